@@ -1,0 +1,1 @@
+"""The synchronous dispatcher for large language models."""

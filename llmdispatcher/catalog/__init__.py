@@ -1,0 +1,1 @@
+"""Facts as data: vendors, models and prices, each with source and date."""

@@ -1,0 +1,193 @@
+"""The one tree of errors; each class says whether the same or another target may be asked again.
+
+A class's ``retry_here`` and ``try_elsewhere`` are the whole retry table of the library; the conductor only reads them.
+An error carries facts (vendor, status, retry_after, ...) and a text that says what to do. It never carries a key, a
+prompt, or a foreign exception that holds headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from .types import Response
+
+_FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent")
+
+
+class DispatchError(Exception):
+    """Any failure of the library; catch this to catch them all.
+
+    Facts, each ``None`` where unknown:
+
+    - ``vendor``, ``model``: who was asked.
+    - ``status``: the HTTP status (for an error inside a 200, the status that the error stands for).
+    - ``code``: the vendor's own error code or type, as it sent it.
+    - ``request_id``: the vendor's id of the failed request, to quote to its support.
+    - ``retry_after``: seconds after which the vendor wants to be asked again.
+    - ``attempts``: how many times a vendor was asked for this call.
+    - ``phase``: where a transport failed: ``"dns"``, ``"connect"``, ``"tls"``, ``"send"``, ``"first_byte"``, ``"idle"``,
+      ``"total"``, ``"body"``.
+    - ``sent``: whether the request may have reached the vendor; ``False`` is a promise that it did not.
+    """
+
+    retry_here: bool = False
+    """Whether the same target may succeed when asked again."""
+    try_elsewhere: bool = False
+    """Whether another target may succeed where this one failed."""
+
+    vendor: str | None = None
+    model: str | None = None
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    attempts: int | None = None
+    phase: str | None = None
+    sent: bool | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_here: bool | None = None,
+        try_elsewhere: bool | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if retry_here is not None:
+            self.retry_here = retry_here
+        if try_elsewhere is not None:
+            self.try_elsewhere = try_elsewhere
+        self._set(facts)
+
+    def _set(self, facts: dict[str, Any]) -> None:
+        unknown = facts.keys() - set(_FACTS)
+        if unknown:
+            raise TypeError(f"unknown facts {sorted(unknown)}; an error carries {', '.join(_FACTS)}")
+        self.__dict__.update(facts)
+
+    def with_facts(self, **facts: Any) -> Self:
+        """Fill in facts that are still unknown and return this same error; known facts stay."""
+        self._set({name: value for name, value in facts.items() if getattr(self, name, None) is None})
+        return self
+
+    def __str__(self) -> str:
+        where = "/".join(part for part in (self.vendor, self.model) if part)
+        return f"{where}: {self.message}" if where else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.__dict__))
+
+
+def _rebuild(kind: type[DispatchError], message: str, state: dict[str, Any]) -> DispatchError:
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidRequest(DispatchError, ValueError):
+    """The request itself is wrong; asking anybody again would fail the same way."""
+
+
+class ConfigError(DispatchError, ValueError):
+    """The configuration is wrong: an unknown vendor, a malformed key, a number out of range."""
+
+
+class AuthenticationError(DispatchError):
+    """The vendor refuses the key (401, 403). Another vendor may answer."""
+
+    try_elsewhere = True
+
+
+class RateLimitError(DispatchError):
+    """Too many requests for now; ``retry_after`` tells when to come back, if the vendor said."""
+
+    retry_here = True
+    try_elsewhere = True
+
+
+class QuotaExceeded(DispatchError):
+    """The account is out of credit or its quota is spent; waiting seconds will not help, another vendor may."""
+
+    try_elsewhere = True
+
+
+class BudgetExceeded(DispatchError):
+    """Every target would cost more than the cap that the caller set."""
+
+
+class ModelNotFound(DispatchError):
+    """This vendor does not have the model; another that is configured for it may."""
+
+    try_elsewhere = True
+
+
+class ContextWindowExceeded(InvalidRequest):
+    """The conversation is longer than the model's window; a target with a larger one may answer."""
+
+    try_elsewhere = True
+
+
+class ContentFiltered(DispatchError):
+    """The vendor's policy refused the prompt or the answer."""
+
+
+class VendorUnavailable(DispatchError):
+    """The vendor cannot be reached, is overloaded, failed inside (5xx), or was silent past a limit (see ``phase``)."""
+
+    retry_here = True
+    try_elsewhere = True
+
+
+class DeadlineExceeded(DispatchError, TimeoutError):
+    """The call's own deadline passed; nothing is retried after that."""
+
+
+class Cancelled(DispatchError):
+    """The caller cancelled the call."""
+
+
+class CircuitOpen(DispatchError):
+    """The target failed too often lately and is left alone until ``retry_after``."""
+
+    try_elsewhere = True
+
+
+class Overloaded(DispatchError):
+    """This process has no capacity for another call."""
+
+
+class MalformedReply(DispatchError):
+    """The vendor's answer is not what its format promises: not JSON, no choices, a web page, too large."""
+
+    retry_here = True
+    try_elsewhere = True
+
+
+class StreamInterrupted(DispatchError):
+    """A stream ended without its format's end marker; ``partial`` is the folded answer so far.
+
+    Until the first chunk was delivered the dispatcher asks again; after that the caller gets this error.
+    """
+
+    retry_here = True
+    try_elsewhere = True
+    partial: Response | None = None
+
+    def __init__(self, message: str, *, partial: Response | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.partial = partial
+
+
+class AllTargetsFailed(DispatchError):
+    """More than one target was asked and none answered; ``failures`` holds their errors in order."""
+
+    failures: tuple[DispatchError, ...] = ()
+
+    def __init__(self, message: str, *, failures: Sequence[DispatchError] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.failures = tuple(failures)

@@ -1,0 +1,1 @@
+"""Decisions as values: rules, optimizers, retry schedules and parking; no I/O."""

@@ -1,0 +1,192 @@
+"""What goes in and what comes out: Request, Response, Usage, Capabilities.
+
+All are frozen; a changed copy is made with ``attrs.evolve``. ``None`` means "not said" and is never sent; 0.0 is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from .errors import InvalidRequest
+from .messages import Message, Tool, ToolCall
+
+
+def _bounded(low: float, high: float) -> Any:
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise InvalidRequest(
+                f"{attribute.name}: {value!r} is not a number from {low:g} to {high:g}; omit it for the model's default"
+            )
+
+    return check
+
+
+def _count(_instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ 0; omit it for the model's default")
+
+
+def _model(_instance: Any, _attribute: Any, value: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5'")
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    if isinstance(value, str):
+        return (Message.user(value),)
+    if not isinstance(value, Sequence) or not value:
+        raise InvalidRequest(f"messages: {_size(value)} is no conversation; give at least one message")
+    return tuple([message if isinstance(message, Message) else _message(message) for message in value])
+
+
+def _size(value: Any) -> str:
+    return "an empty list" if isinstance(value, Sequence) else type(value).__name__
+
+
+def _message(value: Any) -> Message:
+    if isinstance(value, Mapping):
+        return Message.from_dict(value)
+    raise InvalidRequest(
+        f"messages: {type(value).__name__} is not a message; use Message.user(...) or {{'role': ..., 'content': ...}}"
+    )
+
+
+def _stop(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise InvalidRequest(f"stop: {value!r} is not a string or a list of strings")
+
+
+def _tools(value: Any) -> tuple[Tool, ...]:
+    return tuple([tool if isinstance(tool, Tool) else Tool.from_dict(tool) for tool in value or ()])
+
+
+def _mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+
+
+@attrs.frozen
+class Request:
+    """One question to a model, whoever answers it.
+
+    ``model`` is a bare name (``"gpt-4o"``) or pins the vendor (``"openai:gpt-4o"``). ``messages`` are
+    :class:`~llmdispatcher.messages.Message` objects or plain dicts; a string is one user message. ``metadata`` is for
+    routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
+    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens. Raises
+    :class:`~llmdispatcher.errors.InvalidRequest` with field, value and remedy.
+    """
+
+    model: str = attrs.field(validator=_model)
+    messages: tuple[Message, ...] = attrs.field(converter=_messages)
+    temperature: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(0, 2))
+    max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_count)
+    top_p: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(0, 1))
+    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
+    presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
+    seed: int | None = attrs.field(default=None, kw_only=True)
+    stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_stop)
+    user: str | None = attrs.field(default=None, kw_only=True)
+    tools: tuple[Tool, ...] = attrs.field(default=(), kw_only=True, converter=_tools)
+    tool_choice: str | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
+    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What an answer consumed, in tokens, the same for every vendor.
+
+    ``input_tokens`` includes cache reads and writes, ``output_tokens`` includes reasoning. ``cache_write_tokens`` counts
+    all writes, ``cache_write_long_tokens`` those of them kept for an hour or more. ``cost`` is in US dollars, or ``None``
+    with the reason in ``cost_status``. ``raw`` is the vendor's own record.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_long_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    cost: Decimal | None = None
+    cost_status: str = "not priced"
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """OpenAI's word for ``input_tokens``."""
+        return self.input_tokens
+
+    @property
+    def completion_tokens(self) -> int:
+        """OpenAI's word for ``output_tokens``."""
+        return self.output_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+@attrs.frozen(kw_only=True)
+class Response:
+    """One finished answer.
+
+    ``model`` is the vendor's bare model name, ``vendor`` the vendor's registered name. ``finish_reason`` is one of
+    ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or the vendor's own word in lower case where it has no common
+    one; ``finish_reason_raw`` is always the vendor's own. ``latency`` is seconds from the call to the last byte.
+    """
+
+    content: str = ""
+    model: str = ""
+    vendor: str = ""
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+    finish_reason_raw: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    refusal: str | None = None
+    response_id: str | None = None
+    request_id: str | None = None
+    created_at: datetime | None = None
+    latency: float | None = None
+    trace: Any = attrs.field(default=None, repr=False)
+
+    @property
+    def ref(self) -> str:
+        """``"vendor:model"``, as a request can name it."""
+        return f"{self.vendor}:{self.model}"
+
+    @property
+    def message(self) -> Message:
+        """This answer as a turn to continue the conversation with."""
+        return Message("assistant", self.content, tool_calls=self.tool_calls)
+
+
+@attrs.frozen(kw_only=True)
+class Capabilities:
+    """What a vendor can do; zero and empty mean unknown, which never excludes a vendor.
+
+    ``models`` are names or globs, ``max_tokens`` the most output tokens, ``context_window`` the most tokens in all.
+    """
+
+    models: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    max_tokens: int = 0
+    context_window: int = 0
+    supports_streaming: bool = True
+    supports_vision: bool = False
+    supports_tools: bool = True
