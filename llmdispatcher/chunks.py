@@ -103,6 +103,24 @@ def fold(chunks: Iterable[StreamChunk]) -> Response:
     return collected.response()
 
 
+def unfold(response: Response) -> StreamChunk:
+    """The one chunk that a whole answer is worth; its fold gives the answer again."""
+    return StreamChunk(
+        content=response.content,
+        reasoning=response.reasoning,
+        refusal=response.refusal,
+        tool_calls=tuple(
+            ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments, signature=call.signature)
+            for index, call in enumerate(response.tool_calls)
+        ),
+        finish_reason=response.finish_reason,
+        finish_reason_raw=response.finish_reason_raw,
+        usage=response.usage,
+        model=response.model or None,
+        response_id=response.response_id,
+    )
+
+
 def _joined(deltas: list[ToolCallDelta]) -> ToolCall:
     return ToolCall(
         id=next((delta.id for delta in deltas if delta.id), None),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from .types import Response
 
-_FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent")
+_FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent", "remedy")
 
 
 class DispatchError(Exception):
@@ -30,6 +30,7 @@ class DispatchError(Exception):
     - ``phase``: where a transport failed: ``"dns"``, ``"connect"``, ``"tls"``, ``"send"``, ``"first_byte"``, ``"idle"``,
       ``"total"``, ``"body"``.
     - ``sent``: whether the request may have reached the vendor; ``False`` is a promise that it did not.
+    - ``remedy``: what to do about it, where ``message`` is the vendor's own text.
     """
 
     retry_here: bool = False
@@ -46,6 +47,7 @@ class DispatchError(Exception):
     attempts: int | None = None
     phase: str | None = None
     sent: bool | None = None
+    remedy: str | None = None
 
     def __init__(
         self,
@@ -76,7 +78,8 @@ class DispatchError(Exception):
 
     def __str__(self) -> str:
         where = "/".join(part for part in (self.vendor, self.model) if part)
-        return f"{where}: {self.message}" if where else self.message
+        text = f"{where}: {self.message}" if where else self.message
+        return f"{text} ({self.remedy})" if self.remedy else text
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.message, self.__dict__))

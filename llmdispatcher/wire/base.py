@@ -33,6 +33,11 @@ class HttpReply:
     chunks: Iterator[bytes] = attrs.field(repr=False)
     close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
 
+    @property
+    def ok(self) -> bool:
+        """Whether the vendor took the request (2xx)."""
+        return 200 <= self.status < 300
+
     def read(self) -> bytes:
         """The rest of the body in one piece; closes the reply."""
         try:
@@ -61,14 +66,15 @@ class Codec(Protocol):
     """One wire format, both ways; a value without state, shared by all threads."""
 
     name: str
-    answers_with: str
-    """The content type of a stream: ``"text/event-stream"``."""
 
     def path(self, model: str, *, stream: bool) -> str:
         """The path below the vendor's base URL, with its query, such as ``"/chat/completions"``."""
 
-    def encode(self, request: Request, *, stream: bool) -> bytes:
-        """The JSON body. Raises :class:`InvalidRequest` for what the format cannot express."""
+    def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+        """The JSON body. Raises :class:`InvalidRequest` for what the format cannot express.
+
+        ``quirks`` tell what the model refuses or calls differently: ``"no_sampling"``, ``"max_completion_tokens"``.
+        """
 
     def decode(self, body: bytes) -> Response:
         """A whole answer. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""

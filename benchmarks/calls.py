@@ -1,0 +1,92 @@
+"""CPU of a whole ``Dispatcher.send`` against one raw urllib3 call with json, in the same run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import requests
+import urllib3
+
+from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request, RoutingCondition, RoutingRule
+
+from .measure import cpu_per_call
+from .server import vendor
+
+CALLS = 400
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How fast is this?"}], "temperature": 0.2}
+HEADERS = {"Authorization": "Bearer sk-bench", "Content-Type": "application/json"}
+Rows = list[tuple[str, float, float | None, str]]
+
+
+def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0) -> Dispatcher:
+    """A dispatcher with one live vendor, an observer, and any number of rules and vendors that do not match."""
+    dispatcher = Dispatcher(
+        Config(
+            default_vendor="openai",
+            routing_rules=[
+                RoutingRule(condition=RoutingCondition(model_pattern=f"other-model-{number}*", user=f"user-{number}"), vendor="openai")
+                for number in range(rules)
+            ],
+        ),
+        observers=[lambda outcome: None],
+    )
+    dispatcher.register_vendor(OpenAIVendor(api_key="sk-bench", base_url=f"{url}/v1"))
+    for number in range(vendors):
+        name = f"elsewhere-{number}"
+        dispatcher.register_vendor(OpenAIVendor(name=name, api_key="sk-bench", base_url=url, models=("other-*",)))
+    return dispatcher
+
+
+def raw(url: str) -> Callable[[], Any]:
+    """What a careful person writes with urllib3 and json."""
+    pool = urllib3.PoolManager()
+    target = f"{url}/v1/chat/completions"
+
+    def call() -> Any:
+        reply = pool.request("POST", target, body=json.dumps(BODY).encode(), headers=HEADERS)
+        return json.loads(reply.data)["choices"][0]["message"]["content"]
+
+    return call
+
+
+def ours(dispatcher: Dispatcher) -> Callable[[], Any]:
+    """The same through the dispatcher, the request built anew each time as the raw call builds its JSON."""
+    return lambda: dispatcher.send(Request(**BODY)).content
+
+
+def plain() -> Rows:
+    """One call: raw urllib3, requests' session, the openai SDK where it is installed, and us."""
+    with vendor() as url:
+        session = requests.Session()
+        clients = {
+            "raw urllib3 + json": raw(url),
+            "requests.Session": lambda: session.post(f"{url}/v1/chat/completions", json=BODY, headers=HEADERS).json(),
+            "llmdispatcher": ours(dispatcher_for(url)),
+        }
+        clients.update(_sdk(url))
+        taken = cpu_per_call(clients, CALLS)
+    rows: Rows = [(f"{name}, CPU per call", seconds * 1e6, None, "µs") for name, seconds in taken.items()]
+    return [*rows, ("llmdispatcher / raw urllib3", taken["llmdispatcher"] / taken["raw urllib3 + json"], 1.5, "x")]
+
+
+def growth() -> Rows:
+    """What rules and vendors that do not match cost."""
+    with vendor() as url:
+        clients = {
+            "plain": ours(dispatcher_for(url, rules=1)),
+            "1,000 rules": ours(dispatcher_for(url, rules=1_000)),
+            "50 vendors": ours(dispatcher_for(url, rules=1, vendors=50)),
+        }
+        taken = cpu_per_call(clients, CALLS)
+    return [(f"{name} / plain", taken[name] / taken["plain"], 1.1, "x") for name in ("1,000 rules", "50 vendors")]
+
+
+def _sdk(url: str) -> dict[str, Callable[[], Any]]:
+    try:
+        import openai
+    except ImportError:
+        return {}
+    client = openai.OpenAI(api_key="sk-bench", base_url=f"{url}/v1")
+    return {"openai SDK": lambda: client.chat.completions.create(**BODY).choices[0].message.content}  # type: ignore[call-overload]  # the SDK's typed literals

@@ -1,0 +1,54 @@
+"""How we measure: CPU of this process, rounds taken in turn, medians, ratios."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+def cpu_per_call(clients: Mapping[str, Callable[[], object]], calls: int, rounds: int = 7) -> dict[str, float]:
+    """Seconds of CPU per call of each client, median over rounds in which all take their turn."""
+    taken: dict[str, list[float]] = {name: [] for name in clients}
+    for client in clients.values():
+        for _ in range(max(3, calls // 10)):
+            client()
+    for _ in range(rounds):
+        for name, client in clients.items():
+            started = time.process_time()
+            for _ in range(calls):
+                client()
+            taken[name].append((time.process_time() - started) / calls)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def import_cpu(statement: str, rounds: int = 9) -> float:
+    """Seconds of CPU that a fresh interpreter spends on ``statement``, bare start-up not counted, median of rounds."""
+    script = f"import time; t = time.process_time()\n{statement}\nprint(time.process_time() - t)"
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(Path.cwd())!r})\n{script}"]
+    taken = [float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(rounds)]
+    return statistics.median(taken)
+
+
+def after_import(statement: str) -> dict[str, int]:
+    """RSS in KiB, threads, open descriptors (beyond the three standard ones) and modules after ``statement`` in a fresh interpreter."""
+    script = (
+        f"import sys, os; sys.path.insert(0, {str(Path.cwd())!r})\n{statement}\n"
+        "import pathlib, threading\n"
+        "status = dict(line.split(':', 1) for line in pathlib.Path('/proc/self/status').read_text().splitlines())\n"
+        "print(status['VmRSS'].split()[0], threading.active_count(), len(os.listdir('/proc/self/fd')) - 4, len(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", script], check=True, capture_output=True, text=True)
+    rss, threads, descriptors, modules = map(int, done.stdout.split())
+    return {"rss_kib": rss, "threads": threads, "descriptors": descriptors, "modules": modules}
+
+
+def rss_kib() -> int:
+    """Resident memory of this process in KiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise OSError("this system does not tell a process its memory")

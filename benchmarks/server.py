@@ -1,0 +1,111 @@
+"""A vendor that costs nothing to think: fixed bytes over keep-alive, in a process of its own, so that only the client is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+STREAM_CHUNKS = 1_000
+
+COMPLETION = json.dumps(
+    {
+        "id": "chatcmpl-bench",
+        "object": "chat.completion",
+        "created": 1760729356,
+        "model": "gpt-4o-2024-08-06",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "A measured answer. " * 14, "refusal": None, "annotations": []},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 75,
+            "completion_tokens": 53,
+            "total_tokens": 128,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        },
+        "service_tier": "default",
+        "system_fingerprint": "fp_bench",
+    }
+).encode()
+
+
+def _events() -> Iterator[bytes]:
+    head = '{"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1760729356,"model":"gpt-4o-2024-08-06","choices":['
+    yield (head + '{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}').encode()
+    for number in range(STREAM_CHUNKS):
+        yield (head + f'{{"index":0,"delta":{{"content":" token{number}"}},"logprobs":null,"finish_reason":null}}]}}').encode()
+    yield (head + '{"index":0,"delta":{},"finish_reason":"stop"}]}').encode()
+    yield (head + '],"usage":{"prompt_tokens":75,"completion_tokens":1000,"total_tokens":1075}}').encode()
+    yield b"[DONE]"
+
+
+def _chunked(events: list[bytes]) -> bytes:
+    body = b"".join(b"data: " + event + b"\n\n" for event in events)
+    return b"%x\r\n%s\r\n" % (len(body), body)
+
+
+_EVENTS = list(_events())
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(COMPLETION), COMPLETION)
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+STREAM = STREAM_HEAD + b"".join(_chunked(_EVENTS[start : start + 20]) for start in range(0, len(_EVENTS), 20)) + b"0\r\n\r\n"
+
+
+@contextlib.contextmanager
+def vendor(pace: float = 0.0, chunks: int = 0) -> Iterator[str]:
+    """The base URL of a running vendor; with ``pace`` a stream sends ``chunks`` events that many seconds apart."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, pace, chunks), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(pipe: Connection, pace: float, chunks: int) -> None:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    pipe.send(listener.getsockname()[1])
+    threading.stack_size(256 * 1024)
+    while True:
+        sock, _ = listener.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=_answer, args=(sock, pace, chunks), daemon=True).start()
+
+
+def _answer(sock: socket.socket, pace: float, chunks: int) -> None:
+    reader = sock.makefile("rb")
+    with contextlib.suppress(OSError):
+        while head := reader.readline():
+            length = 0
+            while (line := reader.readline()) not in (b"\r\n", b""):
+                if line[:15].lower() == b"content-length:":
+                    length = int(line[15:])
+            body = reader.read(length) if length else head
+            if b'"stream":true' not in body.replace(b" ", b""):
+                sock.sendall(PLAIN)
+            elif pace:
+                _stream_slowly(sock, pace, chunks)
+            else:
+                sock.sendall(STREAM)
+
+
+def _stream_slowly(sock: socket.socket, pace: float, chunks: int) -> None:
+    """Each chunk carries the moment at which it was sent (monotonic, the same scale in all processes of a machine)."""
+    sock.sendall(STREAM_HEAD + _chunked(_EVENTS[:1]))
+    for _ in range(chunks):
+        time.sleep(pace)
+        stamp = b'{"id":"s","model":"m","choices":[{"index":0,"delta":{"content":"%.6f"},"finish_reason":null}]}' % time.monotonic()
+        sock.sendall(_chunked([stamp]))
+    sock.sendall(_chunked(_EVENTS[-3:]) + b"0\r\n\r\n")

@@ -1,0 +1,79 @@
+"""CPU per streamed chunk through the channels, and how late chunks are when hundreds of streams run at once."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+from llmdispatcher import Dispatcher, Request
+
+from .calls import BODY, Rows, dispatcher_for
+from .measure import cpu_per_call
+from .server import STREAM_CHUNKS, vendor
+
+MANY = (500, 2_000)
+PACE = 0.25
+SECONDS = 10
+
+
+def chunks() -> Rows:
+    """A whole stream of 1,000 chunks, read through the channel by the caller's thread."""
+    with vendor() as url:
+        dispatcher = dispatcher_for(url)
+        clients: dict[str, Callable[[], object]] = {"llmdispatcher": lambda: _read(dispatcher)}
+        clients.update(_sdk(url))
+        taken = cpu_per_call(clients, 5)
+    rows: Rows = [(f"{name}, CPU per chunk", seconds / STREAM_CHUNKS * 1e6, None, "µs") for name, seconds in taken.items()]
+    rows[0] = (*rows[0][:2], 15.0, "µs")
+    if "openai SDK" in taken:
+        rows.append(("llmdispatcher / openai SDK", taken["llmdispatcher"] / taken["openai SDK"], 0.17, "x"))
+    return rows
+
+
+def _read(dispatcher: Dispatcher) -> int:
+    with dispatcher.send_streaming(Request(**BODY)) as stream:
+        return sum(len(chunk.content) for chunk in stream)
+
+
+def _sdk(url: str) -> dict[str, Callable[[], object]]:
+    try:
+        import openai
+    except ImportError:
+        return {}
+    client = openai.OpenAI(api_key="sk-bench", base_url=f"{url}/v1")
+
+    def read() -> int:
+        stream = client.chat.completions.create(**BODY, stream=True)  # type: ignore[call-overload]  # the SDK's typed literals
+        return sum(len(chunk.choices[0].delta.content or "") for chunk in stream if chunk.choices)
+
+    return {"openai SDK": read}
+
+
+def lateness() -> Rows:
+    """p99 of the time from a chunk's sending to its reading, with 500 and 2,000 streams at 4 chunks/s each."""
+    rows: Rows = []
+    for streams, bar in zip(MANY, (10.0, 150.0), strict=True):
+        late = _late(streams)
+        rows.append((f"{streams} streams, p50", statistics.median(late) * 1e3, None, "ms"))
+        rows.append((f"{streams} streams, p99", statistics.quantiles(late, n=100)[98] * 1e3, bar, "ms"))
+    return rows
+
+
+def _late(streams: int) -> list[float]:
+    late: list[float] = []
+    with vendor(pace=PACE, chunks=int(SECONDS / PACE)) as url:
+        dispatcher = dispatcher_for(url, pool_size=streams)
+        readers = [threading.Thread(target=_listen, args=(dispatcher, late), daemon=True) for _ in range(streams)]
+        for reader in readers:
+            reader.start()
+            time.sleep(SECONDS / 2 / streams)
+        for reader in readers:
+            reader.join()
+    return late
+
+
+def _listen(dispatcher: Dispatcher, late: list[float]) -> None:
+    with dispatcher.send_streaming(Request(**BODY), timeout=120) as stream:
+        late.extend([time.monotonic() - float(chunk.content) for chunk in stream if chunk.content])

@@ -1,0 +1,136 @@
+"""One call from its beginning to its one outcome, and each vendor asked on the way, settled exactly once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import attrs
+
+from . import catalog
+from .clock import Deadline
+from .errors import DispatchError
+from .outcome import AttemptRecord, Outcome
+from .policy.route import Target
+from .types import Request, Response, Usage
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[Outcome], None]
+
+
+class Attempt:
+    """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
+
+    __slots__ = ("_call", "failover", "first_token", "record", "retry", "started", "target")
+
+    def __init__(self, call: Call, target: Target, *, retry: bool, failover: bool) -> None:
+        self._call = call
+        self.target = target
+        self.retry = retry
+        self.failover = failover
+        self.started = call.deadline.clock.monotonic()
+        self.first_token: float | None = None
+        self.record: AttemptRecord | None = None
+
+    def first_output(self) -> None:
+        """Note that the reader sees something now."""
+        self.first_token = self._call.deadline.clock.monotonic() - self.started
+
+    def settle(self, error: DispatchError | None = None) -> None:
+        """Write down how it went."""
+        if self.record is not None:
+            return
+        self.record = AttemptRecord(
+            vendor=self.target.vendor,
+            model=self.target.model,
+            started=self.started - self._call.started,
+            latency=self._call.deadline.clock.monotonic() - self.started,
+            first_token=self.first_token,
+            error=type(error).__name__ if error is not None else None,
+            status=error.status if error is not None else None,
+            retry=self.retry,
+            failover=self.failover,
+            sent=error.sent if error is not None else True,
+        )
+        self._call.attempts.append(self.record)
+        if error is not None:
+            logger.info(
+                "%s/%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
+            )
+
+
+class Call:
+    """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
+
+    __slots__ = ("_report", "_settled", "asked", "attempts", "deadline", "request", "started", "streamed")
+
+    def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.streamed = streamed
+        self.started = deadline.clock.monotonic()
+        self.attempts: list[AttemptRecord] = []
+        self.asked: dict[Target, int] = {}
+        self._report = report
+        self._settled = False
+
+    def ask(self, target: Target) -> Attempt:
+        """Begin an attempt at ``target``."""
+        times = self.asked.get(target, 0)
+        attempt = Attempt(self, target, retry=times > 0, failover=not times and bool(self.asked))
+        self.asked[target] = times + 1
+        return attempt
+
+    def succeed(self, attempt: Attempt, response: Response) -> Response:
+        """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""
+        attempt.settle()
+        latency = self.deadline.clock.monotonic() - self.started
+        usage = priced(response.usage, attempt.target)
+        response = attrs.evolve(
+            response,
+            vendor=attempt.target.vendor,
+            model=response.model or attempt.target.model,
+            usage=usage,
+            created_at=response.created_at or self.deadline.clock.now(),
+            latency=latency,
+            trace=tuple(self.attempts),
+        )
+        self._settle(usage, None, attempt)
+        return response
+
+    def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
+        """Settle with a failure; ``usage`` is what a broken answer had reported."""
+        if attempt is not None:
+            attempt.settle(error)
+            usage = priced(usage, attempt.target) if usage is not None else None
+        error.attempts = len(self.attempts)
+        self._settle(usage, error, attempt)
+
+    def _settle(self, usage: Usage | None, error: DispatchError | None, attempt: Attempt | None) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        self._report(
+            Outcome(
+                vendor=attempt.target.vendor if attempt is not None else None,
+                model=attempt.target.model if attempt is not None else self.request.model,
+                error=error,
+                attempts=tuple(self.attempts),
+                usage=usage,
+                latency=self.deadline.clock.monotonic() - self.started,
+                first_token=attempt.first_token if attempt is not None else None,
+                streamed=self.streamed,
+            )
+        )
+
+
+def priced(usage: Usage, target: Target) -> Usage:
+    """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays."""
+    if usage.cost is not None:
+        return usage
+    if not usage.input_tokens and not usage.output_tokens:
+        return usage
+    if target.price is None:
+        return attrs.evolve(usage, cost_status=f"the catalog has no price for {target.vendor}:{target.model}")
+    return attrs.evolve(usage, cost=catalog.cost(usage, target.price), cost_status="priced")

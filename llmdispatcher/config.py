@@ -1,0 +1,104 @@
+"""The configuration as values; every mistake is reported with its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from .errors import ConfigError
+from .policy import checks
+from .policy.optimize import CostOptimization, LatencyOptimization
+from .policy.retry import RetryPolicy
+from .policy.route import Preferences
+from .policy.rules import RoutingRule, RuleTable
+
+
+def _retry_policy(value: Any) -> RetryPolicy:
+    return checks.build(RetryPolicy, {} if value is None else value, "retry_policy")
+
+
+def _rules(value: Any) -> tuple[RoutingRule, ...]:
+    return tuple(checks.build(RoutingRule, rule, f"routing_rules[{number}]") for number, rule in enumerate(value or ()))
+
+
+def _cost(value: Any) -> CostOptimization | None:
+    return None if value is None else checks.build(CostOptimization, value, "cost_optimization")
+
+
+def _latency(value: Any) -> LatencyOptimization | None:
+    return None if value is None else checks.build(LatencyOptimization, value, "latency_optimization")
+
+
+def _positive(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds > 0; use None for no limit")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
+
+    Nested values may be given as dicts of their fields. Raises :class:`~llmdispatcher.errors.ConfigError` with the path of a
+    mistake, such as ``routing_rules[2].condition.requires``.
+    """
+
+    default_vendor: str | None = None
+    fallback_vendor: str | None = None
+    timeout: float | None = attrs.field(default=30.0, validator=_positive)
+    retry_policy: RetryPolicy = attrs.field(default=None, converter=_retry_policy)
+    routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
+    cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
+    latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
+
+    def preferences(self) -> Preferences:
+        """What of this routing needs."""
+        return Preferences(
+            rules=RuleTable(self.routing_rules),
+            cost=self.cost_optimization,
+            latency=self.latency_optimization,
+            default_vendor=self.default_vendor,
+            fallback_vendor=self.fallback_vendor,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class VendorConfig:
+    """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.
+
+    ``timeout`` is one whole attempt at this vendor; ``connect_timeout`` covers name, TCP and TLS; ``first_byte_timeout`` the silence
+    before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
+    ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
+    ``models`` (globs), where given, are the only names that it is asked for.
+    ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard environment variables.
+    """
+
+    api_key: str | None = attrs.field(default=None, repr=False)
+    base_url: str | None = None
+    timeout: float | None = attrs.field(default=None, validator=_positive)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    name: str | None = None
+    models: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    model_map: Mapping[str, str] = attrs.field(factory=dict)
+    default_model: str | None = None
+    api: str = "chat"
+    api_version: str | None = None
+    connect_timeout: float | None = attrs.field(default=5.0, validator=_positive)
+    first_byte_timeout: float | None = attrs.field(default=60.0, validator=_positive)
+    idle_timeout: float | None = attrs.field(default=60.0, validator=_positive)
+    progress_timeout: float | None = attrs.field(default=120.0, validator=_positive)
+    pool_size: int = attrs.field(default=128, validator=checks.whole)
+    trust_env: bool = True
+    ca_bundle: str | None = None
+    proxy: str | None = attrs.field(default=None, repr=False)
+
+    @classmethod
+    def merged(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:
+        """``config`` with ``settings`` over it; an unknown setting is named."""
+        base = checks.build(cls, {} if config is None else config, "vendor")
+        known = [field.name for field in attrs.fields(cls)]
+        for key in settings:
+            if key not in known:
+                raise ConfigError(f"vendor: unknown setting {key!r}; it takes {', '.join(known)}")
+        return attrs.evolve(base, **settings) if settings else base

@@ -1,0 +1,54 @@
+"""What happened, as values: each vendor asked, and the one outcome of a call. Observers are handed these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import attrs
+
+from .errors import DispatchError
+from .types import Usage
+
+
+@attrs.frozen(kw_only=True)
+class AttemptRecord:
+    """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call.
+
+    ``error`` is the class name of the failure, ``None`` for an answer. ``retry`` marks a return to a target of this call,
+    ``failover`` a first try at another one. ``sent`` is False only when the request certainly never reached the vendor.
+    """
+
+    vendor: str
+    model: str
+    started: float
+    latency: float
+    first_token: float | None = None
+    error: str | None = None
+    status: int | None = None
+    retry: bool = False
+    failover: bool = False
+    sent: bool | None = True
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """The end of one call; every call has exactly one. ``vendor`` is who answered or failed last, ``None`` when nobody was asked."""
+
+    vendor: str | None
+    model: str
+    error: DispatchError | None
+    attempts: tuple[AttemptRecord, ...]
+    usage: Usage | None
+    latency: float
+    first_token: float | None
+    streamed: bool
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars, where they are known."""
+        return self.usage.cost if self.usage is not None else None
+
+
+Observer = Callable[[Outcome], None]
+"""Hears every outcome, in the thread of the call; an exception in one is logged and goes no further."""

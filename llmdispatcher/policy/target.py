@@ -1,0 +1,29 @@
+"""A target: one vendor asked for one model, with what is known of the pair."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..catalog import Price
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Target:
+    """One vendor and the name that it gives the model; zero and ``None`` mean unknown, which excludes nothing."""
+
+    vendor: str
+    model: str
+    kind: str | None = None
+    price: Price | None = None
+    context_window: int = 0
+    supports_streaming: bool = True
+    supports_vision: bool = True
+    supports_tools: bool = True
+    key: tuple[str, str] = attrs.field(init=False, repr=False)
+
+    @key.default
+    def _key(self) -> tuple[str, str]:
+        return (self.vendor, self.model)
+
+    def __str__(self) -> str:
+        return f"{self.vendor}:{self.model}"

@@ -1,0 +1,284 @@
+"""What a vendor's refusal means: status, headers and body to one of our errors, by tables for all formats.
+
+No other room knows a status code. The order of judgement: the vendor's own code where it is unmistakable, then the
+wording of its message where vendors hide one failure behind another's status, then the status.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..clock import SYSTEM_CLOCK
+from ..errors import (
+    AuthenticationError,
+    ContentFiltered,
+    ContextWindowExceeded,
+    DispatchError,
+    InvalidRequest,
+    MalformedReply,
+    ModelNotFound,
+    QuotaExceeded,
+    RateLimitError,
+    VendorUnavailable,
+)
+from .hints import details, retry_after
+
+MAX_MESSAGE = 2_000
+MAX_EXCERPT = 200
+LONG_HINT = 3_600.0
+"""Seconds; a vendor that asks to be left alone for longer means a spent quota, not a rate limit."""
+
+STATUSES: Mapping[int, type[DispatchError]] = {
+    401: AuthenticationError,
+    402: QuotaExceeded,
+    403: AuthenticationError,
+    404: ModelNotFound,
+    408: VendorUnavailable,
+    409: VendorUnavailable,
+    425: VendorUnavailable,
+    429: RateLimitError,
+    451: ContentFiltered,
+}
+_FINAL_STATUSES = frozenset({501, 505})
+
+CODES: Mapping[str, type[DispatchError]] = {
+    "insufficient_quota": QuotaExceeded,
+    "billing_error": QuotaExceeded,
+    "billing_hard_limit_reached": QuotaExceeded,
+    "billing_not_active": QuotaExceeded,
+    "payment_required": QuotaExceeded,
+    "enforced_spend_limit_reached": QuotaExceeded,
+    "contract_spend_limit_reached": QuotaExceeded,
+    "context_length_exceeded": ContextWindowExceeded,
+    "exceed_context_size_error": ContextWindowExceeded,
+    "model_context_window_exceeded": ContextWindowExceeded,
+    "content_filter": ContentFiltered,
+    "content_policy_violation": ContentFiltered,
+    "responsibleaipolicyviolation": ContentFiltered,
+    "model_not_found": ModelNotFound,
+    "deploymentnotfound": ModelNotFound,
+    "invalid_api_key": AuthenticationError,
+    "ramp_limit_exceeded": RateLimitError,
+}
+
+STANDS_FOR: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "failed_precondition": 400,
+    "authentication_error": 401,
+    "unauthenticated": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "not_found_error": 404,
+    "not_found": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limited": 429,
+    "resource_exhausted": 429,
+    "insufficient_quota": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "internal": 500,
+    "internal_server_error": 500,
+    "unavailable": 503,
+    "provider_overloaded": 503,
+    "timeout_error": 504,
+    "deadline_exceeded": 504,
+    "overloaded_error": 529,
+}
+"""The status that an error inside a 200 would have had."""
+
+_CLIENT = range(400, 500)
+_ANY = range(300, 600)
+WORDINGS: tuple[tuple[re.Pattern[str], range, type[DispatchError]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), statuses, kind)
+    for pattern, statuses, kind in (
+        (r"exceeded your current quota|credit balance is too low|insufficient (balance|credit|funds)", _CLIENT, QuotaExceeded),
+        (r"(incorrect|invalid|expired) api key|api key (is )?(not valid|invalid|expired)", _CLIENT, AuthenticationError),
+        (
+            r"context (length|window)|maximum context|exceeds? the (available )?context|exceed context limit|prompt (is )?too long"
+            r"|input token count.{0,40}exceeds|max(imum)? context",
+            _ANY,
+            ContextWindowExceeded,
+        ),
+        (r"content (management|filtering) policy|content policy|safety system", _CLIENT, ContentFiltered),
+        (
+            r"not a valid model|unknown model|invalid model|unsupported model|supported api model names"
+            r"|\bmodels?\b[^.]{0,200}(does not exist|not found)|\bmodel (is |was )?not (found|supported|available)",
+            range(400, 405),
+            ModelNotFound,
+        ),
+    )
+)
+
+REMEDIES: Mapping[type[DispatchError], str] = {
+    AuthenticationError: "check the API key and what it is allowed to use",
+    QuotaExceeded: "add credit or raise the limit in the vendor's console, or register another vendor",
+    RateLimitError: "slow down, or register another vendor to fail over to",
+    ModelNotFound: "check the model's name, the deployment and the base URL",
+    ContextWindowExceeded: "shorten the conversation or use a model with a larger window",
+    ContentFiltered: "change the wording; the vendor's policy refused it",
+    VendorUnavailable: "the vendor is in trouble; retry later or register another vendor to fail over to",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """What a body says of its error, whatever its shape."""
+
+    message: str
+    codes: tuple[str, ...] = ()
+    status: int | None = None
+    request_id: str | None = None
+
+
+def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> DispatchError:
+    """The error that an answer with a status other than 2xx stands for; ``headers`` have lower-case names."""
+    if status < 400:
+        return _redirected(status, headers)
+    document = _document(body)
+    refusal = read(document) or Refusal(message=excerpt(body) or f"HTTP status {status} with no text")
+    return _error(refusal, status, headers, document, now)
+
+
+def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: datetime | None = None) -> DispatchError:
+    """The error that an error object inside a 200, or inside a stream, stands for."""
+    refusal = read(document) or Refusal(message="the vendor reported an error without a text")
+    status = refusal.status or next((STANDS_FOR[code.lower()] for code in refusal.codes if code.lower() in STANDS_FOR), 500)
+    return _error(refusal, status, headers or {}, document, now)
+
+
+def _error(refusal: Refusal, status: int, headers: Mapping[str, str], document: Any, now: datetime | None) -> DispatchError:
+    kind = _kind(refusal, status, document)
+    hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=status == 429)
+    if kind is RateLimitError and (_quota_spent(document, refusal) or (hint is not None and hint > LONG_HINT)):
+        kind = QuotaExceeded
+    return kind(
+        refusal.message,
+        status=status,
+        code=next(iter(refusal.codes), None),
+        request_id=refusal.request_id or request_id(headers),
+        retry_after=hint,
+        remedy=REMEDIES.get(kind),
+        sent=True,
+        retry_here=_retry_here(refusal, status, headers),
+    )
+
+
+def _kind(refusal: Refusal, status: int, document: Any) -> type[DispatchError]:
+    for code in refusal.codes:
+        if code.lower() in CODES:
+            return CODES[code.lower()]
+    google_limit = status == 429 and bool(details(document))  # its wording is the same for a minute's and a day's limit
+    for pattern, statuses, kind in WORDINGS:
+        if status in statuses and pattern.search(refusal.message) and not (google_limit and kind is QuotaExceeded):
+            return kind
+    return STATUSES.get(status, VendorUnavailable if status >= 500 else InvalidRequest)
+
+
+def _retry_here(refusal: Refusal, status: int, headers: Mapping[str, str]) -> bool | None:
+    """What overrules the class: the vendor's own word, or a failure that the same request is bound to repeat."""
+    told = headers.get("x-should-retry", "").lower()
+    if told in ("true", "false"):
+        return told == "true"
+    if status in _FINAL_STATUSES or refusal.message.lower().startswith("request too large"):
+        return False
+    return None
+
+
+def _quota_spent(document: Any, refusal: Refusal) -> bool:
+    """Google's daily limits and limits of zero: seconds of waiting do not help."""
+    if "limit: 0" in refusal.message:
+        return True
+    violations = [entry.get("violations") for entry in details(document)]
+    return any(
+        "PerDay" in str(violation.get("quotaId")) or violation.get("quotaValue") == "0"
+        for listed in violations
+        if isinstance(listed, list)
+        for violation in listed
+        if isinstance(violation, Mapping)
+    )
+
+
+def read(document: Any) -> Refusal | None:
+    """What an error body says: an error object, an error string, a flat object, or a list around one of them."""
+    if isinstance(document, list):
+        return next((refusal for item in document if (refusal := read(item)) is not None), None)
+    if not isinstance(document, Mapping):
+        return None
+    error = document.get("error")
+    source = error if isinstance(error, Mapping) else document
+    message = error if isinstance(error, str) and "message" not in document else source.get("message") or source.get("detail")
+    if message is None and not isinstance(error, Mapping):
+        return None
+    return Refusal(
+        message=_text(message),
+        codes=_codes(source),
+        status=_status(source),
+        request_id=_text(document["request_id"]) if isinstance(document.get("request_id"), str) else None,
+    )
+
+
+def _codes(source: Mapping[str, Any]) -> tuple[str, ...]:
+    """The vendor's codes, most specific first, as it wrote them."""
+    nested = [source.get("innererror"), source.get("details"), source.get("metadata")]
+    inner = [part.get(key) for part in nested if isinstance(part, Mapping) for key in ("error_code", "code", "error_type")]
+    said = [*inner, source.get("code"), source.get("type"), source.get("status")]
+    return tuple(code for code in said if isinstance(code, str) and code)
+
+
+def _status(source: Mapping[str, Any]) -> int | None:
+    for value in (source.get("status_code"), source.get("code"), source.get("status"), source.get("raw_status_code")):
+        if isinstance(value, str) and value.isdigit():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
+            return value
+    return None
+
+
+def _text(message: Any) -> str:
+    text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False, default=str)
+    return text[:MAX_MESSAGE]
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The id under which the vendor knows the call."""
+    for name in ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"):
+        if name in headers:
+            return headers[name]
+    return None
+
+
+def excerpt(body: bytes) -> str:
+    """The beginning of a body that is not JSON, safe to show: at most 200 printable characters; a web page is only named."""
+    text = body[: 4 * MAX_EXCERPT].decode("utf-8", "replace")
+    if re.search(r"<\s*(!doctype|html|head|body)", text, re.IGNORECASE):
+        title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
+        return f"a web page instead of an answer: {_printable(title.group(1)) if title else 'no title'}"
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:MAX_EXCERPT]
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _redirected(status: int, headers: Mapping[str, str]) -> DispatchError:
+    host = urlsplit(headers.get("location", "")).hostname or "somewhere else"
+    text = f"the vendor redirects (status {status}) to {host}; redirects are not followed: set base_url to where it should go"
+    return MalformedReply(text, status=status, retry_here=False, sent=True)
