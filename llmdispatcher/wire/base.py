@@ -56,7 +56,13 @@ class StreamDecoder(Protocol):
     """Whether the format's end marker was seen: nothing more needs to be read."""
 
     def feed(self, data: bytes) -> list[StreamChunk]:
-        """The chunks that ``data`` completes. Raises what an error inside the stream stands for, or :class:`MalformedReply`."""
+        """The chunks that ``data`` completes. Raises what an error inside the stream stands for, or :class:`MalformedReply`.
+
+        Where chunks came before the error they are returned, and :meth:`check` raises it.
+        """
+
+    def check(self) -> None:
+        """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""
 
     def finish(self) -> list[StreamChunk]:
         """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""

@@ -74,7 +74,7 @@ class OpenAIChat:
         return Response(
             content=content,
             reasoning=_reasoning(message) or thoughts,
-            refusal=message.get("refusal") if isinstance(message.get("refusal"), str) else None,
+            refusal=text_of(message.get("refusal")) or None,
             tool_calls=calls,
             finish_reason=_finish(raw, bool(calls)),
             finish_reason_raw=raw if isinstance(raw, str) else None,
@@ -122,7 +122,7 @@ class ChatDecoder(EventDecoder):
         return StreamChunk(
             content=content,
             reasoning=_reasoning(delta) or thoughts,
-            refusal=delta.get("refusal") or None,
+            refusal=text_of(delta.get("refusal")) or None,
             tool_calls=deltas,
             finish_reason=_finish(raw, self._calls.any),
             finish_reason_raw=raw,
@@ -253,7 +253,7 @@ def _tool_call(call: Mapping[str, Any]) -> ToolCall:
 
 
 def usage_of(document: Mapping[str, Any]) -> Usage:
-    """The canonical usage; prompt tokens include cached ones, completion tokens include reasoning (xAI's do not, and say so in the total)."""
+    """The canonical usage; prompt tokens include cached ones, completion tokens reasoning (xAI's do not, as their total shows)."""
     raw = document.get("usage")
     if not isinstance(raw, dict):
         return Usage(cost_status="no usage reported")

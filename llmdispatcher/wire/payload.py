@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..chunks import StreamChunk, unfold
-from ..errors import MalformedReply, StreamInterrupted
+from ..errors import DispatchError, MalformedReply, StreamInterrupted
 from ..types import Request, Response
 from .faults import excerpt, fault_inside, read
 from .sse import SseParser
@@ -69,14 +70,14 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-class EventDecoder:
+class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 
     A server that answers a stream request with plain JSON is understood as well. Single events that are not
     JSON are skipped; a stream of nothing but those is malformed.
     """
 
-    __slots__ = ("_bad", "_good", "_plain", "_sse", "done", "ended")
+    __slots__ = ("_bad", "_failure", "_good", "_plain", "_sse", "done", "ended")
 
     END_MARKER: ClassVar[str]
     """What ends a stream of this format, for the error text."""
@@ -84,6 +85,7 @@ class EventDecoder:
     def __init__(self) -> None:
         self.done = False
         self.ended = False
+        self._failure: DispatchError | None = None
         self._sse: SseParser | None = None
         self._plain: list[bytes] = []
         self._good = 0
@@ -97,12 +99,23 @@ class EventDecoder:
             if not start or start[:1] in b"{[<":
                 return []
             data, self._plain, self._sse = b"".join(self._plain), [], SseParser()
+        self.check()
         chunks: list[StreamChunk] = []
-        for event in self._sse.feed(data):
-            if self.done:
-                break
-            self._take(event.event, event.data, chunks)
+        try:
+            for event in self._sse.feed(data):
+                if self.done:
+                    break
+                self._take(event.event, event.data, chunks)
+        except DispatchError as failure:
+            if not chunks:
+                raise
+            self._failure = failure
         return chunks
+
+    def check(self) -> None:
+        """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""
+        if self._failure is not None:
+            raise self._failure
 
     def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):
@@ -126,6 +139,7 @@ class EventDecoder:
 
     def finish(self) -> list[StreamChunk]:
         """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""
+        self.check()
         if self._sse is None:
             return self.finish_plain(b"".join(self._plain))
         self._raise_trailing_error(self._sse.rest())
@@ -150,10 +164,10 @@ class EventDecoder:
         self.ended = self.done = True
         return [unfold(self.read_whole(body))]
 
+    @abstractmethod
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
         """What one event says; sets ``ended`` (complete as it stands) and ``done`` (nothing more is to come)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_whole(self, body: bytes) -> Response:
         """A whole answer."""
-        raise NotImplementedError

@@ -1,0 +1,108 @@
+"""Recorded exchanges with vendors, where they are at hand, and ways to feed them to a decoder."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmdispatcher.chunks import fold
+from llmdispatcher.errors import DispatchError
+from llmdispatcher.types import Response
+from llmdispatcher.wire.base import Codec
+from llmdispatcher.wire.codecs import CODECS
+
+FOLDER = Path(os.environ.get("LLMDISPATCHER_WIRE_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "wire")
+CODEC_OF = {
+    "chat_completions": "openai_chat",
+    "messages": "anthropic_messages",
+    "generate_content": "gemini",
+    "stream_generate_content": "gemini",
+}
+ENDINGS = re.compile(rb'\[DONE\]|message_stop|"(?:finish_reason|stop_reason|finishReason|blockReason)"\s*:\s*"')
+"""Where a stream may first be complete; cut before it, it never is."""
+
+needs_corpus = pytest.mark.skipif(not (FOLDER / "exchanges").is_dir(), reason=f"no recorded exchanges at {FOLDER}")
+
+
+@cache
+def exchanges() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Every exchange whose format we speak, by (api, vendor)."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for path in sorted((FOLDER / "exchanges").glob("*.json")) if (FOLDER / "exchanges").is_dir() else ():
+        if path.name != "index.json":
+            exchange = json.loads(path.read_bytes())
+            if exchange["api"] in CODEC_OF:
+                groups.setdefault((exchange["api"], exchange["vendor"]), []).append(exchange)
+    return groups
+
+
+def listed(groups: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The exchanges of some groups, in one list."""
+    return [exchange for group in groups for exchange in exchanges()[group]]
+
+
+def codec_of(exchange: dict[str, Any]) -> Codec:
+    """Who decodes it."""
+    return CODECS[CODEC_OF[exchange["api"]]]
+
+
+def headers_of(exchange: dict[str, Any]) -> dict[str, str]:
+    """As the transport hands them over: lower-case names."""
+    return {name.lower(): value for name, value in exchange["response"]["headers"].items()}
+
+
+def body_of(exchange: dict[str, Any]) -> bytes:
+    """The bytes of the answer."""
+    response = exchange["response"]
+    text = response["text"] if "text" in response else json.dumps(response["json"], ensure_ascii=False)
+    return str(text).encode("utf-8", "surrogatepass")
+
+
+def streamed(exchange: dict[str, Any]) -> bool:
+    """Whether the answer is a stream, in whatever form."""
+    return "text" in exchange["response"] and exchange["response"]["status"] == 200
+
+
+def sliced(body: bytes, size: int) -> list[bytes]:
+    """The body in reads of one size."""
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+def cut(body: bytes, *places: int) -> list[bytes]:
+    """The body cut at some places."""
+    edges = [0, *sorted(places), len(body)]
+    return [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+def cuttings(body: bytes, seed: str, rounds: int) -> Iterator[list[bytes]]:
+    """Many ways in which the same bytes may arrive; byte by byte for short bodies."""
+    yield [body]
+    yield sliced(body, 1460)
+    if len(body) <= 5_000:
+        yield sliced(body, 1)
+    chance = random.Random(seed)
+    for _ in range(rounds):
+        yield cut(body, *(chance.randrange(len(body) + 1) for _ in range(chance.choice((1, 2, 2, 5)))))
+
+
+def decode_stream(codec: Codec, pieces: Iterable[bytes]) -> tuple[Response, DispatchError | None]:
+    """What a caller sees of a stream: the answer folded so far, and the error that ended it, if one did."""
+    decoder, chunks, error = codec.decoder(), [], None
+    try:
+        for piece in pieces:
+            chunks += decoder.feed(piece)
+            if decoder.done:
+                break
+        else:
+            chunks += decoder.finish()
+    except DispatchError as raised:
+        error = raised
+    return fold(chunks), error
