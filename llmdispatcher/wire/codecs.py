@@ -1,0 +1,12 @@
+"""The table of wire formats by name; a new one is a file of its own and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .anthropic_messages import ANTHROPIC_MESSAGES
+from .base import Codec
+from .gemini import GEMINI
+from .openai_chat import OPENAI_CHAT
+
+CODECS: Mapping[str, Codec] = {codec.name: codec for codec in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)}

@@ -1,0 +1,211 @@
+"""Google's generateContent and streamGenerateContent. https://ai.google.dev/api/generate-content"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ..chunks import StreamChunk, ToolCallDelta, fold
+from ..errors import InvalidRequest, MalformedReply
+from ..messages import Content, Message, TextPart
+from ..types import Request, Response, Usage
+from .faults import fault_inside
+from .payload import EventDecoder, count, dump, mapping, parse, text_of
+
+FINISH = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(
+        (
+            "SAFETY",
+            "RECITATION",
+            "BLOCKLIST",
+            "PROHIBITED_CONTENT",
+            "SPII",
+            "MODEL_ARMOR",
+            "IMAGE_SAFETY",
+            "IMAGE_PROHIBITED_CONTENT",
+        ),
+        "content_filter",
+    ),
+}
+_LEADING_ROLES = ("system", "developer")
+_ROLES = {"user": "user", "assistant": "model"}
+_SETTINGS = (
+    ("temperature", "temperature"),
+    ("top_p", "topP"),
+    ("max_tokens", "maxOutputTokens"),
+    ("seed", "seed"),
+    ("frequency_penalty", "frequencyPenalty"),
+    ("presence_penalty", "presencePenalty"),
+)
+_SAMPLING = ("temperature", "top_p")
+
+
+class Gemini:
+    """The codec; without state."""
+
+    name = "gemini"
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """The model is part of the path; a stream is asked for as server-sent events."""
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"/{quote(model if '/' in model else f'models/{model}')}:{method}"
+
+    def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+        """The JSON body of a request; the user's name has no place in this format and is left out."""
+        _refuse_unsupported(request)
+        payload: dict[str, Any] = {
+            "contents": [_message(message) for message in request.messages if message.role not in _LEADING_ROLES]
+        }
+        if not payload["contents"]:
+            raise InvalidRequest("messages: Google needs at least one message that is not a system message")
+        system = [{"text": message.text} for message in request.messages if message.role in _LEADING_ROLES]
+        if system:
+            payload["systemInstruction"] = {"parts": system}
+        settings: dict[str, Any] = {}
+        for name, theirs in _SETTINGS:
+            value = getattr(request, name)
+            if value is not None and not ("no_sampling" in quirks and name in _SAMPLING):
+                settings[theirs] = value
+        if request.stop:
+            settings["stopSequences"] = list(request.stop)
+        if settings:
+            payload["generationConfig"] = settings
+        return dump(payload, request)
+
+    def decode(self, body: bytes) -> Response:
+        """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
+        document = parse(body)
+        pieces = document if isinstance(document, list) else [document]
+        decoder = GeminiDecoder()
+        answer = fold([chunk for piece in pieces if (chunk := decoder.read_piece(mapping(piece))) is not None])
+        if not decoder.answered:
+            raise MalformedReply("the vendor's answer has no candidates", sent=True)
+        return answer
+
+    def decoder(self) -> GeminiDecoder:
+        """A fresh decoder for one stream."""
+        return GeminiDecoder()
+
+
+GEMINI = Gemini()
+
+
+class GeminiDecoder(EventDecoder):
+    """Each event is a piece of an answer in the form of a whole one; complete once a finish or block reason was seen."""
+
+    __slots__ = ("_calls", "answered")
+    END_MARKER = "a finishReason"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = 0
+        self.answered = False
+
+    def read_piece(self, document: Mapping[str, Any]) -> StreamChunk | None:
+        """One piece; raises what an error in its place stands for."""
+        if document.get("error"):
+            raise fault_inside(document)
+        return self.read_event(document)
+
+    def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
+        """One piece of candidate 0."""
+        candidates = document.get("candidates")
+        candidate = mapping(candidates[0]) if isinstance(candidates, list) and candidates else {}
+        blocked = mapping(document.get("promptFeedback")).get("blockReason")
+        self.answered = self.answered or bool(candidate or blocked)
+        parts = mapping(candidate.get("content")).get("parts")
+        listed = [mapping(part) for part in parts] if isinstance(parts, list) else []
+        raw = candidate.get("finishReason") or (blocked if not candidate else None)
+        if raw:
+            self.ended = True
+        calls = tuple([self._call(part) for part in listed if "functionCall" in part])
+        raw_usage = document.get("usageMetadata")
+        return StreamChunk(
+            content="".join([text_of(part.get("text")) for part in listed if not part.get("thought")]),
+            reasoning="".join([text_of(part.get("text")) for part in listed if part.get("thought")]),
+            tool_calls=calls,
+            finish_reason=self._finish(raw, blocked),
+            finish_reason_raw=raw if isinstance(raw, str) else None,
+            usage=usage_of(raw_usage) if isinstance(raw_usage, dict) and raw_usage else None,
+            model=text_of(document.get("modelVersion")) or None,
+            response_id=text_of(document.get("responseId")) or None,
+        )
+
+    def _finish(self, raw: Any, blocked: Any) -> str | None:
+        if not isinstance(raw, str):
+            return None
+        reason = "content_filter" if raw == blocked else FINISH.get(raw, raw.lower())
+        return "tool_calls" if self._calls and reason == "stop" else reason
+
+    def _call(self, part: Mapping[str, Any]) -> ToolCallDelta:
+        """A call arrives whole, its arguments as an object."""
+        call = mapping(part.get("functionCall"))
+        slot, self._calls = self._calls, self._calls + 1
+        return ToolCallDelta(
+            index=slot,
+            id=text_of(call.get("id")) or None,
+            name=text_of(call.get("name")) or None,
+            arguments=json.dumps(call.get("args") or {}, ensure_ascii=False),
+            signature=text_of(part.get("thoughtSignature")) or None,
+        )
+
+    def finish_plain(self, body: bytes) -> list[StreamChunk]:
+        """The array of pieces that Google sends where ``alt=sse`` was lost on the way; it too must be complete."""
+        document = parse(body)
+        pieces = document if isinstance(document, list) else [document]
+        chunks = [chunk for piece in pieces if (chunk := self.read_piece(mapping(piece))) is not None]
+        if not self.answered:
+            raise MalformedReply("the vendor's answer has no candidates", sent=True)
+        return chunks
+
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer."""
+        return GEMINI.decode(body)
+
+
+def usage_of(raw: Mapping[str, Any]) -> Usage:
+    """The canonical usage: thoughts are billed output beside the candidates, prompts of tools are further input."""
+    thoughts = count(raw.get("thoughtsTokenCount"))
+    into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
+    return Usage(
+        input_tokens=into,
+        output_tokens=count(raw.get("candidatesTokenCount")) + thoughts,
+        cache_read_tokens=min(into, count(raw.get("cachedContentTokenCount"))),
+        reasoning_tokens=thoughts,
+        audio_input_tokens=_audio(raw.get("promptTokensDetails")),
+        audio_output_tokens=_audio(raw.get("candidatesTokensDetails")),
+        raw=raw,
+    )
+
+
+def _audio(details: Any) -> int:
+    listed = [mapping(entry) for entry in details] if isinstance(details, list) else []
+    return sum(count(entry.get("tokenCount")) for entry in listed if entry.get("modality") == "AUDIO")
+
+
+def _refuse_unsupported(request: Request) -> None:
+    for name in ("tools", "tool_choice", "response_format"):
+        if getattr(request, name):
+            raise InvalidRequest(f"{name}: this codec does not carry it to Google yet; pass Google's own form in extra_params")
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if message.role not in _ROLES or message.tool_calls:
+        raise InvalidRequest("messages: this codec does not carry tool turns to Google yet")
+    return {"role": _ROLES[message.role], "parts": _parts(message.content)}
+
+
+def _parts(content: Content) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"text": content}]
+    return [_part(part) for part in content]
+
+
+def _part(part: object) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"text": part.text}
+    raise InvalidRequest(f"message.content: this codec does not carry a {type(part).__name__} to Google yet; send text")
