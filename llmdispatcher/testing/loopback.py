@@ -102,7 +102,7 @@ class LoopbackServer:
     """Runs ``handler`` for every request, one thread per connection, until :meth:`close`.
 
     ``requests`` lists all that came in whole, ``connections`` counts them. With ``tls`` the handshake is made
-    first; ``greet`` instead takes over a fresh connection before anything is read (to stay mute, say).
+    first; ``greet`` instead takes over a fresh connection before anything is read (to stay mute, say). ``port`` 0 takes a free one.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class LoopbackServer:
         greet: Callable[[Peer], None] | None = None,
         backlog: int = 128,
         receive_buffer: int | None = None,
+        port: int = 0,
     ) -> None:
         self.handler = handler
         self.requests: list[WireRequest] = []
@@ -126,7 +127,9 @@ class LoopbackServer:
         self._listener = socket.socket()
         if receive_buffer is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
+        if port:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen(backlog)
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)

@@ -1,0 +1,139 @@
+"""A vendor without a network: scripted answers, the requests that it saw."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from ..chunks import StreamChunk, ToolCallDelta, fold
+from ..clock import Deadline
+from ..types import Capabilities, Request, Response, Usage
+from .answers import count_tokens, pieces
+
+DEFAULT_ANSWER = "This is a fake vendor speaking."
+
+
+class FakeVendor:
+    """Answers each request with the next of ``answers``; after the last one the last is repeated, or with ``cycle`` the first.
+
+    An answer is a string, a :class:`Response`, an exception to raise, a callable that takes the request and returns any of
+    these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds pass on the
+    deadline's clock before it speaks, so a ``ManualClock`` makes them free. ``seen`` lists the requests, ``hits`` counts them.
+    """
+
+    def __init__(
+        self,
+        *answers: Any,
+        name: str = "fake",
+        capabilities: Capabilities | None = None,
+        latency: float = 0.0,
+        cycle: bool = False,
+        available: bool = True,
+    ) -> None:
+        self.name = name
+        self.capabilities = capabilities or Capabilities()
+        self.latency = latency
+        self.available = available
+        self.seen: list[Request] = []
+        self._cycle = cycle
+        self._answers = answers or (DEFAULT_ANSWER,)
+        self._next = 0
+        self._lock = threading.Lock()
+
+    @property
+    def hits(self) -> int:
+        """How often it was asked."""
+        return len(self.seen)
+
+    def script(self, *answers: Any) -> None:
+        """Answer with these from now on."""
+        with self._lock:
+            self._answers, self._next = answers or (DEFAULT_ANSWER,), 0
+
+    def send(self, request: Request, deadline: Deadline) -> Response:
+        """The next answer as a whole; raises where the script says so."""
+        answer = self._take(request)
+        self._linger(deadline)
+        return self._response(_resolved(answer, request), request)
+
+    def stream(self, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
+        """The next answer in pieces; a scripted exception comes out of the iterator, not of this call."""
+        return self._chunks(self._take(request), request, deadline)
+
+    def is_available(self) -> bool:
+        """What ``available`` says."""
+        return self.available
+
+    def _take(self, request: Request) -> Any:
+        with self._lock:
+            self.seen.append(request)
+            answer = self._answers[self._next]
+            self._next += 1
+            if self._next == len(self._answers):
+                self._next = 0 if self._cycle else self._next - 1
+            return answer
+
+    def _linger(self, deadline: Deadline) -> None:
+        deadline.check()
+        if self.latency > 0:
+            deadline.sleep(self.latency)
+
+    def _response(self, answer: Any, request: Request) -> Response:
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, str):
+            return Response(
+                content=answer, model=request.model, vendor=self.name, usage=_usage(request, answer), finish_reason="stop"
+            )
+        if isinstance(answer, Response):
+            return attrs.evolve(answer, vendor=answer.vendor or self.name, model=answer.model or request.model)
+        return attrs.evolve(fold(_listed(answer)), vendor=self.name, model=request.model)
+
+    def _chunks(self, answer: Any, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
+        self._linger(deadline)
+        answer = _resolved(answer, request)
+        if isinstance(answer, BaseException | str | Response):
+            answer = _cut(self._response(answer, request))
+        for chunk in _listed(answer):
+            deadline.check()
+            yield chunk
+
+    def __repr__(self) -> str:
+        return f"FakeVendor(name={self.name!r}, hits={self.hits})"
+
+
+def _resolved(answer: Any, request: Request) -> Any:
+    call: Callable[[Request], Any] | None = answer if callable(answer) else None
+    return call(request) if call is not None else answer
+
+
+def _listed(answer: Iterable[Any]) -> Iterator[StreamChunk]:
+    for item in answer:
+        if isinstance(item, BaseException):
+            raise item
+        yield item if isinstance(item, StreamChunk) else StreamChunk(content=item)
+
+
+def _cut(response: Response) -> Iterator[StreamChunk]:
+    if response.reasoning:
+        yield StreamChunk(reasoning=response.reasoning)
+    yield from (StreamChunk(content=piece, model=response.model) for piece in pieces(response.content))
+    for index, call in enumerate(response.tool_calls):
+        delta = ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments, signature=call.signature)
+        yield StreamChunk(tool_calls=(delta,))
+    yield StreamChunk(
+        finish_reason=response.finish_reason,
+        finish_reason_raw=response.finish_reason_raw,
+        usage=response.usage,
+        model=response.model,
+        response_id=response.response_id,
+        refusal=response.refusal,
+    )
+
+
+def _usage(request: Request, answer: str) -> Usage:
+    said = sum(count_tokens(message.text) for message in request.messages)
+    return Usage(input_tokens=said, output_tokens=count_tokens(answer))

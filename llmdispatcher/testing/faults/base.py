@@ -1,0 +1,87 @@
+"""What a fault is, and what it has at hand when it misbehaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from ..answers import Answer
+from ..formats.base import Format, Pieces, SimulatedRequest, Trouble, dumps
+from ..loopback import Peer
+
+# A whole answer has no words on the wire; cut into this many parts it can be stalled, cut and trickled like a stream.
+_PARTS = 20
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """One request that a fault answers: the format, the healthy answer, the headers that go with it."""
+
+    request: SimulatedRequest
+    form: Format
+    compose: Callable[[], Answer] = attrs.field(repr=False)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of every answer."""
+        return ((self.form.id_header, f"req_{self.request.id}"),)
+
+    def body(self, answer: Answer | None = None) -> bytes:
+        """The healthy answer as one JSON object, whether or not a stream was asked for."""
+        return dumps(self.form.body(self.request, answer or self.compose()))
+
+    def pieces(self, answer: Answer | None = None) -> Pieces:
+        """The healthy answer as it goes over the wire: events, or for a whole answer the parts of its JSON."""
+        if self.request.stream:
+            return self.form.pieces(self.request, answer or self.compose())
+        body = self.body(answer)
+        size = -(-len(body) // _PARTS)
+        parts = [body[at : at + size] for at in range(0, len(body), size)]
+        return Pieces([], parts[:-1], parts[-1:], "application/json")
+
+    def whole(self) -> bytes:
+        """All bytes of the healthy answer."""
+        return b"".join(self.pieces().all)
+
+    def refuse(self, peer: Peer, trouble: Trouble, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Answer with the vendor's error."""
+        status, body = self.form.error(trouble)
+        peer.reply(status, dumps(body), *self.headers, *headers)
+
+    def start(self, peer: Peer, content_type: str | None = None) -> Pieces:
+        """Write the head of a chunked answer; returns the pieces that belong into it."""
+        pieces = self.pieces()
+        peer.start_stream(*self.headers, content_type=content_type or pieces.content_type)
+        return pieces
+
+
+Act = Callable[[Peer, Scene], bool | None]
+"""Misbehaves towards one request; a true result closes the connection."""
+
+
+@attrs.frozen
+class Fault:
+    """One way to misbehave; a value that can be scripted any number of times.
+
+    ``endless`` says that it goes on until the client gives up (or the simulator closes).
+    """
+
+    name: str
+    act: Act = attrs.field(repr=False, eq=False)
+    endless: bool = attrs.field(default=False, kw_only=True)
+
+
+def cut(pieces: Pieces, words: int) -> list[bytes]:
+    """The events up to so many words, without what ends the answer."""
+    return [*pieces.opening, *pieces.deltas[:words]]
+
+
+def send_all(peer: Peer, events: Iterable[bytes]) -> None:
+    """Write events as chunks, all in one go."""
+    peer.send(b"".join([b"%x\r\n%s\r\n" % (len(event), event) for event in events if event]))
+
+
+def last_chunk(peer: Peer) -> None:
+    """End a chunked body as HTTP wants it."""
+    peer.chunk(b"")

@@ -1,0 +1,154 @@
+"""Faults of what the body says: no JSON, hostile JSON, web pages, errors under a 200 (RELIABILITY.md B8–B10, S6, S7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from ..formats.base import Trouble, dumps
+from ..loopback import Peer
+from .base import Fault, Scene, last_chunk, send_all
+
+_PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><h1>Please log in to the network</h1></body></html>"
+_MARK = "SPOILEDHERE"
+
+OVERLOADED = Trouble(503)
+
+
+def giant_json(mebibytes: int = 200) -> Fault:
+    """One endless string of JSON (B8), in one event where a stream was asked for."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        pieces = scene.start(peer)
+        send_all(peer, [*pieces.opening, (b"data: " if scene.request.stream else b"") + b'{"text":"'])
+        block = b"a" * (1 << 20)
+        for _ in range(mebibytes):
+            peer.chunk(block)
+        send_all(peer, [b'"}\n\n'])
+        last_chunk(peer)
+        return True
+
+    return Fault("giant_json", act)
+
+
+def deep_json(depth: int = 100_000) -> Fault:
+    """JSON nested deeper than any parser's stack (B8)."""
+    return _spoiled_json("deep_json", lambda body: b'{"deep":' + b"[" * depth + b"]" * depth + b"," + body[1:])
+
+
+def huge_integer(digits: int = 5_000) -> Fault:
+    """A number of more digits than Python converts (B8)."""
+    return _spoiled_json("huge_integer", lambda body: b'{"huge":' + b"9" * digits + b"," + body[1:])
+
+
+def not_a_number() -> Fault:
+    """NaN and Infinity, which JSON does not have (B8)."""
+    return _spoiled_json("not_a_number", lambda body: b'{"odd":[NaN,-Infinity],' + body[1:])
+
+
+def duplicate_keys() -> Fault:
+    """Every key twice, first empty (B8)."""
+    empty = b'{"choices":[],"content":[],"candidates":[],"delta":{},"usage":null,'
+    return _spoiled_json("duplicate_keys", lambda body: empty + body[1:])
+
+
+def lone_surrogate() -> Fault:
+    """Half of a character, escaped (B8)."""
+    return _spoiled_text("lone_surrogate", b"\\ud83d")
+
+
+def invalid_utf8() -> Fault:
+    """Bytes that are no UTF-8 within the text (S6)."""
+    return _spoiled_text("invalid_utf8", b"\xff\xc3\x28")
+
+
+def malformed_json(words: int = 3) -> Fault:
+    """One event whose JSON is cut, the rest fine (S7); a whole answer is cut to its end."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        pieces = scene.start(peer)
+        if not scene.request.stream:
+            send_all(peer, pieces.deltas[: len(pieces.deltas) // 2])
+        else:
+            bad = pieces.deltas[min(words, len(pieces.deltas) - 1)].rstrip()[:-9] + b"\n\n"
+            send_all(peer, [*pieces.opening, *pieces.deltas[:words], bad, *pieces.deltas[words:], *pieces.closing])
+        last_chunk(peer)
+
+    return Fault("malformed_json", act)
+
+
+def html(status: int = 200) -> Fault:
+    """A web page where an answer belongs: a captive portal, a proxy's error page (B9)."""
+
+    def act(peer: Peer, _: Scene) -> None:
+        peer.reply(status, _PAGE, content_type="text/html; charset=utf-8")
+
+    return Fault(f"html_{status}", act)
+
+
+def empty() -> Fault:
+    """A 200 with nothing in it (B9)."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        peer.reply(200, b"", *scene.headers, content_type=scene.pieces().content_type)
+
+    return Fault("empty_200", act)
+
+
+def no_content() -> Fault:
+    """A 204 (B9)."""
+
+    def act(peer: Peer, _: Scene) -> None:
+        peer.head(204)
+
+    return Fault("no_content_204", act)
+
+
+def error_in_200(trouble: Trouble = OVERLOADED) -> Fault:
+    """The vendor's error body under status 200, as JSON even where a stream was asked for (B10)."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        peer.reply(200, dumps(scene.form.error(trouble)[1]), *scene.headers)
+
+    return Fault("error_in_200", act)
+
+
+def error_event(words: int | None = None, trouble: Trouble = OVERLOADED) -> Fault:
+    """An error in the stream: as its first event, or after so many words (B10). A whole answer gets the error's body under 200."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        if not scene.request.stream:
+            peer.reply(200, dumps(scene.form.error(trouble)[1]), *scene.headers)
+            return
+        pieces = scene.start(peer)
+        before = [] if words is None else [*pieces.opening, *pieces.deltas[:words]]
+        send_all(peer, [*before, scene.form.error_event(trouble)])
+        last_chunk(peer)
+
+    return Fault("error_event_first" if words is None else f"error_event_after_{words}_words", act)
+
+
+def _spoiled_json(name: str, spoil: Callable[[bytes], bytes]) -> Fault:
+    def act(peer: Peer, scene: Scene) -> None:
+        pieces = scene.pieces()
+        if not scene.request.stream:
+            peer.reply(200, spoil(scene.body()), *scene.headers)
+            return
+        peer.start_stream(*scene.headers, content_type=pieces.content_type)
+        head, data, body = pieces.deltas[0].partition(b"data: ") if pieces.deltas else (b"", b"data: ", b"{}\n\n")
+        send_all(peer, [*pieces.opening, head + data + spoil(body), *pieces.deltas[1:], *pieces.closing])
+        last_chunk(peer)
+
+    return Fault(name, act)
+
+
+def _spoiled_text(name: str, replacement: bytes) -> Fault:
+    def act(peer: Peer, scene: Scene) -> None:
+        answer = scene.compose()
+        pieces = scene.pieces(attrs.evolve(answer, text=f"{_MARK} {answer.text}"))
+        peer.start_stream(*scene.headers, content_type=pieces.content_type)
+        send_all(peer, [b"".join(pieces.all).replace(_MARK.encode(), replacement)])
+        last_chunk(peer)
+
+    return Fault(name, act)

@@ -1,0 +1,98 @@
+"""Refusals: statuses with the vendor's own error body and every way to say when to come back (RELIABILITY.md R)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from email.utils import format_datetime
+
+from ...clock import SYSTEM_CLOCK
+from ..formats.base import Trouble
+from ..loopback import Peer
+from .base import Fault, Scene
+
+Header = tuple[str, str | Callable[[], str]]
+"""A header whose value is text, or worked out when it is sent."""
+
+
+def status(code: int, *headers: Header, kind: str = "", message: str = "") -> Fault:
+    """A status with the vendor's error body; ``kind`` as in :class:`Trouble`."""
+    return refusal(f"status_{code}", Trouble(code, kind, message=message), *headers)
+
+
+def refusal(name: str, trouble: Trouble, *headers: Header) -> Fault:
+    """Any trouble in the vendor's own words, with extra headers."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        scene.refuse(peer, trouble, [(key, value if isinstance(value, str) else value()) for key, value in headers])
+
+    return Fault(name, act)
+
+
+def rate_limit(retry_after: float | str | None = None, *headers: Header) -> Fault:
+    """A 429; ``retry_after`` goes into the header of that name as it is, and into Google's ``retryDelay`` if it is a number."""
+    if retry_after is None:
+        return refusal("rate_limit", Trouble(429), *headers)
+    said = retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
+    delay = None if isinstance(retry_after, str) else f"{retry_after:g}s"
+    return refusal(f"rate_limit_{said}", Trouble(429, delay=delay), ("Retry-After", said), *headers)
+
+
+def rate_limit_until(seconds: float) -> Fault:
+    """A 429 whose Retry-After is a date so many seconds from now, rounded up; negative for one in the past."""
+
+    def date() -> str:
+        return format_datetime((SYSTEM_CLOCK.now() + timedelta(seconds=seconds + 0.999)).replace(microsecond=0), usegmt=True)
+
+    return refusal(f"rate_limit_date_{seconds:g}", Trouble(429), ("Retry-After", date))
+
+
+def rate_limit_ms(milliseconds: int | str, retry_after: str | None = None) -> Fault:
+    """A 429 with ``retry-after-ms``, which counts before a ``Retry-After`` beside it."""
+    beside: tuple[Header, ...] = () if retry_after is None else (("Retry-After", retry_after),)
+    return refusal(f"rate_limit_{milliseconds}_ms", Trouble(429), ("retry-after-ms", str(milliseconds)), *beside)
+
+
+def retry_delay(delay: str = "46s") -> Fault:
+    """A 429 as Google sends it, with the delay in the body alone; other formats put it into Retry-After."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        header = [] if scene.form.name == "gemini" else [("Retry-After", delay.rstrip("s"))]
+        scene.refuse(peer, Trouble(429, delay=delay), header)
+
+    return Fault(f"retry_delay_{delay}", act)
+
+
+def quota() -> Fault:
+    """A 429 that waiting does not cure: credit or daily quota is spent (R3)."""
+    return refusal("quota", Trouble(429, "quota"))
+
+
+def overloaded() -> Fault:
+    """A 529, Anthropic's word for too busy."""
+    return refusal("overloaded", Trouble(529))
+
+
+def bad_request() -> Fault:
+    """A 400 about the request itself."""
+    return refusal("bad_request", Trouble(400))
+
+
+def context_overflow() -> Fault:
+    """A 400: the conversation is longer than the model's window."""
+    return refusal("context_overflow", Trouble(400, "context"))
+
+
+def filtered() -> Fault:
+    """A 400: the vendor's policy refuses the prompt."""
+    return refusal("filtered", Trouble(400, "filter"))
+
+
+def model_missing() -> Fault:
+    """A 404: this vendor does not have the model."""
+    return refusal("model_missing", Trouble(404, "model"))
+
+
+def wrong_key() -> Fault:
+    """The vendor's answer to a key that it does not know."""
+    return refusal("wrong_key", Trouble(401, "key"))

@@ -1,0 +1,185 @@
+"""Faults of a stream's course: ends too early, too late, never, or in an odd spelling (RELIABILITY.md S).
+
+A request for a whole answer meets the same faults in the parts of its JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from ..loopback import Peer
+from .base import Fault, Scene, cut, last_chunk, send_all
+
+_LINE_END = re.compile(rb"\r\n|\n")
+
+
+def eof_after(words: int = 9) -> Fault:
+    """A clean end after so many words, without the format's end marker (S4)."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        send_all(peer, cut(scene.start(peer), words))
+        last_chunk(peer)
+
+    return Fault(f"eof_after_{words}_words", act)
+
+
+def cut_after(words: int = 9) -> Fault:
+    """The connection closes after so many words, in the middle of the chunked body."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        send_all(peer, cut(scene.start(peer), words))
+        return True
+
+    return Fault(f"cut_after_{words}_words", act)
+
+
+def cut_before_words() -> Fault:
+    """The connection closes when only the role was announced: nothing was said yet."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        send_all(peer, scene.start(peer).opening)
+        return True
+
+    return Fault("cut_before_words", act)
+
+
+def stall_after(words: int = 9) -> Fault:
+    """So many words, then silence (S10 with one word)."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        send_all(peer, cut(scene.start(peer), words))
+        return peer.hang_up()
+
+    return Fault(f"stall_after_{words}_words", act, endless=True)
+
+
+def trickle(seconds: float = 0.6) -> Fault:
+    """A healthy answer, a word every so many seconds: alive to every idle limit, too slow for the whole call."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        for event in scene.start(peer).all:
+            peer.chunk(event)
+            if peer.wait(seconds):
+                return True
+        last_chunk(peer)
+        return False
+
+    return Fault(f"trickle_{seconds:g}_s", act)
+
+
+def pings_for_ever(interval: float = 0.1) -> Fault:
+    """Signs of life, but never a word (S9)."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        scene.start(peer)
+        while not peer.wait(interval):
+            peer.chunk(scene.form.ping())
+        return True
+
+    return Fault("pings_for_ever", act, endless=True)
+
+
+def data_after_end() -> Fault:
+    """More words after the end marker (S8)."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        pieces = scene.start(peer)
+        send_all(peer, [*pieces.all, *pieces.deltas[:3]])
+        last_chunk(peer)
+
+    return Fault("data_after_end", act)
+
+
+def kept_open() -> Fault:
+    """A complete answer, then neither an end of the body nor of the connection (S8)."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        send_all(peer, scene.start(peer).all)
+        return peer.hang_up()
+
+    return Fault("kept_open", act, endless=True)
+
+
+def truncated_last_event() -> Fault:
+    """The last event without the blank line that completes it (S3)."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        send_all(peer, [b"".join(scene.start(peer).all).rstrip(b"\r\n")])
+        last_chunk(peer)
+
+    return Fault("truncated_last_event", act)
+
+
+def crlf() -> Fault:
+    """A healthy stream with CR LF line ends (S2)."""
+    return _respelled("crlf", lambda body: _LINE_END.sub(b"\r\n", body))
+
+
+def cr_only() -> Fault:
+    """A healthy stream with bare CR line ends (S2)."""
+    return _respelled("cr_only", lambda body: _LINE_END.sub(b"\r", body))
+
+
+def mixed_line_ends() -> Fault:
+    """A healthy stream whose events end in turn with LF LF, CR LF LF and CR CR (S2)."""
+
+    def mixed(body: bytes) -> bytes:
+        events = _LINE_END.sub(b"\n", body).split(b"\n\n")
+        ends = (b"\n\n", b"\r\n\n", b"\r\r")
+        return b"".join(event + ends[number % 3] for number, event in enumerate(events) if event)
+
+    return _respelled("mixed_line_ends", mixed)
+
+
+def byte_order_mark() -> Fault:
+    """A healthy stream after a BOM (S2)."""
+    return _respelled("byte_order_mark", lambda body: b"\xef\xbb\xbf" + body)
+
+
+def comments() -> Fault:
+    """A healthy stream with a comment before every event (S2)."""
+    return _respelled("comments", lambda body: b": hello\n\n" + body.replace(b"\n\n", b"\n\n: PROCESSING\n\n"))
+
+
+def odd_fields() -> Fault:
+    """A healthy stream among unknown fields, a bad ``retry``, an ``id`` with NUL, ``data`` without a colon (S2)."""
+    odd = b"foo: bar\nretry: soon\nid: a\x00b\nbaz\n\n"
+    return _respelled("odd_fields", lambda body: odd + body)
+
+
+def giant_line(mebibytes: int = 8) -> Fault:
+    """One line of so many MiB before a healthy stream (S5)."""
+    return _respelled("giant_line", lambda body: b": " + b"x" * (mebibytes << 20) + b"\n\n" + body)
+
+
+def many_comments(count: int = 1_000_000) -> Fault:
+    """So many comment lines before a healthy stream (S5)."""
+    return _respelled("many_comments", lambda body: b":\n" * count + b"\n" + body)
+
+
+def many_events(count: int = 100_000) -> Fault:
+    """A healthy stream with the same word so many times (S5)."""
+
+    def act(peer: Peer, scene: Scene) -> bool:
+        pieces = scene.start(peer)
+        send_all(peer, pieces.opening)
+        block = pieces.deltas[0] * 100 if pieces.deltas else b""
+        for _ in range(count // 100):
+            peer.chunk(block)
+        send_all(peer, pieces.closing)
+        last_chunk(peer)
+        return False
+
+    return Fault("many_events", act)
+
+
+def _respelled(name: str, respell: Callable[[bytes], bytes]) -> Fault:
+    """The healthy stream in another spelling; a whole answer stays as it is."""
+
+    def act(peer: Peer, scene: Scene) -> None:
+        body = b"".join(scene.start(peer).all)
+        send_all(peer, [respell(body) if scene.request.stream else body])
+        last_chunk(peer)
+
+    return Fault(name, act)

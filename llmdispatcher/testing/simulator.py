@@ -1,0 +1,248 @@
+"""A server on the loopback that speaks every wire format as its vendor does, and misbehaves on request."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from typing import Any, Self
+
+import attrs
+
+from ..clock import SYSTEM_CLOCK
+from .answers import Answer, draw, plausible
+from .faults.base import Fault, Scene, last_chunk, send_all
+from .faults.refusals import status
+from .formats import FORMATS, Format, SimulatedRequest, Trouble, recognise
+from .loopback import LoopbackServer, Peer, WireRequest
+
+Answers = str | Answer | Callable[[Any], "str | Answer"] | Sequence[str | Answer | Callable[[Any], "str | Answer"]]
+Scripted = Fault | Answer | str
+
+OK = Fault("ok", lambda _peer, _scene: None)
+"""In a script: an ordinary answer."""
+
+# Below this a thread cannot keep a pace anyway: words that are due within it go out together.
+_TICK = 0.002
+
+
+@attrs.define(eq=False, kw_only=True)
+class VendorSimulator:
+    """OpenAI, Azure, Anthropic and Gemini behind one port; the path of a request tells which.
+
+    ``answers`` is a string, an :class:`Answer`, a callable that takes the request's JSON and returns one of them, or a list of
+    these that is gone through again and again; by default sentences are made from the prompt. ``latency`` seconds pass before
+    the first byte, ``tokens_per_second`` sets the pace of a stream (and the length of a whole answer); ``None`` is at once.
+    ``error_rate`` of the requests get one of ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the
+    vendor's 401; by default any key is good, but there must be one. ``models`` are globs of the models that it has. ``tls``
+    makes the addresses https. It starts at the first use of an address or of ``with``; :meth:`close` ends every connection
+    and thread.
+    """
+
+    answers: Answers | None = None
+    latency: float = 0.0
+    tokens_per_second: float | None = None
+    error_rate: float = 0.0
+    errors: Sequence[Fault] = (status(503), status(500), status(529))
+    seed: int = 0
+    keys: Sequence[str] | None = attrs.field(default=None, repr=False)
+    models: Sequence[str] = ("*",)
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+    requests: list[SimulatedRequest] = attrs.field(factory=list, init=False, repr=False)
+    _script: deque[Scripted] = attrs.field(factory=deque, init=False, repr=False)
+    _always: Scripted | None = attrs.field(default=None, init=False, repr=False)
+    _used: set[int] = attrs.field(factory=set, init=False, repr=False)
+    _changed: threading.Condition = attrs.field(factory=threading.Condition, init=False, repr=False)
+    _server: LoopbackServer | None = attrs.field(default=None, init=False, repr=False)
+
+    def start(self) -> Self:
+        """Listen; nothing happens when it does already."""
+        with self._changed:
+            if self._server is None:
+                self._server = LoopbackServer(self._handle, tls=self.tls, backlog=1024, port=self.port)
+        return self
+
+    def close(self) -> None:
+        """Stop listening, cut every connection, wait for the threads; idempotent, and the addresses stay (refused)."""
+        with self._changed:
+            server = self._server
+        if server is not None:
+            server.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The address without a path; starts the server."""
+        return self._started().url
+
+    @property
+    def openai_url(self) -> str:
+        """The base URL of an OpenAI client."""
+        return f"{self.url}/v1"
+
+    @property
+    def anthropic_url(self) -> str:
+        """The base URL of an Anthropic client, which adds ``/v1/messages`` itself."""
+        return self.url
+
+    @property
+    def google_url(self) -> str:
+        """The base URL of a Gemini client, with its version."""
+        return f"{self.url}/v1"
+
+    @property
+    def azure_url(self) -> str:
+        """The endpoint of an Azure resource, without ``/openai``."""
+        return self.url
+
+    @property
+    def hits(self) -> int:
+        """How many requests came in whole, refused ones included."""
+        return len(self.requests)
+
+    @property
+    def connections(self) -> int:
+        """How many connections were accepted."""
+        return self._server.connections if self._server is not None else 0
+
+    def script(self, *next_ones: Scripted) -> Self:
+        """What the next requests get, one each: faults, :data:`OK`, or answers; after that all is as before."""
+        with self._changed:
+            self._script.extend(next_ones)
+        return self
+
+    def always(self, what: Scripted) -> Self:
+        """What every request gets from now on for which nothing is scripted; ``always(OK)`` ends it."""
+        with self._changed:
+            self._always = None if what is OK else what
+        return self
+
+    def await_hits(self, count: int, timeout: float = 5.0) -> bool:
+        """Wait until so many requests have come in; False when they did not in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self.requests) >= count, timeout)
+
+    def _started(self) -> LoopbackServer:
+        self.start()
+        assert self._server is not None
+        return self._server
+
+    def _handle(self, peer: Peer, wire: WireRequest) -> bool | None:
+        recognised = recognise(wire.target) if wire.method == "POST" else None
+        form, said = recognised or (FORMATS["openai"], {})
+        request, what = self._record(wire, form.name if recognised else "", said)
+        scene = Scene(request=request, form=form, compose=lambda: self._compose(form, request, None))
+        if not recognised:
+            scene.refuse(peer, Trouble(404, message="Invalid URL"))
+            return None
+        try:
+            if isinstance(what, Fault) and what is not OK:
+                return what.act(peer, scene)
+            return self._answer(peer, scene, what)
+        except (TypeError, AttributeError, KeyError, LookupError):
+            scene.refuse(peer, Trouble(400))
+            return True
+
+    def _record(self, wire: WireRequest, form: str, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
+        parsed = _parsed(wire.body)
+        fields = parsed if isinstance(parsed, dict) else {}
+        with self._changed:
+            number = len(self.requests)
+            request = SimulatedRequest(
+                format=form,
+                path=wire.target,
+                headers=wire.headers,
+                json=parsed,
+                model=said.get("model") or str(fields.get("model") or ""),
+                stream=said["verb"] == "streamGenerateContent" if "verb" in said else fields.get("stream") is True,
+                connection=wire.connection,
+                reused=wire.connection in self._used,
+                number=number,
+                id=blake2b(repr((self.seed, number)).encode(), digest_size=12).hexdigest(),
+            )
+            self._used.add(wire.connection)
+            self.requests.append(request)
+            self._changed.notify_all()
+            return request, (self._script.popleft() if self._script and form else self._always)
+
+    def _answer(self, peer: Peer, scene: Scene, scripted: Scripted | None) -> bool | None:
+        trouble = self._refusal(scene)
+        if trouble is not None:
+            scene.refuse(peer, trouble)
+            return False
+        if self.latency > 0 and peer.wait(self.latency):
+            return True
+        number = scene.request.number
+        if scripted is None and draw(self.seed, number, "fails") < self.error_rate:
+            fault = self.errors[int(draw(self.seed, number, "how") * len(self.errors))]
+            return fault.act(peer, scene)
+        answer = self._compose(scene.form, scene.request, None if scripted is OK else scripted)
+        return self._speak(peer, scene, answer)
+
+    def _refusal(self, scene: Scene) -> Trouble | None:
+        key = scene.form.key(scene.request.headers)
+        if not key or (self.keys is not None and key not in self.keys):
+            return Trouble(401, "key")
+        trouble = scene.form.check(scene.request)
+        if trouble is None and not any(fnmatchcase(scene.request.model, pattern) for pattern in self.models):
+            trouble = Trouble(404, "model")
+        return trouble
+
+    def _compose(self, form: Format, request: SimulatedRequest, scripted: Scripted | None) -> Answer:
+        said: Any = self.answers if scripted is None else scripted
+        if said is not None and not isinstance(said, str | Answer) and not callable(said):
+            said = said[request.number % len(said)]
+        if callable(said):
+            said = said(request.json)
+        if said is None:
+            said = plausible(form.turns(request.json)[-1], self.seed)
+        return (Answer(said) if isinstance(said, str) else said).limited(*form.limits(request.json))
+
+    def _speak(self, peer: Peer, scene: Scene, answer: Answer) -> bool:
+        rate = self.tokens_per_second
+        seconds = (answer.output_tokens + answer.reasoning_tokens) / rate if rate else 0.0
+        if scene.request.stream:
+            return self._stream(peer, scene, answer, seconds)
+        if seconds and peer.wait(seconds):
+            return True
+        peer.reply(200, scene.body(answer), *scene.headers)
+        return False
+
+    def _stream(self, peer: Peer, scene: Scene, answer: Answer, seconds: float) -> bool:
+        pieces = scene.pieces(answer)
+        peer.start_stream(*scene.headers, content_type=pieces.content_type)
+        if not seconds:
+            send_all(peer, pieces.all)
+        elif not _paced(peer, pieces.all, seconds):
+            return True
+        last_chunk(peer)
+        return False
+
+
+def _paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:
+    """Send the events evenly over ``seconds``, in step with the clock; False when the server is closing."""
+    began, each, sent = SYSTEM_CLOCK.monotonic(), seconds / len(events), 0
+    while sent < len(events):
+        due = min(len(events), 1 + int((SYSTEM_CLOCK.monotonic() - began) / each))
+        send_all(peer, events[sent:due])
+        sent = max(sent, due)
+        if sent < len(events) and peer.wait(max(_TICK, began + sent * each - SYSTEM_CLOCK.monotonic())):
+            return False
+    return True
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
