@@ -1,1 +1,164 @@
-"""The synchronous dispatcher for large language models."""
+"""The dispatcher for large language models that synchronous Python deserves: one blocking call, any vendor.
+
+Names are loaded at their first use, so that importing the package costs little and importing one name no more than it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .cancellation import Cancellation
+    from .channel import Channel, ChannelClosed
+    from .chunks import StreamChunk, ToolCallDelta
+    from .clock import Deadline
+    from .config import Config, VendorConfig
+    from .dispatcher import Dispatcher
+    from .errors import (
+        AllTargetsFailed,
+        AuthenticationError,
+        BudgetExceeded,
+        Cancelled,
+        CircuitOpen,
+        ConfigError,
+        ContentFiltered,
+        ContextWindowExceeded,
+        DeadlineExceeded,
+        DispatchError,
+        InvalidRequest,
+        MalformedReply,
+        ModelNotFound,
+        Overloaded,
+        QuotaExceeded,
+        RateLimitError,
+        StreamInterrupted,
+        VendorUnavailable,
+    )
+    from .messages import AudioPart, FilePart, ImagePart, Message, ReasoningPart, TextPart, Tool, ToolCall
+    from .outcome import AttemptRecord, Outcome
+    from .policy.optimize import CostOptimization, LatencyOptimization
+    from .policy.retry import BackoffStrategy, RetryPolicy
+    from .policy.route import Route
+    from .policy.rules import RoutingCondition, RoutingRule
+    from .stats import Stats, VendorStats
+    from .streaming import StreamingResponse
+    from .types import Capabilities, Request, Response, Usage
+    from .vendors import AnthropicVendor, AzureOpenAIVendor, GoogleVendor, HttpVendor, OpenAIVendor, Vendor, vendor
+
+_ROOMS = {
+    "cancellation": ("Cancellation",),
+    "channel": ("Channel", "ChannelClosed"),
+    "chunks": ("StreamChunk", "ToolCallDelta"),
+    "clock": ("Deadline",),
+    "config": ("Config", "VendorConfig"),
+    "dispatcher": ("Dispatcher",),
+    "errors": (
+        "AllTargetsFailed",
+        "AuthenticationError",
+        "BudgetExceeded",
+        "Cancelled",
+        "CircuitOpen",
+        "ConfigError",
+        "ContentFiltered",
+        "ContextWindowExceeded",
+        "DeadlineExceeded",
+        "DispatchError",
+        "InvalidRequest",
+        "MalformedReply",
+        "ModelNotFound",
+        "Overloaded",
+        "QuotaExceeded",
+        "RateLimitError",
+        "StreamInterrupted",
+        "VendorUnavailable",
+    ),
+    "messages": ("AudioPart", "FilePart", "ImagePart", "Message", "ReasoningPart", "TextPart", "Tool", "ToolCall"),
+    "outcome": ("AttemptRecord", "Outcome"),
+    "policy.optimize": ("CostOptimization", "LatencyOptimization"),
+    "policy.retry": ("BackoffStrategy", "RetryPolicy"),
+    "policy.route": ("Route",),
+    "policy.rules": ("RoutingCondition", "RoutingRule"),
+    "stats": ("Stats", "VendorStats"),
+    "streaming": ("StreamingResponse",),
+    "types": ("Capabilities", "Request", "Response", "Usage"),
+    "vendors": ("AnthropicVendor", "AzureOpenAIVendor", "GoogleVendor", "HttpVendor", "OpenAIVendor", "Vendor", "vendor"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "AllTargetsFailed",
+    "AnthropicVendor",
+    "AttemptRecord",
+    "AudioPart",
+    "AuthenticationError",
+    "AzureOpenAIVendor",
+    "BackoffStrategy",
+    "BudgetExceeded",
+    "Cancellation",
+    "Cancelled",
+    "Capabilities",
+    "Channel",
+    "ChannelClosed",
+    "CircuitOpen",
+    "Config",
+    "ConfigError",
+    "ContentFiltered",
+    "ContextWindowExceeded",
+    "CostOptimization",
+    "Deadline",
+    "DeadlineExceeded",
+    "DispatchError",
+    "Dispatcher",
+    "FilePart",
+    "GoogleVendor",
+    "HttpVendor",
+    "ImagePart",
+    "InvalidRequest",
+    "LatencyOptimization",
+    "MalformedReply",
+    "Message",
+    "ModelNotFound",
+    "OpenAIVendor",
+    "Outcome",
+    "Overloaded",
+    "QuotaExceeded",
+    "RateLimitError",
+    "ReasoningPart",
+    "Request",
+    "Response",
+    "RetryPolicy",
+    "Route",
+    "RoutingCondition",
+    "RoutingRule",
+    "Stats",
+    "StreamChunk",
+    "StreamInterrupted",
+    "StreamingResponse",
+    "TextPart",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+    "Vendor",
+    "VendorConfig",
+    "VendorStats",
+    "VendorUnavailable",
+    "__version__",
+    "vendor",
+]
+
+
+def __getattr__(name: str) -> Any:
+    room = _ROOM_OF.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{room}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOM_OF})

@@ -11,7 +11,7 @@ from . import catalog
 from .clock import Deadline
 from .errors import DispatchError
 from .outcome import AttemptRecord, Outcome
-from .policy.route import Target
+from .policy.target import Target
 from .types import Request, Response, Usage
 
 logger = logging.getLogger(__name__)

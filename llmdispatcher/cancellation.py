@@ -7,6 +7,7 @@ There is no lock here: listeners live in a dict whose ``popitem`` is atomic, so 
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 
 _keys = itertools.count()
@@ -39,6 +40,18 @@ class Cancellation:
         if self.cancelled:
             self._tell()
         return key
+
+    def follow(self, other: Cancellation) -> None:
+        """Be cancelled when ``other`` is; holds no reference that keeps this one alive."""
+        own = weakref.ref(self)
+
+        def pass_on() -> None:
+            follower = own()
+            if follower is not None:
+                follower.cancel(other.reason)
+
+        key = other.subscribe(pass_on)
+        weakref.finalize(self, other.unsubscribe, key).atexit = False
 
     def unsubscribe(self, key: int) -> None:
         """Forget a listener; one that was told already is no error."""

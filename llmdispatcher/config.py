@@ -67,8 +67,8 @@ class Config:
 class VendorConfig:
     """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.
 
-    ``timeout`` is one whole attempt at this vendor; ``connect_timeout`` covers name, TCP and TLS; ``first_byte_timeout`` the silence
-    before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
+    ``timeout`` is one whole attempt at this vendor; ``connect_timeout`` covers name, TCP and TLS; ``first_byte_timeout`` the
+    silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
     ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
     ``models`` (globs), where given, are the only names that it is asked for.
     ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard environment variables.

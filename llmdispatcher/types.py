@@ -177,6 +177,10 @@ class Response:
         return Message("assistant", self.content, tool_calls=self.tool_calls)
 
 
+def _names(value: Sequence[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
 @attrs.frozen(kw_only=True)
 class Capabilities:
     """What a vendor can do; zero and empty mean unknown, which never excludes a vendor.
@@ -184,7 +188,7 @@ class Capabilities:
     ``models`` are names or globs, ``max_tokens`` the most output tokens, ``context_window`` the most tokens in all.
     """
 
-    models: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    models: tuple[str, ...] = attrs.field(default=(), converter=_names)
     max_tokens: int = 0
     context_window: int = 0
     supports_streaming: bool = True

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from urllib.parse import quote
 
 import attrs
 
 from . import catalog
 from ._version import __version__
+from .catalog import VendorRow
 from .chunks import StreamChunk
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .config import VendorConfig
 from .errors import ConfigError, DispatchError, VendorUnavailable
 from .types import Capabilities, Request, Response
-from .wire.base import HttpCall, HttpReply, StreamDecoder
+from .wire.base import Codec, HttpCall, HttpReply, StreamDecoder
 from .wire.codecs import CODECS
-from .wire.faults import fault
+from .wire.faults import fault, request_id
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -44,8 +47,8 @@ class Vendor(Protocol):
     def send(self, request: Request, deadline: Deadline) -> Response:
         """Answer, within ``deadline.remaining()`` seconds; raises a :class:`DispatchError`."""
 
-    def stream(self, request: Request, deadline: Deadline) -> Iterator[StreamChunk]:
-        """Answer in pieces; a normal end of the iterator means a complete answer."""
+    def stream(self, request: Request, deadline: Deadline) -> Iterable[StreamChunk]:
+        """Answer in pieces; a normal end of the iteration means a complete answer."""
 
     def is_available(self) -> bool:
         """Whether it makes sense to ask it now; cheap, never spends money."""
@@ -72,6 +75,7 @@ class ChunkStream:
                 chunks = decoder.feed(data)
                 if chunks:
                     yield chunks
+                    decoder.check()
                     last = self._clock.monotonic()
                 if decoder.done:
                     return
@@ -81,7 +85,8 @@ class ChunkStream:
             if rest:
                 yield rest
         except DispatchError as error:
-            raise error.with_facts(request_id=_request_id(reply.headers))
+            error.with_facts(request_id=request_id(reply.headers))
+            raise
         finally:
             reply.close()
 
@@ -97,31 +102,255 @@ class ChunkStream:
             yield from batch
 
 
+_CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
+"""What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
+
+
 class HttpVendor:
     """A vendor of the catalog, reached over HTTP; safe to share between threads and after a fork.
 
     ``kind`` names the catalog's row. Settings come from ``config``, from keyword arguments (they win), or, for key and base
-    URL, from the row's environment variables, which are read at the first use. Raises :class:`ConfigError` for a
-    key or header that HTTP cannot carry, and at the first use when there is no key.
+    URL, from the row's environment variables, which are read at the first use. Raises :class:`ConfigError` for an unknown
+    setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
     """
 
-    kind: ClassVar[str] = ""
+    default_kind: ClassVar[str] = ""
 
     def __init__(
-        self, config: VendorConfig | None = None, *, kind: str | None = None, clock: Clock = SYSTEM_CLOCK, **settings: Any
+        self,
+        config: VendorConfig | Mapping[str, Any] | None = None,
+        *,
+        kind: str | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        **settings: Any,
     ) -> None:
-        self._kind = kind or self.kind
-        row = catalog.vendor_row(self._kind)
+        row = catalog.vendor_row(kind or self.default_kind)
         if row is None:
-            raise ConfigError(
-                f"vendor: the catalog has no {self._kind!r}; it has {', '.join(r.name for r in catalog.vendor_rows())}"
-            )
+            raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in catalog.ROWS)}")
         self._row = row
         self._config = VendorConfig.merged(config, settings)
         self._clock = clock
         self._codec = CODECS[row.codec]
         self._lock = threading.Lock()
-        self._transport: Transport | None = None
-        self._headers: dict[bool, Mapping[str, str]] = {}
-        self._quirks: dict[str, frozenset[str]] = {}
+        self._line: _Line | None = None
         self.name: str = self._config.name or row.name
+        if self._config.api_key is not None:
+            checked_key(self._config.api_key, "api_key")
+
+    @property
+    def kind(self) -> str:
+        """The catalog's row, which tells prices."""
+        return self._row.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the catalog knows of this vendor's models, taken together."""
+        known = [facts for model in catalog.models(self.kind) if (facts := catalog.model_facts(self.kind, model)) is not None]
+        return Capabilities(
+            models=self._config.models or tuple(facts.model for facts in known),
+            max_tokens=max((facts.max_tokens for facts in known), default=0),
+            context_window=max((facts.context_window for facts in known), default=0),
+            supports_streaming=True,
+            supports_vision=any(facts.supports_vision for facts in known),
+            supports_tools=any(facts.supports_tools for facts in known),
+        )
+
+    def model_for(self, model: str) -> str | None:
+        """This vendor's own name for a model; ``None`` where it is known not to have it and nothing serves in its place."""
+        for pattern, mapped in self._config.model_map.items():
+            if fnmatchcase(model, pattern):
+                return mapped
+        if self._config.models:
+            listed = any(fnmatchcase(model, pattern) for pattern in self._config.models)
+        else:
+            listed = not catalog.knows_not(self.kind, model)
+        return model if listed else self._config.default_model
+
+    def is_available(self) -> bool:
+        """Whether there is a key and an address; asks nobody."""
+        if self._line is not None:
+            return True
+        return self._given_key() is not None and self._given_url() is not None
+
+    def send(self, request: Request, deadline: Deadline) -> Response:
+        """One answer in one piece."""
+        reply = self._open(request, deadline, stream=False)
+        body = reply.read()
+        try:
+            response = self._codec.decode(body)
+        except DispatchError as error:
+            raise self._explained(error, reply) from None
+        identity = request_id(reply.headers)
+        return response if identity is None else attrs.evolve(response, request_id=identity)
+
+    def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
+        """One answer in pieces."""
+        reply = self._open(request, deadline, stream=True)
+        return ChunkStream(reply, self._codec.decoder(), self._clock, self._config.progress_timeout)
+
+    def close(self) -> None:
+        """Close pooled connections; the vendor opens new ones if it is used again."""
+        with self._lock:
+            line, self._line = self._line, None
+        if line is not None:
+            line.transport.close()
+
+    def _open(self, request: Request, deadline: Deadline, *, stream: bool) -> HttpReply:
+        line = self._line or self._connect()
+        facts = catalog.model_facts(self.kind, request.model)
+        quirks = facts.quirks if facts is not None else frozenset()
+        call = HttpCall(
+            url=line.address(request.model, stream),
+            headers=line.stream_headers if stream else line.headers,
+            body=self._codec.encode(request, stream=stream, quirks=quirks),
+        )
+        reply = line.transport.open(call, deadline)
+        if reply.ok:
+            return reply
+        raise self._explained(fault(reply.status, reply.headers, reply.read(), self._clock.now()), reply)
+
+    def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
+        """The error with the call's id, and without the key, which some vendors echo in their text."""
+        error.with_facts(request_id=request_id(reply.headers))
+        key = self._given_key()
+        if key and key in error.message:
+            error.message = error.message.replace(key, "***")
+            error.args = (error.message,)
+        return error
+
+    def _connect(self) -> _Line:
+        """Read what the environment gives and make ready to talk; no I/O yet."""
+        key, url = self._given_key(), self._given_url()
+        if key is None:
+            raise ConfigError(
+                f"{self.name}: no API key; pass api_key=... or set {' or '.join(self._row.key_env)}", vendor=self.name
+            )
+        if url is None:
+            raise ConfigError(
+                f"{self.name}: no address; pass base_url=... or set {' or '.join(self._row.url_env)}", vendor=self.name
+            )
+        with self._lock:
+            if self._line is None:
+                self._line = _Line.made(self._row, self._config, checked_key(key, self.name), url, self._codec, self._clock)
+            return self._line
+
+    def _given_key(self) -> str | None:
+        return self._config.api_key or next((os.environ[name] for name in self._row.key_env if os.environ.get(name)), None)
+
+    def _given_url(self) -> str | None:
+        given = self._config.base_url or next((os.environ[name] for name in self._row.url_env if os.environ.get(name)), None)
+        url = given or self._row.base_url
+        return url.rstrip("/") if url else None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"
+
+
+@attrs.frozen(kw_only=True)
+class _Line:
+    """Everything of a vendor that stays the same from call to call."""
+
+    transport: Transport
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    stream_headers: Mapping[str, str] = attrs.field(repr=False)
+    address: Callable[[str, bool], str]
+
+    @classmethod
+    def made(cls, row: VendorRow, config: VendorConfig, key: str, url: str, codec: Codec, clock: Clock) -> _Line:
+        """Bring row, settings and key together; imports the transport, and with it requests, for the first time."""
+        from .transport import Limits, Transport
+
+        limits = Limits(
+            connect=config.connect_timeout, first_byte=config.first_byte_timeout, idle=config.idle_timeout, total=config.timeout
+        )
+        transport = Transport(
+            url,
+            limits=limits,
+            pool_size=config.pool_size,
+            proxy=config.proxy,
+            ca_bundle=config.ca_bundle,
+            trust_env=config.trust_env,
+            clock=clock,
+        )
+        common = {
+            "Content-Type": "application/json",
+            "User-Agent": f"llmdispatcher/{__version__}",
+            **dict(row.headers),
+            row.key_header: f"{row.key_prefix}{key}",
+            **config.headers,
+        }
+        return cls(
+            transport=transport,
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", **common},
+            stream_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", **common},
+            address=_addresses(row, config, url, codec),
+        )
+
+
+def _addresses(row: VendorRow, config: VendorConfig, url: str, codec: Codec) -> Callable[[str, bool], str]:
+    """Where a model is asked, for plain calls and for streams."""
+    if row.name == "azure":
+        url, version = _azure(url, config)
+        if version is not None:
+            return lambda model, stream: f"{url}/{quote(model, safe='')}{codec.path(model, stream=stream)}?api-version={version}"
+    return lambda model, stream: url + codec.path(model, stream=stream)
+
+
+def _azure(url: str, config: VendorConfig) -> tuple[str, str | None]:
+    """Azure's two kinds of address: classic deployments with an api-version, or v1 without.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    """
+    version = config.api_version or os.environ.get("AZURE_OPENAI_API_VERSION") or os.environ.get("OPENAI_API_VERSION")
+    if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
+        return (url if url.endswith("/v1") else f"{url.removesuffix('/openai')}/openai/v1"), None
+    return f"{url.removesuffix('/openai')}/openai/deployments", version
+
+
+def checked_key(key: str, field: str) -> str:
+    """The key, if a header can carry it; the error shows no more than its last four characters."""
+    if not _CARRIED.fullmatch(key):
+        tail = key[-4:] if len(key) >= 12 and key[-4:].isprintable() else ""
+        raise ConfigError(
+            f"{field}: the key ending in {tail!r} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
+            " copy it again without what surrounds it"
+        )
+    return key
+
+
+class OpenAIVendor(HttpVendor):
+    """OpenAI; the key comes from ``OPENAI_API_KEY`` unless given."""
+
+    default_kind = "openai"
+
+
+class AnthropicVendor(HttpVendor):
+    """Anthropic; the key comes from ``ANTHROPIC_API_KEY`` unless given."""
+
+    default_kind = "anthropic"
+
+
+class GoogleVendor(HttpVendor):
+    """Google's Gemini API; the key comes from ``GEMINI_API_KEY`` or ``GOOGLE_API_KEY`` unless given."""
+
+    default_kind = "google"
+
+
+class AzureOpenAIVendor(HttpVendor):
+    """Azure OpenAI; key and address come from ``AZURE_OPENAI_API_KEY`` and ``AZURE_OPENAI_ENDPOINT`` unless given.
+
+    A model's name is a deployment's name. With ``api_version`` (or ``AZURE_OPENAI_API_VERSION``) the classic addresses
+    are used, else v1.
+    """
+
+    default_kind = "azure"
+
+
+def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **settings: Any) -> HttpVendor:
+    """The catalog's vendor of that name: ``vendor("anthropic", api_key="...")``."""
+    return HttpVendor(config, kind=kind, **settings)
+
+
+def from_environment() -> list[HttpVendor]:
+    """Every vendor of the catalog whose key, and address where it has none of its own, is in the environment."""
+    return [made for row in catalog.ROWS if (made := HttpVendor(kind=row.name)).is_available()]

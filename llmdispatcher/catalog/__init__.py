@@ -1,4 +1,4 @@
-"""Facts as data: vendors, models and prices, each with source and date; no look-up does more I/O than reading its own table once."""
+"""Facts as data: vendors, models and prices, each with source and date; the tables are read at the first look-up."""
 
 from .models import ModelFacts, Price, cost, knows_not, model_facts, models, owner
 from .vendors import ROWS, VendorRow, canonical, vendor_row

@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import ConfigError
 
-T = TypeVar("T")
+T = TypeVar("T", bound=attrs.AttrsInstance)
 Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
@@ -58,7 +58,7 @@ def build(kind: type[T], value: Any, path: str) -> T:
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(f"{path}: {type(value).__name__} is not a {kind.__name__}; give one, or a dict of its fields")
-    known = [field.name for field in attrs.fields(kind) if field.init]  # type: ignore[misc]  # every caller passes an attrs class
+    known = [field.name for field in attrs.fields(kind) if field.init]
     for key in value:
         if key not in known:
             raise ConfigError(f"{path}: unknown key {key!r}; it takes {', '.join(known)}")

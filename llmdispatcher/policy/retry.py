@@ -11,6 +11,7 @@ import enum
 import math
 import random
 from collections.abc import Callable, Generator, Sequence
+from itertools import repeat
 from typing import Any
 
 import attrs
@@ -56,8 +57,8 @@ class RetryPolicy:
 
     ``max_retries`` counts returns to a target that this call has asked already; a first try at another target is a
     failover and costs none. Delays are seconds: FIXED waits ``initial_delay``, LINEAR ``initial_delay`` × n, EXPONENTIAL
-    ``initial_delay`` × 2^(n-1), JITTER a random part of that; all at most ``max_delay``. ``retryable_errors`` are texts: an error whose
-    class, code or message contains one is retried although its class says no.
+    ``initial_delay`` × 2^(n-1), JITTER a random part of that; all at most ``max_delay``. ``retryable_errors`` are texts: an
+    error whose class, code or message contains one is retried although its class says no.
     """
 
     max_retries: int = attrs.field(default=3, validator=checks.whole)
@@ -92,7 +93,7 @@ def _linear(step: float) -> Generator[float | None]:
 
 
 _GROWTH: dict[BackoffStrategy, Callable[[float], Generator[float | None]]] = {
-    BackoffStrategy.FIXED: lambda delay: backoff.constant(delay),
+    BackoffStrategy.FIXED: lambda delay: backoff.constant(repeat(delay)),
     BackoffStrategy.LINEAR: _linear,
     BackoffStrategy.EXPONENTIAL: lambda delay: backoff.expo(factor=delay),
     BackoffStrategy.JITTER: lambda delay: backoff.expo(factor=delay),

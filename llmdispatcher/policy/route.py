@@ -67,7 +67,7 @@ class Preferences:
 
 
 def split_ref(model: str, vendors: Collection[str]) -> tuple[str | None, str]:
-    """``("openai", "gpt-4o")`` for ``"openai:gpt-4o"`` where the part before the first colon is a registered vendor, else ``(None, model)``."""
+    """``("openai", "gpt-4o")`` for ``"openai:gpt-4o"``, if a vendor of that name is registered, else ``(None, model)``."""
     head, colon, tail = model.partition(":")
     if colon and tail.strip():
         wanted = canonical(head)

@@ -1,0 +1,77 @@
+"""Many calls at once, answers in order: a bounded window of daemon threads over an iterable of requests."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from .errors import ConfigError, DispatchError
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_AHEAD = 2
+"""Requests in hand per worker: one being answered, one waiting."""
+
+
+class _Job:
+    """One request and the place of its answer."""
+
+    __slots__ = ("answer", "error", "ready")
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self.answer: object = None
+        self.error: BaseException | None = None
+
+
+def fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, *, return_errors: bool) -> Iterator[A | DispatchError]:
+    """Yield ``ask(question)`` in the order of the questions; stops its threads when the caller stops reading."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ConfigError(f"max_workers: {workers!r} is not a whole number ≥ 1")
+    return _fan_out(ask, questions, workers, return_errors)
+
+
+def _fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, return_errors: bool) -> Iterator[A | DispatchError]:
+    todo: queue.SimpleQueue[tuple[Q, _Job] | None] = queue.SimpleQueue()
+    threads = [
+        threading.Thread(target=_work, args=(ask, todo), name=f"llmdispatcher-map-{number}", daemon=True)
+        for number in range(workers)
+    ]
+    window: deque[_Job] = deque()
+    try:
+        for number, question in enumerate(questions):
+            if number < workers:
+                threads[number].start()
+            job = _Job()
+            window.append(job)
+            todo.put((question, job))
+            if len(window) >= workers * _AHEAD:
+                yield _result(window.popleft(), return_errors)
+        while window:
+            yield _result(window.popleft(), return_errors)
+    finally:
+        for _ in threads:
+            todo.put(None)
+
+
+def _work(ask: Callable[[Q], A], todo: queue.SimpleQueue[tuple[Q, _Job] | None]) -> None:
+    while (item := todo.get()) is not None:
+        question, job = item
+        try:
+            job.answer = ask(question)
+        except BaseException as error:  # noqa: BLE001  # handed to the reader, in whose thread it is raised
+            job.error = error
+        job.ready.set()
+
+
+def _result(job: _Job, return_errors: bool) -> A | DispatchError:
+    job.ready.wait()
+    if job.error is None:
+        return job.answer  # type: ignore[return-value]  # as put there by _work
+    if return_errors and isinstance(job.error, DispatchError):
+        return job.error
+    raise job.error
