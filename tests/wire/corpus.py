@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -79,7 +80,7 @@ def sliced(body: bytes, size: int) -> list[bytes]:
 def cut(body: bytes, *places: int) -> list[bytes]:
     """The body cut at some places."""
     edges = [0, *sorted(places), len(body)]
-    return [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [body[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def cuttings(body: bytes, seed: str, rounds: int) -> Iterator[list[bytes]]:

@@ -86,21 +86,27 @@ def differences(expected: dict[str, Any], seen: dict[str, Any]) -> str:
     )
 
 
+def raw_arguments(call: dict[str, Any]) -> str | None:
+    """The text of a call's arguments, where they were recorded as text.
+
+    Anthropic streams no text at all for a call without arguments; the object in the call's first event stands for it.
+    """
+    raw: str | None = call.get("custom_input", call.get("arguments_raw"))
+    return None if raw == "" and isinstance(call["arguments"], dict) else raw
+
+
 def calls_expected(expect: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Name, id and arguments: the raw text where it was recorded as text, else the parsed object."""
-    return [
-        (call["name"], call.get("id"), call.get("custom_input", call.get("arguments_raw", call.get("arguments"))))
-        for call in expect["tool_calls"]
-    ]
+    """Name, id and arguments: as text where they were recorded as text, else as an object."""
+    texts = [(call, raw_arguments(call)) for call in expect["tool_calls"]]
+    return [(call["name"], call.get("id"), call["arguments"] if raw is None else raw) for call, raw in texts]
 
 
 def calls_seen(expect: dict[str, Any], response: Response) -> list[tuple[Any, ...]]:
     """The same of our answer."""
-    raw = [("arguments_raw" in call or "custom_input" in call) for call in expect["tool_calls"]]
-    raw += [True] * len(response.tool_calls)
+    parsed = [raw_arguments(call) is None for call in expect["tool_calls"]] + [False] * len(response.tool_calls)
     return [
-        (call.name, call.id, call.arguments if as_text else call.parsed)
-        for call, as_text in zip(response.tool_calls, raw, strict=False)
+        (call.name, call.id, call.parsed if as_object else call.arguments)
+        for call, as_object in zip(response.tool_calls, parsed, strict=False)
     ]
 
 
@@ -121,7 +127,7 @@ def misread(expect: dict[str, Any], response: Response) -> str:
         "finish": expect.get("finish_reason_raw", expect.get("block_reason")),
         "model": expect.get("model") or "",
         "id": expect.get("response_id") or None,
-        "refusal": expect.get("refusal"),
+        "refusal": expect.get("refusal") or None,
         "reasoning": expect.get("reasoning", response.reasoning),
         "usage": usage_expected(expect["usage_raw"]) if "usage_raw" in expect else {},
     }
@@ -167,9 +173,8 @@ def misjudged(exchange: dict[str, Any], error: DispatchError, expected: dict[str
     """How the error differs from what the vendor said."""
     status = expected["status"]
     stands_for = error.status if status == 200 else status
-    kind = next(
-        (kind for words, kind in CLASS_BY_WORDS.items() if words in expected["message"]), CLASS_OF.get(stands_for or 0, DispatchError)
-    )
+    by_status = CLASS_OF.get(stands_for or 0, DispatchError)
+    kind = next((kind for words, kind in CLASS_BY_WORDS.items() if words in expected["message"]), by_status)
     said = [expected.get(name) for name in ("error_code_raw", "error_type_raw", "error_status_raw")]
     codes = {str(code).lower() for code in said if code is not None}
     if type(error) is not kind:
@@ -228,7 +233,7 @@ def check_cuts(exchange: dict[str, Any]) -> str:
     """A stream in many cuttings, fewer for long ones."""
     body, codec = body_of(exchange), codec_of(exchange)
     seen = {}
-    for pieces in cuttings(body, exchange["id"], rounds=max(2, min(12, 60_000 // len(body)))):
+    for pieces in cuttings(body, exchange["id"], rounds=max(6, min(40, 400_000 // len(body)))):
         response, error = decode_stream(codec, pieces)
         seen.setdefault((repr(response), repr(error)), [len(piece) for piece in pieces][:8])
     return "" if len(seen) == 1 else f"{len(seen)} different answers, cut as {list(seen.values())}"

@@ -1,0 +1,269 @@
+"""Whatever the bytes, a codec raises our errors and nothing else, and says nothing of what was in them beyond an excerpt."""
+
+import functools
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmdispatcher.chunks import fold
+from llmdispatcher.errors import DispatchError
+from llmdispatcher.wire.codecs import CODECS
+from llmdispatcher.wire.faults import fault
+
+EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+FUZZ = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+
+WORDS = st.sampled_from(
+    ["choices", "content", "error", "type", "message", "code", "details", "text", "index", "candidates", "input"]
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 500)
+    | st.floats()
+    | st.text(max_size=5)
+    | WORDS
+    | st.just("\ud800")
+    | st.just(10**400)
+)
+DOCUMENTS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=5), max_leaves=25
+)
+
+_CHAT_USAGE = {
+    "prompt_tokens": 5,
+    "completion_tokens": 7,
+    "total_tokens": 12,
+    "cost": 0.5,
+    "prompt_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 1, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 0},
+}
+_CHAT_SAID = {
+    "role": "assistant",
+    "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "hi"}],
+    "refusal": "no",
+    "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+    "function_call": {"name": "f", "arguments": "{}"},
+    "tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}
+_ERROR = {"message": "Overloaded", "type": "overloaded_error", "code": 529, "details": [{"retryDelay": "1s", "violations": [{}]}]}
+_CLAUDE_USAGE = {
+    "input_tokens": 5,
+    "output_tokens": 7,
+    "cache_read_input_tokens": 1,
+    "cache_creation_input_tokens": 2,
+    "cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 1},
+    "output_tokens_details": {"thinking_tokens": 3},
+}
+_CLAUDE_BLOCKS = [
+    {"type": "thinking", "thinking": "hm", "signature": "s"},
+    {"type": "text", "text": "hi"},
+    {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}},
+]
+_CLAUDE = {"id": "m", "model": "claude", "content": _CLAUDE_BLOCKS, "stop_reason": "tool_use", "usage": _CLAUDE_USAGE}
+_GEMINI_PARTS = [
+    {"text": "hm", "thought": True},
+    {"text": "hi", "thoughtSignature": "s"},
+    {"functionCall": {"id": "t", "name": "f", "args": {"a": 1}}, "thoughtSignature": "s"},
+]
+_GEMINI = {
+    "candidates": [{"index": 0, "content": {"role": "model", "parts": _GEMINI_PARTS}, "finishReason": "STOP"}],
+    "promptFeedback": {"blockReason": "SAFETY"},
+    "usageMetadata": {
+        "promptTokenCount": 5,
+        "candidatesTokenCount": 7,
+        "thoughtsTokenCount": 3,
+        "cachedContentTokenCount": 1,
+        "toolUsePromptTokenCount": 1,
+        "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}],
+    },
+    "modelVersion": "gemini",
+    "responseId": "r",
+}
+SAMPLES = {
+    "openai_chat": [
+        {
+            "id": "c",
+            "model": "gpt",
+            "choices": [{"index": 0, "message": _CHAT_SAID, "finish_reason": "stop"}],
+            "usage": _CHAT_USAGE,
+        },
+        {"id": "c", "model": "gpt", "choices": [{"index": 0, "delta": _CHAT_SAID, "finish_reason": None}], "x_groq": {"usage": {}}},
+        {"id": "c", "model": "gpt", "choices": [{"index": 0, "delta": _CHAT_SAID, "finish_reason": "stop"}], "usage": _CHAT_USAGE},
+        {"error": _ERROR},
+    ],
+    "anthropic_messages": [
+        _CLAUDE,
+        {"type": "message_start", "message": {**_CLAUDE, "content": []}},
+        *({"type": "content_block_start", "index": index, "content_block": block} for index, block in enumerate(_CLAUDE_BLOCKS)),
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "hi"}},
+        {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
+        {"type": "content_block_stop", "index": 2},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": _CLAUDE_USAGE},
+        {"type": "error", "error": _ERROR},
+    ],
+    "gemini": [_GEMINI, _GEMINI, _GEMINI, {"error": _ERROR}],
+}
+
+
+def places(value):
+    """Every place in a document that can be overwritten: (holder, key or index)."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(pairs):
+        yield value, key
+        yield from places(inner)
+
+
+JUNK = (None, True, -1, 2.5, math.inf, 10**30, "", "x", "\ud800", [], [[]], ["x"], {}, {"a": []})
+DEEP = b"[" * 200_000
+ODDITIES = {
+    "nothing": b"",
+    "blanks": b" \r\n\t",
+    "web page": b"<!DOCTYPE html><html><title>502</title></html>",
+    "half a document": b'{"choices": [',
+    "deep lists": DEEP,
+    "deep objects": b'{"a":' * 200_000,
+    "a giant number": b'{"usage": ' + b"9" * 5_000 + b"}",
+    "not a number": b'{"choices": [{"index": NaN}]}',
+    "latin-1": b'{"choices": "\xe9\xff"}',
+    "a lone surrogate": rb'{"choices": [{"message": {"content": "\ud83d"}}]}',
+    "null": b"null",
+    "a number": b"1",
+    "a list": b"[]",
+    "a list of numbers": b"[1, 2]",
+    "an empty object": b"{}",
+    "zeros": b"\0" * 64,
+    "gzip": b"\x1f\x8b\x08\0\0\0\0\0",
+}
+
+
+def stream(codec, pieces):
+    """Decode to the end; an answer that comes out can be shown, stored and sent on."""
+    decoder, chunks = codec.decoder(), []
+    for piece in pieces:
+        chunks += decoder.feed(piece)
+    usable(fold([*chunks, *decoder.finish()]))
+
+
+def usable(response):
+    """The texts of an answer are texts that can be encoded, its counts are numbers that can be added."""
+    calls = [text for call in response.tool_calls for text in (call.name, call.arguments, call.id or "")]
+    "".join((response.content, response.reasoning, response.model, response.response_id or "", *calls)).encode()
+    assert math.isfinite(response.usage.total_tokens)
+
+
+def event(data):
+    """One event of a stream."""
+    return b"data: " + data + b"\n\n"
+
+
+def crash(*attempts):
+    """What other than our errors came out of the attempts; ours are short."""
+    for attempt in attempts:
+        try:
+            attempt()
+        except DispatchError as error:
+            if len(str(error)) > 2_500:
+                return "an error that long is no error message"
+        except Exception as error:
+            return repr(error)
+    return None
+
+
+@EVERY_CODEC
+@given(body=st.binary(max_size=200))
+@FUZZ
+def test_random_bytes_are_an_answer_or_one_of_our_errors(codec, body):
+    """Noise in place of an answer, whole or streamed, is no crash."""
+    assert (
+        crash(lambda: usable(codec.decode(body)), lambda: stream(codec, [body]), lambda: stream(codec, [event(body), body])) is None
+    )
+
+
+@EVERY_CODEC
+@given(document=DOCUMENTS)
+@FUZZ
+def test_any_json_is_an_answer_or_one_of_our_errors(codec, document):
+    """JSON of any other shape is no crash."""
+    body = json.dumps(document).encode()
+
+    assert (
+        crash(lambda: usable(codec.decode(body)), lambda: stream(codec, [body]), lambda: stream(codec, [event(body)] * 2)) is None
+    )
+
+
+@EVERY_CODEC
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_a_valid_answer_with_a_wrong_part_is_an_answer_or_one_of_our_errors(codec, junk):
+    """One value of the wrong type, in any place of an otherwise right answer or stream, is no crash."""
+    documents = json.loads(json.dumps(SAMPLES[codec.name]))
+    crashes = []
+    for holder, key in list(places(documents)):
+        kept, holder[key] = holder[key], junk
+        answer, *pieces = [json.dumps(document).encode() for document in documents]
+        holder[key] = kept
+        events = list(map(event, pieces))
+        seen = crash(
+            functools.partial(lambda body: usable(codec.decode(body)), answer),
+            functools.partial(stream, codec, [answer]),
+            functools.partial(stream, codec, events),
+            functools.partial(stream, codec, events[:-1]),
+        )
+        if seen:
+            crashes.append((key, seen))
+
+    assert [] == crashes
+
+
+@given(document=DOCUMENTS, status=st.sampled_from([301, 400, 401, 404, 413, 429, 500, 529]), wait=st.text(max_size=12))
+@FUZZ
+def test_any_refusal_is_one_of_our_errors(document, status, wait):
+    """A status other than 2xx is an error with a usable hint or none, whatever comes with it."""
+    headers = dict.fromkeys(("retry-after", "retry-after-ms", "x-ratelimit-reset-tokens", "anthropic-ratelimit-tokens-reset"), wait)
+    error = fault(status, headers, json.dumps(document).encode())
+
+    assert status == error.status
+    assert error.retry_after is None or 0 <= error.retry_after < math.inf
+    str(error).encode()
+
+
+@EVERY_CODEC
+@pytest.mark.parametrize("body", ODDITIES.values(), ids=list(ODDITIES))
+def test_odd_bodies_are_an_answer_or_one_of_our_errors(codec, body):
+    """What servers, proxies and attackers send instead of an answer is no crash."""
+    assert (
+        crash(
+            lambda: usable(codec.decode(body)),
+            lambda: stream(codec, [body]),
+            lambda: stream(codec, [body[:1], body[1:]]),
+            lambda: stream(codec, [event(body[:900_000])]),
+            lambda: usable(codec.decode(b'{"choices": ' + body)),
+        )
+        is None
+    )
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_a_refusal_with_a_wrong_part_is_one_of_our_errors(junk):
+    """One value of the wrong type in a refusal's body leaves a message, a status and no crash."""
+    document = {"error": json.loads(json.dumps(_ERROR)), "request_id": "r"}
+    crashes = []
+    for holder, key in list(places(document)):
+        kept, holder[key] = holder[key], junk
+        body = json.dumps(document).encode()
+        holder[key] = kept
+        seen = crash(functools.partial(lambda body: str(fault(429, {}, body)).encode(), body))
+        if seen:
+            crashes.append((key, seen))
+
+    assert [] == crashes
+
+
+@pytest.mark.parametrize("body", ODDITIES.values(), ids=list(ODDITIES))
+def test_odd_bodies_of_refusals_are_our_errors(body):
+    """A refusal's body is never trusted either."""
+    assert 500 == fault(500, {}, body).status
