@@ -1,0 +1,202 @@
+"""Names to addresses without ever waiting past a deadline.
+
+``getaddrinfo`` cannot be interrupted and may take ten seconds and more with a mute resolver, so it runs in at most four
+daemon threads, once per name at a time. Addresses are kept for half a minute and, where a resolver fails or is slow, used
+beyond that.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ipaddress
+import itertools
+import math
+import os
+import socket
+import threading
+from typing import Any
+
+import attrs
+
+from ..clock import SYSTEM_CLOCK, Clock
+from ..errors import Overloaded, VendorUnavailable
+from .scope import Scope
+
+Address = tuple[int, int, int, Any]
+"""Family, type, protocol and what ``connect`` takes."""
+
+THREADS = 4
+FRESH = 30.0
+"""Seconds for which addresses are used without asking again."""
+FAILED = 1.0
+"""Seconds for which a failure is believed."""
+STALE = 3600.0
+"""Seconds for which old addresses serve when no new ones can be had."""
+PATIENCE = 0.25
+"""Seconds to wait for new addresses where old ones are at hand."""
+STUCK = 10.0
+"""Seconds after which a lookup is taken to be mute, and nobody waits for it any more."""
+HOSTS = 256
+
+Key = tuple[str, int]
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """What is known of a name: its addresses (none for a failure) and when that was learnt."""
+
+    addresses: tuple[Address, ...] = ()
+    at: float
+    reason: str = ""
+
+    def usable(self, now: float) -> bool:
+        """Whether it needs no asking again."""
+        return now - self.at < (FRESH if self.addresses else FAILED)
+
+    def stale(self, now: float) -> bool:
+        """Whether it may serve where nothing newer can be had."""
+        return bool(self.addresses) and now - self.at < STALE
+
+
+class _Lookup:
+    """A question on its way, and the gates of those who wait for the answer."""
+
+    __slots__ = ("at", "gates", "key")
+
+    def __init__(self, key: Key, at: float) -> None:
+        self.key = key
+        self.at = at
+        self.gates: list[threading.Lock] = []
+
+
+class Resolver:
+    """Asks the system's resolver; shared by all transports of the process."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the threads of a forked parent are not there in the child."""
+        self._lock = threading.Lock()
+        self._known: dict[Key, Entry] = {}
+        self._asked: dict[Key, _Lookup] = {}
+        self._queue: collections.deque[_Lookup] = collections.deque()
+        self._threads = 0
+
+    def addresses(self, host: str, port: int, scope: Scope) -> tuple[Address, ...]:
+        """Where ``host`` is; raises :class:`VendorUnavailable` with phase ``"dns"``, or what ended the call."""
+        if host == "localhost" or _is_address(host):
+            return _answer(_ask((host, port), 0.0), host)
+        key = (host, port)
+        known = self._known.get(key)
+        if known is not None and known.usable(self._clock.monotonic()):
+            return _answer(known, host)
+        return self._wait(key, known, scope)
+
+    def prefer(self, host: str, port: int, good: Address) -> None:
+        """Try ``good`` first from now on."""
+        with self._lock:
+            known = self._known.get((host, port))
+            if known is not None and good in known.addresses[1:]:
+                others = tuple(address for address in known.addresses if address != good)
+                self._known[host, port] = attrs.evolve(known, addresses=(good, *others))
+
+    def _wait(self, key: Key, known: Entry | None, scope: Scope) -> tuple[Address, ...]:
+        now = self._clock.monotonic()
+        fallback = known if known is not None and known.stale(now) else None
+        gate = threading.Lock()
+        gate.acquire()
+        lookup = self._enlist(key, gate, now)
+        if now - lookup.at < STUCK:
+            scope.wait(gate, PATIENCE if fallback is not None else math.inf)
+        latest = self._known.get(key)
+        if latest is not None and latest.at >= now:
+            return _answer(latest if latest.addresses else fallback or latest, key[0])
+        if fallback is not None:
+            return fallback.addresses
+        scope.left()
+        raise VendorUnavailable(
+            f"{key[0]}: the name server does not answer; check the network, or ask another vendor", phase="dns", sent=False
+        )
+
+    def _enlist(self, key: Key, gate: threading.Lock, now: float) -> _Lookup:
+        with self._lock:
+            lookup = self._asked.get(key)
+            if lookup is None:
+                lookup = self._asked[key] = _Lookup(key, now)
+                self._queue.append(lookup)
+            lookup.gates.append(gate)
+            if self._threads == THREADS or not self._queue:
+                return lookup
+            self._threads += 1
+        self._start(lookup)
+        return lookup
+
+    def _start(self, lookup: _Lookup) -> None:
+        thread = threading.Thread(target=self._work, name=f"llmdispatcher-dns-{next(self._numbers)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                self._threads -= 1
+                self._asked.pop(lookup.key, None)
+                with contextlib.suppress(ValueError):
+                    self._queue.remove(lookup)
+            text = f"{lookup.key[0]}: no thread can be started to resolve the name; raise the process's limit"
+            raise Overloaded(text, phase="dns", sent=False) from None
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._threads -= 1
+                    return
+                lookup = self._queue.popleft()
+            self._settle(lookup, _ask(lookup.key, self._clock.monotonic()))
+
+    def _settle(self, lookup: _Lookup, entry: Entry) -> None:
+        entry = attrs.evolve(entry, at=self._clock.monotonic())
+        with self._lock:
+            self._asked.pop(lookup.key, None)
+            before = self._known.get(lookup.key)
+            if entry.addresses or before is None or not before.stale(entry.at):
+                self._remember(lookup.key, entry)
+            gates, lookup.gates = lookup.gates, []
+        for gate in gates:
+            with contextlib.suppress(RuntimeError):
+                gate.release()
+
+    def _remember(self, key: Key, entry: Entry) -> None:
+        if len(self._known) >= HOSTS:
+            self._known.clear()
+        self._known[key] = entry
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _ask(key: Key, at: float) -> Entry:
+    try:
+        found = socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as foreign:
+        return Entry(at=at, reason=getattr(foreign, "strerror", None) or "the name is not valid")
+    return Entry(at=at, addresses=tuple((family, kind, protocol, where) for family, kind, protocol, _, where in found))
+
+
+def _answer(entry: Entry, host: str) -> tuple[Address, ...]:
+    if not entry.addresses:
+        text = f"{host}: the name cannot be resolved ({entry.reason.lower()}); check base_url and the network"
+        raise VendorUnavailable(text, phase="dns", sent=False)
+    return entry.addresses
+
+
+RESOLVER = Resolver()
+os.register_at_fork(after_in_child=RESOLVER.reset)

@@ -1,0 +1,96 @@
+"""Foreign exceptions become ours, once; nothing of them is kept but the kind of failure.
+
+The exceptions of requests hold the request and so the key; they are never chained, quoted or logged.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError
+
+from ..errors import DispatchError, Overloaded, VendorUnavailable
+from .scope import Scope
+
+HANG_UPS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""How a peer that closes looks, in TCP and in TLS."""
+
+_DOING = {
+    "pool": "while waiting for a connection",
+    "dns": "while resolving the name",
+    "connect": "while connecting",
+    "tls": "in the TLS handshake",
+    "send": "while the request was sent",
+    "first_byte": "before an answer began",
+    "body": "in the middle of the answer",
+}
+
+
+class Stale(Exception):
+    """A kept connection turned out to be closed before a byte of the answer came; a new one may carry the request again."""
+
+
+def translated(foreign: BaseException, scope: Scope) -> DispatchError:
+    """The error that ``foreign`` stands for; the caller's own end is judged first, whatever the exception looks like."""
+    ended = scope.ended()
+    if ended is not None:
+        return ended
+    causes = list(_causes(foreign))
+    for cause in causes:
+        if isinstance(cause, DispatchError):
+            return cause
+    for cause in causes:
+        if isinstance(cause, TimeoutError | EmptyPoolError):
+            return scope.late()
+        if isinstance(cause, ssl.SSLError):
+            return _tls(cause, scope)
+        if isinstance(cause, ClosedPoolError):
+            return Overloaded(f"{scope.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return _broken(_reason(cause), scope)
+    return _broken(type(causes[-1]).__name__, scope)
+
+
+def clean(error: DispatchError) -> DispatchError:
+    """The error without the foreign exceptions and frames that it met on its way."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def broken_off(scope: Scope, what: str) -> DispatchError:
+    """The error for a peer that closed in the middle of ``what``."""
+    return scope.ended() or _broken(f"the vendor closed the connection in {what}", scope)
+
+
+def _causes(foreign: BaseException) -> Iterator[BaseException]:
+    """An exception and what it was raised from or wraps, outermost first."""
+    seen: set[int] = set()
+    waiting: list[object] = [foreign]
+    while waiting and len(seen) < 16:
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+
+
+def _tls(cause: ssl.SSLError, scope: Scope) -> DispatchError:
+    if scope.phase != "tls" or isinstance(cause, HANG_UPS):
+        return _broken("the TLS connection broke", scope)
+    reason = getattr(cause, "verify_message", None) or (cause.reason or "no TLS spoken").replace("_", " ").lower()
+    text = f"{scope.host}: TLS failed: {reason}; check base_url, or give the CA that signed its certificate as ca_bundle"
+    return VendorUnavailable(text, retry_here=False, phase="tls", sent=False)
+
+
+def _reason(cause: OSError) -> str:
+    if isinstance(cause, socket.gaierror):
+        return cause.strerror or "the name is unknown"
+    return os.strerror(cause.errno or 0).lower()
+
+
+def _broken(reason: str, scope: Scope) -> VendorUnavailable:
+    text = f"{scope.host}: {reason} {_DOING[scope.phase]}; check base_url and the network, or ask another vendor"
+    return VendorUnavailable(text, phase=scope.phase, sent=scope.sent)

@@ -1,0 +1,179 @@
+"""The hold that one call has on whatever it waits for: its limits, its phase, and the one right to wake it up.
+
+A box holds at most one way to wake the call (shut its socket down, release its gate). Whoever takes that out of
+the box owns the right to use it, and taking is atomic: so a cancel that comes late finds the box empty and cannot touch a
+socket that serves another call by now, and there is no lock that a finalizer or a signal handler could block on.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+import attrs
+
+from ..clock import Deadline
+from ..errors import Cancelled, DispatchError, Overloaded, VendorUnavailable
+
+_LONGEST = 1e6
+"""Seconds that one wait may last; poll() counts milliseconds in a C int, which ends after 24 days."""
+_HANDOVER = 1.0
+"""Seconds to wait for a canceller in the middle of its shutdown; it needs microseconds."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How long one attempt may take, in seconds, ``None`` for no limit of its own beside the call's deadline.
+
+    ``connect`` covers name, TCP and TLS over all addresses together; ``first_byte`` the time from the request being sent to
+    the whole response head; ``idle`` the silence between two reads of the body; ``total`` the whole attempt.
+    ``max_body`` is the most decoded bytes that one answer may have.
+    """
+
+    connect: float | None = 5.0
+    first_byte: float | None = 60.0
+    idle: float | None = 60.0
+    total: float | None = None
+    max_body: int = 32 * 1024 * 1024
+
+
+_SILENCE = {
+    "dns": ("dns", "the name was not resolved", "connect"),
+    "connect": ("connect", "no connection was made", "connect"),
+    "tls": ("tls", "the TLS handshake did not end", "connect"),
+    "send": ("send", "the request was not taken", "first_byte"),
+    "first_byte": ("first_byte", "no answer began", "first_byte"),
+    "body": ("idle", "the answer fell silent", "idle"),
+}
+"""Phase -> the phase to report, what did not happen, and the limit that governs it."""
+
+
+class Scope:
+    """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait."""
+
+    __slots__ = ("_box", "_busy", "_cancellation", "_key", "_now", "deadline", "end", "fresh", "host", "limits", "phase", "until")
+
+    def __init__(self, deadline: Deadline, limits: Limits, host: str) -> None:
+        self.deadline = deadline
+        self.limits = limits
+        self.host = host
+        self.phase = "pool"
+        self.fresh = False
+        self._now = deadline.clock.monotonic
+        self.end = deadline.at if limits.total is None else min(deadline.at, self._now() + limits.total)
+        self.until = self.end
+        self._box: list[Callable[[], None]] = []
+        self._busy = threading.Lock()
+        self._cancellation = deadline.cancellation
+        self._key = deadline.cancellation.subscribe(self.wake)
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the vendor."""
+        return self.phase in ("send", "first_byte", "body")
+
+    def enter(self, phase: str, limit: float | None) -> None:
+        """Begin a phase that may last ``limit`` seconds, within the attempt."""
+        self.phase = phase
+        self.until = self.end if limit is None else min(self.end, self._now() + limit)
+
+    def left(self) -> float:
+        """Seconds for the next operation; raises what ended the call when there are none."""
+        if self._cancellation.cancelled:
+            raise Cancelled(self._cancellation.reason)
+        left = self.until - self._now()
+        if left <= 0:
+            raise self.late()
+        return min(left, _LONGEST)
+
+    def check(self) -> None:
+        """Raise if the call was cancelled."""
+        if self._cancellation.cancelled:
+            raise Cancelled(self._cancellation.reason)
+
+    def ended(self) -> DispatchError | None:
+        """What ended the call from outside: the caller's cancel, or its deadline."""
+        if self._cancellation.cancelled:
+            return Cancelled(self._cancellation.reason)
+        if self._now() >= self.deadline.at:
+            return self.deadline.exceeded().with_facts(phase=self.phase, sent=self.sent)
+        return None
+
+    def late(self) -> DispatchError:
+        """The error for time that ran out, judged from the widest limit to the narrowest."""
+        ended = self.ended()
+        if ended is not None:
+            return ended
+        if self.phase == "pool":
+            busy = self.limits.total or math.inf
+            text = f"{self.host}: all connections stayed busy for {busy:g} s; raise pool_size, or send less at once"
+            return Overloaded(text, phase="pool", sent=False)
+        if self._now() >= self.end:
+            text = (
+                f"{self.host}: the attempt took longer than its {self.limits.total or math.inf:g} s; raise timeout= or ask for less"
+            )
+            return VendorUnavailable(text, phase="total", sent=self.sent)
+        phase, what, name = _SILENCE[self.phase]
+        limit = getattr(self.limits, name)
+        text = f"{self.host}: {what} within {name}={limit or math.inf:g} s; try again, ask another vendor, or raise that limit"
+        return VendorUnavailable(text, phase=phase, sent=self.sent)
+
+    def own(self, wake: Callable[[], None]) -> None:
+        """Put the way to wake this call into the box; raises if it is cancelled already."""
+        self._box.append(wake)
+        if self._cancellation.cancelled:
+            self.disown()
+            self.check()
+
+    def disown(self) -> bool:
+        """Empty the box; False when a canceller was first, and has finished by now."""
+        try:
+            self._box.pop()
+        except IndexError:
+            if self._busy.acquire(timeout=_HANDOVER):
+                self._busy.release()
+            return False
+        return True
+
+    def wake(self) -> None:
+        """Wake whatever waits, once; never blocks, never raises."""
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            wake = self._box.pop() if self._box else None
+            if wake is not None:
+                wake()
+        except (IndexError, OSError, RuntimeError):
+            pass  # taken back by its owner, closed by the peer, or a gate that is open already
+        finally:
+            self._busy.release()
+
+    def wait(self, gate: threading.Lock, seconds: float) -> None:
+        """Wait until the held ``gate`` is released, for ``seconds``, or for what is left; raises what ended the call."""
+        self.own(gate.release)
+        try:
+            self.deadline.clock.wait(gate, min(seconds, self.left()))
+        finally:
+            self.disown()
+        self.check()
+
+    def leave(self) -> None:
+        """Forget the caller's cancellation; the call is over."""
+        self._cancellation.unsubscribe(self._key)
+
+
+_current = threading.local()
+
+
+def current() -> Scope:
+    """The scope of the call that this thread is making; the libraries between have no parameter to hand it through."""
+    scope: Scope = _current.scope
+    return scope
+
+
+def make_current(scope: Scope | None) -> Scope | None:
+    """Set the current scope and return the one before, to be set again: a signal handler may make a call of its own."""
+    before: Scope | None = getattr(_current, "scope", None)
+    _current.scope = scope
+    return before

@@ -1,0 +1,141 @@
+"""Sockets that ask their call's scope before every operation how long it may take."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from .dns import Address
+from .failures import translated
+from .scope import Scope, current
+
+RECEIVE = 65536
+"""Bytes to ask the kernel for at once."""
+
+_open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+class Governed(socket.socket):
+    """What both kinds of socket share; ``scope`` is the call that owns the socket, ``None`` while it is pooled."""
+
+    scope: Scope | None = None
+
+    def adopt(self, scope: Scope) -> None:
+        """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
+        self.scope = scope
+        _open.add(self)
+        scope.own(self.wake)
+
+    def let_go(self) -> bool:
+        """Give the socket back; False when a canceller shut it down, so that nobody may use it again."""
+        scope, self.scope = self.scope, None
+        return scope is None or scope.disown()
+
+    def wake(self) -> None:
+        """End every operation on it; SSLSocket's own method would hand ciphertext to a reader (cpython #124618)."""
+        socket.socket.shutdown(self, socket.SHUT_RDWR)
+
+    def receive(self) -> bytes:
+        """What has arrived, at least a byte, or nothing at the end; bounded by the scope."""
+        scope = self.scope
+        if scope is None:
+            return b""
+        self.settimeout(scope.left())
+        data = self.recv(RECEIVE)
+        scope.check()
+        return data
+
+    def glance(self, seconds: float) -> bytes:
+        """What arrives within ``seconds``, or nothing."""
+        self.settimeout(seconds)
+        try:
+            return self.recv(RECEIVE)
+        except OSError:
+            return b""
+
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
+        """As the base class, bounded by the scope: reads the answer of a proxy to CONNECT."""
+        if self.scope is not None:
+            self.settimeout(self.scope.left())
+        return super().recv_into(*arguments, **options)
+
+
+class PlainSocket(Governed):
+    """A TCP socket."""
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """As the base class, whose timeout is for all of ``data``, bounded by the scope."""
+        if self.scope is not None:
+            self.settimeout(self.scope.left())
+        super().sendall(data, flags)
+
+
+class TLSSocket(Governed, ssl.SSLSocket):
+    """A TLS socket; its ``sendall`` calls ``send`` for every record."""
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As the base class, bounded by the scope."""
+        if self.scope is not None:
+            self.settimeout(self.scope.left())
+        return super().send(data, flags)
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As the base class, bounded by the scope, which the TCP socket below hands over here."""
+        scope = current()
+        scope.phase = "tls"
+        try:
+            scope.disown()
+            self.adopt(scope)
+            self.settimeout(scope.left())
+            super().do_handshake(block)
+        except BaseException:
+            self.let_go()
+            self.close()
+            raise
+
+
+def dial(
+    addresses: Sequence[Address], options: Sequence[tuple[int, int, int | bytes]], scope: Scope
+) -> tuple[PlainSocket, Address]:
+    """Connect to the first address that answers, each with its share of the time; the scope owns the socket."""
+    failure: BaseException | None = None
+    for number, address in enumerate(addresses):
+        try:
+            return _connected(address, options, scope, len(addresses) - number), address
+        except OSError as foreign:
+            scope.left()
+            failure = foreign
+    raise translated(failure or OSError("no address"), scope)
+
+
+def _connected(address: Address, options: Sequence[tuple[int, int, int | bytes]], scope: Scope, shares: int) -> PlainSocket:
+    family, kind, protocol, where = address
+    sock = PlainSocket(family, kind, protocol)
+    try:
+        for option in options:
+            sock.setsockopt(*option)
+        sock.adopt(scope)
+        sock.settimeout(scope.left() / shares)
+        sock.connect(where)
+        scope.check()
+    except BaseException:
+        sock.let_go()
+        sock.close()
+        raise
+    return sock
+
+
+def _drop_inherited() -> None:
+    """A child must not share its parent's connections: close the descriptors, say goodbye to nobody."""
+    for sock in list(_open):
+        with contextlib.suppress(OSError):
+            sock.close()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
