@@ -1,0 +1,365 @@
+"""Streams: channels, the commit at the first output, one outcome, and workers that go when nobody reads."""
+
+import gc
+import queue
+import threading
+import time
+
+import pytest
+
+from llmdispatcher import (
+    AllTargetsFailed,
+    Cancellation,
+    Cancelled,
+    Config,
+    DeadlineExceeded,
+    Dispatcher,
+    InvalidRequest,
+    Overloaded,
+    RateLimitError,
+    Request,
+    RetryPolicy,
+    StreamChunk,
+    StreamInterrupted,
+    Usage,
+    VendorUnavailable,
+)
+from llmdispatcher.testing import FakeVendor, ManualClock
+
+ASK = Request(model="any-model", messages="hello")
+NO_RETRY = RetryPolicy(max_retries=0)
+
+
+def dispatcher_of(*vendors, clock=None, **config):
+    heard = []
+    dispatcher = Dispatcher(Config(**config), observers=[heard.append], **({"clock": clock} if clock else {}))
+    for vendor in vendors:
+        dispatcher.register_vendor(vendor)
+    dispatcher.heard = heard
+    return dispatcher
+
+
+def endless(request=None):
+    """Chunks for as long as anybody takes them."""
+    number = 0
+    while True:
+        number += 1
+        yield StreamChunk(content=f"{number} ")
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("llmdispatcher-stream")]
+
+
+def gone(within=2.0):
+    """Whether all stream workers end in time; returns how long it took."""
+    started = time.monotonic()
+    while workers():
+        if time.monotonic() - started > within:
+            return None
+        threading.Event().wait(0.002)
+    return time.monotonic() - started
+
+
+def test_iterating_gives_the_chunks_and_then_the_whole():
+    """The folded response has text, usage, vendor, model, latency and time to first token."""
+    dispatcher = dispatcher_of(
+        FakeVendor(["a", "b", StreamChunk(finish_reason="stop", usage=Usage(input_tokens=1, output_tokens=2))], name="v")
+    )
+
+    with dispatcher.send_streaming(ASK) as stream:
+        text = "".join(chunk.content for chunk in stream)
+        response = stream.response()
+
+    assert ("ab", "ab", "stop", "v", "any-model") == (
+        text,
+        response.content,
+        response.finish_reason,
+        response.vendor,
+        response.model,
+    )
+    assert (3, "v", "any-model", 3) == (response.usage.total_tokens, stream.vendor, stream.model, stream.usage.total_tokens)
+    assert dispatcher.heard[0].first_token is not None
+
+
+def test_the_go_way():
+    """Content, then done, and no error: each a queue.Queue."""
+    stream = dispatcher_of(FakeVendor(["a", "b"])).send_streaming(ASK)
+
+    assert all(isinstance(channel, queue.Queue) for channel in (stream.content_channel, stream.done_channel, stream.error_channel))
+    assert ("a", "b", True) == (
+        stream.content_channel.get(timeout=5).content,
+        stream.content_channel.get(timeout=5).content,
+        stream.done_channel.get(timeout=5),
+    )
+    with pytest.raises(queue.Empty):
+        stream.error_channel.get_nowait()
+
+
+def test_the_go_way_of_failing():
+    """done says False, and the error is there already."""
+    stream = dispatcher_of(FakeVendor(InvalidRequest("no"))).send_streaming(ASK)
+
+    assert stream.done_channel.get(timeout=5) is False
+    assert isinstance(stream.error_channel.get_nowait(), InvalidRequest)
+
+
+def test_before_the_first_output_a_stream_fails_over():
+    """Like a plain call; the reader sees nothing of it."""
+    first, second = FakeVendor([StreamChunk(model="m"), VendorUnavailable("cut")], name="a"), FakeVendor(["from b"], name="b")
+    dispatcher = dispatcher_of(first, second)
+
+    with dispatcher.send_streaming(ASK) as stream:
+        assert "from b" == "".join(chunk.content for chunk in stream)
+
+    assert ("b", 1, 1) == (stream.vendor, first.hits, second.hits)
+
+
+def test_before_the_first_output_a_stream_is_retried():
+    """Waits and returns like a plain call."""
+    clock = ManualClock()
+    fake = FakeVendor(VendorUnavailable("down"), ["ok"])
+
+    with dispatcher_of(fake, clock=clock).send_streaming(ASK) as stream:
+        assert "ok" == stream.response().content
+
+    assert (2, [1.0]) == (fake.hits, clock.sleeps)
+
+
+def test_after_the_first_output_nothing_is_asked_again():
+    """The reader gets what there was and the partial answer; nobody else is hit."""
+    first = FakeVendor(["half ", RateLimitError("slow", status=429)], name="a")
+    second = FakeVendor(["never"], name="b")
+    dispatcher = dispatcher_of(first, second)
+    seen = []
+
+    with pytest.raises(StreamInterrupted) as caught, dispatcher.send_streaming(ASK) as stream:
+        seen.extend(chunk.content for chunk in stream)
+
+    assert ("half ", 429, "a", 0) == (caught.value.partial.content, caught.value.status, caught.value.vendor, second.hits)
+    assert (1, 1) == (dispatcher.get_stats().failed_requests, dispatcher.get_stats().vendor_stats["a"].failures)
+
+
+def test_the_reader_gets_all_that_came_before_the_break():
+    """No chunk is lost to an error behind it."""
+    stream = dispatcher_of(FakeVendor(["a", "b", VendorUnavailable("cut")])).send_streaming(ASK)
+    seen = []
+
+    with pytest.raises(StreamInterrupted):
+        seen.extend(chunk.content for chunk in stream)
+    assert "ab" == stream.partial.content
+
+
+def test_when_nobody_answers_the_stream_says_so():
+    """Several failures are one error, raised by reading."""
+    vendors = [FakeVendor(VendorUnavailable("x"), name="a"), FakeVendor(VendorUnavailable("y"), name="b")]
+    stream = dispatcher_of(*vendors, retry_policy=NO_RETRY).send_streaming(ASK)
+
+    with pytest.raises(AllTargetsFailed):
+        stream.response()
+
+
+def test_routing_trouble_is_raised_at_once_or_by_reading_but_once():
+    """A stream that nobody can take fails with the reason, counted once."""
+    dispatcher = dispatcher_of(FakeVendor(available=False))
+
+    with pytest.raises(VendorUnavailable, match="is not available"):
+        dispatcher.send_streaming(ASK).response()
+
+    assert 1 == len(dispatcher.heard)
+
+
+def test_an_answer_without_output_is_complete():
+    """An empty answer ends like any other."""
+    with dispatcher_of(FakeVendor([StreamChunk(finish_reason="stop")])).send_streaming(ASK) as stream:
+        assert ("", "stop") == (stream.response().content, stream.response().finish_reason)
+
+
+def test_a_foreign_exception_in_a_stream_is_typed():
+    """Whatever a vendor's iterator raises, the reader gets our error and the worker ends."""
+    dispatcher = dispatcher_of(FakeVendor(["a", ZeroDivisionError()]))
+
+    with pytest.raises(StreamInterrupted):
+        dispatcher.send_streaming(ASK).response()
+    assert gone() is not None
+
+
+def test_leaving_early_stops_the_worker():
+    """Breaking out of the with block ends the vendor's stream within 100 ms (bound here: 1 s on a busy machine)."""
+    dispatcher = dispatcher_of(FakeVendor(endless))
+
+    with dispatcher.send_streaming(ASK) as stream:
+        for _ in stream:
+            break
+
+    assert gone(1.0) is not None
+    assert ["Cancelled"] == [type(outcome.error).__name__ for outcome in dispatcher.heard]
+
+
+def test_dropping_the_handle_stops_the_worker():
+    """Nobody can read it any more, so nobody pays for it."""
+    dispatcher = dispatcher_of(FakeVendor(endless))
+    stream = dispatcher.send_streaming(ASK)
+    next(iter(stream))
+
+    del stream
+    gc.collect()
+
+    assert gone(1.0) is not None
+
+
+def test_a_handle_in_a_cycle_is_noticed_by_the_collector():
+    """References in a circle do not keep the vendor talking for ever."""
+    dispatcher = dispatcher_of(FakeVendor(endless))
+    stream = dispatcher.send_streaming(ASK)
+    stream.myself = stream
+
+    del stream
+    gc.collect()
+
+    assert gone(1.0) is not None
+
+
+def test_closing_twice_and_from_another_thread_is_fine():
+    """The reader that waits is woken with Cancelled."""
+    gate = threading.Event()
+
+    def stuck(request):
+        yield StreamChunk(content="a")
+        gate.wait(5)
+        yield StreamChunk(content="b")
+
+    stream = dispatcher_of(FakeVendor(stuck)).send_streaming(ASK)
+    reader = iter(stream)
+    next(reader)
+    closers = [threading.Thread(target=stream.close) for _ in range(3)]
+    for closer in closers:
+        closer.start()
+    for closer in closers:
+        closer.join()
+    gate.set()
+
+    with pytest.raises(Cancelled):
+        list(reader)
+
+
+def test_the_callers_cancellation_ends_a_stream():
+    """cancel= works as for a plain call."""
+    cancel = Cancellation()
+    stream = dispatcher_of(FakeVendor(endless)).send_streaming(ASK, cancel=cancel)
+    reader = iter(stream)
+    next(reader)
+
+    cancel.cancel("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        list(reader)
+    assert gone(1.0) is not None
+
+
+def test_a_slow_reader_holds_the_vendor_back():
+    """No more chunks are made than fit into the channel and the hand."""
+    made = []
+
+    def counted(request):
+        for number in range(10_000):
+            made.append(number)
+            yield StreamChunk(content=".")
+
+    stream = dispatcher_of(FakeVendor(counted)).send_streaming(ASK)
+    next(iter(stream))
+    threading.Event().wait(0.1)
+    held = len(made)
+    stream.close()
+
+    assert held <= 256 + 2 + 256
+    assert gone(1.0) is not None
+
+
+def test_the_deadline_ends_a_stream_that_nobody_reads():
+    """A worker that waits for a reader gives up with the call's deadline."""
+    dispatcher = dispatcher_of(FakeVendor(endless))
+    stream = dispatcher.send_streaming(ASK, timeout=0.2)
+
+    assert gone(2.0) is not None
+    with pytest.raises(DeadlineExceeded):
+        stream.response()
+    assert stream.partial.content.startswith("1 2 3 ")
+
+
+def test_two_threads_share_a_stream_without_loss():
+    """Each chunk goes to exactly one of them."""
+    stream = dispatcher_of(FakeVendor([str(number) for number in range(1_000)])).send_streaming(ASK)
+    seen, lock = [], threading.Lock()
+
+    def read():
+        for chunk in stream:
+            with lock:
+                seen.append(int(chunk.content))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+
+    assert list(range(1_000)) == sorted(seen)
+
+
+def test_without_a_thread_there_is_a_typed_error(monkeypatch):
+    """A process at its limit refuses the stream, and counts it."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    dispatcher = dispatcher_of(FakeVendor())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    with pytest.raises(Overloaded, match="no thread"):
+        dispatcher.send_streaming(ASK)
+    assert 1 == dispatcher.get_stats().failed_requests
+
+
+def test_closing_the_dispatcher_ends_its_streams():
+    """What is still streaming is cancelled."""
+    dispatcher = dispatcher_of(FakeVendor(endless))
+    stream = dispatcher.send_streaming(ASK)
+    next(iter(stream))
+
+    dispatcher.close()
+
+    with pytest.raises(Cancelled, match="closed"):
+        list(stream)
+    assert gone(1.0) is not None
+
+
+def test_the_callers_context_is_carried_into_the_worker():
+    """A request id in a context variable is seen by observers and logs."""
+    import contextvars
+
+    request_id = contextvars.ContextVar("request_id")
+    seen = []
+    dispatcher = Dispatcher(observers=[lambda outcome: seen.append(request_id.get())])
+    dispatcher.register_vendor(FakeVendor("x"))
+    request_id.set("r-1")
+
+    dispatcher.send_streaming(ASK).response()
+
+    assert ["r-1"] == seen
+
+
+def test_send_streaming_to_vendor_asks_that_vendor():
+    """No routing."""
+    first, second = FakeVendor(name="a"), FakeVendor("b!", name="b")
+
+    with dispatcher_of(first, second).send_streaming_to_vendor("b", ASK) as stream:
+        assert "b!" == stream.response().content
+    assert 0 == first.hits
+
+
+def test_its_text_tells_who_answers():
+    """For people who debug; a finished stream knows its cost, too."""
+    stream = dispatcher_of(FakeVendor("x", name="a")).send_streaming(ASK)
+    stream.response()
+    assert "StreamingResponse(vendor='a', model='any-model', done=True)" == repr(stream)
+    assert (None, True) == (stream.cost, stream.created_at is not None)
