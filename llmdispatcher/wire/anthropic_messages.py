@@ -37,7 +37,10 @@ class AnthropicMessages:
         return "/v1/messages"
 
     def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
-        """The JSON body of a request; system messages, wherever they stand, become the top-level ``system``."""
+        """The JSON body of a request; system messages, wherever they stand, become the top-level ``system``.
+
+        Penalties and the seed have no place in this format and are left out.
+        """
         _refuse_unsupported(request)
         payload: dict[str, Any] = {
             "model": request.model,
@@ -104,7 +107,7 @@ class MessagesDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
         """What one event says."""
-        reader = _READERS.get(document.get("type", ""))
+        reader = _READERS.get(text_of(document.get("type")))
         return reader(self, document) if reader is not None else None
 
     def _message_start(self, document: Mapping[str, Any]) -> StreamChunk:
@@ -117,7 +120,7 @@ class MessagesDecoder(EventDecoder):
         )
 
     def _block_start(self, document: Mapping[str, Any]) -> StreamChunk | None:
-        block, index = mapping(document.get("content_block")), document.get("index", 0)
+        block, index = mapping(document.get("content_block")), _index(document)
         kind = block.get("type")
         if kind == "tool_use":
             slot = self._calls[index] = len(self._calls)
@@ -137,14 +140,14 @@ class MessagesDecoder(EventDecoder):
             return StreamChunk(content=text_of(delta.get("text")))
         if kind == "thinking_delta":
             return StreamChunk(reasoning=text_of(delta.get("thinking")))
-        index = document.get("index", 0)
+        index = _index(document)
         if kind == "input_json_delta" and index in self._calls and delta.get("partial_json"):
             self._inputs.pop(index, None)
             return StreamChunk(tool_calls=(ToolCallDelta(index=self._calls[index], arguments=text_of(delta["partial_json"])),))
         return None
 
     def _block_stop(self, document: Mapping[str, Any]) -> StreamChunk | None:
-        index = document.get("index", 0)
+        index = _index(document)
         whole = self._inputs.pop(index, None)
         if whole is None:
             return None
@@ -197,6 +200,11 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
         reasoning_tokens=min(output, count(mapping(raw.get("output_tokens_details")).get("thinking_tokens"))),
         raw=dict(raw),
     )
+
+
+def _index(document: Mapping[str, Any]) -> int:
+    index = document.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _finish(raw: Any) -> str | None:

@@ -32,6 +32,7 @@ from .hints import details, retry_after
 
 MAX_MESSAGE = 2_000
 MAX_EXCERPT = 200
+NO_REASON = "the vendor gives no reason"
 LONG_HINT = 3_600.0
 """Seconds; a vendor that asks to be left alone for longer means a spent quota, not a rate limit."""
 
@@ -152,7 +153,7 @@ def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | 
 
 def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: datetime | None = None) -> DispatchError:
     """The error that an error object inside a 200, or inside a stream, stands for."""
-    refusal = read(document) or Refusal(message="the vendor reported an error without a text")
+    refusal = read(document) or Refusal(message=NO_REASON)
     status = refusal.status or next((STANDS_FOR[code.lower()] for code in refusal.codes if code.lower() in STANDS_FOR), 500)
     return _error(refusal, status, headers or {}, document, now)
 
@@ -220,20 +221,23 @@ def read(document: Any) -> Refusal | None:
     message = error if isinstance(error, str) and "message" not in document else source.get("message") or source.get("detail")
     if message is None and not isinstance(error, Mapping):
         return None
+    codes, told_id = _codes(source), document.get("request_id")
     return Refusal(
-        message=_text(message),
-        codes=_codes(source),
+        message=_text(message) if message else f"the vendor gives no reason beyond {codes[0]!r}" if codes else NO_REASON,
+        codes=codes,
         status=_status(source),
-        request_id=_text(document["request_id"]) if isinstance(document.get("request_id"), str) else None,
+        request_id=_clean(told_id) if isinstance(told_id, str) and told_id else None,
     )
 
 
 def _codes(source: Mapping[str, Any]) -> tuple[str, ...]:
-    """The vendor's codes, most specific first, as it wrote them."""
+    """The vendor's codes as it wrote them, the one to show first; a bare number, which mostly repeats the status, last."""
     nested = [source.get("innererror"), source.get("details"), source.get("metadata")]
     inner = [part.get(key) for part in nested if isinstance(part, Mapping) for key in ("error_code", "code", "error_type")]
-    said = [*inner, source.get("code"), source.get("type"), source.get("status")]
-    return tuple(code for code in said if isinstance(code, str) and code)
+    said = [source.get("code"), *inner, source.get("type"), source.get("status")]
+    words = [_clean(code) for code in said if isinstance(code, str) and code]
+    words += [str(code) for code in said if type(code) is int and abs(code) < 1_000_000]
+    return tuple(sorted(words, key=str.isdigit))
 
 
 def _status(source: Mapping[str, Any]) -> int | None:
@@ -246,8 +250,12 @@ def _status(source: Mapping[str, Any]) -> int | None:
 
 
 def _text(message: Any) -> str:
-    text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False, default=str)
-    return text[:MAX_MESSAGE]
+    return _clean(message if isinstance(message, str) else json.dumps(message, ensure_ascii=False))
+
+
+def _clean(text: str) -> str:
+    """Bounded, and free of what no encoding can carry: JSON can name half a character."""
+    return text[:MAX_MESSAGE].encode("utf-8", "replace").decode()
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -279,6 +287,9 @@ def _document(body: bytes) -> Any:
 
 
 def _redirected(status: int, headers: Mapping[str, str]) -> DispatchError:
-    host = urlsplit(headers.get("location", "")).hostname or "somewhere else"
+    try:
+        host = _printable(urlsplit(headers.get("location", "")).hostname or "") or "somewhere else"
+    except ValueError:
+        host = "an address that is none"
     text = f"the vendor redirects (status {status}) to {host}; redirects are not followed: set base_url to where it should go"
     return MalformedReply(text, status=status, retry_here=False, sent=True)

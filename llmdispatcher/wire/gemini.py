@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..chunks import StreamChunk, ToolCallDelta, fold
-from ..errors import InvalidRequest, MalformedReply
+from ..errors import InvalidRequest, MalformedReply, StreamInterrupted
 from ..messages import Content, Message, TextPart
 from ..types import Request, Response, Usage
 from .faults import fault_inside
@@ -41,7 +41,7 @@ _SETTINGS = (
     ("frequency_penalty", "frequencyPenalty"),
     ("presence_penalty", "presencePenalty"),
 )
-_SAMPLING = ("temperature", "top_p")
+_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
 class Gemini:
@@ -115,6 +115,8 @@ class GeminiDecoder(EventDecoder):
         """One piece of candidate 0."""
         candidates = document.get("candidates")
         candidate = mapping(candidates[0]) if isinstance(candidates, list) and candidates else {}
+        if candidate.get("index"):  # of several candidates asked for, only the first is read
+            candidate = {}
         blocked = mapping(document.get("promptFeedback")).get("blockReason")
         self.answered = self.answered or bool(candidate or blocked)
         parts = mapping(candidate.get("content")).get("parts")
@@ -160,6 +162,8 @@ class GeminiDecoder(EventDecoder):
         chunks = [chunk for piece in pieces if (chunk := self.read_piece(mapping(piece))) is not None]
         if not self.answered:
             raise MalformedReply("the vendor's answer has no candidates", sent=True)
+        if not self.ended:
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
         return chunks
 
     def read_whole(self, body: bytes) -> Response:

@@ -35,7 +35,7 @@ def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited
         lambda: _number(body.get("estimated_time")) if isinstance(body, Mapping) else None,
         lambda: _resets(headers, now) if limited else None,
     )
-    said = [seconds for source in sources if (seconds := source()) is not None]
+    said = [seconds for source in sources if (seconds := source()) is not None and math.isfinite(seconds)]
     return next((seconds for seconds in said if seconds > 0), said[0] if said else None)
 
 

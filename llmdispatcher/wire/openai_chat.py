@@ -5,22 +5,22 @@ https://platform.openai.com/docs/api-reference/chat; deviations of compatible se
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta
-from ..errors import InvalidRequest, MalformedReply
-from ..messages import ImagePart, Message, Part, TextPart, Tool, ToolCall
+from ..errors import MalformedReply
+from ..messages import ToolCall
 from ..types import Request, Response, Usage
 from .faults import fault_inside
+from .openai_request import encoded_message, encoded_tool
 from .payload import EventDecoder, count, dump, mapping, parse, text_of
 
 FINISH = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
 _SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
-_REFUSED_SAMPLING = ("temperature", "top_p")
+_REFUSED_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
 class OpenAIChat:
@@ -34,7 +34,7 @@ class OpenAIChat:
 
     def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body of a request."""
-        payload: dict[str, Any] = {"model": request.model, "messages": [_message(message) for message in request.messages]}
+        payload: dict[str, Any] = {"model": request.model, "messages": [encoded_message(message) for message in request.messages]}
         for name in _SAMPLING:
             value = getattr(request, name)
             if value is not None and not ("no_sampling" in quirks and name in _REFUSED_SAMPLING):
@@ -46,7 +46,7 @@ class OpenAIChat:
         if request.user is not None:
             payload["user"] = request.user
         if request.tools:
-            payload["tools"] = [_tool(tool) for tool in request.tools]
+            payload["tools"] = [encoded_tool(tool) for tool in request.tools]
         for name in ("tool_choice", "response_format"):
             if getattr(request, name) is not None:
                 payload[name] = getattr(request, name)
@@ -61,12 +61,14 @@ class OpenAIChat:
         if isinstance(document, list) and document:
             document = document[0]
         document = mapping(document)
+        if document.get("error"):
+            raise fault_inside(document)
         choices = document.get("choices")
         if not isinstance(choices, list) or not choices:
-            if document.get("error"):
-                raise fault_inside(document)
             raise MalformedReply("the vendor's answer has no choices", sent=True)
         choice = mapping(choices[0])
+        if choice.get("error"):  # OpenRouter, where its upstream failed
+            raise fault_inside(choice)
         message = mapping(choice.get("message"))
         content, thoughts = _content(message.get("content"))
         calls = _tool_calls(message)
@@ -107,7 +109,9 @@ class ChatDecoder(EventDecoder):
         choice = mapping(choices[0]) if isinstance(choices, list) and choices else {}
         if choice.get("index"):
             choice = {}
-        delta = choice.get("delta") or choice.get("message") or {}
+        if choice.get("error"):
+            raise fault_inside(choice)
+        delta = mapping(choice["delta"] if "delta" in choice else choice.get("message"))
         raw = choice.get("finish_reason")
         if not isinstance(raw, str):
             raw = None
@@ -116,7 +120,7 @@ class ChatDecoder(EventDecoder):
         if type(content) is not str:
             content, thoughts = _content(content)
         deltas = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
-        if raw is not None:
+        if raw:
             self.ended = True
         usage = document.get("usage") or mapping(document.get("x_groq")).get("usage")
         return StreamChunk(
@@ -127,8 +131,8 @@ class ChatDecoder(EventDecoder):
             finish_reason=_finish(raw, self._calls.any),
             finish_reason_raw=raw,
             usage=usage_of({"usage": usage}) if usage else None,
-            model=document.get("model") or None,
-            response_id=document.get("id") or None,
+            model=text_of(document.get("model")) or None,
+            response_id=text_of(document.get("id")) or None,
         )
 
     def read_whole(self, body: bytes) -> Response:
@@ -145,7 +149,7 @@ class CallSlots:
     __slots__ = ("_arguments", "_by_id", "_by_index", "_last")
 
     def __init__(self) -> None:
-        self._arguments: list[str] = []
+        self._arguments: list[list[str]] = []
         self._by_id: dict[str, int] = {}
         self._by_index: dict[int, int] = {}
         self._last = -1
@@ -168,14 +172,14 @@ class CallSlots:
         name, arguments = text_of(function.get("name")), _arguments(function.get("arguments"))
         call_id, index = text_of(piece.get("id")), piece.get("index")
         slot = self._slot(call_id, index if isinstance(index, int) else None, bool(name))
-        self._arguments[slot] += arguments
+        self._arguments[slot].append(arguments)
         return ToolCallDelta(index=slot, id=call_id or None, name=name or None, arguments=arguments)
 
     def _slot(self, call_id: str, index: int | None, named: bool) -> int:
         slot = self._known(call_id, index, named)
         if slot is None:
             slot = len(self._arguments)
-            self._arguments.append("")
+            self._arguments.append([])
         self._last = slot
         if call_id:
             self._by_id[call_id] = slot
@@ -190,7 +194,7 @@ class CallSlots:
         if slot is None or not named:
             return slot
         # A name opens a call; a server that repeats it without an id is told by the call before not being finished.
-        return None if call_id or _complete(self._arguments[slot]) else slot
+        return None if call_id or _complete("".join(self._arguments[slot])) else slot
 
 
 def _complete(arguments: str) -> bool:
@@ -202,7 +206,7 @@ def _complete(arguments: str) -> bool:
 
 
 def _finish(raw: Any, called: bool) -> str | None:
-    if not isinstance(raw, str):
+    if not raw or not isinstance(raw, str):
         return None
     reason = FINISH.get(raw, raw.lower())
     return "tool_calls" if called and reason == "stop" else reason
@@ -273,7 +277,7 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
         output_tokens=completion,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        reasoning_tokens=reasoning,
+        reasoning_tokens=min(reasoning, completion),
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
         cost=cost,
@@ -288,45 +292,7 @@ def _reported_cost(value: Any) -> Decimal | None:
     if value is None or isinstance(value, bool):
         return None
     try:
-        return Decimal(str(value))
+        cost = Decimal(str(value))
     except InvalidOperation:
         return None
-
-
-def _message(message: Message) -> dict[str, Any]:
-    encoded: dict[str, Any] = {"role": message.role, "content": _encoded_content(message.content)}
-    if message.tool_calls:
-        encoded["content"] = encoded["content"] or None
-        encoded["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.name is not None:
-        encoded["name"] = message.name
-    if message.tool_call_id is not None:
-        encoded["tool_call_id"] = message.tool_call_id
-    return encoded
-
-
-def _encoded_content(content: str | Sequence[Part]) -> Any:
-    return content if isinstance(content, str) else [_part(part) for part in content]
-
-
-def _part(part: Part) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    if isinstance(part, ImagePart):
-        url = part.url
-        if url is None:
-            url = f"data:{part.media_type};base64,{base64.b64encode(part.data or b'').decode()}"
-        return {"type": "image_url", "image_url": {"url": url} if part.detail is None else {"url": url, "detail": part.detail}}
-    raise InvalidRequest(f"message.content: this codec does not carry a {type(part).__name__} yet; send text or images")
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name, "parameters": tool.parameters}
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    return cost if cost.is_finite() else None

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..chunks import StreamChunk, unfold
-from ..errors import DispatchError, MalformedReply, StreamInterrupted
+from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
 from ..types import Request, Response
 from .faults import excerpt, fault_inside, read
 from .sse import SseParser
 
-_LONE_SURROGATE = re.compile(
-    r"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB]..\\u....))"
-)
+MAX_COUNT = 10**15
+"""No answer has more tokens; a number beyond it is noise."""
 
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
 _decode = json.JSONDecoder(parse_constant=_refuse).decode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 
 
 def parse(body: bytes) -> Any:
@@ -31,19 +36,35 @@ def parse(body: bytes) -> Any:
     try:
         return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
     except ValueError:
-        if not body.strip():
-            raise MalformedReply("the vendor's answer is empty", sent=True) from None
-        raise MalformedReply(f"the vendor's answer is not JSON: {excerpt(body)}", sent=True) from None
+        raise MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True) from None
+
+
+def _described(body: bytes) -> str:
+    if not body:
+        return "empty"
+    if body[:1] in (b"{", b"["):  # a piece of an answer has no place in an error
+        return f"no valid JSON, or cut short ({len(body)} bytes)"
+    return f"not JSON: {excerpt(body)}"
 
 
 def parse_text(text: str) -> Any:
     """The document in ``text``; raises ``ValueError`` for anything else, too deep a nesting included."""
-    if "\\ud" in text or "\\uD" in text:
-        text = _LONE_SURROGATE.sub(r"\\ufffd", text)
     try:
-        return _decode(text)
+        document = _decode(text)
+        return _mended(document) if "\\ud" in text or "\\uD" in text else document
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _mended(value: Any) -> Any:
+    """The same without halves of characters, which JSON can name and no encoding can carry."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(item) for name, item in value.items()}
+    return value
 
 
 def dump(payload: Mapping[str, Any], request: Request) -> bytes:
@@ -52,7 +73,10 @@ def dump(payload: Mapping[str, Any], request: Request) -> bytes:
     for name, value in request.extra_params.items():
         known = merged.get(name)
         merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
-    return json.dumps(merged, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    try:
+        return _encode(merged).encode("utf-8", "replace")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -62,7 +86,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def count(value: Any) -> int:
     """A token count; some servers send floats, null, or nothing."""
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    return int(value) if isinstance(value, int | float) and 0 < value < MAX_COUNT else 0
 
 
 def text_of(value: Any) -> str:
@@ -74,10 +98,10 @@ class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 
     A server that answers a stream request with plain JSON is understood as well. Single events that are not
-    JSON are skipped; a stream of nothing but those is malformed.
+    JSON are skipped and counted (``skipped``); a stream of nothing but those is malformed.
     """
 
-    __slots__ = ("_bad", "_failure", "_good", "_plain", "_sse", "done", "ended")
+    __slots__ = ("_failure", "_good", "_is_plain", "_plain", "_sse", "done", "ended", "skipped")
 
     END_MARKER: ClassVar[str]
     """What ends a stream of this format, for the error text."""
@@ -87,18 +111,23 @@ class EventDecoder(ABC):
         self.ended = False
         self._failure: DispatchError | None = None
         self._sse: SseParser | None = None
-        self._plain: list[bytes] = []
+        self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
+        self._is_plain = False
         self._good = 0
-        self._bad = 0
+        self.skipped = 0
 
     def feed(self, data: bytes) -> list[StreamChunk]:
         """The chunks that ``data`` completes."""
         if self._sse is None:
             self._plain.append(data)
-            start = b"".join(self._plain).lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not start or start[:1] in b"{[<":
+            if self._is_plain:
                 return []
-            data, self._plain, self._sse = b"".join(self._plain), [], SseParser()
+            data = b"".join(self._plain)
+            start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+            self._is_plain = start in (b"{", b"[", b"<")
+            if self._is_plain or not start:
+                return []
+            self._plain, self._sse = [], SseParser()
         self.check()
         chunks: list[StreamChunk] = []
         try:
@@ -119,12 +148,15 @@ class EventDecoder(ABC):
 
     def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):
+            self._raise_if_all_malformed()
             self.ended = self.done = True
             return
         try:
             document = parse_text(data)
         except ValueError:
-            self._bad += 1
+            if name == "error":
+                raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}) from None
+            self.skipped += 1
             return
         self._good += 1
         if isinstance(document, list) and document:
@@ -132,7 +164,12 @@ class EventDecoder(ABC):
         if not isinstance(document, dict):
             return
         if document.get("error") or name == "error":
+            if document.get("usage"):  # some servers bill in the same event what they then refuse
+                self._read_into(chunks, document)
             raise fault_inside(document)
+        self._read_into(chunks, document)
+
+    def _read_into(self, chunks: list[StreamChunk], document: Mapping[str, Any]) -> None:
         chunk = self.read_event(document)
         if chunk is not None:
             chunks.append(chunk)
@@ -145,9 +182,12 @@ class EventDecoder(ABC):
         self._raise_trailing_error(self._sse.rest())
         if self.ended:
             return []
-        if self._bad and not self._good:
-            raise MalformedReply(f"none of the {self._bad} events of the stream is JSON, the first included", sent=True)
+        self._raise_if_all_malformed()
         raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+
+    def _raise_if_all_malformed(self) -> None:
+        if self.skipped and not self._good:
+            raise MalformedReply(f"none of the stream's {self.skipped} events, from event 1 on, is JSON", sent=True)
 
     def _raise_trailing_error(self, rest: bytes) -> None:
         """Google may append an error as bare JSON lines, which are no event."""

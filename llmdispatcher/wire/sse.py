@@ -22,11 +22,20 @@ _BOM = b"\xef\xbb\xbf"
 _COMMENT = re.compile(rb"^:[^\n]*\n", re.MULTILINE)
 
 
+class _Mute:
+    """Stands in for a logger: what the client would log of a stream is a piece of an answer."""
+
+    def debug(self, *_: object) -> None:
+        """Say nothing."""
+
+
 class _WholeEvents(SSEClient):
     """Trusts its source to hand over one whole event at a time."""
 
-    def __init__(self, events: list[bytes]) -> None:
-        super().__init__(iter(events))
+    _logger = _Mute()
+    _char_enc = "utf-8"
+
+    def __init__(self, events: list[bytes]) -> None:  # the client's own does nothing but look for a logger
         self._whole = events
 
     def _read(self) -> Iterator[bytes]:
@@ -36,7 +45,16 @@ class _WholeEvents(SSEClient):
 class SseParser:
     """Bytes in, events out; each event has ``event`` (its name, "message" by default) and ``data``."""
 
-    __slots__ = ("_carriage_return", "_partial", "_partial_size", "_pending", "_pending_lines", "_pending_size", "_start")
+    __slots__ = (
+        "_carriage_return",
+        "_partial",
+        "_partial_size",
+        "_pending",
+        "_pending_lines",
+        "_pending_size",
+        "_start",
+        "_strays",
+    )
 
     def __init__(self) -> None:
         self._start: bytes | None = b""  # the first bytes, until it is clear that they are no byte order mark
@@ -46,6 +64,7 @@ class SseParser:
         self._pending: list[bytes] = []  # lines of an event that has not ended
         self._pending_size = 0
         self._pending_lines = 0
+        self._strays: list[bytes] = []
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line over 1 MiB or an event over 8 MiB."""
@@ -60,8 +79,8 @@ class SseParser:
         return self._events(lines)
 
     def rest(self) -> bytes:
-        """What has come in after the last whole event; the standard discards it at the end."""
-        return b"".join([*self._pending, *self._partial])
+        """What the standard discards: bare JSON where events belong, and what has come in after the last whole event."""
+        return b"\n\n".join([*self._strays, b"".join([*self._pending, *self._partial])])
 
     def _normalised(self, data: bytes) -> bytes:
         if self._start is not None:
@@ -101,7 +120,14 @@ class SseParser:
             self._pend(text.removeprefix(b"\n"))
             return []
         self._pend(text[end:])
-        return list(_WholeEvents(_whole(text[:end])).events())
+        events = _whole(text[:end])
+        if text[:1] in (b"{", b"[") or b"\n\n{" in text or b"\n\n[" in text:
+            self._keep_strays(events)
+        return list(_WholeEvents(events).events())
+
+    def _keep_strays(self, events: list[bytes]) -> None:
+        self._strays += [event for event in events if event[:1] in (b"{", b"[")]
+        _check(sum(map(len, self._strays)), len(self._strays))
 
     def _pend(self, lines: bytes) -> None:
         if lines:
