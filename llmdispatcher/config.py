@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,7 +20,11 @@ def _retry_policy(value: Any) -> RetryPolicy:
 
 
 def _rules(value: Any) -> tuple[RoutingRule, ...]:
-    return tuple(checks.build(RoutingRule, rule, f"routing_rules[{number}]") for number, rule in enumerate(value or ()))
+    if value is None:
+        return ()
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise ConfigError(f"routing_rules: {type(value).__name__} is not a list of rules; give [RoutingRule(...), ...]")
+    return tuple([checks.build(RoutingRule, rule, f"routing_rules[{number}]") for number, rule in enumerate(value)])
 
 
 def _cost(value: Any) -> CostOptimization | None:
@@ -31,7 +35,7 @@ def _latency(value: Any) -> LatencyOptimization | None:
     return None if value is None else checks.build(LatencyOptimization, value, "latency_optimization")
 
 
-def _positive(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
         raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds > 0; use None for no limit")
 
@@ -41,12 +45,13 @@ class Config:
     """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
 
     Nested values may be given as dicts of their fields. Raises :class:`~llmdispatcher.errors.ConfigError` with the path of a
-    mistake, such as ``routing_rules[2].condition.requires``.
+    mistake, such as ``routing_rules[2].condition.requires``. Whether the named vendors exist is seen at the first call,
+    since they are registered later.
     """
 
-    default_vendor: str | None = None
-    fallback_vendor: str | None = None
-    timeout: float | None = attrs.field(default=30.0, validator=_positive)
+    default_vendor: str | None = attrs.field(default=None, validator=checks.optional_name)
+    fallback_vendor: str | None = attrs.field(default=None, validator=checks.optional_name)
+    timeout: float | None = attrs.field(default=30.0, validator=_seconds)
     retry_policy: RetryPolicy = attrs.field(default=None, converter=_retry_policy)
     routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
@@ -63,6 +68,33 @@ class Config:
         )
 
 
+def _globs(value: Any) -> tuple[str, ...]:
+    return checks.texts("models", value)
+
+
+def _address(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value.strip().lower().startswith(("http://", "https://"))):
+        shown = "the value" if "@" in str(value) else repr(value)  # what stands before an @ may be a password
+        raise ConfigError(f"{attribute.name}: {shown} is not an address; it begins with https:// (or http://)")
+
+
+def _secret(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ConfigError(f"{attribute.name}: it is empty or no text; leave it out to read the environment")
+
+
+def _words(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    checks.mapping(instance, attribute, value)
+    for key, text in value.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise ConfigError(f"{attribute.name}[{key!r}]: {type(text).__name__} is not a text; names and values are strings")
+
+
+def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in ("chat", "responses"):
+        raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses'")
+
+
 @attrs.frozen(kw_only=True)
 class VendorConfig:
     """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.
@@ -74,24 +106,29 @@ class VendorConfig:
     ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard environment variables.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False)
-    base_url: str | None = None
-    timeout: float | None = attrs.field(default=None, validator=_positive)
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    name: str | None = None
-    models: tuple[str, ...] = attrs.field(default=(), converter=tuple)
-    model_map: Mapping[str, str] = attrs.field(factory=dict)
-    default_model: str | None = None
-    api: str = "chat"
-    api_version: str | None = None
-    connect_timeout: float | None = attrs.field(default=5.0, validator=_positive)
-    first_byte_timeout: float | None = attrs.field(default=60.0, validator=_positive)
-    idle_timeout: float | None = attrs.field(default=60.0, validator=_positive)
-    progress_timeout: float | None = attrs.field(default=120.0, validator=_positive)
-    pool_size: int = attrs.field(default=128, validator=checks.whole)
-    trust_env: bool = True
-    ca_bundle: str | None = None
-    proxy: str | None = attrs.field(default=None, repr=False)
+    api_key: str | None = attrs.field(default=None, repr=False, validator=_secret)
+    base_url: str | None = attrs.field(default=None, validator=_address)
+    timeout: float | None = attrs.field(default=None, validator=_seconds)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, validator=_words)
+    name: str | None = attrs.field(default=None, validator=checks.optional_name)
+    models: tuple[str, ...] = attrs.field(default=(), converter=_globs)
+    model_map: Mapping[str, str] = attrs.field(factory=dict, validator=_words)
+    default_model: str | None = attrs.field(default=None, validator=checks.optional_name)
+    api: str = attrs.field(default="chat", validator=_api)
+    api_version: str | None = attrs.field(default=None, validator=checks.optional_name)
+    connect_timeout: float | None = attrs.field(default=5.0, validator=_seconds)
+    first_byte_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
+    idle_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
+    progress_timeout: float | None = attrs.field(default=120.0, validator=_seconds)
+    pool_size: int = attrs.field(default=128, validator=checks.integer)
+    trust_env: bool = attrs.field(default=True, validator=checks.flag)
+    ca_bundle: str | None = attrs.field(default=None, validator=checks.optional_name)
+    proxy: str | None = attrs.field(default=None, repr=False, validator=_secret)
+
+    @pool_size.validator
+    def _some(self, _attribute: Any, value: int) -> None:
+        if value < 1:
+            raise ConfigError(f"pool_size: {value!r} is no room for a connection; give 1 or more")
 
     @classmethod
     def merged(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:

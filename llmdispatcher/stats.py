@@ -6,9 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
+from .catalog.prices import EXACT
 from .outcome import AttemptRecord, Outcome
 
 WINDOW = 4096
@@ -32,6 +34,16 @@ class VendorStats:
     p95_latency: float = 0.0
     p99_latency: float = 0.0
     errors: Mapping[str, int] = attrs.field(factory=dict)
+
+    @property
+    def success_rate(self) -> float:
+        """Answered attempts as a fraction of all, 0 to 1; 0 before the first."""
+        return self.successes / self.requests if self.requests else 0.0
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
 
 
 @attrs.frozen(kw_only=True)
@@ -62,28 +74,26 @@ class Stats:
         return self.successful_requests / self.total_requests if self.total_requests else 0.0
 
     @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    @property
     def average_cost(self) -> Decimal:
         """US dollars per answered call."""
         return self.total_cost / self.successful_requests if self.successful_requests else Decimal(0)
 
 
-class _Series:
-    """Latencies: the sum of all, the latest few for percentiles."""
+@attrs.frozen
+class _Latencies:
+    """Latencies as of one moment: how many, their sum, the latest few for percentiles."""
 
-    __slots__ = ("count", "latest", "total")
+    count: int
+    total: float
+    latest: list[float]
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.latest: deque[float] = deque(maxlen=WINDOW)
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.total += seconds
-        self.latest.append(seconds)
-
-    def figures(self) -> dict[str, float]:
-        """The fields of a snapshot that latencies fill."""
+    def figures(self) -> dict[str, Any]:
+        """The fields of a snapshot that latencies fill; sorts, so it is asked outside of the lock."""
         if not self.count:
             return {}
         ordered = sorted(self.latest)
@@ -106,9 +116,10 @@ class _Counts:
         "failed",
         "failovers",
         "input_tokens",
-        "latencies",
+        "latest",
         "output_tokens",
         "retries",
+        "seconds",
         "succeeded",
     )
 
@@ -117,12 +128,14 @@ class _Counts:
         self.input_tokens = self.output_tokens = 0
         self.cost = Decimal(0)
         self.errors: dict[str, int] = {}
-        self.latencies = _Series()
+        self.seconds = 0.0
+        self.latest: deque[float] = deque(maxlen=WINDOW)
 
     def ended(self, error: str | None, latency: float) -> None:
         if error is None:
             self.succeeded += 1
-            self.latencies.add(latency)
+            self.seconds += latency
+            self.latest.append(latency)
             return
         self.failed += 1
         self.cancelled += error == "Cancelled"
@@ -137,7 +150,40 @@ class _Counts:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens
             if outcome.usage.cost is not None:
-                self.cost += outcome.usage.cost
+                self.cost = EXACT.add(self.cost, outcome.usage.cost)
+
+    def latencies(self) -> _Latencies:
+        return _Latencies(self.succeeded, self.seconds, list(self.latest))
+
+    def shared(self) -> dict[str, Any]:
+        """The fields that calls and vendors have alike."""
+        return {
+            "retries": self.retries,
+            "failovers": self.failovers,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "total_cost": self.cost,
+        }
+
+    def of_calls(self) -> dict[str, Any]:
+        """The fields of :class:`Stats`."""
+        return {
+            "total_requests": self.succeeded + self.failed,
+            "successful_requests": self.succeeded,
+            "failed_requests": self.failed,
+            "cancelled_requests": self.cancelled,
+            **self.shared(),
+        }
+
+    def of_vendor(self) -> dict[str, Any]:
+        """The fields of :class:`VendorStats`."""
+        return {
+            "requests": self.succeeded + self.failed,
+            "successes": self.succeeded,
+            "failures": self.failed,
+            "errors": dict(self.errors),
+            **self.shared(),
+        }
 
 
 class StatsBook:
@@ -166,32 +212,10 @@ class StatsBook:
     def snapshot(self) -> Stats:
         """All numbers of one moment."""
         with self._lock:
-            counts = self._all
-            return Stats(
-                total_requests=counts.succeeded + counts.failed,
-                successful_requests=counts.succeeded,
-                failed_requests=counts.failed,
-                cancelled_requests=counts.cancelled,
-                retries=counts.retries,
-                failovers=counts.failovers,
-                input_tokens=counts.input_tokens,
-                output_tokens=counts.output_tokens,
-                total_cost=counts.cost,
-                vendor_stats={name: _vendor(vendor) for name, vendor in self._vendors.items()},
-                **counts.latencies.figures(),
-            )
-
-
-def _vendor(counts: _Counts) -> VendorStats:
-    return VendorStats(
-        requests=counts.succeeded + counts.failed,
-        successes=counts.succeeded,
-        failures=counts.failed,
-        retries=counts.retries,
-        failovers=counts.failovers,
-        input_tokens=counts.input_tokens,
-        output_tokens=counts.output_tokens,
-        total_cost=counts.cost,
-        errors=dict(counts.errors),
-        **counts.latencies.figures(),
-    )
+            calls, latencies = self._all.of_calls(), self._all.latencies()
+            vendors = [(name, counts.of_vendor(), counts.latencies()) for name, counts in self._vendors.items()]
+        return Stats(
+            **calls,
+            **latencies.figures(),
+            vendor_stats={name: VendorStats(**fields, **observed.figures()) for name, fields, observed in vendors},
+        )

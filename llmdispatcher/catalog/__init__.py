@@ -1,7 +1,8 @@
 """Facts as data: vendors, models and prices, each with source and date; the tables are read at the first look-up."""
 
-from .models import ModelFacts, Price, cost, knows_not, model_facts, models, owner
-from .vendors import ROWS, VendorRow, canonical, vendor_row
+from .models import ModelFacts, knows_not, model_facts, models, owner
+from .prices import Price, cost
+from .vendors import ROWS, VendorRow, canonical, in_family, vendor_row, vendor_rows
 
 __all__ = [
     "ROWS",
@@ -10,9 +11,11 @@ __all__ = [
     "VendorRow",
     "canonical",
     "cost",
+    "in_family",
     "knows_not",
     "model_facts",
     "models",
     "owner",
     "vendor_row",
+    "vendor_rows",
 ]

@@ -65,7 +65,7 @@ ROWS: tuple[VendorRow, ...] = (
         base_url="https://generativelanguage.googleapis.com/v1",
         key_header="x-goog-api-key",
         key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_API_KEY"),
-        url_env=("GEMINI_BASE_URL", "GOOGLE_BASE_URL"),
+        url_env=("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_BASE_URL"),
         families=("gemini-*", "gemma-*", "learnlm-*", "models/gemini-*"),
         source="https://ai.google.dev/api/generate-content",
         date="2026-11-01",
@@ -96,6 +96,11 @@ def canonical(name: str) -> str:
 def vendor_row(name: str) -> VendorRow | None:
     """The row of a vendor by its name or alias."""
     return _BY_NAME.get(canonical(name))
+
+
+def vendor_rows() -> tuple[VendorRow, ...]:
+    """All rows, in the order in which a bare model name is placed."""
+    return ROWS
 
 
 def in_family(kind: str, model: str) -> bool:

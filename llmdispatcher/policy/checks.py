@@ -15,13 +15,15 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def at_least(low: float) -> Check:
     """A finite number of at least ``low``, or ``None``."""
 
     def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < math.inf:
+        if value is not None and not (_is_number(value) and low <= value < math.inf):
             raise ConfigError(f"{attribute.name}: {value!r} is not a number ≥ {low:g}")
 
     return check
@@ -33,23 +35,55 @@ def whole(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} is not a whole number ≥ 0")
 
 
+def integer(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A whole number, of either sign."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a whole number")
+
+
+def flag(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """True or False; nothing that merely looks like one, such as the text "false"."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{attribute.name}: {value!r} is neither True nor False")
+
+
 def name(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A text that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{attribute.name}: {value!r} is not a name; give a non-empty string")
 
 
-def money(value: Any) -> Decimal | None:
-    """US dollars from a string, a Decimal, an int or a float as it is written; ``None`` stays."""
-    if value is None:
-        return None
+def optional_name(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A text that is not blank, or ``None``."""
+    if value is not None:
+        name(instance, attribute, value)
+
+
+def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A dict or the like."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+
+
+def texts(field: str, value: Any) -> tuple[str, ...]:
+    """A list of texts; a single text is refused, since it would be read as a list of letters."""
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise ConfigError(f"{field}: {value!r} is not a list; give a list of strings")
+    for item in value:
+        if not isinstance(item, str) or not item:
+            raise ConfigError(f"{field}: {item!r} is not a non-empty string")
+    return tuple(value)
+
+
+def dollars(field: str, value: Any) -> Decimal:
+    """US dollars from a string, a Decimal, an int, or a float as it is written."""
     try:
-        dollars = Decimal(str(value))
+        amount = Decimal(str(value))
     except InvalidOperation:
-        raise ConfigError(f"max_cost: {value!r} is not an amount of US dollars; write it as '0.05'") from None
-    if not dollars.is_finite() or dollars < 0:
-        raise ConfigError(f"max_cost: {value!r} is not an amount ≥ 0 of US dollars")
-    return dollars
+        raise ConfigError(f"{field}: {value!r} is not an amount of US dollars; write it as '0.05'") from None
+    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        raise ConfigError(f"{field}: {value!r} is not an amount ≥ 0 of US dollars; write it as '0.05'")
+    return amount
 
 
 def build(kind: type[T], value: Any, path: str) -> T:
@@ -58,10 +92,13 @@ def build(kind: type[T], value: Any, path: str) -> T:
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(f"{path}: {type(value).__name__} is not a {kind.__name__}; give one, or a dict of its fields")
-    known = [field.name for field in attrs.fields(kind) if field.init]
+    fields = {field.name: field for field in attrs.fields(kind) if field.init}
     for key in value:
-        if key not in known:
-            raise ConfigError(f"{path}: unknown key {key!r}; it takes {', '.join(known)}")
+        if key not in fields:
+            raise ConfigError(f"{path}: unknown key {key!r}; it takes {', '.join(fields)}")
+    for key, field in fields.items():
+        if field.default is attrs.NOTHING and key not in value:
+            raise ConfigError(f"{path}: {key!r} is missing; a {kind.__name__} needs it")
     try:
         return kind(**value)
     except ConfigError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -9,27 +10,30 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Price, cost
+from ..catalog import Price, canonical, cost
 from ..errors import ConfigError
 from ..types import Request, Usage
 from . import checks
 from .target import Target
 
 ASSUMED_OUTPUT_TOKENS = 500
+"""What a request that sets no ``max_tokens`` is estimated to get back."""
 _CHARACTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
-_WEIGHT = 0.3
-_STALE_AFTER = 300.0
+STALE_AFTER = 300.0
+"""Seconds after which an estimate of speed counts for nothing and the target as unmeasured."""
+_WEIGHT_OF_LATEST = 0.3
+_MOST_TARGETS = 4096
 
 
-def _vendor_costs(value: Mapping[str, Any]) -> dict[str, Price]:
-    prices = {}
-    for vendor, dollars in value.items():
-        per_thousand = checks.money(dollars)
-        if per_thousand is None:
-            raise ConfigError(f"vendor_costs[{vendor!r}]: None is not an amount; give US dollars per 1,000 tokens")
-        prices[vendor] = Price.flat(per_thousand * 1000)
-    return prices
+def _max_cost(value: Any) -> Decimal | None:
+    return None if value is None else checks.dollars("max_cost", value)
+
+
+def _vendor_costs(value: Any) -> dict[str, Decimal]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"vendor_costs: {type(value).__name__} is not a mapping; give {{'openai': '0.03'}}, US$ per 1,000 tokens")
+    return {canonical(vendor): checks.dollars(f"vendor_costs[{vendor!r}]", amount) for vendor, amount in value.items()}
 
 
 @attrs.frozen(kw_only=True)
@@ -37,55 +41,85 @@ class CostOptimization:
     """Prefer cheap targets, and never start a call that could cost more than ``max_cost`` US dollars.
 
     ``vendor_costs`` overrides the catalog: US dollars per 1,000 tokens, whatever their class. A target whose price is unknown
-    cannot keep a cap and is skipped under one.
+    cannot keep a cap and is skipped under one; a free one keeps every cap.
     """
 
-    enabled: bool = True
-    prefer_cheap: bool = True
-    max_cost: Decimal | None = attrs.field(default=None, converter=checks.money)
-    vendor_costs: Mapping[str, Price] = attrs.field(factory=dict, converter=_vendor_costs)
+    enabled: bool = attrs.field(default=True, validator=checks.flag)
+    prefer_cheap: bool = attrs.field(default=True, validator=checks.flag)
+    max_cost: Decimal | None = attrs.field(default=None, converter=_max_cost)
+    vendor_costs: Mapping[str, Decimal] = attrs.field(factory=dict, converter=_vendor_costs)
+    _prices: Mapping[str, Price] = attrs.field(init=False, repr=False, eq=False)
+
+    @_prices.default
+    def _flat(self) -> dict[str, Price]:
+        return {vendor: Price.flat(per_thousand * 1000) for vendor, per_thousand in self.vendor_costs.items()}
+
+    def price(self, target: Target) -> Price | None:
+        """The price that counts for a target; ``None`` where nobody knows one."""
+        return self._prices.get(canonical(target.vendor), target.price) if self._prices else target.price
 
     def estimate(self, target: Target, tokens: Usage) -> Decimal | None:
         """What ``tokens`` would cost at a target; ``None`` where nobody knows."""
-        price = self.vendor_costs.get(target.vendor, target.price)
+        price = self.price(target)
         return None if price is None else cost(tokens, price)
 
     def objection(self, target: Target, tokens: Usage) -> str | None:
         """Why the cap forbids a target, or ``None`` where it does not."""
         if not self.enabled or self.max_cost is None:
             return None
-        dollars = self.estimate(target, tokens)
-        if dollars is None:
-            return f"its price is unknown, so max_cost cannot be kept; give vendor_costs[{target.vendor!r}]"
-        if dollars > self.max_cost:
-            return f"about ${dollars.normalize():f} is over max_cost ${self.max_cost:f}"
+        amount = self.estimate(target, tokens)
+        if amount is None:
+            return f"price unknown, cannot hold max_cost: give vendor_costs[{target.vendor!r}]"
+        if amount > self.max_cost:
+            return f"about {shown(amount)} is over max_cost {shown(self.max_cost)}"
         return None
+
+
+def shown(amount: Decimal) -> str:
+    """US dollars for people: "$0.0025"."""
+    return f"${amount.normalize():f}"
 
 
 def _weights(_instance: Any, _attribute: Any, value: Mapping[str, float]) -> None:
     for vendor, weight in value.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
             raise ConfigError(f"latency_weights[{vendor!r}]: {weight!r} is not a factor > 0; 2.0 makes a vendor look twice as slow")
+
+
+def _by_vendor(value: Any) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"latency_weights: {type(value).__name__} is not a mapping; give {{'openai': 2.0}}")
+    return {canonical(vendor): weight for vendor, weight in value.items()}
 
 
 @attrs.frozen(kw_only=True)
 class LatencyOptimization:
     """Prefer fast targets, by what was observed; a target that was not measured lately is tried first.
 
-    Targets slower than ``max_latency`` seconds come after all others. ``latency_weights`` multiplies a vendor's estimate.
+    Targets slower than ``max_latency`` seconds come after all others. ``latency_weights`` multiplies a vendor's estimate when
+    vendors are compared: more than 1 makes it look slower.
     """
 
-    enabled: bool = True
-    prefer_fast: bool = True
+    enabled: bool = attrs.field(default=True, validator=checks.flag)
+    prefer_fast: bool = attrs.field(default=True, validator=checks.flag)
     max_latency: float | None = attrs.field(default=None, validator=checks.at_least(0))
-    latency_weights: Mapping[str, float] = attrs.field(factory=dict, validator=_weights)
+    latency_weights: Mapping[str, float] = attrs.field(factory=dict, converter=_by_vendor, validator=_weights)
+
+    def weight(self, vendor: str) -> float:
+        """The factor on a vendor's estimate."""
+        return self.latency_weights.get(canonical(vendor), 1.0) if self.latency_weights else 1.0
+
+
+def input_tokens(request: Request) -> int:
+    """An estimate: 4 characters a token and a few tokens per message."""
+    messages = request.messages
+    return sum([len(message.text) for message in messages]) // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages)
 
 
 def tokens_of(request: Request) -> Usage:
-    """An estimate: 4 characters a token and a few per message in, ``max_tokens`` or 500 out."""
-    characters = sum([len(message.text) for message in request.messages])
-    into = characters // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(request.messages)
-    return Usage(input_tokens=into, output_tokens=request.max_tokens if request.max_tokens is not None else ASSUMED_OUTPUT_TOKENS)
+    """An estimate of the whole call: :func:`input_tokens` in, ``max_tokens`` or 500 out."""
+    out = request.max_tokens if request.max_tokens is not None else ASSUMED_OUTPUT_TOKENS
+    return Usage(input_tokens=input_tokens(request), output_tokens=out)
 
 
 @attrs.frozen
@@ -97,16 +131,20 @@ class Estimate:
     at: float
 
     def next(self, latency: float, first_token: float | None, now: float) -> Estimate:
-        """The estimate after one more observation."""
-        if self.first_token is None or first_token is None:
-            first = first_token if first_token is not None else self.first_token
-        else:
-            first = self.first_token + _WEIGHT * (first_token - self.first_token)
-        return Estimate(self.latency + _WEIGHT * (latency - self.latency), first, now)
+        """The estimate after one more observation; a stale one, or a mere failure, leaves no trace in it."""
+        if now - self.at > STALE_AFTER or self.latency == math.inf:
+            return Estimate(latency, first_token, now)
+        return Estimate(self.latency + _WEIGHT_OF_LATEST * (latency - self.latency), _moved(self.first_token, first_token), now)
+
+
+def _moved(old: float | None, new: float | None) -> float | None:
+    if old is None or new is None:
+        return old if new is None else new
+    return old + _WEIGHT_OF_LATEST * (new - old)
 
 
 class Latencies:
-    """What was observed of each target; safe under threads, one entry per target that ever answered."""
+    """What was observed of each target; safe under threads, bounded."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -116,38 +154,64 @@ class Latencies:
         """Take in one answer, or one silence that lasted ``latency`` seconds."""
         with self._lock:
             known = self._estimates.get(target.key)
-            fresh = known is None or now - known.at > _STALE_AFTER
-            self._estimates[target.key] = (
-                Estimate(latency, first_token, now) if known is None or fresh else known.next(latency, first_token, now)
-            )
+            self._put(target, Estimate(latency, first_token, now) if known is None else known.next(latency, first_token, now))
+
+    def failed(self, target: Target, now: float) -> None:
+        """Take in a failure that says nothing about speed: an unmeasured target stops being tried first for a while."""
+        with self._lock:
+            known = self._estimates.get(target.key)
+            if known is None or now - known.at > STALE_AFTER:
+                self._put(target, Estimate(math.inf, None, now))
+
+    def _put(self, target: Target, estimate: Estimate) -> None:
+        if target.key not in self._estimates and len(self._estimates) >= _MOST_TARGETS:
+            del self._estimates[next(iter(self._estimates))]
+        self._estimates[target.key] = estimate
 
     def estimate(self, target: Target, now: float, *, streamed: bool) -> float | None:
-        """Seconds to the first token for a stream, to the whole answer else; ``None`` if not measured in the last 300 s."""
+        """Seconds to the first token for a stream, to the whole answer else; ``None`` if not measured in the last 300 s.
+
+        Infinite for a target that only failed in that time.
+        """
         known = self._estimates.get(target.key)
-        if known is None or now - known.at > _STALE_AFTER:
+        if known is None or now - known.at > STALE_AFTER:
             return None
         return known.first_token if streamed and known.first_token is not None else known.latency
 
 
 @attrs.frozen(kw_only=True)
 class Ranking:
-    """One target's place: estimated US dollars and seconds, either ``None`` where unknown."""
+    """One target's figures: estimated US dollars and (weighted) seconds, either ``None`` where unknown; ``str()`` is for people.
+
+    ``by`` names what counts: "price", "speed" or "price and speed".
+    """
 
     target: Target
+    by: str
     cost: Decimal | None
     seconds: float | None
     too_slow: bool = False
 
-    @property
-    def reason(self) -> str:
-        """Why it stands where it stands, for people."""
-        price = f"about ${self.cost.normalize():f}" if self.cost is not None else "price unknown"
-        speed = f"about {self.seconds:.3g} s" if self.seconds is not None else "speed not measured lately"
-        return f"{price}, {speed}" + (", over max_latency" if self.too_slow else "")
+    def __str__(self) -> str:
+        figures = []
+        if "price" in self.by:
+            figures.append(f"about {shown(self.cost)}" if self.cost is not None else "price unknown")
+        if "speed" in self.by:
+            figures.append(_speed(self.seconds) + (", over max_latency" if self.too_slow else ""))
+        return f"optimizer, by {self.by}: {', '.join(figures)}"
+
+
+def _speed(seconds: float | None) -> str:
+    if seconds is None:
+        return "speed not measured lately"
+    return f"about {seconds:.3g} s" if seconds < math.inf else "failed lately"
 
 
 def ranked(rankings: Sequence[Ranking], *, cheap: bool, fast: bool) -> list[Ranking]:
-    """In order of preference: too slow ones last, then by the sum of the places by price and by speed, ties as given."""
+    """In order of preference: too slow ones last, then by the sum of the places by price and by speed, ties as given.
+
+    Among prices an unknown one comes last, among speeds first, so that it becomes known.
+    """
     by_cost = _places([ranking.cost for ranking in rankings], unknown_first=False) if cheap else [0] * len(rankings)
     by_speed = _places([ranking.seconds for ranking in rankings], unknown_first=True) if fast else [0] * len(rankings)
     order = sorted(range(len(rankings)), key=lambda i: (rankings[i].too_slow, by_cost[i] + by_speed[i]))

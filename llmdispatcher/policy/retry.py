@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import enum
 import math
-import random
-from collections.abc import Callable, Generator, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice, repeat
 from typing import Any
 
 import attrs
-import backoff
 
 from ..errors import ConfigError, DispatchError
 from . import checks
-from .parking import Parking
+from .parking import Parking, rest_of
 from .target import Target
 
-LONGEST_HINT = 60.0
+LONGEST_WAIT = 60.0
 """Seconds; a target that wants to be left alone for longer is not waited for, whatever the deadline."""
 
 
@@ -46,9 +44,17 @@ def _strategy(value: Any) -> BackoffStrategy:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ConfigError(f"retryable_errors: {value!r} is one string; give a list of them")
-    return tuple(str(text).lower() for text in value)
+    return tuple([text.lower() for text in checks.texts("retryable_errors", value)])
+
+
+def _required(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        raise ConfigError(f"{attribute.name}: None is not a number; leave it out for the default")
+
+
+def _function(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a function of seconds; give one, such as random jitter, or None")
 
 
 @attrs.frozen(kw_only=True)
@@ -57,23 +63,37 @@ class RetryPolicy:
 
     ``max_retries`` counts returns to a target that this call has asked already; a first try at another target is a
     failover and costs none. Delays are seconds: FIXED waits ``initial_delay``, LINEAR ``initial_delay`` × n, EXPONENTIAL
-    ``initial_delay`` × 2^(n-1), JITTER a random part of that; all at most ``max_delay``. ``retryable_errors`` are texts: an
-    error whose class, code or message contains one is retried although its class says no.
+    ``initial_delay`` × 2^(n-1), JITTER a random part of that; all at most ``max_delay``. ``jitter``, where given, makes the actual
+    wait of the computed one, for every strategy. ``retryable_errors`` are texts: an error whose class, code or message
+    contains one, in any case, is retried although its class says no.
     """
 
-    max_retries: int = attrs.field(default=3, validator=checks.whole)
+    max_retries: int = attrs.field(default=3, validator=[_required, checks.whole])
     backoff_strategy: BackoffStrategy = attrs.field(default=BackoffStrategy.EXPONENTIAL, converter=_strategy)
-    initial_delay: float = attrs.field(default=1.0, validator=checks.at_least(0))
-    max_delay: float = attrs.field(default=60.0, validator=checks.at_least(0))
+    initial_delay: float = attrs.field(default=1.0, validator=[_required, checks.at_least(0)])
+    max_delay: float = attrs.field(default=60.0, validator=[_required, checks.at_least(0)])
     retryable_errors: tuple[str, ...] = attrs.field(default=(), converter=_texts)
-    chance: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    jitter: Callable[[float], float] | None = attrs.field(default=None, validator=_function)
 
-    def waits(self) -> Generator[float]:
-        """The wait before the first, second, … return to one target, in seconds."""
-        for delay in _GROWTH[self.backoff_strategy](self.initial_delay):
-            if delay is not None:  # backoff's generators begin with an empty yield, made for send()
-                capped = min(delay, self.max_delay)
-                yield capped * self.chance() if self.backoff_strategy is BackoffStrategy.JITTER else capped
+    def wait(self, nth_failure: int) -> float:
+        """Seconds between the first, second, … failure of one target and its next turn; a new draw each time with jitter."""
+        # Late: importing backoff brings in asyncio, 50 ms that a program without failures never pays.
+        import backoff
+
+        grown = self._growth(backoff)
+        delay = next(islice((step for step in grown if step is not None), nth_failure - 1, None))
+        jitter = self.jitter
+        if jitter is None and self.backoff_strategy is BackoffStrategy.JITTER:
+            jitter = backoff.full_jitter
+        return min(max(0.0, jitter(delay) if jitter is not None else delay), self.max_delay)
+
+    def _growth(self, backoff: Any) -> Iterator[float | None]:
+        """The delays of one target; backoff's generators begin with an empty yield, made for ``send()``."""
+        if self.backoff_strategy is BackoffStrategy.LINEAR:
+            return (min(self.initial_delay * nth, self.max_delay) for nth in count(1))
+        if self.backoff_strategy is BackoffStrategy.FIXED or not self.initial_delay:
+            return iter(backoff.constant(repeat(min(self.initial_delay, self.max_delay))))
+        return iter(backoff.expo(factor=self.initial_delay, max_value=self.max_delay))
 
     def retryable(self, error: DispatchError) -> bool:
         """Whether the same target may be asked again after this error."""
@@ -85,31 +105,16 @@ class RetryPolicy:
         return any(text in said for text in self.retryable_errors)
 
 
-def _linear(step: float) -> Generator[float | None]:
-    factor = 0
-    while True:
-        factor += 1
-        yield step * factor
-
-
-_GROWTH: dict[BackoffStrategy, Callable[[float], Generator[float | None]]] = {
-    BackoffStrategy.FIXED: lambda delay: backoff.constant(repeat(delay)),
-    BackoffStrategy.LINEAR: _linear,
-    BackoffStrategy.EXPONENTIAL: lambda delay: backoff.expo(factor=delay),
-    BackoffStrategy.JITTER: lambda delay: backoff.expo(factor=delay),
-}
-
-
 class _Place:
-    """What the schedule knows of one target of the call."""
+    """What the schedule knows of a target that is not simply next: it failed, or it is parked."""
 
-    __slots__ = ("asked", "ready_at", "target", "waits")
+    __slots__ = ("failures", "rank", "ready_at", "target")
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, rank: int, target: Target, ready_at: float) -> None:
+        self.rank = rank
         self.target = target
-        self.ready_at = -math.inf
-        self.asked = False
-        self.waits: Generator[float] | None = None
+        self.ready_at = ready_at
+        self.failures = 0
 
 
 @attrs.frozen
@@ -121,49 +126,69 @@ class Turn:
 
 
 class Schedule:
-    """Whose turn it is, for one call in one thread; holds no clock, is handed the time."""
+    """Whose turn it is, for one call in one thread; holds no clock, is handed the time.
+
+    Only targets that failed or are parked have a place; a call whose first target answers never makes one.
+    """
 
     def __init__(self, targets: Sequence[Target], policy: RetryPolicy, parking: Parking, now: float) -> None:
         self._policy = policy
         self._parking = parking
         self._retries_left = policy.max_retries
-        self._places = [_Place(target) for target in targets]
-        for place in self._places:
-            parked = parking.of(place.target, now)
-            if parked is not None:
-                place.ready_at = parked.until if parked.until - now <= LONGEST_HINT else math.inf
+        self._places: list[_Place] = []
+        self._asking: tuple[int, _Place | None] = (0, None)
+        self._fresh: Iterator[tuple[int, Target]] = enumerate(targets)
+        if parking.in_use:
+            self._set_parked_aside(targets, now)
+
+    def _set_parked_aside(self, targets: Sequence[Target], now: float) -> None:
+        until = [self._parking.ready_at(target, now) for target in targets]
+        ranked = list(enumerate(targets))
+        self._places = [
+            _Place(rank, target, until[rank] if until[rank] - now <= LONGEST_WAIT else math.inf)
+            for rank, target in ranked
+            if until[rank] > now
+        ]
+        self._fresh = iter([(rank, target) for rank, target in ranked if until[rank] <= now])
 
     def next(self, deadline_at: float) -> Turn | None:
         """The next turn; ``None`` when no target is left whose time comes before the deadline."""
-        ready = [place for place in self._places if not place.asked or self._retries_left > 0]
-        place = min(ready, key=lambda place: place.ready_at, default=None)
+        fresh = next(self._fresh, None)
+        if fresh is not None:
+            rank, target = fresh
+            self._asking = (rank, None)
+            return Turn(target, -math.inf)
+        ready = [place for place in self._places if not place.failures or self._retries_left > 0]
+        place = min(ready, key=lambda place: (place.ready_at, place.rank), default=None)
         if place is None or place.ready_at >= deadline_at:
             return None
-        if place.asked:
+        if place.failures:
             self._retries_left -= 1
-        place.asked = True
+        self._asking = (place.rank, place)
         return Turn(place.target, place.ready_at)
 
     def failed(self, target: Target, error: DispatchError, now: float) -> None:
-        """Take in how the last turn went: who may be asked again, and when."""
-        self._parking.note(target, error, now)
+        """Take in how the last turn, that of ``target``, went: who may be asked again, and when."""
+        rest = rest_of(error)
+        if rest > 0 and error.sent is not False:  # what never reached the vendor is no word of it
+            self._parking.park(target, now + rest, error)
+        rank, place = self._asking
         again = self._policy.retryable(error)
-        place = next(place for place in self._places if place.target is target)
-        if again:
-            place.waits = place.waits or self._policy.waits()
-            wait = max(next(place.waits), error.retry_after or 0.0)
-            place.ready_at = now + wait if (error.retry_after or 0.0) <= LONGEST_HINT else math.inf
         if not error.try_elsewhere:
-            self._places = [place] if again else []
-        elif not again:
+            self._fresh, self._places = iter(()), [place] if place is not None else []
+        if again:
+            if place is None:
+                place = _Place(rank, target, now)
+                self._places.append(place)
+            place.failures += 1
+            place.ready_at = now + max(self._policy.wait(place.failures), rest) if rest <= LONGEST_WAIT else math.inf
+        elif place is not None:
             self._places.remove(place)
 
     def blocked(self, now: float) -> DispatchError | None:
-        """Why nobody could be asked at all: the parking that ends first."""
-        parked = [
-            (parking.until, place.target, parking) for place in self._places if (parking := self._parking.of(place.target, now))
-        ]
+        """What a call hears when nobody could be asked at all: the parking that ends first; ``None`` if nobody is parked."""
+        parked = [place.target for place in self._places if self._parking.ready_at(place.target, now) > now]
         if not parked:
             return None
-        _, target, first = min(parked, key=lambda entry: entry[0])
-        return first.error(target, now)
+        first = min(parked, key=lambda target: self._parking.ready_at(target, now))
+        return self._parking.refusal(first, now)

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
 from ..catalog import canonical
-from ..errors import BudgetExceeded, ConfigError, DispatchError, ModelNotFound, VendorUnavailable
+from ..errors import BudgetExceeded, ConfigError, ContextWindowExceeded, DispatchError, ModelNotFound, VendorUnavailable
 from ..messages import ImagePart
 from ..types import Request, Usage
-from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking, ranked, tokens_of
-from .rules import RuleTable
+from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking, input_tokens, ranked, tokens_of
+from .rules import RoutingRule, RuleTable
 from .target import Target
 
+NO_MODEL = "does not have"
+"""How the reason begins for a vendor that does not have the model."""
+OVER_COST, WINDOW, RULE = "cost", "window", "rule"
+"""Codes of reasons: over ``max_cost``, conversation too long, a rule that could not be followed."""
+_NO_NEEDS: frozenset[str] = frozenset()
 _LACKS = (("streaming", "supports_streaming"), ("vision", "supports_vision"), ("tools", "supports_tools"))
 
 
 @attrs.frozen
 class Skip:
-    """A vendor that is not on the route, and why. ``over_budget`` marks those that only the cost cap excludes."""
+    """A vendor that is not on the route, and why.
+
+    ``code`` is ``"cost"``, ``"window"``, ``"rule"`` or the capability that it lacks; empty for every other reason.
+    """
 
     vendor: str
     reason: str
-    over_budget: bool = False
+    code: str = ""
 
 
 @attrs.frozen
 class Step:
-    """A target on the route, and why it has its place."""
+    """A target on the route, and why it has its place: a text, or the figures of the optimizers, whose ``str()`` is one."""
 
     target: Target
-    why: str
+    why: str | Ranking
 
 
 @attrs.frozen
@@ -66,112 +73,166 @@ class Preferences:
     fallback_vendor: str | None = None
 
 
-def split_ref(model: str, vendors: Collection[str]) -> tuple[str | None, str]:
-    """``("openai", "gpt-4o")`` for ``"openai:gpt-4o"``, if a vendor of that name is registered, else ``(None, model)``."""
+def split_ref(model: str, vendors: Iterable[str]) -> tuple[str | None, str]:
+    """``("openai", "gpt-4o")`` for ``"openai:gpt-4o"``, if a vendor of that name is registered, else ``(None, model)``.
+
+    Only the first colon counts; the vendor may be written in any case and comes back as it is registered.
+    """
     head, colon, tail = model.partition(":")
     if colon and tail.strip():
-        wanted = canonical(head)
-        for vendor in vendors:
-            if canonical(vendor) == wanted:
-                return vendor, tail.strip()
+        vendor = _spelled(head, vendors)
+        if vendor is not None:
+            return vendor, tail.strip()
     return None, model.strip()
+
+
+def _spelled(name: str | None, registered: Iterable[str]) -> str | None:
+    """The registered spelling of a vendor's name, or ``None`` where it is not registered."""
+    if name is None:
+        return None
+    wanted = canonical(name)
+    return next((vendor for vendor in registered if canonical(vendor) == wanted), None)
 
 
 def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
     """The capabilities that a request uses."""
-    needs = set()
-    if streamed:
-        needs.add("streaming")
-    if request.tools:
-        needs.add("tools")
-    if any(
-        isinstance(part, ImagePart) for message in request.messages if type(message.content) is tuple for part in message.content
-    ):
-        needs.add("vision")
-    return frozenset(needs)
+    vision = False
+    for message in request.messages:
+        if type(message.content) is tuple and any(isinstance(part, ImagePart) for part in message.content):
+            vision = True
+    if not (streamed or vision or request.tools):
+        return _NO_NEEDS
+    used = {"streaming": streamed, "vision": vision, "tools": bool(request.tools)}
+    return frozenset(need for need, is_used in used.items() if is_used)
+
+
+@attrs.frozen
+class _Ask:
+    """One request as routing sees it: what it uses, how long it is, what it may cost."""
+
+    request: Request
+    needs: frozenset[str]
+    input_tokens: int
+    cost: CostOptimization | None
+    tokens: Usage | None
+
+    @classmethod
+    def of(cls, request: Request, cost: CostOptimization | None, *, streamed: bool) -> _Ask:
+        cost = cost if cost is not None and cost.enabled else None
+        tokens = tokens_of(request) if cost is not None else None
+        length = tokens.input_tokens if tokens is not None else input_tokens(request)
+        return cls(request, needs_of(request, streamed=streamed), length, cost, tokens)
+
+    def objection(self, target: Target) -> Skip | None:
+        """Why a target cannot be asked this, or ``None`` where it can."""
+        if self.needs:
+            for need, supports in _LACKS:
+                if need in self.needs and not getattr(target, supports):
+                    return Skip(target.vendor, f"{target.model} has no {need}", need)
+        if 0 < target.context_window < self.input_tokens:
+            reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
+            return Skip(target.vendor, reason, WINDOW)
+        if self.cost is None or self.tokens is None:
+            return None
+        too_dear = self.cost.objection(target, self.tokens)
+        return Skip(target.vendor, too_dear, OVER_COST) if too_dear is not None else None
 
 
 def plan(
     request: Request, targets: Iterable[Target], preferences: Preferences, latencies: Latencies, now: float, *, streamed: bool
 ) -> Route:
-    """Order the targets for a request: rule → optimizers → default vendor → fallback vendor → any other that is able."""
-    needs = needs_of(request, streamed=streamed)
-    tokens = tokens_of(request)
+    """Order the targets for a request: rules → optimizers → default vendor → fallback vendor → any other that is able.
+
+    A target that lacks a capability which the request uses, whose window is too small, or that would cost too much is
+    skipped. ``targets`` holds one target per vendor, in order of registration; a request that pins a vendor comes with that
+    one alone.
+    """
+    ask = _Ask.of(request, preferences.cost, streamed=streamed)
     fitting: dict[str, Target] = {}
     skipped: list[Skip] = []
     for target in targets:
-        skip = _objection(target, needs, tokens, preferences.cost)
+        skip = ask.objection(target)
         if skip is None:
             fitting[target.vendor] = target
         else:
             skipped.append(skip)
-    steps = _ordered(request, fitting, preferences, needs, partial(_rankings, preferences, latencies, tokens, now, streamed))
+    if ":" in request.model and split_ref(request.model, fitting)[0] is not None:
+        return Route(request.model, tuple([Step(target, "the request names it") for target in fitting.values()]), tuple(skipped))
+    steps = _by_rules(ask, preferences.rules, fitting, skipped)
+    steps += _by_figures(ask, preferences, fitting, lambda target: latencies.estimate(target, now, streamed=streamed))
+    steps += _by_name(preferences, fitting)
     return Route(request.model, tuple(steps), tuple(skipped))
 
 
-def _objection(target: Target, needs: frozenset[str], tokens: Usage, cost: CostOptimization | None) -> Skip | None:
-    for need, supports in _LACKS:
-        if need in needs and not getattr(target, supports):
-            return Skip(target.vendor, f"{target.model} has no {need}")
-    if target.context_window and tokens.input_tokens > target.context_window:
-        return Skip(
-            target.vendor, f"about {tokens.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
-        )
-    too_dear = cost.objection(target, tokens) if cost is not None else None
-    return Skip(target.vendor, too_dear, over_budget=True) if too_dear is not None else None
+def _by_rules(ask: _Ask, rules: RuleTable, fitting: dict[str, Target], skipped: list[Skip]) -> list[Step]:
+    """Take out of ``fitting`` whom the rules name, in their order; a rule that cannot be followed is told among the skipped."""
+    steps: dict[tuple[str, str], Step] = {}
+    for rule in rules.matching(ask.request, ask.needs):
+        found = _named(ask, rule, fitting, skipped)
+        if found is not None and found.key not in steps:
+            steps[found.key] = Step(found, f"rule: {rule.label}")
+    for vendor, model in steps:
+        if vendor in fitting and fitting[vendor].model == model:
+            del fitting[vendor]
+    return list(steps.values())
 
 
-def _ordered(
-    request: Request,
-    fitting: Mapping[str, Target],
-    preferences: Preferences,
-    needs: frozenset[str],
-    rankings: partial[list[Ranking]],
+def _named(ask: _Ask, rule: RoutingRule, fitting: Mapping[str, Target], skipped: list[Skip]) -> Target | None:
+    """The target that a rule names, if it can be asked."""
+    if not rule.enabled:
+        skipped.append(Skip(rule.vendor, f"the rule {rule.label!r} is disabled", RULE))
+        return None
+    vendor = rule.vendor if rule.vendor in fitting else _spelled(rule.vendor, fitting)
+    if vendor is None:
+        if _spelled(rule.vendor, (skip.vendor for skip in skipped)) is None:
+            reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
+            skipped.append(Skip(rule.vendor, reason, RULE))
+        return None
+    if rule.model is None:
+        return fitting[vendor]
+    target = fitting[vendor].asked_for(rule.model)
+    skip = ask.objection(target)
+    if skip is not None:
+        skipped.append(skip)
+    return target if skip is None else None
+
+
+def _by_figures(
+    ask: _Ask, preferences: Preferences, fitting: dict[str, Target], speed: Callable[[Target], float | None]
 ) -> list[Step]:
-    left = dict(fitting)
-    steps: list[Step] = []
-
-    def take(vendor: str | None, why: str) -> None:
-        target = left.pop(vendor, None) if vendor is not None else None
-        if target is not None:
-            steps.append(Step(target, why))
-
-    for rule in preferences.rules.matching(request, needs):
-        take(_spelled(rule.vendor, left), f"rule: {rule.label}")
-    for ranking in rankings(list(left.values())):
-        take(ranking.target.vendor, f"optimizer: {ranking.reason}")
-    take(_spelled(preferences.default_vendor, left), "default vendor")
-    take(_spelled(preferences.fallback_vendor, left), "fallback vendor")
-    steps += [Step(target, "able, in order of registration") for target in left.values()]
-    return steps
-
-
-def _spelled(vendor: str | None, registered: Mapping[str, Target]) -> str | None:
-    """The registered spelling of a configured name."""
-    if vendor is None or vendor in registered:
-        return vendor
-    wanted = canonical(vendor)
-    return next((name for name in registered if canonical(name) == wanted), None)
-
-
-def _rankings(
-    preferences: Preferences, latencies: Latencies, tokens: Usage, now: float, streamed: bool, targets: list[Target]
-) -> list[Ranking]:
-    cost, latency = preferences.cost, preferences.latency
-    cheap = cost is not None and cost.enabled and cost.prefer_cheap
-    fast = latency is not None and latency.enabled
-    if not cheap and not fast:
+    """Take out all of ``fitting`` in the order of the optimizers, if one of them is on."""
+    latency = preferences.latency if preferences.latency is not None and preferences.latency.enabled else None
+    cheap = ask.cost is not None and ask.cost.prefer_cheap
+    fast = latency is not None and latency.prefer_fast
+    if not cheap and latency is None:
         return []
+    by = " and ".join([word for word, counts in (("price", cheap), ("speed", latency is not None)) if counts])
     rankings = []
-    for target in targets:
-        seconds = latencies.estimate(target, now, streamed=streamed)
-        too_slow = False
-        if latency is not None and seconds is not None:
-            too_slow = fast and latency.max_latency is not None and seconds > latency.max_latency
-            seconds *= latency.latency_weights.get(target.vendor, 1.0)
-        dollars = cost.estimate(target, tokens) if cost is not None else None
-        rankings.append(Ranking(target=target, cost=dollars, seconds=seconds, too_slow=too_slow))
-    return ranked(rankings, cheap=cheap, fast=latency is not None and fast and latency.prefer_fast)
+    for target in fitting.values():
+        seconds = speed(target) if latency is not None else None
+        most = latency.max_latency if latency is not None else None
+        rankings.append(
+            Ranking(
+                target=target,
+                by=by,
+                cost=ask.cost.estimate(target, ask.tokens) if ask.cost is not None and ask.tokens is not None else None,
+                seconds=seconds * latency.weight(target.vendor) if seconds is not None and latency is not None else None,
+                too_slow=most is not None and seconds is not None and seconds > most,
+            )
+        )
+    fitting.clear()
+    return [Step(ranking.target, ranking) for ranking in ranked(rankings, cheap=cheap, fast=fast)]
+
+
+def _by_name(preferences: Preferences, fitting: dict[str, Target]) -> list[Step]:
+    """Take out the default vendor, the fallback vendor, and then all others."""
+    steps = []
+    for name, why in ((preferences.default_vendor, "default vendor"), (preferences.fallback_vendor, "fallback vendor")):
+        vendor = name if name in fitting else _spelled(name, fitting)
+        if vendor is not None:
+            steps.append(Step(fitting.pop(vendor), why))
+    steps += [Step(target, "able, in order of registration") for target in fitting.values()]
+    return steps
 
 
 def dead_end(route: Route) -> DispatchError:
@@ -179,12 +240,11 @@ def dead_end(route: Route) -> DispatchError:
     if not route.skipped:
         return ConfigError("no vendor is registered; call dispatcher.register_vendor(OpenAIVendor(...)) first")
     reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in route.skipped)
-    if any(skip.over_budget for skip in route.skipped):
+    asked = [skip for skip in route.skipped if skip.code != RULE]
+    if any(skip.code == OVER_COST for skip in asked):
         return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
-    if all(skip.reason.startswith(NO_MODEL) for skip in route.skipped):
-        return ModelNotFound(f"no registered vendor has the model: {reasons}", model=route.model)
+    if asked and all(skip.code == WINDOW for skip in asked):
+        return ContextWindowExceeded(f"the conversation fits no target: {reasons}", model=route.model, try_elsewhere=False)
+    if asked and all(skip.reason.startswith(NO_MODEL) for skip in asked):
+        return ModelNotFound(f"no registered vendor has the model: {reasons}", model=route.model, try_elsewhere=False)
     return VendorUnavailable(f"no vendor can take the request: {reasons}", model=route.model, retry_here=False, try_elsewhere=False)
-
-
-NO_MODEL = "does not have"
-"""How the reason begins for a vendor that does not have the model."""

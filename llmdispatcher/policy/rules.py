@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from fnmatch import translate
 from typing import Any
 
 import attrs
@@ -13,7 +15,9 @@ from ..types import Request
 from . import checks
 
 CAPABILITIES = ("streaming", "vision", "tools")
-_REMEMBERED_MODELS = 1024
+_REMEMBERED = 4096
+_GLOB = re.compile(r"[*?\[]")
+_ABSENT = object()
 
 
 def _capabilities(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
@@ -22,44 +26,65 @@ def _capabilities(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> No
             raise ConfigError(f"requires: {name!r} is not a capability; use {', '.join(CAPABILITIES)}")
 
 
+def _comparable(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    checks.mapping(instance, attribute, value)
+    for key, wanted in value.items():
+        if not isinstance(wanted, Hashable):
+            raise ConfigError(
+                f"metadata[{key!r}]: a {type(wanted).__name__} cannot be compared; use a text, a number or a truth value"
+            )
+
+
+def _requires(value: Any) -> tuple[str, ...]:
+    return checks.texts("requires", value)
+
+
 def _condition(value: Any) -> RoutingCondition:
-    return checks.build(RoutingCondition, value, "condition")
+    return RoutingCondition() if value is None else checks.build(RoutingCondition, value, "condition")
 
 
 @attrs.frozen(kw_only=True)
 class RoutingCondition:
     """What a request must be like; an absent field asks for nothing, an empty condition matches everything.
 
-    ``model_pattern`` is a glob on the model's name. ``max_tokens`` and ``temperature`` are upper bounds: a request that says less,
-    or nothing, is within them. ``requires`` names capabilities that the request uses ("streaming", "vision", "tools");
-    ``metadata`` must be contained in the request's.
+    ``model_pattern`` is a glob on the model's name. ``max_tokens`` and ``temperature`` are upper bounds: a request that says
+    less, or nothing, is within them, and a bound of 0 is none. ``requires`` names capabilities that the request uses
+    ("streaming", "vision", "tools"); ``metadata`` must be contained in the request's.
     """
 
-    model_pattern: str | None = None
+    model_pattern: str | None = attrs.field(default=None, validator=checks.optional_name)
     max_tokens: int | None = attrs.field(default=None, validator=checks.whole)
     temperature: float | None = attrs.field(default=None, validator=checks.at_least(0))
-    user: str | None = None
-    requires: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_capabilities)
-    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    user: str | None = attrs.field(default=None, validator=checks.optional_name)
+    requires: tuple[str, ...] = attrs.field(default=(), converter=_requires, validator=_capabilities)
+    metadata: Mapping[str, Hashable] = attrs.field(factory=dict, validator=_comparable)
 
     def admits(self, request: Request, needs: frozenset[str]) -> bool:
-        """Whether the request is like this, model pattern and user aside (the table has looked at those)."""
+        """Whether the request is like this, the model pattern aside, which the table has compiled."""
+        if self.user is not None and self.user != request.user:
+            return False
         if self.max_tokens and request.max_tokens is not None and request.max_tokens > self.max_tokens:
             return False
         if self.temperature and request.temperature is not None and request.temperature > self.temperature:
             return False
-        return needs.issuperset(self.requires) and self.metadata.items() <= request.metadata.items()
+        if not needs.issuperset(self.requires):
+            return False
+        return all(key in request.metadata and request.metadata[key] == value for key, value in self.metadata.items())
 
 
 @attrs.frozen(kw_only=True)
 class RoutingRule:
-    """Requests like ``condition`` go to ``vendor`` first; a higher ``priority`` is looked at earlier, ties in the order given."""
+    """Requests like ``condition`` go to ``vendor`` first; a higher ``priority`` is looked at earlier, ties in the order given.
+
+    ``model``, where given, is what that vendor is asked for instead of the request's model.
+    """
 
     condition: RoutingCondition = attrs.field(factory=RoutingCondition, converter=_condition)
     vendor: str = attrs.field(validator=checks.name)
-    priority: int = 0
-    enabled: bool = True
-    name: str | None = None
+    priority: int = attrs.field(default=0, validator=checks.integer)
+    enabled: bool = attrs.field(default=True, validator=checks.flag)
+    name: str | None = attrs.field(default=None, validator=checks.optional_name)
+    model: str | None = attrs.field(default=None, validator=checks.optional_name)
 
     @property
     def label(self) -> str:
@@ -67,41 +92,77 @@ class RoutingRule:
         return self.name or f"{self.condition.model_pattern or 'any model'} → {self.vendor}, priority {self.priority}"
 
 
-@attrs.frozen
-class _Shelf:
-    """The rules that one model name can match: those for everybody, and for each named user those and his own."""
-
-    anybody: tuple[RoutingRule, ...]
-    by_user: Mapping[str, tuple[RoutingRule, ...]]
-
-
 class RuleTable:
-    """The enabled rules in order, looked up by model and user before any condition is judged."""
+    """The rules in order. A request is reduced to what the rules can tell apart, and that is looked up.
+
+    Two requests for the same model on the same side of every bound, alike in every user and metadata value that a rule
+    names, match the same rules: all rules are judged for the first of them only.
+    """
 
     def __init__(self, rules: Iterable[RoutingRule] = ()) -> None:
-        self.rules = tuple(sorted((rule for rule in rules if rule.enabled), key=lambda rule: -rule.priority))
-        self._shelves: dict[str, _Shelf] = {}
+        self.rules = tuple(sorted(rules, key=lambda rule: -rule.priority))
+        conditions = [rule.condition for rule in self.rules]
+        self._fits = [_matcher(condition.model_pattern) for condition in conditions]
+        self._users = {condition.user for condition in conditions if condition.user is not None}
+        self._most_tokens = sorted({condition.max_tokens for condition in conditions if condition.max_tokens})
+        self._temperatures = sorted({condition.temperature for condition in conditions if condition.temperature})
+        self._metadata = _values([condition.metadata for condition in conditions])
+        self._matches: dict[tuple[Any, ...], tuple[RoutingRule, ...]] = {}
 
-    def matching(self, request: Request, needs: frozenset[str]) -> list[RoutingRule]:
-        """The rules that the request matches, the most important first."""
+    def matching(self, request: Request, needs: frozenset[str]) -> tuple[RoutingRule, ...]:
+        """The rules that the request matches, the most important first, disabled ones included."""
         if not self.rules:
-            return []
-        shelf = self._shelves.get(request.model) or self._shelve(request.model)
-        rules = shelf.by_user.get(request.user, shelf.anybody) if request.user is not None else shelf.anybody
-        return [rule for rule in rules if rule.condition.admits(request, needs)]
+            return ()
+        seen = self._seen(request, needs)
+        rules = self._matches.get(seen)
+        return rules if rules is not None else self._judge(seen, request, needs)
 
-    def _shelve(self, model: str) -> _Shelf:
-        if len(self._shelves) >= _REMEMBERED_MODELS:
-            self._shelves.clear()
-        fitting = [rule for rule in self.rules if _fits(rule.condition.model_pattern, model)]
-        users = {rule.condition.user for rule in fitting} - {None}
-        shelf = _Shelf(
-            anybody=tuple(rule for rule in fitting if rule.condition.user is None),
-            by_user={user: tuple(rule for rule in fitting if rule.condition.user in (None, user)) for user in users if user},
+    def _seen(self, request: Request, needs: frozenset[str]) -> tuple[Any, ...]:
+        """All that the rules can see of a request, hashable."""
+        return (
+            request.model,
+            request.user if request.user in self._users else None,
+            bisect_left(self._most_tokens, request.max_tokens) if request.max_tokens is not None else 0,
+            bisect_left(self._temperatures, request.temperature) if request.temperature is not None else 0,
+            needs,
+            tuple([_number(known, request.metadata.get(key, _ABSENT)) for key, known in self._metadata.items()])
+            if self._metadata
+            else (),
         )
-        self._shelves[model] = shelf
-        return shelf
+
+    def _judge(self, seen: tuple[Any, ...], request: Request, needs: frozenset[str]) -> tuple[RoutingRule, ...]:
+        rules = tuple(
+            rule
+            for rule, fits in zip(self.rules, self._fits, strict=True)
+            if fits(request.model) and rule.condition.admits(request, needs)
+        )
+        if len(self._matches) >= _REMEMBERED:
+            self._matches.clear()
+        self._matches[seen] = rules
+        return rules
 
 
-def _fits(pattern: str | None, model: str) -> bool:
-    return pattern is None or fnmatchcase(model, pattern)
+def _matcher(pattern: str | None) -> Callable[[str], Any]:
+    if pattern is None:
+        return lambda _model: True
+    if not _GLOB.search(pattern):
+        return pattern.__eq__
+    return re.compile(translate(pattern)).match
+
+
+def _values(wanted: Iterable[Mapping[str, Hashable]]) -> dict[str, dict[Hashable, int]]:
+    """Each metadata key that a rule names, with the distinct values asked of it, numbered."""
+    values: dict[str, dict[Hashable, int]] = {}
+    for metadata in wanted:
+        for key, value in metadata.items():
+            known = values.setdefault(key, {})
+            known.setdefault(value, len(known))
+    return values
+
+
+def _number(known: Mapping[Hashable, int], value: Any) -> int:
+    """Which of the known values it is; -1 for none of them."""
+    try:
+        return known.get(value, -1)
+    except TypeError:  # not hashable, so equal to none
+        return -1

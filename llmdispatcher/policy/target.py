@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..catalog import Price
+from ..catalog import Price, model_facts
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -27,3 +27,19 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.vendor}:{self.model}"
+
+    def asked_for(self, model: str) -> Target:
+        """The same vendor asked for another model, with what the catalog knows of that."""
+        if model == self.model:
+            return self
+        facts = model_facts(self.kind, model) if self.kind is not None else None
+        if facts is None:
+            return attrs.evolve(self, model=model, price=None, context_window=0)
+        return attrs.evolve(
+            self,
+            model=model,
+            price=facts.price,
+            context_window=facts.context_window,
+            supports_vision=facts.supports_vision,
+            supports_tools=facts.supports_tools,
+        )
