@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from .answers import Answer
     from .clock import ManualClock
     from .fake import FakeVendor
-    from .faults import FAULTS, PEER_FAULTS, Fault
+    from .faults import DEAD_ENDS, FAULTS, PEER_FAULTS, Fault
     from .formats import SimulatedRequest, Trouble
     from .loopback import LoopbackServer, Peer, WireRequest
     from .simulator import OK, VendorSimulator
 
 __all__ = [
+    "DEAD_ENDS",
     "FAULTS",
     "OK",
     "PEER_FAULTS",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "DEAD_ENDS": "faults",
     "FAULTS": "faults",
     "OK": "simulator",
     "PEER_FAULTS": "faults",

@@ -145,12 +145,12 @@ class VendorSimulator:
         if not recognised:
             scene.refuse(peer, Trouble(404, message="Invalid URL"))
             return None
-        try:
-            if isinstance(what, Fault) and what is not OK:
-                return what.act(peer, scene)
+        if not isinstance(what, Fault) or what is OK:
             return self._answer(peer, scene, what)
-        except (TypeError, AttributeError, KeyError, LookupError):
-            scene.refuse(peer, Trouble(400))
+        try:
+            return what.act(peer, scene)
+        except (TypeError, AttributeError, LookupError):
+            scene.refuse(peer, Trouble(400))  # the request was too odd to make an answer of
             return True
 
     def _record(self, wire: WireRequest, form: str, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
@@ -193,7 +193,7 @@ class VendorSimulator:
         key = scene.form.key(scene.request.headers)
         if not key or (self.keys is not None and key not in self.keys):
             return Trouble(401, "key")
-        trouble = scene.form.check(scene.request)
+        trouble = _objection(scene.form, scene.request)
         if trouble is None and not any(fnmatchcase(scene.request.model, pattern) for pattern in self.models):
             trouble = Trouble(404, "model")
         return trouble
@@ -227,6 +227,16 @@ class VendorSimulator:
             return True
         last_chunk(peer)
         return False
+
+
+def _objection(form: Format, request: SimulatedRequest) -> Trouble | None:
+    try:
+        trouble = form.check(request)
+        if trouble is None:
+            (form.pieces if request.stream else form.body)(request, Answer().limited(*form.limits(request.json)))
+    except (TypeError, AttributeError, LookupError):
+        return Trouble(400)
+    return trouble
 
 
 def _paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:

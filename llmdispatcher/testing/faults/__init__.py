@@ -33,6 +33,7 @@ from .content import (
     no_content,
     not_a_number,
 )
+from .dead_ends import DEAD_ENDS, black_hole, mute, mute_tls, refused
 from .head import (
     bad_status_line,
     bare_return_in_header,
@@ -89,6 +90,7 @@ from .stream import (
 from .tables import FAULTS, PEER_FAULTS
 
 __all__ = [
+    "DEAD_ENDS",
     "FAULTS",
     "PEER_FAULTS",
     "Fault",
@@ -97,6 +99,7 @@ __all__ = [
     "bad_request",
     "bad_status_line",
     "bare_return_in_header",
+    "black_hole",
     "byte_order_mark",
     "bytewise",
     "chained_encodings",
@@ -140,6 +143,8 @@ __all__ = [
     "mislabelled",
     "mixed_line_ends",
     "model_missing",
+    "mute",
+    "mute_tls",
     "no_content",
     "not_a_number",
     "odd_fields",
@@ -151,6 +156,7 @@ __all__ = [
     "rate_limit_until",
     "redirect",
     "refusal",
+    "refused",
     "reset_before_head",
     "reset_midway",
     "retry_delay",

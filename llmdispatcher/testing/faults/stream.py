@@ -73,8 +73,9 @@ def pings_for_ever(interval: float = 0.1) -> Fault:
 
     def act(peer: Peer, scene: Scene) -> bool:
         scene.start(peer)
+        ping = scene.form.ping() if scene.request.stream else b" "
         while not peer.wait(interval):
-            peer.chunk(scene.form.ping())
+            peer.chunk(ping)
         return True
 
     return Fault("pings_for_ever", act, endless=True)
