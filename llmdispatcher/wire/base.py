@@ -54,6 +54,8 @@ class StreamDecoder(Protocol):
 
     done: bool
     """Whether the format's end marker was seen: nothing more needs to be read."""
+    ended: bool
+    """Whether the answer is complete as it stands, although more may come: a finish reason was seen."""
 
     def feed(self, data: bytes) -> list[StreamChunk]:
         """The chunks that ``data`` completes. Raises what an error inside the stream stands for, or :class:`MalformedReply`.

@@ -19,6 +19,7 @@ from .openai_request import encoded_message, encoded_tool
 from .payload import EventDecoder, count, dump, mapping, parse, text_of
 
 FINISH = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
+_REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
 _SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
 _REFUSED_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
@@ -105,39 +106,45 @@ class ChatDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
         """One chunk of choice 0; usage is taken from wherever a server puts it."""
-        choices = document.get("choices")
-        choice = mapping(choices[0]) if isinstance(choices, list) and choices else {}
-        if choice.get("index"):
-            choice = {}
-        if choice.get("error"):
-            raise fault_inside(choice)
+        choice = _first_choice(document)
         delta = mapping(choice["delta"] if "delta" in choice else choice.get("message"))
-        raw = choice.get("finish_reason")
-        if not isinstance(raw, str):
-            raw = None
-        content = delta.get("content") or ""
-        thoughts = ""
+        content, thoughts = delta.get("content") or "", ""
         if type(content) is not str:
             content, thoughts = _content(content)
+        if not _REASONING.isdisjoint(delta):
+            thoughts = _reasoning(delta) or thoughts
         deltas = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
-        if raw:
-            self.ended = True
-        usage = document.get("usage") or mapping(document.get("x_groq")).get("usage")
+        raw, finish = choice.get("finish_reason"), None
+        if raw is not None:
+            raw, finish = raw if isinstance(raw, str) else None, _finish(raw, self._calls.any)
+            self.ended = self.ended or bool(raw)
+        usage = document.get("usage") or ("x_groq" in document and mapping(document["x_groq"]).get("usage"))
+        model, response_id = document.get("model"), document.get("id")
         return StreamChunk(
             content=content,
-            reasoning=_reasoning(delta) or thoughts,
-            refusal=text_of(delta.get("refusal")) or None,
+            reasoning=thoughts,
+            refusal=text_of(delta["refusal"]) or None if "refusal" in delta else None,
             tool_calls=deltas,
-            finish_reason=_finish(raw, self._calls.any),
+            finish_reason=finish,
             finish_reason_raw=raw,
             usage=usage_of({"usage": usage}) if usage else None,
-            model=text_of(document.get("model")) or None,
-            response_id=text_of(document.get("id")) or None,
+            model=model or None if type(model) is str else None,
+            response_id=response_id or None if type(response_id) is str else None,
         )
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
         return OPENAI_CHAT.decode(body)
+
+
+def _first_choice(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = document.get("choices")
+    choice = choices[0] if choices and type(choices) is list else None
+    if type(choice) is not dict or choice.get("index"):
+        return {}
+    if "error" in choice and choice["error"]:  # noqa: RUF019  # the key is almost never there, and this runs for every chunk
+        raise fault_inside(choice)
+    return choice
 
 
 class CallSlots:

@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON type")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 
 
@@ -50,7 +50,9 @@ def _described(body: bytes) -> str:
 def parse_text(text: str) -> Any:
     """The document in ``text``; raises ``ValueError`` for anything else, too deep a nesting included."""
     try:
-        document = _decode(text)
+        document, end = _decoder.raw_decode(text) if text[:1] in ("{", "[") else (None, -1)
+        if end != len(text):  # blanks around it, or no JSON
+            document = _decoder.decode(text)
         return _mended(document) if "\\ud" in text or "\\uD" in text else document
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -128,7 +130,8 @@ class EventDecoder(ABC):
             if self._is_plain or not start:
                 return []
             self._plain, self._sse = [], SseParser()
-        self.check()
+        if self._failure is not None:
+            raise self._failure
         chunks: list[StreamChunk] = []
         try:
             for event in self._sse.feed(data):
@@ -163,16 +166,13 @@ class EventDecoder(ABC):
             document = document[0]
         if not isinstance(document, dict):
             return
-        if document.get("error") or name == "error":
-            if document.get("usage"):  # some servers bill in the same event what they then refuse
-                self._read_into(chunks, document)
+        failed = name == "error" or document.get("error")
+        if not failed or document.get("usage"):  # some servers bill in the same event what they then refuse
+            chunk = self.read_event(document)
+            if chunk is not None:
+                chunks.append(chunk)
+        if failed:
             raise fault_inside(document)
-        self._read_into(chunks, document)
-
-    def _read_into(self, chunks: list[StreamChunk], document: Mapping[str, Any]) -> None:
-        chunk = self.read_event(document)
-        if chunk is not None:
-            chunks.append(chunk)
 
     def finish(self) -> list[StreamChunk]:
         """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""

@@ -68,6 +68,8 @@ class SseParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line over 1 MiB or an event over 8 MiB."""
+        if data[-2:] == b"\n\n" and b"\r" not in data and self._between_events and not _is_special(data):
+            return list(_WholeEvents(_whole(data[:-2])).events())
         data = self._normalised(data)
         end = data.rfind(b"\n") + 1
         if not end:
@@ -77,6 +79,10 @@ class SseParser:
         self._partial, self._partial_size = [], 0
         self._hold(data[end:])
         return self._events(lines)
+
+    @property
+    def _between_events(self) -> bool:
+        return not (self._pending or self._partial or self._carriage_return or self._start is not None)
 
     def rest(self) -> bytes:
         """What the standard discards: bare JSON where events belong, and what has come in after the last whole event."""
@@ -121,13 +127,11 @@ class SseParser:
             return []
         self._pend(text[end:])
         events = _whole(text[:end])
-        if text[:1] in (b"{", b"[") or b"\n\n{" in text or b"\n\n[" in text:
-            self._keep_strays(events)
+        strays = [event for event in events if event[:1] in (b"{", b"[")]
+        if strays:
+            self._strays += strays
+            _check(sum(map(len, self._strays)), len(self._strays))
         return list(_WholeEvents(events).events())
-
-    def _keep_strays(self, events: list[bytes]) -> None:
-        self._strays += [event for event in events if event[:1] in (b"{", b"[")]
-        _check(sum(map(len, self._strays)), len(self._strays))
 
     def _pend(self, lines: bytes) -> None:
         if lines:
@@ -137,11 +141,17 @@ class SseParser:
             _check(self._pending_size, self._pending_lines)
 
 
+def _is_special(data: bytes) -> bool:
+    """Whether whole events need more than being split: a line too long, comments, bare JSON."""
+    return len(data) > MAX_LINE or data[0] in b":{[" or b"\n:" in data or b"\n\n{" in data or b"\n\n[" in data
+
+
 def _whole(text: bytes) -> list[bytes]:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        text = text.decode("utf-8", "replace").encode()
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            text = text.decode("utf-8", "replace").encode()
     events = text.split(b"\n\n")
     if len(text) > MAX_EVENT_LINES:
         for event in events:
