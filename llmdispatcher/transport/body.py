@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import Cancelled, DispatchError, MalformedReply
@@ -11,15 +12,18 @@ from .inflating import Inflater
 from .scope import Scope
 from .sockets import RECEIVE
 
+_CLOSED = "the answer was closed by its reader"
+
 
 class Body:
     """Pieces of one body. Its end, an error and :meth:`close` each give the connection back or close it, once.
 
-    ``_reading`` and ``_closed`` settle who cleans up when one thread closes while another reads: the reader sets the first and
-    then tests the second, the closer the other way round, so at least one of them notices, and waking is harmless.
+    ``_reading`` and ``_closed`` settle what happens when one thread closes while another reads: the reader sets the first and then
+    tests the second, the closer the other way round, so at least one of them notices. ``_duty`` holds the right to clean up;
+    who takes it out has it, so the two never work on one socket.
     """
 
-    __slots__ = ("_closed", "_done", "_inflater", "_left", "_packed_left", "_raw", "_reading", "_scope")
+    __slots__ = ("_closed", "_done", "_duty", "_inflater", "_left", "_packed_left", "_raw", "_reading", "_scope")
 
     def __init__(self, raw: Any, scope: Scope, inflater: Inflater | None) -> None:
         self._raw = raw
@@ -27,6 +31,7 @@ class Body:
         self._inflater = inflater
         self._left = self._packed_left = scope.limits.max_body
         self._reading = self._closed = self._done = False
+        self._duty = [True]
 
     def __iter__(self) -> Body:
         return self
@@ -37,19 +42,20 @@ class Body:
         self._reading = True
         try:
             data = self._next()
-            self._left -= len(data)
-            if self._left < 0:
-                raise MalformedReply(f"the answer is longer than {self._scope.limits.max_body} bytes")
         except Exception as foreign:  # noqa: BLE001 - the border: whatever it is, it becomes one of ours
             failure = self._failed(foreign)
+        except BaseException:
+            self._drop()
+            raise
         else:
             self._reading = False
-            if self._closed and not self._done:
-                self._finish()
-            if data:
-                return data
-            self._leave()
-            raise StopIteration
+            if not data:
+                self._done = True
+                self._clean(self._raw.close)
+                raise StopIteration
+            if self._closed:
+                self._drop()
+            return data
         raise clean(failure)
 
     def close(self) -> None:
@@ -60,50 +66,57 @@ class Body:
         if self._reading:
             self._scope.wake()
         else:
-            self._finish()
+            self._clean(self._raw.settle if isinstance(self._raw, WireResponse) else self._raw.close)
 
     def _next(self) -> bytes:
         if self._closed:
-            raise Cancelled("the answer was closed by its reader")
-        if self._inflater is None:
-            data: bytes = self._raw.read1(RECEIVE, decode_content=False)
-            return data
-        return self._unpacked(self._inflater)
+            raise Cancelled(_CLOSED)
+        data = self._read() if self._inflater is None else self._unpacked(self._inflater)
+        self._left -= len(data)
+        if self._left < 0:
+            raise self._too_long()
+        return data
+
+    def _read(self) -> bytes:
+        data: bytes = self._raw.read1(RECEIVE, decode_content=False)
+        return data
 
     def _unpacked(self, inflater: Inflater) -> bytes:
         while True:
             piece = inflater.piece()
             if piece:
                 return piece
-            packed = self._raw.read1(RECEIVE, decode_content=False)
+            packed = self._read()
             if not packed:
                 inflater.finish()
                 return b""
             self._packed_left -= len(packed)
             if self._packed_left < 0:
-                raise MalformedReply(f"the answer is longer than {self._scope.limits.max_body} bytes")
+                raise self._too_long()
             inflater.feed(packed)
+
+    def _too_long(self) -> MalformedReply:
+        return MalformedReply(f"the answer is longer than {self._scope.limits.max_body} bytes")
 
     def _failed(self, foreign: Exception) -> DispatchError:
         failure = translated(foreign, self._scope)
         if self._closed and not isinstance(failure, Cancelled):
-            failure = Cancelled("the answer was closed by its reader")
-        self._closed = True
-        self._raw.close()
-        self._reading = False
-        self._scope.leave()
+            failure = Cancelled(_CLOSED)
+        self._drop()
         return failure
 
-    def _finish(self) -> None:
-        if isinstance(self._raw, WireResponse):
-            self._raw.settle()
-        else:
-            self._raw.close()
-        self._scope.leave()
+    def _drop(self) -> None:
+        self._closed, self._reading = True, False
+        self._clean(self._raw.close)
 
-    def _leave(self) -> None:
-        self._done = True
+    def _clean(self, end: Callable[[], None]) -> None:
+        try:
+            self._duty.pop()
+        except IndexError:
+            return
+        end()
         self._scope.leave()
 
     def __del__(self) -> None:
-        self.close()
+        if not self._done:
+            self._drop()

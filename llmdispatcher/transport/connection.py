@@ -47,6 +47,7 @@ class WireResponse(BaseHTTPResponse):
         self._scope = scope
         self._held = [connection]
         self._sock = connection.governed()
+        framing.excess = framing.excess or bool(framing.done and rest)
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
         """The payload of one receive, nothing at the end of the body; raises what broke it."""

@@ -18,6 +18,9 @@ RECEIVE = 65536
 """Bytes to ask the kernel for at once."""
 
 _open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+"""All of them, for a forked child to close."""
+_adopted: set[socket.socket] = set()
+"""Those of calls under way: an abandoned reply in a reference cycle must find its socket unfinalized when it closes it."""
 
 
 class Governed(socket.socket):
@@ -29,12 +32,19 @@ class Governed(socket.socket):
         """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
         self.scope = scope
         _open.add(self)
+        _adopted.add(self)
         scope.own(self.wake)
 
     def let_go(self) -> bool:
         """Give the socket back; False when a canceller shut it down, so that nobody may use it again."""
         scope, self.scope = self.scope, None
+        _adopted.discard(self)
         return scope is None or scope.disown()
+
+    def detach(self) -> int:
+        """Hand the descriptor over to the TLS socket that is being made."""
+        self.let_go()
+        return super().detach()
 
     def wake(self) -> None:
         """End every operation on it; SSLSocket's own method would hand ciphertext to a reader (cpython #124618)."""
@@ -85,11 +95,10 @@ class TLSSocket(Governed, ssl.SSLSocket):
         return super().send(data, flags)
 
     def do_handshake(self, block: bool = False) -> None:
-        """As the base class, bounded by the scope, which the TCP socket below hands over here."""
+        """As the base class, bounded by the scope, which the TCP socket below has just left."""
         scope = current()
         scope.phase = "tls"
         try:
-            scope.disown()
             self.adopt(scope)
             self.settimeout(scope.left())
             super().do_handshake(block)
@@ -136,6 +145,7 @@ def _drop_inherited() -> None:
         with contextlib.suppress(OSError):
             sock.close()
     _open.clear()
+    _adopted.clear()
 
 
 os.register_at_fork(after_in_child=_drop_inherited)
