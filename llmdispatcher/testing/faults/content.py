@@ -64,15 +64,15 @@ def invalid_utf8() -> Fault:
 
 
 def malformed_json(words: int = 3) -> Fault:
-    """One event whose JSON is cut, the rest fine (S7); a whole answer is cut to its end."""
+    """One event whose JSON is cut, the rest fine (S7); of a whole answer's JSON the second half is missing."""
 
     def act(peer: Peer, scene: Scene) -> None:
         pieces = scene.start(peer)
-        if not scene.request.stream:
-            send_all(peer, pieces.deltas[: len(pieces.deltas) // 2])
+        if scene.request.stream:
+            bad = [event.rstrip()[:-9] + b"\n\n" for event in pieces.deltas[-1:]]
+            send_all(peer, [*pieces.opening, *pieces.deltas[:words], *bad, *pieces.deltas[words:], *pieces.closing])
         else:
-            bad = pieces.deltas[min(words, len(pieces.deltas) - 1)].rstrip()[:-9] + b"\n\n"
-            send_all(peer, [*pieces.opening, *pieces.deltas[:words], bad, *pieces.deltas[words:], *pieces.closing])
+            send_all(peer, pieces.deltas[: len(pieces.deltas) // 2])
         last_chunk(peer)
 
     return Fault("malformed_json", act)

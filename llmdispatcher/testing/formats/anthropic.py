@@ -66,7 +66,7 @@ class AnthropicFormat:
             **self._frame(request),
             "content": [_whole(block) for block in _blocks(request, answer)],
             **_stopped(answer),
-            "usage": {**self._read(request), "output_tokens": _written(answer)},
+            "usage": {**self._read(request), **_written(answer)},
         }
 
     def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
@@ -75,7 +75,7 @@ class AnthropicFormat:
         message["usage"] = {**self._read(request), "output_tokens": 1}
         inside = [event for number, block in enumerate(_blocks(request, answer)) for event in _streamed(number, block)]
         opening = [_event("message_start", message=message), inside[0], self.ping()]
-        ended = _event("message_delta", delta=_stopped(answer), usage={"output_tokens": _written(answer)})
+        ended = _event("message_delta", delta=_stopped(answer), usage=_written(answer))
         return Pieces(opening, inside[1:-1], [inside[-1], ended, _event("message_stop")])
 
     def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
@@ -165,8 +165,9 @@ def _stopped(answer: Answer) -> dict[str, Any]:
     return {"stop_reason": _STOP.get(answer.reason, answer.reason), "stop_sequence": None}
 
 
-def _written(answer: Answer) -> int:
-    return answer.output_tokens + answer.reasoning_tokens
+def _written(answer: Answer) -> dict[str, Any]:
+    thought = {"output_tokens_details": {"thinking_tokens": answer.reasoning_tokens}} if answer.reasoning else {}
+    return {"output_tokens": answer.output_tokens + answer.reasoning_tokens, **thought}
 
 
 def _missing(asked: Mapping[str, Any]) -> Trouble | None:
