@@ -18,7 +18,7 @@ from .catalog import VendorRow
 from .chunks import StreamChunk
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .config import VendorConfig
-from .errors import ConfigError, DispatchError, VendorUnavailable
+from .errors import ConfigError, DispatchError, MalformedReply, VendorUnavailable
 from .types import Capabilities, Request, Response
 from .wire.base import Codec, HttpCall, HttpReply, StreamDecoder
 from .wire.codecs import CODECS
@@ -71,7 +71,7 @@ class ChunkStream:
         reply, decoder = self._reply, self._decoder
         try:
             last = self._clock.monotonic()
-            for data in reply.chunks:
+            for data in self._arrivals():
                 chunks = decoder.feed(data)
                 if chunks:
                     yield chunks
@@ -89,6 +89,14 @@ class ChunkStream:
             raise
         finally:
             reply.close()
+
+    def _arrivals(self) -> Iterator[bytes]:
+        """What the transport reads; losing the connection after the answer is complete loses nothing."""
+        try:
+            yield from self._reply.chunks
+        except (VendorUnavailable, MalformedReply):
+            if not self._decoder.ended:
+                raise
 
     def _check_progress(self, last: float) -> None:
         if self._progress is not None and self._clock.monotonic() - last > self._progress:

@@ -1,0 +1,127 @@
+"""What every row of the fault matrix needs: a dispatcher towards a simulator, and the invariants afterwards."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import pickle
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from llmdispatcher import (
+    AnthropicVendor,
+    AzureOpenAIVendor,
+    Config,
+    Dispatcher,
+    DispatchError,
+    GoogleVendor,
+    HttpVendor,
+    OpenAIVendor,
+    Outcome,
+    Request,
+    RetryPolicy,
+)
+from llmdispatcher.testing import VendorSimulator
+
+CANARY = "sk-canary-5d1f0c7e9b"
+PROMPT = "whispered-prompt-71c4"
+LIMIT = 0.3
+"""Seconds of every single limit, so that faults that hang are over soon."""
+
+MODELS = {"openai": "gpt-4o", "azure": "gpt-4o", "anthropic": "claude-sonnet-4-6", "google": "gemini-2.5-flash"}
+_KINDS = {"openai": OpenAIVendor, "azure": AzureOpenAIVendor, "anthropic": AnthropicVendor, "google": GoogleVendor}
+_URLS = {"openai": "openai_url", "azure": "azure_url", "anthropic": "anthropic_url", "google": "google_url"}
+
+
+def vendor_at(simulator: VendorSimulator, kind: str, **settings: Any) -> HttpVendor:
+    """A vendor of that kind whose address is the simulator's."""
+    limits = {"connect_timeout": 5.0, "first_byte_timeout": LIMIT, "idle_timeout": LIMIT, "progress_timeout": 2 * LIMIT}
+    return _KINDS[kind](
+        **{"api_key": CANARY, "base_url": getattr(simulator, _URLS[kind]), "trust_env": False, **limits, **settings}
+    )
+
+
+@attrs.define
+class Result:
+    """How one call ended, as the caller saw it and as an observer did."""
+
+    text: str
+    error: BaseException | None
+    seconds: float
+    outcomes: list[Outcome]
+    dispatcher: Dispatcher
+
+    @property
+    def name(self) -> str:
+        """``"ok"`` or the error's class."""
+        return "ok" if self.error is None else type(self.error).__name__
+
+
+def ask(vendors: list[HttpVendor], kind: str, *, streamed: bool, timeout: float = 10.0, retries: int = 0) -> Result:
+    """One call, from a fresh dispatcher that is closed afterwards."""
+    outcomes: list[Outcome] = []
+    text, error = "", None
+    request = Request(model=MODELS[kind], messages=PROMPT, max_tokens=200)
+    with Dispatcher(
+        Config(retry_policy=RetryPolicy(max_retries=retries, initial_delay=0.05)), observers=[outcomes.append]
+    ) as dispatcher:
+        for vendor in vendors:
+            dispatcher.register_vendor(vendor)
+        started = time.monotonic()
+        try:
+            if streamed:
+                with dispatcher.send_streaming(request, timeout=timeout) as stream:
+                    text = "".join([chunk.content for chunk in stream])
+            else:
+                text = dispatcher.send(request, timeout=timeout).content
+        except DispatchError as failure:
+            error = failure
+        seconds = time.monotonic() - started
+    return Result(text, error, seconds, outcomes, dispatcher)
+
+
+def leaks(error: BaseException | None, records: str) -> list[str]:
+    """Where the canary key or the prompt can be found: text, repr, arguments, causes, pickle, traceback, DEBUG logs."""
+    places = {"log": records}
+    seen = 0
+    while error is not None and seen < 10:
+        places |= {
+            f"str {seen}": str(error),
+            f"repr {seen}": repr(error),
+            f"args {seen}": repr(error.args),
+            f"dict {seen}": repr(error.__dict__),
+            f"pickle {seen}": repr(pickle.dumps(error)),
+            f"traceback {seen}": "".join(traceback.format_exception_only(error)),
+        }
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return [f"{secret[:9]}… in {place}" for place, text in places.items() for secret in (CANARY, PROMPT) if secret in text]
+
+
+def descriptors() -> int:
+    """Open file descriptors of this process."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def settled(base: tuple[int, int], within: float = 1.0) -> tuple[int, int]:
+    """Threads and descriptors beyond ``base`` that are left after at most ``within`` seconds."""
+    end = time.monotonic() + within
+    while True:
+        left = (max(0, threading.active_count() - base[0]), max(0, descriptors() - base[1]))
+        if left == (0, 0) or time.monotonic() > end:
+            return left
+        gc.collect()
+        threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """All that is logged, at DEBUG."""
+    with caplog.at_level(logging.DEBUG):
+        yield lambda: caplog.text

@@ -1,0 +1,99 @@
+"""The faults that the peers were measured with, run against us: the same 14 rows, with what we promise for each.
+
+Per-try limits of 0.3 s, two retries, and, where it says so, a healthy second vendor. Hits are counted exactly.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from llmdispatcher import Config, Dispatcher, RateLimitError, Request, RetryPolicy
+from llmdispatcher.testing import VendorSimulator
+from llmdispatcher.testing.faults import PEER_FAULTS, trickle
+
+from .conftest import MODELS, ask, vendor_at
+
+ANSWER = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen."
+STREAMED = {
+    "clean EOF after 9 words, no end marker",
+    "connection cut after 9 words",
+    "cut after role chunk only",
+    "stall after 9 words",
+    "malformed SSE line, rest fine",
+    "in-band error before text",
+}
+# row: (with a healthy second vendor: how it ends, hits on the faulty one), (alone: how it ends, hits)
+PROMISED = {
+    "clean EOF after 9 words, no end marker": (("StreamInterrupted", 1), ("StreamInterrupted", 1)),
+    "connection cut after 9 words": (("StreamInterrupted", 1), ("StreamInterrupted", 1)),
+    "cut after role chunk only": (("ok", 1), ("VendorUnavailable", 3)),
+    "stall after 9 words": (("StreamInterrupted", 1), ("StreamInterrupted", 1)),
+    "malformed SSE line, rest fine": (("ok", 1), ("ok", 1)),
+    "in-band error before text": (("ok", 1), ("VendorUnavailable", 3)),
+    "silent server": (("ok", 1), ("VendorUnavailable", 3)),
+    '200 with {"error"} body': (("ok", 1), ("VendorUnavailable", 3)),
+    "502 HTML": (("ok", 1), ("VendorUnavailable", 3)),
+    "429 Retry-After: 2": (("ok", 1), ("RateLimitError", 1)),
+    "429 Retry-After: 90": (("ok", 1), ("RateLimitError", 1)),
+    "429 insufficient_quota": (("ok", 1), ("QuotaExceeded", 1)),
+    "400 bad request": (("InvalidRequest", 1), ("InvalidRequest", 1)),
+}
+TRICKLE = "trickle 0.6 s/chunk (12.6 s)"
+
+
+def test_every_row_of_the_peers_matrix_is_here():
+    """No row is left out."""
+    assert set(PEER_FAULTS) == set(PROMISED) | {TRICKLE}
+
+
+@pytest.mark.parametrize("row", PROMISED)
+@pytest.mark.parametrize("helped", [True, False], ids=["with a healthy vendor", "alone"])
+def test_row(row, helped):
+    """It ends as promised, in time, and with exactly the promised number of hits."""
+    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(answers=ANSWER) as healthy:
+        vendors = [vendor_at(faulty, "openai")]
+        if helped:
+            vendors.append(vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"]))
+        result = ask(vendors, "openai", streamed=row in STREAMED, timeout=1.8, retries=2)
+        name, hits = PROMISED[row][0 if helped else 1]
+
+        assert (name, hits) == (result.name, faulty.hits), result.error
+        assert result.seconds < 1.8 + 0.5
+        assert 1 == len(result.outcomes)
+        assert faulty.hits + healthy.hits == len(result.outcomes[0].attempts)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_trickle_cannot_outlive_the_deadline(streamed):
+    """Chunks that keep coming beat every per-read timeout; the call's own deadline ends them (the peers took 12.6 s of 3 s)."""
+    with VendorSimulator(answers=ANSWER).always(trickle(0.2)) as faulty:
+        result = ask([vendor_at(faulty, "openai")], "openai", streamed=streamed, timeout=0.9)
+
+    assert "DeadlineExceeded" == result.name
+    assert result.seconds < 0.9 + 0.5
+
+
+def test_a_429_parks_the_target_for_the_next_calls_too():
+    """Of three calls in a row only the first hits the limited vendor; the others go straight to the free one."""
+    with (
+        VendorSimulator().always(PEER_FAULTS["429 Retry-After: 90"]) as limited,
+        VendorSimulator() as free,
+        Dispatcher() as dispatcher,
+    ):
+        dispatcher.register_vendor(vendor_at(limited, "openai"))
+        dispatcher.register_vendor(vendor_at(free, "anthropic", default_model=MODELS["anthropic"]))
+        for _ in range(3):
+            assert "anthropic" == dispatcher.send(Request(model=MODELS["openai"], messages="hi")).vendor
+
+        assert (1, 3) == (limited.hits, free.hits)
+
+
+def test_without_another_target_a_long_hint_is_handed_to_the_caller():
+    """Nobody blocks for 180 s of a 3 s timeout: the hint is in the error, at once."""
+    with VendorSimulator().always(PEER_FAULTS["429 Retry-After: 90"]) as limited:
+        dispatcher = Dispatcher(Config(timeout=3.0, retry_policy=RetryPolicy(max_retries=2)))
+        dispatcher.register_vendor(vendor_at(limited, "openai"))
+        with dispatcher, pytest.raises(RateLimitError) as caught:
+            dispatcher.send(Request(model=MODELS["openai"], messages="hi"))
+
+    assert (90.0, 1) == (caught.value.retry_after, limited.hits)

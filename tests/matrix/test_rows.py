@@ -1,0 +1,108 @@
+"""The fault matrix through real sockets: every row, every variant, four vendors, plain and streamed; invariants after each.
+
+I1 the call ends in time, I2 with exactly one outcome, I3 threads and descriptors are back, I5 no key and no prompt
+anywhere. What the caller may see of each row stands in ``EXPECTED``; the table of what he saw is printed at the end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+
+from llmdispatcher.testing import VendorSimulator
+from llmdispatcher.testing.faults import FAULTS
+
+from .conftest import LIMIT, ask, descriptors, leaks, settled, vendor_at
+
+SLACK = 0.5
+"""Seconds by which a busy test machine may be late; the measured overshoot is in benchmarks/README.md."""
+
+UNAVAILABLE, MALFORMED, CUT, LATE = "VendorUnavailable", "MalformedReply", "StreamInterrupted", "DeadlineExceeded"
+EXPECTED: dict[str, tuple[set[str], set[str]]] = {
+    # row: what a plain call may end with, what a stream may end with
+    "N9": ({"ok", UNAVAILABLE}, {"ok", UNAVAILABLE}),
+    "H1": ({UNAVAILABLE}, {UNAVAILABLE}),
+    "H2": ({UNAVAILABLE}, {UNAVAILABLE}),
+    "H3": ({UNAVAILABLE, MALFORMED}, {UNAVAILABLE, MALFORMED}),
+    "H4": ({MALFORMED, UNAVAILABLE}, {MALFORMED, UNAVAILABLE}),
+    "H5": ({"ok", MALFORMED, UNAVAILABLE}, {"ok", MALFORMED, UNAVAILABLE, CUT}),
+    "H6": ({MALFORMED}, {MALFORMED}),
+    "B1": ({LATE, UNAVAILABLE}, {LATE, UNAVAILABLE}),
+    "B2": ({UNAVAILABLE}, {UNAVAILABLE, CUT}),
+    "B3": ({UNAVAILABLE, MALFORMED}, {"ok", UNAVAILABLE, MALFORMED, CUT}),
+    "B4": ({UNAVAILABLE, MALFORMED}, {UNAVAILABLE, MALFORMED, CUT}),
+    "B5": ({LATE, UNAVAILABLE, MALFORMED}, {LATE, UNAVAILABLE, MALFORMED, CUT}),
+    "B6": ({MALFORMED}, {MALFORMED}),
+    "B7": ({MALFORMED, UNAVAILABLE}, {MALFORMED, UNAVAILABLE, CUT}),
+    "B8": ({"ok", MALFORMED}, {"ok", MALFORMED, CUT}),
+    "B9": ({MALFORMED}, {MALFORMED, CUT}),
+    "B10": ({"ok", UNAVAILABLE}, {UNAVAILABLE, CUT}),
+    "S1": ({"ok"}, {"ok"}),
+    "S2": ({"ok"}, {"ok"}),
+    "S3": ({"ok"}, {"ok", CUT}),
+    "S4": ({UNAVAILABLE, MALFORMED}, {CUT, UNAVAILABLE}),
+    "S5": ({"ok", MALFORMED}, {"ok", MALFORMED, CUT}),
+    "S6": ({"ok"}, {"ok"}),
+    "S7": ({MALFORMED}, {"ok"}),
+    "S8": ({MALFORMED, UNAVAILABLE}, {"ok"}),
+    "S9": ({LATE}, {UNAVAILABLE}),
+    "S10": ({"ok", UNAVAILABLE}, {CUT}),
+    "R1": ({"RateLimitError"}, {"RateLimitError"}),
+    "R2": ({"RateLimitError", "QuotaExceeded"}, {"RateLimitError", "QuotaExceeded"}),
+    "R3": ({"RateLimitError", "QuotaExceeded"}, {"RateLimitError", "QuotaExceeded"}),
+    "R4": ({UNAVAILABLE}, {UNAVAILABLE}),
+    "R5": ({"InvalidRequest", "AuthenticationError", "QuotaExceeded", "ModelNotFound", "ContextWindowExceeded", "ContentFiltered"},)
+    * 2,
+    "R6": ({UNAVAILABLE, "InvalidRequest"}, {UNAVAILABLE, "InvalidRequest"}),
+}
+TIMEOUT = 3 * LIMIT
+HEAVY = {"B6", "B8", "S5"}
+"""Rows that move megabytes: the call may take as long as reading them takes."""
+
+
+def cases():
+    for row, faults in FAULTS.items():
+        for number, fault in enumerate(faults):
+            yield pytest.param(row, fault, id=f"{row}-{number}-{fault.name}".replace(" ", "_"))
+
+
+@pytest.fixture(scope="module")
+def table():
+    seen: dict[str, Counter] = {}
+    yield seen
+    print("\nrow   what the callers saw")
+    for row, counts in seen.items():
+        print(f"{row:5} " + ", ".join(f"{name} × {count}" for name, count in sorted(counts.items())))
+
+
+@pytest.mark.parametrize(("row", "fault"), list(cases()))
+def test_row(row, fault, table, log):
+    """Every vendor, plain and streamed: in time, one outcome, nothing left behind, nothing leaked."""
+    base = (threading.active_count(), descriptors())
+    wrong = []
+    for kind in ("openai",) if row in HEAVY else ("openai", "azure", "anthropic", "google"):
+        for streamed in (False, True):
+            with VendorSimulator(answers="one two three four five six seven eight nine ten eleven twelve.").always(
+                fault
+            ) as simulator:
+                limit, each = (30.0, 30.0) if row in HEAVY else (TIMEOUT, LIMIT)
+                vendor = vendor_at(simulator, kind, idle_timeout=each, first_byte_timeout=each, progress_timeout=2 * each)
+                result = ask([vendor], kind, streamed=streamed, timeout=limit)
+                hits = simulator.hits
+            where = f"{kind} {'stream' if streamed else 'plain'}"
+            table.setdefault(row, Counter())[result.name] += 1
+            if result.name not in EXPECTED[row][streamed]:
+                wrong.append(f"{where}: {result.name}: {result.error}")
+            if result.seconds > limit + SLACK:
+                wrong.append(f"{where}: I1: took {result.seconds:.2f} s of {limit} s")
+            if len(result.outcomes) != 1 or (result.outcomes[0].error is None) != (result.error is None):
+                wrong.append(f"{where}: I2: {result.outcomes}")
+            if len(result.outcomes[0].attempts) != 1 or hits > 2:
+                wrong.append(f"{where}: {len(result.outcomes[0].attempts)} attempts, {hits} hits")
+            wrong += [f"{where}: I5: {leak}" for leak in leaks(result.error, log())]
+            left = settled(base)
+            if left != (0, 0):
+                wrong.append(f"{where}: I3: {left[0]} threads and {left[1]} descriptors left")
+    assert not wrong, "\n".join(wrong)
