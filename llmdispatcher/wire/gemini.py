@@ -113,29 +113,42 @@ class GeminiDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
         """One piece of candidate 0."""
-        candidates = document.get("candidates")
-        candidate = mapping(candidates[0]) if isinstance(candidates, list) and candidates else {}
-        if candidate.get("index"):  # of several candidates asked for, only the first is read
-            candidate = {}
-        blocked = mapping(document.get("promptFeedback")).get("blockReason")
+        candidate = _first_candidate(document)
+        blocked = mapping(document["promptFeedback"]).get("blockReason") if "promptFeedback" in document else None
         self.answered = self.answered or bool(candidate or blocked)
         parts = mapping(candidate.get("content")).get("parts")
-        listed = [mapping(part) for part in parts] if isinstance(parts, list) else []
+        content, reasoning, calls = self._said(parts) if isinstance(parts, list) else ("", "", ())
         raw = candidate.get("finishReason") or (blocked if not candidate else None)
         if raw:
             self.ended = True
-        calls = tuple([self._call(part) for part in listed if "functionCall" in part])
-        raw_usage = document.get("usageMetadata")
+        usage = document.get("usageMetadata")
         return StreamChunk(
-            content="".join([text_of(part.get("text")) for part in listed if not part.get("thought")]),
-            reasoning="".join([text_of(part.get("text")) for part in listed if part.get("thought")]),
+            content=content,
+            reasoning=reasoning,
             tool_calls=calls,
-            finish_reason=self._finish(raw, blocked),
+            finish_reason=self._finish(raw, blocked) if raw else None,
             finish_reason_raw=raw if isinstance(raw, str) else None,
-            usage=usage_of(raw_usage) if isinstance(raw_usage, dict) and raw_usage else None,
+            usage=usage_of(usage) if usage and isinstance(usage, dict) else None,
             model=text_of(document.get("modelVersion")) or None,
             response_id=text_of(document.get("responseId")) or None,
         )
+
+    def _said(self, parts: list[Any]) -> tuple[str, str, tuple[ToolCallDelta, ...]]:
+        """Text, thoughts and calls; other parts (code, its results, what Google's own tools did) are no part of the answer."""
+        content, reasoning, calls = "", "", []
+        for part in parts:
+            if type(part) is not dict:
+                continue
+            if "functionCall" in part:
+                calls.append(self._call(part))
+            text = part.get("text")
+            if type(text) is not str:
+                continue
+            if part.get("thought"):
+                reasoning += text
+            else:
+                content += text
+        return content, reasoning, tuple(calls)
 
     def _finish(self, raw: Any, blocked: Any) -> str | None:
         if not isinstance(raw, str):
@@ -171,6 +184,13 @@ class GeminiDecoder(EventDecoder):
         return GEMINI.decode(body)
 
 
+def _first_candidate(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of several candidates only the first is read, whichever a piece of a stream brings."""
+    candidates = document.get("candidates")
+    candidate = candidates[0] if candidates and type(candidates) is list else None
+    return {} if type(candidate) is not dict or candidate.get("index") else candidate
+
+
 def usage_of(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage: thoughts are billed output beside the candidates, prompts of tools are further input."""
     thoughts = count(raw.get("thoughtsTokenCount"))
@@ -187,8 +207,9 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
 
 
 def _audio(details: Any) -> int:
-    listed = [mapping(entry) for entry in details] if isinstance(details, list) else []
-    return sum(count(entry.get("tokenCount")) for entry in listed if entry.get("modality") == "AUDIO")
+    if not isinstance(details, list):
+        return 0
+    return sum([count(entry.get("tokenCount")) for entry in map(mapping, details) if entry.get("modality") == "AUDIO"])
 
 
 def _refuse_unsupported(request: Request) -> None:
