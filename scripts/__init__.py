@@ -1,0 +1,1 @@
+"""Checks that the shell scripts beside this file run."""

@@ -1,0 +1,85 @@
+"""What holds for every test: nothing leaves the machine, no thread that would hold the process is left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Blocked as an entry point in pyproject.toml and loaded here, so that coverage sees the package being imported.
+pytest_plugins = ["llmdispatcher.testing.plugin"]
+
+CORPUS = Path(os.environ.get("LLMDISPATCHER_WIRE_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "wire")
+PATIENCE = 2.0
+"""Seconds that a thread has to end after its test."""
+
+
+class LeftTheMachine(AssertionError):
+    """A test tried to reach an address that is not this machine's."""
+
+
+def is_local(family: int, address: Any) -> bool:
+    """Whether a socket of this family stays on the machine when it connects there."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    host = str(address[0])
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(scope="session")
+def outward() -> Iterator[list[str]]:
+    """Every address outside that something tried to connect to; the attempts fail at once."""
+    seen: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for verb in ("connect", "connect_ex"):
+            real = getattr(socket.socket, verb)
+
+            def guarded(self: socket.socket, address: Any, real: Any = real) -> Any:
+                if not is_local(self.family, address):
+                    seen.append(str(address))
+                    raise LeftTheMachine(f"a test tried to connect to {address}")
+                return real(self, address)
+
+            patch.setattr(socket.socket, verb, guarded)
+        yield seen
+
+
+@pytest.fixture(autouse=True)
+def stays_at_home(outward: list[str]) -> Iterator[None]:
+    """Fails a test that tried to leave the machine, even where the code under test swallowed the error."""
+    outward.clear()
+    yield
+    assert [] == outward, "tests never leave the loopback"
+
+
+def _holding() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if not thread.daemon}
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Fails a test that leaves a thread which would keep the process from ending."""
+    before = _holding()
+    yield
+    end = time.monotonic() + PATIENCE
+    for thread in _holding() - before:
+        thread.join(max(0.0, end - time.monotonic()))
+    assert [] == sorted(thread.name for thread in _holding() - before), "threads left behind"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of recorded exchanges with vendors; a test that needs it is skipped where it is not at hand."""
+    if not (CORPUS / "exchanges").is_dir():
+        pytest.skip(f"no recorded exchanges at {CORPUS}; LLMDISPATCHER_WIRE_CORPUS can name their folder")
+    return CORPUS
