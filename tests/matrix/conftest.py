@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import pickle
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -106,7 +106,7 @@ def leaks(error: BaseException | None, records: str) -> list[str]:
 
 def descriptors() -> int:
     """Open file descriptors of this process."""
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def settled(base: tuple[int, int], within: float = 1.0) -> tuple[int, int]:
