@@ -126,7 +126,7 @@ def test_azure_without_an_endpoint_says_what_to_set():
 
 
 @pytest.mark.parametrize(
-    "bad", ["sk-with-newline-1234\n", " sk-leading-1234567", "sk-dots-…-1234567", "sk-nul-\0-1234567", "x" * 10_000, ""]
+    "bad", ["sk-with-newline-1234\n", " sk-leading-1234567", "sk-dots-…-1234567", "sk-nul-\0-1234567", "x" * 10_000]
 )
 def test_a_key_that_a_header_cannot_carry_is_refused_at_once(bad):
     """The message shows no more than the last four characters."""
