@@ -179,7 +179,8 @@ def _kind(refusal: Refusal, status: int, document: Any) -> type[DispatchError]:
     for code in refusal.codes:
         if code.lower() in CODES:
             return CODES[code.lower()]
-    google_limit = status == 429 and bool(details(document))  # its wording is the same for a minute's and a day's limit
+    # Google words the limits of a minute and of a day alike; its details tell them apart (_quota_spent).
+    google_limit = status == 429 and ("RESOURCE_EXHAUSTED" in refusal.codes or bool(details(document)))
     for pattern, statuses, kind in WORDINGS:
         if status in statuses and pattern.search(refusal.message) and not (google_limit and kind is QuotaExceeded):
             return kind

@@ -29,7 +29,7 @@ def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited
     the latest reset of an exhausted limit. A zero in one source does not hide a positive value in the next.
     """
     sources: tuple[Callable[[], float | None], ...] = (
-        lambda: _scaled(headers.get("retry-after-ms"), 1e-3),
+        lambda: _milliseconds(headers.get("retry-after-ms")),
         lambda: _seconds_or_date(headers.get("retry-after"), now),
         lambda: _retry_info(body),
         lambda: _number(body.get("estimated_time")) if isinstance(body, Mapping) else None,
@@ -48,9 +48,9 @@ def _number(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _scaled(value: str | None, unit: float) -> float | None:
+def _milliseconds(value: str | None) -> float | None:
     number = _number(value)
-    return None if number is None else number * unit
+    return None if number is None else number / 1000
 
 
 def _seconds_or_date(value: str | None, now: datetime) -> float | None:
