@@ -51,7 +51,7 @@ def translated(foreign: BaseException, scope: Scope) -> DispatchError:
             return Overloaded(f"{scope.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
         if isinstance(cause, OSError) and cause.errno is not None:
             return _broken(_reason(cause), scope)
-    return _broken(type(causes[-1]).__name__, scope)
+    return _broken(_named(causes[-1]), scope)
 
 
 def clean(error: DispatchError) -> DispatchError:
@@ -89,6 +89,11 @@ def _reason(cause: OSError) -> str:
     if isinstance(cause, socket.gaierror):
         return cause.strerror or "the name is unknown"
     return os.strerror(cause.errno or 0).lower()
+
+
+def _named(cause: BaseException) -> str:
+    """The kind of an exception without an error number; http.client tells a proxy's refusal in words only."""
+    return "the proxy refused the tunnel" if str(cause).startswith("Tunnel connection failed") else type(cause).__name__
 
 
 def _broken(reason: str, scope: Scope) -> VendorUnavailable:

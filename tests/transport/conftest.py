@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import ssl
 import threading
 import time
@@ -23,6 +22,9 @@ from llmdispatcher.wire.base import HttpCall, HttpReply
 
 OVERSHOOT = 0.15
 """Seconds past a deadline or a cancel that a busy machine may need; docs promise 0.05."""
+
+
+UNTOLD = Limits()
 
 
 class Line:
@@ -72,7 +74,7 @@ def secure(request: pytest.FixtureRequest) -> bool:
 
 
 def _counts() -> tuple[int, int]:
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +95,7 @@ def nothing_left() -> Iterator[None]:
 def serve(nothing_left: None, ca_file: str, server_tls: ssl.SSLContext) -> Iterator[Callable[..., Line]]:
     lines: list[Line] = []
 
-    def make(handler: Handler, *, secure: bool = False, limits: Limits = Limits(), pool_size: int = 8, **options: Any) -> Line:
+    def make(handler: Handler, *, secure: bool = False, limits: Limits = UNTOLD, pool_size: int = 8, **options: Any) -> Line:
         server = LoopbackServer(handler, tls=server_tls if secure else None, **options)
         lines.append(Line(server, Transport(server.url, limits=limits, pool_size=pool_size, ca_bundle=ca_file)))
         return lines[-1]

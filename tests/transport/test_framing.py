@@ -154,8 +154,19 @@ def test_chunks_byte_by_byte():
 
 @pytest.mark.parametrize(
     "bad",
-    [b"x\r\n", b"-1\r\n", b"0x5\r\n", b"+5\r\n", b"1_0\r\n", b"\r\n", b"3\r\nabcd\r\n", b"1" * 5000, b"1;" + b"x" * 5000 + b"\r\n"]
-    + [b"0\r\n" + b"A: 1\r\n" * 2000, b"F" * 16 + b"\r\n"],
+    [
+        b"x\r\n",
+        b"-1\r\n",
+        b"0x5\r\n",
+        b"+5\r\n",
+        b"1_0\r\n",
+        b"\r\n",
+        b"3\r\nabcd\r\n",
+        b"1" * 5000,
+        b"1;" + b"x" * 5000 + b"\r\n",
+        b"0\r\n" + b"A: 1\r\n" * 2000,
+        b"F" * 16 + b"\r\n",
+    ],
 )
 def test_what_is_no_chunk_is_refused(bad):
     """A size that is no plain hexadecimal number, a line without end, or a file of trailers raises."""

@@ -240,9 +240,8 @@ def wrong_host(authority):
 @pytest.mark.parametrize("made", [stranger, expired, wrong_host, old_tls])
 def test_tls_that_cannot_be_trusted_is_final_here(made, authority, ca_file):
     """A certificate or version that will not do today will not do in a second; another vendor may (N5)."""
-    with LoopbackServer(ok, tls=made(authority)) as server:
-        with pytest.raises(VendorUnavailable) as caught:
-            Transport(server.url, ca_bundle=ca_file).open(call(server.url), Deadline.after(5.0))
+    with LoopbackServer(ok, tls=made(authority)) as server, pytest.raises(VendorUnavailable) as caught:
+        Transport(server.url, ca_bundle=ca_file).open(call(server.url), Deadline.after(5.0))
 
     error = caught.value
     assert ("tls", False, False, True) == (error.phase, error.sent, error.retry_here, error.try_elsewhere)

@@ -1,0 +1,104 @@
+"""The pool's queue: order, bounds, and no lost wake-up."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+from urllib3.exceptions import ClosedPoolError
+
+from llmdispatcher.clock import Deadline
+from llmdispatcher.transport.scope import Limits, Scope, make_current
+from llmdispatcher.transport.slots import Slots
+
+
+@pytest.fixture
+def slots():
+    filled = Slots(3)
+    for item in (None, None, "warm"):
+        filled.put(item)
+    before = make_current(Scope(Deadline.after(0.1), Limits(), "vendor.test"))
+    yield filled
+    make_current(before)
+
+
+def test_the_warmest_comes_first(slots):
+    """The connection used last is the one most likely alive."""
+    assert ["warm", None, None, 0] == [slots.get(), slots.get(), slots.get(), slots.qsize()]
+
+
+def test_more_than_was_taken_is_refused(slots):
+    """There are never more places than the pool has."""
+    with pytest.raises(queue.Full):
+        slots.put(None)
+
+
+def test_an_empty_queue_does_not_block_who_will_not(slots):
+    """urllib3 drains a closing pool without blocking."""
+    for _ in range(3):
+        slots.get()
+
+    with pytest.raises(queue.Empty):
+        slots.get(block=False)
+
+
+def test_waiting_ends_with_the_call(slots):
+    """A caller waits as long as its scope lets it."""
+    for _ in range(3):
+        slots.get()
+
+    with pytest.raises(queue.Empty):
+        slots.get()
+    assert 0 == len(slots._waiting)
+
+
+def test_closing_sends_the_waiting_away():
+    """Nobody waits for a connection of a closed pool."""
+    slots, gone = Slots(1), []
+
+    def wait():
+        make_current(Scope(Deadline.after(5.0), Limits(), "vendor.test"))
+        try:
+            slots.get()
+        except ClosedPoolError:
+            gone.append(True)
+
+    threads = [threading.Thread(target=wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    while len(slots._waiting) < 5:
+        threading.Event().wait(0.001)
+    slots.close()
+    for thread in threads:
+        thread.join()
+
+    assert [True] * 5 == gone
+
+
+def test_no_wake_up_is_lost():
+    """Many threads over few places, some of them giving up: all others get their turn."""
+    slots, served, failures = Slots(2), [], []
+    slots.put(None)
+    slots.put(None)
+
+    def work(number: int):
+        make_current(Scope(Deadline.after(0.0005 if number % 3 == 0 else 20.0), Limits(), "vendor.test"))
+        for _ in range(200):
+            try:
+                item = slots.get()
+            except queue.Empty:
+                if number % 3:
+                    failures.append(number)
+                continue
+            served.append(number)
+            slots.put(item)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [] == failures
+    assert (8 * 200, 2) == (len([number for number in served if number % 3]), slots.qsize())
