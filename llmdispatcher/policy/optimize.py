@@ -56,7 +56,7 @@ class CostOptimization:
 
     def price(self, target: Target) -> Price | None:
         """The price that counts for a target; ``None`` where nobody knows one."""
-        return self._prices.get(canonical(target.vendor), target.price) if self._prices else target.price
+        return self._prices.get(target.vendor_key, target.price)
 
     def estimate(self, target: Target, tokens: Usage) -> Decimal | None:
         """What ``tokens`` would cost at a target; ``None`` where nobody knows."""
@@ -105,9 +105,9 @@ class LatencyOptimization:
     max_latency: float | None = attrs.field(default=None, validator=checks.at_least(0))
     latency_weights: Mapping[str, float] = attrs.field(factory=dict, converter=_by_vendor, validator=_weights)
 
-    def weight(self, vendor: str) -> float:
-        """The factor on a vendor's estimate."""
-        return self.latency_weights.get(canonical(vendor), 1.0) if self.latency_weights else 1.0
+    def weight(self, target: Target) -> float:
+        """The factor on a target's estimate."""
+        return self.latency_weights.get(target.vendor_key, 1.0)
 
 
 def input_tokens(request: Request) -> int:

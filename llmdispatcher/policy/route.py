@@ -9,7 +9,7 @@ import attrs
 from ..catalog import canonical
 from ..errors import BudgetExceeded, ConfigError, ContextWindowExceeded, DispatchError, ModelNotFound, VendorUnavailable
 from ..messages import ImagePart
-from ..types import Request, Usage
+from ..types import Request
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking, input_tokens, ranked, tokens_of
 from .rules import RoutingRule, RuleTable
 from .target import Target
@@ -62,6 +62,10 @@ class Route:
         return "\n".join(lines)
 
 
+def _key(vendor: str | None) -> str | None:
+    return canonical(vendor) if vendor is not None else None
+
+
 @attrs.frozen(kw_only=True)
 class Preferences:
     """What a configuration says about routing."""
@@ -69,8 +73,8 @@ class Preferences:
     rules: RuleTable = attrs.field(factory=RuleTable)
     cost: CostOptimization | None = None
     latency: LatencyOptimization | None = None
-    default_vendor: str | None = None
-    fallback_vendor: str | None = None
+    default_vendor: str | None = attrs.field(default=None, converter=_key)
+    fallback_vendor: str | None = attrs.field(default=None, converter=_key)
 
 
 def split_ref(model: str, vendors: Iterable[str]) -> tuple[str | None, str]:
@@ -80,18 +84,11 @@ def split_ref(model: str, vendors: Iterable[str]) -> tuple[str | None, str]:
     """
     head, colon, tail = model.partition(":")
     if colon and tail.strip():
-        vendor = _spelled(head, vendors)
-        if vendor is not None:
-            return vendor, tail.strip()
+        wanted = canonical(head)
+        for vendor in vendors:
+            if canonical(vendor) == wanted:
+                return vendor, tail.strip()
     return None, model.strip()
-
-
-def _spelled(name: str | None, registered: Iterable[str]) -> str | None:
-    """The registered spelling of a vendor's name, or ``None`` where it is not registered."""
-    if name is None:
-        return None
-    wanted = canonical(name)
-    return next((vendor for vendor in registered if canonical(vendor) == wanted), None)
 
 
 def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
@@ -106,22 +103,17 @@ def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
     return frozenset(need for need, is_used in used.items() if is_used)
 
 
-@attrs.frozen
 class _Ask:
     """One request as routing sees it: what it uses, how long it is, what it may cost."""
 
-    request: Request
-    needs: frozenset[str]
-    input_tokens: int
-    cost: CostOptimization | None
-    tokens: Usage | None
+    __slots__ = ("cost", "input_tokens", "needs", "request", "tokens")
 
-    @classmethod
-    def of(cls, request: Request, cost: CostOptimization | None, *, streamed: bool) -> _Ask:
-        cost = cost if cost is not None and cost.enabled else None
-        tokens = tokens_of(request) if cost is not None else None
-        length = tokens.input_tokens if tokens is not None else input_tokens(request)
-        return cls(request, needs_of(request, streamed=streamed), length, cost, tokens)
+    def __init__(self, request: Request, cost: CostOptimization | None, *, streamed: bool) -> None:
+        self.request = request
+        self.needs = needs_of(request, streamed=streamed)
+        self.cost = cost if cost is not None and cost.enabled else None
+        self.tokens = tokens_of(request) if self.cost is not None else None
+        self.input_tokens = self.tokens.input_tokens if self.tokens is not None else input_tokens(request)
 
     def objection(self, target: Target) -> Skip | None:
         """Why a target cannot be asked this, or ``None`` where it can."""
@@ -147,16 +139,16 @@ def plan(
     skipped. ``targets`` holds one target per vendor, in order of registration; a request that pins a vendor comes with that
     one alone.
     """
-    ask = _Ask.of(request, preferences.cost, streamed=streamed)
+    ask = _Ask(request, preferences.cost, streamed=streamed)
     fitting: dict[str, Target] = {}
     skipped: list[Skip] = []
     for target in targets:
         skip = ask.objection(target)
         if skip is None:
-            fitting[target.vendor] = target
+            fitting[target.vendor_key] = target
         else:
             skipped.append(skip)
-    if ":" in request.model and split_ref(request.model, fitting)[0] is not None:
+    if ":" in request.model and canonical(request.model.partition(":")[0]) in fitting:
         return Route(request.model, tuple([Step(target, "the request names it") for target in fitting.values()]), tuple(skipped))
     steps = _by_rules(ask, preferences.rules, fitting, skipped)
     steps += _by_figures(ask, preferences, fitting, lambda target: latencies.estimate(target, now, streamed=streamed))
@@ -171,9 +163,9 @@ def _by_rules(ask: _Ask, rules: RuleTable, fitting: dict[str, Target], skipped: 
         found = _named(ask, rule, fitting, skipped)
         if found is not None and found.key not in steps:
             steps[found.key] = Step(found, f"rule: {rule.label}")
-    for vendor, model in steps:
-        if vendor in fitting and fitting[vendor].model == model:
-            del fitting[vendor]
+    for step in steps.values():
+        if fitting.get(step.target.vendor_key) is step.target:
+            del fitting[step.target.vendor_key]
     return list(steps.values())
 
 
@@ -182,15 +174,15 @@ def _named(ask: _Ask, rule: RoutingRule, fitting: Mapping[str, Target], skipped:
     if not rule.enabled:
         skipped.append(Skip(rule.vendor, f"the rule {rule.label!r} is disabled", RULE))
         return None
-    vendor = rule.vendor if rule.vendor in fitting else _spelled(rule.vendor, fitting)
-    if vendor is None:
-        if _spelled(rule.vendor, (skip.vendor for skip in skipped)) is None:
+    target = fitting.get(canonical(rule.vendor))
+    if target is None:
+        if all(canonical(skip.vendor) != canonical(rule.vendor) for skip in skipped):
             reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
             skipped.append(Skip(rule.vendor, reason, RULE))
         return None
-    if rule.model is None:
-        return fitting[vendor]
-    target = fitting[vendor].asked_for(rule.model)
+    if rule.model is None or rule.model == target.model:
+        return target
+    target = target.asked_for(rule.model)
     skip = ask.objection(target)
     if skip is not None:
         skipped.append(skip)
@@ -216,7 +208,7 @@ def _by_figures(
                 target=target,
                 by=by,
                 cost=ask.cost.estimate(target, ask.tokens) if ask.cost is not None and ask.tokens is not None else None,
-                seconds=seconds * latency.weight(target.vendor) if seconds is not None and latency is not None else None,
+                seconds=seconds * latency.weight(target) if seconds is not None and latency is not None else None,
                 too_slow=most is not None and seconds is not None and seconds > most,
             )
         )
@@ -228,9 +220,9 @@ def _by_name(preferences: Preferences, fitting: dict[str, Target]) -> list[Step]
     """Take out the default vendor, the fallback vendor, and then all others."""
     steps = []
     for name, why in ((preferences.default_vendor, "default vendor"), (preferences.fallback_vendor, "fallback vendor")):
-        vendor = name if name in fitting else _spelled(name, fitting)
-        if vendor is not None:
-            steps.append(Step(fitting.pop(vendor), why))
+        target = fitting.pop(name, None) if name is not None else None
+        if target is not None:
+            steps.append(Step(target, why))
     steps += [Step(target, "able, in order of registration") for target in fitting.values()]
     return steps
 

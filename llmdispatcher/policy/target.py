@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..catalog import Price, model_facts
+from ..catalog import Price, canonical, model_facts
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -20,10 +20,15 @@ class Target:
     supports_vision: bool = True
     supports_tools: bool = True
     key: tuple[str, str] = attrs.field(init=False, repr=False)
+    vendor_key: str = attrs.field(init=False, repr=False)
 
     @key.default
     def _key(self) -> tuple[str, str]:
         return (self.vendor, self.model)
+
+    @vendor_key.default
+    def _vendor_key(self) -> str:
+        return canonical(self.vendor)
 
     def __str__(self) -> str:
         return f"{self.vendor}:{self.model}"

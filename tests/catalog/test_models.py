@@ -1,0 +1,169 @@
+"""Models are rows: complete, priced within reason, found by exact name; families place the rest."""
+
+import json
+import os
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from llmdispatcher import catalog
+from llmdispatcher.catalog import knows_not, model_facts, models, owner, vendor_rows
+from llmdispatcher.types import Usage
+
+WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")
+SHARED = Path(WIRE).parent if WIRE else Path(__file__).resolve().parents[3] / "shared"
+FACTS = SHARED / "data" / "model_facts.json"
+PREFIX = {"openai": "", "anthropic": "", "google": "gemini/", "azure": "azure/"}
+SAME_FACT = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cache_read": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_long": "cache_creation_input_token_cost_above_1hr",
+    "audio_input": "input_cost_per_audio_token",
+}
+ROWS = [(row.name, model) for row in vendor_rows() for model in models(row.name)]
+
+
+def published():
+    return json.loads(Path(catalog.__file__).with_name("models.json").read_text("utf-8"))["vendors"]
+
+
+@cache
+def gathered():
+    return json.loads(FACTS.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("kind", "model"), ROWS)
+def test_every_model_has_source_date_and_limits(kind, model):
+    """A row that cannot be checked, or that says nothing, is none."""
+    facts = model_facts(kind, model)
+
+    assert facts.source.startswith("https://")
+    assert "2026-" == facts.date[:5]
+    assert facts.context_window >= 4_000
+    assert facts.max_tokens >= 2_000
+
+
+@pytest.mark.parametrize(("kind", "model"), ROWS)
+def test_prices_are_sane(kind, model):
+    """Positive, below a thousand dollars a million, reading from a cache no dearer than reading, long context no cheaper."""
+    price = model_facts(kind, model).price
+
+    assert all(Decimal(0) < amount < 1000 for amount in (price.input, price.output, price.cache_read, price.cache_write_long))
+    assert price.cache_read <= price.input <= price.output
+    assert price.input <= price.cache_write <= price.cache_write_long
+    if price.long is not None:
+        assert price.long_above >= 100_000
+        assert price.long.input >= price.input
+        assert price.long.output >= price.output
+        assert price.long.cache_read >= price.cache_read
+
+
+def test_amounts_are_written_as_text():
+    """JSON numbers would pass through binary floats; dollars are strings."""
+    amounts = [
+        amount
+        for vendor in published().values()
+        for row in vendor["models"].values()
+        for name, amount in [*row["price"].items(), *row["price"].get("long", {}).items()]
+        if name not in ("long", "above")
+    ]
+
+    assert {str} == {type(amount) for amount in amounts}
+
+
+@pytest.mark.skipif(not FACTS.is_file(), reason=f"no gathered facts at {FACTS}")
+@pytest.mark.parametrize(("kind", "model"), [(kind, model) for kind, rows in published().items() for model in rows["models"]])
+def test_prices_are_those_that_were_gathered(kind, model):
+    """The table agrees with the shared facts, figure by figure."""
+    fact = gathered()[PREFIX[kind] + model]
+    row = published()[kind]["models"][model]
+    ours = {ours: Decimal(amount) for ours, amount in row["price"].items() if ours != "long"}
+    long = row["price"].get("long", {})
+    mark = f"_above_{long.get('above', 0) // 1000}k_tokens"
+
+    assert {name: Decimal(repr(fact[SAME_FACT[name]])) * 1_000_000 for name in ours} == ours
+    assert {name: Decimal(repr(fact[SAME_FACT[name] + mark])) * 1_000_000 for name in long if name != "above"} == {
+        name: Decimal(amount) for name, amount in long.items() if name != "above"
+    }
+    assert (fact["max_input_tokens"], fact["max_output_tokens"]) == (row["context_window"], row["max_tokens"])
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "google", "azure"])
+def test_every_vendor_has_models(kind):
+    """None of the four is a name only."""
+    assert len(models(kind)) >= 10
+
+
+def test_a_dated_name_is_an_alias():
+    """The dated variant has the facts of the plain one, under its own name."""
+    dated = model_facts("openai", "gpt-4o-2024-08-06")
+
+    assert model_facts("openai", "gpt-4o").price == dated.price
+    assert "gpt-4o-2024-08-06" == dated.model
+
+
+def test_the_resource_name_of_google_is_the_model():
+    """Gemini answers with "models/..." where one asked without."""
+    assert model_facts("google", "gemini-2.5-pro") is model_facts("google", "models/gemini-2.5-pro")
+
+
+@pytest.mark.parametrize(("kind", "model"), [("openai", "gpt-4o-2031-01-01"), ("openai", "claude-opus-5"), ("acme", "gpt-4o")])
+def test_what_is_not_listed_is_not_guessed(kind, model):
+    """A similar name may have another price."""
+    assert None is model_facts(kind, model)
+
+
+def test_reasoning_models_tell_what_they_refuse():
+    """Codecs read from the facts which parameters a model takes."""
+    assert "max_completion_tokens" in model_facts("openai", "gpt-5").quirks
+    assert frozenset() == model_facts("openai", "gpt-4o").quirks
+    assert not model_facts("anthropic", "claude-opus-5-5").supports_sampling_params
+    assert model_facts("anthropic", "claude-haiku-4-5").supports_sampling_params
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("gpt-4o", "openai"),
+        ("gpt-35-turbo", "azure"),
+        ("claude-sonnet-5", "anthropic"),
+        ("gemini-9-ultra", "google"),
+        ("azure-openai:gpt-4o", "azure"),
+        ("llama3:8b", None),
+        ("my-deployment", None),
+    ],
+)
+def test_a_name_belongs_to_a_vendor(model, kind):
+    """By the vendor that it pins, by the table, by its family, or to nobody."""
+    assert kind == owner(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "knows"),
+    [
+        ("openai", "claude-sonnet-5", True),
+        ("anthropic", "gpt-4o", True),
+        ("google", "gpt-4o", True),
+        ("azure", "gpt-4o", False),
+        ("azure", "gemini-2.5-pro", True),
+        ("openai", "gpt-99", False),
+        ("openai", "my-deployment", False),
+        ("openai", "anthropic:claude-sonnet-5", True),
+        ("openai", "openai:gpt-4o", False),
+        ("acme", "claude-sonnet-5", False),
+    ],
+)
+def test_what_the_catalog_knows_a_vendor_not_to_have(kind, model, knows):
+    """Only a name that is another's counts against a vendor; of vendors outside the catalog nothing is known."""
+    assert knows == knows_not(kind, model)
+
+
+def test_an_answer_of_every_listed_model_can_be_priced():
+    """No row is left without a working price."""
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+
+    assert all(catalog.cost(usage, model_facts(kind, model).price) > 0 for kind, model in ROWS)
