@@ -11,7 +11,7 @@ from ..errors import InvalidRequest, MalformedReply
 from ..messages import Content, Message, TextPart, ToolCall
 from ..types import Request, Response, Usage
 from .faults import fault_inside
-from .payload import EventDecoder, count, dump, mapping, parse, text_of
+from .payload import EventDecoder, count, dump, mapping, parse_object, text_of
 
 DEFAULT_MAX_TOKENS = 4096
 """The format wants a limit; this one is sent where the request has none."""
@@ -66,7 +66,7 @@ class AnthropicMessages:
 
     def decode(self, body: bytes) -> Response:
         """A whole answer."""
-        document = mapping(parse(body))
+        document = parse_object(body)
         blocks = document.get("content")
         if not isinstance(blocks, list):
             if document.get("error") or document.get("type") == "error":

@@ -16,7 +16,7 @@ from ..messages import ToolCall
 from ..types import Request, Response, Usage
 from .faults import fault_inside
 from .openai_request import encoded_message, encoded_tool
-from .payload import EventDecoder, count, dump, mapping, parse, text_of
+from .payload import EventDecoder, count, dump, mapping, parse_object, text_of
 
 FINISH = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
@@ -58,10 +58,7 @@ class OpenAIChat:
 
     def decode(self, body: bytes) -> Response:
         """A whole answer, of choice 0."""
-        document = parse(body)
-        if isinstance(document, list) and document:
-            document = document[0]
-        document = mapping(document)
+        document = parse_object(body)
         if document.get("error"):
             raise fault_inside(document)
         choices = document.get("choices")

@@ -39,6 +39,14 @@ def parse(body: bytes) -> Any:
         raise MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True) from None
 
 
+def parse_object(body: bytes) -> Mapping[str, Any]:
+    """The object in ``body``, also where it is the first of a list; an empty one where there is none."""
+    document = parse(body)
+    if isinstance(document, list) and document:
+        document = document[0]
+    return mapping(document)
+
+
 def _described(body: bytes) -> str:
     if not body:
         return "empty"

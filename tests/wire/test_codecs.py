@@ -1,0 +1,301 @@
+"""What holds for every wire format: streams and whole answers mean the same, nothing is taken for complete that is not."""
+
+import json
+import time
+
+import attrs
+import pytest
+from corpus import cut, decode_stream, sliced
+from recordings import ARGUMENTS, SAID, STREAMS, WHOLE, sse
+
+from llmdispatcher.chunks import fold
+from llmdispatcher.errors import InvalidRequest, MalformedReply, StreamInterrupted, VendorUnavailable
+from llmdispatcher.messages import AudioPart, Message, ToolCall
+from llmdispatcher.types import Request
+from llmdispatcher.wire.base import Codec
+from llmdispatcher.wire.codecs import CODECS
+
+pytestmark = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+
+
+def whole(codec):
+    """The answer in one piece."""
+    return codec.decode(json.dumps(WHOLE[codec.name]).encode())
+
+
+def payload(codec, stream=False, quirks=frozenset(), **fields):
+    """What is sent for a request."""
+    messages = fields.pop("messages", [Message.system("Be brief."), Message.user("Hi")])
+    return json.loads(codec.encode(Request("m-1", messages, **fields), stream=stream, quirks=quirks))
+
+
+def test_a_whole_answer_is_read(codec):
+    """Text, thoughts, calls, reason, tokens, model and id, in our words."""
+    answer = whole(codec)
+
+    assert ("Grüezi, let me look.", "The user wants weather.") == (answer.content, answer.reasoning)
+    assert [("weather", "call_1", json.loads(ARGUMENTS))] == [(call.name, call.id, call.parsed) for call in answer.tool_calls]
+    assert ("tool_calls", None) == (answer.finish_reason, answer.refusal)
+    assert WHOLE[codec.name].get("id", "r1") == answer.response_id
+    assert answer.model
+
+
+def test_tokens_mean_the_same_for_every_vendor(codec):
+    """Input counts the cache, output the thoughts, whatever the vendor's own record leaves out."""
+    usage = whole(codec).usage
+
+    assert (40, 25, 10, 9, 65) == (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.reasoning_tokens,
+        usage.total_tokens,
+    )
+    assert WHOLE[codec.name].get("usage", WHOLE[codec.name].get("usageMetadata")) == usage.raw
+
+
+def test_a_stream_folds_to_the_whole_answer(codec):
+    """A caller cannot tell from the answer how it came."""
+    streamed, error = decode_stream(codec, [STREAMS[codec.name]])
+
+    assert None is error
+    assert whole(codec) == streamed
+
+
+def test_every_cut_gives_the_same_answer(codec):
+    """Reads end in characters, in names, between CR and LF."""
+    stream = STREAMS[codec.name]
+    expected = whole(codec)
+
+    assert [] == [place for place in range(len(stream)) if decode_stream(codec, cut(stream, place)) != (expected, None)]
+    assert (expected, None) == decode_stream(codec, sliced(stream, 1))
+
+
+ENDS = {"openai_chat": b'"finish_reason": "', "anthropic_messages": b'"stop_reason": "', "gemini": b'"finishReason"'}
+
+
+def test_every_truncation_raises(codec):
+    """Before the reason why the answer ended, no end of the bytes is an end of the answer."""
+    stream = STREAMS[codec.name]
+    end = stream.index(ENDS[codec.name])
+
+    assert [] == [place for place in range(end) if decode_stream(codec, [stream[:place]])[1] is None]
+
+
+def test_a_truncated_stream_is_called_interrupted(codec):
+    """It is not the vendor's format that is wrong, but that it ended."""
+    stream = STREAMS[codec.name]
+    _, error = decode_stream(codec, [stream[: stream.index(ENDS[codec.name])]])
+
+    assert StreamInterrupted is type(error)
+
+
+def test_text_comes_as_it_arrives(codec):
+    """A read that completes an event brings its chunk at once."""
+    decoder = codec.decoder()
+
+    assert ["said"] == [chunk.content for chunk in decoder.feed(sse(SAID[codec.name]))]
+    assert not decoder.done
+
+
+OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded", "code": 529, "status": "UNAVAILABLE"}}
+
+
+def test_an_error_first_thing_raises_at_once(codec):
+    """Nothing was said, so another target can still be asked."""
+    with pytest.raises(VendorUnavailable, match="Overloaded"):
+        codec.decoder().feed(sse(OVERLOADED))
+
+
+def test_an_error_keeps_what_came_before_it(codec):
+    """Also where both came in one read: the text first, then the error."""
+    decoder = codec.decoder()
+
+    assert ["said"] == [chunk.content for chunk in decoder.feed(sse(SAID[codec.name], OVERLOADED))]
+    with pytest.raises(VendorUnavailable, match="Overloaded"):
+        decoder.check()
+
+
+def test_an_error_event_that_is_no_json_raises(codec):
+    """A gateway's own words in place of the format's."""
+    with pytest.raises(VendorUnavailable, match="upstream went away"):
+        codec.decoder().feed(b"event: error\ndata: upstream went away\n\n")
+
+
+def test_bare_json_after_events_is_an_error_too(codec):
+    """Google appends it so, over several lines and with no event around it."""
+    error = json.dumps(OVERLOADED, indent=2).encode()
+    for end in (b"", b"\n", b"\n\n"):
+        answer, raised = decode_stream(codec, [sse(SAID[codec.name]) + error + end])
+
+        assert ("said", VendorUnavailable) == (answer.content, type(raised))
+
+
+def test_a_malformed_event_is_skipped_and_counted(codec):
+    """One broken line does not cost the answer."""
+    decoder = codec.decoder()
+    chunks = decoder.feed(b"data: {broken\n\n" + STREAMS[codec.name])
+
+    assert (whole(codec), 1) == (fold([*chunks, *([] if decoder.done else decoder.finish())]), decoder.skipped)
+
+
+@pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"])
+def test_nothing_but_malformed_events_is_malformed(codec, end):
+    """A stream of which nothing can be read is no empty answer."""
+    _, error = decode_stream(codec, [b"data: {broken\n\ndata: nonsense\n\n" + end])
+
+    assert MalformedReply is type(error)
+    assert "event 1" in str(error)
+
+
+def test_a_whole_answer_in_place_of_a_stream_is_read(codec):
+    """Some servers ignore that a stream was asked for."""
+    body = b"\n " + json.dumps(WHOLE[codec.name], indent=1).encode()
+
+    assert (whole(codec), None) == decode_stream(codec, sliced(body, 7))
+
+
+def test_an_error_in_place_of_a_stream_is_raised(codec):
+    """Also as a list of one, as Google has it."""
+    for body in (OVERLOADED, [OVERLOADED]):
+        assert VendorUnavailable is type(decode_stream(codec, [json.dumps(body).encode()])[1])
+
+
+def test_an_error_in_place_of_an_answer_is_raised(codec):
+    """A 200 proves nothing."""
+    with pytest.raises(VendorUnavailable, match="Overloaded"):
+        codec.decode(json.dumps(OVERLOADED).encode())
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"<html>hello</html>", b"Bad Gateway", b'{"choices": ['])
+def test_what_is_no_answer_is_malformed(codec, body):
+    """Whole or as a stream."""
+    with pytest.raises(MalformedReply):
+        codec.decode(body)
+    assert isinstance(decode_stream(codec, [body])[1], MalformedReply | StreamInterrupted)
+
+
+def test_a_broken_answer_is_not_quoted(codec):
+    """What the model said has no place in an error or a log."""
+    body = json.dumps(WHOLE[codec.name]).encode()[:-40]
+    with pytest.raises(MalformedReply) as caught:
+        codec.decode(body)
+
+    assert "weather" not in str(caught.value)
+
+
+def test_blanks_around_an_answer_are_fine(codec):
+    """Servers send line ends to keep a connection open."""
+    body = b"\n\n   " + json.dumps(WHOLE[codec.name]).encode() + b"\r\n"
+
+    assert whole(codec) == codec.decode(body)
+
+
+def test_half_a_character_becomes_the_replacement(codec):
+    """JSON can name it; nothing else can carry it."""
+    text = json.dumps(WHOLE[codec.name]).replace("let me look", r"\ud83d").encode()
+
+    assert "Grüezi, \ufffd." == codec.decode(text).content
+
+
+def test_escapes_within_a_text_stay_what_they_are(codec):
+    """Arguments and code may hold escaped escapes: they are text, not characters."""
+    document = json.dumps(WHOLE[codec.name]).replace("let me look", r"\\ud83d\\ude00 \ud83d\ude00").encode()
+
+    assert r"Grüezi, \ud83d\ude00 😀." == codec.decode(document).content
+
+
+def test_a_long_plain_body_in_small_reads_takes_linear_time(codec):
+    """A server that answers in JSON where a stream was asked for costs no more for sending it in pieces."""
+    pieces = [b'{"x": "'] + [b"y" * 1460] * 8_000
+    decoder, start = codec.decoder(), time.process_time()
+    for piece in pieces:
+        decoder.feed(piece)
+
+    assert time.process_time() - start < 1.0
+
+
+def test_nothing_is_sent_that_was_not_said(codec):
+    """None is left out; the vendor's own defaults hold."""
+    allowed = {"model", "messages", "max_tokens", "system", "contents", "systemInstruction"}
+
+    assert set() == payload(codec).keys() - allowed
+
+
+def test_a_zero_is_sent(codec):
+    """0.0 is a temperature like any other."""
+    sent = payload(codec, temperature=0.0, top_p=0.0)
+    settings = sent.get("generationConfig", sent)
+
+    assert (0.0, 0.0) == (settings["temperature"], settings.get("top_p", settings.get("topP")))
+
+
+def test_extra_params_are_merged_last_and_one_level_deep(codec):
+    """They may replace what we set, and add to a group of settings."""
+    sent = payload(codec, temperature=1.0, extra_params={"model": "other", "deep": {"a": 1}, "generationConfig": {"topK": 4}})
+
+    assert ("other", {"a": 1}, 4) == (sent["model"], sent["deep"], sent["generationConfig"]["topK"])
+    assert codec.name != "gemini" or sent["generationConfig"]["temperature"] == 1.0
+
+
+def test_sampling_is_left_out_where_the_model_refuses_it(codec):
+    """The quirk comes from the catalog."""
+    sent = payload(codec, temperature=0.5, top_p=0.5, max_tokens=7, quirks=frozenset({"no_sampling"}))
+
+    assert "0.5" not in json.dumps(sent)
+    assert "7" in json.dumps(sent)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), object(), {1, 2}, b"bytes"], ids=["nan", "object", "set", "bytes"])
+def test_what_is_no_json_is_refused(codec, bad):
+    """Before it is sent, and as a fault of the request."""
+    with pytest.raises(InvalidRequest, match="JSON"):
+        payload(codec, extra_params={"x": bad})
+
+
+def test_half_a_character_in_a_prompt_is_sent_as_a_question_mark(codec):
+    """Broken input from elsewhere does not crash a call."""
+    assert "a?b" in json.dumps(payload(codec, messages=[Message.user("a\ud800b")]))
+
+
+def test_the_request_is_not_changed(codec):
+    """The same object is encoded again for the next target."""
+    request = Request(
+        "m",
+        [Message.system("s"), Message.user("u")],
+        temperature=1.0,
+        stop=["x"],
+        extra_params={"stream_options": {"a": 1}, "z": {}},
+    )
+    before = attrs.evolve(request)
+    kept = json.dumps(dict(request.extra_params))
+    for stream in (True, False):
+        codec.encode(request, stream=stream)
+
+    assert (before, kept) == (request, json.dumps(dict(request.extra_params)))
+
+
+def test_what_the_format_does_not_carry_yet_is_named(codec):
+    """A refusal says which part of the request it is about."""
+    request = Request("m", [Message.user("listen", AudioPart(data=b"x", format="wav"))])
+    try:
+        sent = codec.encode(request, stream=False)
+    except InvalidRequest as error:
+        assert "AudioPart" in str(error)  # noqa: PT017  # some formats carry it
+    else:
+        assert b"input_audio" in sent
+
+
+def test_it_is_a_codec(codec):
+    """The table holds what the protocol promises."""
+    typed: Codec = codec
+
+    assert typed is CODECS[typed.name]
+    assert typed.path("m", stream=True).startswith("/")
+
+
+def test_a_call_is_the_same_call_however_the_arguments_were_spelt(codec):
+    """Calls keep what a next turn needs."""
+    call = whole(codec).tool_calls[0]
+
+    assert ToolCall(id="call_1", name="weather", arguments=ARGUMENTS, signature="c2ln" if codec.name == "gemini" else None) == call
