@@ -1,0 +1,143 @@
+"""Who answers a run: the vendors whose keys are in the environment, or four simulated ones of different character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..config import Config
+from ..dispatcher import Dispatcher
+from ..policy.retry import RetryPolicy
+from ..policy.rules import RoutingCondition, RoutingRule
+from ..vendors import from_environment, vendor
+
+if TYPE_CHECKING:
+    from ..testing import VendorSimulator
+
+STAND_INS: Mapping[str, Mapping[str, str]] = {
+    "openai": {"claude-haiku-*": "gpt-4o-mini", "claude-*": "gpt-4.1", "gemini-*-pro*": "gpt-4.1", "gemini-*": "gpt-4o-mini"},
+    "anthropic": {
+        "gpt-*-mini": "claude-haiku-4-5",
+        "gpt-*": "claude-sonnet-4-6",
+        "gemini-*-pro*": "claude-sonnet-4-6",
+        "gemini-*": "claude-haiku-4-5",
+    },
+    "google": {
+        "gpt-*-mini": "gemini-2.5-flash",
+        "gpt-*": "gemini-2.5-pro",
+        "claude-haiku-*": "gemini-2.5-flash",
+        "claude-*": "gemini-2.5-pro",
+    },
+}
+"""By vendor: which of its models answers for one that it does not have. Azure's names are deployments; it stands in for none."""
+
+_OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
+
+
+@attrs.frozen(kw_only=True)
+class Character:
+    """What a simulated vendor is like. Seconds, output tokens a second, share of requests that fail."""
+
+    kind: str
+    latency: float
+    tokens_per_second: float
+    error_rate: float = 0.0
+    errors: tuple[str, ...] = ()
+    told: str
+
+
+CHARACTERS = (
+    Character(
+        kind="azure",
+        latency=0.02,
+        tokens_per_second=400,
+        error_rate=1,
+        errors=("unavailable",),
+        told="first for gpt-4.1, and down (503)",
+    ),
+    Character(
+        kind="openai",
+        latency=0.12,
+        tokens_per_second=500,
+        error_rate=0.15,
+        errors=("rate_limit",),
+        told="quick, limits the rate now and then (429)",
+    ),
+    Character(kind="anthropic", latency=0.3, tokens_per_second=250, told="slow and dear, never fails"),
+    Character(
+        kind="google",
+        latency=0.05,
+        tokens_per_second=900,
+        error_rate=0.1,
+        errors=("internal", "overloaded"),
+        told="fast and cheap, stumbles (500, 529)",
+    ),
+)
+
+
+@contextmanager
+def assembled(*, simulate: bool, exact: bool) -> Iterator[tuple[Dispatcher, str]]:
+    """A dispatcher, and one line that tells people who is in it; everything is closed at the end."""
+    kinds = [] if simulate else [found.name for found in from_environment()]
+    with ExitStack() as running:
+        dispatcher = running.enter_context(Dispatcher(_config(patient=bool(kinds))))
+        told = _register_real(dispatcher, kinds, exact=exact) if kinds else _register_simulated(dispatcher, running, exact=exact)
+        yield dispatcher, told
+
+
+def _config(*, patient: bool) -> Config:
+    """Each model goes to its owner first; simulated vendors are worth shorter waits."""
+    rules = [RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items()]
+    if patient:
+        return Config(routing_rules=rules)
+    first = RoutingRule(
+        condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
+    )
+    return Config(routing_rules=[first, *rules], retry_policy=RetryPolicy(initial_delay=0.1, max_delay=1.0))
+
+
+def _register_real(dispatcher: Dispatcher, kinds: list[str], *, exact: bool) -> str:
+    for kind in kinds:
+        dispatcher.register_vendor(vendor(kind, model_map={} if exact else STAND_INS.get(kind, {})))
+    stand_ins = (
+        "" if exact else "; where a model's own vendor is missing or fails, a similar model of another answers (--exact forbids it)"
+    )
+    return f"Asking {', '.join(kinds)}, whose keys are in the environment{stand_ins}."
+
+
+def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, exact: bool) -> str:
+    for character in CHARACTERS:
+        simulator = running.enter_context(_simulator(character))
+        dispatcher.register_vendor(
+            vendor(
+                character.kind,
+                api_key="simulated",
+                base_url=getattr(simulator, f"{character.kind}_url"),
+                model_map={} if exact else STAND_INS.get(character.kind, {}),
+                models=("gpt-*",) if character.kind == "azure" else (),
+                trust_env=False,
+            )
+        )
+    lines = [f"  {character.kind:<10} {character.told}" for character in CHARACTERS]
+    return "\n".join(["Nothing is sent anywhere: four simulated vendors on this machine answer, with made-up text.", *lines])
+
+
+def _simulator(character: Character) -> VendorSimulator:
+    from ..testing import VendorSimulator, faults  # late: only a run without keys needs them
+
+    named = {
+        "unavailable": faults.status(503),
+        "internal": faults.status(500),
+        "overloaded": faults.status(529),
+        "rate_limit": faults.rate_limit_ms(400),
+    }
+    return VendorSimulator(
+        latency=character.latency,
+        tokens_per_second=character.tokens_per_second,
+        error_rate=character.error_rate,
+        errors=tuple(named[name] for name in character.errors) or (named["unavailable"],),
+        seed=len(character.kind),
+    )

@@ -1,0 +1,117 @@
+"""The end of a run as people and programs read it: per vendor and in all."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..stats import Stats, VendorStats
+from .progress import without_rich
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_HEADS = ("vendor", "calls", "errors", "retries", "failovers", "p50 s", "p95 s", "tokens in", "tokens out", "US$")
+_PIPE_WIDTH = 120
+
+
+@attrs.frozen(kw_only=True)
+class Tally:
+    """One run in numbers; ``seconds`` is wall time."""
+
+    stats: Stats
+    vendors: tuple[str, ...]
+    prompts: int
+    answered: int
+    failed: int
+    seconds: float
+    answers: Path
+
+    @property
+    def rate(self) -> float:
+        """Prompts settled a second."""
+        return (self.answered + self.failed) / self.seconds if self.seconds else 0.0
+
+
+def check_rich() -> None:
+    """Complain about a missing rich before the work, not after it."""
+    if importlib.util.find_spec("rich") is None:
+        raise without_rich()
+
+
+def print_table(tally: Tally) -> None:
+    """The table, the errors by class and the closing line, on stdout."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console.print(_table(tally))
+    for name, stats in tally.stats.vendor_stats.items():
+        if stats.errors:
+            print(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
+    print(closing(tally))
+
+
+def closing(tally: Tally) -> str:
+    """The run in one sentence."""
+    missing = tally.prompts - tally.answered - tally.failed
+    parts = [f"{tally.answered} of {tally.prompts} prompts answered", f"{tally.failed} failed"]
+    parts += [f"{missing} not asked"] if missing else []
+    return (
+        f"{', '.join(parts)}; {tally.seconds:.1f} s, {tally.rate:.1f} calls/s, US$ {_dollars(tally.stats.total_cost)}; "
+        f"answers in {tally.answers}"
+    )
+
+
+def as_json(tally: Tally) -> dict[str, Any]:
+    """The same for programs; money is a text, so that it stays exact."""
+    return {
+        "prompts": tally.prompts,
+        "answered": tally.answered,
+        "failed": tally.failed,
+        "seconds": round(tally.seconds, 3),
+        "calls_per_second": round(tally.rate, 2),
+        "answers": str(tally.answers),
+        "stats": attrs.asdict(tally.stats),
+    }
+
+
+def _table(tally: Tally) -> Table:
+    from rich.table import Table
+
+    table = Table(show_footer=True, caption="failovers: calls that came to a vendor because another had failed")
+    for head, foot in zip(_HEADS, _footer(tally), strict=True):
+        table.add_column(head, foot, justify="left" if head == "vendor" else "right")
+    for name in tally.vendors:
+        table.add_row(*_row(name, tally.stats.vendor_stats.get(name, VendorStats())))
+    return table
+
+
+def _row(name: str, stats: VendorStats) -> tuple[str, ...]:
+    counts = (stats.requests, stats.failures, stats.retries, stats.failovers)
+    return name, *map(str, counts), *_latencies(stats, stats.successes), *_spent(stats)
+
+
+def _footer(tally: Tally) -> tuple[str, ...]:
+    stats = tally.stats
+    vendors = stats.vendor_stats.values()
+    counts = (sum(one.requests for one in vendors), sum(one.failures for one in vendors), stats.retries, stats.failovers)
+    return "all", *map(str, counts), *_latencies(stats, stats.successful_requests), *_spent(stats)
+
+
+def _spent(stats: Stats | VendorStats) -> tuple[str, str, str]:
+    return f"{stats.input_tokens:,}", f"{stats.output_tokens:,}", _dollars(stats.total_cost)
+
+
+def _latencies(stats: Stats | VendorStats, answered: int) -> tuple[str, str]:
+    if not answered:
+        return "–", "–"
+    return f"{stats.p50_latency:.2f}", f"{stats.p95_latency:.2f}"
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"{amount:.4f}"
