@@ -33,7 +33,7 @@ class AttemptRecord:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """The end of one call; every call has exactly one. ``vendor`` is who answered, ``None`` when nobody did."""
+    """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did."""
 
     vendor: str | None
     model: str

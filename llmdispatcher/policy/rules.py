@@ -120,7 +120,7 @@ class RuleTable:
     def _seen(self, request: Request, needs: frozenset[str]) -> tuple[Any, ...]:
         """All that the rules can see of a request, hashable."""
         return (
-            request.model,
+            request.model.strip(),
             request.user if request.user in self._users else None,
             bisect_left(self._most_tokens, request.max_tokens) if request.max_tokens is not None else 0,
             bisect_left(self._temperatures, request.temperature) if request.temperature is not None else 0,
@@ -134,7 +134,7 @@ class RuleTable:
         rules = tuple(
             rule
             for rule, fits in zip(self.rules, self._fits, strict=True)
-            if fits(request.model) and rule.condition.admits(request, needs)
+            if fits(seen[0]) and rule.condition.admits(request, needs)
         )
         if len(self._matches) >= _REMEMBERED:
             self._matches.clear()

@@ -35,8 +35,6 @@ class Target:
 
     def asked_for(self, model: str) -> Target:
         """The same vendor asked for another model, with what the catalog knows of that."""
-        if model == self.model:
-            return self
         facts = model_facts(self.kind, model) if self.kind is not None else None
         if facts is None:
             return attrs.evolve(self, model=model, price=None, context_window=0)

@@ -106,6 +106,15 @@ def test_rules_that_cannot_be_followed_are_told():
     } == skipped(rules=rules)
 
 
+def test_a_rule_for_a_vendor_that_lacks_something_adds_no_second_reason():
+    """The vendor's own reason says it all."""
+    unable = target("acme", supports_streaming=False)
+
+    told = route(targets=(OPENAI, unable), streamed=True, rules=[RoutingRule(vendor="acme")]).skipped
+
+    assert (Skip("acme", "m has no streaming", "streaming"),) == told
+
+
 def test_a_rule_that_does_not_match_is_silent():
     """Explanations tell what mattered."""
     assert {} == skipped(rules=[RoutingRule(vendor="acme", condition=RoutingCondition(model_pattern="other-*"))])

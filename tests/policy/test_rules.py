@@ -42,6 +42,7 @@ def test_an_empty_condition_matches_everything():
         ("gpt-[45]*", "gpt-5", True),
         ("gpt-?", "gpt-5", True),
         ("*", "anything", True),
+        ("gpt-4o", " gpt-4o ", True),
         ("gpt.4o", "gpt-4o", False),
     ],
 )
