@@ -9,7 +9,11 @@ from ..catalog import Price, canonical, model_facts
 
 @attrs.frozen(kw_only=True, eq=False)
 class Target:
-    """One vendor and the name that it gives the model; zero and ``None`` mean unknown, which excludes nothing."""
+    """One vendor and the name that it gives the model; zero and ``None`` mean unknown, which excludes nothing.
+
+    ``vendor`` is the registered name, ``kind`` the catalog's row, ``context_window`` the most input tokens. ``key`` names the
+    pair across calls, ``vendor_key`` the vendor in its one spelling. Two targets are the same only when they are one object.
+    """
 
     vendor: str
     model: str
