@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 import attrs
@@ -38,13 +38,11 @@ class Peer:
 
     def head(self, status: int = 200, *headers: tuple[str, str]) -> None:
         """Write a status line and headers."""
-        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}", *(f"{name}: {value}" for name, value in headers), "", ""]
-        self.send("\r\n".join(lines).encode("latin-1"))
+        self.send(_head(status, headers))
 
     def reply(self, status: int, body: bytes, *headers: tuple[str, str], content_type: str = "application/json") -> None:
         """Write a whole answer with a Content-Length."""
-        self.head(status, ("Content-Type", content_type), ("Content-Length", str(len(body))), *headers)
-        self.send(body)
+        self.send(_head(status, (("Content-Type", content_type), ("Content-Length", str(len(body))), *headers)) + body)
 
     def start_stream(self, *headers: tuple[str, str], content_type: str = "text/event-stream") -> None:
         """Write the head of a chunked stream."""
@@ -93,6 +91,12 @@ _REASONS = {
     429: "Too Many Requests",
     500: "Internal Server Error",
 }
+
+
+def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}", *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
 
 Handler = Callable[[Peer, WireRequest], bool | None]
 """Answers one request; a true result closes the connection."""

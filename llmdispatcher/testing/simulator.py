@@ -35,12 +35,12 @@ class VendorSimulator:
     """OpenAI, Azure, Anthropic and Gemini behind one port; the path of a request tells which.
 
     ``answers`` is a string, an :class:`Answer`, a callable that takes the request's JSON and returns one of them, or a list of
-    these that is gone through again and again; by default sentences are made from the prompt. ``latency`` seconds pass before
-    the first byte, ``tokens_per_second`` sets the pace of a stream (and the length of a whole answer); ``None`` is at once.
-    ``error_rate`` of the requests get one of ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the
-    vendor's 401; by default any key is good, but there must be one. ``models`` are globs of the models that it has. ``tls``
-    makes the addresses https. It starts at the first use of an address or of ``with``; :meth:`close` ends every connection
-    and thread.
+    these that is gone through again and again; by default sentences are made from the prompt. A callable that raises is a
+    500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the
+    pace of a stream (and the length of a whole answer); ``None`` is at once. ``error_rate`` of the requests get one of
+    ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the vendor's 401; by default any key is
+    good, but there must be one. ``models`` are globs of the models that it has. ``tls`` makes the addresses https. It starts
+    at the first use of an address or of ``with``; :meth:`close` ends every connection and thread.
     """
 
     answers: Answers | None = None
@@ -186,7 +186,11 @@ class VendorSimulator:
         if scripted is None and draw(self.seed, number, "fails") < self.error_rate:
             fault = self.errors[int(draw(self.seed, number, "how") * len(self.errors))]
             return fault.act(peer, scene)
-        answer = self._compose(scene.form, scene.request, None if scripted is OK else scripted)
+        try:
+            answer = self._compose(scene.form, scene.request, None if scripted is OK else scripted)
+        except Exception:
+            scene.refuse(peer, Trouble(500, message="The simulator's own answer failed."))
+            raise
         return self._speak(peer, scene, answer)
 
     def _refusal(self, scene: Scene) -> Trouble | None:

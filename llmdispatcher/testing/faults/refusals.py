@@ -33,9 +33,10 @@ def rate_limit(retry_after: float | str | None = None, *headers: Header) -> Faul
     """A 429; ``retry_after`` goes into the header of that name as it is, and into Google's ``retryDelay`` if it is a number."""
     if retry_after is None:
         return refusal("rate_limit", Trouble(429), *headers)
-    said = retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
-    delay = None if isinstance(retry_after, str) else f"{retry_after:g}s"
-    return refusal(f"rate_limit_{said}", Trouble(429, delay=delay), ("Retry-After", said), *headers)
+    if isinstance(retry_after, str):
+        return refusal(f"rate_limit_{retry_after}", Trouble(429), ("Retry-After", retry_after), *headers)
+    said = f"{retry_after:g}"
+    return refusal(f"rate_limit_{said}_s", Trouble(429, delay=f"{said}s"), ("Retry-After", said), *headers)
 
 
 def rate_limit_until(seconds: float) -> Fault:
@@ -49,8 +50,10 @@ def rate_limit_until(seconds: float) -> Fault:
 
 def rate_limit_ms(milliseconds: int | str, retry_after: str | None = None) -> Fault:
     """A 429 with ``retry-after-ms``, which counts before a ``Retry-After`` beside it."""
-    beside: tuple[Header, ...] = () if retry_after is None else (("Retry-After", retry_after),)
-    return refusal(f"rate_limit_{milliseconds}_ms", Trouble(429), ("retry-after-ms", str(milliseconds)), *beside)
+    name, hint = f"rate_limit_{milliseconds}_ms", ("retry-after-ms", str(milliseconds))
+    if retry_after is None:
+        return refusal(name, Trouble(429), hint)
+    return refusal(f"{name}_beside_{retry_after}", Trouble(429), hint, ("Retry-After", retry_after))
 
 
 def retry_delay(delay: str = "46s") -> Fault:

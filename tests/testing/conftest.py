@@ -1,0 +1,105 @@
+"""What the tests of the simulator ask: one healthy request per format, over a client that has no opinion."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import time
+
+import attrs
+import pytest
+
+from llmdispatcher.testing import VendorSimulator
+
+NINE_AND_MORE = "one two three four five six seven eight nine ten eleven twelve"
+PROMPT = "Tell me about rivers"
+HEADERS = {
+    "openai": {"Authorization": "Bearer k"},
+    "azure": {"api-key": "k"},
+    "anthropic": {"x-api-key": "k", "anthropic-version": "2023-06-01"},
+    "gemini": {"x-goog-api-key": "k"},
+}
+BODIES = {
+    "openai": {"model": "gpt-4o", "messages": [{"role": "user", "content": PROMPT}]},
+    "azure": {"model": "gpt-4o", "messages": [{"role": "user", "content": PROMPT}]},
+    "anthropic": {"model": "claude-x", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]},
+}
+PATHS = {
+    "openai": "/v1/chat/completions",
+    "azure": "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+    "anthropic": "/v1/messages",
+    "gemini": "/v1/models/gemini-x:generateContent",
+}
+FORMATS = tuple(PATHS)
+
+
+@attrs.frozen
+class Reply:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def events(self):
+        """The parsed data of every event; ``[DONE]`` as it is."""
+        data = [line[6:] for line in self.body.decode().splitlines() if line.startswith("data: ")]
+        return [item if item == "[DONE]" else json.loads(item) for item in data]
+
+
+def wire_request(form, *, stream=False, path=None, headers=None, **changes):
+    """Path, headers and body of a healthy request, with changes; a change to ``...`` removes the key."""
+    body = {key: value for key, value in {**BODIES[form], **changes}.items() if value is not ...}
+    path = path or PATHS[form]
+    if stream and form == "gemini":
+        path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
+    elif stream:
+        body["stream"] = True
+    return path, HEADERS[form] if headers is None else headers, json.dumps(body).encode()
+
+
+def ask(simulator, form="openai", *, raw=None, **settings):
+    """One request on a fresh connection, read to its end."""
+    path, headers, body = wire_request(form, **settings)
+    connection = http.client.HTTPConnection("127.0.0.1", int(simulator.url.rpartition(":")[2]), timeout=10)
+    with contextlib.closing(connection):
+        connection.request("POST", path, raw if raw is not None else body, headers)
+        response = connection.getresponse()
+        return Reply(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
+
+
+def bytes_of(simulator, form="openai", *, enough=1 << 21, quiet=0.3, at_most=2.0, patience=2.0, **settings):
+    """All that comes back over a bare socket, and how that ended: closed, reset, open (quiet for long), or enough (or too late)."""
+    path, headers, body = wire_request(form, **settings)
+    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    head = f"POST {path} HTTP/1.1\r\nHost: sim\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode()
+    got = bytearray()
+    with socket.create_connection(("127.0.0.1", int(simulator.url.rpartition(":")[2])), timeout=quiet) as sock:
+        sock.sendall(head + body)
+        end = time.monotonic() + at_most
+        while len(got) < enough and time.monotonic() < end:
+            sock.settimeout(quiet if got else max(quiet, patience))
+            try:
+                data = sock.recv(1 << 20)
+            except TimeoutError:
+                return bytes(got), "open"
+            except ConnectionResetError:
+                return bytes(got), "reset"
+            if not data:
+                return bytes(got), "closed"
+            got += data
+    return bytes(got), "enough"
+
+
+@pytest.fixture
+def sim():
+    with VendorSimulator(answers=NINE_AND_MORE) as simulator:
+        yield simulator
