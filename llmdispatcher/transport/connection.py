@@ -204,13 +204,21 @@ class _Pool(HTTPConnectionPool):
     QueueCls = Slots
 
     def _get_conn(self, timeout: float | None = None) -> Any:
+        scope = current()
+        scope.placed = False
         connection = super()._get_conn(timeout)
-        if current().fresh:
+        scope.placed = True
+        if scope.fresh:
             connection.close()
         return connection
 
     def _put_conn(self, conn: Any) -> None:
-        """Disown first: from here on another call may have the socket."""
+        """Disown first: from here on another call may have the socket.
+
+        urllib3 also puts ``None`` back for a caller who never got a place, an interrupted one, say: the pool would grow.
+        """
+        if conn is None and not current().placed:
+            return
         if conn is not None and isinstance(conn.sock, Governed) and not conn.sock.let_go():
             conn.close()
         super()._put_conn(conn)

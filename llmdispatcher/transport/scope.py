@@ -50,9 +50,26 @@ _SILENCE = {
 
 
 class Scope:
-    """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait."""
+    """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
 
-    __slots__ = ("_box", "_busy", "_cancellation", "_key", "_now", "deadline", "end", "fresh", "host", "limits", "phase", "until")
+    ``placed`` tells whether the call has a place in the connection pool, ``fresh`` that it must not use a kept connection.
+    """
+
+    __slots__ = (
+        "_box",
+        "_busy",
+        "_cancellation",
+        "_key",
+        "_now",
+        "deadline",
+        "end",
+        "fresh",
+        "host",
+        "limits",
+        "phase",
+        "placed",
+        "until",
+    )
 
     def __init__(self, deadline: Deadline, limits: Limits, host: str) -> None:
         self.deadline = deadline
@@ -60,6 +77,7 @@ class Scope:
         self.host = host
         self.phase = "pool"
         self.fresh = False
+        self.placed = False
         self._now = deadline.clock.monotonic
         self.end = deadline.at if limits.total is None else min(deadline.at, self._now() + limits.total)
         self.until = self.end

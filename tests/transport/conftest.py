@@ -77,18 +77,22 @@ def _counts() -> tuple[int, int]:
     return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
+def _more(before: tuple[int, int]) -> bool:
+    return any(now > then for now, then in zip(_counts(), before, strict=True))
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Threads and descriptors are back at their count within a second (invariant I3)."""
     before = _counts()
     yield
-    gc.collect()
+    if _more(before):
+        gc.collect()
     until = time.monotonic() + 1.0
     pause = threading.Event()
-    while _counts() > before and time.monotonic() < until:
+    while _more(before) and time.monotonic() < until:
         pause.wait(0.005)
-    after = _counts()
-    assert before >= after or before == after, f"descriptors and threads before and after: {before}, {after}"
+    assert not _more(before), f"descriptors and threads before and after: {before}, {_counts()}"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from llmdispatcher.errors import Cancelled
 from llmdispatcher.transport.scope import Limits, Scope
 
 WORKERS = 4
-ROUNDS = 400
+ROUNDS = 300
 
 
 def ok(peer, request):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import resource
+import signal
 import socket
 import ssl
 import threading
@@ -13,12 +16,13 @@ import pytest
 
 from llmdispatcher.cancellation import Cancellation
 from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import Cancelled, DeadlineExceeded, MalformedReply, Overloaded, VendorUnavailable
+from llmdispatcher.errors import Cancelled, DeadlineExceeded, DispatchError, MalformedReply, Overloaded, VendorUnavailable
 from llmdispatcher.testing.loopback import LoopbackServer, Peer
 from llmdispatcher.transport import Limits, Transport
+from llmdispatcher.transport.sockets import PlainSocket
 from llmdispatcher.wire.base import HttpCall
 
-LIMIT = 0.2
+LIMIT = 0.12
 
 
 def ok(peer, request):
@@ -519,6 +523,74 @@ def test_a_cancel_ends_the_wait_for_a_connection(serve):
     next_one = line.open()
     assert b"data: 1\n\n" == next(next_one.chunks)
     next_one.close()
+
+
+def test_an_interrupt_in_the_queue_takes_no_place(serve):
+    """Ctrl-C while waiting for a connection neither loses a place nor makes one (I7)."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    line = serve(first_token_only, pool_size=1)
+    holding = line.open()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            line.open()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    holding.close()
+
+    assert 1 == line.transport._start().pool.pool.qsize()
+
+
+def test_no_descriptor_left_is_unsent(serve):
+    """A process out of descriptors fails the call, and recovers (P4)."""
+    line = serve(ok)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(VendorUnavailable, match="too many open files") as caught:
+            line.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert (False, b'{"ok": true}') == (caught.value.sent, line.get())
+
+
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("operation", ["connect", "sendall", "recv", "settimeout", "setsockopt"])
+@pytest.mark.parametrize("number", [errno.ECONNRESET, errno.EPIPE, errno.EIO, errno.ENOBUFS])
+def test_the_nth_operation_may_fail(serve, monkeypatch, operation, number, forever):
+    """Whichever operation on a socket fails, first or n-th, the call ends in one of our errors and nothing is lost (I2, I7)."""
+
+    def stream(peer, request):
+        peer.start_stream()
+        for _ in range(3):
+            peer.chunk(b"data: 1\n\n")
+        peer.chunk(b"")
+
+    line = serve(stream, pool_size=2)
+    for failing in range(1, 100):
+        seen = 0
+
+        def fails(sock, *arguments, failing=failing):
+            nonlocal seen
+            seen += 1
+            if seen == failing or (forever and seen > failing):
+                raise OSError(number, "injected")
+            return getattr(socket.socket, operation)(sock, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PlainSocket, operation, fails)
+            with contextlib.suppress(DispatchError):
+                line.get()
+                line.get()
+        assert 2 == line.transport._start().pool.pool.qsize()
+        if seen < failing:
+            return
+    pytest.fail("the injection never ran out")
 
 
 def test_a_failed_call_gives_its_place_back(serve):
