@@ -52,6 +52,7 @@ def test_every_fault_works_in_every_format(sim, fault):
     for form in FORMATS:
         for stream in (False, True):
             after(sim, fault, form, stream=stream, quiet=0.01, patience=0.01, enough=200)
+    assert sim.await_hits(2 * len(FORMATS))
 
     assert 200 == ask(sim).status
 
@@ -217,10 +218,11 @@ def test_giant_json_is_as_large_as_said(sim):
 @pytest.mark.parametrize("fault", [faults.deep_json(50), faults.duplicate_keys()], ids=lambda f: f.name)
 @pytest.mark.parametrize("form", FORMATS)
 def test_hostile_json_is_still_json(sim, fault, form):
-    """Deep or doubled, the answer is there."""
-    sim.script(fault)
+    """Deep or doubled, the answer is there, streamed too."""
+    sim.always(fault)
 
     assert "one two" in json.dumps(ask(sim, form).json)
+    assert len(NINE_AND_MORE.split()) <= len(ask(sim, form, stream=True).events)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -61,11 +61,6 @@ class Pieces:
         """Every event in order."""
         return [*self.opening, *self.deltas, *self.closing]
 
-    @property
-    def words(self) -> range:
-        """Where the words stand in ``all``."""
-        return range(len(self.opening), len(self.opening) + len(self.deltas))
-
 
 class Format(Protocol):
     """How one vendor speaks, seen from the vendor's side."""
