@@ -1,0 +1,417 @@
+"""OpenAI's chat format, and what compatible servers make of it."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from corpus import decode_stream
+from recordings import sse
+
+from llmdispatcher.errors import InvalidRequest, StreamInterrupted, VendorUnavailable
+from llmdispatcher.messages import FilePart, ImagePart, Message, ReasoningPart, Tool, ToolCall
+from llmdispatcher.types import Request
+from llmdispatcher.wire.openai_chat import OPENAI_CHAT
+
+
+def chunk(delta=None, finish=None, **more):
+    """One event; without a delta it has no choices."""
+    return {
+        "id": "c",
+        "model": "m",
+        "choices": [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}],
+        **more,
+    }
+
+
+def streamed(*events):
+    """The answer of a stream that ends well."""
+    answer, error = decode_stream(OPENAI_CHAT, [sse(*events, "[DONE]")])
+    assert error is None, error
+    return answer
+
+
+def answered(message, finish="stop", **more):
+    """A whole answer."""
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    return OPENAI_CHAT.decode(json.dumps({"id": "c", "model": "m", "choices": [choice], **more}).encode())
+
+
+def sent(*messages, stream=False, quirks=frozenset(), **fields):
+    """What is sent for a request."""
+    return json.loads(OPENAI_CHAT.encode(Request("m", messages or (Message.user("Hi"),), **fields), stream=stream, quirks=quirks))
+
+
+def test_a_request_with_everything():
+    """Every field has its place."""
+    request = sent(
+        Message("developer", "d"),
+        Message.user("u"),
+        temperature=0.5,
+        top_p=0.25,
+        max_tokens=9,
+        frequency_penalty=1.0,
+        presence_penalty=-1.0,
+        seed=7,
+        stop=["x", "y"],
+        user="me",
+        tool_choice="auto",
+        response_format={"type": "json_object"},
+        tools=[Tool(name="f", description="d", parameters={"type": "object"}, strict=True)],
+    )
+
+    assert {
+        "model": "m",
+        "messages": [{"role": "developer", "content": "d"}, {"role": "user", "content": "u"}],
+        "temperature": 0.5,
+        "top_p": 0.25,
+        "max_tokens": 9,
+        "frequency_penalty": 1.0,
+        "presence_penalty": -1.0,
+        "seed": 7,
+        "stop": ["x", "y"],
+        "user": "me",
+        "tool_choice": "auto",
+        "response_format": {"type": "json_object"},
+        "tools": [
+            {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True}}
+        ],
+    } == request
+
+
+def test_newer_models_have_another_word_for_the_limit():
+    """Reasoning models refuse ``max_tokens``."""
+    assert {"max_completion_tokens": 9} == {
+        name: value for name, value in sent(max_tokens=9, quirks=frozenset({"max_completion_tokens"})).items() if "tokens" in name
+    }
+
+
+def test_a_stream_asks_for_usage():
+    """Without it most servers count nothing."""
+    assert ({"include_usage": True}, True) == (sent(stream=True)["stream_options"], sent(stream=True)["stream"])
+
+
+def test_a_tool_loop_is_encoded():
+    """An assistant's calls and their results go back as they came."""
+    request = sent(
+        Message.user("u"),
+        Message.assistant(tool_calls=[ToolCall(name="f", arguments='{"a":1}', id="t")]),
+        Message.tool("42", "t", name="f"),
+    )
+
+    assert [
+        {"role": "user", "content": "u"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}],
+        },
+        {"role": "tool", "content": "42", "name": "f", "tool_call_id": "t"},
+    ] == request["messages"]
+
+
+def test_parts_are_encoded():
+    """Pictures and documents travel as URLs, ids, or data."""
+    content = sent(
+        Message.user(
+            "look",
+            ImagePart(url="https://x.example/a.png", detail="low"),
+            ImagePart(data=b"abc", media_type="image/png"),
+            FilePart(data=b"abc", media_type="application/pdf", name="a.pdf"),
+            FilePart(file_id="f1"),
+        )
+    )["messages"][0]["content"]
+
+    assert [
+        {"type": "text", "text": "look"},
+        {"type": "image_url", "image_url": {"url": "https://x.example/a.png", "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,YWJj"}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,YWJj"}},
+        {"type": "file", "file": {"file_id": "f1"}},
+    ] == content
+
+
+@pytest.mark.parametrize("part", [ImagePart(), ImagePart(data=b"x"), FilePart(url="https://x.example/a"), ReasoningPart(text="hm")])
+def test_a_part_that_cannot_be_sent_is_refused(part):
+    """With what would do instead."""
+    with pytest.raises(InvalidRequest, match=r"message\.content"):
+        sent(Message.user("x", part))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "field"),
+    [
+        ("thoughts", {"reasoning_content": "thoughts"}),
+        ("thoughts", {"reasoning": "thoughts"}),
+        (
+            "thoughts",
+            {"reasoning_details": [{"type": "reasoning.text", "text": "thoughts"}, {"type": "reasoning.encrypted", "data": "x"}]},
+        ),
+        ("thoughts", {"reasoning": "thoughts", "reasoning_details": [{"text": "thoughts"}]}),
+        ("thoughts", {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "thoughts"}]}]}),
+        ("", {"reasoning": None}),
+    ],
+)
+def test_reasoning_is_found_in_every_spelling(spelling, field):
+    """Once, whole or streamed."""
+    assert (spelling, spelling) == (answered({"content": "x", **field}).reasoning, streamed(chunk(field)).reasoning)
+
+
+def test_content_may_be_parts_or_an_object():
+    """Some servers parse what the model wrote."""
+    assert "a b" == answered({"content": [{"type": "text", "text": "a "}, "?", {"type": "text", "text": "b"}]}).content
+    assert {"a": 1} == json.loads(answered({"content": {"a": 1}}).content)
+
+
+def call(index=None, call_id=None, name=None, arguments=None):
+    """A piece of a call, with only what a server sends."""
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    return {**({} if index is None else {"index": index}), **({} if call_id is None else {"id": call_id}), "function": function}
+
+
+TWO = [("a", "f", '{"x":1}'), ("b", "g", "{}")]
+CALLS = {
+    "by index": [call(0, "a", "f", ""), call(0, arguments='{"x"'), call(0, arguments=":1}"), call(1, "b", "g", "{}")],
+    "interleaved": [call(0, "a", "f", '{"x"'), call(1, "b", "g", "{"), call(0, arguments=":1}"), call(1, arguments="}")],
+    "no index, ids once": [call(None, "a", "f", ""), call(None, arguments='{"x":1}'), call(None, "b", "g", "{}")],
+    "no index, ids always": [call(None, "a", "f", '{"x"'), call(None, "b", "g", "{}"), call(None, "a", arguments=":1}")],
+    "every call index 0": [call(0, "a", "f", '{"x":1}'), call(0, "b", "g", "{}")],
+    "an empty name repeated": [call(0, "a", "f", ""), call(0, "", "", '{"x":1}'), call(1, "b", "g", "{}")],
+    "the name repeated": [call(0, "a", "f", '{"x"'), call(0, None, "f", ":1}"), call(1, "b", "g", "{}")],
+    "an object": [call(0, "a", "f", {"x": 1}), call(1, "b", "g", {})],
+    "null first": [
+        {"index": 0, "id": "a", "function": {"name": "f", "arguments": None}},
+        call(0, arguments='{"x":1}'),
+        call(1, "b", "g", "{}"),
+    ],
+}
+
+
+@pytest.mark.parametrize("pieces", CALLS.values(), ids=list(CALLS))
+def test_pieces_of_calls_find_each_other(pieces):
+    """Whatever a server leaves out or repeats."""
+    calls = streamed(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk({}, "tool_calls")).tool_calls
+
+    assert TWO == [(found.id, found.name, found.arguments.replace(" ", "")) for found in calls]
+
+
+def test_calls_without_index_and_id_are_told_apart_by_being_complete():
+    """Whole calls, one after the other, are not one call."""
+    calls = streamed(
+        chunk({"tool_calls": [call(None, None, "f", "{}"), call(None, None, "f", "{}")]}), chunk({}, "stop")
+    ).tool_calls
+
+    assert ["f", "f"] == [found.name for found in calls]
+
+
+def test_a_long_call_in_small_pieces_takes_linear_time():
+    """A document written as an argument comes in a hundred thousand pieces."""
+    decoder = OPENAI_CHAT.decoder()
+    decoder.feed(sse(chunk({"tool_calls": [call(0, "a", "f", '{"x": "')]})))
+    piece = sse(chunk({"tool_calls": [call(0, arguments="yyyyyyyy")]}))
+    for _ in range(40):
+        decoder.feed(piece * 500)
+    chunks = decoder.feed(sse(chunk({}, "tool_calls")))
+
+    assert ["tool_calls"] == [found.finish_reason for found in chunks]
+
+
+def test_the_old_function_call_is_a_tool_call():
+    """Servers of 2023 still speak it."""
+    legacy = {"function_call": {"name": "f", "arguments": "{}"}}
+    for answer in (answered({"content": None, **legacy}, "function_call"), streamed(chunk(legacy), chunk({}, "function_call"))):
+        assert ("f", "{}", "tool_calls", "function_call") == (
+            answer.tool_calls[0].name,
+            answer.tool_calls[0].arguments,
+            answer.finish_reason,
+            answer.finish_reason_raw,
+        )
+
+
+@pytest.mark.parametrize(
+    ("raw", "called", "expected"),
+    [
+        ("stop", False, "stop"),
+        ("stop", True, "tool_calls"),
+        ("length", True, "length"),
+        ("content_filter", False, "content_filter"),
+        ("model_length", False, "length"),
+        ("Eos", False, "eos"),
+        ("insufficient_system_resource", False, "insufficient_system_resource"),
+        ("", False, None),
+        (None, False, None),
+    ],
+)
+def test_the_reason_is_in_our_words_and_theirs(raw, called, expected):
+    """A call that ended with "stop" is still a call."""
+    calls = {"tool_calls": [call(0, "a", "f", "{}")]} if called else {}
+    for answer in (answered({"content": "x", **calls}, raw), streamed(chunk({"content": "x", **calls}, raw))):
+        assert (expected, raw) == (answer.finish_reason, answer.finish_reason_raw)
+
+
+def test_an_empty_reason_does_not_end_a_stream():
+    """Some servers send it with every chunk."""
+    _, error = decode_stream(OPENAI_CHAT, [sse(chunk({"content": "x"}, ""))])
+
+    assert StreamInterrupted is type(error)
+
+
+def test_a_reason_without_the_end_marker_is_enough():
+    """Not every server says [DONE]."""
+    assert ("x", None) == (lambda seen: (seen[0].content, seen[1]))(
+        decode_stream(OPENAI_CHAT, [sse(chunk({"content": "x"}, "stop"))])
+    )
+
+
+def test_nothing_is_read_behind_the_end_marker():
+    """A server that keeps talking, or the connection open, is left."""
+    decoder = OPENAI_CHAT.decoder()
+    chunks = decoder.feed(sse(chunk({"content": "x"}, "stop"), "[DONE]", chunk({"content": "y"})))
+
+    assert (["x"], True, []) == ([found.content for found in chunks], decoder.done, decoder.finish())
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        [chunk({"content": "x"}, "stop"), chunk(usage={"prompt_tokens": 3, "completion_tokens": 2})],
+        [chunk({"content": "x"}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 2})],
+        [chunk({"content": "x"}, "stop", x_groq={"usage": {"prompt_tokens": 3, "completion_tokens": 2}})],
+        [
+            chunk({"content": "x"}, usage={"prompt_tokens": 3, "completion_tokens": 1}),
+            chunk({}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 2}),
+        ],
+        [chunk({"content": "x"}, "stop", usage={"prompt_tokens": 3, "completion_tokens": 2}), chunk({}, usage=None)],
+    ],
+)
+def test_usage_is_found_wherever_it_stands(where):
+    """In a chunk of its own, with a choice, with every chunk, or under a vendor's own name; the last word counts."""
+    usage = streamed(*where).usage
+
+    assert (3, 2) == (usage.input_tokens, usage.output_tokens)
+
+
+USAGE = {
+    "all details": (
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 8,
+            "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2, "audio_tokens": 1},
+            "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": 3},
+        },
+        (10, 8, 4, 2, 5, 1, 3),
+    ),
+    "DeepSeek's cache": ({"prompt_tokens": 10, "completion_tokens": 8, "prompt_cache_hit_tokens": 4}, (10, 8, 4, 0, 0, 0, 0)),
+    "no details": ({"prompt_tokens": 10, "completion_tokens": 8, "prompt_tokens_details": None}, (10, 8, 0, 0, 0, 0, 0)),
+    "reasoning beside the completion": (
+        {"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 23, "completion_tokens_details": {"reasoning_tokens": 5}},
+        (10, 13, 0, 0, 5, 0, 0),
+    ),
+    "more reasoning than output": (
+        {"prompt_tokens": 10, "completion_tokens": 8, "completion_tokens_details": {"reasoning_tokens": 9}},
+        (10, 8, 0, 0, 8, 0, 0),
+    ),
+    "floats and nonsense": ({"prompt_tokens": 10.0, "completion_tokens": -1, "total_tokens": "x"}, (10, 0, 0, 0, 0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize(("raw", "expected"), USAGE.values(), ids=list(USAGE))
+def test_usage_is_counted_once(raw, expected):
+    """Parts are within their whole, whatever the vendor's own record says."""
+    usage = answered({"content": "x"}, usage=raw).usage
+
+    assert expected == (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+    )
+    assert raw == usage.raw
+
+
+def test_a_number_beyond_all_numbers_is_no_count():
+    """JSON can write infinity as 1e999."""
+    body = b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999, "completion_tokens": 2, "cost": 1e999}}'
+    usage = OPENAI_CHAT.decode(body).usage
+
+    assert (0, 2, None) == (usage.input_tokens, usage.output_tokens, usage.cost)
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"), [(0.25, Decimal("0.25")), ({"total_cost": 0.5}, Decimal("0.5")), (None, None), (True, None)]
+)
+def test_a_cost_that_the_vendor_reports_is_kept(cost, expected):
+    """It knows better than a price list."""
+    usage = answered({"content": "x"}, usage={"prompt_tokens": 1, "cost": cost}).usage
+
+    assert (expected, "not priced" if expected is None else "reported by the vendor") == (usage.cost, usage.cost_status)
+
+
+def test_no_usage_is_told_from_none_used():
+    """A zero would look like a free call."""
+    assert (
+        "no usage reported"
+        == answered({"content": "x"}).usage.cost_status
+        == streamed(chunk({"content": "x"}, "stop")).usage.cost_status
+    )
+
+
+def test_a_refusal_is_kept_apart():
+    """It is no answer."""
+    assert ("no", "") == (
+        answered({"content": None, "refusal": "no"}).refusal,
+        answered({"content": None, "refusal": "no"}).content,
+    )
+    assert "no way" == streamed(chunk({"refusal": "no "}), chunk({"refusal": "way"}, "stop")).refusal
+
+
+def test_other_choices_are_left_out_of_a_stream():
+    """Only the first is the answer; pieces of all come mixed."""
+    other = {"id": "c", "model": "m", "choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}]}
+    answer = streamed(chunk({"content": "a"}), other, chunk({"content": "b"}, "stop"), other)
+
+    assert ("ab", "stop") == (answer.content, answer.finish_reason)
+
+
+def test_the_whole_message_beside_the_pieces_is_not_said_twice():
+    """Perplexity repeats all so far with every chunk."""
+    events = [
+        {"id": "c", "choices": [{"index": 0, "delta": {"content": "a"}, "message": {"content": "a"}, "finish_reason": None}]},
+        {"id": "c", "choices": [{"index": 0, "delta": {}, "message": {"content": "a"}, "finish_reason": "stop"}]},
+    ]
+
+    assert "a" == streamed(*events).content
+
+
+def test_first_chunks_without_choices_or_delta_are_fine():
+    """Azure says first what it thinks of the prompt."""
+    first = {"id": "", "model": "", "choices": [], "prompt_filter_results": [{}]}
+    bare = {"id": "c", "model": "m", "choices": [{"index": 0, "finish_reason": None, "content_filter_results": {}}]}
+    answer = streamed(first, bare, chunk({"content": "x"}, "stop"))
+
+    assert ("x", "c", "m") == (answer.content, answer.response_id, answer.model)
+
+
+@pytest.mark.parametrize("where", ["top", "choice"])
+def test_an_error_within_an_answer_is_raised(where):
+    """A gateway whose upstream failed half way says so inside a 200."""
+    error = {"error": {"code": 502, "message": "upstream failed"}}
+    choice = {"index": 0, "delta": {"content": "x"}, "message": {"content": "x"}, "finish_reason": "error"}
+    document = {"id": "c", "choices": [choice], **error} if where == "top" else {"id": "c", "choices": [{**choice, **error}]}
+
+    with pytest.raises(VendorUnavailable, match="upstream failed"):
+        OPENAI_CHAT.decode(json.dumps(document).encode())
+    with pytest.raises(VendorUnavailable, match="upstream failed"):
+        OPENAI_CHAT.decoder().feed(sse(document))
+
+
+def test_usage_in_an_event_that_fails_is_kept():
+    """What was refused may have been billed."""
+    failing = chunk(
+        {"content": ""}, usage={"prompt_tokens": 3, "completion_tokens": 2}, error={"code": 400, "message": "Token limit reached"}
+    )
+    answer, error = decode_stream(OPENAI_CHAT, [sse(chunk({"content": "x"}), failing)])
+
+    assert (5, InvalidRequest) == (answer.usage.total_tokens, type(error))
