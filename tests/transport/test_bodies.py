@@ -270,6 +270,35 @@ def test_closing_before_the_end_drops_the_connection(serve, secure):
     assert 2 == line.server.connections
 
 
+def test_closing_on_nonsense_drops_the_connection(serve):
+    """What follows the last event is not even looked at closely: if it is no end, the connection goes."""
+
+    def handler(peer, request):
+        peer.start_stream()
+        peer.send(b"6\r\n[DONE]\r\n")
+        peer.send(b"no chunk\r\n")
+        return peer.hang_up()
+
+    line = serve(handler)
+    for _ in range(2):
+        reply = line.open()
+        assert b"[DONE]" == next(reply.chunks)
+        reply.close()
+
+    assert 2 == line.server.connections
+
+
+def test_empty_packing_for_ever_is_bounded(serve):
+    """Packed bytes that unpack to nothing are counted too (B6)."""
+
+    def handler(peer, request):
+        peer.head(200, ("Content-Encoding", "gzip"))
+        while not peer.wait(0):
+            peer.send(gzip.compress(b"") * 100)
+
+    assert MalformedReply is type(serve(handler, limits=Limits(max_body=100_000)).failure())
+
+
 def test_the_vendor_notices_an_early_close(serve):
     """Closing a reply stops the vendor: its connection ends."""
     noticed = threading.Event()

@@ -282,6 +282,13 @@ def test_a_ca_bundle_that_is_none_is_refused(tmp_path):
             )
 
 
+def test_a_ca_directory_is_taken_too(tmp_path):
+    """A directory of hashed certificates is a CA bundle as well."""
+    from llmdispatcher.transport.adapter import tls_context
+
+    assert tls_context(str(tmp_path)).check_hostname
+
+
 def test_a_closed_transport_opens_again(serve):
     """Close drops the idle connections; a later call makes a new one."""
     line = serve(ok)
