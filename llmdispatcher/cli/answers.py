@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Literal, Self, TextIO
 
 import attrs
 
@@ -54,7 +54,7 @@ class AnswersFile:
         raise AssertionError("numbers do not end")
 
     @classmethod
-    def _opened(cls, path: Path, mode: str) -> Self:
+    def _opened(cls, path: Path, mode: Literal["w", "x"]) -> Self:
         # backslashreplace makes of half a surrogate pair, which UTF-8 cannot hold, the escape that JSON has for it.
         return cls(path, path.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n"))
 

@@ -62,7 +62,7 @@ CHARACTERS = (
         kind="openai",
         latency=0.12,
         tokens_per_second=500,
-        error_rate=0.15,
+        error_rate=0.25,
         errors=("rate_limit",),
         told="quick, limits the rate now and then (429)",
     ),
