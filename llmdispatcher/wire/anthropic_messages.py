@@ -11,7 +11,7 @@ from ..errors import InvalidRequest, MalformedReply
 from ..messages import Content, Message, TextPart, ToolCall
 from ..types import Request, Response, Usage
 from .faults import fault_inside
-from .payload import EventDecoder, count, dump, mapping, parse_object, text_of
+from .payload import LEADING_ROLES, EventDecoder, count, dump, instructions, mapping, parse_object, text_of
 
 DEFAULT_MAX_TOKENS = 4096
 """The format wants a limit; this one is sent where the request has none."""
@@ -24,7 +24,6 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_LEADING_ROLES = ("system", "developer")
 
 
 class AnthropicMessages:
@@ -45,11 +44,11 @@ class AnthropicMessages:
         payload: dict[str, Any] = {
             "model": request.model,
             "max_tokens": request.max_tokens if request.max_tokens is not None else DEFAULT_MAX_TOKENS,
-            "messages": [_message(message) for message in request.messages if message.role not in _LEADING_ROLES],
+            "messages": [_message(message) for message in request.messages if message.role not in LEADING_ROLES],
         }
         if not payload["messages"]:
             raise InvalidRequest("messages: Anthropic needs at least one message that is not a system message")
-        system = [message.text for message in request.messages if message.role in _LEADING_ROLES]
+        system = instructions(request)
         if system:
             payload["system"] = "\n\n".join(system)
         if "no_sampling" not in quirks:

@@ -12,7 +12,7 @@ from ..errors import InvalidRequest, MalformedReply, StreamInterrupted
 from ..messages import Content, Message, TextPart
 from ..types import Request, Response, Usage
 from .faults import fault_inside
-from .payload import EventDecoder, count, dump, mapping, parse, text_of
+from .payload import LEADING_ROLES, EventDecoder, count, dump, instructions, mapping, parse, text_of
 
 FINISH = {
     "STOP": "stop",
@@ -31,7 +31,6 @@ FINISH = {
         "content_filter",
     ),
 }
-_LEADING_ROLES = ("system", "developer")
 _ROLES = {"user": "user", "assistant": "model"}
 _SETTINGS = (
     ("temperature", "temperature"),
@@ -58,11 +57,11 @@ class Gemini:
         """The JSON body of a request; the user's name has no place in this format and is left out."""
         _refuse_unsupported(request)
         payload: dict[str, Any] = {
-            "contents": [_message(message) for message in request.messages if message.role not in _LEADING_ROLES]
+            "contents": [_message(message) for message in request.messages if message.role not in LEADING_ROLES]
         }
         if not payload["contents"]:
             raise InvalidRequest("messages: Google needs at least one message that is not a system message")
-        system = [{"text": message.text} for message in request.messages if message.role in _LEADING_ROLES]
+        system = [{"text": text} for text in instructions(request)]
         if system:
             payload["systemInstruction"] = {"parts": system}
         settings: dict[str, Any] = {}

@@ -11,6 +11,8 @@ from typing import Any
 
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
+_DRAFT = re.compile(r"\br=0\s*;\s*t=(\d{1,9})\b")
+"""A used-up limit in the IETF draft's ``ratelimit`` header, as Hugging Face sends it."""
 _RESETS = (
     "x-ratelimit-reset-requests",
     "x-ratelimit-reset-tokens",
@@ -97,7 +99,7 @@ def _retry_info(body: Any) -> float | None:
 
 def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
     """The latest reset among the limits that are used up."""
-    waits = []
+    waits: list[float | None] = [float(seconds) for seconds in _DRAFT.findall(headers.get("ratelimit", ""))]
     for name in _RESETS:
         value = headers.get(name)
         remaining = _number(headers.get(name.replace("reset", "remaining")))

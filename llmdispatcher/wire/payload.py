@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 from ..chunks import StreamChunk, unfold
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
+from ..messages import TextPart
 from ..types import Request, Response
 from .faults import excerpt, fault_inside, read
 from .sse import SseParser
 
+LEADING_ROLES = ("system", "developer")
 MAX_COUNT = 10**15
 """No answer has more tokens; a number beyond it is noise."""
 
@@ -87,6 +89,15 @@ def dump(payload: Mapping[str, Any], request: Request) -> bytes:
         return _encode(merged).encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
+
+
+def instructions(request: Request) -> list[str]:
+    """The system messages, for formats that keep them apart. Raises :class:`InvalidRequest` for one that is not all text."""
+    found = [message for message in request.messages if message.role in LEADING_ROLES]
+    for message in found:
+        if not isinstance(message.content, str) and not all(isinstance(part, TextPart) for part in message.content):
+            raise InvalidRequest(f"messages: a {message.role} message must be text here; put other parts into a user message")
+    return [message.text for message in found]
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -80,6 +80,7 @@ def test_text_parts_are_sent_as_blocks():
         ([Message.user("x"), Message.assistant(tool_calls=[ToolCall(name="f")])], {}, "tool"),
         ([Message.user("x"), Message.tool("42", "t")], {}, "tool"),
         ([Message.system("x")], {}, "messages"),
+        ([Message.system("x", ImagePart(url="https://x.example")), Message.user("x")], {}, "system"),
         ([Message.user("x")], {"tools": [Tool(name="f")]}, "tools"),
         ([Message.user("x")], {"tool_choice": "auto"}, "tool_choice"),
         ([Message.user("x")], {"response_format": {"type": "json_object"}}, "response_format"),

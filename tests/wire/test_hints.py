@@ -47,6 +47,8 @@ FORMS = {
     "unknown as a negative number": ({"x-ratelimit-reset-tokens": "-1", "x-ratelimit-remaining-tokens": "-1"}, None),
     "an RFC 3339 reset": ({"anthropic-ratelimit-tokens-reset": "2026-11-21T12:00:09Z"}, 9.0),
     "a header before a reset": ({"retry-after": "4", "anthropic-ratelimit-tokens-reset": "2026-11-21T12:00:09Z"}, 4.0),
+    "the draft's header": ({"ratelimit": '"api";r=0;t=55'}, 55.0),
+    "the draft's header, not used up": ({"ratelimit": '"api";r=3;t=55'}, None),
     "a duration beyond all numbers": ({"x-ratelimit-reset-tokens": "9" * 400 + "h"}, None),
     "nothing": ({}, None),
 }
