@@ -46,6 +46,7 @@ class SseParser:
     """Bytes in, events out; each event has ``event`` (its name, "message" by default) and ``data``."""
 
     __slots__ = (
+        "_between_events",
         "_carriage_return",
         "_partial",
         "_partial_size",
@@ -58,6 +59,7 @@ class SseParser:
 
     def __init__(self) -> None:
         self._start: bytes | None = b""  # the first bytes, until it is clear that they are no byte order mark
+        self._between_events = False
         self._carriage_return = False
         self._partial: list[bytes] = []  # a line that has not ended
         self._partial_size = 0
@@ -68,8 +70,14 @@ class SseParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line over 1 MiB or an event over 8 MiB."""
-        if data[-2:] == b"\n\n" and b"\r" not in data and self._between_events and not _is_special(data):
+        if self._between_events and data[-2:] == b"\n\n" and not _is_special(data):
             return list(_WholeEvents(_whole(data[:-2])).events())
+        try:
+            return self._pieced(data)
+        finally:
+            self._between_events = not (self._pending or self._partial or self._carriage_return or self._start is not None)
+
+    def _pieced(self, data: bytes) -> list[Event]:
         data = self._normalised(data)
         end = data.rfind(b"\n") + 1
         if not end:
@@ -79,10 +87,6 @@ class SseParser:
         self._partial, self._partial_size = [], 0
         self._hold(data[end:])
         return self._events(lines)
-
-    @property
-    def _between_events(self) -> bool:
-        return not (self._pending or self._partial or self._carriage_return or self._start is not None)
 
     def rest(self) -> bytes:
         """What the standard discards: bare JSON where events belong, and what has come in after the last whole event."""
@@ -142,8 +146,11 @@ class SseParser:
 
 
 def _is_special(data: bytes) -> bool:
-    """Whether whole events need more than being split: a line too long, comments, bare JSON."""
-    return len(data) > MAX_LINE or data[0] in b":{[" or b"\n:" in data or b"\n\n{" in data or b"\n\n[" in data
+    """Whether whole events need more than being split: a line too long, comments, bare JSON, other line ends."""
+    if len(data) > MAX_LINE or data[0] in b":{[" or b"\r" in data:
+        return True
+    one_line = data.find(b"\n") == len(data) - 2
+    return not one_line and (b"\n:" in data or b"\n\n{" in data or b"\n\n[" in data)
 
 
 def _whole(text: bytes) -> list[bytes]:
