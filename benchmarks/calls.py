@@ -15,7 +15,7 @@ from .measure import cpu_per_call
 from .server import vendor
 
 CALLS = 400
-BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How fast is this?"}], "temperature": 0.2}
+BODY: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How fast is this?"}], "temperature": 0.2}
 HEADERS = {"Authorization": "Bearer sk-bench", "Content-Type": "application/json"}
 Rows = list[tuple[str, float, float | None, str]]
 
@@ -26,7 +26,9 @@ def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0) -> Dispatcher:
         Config(
             default_vendor="openai",
             routing_rules=[
-                RoutingRule(condition=RoutingCondition(model_pattern=f"other-model-{number}*", user=f"user-{number}"), vendor="openai")
+                RoutingRule(
+                    condition=RoutingCondition(model_pattern=f"other-model-{number}*", user=f"user-{number}"), vendor="openai"
+                )
                 for number in range(rules)
             ],
         ),

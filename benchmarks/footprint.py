@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
+from pathlib import Path
 
 from .calls import Rows, dispatcher_for, ours
 from .measure import after_import, import_cpu, rss_kib
 from .server import vendor
 
 WARM, CALLS = 10_000, 100_000
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def imports() -> Rows:
@@ -34,12 +38,12 @@ def memory() -> Rows:
         call = ours(dispatcher_for(url))
         for _ in range(WARM):
             call()
-        rss, threads, descriptors = rss_kib(), threading.active_count(), len(os.listdir("/proc/self/fd"))
+        rss, threads, descriptors = rss_kib(), threading.active_count(), _descriptors()
         for _ in range(CALLS - WARM):
             call()
         grown = rss_kib() - rss
         left = threading.active_count() - threads
-        opened = len(os.listdir("/proc/self/fd")) - descriptors
+        opened = _descriptors() - descriptors
     return [
         ("RSS growth over 90,000 calls", grown / 1024, 1.0, "MB"),
         ("threads left", left, 0.0, ""),

@@ -34,7 +34,7 @@ def import_cpu(statement: str, rounds: int = 9) -> float:
 
 
 def after_import(statement: str) -> dict[str, int]:
-    """RSS in KiB, threads, open descriptors (beyond the three standard ones) and modules after ``statement`` in a fresh interpreter."""
+    """RSS in KiB, threads, open descriptors (beyond the standard three) and modules after ``statement`` in a fresh interpreter."""
     script = (
         f"import sys, os; sys.path.insert(0, {str(Path.cwd())!r})\n{statement}\n"
         "import pathlib, threading\n"

@@ -1,4 +1,4 @@
-"""A vendor that costs nothing to think: fixed bytes over keep-alive, in a process of its own, so that only the client is measured."""
+"""A vendor that does not think: fixed bytes over keep-alive, in a process of its own, so that only the client is measured."""
 
 from __future__ import annotations
 

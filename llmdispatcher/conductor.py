@@ -18,6 +18,7 @@ from .policy.optimize import Latencies
 from .policy.parking import Parking
 from .policy.retry import RetryPolicy, Schedule
 from .policy.route import Route, dead_end
+from .policy.target import Target
 from .types import Request, Response
 from .vendors import ChunkStream, Vendor
 
@@ -64,10 +65,16 @@ class Conductor:
             except DispatchError as error:
                 attempt.settle(error.with_facts(vendor=target.vendor, model=target.model))
                 failures.append(error)
-                if error.phase in _SILENT:
-                    self.latencies.observe(target, now() - attempt.started, None, now())
+                self._learn(target, error, attempt.started, now())
                 schedule.failed(target, error, now())
         raise _verdict(route, failures, schedule.blocked(now()))
+
+    def _learn(self, target: Target, error: DispatchError, started: float, now: float) -> None:
+        """A silence is a latency; another failure says nothing about speed, but the target is not unmeasured any more."""
+        if error.phase in _SILENT:
+            self.latencies.observe(target, now - started, None, now)
+        else:
+            self.latencies.failed(target, now)
 
     def _asked(self, call: Call, attempt: Attempt, ask: Ask[T]) -> T:
         target = attempt.target

@@ -22,7 +22,7 @@ from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
 from .outcome import Observer, Outcome
 from .policy import checks
-from .policy.route import NO_MODEL, Route, Skip, Step, plan, split_ref
+from .policy.route import NO_MODEL, Route, Skip, plan, split_ref
 from .policy.target import Target
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
@@ -203,12 +203,15 @@ class Dispatcher:
         choice = self._choices.get(request.model) or self._choose(request.model)
         asleep = [target for target in choice.targets if not _awake(self._vendors[target.vendor])]
         targets = [target for target in choice.targets if target not in asleep] if asleep else choice.targets
-        route = plan(request, targets, self._preferences, self._conductor.latencies, self._clock.monotonic(), streamed=streamed)
+        route = self._plan(request, targets, streamed=streamed)
         skips = (
             *choice.skipped,
             *(Skip(target.vendor, "is not available: no key, no address, or it says so") for target in asleep),
         )
         return attrs.evolve(route, skipped=(*skips, *route.skipped)) if skips else route
+
+    def _plan(self, request: Request, targets: Iterable[Target], *, streamed: bool) -> Route:
+        return plan(request, targets, self._preferences, self._conductor.latencies, self._clock.monotonic(), streamed=streamed)
 
     def _choose(self, model: str) -> _Choice:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
@@ -235,7 +238,7 @@ class Dispatcher:
             raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(self._vendors) or 'none'}")
         _, bare = split_ref(call.request.model, (name,))
         target = target_of(name, vendor, model_at(vendor, bare) or bare)
-        return Route(call.request.model, (Step(target, "the caller named it"),))
+        return self._plan(call.request, (target,), streamed=call.streamed)
 
     def _report(self, outcome: Outcome) -> None:
         self._book.record(outcome)

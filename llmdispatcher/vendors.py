@@ -5,27 +5,24 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
-from urllib.parse import quote
 
 import attrs
 
 from . import catalog
-from ._version import __version__
-from .catalog import VendorRow
 from .chunks import StreamChunk
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .config import VendorConfig
 from .errors import ConfigError, DispatchError, MalformedReply, VendorUnavailable
 from .types import Capabilities, Request, Response
-from .wire.base import Codec, HttpCall, HttpReply, StreamDecoder
+from .wire.base import HttpCall, HttpReply, StreamDecoder
 from .wire.codecs import CODECS
 from .wire.faults import fault, request_id
 
 if TYPE_CHECKING:
-    from .transport import Transport
+    from .endpoint import Endpoint
 
 
 @runtime_checkable
@@ -114,6 +111,17 @@ _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
 
 
+def checked_key(key: str, field: str) -> str:
+    """The key, if a header can carry it; the error shows no more than its last four characters."""
+    if not _CARRIED.fullmatch(key):
+        tail = key[-4:] if len(key) >= 12 and key[-4:].isprintable() else ""
+        raise ConfigError(
+            f"{field}: the key ending in {tail!r} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
+            " copy it again without what surrounds it"
+        )
+    return key
+
+
 class HttpVendor:
     """A vendor of the catalog, reached over HTTP; safe to share between threads and after a fork.
 
@@ -140,7 +148,7 @@ class HttpVendor:
         self._clock = clock
         self._codec = CODECS[row.codec]
         self._lock = threading.Lock()
-        self._line: _Line | None = None
+        self._endpoint: Endpoint | None = None
         self.name: str = self._config.name or row.name
         if self._config.api_key is not None:
             checked_key(self._config.api_key, "api_key")
@@ -176,7 +184,7 @@ class HttpVendor:
 
     def is_available(self) -> bool:
         """Whether there is a key and an address; asks nobody."""
-        if self._line is not None:
+        if self._endpoint is not None:
             return True
         return self._given_key() is not None and self._given_url() is not None
 
@@ -199,20 +207,20 @@ class HttpVendor:
     def close(self) -> None:
         """Close pooled connections; the vendor opens new ones if it is used again."""
         with self._lock:
-            line, self._line = self._line, None
-        if line is not None:
-            line.transport.close()
+            endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.transport.close()
 
     def _open(self, request: Request, deadline: Deadline, *, stream: bool) -> HttpReply:
-        line = self._line or self._connect()
+        endpoint = self._endpoint or self._connect()
         facts = catalog.model_facts(self.kind, request.model)
         quirks = facts.quirks if facts is not None else frozenset()
         call = HttpCall(
-            url=line.address(request.model, stream),
-            headers=line.stream_headers if stream else line.headers,
+            url=endpoint.address(request.model, stream),
+            headers=endpoint.stream_headers if stream else endpoint.headers,
             body=self._codec.encode(request, stream=stream, quirks=quirks),
         )
-        reply = line.transport.open(call, deadline)
+        reply = endpoint.transport.open(call, deadline)
         if reply.ok:
             return reply
         raise self._explained(fault(reply.status, reply.headers, reply.read(), self._clock.now()), reply)
@@ -226,8 +234,10 @@ class HttpVendor:
             error.args = (error.message,)
         return error
 
-    def _connect(self) -> _Line:
-        """Read what the environment gives and make ready to talk; no I/O yet."""
+    def _connect(self) -> Endpoint:
+        """Read what the environment gives and make ready to talk; brings in requests, opens nothing yet."""
+        from .endpoint import Endpoint  # here, so that importing the vendors stays light
+
         key, url = self._given_key(), self._given_url()
         if key is None:
             raise ConfigError(
@@ -238,9 +248,9 @@ class HttpVendor:
                 f"{self.name}: no address; pass base_url=... or set {' or '.join(self._row.url_env)}", vendor=self.name
             )
         with self._lock:
-            if self._line is None:
-                self._line = _Line.made(self._row, self._config, checked_key(key, self.name), url, self._codec, self._clock)
-            return self._line
+            if self._endpoint is None:
+                self._endpoint = Endpoint.made(self._row, self._config, checked_key(key, self.name), url, self._codec)
+            return self._endpoint
 
     def _given_key(self) -> str | None:
         return self._config.api_key or next((os.environ[name] for name in self._row.key_env if os.environ.get(name)), None)
@@ -252,78 +262,6 @@ class HttpVendor:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"
-
-
-@attrs.frozen(kw_only=True)
-class _Line:
-    """Everything of a vendor that stays the same from call to call."""
-
-    transport: Transport
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    stream_headers: Mapping[str, str] = attrs.field(repr=False)
-    address: Callable[[str, bool], str]
-
-    @classmethod
-    def made(cls, row: VendorRow, config: VendorConfig, key: str, url: str, codec: Codec, clock: Clock) -> _Line:
-        """Bring row, settings and key together; imports the transport, and with it requests, for the first time."""
-        from .transport import Limits, Transport
-
-        limits = Limits(
-            connect=config.connect_timeout, first_byte=config.first_byte_timeout, idle=config.idle_timeout, total=config.timeout
-        )
-        transport = Transport(
-            url,
-            limits=limits,
-            pool_size=config.pool_size,
-            proxy=config.proxy,
-            ca_bundle=config.ca_bundle,
-            trust_env=config.trust_env,
-            clock=clock,
-        )
-        common = {
-            "Content-Type": "application/json",
-            "User-Agent": f"llmdispatcher/{__version__}",
-            **dict(row.headers),
-            row.key_header: f"{row.key_prefix}{key}",
-            **config.headers,
-        }
-        return cls(
-            transport=transport,
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip", **common},
-            stream_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", **common},
-            address=_addresses(row, config, url, codec),
-        )
-
-
-def _addresses(row: VendorRow, config: VendorConfig, url: str, codec: Codec) -> Callable[[str, bool], str]:
-    """Where a model is asked, for plain calls and for streams."""
-    if row.name == "azure":
-        url, version = _azure(url, config)
-        if version is not None:
-            return lambda model, stream: f"{url}/{quote(model, safe='')}{codec.path(model, stream=stream)}?api-version={version}"
-    return lambda model, stream: url + codec.path(model, stream=stream)
-
-
-def _azure(url: str, config: VendorConfig) -> tuple[str, str | None]:
-    """Azure's two kinds of address: classic deployments with an api-version, or v1 without.
-
-    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
-    """
-    version = config.api_version or os.environ.get("AZURE_OPENAI_API_VERSION") or os.environ.get("OPENAI_API_VERSION")
-    if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
-        return (url if url.endswith("/v1") else f"{url.removesuffix('/openai')}/openai/v1"), None
-    return f"{url.removesuffix('/openai')}/openai/deployments", version
-
-
-def checked_key(key: str, field: str) -> str:
-    """The key, if a header can carry it; the error shows no more than its last four characters."""
-    if not _CARRIED.fullmatch(key):
-        tail = key[-4:] if len(key) >= 12 and key[-4:].isprintable() else ""
-        raise ConfigError(
-            f"{field}: the key ending in {tail!r} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
-            " copy it again without what surrounds it"
-        )
-    return key
 
 
 class OpenAIVendor(HttpVendor):

@@ -53,6 +53,8 @@ class WireResponse(BaseHTTPResponse):
         """The payload of one receive, nothing at the end of the body; raises what broke it."""
         payload = b""
         while not payload and not self._framing.done:
+            if self._framing.fault is not None:
+                raise self._framing.fault
             data, self._rest = self._rest or self._receive(), b""
             payload = self._framing.feed(data) if data else b""
         if self._framing.done:

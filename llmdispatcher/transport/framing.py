@@ -38,10 +38,14 @@ class Head:
 
 
 class Framing(Protocol):
-    """Finds the payload in the bytes of a body. ``excess`` means that more came than the body has."""
+    """Finds the payload in the bytes of a body. ``excess`` means that more came than the body has.
+
+    ``fault`` is what was wrong after the payload that :meth:`feed` has returned; the next feed raises it.
+    """
 
     done: bool
     excess: bool
+    fault: MalformedReply | None
 
     def feed(self, data: bytes) -> bytes:
         """The payload in ``data``, perhaps none."""
@@ -148,9 +152,10 @@ def _one_length(text: str) -> str:
 class Sized:
     """A body of ``length`` bytes."""
 
-    __slots__ = ("done", "excess", "left")
+    __slots__ = ("done", "excess", "fault", "left")
 
     def __init__(self, length: int) -> None:
+        self.fault: MalformedReply | None = None
         self.left = length
         self.done = length == 0
         self.excess = False
@@ -177,9 +182,10 @@ class Sized:
 class Endless:
     """A body that ends with the connection; only its format can tell whether it is whole."""
 
-    __slots__ = ("done", "excess")
+    __slots__ = ("done", "excess", "fault")
 
     def __init__(self) -> None:
+        self.fault: MalformedReply | None = None
         self.done = False
         self.excess = True
 
@@ -203,9 +209,10 @@ class Chunked:
     States: size line -> payload -> line end -> size line ...; a size of 0 -> trailers -> done.
     """
 
-    __slots__ = ("_held", "_left", "_state", "done", "excess")
+    __slots__ = ("_held", "_left", "_state", "done", "excess", "fault")
 
     def __init__(self) -> None:
+        self.fault: MalformedReply | None = None
         self.done = False
         self.excess = False
         self._held = b""
@@ -214,9 +221,20 @@ class Chunked:
 
     def feed(self, data: bytes) -> bytes:
         """The payload of all chunks in ``data``."""
+        if self.fault is not None:
+            raise self.fault
         if self._held:
             data, self._held = self._held + data, b""
         payload: list[bytes] = []
+        try:
+            self._split(data, payload)
+        except MalformedReply as fault:
+            if not payload:
+                raise
+            self.fault = fault
+        return payload[0] if len(payload) == 1 else b"".join(payload)
+
+    def _split(self, data: bytes, payload: list[bytes]) -> None:
         position, length = self._whole_chunks(data, payload), len(data)
         while position < length and not self.done:
             if self._state == "payload":
@@ -234,7 +252,6 @@ class Chunked:
             self._line(data[position:end].removesuffix(b"\r"))
             position = end + 1
         self.excess = self.done and position < length
-        return payload[0] if len(payload) == 1 else b"".join(payload)
 
     def _whole_chunks(self, data: bytes, payload: list[bytes]) -> int:
         """Take the chunks that are all there, which most are, without the detour over states; returns where they end."""

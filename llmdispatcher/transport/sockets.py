@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -43,6 +44,8 @@ class Governed(socket.socket):
 
     def detach(self) -> int:
         """Hand the descriptor over to the TLS socket that is being made."""
+        if self.scope is not None:
+            self.scope.phase = "tls"
         self.let_go()
         return super().detach()
 
@@ -88,6 +91,14 @@ class PlainSocket(Governed):
 class TLSSocket(Governed, ssl.SSLSocket):
     """A TLS socket; its ``sendall`` calls ``send`` for every record."""
 
+    def getpeername(self) -> Any:
+        """As the base class, but final: ssl would go on without a handshake where the connection is gone already."""
+        try:
+            return super().getpeername()
+        except OSError:
+            self.close()
+            raise ConnectionResetError(errno.ECONNRESET, "reset before the handshake") from None
+
     def send(self, data: Any, flags: int = 0) -> int:
         """As the base class, bounded by the scope."""
         if self.scope is not None:
@@ -97,7 +108,6 @@ class TLSSocket(Governed, ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:
         """As the base class, bounded by the scope, which the TCP socket below has just left."""
         scope = current()
-        scope.phase = "tls"
         try:
             self.adopt(scope)
             self.settimeout(scope.left())
