@@ -20,7 +20,7 @@ HEADERS = {"Authorization": "Bearer sk-bench", "Content-Type": "application/json
 Rows = list[tuple[str, float, float | None, str]]
 
 
-def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0) -> Dispatcher:
+def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0, pool_size: int = 128) -> Dispatcher:
     """A dispatcher with one live vendor, an observer, and any number of rules and vendors that do not match."""
     dispatcher = Dispatcher(
         Config(
@@ -34,7 +34,7 @@ def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0) -> Dispatcher:
         ),
         observers=[lambda outcome: None],
     )
-    dispatcher.register_vendor(OpenAIVendor(api_key="sk-bench", base_url=f"{url}/v1"))
+    dispatcher.register_vendor(OpenAIVendor(api_key="sk-bench", base_url=f"{url}/v1", pool_size=pool_size))
     for number in range(vendors):
         name = f"elsewhere-{number}"
         dispatcher.register_vendor(OpenAIVendor(name=name, api_key="sk-bench", base_url=url, models=("other-*",)))
@@ -90,5 +90,5 @@ def _sdk(url: str) -> dict[str, Callable[[], Any]]:
         import openai
     except ImportError:
         return {}
-    client = openai.OpenAI(api_key="sk-bench", base_url=f"{url}/v1")
-    return {"openai SDK": lambda: client.chat.completions.create(**BODY).choices[0].message.content}  # type: ignore[call-overload]  # the SDK's typed literals
+    client: Any = openai.OpenAI(api_key="sk-bench", base_url=f"{url}/v1")
+    return {"openai SDK": lambda: client.chat.completions.create(**BODY).choices[0].message.content}

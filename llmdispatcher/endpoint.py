@@ -5,7 +5,6 @@ This is the module that brings in requests; it is imported when the first call i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
@@ -71,7 +70,7 @@ def _azure(url: str, config: VendorConfig) -> tuple[str, str | None]:
 
     https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
     """
-    version = config.api_version or os.environ.get("AZURE_OPENAI_API_VERSION") or os.environ.get("OPENAI_API_VERSION")
+    version = config.api_version
     if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
         return (url if url.endswith("/v1") else f"{url.removesuffix('/openai')}/openai/v1"), None
     return f"{url.removesuffix('/openai')}/openai/deployments", version

@@ -249,19 +249,25 @@ class HttpVendor:
             )
         with self._lock:
             if self._endpoint is None:
-                self._endpoint = Endpoint.made(self._row, self._config, checked_key(key, self.name), url, self._codec)
+                config = attrs.evolve(
+                    self._config, api_version=self._config.api_version or _from_environment(self._row.version_env)
+                )
+                self._endpoint = Endpoint.made(self._row, config, checked_key(key, self.name), url, self._codec)
             return self._endpoint
 
     def _given_key(self) -> str | None:
-        return self._config.api_key or next((os.environ[name] for name in self._row.key_env if os.environ.get(name)), None)
+        return self._config.api_key or _from_environment(self._row.key_env)
 
     def _given_url(self) -> str | None:
-        given = self._config.base_url or next((os.environ[name] for name in self._row.url_env if os.environ.get(name)), None)
-        url = given or self._row.base_url
+        url = self._config.base_url or _from_environment(self._row.url_env) or self._row.base_url
         return url.rstrip("/") if url else None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"
+
+
+def _from_environment(names: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 class OpenAIVendor(HttpVendor):

@@ -14,7 +14,7 @@ import attrs
 class VendorRow:
     """One vendor of the catalog.
 
-    ``codec`` names a wire format, ``key_header`` carries ``key_prefix`` + key, ``key_env`` and ``url_env`` are environment
+    ``codec`` names a wire format, ``key_header`` carries ``key_prefix`` + key, ``key_env``, ``url_env`` and ``version_env`` are environment
     variables in order of preference, ``families`` are globs of model names that belong to it.
     """
 
@@ -26,6 +26,7 @@ class VendorRow:
     headers: tuple[tuple[str, str], ...] = ()
     key_env: tuple[str, ...] = ()
     url_env: tuple[str, ...] = ()
+    version_env: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     source: str
     date: str
@@ -77,6 +78,7 @@ ROWS: tuple[VendorRow, ...] = (
         key_header="api-key",
         key_env=("AZURE_OPENAI_API_KEY",),
         url_env=("AZURE_OPENAI_ENDPOINT",),
+        version_env=("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION"),
         families=(*_OPENAI_FAMILIES, "gpt-35-*"),
         source="https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle",
         date="2026-11-01",
