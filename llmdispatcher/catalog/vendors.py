@@ -14,8 +14,8 @@ import attrs
 class VendorRow:
     """One vendor of the catalog.
 
-    ``codec`` names a wire format, ``key_header`` carries ``key_prefix`` + key, ``key_env``, ``url_env`` and ``version_env`` are environment
-    variables in order of preference, ``families`` are globs of model names that belong to it.
+    ``codec`` names a wire format, ``key_header`` carries ``key_prefix`` + key, ``key_env``, ``url_env`` and ``version_env`` are
+    environment variables in order of preference, ``families`` are globs of model names that belong to it.
     """
 
     name: str

@@ -174,6 +174,15 @@ def test_what_is_no_chunk_is_refused(bad):
         Chunked().feed(bad)
 
 
+def test_payload_before_nonsense_is_not_lost():
+    """What came before a fault is delivered whatever the cuts; the fault comes after it."""
+    body = Chunked()
+
+    assert b"abc" == body.feed(b"3\r\nabc\r\nnonsense\r\n")
+    with pytest.raises(MalformedReply):
+        body.feed(b"")
+
+
 def test_more_than_the_body_is_noticed():
     """Bytes after the end belong to nobody: the connection must not be used again."""
     chunked, sized = Chunked(), Sized(3)
