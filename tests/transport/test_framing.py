@@ -170,8 +170,10 @@ def test_chunks_byte_by_byte():
 )
 def test_what_is_no_chunk_is_refused(bad):
     """A size that is no plain hexadecimal number, a line without end, or a file of trailers raises."""
+    body = Chunked()
+
     with pytest.raises(MalformedReply):
-        Chunked().feed(bad)
+        body.feed(bad) and body.feed(b"")
 
 
 def test_payload_before_nonsense_is_not_lost():

@@ -274,7 +274,8 @@ def test_a_reset_handshake_may_be_tried_again(ca_file):
         with pytest.raises(VendorUnavailable) as caught:
             Transport(url, ca_bundle=ca_file).open(call(url), Deadline.after(5.0))
 
-    assert ("tls", False, True) == (caught.value.phase, caught.value.sent, caught.value.retry_here)
+    assert caught.value.phase in ("connect", "tls")  # the reset may overtake the end of the TCP handshake
+    assert (False, True) == (caught.value.sent, caught.value.retry_here)
 
 
 def test_a_stalled_upload_ends_at_the_deadline(serve, overshoot):
