@@ -23,6 +23,17 @@ from llmdispatcher.transport.sockets import PlainSocket
 from llmdispatcher.wire.base import HttpCall
 
 LIMIT = 0.12
+PROMISE = 0.05
+"""Seconds after its deadline or a cancel by which a call has ended."""
+
+
+def best(attempt, bound):
+    """The shortest of up to three attempts: a busy machine is late now and then, a defect always."""
+    shortest = attempt()
+    for _ in range(2):
+        if shortest >= bound:
+            shortest = min(shortest, attempt())
+    return shortest
 
 
 def ok(peer, request):
@@ -107,46 +118,49 @@ def call(url, body=b"{}"):
 
 
 @pytest.mark.parametrize("place", PLACES, ids=NAMES)
-def test_the_deadline_ends_every_phase(serve, place, overshoot):
+def test_the_deadline_ends_every_phase(serve, place):
     """Wherever a call hangs, it ends at its deadline (N6, H1, H2, H3, B1, B5, S10)."""
     line = serve(**place)
 
-    began = time.monotonic()
-    with pytest.raises(DeadlineExceeded):
-        line.open(LIMIT).read()
+    def attempt():
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            line.open(LIMIT).read()
+        return time.monotonic() - began
 
-    assert LIMIT <= time.monotonic() - began < LIMIT + overshoot
+    assert LIMIT <= best(attempt, LIMIT + PROMISE) < LIMIT + PROMISE
 
 
 @pytest.mark.parametrize("place", PLACES, ids=NAMES)
-def test_a_cancel_ends_every_phase(serve, place, overshoot):
+def test_a_cancel_ends_every_phase(serve, place):
     """Wherever a call hangs, a cancel from another thread ends it at once."""
-    line, cancellation, cancelled = serve(**place), Cancellation(), []
+    line = serve(**place)
 
-    def cancel():
-        cancelled.append(time.monotonic())
-        cancellation.cancel("enough")
+    def attempt():
+        cancellation, cancelled = Cancellation(), []
+        timer = threading.Timer(0.1, lambda: (cancelled.append(time.monotonic()), cancellation.cancel("enough")))
+        timer.start()
+        with pytest.raises(Cancelled, match="enough"):
+            line.open(5.0, cancel=cancellation).read()
+        ended = time.monotonic()
+        timer.join()
+        return ended - cancelled[0]
 
-    timer = threading.Timer(0.1, cancel)
-    timer.start()
-    with pytest.raises(Cancelled, match="enough"):
-        line.open(5.0, cancel=cancellation).read()
-    ended = time.monotonic()
-    timer.join()
-
-    assert ended - cancelled[0] < overshoot
+    assert best(attempt, PROMISE) < PROMISE
 
 
 @pytest.mark.parametrize("place", PLACES, ids=NAMES)
-def test_a_total_limit_ends_every_phase(serve, place, overshoot):
+def test_a_total_limit_ends_every_phase(serve, place):
     """One attempt's own limit holds where the call's deadline is far."""
     line = serve(**place, limits=Limits(total=LIMIT))
 
-    began = time.monotonic()
-    error = line.failure()
+    def attempt():
+        began = time.monotonic()
+        error = line.failure()
+        assert (VendorUnavailable, "total", True) == (type(error), error.phase, error.retry_here)
+        return time.monotonic() - began
 
-    assert (VendorUnavailable, "total", True) == (type(error), error.phase, error.retry_here)
-    assert LIMIT <= time.monotonic() - began < LIMIT + overshoot
+    assert LIMIT <= best(attempt, LIMIT + PROMISE) < LIMIT + PROMISE
 
 
 def test_a_cancelled_call_sends_nothing(serve):
