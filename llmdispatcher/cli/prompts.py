@@ -66,7 +66,7 @@ def _parsed(lines: Iterator[tuple[int, bytes]]) -> Iterator[Prompt | Mistake]:
 
 def _line(number: int, line: bytes) -> Prompt | Mistake:
     try:
-        value = json.loads(line)
+        value = json.loads(line.strip())
     except UnicodeDecodeError as error:
         return Mistake(number, number, f"not UTF-8 text, at byte {error.start + 1} of the line")
     except (ValueError, RecursionError) as error:

@@ -133,7 +133,11 @@ class LoopbackServer:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if port:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", port))
+        try:
+            self._listener.bind(("127.0.0.1", port))
+        except OSError:
+            self._listener.close()
+            raise
         self._listener.listen(backlog)
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)

@@ -1,0 +1,152 @@
+"""The command line as a whole: help, usage errors, exit codes, what comes out where."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from llmdispatcher import __version__
+from llmdispatcher.cli import main as room
+from llmdispatcher.cli import report, terminal
+from llmdispatcher.cli.progress import progress
+from llmdispatcher.cli.terminal import UsageError
+
+
+def test_version(command):
+    """The package's."""
+    assert f"llmdispatcher {__version__}\n" == command("--version").out
+
+
+@pytest.mark.parametrize("name", ["run", "simulate"])
+def test_help(command, name):
+    """Every command explains itself."""
+    ended = command(name, "--help")
+
+    assert 0 == ended.code
+    assert f"usage: llmdispatcher {name}" in ended.out
+
+
+USAGE = {
+    "no command": [],
+    "unknown command": ["walk"],
+    "unknown option": ["run", "--fast"],
+    "no workers": ["run", "--workers", "0"],
+    "workers in words": ["run", "--workers", "many"],
+    "no time": ["run", "--timeout", "0"],
+    "endless time": ["run", "--timeout", "inf"],
+    "too many errors": ["simulate", "--error-rate", "2"],
+    "no port": ["simulate", "--port", "70000"],
+    "no file": ["run", "none.jsonl"],
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE)
+def test_wrong_usage(command, arguments):
+    """Exit code 2, and the reason on stderr."""
+    ended = command(*arguments)
+
+    assert 2 == ended.code
+    assert "llmdispatcher" in ended.err
+    assert "" == ended.out
+
+
+def test_without_rich_it_says_what_to_install(command, prompts, monkeypatch):
+    """Before anything is asked; with --json it is not needed."""
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
+    ended = command("run", prompts({}))
+
+    assert 2 == ended.code
+    assert "pip install 'llmdispatcher[cli]'" in ended.err
+
+
+def test_as_a_module():
+    """``python -m llmdispatcher`` is the same command."""
+    done = subprocess.run([sys.executable, "-m", "llmdispatcher", "--version"], capture_output=True, text=True, check=True)
+
+    assert f"llmdispatcher {__version__}\n" == done.stdout
+
+
+def test_help_loads_no_network():
+    """The command line is quick where it only explains."""
+    code = "import sys\nfrom llmdispatcher.cli.main import parser\nparser().format_help()\nassert 'requests' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_second_ctrl_c_ends_at_once(command, monkeypatch):
+    """With the code that shells expect, without a traceback."""
+    monkeypatch.setattr(room, "_run", lambda options: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    assert 130 == command("run").code
+
+
+def test_a_reader_that_left_is_no_traceback():
+    """``llmdispatcher ... | head -0`` ends quietly."""
+    code = (
+        "import sys\nfrom llmdispatcher.cli import main as room\n"
+        "def run(options):\n    while True:\n        print('x' * 4096, flush=True)\n"
+        "room._run = run\nsys.exit(room.main(['run']))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (1, b"") == (process.returncode, err)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        """It does."""
+        return True
+
+
+def test_a_terminal_is_not_steered():
+    """Escapes, returns and marks that reorder text are taken out; tabs, lines and letters of all kinds stay."""
+    text = "\x1b[31mred\x07\r\n\tß\u202e漢\x9b2J"
+
+    assert "[31mred\n\tß漢2J" == terminal.shown(text, Terminal())
+
+
+def test_a_pipe_gets_everything():
+    """What is not a terminal cannot be steered."""
+    assert "\x1b[31m" == terminal.shown("\x1b[31m", io.StringIO())
+
+
+def test_trouble_is_cleaned_as_well(capsys):
+    """Errors may hold what a vendor said."""
+    terminal.complain("a\x1b[2Jb")
+
+    assert "llmdispatcher: a[2Jb\n" == capsys.readouterr().err
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch):
+    """On stderr, so that stdout can be redirected."""
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    with progress(2) as advance:
+        advance()
+        advance()
+
+    assert "2/2" in shown.getvalue()
+
+
+def test_progress_elsewhere_is_ten_lines(capsys):
+    """However many prompts there are."""
+    with progress(1000) as advance:
+        for _ in range(1000):
+            advance()
+
+    assert 10 == len(capsys.readouterr().err.splitlines())
+
+
+def test_a_bar_needs_rich(monkeypatch):
+    """Also with --json, where only the bar needs it."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+
+    with pytest.raises(UsageError, match="needs rich"), progress(1):
+        pass

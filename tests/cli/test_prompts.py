@@ -1,0 +1,99 @@
+"""Reading prompts: what is a Request, and how a mistake is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmdispatcher.cli import prompts as room
+from llmdispatcher.cli.prompts import Mistake, Prompt, read
+from llmdispatcher.cli.terminal import UsageError
+
+
+def test_a_line_is_a_request(prompts):
+    """All fields of a Request can be given; the id is the line's own."""
+    file = prompts({"id": "a", "temperature": 0, "max_tokens": 5, "stop": "x", "user": "u", "metadata": {"k": 1}})
+    (prompt,) = read(file, None)
+
+    assert ("a", 1, "Hello") == (prompt.id, prompt.line, prompt.request.messages[0].text)
+    assert (0, 5, ("x",), "u", {"k": 1}) == (
+        prompt.request.temperature,
+        prompt.request.max_tokens,
+        prompt.request.stop,
+        prompt.request.user,
+        prompt.request.metadata,
+    )
+
+
+def test_blank_lines_do_not_count_but_are_numbered(prompts):
+    """Where a line has no id, its number in the file is it."""
+    assert [1, 4] == [prompt.id for prompt in read(prompts({}, "", "   ", {}), None)]
+
+
+def test_a_byte_order_mark_is_no_mistake(prompts):
+    """Editors on Windows write one."""
+    assert isinstance(read(prompts(b'\xef\xbb\xbf{"model": "m", "messages": "x"}'), None)[0], Prompt)
+
+
+def test_a_limit_reads_no_further(prompts):
+    """The lines behind it are not even looked at."""
+    assert [1, 2] == [prompt.id for prompt in read(prompts({}, {}, "nonsense"), 2)]
+
+
+MISTAKES = {
+    "not json": ('{"model": ', "not JSON: Expecting value, column 10"),
+    "not utf-8": (b'{"model": "\xff"}', "not UTF-8 text, at byte 12 of the line"),
+    "too deep": ("[" * 100_000, "not JSON: too deep or too large, column ?"),
+    "no object": ("[1]", "a JSON list is not a prompt; give an object with model and messages"),
+    "id": ({"id": [1]}, "id: a list is not an id; give a text or a whole number"),
+    "unknown field": ({"modle": "m"}, "modle: unknown field; a prompt has id, model, messages, temperature"),
+    "no messages": ('{"model": "m"}', "messages: missing"),
+    "no model": ('{"messages": "x"}', "model: missing"),
+    "range": ({"temperature": 3}, "temperature: 3 is not a number from 0 to 2; omit it for the model's default"),
+    "empty": ({"messages": []}, "messages: an empty list is no conversation; give at least one message"),
+    "role": ({"messages": [{"role": "boss", "content": "x"}]}, "message.role: 'boss' is not a role"),
+    "shape": ({"tools": 5}, "a field has the wrong shape (TypeError); see the fields of Request"),
+}
+
+
+@pytest.mark.parametrize(("line", "text"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_names_its_field(prompts, line, text):
+    """The line is told with its number, the others are read."""
+    before, mistake, after = read(prompts({}, line, {}), None)
+
+    assert isinstance(mistake, Mistake)
+    assert 2 == mistake.line
+    assert mistake.text.startswith(text), mistake.text
+    assert isinstance(before, Prompt)
+    assert isinstance(after, Prompt)
+
+
+def test_a_mistake_keeps_the_id(prompts):
+    """So that the answers can be matched with the prompts."""
+    (mistake,) = read(prompts({"id": "a", "temperature": 3}), None)
+
+    assert "a" == mistake.id
+
+
+def test_a_missing_file_is_told(away):
+    """With its name and the system's reason."""
+    with pytest.raises(UsageError, match=r"none\.jsonl: No such file"):
+        read(away / "none.jsonl", None)
+
+
+def test_an_empty_file_is_told(prompts):
+    """Nothing to do is a mistake of the user."""
+    with pytest.raises(UsageError, match="there is no prompt in it"):
+        read(prompts("", "  "), None)
+
+
+def test_without_a_file_the_examples_are_read():
+    """Those of the checkout."""
+    assert 70 <= len(read(None, None))
+
+
+def test_an_installed_package_has_no_examples(monkeypatch, away):
+    """It asks for a file."""
+    monkeypatch.setattr(room, "EXAMPLES", away / "none.jsonl")
+
+    with pytest.raises(UsageError, match="which file"):
+        read(None, None)
