@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -20,6 +19,7 @@ from .conductor import Conductor, OpenStream, open_stream, send
 from .config import Config
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
+from .locks import new_lock
 from .outcome import Observer, Outcome
 from .policy import checks
 from .policy.route import NO_MODEL, Route, Skip, plan, split_ref
@@ -59,7 +59,7 @@ class Dispatcher:
         self._clock = clock
         self._preferences = self.config.preferences()
         self._book = StatsBook()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._vendors: dict[str, Vendor] = {}
         self._choices: dict[str, _Choice] = {}
         self._conductor = Conductor(self._vendors, self.config.retry_policy)

@@ -1,7 +1,4 @@
-"""Where and how a vendor is reached: address, headers with the key, and the transport that carries the calls.
-
-This is the module that brings in requests; it is imported when the first call is about to be made.
-"""
+"""Where and how a vendor is reached: address, headers with the key, and the transport that carries the calls."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Mapping
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import Any
 import attrs
 
 from .catalog.prices import EXACT
+from .locks import new_lock
 from .outcome import AttemptRecord, Outcome
 
 WINDOW = 4096
@@ -190,7 +190,7 @@ class StatsBook:
     """Writes down every outcome, once; safe under threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._all = _Counts()
         self._vendors: dict[str, _Counts] = {}
 

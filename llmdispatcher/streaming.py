@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
+import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -46,7 +47,7 @@ class OpenStream(Protocol):
 class _Shared:
     """What the worker and the handle both hold."""
 
-    __slots__ = ("content", "created_at", "deadline", "done", "error", "failure", "fold", "model", "response", "vendor")
+    __slots__ = ("content", "created_at", "deadline", "done", "error", "failure", "fold", "model", "pid", "response", "vendor")
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
@@ -59,6 +60,12 @@ class _Shared:
         self.created_at: datetime = deadline.clock.now()
         self.response: Response | None = None
         self.failure: DispatchError | None = None
+        self.pid = os.getpid()
+
+    def check_process(self) -> None:
+        """Raise where nobody feeds the channels: in a forked child, which has the handle but not the worker."""
+        if self.pid != os.getpid() and self.response is None:
+            raise StreamInterrupted("the stream belongs to the process that forked this one; ask for a new one here")
 
     def abandon(self) -> None:
         """Stop the worker; called by finalizers too, so it takes no lock."""
@@ -133,6 +140,7 @@ class StreamingResponse:
 
     def response(self) -> Response:
         """The whole answer; waits for the end, reads what nobody has read, and raises what went wrong."""
+        self._shared.check_process()
         for _ in self._shared.content.batches():
             if self._shared.deadline.cancelled:
                 break
@@ -153,6 +161,7 @@ class StreamingResponse:
     def __iter__(self) -> Iterator[StreamChunk]:
         shared = self._shared
         cancellation = shared.deadline.cancellation
+        shared.check_process()
         for batch in shared.content.batches():
             for chunk in batch:
                 if cancellation.cancelled:

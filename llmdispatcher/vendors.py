@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import attrs
 
@@ -15,14 +14,13 @@ from . import catalog
 from .chunks import StreamChunk
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .config import VendorConfig
+from .endpoint import Endpoint
 from .errors import ConfigError, DispatchError, MalformedReply, VendorUnavailable
+from .locks import new_lock
 from .types import Capabilities, Request, Response
 from .wire.base import HttpCall, HttpReply, StreamDecoder
 from .wire.codecs import CODECS
 from .wire.faults import fault, request_id
-
-if TYPE_CHECKING:
-    from .endpoint import Endpoint
 
 
 @runtime_checkable
@@ -147,7 +145,7 @@ class HttpVendor:
         self._config = VendorConfig.merged(config, settings)
         self._clock = clock
         self._codec = CODECS[row.codec]
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._endpoint: Endpoint | None = None
         self.name: str = self._config.name or row.name
         if self._config.api_key is not None:
@@ -235,9 +233,7 @@ class HttpVendor:
         return error
 
     def _connect(self) -> Endpoint:
-        """Read what the environment gives and make ready to talk; brings in requests, opens nothing yet."""
-        from .endpoint import Endpoint  # here, so that importing the vendors stays light
-
+        """Read what the environment gives and make ready to talk; opens nothing yet."""
         key, url = self._given_key(), self._given_url()
         if key is None:
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
@@ -42,8 +43,6 @@ class ModelFacts:
 
 @cache
 def _table() -> Mapping[str, Mapping[str, ModelFacts]]:
-    import pkgutil  # late: what imports the library should not pay for reading the table
-
     document = json.loads(pkgutil.get_data(__package__, "models.json") or b"{}")
     return {vendor: _facts(vendor, rows, document["date"]) for vendor, rows in document["vendors"].items()}
 

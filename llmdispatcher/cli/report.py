@@ -16,7 +16,8 @@ from .progress import without_rich
 if TYPE_CHECKING:
     from rich.table import Table
 
-_HEADS = ("vendor", "calls", "errors", "retries", "failovers", "p50 s", "p95 s", "tokens in", "tokens out", "US$")
+_HEADS = ("vendor", "calls", "errors", "retries", "fail-\novers", "p50\ns", "p95\ns", "tokens\nin", "tokens\nout", "US$")
+_CAPTION = "failovers: calls that came to this vendor because another had failed"
 _PIPE_WIDTH = 120
 
 
@@ -60,7 +61,7 @@ def closing(tally: Tally) -> str:
     """The run in one sentence."""
     missing = tally.prompts - tally.answered - tally.failed
     parts = [f"{tally.answered} of {tally.prompts} prompts answered", f"{tally.failed} failed"]
-    parts += [f"{missing} not asked"] if missing else []
+    parts += [f"{missing} not asked to the end"] if missing else []
     return (
         f"{', '.join(parts)}; {tally.seconds:.1f} s, {tally.rate:.1f} calls/s, US$ {_dollars(tally.stats.total_cost)}; "
         f"answers in {tally.answers}"
@@ -81,9 +82,11 @@ def as_json(tally: Tally) -> dict[str, Any]:
 
 
 def _table(tally: Tally) -> Table:
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(show_footer=True, caption="failovers: calls that came to a vendor because another had failed")
+    # Without lines between the columns it fits into the 80 of a plain terminal.
+    table = Table(show_footer=True, box=SIMPLE, pad_edge=False, collapse_padding=True, caption=_CAPTION, caption_justify="left")
     for head, foot in zip(_HEADS, _footer(tally), strict=True):
         table.add_column(head, foot, justify="left" if head == "vendor" else "right")
     for name in tally.vendors:

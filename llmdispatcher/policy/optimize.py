@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,6 +11,7 @@ import attrs
 
 from ..catalog import Price, canonical, cost
 from ..errors import ConfigError
+from ..locks import new_lock
 from ..types import Request, Usage
 from . import checks
 from .target import Target
@@ -147,7 +147,7 @@ class Latencies:
     """What was observed of each target; safe under threads, bounded."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._estimates: dict[tuple[str, str], Estimate] = {}
 
     def observe(self, target: Target, latency: float, first_token: float | None, now: float) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import attrs
 
 from ..errors import DispatchError, QuotaExceeded
+from ..locks import new_lock
 from .target import Target
 
 QUOTA_REST = 600.0
@@ -39,7 +39,7 @@ class Parking:
     """Who is parked until when; safe under threads, bounded. Moments are monotonic seconds and handed in."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._parked: dict[tuple[str, str], _Parked] = {}
 
     @property

@@ -14,6 +14,7 @@ from itertools import count, islice, repeat
 from typing import Any
 
 import attrs
+import backoff
 
 from ..errors import ConfigError, DispatchError
 from . import checks
@@ -77,17 +78,14 @@ class RetryPolicy:
 
     def wait(self, nth_failure: int) -> float:
         """Seconds between the first, second, … failure of one target and its next turn; a new draw each time with jitter."""
-        # Late: importing backoff brings in asyncio, 50 ms that a program without failures never pays.
-        import backoff
-
-        grown = self._growth(backoff)
+        grown = self._growth()
         delay = next(islice((step for step in grown if step is not None), nth_failure - 1, None))
         jitter = self.jitter
         if jitter is None and self.backoff_strategy is BackoffStrategy.JITTER:
             jitter = backoff.full_jitter
         return min(max(0.0, jitter(delay) if jitter is not None else delay), self.max_delay)
 
-    def _growth(self, backoff: Any) -> Iterator[float | None]:
+    def _growth(self) -> Iterator[float | None]:
         """The delays of one target; backoff's generators begin with an empty yield, made for ``send()``."""
         if self.backoff_strategy is BackoffStrategy.LINEAR:
             return (min(self.initial_delay * nth, self.max_delay) for nth in count(1))

@@ -1,0 +1,46 @@
+"""Rows N1, N2, N6, N7: addresses where nobody ever answers, from the caller's side, with the invariants."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from llmdispatcher import OpenAIVendor
+from llmdispatcher.testing import VendorSimulator
+from llmdispatcher.testing.faults import DEAD_ENDS
+
+from .conftest import CANARY, LIMIT, MODELS, ask, descriptors, leaks, settled, vendor_at
+
+PHASES = {"N1": ("connect", False), "N2": ("connect", False), "N6": ("tls", False), "N7": ("first_byte", True)}
+
+
+@pytest.mark.parametrize("row", DEAD_ENDS)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_row(row, streamed, log):
+    """It ends within its limit, says in which phase and whether anything was sent, once, and leaves nothing behind."""
+    base = (threading.active_count(), descriptors())
+    with DEAD_ENDS[row]() as url:
+        vendor = OpenAIVendor(
+            api_key=CANARY, base_url=url, trust_env=False, connect_timeout=LIMIT, first_byte_timeout=LIMIT, idle_timeout=LIMIT
+        )
+        result = ask([vendor], "openai", streamed=streamed, timeout=10)
+
+    assert ("VendorUnavailable", 1) == (result.name, len(result.outcomes))
+    assert PHASES[row] == (result.error.phase, result.error.sent)
+    assert result.seconds < LIMIT + 0.5
+    assert [] == leaks(result.error, log())
+    assert (0, 0) == settled(base)
+
+
+@pytest.mark.parametrize("row", DEAD_ENDS)
+def test_a_dead_end_costs_its_limit_and_then_the_next_vendor_answers(row):
+    """The healthy vendor's answer comes after one limit, without a backoff between different vendors."""
+    with DEAD_ENDS[row]() as url, VendorSimulator(answers="hello") as healthy:
+        dead = OpenAIVendor(api_key=CANARY, base_url=url, trust_env=False, connect_timeout=LIMIT, first_byte_timeout=LIMIT)
+        result = ask(
+            [dead, vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"])], "openai", streamed=False, retries=2
+        )
+
+    assert ("ok", "hello") == (result.name, result.text)
+    assert result.seconds < LIMIT + 0.5

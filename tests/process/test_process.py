@@ -1,0 +1,176 @@
+"""The library in a process: importing it does nothing, exiting waits for nobody, a fork leaves parent and child whole."""
+
+from __future__ import annotations
+
+import ast
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import llmdispatcher
+from llmdispatcher import Dispatcher, OpenAIVendor, Request, StreamInterrupted
+from llmdispatcher.testing import VendorSimulator
+
+KEY = "sk-process-0123456789"
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_importing_starts_nothing_opens_nothing_and_loads_no_http():
+    """No thread, no descriptor, no environment, no requests, no asyncio."""
+    done = run(
+        """
+        import os, sys, threading
+        before = len(os.listdir("/proc/self/fd"))
+        import llmdispatcher
+        assert threading.active_count() == 1
+        assert len(os.listdir("/proc/self/fd")) == before
+        for name in ("requests", "urllib3", "asyncio", "attrs", "ssl"):
+            assert name not in sys.modules, name
+        """
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_no_event_loop_in_a_whole_call():
+    """A call and a stream from start to end work where no event loop can be made."""
+    with VendorSimulator(answers="hello") as simulator:
+        done = run(
+            """
+            import asyncio, sys
+            from llmdispatcher import Dispatcher, OpenAIVendor, Request
+            asyncio.new_event_loop = asyncio.get_event_loop = asyncio.run = None
+            with Dispatcher() as dispatcher:
+                dispatcher.register_vendor(OpenAIVendor(api_key="sk-process-0123456789", base_url=sys.argv[1], trust_env=False))
+                assert dispatcher.send(Request("gpt-4o", "hi")).content == "hello"
+                with dispatcher.send_streaming(Request("gpt-4o", "hi")) as stream:
+                    assert "".join(chunk.content for chunk in stream) == "hello"
+            """,
+            simulator.openai_url,
+        )
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("sys.exit(7)", 7), ("raise KeyError('x')", 1)])
+def test_exit_with_live_streams_waits_for_nobody(ending, code):
+    """X1: the interpreter ends with the status that was asked for, at once, whatever still streams."""
+    words = " ".join(["word"] * 10_000)
+    with VendorSimulator(answers=words, tokens_per_second=50) as simulator:
+        started = time.monotonic()
+        done = run(
+            f"""
+            import sys
+            from llmdispatcher import Dispatcher, OpenAIVendor, Request
+            dispatcher = Dispatcher()
+            dispatcher.register_vendor(OpenAIVendor(api_key="sk-process-0123456789", base_url=sys.argv[1], trust_env=False))
+            streams = [dispatcher.send_streaming(Request("gpt-4o", "talk", max_tokens=100000)) for _ in range(5)]
+            for stream in streams:
+                next(iter(stream))
+            {ending}
+            """,
+            simulator.openai_url,
+        )
+        seconds = time.monotonic() - started
+
+    assert code == done.returncode
+    assert "llmdispatcher" not in done.stderr.replace("KeyError", "")
+    assert seconds < 10
+
+
+def test_a_forked_child_calls_on_its_own_connections():
+    """F1: children of a parent in the middle of its calls answer and are answered, each its own words, locks held or not."""
+    with VendorSimulator(answers=lambda body: body["messages"][0]["content"]) as simulator, Dispatcher() as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False))
+        stop, wrong = threading.Event(), []
+
+        def keep_calling(name):
+            number = 0
+            while not stop.is_set():
+                number += 1
+                text = f"{name}-{number}"
+                if dispatcher.send(Request("gpt-4o", text)).content != text:
+                    wrong.append(text)
+
+        callers = [threading.Thread(target=keep_calling, args=(f"parent-{number}",)) for number in range(3)]
+        for caller in callers:
+            caller.start()
+        children = [multiprocessing.get_context("fork").Process(target=_child, args=(dispatcher, number)) for number in range(4)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(20)
+            child.kill()
+        stop.set()
+        for caller in callers:
+            caller.join()
+
+    assert ([0, 0, 0, 0], []) == ([child.exitcode for child in children], wrong)
+
+
+def _child(dispatcher, number):
+    """Ends the process with the count of wrong answers."""
+    wrong = 0
+    for call in range(25):
+        text = f"child-{number}-{call}"
+        wrong += dispatcher.send(Request("gpt-4o", text)).content != text
+    dispatcher.get_stats()
+    os._exit(min(wrong, 100))
+
+
+def test_a_stream_belongs_to_the_process_that_began_it():
+    """The child's copy of a handle says so at once instead of waiting for a worker that it does not have."""
+    words = " ".join(["word"] * 1_000)
+    with VendorSimulator(answers=words, tokens_per_second=500) as simulator, Dispatcher() as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False))
+        stream = dispatcher.send_streaming(Request("gpt-4o", "talk", max_tokens=100_000))
+        reader = iter(stream)
+        first = next(reader).content
+        child = multiprocessing.get_context("fork").Process(target=_read_inherited, args=(stream,))
+        child.start()
+        child.join(10)
+        child.kill()
+        rest = "".join(chunk.content for chunk in reader)
+
+    assert 0 == child.exitcode
+    assert words == (first + rest).strip()
+
+
+def _read_inherited(stream):
+    try:
+        list(stream)
+    except StreamInterrupted:
+        os._exit(0)
+    os._exit(1)
+
+
+def test_nothing_is_imported_in_the_middle_of_a_call():
+    """A fork while another thread imports leaves the child an import lock that nobody opens: all imports stand at the top."""
+    package = Path(llmdispatcher.__file__).parent
+    late = [
+        f"{file.relative_to(package)}:{node.lineno}"
+        for file in package.rglob("*.py")
+        if not {"cli", "testing"} & set(file.relative_to(package).parts)
+        for function in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+    assert [] == late
