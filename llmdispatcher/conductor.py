@@ -1,7 +1,7 @@
 """The one loop of the library: ask target after target, wait where waiting helps, until one answers or none can.
 
-A plain call and a stream share it; they differ only in ``ask``, which for a stream returns at the first output. After
-that there is no way back: what happens later is the stream's own failure.
+A plain call and a stream share it; they differ only in how one vendor is asked, which for a stream is over at the first
+output. After that there is no way back: what happens later is the stream's own failure.
 """
 
 from __future__ import annotations
@@ -36,8 +36,15 @@ class Conductor:
     parking: Parking = attrs.field(factory=Parking)
     latencies: Latencies = attrs.field(factory=Latencies)
 
-    def answer(self, call: Call, route: Route, ask: Ask[T]) -> T:
-        """What the first target that answers gives. Settles the call as failed where none does, and raises the error."""
+    def send(self, call: Call, route: Route) -> Response:
+        """The first whole answer. Settles the call; raises where no target answers."""
+        return self._answer(call, route, self._send)
+
+    def stream(self, call: Call, route: Route) -> OpenStream:
+        """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
+        return self._answer(call, route, self._open)
+
+    def _answer(self, call: Call, route: Route, ask: Ask[T]) -> T:
         failures: list[DispatchError] = []
         try:
             return self._walk(call, route, ask, failures)
@@ -61,28 +68,55 @@ class Conductor:
             target = turn.target
             attempt = call.ask(target)
             try:
-                return self._asked(call, attempt, ask)
+                return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
             except DispatchError as error:
                 attempt.settle(error.with_facts(vendor=target.vendor, model=target.model))
                 failures.append(error)
-                self._learn(target, error, attempt.started, now())
+                self._learn(attempt, error, now())
                 schedule.failed(target, error, now())
+            except BaseException as interruption:
+                attempt.settle(DispatchError(f"interrupted by {type(interruption).__name__}"))
+                raise
         raise _verdict(route, failures, schedule.blocked(now()))
 
-    def _learn(self, target: Target, error: DispatchError, started: float, now: float) -> None:
-        """A silence is a latency; another failure says nothing about speed, but the target is not unmeasured any more."""
-        if error.phase in _SILENT:
-            self.latencies.observe(target, now - started, None, now)
-        else:
-            self.latencies.failed(target, now)
+    def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
+        """What an attempt tells about its target's speed; an end that the caller made, or caused, tells nothing."""
+        if error is None or error.phase in _SILENT:
+            self.latencies.observe(attempt.target, now - attempt.started, attempt.first_token, now)
+        elif error.retry_here or error.try_elsewhere:
+            self.latencies.failed(attempt.target, now)
 
-    def _asked(self, call: Call, attempt: Attempt, ask: Ask[T]) -> T:
-        target = attempt.target
-        request = call.request if call.request.model == target.model else attrs.evolve(call.request, model=target.model)
-        result = ask(call, attempt, self.vendors[target.vendor], request)
-        now = call.deadline.clock.monotonic()
-        self.latencies.observe(target, now - attempt.started, attempt.first_token, now)
-        return result
+    def _send(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Response:
+        try:
+            response = vendor.send(request, call.deadline)
+        except DispatchError:
+            raise
+        except Exception as foreign:  # a vendor of the user's own may raise anything; here it is translated
+            raise _translated(vendor, foreign) from foreign
+        if not isinstance(response, Response):
+            raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
+        response = call.succeed(attempt, response)
+        self._learn(attempt, None, call.deadline.clock.monotonic())
+        return response
+
+    def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
+        """Read up to the first output, or to the end of an answer that has none."""
+        batches = _batches(vendor, request, call)
+        held: list[StreamChunk] = []
+        for batch in batches:
+            held += batch
+            if any(chunk.has_output for chunk in batch):
+                attempt.first_output()
+                break
+        return OpenStream(self, call, attempt, _continued(held, batches))
+
+    def ended(self, call: Call, attempt: Attempt, error: DispatchError | None) -> None:
+        """Hear how a stream that had begun has ended."""
+        self._learn(attempt, error, call.deadline.clock.monotonic())
+
+
+def _addressed(request: Request, target: Target) -> Request:
+    return request if request.model == target.model else attrs.evolve(request, model=target.model)
 
 
 def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:
@@ -95,31 +129,6 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
     listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
     hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
-
-
-def send(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Response:
-    """Ask for a whole answer."""
-    try:
-        response = vendor.send(request, call.deadline)
-    except DispatchError:
-        raise
-    except Exception as foreign:  # a vendor of the user's own may raise anything; here it is translated
-        raise _translated(vendor, foreign) from foreign
-    if not isinstance(response, Response):
-        raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
-    return call.succeed(attempt, response)
-
-
-def open_stream(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
-    """Ask for an answer in pieces; returns at the first output, or at the end of an answer that has none."""
-    batches = _batches(vendor, request, call)
-    held: list[StreamChunk] = []
-    for batch in batches:
-        held += batch
-        if any(chunk.has_output for chunk in batch):
-            attempt.first_output()
-            break
-    return OpenStream(call, attempt, held, batches)
 
 
 def _batches(vendor: Vendor, request: Request, call: Call) -> Generator[list[StreamChunk]]:
@@ -155,21 +164,25 @@ def _translated(vendor: Vendor, foreign: Exception) -> VendorUnavailable:
 class OpenStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
-    def __init__(self, call: Call, attempt: Attempt, held: list[StreamChunk], rest: Generator[list[StreamChunk]]) -> None:
+    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, batches: Generator[list[StreamChunk]]) -> None:
+        self._conductor = conductor
         self._call = call
         self._attempt = attempt
         self.vendor = attempt.target.vendor
         self.model = attempt.target.model
-        self.batches = _continued(held, rest)
+        self.batches = batches
 
     def finish(self, response: Response) -> Response:
         """Settle as a success."""
-        return self._call.succeed(self._attempt, response)
+        response = self._call.succeed(self._attempt, response)
+        self._conductor.ended(self._call, self._attempt, None)
+        return response
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""
         error.with_facts(vendor=self.vendor, model=self.model)
         self._call.fail(error, self._attempt, partial.usage)
+        self._conductor.ended(self._call, self._attempt, error)
 
 
 def _continued(held: list[StreamChunk], rest: Generator[list[StreamChunk]]) -> Generator[list[StreamChunk]]:

@@ -15,7 +15,7 @@ from . import catalog, streaming
 from .attempt import Call
 from .cancellation import Cancellation
 from .clock import SYSTEM_CLOCK, Clock, Deadline
-from .conductor import Conductor, OpenStream, open_stream, send
+from .conductor import Conductor
 from .config import Config
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
@@ -99,7 +99,7 @@ class Dispatcher:
         Raises a :class:`DispatchError`: the vendor's own failure, or :class:`AllTargetsFailed` where several were asked.
         """
         call = self._begin(request, timeout, cancel, streamed=False)
-        return self._conductor.answer(call, self._routed(call), send)
+        return self._conductor.send(call, self._routed(call))
 
     def send_streaming(
         self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
@@ -113,7 +113,7 @@ class Dispatcher:
     ) -> Response:
         """Answer a request by this vendor and no other, with the same retries."""
         call = self._begin(request, timeout, cancel, streamed=False)
-        return self._conductor.answer(call, self._pinned(call, vendor), send)
+        return self._conductor.send(call, self._pinned(call, vendor))
 
     def send_streaming_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
@@ -189,9 +189,8 @@ class Dispatcher:
         return Call(request, deadline, self._report, streamed=streamed)
 
     def _stream(self, call: Call, route: Route) -> StreamingResponse:
-        begin: partial[OpenStream] = partial(self._conductor.answer, call, route, open_stream)
         try:
-            return streaming.start(call.deadline, begin)
+            return streaming.start(call.deadline, partial(self._conductor.stream, call, route))
         except DispatchError as error:
             call.fail(error)
             raise

@@ -18,7 +18,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, Self
 
-from .channel import Channel
+from .channel import Channel, ChannelClosed
 from .chunks import Fold, StreamChunk
 from .clock import Deadline
 from .errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
@@ -73,9 +73,10 @@ class _Shared:
 
     def end(self) -> None:
         """Tell the readers that nothing more comes."""
-        if self.failure is not None:
-            self.error.put(self.failure)
-        self.done.put(self.response is not None)
+        with contextlib.suppress(ChannelClosed):  # a reader may have closed a channel himself
+            if self.failure is not None:
+                self.error.put(self.failure)
+            self.done.put(self.response is not None)
         for channel in (self.content, self.error, self.done):
             channel.close()
 
@@ -207,7 +208,7 @@ def _pump(shared: _Shared, begin: Callable[[], OpenStream]) -> None:
 def _deliver(shared: _Shared, opened: OpenStream) -> None:
     try:
         _forward(shared, opened.batches)
-    except DispatchError as error:
+    except Exception as error:  # noqa: BLE001 - the thread ends here: whatever it is, the reader must hear of it
         partial = shared.fold.response()
         failure = _interrupted(error, partial)
         opened.fail(failure, partial)
@@ -224,8 +225,12 @@ def _forward(shared: _Shared, batches: Generator[list[StreamChunk]]) -> None:
             put(batch, check)
 
 
-def _interrupted(error: DispatchError, partial: Response) -> DispatchError:
+def _interrupted(error: Exception, partial: Response) -> DispatchError:
     """What a failure after the first chunk means to the reader: the caller's own end stays, all else is an interruption."""
+    if isinstance(error, ChannelClosed):
+        return Cancelled("the stream's channel was closed by its reader")
+    if not isinstance(error, DispatchError):
+        return StreamInterrupted(f"the stream's worker failed with {type(error).__name__}", partial=partial)
     if not (error.retry_here or error.try_elsewhere):
         return error
     if isinstance(error, StreamInterrupted):

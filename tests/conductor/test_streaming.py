@@ -363,3 +363,43 @@ def test_its_text_tells_who_answers():
     stream.response()
     assert "StreamingResponse(vendor='a', model='any-model', done=True)" == repr(stream)
     assert (None, True) == (stream.cost, stream.created_at is not None)
+
+
+def test_a_reader_may_close_the_channel_itself():
+    """Closing content_channel is a way of closing the stream: the worker ends, and the call is counted as cancelled."""
+    dispatcher = dispatcher_of(FakeVendor(endless))
+    stream = dispatcher.send_streaming(ASK)
+    stream.content_channel.get(timeout=5)
+    stream.content_channel.close()
+
+    assert gone(1.0) is not None
+    assert ["Cancelled"] == [type(outcome.error).__name__ for outcome in dispatcher.heard]
+
+
+def test_what_a_stream_took_is_learned_at_its_end():
+    """The latency optimizer knows the whole answer's time and the first token's apart."""
+    clock = ManualClock()
+
+    def slowly(request):
+        clock.advance(1.0)
+        yield StreamChunk(content="first")
+        clock.advance(4.0)
+        yield StreamChunk(content="last")
+
+    dispatcher = dispatcher_of(
+        FakeVendor(slowly, name="a"), FakeVendor(name="b"), clock=clock, latency_optimization={"prefer_fast": True}
+    )
+    dispatcher.send_streaming_to_vendor("a", ASK).response()
+
+    assert "about 5 s" in str(dispatcher.explain(ASK))
+    assert "about 1 s" in str(dispatcher.explain(ASK, streaming=True))
+
+
+def test_a_callers_own_end_teaches_nothing_about_a_vendor():
+    """A cancelled stream leaves its vendor unmeasured, neither slow nor broken."""
+    dispatcher = dispatcher_of(FakeVendor(endless, name="a"), latency_optimization={"prefer_fast": True})
+    with dispatcher.send_streaming(ASK) as stream:
+        next(iter(stream))
+    assert gone(1.0) is not None
+
+    assert "not measured lately" in str(dispatcher.explain(ASK))
