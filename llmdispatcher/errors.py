@@ -28,7 +28,7 @@ class DispatchError(Exception):
     - ``retry_after``: seconds after which the vendor wants to be asked again.
     - ``attempts``: how many times a vendor was asked for this call.
     - ``phase``: where a transport failed: ``"dns"``, ``"connect"``, ``"tls"``, ``"send"``, ``"first_byte"``, ``"idle"``,
-      ``"total"``, ``"body"``.
+      ``"total"``, ``"body"``, ``"pool"``.
     - ``sent``: whether the request may have reached the vendor; ``False`` is a promise that it did not.
     - ``remedy``: what to do about it, where ``message`` is the vendor's own text.
     """

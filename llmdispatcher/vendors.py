@@ -143,6 +143,8 @@ class HttpVendor:
             raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in catalog.ROWS)}")
         self._row = row
         self._config = VendorConfig.merged(config, settings)
+        if self._config.api != "chat":
+            raise ConfigError(f"api: {self._config.api!r} is not spoken yet; use 'chat'")
         self._clock = clock
         self._codec = CODECS[row.codec]
         self._lock = new_lock()

@@ -308,3 +308,9 @@ def test_a_stream_can_be_read_chunk_by_chunk(kind, simulator):
     assert "hello" == "".join(chunk.content for chunk in chunks)
     assert simulator.requests[0].stream
     assert json.dumps(simulator.requests[0].json)
+
+
+def test_an_api_that_is_not_spoken_yet_is_refused():
+    """Asking for the Responses API does not silently get chat completions."""
+    with pytest.raises(ConfigError, match="'responses' is not spoken yet"):
+        OpenAIVendor(api_key=KEY, api="responses")
