@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import json
 import multiprocessing
 import socket
@@ -78,13 +80,14 @@ def _serve(pipe: Connection, pace: float, chunks: int) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     pipe.send(listener.getsockname()[1])
     threading.stack_size(256 * 1024)
+    pacer = Pacer(pace, chunks) if pace else None
     while True:
         sock, _ = listener.accept()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_answer, args=(sock, pace, chunks), daemon=True).start()
+        threading.Thread(target=_answer, args=(sock, pacer), daemon=True).start()
 
 
-def _answer(sock: socket.socket, pace: float, chunks: int) -> None:
+def _answer(sock: socket.socket, pacer: Pacer | None) -> None:
     reader = sock.makefile("rb")
     with contextlib.suppress(OSError):
         while head := reader.readline():
@@ -95,17 +98,49 @@ def _answer(sock: socket.socket, pace: float, chunks: int) -> None:
             body = reader.read(length) if length else head
             if b'"stream":true' not in body.replace(b" ", b""):
                 sock.sendall(PLAIN)
-            elif pace:
-                _stream_slowly(sock, pace, chunks)
+            elif pacer is not None:
+                pacer.stream(sock)
             else:
                 sock.sendall(STREAM)
 
 
-def _stream_slowly(sock: socket.socket, pace: float, chunks: int) -> None:
-    """Each chunk carries the moment at which it was sent (monotonic, the same scale in all processes of a machine)."""
-    sock.sendall(STREAM_HEAD + _chunked(_EVENTS[:1]))
-    for _ in range(chunks):
-        time.sleep(pace)
+class Pacer:
+    """One thread that sends all paced streams their chunks: hundreds of sleeping threads would be late themselves."""
+
+    def __init__(self, pace: float, chunks: int) -> None:
+        self._pace = pace
+        self._chunks = chunks
+        self._due: list[tuple[float, int, int, socket.socket, threading.Event]] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def stream(self, sock: socket.socket) -> None:
+        """Send one whole stream; returns at its end."""
+        sock.sendall(STREAM_HEAD + _chunked(_EVENTS[:1]))
+        over = threading.Event()
+        with self._changed:
+            heapq.heappush(self._due, (time.monotonic() + self._pace, next(self._numbers), self._chunks, sock, over))
+            self._changed.notify()
+        over.wait()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._due or (wait := self._due[0][0] - time.monotonic()) > 0:
+                    self._changed.wait(wait if self._due else None)
+                due, number, left, sock, over = heapq.heappop(self._due)
+            if self._send(sock, left):
+                with self._changed:
+                    heapq.heappush(self._due, (due + self._pace, number, left - 1, sock, over))
+            else:
+                over.set()
+
+    def _send(self, sock: socket.socket, left: int) -> bool:
+        """One chunk, which carries the moment of its sending (monotonic: the same scale in all processes); False after the last."""
         stamp = b'{"id":"s","model":"m","choices":[{"index":0,"delta":{"content":"%.6f"},"finish_reason":null}]}' % time.monotonic()
-        sock.sendall(_chunked([stamp]))
-    sock.sendall(_chunked(_EVENTS[-3:]) + b"0\r\n\r\n")
+        try:
+            sock.sendall(_chunked([stamp]) if left else _chunked(_EVENTS[-3:]) + b"0\r\n\r\n")
+        except OSError:
+            return False
+        return left > 0

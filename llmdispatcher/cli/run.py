@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import attrs
 
@@ -23,6 +21,7 @@ from .answers import AnswersFile, record
 from .live import Begun, streamed
 from .progress import progress
 from .prompts import Mistake, Prompt, chosen, read
+from .stopping import stoppable
 from .terminal import complain, say
 
 Item = Prompt | Mistake
@@ -133,23 +132,3 @@ def _written(items: list[Item], results: Iterator[Result], answers: AnswersFile)
         if isinstance(result, DispatchError) and failed <= MOST_TOLD:
             complain(f"{item.id}: {type(result).__name__}: {result}")
     return answered, failed
-
-
-@contextmanager
-def stoppable() -> Iterator[Cancellation]:
-    """Ctrl-C cancels what is in flight, so that the file ends at a whole line; a second one ends the program at once."""
-    stop = Cancellation()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def cancel(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop.cancel("the user stopped the run")
-
-    signal.signal(signal.SIGINT, cancel)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
