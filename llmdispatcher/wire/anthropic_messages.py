@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta
-from ..errors import InvalidRequest, MalformedReply
-from ..messages import Content, Message, TextPart, ToolCall
+from ..errors import MalformedReply
+from ..messages import ToolCall
 from ..types import Request, Response, Usage
+from .anthropic_request import encoded_messages, encoded_tools
 from .faults import fault_inside
-from .payload import LEADING_ROLES, EventDecoder, count, dump, instructions, mapping, parse_object, text_of
+from .payload import EventDecoder, count, dump, instructions, mapping, parse_object, text_of
 
 DEFAULT_MAX_TOKENS = 4096
 """The format wants a limit; this one is sent where the request has none."""
@@ -40,14 +41,12 @@ class AnthropicMessages:
 
         Penalties and the seed have no place in this format and are left out.
         """
-        _refuse_unsupported(request)
         payload: dict[str, Any] = {
             "model": request.model,
             "max_tokens": request.max_tokens if request.max_tokens is not None else DEFAULT_MAX_TOKENS,
-            "messages": [_message(message) for message in request.messages if message.role not in LEADING_ROLES],
+            "messages": encoded_messages(request.messages),
+            **encoded_tools(request),
         }
-        if not payload["messages"]:
-            raise InvalidRequest("messages: Anthropic needs at least one message that is not a system message")
         system = instructions(request)
         if system:
             payload["system"] = "\n\n".join(system)
@@ -216,29 +215,3 @@ def _tool_call(block: Mapping[str, Any]) -> ToolCall:
         name=text_of(block.get("name")),
         arguments=json.dumps(block.get("input"), ensure_ascii=False),
     )
-
-
-def _refuse_unsupported(request: Request) -> None:
-    for name in ("tools", "tool_choice", "response_format"):
-        if getattr(request, name):
-            raise InvalidRequest(
-                f"{name}: this codec does not carry it to Anthropic yet; pass Anthropic's own form in extra_params"
-            )
-
-
-def _message(message: Message) -> dict[str, Any]:
-    if message.role == "tool" or message.tool_calls:
-        raise InvalidRequest("messages: this codec does not carry tool turns to Anthropic yet")
-    return {"role": message.role, "content": _content(message.content)}
-
-
-def _content(content: Content) -> Any:
-    if isinstance(content, str):
-        return content
-    return [_part(part) for part in content]
-
-
-def _part(part: object) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    raise InvalidRequest(f"message.content: this codec does not carry a {type(part).__name__} to Anthropic yet; send text")

@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 from ..chunks import StreamChunk, ToolCallDelta, fold
-from ..errors import InvalidRequest, MalformedReply, StreamInterrupted
-from ..messages import Content, Message, TextPart
+from ..errors import MalformedReply, StreamInterrupted
 from ..types import Request, Response, Usage
 from .faults import fault_inside
-from .payload import LEADING_ROLES, EventDecoder, count, dump, instructions, mapping, parse, text_of
+from .gemini_request import encoded_format, encoded_messages, encoded_tools
+from .payload import EventDecoder, count, dump, instructions, mapping, parse, text_of
 
 FINISH = {
     "STOP": "stop",
@@ -31,7 +31,6 @@ FINISH = {
         "content_filter",
     ),
 }
-_ROLES = {"user": "user", "assistant": "model"}
 _SETTINGS = (
     ("temperature", "temperature"),
     ("top_p", "topP"),
@@ -55,16 +54,11 @@ class Gemini:
 
     def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body of a request; the user's name has no place in this format and is left out."""
-        _refuse_unsupported(request)
-        payload: dict[str, Any] = {
-            "contents": [_message(message) for message in request.messages if message.role not in LEADING_ROLES]
-        }
-        if not payload["contents"]:
-            raise InvalidRequest("messages: Google needs at least one message that is not a system message")
+        payload: dict[str, Any] = {"contents": encoded_messages(request.messages), **encoded_tools(request)}
         system = [{"text": text} for text in instructions(request)]
         if system:
             payload["systemInstruction"] = {"parts": system}
-        settings: dict[str, Any] = {}
+        settings = encoded_format(request.response_format)
         for name, theirs in _SETTINGS:
             value = getattr(request, name)
             if value is not None and not ("no_sampling" in quirks and name in _SAMPLING):
@@ -209,27 +203,3 @@ def _audio(details: Any) -> int:
     if not isinstance(details, list):
         return 0
     return sum([count(entry.get("tokenCount")) for entry in map(mapping, details) if entry.get("modality") == "AUDIO"])
-
-
-def _refuse_unsupported(request: Request) -> None:
-    for name in ("tools", "tool_choice", "response_format"):
-        if getattr(request, name):
-            raise InvalidRequest(f"{name}: this codec does not carry it to Google yet; pass Google's own form in extra_params")
-
-
-def _message(message: Message) -> dict[str, Any]:
-    if message.role not in _ROLES or message.tool_calls:
-        raise InvalidRequest("messages: this codec does not carry tool turns to Google yet")
-    return {"role": _ROLES[message.role], "parts": _parts(message.content)}
-
-
-def _parts(content: Content) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"text": content}]
-    return [_part(part) for part in content]
-
-
-def _part(part: object) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"text": part.text}
-    raise InvalidRequest(f"message.content: this codec does not carry a {type(part).__name__} to Google yet; send text")
