@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from .messages import ToolCall
+from .messages import ReasoningPart, ToolCall
 from .types import Response, Usage
 
 
@@ -25,11 +25,13 @@ class ToolCallDelta:
 class StreamChunk:
     """One piece of an answer; a field that this piece says nothing about is empty.
 
-    ``usage`` is the whole usage so far, not a difference: the last one counts.
+    ``usage`` is the whole usage so far, not a difference: the last one counts. ``reasoning_parts`` come when a thought is
+    finished, with what its vendor wants back; their text was in ``reasoning`` before.
     """
 
     content: str = ""
     reasoning: str = ""
+    reasoning_parts: tuple[ReasoningPart, ...] = ()
     refusal: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] = ()
     finish_reason: str | None = None
@@ -52,11 +54,12 @@ class StreamChunk:
 class Fold:
     """Collects chunks one by one; cheap per chunk, so that a partial answer is at hand at any moment."""
 
-    __slots__ = ("_calls", "_finish", "_ids", "_reasoning", "_refusal", "_text", "usage")
+    __slots__ = ("_calls", "_finish", "_ids", "_parts", "_reasoning", "_refusal", "_text", "usage")
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._parts: tuple[ReasoningPart, ...] = ()
         self._refusal: list[str] = []
         self._calls: dict[int, list[ToolCallDelta]] = {}
         self._finish: tuple[str | None, str | None] = (None, None)
@@ -69,6 +72,8 @@ class Fold:
             self._text.append(chunk.content)
         if chunk.reasoning:
             self._reasoning.append(chunk.reasoning)
+        if chunk.reasoning_parts:
+            self._parts += chunk.reasoning_parts
         if chunk.refusal:
             self._refusal.append(chunk.refusal)
         for delta in chunk.tool_calls:
@@ -85,6 +90,7 @@ class Fold:
         return Response(
             content="".join(self._text),
             reasoning="".join(self._reasoning),
+            reasoning_parts=self._parts,
             refusal="".join(self._refusal) or None,
             tool_calls=tuple(_joined(deltas) for _, deltas in sorted(self._calls.items())),
             finish_reason=self._finish[0],
@@ -108,6 +114,7 @@ def unfold(response: Response) -> StreamChunk:
     return StreamChunk(
         content=response.content,
         reasoning=response.reasoning,
+        reasoning_parts=response.reasoning_parts,
         refusal=response.refusal,
         tool_calls=tuple(
             ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments, signature=call.signature)

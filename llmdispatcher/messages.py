@@ -57,13 +57,15 @@ class AudioPart:
 class ReasoningPart:
     """What a model thought, with what a vendor needs to get back unchanged in a tool loop.
 
-    ``signature`` proves the text; ``encrypted`` stands in its place where a vendor hides it.
+    ``signature`` proves the text; ``encrypted`` stands in its place where a vendor hides it. ``origin`` is the wire format that it
+    came in: only that one gets it back, since no other can make anything of it.
     """
 
     text: str = ""
-    signature: str | None = None
-    encrypted: str | None = None
+    signature: str | None = attrs.field(default=None, repr=False)
+    encrypted: str | None = attrs.field(default=None, repr=False)
     id: str | None = None
+    origin: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from .errors import InvalidRequest
-from .messages import Message, Tool, ToolCall
+from .messages import Message, ReasoningPart, TextPart, Tool, ToolCall
 
 
 def _bounded(low: float, high: float) -> Any:
@@ -159,6 +159,7 @@ class Response:
     finish_reason_raw: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
+    reasoning_parts: tuple[ReasoningPart, ...] = ()
     refusal: str | None = None
     response_id: str | None = None
     request_id: str | None = None
@@ -173,8 +174,11 @@ class Response:
 
     @property
     def message(self) -> Message:
-        """This answer as a turn to continue the conversation with."""
-        return Message("assistant", self.content, tool_calls=self.tool_calls)
+        """This answer as a turn to continue the conversation with, thoughts included where their vendor wants them back."""
+        if not self.reasoning_parts:
+            return Message("assistant", self.content, tool_calls=self.tool_calls)
+        said = (TextPart(text=self.content),) if self.content else ()
+        return Message("assistant", (*self.reasoning_parts, *said), tool_calls=self.tool_calls)
 
 
 def _names(value: Sequence[str]) -> tuple[str, ...]:

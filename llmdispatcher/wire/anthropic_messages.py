@@ -8,7 +8,7 @@ from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta
 from ..errors import MalformedReply
-from ..messages import ToolCall
+from ..messages import ReasoningPart, ToolCall
 from ..types import Request, Response, Usage
 from .anthropic_request import encoded_messages, encoded_tools
 from .faults import fault_inside
@@ -25,6 +25,8 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+
+_THOUGHTS = ("thinking", "redacted_thinking")
 
 
 class AnthropicMessages:
@@ -75,6 +77,7 @@ class AnthropicMessages:
         return Response(
             content="".join(text_of(block.get("text")) for block in listed if block.get("type") == "text"),
             reasoning="".join(text_of(block.get("thinking")) for block in listed if block.get("type") == "thinking"),
+            reasoning_parts=tuple(_thought(block) for block in listed if block.get("type") in _THOUGHTS),
             tool_calls=tuple(_tool_call(block) for block in listed if block.get("type") == "tool_use"),
             finish_reason=_finish(raw),
             finish_reason_raw=raw if isinstance(raw, str) else None,
@@ -94,13 +97,14 @@ ANTHROPIC_MESSAGES = AnthropicMessages()
 class MessagesDecoder(EventDecoder):
     """message_start … message_stop; complete with a stop reason, over at message_stop. Unknown events are skipped."""
 
-    __slots__ = ("_calls", "_inputs", "_usage")
+    __slots__ = ("_calls", "_inputs", "_thoughts", "_usage")
     END_MARKER = "message_stop or a stop reason"
 
     def __init__(self) -> None:
         super().__init__()
         self._calls: dict[int, int] = {}  # content block index → place among the tool calls
         self._inputs: dict[int, Mapping[str, Any]] = {}  # calls whose arguments stood whole in their first event
+        self._thoughts: dict[int, dict[str, Any]] = {}  # thinking blocks under way, put together as blocks of a whole answer
         self._usage: dict[str, Any] = {}
 
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
@@ -129,6 +133,8 @@ class MessagesDecoder(EventDecoder):
                 )
             )
         text, thought = text_of(block.get("text")), text_of(block.get("thinking"))
+        if kind in _THOUGHTS:
+            self._thoughts[index] = {**block, "thinking": thought}
         return StreamChunk(content=text, reasoning=thought) if text or thought else None
 
     def _block_delta(self, document: Mapping[str, Any]) -> StreamChunk | None:
@@ -136,9 +142,13 @@ class MessagesDecoder(EventDecoder):
         kind = delta.get("type")
         if kind == "text_delta":
             return StreamChunk(content=text_of(delta.get("text")))
+        index = _index(document)
+        if index in self._thoughts:
+            thought = self._thoughts[index]
+            thought["thinking"] += text_of(delta.get("thinking"))
+            thought["signature"] = text_of(thought.get("signature")) + text_of(delta.get("signature"))
         if kind == "thinking_delta":
             return StreamChunk(reasoning=text_of(delta.get("thinking")))
-        index = _index(document)
         if kind == "input_json_delta" and index in self._calls and delta.get("partial_json"):
             self._inputs.pop(index, None)
             return StreamChunk(tool_calls=(ToolCallDelta(index=self._calls[index], arguments=text_of(delta["partial_json"])),))
@@ -146,6 +156,9 @@ class MessagesDecoder(EventDecoder):
 
     def _block_stop(self, document: Mapping[str, Any]) -> StreamChunk | None:
         index = _index(document)
+        thought = self._thoughts.pop(index, None)
+        if thought is not None:
+            return StreamChunk(reasoning_parts=(_thought(thought),))
         whole = self._inputs.pop(index, None)
         if whole is None:
             return None
@@ -207,6 +220,15 @@ def _index(document: Mapping[str, Any]) -> int:
 
 def _finish(raw: Any) -> str | None:
     return FINISH.get(raw, raw) if isinstance(raw, str) else None
+
+
+def _thought(block: Mapping[str, Any]) -> ReasoningPart:
+    return ReasoningPart(
+        text=text_of(block.get("thinking")),
+        signature=text_of(block.get("signature")) or None,
+        encrypted=text_of(block.get("data")) or None,
+        origin=ANTHROPIC_MESSAGES.name,
+    )
 
 
 def _tool_call(block: Mapping[str, Any]) -> ToolCall:

@@ -11,6 +11,7 @@ from ..messages import Content, FilePart, ImagePart, Message, Part, ReasoningPar
 from ..types import Request
 from .payload import LEADING_ROLES
 
+_OWN = (None, "anthropic_messages")
 _CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 
@@ -54,7 +55,7 @@ def _content(message: Message) -> Any:
 def _blocks(content: Content) -> list[dict[str, Any]]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
-    return [_part(part) for part in content]
+    return [_part(part) for part in content if not (isinstance(part, ReasoningPart) and part.origin not in _OWN)]
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

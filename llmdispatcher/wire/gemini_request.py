@@ -12,6 +12,7 @@ from ..messages import AudioPart, Content, FilePart, ImagePart, Message, Part, R
 from ..types import Request
 from .payload import LEADING_ROLES
 
+_OWN = (None, "gemini")
 _ROLES = {"user": "user", "assistant": "model"}
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
 
@@ -71,7 +72,7 @@ def _call(call: ToolCall) -> dict[str, Any]:
 def _parts(content: Content) -> list[dict[str, Any]]:
     if isinstance(content, str):
         return [{"text": content}] if content else []
-    return [_part(part) for part in content]
+    return [_part(part) for part in content if not (isinstance(part, ReasoningPart) and part.origin not in _OWN)]
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InvalidRequest
-from ..messages import AudioPart, FilePart, ImagePart, Message, Part, TextPart, Tool
+from ..messages import AudioPart, FilePart, ImagePart, Message, Part, ReasoningPart, TextPart, Tool
 
 
 def encoded_message(message: Message) -> dict[str, Any]:
@@ -27,7 +27,13 @@ def encoded_message(message: Message) -> dict[str, Any]:
 
 
 def _encoded_content(content: str | Sequence[Part]) -> Any:
-    return content if isinstance(content, str) else [_part(part) for part in content]
+    """Text or parts; thoughts have no place here, not even OpenAI's own, and are left out."""
+    if isinstance(content, str):
+        return content
+    said = [part for part in content if not isinstance(part, ReasoningPart)]
+    if len(said) < len(content) and all(isinstance(part, TextPart) for part in said):
+        return "".join(part.text for part in said if isinstance(part, TextPart))
+    return [_part(part) for part in said]
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from corpus import decode_stream
 from recordings import sse
 
 from llmdispatcher.errors import InvalidRequest, StreamInterrupted, VendorUnavailable
-from llmdispatcher.messages import FilePart, ImagePart, Message, ReasoningPart, Tool, ToolCall
+from llmdispatcher.messages import FilePart, ImagePart, Message, Tool, ToolCall
 from llmdispatcher.types import Request
 from llmdispatcher.wire.openai_chat import OPENAI_CHAT
 
@@ -130,7 +130,7 @@ def test_parts_are_encoded():
     ] == content
 
 
-@pytest.mark.parametrize("part", [ImagePart(), ImagePart(data=b"x"), FilePart(url="https://x.example/a"), ReasoningPart(text="hm")])
+@pytest.mark.parametrize("part", [ImagePart(), ImagePart(data=b"x"), FilePart(url="https://x.example/a")])
 def test_a_part_that_cannot_be_sent_is_refused(part):
     """With what would do instead."""
     with pytest.raises(InvalidRequest, match=r"message\.content"):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from llmdispatcher.chunks import fold
 from llmdispatcher.errors import InvalidRequest
 from llmdispatcher.messages import AudioPart, FilePart, ImagePart, Message, ReasoningPart, TextPart, Tool, ToolCall
 from llmdispatcher.types import Request
@@ -214,3 +215,47 @@ def test_results_of_tools_say_when_they_are_errors():
         {"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text": "broken"}], "is_error": True}
     ] == anthropic[2]["content"]
     assert {"functionResponse": {"name": "f", "response": {"error": "broken"}, "id": "c"}} == google[2]["parts"][0]
+
+
+THOUGHT = [
+    ("content_block_start", {"index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}}),
+    ("content_block_delta", {"index": 0, "delta": {"type": "thinking_delta", "thinking": "First "}}),
+    ("content_block_delta", {"index": 0, "delta": {"type": "thinking_delta", "thinking": "this."}}),
+    ("content_block_delta", {"index": 0, "delta": {"type": "signature_delta", "signature": "proof"}}),
+    ("content_block_stop", {"index": 0}),
+    ("content_block_start", {"index": 1, "content_block": {"type": "redacted_thinking", "data": "hidden"}}),
+    ("content_block_stop", {"index": 1}),
+    ("content_block_start", {"index": 2, "content_block": {"type": "text", "text": ""}}),
+    ("content_block_delta", {"index": 2, "delta": {"type": "text_delta", "text": "Oslo is cold."}}),
+    ("content_block_stop", {"index": 2}),
+    ("message_delta", {"delta": {"stop_reason": "end_turn"}}),
+    ("message_stop", {}),
+]
+BLOCKS = [
+    {"type": "thinking", "thinking": "First this.", "signature": "proof"},
+    {"type": "redacted_thinking", "data": "hidden"},
+    {"type": "text", "text": "Oslo is cold."},
+]
+
+
+def streamed_answer():
+    decoder = CODECS["anthropic_messages"].decoder()
+    body = "".join(f"event: {name}\ndata: {json.dumps({'type': name, **fields})}\n\n" for name, fields in THOUGHT).encode()
+    return fold([chunk for start in range(0, len(body), 7) for chunk in decoder.feed(body[start : start + 7])])
+
+
+def test_thoughts_go_back_to_their_vendor_unchanged():
+    """Text, signature and what is hidden are kept from a stream as from a whole answer, and sent back as they came."""
+    whole = CODECS["anthropic_messages"].decode(json.dumps({"content": BLOCKS, "stop_reason": "end_turn"}).encode())
+
+    assert whole.reasoning_parts == streamed_answer().reasoning_parts
+    assert ("First this.", "Oslo is cold.") == (whole.reasoning, whole.content)
+    assert BLOCKS == sent("anthropic_messages", Message.user("x"), whole.message)["messages"][1]["content"]
+
+
+def test_thoughts_of_one_vendor_are_not_shown_to_another():
+    """A conversation moves on to another vendor with what was said, not with proofs that it cannot read."""
+    turn = streamed_answer().message
+
+    assert "Oslo is cold." == sent("openai_chat", Message.user("x"), turn)["messages"][1]["content"]
+    assert [{"text": "Oslo is cold."}] == sent("gemini", Message.user("x"), turn)["contents"][1]["parts"]
