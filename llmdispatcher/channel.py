@@ -57,9 +57,17 @@ class Channel(queue.Queue[T]):
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Add one item. Raises :class:`ChannelClosed` once closed, ``queue.Full`` after ``timeout`` seconds."""
-        if self.closed:
-            raise ChannelClosed
-        super().put(item, block, timeout)
+        end = None if timeout is None else SYSTEM_CLOCK.monotonic() + timeout
+        with self.mutex:
+            while not self.closed and 0 < self.maxsize <= len(self.queue):
+                left = None if end is None else end - SYSTEM_CLOCK.monotonic()
+                if not block or (left is not None and left <= 0):
+                    raise queue.Full
+                self.not_full.wait(left)
+            if self.closed:
+                raise ChannelClosed
+            self._put(item)
+            self.not_empty.notify()
 
     def put_all(self, items: Sequence[T], check: Callable[[], object]) -> None:
         """Add items in order, waiting for room; ``check`` is called now and then while waiting and may raise to give up."""

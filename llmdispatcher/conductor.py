@@ -149,6 +149,8 @@ def _singly(chunks: Iterable[StreamChunk], call: Call) -> Generator[list[StreamC
     try:
         for chunk in chunks:
             call.deadline.check()
+            if not isinstance(chunk, StreamChunk):
+                raise MalformedReply(f"stream() yielded {type(chunk).__name__}; it must yield StreamChunk objects")
             yield [chunk]
     finally:
         close = getattr(chunks, "close", None)

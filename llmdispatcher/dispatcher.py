@@ -214,7 +214,8 @@ class Dispatcher:
 
     def _choose(self, model: str) -> _Choice:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
-        pinned, bare = split_ref(model, self._vendors)
+        choices = self._choices
+        pinned, bare = split_ref(model, list(self._vendors))
         targets, skipped = [], []
         for name, vendor in list(self._vendors.items()):
             theirs = model_at(vendor, bare)
@@ -226,9 +227,10 @@ class Dispatcher:
                 targets.append(target_of(name, vendor, theirs))
         choice = _Choice(bare, tuple(targets), tuple(skipped))
         with self._lock:
-            if len(self._choices) >= _REMEMBERED_MODELS:
-                self._choices = {}
-            self._choices[model] = choice
+            if self._choices is choices:  # else a vendor was registered meanwhile, of which this choice knows nothing
+                if len(choices) >= _REMEMBERED_MODELS:
+                    self._choices = choices = {}
+                choices[model] = choice
         return choice
 
     def _pinned(self, call: Call, name: str) -> Route:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -54,6 +55,9 @@ def _fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, return
         while window:
             yield _result(window.popleft(), return_errors)
     finally:
+        with contextlib.suppress(queue.Empty):  # nobody pays for answers that nobody reads
+            while True:
+                todo.get_nowait()
         for _ in threads:
             todo.put(None)
 

@@ -201,6 +201,9 @@ def _pump(shared: _Shared, begin: Callable[[], OpenStream]) -> None:
         _deliver(shared, opened)
     except DispatchError as error:
         shared.failure = error
+    except BaseException as error:  # noqa: BLE001 - the thread ends here: whatever it is, the reader must hear of it
+        shared.failure = _interrupted(error, shared.fold.response())
+        shared.failure.__cause__ = error
     finally:
         shared.end()
 
@@ -208,7 +211,7 @@ def _pump(shared: _Shared, begin: Callable[[], OpenStream]) -> None:
 def _deliver(shared: _Shared, opened: OpenStream) -> None:
     try:
         _forward(shared, opened.batches)
-    except Exception as error:  # noqa: BLE001 - the thread ends here: whatever it is, the reader must hear of it
+    except BaseException as error:  # noqa: BLE001 - as above
         partial = shared.fold.response()
         failure = _interrupted(error, partial)
         opened.fail(failure, partial)
@@ -225,7 +228,7 @@ def _forward(shared: _Shared, batches: Generator[list[StreamChunk]]) -> None:
             put(batch, check)
 
 
-def _interrupted(error: Exception, partial: Response) -> DispatchError:
+def _interrupted(error: BaseException, partial: Response) -> DispatchError:
     """What a failure after the first chunk means to the reader: the caller's own end stays, all else is an interruption."""
     if isinstance(error, ChannelClosed):
         return Cancelled("the stream's channel was closed by its reader")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -49,10 +49,14 @@ class Vendor(Protocol):
         """Whether it makes sense to ask it now; cheap, never spends money."""
 
 
+Explain = Callable[[DispatchError, HttpReply], DispatchError]
+
+
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`."""
 
-    def __init__(self, reply: HttpReply, decoder: StreamDecoder, clock: Clock, progress: float | None) -> None:
+    def __init__(self, reply: HttpReply, decoder: StreamDecoder, clock: Clock, progress: float | None, explained: Explain) -> None:
+        self._explained = explained
         self._reply = reply
         self._decoder = decoder
         self._clock = clock
@@ -80,7 +84,7 @@ class ChunkStream:
             if rest:
                 yield rest
         except DispatchError as error:
-            error.with_facts(request_id=request_id(reply.headers))
+            self._explained(error, reply)
             raise
         finally:
             reply.close()
@@ -202,7 +206,7 @@ class HttpVendor:
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
         reply = self._open(request, deadline, stream=True)
-        return ChunkStream(reply, self._codec.decoder(), self._clock, self._config.progress_timeout)
+        return ChunkStream(reply, self._codec.decoder(), self._clock, self._config.progress_timeout, self._explained)
 
     def close(self) -> None:
         """Close pooled connections; the vendor opens new ones if it is used again."""
@@ -223,15 +227,20 @@ class HttpVendor:
         reply = endpoint.transport.open(call, deadline)
         if reply.ok:
             return reply
-        raise self._explained(fault(reply.status, reply.headers, reply.read(), self._clock.now()), reply)
+        key, body = self._given_key(), reply.read()
+        if key and len(key) >= 12:  # before an excerpt cuts an echoed key in two; a shorter one may be a word of the format
+            body = body.replace(key.encode(), b"***")
+        raise self._explained(fault(reply.status, reply.headers, body, self._clock.now()), reply)
 
     def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
         """The error with the call's id, and without the key, which some vendors echo in their text."""
         error.with_facts(request_id=request_id(reply.headers))
         key = self._given_key()
-        if key and key in error.message:
-            error.message = error.message.replace(key, "***")
-            error.args = (error.message,)
+        if key and key in f"{error.message} {error.code} {error.request_id}":
+            error.args = (error.message.replace(key, "***"),)
+            for field in ("message", "code", "request_id"):
+                said = getattr(error, field)
+                setattr(error, field, said and said.replace(key, "***"))
         return error
 
     def _connect(self) -> Endpoint:

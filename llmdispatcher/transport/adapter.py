@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from urllib3 import HTTPConnectionPool, PoolManager, ProxyManager, Retry, Timeou
 from urllib3.util.ssl_ import create_urllib3_context
 
 from ..errors import ConfigError
+from ..locks import new_lock
 from .connection import POOLS
 from .outgoing import Origin
 from .sockets import TLSSocket
@@ -27,7 +27,7 @@ NO_TIMEOUT: Any = Timeout(connect=None, read=None)
 """The scope's sockets know theirs. ``HTTPAdapter.send`` takes such an object; its type hints forget to say so."""
 
 _contexts: dict[str, ssl.SSLContext] = {}
-_contexts_lock = threading.Lock()
+_contexts_lock = new_lock()
 
 
 class OriginAdapter(HTTPAdapter):

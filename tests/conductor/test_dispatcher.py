@@ -495,3 +495,18 @@ def test_what_is_no_request_is_refused():
 def test_its_text_lists_its_vendors():
     """For people who debug."""
     assert "Dispatcher(vendors=['a'])" == repr(dispatcher_of(FakeVendor(name="a")))
+
+
+def test_a_vendor_registered_during_a_choice_is_not_missed():
+    """What was chosen without the new vendor is not remembered."""
+
+    class Registering(FakeVendor):
+        def model_for(self, model):
+            if dispatcher.get_vendor("late") is None:
+                dispatcher.register_vendor(FakeVendor(name="late"))
+            return model
+
+    dispatcher = dispatcher_of(Registering(name="a"))
+    dispatcher.explain(ASK)
+
+    assert ["a", "late"] == [target.vendor for target in dispatcher.explain(ASK).targets]

@@ -82,3 +82,24 @@ def test_a_job_needs_a_worker(workers):
     """A senseless number is named at once."""
     with pytest.raises(ConfigError, match="max_workers"):
         dispatcher_of(echo).map(asks(1), max_workers=workers)
+
+
+def test_what_was_not_begun_is_not_asked_after_the_end():
+    """Nobody pays for requests that were taken in advance for a reader who has left."""
+    seen, hold = [], threading.Event()
+
+    def answer(request):
+        seen.append(request)
+        if len(seen) > 1:
+            hold.wait(5)
+        return "ok"
+
+    job = dispatcher_of(answer).map(asks(), max_workers=1)
+    next(job)
+    job.close()
+    hold.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("llmdispatcher-map"):
+            thread.join(5)
+
+    assert len(seen) <= 2

@@ -15,6 +15,7 @@ from llmdispatcher import (
     DeadlineExceeded,
     Dispatcher,
     InvalidRequest,
+    MalformedReply,
     Overloaded,
     RateLimitError,
     Request,
@@ -403,3 +404,25 @@ def test_a_callers_own_end_teaches_nothing_about_a_vendor():
     assert gone(1.0) is not None
 
     assert "not measured lately" in str(dispatcher.explain(ASK))
+
+
+@pytest.mark.parametrize("answer", [[5], [StreamChunk(content="x"), 5]])
+def test_a_vendor_that_yields_something_else_is_told(answer):
+    """What is no chunk is named, not taken for the reader's own end."""
+
+    class Careless(FakeVendor):
+        def stream(self, request, deadline):
+            return iter(answer)
+
+    with pytest.raises((MalformedReply, StreamInterrupted), match="yielded int"):
+        list(dispatcher_of(Careless(), retry_policy=NO_RETRY).send_streaming(ASK))
+
+
+@pytest.mark.parametrize("answer", [KeyboardInterrupt(), [StreamChunk(content="x"), SystemExit()]])
+def test_a_worker_that_dies_says_so(answer):
+    """Whatever ends the worker, the reader is not told that it closed the stream itself, and the call is counted."""
+    dispatcher = dispatcher_of(FakeVendor(answer))
+    with pytest.raises(StreamInterrupted, match="worker failed with"):
+        list(dispatcher.send_streaming(ASK))
+
+    assert 1 == len(dispatcher.heard) == dispatcher.get_stats().failed_requests

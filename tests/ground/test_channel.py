@@ -132,3 +132,21 @@ def test_two_readers_share_without_loss():
         reader.join(5)
 
     assert list(range(500)) == sorted(seen)
+
+
+def test_closing_wakes_who_waits_for_room():
+    """A put that waits on a full channel hears of the end, as a get does."""
+    channel, heard = Channel(1), []
+    channel.put("full")
+
+    def put():
+        with pytest.raises(ChannelClosed):
+            channel.put("more", timeout=5)
+        heard.append("closed")
+
+    writer = threading.Thread(target=put)
+    writer.start()
+    channel.close()
+    writer.join(2)
+
+    assert (["closed"], "full", 0) == (heard, channel.get(), channel.qsize())

@@ -10,6 +10,7 @@ from llmdispatcher import (
     AzureOpenAIVendor,
     ConfigError,
     Dispatcher,
+    DispatchError,
     GoogleVendor,
     HttpVendor,
     OpenAIVendor,
@@ -161,6 +162,27 @@ def test_a_vendor_that_echoes_the_key_is_censored(simulator):
         ask(made, "openai")
     made.close()
     assert KEY not in repr(caught.value) + str(caught.value.args)
+
+
+LONG_KEY = "sk-" + "0123456789" * 16
+ECHOES = {
+    "cut in two by the excerpt": (401, b"the header " + b"x" * 100 + LONG_KEY.encode()),
+    "as the code": (401, b'{"error": {"message": "no", "code": "%s"}}' % LONG_KEY.encode()),
+    "inside a stream": (200, b'data: {"error": {"message": "no: %s"}}\n\n' % LONG_KEY.encode()),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_an_echoed_key_is_censored_wherever_it_stands(echo, simulator):
+    """Not in an excerpt, not in a code, not in a stream's error."""
+    status, body = ECHOES[echo]
+    simulator.always(faults.Fault("echo", lambda peer, _scene: peer.reply(status, body)))
+    made = OpenAIVendor(api_key=LONG_KEY, base_url=simulator.openai_url)
+    with pytest.raises(DispatchError) as caught:
+        list(made.stream(Request(MODELS["openai"], "hi"), Deadline.after(5)))
+    made.close()
+
+    assert LONG_KEY[:12] not in f"{caught.value} {caught.value.__dict__} {caught.value.args}"
 
 
 @pytest.mark.parametrize(
