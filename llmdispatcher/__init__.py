@@ -46,7 +46,18 @@ if TYPE_CHECKING:
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
     from .types import Capabilities, Request, Response, Usage
-    from .vendors import AnthropicVendor, AzureOpenAIVendor, GoogleVendor, HttpVendor, OpenAIVendor, Vendor, vendor
+    from .vendors import (
+        AnthropicVendor,
+        AzureOpenAIVendor,
+        GoogleVendor,
+        HttpVendor,
+        HuggingFaceVendor,
+        OllamaVendor,
+        OpenAICompatibleVendor,
+        OpenAIVendor,
+        Vendor,
+        vendor,
+    )
 
 _ROOMS = {
     "cancellation": ("Cancellation",),
@@ -84,7 +95,18 @@ _ROOMS = {
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
     "types": ("Capabilities", "Request", "Response", "Usage"),
-    "vendors": ("AnthropicVendor", "AzureOpenAIVendor", "GoogleVendor", "HttpVendor", "OpenAIVendor", "Vendor", "vendor"),
+    "vendors": (
+        "AnthropicVendor",
+        "AzureOpenAIVendor",
+        "GoogleVendor",
+        "HttpVendor",
+        "HuggingFaceVendor",
+        "OllamaVendor",
+        "OpenAICompatibleVendor",
+        "OpenAIVendor",
+        "Vendor",
+        "vendor",
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -115,12 +137,15 @@ __all__ = [
     "FilePart",
     "GoogleVendor",
     "HttpVendor",
+    "HuggingFaceVendor",
     "ImagePart",
     "InvalidRequest",
     "LatencyOptimization",
     "MalformedReply",
     "Message",
     "ModelNotFound",
+    "OllamaVendor",
+    "OpenAICompatibleVendor",
     "OpenAIVendor",
     "Outcome",
     "Overloaded",

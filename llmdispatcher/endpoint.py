@@ -24,7 +24,7 @@ class Endpoint:
     address: Callable[[str, bool], str]
 
     @classmethod
-    def made(cls, row: VendorRow, config: VendorConfig, key: str, url: str, codec: Codec) -> Endpoint:
+    def made(cls, row: VendorRow, config: VendorConfig, key: str | None, url: str, codec: Codec) -> Endpoint:
         """Bring row, settings and key together."""
 
         limits = Limits(
@@ -42,7 +42,7 @@ class Endpoint:
             "Content-Type": "application/json",
             "User-Agent": f"llmdispatcher/{__version__}",
             **dict(row.headers),
-            row.key_header: f"{row.key_prefix}{key}",
+            **({} if key is None else {row.key_header: f"{row.key_prefix}{key}"}),
             **config.headers,
         }
         return cls(

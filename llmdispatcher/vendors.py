@@ -109,6 +109,7 @@ class ChunkStream:
             yield from batch
 
 
+_PLACES = re.compile(r"{(\w+)}")
 _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
 
@@ -144,7 +145,7 @@ class HttpVendor:
     ) -> None:
         row = catalog.vendor_row(kind or self.default_kind)
         if row is None:
-            raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in catalog.ROWS)}")
+            raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in catalog.vendor_rows())}")
         self._row = row
         self._config = VendorConfig.merged(config, settings)
         if self._config.api != "chat":
@@ -190,7 +191,7 @@ class HttpVendor:
         """Whether there is a key and an address; asks nobody."""
         if self._endpoint is not None:
             return True
-        return self._given_key() is not None and self._given_url() is not None
+        return (self._row.keyless or self._given_key() is not None) and self._given_url() is not None
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
@@ -246,7 +247,7 @@ class HttpVendor:
     def _connect(self) -> Endpoint:
         """Read what the environment gives and make ready to talk; opens nothing yet."""
         key, url = self._given_key(), self._given_url()
-        if key is None:
+        if key is None and not self._row.keyless:
             raise ConfigError(
                 f"{self.name}: no API key; pass api_key=... or set {' or '.join(self._row.key_env)}", vendor=self.name
             )
@@ -259,14 +260,14 @@ class HttpVendor:
                 config = attrs.evolve(
                     self._config, api_version=self._config.api_version or _from_environment(self._row.version_env)
                 )
-                self._endpoint = Endpoint.made(self._row, config, checked_key(key, self.name), url, self._codec)
+                self._endpoint = Endpoint.made(self._row, config, key and checked_key(key, self.name), url, self._codec)
             return self._endpoint
 
     def _given_key(self) -> str | None:
         return self._config.api_key or _from_environment(self._row.key_env)
 
     def _given_url(self) -> str | None:
-        url = self._config.base_url or _from_environment(self._row.url_env) or self._row.base_url
+        url = self._config.base_url or _from_environment(self._row.url_env) or _filled(self._row.base_url)
         return url.rstrip("/") if url else None
 
     def __repr__(self) -> str:
@@ -275,6 +276,15 @@ class HttpVendor:
 
 def _from_environment(names: tuple[str, ...]) -> str | None:
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def _filled(url: str | None) -> str | None:
+    """An address whose {NAME}s are taken from the environment; ``None`` where one is not there."""
+    for name in _PLACES.findall(url or ""):
+        if not os.environ.get(name):
+            return None
+        url = (url or "").replace(f"{{{name}}}", os.environ[name].rstrip("/"))
+    return url
 
 
 class OpenAIVendor(HttpVendor):
@@ -305,6 +315,24 @@ class AzureOpenAIVendor(HttpVendor):
     default_kind = "azure"
 
 
+class OllamaVendor(HttpVendor):
+    """An Ollama server, by default the one on this machine; it needs no key."""
+
+    default_kind = "ollama"
+
+
+class HuggingFaceVendor(HttpVendor):
+    """Hugging Face's router; the key comes from ``HF_TOKEN`` unless given. Models are ``org/name`` or ``org/name:provider``."""
+
+    default_kind = "huggingface"
+
+
+class OpenAICompatibleVendor(HttpVendor):
+    """Any server that speaks OpenAI's format: give ``base_url``, and a ``name`` of your own; a key only if it wants one."""
+
+    default_kind = "local"
+
+
 def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **settings: Any) -> HttpVendor:
     """The catalog's vendor of that name: ``vendor("anthropic", api_key="...")``."""
     return HttpVendor(config, kind=kind, **settings)
@@ -312,4 +340,5 @@ def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **
 
 def from_environment() -> list[HttpVendor]:
     """Every vendor of the catalog whose key, and address where it has none of its own, is in the environment."""
-    return [made for row in catalog.ROWS if (made := HttpVendor(kind=row.name)).is_available()]
+    given = [row for row in catalog.vendor_rows() if _from_environment(row.url_env if row.keyless else row.key_env) is not None]
+    return [made for row in given if (made := HttpVendor(kind=row.name)).is_available()]

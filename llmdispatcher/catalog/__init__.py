@@ -2,10 +2,9 @@
 
 from .models import ModelFacts, knows_not, model_facts, models, owner
 from .prices import Price, cost
-from .vendors import ROWS, VendorRow, canonical, in_family, vendor_row, vendor_rows
+from .vendors import VendorRow, canonical, in_family, vendor_row, vendor_rows
 
 __all__ = [
-    "ROWS",
     "ModelFacts",
     "Price",
     "VendorRow",

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from .prices import Price
-from .vendors import ROWS, canonical, in_family, vendor_row
+from .vendors import canonical, in_family, vendor_row, vendor_rows
 
 _REMEMBERED = 4096
 
@@ -90,8 +90,8 @@ def owner(model: str) -> str | None:
     pinned = vendor_row(model.partition(":")[0]) if ":" in model else None
     if pinned is not None:
         return pinned.name
-    listed = (row.name for row in ROWS if model_facts(row.name, model) is not None)
-    alike = (row.name for row in ROWS if in_family(row.name, model))
+    listed = (row.name for row in vendor_rows() if model_facts(row.name, model) is not None)
+    alike = (row.name for row in vendor_rows() if in_family(row.name, model))
     return next(listed, None) or next(alike, None)
 
 
@@ -101,6 +101,7 @@ def knows_not(kind: str, model: str) -> bool:
 
     Of a vendor that is not in the catalog, and of a name that nobody there bears, it knows nothing.
     """
-    if vendor_row(kind) is None or model_facts(kind, model) is not None or in_family(kind, model):
+    row = vendor_row(kind)
+    if row is None or row.any_model or model_facts(kind, model) is not None or in_family(kind, model):
         return False
     return owner(model) not in (None, canonical(kind))

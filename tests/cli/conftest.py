@@ -28,7 +28,7 @@ class Ended:
 def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every command works in an empty folder, without a key or address in the environment."""
     monkeypatch.chdir(tmp_path)
-    for row in catalog.ROWS:
+    for row in catalog.vendor_rows():
         for name in (*row.key_env, *row.url_env):
             monkeypatch.delenv(name, raising=False)
     return tmp_path

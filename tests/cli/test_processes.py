@@ -36,16 +36,14 @@ def started(*arguments):
 def test_ctrl_c_keeps_what_is_there(prompts, openai, away, more):
     """The file ends at a whole line, what was in flight is cancelled, the exit code is the shell's for Ctrl-C."""
     openai.script("One.", "Two.").always(faults.silent())
-    with started("run", prompts(*({"id": number} for number in range(12))), "--workers", 2, "--json", *more) as process:
-        assert openai.await_hits(4, timeout=30)
+    with started("run", prompts(*({"id": number} for number in range(12))), "--workers", 1, "--json", *more) as process:
+        assert openai.await_hits(3, timeout=30)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
 
     assert 130 == process.returncode, err
     assert "Traceback" not in err
-    kept = [line["id"] for line in records(away / "answers.jsonl")]
-    assert 2 == len(kept)
-    assert sorted(kept) == kept
+    assert [0, 1] == [line["id"] for line in records(away / "answers.jsonl")]
     assert (2, 0) == (json.loads(out)["answered"], json.loads(out)["failed"])
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from llmdispatcher import catalog
 from llmdispatcher.testing import faults
 
@@ -165,9 +163,8 @@ def test_streaming_keeps_bad_lines_and_refusals_in_place(command, prompts, opena
     ]
 
 
-@pytest.mark.parametrize("row", catalog.ROWS, ids=lambda row: row.name)
-def test_every_simulated_vendor_is_in_the_catalog(row):
-    """The simulated run knows all of them."""
+def test_every_simulated_vendor_is_in_the_catalog():
+    """What the demonstration pretends to be exists."""
     from llmdispatcher.cli.fleet import CHARACTERS
 
-    assert row.name in {character.kind for character in CHARACTERS}
+    assert all(catalog.vendor_row(character.kind) is not None for character in CHARACTERS)
