@@ -16,6 +16,8 @@ from .clock import SYSTEM_CLOCK
 T = TypeVar("T")
 
 _SLICE = 0.05
+_GLANCE = 1.0
+"""Seconds; CPython can miss a signal that comes just as a wait without end begins, so no wait is without end."""
 
 
 class ChannelClosed(queue.Empty):
@@ -53,7 +55,7 @@ class Channel(queue.Queue[T]):
             left = None if end is None else end - SYSTEM_CLOCK.monotonic()
             if not block or (left is not None and left <= 0):
                 raise queue.Empty
-            self.not_empty.wait(left)
+            self.not_empty.wait(_GLANCE if left is None else min(left, _GLANCE))
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Add one item. Raises :class:`ChannelClosed` once closed, ``queue.Full`` after ``timeout`` seconds."""
@@ -94,7 +96,7 @@ class Channel(queue.Queue[T]):
                 while not self.queue:
                     if self.closed:
                         return
-                    self.not_empty.wait()
+                    self.not_empty.wait(_GLANCE)
                 batch = list(self.queue)
                 self.queue.clear()
                 self.not_full.notify_all()

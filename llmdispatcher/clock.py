@@ -69,7 +69,7 @@ class Deadline:
         """A deadline ``seconds`` from now; ``None`` never ends. Raises :class:`ConfigError` for a number that is not > 0."""
         if seconds is None:
             at = math.inf
-        elif seconds > 0:
+        elif isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
             at = clock.monotonic() + seconds
         else:
             raise ConfigError(f"timeout: {seconds!r} is not a positive number of seconds; use None for no limit")

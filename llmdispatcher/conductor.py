@@ -6,7 +6,9 @@ output. After that there is no way back: what happens later is the stream's own 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -20,7 +22,7 @@ from .policy.retry import RetryPolicy, Schedule
 from .policy.route import Route, dead_end
 from .policy.target import Target
 from .types import Request, Response
-from .vendors import ChunkStream, Vendor
+from .vendors import ChunkStream, HttpVendor, Vendor
 
 T = TypeVar("T")
 Ask = Callable[[Call, Attempt, Vendor, Request], T]
@@ -66,6 +68,8 @@ class Conductor:
                 deadline.sleep(wait)
             deadline.check()
             target = turn.target
+            if self.parking.in_use and schedule.set_aside(target, now()):
+                continue  # another call has just been told to leave it alone
             attempt = call.ask(target)
             try:
                 return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
@@ -91,8 +95,8 @@ class Conductor:
             response = vendor.send(request, call.deadline)
         except DispatchError:
             raise
-        except Exception as foreign:  # a vendor of the user's own may raise anything; here it is translated
-            raise _translated(vendor, foreign) from foreign
+        except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
+            raise _translated(vendor, foreign) from None
         if not isinstance(response, Response):
             raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
         response = call.succeed(attempt, response)
@@ -141,8 +145,8 @@ def _batches(vendor: Vendor, request: Request, call: Call) -> Generator[list[Str
             yield from _singly(stream, call)
     except DispatchError:
         raise
-    except Exception as foreign:  # as above
-        raise _translated(vendor, foreign) from foreign
+    except Exception as foreign:  # noqa: BLE001 - as above
+        raise _translated(vendor, foreign) from None
 
 
 def _singly(chunks: Iterable[StreamChunk], call: Call) -> Generator[list[StreamChunk]]:
@@ -158,8 +162,16 @@ def _singly(chunks: Iterable[StreamChunk], call: Call) -> Generator[list[StreamC
             close()
 
 
-def _translated(vendor: Vendor, foreign: Exception) -> VendorUnavailable:
-    text = f"vendor {vendor.name!r} raised {type(foreign).__name__}; a vendor should raise a DispatchError"
+def _translated(vendor: Vendor, foreign: Exception) -> Exception:
+    """The error for what a user's vendor raised: its class and place, not the exception, which may hold headers and prompts.
+
+    Out of our own vendors nothing comes but our errors, and what the caller's signal handler raised: that is passed on.
+    """
+    if isinstance(vendor, HttpVendor):
+        return foreign
+    place = traceback.extract_tb(foreign.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    text = f"vendor {vendor.name!r} raised {type(foreign).__name__} at {where}; a vendor should raise a DispatchError"
     return VendorUnavailable(text, vendor=vendor.name, retry_here=False)
 
 

@@ -79,6 +79,8 @@ class Dispatcher:
         for member in _MEMBERS:
             if not hasattr(vendor, member):
                 raise ConfigError(f"register_vendor: {type(vendor).__name__} has no {member!r}; a vendor has {', '.join(_MEMBERS)}")
+        if not isinstance(vendor.name, str) or not vendor.name.strip():
+            raise ConfigError(f"register_vendor: the name {vendor.name!r} is not a non-empty string")
         with self._lock:
             if any(catalog.canonical(name) == catalog.canonical(vendor.name) for name in self._vendors):
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
@@ -112,6 +114,7 @@ class Dispatcher:
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> Response:
         """Answer a request by this vendor and no other, with the same retries."""
+        self._known(vendor)
         call = self._begin(request, timeout, cancel, streamed=False)
         return self._conductor.send(call, self._pinned(call, vendor))
 
@@ -119,6 +122,7 @@ class Dispatcher:
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
+        self._known(vendor)
         call = self._begin(request, timeout, cancel, streamed=True)
         return self._stream(call, self._pinned(call, vendor))
 
@@ -142,7 +146,8 @@ class Dispatcher:
     ) -> Iterator[Response | DispatchError]:
         """Answer many requests with ``max_workers`` threads; yields results in the order of the requests, as they become ready.
 
-        ``requests`` may be endless: no more than a few per worker are taken in advance. The first error is raised, or
+        ``requests`` may be endless: no more than a few per worker are taken in advance, by the caller's thread, so it must not
+        wait for an answer that it is to yield itself. The first error is raised, or
         yielded in its place with ``return_errors=True``. ``timeout`` is seconds for each call.
         """
         return fan_out(partial(self.send, timeout=timeout), requests, max_workers, return_errors=return_errors)
@@ -156,7 +161,7 @@ class Dispatcher:
         return self._book.snapshot()
 
     def close(self) -> None:
-        """End live streams and close pooled connections; idempotent. A closed dispatcher refuses further calls."""
+        """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls."""
         self._closed = True
         for cancellation in list(self._live):
             cancellation.cancel("the dispatcher was closed")
@@ -180,6 +185,8 @@ class Dispatcher:
         if not isinstance(request, Request):
             raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
         cancellation = Cancellation()
+        if cancel is not None and not isinstance(cancel, Cancellation):
+            raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
         if cancel is not None:
             cancellation.follow(cancel)
         self._live.add(cancellation)
@@ -233,10 +240,14 @@ class Dispatcher:
                 choices[model] = choice
         return choice
 
-    def _pinned(self, call: Call, name: str) -> Route:
+    def _known(self, name: str) -> Vendor:
         vendor = self._vendors.get(name)
         if vendor is None:
             raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(self._vendors) or 'none'}")
+        return vendor
+
+    def _pinned(self, call: Call, name: str) -> Route:
+        vendor = self._known(name)
         _, bare = split_ref(call.request.model, (name,))
         target = target_of(name, vendor, model_at(vendor, bare) or bare)
         return self._plan(call.request, (target,), streamed=call.streamed)

@@ -9,13 +9,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from .errors import ConfigError, DispatchError
+from .errors import ConfigError, DispatchError, Overloaded
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 
 _AHEAD = 2
 """Requests in hand per worker: one being answered, one waiting."""
+
+
+_GLANCE = 1.0
+"""Seconds; CPython can miss a signal that comes just as a wait without end begins, so no wait is without end."""
 
 
 class _Job:
@@ -46,11 +50,11 @@ def _fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, return
     try:
         for number, question in enumerate(questions):
             if number < workers:
-                threads[number].start()
+                _start(threads[number], alone=not number)
             job = _Job()
             window.append(job)
             todo.put((question, job))
-            if len(window) >= workers * _AHEAD:
+            while window and (len(window) >= workers * _AHEAD or window[0].ready.is_set()):
                 yield _result(window.popleft(), return_errors)
         while window:
             yield _result(window.popleft(), return_errors)
@@ -60,6 +64,15 @@ def _fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, return
                 todo.get_nowait()
         for _ in threads:
             todo.put(None)
+
+
+def _start(thread: threading.Thread, *, alone: bool) -> None:
+    """Start one more worker; a process at its limit goes on with those it has."""
+    try:
+        thread.start()
+    except RuntimeError:
+        if alone:
+            raise Overloaded("no thread can be started for the job; end others or raise the process's limit") from None
 
 
 def _work(ask: Callable[[Q], A], todo: queue.SimpleQueue[tuple[Q, _Job] | None]) -> None:
@@ -73,7 +86,8 @@ def _work(ask: Callable[[Q], A], todo: queue.SimpleQueue[tuple[Q, _Job] | None])
 
 
 def _result(job: _Job, return_errors: bool) -> A | DispatchError:
-    job.ready.wait()
+    while not job.ready.wait(_GLANCE):
+        pass
     if job.error is None:
         return job.answer  # type: ignore[return-value]  # as put there by _work
     if return_errors and isinstance(job.error, DispatchError):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import AbstractContextManager
 
-_locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
+_locks: weakref.WeakSet[AbstractContextManager[bool]] = weakref.WeakSet()
 
 
-def new_lock() -> threading.Lock:
-    """A plain lock that is open again in a forked child."""
-    lock = threading.Lock()
+def new_lock() -> AbstractContextManager[bool]:
+    """A lock that is open again in a forked child, and that a signal handler may take in the middle of its own thread's work."""
+    lock = threading.RLock()
     _locks.add(lock)
     return lock
 

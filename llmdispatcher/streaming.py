@@ -62,10 +62,11 @@ class _Shared:
         self.failure: DispatchError | None = None
         self.pid = os.getpid()
 
-    def check_process(self) -> None:
-        """Raise where nobody feeds the channels: in a forked child, which has the handle but not the worker."""
+    def here(self) -> Self:
+        """This, in the process that began the stream; raises in a forked child, which has the handle but not the worker."""
         if self.pid != os.getpid() and self.response is None:
             raise StreamInterrupted("the stream belongs to the process that forked this one; ask for a new one here")
+        return self
 
     def abandon(self) -> None:
         """Stop the worker; called by finalizers too, so it takes no lock."""
@@ -96,17 +97,17 @@ class StreamingResponse:
     @property
     def content_channel(self) -> Channel[StreamChunk]:
         """The chunks, in order."""
-        return self._shared.content
+        return self._shared.here().content
 
     @property
     def done_channel(self) -> Channel[bool]:
         """One item at the end: whether the answer is complete."""
-        return self._shared.done
+        return self._shared.here().done
 
     @property
     def error_channel(self) -> Channel[DispatchError]:
         """The error, if there is one, put before ``done_channel`` says False."""
-        return self._shared.error
+        return self._shared.here().error
 
     @property
     def vendor(self) -> str | None:
@@ -141,7 +142,7 @@ class StreamingResponse:
 
     def response(self) -> Response:
         """The whole answer; waits for the end, reads what nobody has read, and raises what went wrong."""
-        self._shared.check_process()
+        self._shared.here()
         for _ in self._shared.content.batches():
             if self._shared.deadline.cancelled:
                 break
@@ -162,7 +163,7 @@ class StreamingResponse:
     def __iter__(self) -> Iterator[StreamChunk]:
         shared = self._shared
         cancellation = shared.deadline.cancellation
-        shared.check_process()
+        shared.here()
         for batch in shared.content.batches():
             for chunk in batch:
                 if cancellation.cancelled:

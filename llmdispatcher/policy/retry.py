@@ -165,6 +165,20 @@ class Schedule:
         self._asking = (place.rank, place)
         return Turn(place.target, place.ready_at)
 
+    def set_aside(self, target: Target, now: float) -> bool:
+        """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
+        until = self._parking.ready_at(target, now)
+        if until <= now:
+            return False
+        rank, place = self._asking
+        if place is None:
+            place = _Place(rank, target, until)
+            self._places.append(place)
+        elif place.failures:
+            self._retries_left += 1
+        place.ready_at = until if until - now <= LONGEST_WAIT else math.inf
+        return True
+
     def failed(self, target: Target, error: DispatchError, now: float) -> None:
         """Take in how the last turn, that of ``target``, went: who may be asked again, and when."""
         rest = rest_of(error)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping
 
 from requests.models import PreparedRequest, Response
 
 from ..clock import SYSTEM_CLOCK, Clock, Deadline
 from ..errors import MalformedReply
+from ..locks import new_lock
 from ..wire.base import HttpCall, HttpReply
 from .adapter import NO_TIMEOUT, OriginAdapter
 from .body import Body
 from .connection import WireResponse
-from .failures import Stale, clean, translated
+from .failures import FOREIGN, Stale, clean, translated
 from .inflating import inflater_for
 from .outgoing import Origin, Outgoing, checked_proxy, environment_proxy
 from .scope import Limits, Scope, make_current
@@ -71,7 +71,7 @@ class Transport:
         try:
             scope.left()
             return self._reply(self._send(adapter, request, scope), scope)
-        except Exception as foreign:  # noqa: BLE001 - the border: whatever it is, it becomes one of ours
+        except FOREIGN as foreign:
             failure = translated(foreign, scope)
         except BaseException:
             scope.leave()
@@ -123,7 +123,7 @@ class Transport:
     def _forget(self) -> None:
         """Begin without connections; those of a forked parent are closed already, without a word to the vendor."""
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._adapter = None
 
 

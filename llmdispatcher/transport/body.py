@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import Cancelled, DispatchError, MalformedReply
 from .connection import WireResponse
-from .failures import clean, translated
+from .failures import FOREIGN, clean, translated
 from .inflating import Inflater
 from .scope import Scope
 from .sockets import RECEIVE
@@ -42,7 +42,7 @@ class Body:
         self._reading = True
         try:
             data = self._next()
-        except Exception as foreign:  # noqa: BLE001 - the border: whatever it is, it becomes one of ours
+        except FOREIGN as foreign:
             failure = self._failed(foreign)
         except BaseException:
             self._drop()

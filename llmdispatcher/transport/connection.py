@@ -14,7 +14,7 @@ from urllib3.response import BaseHTTPResponse
 
 from ..errors import DispatchError
 from .dns import RESOLVER
-from .failures import HANG_UPS, Stale, broken_off, translated
+from .failures import FOREIGN, HANG_UPS, Stale, broken_off, translated
 from .framing import Framing, Head, HeadReader, framing_of
 from .scope import Scope, current
 from .slots import Slots
@@ -122,7 +122,7 @@ class _Connection(HTTPConnection):
         self.served = 0
         try:
             super().connect()
-        except Exception as foreign:  # noqa: BLE001 - the border: whatever it is, it becomes one of ours
+        except FOREIGN as foreign:
             failure = translated(foreign, current())
         else:
             return
@@ -146,7 +146,7 @@ class _Connection(HTTPConnection):
         try:
             self._write(sock, head, body or b"")
         except HANG_UPS:
-            pass
+            return
         except OSError as foreign:
             failure = translated(foreign, scope)
         else:

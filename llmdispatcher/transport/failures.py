@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import zlib
 from collections.abc import Iterator
+from http.client import HTTPException
 
-from urllib3.exceptions import ClosedPoolError, EmptyPoolError
+from requests import RequestException
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
 
 from ..errors import DispatchError, Overloaded, VendorUnavailable
 from .scope import Scope
@@ -31,6 +34,20 @@ _DOING = {
 
 class Stale(Exception):
     """A kept connection turned out to be closed before a byte of the answer came; a new one may carry the request again."""
+
+
+FOREIGN: tuple[type[Exception], ...] = (
+    DispatchError,
+    Stale,
+    OSError,
+    ValueError,
+    HTTPException,
+    HTTPError,
+    RequestException,
+    zlib.error,
+)
+"""What sockets, urllib3 and requests raise. Whatever else flies through, out of the caller's signal handler say, is his own:
+it is passed on, never taken for a vendor's failure. (A handler's TimeoutError cannot be told from a socket's.)"""
 
 
 def translated(foreign: BaseException, scope: Scope) -> DispatchError:

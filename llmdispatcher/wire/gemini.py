@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..chunks import StreamChunk, ToolCallDelta, fold
-from ..errors import MalformedReply, StreamInterrupted
+from ..errors import InvalidRequest, MalformedReply, StreamInterrupted
 from ..types import Request, Response, Usage
 from .faults import fault_inside
 from .gemini_request import encoded_format, encoded_messages, encoded_tools
@@ -49,6 +49,8 @@ class Gemini:
 
     def path(self, model: str, *, stream: bool) -> str:
         """The model is part of the path; a stream is asked for as server-sent events."""
+        if ".." in model.split("/"):
+            raise InvalidRequest(f"model: {model!r} is not a model's name")
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
         return f"/{quote(model if '/' in model else f'models/{model}')}:{method}"
 

@@ -103,3 +103,23 @@ def test_what_was_not_begun_is_not_asked_after_the_end():
             thread.join(5)
 
     assert len(seen) <= 2
+
+
+def test_answers_come_as_they_become_ready():
+    """A slow source does not hold back what is answered already, although the window is not full."""
+    answered, taken, seen = threading.Event(), [], []
+
+    def slowly():
+        for number in range(3):
+            taken.append(number)
+            yield Request(model="m", messages=str(number))
+            answered.wait(5)
+            threading.Event().wait(0.05)  # from the vendor's answer to the worker's handing it over
+
+    def answer(request):
+        answered.set()
+        return echo(request)
+
+    seen.extend((result.content, len(taken)) for result in dispatcher_of(answer).map(slowly(), max_workers=8))
+
+    assert ("0", 2) == seen[0]
