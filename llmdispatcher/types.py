@@ -69,12 +69,25 @@ def _stop(value: Any) -> tuple[str, ...]:
 
 
 def _tools(value: Any) -> tuple[Tool, ...]:
+    if value is not None and (isinstance(value, str | Mapping) or not isinstance(value, Sequence)):
+        raise InvalidRequest(f"tools: {type(value).__name__} is not a list of tools; give [Tool(...), ...]")
+    for tool in value or ():
+        if not isinstance(tool, Tool | Mapping):
+            raise InvalidRequest(f"tools: {type(tool).__name__} is not a tool; use Tool(...) or {{'name': ..., 'parameters': ...}}")
     return tuple([tool if isinstance(tool, Tool) else Tool.from_dict(tool) for tool in value or ()])
 
 
 def _mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, Mapping):
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+
+
+def _kinds(*kinds: type, remedy: str) -> Any:
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not allowed here; {remedy}")
+
+    return check
 
 
 @attrs.frozen
@@ -95,12 +108,16 @@ class Request:
     top_p: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(0, 1))
     frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
     presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
-    seed: int | None = attrs.field(default=None, kw_only=True)
+    seed: int | None = attrs.field(default=None, kw_only=True, validator=_kinds(int, remedy="give a whole number"))
     stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_stop)
-    user: str | None = attrs.field(default=None, kw_only=True)
+    user: str | None = attrs.field(default=None, kw_only=True, validator=_kinds(str, remedy="give a text"))
     tools: tuple[Tool, ...] = attrs.field(default=(), kw_only=True, converter=_tools)
-    tool_choice: str | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
-    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
+    tool_choice: str | Mapping[str, Any] | None = attrs.field(
+        default=None, kw_only=True, validator=_kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")
+    )
+    response_format: Mapping[str, Any] | None = attrs.field(
+        default=None, kw_only=True, validator=_kinds(Mapping, remedy="give a dict such as {'type': 'json_object'}")
+    )
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
 

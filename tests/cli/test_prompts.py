@@ -51,7 +51,11 @@ MISTAKES = {
     "range": ({"temperature": 3}, "temperature: 3 is not a number from 0 to 2; omit it for the model's default"),
     "empty": ({"messages": []}, "messages: an empty list is no conversation; give at least one message"),
     "role": ({"messages": [{"role": "boss", "content": "x"}]}, "message.role: 'boss' is not a role"),
-    "shape": ({"tools": 5}, "a field has the wrong shape (TypeError); see the fields of Request"),
+    "tools": ({"tools": 5}, "tools: int is not a list of tools"),
+    "shape": (
+        {"messages": [{"role": "assistant", "tool_calls": 5}]},
+        "a field has the wrong shape (TypeError); see the fields of Request",
+    ),
 }
 
 

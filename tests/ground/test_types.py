@@ -42,6 +42,13 @@ HELLO = [{"role": "user", "content": "hello"}]
         ({"metadata": "x"}, "metadata: str is not a mapping"),
         ({"extra_params": [1]}, "extra_params: list is not a mapping"),
         ({"tools": [{"type": "function"}]}, "tools: a tool has no name"),
+        ({"tools": 5}, "tools: int is not a list of tools"),
+        ({"tools": {"name": "f"}}, "tools: dict is not a list of tools"),
+        ({"tools": [5]}, "tools: int is not a tool"),
+        ({"tool_choice": 5}, "tool_choice: int .* 'required'"),
+        ({"response_format": "json"}, "response_format: str .*json_object"),
+        ({"seed": "one"}, "seed: str .* whole number"),
+        ({"user": 5}, "user: int .* text"),
     ],
 )
 def test_wrong_input_is_named(wrong, text):
