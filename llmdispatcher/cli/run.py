@@ -108,7 +108,8 @@ def _whole(job: Job, items: list[Item], options: argparse.Namespace) -> Generato
 
         def ask(item: Item) -> Result:
             result = job.send(item)
-            advance()
+            if result is not None or isinstance(item, Mistake):  # else the user stopped the run before its end
+                advance()
             return result
 
         yield from fan_out(ask, items, min(options.workers, len(items)), return_errors=True)

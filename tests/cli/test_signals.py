@@ -80,6 +80,7 @@ def test_a_stopped_run_keeps_its_answers(command, prompts, openai, away, more):
     assert 130 == ended.code
     assert [0] == [line["id"] for line in records(away / "answers.jsonl")]
     assert "1 of 6 prompts answered, 0 failed, 5 not asked to the end" in ended.out
+    assert "6 of 6 done" not in ended.err
 
 
 def _interrupt_after(simulator, hits):
