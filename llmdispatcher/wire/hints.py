@@ -86,7 +86,9 @@ def duration(text: Any) -> float | None:
 
 
 def details(body: Any) -> list[Mapping[str, Any]]:
-    """The entries of Google's ``error.details``."""
+    """The entries of Google's ``error.details``, also where the error stands in a list, as streams without SSE bring it."""
+    if isinstance(body, list):
+        body = next((item for item in body if isinstance(item, Mapping)), None)
     error = body.get("error") if isinstance(body, Mapping) else None
     entries = error.get("details") if isinstance(error, Mapping) else None
     return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []

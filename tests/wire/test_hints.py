@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from llmdispatcher.errors import QuotaExceeded
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.hints import duration, retry_after
 
@@ -72,6 +73,15 @@ def test_googles_retry_info_is_understood(delay, expected):
     """It stands in the body, as a protobuf duration."""
     assert expected == hint(
         body={"error": {"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]}}
+    )
+
+
+def test_googles_retry_info_in_a_list_is_understood():
+    """Google wraps the error of a stream that does not begin in a list."""
+    assert 46.0 == hint(body=[{"error": {"details": [{"retryDelay": "46s"}]}}])
+    assert isinstance(
+        fault(429, {}, b'[{"error": {"message": "m", "details": [{"violations": [{"quotaId": "RequestsPerDay"}]}]}}]', NOW),
+        QuotaExceeded,
     )
 
 
