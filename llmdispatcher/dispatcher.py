@@ -22,7 +22,7 @@ from .fanout import fan_out
 from .locks import new_lock
 from .outcome import Observer, Outcome
 from .policy import checks
-from .policy.route import NO_MODEL, Route, Skip, plan, split_ref
+from .policy.route import MISSING, NO_MODEL, RULE, Route, Skip, plan, split_ref
 from .policy.target import Target
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
@@ -212,7 +212,7 @@ class Dispatcher:
         route = self._plan(request, targets, streamed=streamed)
         skips = (
             *choice.skipped,
-            *(Skip(target.vendor, "is not available: no key, no address, or it says so") for target in asleep),
+            *(_asleep(target.vendor, self._vendors[target.vendor]) for target in asleep),
         )
         return attrs.evolve(route, skipped=(*skips, *route.skipped)) if skips else route
 
@@ -232,6 +232,11 @@ class Dispatcher:
                 skipped.append(Skip(name, f"{NO_MODEL} {bare}; give it a model_map or a default_model"))
             else:
                 targets.append(target_of(name, vendor, theirs))
+        for field in ("default_vendor", "fallback_vendor"):
+            wanted = getattr(self.config, field)
+            if wanted is not None and catalog.canonical(wanted) not in map(catalog.canonical, self._vendors):
+                skipped.append(Skip(wanted, f"the {field} is not registered; there are {', '.join(self._vendors) or 'none'}", RULE))
+                logger.warning("%s: %r is not registered", field, wanted)
         choice = _Choice(bare, tuple(targets), tuple(skipped))
         with self._lock:
             if self._choices is choices:  # else a vendor was registered meanwhile, of which this choice knows nothing
@@ -286,6 +291,12 @@ def target_of(name: str, vendor: Vendor, model: str) -> Target:
         supports_vision=facts.supports_vision if facts is not None else (able is None or bool(kind) or able.supports_vision),
         supports_tools=facts.supports_tools if facts is not None else (able is None or able.supports_tools),
     )
+
+
+def _asleep(name: str, vendor: Vendor) -> Skip:
+    tell = getattr(vendor, "missing", None)
+    lack = tell() if tell is not None else None
+    return Skip(name, "is not available: it says so") if lack is None else Skip(name, lack, MISSING)
 
 
 def _awake(vendor: Vendor) -> bool:

@@ -28,7 +28,8 @@ class Vendor(Protocol):
     """Who can be asked; any object with these five members, no base class.
 
     Optional members that the dispatcher uses where they exist: ``kind`` (a catalog vendor, for prices), ``model_for(model)``
-    (the vendor's own name for a model, or ``None`` where it does not have it) and ``close()``.
+    (the vendor's own name for a model, or ``None`` where it does not have it), ``missing()`` (what it was not told, for the error)
+    and ``close()``.
     """
 
     @property
@@ -191,7 +192,15 @@ class HttpVendor:
         """Whether there is a key and an address; asks nobody."""
         if self._endpoint is not None:
             return True
-        return (self._row.keyless or self._given_key() is not None) and self._given_url() is not None
+        return self.missing() is None
+
+    def missing(self) -> str | None:
+        """What it needs to be told before it can be asked, and where to say it; ``None`` when nothing is missing."""
+        if self._given_key() is None and not self._row.keyless:
+            return f"no API key; pass api_key=... or set {' or '.join(self._row.key_env)}"
+        if self._given_url() is None:
+            return f"no address; pass base_url=... or set {' or '.join(self._row.url_env)}"
+        return None
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
@@ -246,15 +255,9 @@ class HttpVendor:
 
     def _connect(self) -> Endpoint:
         """Read what the environment gives and make ready to talk; opens nothing yet."""
-        key, url = self._given_key(), self._given_url()
-        if key is None and not self._row.keyless:
-            raise ConfigError(
-                f"{self.name}: no API key; pass api_key=... or set {' or '.join(self._row.key_env)}", vendor=self.name
-            )
-        if url is None:
-            raise ConfigError(
-                f"{self.name}: no address; pass base_url=... or set {' or '.join(self._row.url_env)}", vendor=self.name
-            )
+        key, url, lack = self._given_key(), self._given_url(), self.missing()
+        if url is None or lack is not None:
+            raise ConfigError(lack or "no address", vendor=self.name)
         with self._lock:
             if self._endpoint is None:
                 config = attrs.evolve(

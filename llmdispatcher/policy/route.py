@@ -16,8 +16,8 @@ from .target import Target
 
 NO_MODEL = "does not have"
 """How the reason begins for a vendor that does not have the model."""
-OVER_COST, WINDOW, RULE = "cost", "window", "rule"
-"""Codes of reasons: over ``max_cost``, conversation too long, a rule that could not be followed."""
+OVER_COST, WINDOW, RULE, MISSING = "cost", "window", "rule", "missing"
+"""Codes of reasons: over ``max_cost``, conversation too long, a setting that could not be followed, no key or address."""
 _NO_NEEDS: frozenset[str] = frozenset()
 _LACKS = (("streaming", "supports_streaming"), ("vision", "supports_vision"), ("tools", "supports_tools"))
 
@@ -26,7 +26,7 @@ _LACKS = (("streaming", "supports_streaming"), ("vision", "supports_vision"), ("
 class Skip:
     """A vendor that is not on the route, and why.
 
-    ``code`` is ``"cost"``, ``"window"``, ``"rule"`` or the capability that it lacks; empty for every other reason.
+    ``code`` is ``"cost"``, ``"window"``, ``"rule"``, ``"missing"`` or the capability that it lacks; empty for other reasons.
     """
 
     vendor: str
@@ -229,10 +229,13 @@ def _by_name(preferences: Preferences, fitting: dict[str, Target]) -> list[Step]
 
 def dead_end(route: Route) -> DispatchError:
     """The error of a route without a target: it names every vendor and what is wrong with it."""
-    if not route.skipped:
+    if not any(skip.code != RULE for skip in route.skipped):
         return ConfigError("no vendor is registered; call dispatcher.register_vendor(OpenAIVendor(...)) first")
     reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in route.skipped)
     asked = [skip for skip in route.skipped if skip.code != RULE]
+    having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
+    if having and all(skip.code == MISSING for skip in having):
+        return ConfigError(f"no vendor can be asked: {reasons}", model=route.model)
     if any(skip.code == OVER_COST for skip in asked):
         return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
     if asked and all(skip.code == WINDOW for skip in asked):

@@ -586,3 +586,21 @@ def test_a_vendor_needs_a_name(name):
     """What rules call it."""
     with pytest.raises(ConfigError, match="the name"):
         dispatcher_of(FakeVendor(name=name))
+
+
+def test_a_vendor_without_a_key_says_what_to_set(monkeypatch):
+    """The first mistake with a real vendor is a configuration error that names the variable."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(ConfigError, match=r"openai: no API key; pass api_key=\.\.\. or set OPENAI_API_KEY"):
+        dispatcher_of(OpenAIVendor()).send(Request("gpt-4o", "hi"))
+
+
+@pytest.mark.parametrize("field", ["default_vendor", "fallback_vendor"])
+def test_a_mistyped_vendor_in_the_configuration_is_told(field, caplog):
+    """The call goes on with those there are; the explanation and the log name the typo."""
+    dispatcher = dispatcher_of(FakeVendor(name="a"), **{field: "opnai"})
+
+    assert "a" == dispatcher.send(ASK).vendor
+    assert f"opnai  skipped: the {field} is not registered; there are a" in str(dispatcher.explain(ASK))
+    assert "'opnai' is not registered" in caplog.text

@@ -263,7 +263,7 @@ def test_nobody_registered_is_a_mistake_of_configuration():
         ([Skip("a", f"{NO_MODEL} m"), Skip("x", "the rule names it", "rule")], ModelNotFound),
         ([Skip("a", "too long", "window")], ContextWindowExceeded),
         ([Skip("a", "m has no vision", "vision"), Skip("b", "too long", "window")], VendorUnavailable),
-        ([Skip("x", "the rule names it", "rule")], VendorUnavailable),
+        ([Skip("x", "the rule names it", "rule")], ConfigError),
     ],
 )
 def test_a_dead_end_is_of_the_kind_that_fits(skips, kind):
