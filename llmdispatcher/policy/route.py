@@ -229,9 +229,10 @@ def _by_name(preferences: Preferences, fitting: dict[str, Target]) -> list[Step]
 
 def dead_end(route: Route) -> DispatchError:
     """The error of a route without a target: it names every vendor and what is wrong with it."""
-    if not any(skip.code != RULE for skip in route.skipped):
-        return ConfigError("no vendor is registered; call dispatcher.register_vendor(OpenAIVendor(...)) first")
     reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in route.skipped)
+    if not any(skip.code != RULE for skip in route.skipped):
+        told = f" ({reasons})" if reasons else ""
+        return ConfigError(f"no vendor is registered; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
     asked = [skip for skip in route.skipped if skip.code != RULE]
     having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
     if having and all(skip.code == MISSING for skip in having):
