@@ -18,12 +18,9 @@ WINDOW = 4096
 
 
 @attrs.frozen(kw_only=True)
-class VendorStats:
-    """One vendor; ``requests`` counts every time it was asked. Latencies are seconds of answered attempts."""
+class _Figures:
+    """What calls and vendors have alike."""
 
-    requests: int = 0
-    successes: int = 0
-    failures: int = 0
     retries: int = 0
     failovers: int = 0
     input_tokens: int = 0
@@ -33,12 +30,6 @@ class VendorStats:
     p50_latency: float = 0.0
     p95_latency: float = 0.0
     p99_latency: float = 0.0
-    errors: Mapping[str, int] = attrs.field(factory=dict)
-
-    @property
-    def success_rate(self) -> float:
-        """Answered attempts as a fraction of all, 0 to 1; 0 before the first."""
-        return self.successes / self.requests if self.requests else 0.0
 
     @property
     def total_tokens(self) -> int:
@@ -47,7 +38,22 @@ class VendorStats:
 
 
 @attrs.frozen(kw_only=True)
-class Stats:
+class VendorStats(_Figures):
+    """One vendor; ``requests`` counts every time it was asked. Latencies are seconds of answered attempts."""
+
+    requests: int = 0
+    successes: int = 0
+    failures: int = 0
+    errors: Mapping[str, int] = attrs.field(factory=dict)
+
+    @property
+    def success_rate(self) -> float:
+        """Answered attempts as a fraction of all, 0 to 1; 0 before the first."""
+        return self.successes / self.requests if self.requests else 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Stats(_Figures):
     """All calls that have ended: ``successful_requests + failed_requests == total_requests``; cancelled ones count as failed.
 
     Latencies are seconds of whole calls that succeeded, costs US dollars; calls without a known cost count as zero.
@@ -57,26 +63,12 @@ class Stats:
     successful_requests: int = 0
     failed_requests: int = 0
     cancelled_requests: int = 0
-    retries: int = 0
-    failovers: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_cost: Decimal = Decimal(0)
-    average_latency: float = 0.0
-    p50_latency: float = 0.0
-    p95_latency: float = 0.0
-    p99_latency: float = 0.0
     vendor_stats: Mapping[str, VendorStats] = attrs.field(factory=dict)
 
     @property
     def success_rate(self) -> float:
         """Answered calls as a fraction of all, 0 to 1; 0 before the first."""
         return self.successful_requests / self.total_requests if self.total_requests else 0.0
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
 
     @property
     def average_cost(self) -> Decimal:
