@@ -37,15 +37,16 @@ if TYPE_CHECKING:
         StreamInterrupted,
         VendorUnavailable,
     )
-    from .messages import AudioPart, FilePart, ImagePart, Message, ReasoningPart, TextPart, Tool, ToolCall
+    from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Outcome
+    from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
     from .policy.optimize import CostOptimization, LatencyOptimization
     from .policy.retry import BackoffStrategy, RetryPolicy
     from .policy.route import Route
     from .policy.rules import RoutingCondition, RoutingRule
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
-    from .types import Capabilities, Request, Response, Usage
+    from .types import Capabilities, Choice, Citation, Request, Response, Usage
     from .vendors import (
         AnthropicVendor,
         AzureOpenAIVendor,
@@ -86,15 +87,16 @@ _ROOMS = {
         "StreamInterrupted",
         "VendorUnavailable",
     ),
-    "messages": ("AudioPart", "FilePart", "ImagePart", "Message", "ReasoningPart", "TextPart", "Tool", "ToolCall"),
+    "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Outcome"),
+    "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
     "policy.optimize": ("CostOptimization", "LatencyOptimization"),
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
     "policy.route": ("Route",),
     "policy.rules": ("RoutingCondition", "RoutingRule"),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
-    "types": ("Capabilities", "Request", "Response", "Usage"),
+    "types": ("Capabilities", "Choice", "Citation", "Request", "Response", "Usage"),
     "vendors": (
         "AnthropicVendor",
         "AzureOpenAIVendor",
@@ -124,7 +126,9 @@ __all__ = [
     "Capabilities",
     "Channel",
     "ChannelClosed",
+    "Choice",
     "CircuitOpen",
+    "Citation",
     "Config",
     "ConfigError",
     "ContentFiltered",
@@ -147,6 +151,7 @@ __all__ = [
     "OllamaVendor",
     "OpenAICompatibleVendor",
     "OpenAIVendor",
+    "OtherPart",
     "Outcome",
     "Overloaded",
     "QuotaExceeded",
@@ -170,7 +175,9 @@ __all__ = [
     "Vendor",
     "VendorConfig",
     "VendorStats",
+    "VendorTool",
     "VendorUnavailable",
+    "VideoPart",
     "__version__",
     "vendor",
 ]

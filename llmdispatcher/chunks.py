@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
 
-from .messages import ReasoningPart, ToolCall
-from .types import Response, Usage
+from .parts import Part, ReasoningPart, TextPart, ToolCall
+from .types import Choice, Citation, Response, Usage
 
 
 @attrs.frozen(kw_only=True)
@@ -19,19 +20,22 @@ class ToolCallDelta:
     name: str | None = None
     arguments: str = ""
     signature: str | None = attrs.field(default=None, repr=False)
+    kind: str | None = None
+    extra: Any = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class StreamChunk:
     """One piece of an answer; a field that this piece says nothing about is empty.
 
-    ``usage`` is the whole usage so far, not a difference: the last one counts. ``reasoning_parts`` come when a thought is
-    finished, with what its vendor wants back; their text was in ``reasoning`` before.
+    ``usage`` is the whole usage so far, not a difference: the last one counts. ``parts`` come when one is finished that is
+    more than its text: a thought with its signature, text with what its vendor hung on it, a block of the vendor's own.
+    Their text was in ``reasoning`` or ``content`` before. ``choice`` is not 0 where the request asked for several answers.
     """
 
     content: str = ""
     reasoning: str = ""
-    reasoning_parts: tuple[ReasoningPart, ...] = ()
+    parts: tuple[Part, ...] = ()
     refusal: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] = ()
     finish_reason: str | None = None
@@ -39,6 +43,10 @@ class StreamChunk:
     usage: Usage | None = None
     model: str | None = None
     response_id: str | None = None
+    service_tier: str | None = None
+    citations: tuple[Citation, ...] = ()
+    logprobs: tuple[Any, ...] = ()
+    choice: int = 0
 
     @property
     def delta(self) -> str:
@@ -54,51 +62,113 @@ class StreamChunk:
 class Fold:
     """Collects chunks one by one; cheap per chunk, so that a partial answer is at hand at any moment."""
 
-    __slots__ = ("_calls", "_finish", "_ids", "_parts", "_reasoning", "_refusal", "_text", "usage")
+    __slots__ = (
+        "_calls",
+        "_citations",
+        "_facts",
+        "_finish",
+        "_logprobs",
+        "_order",
+        "_others",
+        "_reasoning",
+        "_refusal",
+        "_run",
+        "usage",
+    )
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        self._order: list[list[str] | int | Part] = []  # runs of text, places of calls, finished parts: as they came
+        self._run: list[str] | None = None  # the run of text that is still growing, last in the order
         self._reasoning: list[str] = []
-        self._parts: tuple[ReasoningPart, ...] = ()
         self._refusal: list[str] = []
         self._calls: dict[int, list[ToolCallDelta]] = {}
         self._finish: tuple[str | None, str | None] = (None, None)
-        self._ids: tuple[str | None, str | None] = (None, None)
+        self._facts: tuple[str | None, str | None, str | None] = (None, None, None)
+        self._citations: list[Citation] = []
+        self._logprobs: list[Any] = []
+        self._others: dict[int, Fold] = {}
         self.usage: Usage | None = None
 
     def add(self, chunk: StreamChunk) -> None:
         """Take in the next chunk."""
-        if chunk.content:
-            self._text.append(chunk.content)
-        if chunk.reasoning:
-            self._reasoning.append(chunk.reasoning)
-        if chunk.reasoning_parts:
-            self._parts += chunk.reasoning_parts
-        if chunk.refusal:
-            self._refusal.append(chunk.refusal)
-        for delta in chunk.tool_calls:
-            self._calls.setdefault(delta.index, []).append(delta)
-        if chunk.finish_reason_raw is not None or chunk.finish_reason is not None:
-            self._finish = (chunk.finish_reason, chunk.finish_reason_raw)
         if chunk.usage is not None:
             self.usage = chunk.usage
-        if chunk.model or chunk.response_id:
-            self._ids = (self._ids[0] or chunk.model, self._ids[1] or chunk.response_id)
+        if chunk.choice:
+            self._others.setdefault(chunk.choice, Fold()).add(attrs.evolve(chunk, choice=0))
+            return
+        if chunk.content:
+            if self._run is None:
+                self._run = []
+                self._order.append(self._run)
+            self._run.append(chunk.content)
+        if chunk.reasoning:
+            self._reasoning.append(chunk.reasoning)
+        if chunk.refusal:
+            self._refusal.append(chunk.refusal)
+        if chunk.tool_calls or chunk.parts:
+            self._add_calls(chunk.tool_calls)
+            self._add_parts(chunk.parts)
+        if chunk.finish_reason_raw is not None or chunk.finish_reason is not None:
+            self._finish = (chunk.finish_reason, chunk.finish_reason_raw)
+        if chunk.model or chunk.response_id or chunk.service_tier or chunk.citations or chunk.logprobs:
+            self._add_facts(chunk)
+
+    def _add_facts(self, chunk: StreamChunk) -> None:
+        known = self._facts
+        self._facts = (known[0] or chunk.model, known[1] or chunk.response_id, chunk.service_tier or known[2])
+        self._citations += chunk.citations
+        self._logprobs += chunk.logprobs
+
+    def _add_calls(self, deltas: tuple[ToolCallDelta, ...]) -> None:
+        for delta in deltas:
+            if delta.index not in self._calls:
+                self._calls[delta.index] = []
+                self._order.append(delta.index)
+                self._run = None
+            self._calls[delta.index].append(delta)
+
+    def _add_parts(self, parts: tuple[Part, ...]) -> None:
+        for part in parts:
+            if isinstance(part, TextPart) and self._run is not None:
+                self._order[-1] = part  # the same text, with what hangs on it
+            else:
+                self._order.append(part)
+            self._run = None
 
     def response(self) -> Response:
         """The answer so far."""
+        calls = {index: _joined(deltas) for index, deltas in self._calls.items()}
+        parts = [_part(entry, calls) for entry in self._order]
         return Response(
-            content="".join(self._text),
+            content="".join([part.text for part in parts if isinstance(part, TextPart)]),
             reasoning="".join(self._reasoning),
-            reasoning_parts=self._parts,
+            parts=tuple(parts) if self._has_more() else (),
             refusal="".join(self._refusal) or None,
-            tool_calls=tuple(_joined(deltas) for _, deltas in sorted(self._calls.items())),
+            tool_calls=tuple([calls[index] for index in sorted(calls)]),
             finish_reason=self._finish[0],
             finish_reason_raw=self._finish[1],
             usage=self.usage or Usage(cost_status="no usage reported"),
-            model=self._ids[0] or "",
-            response_id=self._ids[1],
+            model=self._facts[0] or "",
+            response_id=self._facts[1],
+            service_tier=self._facts[2],
+            citations=tuple(self._citations),
+            logprobs=tuple(self._logprobs),
+            other_choices=tuple([self._others[index]._choice(index) for index in sorted(self._others)]),
         )
+
+    def _has_more(self) -> bool:
+        """Whether there is more to the answer's order than text and then calls."""
+        kinds = [type(entry) for entry in self._order]
+        return kinds != [list] * (kinds[:1] == [list]) + [int] * len(self._calls)
+
+    def _choice(self, index: int) -> Choice:
+        return attrs.evolve(self.response().choices[0], index=index)
+
+
+def _part(entry: list[str] | int | Part, calls: dict[int, ToolCall]) -> Part:
+    if isinstance(entry, list):
+        return TextPart(text="".join(entry))
+    return calls[entry] if isinstance(entry, int) else entry
 
 
 def fold(chunks: Iterable[StreamChunk]) -> Response:
@@ -109,22 +179,53 @@ def fold(chunks: Iterable[StreamChunk]) -> Response:
     return collected.response()
 
 
-def unfold(response: Response) -> StreamChunk:
-    """The one chunk that a whole answer is worth; its fold gives the answer again."""
-    return StreamChunk(
-        content=response.content,
-        reasoning=response.reasoning,
-        reasoning_parts=response.reasoning_parts,
-        refusal=response.refusal,
-        tool_calls=tuple(
-            ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments, signature=call.signature)
-            for index, call in enumerate(response.tool_calls)
-        ),
-        finish_reason=response.finish_reason,
-        finish_reason_raw=response.finish_reason_raw,
+def unfold(response: Response) -> Iterator[StreamChunk]:
+    """The chunks that a whole answer is worth; their fold gives the answer again."""
+    for choice in response.choices:
+        yield from _unfolded(choice)
+    yield StreamChunk(
         usage=response.usage,
         model=response.model or None,
         response_id=response.response_id,
+        service_tier=response.service_tier,
+        citations=response.citations,
+    )
+
+
+def _unfolded(choice: Choice) -> Iterator[StreamChunk]:
+    thoughts = "".join([part.text for part in choice.parts if isinstance(part, ReasoningPart)])
+    if thoughts != choice.reasoning:  # a codec that has no parts for its thoughts
+        yield StreamChunk(reasoning=choice.reasoning, choice=choice.index)
+    numbered = 0
+    said: tuple[Part, ...] = (TextPart(text=choice.content),) if choice.content else ()
+    for part in choice.parts or (*said, *choice.tool_calls):
+        if isinstance(part, ToolCall):
+            yield StreamChunk(tool_calls=(_delta(numbered, part),), choice=choice.index)
+            numbered += 1
+        elif isinstance(part, ReasoningPart):
+            yield StreamChunk(reasoning=part.text if thoughts == choice.reasoning else "", parts=(part,), choice=choice.index)
+        elif isinstance(part, TextPart):
+            yield StreamChunk(content=part.text, parts=(part,) if choice.parts else (), choice=choice.index)
+        else:
+            yield StreamChunk(parts=(part,), choice=choice.index)
+    yield StreamChunk(
+        refusal=choice.refusal,
+        finish_reason=choice.finish_reason,
+        finish_reason_raw=choice.finish_reason_raw,
+        logprobs=choice.logprobs,
+        choice=choice.index,
+    )
+
+
+def _delta(index: int, call: ToolCall) -> ToolCallDelta:
+    return ToolCallDelta(
+        index=index,
+        id=call.id,
+        name=call.name,
+        arguments=call.arguments,
+        signature=call.signature,
+        kind=call.kind,
+        extra=call.extra or None,
     )
 
 
@@ -132,6 +233,8 @@ def _joined(deltas: list[ToolCallDelta]) -> ToolCall:
     return ToolCall(
         id=next((delta.id for delta in deltas if delta.id), None),
         name=next((delta.name for delta in deltas if delta.name), ""),
-        arguments="".join(delta.arguments for delta in deltas),
+        arguments="".join([delta.arguments for delta in deltas]),
         signature=next((delta.signature for delta in deltas if delta.signature), None),
+        kind=next((delta.kind for delta in deltas if delta.kind), "function"),
+        extra=next((delta.extra for delta in reversed(deltas) if delta.extra), {}),
     )

@@ -11,7 +11,7 @@ from ._version import __version__
 from .catalog import VendorRow
 from .config import VendorConfig
 from .transport import Limits, Transport
-from .wire.base import Codec
+from .wire.base import ClientCodec
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,7 @@ class Endpoint:
     address: Callable[[str, bool], str]
 
     @classmethod
-    def made(cls, row: VendorRow, config: VendorConfig, key: str | None, url: str, codec: Codec) -> Endpoint:
+    def made(cls, row: VendorRow, config: VendorConfig, key: str | None, url: str, codec: ClientCodec) -> Endpoint:
         """Bring row, settings and key together."""
 
         limits = Limits(
@@ -53,7 +53,7 @@ class Endpoint:
         )
 
 
-def _addresses(row: VendorRow, config: VendorConfig, url: str, codec: Codec) -> Callable[[str, bool], str]:
+def _addresses(row: VendorRow, config: VendorConfig, url: str, codec: ClientCodec) -> Callable[[str, bool], str]:
     """Where a model is asked, for plain calls and for streams."""
     if row.name == "azure":
         url, version = _azure(url, config)

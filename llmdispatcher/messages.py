@@ -1,4 +1,4 @@
-"""What is said in a conversation: messages, their content parts, tools and tool calls.
+"""What is said in a conversation: its turns and the tools that a model may ask for.
 
 The model is complete for every format; what a given codec cannot express it refuses with an
 :class:`~llmdispatcher.errors.InvalidRequest` that names the part.
@@ -6,97 +6,66 @@ The model is complete for every format; what a given codec cannot express it ref
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from .errors import InvalidRequest
+from .parts import (
+    AudioPart,
+    Extra,
+    FilePart,
+    ImagePart,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCall,
+    VideoPart,
+    cache_time,
+    part_from_dict,
+)
+
+__all__ = [
+    "ROLES",
+    "AudioPart",
+    "Content",
+    "FilePart",
+    "ImagePart",
+    "Message",
+    "OtherPart",
+    "Part",
+    "ReasoningPart",
+    "TextPart",
+    "Tool",
+    "ToolCall",
+    "VendorTool",
+    "VideoPart",
+]
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 @attrs.frozen(kw_only=True)
-class TextPart:
-    """Plain text."""
-
-    text: str
-
-
-@attrs.frozen(kw_only=True)
-class ImagePart:
-    """An image, by ``url`` or as ``data`` (raw bytes, not base64) with its ``media_type``."""
-
-    url: str | None = None
-    data: bytes | None = attrs.field(default=None, repr=False)
-    media_type: str | None = None
-    detail: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class FilePart:
-    """A document such as a PDF, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes)."""
-
-    url: str | None = None
-    file_id: str | None = None
-    data: bytes | None = attrs.field(default=None, repr=False)
-    media_type: str | None = None
-    name: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class AudioPart:
-    """A recording as ``data`` (raw bytes) in ``format`` ("wav", "mp3", ...)."""
-
-    data: bytes = attrs.field(repr=False)
-    format: str
-
-
-@attrs.frozen(kw_only=True)
-class ReasoningPart:
-    """What a model thought, with what a vendor needs to get back unchanged in a tool loop.
-
-    ``signature`` proves the text; ``encrypted`` stands in its place where a vendor hides it. ``origin`` is the wire format that it
-    came in: only that one gets it back, since no other can make anything of it.
-    """
-
-    text: str = ""
-    signature: str | None = attrs.field(default=None, repr=False)
-    encrypted: str | None = attrs.field(default=None, repr=False)
-    id: str | None = None
-    origin: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class ToolCall:
-    """A model's wish to have a function called. ``arguments`` is the raw text that the model wrote."""
-
-    name: str
-    arguments: str = ""
-    id: str | None = None
-    signature: str | None = attrs.field(default=None, repr=False)
-
-    @property
-    def parsed(self) -> Any:
-        """The arguments as Python values; ``None`` for an empty text. Raises ``ValueError`` for text that is not JSON."""
-        return json.loads(self.arguments) if self.arguments.strip() else None
-
-
-@attrs.frozen(kw_only=True)
 class Tool:
-    """A function that a model may ask for; ``parameters`` is the JSON schema of its arguments."""
+    """A function that a model may ask for; ``parameters`` is the JSON schema of its arguments.
+
+    ``cache`` asks to remember the tools up to this one; ``extra`` holds further fields by wire format.
+    """
 
     name: str
     description: str | None = None
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     strict: bool | None = None
+    cache: str | None = attrs.field(default=None, validator=cache_time)
+    extra: Extra = attrs.field(factory=dict, repr=False)
 
     @classmethod
     def from_dict(cls, tool: Mapping[str, Any]) -> Tool:
         """Read OpenAI's ``{"type": "function", "function": {...}}`` or the bare function object."""
         function = tool.get("function", tool)
-        if not isinstance(function, Mapping) or not function.get("name"):
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
             raise InvalidRequest(
                 "tools: a tool has no name; give {'name': ..., 'parameters': {...}} or OpenAI's {'type': 'function', ...}"
             )
@@ -108,7 +77,14 @@ class Tool:
         )
 
 
-Part = TextPart | ImagePart | FilePart | AudioPart | ReasoningPart
+@attrs.frozen(kw_only=True)
+class VendorTool:
+    """A tool that the vendor itself runs, such as its web search; ``data`` is its entry in the format ``origin``."""
+
+    origin: str
+    data: Mapping[str, Any]
+
+
 Content = str | tuple[Part, ...]
 
 
@@ -118,7 +94,7 @@ def _content(value: Any) -> Content:
     if isinstance(value, str):
         return value
     if isinstance(value, Sequence):
-        return tuple(_part(item) for item in value)
+        return tuple([_part(item) for item in value])
     raise InvalidRequest(f"message.content: {type(value).__name__} is not text; give a string or a list of parts")
 
 
@@ -128,38 +104,22 @@ def _part(item: Any) -> Part:
     if isinstance(item, str):
         return TextPart(text=item)
     if isinstance(item, Mapping):
-        reader = _PART_READERS.get(item.get("type", ""))
-        if reader is not None:
-            return reader(item)
+        return part_from_dict(item)
     raise InvalidRequest(
-        f"message.content: a {_kind(item)} is not a part; use a string, a part object or {{'type': 'text', 'text': ...}}"
+        f"message.content: a {type(item).__name__} is not a part; use a string, a part object or {{'type': 'text', 'text': ...}}"
     )
 
 
-def _kind(item: Any) -> str:
-    return f"part of type {item.get('type')!r}" if isinstance(item, Mapping) else type(item).__name__
-
-
-def _text_part(item: Mapping[str, Any]) -> Part:
-    return TextPart(text=item.get("text", ""))
-
-
-def _image_part(item: Mapping[str, Any]) -> Part:
-    image = item.get("image_url")
-    if isinstance(image, Mapping):
-        return ImagePart(url=image.get("url"), detail=image.get("detail"))
-    return ImagePart(url=image)
-
-
-_PART_READERS = {"text": _text_part, "image_url": _image_part}
-
-
 def _tool_calls(value: Any) -> tuple[ToolCall, ...]:
-    return tuple(call if isinstance(call, ToolCall) else _tool_call(call) for call in value or ())
+    if value is not None and (isinstance(value, str | Mapping) or not isinstance(value, Sequence)):
+        raise InvalidRequest(f"message.tool_calls: {type(value).__name__} is not a list of calls; give [ToolCall(...), ...]")
+    return tuple([call if isinstance(call, ToolCall) else _tool_call(call) for call in value or ()])
 
 
-def _tool_call(call: Mapping[str, Any]) -> ToolCall:
-    function = call.get("function", call)
+def _tool_call(call: Any) -> ToolCall:
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise InvalidRequest("message.tool_calls: a call is neither a ToolCall nor OpenAI's {'id': ..., 'function': {...}}")
     return ToolCall(name=function.get("name", ""), arguments=function.get("arguments") or "", id=call.get("id"))
 
 
@@ -172,8 +132,9 @@ def _role(_instance: Any, _attribute: Any, value: str) -> None:
 class Message:
     """One turn of a conversation.
 
-    ``content`` is text or a sequence of parts. An assistant's turn may consist of ``tool_calls`` alone; a turn of role
-    ``"tool"`` answers the call named by ``tool_call_id``.
+    ``content`` is text or a sequence of parts. An assistant's turn may consist of ``tool_calls`` alone; they come after what was
+    said, and a call that came in between stands in ``content`` as well. A turn of role ``"tool"`` answers the call named by
+    ``tool_call_id``. ``extra`` holds further fields by wire format.
     """
 
     role: str = attrs.field(validator=_role)
@@ -182,19 +143,41 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_tool_calls)
     tool_call_id: str | None = None
     is_error: bool | None = None
+    extra: Extra = attrs.field(factory=dict, repr=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        if type(self.content) is tuple and any(isinstance(part, ToolCall) for part in self.content):
+            self._settle_calls(self.content)
         if not self.content and not self.tool_calls and self.role not in ("assistant", "tool"):
             raise InvalidRequest(f"message.content: a {self.role} message is empty; give it text or parts")
         if self.tool_calls and self.role != "assistant":
             raise InvalidRequest(f"message.tool_calls: a {self.role} message cannot call tools; only an assistant's can")
+
+    def _settle_calls(self, content: tuple[Part, ...]) -> None:
+        """All calls are in ``tool_calls``; only one that something was said after stays in its place in ``content``."""
+        inside = tuple([part for part in content if isinstance(part, ToolCall)])
+        after = tuple([call for call in self.tool_calls if call not in inside])
+        end = len(content)
+        while end and isinstance(content[end - 1], ToolCall):
+            end -= 1
+        object.__setattr__(self, "content", content[:end])
+        object.__setattr__(self, "tool_calls", inside + after)
 
     @property
     def text(self) -> str:
         """The text of all text parts, joined."""
         if isinstance(self.content, str):
             return self.content
-        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+        return "".join([part.text for part in self.content if isinstance(part, TextPart)])
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Everything of this turn in order, calls included; text alone is one part."""
+        if isinstance(self.content, str):
+            said: tuple[Part, ...] = (TextPart(text=self.content),) if self.content else ()
+            return (*said, *self.tool_calls)
+        placed = sum([isinstance(part, ToolCall) for part in self.content])
+        return (*self.content, *self.tool_calls[placed:])
 
     @classmethod
     def system(cls, *content: str | Part) -> Message:

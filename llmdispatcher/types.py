@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 
 from .errors import InvalidRequest
-from .messages import Message, ReasoningPart, TextPart, Tool, ToolCall
+from .messages import Message, Tool, VendorTool
+from .parts import Part, ReasoningPart, ToolCall, cache_time
 
 
 def _bounded(low: float, high: float) -> Any:
@@ -33,21 +34,17 @@ def _count(_instance: Any, attribute: attrs.Attribute[Any], value: int | None) -
         raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ 0; omit it for the model's default")
 
 
-def _model(_instance: Any, _attribute: Any, value: str) -> None:
-    if not isinstance(value, str) or not value.strip():
+def _model(instance: Any, _attribute: Any, value: str) -> None:
+    if not isinstance(value, str) or not (value.strip() or instance.origin):
         raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5'")
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
     if isinstance(value, str):
         return (Message.user(value),)
-    if not isinstance(value, Sequence) or not value:
-        raise InvalidRequest(f"messages: {_size(value)} is no conversation; give at least one message")
+    if not isinstance(value, Sequence):
+        raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; give at least one message")
     return tuple([message if isinstance(message, Message) else _message(message) for message in value])
-
-
-def _size(value: Any) -> str:
-    return "an empty list" if isinstance(value, Sequence) else type(value).__name__
 
 
 def _message(value: Any) -> Message:
@@ -68,13 +65,13 @@ def _stop(value: Any) -> tuple[str, ...]:
     raise InvalidRequest(f"stop: {value!r} is not a string or a list of strings")
 
 
-def _tools(value: Any) -> tuple[Tool, ...]:
+def _tools(value: Any) -> tuple[Tool | VendorTool, ...]:
     if value is not None and (isinstance(value, str | Mapping) or not isinstance(value, Sequence)):
         raise InvalidRequest(f"tools: {type(value).__name__} is not a list of tools; give [Tool(...), ...]")
     for tool in value or ():
-        if not isinstance(tool, Tool | Mapping):
+        if not isinstance(tool, Tool | VendorTool | Mapping):
             raise InvalidRequest(f"tools: {type(tool).__name__} is not a tool; use Tool(...) or {{'name': ..., 'parameters': ...}}")
-    return tuple([tool if isinstance(tool, Tool) else Tool.from_dict(tool) for tool in value or ()])
+    return tuple([Tool.from_dict(tool) if isinstance(tool, Mapping) else tool for tool in value or ()])
 
 
 def _mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -90,6 +87,26 @@ def _kinds(*kinds: type, remedy: str) -> Any:
     return check
 
 
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""How much a model thinks, from not at all to as much as it can; a vendor with fewer levels gets the nearest."""
+
+
+def _one_of(*words: str | None) -> Any:
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in words:
+            raise InvalidRequest(f"{attribute.name}: {value!r} is not known; use {', '.join(map(str, words))}")
+
+    return check
+
+
+def _flag(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in (None, True, False):
+        raise InvalidRequest(f"{attribute.name}: {value!r} is neither True nor False; omit it for the model's default")
+
+
+_TEXT = _kinds(str, remedy="give a text")
+
+
 @attrs.frozen
 class Request:
     """One question to a model, whoever answers it.
@@ -97,8 +114,16 @@ class Request:
     ``model`` is a bare name (``"gpt-4o"``) or pins the vendor (``"openai:gpt-4o"``). ``messages`` are
     :class:`~llmdispatcher.messages.Message` objects or plain dicts; a string is one user message. ``metadata`` is for
     routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
-    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens. Raises
-    :class:`~llmdispatcher.errors.InvalidRequest` with field, value and remedy.
+    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
+
+    ``reasoning_effort`` is one of :data:`EFFORTS`, ``reasoning_tokens`` the most tokens of thought, ``reasoning_summary`` asks to
+    be told the thoughts ("auto", "concise", "detailed", "none"). ``prompt_cache`` ("5m", "1h") lets the vendor remember the prompt
+    where that must be asked for; ``prompt_cache_key`` groups requests that share one. ``response_format`` is OpenAI's
+    ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}`` for every vendor.
+
+    What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
+    logged. ``origin`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
+    Raises :class:`~llmdispatcher.errors.InvalidRequest` with field, value and remedy.
     """
 
     model: str = attrs.field(validator=_model)
@@ -106,20 +131,39 @@ class Request:
     temperature: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(0, 2))
     max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_count)
     top_p: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(0, 1))
+    top_k: int | None = attrs.field(default=None, kw_only=True, validator=_count)
     frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
     presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
     seed: int | None = attrs.field(default=None, kw_only=True, validator=_kinds(int, remedy="give a whole number"))
+    n: int | None = attrs.field(default=None, kw_only=True, validator=_count)
+    logprobs: bool | None = attrs.field(default=None, kw_only=True, validator=_flag)
+    top_logprobs: int | None = attrs.field(default=None, kw_only=True, validator=_count)
     stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_stop)
-    user: str | None = attrs.field(default=None, kw_only=True, validator=_kinds(str, remedy="give a text"))
-    tools: tuple[Tool, ...] = attrs.field(default=(), kw_only=True, converter=_tools)
+    user: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    tools: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, converter=_tools)
     tool_choice: str | Mapping[str, Any] | None = attrs.field(
         default=None, kw_only=True, validator=_kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")
     )
+    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, validator=_flag)
     response_format: Mapping[str, Any] | None = attrs.field(
         default=None, kw_only=True, validator=_kinds(Mapping, remedy="give a dict such as {'type': 'json_object'}")
     )
+    reasoning_effort: str | None = attrs.field(default=None, kw_only=True, validator=_one_of(None, *EFFORTS))
+    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_count)
+    reasoning_summary: str | None = attrs.field(
+        default=None, kw_only=True, validator=_one_of(None, "auto", "concise", "detailed", "none")
+    )
+    prompt_cache: str | None = attrs.field(default=None, kw_only=True, validator=cache_time)
+    prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    service_tier: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
+    drop_params: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    origin: str | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.messages and not (self.origin and self.extra_params):  # a vendor may keep the conversation itself
+            raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
 
 
 @attrs.frozen(kw_only=True)
@@ -160,12 +204,41 @@ class Usage:
 
 
 @attrs.frozen(kw_only=True)
+class Citation:
+    """What a piece of the answer rests on: a web page or document, and, where told, which characters of the answer it is for."""
+
+    url: str | None = None
+    title: str | None = None
+    text: str | None = None
+    start: int | None = None
+    end: int | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """One of several answers to the same request; its fields are those of :class:`Response`."""
+
+    index: int = 0
+    content: str = ""
+    reasoning: str = ""
+    parts: tuple[Part, ...] = ()
+    refusal: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    finish_reason_raw: str | None = None
+    logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class Response:
     """One finished answer.
 
     ``model`` is the vendor's bare model name, ``vendor`` the vendor's registered name. ``finish_reason`` is one of
     ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or the vendor's own word in lower case where it has no common
-    one; ``finish_reason_raw`` is always the vendor's own. ``latency`` is seconds from the call to the last byte.
+    one; ``finish_reason_raw`` is always the vendor's own. ``parts`` is the answer in order where it is more than text and then
+    calls: thoughts with their signatures, blocks of the vendor's own. ``logprobs`` are the vendor's entries, one for each token.
+    ``parsed`` is the object that a structured answer stands for. ``latency`` is seconds from the call to the last byte.
     """
 
     content: str = ""
@@ -176,8 +249,13 @@ class Response:
     finish_reason_raw: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
-    reasoning_parts: tuple[ReasoningPart, ...] = ()
+    parts: tuple[Part, ...] = ()
     refusal: str | None = None
+    citations: tuple[Citation, ...] = ()
+    logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
+    other_choices: tuple[Choice, ...] = ()
+    service_tier: str | None = None
+    parsed: Any = None
     response_id: str | None = None
     request_id: str | None = None
     created_at: datetime | None = None
@@ -190,12 +268,24 @@ class Response:
         return f"{self.vendor}:{self.model}"
 
     @property
+    def reasoning_parts(self) -> tuple[ReasoningPart, ...]:
+        """The thoughts among the parts, with what proves them."""
+        return tuple([part for part in self.parts if isinstance(part, ReasoningPart)])
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """All answers where the request asked for ``n`` of them; the first is this response's own."""
+        return (Choice(**{name: getattr(self, name) for name in _CHOSEN}), *self.other_choices)
+
+    @property
     def message(self) -> Message:
         """This answer as a turn to continue the conversation with, thoughts included where their vendor wants them back."""
-        if not self.reasoning_parts:
+        if not self.parts:
             return Message("assistant", self.content, tool_calls=self.tool_calls)
-        said = (TextPart(text=self.content),) if self.content else ()
-        return Message("assistant", (*self.reasoning_parts, *said), tool_calls=self.tool_calls)
+        return Message("assistant", self.parts, tool_calls=self.tool_calls)
+
+
+_CHOSEN = tuple([field.name for field in attrs.fields(Choice) if field.name != "index"])
 
 
 def _names(value: Sequence[str]) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..chunks import StreamChunk, ToolCallDelta
+from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..errors import MalformedReply
-from ..messages import ReasoningPart, ToolCall
+from ..messages import ReasoningPart
 from ..types import Request, Response, Usage
 from .anthropic_request import encoded_messages, encoded_tools
 from .faults import fault_inside
@@ -62,7 +62,7 @@ class AnthropicMessages:
             payload["metadata"] = {"user_id": request.user}
         if stream:
             payload["stream"] = True
-        return dump(payload, request)
+        return dump(payload, request, self.name)
 
     def decode(self, body: bytes) -> Response:
         """A whole answer."""
@@ -72,19 +72,8 @@ class AnthropicMessages:
             if document.get("error") or document.get("type") == "error":
                 raise fault_inside(document)
             raise MalformedReply("the vendor's answer has no content", sent=True)
-        raw = document.get("stop_reason")
-        listed = [mapping(block) for block in blocks]
-        return Response(
-            content="".join(text_of(block.get("text")) for block in listed if block.get("type") == "text"),
-            reasoning="".join(text_of(block.get("thinking")) for block in listed if block.get("type") == "thinking"),
-            reasoning_parts=tuple(_thought(block) for block in listed if block.get("type") in _THOUGHTS),
-            tool_calls=tuple(_tool_call(block) for block in listed if block.get("type") == "tool_use"),
-            finish_reason=_finish(raw),
-            finish_reason_raw=raw if isinstance(raw, str) else None,
-            usage=usage_of(mapping(document.get("usage"))),
-            model=text_of(document.get("model")),
-            response_id=text_of(document.get("id")) or None,
-        )
+        decoder = MessagesDecoder()
+        return fold(chunk for event in _events(document, blocks) if (chunk := decoder.read_event(event)) is not None)
 
     def decoder(self) -> MessagesDecoder:
         """A fresh decoder for one stream."""
@@ -158,7 +147,7 @@ class MessagesDecoder(EventDecoder):
         index = _index(document)
         thought = self._thoughts.pop(index, None)
         if thought is not None:
-            return StreamChunk(reasoning_parts=(_thought(thought),))
+            return StreamChunk(parts=(_thought(thought),))
         whole = self._inputs.pop(index, None)
         if whole is None:
             return None
@@ -213,6 +202,15 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
     )
 
 
+def _events(document: Mapping[str, Any], blocks: list[Any]) -> Iterator[Mapping[str, Any]]:
+    """The events that a stream would have brought a whole answer in."""
+    yield {"type": "message_start", "message": document}
+    for index, block in enumerate(blocks):
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+        yield {"type": "content_block_stop", "index": index}
+    yield {"type": "message_delta", "delta": document}
+
+
 def _index(document: Mapping[str, Any]) -> int:
     index = document.get("index")
     return index if isinstance(index, int) else 0
@@ -228,12 +226,4 @@ def _thought(block: Mapping[str, Any]) -> ReasoningPart:
         signature=text_of(block.get("signature")) or None,
         encrypted=text_of(block.get("data")) or None,
         origin=ANTHROPIC_MESSAGES.name,
-    )
-
-
-def _tool_call(block: Mapping[str, Any]) -> ToolCall:
-    return ToolCall(
-        id=text_of(block.get("id")) or None,
-        name=text_of(block.get("name")),
-        arguments=json.dumps(block.get("input"), ensure_ascii=False),
     )

@@ -108,7 +108,7 @@ def encoded_tools(request: Request) -> dict[str, Any]:
     """The fields that say which tools there are, which must be used, and what form the answer has."""
     fields: dict[str, Any] = {}
     if request.tools:
-        fields["tools"] = [_tool(tool) for tool in request.tools]
+        fields["tools"] = [_tool(tool) for tool in request.tools if isinstance(tool, Tool)]
     if request.tool_choice is not None:
         fields["tool_choice"] = _choice(request.tool_choice)
     if request.response_format is not None:

@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 
 from ..chunks import StreamChunk
+from ..errors import DispatchError
 from ..types import Request, Response
 
 
@@ -70,8 +71,36 @@ class StreamDecoder(Protocol):
         """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""
 
 
-class Codec(Protocol):
-    """One wire format, both ways; a value without state, shared by all threads."""
+@attrs.frozen(kw_only=True)
+class Inbound:
+    """A request as a client of ours sent it: what it asks for, and how it wants the answer.
+
+    ``stream_usage`` is whether a stream is to tell its usage, which OpenAI's chat does only on request.
+    """
+
+    request: Request
+    stream: bool = False
+    stream_usage: bool = True
+
+
+class StreamWriter(Protocol):
+    """Turns the chunks of one answer into the bytes of a stream; what :class:`StreamDecoder` reads.
+
+    Either :meth:`end` or :meth:`fail` is the last call.
+    """
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The events that one chunk becomes; may be empty."""
+
+    def end(self) -> bytes:
+        """What is still owed, and the end marker."""
+
+    def fail(self, error: DispatchError) -> bytes:
+        """The event that tells of a failure in the middle of a stream."""
+
+
+class ClientCodec(Protocol):
+    """One wire format as a client speaks it; a value without state, shared by all threads."""
 
     name: str
 
@@ -81,7 +110,7 @@ class Codec(Protocol):
     def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body. Raises :class:`InvalidRequest` for what the format cannot express.
 
-        ``quirks`` tell what the model refuses or calls differently: ``"no_sampling"``, ``"max_completion_tokens"``.
+        ``quirks`` tell what the model or vendor refuses or calls differently; :data:`QUIRKS` lists them.
         """
 
     def decode(self, body: bytes) -> Response:
@@ -89,3 +118,51 @@ class Codec(Protocol):
 
     def decoder(self) -> StreamDecoder:
         """A fresh decoder for one stream."""
+
+
+class ServerCodec(Protocol):
+    """One wire format as a vendor speaks it, for a gateway and the simulator; a value without state too."""
+
+    name: str
+    content_type: str
+    """Of a stream in this format."""
+
+    def read_request(self, body: bytes, path: str = "") -> Inbound:
+        """The request in a body; ``path`` is the one it was sent to, where the format says something there.
+
+        What has no place in :class:`Request` is kept in ``extra_params``, and in the ``extra`` of its parts. Raises
+        :class:`InvalidRequest` that names what is wrong.
+        """
+
+    def write_response(self, response: Response) -> bytes:
+        """The body of a whole answer."""
+
+    def writer(self, asked: Inbound | None = None) -> StreamWriter:
+        """A fresh writer for one stream, an answer to ``asked``."""
+
+    def write_error(self, error: DispatchError) -> tuple[int, bytes]:
+        """Status and body of a refusal."""
+
+
+class Codec(ClientCodec, ServerCodec, Protocol):
+    """One wire format, both ways."""
+
+
+QUIRKS: Mapping[str, str] = {
+    "no_sampling": "refuses temperature, top_p, top_k and penalties",
+    "no_stop": "refuses stop sequences",
+    "no_forced_tools": "refuses a tool_choice that forces a call",
+    "no_prefill": "refuses a conversation that ends with the assistant",
+    "no_parallel_tools": "refuses parallel_tool_calls",
+    "no_effort": "refuses a reasoning effort",
+    "no_json_schema": "has no JSON schema for answers; a forced tool or the prompt must do",
+    "max_completion_tokens": "calls max_tokens so",
+    "system_role": "knows no developer messages, only the system's",
+    "adaptive_thinking": "thinks by effort alone, a budget of tokens is refused",
+    "replay_reasoning": "wants its thoughts back in the messages",
+    "think_tags": "writes its thoughts into the text, between <think> and </think>",
+    "random_seed": "calls the seed so",
+    "no_user": "refuses the user's name",
+    "no_stream_options": "refuses stream_options",
+}
+"""What a model (``models.json``) or a vendor (``vendors.toml``) can be known for; codecs go by these, never by names."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .anthropic_messages import ANTHROPIC_MESSAGES
-from .base import Codec
+from .base import ClientCodec
 from .gemini import GEMINI
 from .openai_chat import OPENAI_CHAT
 
-CODECS: Mapping[str, Codec] = {codec.name: codec for codec in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)}
+CODECS: Mapping[str, ClientCodec] = {codec.name: codec for codec in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)}

@@ -69,7 +69,7 @@ class Gemini:
             settings["stopSequences"] = list(request.stop)
         if settings:
             payload["generationConfig"] = settings
-        return dump(payload, request)
+        return dump(payload, request, self.name)
 
     def decode(self, body: bytes) -> Response:
         """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""

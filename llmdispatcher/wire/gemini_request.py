@@ -83,7 +83,9 @@ def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, ReasoningPart):
         thought: dict[str, Any] = {"text": part.text, "thought": True}
         return thought if part.signature is None else {**thought, "thoughtSignature": part.signature}
-    return _medium(part)
+    if isinstance(part, ImagePart | FilePart):
+        return _medium(part)
+    raise InvalidRequest(f"message.content: Google takes no {type(part).__name__}")
 
 
 def _medium(part: ImagePart | FilePart) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def encoded_tools(request: Request) -> dict[str, Any]:
     """The fields that say which tools there are and which must be used."""
     fields: dict[str, Any] = {}
     if request.tools:
-        fields["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
+        fields["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools if isinstance(tool, Tool)]}]
     if request.tool_choice is not None:
         fields["toolConfig"] = {"functionCallingConfig": _choice(request.tool_choice)}
     return fields

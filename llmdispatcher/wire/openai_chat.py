@@ -12,7 +12,7 @@ from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta
 from ..errors import MalformedReply
-from ..messages import ToolCall
+from ..messages import Tool, ToolCall
 from ..types import Request, Response, Usage
 from .faults import fault_inside
 from .openai_request import encoded_message, encoded_tool
@@ -47,14 +47,14 @@ class OpenAIChat:
         if request.user is not None:
             payload["user"] = request.user
         if request.tools:
-            payload["tools"] = [encoded_tool(tool) for tool in request.tools]
+            payload["tools"] = [encoded_tool(tool) for tool in request.tools if isinstance(tool, Tool)]
         for name in ("tool_choice", "response_format"):
             if getattr(request, name) is not None:
                 payload[name] = getattr(request, name)
         if stream:
             payload["stream"] = True
             payload["stream_options"] = {"include_usage": True}
-        return dump(payload, request)
+        return dump(payload, request, self.name)
 
     def decode(self, body: bytes) -> Response:
         """A whole answer, of choice 0."""

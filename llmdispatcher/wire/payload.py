@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -29,6 +30,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON type")
 
 
+_NONE: Mapping[str, Any] = {}
+_log = logging.getLogger("llmdispatcher")
 _decoder = json.JSONDecoder(parse_constant=_refuse)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 
@@ -79,16 +82,34 @@ def _mended(value: Any) -> Any:
     return value
 
 
-def dump(payload: Mapping[str, Any], request: Request) -> bytes:
-    """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep."""
+def dump(payload: Mapping[str, Any], request: Request, codec: str) -> bytes:
+    """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
+
+    Those of a request that was read from another format are refused or, if it allows that, dropped.
+    """
     merged = dict(payload)
-    for name, value in request.extra_params.items():
+    foreign = request.origin not in (None, codec)
+    if foreign and request.extra_params:
+        leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.origin} alone")
+    for name, value in () if foreign else request.extra_params.items():
         known = merged.get(name)
         merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     try:
         return _encode(merged).encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
+
+
+def leave_out(request: Request, codec: str, field: str, why: str = "has no place in this format") -> None:
+    """Refuse what a format cannot express, or log that it is dropped where the request allows that (``drop_params``)."""
+    if not request.drop_params:
+        raise InvalidRequest(f"{field}: {why} ({codec}); leave it out, ask another vendor, or set drop_params=True")
+    _log.info("%s is not sent to %s: it %s (%s)", field, request.model, why, codec)
+
+
+def own(part: Any, codec: str) -> Mapping[str, Any]:
+    """The further fields of a part, call, tool or message that are of this format."""
+    return part.extra.get(codec, _NONE) if part.extra else _NONE
 
 
 def instructions(request: Request) -> list[str]:
@@ -221,7 +242,7 @@ class EventDecoder(ABC):
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The chunks of a body that is no event stream."""
         self.ended = self.done = True
-        return [unfold(self.read_whole(body))]
+        return list(unfold(self.read_whole(body)))
 
     @abstractmethod
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
