@@ -54,7 +54,7 @@ MISTAKES = {
     "tools": ({"tools": 5}, "tools: int is not a list of tools"),
     "shape": (
         {"messages": [{"role": "assistant", "tool_calls": 5}]},
-        "a field has the wrong shape (TypeError); see the fields of Request",
+        "message.tool_calls: int is not a list of calls",
     ),
 }
 
