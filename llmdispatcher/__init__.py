@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .chunks import StreamChunk, ToolCallDelta
     from .clock import Deadline
     from .config import Config, VendorConfig
+    from .content import analyze_file, analyze_image, audio, document, image, video
     from .dispatcher import Dispatcher
     from .errors import (
         AllTargetsFailed,
@@ -66,6 +67,7 @@ _ROOMS = {
     "chunks": ("StreamChunk", "ToolCallDelta"),
     "clock": ("Deadline",),
     "config": ("Config", "VendorConfig"),
+    "content": ("analyze_file", "analyze_image", "audio", "document", "image", "video"),
     "dispatcher": ("Dispatcher",),
     "errors": (
         "AllTargetsFailed",
@@ -179,7 +181,13 @@ __all__ = [
     "VendorUnavailable",
     "VideoPart",
     "__version__",
+    "analyze_file",
+    "analyze_image",
+    "audio",
+    "document",
+    "image",
     "vendor",
+    "video",
 ]
 
 
