@@ -31,6 +31,7 @@ class StreamChunk:
     ``usage`` is the whole usage so far, not a difference: the last one counts. ``parts`` come when one is finished that is
     more than its text: a thought with its signature, text with what its vendor hung on it, a block of the vendor's own.
     Their text was in ``reasoning`` or ``content`` before. ``choice`` is not 0 where the request asked for several answers.
+    ``item`` is the vendor's id of what ``content`` or ``reasoning`` is a piece of, where it names that before it is finished.
     """
 
     content: str = ""
@@ -47,6 +48,7 @@ class StreamChunk:
     citations: tuple[Citation, ...] = ()
     logprobs: tuple[Any, ...] = ()
     choice: int = 0
+    item: str | None = None
 
     @property
     def delta(self) -> str:
@@ -180,16 +182,11 @@ def fold(chunks: Iterable[StreamChunk]) -> Response:
 
 
 def unfold(response: Response) -> Iterator[StreamChunk]:
-    """The chunks that a whole answer is worth; their fold gives the answer again."""
+    """The chunks that a whole answer is worth, from whom it is first; their fold gives the answer again."""
+    yield StreamChunk(model=response.model or None, response_id=response.response_id, service_tier=response.service_tier)
     for choice in response.choices:
         yield from _unfolded(choice)
-    yield StreamChunk(
-        usage=response.usage,
-        model=response.model or None,
-        response_id=response.response_id,
-        service_tier=response.service_tier,
-        citations=response.citations,
-    )
+    yield StreamChunk(usage=response.usage, citations=response.citations)
 
 
 def _unfolded(choice: Choice) -> Iterator[StreamChunk]:

@@ -206,13 +206,19 @@ class EventDecoder(ABC):
             document = document[0]
         if not isinstance(document, dict):
             return
-        failed = name == "error" or document.get("error")
-        if not failed or document.get("usage"):  # some servers bill in the same event what they then refuse
-            chunk = self.read_event(document)
-            if chunk is not None:
-                chunks.append(chunk)
-        if failed:
-            raise fault_inside(document)
+        failure = self.failure_in(name, document)
+        if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
+            said = self.read_event(document)
+            if isinstance(said, list):
+                chunks += said
+            elif said is not None:
+                chunks.append(said)
+        if failure is not None:
+            raise fault_inside(failure)
+
+    def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What tells of a failure in an event, if something does."""
+        return document if name == "error" or document.get("error") else None
 
     def finish(self) -> list[StreamChunk]:
         """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""
@@ -245,7 +251,7 @@ class EventDecoder(ABC):
         return list(unfold(self.read_whole(body)))
 
     @abstractmethod
-    def read_event(self, document: Mapping[str, Any]) -> StreamChunk | None:
+    def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
         """What one event says; sets ``ended`` (complete as it stands) and ``done`` (nothing more is to come)."""
 
     @abstractmethod
