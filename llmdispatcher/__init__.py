@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         StreamInterrupted,
         VendorUnavailable,
     )
+    from .http_vendor import HttpVendor
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
         AnthropicVendor,
         AzureOpenAIVendor,
         GoogleVendor,
-        HttpVendor,
         HuggingFaceVendor,
         OllamaVendor,
         OpenAICompatibleVendor,
@@ -89,6 +89,7 @@ _ROOMS = {
         "StreamInterrupted",
         "VendorUnavailable",
     ),
+    "http_vendor": ("HttpVendor",),
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
@@ -103,7 +104,6 @@ _ROOMS = {
         "AnthropicVendor",
         "AzureOpenAIVendor",
         "GoogleVendor",
-        "HttpVendor",
         "HuggingFaceVendor",
         "OllamaVendor",
         "OpenAICompatibleVendor",

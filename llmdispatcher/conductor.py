@@ -14,15 +14,17 @@ from typing import TypeVar
 import attrs
 
 from .attempt import Attempt, Call
+from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
 from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnavailable
+from .http_vendor import HttpVendor
 from .policy.optimize import Latencies
 from .policy.parking import Parking
 from .policy.retry import RetryPolicy, Schedule
 from .policy.route import Route, dead_end
 from .policy.target import Target
 from .types import Request, Response
-from .vendors import ChunkStream, HttpVendor, Vendor
+from .vendors import Vendor
 
 T = TypeVar("T")
 Ask = Callable[[Call, Attempt, Vendor, Request], T]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -78,6 +78,11 @@ def _address(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> Non
         raise ConfigError(f"{attribute.name}: {shown} is not an address; it begins with https:// (or http://)")
 
 
+def _key(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not callable(value):
+        _secret(instance, attribute, value)
+
+
 def _secret(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise ConfigError(f"{attribute.name}: it is empty or no text; leave it out to read the environment")
@@ -91,8 +96,8 @@ def _words(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in ("chat", "responses"):
-        raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses'")
+    if value not in (None, "chat", "responses"):
+        raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses', or leave the choice to the model")
 
 
 @attrs.frozen(kw_only=True)
@@ -103,10 +108,12 @@ class VendorConfig:
     silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
     ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
     ``models`` (globs), where given, are the only names that it is asked for.
-    ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard environment variables.
+    ``api_key`` may be a function that gives a fresh token for each call. ``api`` is "chat" or "responses" for vendors of OpenAI's
+    kind; without it each model is asked by the one that it needs. ``drop_params`` leaves out, with a log line, what the vendor
+    cannot express. ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard environment variables.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False, validator=_secret)
+    api_key: str | Callable[[], str] | None = attrs.field(default=None, repr=False, validator=_key)
     base_url: str | None = attrs.field(default=None, validator=_address)
     timeout: float | None = attrs.field(default=None, validator=_seconds)
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, validator=_words)
@@ -114,12 +121,13 @@ class VendorConfig:
     models: tuple[str, ...] = attrs.field(default=(), converter=_globs)
     model_map: Mapping[str, str] = attrs.field(factory=dict, validator=_words)
     default_model: str | None = attrs.field(default=None, validator=checks.optional_name)
-    api: str = attrs.field(default="chat", validator=_api)
+    api: str | None = attrs.field(default=None, validator=_api)
     api_version: str | None = attrs.field(default=None, validator=checks.optional_name)
     connect_timeout: float | None = attrs.field(default=5.0, validator=_seconds)
     first_byte_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
     idle_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
     progress_timeout: float | None = attrs.field(default=120.0, validator=_seconds)
+    drop_params: bool = attrs.field(default=False, validator=checks.flag)
     pool_size: int = attrs.field(default=128, validator=checks.integer)
     trust_env: bool = attrs.field(default=True, validator=checks.flag)
     ca_bundle: str | None = attrs.field(default=None, validator=checks.optional_name)

@@ -11,7 +11,6 @@ from ._version import __version__
 from .catalog import VendorRow
 from .config import VendorConfig
 from .transport import Limits, Transport
-from .wire.base import ClientCodec
 
 
 @attrs.frozen(kw_only=True)
@@ -21,12 +20,12 @@ class Endpoint:
     transport: Transport
     headers: Mapping[str, str] = attrs.field(repr=False)
     stream_headers: Mapping[str, str] = attrs.field(repr=False)
-    address: Callable[[str, bool], str]
+    address: Callable[[str, str], str]
+    """Where a model is asked, given the path that its format wants."""
 
     @classmethod
-    def made(cls, row: VendorRow, config: VendorConfig, key: str | None, url: str, codec: ClientCodec) -> Endpoint:
+    def made(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
         """Bring row, settings and key together."""
-
         limits = Limits(
             connect=config.connect_timeout, first_byte=config.first_byte_timeout, idle=config.idle_timeout, total=config.timeout
         )
@@ -42,24 +41,38 @@ class Endpoint:
             "Content-Type": "application/json",
             "User-Agent": f"llmdispatcher/{__version__}",
             **dict(row.headers),
-            **({} if key is None else {row.key_header: f"{row.key_prefix}{key}"}),
+            **key_header,
             **config.headers,
         }
         return cls(
             transport=transport,
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", **common},
             stream_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", **common},
-            address=_addresses(row, config, url, codec),
+            address=_addresses(row, config, url),
         )
 
 
-def _addresses(row: VendorRow, config: VendorConfig, url: str, codec: ClientCodec) -> Callable[[str, bool], str]:
-    """Where a model is asked, for plain calls and for streams."""
+def _addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str, str], str]:
+    """Where a model is asked."""
     if row.name == "azure":
-        url, version = _azure(url, config)
-        if version is not None:
-            return lambda model, stream: f"{url}/{quote(model, safe='')}{codec.path(model, stream=stream)}?api-version={version}"
-    return lambda model, stream: url + codec.path(model, stream=stream)
+        root, version = _azure(url, config)
+        return _Deployments(root, version) if version is not None else lambda _model, path: root + path
+    if row.codec == "ollama_chat":  # its own API and OpenAI's stand side by side
+        root = url.removesuffix("/v1")
+        return lambda _model, path: root + (path if path.startswith("/api/") else f"/v1{path}")
+    return lambda _model, path: url + path
+
+
+@attrs.frozen
+class _Deployments:
+    """Azure's classic addresses: a deployment is part of most paths, the version of all."""
+
+    root: str
+    version: str
+
+    def __call__(self, model: str, path: str) -> str:
+        deployed = "" if path.startswith("/responses") else f"/deployments/{quote(model, safe='')}"
+        return f"{self.root}{deployed}{path}?api-version={self.version}"
 
 
 def _azure(url: str, config: VendorConfig) -> tuple[str, str | None]:
@@ -70,4 +83,4 @@ def _azure(url: str, config: VendorConfig) -> tuple[str, str | None]:
     version = config.api_version
     if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
         return (url if url.endswith("/v1") else f"{url.removesuffix('/openai')}/openai/v1"), None
-    return f"{url.removesuffix('/openai')}/openai/deployments", version
+    return f"{url.removesuffix('/openai')}/openai", version

@@ -2,11 +2,13 @@
 
 from .models import ModelFacts, knows_not, model_facts, models, owner
 from .prices import Price, cost
+from .traits import Traits, traits
 from .vendors import VendorRow, canonical, in_family, vendor_row, vendor_rows
 
 __all__ = [
     "ModelFacts",
     "Price",
+    "Traits",
     "VendorRow",
     "canonical",
     "cost",
@@ -15,6 +17,7 @@ __all__ = [
     "model_facts",
     "models",
     "owner",
+    "traits",
     "vendor_row",
     "vendor_rows",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from .prices import Price
+from .traits import traits
 from .vendors import canonical, in_family, vendor_row, vendor_rows
 
 _REMEMBERED = 4096
@@ -67,7 +68,7 @@ def _model(vendor: str, name: str, row: Mapping[str, Any], source: str, date: st
         supports_vision=row.get("vision", False),
         supports_tools=row.get("tools", False),
         supports_streaming=row.get("streaming", True),
-        quirks=frozenset(row.get("quirks", ())),
+        quirks=traits(vendor, name).quirks,
         source=source,
         date=date,
     )

@@ -149,6 +149,8 @@ class Codec(ClientCodec, ServerCodec, Protocol):
 
 
 QUIRKS: Mapping[str, str] = {
+    "no_penalties": "refuses frequency_penalty and presence_penalty",
+    "no_logprobs": "refuses logprobs",
     "no_sampling": "refuses temperature, top_p, top_k and penalties",
     "no_stop": "refuses stop sequences",
     "no_forced_tools": "refuses a tool_choice that forces a call",
@@ -158,6 +160,7 @@ QUIRKS: Mapping[str, str] = {
     "no_json_schema": "has no JSON schema for answers; a forced tool or the prompt must do",
     "max_completion_tokens": "calls max_tokens so",
     "system_role": "knows no developer messages, only the system's",
+    "thinking_budget": "takes a budget of tokens for its thoughts, not a level",
     "adaptive_thinking": "thinks by effort alone, a budget of tokens is refused",
     "replay_reasoning": "wants its thoughts back in the messages",
     "think_tags": "writes its thoughts into the text, between <think> and </think>",

@@ -16,7 +16,7 @@ KEY = "sk-row-0123456789"
 PAGE = Path(__file__).parents[2] / "docs" / "vendors.md"
 ASKED_FOR = """
     openai azure anthropic google ollama huggingface groq mistral deepseek xai openrouter together fireworks perplexity cerebras
-    sambanova moonshot zai nvidia databricks venice bedrock llamacpp vllm lmstudio local
+    sambanova moonshot zai nvidia databricks venice bedrock vertex llamacpp vllm lmstudio local
 """
 
 
@@ -102,7 +102,7 @@ def test_addresses_are_filled_from_the_environment(monkeypatch):
     monkeypatch.setenv("DATABRICKS_HOST", "https://dbc-1.cloud.databricks.com/")
 
     assert vendor("bedrock", api_key=KEY).is_available()
-    assert "https://dbc-1.cloud.databricks.com/serving-endpoints" == vendor("databricks", api_key=KEY)._given_url()
+    assert "https://dbc-1.cloud.databricks.com/serving-endpoints" == vendor("databricks", api_key=KEY)._credentials.url()
 
 
 def test_the_environment_registers_keys_and_own_addresses(monkeypatch):

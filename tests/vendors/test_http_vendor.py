@@ -332,7 +332,7 @@ def test_a_stream_can_be_read_chunk_by_chunk(kind, simulator):
     assert json.dumps(simulator.requests[0].json)
 
 
-def test_an_api_that_is_not_spoken_yet_is_refused():
-    """Asking for the Responses API does not silently get chat completions."""
-    with pytest.raises(ConfigError, match="'responses' is not spoken yet"):
-        OpenAIVendor(api_key=KEY, api="responses")
+def test_an_api_is_chosen_only_where_there_is_a_choice():
+    """A vendor with one format of its own refuses the setting."""
+    with pytest.raises(ConfigError, match="api: anthropic speaks one format of its own"):
+        AnthropicVendor(api_key=KEY, api="responses")

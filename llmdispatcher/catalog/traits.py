@@ -1,0 +1,74 @@
+"""Traits: what a model refuses, wants or calls differently at a vendor, by the rows of ``traits.toml``."""
+
+from __future__ import annotations
+
+import pkgutil
+import tomllib
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from typing import Any
+
+import attrs
+
+from .vendors import canonical, vendor_row
+
+_REMEMBERED = 4096
+
+
+@attrs.frozen(kw_only=True)
+class Traits:
+    """What counts for one model: ``quirks`` for the codec, the ``efforts`` it knows (empty: any), the ``api`` it is reached by."""
+
+    quirks: frozenset[str] = frozenset()
+    efforts: tuple[str, ...] = ()
+    api: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Family:
+    vendors: tuple[str, ...]
+    models: tuple[str, ...]
+    quirks: frozenset[str]
+    efforts: tuple[str, ...]
+    api: str | None
+    source: str
+    date: str
+
+    def has(self, vendor: str, names: tuple[str, ...]) -> bool:
+        """Whether the model, by one of its names, is of this family."""
+        at_home = "*" in self.vendors or vendor in self.vendors
+        return at_home and any(fnmatchcase(name, pattern) for name in names for pattern in self.models)
+
+
+@cache
+def families() -> tuple[_Family, ...]:
+    """The rows."""
+    document = tomllib.loads((pkgutil.get_data(__package__, "traits.toml") or b"").decode())
+    return tuple([_family(row) for row in document["family"]])
+
+
+def _family(row: Mapping[str, Any]) -> _Family:
+    return _Family(
+        vendors=tuple(row["vendors"]),
+        models=tuple(row["models"]),
+        quirks=frozenset(row.get("quirks", ())),
+        efforts=tuple(row.get("efforts", ())),
+        api=row.get("api"),
+        source=row["source"],
+        date=row["date"],
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def traits(kind: str, model: str) -> Traits:
+    """What counts for a model at a vendor: the vendor's own quirks, and those of every family that the name is of."""
+    vendor, row = canonical(kind), vendor_row(kind)
+    name = model.lower().removeprefix("models/")
+    names = (name, name.rpartition("/")[2])
+    mine = [family for family in families() if family.has(vendor, names)]
+    return Traits(
+        quirks=frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine]),
+        efforts=next((family.efforts for family in reversed(mine) if family.efforts), ()),
+        api=next((family.api for family in reversed(mine) if family.api), None),
+    )

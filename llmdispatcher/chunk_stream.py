@@ -1,0 +1,69 @@
+"""The chunks of one HTTP answer, as the transport's reads bring them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+
+from .chunks import StreamChunk
+from .clock import Clock
+from .errors import DispatchError, MalformedReply, VendorUnavailable
+from .wire.base import HttpReply, StreamDecoder
+
+Explain = Callable[[DispatchError, HttpReply], DispatchError]
+
+
+class ChunkStream:
+    """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`."""
+
+    def __init__(self, reply: HttpReply, decoder: StreamDecoder, clock: Clock, progress: float | None, explained: Explain) -> None:
+        self._explained = explained
+        self._reply = reply
+        self._decoder = decoder
+        self._clock = clock
+        self._progress = progress
+
+    def batches(self) -> Generator[list[StreamChunk]]:
+        """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
+
+        Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit.
+        """
+        reply, decoder = self._reply, self._decoder
+        try:
+            last = self._clock.monotonic()
+            for data in self._arrivals():
+                chunks = decoder.feed(data)
+                if chunks:
+                    yield chunks
+                    decoder.check()
+                    last = self._clock.monotonic()
+                if decoder.done:
+                    return
+                if not chunks:
+                    self._check_progress(last)
+            rest = decoder.finish()
+            if rest:
+                yield rest
+        except DispatchError as error:
+            self._explained(error, reply)
+            raise
+        finally:
+            reply.close()
+
+    def _arrivals(self) -> Iterator[bytes]:
+        """What the transport reads; losing the connection after the answer is complete loses nothing."""
+        try:
+            yield from self._reply.chunks
+        except (VendorUnavailable, MalformedReply):
+            if not self._decoder.ended:
+                raise
+
+    def _check_progress(self, last: float) -> None:
+        if self._progress is not None and self._clock.monotonic() - last > self._progress:
+            text = (
+                f"the stream is alive but has said nothing for {self._progress:g} s; raise progress_timeout or ask another vendor"
+            )
+            raise VendorUnavailable(text, phase="idle", sent=True)
+
+    def __iter__(self) -> Iterator[StreamChunk]:
+        for batch in self.batches():
+            yield from batch

@@ -1,0 +1,192 @@
+"""HttpVendor: a catalog row, the codecs that its models need, and the transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
+
+import attrs
+
+from . import catalog
+from .chunk_stream import ChunkStream
+from .clock import SYSTEM_CLOCK, Clock, Deadline
+from .config import VendorConfig
+from .credentials import Credentials, checked_key
+from .endpoint import Endpoint
+from .errors import ConfigError, DispatchError
+from .fitting import fitted
+from .locks import new_lock
+from .types import Capabilities, Request, Response
+from .wire.base import ClientCodec, HttpCall, HttpReply
+from .wire.codecs import CODECS
+from .wire.faults import fault, request_id
+
+APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
+"""The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
+
+OPENAI_COMPATIBLE = ("openai_chat", "openai_responses", "ollama_chat")
+"""Rows of these formats take the setting ``api``."""
+
+
+class HttpVendor:
+    """A vendor of the catalog, reached over HTTP; safe to share between threads and after a fork.
+
+    ``kind`` names the catalog's row. Settings come from ``config``, from keyword arguments (they win), or, for key and base
+    URL, from the row's environment variables, which are read at the first use. Raises :class:`ConfigError` for an unknown
+    setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
+    """
+
+    default_kind: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        config: VendorConfig | Mapping[str, Any] | None = None,
+        *,
+        kind: str | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        **settings: Any,
+    ) -> None:
+        row = catalog.vendor_row(kind or self.default_kind)
+        if row is None:
+            raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in catalog.vendor_rows())}")
+        self._row = row
+        self._config = VendorConfig.merged(config, settings)
+        if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:
+            raise ConfigError(f"api: {row.name} speaks one format of its own; leave api={self._config.api!r} out")
+        self._credentials = Credentials(row, self._config)
+        self._clock = clock
+        self._lock = new_lock()
+        self._endpoint: Endpoint | None = None
+        self.name: str = self._config.name or row.name
+        if isinstance(self._config.api_key, str):
+            checked_key(self._config.api_key, "api_key")
+
+    @property
+    def kind(self) -> str:
+        """The catalog's row, which tells prices."""
+        return self._row.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the catalog knows of this vendor's models, taken together."""
+        known = [facts for model in catalog.models(self.kind) if (facts := catalog.model_facts(self.kind, model)) is not None]
+        return Capabilities(
+            models=self._config.models or tuple(facts.model for facts in known),
+            max_tokens=max((facts.max_tokens for facts in known), default=0),
+            context_window=max((facts.context_window for facts in known), default=0),
+            supports_streaming=True,
+            supports_vision=any(facts.supports_vision for facts in known),
+            supports_tools=any(facts.supports_tools for facts in known),
+        )
+
+    def model_for(self, model: str) -> str | None:
+        """This vendor's own name for a model; ``None`` where it is known not to have it and nothing serves in its place."""
+        for pattern, mapped in self._config.model_map.items():
+            if fnmatchcase(model, pattern):
+                return mapped
+        if self._config.models:
+            listed = any(fnmatchcase(model, pattern) for pattern in self._config.models)
+        else:
+            listed = not catalog.knows_not(self.kind, model)
+        return model if listed else self._config.default_model
+
+    def is_available(self) -> bool:
+        """Whether there is a key and an address; asks nobody."""
+        if self._endpoint is not None:
+            return True
+        return self.missing() is None
+
+    def missing(self) -> str | None:
+        """What it needs to be told before it can be asked, and where to say it; ``None`` when nothing is missing."""
+        return self._credentials.missing()
+
+    def send(self, request: Request, deadline: Deadline) -> Response:
+        """One answer in one piece."""
+        call, codec = self._encoded(request, stream=False)
+        reply = self.open(call, deadline)
+        body = reply.read()
+        try:
+            response = codec.decode(body)
+        except DispatchError as error:
+            raise self._explained(error, reply) from None
+        identity = request_id(reply.headers)
+        return response if identity is None else attrs.evolve(response, request_id=identity)
+
+    def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
+        """One answer in pieces."""
+        call, codec = self._encoded(request, stream=True)
+        reply = self.open(call, deadline)
+        return ChunkStream(reply, codec.decoder(), self._clock, self._config.progress_timeout, self._explained)
+
+    def close(self) -> None:
+        """Close pooled connections; the vendor opens new ones if it is used again."""
+        with self._lock:
+            endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.transport.close()
+
+    def _encoded(self, request: Request, *, stream: bool) -> tuple[HttpCall, ClientCodec]:
+        """The call that asks for an answer, and the format that it will come in."""
+        traits = catalog.traits(self.kind, request.model)
+        codec = CODECS[self._format(request, traits)]
+        if self._config.drop_params and not request.drop_params:
+            request = attrs.evolve(request, drop_params=True)
+        body = codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
+        return self.call(codec.path(request.model, stream=stream), body, model=request.model, stream=stream), codec
+
+    def _format(self, request: Request, traits: catalog.Traits) -> str:
+        """The wire format: what the user chose, else what this model needs, else the row's."""
+        api = self._config.api or traits.api
+        if api is None and request.tools and "tools_by_responses" in traits.quirks and request.reasoning_effort != "none":
+            api = "responses"
+        return self._row.codec if api is None else APIS[api]
+
+    def call(self, path: str, body: bytes, *, model: str = "", stream: bool = False) -> HttpCall:
+        """A call to a path below the base URL, with this vendor's headers; ``model`` is part of some addresses."""
+        endpoint = self._endpoint or self._connect()
+        headers = endpoint.stream_headers if stream else endpoint.headers
+        if callable(self._config.api_key):
+            headers = {**headers, **self._key_header()}
+        return HttpCall(url=endpoint.address(model, path), headers=headers, body=body, method="POST" if body else "GET")
+
+    def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
+        """The answer to a call, its body not yet read. Raises what a refusal stands for."""
+        endpoint = self._endpoint or self._connect()
+        reply = endpoint.transport.open(call, deadline)
+        if reply.ok:
+            return reply
+        key, body = self._credentials.shown, reply.read()
+        if key and len(key) >= 12:  # before an excerpt cuts an echoed key in two; a shorter one may be a word of the format
+            body = body.replace(key.encode(), b"***")
+        raise self._explained(fault(reply.status, reply.headers, body, self._clock.now()), reply)
+
+    def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
+        """The error with the call's id, and without the key, which some vendors echo in their text."""
+        error.with_facts(request_id=request_id(reply.headers))
+        key = self._credentials.shown
+        if key and key in f"{error.message} {error.code} {error.request_id}":
+            error.args = (error.message.replace(key, "***"),)
+            for field in ("message", "code", "request_id"):
+                said = getattr(error, field)
+                setattr(error, field, said and said.replace(key, "***"))
+        return error
+
+    def _connect(self) -> Endpoint:
+        """Read what the environment gives and make ready to talk; opens nothing yet."""
+        credentials = self._credentials
+        url, lack = credentials.url(), credentials.missing()
+        if url is None or lack is not None:
+            raise ConfigError(lack or "no address", vendor=self.name)
+        with self._lock:
+            if self._endpoint is None:
+                config = attrs.evolve(self._config, api_version=credentials.version())
+                self._endpoint = Endpoint.made(self._row, config, self._key_header(), url)
+            return self._endpoint
+
+    def _key_header(self) -> dict[str, str]:
+        key = self._credentials.key()
+        return {} if key is None else {self._row.key_header: f"{self._row.key_prefix}{key}"}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"

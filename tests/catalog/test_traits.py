@@ -1,0 +1,56 @@
+"""Families of models: every row is whole, and says the same whatever name a model goes by."""
+
+import re
+
+import pytest
+
+from llmdispatcher import catalog
+from llmdispatcher.catalog.traits import families
+from llmdispatcher.types import EFFORTS
+from llmdispatcher.wire.base import QUIRKS
+
+OURS = {"sampling_without_effort", "tools_by_responses"}
+"""Quirks that the vendor looks at, no codec."""
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: "-".join((family.vendors[0], family.models[0])))
+def test_a_family_is_whole(family):
+    """Its vendors exist, its quirks and efforts are known words, its facts have a source and a date."""
+    assert {*family.vendors} <= {row.name for row in catalog.vendor_rows()}
+    assert family.quirks <= {*QUIRKS, *OURS}
+    assert {*family.efforts} <= {*EFFORTS}
+    assert family.api in (None, "responses")
+    assert family.quirks or family.efforts or family.api
+    assert family.source.startswith("https://")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", family.date)
+
+
+@pytest.mark.parametrize("row", catalog.vendor_rows(), ids=lambda row: row.name)
+def test_the_quirks_of_vendors_are_known_words(row):
+    """A mistyped quirk would be passed over in silence."""
+    assert {*row.quirks} <= {*QUIRKS, *OURS}
+
+
+def test_families_add_up():
+    """A model is of every family that its name is of."""
+    pro = catalog.traits("openai", "gpt-5-pro-2025-10-06")
+
+    assert {"max_completion_tokens", "no_sampling", "no_stop"} <= pro.quirks
+    assert "responses" == pro.api
+
+
+@pytest.mark.parametrize("name", ["gemini-2.5-pro", "models/gemini-2.5-pro", "google/gemini-2.5-pro", "Gemini-2.5-Pro"])
+def test_a_model_is_known_by_all_its_names(name):
+    """Prefixes and case make no other model."""
+    assert {"thinking_budget"} == catalog.traits("google", name).quirks
+
+
+def test_a_newer_family_decides_the_efforts():
+    """The last row that lists them counts."""
+    assert ("none", "low", "medium", "high", "xhigh", "max") == catalog.traits("openai", "gpt-5.6-sol").efforts
+
+
+def test_a_name_that_nobody_knows_has_no_traits():
+    """Nothing is guessed from a likeness."""
+    assert catalog.Traits() == catalog.traits("openai", "my-own")
+    assert catalog.Traits() == catalog.traits("somebody", "gpt-5")
