@@ -1,0 +1,253 @@
+"""Requests as OpenAI's responses format writes them. https://platform.openai.com/docs/api-reference/responses/create"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from ..messages import AudioPart, FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
+from ..types import Request
+from .openai_responses_items import NAME, rest, written_items, written_text
+from .payload import dump, leave_out, own
+
+LOGPROBS = "message.output_text.logprobs"
+"""What ``include`` names to get logprobs."""
+
+_ABSENT = ("top_k", "frequency_penalty", "presence_penalty", "seed", "reasoning_tokens")
+_PLAIN = {
+    "max_tokens": "max_output_tokens",
+    "top_logprobs": "top_logprobs",
+    "service_tier": "service_tier",
+    "prompt_cache_key": "prompt_cache_key",
+}
+_CHOICES = {"any": "required", "auto": "auto", "none": "none", "required": "required"}
+_FORCED = "is refused by this model"
+
+
+def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> bytes:
+    """The JSON body of a request."""
+    _refuse_absent(request)
+    payload: dict[str, Any] = {"model": request.model, **_input(request, quirks)}
+    for name, field in _PLAIN.items():
+        if getattr(request, name) is not None:
+            payload[field] = getattr(request, name)
+    payload |= _sampling(request, quirks) | _tools(request, quirks) | _reasoning(request, quirks)
+    if request.user is not None and "no_user" not in quirks:
+        payload["user"] = request.user
+    if request.response_format is not None:
+        payload["text"] = {"format": _format(request.response_format)}
+    if stream:
+        payload["stream"] = True
+    if request.logprobs:
+        request = _including(request, payload)
+    return dump(payload, request, NAME)
+
+
+def _refuse_absent(request: Request) -> None:
+    for name in _ABSENT:
+        if getattr(request, name) is not None:
+            leave_out(request, NAME, name)
+    if request.stop:
+        leave_out(request, NAME, "stop")
+    if request.n is not None and request.n > 1:
+        leave_out(request, NAME, "n")
+
+
+def _sampling(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    if "no_sampling" in quirks:
+        return {}
+    return {name: getattr(request, name) for name in ("temperature", "top_p") if getattr(request, name) is not None}
+
+
+def _reasoning(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if request.reasoning_effort is not None and "no_effort" not in quirks:
+        fields["effort"] = request.reasoning_effort
+    if request.reasoning_summary not in (None, "none"):
+        fields["summary"] = request.reasoning_summary
+    return {"reasoning": fields} if fields else {}
+
+
+def _including(request: Request, payload: dict[str, Any]) -> Request:
+    """Asks for logprobs beside what the request wants included itself."""
+    wanted = request.extra_params.get("include") if request.origin in (None, NAME) else None
+    if isinstance(wanted, Sequence) and LOGPROBS not in wanted:
+        return attrs.evolve(request, extra_params={**request.extra_params, "include": [*wanted, LOGPROBS]})
+    payload["include"] = [LOGPROBS]
+    return request
+
+
+def _format(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = wanted.get("json_schema")
+    if wanted.get("type") != "json_schema" or not isinstance(schema, Mapping):
+        return wanted
+    return {"type": "json_schema", "name": "response", **schema}
+
+
+def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    tools = [tool for tool in request.tools if isinstance(tool, Tool) or _native(request, tool)]
+    if tools:
+        fields["tools"] = [_tool(tool) for tool in tools]
+    if request.tool_choice is not None:
+        fields |= _choice(request, quirks)
+    if request.parallel_tool_calls is not None and "no_parallel_tools" not in quirks:
+        fields["parallel_tool_calls"] = request.parallel_tool_calls
+    return fields
+
+
+def _native(request: Request, tool: VendorTool) -> bool:
+    if tool.origin != NAME:
+        leave_out(request, NAME, "tools", f"has a {tool.data.get('type')!r} that is known to {tool.origin} alone")
+    return tool.origin == NAME
+
+
+def _tool(tool: Tool | VendorTool) -> dict[str, Any]:
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    fields: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
+    for name in ("description", "strict"):
+        if getattr(tool, name) is not None:
+            fields[name] = getattr(tool, name)
+    return {**fields, **own(tool, NAME)}
+
+
+def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    choice = request.tool_choice
+    if isinstance(choice, str):
+        wanted: Any = _CHOICES.get(choice, {"type": "function", "name": choice})
+    else:
+        function = choice.get("function") if choice is not None else None
+        wanted = {"type": "function", "name": function.get("name")} if isinstance(function, Mapping) else choice
+    if "no_forced_tools" in quirks and wanted not in ("auto", "none"):
+        leave_out(request, NAME, "tool_choice", _FORCED)
+        return {}
+    return {"tool_choice": wanted}
+
+
+def _input(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """Instructions and items. Calls and results without ids get ids by their order."""
+    told = [message for message in request.messages if own(message, NAME).get("instructions")]
+    fields: dict[str, Any] = {"instructions": "\n\n".join([message.text for message in told])} if told else {}
+    conversation = _Conversation(request, quirks)
+    items = [item for message in request.messages if message not in told for item in conversation.items(message)]
+    if items or (not told and request.messages):
+        fields["input"] = items
+    return fields
+
+
+class _Conversation:
+    """The turns of one request, which know of the calls before them."""
+
+    def __init__(self, request: Request, quirks: frozenset[str]) -> None:
+        self._request = request
+        self._roles = {"developer": "system"} if "system_role" in quirks else {}
+        self._custom: set[str | None] = set()
+        self._called = self._answered = 0
+
+    def items(self, message: Message) -> list[dict[str, Any]]:
+        """The items of one turn."""
+        if message.name is not None and message.role != "tool":
+            leave_out(self._request, NAME, "message.name")
+        if message.role == "assistant":
+            return written_items([fit for part in message.parts if (fit := self._said(part)) is not None])
+        if message.role == "tool":
+            return [self._result(message)]
+        if isinstance(message.content, tuple) and all(map(_whole_item, message.content)):
+            return [dict(part.data) for part in message.content if isinstance(part, OtherPart) and self._keeps(part)]
+        role = self._roles.get(message.role, message.role)
+        return [{"role": role, "content": self._content(message.content), **own(message, NAME)}]
+
+    def _said(self, part: Part) -> Part | None:
+        """A part of an assistant's turn, if it has a place there."""
+        if isinstance(part, ToolCall):
+            return self._identified(part)
+        if isinstance(part, ReasoningPart):
+            return part if part.origin in (None, NAME) else None
+        if isinstance(part, OtherPart):
+            return part if self._keeps(part) else None
+        if isinstance(part, TextPart):
+            return part
+        self._out_of_place(f"{type(part).__name__} in an assistant's turn")
+        return None
+
+    def _identified(self, call: ToolCall) -> ToolCall:
+        if call.id is None:
+            call, self._called = attrs.evolve(call, id=f"call_{self._called}"), self._called + 1
+        if call.kind == "custom":
+            self._custom.add(call.id)
+        return call
+
+    def _keeps(self, part: OtherPart) -> bool:
+        if part.origin != NAME:
+            leave_out(self._request, NAME, "message.content", f"has a {part.data.get('type')!r} known to {part.origin} alone")
+        return part.origin == NAME
+
+    def _out_of_place(self, what: str) -> None:
+        leave_out(self._request, NAME, "message.content", f"has a {what}, which has no place in this format")
+
+    def _result(self, message: Message) -> dict[str, Any]:
+        call = message.tool_call_id
+        if call is None:
+            call, self._answered = f"call_{self._answered}", self._answered + 1
+        kind = "custom_tool_call_output" if call in self._custom else "function_call_output"
+        return {"type": kind, "call_id": call, "output": self._content(message.content), **own(message, NAME)}
+
+    def _content(self, content: str | Sequence[Part]) -> Any:
+        if isinstance(content, str):
+            return content
+        return [entry for part in content if (entry := self._entry(part)) is not None]
+
+    def _entry(self, part: Part) -> dict[str, Any] | None:
+        """A part of a user's or the system's turn, or of a result."""
+        if isinstance(part, TextPart):
+            return written_text(part, "input_text")
+        if isinstance(part, OtherPart):
+            return dict(part.data) if self._keeps(part) else None
+        if isinstance(part, ReasoningPart) and part.origin not in (None, NAME):
+            return None
+        writer = _ENTRIES.get(type(part))
+        if writer is None:
+            self._out_of_place(type(part).__name__)
+            return None
+        return {**writer(part), **own(part, NAME)}
+
+
+def _whole_item(part: Part) -> bool:
+    """Whether it is an item of its own, and no content of a message."""
+    return isinstance(part, OtherPart) and not str(part.data.get("type")).startswith(("input_", "output_"))
+
+
+def _image(part: ImagePart) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "input_image"}
+    if part.file_id is not None:
+        entry["file_id"] = part.file_id
+    if part.url is not None or part.data is not None or part.file_id is None:
+        entry["image_url"] = part.url if part.url is not None else _data_url(part, "image")
+    if part.detail is not None:
+        entry["detail"] = part.detail
+    return entry
+
+
+def _file(part: FilePart) -> dict[str, Any]:
+    entry = {"type": "input_file", **rest({"filename": part.name, "file_id": part.file_id, "file_url": part.url})}
+    if part.data is not None or (part.file_id is None and part.url is None and "file_data" not in own(part, NAME)):
+        entry["file_data"] = _data_url(part, "file")
+    return entry
+
+
+def _data_url(part: ImagePart | FilePart, kind: str) -> str:
+    if part.data is None or part.media_type is None:
+        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
+    return f"data:{part.media_type};base64,{base64.b64encode(part.data).decode()}"
+
+
+def _audio(part: AudioPart) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(part.data).decode(), "format": part.format}}
+
+
+_ENTRIES: Mapping[type, Any] = {ImagePart: _image, FilePart: _file, AudioPart: _audio}
