@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .policy.retry import BackoffStrategy, RetryPolicy
     from .policy.route import Route
     from .policy.rules import RoutingCondition, RoutingRule
+    from .remote import RemoteFetch
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
     from .types import Capabilities, Choice, Citation, Request, Response, Usage
@@ -97,6 +98,7 @@ _ROOMS = {
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
     "policy.route": ("Route",),
     "policy.rules": ("RoutingCondition", "RoutingRule"),
+    "remote": ("RemoteFetch",),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
     "types": ("Capabilities", "Choice", "Citation", "Request", "Response", "Usage"),
@@ -159,6 +161,7 @@ __all__ = [
     "QuotaExceeded",
     "RateLimitError",
     "ReasoningPart",
+    "RemoteFetch",
     "Request",
     "Response",
     "RetryPolicy",

@@ -18,7 +18,7 @@ from .connection import WireResponse
 from .failures import FOREIGN, Stale, clean, translated
 from .inflating import inflater_for
 from .outgoing import Origin, Outgoing, checked_proxy, environment_proxy
-from .scope import Limits, Scope, make_current
+from .scope import Admit, Limits, Scope, make_current
 
 __all__ = ["Limits", "Transport", "environment_proxy"]
 
@@ -31,7 +31,8 @@ class Transport:
     Making one does no I/O. ``proxy`` is an ``http://`` URL, ``ca_bundle`` a PEM file or directory in place of the usual CAs; at
     most ``pool_size`` connections are open at once, and who finds all busy waits. There are no cookies, no netrc, no
     redirects and no retries. With ``trust_env``, a proxy or CA bundle that is not given comes from the standard environment
-    variables, now. Limits run on the clock of each call's deadline; ``clock`` is not asked. Raises
+    variables, now. Limits run on the clock of each call's deadline; ``clock`` is not asked.
+    ``admit`` judges the resolved addresses before any is connected to (not with a proxy, which resolves itself). Raises
     :class:`~llmdispatcher.errors.ConfigError` for a URL that cannot be.
     """
 
@@ -45,6 +46,7 @@ class Transport:
         ca_bundle: str | None = None,
         trust_env: bool = False,
         clock: Clock = SYSTEM_CLOCK,
+        admit: Admit | None = None,
     ) -> None:
         environment = environment_proxy(base_url) if trust_env else (None, None)
         self.limits = limits
@@ -53,6 +55,7 @@ class Transport:
         self._pool_size = pool_size
         self._proxy = checked_proxy(proxy or environment[0])
         self._ca_bundle = ca_bundle or environment[1]
+        self._admit = admit
         self._adapter: OriginAdapter | None = None
         self._forget()
 
@@ -66,7 +69,7 @@ class Transport:
         request = self._outgoing.prepare(call)
         adapter = self._adapter if self._pid == os.getpid() else None
         adapter = adapter or self._start()
-        scope = Scope(deadline, self.limits, self._origin.host)
+        scope = Scope(deadline, self.limits, self._origin.host, self._admit)
         before = make_current(scope)
         try:
             scope.left()

@@ -111,6 +111,8 @@ class _Connection(HTTPConnection):
         scope.enter("dns", scope.limits.connect)
         host, port = self.host, self.port or self.default_port
         addresses = RESOLVER.addresses(host, port, scope)
+        if scope.admit is not None:
+            scope.admit(addresses)
         scope.phase = "connect"
         sock, address = dial(addresses, self.socket_options or (), scope)
         if address is not addresses[0]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -38,6 +39,9 @@ class Limits:
     max_body: int = 32 * 1024 * 1024
 
 
+Admit = Callable[[tuple[Any, ...]], None]
+"""Raises where one of a host's resolved addresses must not be connected to."""
+
 _SILENCE = {
     "dns": ("dns", "the name was not resolved", "connect"),
     "connect": ("connect", "no connection was made", "connect"),
@@ -53,6 +57,7 @@ class Scope:
     """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
 
     ``placed`` tells whether the call has a place in the connection pool, ``fresh`` that it must not use a kept connection.
+    ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be.
     """
 
     __slots__ = (
@@ -61,6 +66,7 @@ class Scope:
         "_cancellation",
         "_key",
         "_now",
+        "admit",
         "deadline",
         "end",
         "fresh",
@@ -71,8 +77,9 @@ class Scope:
         "until",
     )
 
-    def __init__(self, deadline: Deadline, limits: Limits, host: str) -> None:
+    def __init__(self, deadline: Deadline, limits: Limits, host: str, admit: Admit | None = None) -> None:
         self.deadline = deadline
+        self.admit = admit
         self.limits = limits
         self.host = host
         self.phase = "pool"
