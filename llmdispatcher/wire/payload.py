@@ -100,6 +100,14 @@ def dump(payload: Mapping[str, Any], request: Request, codec: str) -> bytes:
         raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
 
 
+def written(document: Any) -> bytes:
+    """An answer as JSON. Raises :class:`MalformedReply` where a vendor's values are none, such as an infinite number."""
+    try:
+        return _encode(document).encode("utf-8", "replace")
+    except (TypeError, ValueError, RecursionError):
+        raise MalformedReply("the vendor's answer has values that JSON cannot carry", sent=True) from None
+
+
 def leave_out(request: Request, codec: str, field: str, why: str = "has no place in this format") -> None:
     """Refuse what a format cannot express, or log that it is dropped where the request allows that (``drop_params``)."""
     if not request.drop_params:
