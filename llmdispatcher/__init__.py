@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
+    from .policy.breaker import CircuitBreaker
+    from .policy.budget import RetryBudget
     from .policy.optimize import CostOptimization, LatencyOptimization
     from .policy.retry import BackoffStrategy, RetryPolicy
     from .policy.route import Route
@@ -94,6 +96,8 @@ _ROOMS = {
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
+    "policy.breaker": ("CircuitBreaker",),
+    "policy.budget": ("RetryBudget",),
     "policy.optimize": ("CostOptimization", "LatencyOptimization"),
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
     "policy.route": ("Route",),
@@ -131,6 +135,7 @@ __all__ = [
     "Channel",
     "ChannelClosed",
     "Choice",
+    "CircuitBreaker",
     "CircuitOpen",
     "Citation",
     "Config",
@@ -164,6 +169,7 @@ __all__ = [
     "RemoteFetch",
     "Request",
     "Response",
+    "RetryBudget",
     "RetryPolicy",
     "Route",
     "RoutingCondition",

@@ -11,6 +11,7 @@ from . import catalog
 from .clock import Deadline
 from .errors import DispatchError
 from .outcome import AttemptRecord, Outcome
+from .policy.breaker import FREE, Permit
 from .policy.target import Target
 from .types import Request, Response, Usage
 
@@ -22,11 +23,12 @@ Report = Callable[[Outcome], None]
 class Attempt:
     """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
 
-    __slots__ = ("_call", "failover", "first_token", "record", "retry", "started", "target")
+    __slots__ = ("_call", "failover", "first_token", "permit", "record", "retry", "started", "target")
 
-    def __init__(self, call: Call, target: Target, *, retry: bool, failover: bool) -> None:
+    def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
         self._call = call
         self.target = target
+        self.permit = permit
         self.retry = retry
         self.failover = failover
         self.started = call.deadline.clock.monotonic()
@@ -75,10 +77,10 @@ class Call:
         self._report = report
         self._settled = False
 
-    def ask(self, target: Target) -> Attempt:
-        """Begin an attempt at ``target``."""
+    def ask(self, target: Target, permit: Permit = FREE) -> Attempt:
+        """Begin an attempt at ``target``, which ``permit`` allows."""
         times = self.asked.get(target, 0)
-        attempt = Attempt(self, target, retry=times > 0, failover=not times and bool(self.asked))
+        attempt = Attempt(self, target, permit, retry=times > 0, failover=not times and bool(self.asked))
         self.asked[target] = times + 1
         return attempt
 

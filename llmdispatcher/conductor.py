@@ -18,9 +18,11 @@ from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
 from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnavailable
 from .http_vendor import HttpVendor
+from .policy.breaker import Breakers, Permit
+from .policy.budget import Budgets
 from .policy.optimize import Latencies
 from .policy.parking import Parking
-from .policy.retry import RetryPolicy, Schedule
+from .policy.retry import RetryPolicy, Schedule, Turn
 from .policy.route import Route, dead_end
 from .policy.target import Target
 from .types import Request, Response
@@ -33,10 +35,12 @@ _SILENT = frozenset({"first_byte", "idle", "total"})
 
 @attrs.define(eq=False)
 class Conductor:
-    """Walks the targets of one call after the other; what it learns stays in ``parking`` and ``latencies``."""
+    """Walks the targets of one call after the other; what it learns stays with the policies that it holds."""
 
     vendors: Mapping[str, Vendor]
     retry_policy: RetryPolicy
+    breakers: Breakers
+    budgets: Budgets
     parking: Parking = attrs.field(factory=Parking)
     latencies: Latencies = attrs.field(factory=Latencies)
 
@@ -72,7 +76,11 @@ class Conductor:
             target = turn.target
             if self.parking.in_use and schedule.set_aside(target, now()):
                 continue  # another call has just been told to leave it alone
-            attempt = call.ask(target)
+            permit = self._permit(turn, now())
+            if permit is None:
+                schedule.put_off(target)
+                continue
+            attempt = call.ask(target, permit)
             try:
                 return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
             except DispatchError as error:
@@ -81,12 +89,22 @@ class Conductor:
                 self._learn(attempt, error, now())
                 schedule.failed(target, error, now())
             except BaseException as interruption:
-                attempt.settle(DispatchError(f"interrupted by {type(interruption).__name__}"))
+                neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
+                attempt.settle(neutral)
+                self.breakers.report(target, permit, neutral, now())
                 raise
         raise _verdict(route, failures, schedule.blocked(now()))
 
+    def _permit(self, turn: Turn, now: float) -> Permit | None:
+        """Leave to ask now: of the target's circuit, and for a retry of its budget."""
+        if turn.retry:
+            return self.breakers.admit(turn.target, now) if self.budgets.spend(turn.target, now) else None
+        self.budgets.called(turn.target, now)
+        return self.breakers.admit(turn.target, now, forced=turn.forced)
+
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
-        """What an attempt tells about its target's speed; an end that the caller made, or caused, tells nothing."""
+        """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
+        self.breakers.report(attempt.target, attempt.permit, error, now)
         if error is None or error.phase in _SILENT:
             self.latencies.observe(attempt.target, now - attempt.started, attempt.first_token, now)
         elif error.retry_here or error.try_elsewhere:

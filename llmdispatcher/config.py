@@ -9,6 +9,8 @@ import attrs
 
 from .errors import ConfigError
 from .policy import checks
+from .policy.breaker import CircuitBreaker
+from .policy.budget import RetryBudget
 from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
@@ -17,6 +19,14 @@ from .policy.rules import RoutingRule, RuleTable
 
 def _retry_policy(value: Any) -> RetryPolicy:
     return checks.build(RetryPolicy, {} if value is None else value, "retry_policy")
+
+
+def _breaker(value: Any) -> CircuitBreaker:
+    return checks.build(CircuitBreaker, {} if value is None else value, "circuit_breaker")
+
+
+def _budget(value: Any) -> RetryBudget:
+    return checks.build(RetryBudget, {} if value is None else value, "retry_budget")
 
 
 def _rules(value: Any) -> tuple[RoutingRule, ...]:
@@ -53,6 +63,8 @@ class Config:
     fallback_vendor: str | None = attrs.field(default=None, validator=checks.optional_name)
     timeout: float | None = attrs.field(default=30.0, validator=_seconds)
     retry_policy: RetryPolicy = attrs.field(default=None, converter=_retry_policy)
+    circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)
+    retry_budget: RetryBudget = attrs.field(default=None, converter=_budget)
     routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)

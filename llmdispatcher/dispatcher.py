@@ -22,6 +22,8 @@ from .fanout import fan_out
 from .locks import new_lock
 from .outcome import Observer, Outcome
 from .policy import checks
+from .policy.breaker import Breakers
+from .policy.budget import Budgets
 from .policy.route import MISSING, NO_MODEL, RULE, Route, Skip, plan, split_ref
 from .policy.target import Target
 from .stats import Stats, StatsBook
@@ -62,7 +64,9 @@ class Dispatcher:
         self._lock = new_lock()
         self._vendors: dict[str, Vendor] = {}
         self._choices: dict[str, _Choice] = {}
-        self._conductor = Conductor(self._vendors, self.config.retry_policy)
+        self._conductor = Conductor(
+            self._vendors, self.config.retry_policy, Breakers(self.config.circuit_breaker), Budgets(self.config.retry_budget)
+        )
         self._live: weakref.WeakSet[Cancellation] = weakref.WeakSet()
         self._closed = False
 

@@ -117,10 +117,15 @@ class _Place:
 
 @attrs.frozen
 class Turn:
-    """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once)."""
+    """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
+
+    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off, since nobody else is left.
+    """
 
     target: Target
     ready_at: float
+    retry: bool = False
+    forced: bool = False
 
 
 class Schedule:
@@ -135,6 +140,8 @@ class Schedule:
         self._retries_left = policy.max_retries
         self._places: list[_Place] = []
         self._asking: tuple[int, _Place | None] = (0, None)
+        self._put_off: list[tuple[int, Target]] = []
+        self._anybody_failed = False
         self._fresh: Iterator[tuple[int, Target]] = enumerate(targets)
         if parking.in_use:
             self._set_parked_aside(targets, now)
@@ -159,11 +166,27 @@ class Schedule:
         ready = [place for place in self._places if not place.failures or self._retries_left > 0]
         place = min(ready, key=lambda place: (place.ready_at, place.rank), default=None)
         if place is None or place.ready_at >= deadline_at:
-            return None
+            return self._last_resort()
         if place.failures:
             self._retries_left -= 1
         self._asking = (place.rank, place)
-        return Turn(place.target, place.ready_at)
+        return Turn(place.target, place.ready_at, retry=bool(place.failures))
+
+    def _last_resort(self) -> Turn | None:
+        """One of those that were put off, where nobody was asked yet: a bad chance is better than none."""
+        if self._anybody_failed or not self._put_off:
+            return None
+        rank, target = self._put_off.pop(0)
+        self._asking = (rank, None)
+        return Turn(target, -math.inf, forced=True)
+
+    def put_off(self, target: Target) -> None:
+        """Take back the turn of ``target``: it is asked only if there is nobody else, and not again in this call."""
+        rank, place = self._asking
+        if place is not None and place in self._places:
+            self._places.remove(place)
+        if place is None or not place.failures:
+            self._put_off.append((rank, target))
 
     def set_aside(self, target: Target, now: float) -> bool:
         """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
@@ -181,6 +204,7 @@ class Schedule:
 
     def failed(self, target: Target, error: DispatchError, now: float) -> None:
         """Take in how the last turn, that of ``target``, went: who may be asked again, and when."""
+        self._anybody_failed = True
         rest = rest_of(error)
         if rest > 0 and error.sent is not False:  # what never reached the vendor is no word of it
             self._parking.park(target, now + rest, error)
