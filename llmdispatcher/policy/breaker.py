@@ -8,9 +8,10 @@
     └──────────────────────────────── a probe succeeds ─────────────────────────┘
 ```
 
-Only failures of the target count: no connection, silence, 5xx, a broken answer. What the caller did (a wrong request, a cancelled call) and a
-rate limit, which parks a target, are neutral. A probe holds a lease that expires, so that a probe that never reports back blocks nothing. Results
-of calls from before the circuit opened say nothing about it now. Moments are monotonic seconds and handed in.
+Only failures of the target count: no connection, silence, 5xx, a broken answer. What the caller did (a wrong request, a
+cancelled call) and a rate limit, which parks a target, are neutral. A probe holds a lease that expires, so that a probe that
+never reports back blocks nothing. Results of calls from before the circuit opened say nothing about it now. Moments are
+monotonic seconds and handed in.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def _rate(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 class CircuitBreaker:
     """When a target is left alone: at least ``min_calls`` in the last ``window`` seconds, ``failure_rate`` of them failed.
 
-    It stays alone for ``open_time`` seconds, twice as long each further time, at most ``max_open_time``; then ``probes`` calls at a
-    time may try it, and the first that succeeds closes the circuit. A probe that is not heard of for ``probe_timeout`` is forgotten.
-    ``jitter`` makes the actual open time of the computed one, so that processes do not come back all at once.
+    It stays alone for ``open_time`` seconds, twice as long each further time, at most ``max_open_time``; then ``probes`` calls
+    at a time may try it, and the first that succeeds closes the circuit. A probe that is not heard of for ``probe_timeout`` is
+    forgotten. ``jitter`` makes the actual open time of the computed one, so that processes do not come back all at once.
     """
 
     enabled: bool = attrs.field(default=True, validator=checks.flag)

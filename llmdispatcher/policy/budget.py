@@ -1,8 +1,8 @@
 """The retry budget: how much more than what was asked for a target may be asked, so that trouble is not answered with a storm.
 
-Returns to a target that failed draw on it; a first try at another target does not, since the circuit breakers bound those. The figures follow
-Finagle's budget (20 % of the calls and a few per second): a full outage then costs at most a fifth more attempts than calls, while a caller with
-little traffic can still retry. Moments are monotonic seconds and handed in.
+Returns to a target that failed draw on it; a first try at another target does not, since the circuit breakers bound those. The
+figures follow Finagle's budget (20 % of the calls and a few per second): a full outage then costs at most a fifth more attempts
+than calls, while a caller with little traffic can still retry. Moments are monotonic seconds and handed in.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class _Place:
 class Turn:
     """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
 
-    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off, since nobody else is left.
+    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off: nobody else is left.
     """
 
     target: Target
