@@ -8,14 +8,18 @@ from typing import Any
 import attrs
 
 from ..chunks import StreamChunk, ToolCallDelta, fold
-from ..errors import MalformedReply
+from ..errors import DispatchError, MalformedReply
 from ..messages import OtherPart, ReasoningPart
 from ..types import Request, Response
+from .base import Inbound
 from .faults import fault_inside
 from .openai_responses_answer import annotated, citations_of, finish, logprobs_of, refusal_of, spoken, usage_of
+from .openai_responses_inbound import inbound
 from .openai_responses_items import CALLS, NAME, read_call, read_item
+from .openai_responses_outbound import refusal, whole
 from .openai_responses_request import encoded
-from .payload import EventDecoder, mapping, parse_object, text_of
+from .openai_responses_writer import ResponsesWriter
+from .payload import EventDecoder, mapping, parse_object, text_of, written
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _DELTAS = {
@@ -40,6 +44,7 @@ class OpenAIResponses:
     """The codec; without state."""
 
     name = NAME
+    content_type = "text/event-stream"
 
     def path(self, model: str, *, stream: bool) -> str:
         """The model travels in the body, so the path is always the same."""
@@ -61,6 +66,23 @@ class OpenAIResponses:
     def decoder(self) -> ResponsesDecoder:
         """A fresh decoder for one stream."""
         return ResponsesDecoder()
+
+    def read_request(self, body: bytes, path: str = "") -> Inbound:
+        """The request in a body; the path says nothing."""
+        return inbound(body)
+
+    def write_response(self, response: Response) -> bytes:
+        """The body of a whole answer."""
+        return written(whole(response))
+
+    def writer(self, asked: Inbound | None = None) -> ResponsesWriter:
+        """A fresh writer for one stream."""
+        return ResponsesWriter(asked)
+
+    def write_error(self, error: DispatchError) -> tuple[int, bytes]:
+        """Status and body of a refusal."""
+        status, body = refusal(error)
+        return status, written(body)
 
 
 OPENAI_RESPONSES = OpenAIResponses()

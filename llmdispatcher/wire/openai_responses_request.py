@@ -11,7 +11,7 @@ import attrs
 from ..errors import InvalidRequest
 from ..messages import AudioPart, FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
 from ..types import Request
-from .openai_responses_items import NAME, rest, written_items, written_text
+from .openai_responses_items import NAME, THEIRS, rest, written_items, written_text
 from .payload import dump, leave_out, own
 
 LOGPROBS = "message.output_text.logprobs"
@@ -24,6 +24,7 @@ _PLAIN = {
     "service_tier": "service_tier",
     "prompt_cache_key": "prompt_cache_key",
 }
+_ITEMS = frozenset({"message", "item_reference", "compaction", "additional_tools"})
 _CHOICES = {"any": "required", "auto": "auto", "none": "none", "required": "required"}
 _FORCED = "is refused by this model"
 
@@ -31,7 +32,8 @@ _FORCED = "is refused by this model"
 def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> bytes:
     """The JSON body of a request."""
     _refuse_absent(request)
-    payload: dict[str, Any] = {"model": request.model, **_input(request, quirks)}
+    payload: dict[str, Any] = {"model": request.model} if request.model else {}
+    payload |= _input(request, quirks)
     for name, field in _PLAIN.items():
         if getattr(request, name) is not None:
             payload[field] = getattr(request, name)
@@ -219,7 +221,8 @@ class _Conversation:
 
 def _whole_item(part: Part) -> bool:
     """Whether it is an item of its own, and no content of a message."""
-    return isinstance(part, OtherPart) and not str(part.data.get("type")).startswith(("input_", "output_"))
+    kind = str(part.data.get("type")) if isinstance(part, OtherPart) else ""
+    return kind in _ITEMS or kind.endswith(THEIRS)
 
 
 def _image(part: ImagePart) -> dict[str, Any]:

@@ -1,0 +1,335 @@
+"""An answer's chunks as the events of OpenAI's responses format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..chunks import Fold, StreamChunk, ToolCallDelta
+from ..errors import DispatchError
+from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
+from ..types import Citation
+from .base import Inbound
+from .openai_responses_items import CALLS, NAME, written_call, written_items, written_thought
+from .openai_responses_outbound import complete, envelope, hang, made_id, placed, refusal, status_of
+from .payload import mapping, own, written
+
+_EVENTS = {"function_call": "response.function_call_arguments", "custom_tool_call": "response.custom_tool_call_input"}
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A message or a thought under way."""
+
+    kind: str
+    place: int
+    id: str
+    told: bool  # whether the vendor named it
+    text: list[str] = attrs.field(factory=list)
+    refusal: list[str] = attrs.field(factory=list)
+    entries: list[str] = attrs.field(factory=list)  # the types of the parts that were begun
+    texts: list[TextPart] = attrs.field(factory=list)  # as finished
+    citations: list[Citation] = attrs.field(factory=list)
+    logprobs: list[Any] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class _Call:
+    """A call under way."""
+
+    place: int
+    deltas: list[ToolCallDelta] = attrs.field(factory=list)
+    id: str | None = None
+    event: str = ""
+
+    @property
+    def call(self) -> ToolCall:
+        """What is known of it so far."""
+        return ToolCall(
+            name=next((delta.name for delta in self.deltas if delta.name), ""),
+            id=next((delta.id for delta in self.deltas if delta.id), None),
+            arguments="".join([delta.arguments for delta in self.deltas]),
+            kind=next((delta.kind for delta in self.deltas if delta.kind), "function"),
+            extra=next((delta.extra for delta in reversed(self.deltas) if delta.extra), {}),
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether its arguments are complete, as far as that can be seen."""
+        try:
+            return isinstance(self.call.parsed, dict)
+        except ValueError:
+            return False
+
+
+class ResponsesWriter:
+    """response.created … response.completed; every event numbered, every item with its id and place from the first event on.
+
+    A thought whose vendor named it stays open until it is told what proves it; calls stay open while their arguments may grow.
+    """
+
+    def __init__(self, asked: Inbound | None = None) -> None:
+        self._asked = asked
+        self._fold = Fold()
+        self._events: list[bytes] = []
+        self._number = 0
+        self._items: list[dict[str, Any] | None] = []
+        self._open: _Open | None = None
+        self._waiting: dict[str, _Open] = {}
+        self._calls: dict[int, _Call] = {}
+        self._closed: set[int] = set()
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The events that one chunk becomes."""
+        self._fold.add(chunk)
+        if not chunk.choice:
+            self._begin()
+            self._say(chunk)
+        return self._flushed()
+
+    def end(self) -> bytes:
+        """What is still owed, and the whole response."""
+        self._begin()
+        self._close_all()
+        for thought in self._waiting.values():
+            self._close(thought)
+        response = self._envelope(status_of(self._fold.response()))
+        kind = "incomplete" if response["status"] == "incomplete" else "completed"
+        self._event(f"response.{kind}", response=response)
+        return self._flushed()
+
+    def fail(self, error: DispatchError) -> bytes:
+        """An error event."""
+        status, body = refusal(error)
+        told = body["error"]
+        self._event("error", code=told["code"], message=told["message"], param=None, status=status)
+        return self._flushed()
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        document = {"type": kind, "sequence_number": self._number, **fields}
+        self._number += 1
+        self._events.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), written(document)))
+
+    def _flushed(self) -> bytes:
+        events, self._events = b"".join(self._events), []
+        return events
+
+    def _begin(self) -> None:
+        if not self._number:
+            response = {**self._envelope("in_progress"), "usage": None}
+            self._event("response.created", response=response)
+            self._event("response.in_progress", response=response)
+
+    def _envelope(self, status: str) -> dict[str, Any]:
+        response = self._fold.response()
+        if not response.model and self._asked is not None:
+            response = attrs.evolve(response, model=self._asked.request.model)
+        return envelope(response, [item for item in self._items if item is not None], status)
+
+    def _say(self, chunk: StreamChunk) -> None:
+        if chunk.reasoning:
+            self._think(chunk.reasoning, chunk.item or _named(chunk.parts, ReasoningPart))
+        if chunk.content:
+            self._speak(chunk)
+        if chunk.refusal:
+            self._refuse(chunk.refusal)
+        if chunk.citations or chunk.logprobs:
+            self._hang(chunk)
+        for delta in chunk.tool_calls:
+            self._call(delta)
+        for part in chunk.parts:
+            self._part(part)
+
+    def _opened(self, kind: str, name: str | None) -> _Open:
+        """The open item of a kind, or a new one; a name that is not its own begins another."""
+        found = self._open
+        if found is not None and found.kind == kind and (name == found.id or (name is None and not found.texts)):
+            return found
+        self._close_all()
+        place = self._placed()
+        opened = self._open = _Open(kind=kind, place=place, id=name or made_id(kind, place), told=name is not None)
+        item: dict[str, Any] = {"type": kind, "id": opened.id}
+        item |= {"summary": []} if kind == "reasoning" else {"status": "in_progress", "role": "assistant", "content": []}
+        self._event("response.output_item.added", output_index=place, item=item)
+        return opened
+
+    def _placed(self) -> int:
+        self._items.append(None)
+        return len(self._items) - 1
+
+    def _think(self, text: str, name: str | None) -> None:
+        opened = self._opened("reasoning", name)
+        about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
+        if not opened.text:
+            self._event("response.reasoning_summary_part.added", **about, part={"type": "summary_text", "text": ""})
+        opened.text.append(text)
+        self._event("response.reasoning_summary_text.delta", **about, delta=text)
+
+    def _speak(self, chunk: StreamChunk) -> None:
+        opened = self._opened("message", chunk.item or _named(chunk.parts, TextPart))
+        index = self._entry(opened, "output_text")
+        opened.text.append(chunk.content)
+        about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
+        self._event("response.output_text.delta", **about, delta=chunk.content, logprobs=list(chunk.logprobs))
+
+    def _refuse(self, text: str) -> None:
+        opened = self._open if self._open is not None and self._open.kind == "message" else self._opened("message", None)
+        index = self._entry(opened, "refusal")
+        opened.refusal.append(text)
+        about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
+        self._event("response.refusal.delta", **about, delta=text)
+
+    def _entry(self, opened: _Open, kind: str) -> int:
+        """The place of a part in its message, begun if it is new."""
+        if kind not in opened.entries:
+            opened.entries.append(kind)
+            part = {"type": kind, "refusal": ""} if kind == "refusal" else _empty_text()
+            index = len(opened.entries) - 1
+            about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
+            self._event("response.content_part.added", **about, part=part)
+        return opened.entries.index(kind)
+
+    def _hang(self, chunk: StreamChunk) -> None:
+        if self._open is not None and self._open.kind == "message":
+            self._open.citations += chunk.citations
+            self._open.logprobs += chunk.logprobs
+
+    def _call(self, delta: ToolCallDelta) -> None:
+        if delta.index in self._closed:
+            return
+        if delta.index not in self._calls:
+            self._close_open()
+            for index in [index for index, call in self._calls.items() if call.whole]:
+                self._close_call(index)
+            self._calls[delta.index] = _Call(place=self._placed())
+        call = self._calls[delta.index]
+        call.deltas.append(delta)
+        if call.id is None and not call.call.name:
+            return
+        text = delta.arguments
+        if call.id is None:
+            self._add_call(call)
+            text = call.call.arguments
+        if text:
+            self._event(f"{call.event}.delta", item_id=call.id, output_index=call.place, delta=text)
+
+    def _add_call(self, call: _Call) -> None:
+        item = complete(written_call(attrs.evolve(call.call, arguments="")), call.place)
+        call.id, call.event = str(item["id"]), _EVENTS[item["type"]]
+        self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})
+
+    def _part(self, part: Part) -> None:
+        fit = placed(part)
+        if isinstance(fit, TextPart):
+            self._finish_text(fit)
+        elif isinstance(fit, ReasoningPart):
+            self._finish_thought(fit)
+        elif isinstance(fit, OtherPart):
+            self._close_all()
+            place = self._placed()
+            self._event("response.output_item.added", output_index=place, item=complete(fit.data, place))
+            self._done(place, complete(fit.data, place))
+
+    def _finish_text(self, part: TextPart) -> None:
+        opened = self._open
+        if opened is None or opened.kind != "message" or (opened.texts and _about(opened.texts[0]) != _about(part)):
+            self._speak(StreamChunk(content=part.text, parts=(part,)))
+        if self._open is not None:
+            self._open.texts.append(part)
+
+    def _finish_thought(self, part: ReasoningPart) -> None:
+        found = self._waiting.pop(part.id or "", None)
+        if found is None and self._open is not None and self._open.kind == "reasoning" and self._open.text:
+            found, self._open = self._open, None
+        if found is None:
+            self._close_all()
+            found = self._opened("reasoning", part.id)
+            self._open = None
+        self._close(found, part)
+
+    def _close_all(self) -> None:
+        self._close_open()
+        for index in list(self._calls):
+            self._close_call(index)
+
+    def _close_open(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None and opened.kind == "reasoning" and opened.told:
+            self._waiting[opened.id] = opened
+        elif opened is not None:
+            self._close(opened)
+
+    def _close(self, opened: _Open, thought: ReasoningPart | None = None) -> None:
+        if opened.kind == "message":
+            self._close_message(opened)
+            return
+        text = "".join(opened.text)
+        if text:
+            about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
+            self._event("response.reasoning_summary_text.done", **about, text=text)
+            self._event("response.reasoning_summary_part.done", **about, part={"type": "summary_text", "text": text})
+        self._done(opened.place, {**written_thought(thought or ReasoningPart(text=text)), "id": opened.id})
+
+    def _close_message(self, opened: _Open) -> None:
+        texts: Sequence[TextPart] = opened.texts or [TextPart(text="".join(opened.text))]
+        items = written_items([part for part in texts if part.text]) or [{"role": "assistant", "content": []}]
+        hang(items, opened.citations, opened.logprobs)
+        item = complete({**items[0], "id": opened.id}, opened.place)
+        if opened.refusal:
+            said = {"type": "refusal", "refusal": "".join(opened.refusal)}
+            item["content"].insert(opened.entries.index("refusal"), said)
+        for index, part in enumerate(item["content"]):
+            self._close_entry(opened, index, part)
+        self._done(opened.place, item)
+
+    def _close_entry(self, opened: _Open, index: int, part: Mapping[str, Any]) -> None:
+        about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
+        for number, annotation in enumerate(part.get("annotations", ())):
+            told = {"annotation_index": number, "annotation": annotation}
+            self._event("response.output_text.annotation.added", **about, **told)
+        if index >= len(opened.entries):
+            self._event("response.content_part.added", **about, part=_empty_text())
+        elif part["type"] == "refusal":
+            self._event("response.refusal.done", **about, refusal=part["refusal"])
+        else:
+            self._event("response.output_text.done", **about, text=part["text"], logprobs=part["logprobs"])
+        self._event("response.content_part.done", **about, part=part)
+
+    def _close_call(self, index: int) -> None:
+        state = self._calls.pop(index)
+        self._closed.add(index)
+        call = state.call
+        if state.id is None:
+            self._add_call(state)
+        item = complete({**written_call(call), "id": state.id}, state.place)
+        if item.get("status") == "in_progress":
+            item["status"] = "completed"
+        field = CALLS[item["type"]][1]
+        told = {field: call.arguments} | ({"name": call.name} if field == "arguments" else {})
+        self._event(f"{state.event}.done", item_id=state.id, output_index=state.place, **told)
+        self._done(state.place, item)
+
+    def _done(self, place: int, item: dict[str, Any]) -> None:
+        self._items[place] = item
+        self._event("response.output_item.done", output_index=place, item=item)
+
+
+def _empty_text() -> dict[str, Any]:
+    return {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+
+
+def _about(part: TextPart) -> Mapping[str, Any]:
+    return mapping(own(part, NAME).get("item"))
+
+
+def _named(parts: Iterable[Part], kind: type) -> str | None:
+    """The id that a finished part gives to what was said in the same chunk."""
+    for part in parts:
+        if isinstance(part, ReasoningPart) and kind is ReasoningPart and part.origin in (None, NAME):
+            return part.id
+        if isinstance(part, TextPart) and kind is TextPart:
+            name = _about(part).get("id")
+            return name if isinstance(name, str) else None
+    return None
