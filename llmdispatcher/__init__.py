@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         VendorUnavailable,
     )
     from .http_vendor import HttpVendor
+    from .functions import FunctionTool, tool
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
@@ -93,6 +94,7 @@ _ROOMS = {
         "VendorUnavailable",
     ),
     "http_vendor": ("HttpVendor",),
+    "functions": ("FunctionTool", "tool"),
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
@@ -148,6 +150,7 @@ __all__ = [
     "DispatchError",
     "Dispatcher",
     "FilePart",
+    "FunctionTool",
     "GoogleVendor",
     "HttpVendor",
     "HuggingFaceVendor",
@@ -195,6 +198,7 @@ __all__ = [
     "audio",
     "document",
     "image",
+    "tool",
     "vendor",
     "video",
 ]

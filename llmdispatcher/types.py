@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from . import functions
 from .errors import InvalidRequest
 from .messages import Message, Tool, VendorTool
 from .parts import Part, ReasoningPart, ToolCall, cache_time
@@ -68,10 +69,17 @@ def _stop(value: Any) -> tuple[str, ...]:
 def _tools(value: Any) -> tuple[Tool | VendorTool, ...]:
     if value is not None and (isinstance(value, str | Mapping) or not isinstance(value, Sequence)):
         raise InvalidRequest(f"tools: {type(value).__name__} is not a list of tools; give [Tool(...), ...]")
-    for tool in value or ():
-        if not isinstance(tool, Tool | VendorTool | Mapping):
-            raise InvalidRequest(f"tools: {type(tool).__name__} is not a tool; use Tool(...) or {{'name': ..., 'parameters': ...}}")
-    return tuple([Tool.from_dict(tool) if isinstance(tool, Mapping) else tool for tool in value or ()])
+    return tuple([tool if isinstance(tool, Tool | VendorTool) else _tool(tool) for tool in value or ()])
+
+
+def _tool(value: Any) -> Tool:
+    if isinstance(value, Mapping):
+        return Tool.from_dict(value)
+    if callable(value):
+        return functions.tool(value)
+    raise InvalidRequest(
+        f"tools: {type(value).__name__} is not a tool; use Tool(...), {{'name': ..., 'parameters': ...}} or a Python function"
+    )
 
 
 def _mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -1,0 +1,249 @@
+"""JSON schemas of Python's types: what a function's arguments, or an answer, must look like.
+
+Known are ``str``, ``int``, ``float``, ``bool``, ``None``, ``Any``, dates, ``Literal``, enumerations, lists, sets, tuples, dicts
+with text keys, unions, and classes made with attrs, dataclasses or ``TypedDict``; ``Annotated[T, "..."]`` describes any of them. A
+class that contains itself is put under ``$defs``.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Any, Literal, NotRequired, Required, Union
+
+import attrs
+
+from .errors import InvalidRequest
+
+Schema = dict[str, Any]
+
+_SCALARS: Mapping[Any, Schema] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    None: {"type": "null"},
+    type(None): {"type": "null"},
+    Any: {},
+    object: {},
+    datetime: {"type": "string", "format": "date-time"},
+    date: {"type": "string", "format": "date"},
+    list: {"type": "array", "items": {}},
+    dict: {"type": "object"},
+}
+_LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+_DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_JSON_TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+
+
+@attrs.frozen(kw_only=True)
+class Field:
+    """One field of a class, or one parameter of a function."""
+
+    name: str
+    hint: Any
+    required: bool = True
+    description: str | None = None
+
+
+def schema_of(hint: Any, *, strict: bool = False) -> Schema:
+    """The schema of a type. With ``strict`` every field is required, as OpenAI's strict mode wants it, defaults or not.
+
+    Raises :class:`InvalidRequest` that names what has no schema.
+    """
+    return _Maker(strict=strict).whole(lambda maker: maker.schema(hint, getattr(hint, "__name__", str(hint))))
+
+
+def object_schema(fields: list[Field], where: str, *, strict: bool = False, more: bool = False) -> Schema:
+    """The schema of an object with these fields; ``more`` allows others."""
+    return _Maker(strict=strict).whole(lambda maker: maker.object(fields, where, more=more))
+
+
+def has_fields(hint: Any) -> bool:
+    """Whether a type is a class whose instances an object in JSON can stand for."""
+    return isinstance(hint, type) and (attrs.has(hint) or dataclasses.is_dataclass(hint) or typing.is_typeddict(hint))
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes a schema: each object names all that it has, all of it required, and nothing is open."""
+    if isinstance(schema, list):
+        return all(map(is_strict, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    if schema.get("type") == "object" or "properties" in schema:
+        named = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(named):
+            return False
+        return all(map(is_strict, named.values())) and is_strict(list(schema.get("$defs", {}).values()))
+    if not schema.keys() & {"type", "enum", "const", "anyOf", "$ref"} or "prefixItems" in schema:
+        return False
+    return is_strict([value for key, value in schema.items() if key in ("items", "anyOf")])
+
+
+def first_paragraph(docstring: str | None) -> str | None:
+    """What a docstring says before its first empty line, in one line."""
+    return " ".join((docstring or "").strip().split("\n\n")[0].split()) or None
+
+
+def bare(hint: Any) -> tuple[Any, str | None]:
+    """A type without what hangs on it (``Annotated``, ``NewType``, ``type`` aliases, ``Required``), and its description."""
+    description: str | None = None
+    while True:
+        origin = typing.get_origin(hint)
+        if origin is typing.Annotated:
+            description = description or next((text for text in hint.__metadata__ if isinstance(text, str)), None)
+            hint = hint.__origin__
+        elif origin in (Required, NotRequired):
+            hint = typing.get_args(hint)[0]
+        elif hasattr(hint, "__supertype__"):
+            hint = hint.__supertype__
+        elif type(hint).__name__ == "TypeAliasType":
+            hint = hint.__value__
+        else:
+            return hint, description
+
+
+def hints_of(thing: Any, where: str) -> dict[str, Any]:
+    """The annotations of a class or function, resolved. Raises :class:`InvalidRequest` for a name that is not there."""
+    try:
+        return typing.get_type_hints(thing, include_extras=True)
+    except (NameError, TypeError, AttributeError) as foreign:
+        raise InvalidRequest(f"{where}: its annotations cannot be read ({foreign}); use names that its module knows") from None
+
+
+def fields_of(kind: type) -> Iterator[Field]:
+    """The fields of a class that a caller gives."""
+    hints = hints_of(kind, kind.__name__)
+    for name, required, metadata in _declared(kind):
+        yield Field(name=name, hint=hints.get(name, Any), required=required, description=metadata.get("description"))
+
+
+def _declared(kind: type) -> Iterator[tuple[str, bool, Mapping[str, Any]]]:
+    if attrs.has(kind):
+        for field in attrs.fields(kind):
+            if field.init:
+                yield field.name, field.default is attrs.NOTHING, field.metadata
+    elif dataclasses.is_dataclass(kind):
+        for item in dataclasses.fields(kind):
+            if item.init:
+                given = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+                yield item.name, not given, item.metadata
+    else:
+        required: frozenset[str] = getattr(kind, "__required_keys__", frozenset())
+        for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+            marked = typing.get_origin(hint)  # where annotations are texts, the class itself has not seen the mark
+            yield name, marked is Required or (marked is not NotRequired and name in required), {}
+
+
+class _Maker:
+    """Makes one schema; remembers which classes are being made, so that one that contains itself is seen."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self._making: list[type] = []
+        self._again: dict[type, str] = {}
+        self._defs: dict[str, Schema] = {}
+
+    def whole(self, make: Callable[[_Maker], Schema]) -> Schema:
+        """What ``make`` makes, with the definitions that it refers to; a reference at the root is what it refers to."""
+        made = make(self)
+        if not self._defs:
+            return made
+        root = self._defs[made["$ref"].rpartition("/")[2]] if "$ref" in made else made
+        return {**root, "$defs": self._defs}
+
+    def schema(self, hint: Any, where: str) -> Schema:
+        """The schema of one type, with its description."""
+        hint, description = bare(hint)
+        made = self._bare(hint, where)
+        return made if description is None else {**made, "description": description}
+
+    def object(self, fields: list[Field], where: str, *, more: bool = False) -> Schema:
+        """An object with these fields."""
+        properties = {field.name: self._field(field, where) for field in fields}
+        required = [field.name for field in fields if field.required or self._strict]
+        made: Schema = {"type": "object", "properties": properties}
+        return {**made, **({"required": required} if required else {}), "additionalProperties": more}
+
+    def _field(self, field: Field, where: str) -> Schema:
+        made = self.schema(field.hint, f"{where}.{field.name}")
+        return made if field.description is None or "description" in made else {**made, "description": field.description}
+
+    def _bare(self, hint: Any, where: str) -> Schema:
+        if _is_known(hint):
+            return dict(_SCALARS[hint])
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin is Literal:
+            return _enumerated([value.value if isinstance(value, enum.Enum) else value for value in arguments])
+        if isinstance(hint, type) and issubclass(hint, enum.Enum):
+            return _enumerated([member.value for member in hint])
+        if has_fields(hint):
+            return self._class(hint)
+        if origin in (Union, types.UnionType):
+            return {"anyOf": [self.schema(option, where) for option in arguments]}
+        if origin is tuple:
+            return self._tuple(arguments, where)
+        if origin in _LISTS:
+            return {"type": "array", "items": self.schema(arguments[0], f"{where}[]")}
+        if origin in _DICTS and bare(arguments[0])[0] is str:
+            return {"type": "object", "additionalProperties": self.schema(arguments[1], f"{where}{{}}")}
+        raise InvalidRequest(
+            f"{where}: {getattr(hint, '__name__', hint)} has no JSON schema; use str, int, float, bool, lists, dicts with text"
+            " keys, Literal, an Enum, or a class made with attrs, dataclasses or TypedDict"
+        )
+
+    def _tuple(self, items: tuple[Any, ...], where: str) -> Schema:
+        """Strict mode knows no places, only how many there are."""
+        if len(items) == 2 and items[1] is Ellipsis:
+            return {"type": "array", "items": self.schema(items[0], f"{where}[]")}
+        made = [self.schema(item, f"{where}[{number}]") for number, item in enumerate(items)]
+        bounds = {"minItems": len(made), "maxItems": len(made)}
+        if not self._strict:
+            return {"type": "array", "prefixItems": made, **bounds}
+        kinds = [schema for number, schema in enumerate(made) if schema not in made[:number]]
+        return {"type": "array", "items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}, **bounds}
+
+    def _class(self, kind: type) -> Schema:
+        if kind in self._again or kind in self._making:
+            return {"$ref": f"#/$defs/{self._again.setdefault(kind, self._name(kind))}"}
+        self._making.append(kind)
+        made = self.object(list(fields_of(kind)), kind.__name__)
+        self._making.pop()
+        description = _class_description(kind)
+        if description is not None:
+            made["description"] = description
+        if kind not in self._again:
+            return made
+        self._defs[self._again[kind]] = made
+        return {"$ref": f"#/$defs/{self._again[kind]}"}
+
+    def _name(self, kind: type) -> str:
+        taken = set(self._again.values())
+        return next(name for number in range(len(taken) + 1) if (name := f"{kind.__name__}{number or ''}") not in taken)
+
+
+def _is_known(hint: Any) -> bool:
+    try:
+        return hint in _SCALARS
+    except TypeError:
+        return False
+
+
+def _class_description(kind: type) -> str | None:
+    """What a class says of itself; dataclasses and TypedDicts that say nothing have made-up or inherited words."""
+    text = kind.__dict__.get("__doc__")
+    return None if not text or text.startswith((f"{kind.__name__}(", "dict(")) else first_paragraph(text)
+
+
+def _enumerated(values: list[Any]) -> Schema:
+    kinds = {type(value) for value in values}
+    if len(kinds) == 1 and (kind := _JSON_TYPES.get(kinds.pop())) is not None:
+        return {"type": kind, "enum": values}
+    if not all(type(value) in _JSON_TYPES for value in values):
+        raise InvalidRequest("a choice among values that JSON does not have; use texts, numbers, True, False or None")
+    return {"enum": values}
