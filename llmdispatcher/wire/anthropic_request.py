@@ -1,145 +1,226 @@
-"""Turns, parts and tools as Anthropic's messages write them. https://platform.claude.com/docs/en/api/messages"""
+"""A request as Anthropic's messages write it. https://platform.claude.com/docs/en/api/messages"""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidRequest
-from ..messages import Content, FilePart, ImagePart, Message, Part, ReasoningPart, TextPart, Tool, ToolCall
+from ..messages import Tool, VendorTool
 from ..types import Request
-from .payload import LEADING_ROLES
+from .anthropic_turns import encoded_system, encoded_turns
+from .anthropic_words import ADAPTIVE, CHOICES, NAME, STRUCTURE, cache_control
+from .payload import leave_out, own
 
-_OWN = (None, "anthropic_messages")
-_CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
+DEFAULT_MAX_TOKENS = 4096
+"""The format wants a limit; this one is sent where the request has none."""
 
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+"""The tokens of thought for an effort, where a model goes by tokens."""
 
-def encoded_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """The turns without the system's. Results of tools become blocks of one user turn: the format wants all of a round together."""
-    turns: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] | None = None
-    for message in messages:
-        if message.role == "tool":
-            if results is None:
-                results = []
-                turns.append({"role": "user", "content": results})
-            results.append(_result(message))
-        elif message.role not in LEADING_ROLES:
-            results = None
-            turns.append({"role": message.role, "content": _content(message)})
-    if not turns:
-        raise InvalidRequest("messages: Anthropic needs at least one message that is not a system message")
-    return turns
+_LEAST_BUDGET = 1024
+_EFFORTS = {"minimal": "low"}
+_TIERS = {"auto": "auto", "default": "standard_only", "standard": "standard_only", "standard_only": "standard_only"}
+_NOWHERE = ("seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
+_JSON_ONLY = "Answer with one JSON object and nothing else."
+_BY_TOOL = f"Give your answer by calling the tool {STRUCTURE}."
+_FORCED = ("any", "tool")
 
 
-def _result(message: Message) -> dict[str, Any]:
-    if message.tool_call_id is None:
-        raise InvalidRequest("message.tool_call_id: a tool message to Anthropic must name the call that it answers")
-    result: dict[str, Any] = {
-        "type": "tool_result",
-        "tool_use_id": message.tool_call_id,
-        "content": message.content if isinstance(message.content, str) else [_part(part) for part in message.content],
+def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """All fields but ``stream``."""
+    for name in _NOWHERE:
+        if getattr(request, name):
+            leave_out(request, NAME, name)
+    if (request.n or 1) > 1:
+        leave_out(request, NAME, "n")
+    thoughts = _thinking(request, quirks)
+    tools = _tools(request, quirks, thinks=_thinks(request, thoughts))
+    return {
+        **_limits(request, thoughts),
+        "messages": encoded_turns(request, quirks),
+        **_system(request, tools),
+        **tools,
+        **_sampling(request, quirks, thinks=_thinks(request, thoughts)),
+        **thoughts,
+        **_output(request, thoughts, quirks),
+        **_advice(request, quirks),
     }
-    if message.is_error is not None:
-        result["is_error"] = message.is_error
-    return result
 
 
-def _content(message: Message) -> Any:
-    if isinstance(message.content, str) and not message.tool_calls:
-        return message.content
-    return [*_blocks(message.content), *(_call(call) for call in message.tool_calls)]
-
-
-def _blocks(content: Content) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    return [_part(part) for part in content if not (isinstance(part, ReasoningPart) and part.origin not in _OWN)]
-
-
-def _call(call: ToolCall) -> dict[str, Any]:
-    try:
-        arguments = call.parsed
-    except ValueError:
-        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Anthropic wants them") from None
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments if arguments is not None else {}}
-
-
-def _part(part: Part) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    if isinstance(part, ImagePart):
-        return {"type": "image", "source": _source(part.url, part.data, part.media_type, "image")}
-    if isinstance(part, FilePart):
-        return _document(part)
-    if isinstance(part, ReasoningPart):
-        if part.encrypted is not None:
-            return {"type": "redacted_thinking", "data": part.encrypted}
-        return {"type": "thinking", "thinking": part.text, "signature": part.signature or ""}
-    raise InvalidRequest(f"message.content: Anthropic takes no {type(part).__name__}; send text, images or documents")
-
-
-def _document(part: FilePart) -> dict[str, Any]:
-    document: dict[str, Any] = {"type": "document"}
-    if part.file_id is not None:
-        document["source"] = {"type": "file", "file_id": part.file_id}
-    elif part.media_type == "text/plain" and part.data is not None:
-        document["source"] = {"type": "text", "media_type": "text/plain", "data": part.data.decode("utf-8", "replace")}
-    else:
-        document["source"] = _source(part.url, part.data, part.media_type, "file")
-    if part.name is not None:
-        document["title"] = part.name
-    return document
-
-
-def _source(url: str | None, data: bytes | None, media_type: str | None, kind: str) -> dict[str, Any]:
-    if url is not None and url.startswith("data:"):
-        head, _, encoded = url[5:].partition(",")
-        return {"type": "base64", "media_type": head.partition(";")[0], "data": encoded}
-    if url is not None:
-        return {"type": "url", "url": url}
-    if data is None or media_type is None:
-        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
-    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
-
-
-def encoded_tools(request: Request) -> dict[str, Any]:
-    """The fields that say which tools there are, which must be used, and what form the answer has."""
+def _limits(request: Request, thoughts: Mapping[str, Any]) -> dict[str, Any]:
+    """Model and limit; some clouds have the model in the path, and say the version in its place."""
     fields: dict[str, Any] = {}
-    if request.tools:
-        fields["tools"] = [_tool(tool) for tool in request.tools if isinstance(tool, Tool)]
-    if request.tool_choice is not None:
-        fields["tool_choice"] = _choice(request.tool_choice)
-    if request.response_format is not None:
-        fields |= _format(request.response_format)
+    if request.model and "anthropic_version" not in request.extra_params:
+        fields["model"] = request.model
+    limit = request.max_tokens
+    if request.origin == NAME:
+        return fields if limit is None else {**fields, "max_tokens": limit}
+    limit = DEFAULT_MAX_TOKENS if limit is None else limit
+    budget = thoughts.get("thinking", {}).get("budget_tokens", 0)
+    return {**fields, "max_tokens": limit if limit > budget else budget + limit}
+
+
+def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
+    """The instructions, with those that stand for a response format that the model does not know."""
+    system = encoded_system(request)
+    added = None
+    if (request.response_format or {}).get("type") == "json_object":
+        added = _JSON_ONLY
+    elif tools.get("tool_choice") == {"type": "auto"} and any(tool.get("name") == STRUCTURE for tool in tools["tools"]):
+        added = _BY_TOOL
+    if added is not None:
+        system = (
+            [*system, {"type": "text", "text": added}] if isinstance(system, list) else "\n\n".join(filter(None, [system, added]))
+        )
+    return {} if system is None else {"system": system}
+
+
+def _thinks(request: Request, thoughts: Mapping[str, Any]) -> bool:
+    """Whether what Anthropic refuses beside thoughts is to be left out; the author of a request in this format knows better."""
+    return request.origin != NAME and thoughts.get("thinking", {}).get("type") in ("enabled", "adaptive")
+
+
+def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    effort, budget = request.reasoning_effort, request.reasoning_tokens
+    if request.origin == NAME:
+        return _thinking_as_read(request)
+    if effort is None and budget is None:
+        return {}
+    if effort == "none" or budget == 0:
+        return {"thinking": {"type": "disabled"}}
+    if "adaptive_thinking" not in quirks:
+        tokens = budget if budget is not None else BUDGETS[effort or "low"]
+        return {"thinking": {"type": "enabled", "budget_tokens": max(_LEAST_BUDGET, tokens), **_display(request)}}
+    effort = effort or next((word for word, tokens in BUDGETS.items() if budget is not None and budget <= tokens), "max")
+    fields: dict[str, Any] = {"thinking": {"type": "adaptive", **_display(request)}}
+    return fields if "no_effort" in quirks else {**fields, "output_config": {"effort": _EFFORTS.get(effort, effort)}}
+
+
+def _thinking_as_read(request: Request) -> dict[str, Any]:
+    """What a request in this format said: effort and thoughts are two things there."""
+    fields: dict[str, Any] = {}
+    if request.reasoning_effort == "none":
+        fields["thinking"] = {"type": "disabled"}
+    elif request.reasoning_effort is not None:
+        fields["output_config"] = {"effort": _EFFORTS.get(request.reasoning_effort, request.reasoning_effort)}
+    if request.reasoning_tokens is not None:
+        fields["thinking"] = {"type": "enabled", "budget_tokens": request.reasoning_tokens, **_display(request)}
+    elif request.metadata.get(NAME) == ADAPTIVE:
+        fields["thinking"] = {"type": "adaptive", **_display(request)}
     return fields
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
-    encoded: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters or {"type": "object", "properties": {}}}
+def _display(request: Request) -> dict[str, str]:
+    if request.reasoning_summary is None:
+        return {}
+    return {"display": "omitted" if request.reasoning_summary == "none" else "summarized"}
+
+
+def _sampling(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
+    """Temperature and its kin, and where to stop; beside thoughts only a ``top_p`` near 1 is allowed."""
+    names = () if "no_sampling" in quirks else ("top_p",) if thinks else ("temperature", "top_p", "top_k")
+    fields: dict[str, Any] = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+    if thinks and fields.get("top_p", 1) < 0.95:
+        del fields["top_p"]
+    if request.stop and "no_stop" in quirks:
+        leave_out(request, NAME, "stop", "is refused by this model")
+    elif request.stop:
+        fields["stop_sequences"] = list(request.stop)
+    return fields
+
+
+def _advice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """What changes no answer."""
+    fields: dict[str, Any] = {}
+    if request.user is not None and "no_user" not in quirks:
+        fields["metadata"] = {"user_id": request.user}
+    if request.prompt_cache is not None:
+        fields["cache_control"] = cache_control(request.prompt_cache)
+    tier = request.service_tier if request.origin == NAME else _TIERS.get(request.service_tier or "")
+    return {**fields, "service_tier": tier} if tier is not None else fields
+
+
+def _output(request: Request, thoughts: Mapping[str, Any], quirks: frozenset[str]) -> dict[str, Any]:
+    """The form of the answer, beside the effort."""
+    schema = _schema(request.response_format)
+    if schema is None or "no_json_schema" in quirks:
+        return {}
+    return {"output_config": {**thoughts.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}}
+
+
+def _schema(response_format: Mapping[str, Any] | None) -> Any:
+    if response_format is None or response_format.get("type") in ("text", "json_object"):
+        return None
+    kind, described = response_format.get("type"), response_format.get("json_schema")
+    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
+        return described["schema"]
+    raise InvalidRequest(f"response_format: Anthropic has no {kind!r}; give a 'json_schema' with its 'schema'")
+
+
+def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
+    """Which tools there are, and which must be used."""
+    tools = [_tool(request, tool) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    choice = _choice(request)
+    schema = _schema(request.response_format) if "no_json_schema" in quirks else None
+    if schema is not None:
+        choice = (
+            choice if choice.get("type") == "tool" else {"type": "any"} if tools and choice.get("type") != "none" else _STRUCTURED
+        )
+        tools.append({"name": STRUCTURE, "description": "The one way to give the final answer.", "input_schema": schema})
+    if choice.get("type") in _FORCED and (thinks or "no_forced_tools" in quirks):
+        if schema is None:
+            leave_out(request, NAME, "tool_choice", "cannot be forced here" + ", beside thoughts" * thinks)
+        choice = {"type": "auto"}
+    choice = _one_by_one(request, choice, quirks, bool(tools))
+    return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
+
+
+_STRUCTURED = {"type": "tool", "name": STRUCTURE}
+
+
+def _is_ours(request: Request, tool: VendorTool) -> bool:
+    if tool.origin == NAME:
+        return True
+    leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    return False
+
+
+def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    schema = tool.parameters or ({} if request.origin == NAME else {"type": "object", "properties": {}})
+    fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
     if tool.description is not None:
-        encoded["description"] = tool.description
+        fields["description"] = tool.description
     if tool.strict is not None:
-        encoded["strict"] = tool.strict
-    return encoded
+        fields["strict"] = tool.strict
+    if tool.cache is not None:
+        fields["cache_control"] = cache_control(tool.cache)
+    return {**fields, **own(tool, NAME)}
 
 
-def _choice(choice: str | Mapping[str, Any]) -> dict[str, Any]:
+def _choice(request: Request) -> dict[str, Any]:
+    choice = request.tool_choice
+    if choice is None:
+        return {}
     if isinstance(choice, str):
-        if choice not in _CHOICES:
-            raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
-        return {"type": _CHOICES[choice]}
+        if choice in CHOICES:
+            return {"type": CHOICES[choice]}
+        if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
+            return {"type": "tool", "name": choice}
+        raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
     function = choice.get("function")
     if isinstance(function, Mapping) and function.get("name"):
         return {"type": "tool", "name": function["name"]}
     return dict(choice)
 
 
-def _format(response_format: Mapping[str, Any]) -> dict[str, Any]:
-    kind, described = response_format.get("type"), response_format.get("json_schema")
-    if kind == "text":
-        return {}
-    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
-        return {"output_config": {"format": {"type": "json_schema", "schema": described["schema"]}}}
-    raise InvalidRequest(f"response_format: Anthropic has no {kind!r}; give a 'json_schema' with its 'schema'")
+def _one_by_one(request: Request, choice: dict[str, Any], quirks: frozenset[str], has_tools: bool) -> dict[str, Any]:
+    """The choice, with whether several calls may be made at once."""
+    parallel = request.parallel_tool_calls
+    if parallel is None or "no_parallel_tools" in quirks or choice.get("type") == "none":
+        return choice
+    if not choice and (parallel or not has_tools):
+        return choice
+    return {**(choice or {"type": "auto"}), "disable_parallel_tool_use": not parallel}

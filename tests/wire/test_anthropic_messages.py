@@ -36,7 +36,7 @@ def streamed(*events):
 
 
 def test_a_request_with_everything():
-    """What the format has a place for; the rest is left out."""
+    """What the format has a place for."""
     assert {
         "model": "m",
         "system": "a\n\nb",
@@ -44,6 +44,9 @@ def test_a_request_with_everything():
         "max_tokens": 9,
         "temperature": 0.5,
         "top_p": 0.25,
+        "top_k": 7,
+        "service_tier": "standard_only",
+        "cache_control": {"type": "ephemeral", "ttl": "1h"},
         "stop_sequences": ["x"],
         "metadata": {"user_id": "me"},
         "stream": True,
@@ -57,10 +60,24 @@ def test_a_request_with_everything():
         top_p=0.25,
         stop="x",
         user="me",
-        seed=1,
-        frequency_penalty=1.0,
+        top_k=7,
+        service_tier="default",
+        prompt_cache="1h",
+        n=1,
+        logprobs=False,
         stream=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 1), ("frequency_penalty", 1.0), ("presence_penalty", -1.0), ("n", 2), ("logprobs", True), ("top_logprobs", 3)],
+)
+def test_what_has_no_place_is_refused_or_dropped(name, value):
+    """An answer without it would be another than was asked for; a caller may allow that."""
+    with pytest.raises(InvalidRequest, match=f"^{name}: "):
+        sent(**{name: value})
+    assert sent() == sent(**{name: value}, drop_params=True)
 
 
 def test_the_limit_is_always_sent():

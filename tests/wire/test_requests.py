@@ -54,9 +54,9 @@ def test_a_tool_loop_in_anthropics_words():
             "content": [
                 {"type": "tool_result", "tool_use_id": "c1", "content": "9 °C"},
                 {"type": "tool_result", "tool_use_id": "c2", "content": '{"degrees": 21}', "is_error": False},
+                {"type": "text", "text": "Thanks."},
             ],
         },
-        {"role": "user", "content": "Thanks."},
     ] == body["messages"]
 
 
@@ -189,12 +189,14 @@ def test_a_json_schema_in_each_formats_words():
 
 
 def test_json_without_a_schema():
-    """Google has a JSON mode, Anthropic has none and says so."""
+    """Google has a JSON mode, Anthropic is asked in words."""
     assert {"responseMimeType": "application/json"} == sent("gemini", Message.user("x"), response_format={"type": "json_object"})[
         "generationConfig"
     ]
-    with pytest.raises(InvalidRequest, match="response_format"):
-        sent("anthropic_messages", Message.user("x"), response_format={"type": "json_object"})
+    assert (
+        "Answer with one JSON object and nothing else."
+        == sent("anthropic_messages", Message.user("x"), response_format={"type": "json_object"})["system"]
+    )
 
 
 @pytest.mark.parametrize("codec", ["anthropic_messages", "gemini"])

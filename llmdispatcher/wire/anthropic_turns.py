@@ -1,0 +1,259 @@
+"""The turns of a conversation as Anthropic's messages write them. https://platform.claude.com/docs/en/api/messages"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from ..messages import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, TextPart, ToolCall
+from ..parts import data_url
+from ..types import Request
+from .anthropic_words import NAME, cache_control
+from .payload import LEADING_ROLES, leave_out, own
+
+_OWN = (None, NAME)
+_TEXTUAL = ("text/", "application/json")
+_STRANGE = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """The turns without the leading system messages, roles alternating.
+
+    Anthropic wants all results of a round in the turn after it, before anything else that is said there. System messages in the
+    middle stay there in a request that was read from this format; else :func:`encoded_system` has them.
+    """
+    native = request.origin == NAME
+    turns: list[dict[str, Any]] = []
+    for message in named_calls(spoken(request), native):
+        role, content = _turn(request, message, quirks)
+        if content is None:
+            continue
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] = [*_listed(turns[-1]["content"]), *_listed(content)]
+        else:
+            turns.append({"role": role, "content": content, **({} if message.role == "tool" else own(message, NAME))})
+    if not turns:
+        raise InvalidRequest("messages: Anthropic needs at least one message that is not a system message")
+    if "no_prefill" in quirks and turns[-1]["role"] == "assistant":
+        raise InvalidRequest("messages: this model does not continue an assistant's turn; end the conversation with the user's")
+    return turns if native else [_sorted(turn) for turn in turns]
+
+
+def spoken(request: Request) -> Sequence[Message]:
+    """The messages that become turns."""
+    if request.origin == NAME:
+        return request.messages[_leading(request.messages) :]
+    return [message for message in request.messages if message.role not in LEADING_ROLES]
+
+
+def _leading(messages: Sequence[Message]) -> int:
+    return next((place for place, message in enumerate(messages) if message.role not in LEADING_ROLES), len(messages))
+
+
+def encoded_system(request: Request) -> Any:
+    """The top-level ``system``: text, or blocks where a message was written as blocks; ``None`` for none."""
+    native = request.origin == NAME
+    messages = request.messages[: _leading(request.messages)] if native else request.messages
+    found = [message for message in messages if message.role in LEADING_ROLES]
+    for message in found:
+        if not native and not all(isinstance(part, TextPart) for part in message.parts):
+            raise InvalidRequest(f"messages: a {message.role} message must be text here; put other parts into a user message")
+    if all(isinstance(message.content, str) for message in found):
+        return "\n\n".join([message.text for message in found]) or None
+    return [block for message in found for block in _blocks(request, message.parts, frozenset())] or None
+
+
+def _turn(request: Request, message: Message, quirks: frozenset[str]) -> tuple[str, Any]:
+    """Role and content of a message; no content where nothing of it can be sent."""
+    if message.role == "tool":
+        return "user", [_result(request, message)]
+    if isinstance(message.content, str) and not message.tool_calls:
+        return message.role, message.content if message.content or request.origin == NAME else None
+    blocks = _blocks(request, message.parts, quirks)
+    return message.role, blocks if blocks or request.origin == NAME else None
+
+
+def _listed(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return list(content)
+
+
+def _sorted(turn: dict[str, Any]) -> dict[str, Any]:
+    """Results first, as Anthropic wants them."""
+    if isinstance(turn["content"], str):
+        return turn
+    return {**turn, "content": sorted(turn["content"], key=lambda block: block["type"] != "tool_result")}
+
+
+def named_calls(messages: Iterable[Message], native: bool) -> list[Message]:
+    """The messages with an id on every call and result: other formats can do without, or write ids that Anthropic refuses."""
+    ids = _CallIds()
+    return list(messages) if native else [ids.named(message) for message in messages]
+
+
+class _CallIds:
+    """Makes up ids for calls, and gives results without one the id of the call of their round that they answer."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._open: list[ToolCall] = []
+
+    def named(self, message: Message) -> Message:
+        if message.role == "tool":
+            return attrs.evolve(message, tool_call_id=self._answered(message))
+        if message.role == "assistant" and message.tool_calls:
+            renamed = {id(call): self._call(call) for call in message.tool_calls}
+            self._open = list(renamed.values())
+            return attrs.evolve(
+                message,
+                content=message.content
+                if isinstance(message.content, str)
+                else tuple([self._again(part, message, renamed) for part in message.content]),
+                tool_calls=tuple(renamed.values()),
+            )
+        return message
+
+    def _again(self, part: Part, message: Message, renamed: Mapping[int, ToolCall]) -> Part:
+        """The same call where it stands between what was said."""
+        if not isinstance(part, ToolCall):
+            return part
+        return renamed[id(next(call for call in message.tool_calls if call is part or call == part))]
+
+    def _call(self, call: ToolCall) -> ToolCall:
+        if call.id:
+            return attrs.evolve(call, id=_STRANGE.sub("_", call.id))
+        self._made += 1
+        return attrs.evolve(call, id=f"call_{self._made - 1}")
+
+    def _answered(self, message: Message) -> str:
+        if message.tool_call_id:
+            told = _STRANGE.sub("_", message.tool_call_id)
+            self._open = [call for call in self._open if call.id != told]
+            return told
+        fitting = [call for call in self._open if message.name in (None, call.name)] or self._open
+        if not fitting:
+            raise InvalidRequest("message.tool_call_id: a tool message to Anthropic must name the call that it answers")
+        self._open.remove(fitting[0])
+        return fitting[0].id or ""
+
+
+def _result(request: Request, message: Message) -> dict[str, Any]:
+    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+    if isinstance(message.content, str):
+        result["content"] = message.content
+    elif message.content:
+        result["content"] = _blocks(request, message.content, frozenset())
+    if message.is_error is not None:
+        result["is_error"] = message.is_error
+    return {**result, **own(message, NAME)}
+
+
+def _blocks(request: Request, parts: Iterable[Part], quirks: frozenset[str]) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, ReasoningPart):
+            blocks += _thought(part, "replay_reasoning" in quirks)
+        elif isinstance(part, OtherPart):
+            blocks += _other(request, part)
+        elif not isinstance(part, TextPart) or part.text or request.origin == NAME:
+            blocks += _block(request, part)
+    return blocks
+
+
+def _block(request: Request, part: Part) -> list[dict[str, Any]]:
+    writer = _WRITERS.get(type(part))
+    if writer is None:
+        leave_out(request, NAME, f"message.content: {type(part).__name__}")
+        return []
+    block = writer(part)
+    cache = getattr(part, "cache", None)
+    if cache is not None:
+        block["cache_control"] = cache_control(cache)
+    return [{**block, **own(part, NAME)}]
+
+
+def _thought(part: ReasoningPart, unsigned: bool) -> list[dict[str, Any]]:
+    """A thought with its proof. One without comes from elsewhere, and Anthropic refuses it; compatible vendors may want it."""
+    if part.origin not in _OWN:
+        return []
+    if part.encrypted is not None:
+        return [{"type": "redacted_thinking", "data": part.encrypted, **own(part, NAME)}]
+    if part.signature is None and not unsigned:
+        return []
+    return [{"type": "thinking", "thinking": part.text, "signature": part.signature or "", **own(part, NAME)}]
+
+
+def _other(request: Request, part: OtherPart) -> list[dict[str, Any]]:
+    if part.origin == NAME:
+        return [dict(part.data)]
+    leave_out(request, NAME, f"message.content: {part.data.get('type', 'a part')!r}", f"is known to {part.origin} alone")
+    return []
+
+
+def _text(part: TextPart) -> dict[str, Any]:
+    return {"type": "text", "text": part.text}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
+
+
+def _input(call: ToolCall) -> dict[str, Any]:
+    if call.kind == "custom":
+        return {"input": call.arguments}
+    try:
+        arguments = call.parsed
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Anthropic wants them") from None
+    if not isinstance(arguments, dict | None):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are no object, as Anthropic wants them")
+    return arguments or {}
+
+
+def _image(part: ImagePart) -> dict[str, Any]:
+    return {"type": "image", "source": _file(part.file_id) or _source(part.url, part.data, part.media_type, "image")}
+
+
+def _document(part: FilePart) -> dict[str, Any]:
+    document: dict[str, Any] = {"type": "document", "source": _file(part.file_id) or _written(part)}
+    if part.name is not None:
+        document["title"] = part.name
+    return document
+
+
+def _written(part: FilePart) -> dict[str, Any]:
+    """A document's source; text of any kind is sent as plain text, since bytes are taken of a PDF alone."""
+    whole = data_url(part.url) if part.url is not None else None
+    media_type, data = whole or (part.media_type, part.data)
+    if data is not None and media_type is not None and media_type.startswith(_TEXTUAL):
+        return {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8", "replace")}
+    return _source(part.url, part.data, part.media_type, "file")
+
+
+def _file(file_id: str | None) -> dict[str, Any]:
+    return {"type": "file", "file_id": file_id} if file_id is not None else {}
+
+
+def _source(url: str | None, data: bytes | None, media_type: str | None, kind: str) -> dict[str, Any]:
+    if url is not None and url.startswith("data:"):
+        head, _, encoded = url[5:].partition(",")
+        return {"type": "base64", "media_type": head.partition(";")[0], "data": encoded}
+    if url is not None:
+        return {"type": "url", "url": url}
+    if data is None or media_type is None:
+        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
+    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
+
+
+_WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    TextPart: _text,
+    ImagePart: _image,
+    FilePart: _document,
+    ToolCall: _call,
+}

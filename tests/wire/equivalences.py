@@ -1,0 +1,44 @@
+"""Ways to say the same in a request: what is told apart here by nobody, and may differ between what was read and what is written.
+
+One function for each format; it takes the JSON of a request and gives the form that all equal requests have in common.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_VERBATIM = ("input", "input_schema", "schema")
+"""What is not the format's own: its nulls are said on purpose."""
+
+
+def without_nulls(value: Any) -> Any:
+    """A null says nothing."""
+    if isinstance(value, dict):
+        return {name: inner if name in _VERBATIM else without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def anthropic_messages(request: Any) -> Any:
+    """Null or empty for absent; ``stream: false`` and a cache of five minutes are the defaults; turns of one role are one turn."""
+    fields = without_nulls(request)
+    fields = {name: value for name, value in fields.items() if (name, value) != ("stream", False)}
+    fields = {name: value for name, value in fields.items() if name not in ("tools", "system", "stop_sequences") or value}
+    turns: list[dict[str, Any]] = []
+    for turn in fields.get("messages", ()):
+        if turns and isinstance(turn, dict) and turns[-1].get("role") == turn.get("role"):
+            turns[-1] = {**turns[-1], "content": [*_blocks(turns[-1]["content"]), *_blocks(turn["content"])]}
+        else:
+            turns.append(turn)
+    return _without_default_times({**fields, "messages": turns})
+
+
+def _blocks(content: Any) -> list[Any]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _without_default_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.get("type") == "ephemeral":
+            return {name: inner for name, inner in value.items() if (name, inner) != ("ttl", "5m")}
+        return {name: _without_default_times(inner) for name, inner in value.items()}
+    return [_without_default_times(item) for item in value] if isinstance(value, list) else value
