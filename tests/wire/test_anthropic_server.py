@@ -1,7 +1,6 @@
 """Anthropic's messages as a vendor speaks them: requests read, answers, streams and refusals written."""
 
 import json
-import re
 
 import attrs
 import pytest
@@ -254,14 +253,16 @@ def test_the_model_may_be_in_the_path(path, model):
 )
 def test_what_is_no_request_is_named(fields, name):
     """The field, what it is, and what it should be."""
-    with pytest.raises(InvalidRequest, match=rf"^{re.escape(name)}: "):
+    with pytest.raises(InvalidRequest) as caught:
         read(**fields)
+
+    assert name == str(caught.value).partition(":")[0]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"[" * 200_000])
 def test_a_body_that_is_no_object_is_told(body):
     """Never an error of another kind."""
-    with pytest.raises(InvalidRequest, match="^body: "):
+    with pytest.raises(InvalidRequest, match=r"^body: "):
         ANTHROPIC_MESSAGES.read_request(body)
 
 
