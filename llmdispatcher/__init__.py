@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
     from .policy.breaker import CircuitBreaker
     from .policy.budget import RetryBudget
+    from .policy.limits import RateLimit, RateLimitStatus
     from .policy.optimize import CostOptimization, LatencyOptimization
     from .policy.retry import BackoffStrategy, RetryPolicy
     from .policy.route import Route
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from .remote import RemoteFetch
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
-    from .types import Capabilities, Choice, Citation, Request, Response, Usage
+    from .types import Capabilities, Choice, Citation, Headroom, Request, Response, Usage
     from .vendors import (
         AnthropicVendor,
         AzureOpenAIVendor,
@@ -100,6 +101,7 @@ _ROOMS = {
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
     "policy.breaker": ("CircuitBreaker",),
     "policy.budget": ("RetryBudget",),
+    "policy.limits": ("RateLimit", "RateLimitStatus"),
     "policy.optimize": ("CostOptimization", "LatencyOptimization"),
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
     "policy.route": ("Route",),
@@ -107,7 +109,7 @@ _ROOMS = {
     "remote": ("RemoteFetch",),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
-    "types": ("Capabilities", "Choice", "Citation", "Request", "Response", "Usage"),
+    "types": ("Capabilities", "Choice", "Citation", "Headroom", "Request", "Response", "Usage"),
     "vendors": (
         "AnthropicVendor",
         "AzureOpenAIVendor",
@@ -152,6 +154,7 @@ __all__ = [
     "FilePart",
     "FunctionTool",
     "GoogleVendor",
+    "Headroom",
     "HttpVendor",
     "HuggingFaceVendor",
     "ImagePart",
@@ -167,7 +170,9 @@ __all__ = [
     "Outcome",
     "Overloaded",
     "QuotaExceeded",
+    "RateLimit",
     "RateLimitError",
+    "RateLimitStatus",
     "ReasoningPart",
     "RemoteFetch",
     "Request",

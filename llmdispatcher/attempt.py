@@ -12,6 +12,7 @@ from .clock import Deadline
 from .errors import DispatchError
 from .outcome import AttemptRecord, Outcome
 from .policy.breaker import FREE, Permit
+from .policy.limits import Place
 from .policy.target import Target
 from .types import Request, Response, Usage
 
@@ -23,12 +24,13 @@ Report = Callable[[Outcome], None]
 class Attempt:
     """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
 
-    __slots__ = ("_call", "failover", "first_token", "permit", "record", "retry", "started", "target")
+    __slots__ = ("_call", "failover", "first_token", "permit", "place", "record", "retry", "started", "target")
 
     def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
         self._call = call
         self.target = target
         self.permit = permit
+        self.place: Place | None = None
         self.retry = retry
         self.failover = failover
         self.started = call.deadline.clock.monotonic()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from .chunks import StreamChunk
 from .clock import Clock
 from .errors import DispatchError, MalformedReply, VendorUnavailable
+from .types import Headroom
 from .wire.base import HttpReply, StreamDecoder
 
 Explain = Callable[[DispatchError, HttpReply], DispatchError]
@@ -15,7 +16,17 @@ Explain = Callable[[DispatchError, HttpReply], DispatchError]
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`."""
 
-    def __init__(self, reply: HttpReply, decoder: StreamDecoder, clock: Clock, progress: float | None, explained: Explain) -> None:
+    def __init__(
+        self,
+        reply: HttpReply,
+        decoder: StreamDecoder,
+        clock: Clock,
+        progress: float | None,
+        explained: Explain,
+        *,
+        headroom: Headroom | None = None,
+    ) -> None:
+        self.headroom = headroom
         self._explained = explained
         self._reply = reply
         self._decoder = decoder

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import attrs
 
+from . import structured
 from .attempt import Attempt, Call
 from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
@@ -20,12 +21,13 @@ from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnava
 from .http_vendor import HttpVendor
 from .policy.breaker import Breakers, Permit
 from .policy.budget import Budgets
-from .policy.optimize import Latencies
+from .policy.limits import Limits, Place
+from .policy.optimize import Latencies, tokens_of
 from .policy.parking import Parking
 from .policy.retry import RetryPolicy, Schedule, Turn
 from .policy.route import Route, dead_end
 from .policy.target import Target
-from .types import Request, Response
+from .types import Headroom, Request, Response, Usage
 from .vendors import Vendor
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class Conductor:
     retry_policy: RetryPolicy
     breakers: Breakers
     budgets: Budgets
+    limits: Limits = attrs.field(factory=Limits)
     parking: Parking = attrs.field(factory=Parking)
     latencies: Latencies = attrs.field(factory=Latencies)
 
@@ -76,17 +79,24 @@ class Conductor:
             target = turn.target
             if self.parking.in_use and schedule.set_aside(target, now()):
                 continue  # another call has just been told to leave it alone
+            place = self.limits.take(target, _tokens(call), now()) if self.limits.in_use else None
+            if isinstance(place, float):
+                schedule.limited(target, place, now())
+                continue
             permit = self._permit(turn, now())
             if permit is None:
                 schedule.put_off(target)
+                self._settle(place, 0)
                 continue
             attempt = call.ask(target, permit)
+            attempt.place = place
             try:
                 return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
             except DispatchError as error:
                 attempt.settle(error.with_facts(vendor=target.vendor, model=target.model))
                 failures.append(error)
                 self._learn(attempt, error, now())
+                self._settle(place, 0 if error.sent is False else None)
                 schedule.failed(target, error, now())
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
@@ -101,6 +111,16 @@ class Conductor:
             return self.breakers.admit(turn.target, now) if self.budgets.spend(turn.target, now) else None
         self.budgets.called(turn.target, now)
         return self.breakers.admit(turn.target, now, forced=turn.forced)
+
+    def _settle(self, place: Place | None, used: int | None) -> None:
+        """Put in the limits what a call really used, where it took a place."""
+        if place is not None:
+            self.limits.settle(place, used)
+
+    def heard(self, attempt: Attempt, headroom: Headroom | None, now: float) -> None:
+        """Take in what the vendor says is left of its own limits."""
+        if headroom is not None:
+            self.limits.told(attempt.target, headroom, now)
 
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
@@ -120,12 +140,15 @@ class Conductor:
         if not isinstance(response, Response):
             raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
         response = call.succeed(attempt, response)
-        self._learn(attempt, None, call.deadline.clock.monotonic())
+        now = call.deadline.clock.monotonic()
+        self._learn(attempt, None, now)
+        self._settle(attempt.place, response.usage.total_tokens or None)
+        self.heard(attempt, response.headroom, now)
         return response
 
     def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
         """Read up to the first output, or to the end of an answer that has none."""
-        batches = _batches(vendor, request, call)
+        batches = self._batches(vendor, request, call, attempt)
         held: list[StreamChunk] = []
         for batch in batches:
             held += batch
@@ -134,9 +157,29 @@ class Conductor:
                 break
         return OpenStream(self, call, attempt, _continued(held, batches))
 
-    def ended(self, call: Call, attempt: Attempt, error: DispatchError | None) -> None:
+    def ended(self, call: Call, attempt: Attempt, error: DispatchError | None, usage: Usage) -> None:
         """Hear how a stream that had begun has ended."""
         self._learn(attempt, error, call.deadline.clock.monotonic())
+        self._settle(attempt.place, usage.total_tokens or None)
+
+    def _batches(self, vendor: Vendor, request: Request, call: Call, attempt: Attempt) -> Generator[list[StreamChunk]]:
+        """What the vendor yields, read by read where it can, with foreign exceptions translated."""
+        try:
+            stream = vendor.stream(request, call.deadline)
+            if isinstance(stream, ChunkStream):
+                self.heard(attempt, stream.headroom, call.deadline.clock.monotonic())
+                yield from stream.batches()
+            else:
+                yield from _singly(stream, call)
+        except DispatchError:
+            raise
+        except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
+            raise _translated(vendor, foreign) from None
+
+
+def _tokens(call: Call) -> int:
+    """What a call is expected to use, for limits of tokens."""
+    return tokens_of(call.request).total_tokens
 
 
 def _addressed(request: Request, target: Target) -> Request:
@@ -153,20 +196,6 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
     listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
     hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
-
-
-def _batches(vendor: Vendor, request: Request, call: Call) -> Generator[list[StreamChunk]]:
-    """What the vendor yields, read by read where it can, with foreign exceptions translated."""
-    try:
-        stream = vendor.stream(request, call.deadline)
-        if isinstance(stream, ChunkStream):
-            yield from stream.batches()
-        else:
-            yield from _singly(stream, call)
-    except DispatchError:
-        raise
-    except Exception as foreign:  # noqa: BLE001 - as above
-        raise _translated(vendor, foreign) from None
 
 
 def _singly(chunks: Iterable[StreamChunk], call: Call) -> Generator[list[StreamChunk]]:
@@ -207,16 +236,16 @@ class OpenStream:
         self.batches = batches
 
     def finish(self, response: Response) -> Response:
-        """Settle as a success."""
+        """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for."""
         response = self._call.succeed(self._attempt, response)
-        self._conductor.ended(self._call, self._attempt, None)
-        return response
+        self._conductor.ended(self._call, self._attempt, None, response.usage)
+        return structured.read(self._call.request, response)
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""
         error.with_facts(vendor=self.vendor, model=self.model)
         self._call.fail(error, self._attempt, partial.usage)
-        self._conductor.ended(self._call, self._attempt, error)
+        self._conductor.ended(self._call, self._attempt, error, partial.usage)
 
 
 def _continued(held: list[StreamChunk], rest: Generator[list[StreamChunk]]) -> Generator[list[StreamChunk]]:

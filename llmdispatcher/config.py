@@ -11,6 +11,7 @@ from .errors import ConfigError
 from .policy import checks
 from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
+from .policy.limits import RateLimit
 from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
@@ -80,6 +81,10 @@ class Config:
         )
 
 
+def _rate_limit(value: Any) -> RateLimit | None:
+    return None if value is None else checks.build(RateLimit, value, "rate_limit")
+
+
 def _globs(value: Any) -> tuple[str, ...]:
     return checks.texts("models", value)
 
@@ -140,6 +145,7 @@ class VendorConfig:
     idle_timeout: float | None = attrs.field(default=60.0, validator=_seconds)
     progress_timeout: float | None = attrs.field(default=120.0, validator=_seconds)
     drop_params: bool = attrs.field(default=False, validator=checks.flag)
+    rate_limit: RateLimit | None = attrs.field(default=None, converter=_rate_limit)
     pool_size: int = attrs.field(default=128, validator=checks.integer)
     trust_env: bool = attrs.field(default=True, validator=checks.flag)
     ca_bundle: str | None = attrs.field(default=None, validator=checks.optional_name)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, Self, overload
 
 import attrs
 
-from . import catalog, streaming
+from . import catalog, streaming, structured
 from .attempt import Call
 from .cancellation import Cancellation
 from .clock import SYSTEM_CLOCK, Clock, Deadline
@@ -24,6 +24,7 @@ from .outcome import Observer, Outcome
 from .policy import checks
 from .policy.breaker import Breakers
 from .policy.budget import Budgets
+from .policy.limits import RateLimit, RateLimitStatus
 from .policy.route import MISSING, NO_MODEL, RULE, Route, Skip, plan, split_ref
 from .policy.target import Target
 from .stats import Stats, StatsBook
@@ -90,6 +91,9 @@ class Dispatcher:
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
             self._vendors[vendor.name] = vendor
             self._choices = {}
+        limit = getattr(vendor, "rate_limit", None)
+        if isinstance(limit, RateLimit):
+            self._conductor.limits.set(vendor.name, limit)
 
     def get_vendors(self) -> list[str]:
         """The names of the registered vendors, in order of registration."""
@@ -102,10 +106,10 @@ class Dispatcher:
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
         """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).
 
-        Raises a :class:`DispatchError`: the vendor's own failure, or :class:`AllTargetsFailed` where several were asked.
+        Raises a :class:`DispatchError`: the vendor's own failure, or :class:`AllTargetsFailed` where several were asked, or
+        :class:`MalformedReply` for an answer that does not have the form of ``response_format``.
         """
-        call = self._begin(request, timeout, cancel, streamed=False)
-        return self._conductor.send(call, self._routed(call))
+        return self._answer(self._routed, request, timeout, cancel)
 
     def send_streaming(
         self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
@@ -119,8 +123,7 @@ class Dispatcher:
     ) -> Response:
         """Answer a request by this vendor and no other, with the same retries."""
         self._known(vendor)
-        call = self._begin(request, timeout, cancel, streamed=False)
-        return self._conductor.send(call, self._pinned(call, vendor))
+        return self._answer(partial(self._pinned, name=vendor), request, timeout, cancel)
 
     def send_streaming_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
@@ -164,6 +167,10 @@ class Dispatcher:
         """The counts of all calls that have ended, as of one moment."""
         return self._book.snapshot()
 
+    def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
+        """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
+        return self._conductor.limits.status(Target(vendor=self._known(vendor).name, model=model), self._clock.monotonic())
+
     def close(self) -> None:
         """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls."""
         self._closed = True
@@ -198,6 +205,18 @@ class Dispatcher:
             timeout if timeout is not None else self.config.timeout, clock=self._clock, cancellation=cancellation
         )
         return Call(request, deadline, self._report, streamed=streamed)
+
+    def _answer(
+        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
+    ) -> Response:
+        def ask(request: Request, seconds: float | None) -> Response:
+            call = self._begin(request, seconds, cancel, streamed=False)
+            return self._conductor.send(call, route(call))
+
+        if not isinstance(request, Request) or request.response_format is None:
+            return ask(request, timeout)
+        seconds = timeout if timeout is not None else self.config.timeout
+        return structured.answered(ask, request, seconds, self._clock)
 
     def _stream(self, call: Call, route: Route) -> StreamingResponse:
         try:

@@ -17,10 +17,12 @@ from .endpoint import Endpoint
 from .errors import ConfigError, DispatchError
 from .fitting import fitted
 from .locks import new_lock
+from .policy.limits import RateLimit
 from .types import Capabilities, Request, Response
 from .wire.base import ClientCodec, HttpCall, HttpReply
 from .wire.codecs import CODECS
 from .wire.faults import fault, request_id
+from .wire.hints import headroom
 
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
 """The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
@@ -68,6 +70,11 @@ class HttpVendor:
         return self._row.name
 
     @property
+    def rate_limit(self) -> RateLimit | None:
+        """How much it may be asked, as configured."""
+        return self._config.rate_limit
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the catalog knows of this vendor's models, taken together."""
         known = [facts for model in catalog.models(self.kind) if (facts := catalog.model_facts(self.kind, model)) is not None]
@@ -110,14 +117,15 @@ class HttpVendor:
             response = codec.decode(body)
         except DispatchError as error:
             raise self._explained(error, reply) from None
-        identity = request_id(reply.headers)
-        return response if identity is None else attrs.evolve(response, request_id=identity)
+        identity, left = request_id(reply.headers), headroom(reply.headers, self._clock.now())
+        return response if identity is None and left is None else attrs.evolve(response, request_id=identity, headroom=left)
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
         call, codec = self._encoded(request, stream=True)
         reply = self.open(call, deadline)
-        return ChunkStream(reply, codec.decoder(), self._clock, self._config.progress_timeout, self._explained)
+        left = headroom(reply.headers, self._clock.now())
+        return ChunkStream(reply, codec.decoder(), self._clock, self._config.progress_timeout, self._explained, headroom=left)
 
     def close(self) -> None:
         """Close pooled connections; the vendor opens new ones if it is used again."""

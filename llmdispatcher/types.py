@@ -224,6 +224,16 @@ class Citation:
 
 
 @attrs.frozen(kw_only=True)
+class Headroom:
+    """What a vendor says is left, ``None`` where it does not say; ``*_reset`` are seconds until the count begins anew."""
+
+    requests: int | None = None
+    requests_reset: float | None = None
+    tokens: int | None = None
+    tokens_reset: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Choice:
     """One of several answers to the same request; its fields are those of :class:`Response`."""
 
@@ -246,7 +256,8 @@ class Response:
     ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or the vendor's own word in lower case where it has no common
     one; ``finish_reason_raw`` is always the vendor's own. ``parts`` is the answer in order where it is more than text and then
     calls: thoughts with their signatures, blocks of the vendor's own. ``logprobs`` are the vendor's entries, one for each token.
-    ``parsed`` is the object that a structured answer stands for. ``latency`` is seconds from the call to the last byte.
+    ``headroom`` is what the vendor says is left of its rate limits, where that is little. ``parsed`` is the object that a
+    structured answer stands for. ``latency`` is seconds from the call to the last byte.
     """
 
     content: str = ""
@@ -263,6 +274,7 @@ class Response:
     logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
     other_choices: tuple[Choice, ...] = ()
     service_tier: str | None = None
+    headroom: Headroom | None = attrs.field(default=None, repr=False)
     parsed: Any = None
     response_id: str | None = None
     request_id: str | None = None

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import backoff
 
-from ..errors import ConfigError, DispatchError
+from ..errors import ConfigError, DispatchError, RateLimitError
 from . import checks
 from .parking import Parking, rest_of
 from .target import Target
@@ -141,6 +141,7 @@ class Schedule:
         self._places: list[_Place] = []
         self._asking: tuple[int, _Place | None] = (0, None)
         self._put_off: list[tuple[int, Target]] = []
+        self._limited: tuple[Target, float] | None = None
         self._anybody_failed = False
         self._fresh: Iterator[tuple[int, Target]] = enumerate(targets)
         if parking.in_use:
@@ -191,8 +192,16 @@ class Schedule:
     def set_aside(self, target: Target, now: float) -> bool:
         """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
         until = self._parking.ready_at(target, now)
-        if until <= now:
-            return False
+        if until > now:
+            self._postpone(target, until, now)
+        return until > now
+
+    def limited(self, target: Target, until: float, now: float) -> None:
+        """Put off the turn of ``target``, uncounted, until its rate limit has a place."""
+        self._limited = (target, until) if self._limited is None else min(self._limited, (target, until), key=lambda held: held[1])
+        self._postpone(target, until, now)
+
+    def _postpone(self, target: Target, until: float, now: float) -> None:
         rank, place = self._asking
         if place is None:
             place = _Place(rank, target, until)
@@ -200,7 +209,6 @@ class Schedule:
         elif place.failures:
             self._retries_left += 1
         place.ready_at = until if until - now <= LONGEST_WAIT else math.inf
-        return True
 
     def failed(self, target: Target, error: DispatchError, now: float) -> None:
         """Take in how the last turn, that of ``target``, went: who may be asked again, and when."""
@@ -222,7 +230,16 @@ class Schedule:
             self._places.remove(place)
 
     def blocked(self, now: float) -> DispatchError | None:
-        """What a call hears when nobody could be asked at all: the parking that ends first; ``None`` if nobody is parked."""
+        """What a call hears when nobody could be asked at all: the wait that ends first; ``None`` if nobody had to wait."""
+        if self._limited is not None:
+            target, until = self._limited
+            return RateLimitError(
+                f"its rate limit has no place for another {until - now:.1f} s; come back then, or register another vendor",
+                vendor=target.vendor,
+                model=target.model,
+                retry_after=until - now,
+                sent=False,
+            )
         parked = [place.target for place in self._places if self._parking.ready_at(place.target, now) > now]
         if not parked:
             return None

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ..types import Headroom
+
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
 _DRAFT = re.compile(r"\br=0\s*;\s*t=(\d{1,9})\b")
@@ -99,6 +101,35 @@ def _retry_info(body: Any) -> float | None:
     return max((delay for delay in delays if delay is not None), default=None)
 
 
+_COUNTS = (
+    ("x-ratelimit-{what}-requests", "requests"),
+    ("anthropic-ratelimit-requests-{what}", "requests"),
+    ("x-ratelimit-{what}-tokens", "tokens"),
+    ("anthropic-ratelimit-tokens-{what}", "tokens"),
+)
+_LITTLE = 0.1
+
+
+def headroom(headers: Mapping[str, str], now: datetime) -> Headroom | None:
+    """What the vendor says is left of its limits, where that is less than a tenth; ``None`` where it is more, or not told."""
+    said: dict[str, Any] = {}
+    for pattern, name in _COUNTS:
+        remaining = headers.get(pattern.format(what="remaining"))
+        if remaining is None or name in said:
+            continue
+        left, most = _number(remaining), _number(headers.get(pattern.format(what="limit")))
+        if left is not None and (most is None or left < _LITTLE * most):
+            said |= {name: int(left), f"{name}_reset": _reset(headers.get(pattern.format(what="reset")), now)}
+    return Headroom(**said) if said else None
+
+
+def _reset(value: str | None, now: datetime) -> float | None:
+    """Seconds until a reset: a duration, or a moment."""
+    if value is None:
+        return None
+    return _rfc3339(value, now) if value[:1].isdigit() and "T" in value else duration(value)
+
+
 def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
     """The latest reset among the limits that are used up."""
     waits: list[float | None] = [float(seconds) for seconds in _DRAFT.findall(headers.get("ratelimit", ""))]
@@ -107,7 +138,7 @@ def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
         remaining = _number(headers.get(name.replace("reset", "remaining")))
         if value is None or (remaining is not None and remaining > 0):
             continue
-        waits.append(duration(value) if not value[:1].isdigit() or "T" not in value else _rfc3339(value, now))
+        waits.append(_reset(value, now))
     return max((wait for wait in waits if wait is not None), default=None)
 
 
