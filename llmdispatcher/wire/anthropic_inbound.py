@@ -114,9 +114,10 @@ def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
     """How much to think. An effort may come with adaptive thinking or alone, which the metadata remember."""
     found: dict[str, Any] = {}
     thinking = fields.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") in _THINKING:
-        kind = fields.pop("thinking")["type"]
+    kind = thinking.get("type") if isinstance(thinking, dict) else None
+    if isinstance(thinking, dict) and isinstance(kind, str) and kind in _THINKING:
         known = _THINKING[kind](thinking)
+        del fields["thinking"]
         rest = {name: value for name, value in thinking.items() if name not in ("type", *known) and value is not None}
         found = {name: value for field in known.values() for name, value in field.items()}
         if rest:
@@ -172,7 +173,7 @@ def _choice(fields: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     rest = {name: value for name, value in choice.items() if value is not None}
     alone = rest.pop("disable_parallel_tool_use", None)
-    if rest.keys() == {"type", "name"} and rest["type"] == "tool":
+    if rest.keys() == {"type", "name"} and rest["type"] == "tool" and rest["name"]:
         found["tool_choice"] = {"type": "function", "function": {"name": rest["name"]}}
     elif rest.keys() == {"type"} and isinstance(rest["type"], str) and rest["type"] in _CHOICES:
         found["tool_choice"] = _CHOICES[rest["type"]]

@@ -67,7 +67,7 @@ def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
     added = None
     if (request.response_format or {}).get("type") == "json_object":
         added = _JSON_ONLY
-    elif tools.get("tool_choice") == {"type": "auto"} and any(tool.get("name") == STRUCTURE for tool in tools["tools"]):
+    elif tools.get("tool_choice") == {"type": "auto"} and any(tool.get("name") == STRUCTURE for tool in tools.get("tools", ())):
         added = _BY_TOOL
     if added is not None:
         system = (
@@ -160,7 +160,8 @@ def _schema(response_format: Mapping[str, Any] | None) -> Any:
 
 def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
     """Which tools there are, and which must be used."""
-    tools = [_tool(request, tool) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    strict = "no_json_schema" not in quirks
+    tools = [_tool(request, tool, strict=strict) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
     choice = _choice(request)
     schema = _schema(request.response_format) if "no_json_schema" in quirks else None
     if schema is not None:
@@ -186,14 +187,14 @@ def _is_ours(request: Request, tool: VendorTool) -> bool:
     return False
 
 
-def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
+def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
     schema = tool.parameters or ({} if request.origin == NAME else {"type": "object", "properties": {}})
     fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
     if tool.description is not None:
         fields["description"] = tool.description
-    if tool.strict is not None:
+    if tool.strict is not None and strict:  # schemas came with it
         fields["strict"] = tool.strict
     if tool.cache is not None:
         fields["cache_control"] = cache_control(tool.cache)

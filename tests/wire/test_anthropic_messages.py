@@ -318,6 +318,13 @@ def test_a_model_without_schemas_answers_by_a_tool(fields, choice):
     assert (choice == {"type": "auto"}) == ("system" in body)
 
 
+def test_a_model_without_schemas_knows_no_strict_tools():
+    """They came together."""
+    strict = Tool(name="f", strict=True)
+
+    assert [True, None] == [sent(tools=[strict], quirks=quirks)["tools"][0].get("strict") for quirks in ([], ["no_json_schema"])]
+
+
 def test_an_answer_by_a_tool_is_text():
     """Whole and streamed, as if the model had known the schema."""
     call = {"type": "tool_use", "id": "t", "name": "respond_with_structure", "input": {}}
