@@ -94,18 +94,18 @@ class _Item:
 
     kind: str
     id: str | None = None
-    pieces: dict[tuple[str, Any], list[str]] = attrs.field(factory=dict)
+    pieces: dict[tuple[str, int | None], list[str]] = attrs.field(factory=dict)
     slot: int | None = None  # its place among the calls
     named: bool = False  # whether the call's id and name were told
     annotations: list[Any] = attrs.field(factory=list)
     logprobs: list[Any] = attrs.field(factory=list)
     done: bool = False
 
-    def said(self, field: str, place: Any = None) -> str:
+    def said(self, field: str, place: int | None = None) -> str:
         """What was said of a field, at one place or in all."""
         return "".join([piece for (of, at), found in self.pieces.items() if of == field and place in (None, at) for piece in found])
 
-    def missing(self, field: str, whole: str, place: Any = None) -> str:
+    def missing(self, field: str, whole: str, place: int | None = None) -> str:
         """What is still to be said of a field; nothing where the vendor contradicts itself."""
         said = self.said(field, place)
         return whole[len(said) :] if whole.startswith(said) else ""
@@ -131,7 +131,7 @@ class ResponsesDecoder(EventDecoder):
 
     def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """An error event, or the end of a response that failed."""
-        kind, response = document.get("type"), mapping(document.get("response"))
+        kind, response = text_of(document.get("type")), mapping(document.get("response"))
         if kind == "response.failed" or (kind in ENDS and response.get("status") == "failed"):
             return response
         return document if kind == "error" else super().failure_in(name, document)
@@ -150,11 +150,12 @@ class ResponsesDecoder(EventDecoder):
 
     def _delta(self, document: Mapping[str, Any], kind: str, field: str) -> StreamChunk | None:
         item = self._item(document, kind)
-        if document.get("logprobs"):
-            item.logprobs += document["logprobs"]
+        logprobs = document.get("logprobs")
+        if isinstance(logprobs, list):
+            item.logprobs += logprobs
         return self._say(item, field, _place(document), text_of(document.get("delta")))
 
-    def _say(self, item: _Item, field: str, place: Any, text: str) -> StreamChunk | None:
+    def _say(self, item: _Item, field: str, place: int | None, text: str) -> StreamChunk | None:
         if not text:
             return None
         item.pieces.setdefault((field, place), []).append(text)
@@ -311,6 +312,7 @@ def _kind(item: Mapping[str, Any]) -> str:
     return text_of(item.get("type")) or "message"
 
 
-def _place(document: Mapping[str, Any]) -> Any:
+def _place(document: Mapping[str, Any]) -> int | None:
     """Which part of its item an event is about."""
-    return document.get("content_index", document.get("summary_index"))
+    place = document.get("content_index", document.get("summary_index"))
+    return place if isinstance(place, int) else None

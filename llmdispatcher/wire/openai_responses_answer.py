@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -35,11 +36,10 @@ def finish(status: str, response: Mapping[str, Any], *, called: bool) -> str | N
 def usage_of(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage; input tokens include what was read from and written to the cache, output tokens the reasoning."""
     into, out = mapping(raw.get("input_tokens_details")), mapping(raw.get("output_tokens_details"))
-    read, output, cost = count(into.get("cached_tokens")), count(raw.get("output_tokens")), raw.get("cost")
+    read, output, cost = count(into.get("cached_tokens")), count(raw.get("output_tokens")), _cost(raw.get("cost"))
     writes = mapping(into.get("cache_write_tokens_details"))
     short, long = count(writes.get("ttl_30m_tokens")), count(writes.get("ttl_12h_tokens"))
     write = max(count(into.get("cache_write_tokens")), short + long)
-    told = isinstance(cost, int | float) and not isinstance(cost, bool)
     return Usage(
         input_tokens=max(count(raw.get("input_tokens")), read + write),
         output_tokens=output,
@@ -49,10 +49,15 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
         reasoning_tokens=min(output, count(out.get("reasoning_tokens"))),
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
-        cost=Decimal(str(cost)) if told else None,
-        cost_status="reported by the vendor" if told else "not priced",
+        cost=cost,
+        cost_status="not priced" if cost is None else "reported by the vendor",
         raw=dict(raw),
     )
+
+
+def _cost(told: Any) -> Decimal | None:
+    known = isinstance(told, int | float) and not isinstance(told, bool) and math.isfinite(told)
+    return Decimal(str(told)) if known else None
 
 
 def refusal_of(parts: Iterable[Part]) -> str:
@@ -91,7 +96,9 @@ def citations_of(texts: Iterable[TextPart], start: int) -> tuple[Citation, ...]:
     found: list[Citation] = []
     for part in texts:
         annotations = own(part, NAME).get("annotations")
-        found += [_citation(entry, start) for entry in annotations if isinstance(entry, dict)] if annotations else []
+        found += (
+            [_citation(entry, start) for entry in annotations if isinstance(entry, dict)] if isinstance(annotations, list) else []
+        )
         start += len(part.text)
     return tuple(found)
 

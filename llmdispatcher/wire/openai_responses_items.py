@@ -42,8 +42,8 @@ def noted(fields: Mapping[str, Any]) -> Extra:
 
 def read_item(item: Mapping[str, Any]) -> list[Part]:
     """What an item of the assistant's is in our words; one of an unknown type is kept whole."""
-    kind = item.get("type", "message")
-    if kind == "message" or (kind is None and "content" in item):
+    kind = text_of(item.get("type")) or "message"
+    if kind == "message":
         return read_message(item)
     if kind == "reasoning":
         return [read_thought(item)]

@@ -23,11 +23,14 @@ from llmdispatcher.wire.codecs import CODECS
 FOLDER = Path(os.environ.get("LLMDISPATCHER_WIRE_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "wire")
 CODEC_OF = {
     "chat_completions": "openai_chat",
+    "responses": "openai_responses",
     "messages": "anthropic_messages",
     "generate_content": "gemini",
     "stream_generate_content": "gemini",
 }
-ENDINGS = re.compile(rb'\[DONE\]|message_stop|"(?:finish_reason|stop_reason|finishReason|blockReason)"\s*:\s*"')
+ENDINGS = re.compile(
+    rb'\[DONE\]|message_stop|response\.(?:completed|incomplete|failed)|"(?:finish_reason|stop_reason|finishReason|blockReason)"\s*:\s*"'
+)
 """Where a stream may first be complete; cut before it, it never is."""
 
 needs_corpus = pytest.mark.skipif(not (FOLDER / "exchanges").is_dir(), reason=f"no recorded exchanges at {FOLDER}")

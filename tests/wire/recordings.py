@@ -68,6 +68,69 @@ CHAT_STREAM = b": a comment\n\n" + sse(
     _chat_chunk(usage=_CHAT_USAGE),
     "[DONE]",
 )
+_RESPONSES_USAGE = {
+    "input_tokens": 40,
+    "input_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 5},
+    "output_tokens": 25,
+    "output_tokens_details": {"reasoning_tokens": 9},
+    "total_tokens": 65,
+}
+_THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "The user wants weather."}]}
+_TEXT = {"type": "output_text", "text": "Grüezi, let me look.", "annotations": [], "logprobs": []}
+_MESSAGE = {"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [_TEXT]}
+_CALL = {"id": "fc_1", "type": "function_call", "status": "completed", "call_id": "call_1", "name": "weather"}
+RESPONSES_WHOLE = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "status": "completed",
+    "error": None,
+    "incomplete_details": None,
+    "model": "gpt-5",
+    "output": [_THOUGHT, _MESSAGE, {**_CALL, "arguments": ARGUMENTS}],
+    "usage": _RESPONSES_USAGE,
+}
+
+
+def _event(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": f"response.{kind}", **fields}
+
+
+def _piece(kind: str, item: str, place: int, delta: str) -> dict[str, Any]:
+    return _event(f"{kind}.delta", item_id=item, output_index=place, content_index=0, delta=delta, obfuscation="x7")
+
+
+def _added(place: int, item: dict[str, Any]) -> dict[str, Any]:
+    return _event("output_item.added", output_index=place, item=item)
+
+
+def _done(place: int) -> dict[str, Any]:
+    return _event("output_item.done", output_index=place, item=RESPONSES_WHOLE["output"][place])
+
+
+RESPONSES_STREAM = sse(
+    _event("created", response={**RESPONSES_WHOLE, "status": "in_progress", "output": [], "usage": None}),
+    _event("in_progress", response={**RESPONSES_WHOLE, "status": "in_progress", "output": [], "usage": None}),
+    _added(0, {**_THOUGHT, "summary": []}),
+    _event("reasoning_summary_part.added", item_id="rs_1", output_index=0, summary_index=0, part={"text": ""}),
+    _event("reasoning_summary_text.delta", item_id="rs_1", output_index=0, summary_index=0, delta="The user "),
+    {"type": "keepalive"},
+    _event("reasoning_summary_text.delta", item_id="rs_1", output_index=0, summary_index=0, delta="wants weather."),
+    _event("reasoning_summary_text.done", item_id="rs_1", output_index=0, summary_index=0, text="The user wants weather."),
+    _done(0),
+    _added(1, {**_MESSAGE, "content": [], "status": "in_progress"}),
+    _piece("output_text", "msg_1", 1, "Grüezi, "),
+    _piece("output_text", "msg_1", 1, "let me look."),
+    _event("output_text.done", item_id="msg_1", output_index=1, content_index=0, text="Grüezi, let me look."),
+    _done(1),
+    _added(2, {**_CALL, "status": "in_progress", "arguments": ""}),
+    _piece("function_call_arguments", "fc_1", 2, ARGUMENTS[:9]),
+    _piece("function_call_arguments", "fc_1", 2, ARGUMENTS[9:]),
+    _event("function_call_arguments.done", item_id="fc_1", output_index=2, arguments=ARGUMENTS),
+    _done(2),
+    _event("completed", response=RESPONSES_WHOLE),
+    named=True,
+)
 _CLAUDE_USAGE = {
     "input_tokens": 25,
     "cache_read_input_tokens": 10,
@@ -156,10 +219,16 @@ GEMINI_PIECES = [
 ]
 GEMINI_STREAM = sse(*GEMINI_PIECES).replace(b"\n", b"\r\n")
 
-WHOLE = {"openai_chat": CHAT_WHOLE, "anthropic_messages": CLAUDE_WHOLE, "gemini": GEMINI_WHOLE}
-STREAMS = {"openai_chat": CHAT_STREAM, "anthropic_messages": CLAUDE_STREAM, "gemini": GEMINI_STREAM}
+WHOLE = {"openai_chat": CHAT_WHOLE, "openai_responses": RESPONSES_WHOLE, "anthropic_messages": CLAUDE_WHOLE, "gemini": GEMINI_WHOLE}
+STREAMS = {
+    "openai_chat": CHAT_STREAM,
+    "openai_responses": RESPONSES_STREAM,
+    "anthropic_messages": CLAUDE_STREAM,
+    "gemini": GEMINI_STREAM,
+}
 SAID = {
     "openai_chat": _chat_chunk({"content": "said"}),
+    "openai_responses": _piece("output_text", "msg_1", 0, "said"),
     "anthropic_messages": _delta(0, "text_delta", text="said"),
     "gemini": _gemini({"text": "said"}),
 }

@@ -62,6 +62,9 @@ CLASS_BY_WORDS = {
     "exceeded max context length": ContextWindowExceeded,
     "supported API model names": ModelNotFound,
     "not a valid model ID": ModelNotFound,
+    "The requested model '": ModelNotFound,
+    "Model not found": ModelNotFound,
+    "Incorrect API key provided": AuthenticationError,
     "exceeded your current quota": QuotaExceeded,
     "content management policy": ContentFiltered,
 }

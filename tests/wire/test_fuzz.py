@@ -50,6 +50,40 @@ _CHAT_SAID = {
     "tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
 }
 _ERROR = {"message": "Overloaded", "type": "overloaded_error", "code": 529, "details": [{"retryDelay": "1s", "violations": [{}]}]}
+_RESPONSES_USAGE = {
+    "input_tokens": 5,
+    "output_tokens": 7,
+    "cost": 0.5,
+    "input_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 2, "cache_write_tokens_details": {"ttl_12h_tokens": 1}},
+    "output_tokens_details": {"reasoning_tokens": 2},
+}
+_NOTE = {"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1}
+_RESPONSES_ITEMS = [
+    {"type": "reasoning", "id": "r", "summary": [{"text": "hm"}], "content": [{"text": "hm"}], "encrypted_content": "e"},
+    {
+        "type": "message",
+        "id": "m",
+        "role": "assistant",
+        "content": [
+            {"type": "output_text", "text": "hi", "annotations": [_NOTE], "logprobs": [{}]},
+            {"type": "refusal", "refusal": "no"},
+        ],
+    },
+    {"type": "function_call", "id": "f", "call_id": "c", "name": "f", "arguments": "{}"},
+    {"type": "custom_tool_call", "id": "k", "call_id": "d", "name": "g", "input": "x"},
+    {"type": "web_search_call", "id": "w"},
+]
+_RESPONSE = {
+    "id": "c",
+    "model": "gpt",
+    "status": "incomplete",
+    "incomplete_details": {"reason": "length"},
+    "output": _RESPONSES_ITEMS,
+    "usage": _RESPONSES_USAGE,
+    "service_tier": "default",
+    "error": {"message": "no", "code": "server_error"},
+}
+_HERE = {"output_index": 1, "content_index": 0, "item_id": "m"}
 _CLAUDE_USAGE = {
     "input_tokens": 5,
     "output_tokens": 7,
@@ -94,6 +128,18 @@ SAMPLES = {
         {"id": "c", "model": "gpt", "choices": [{"index": 0, "delta": _CHAT_SAID, "finish_reason": None}], "x_groq": {"usage": {}}},
         {"id": "c", "model": "gpt", "choices": [{"index": 0, "delta": _CHAT_SAID, "finish_reason": "stop"}], "usage": _CHAT_USAGE},
         {"error": _ERROR},
+    ],
+    "openai_responses": [
+        _RESPONSE,
+        {"type": "response.created", "response": _RESPONSE},
+        *({"type": "response.output_item.added", "output_index": at, "item": item} for at, item in enumerate(_RESPONSES_ITEMS)),
+        {"type": "response.output_text.delta", **_HERE, "delta": "hi", "logprobs": [{}]},
+        {"type": "response.output_text.annotation.added", **_HERE, "annotation": _NOTE},
+        {"type": "response.function_call_arguments.delta", "output_index": 2, "item_id": "f", "delta": "{}"},
+        *({"type": "response.output_item.done", "output_index": at, "item": item} for at, item in enumerate(_RESPONSES_ITEMS)),
+        {"type": "response.incomplete", "response": _RESPONSE},
+        {"type": "response.failed", "response": _RESPONSE},
+        {"type": "error", **_ERROR},
     ],
     "anthropic_messages": [
         _CLAUDE,
