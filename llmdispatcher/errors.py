@@ -165,10 +165,18 @@ class Overloaded(DispatchError):
 
 
 class MalformedReply(DispatchError):
-    """The vendor's answer is not what its format promises: not JSON, no choices, a web page, too large."""
+    """The vendor's answer is not what its format promises: not JSON, no choices, a web page, too large.
+
+    Also a model's answer that does not have the form that the request asked for; ``text`` is what it said.
+    """
 
     retry_here = True
     try_elsewhere = True
+    text: str | None = None
+
+    def __init__(self, message: str, *, text: str | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.text = text
 
 
 class StreamInterrupted(DispatchError):

@@ -16,6 +16,7 @@ from . import functions
 from .errors import InvalidRequest
 from .messages import Message, Tool, VendorTool
 from .parts import Part, ReasoningPart, ToolCall, cache_time
+from .response_format import form_of
 
 
 def _bounded(low: float, high: float) -> Any:
@@ -126,8 +127,11 @@ class Request:
 
     ``reasoning_effort`` is one of :data:`EFFORTS`, ``reasoning_tokens`` the most tokens of thought, ``reasoning_summary`` asks to
     be told the thoughts ("auto", "concise", "detailed", "none"). ``prompt_cache`` ("5m", "1h") lets the vendor remember the prompt
-    where that must be asked for; ``prompt_cache_key`` groups requests that share one. ``response_format`` is OpenAI's
-    ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}`` for every vendor.
+    where that must be asked for; ``prompt_cache_key`` groups requests that share one.
+
+    ``response_format`` is a class (attrs, dataclass, ``TypedDict``) or a JSON schema, and ``response.parsed`` then what the answer
+    stands for; or OpenAI's ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``,
+    for every vendor. ``reask`` is how often a model whose answer has another form is told so and asked again.
 
     What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
     logged. ``origin`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
@@ -153,9 +157,8 @@ class Request:
         default=None, kw_only=True, validator=_kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")
     )
     parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, validator=_flag)
-    response_format: Mapping[str, Any] | None = attrs.field(
-        default=None, kw_only=True, validator=_kinds(Mapping, remedy="give a dict such as {'type': 'json_object'}")
-    )
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=form_of)
+    reask: int = attrs.field(default=0, kw_only=True, validator=_count)
     reasoning_effort: str | None = attrs.field(default=None, kw_only=True, validator=_one_of(None, *EFFORTS))
     reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_count)
     reasoning_summary: str | None = attrs.field(
@@ -209,6 +212,19 @@ class Usage:
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; the cost is unknown where one of them is, unless that one consumed nothing."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        unpriced = next((one for one in (self, other) if one.cost is None and one.total_tokens), None)
+        if unpriced is not None:
+            return Usage(**counts, cost_status=unpriced.cost_status)
+        known = [one.cost for one in (self, other) if one.cost is not None]
+        status = next((one.cost_status for one in (self, other) if one.cost is not None), self.cost_status)
+        return Usage(**counts, cost=sum(known, Decimal(0)) if known else None, cost_status=status)
+
+
+_COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])
 
 
 @attrs.frozen(kw_only=True)
