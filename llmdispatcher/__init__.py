@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
+    from .policy.balance import Balance, Situation
     from .policy.breaker import CircuitBreaker
     from .policy.budget import RetryBudget
     from .policy.limits import RateLimit, RateLimitStatus
@@ -99,6 +100,7 @@ _ROOMS = {
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
+    "policy.balance": ("Balance", "Situation"),
     "policy.breaker": ("CircuitBreaker",),
     "policy.budget": ("RetryBudget",),
     "policy.limits": ("RateLimit", "RateLimitStatus"),
@@ -132,6 +134,7 @@ __all__ = [
     "AuthenticationError",
     "AzureOpenAIVendor",
     "BackoffStrategy",
+    "Balance",
     "BudgetExceeded",
     "Cancellation",
     "Cancelled",
@@ -182,6 +185,7 @@ __all__ = [
     "Route",
     "RoutingCondition",
     "RoutingRule",
+    "Situation",
     "Stats",
     "StreamChunk",
     "StreamInterrupted",

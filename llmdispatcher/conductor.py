@@ -19,6 +19,7 @@ from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
 from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnavailable
 from .http_vendor import HttpVendor
+from .policy.balance import Balancer
 from .policy.breaker import Breakers, Permit
 from .policy.budget import Budgets
 from .policy.limits import Limits, Place
@@ -43,6 +44,7 @@ class Conductor:
     retry_policy: RetryPolicy
     breakers: Breakers
     budgets: Budgets
+    balancer: Balancer | None = None
     limits: Limits = attrs.field(factory=Limits)
     parking: Parking = attrs.field(factory=Parking)
     latencies: Latencies = attrs.field(factory=Latencies)
@@ -90,6 +92,8 @@ class Conductor:
                 continue
             attempt = call.ask(target, permit)
             attempt.place = place
+            if self.balancer is not None:
+                self.balancer.begin(target)
             try:
                 return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
             except DispatchError as error:
@@ -101,7 +105,7 @@ class Conductor:
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
                 attempt.settle(neutral)
-                self.breakers.report(target, permit, neutral, now())
+                self._returned(attempt, neutral, now())
                 raise
         raise _verdict(route, failures, schedule.blocked(now()))
 
@@ -111,6 +115,12 @@ class Conductor:
             return self.breakers.admit(turn.target, now) if self.budgets.spend(turn.target, now) else None
         self.budgets.called(turn.target, now)
         return self.breakers.admit(turn.target, now, forced=turn.forced)
+
+    def _returned(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
+        """Give back what an attempt had taken."""
+        self.breakers.report(attempt.target, attempt.permit, error, now)
+        if self.balancer is not None:
+            self.balancer.end(attempt.target)
 
     def _settle(self, place: Place | None, used: int | None) -> None:
         """Put in the limits what a call really used, where it took a place."""
@@ -124,7 +134,7 @@ class Conductor:
 
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
-        self.breakers.report(attempt.target, attempt.permit, error, now)
+        self._returned(attempt, error, now)
         if error is None or error.phase in _SILENT:
             self.latencies.observe(attempt.target, now - attempt.started, attempt.first_token, now)
         elif error.retry_here or error.try_elsewhere:

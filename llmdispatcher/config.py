@@ -9,6 +9,7 @@ import attrs
 
 from .errors import ConfigError
 from .policy import checks
+from .policy.balance import Balance, Balancer
 from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
 from .policy.limits import RateLimit
@@ -38,6 +39,13 @@ def _rules(value: Any) -> tuple[RoutingRule, ...]:
     return tuple([checks.build(RoutingRule, rule, f"routing_rules[{number}]") for number, rule in enumerate(value)])
 
 
+def _balance(value: Any) -> Balance | None:
+    if value is None or isinstance(value, Balance):
+        return value
+    named = isinstance(value, str) or callable(value)
+    return checks.build(Balance, {"strategy": value} if named else value, "balance")
+
+
 def _cost(value: Any) -> CostOptimization | None:
     return None if value is None else checks.build(CostOptimization, value, "cost_optimization")
 
@@ -55,9 +63,10 @@ def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> Non
 class Config:
     """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
 
-    Nested values may be given as dicts of their fields. Raises :class:`~llmdispatcher.errors.ConfigError` with the path of a
-    mistake, such as ``routing_rules[2].condition.requires``. Whether the named vendors exist is seen at the first call,
-    since they are registered later.
+    ``balance`` (a strategy's name, or a :class:`~llmdispatcher.policy.balance.Balance`) makes vendors that no rule or optimizer
+    has placed share the calls. Nested values may be given as dicts of their fields. Raises
+    :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
+    Whether the named vendors exist is seen at the first call, since they are registered later.
     """
 
     default_vendor: str | None = attrs.field(default=None, validator=checks.optional_name)
@@ -67,15 +76,17 @@ class Config:
     circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)
     retry_budget: RetryBudget = attrs.field(default=None, converter=_budget)
     routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
+    balance: Balance | None = attrs.field(default=None, converter=_balance)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
 
-    def preferences(self) -> Preferences:
+    def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""
         return Preferences(
             rules=RuleTable(self.routing_rules),
             cost=self.cost_optimization,
             latency=self.latency_optimization,
+            balancer=balancer,
             default_vendor=self.default_vendor,
             fallback_vendor=self.fallback_vendor,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,10 +23,11 @@ from .fanout import fan_out
 from .locks import new_lock
 from .outcome import Observer, Outcome
 from .policy import checks
+from .policy.balance import Balancer
 from .policy.breaker import Breakers
 from .policy.budget import Budgets
 from .policy.limits import RateLimit, RateLimitStatus
-from .policy.route import MISSING, NO_MODEL, RULE, Route, Skip, plan, split_ref
+from .policy.route import MISSING, NO_MODEL, RULE, Moment, Route, Skip, plan, split_ref
 from .policy.target import Target
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
@@ -60,13 +62,19 @@ class Dispatcher:
         self.config = checks.build(Config, {} if config is None else config, "config")
         self._observers = tuple(observers)
         self._clock = clock
-        self._preferences = self.config.preferences()
+        balancer = Balancer(self.config.balance, clock.random) if self.config.balance is not None else None
+        self._preferences = self.config.preferences(balancer)
+        self._turns = itertools.count()
         self._book = StatsBook()
         self._lock = new_lock()
         self._vendors: dict[str, Vendor] = {}
         self._choices: dict[str, _Choice] = {}
         self._conductor = Conductor(
-            self._vendors, self.config.retry_policy, Breakers(self.config.circuit_breaker), Budgets(self.config.retry_budget)
+            self._vendors,
+            self.config.retry_policy,
+            Breakers(self.config.circuit_breaker),
+            Budgets(self.config.retry_budget),
+            balancer,
         )
         self._live: weakref.WeakSet[Cancellation] = weakref.WeakSet()
         self._closed = False
@@ -226,21 +234,22 @@ class Dispatcher:
             raise
 
     def _routed(self, call: Call) -> Route:
-        return self._route(call.request, streamed=call.streamed)
+        return self._route(call.request, streamed=call.streamed, turn=next(self._turns))
 
-    def _route(self, request: Request, *, streamed: bool) -> Route:
+    def _route(self, request: Request, *, streamed: bool, turn: int = 0) -> Route:
         choice = self._choices.get(request.model) or self._choose(request.model)
         asleep = [target for target in choice.targets if not _awake(self._vendors[target.vendor])]
         targets = [target for target in choice.targets if target not in asleep] if asleep else choice.targets
-        route = self._plan(request, targets, streamed=streamed)
+        route = self._plan(request, targets, streamed=streamed, turn=turn)
         skips = (
             *choice.skipped,
             *(_asleep(target.vendor, self._vendors[target.vendor]) for target in asleep),
         )
         return attrs.evolve(route, skipped=(*skips, *route.skipped)) if skips else route
 
-    def _plan(self, request: Request, targets: Iterable[Target], *, streamed: bool) -> Route:
-        return plan(request, targets, self._preferences, self._conductor.latencies, self._clock.monotonic(), streamed=streamed)
+    def _plan(self, request: Request, targets: Iterable[Target], *, streamed: bool, turn: int = 0) -> Route:
+        moment = Moment(latencies=self._conductor.latencies, now=self._clock.monotonic(), streamed=streamed, turn=turn)
+        return plan(request, targets, self._preferences, moment)
 
     def _choose(self, model: str) -> _Choice:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""

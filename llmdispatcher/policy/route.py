@@ -10,6 +10,7 @@ from ..catalog import canonical
 from ..errors import BudgetExceeded, ConfigError, ContextWindowExceeded, DispatchError, ModelNotFound, VendorUnavailable
 from ..messages import ImagePart
 from ..types import Request
+from .balance import Balancer
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking, input_tokens, ranked, tokens_of
 from .rules import RoutingRule, RuleTable
 from .target import Target
@@ -73,6 +74,7 @@ class Preferences:
     rules: RuleTable = attrs.field(factory=RuleTable)
     cost: CostOptimization | None = None
     latency: LatencyOptimization | None = None
+    balancer: Balancer | None = None
     default_vendor: str | None = attrs.field(default=None, converter=_key)
     fallback_vendor: str | None = attrs.field(default=None, converter=_key)
 
@@ -130,16 +132,30 @@ class _Ask:
         return Skip(target.vendor, too_dear, OVER_COST) if too_dear is not None else None
 
 
-def plan(
-    request: Request, targets: Iterable[Target], preferences: Preferences, latencies: Latencies, now: float, *, streamed: bool
-) -> Route:
+@attrs.frozen(kw_only=True)
+class Moment:
+    """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number."""
+
+    latencies: Latencies
+    now: float
+    streamed: bool = False
+    turn: int = 0
+
+    def speed(self, target: Target) -> float | None:
+        """Seconds that a target is expected to take; ``None`` if not measured lately."""
+        return self.latencies.estimate(target, self.now, streamed=self.streamed)
+
+
+def plan(request: Request, targets: Iterable[Target], preferences: Preferences, moment: Moment) -> Route:
     """Order the targets for a request: rules → optimizers → default vendor → fallback vendor → any other that is able.
+
+    With a balancer the others share the calls, and the fallback vendor comes after them.
 
     A target that lacks a capability which the request uses, whose window is too small, or that would cost too much is
     skipped. ``targets`` holds one target per vendor, in order of registration; a request that pins a vendor comes with that
     one alone.
     """
-    ask = _Ask(request, preferences.cost, streamed=streamed)
+    ask = _Ask(request, preferences.cost, streamed=moment.streamed)
     fitting: dict[str, Target] = {}
     skipped: list[Skip] = []
     for target in targets:
@@ -151,7 +167,8 @@ def plan(
     if ":" in request.model and canonical(request.model.partition(":")[0]) in fitting:
         return Route(request.model, tuple([Step(target, "the request names it") for target in fitting.values()]), tuple(skipped))
     steps = _by_rules(ask, preferences.rules, fitting, skipped)
-    steps += _by_figures(ask, preferences, fitting, lambda target: latencies.estimate(target, now, streamed=streamed))
+    steps += _by_figures(ask, preferences, fitting, moment.speed)
+    steps += _balanced(request, preferences, fitting, moment)
     steps += _by_name(preferences, fitting)
     return Route(request.model, tuple(steps), tuple(skipped))
 
@@ -214,6 +231,26 @@ def _by_figures(
         )
     fitting.clear()
     return [Step(ranking.target, ranking) for ranking in ranked(rankings, cheap=cheap, fast=fast)]
+
+
+def _balanced(request: Request, preferences: Preferences, fitting: dict[str, Target], moment: Moment) -> list[Step]:
+    """Take out all but the fallback vendor: the default vendor first, then equals as the strategy has them."""
+    balancer = preferences.balancer
+    if balancer is None or not fitting:
+        return []
+    tokens, cost = tokens_of(request), preferences.cost or CostOptimization(enabled=False)
+
+    def dollars(target: Target) -> float | None:
+        amount = cost.estimate(target, tokens)
+        return None if amount is None else float(amount)
+
+    default = fitting.pop(preferences.default_vendor, None) if preferences.default_vendor is not None else None
+    equals = [target for key, target in fitting.items() if key != preferences.fallback_vendor]
+    ordered = balancer.order(request, equals, moment.turn, moment.speed, dollars)
+    for target in equals:
+        del fitting[target.vendor_key]
+    first = [Step(default, "default vendor")] if default is not None else []
+    return [*first, *(Step(target, f"balanced, {balancer.label(request)}") for target in ordered)]
 
 
 def _by_name(preferences: Preferences, fitting: dict[str, Target]) -> list[Step]:

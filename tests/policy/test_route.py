@@ -9,7 +9,7 @@ from llmdispatcher.catalog import Price, model_facts
 from llmdispatcher.errors import BudgetExceeded, ConfigError, ContextWindowExceeded, ModelNotFound, VendorUnavailable
 from llmdispatcher.messages import ImagePart
 from llmdispatcher.policy.optimize import CostOptimization, Latencies, LatencyOptimization
-from llmdispatcher.policy.route import NO_MODEL, Preferences, Route, Skip, Step, dead_end, needs_of, plan, split_ref
+from llmdispatcher.policy.route import NO_MODEL, Moment, Preferences, Route, Skip, Step, dead_end, needs_of, plan, split_ref
 from llmdispatcher.policy.rules import RoutingCondition, RoutingRule, RuleTable
 from llmdispatcher.policy.target import Target
 from llmdispatcher.types import Message, Request, Tool
@@ -28,7 +28,7 @@ ASK = Request("m", "Hello")
 
 def route(request=ASK, targets=ALL, latencies=None, streamed=False, rules=(), **preferences):
     chosen = Preferences(rules=RuleTable(rules), **preferences)
-    return plan(request, targets, chosen, latencies or Latencies(), 0.0, streamed=streamed)
+    return plan(request, targets, chosen, Moment(latencies=latencies or Latencies(), now=0.0, streamed=streamed))
 
 
 def order(*args, **settings):
