@@ -16,7 +16,8 @@ from .faults import fault_inside
 from .openai_responses_answer import annotated, citations_of, finish, logprobs_of, refusal_of, spoken, usage_of
 from .openai_responses_inbound import inbound
 from .openai_responses_items import CALLS, NAME, read_call, read_item
-from .openai_responses_outbound import refusal, whole
+from .openai_responses_outbound import whole
+from .openai_responses_refusal import refusal
 from .openai_responses_request import encoded
 from .openai_responses_writer import ResponsesWriter
 from .payload import EventDecoder, mapping, parse_object, text_of, written
@@ -81,8 +82,7 @@ class OpenAIResponses:
 
     def write_error(self, error: DispatchError) -> tuple[int, bytes]:
         """Status and body of a refusal."""
-        status, body = refusal(error)
-        return status, written(body)
+        return refusal(error)
 
 
 OPENAI_RESPONSES = OpenAIResponses()

@@ -1,4 +1,4 @@
-"""Answers as OpenAI's responses format writes them: in one piece, as a stream of events, or as an error."""
+"""Answers as OpenAI's responses format writes them: the response object and its items."""
 
 from __future__ import annotations
 
@@ -6,59 +6,14 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import (
-    AuthenticationError,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DeadlineExceeded,
-    DispatchError,
-    InvalidRequest,
-    MalformedReply,
-    ModelNotFound,
-    QuotaExceeded,
-    RateLimitError,
-)
 from ..messages import ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall
 from ..types import Citation, Response, Usage
-from .faults import CODES
 from .openai_responses_answer import INCOMPLETE
 from .openai_responses_items import CALLS, NAME, written_items
 
 STATUSES = ("completed", "incomplete", "in_progress", "queued", "cancelled", "failed")
 _REASONS = {word: reason for reason, word in reversed(INCOMPLETE.items())}
 _IDS = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc", "image_generation_call": "ig"}
-
-KINDS: tuple[tuple[type[DispatchError], int, str, str], ...] = (
-    (ContextWindowExceeded, 400, "invalid_request_error", "context_length_exceeded"),
-    (InvalidRequest, 400, "invalid_request_error", "invalid_request_error"),
-    (ContentFiltered, 400, "invalid_request_error", "content_filter"),
-    (AuthenticationError, 401, "authentication_error", "invalid_api_key"),
-    (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
-    (QuotaExceeded, 429, "insufficient_quota", "insufficient_quota"),
-    (RateLimitError, 429, "rate_limit_error", "rate_limit_exceeded"),
-    (DeadlineExceeded, 504, "server_error", "timeout_error"),
-    (MalformedReply, 502, "server_error", "server_error"),
-    (DispatchError, 503, "server_error", "server_error"),
-)
-"""Status, type and code of an error that has none of its own; the first class that fits."""
-
-
-def refusal(error: DispatchError) -> tuple[int, dict[str, Any]]:
-    """Status and body of a refusal."""
-    status, kind, code = next(row[1:] for row in KINDS if isinstance(error, row[0]))
-    if error.status is not None and 400 <= error.status < 600:
-        status = error.status
-    return status, {"error": {"message": error.message, "type": kind, "param": None, "code": code_of(error, code)}}
-
-
-def code_of(error: DispatchError, usual: str) -> str:
-    """The vendor's own code, unless another class of error would be read from it or none at all."""
-    told = error.code
-    if told is None or told.isdigit():
-        return usual
-    if usual in CODES and CODES.get(told.lower()) is not CODES[usual]:
-        return usual
-    return told
 
 
 def whole(response: Response) -> dict[str, Any]:
@@ -158,28 +113,31 @@ def placed(part: Part) -> Part | None:
     return None
 
 
-def hang(items: Iterable[dict[str, Any]], citations: Sequence[Citation], logprobs: Sequence[Any]) -> None:
-    """Puts onto the text of messages what an answer has apart from it; annotations that are there already stay alone."""
+def hang(items: Iterable[dict[str, Any]], citations: Sequence[Citation], logprobs: Sequence[Any], start: int = 0) -> None:
+    """Puts onto the text of messages what an answer has apart from it; annotations that are there already stay alone.
+
+    The first message begins at character ``start`` of the answer.
+    """
     messages = [item for item in items if "content" in item and "role" in item]
     for item in messages:
         if isinstance(item["content"], str):
             item["content"] = [{"type": "output_text", "text": item["content"]}]
     entries = [entry for item in messages for entry in item["content"] if entry["type"] == "output_text"]
     if citations and entries and not any(entry.get("annotations") for entry in entries):
-        entries[0]["annotations"] = [annotation_of(citation) for citation in citations]
+        _annotate(entries, citations, start)
     if logprobs and entries:
         entries[-1]["logprobs"] = list(logprobs)
 
 
-def annotation_of(citation: Citation) -> dict[str, Any]:
-    """A citation as an annotation of text."""
-    return {
-        "type": "url_citation",
-        "url": citation.url or "",
-        "title": citation.title or "",
-        "start_index": citation.start or 0,
-        "end_index": citation.end or 0,
-    }
+def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], start: int) -> None:
+    """Each citation goes to the text that it begins in, and counts from there."""
+    begins = [start + sum(len(entry["text"]) for entry in entries[:number]) for number in range(len(entries))]
+    for citation in citations:
+        first, last = citation.start or 0, citation.end or 0
+        place = max([number for number, begin in enumerate(begins) if begin <= first], default=0)
+        annotation = {"start_index": max(0, first - begins[place]), "end_index": max(0, last - begins[place])}
+        told = {"type": "url_citation", "url": citation.url or "", "title": citation.title or "", **annotation}
+        entries[place].setdefault("annotations", []).append(told)
 
 
 def complete(item: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
 from ..types import Citation
 from .base import Inbound
 from .openai_responses_items import CALLS, NAME, written_call, written_items, written_thought
-from .openai_responses_outbound import complete, envelope, hang, made_id, placed, refusal, status_of
+from .openai_responses_outbound import complete, envelope, hang, made_id, placed, status_of
+from .openai_responses_refusal import failure_event
 from .payload import mapping, own, written
 
 _EVENTS = {"function_call": "response.function_call_arguments", "custom_tool_call": "response.custom_tool_call_input"}
@@ -80,6 +81,7 @@ class ResponsesWriter:
         self._waiting: dict[str, _Open] = {}
         self._calls: dict[int, _Call] = {}
         self._closed: set[int] = set()
+        self._length = 0  # of the text of closed messages, which citations are counted from
 
     def write(self, chunk: StreamChunk) -> bytes:
         """The events that one chunk becomes."""
@@ -102,9 +104,7 @@ class ResponsesWriter:
 
     def fail(self, error: DispatchError) -> bytes:
         """An error event."""
-        status, body = refusal(error)
-        told = body["error"]
-        self._event("error", code=told["code"], message=told["message"], param=None, status=status)
+        self._event("error", **failure_event(error))
         return self._flushed()
 
     def _event(self, kind: str, **fields: Any) -> None:
@@ -241,6 +241,8 @@ class ResponsesWriter:
 
     def _finish_thought(self, part: ReasoningPart) -> None:
         found = self._waiting.pop(part.id or "", None)
+        if found is not None and self._open is not None and self._open.texts:
+            self._close_open()  # what is finished is told in the order that it was
         if found is None and self._open is not None and self._open.kind == "reasoning" and self._open.text:
             found, self._open = self._open, None
         if found is None:
@@ -275,7 +277,8 @@ class ResponsesWriter:
     def _close_message(self, opened: _Open) -> None:
         texts: Sequence[TextPart] = opened.texts or [TextPart(text="".join(opened.text))]
         items = written_items([part for part in texts if part.text]) or [{"role": "assistant", "content": []}]
-        hang(items, opened.citations, opened.logprobs)
+        hang(items, opened.citations, opened.logprobs, self._length)
+        self._length += sum([len(part.text) for part in texts])
         item = complete({**items[0], "id": opened.id}, opened.place)
         if opened.refusal:
             said = {"type": "refusal", "refusal": "".join(opened.refusal)}
