@@ -42,3 +42,30 @@ def _without_default_times(value: Any) -> Any:
             return {name: inner for name, inner in value.items() if (name, inner) != ("ttl", "5m")}
         return {name: _without_default_times(inner) for name, inner in value.items()}
     return [_without_default_times(item) for item in value] if isinstance(value, list) else value
+
+
+def openai_responses(request: Any) -> Any:
+    """Null or empty for absent; ``stream: false`` is the default; text is a list of one part; a message need not say it is one."""
+    fields = _without_absent(request)
+    fields = {name: value for name, value in fields.items() if value not in ([], "") and (name, value) != ("stream", False)}
+    if isinstance(fields.get("input"), str):
+        fields["input"] = [{"role": "user", "content": fields["input"]}]
+    return {**fields, "input": [_as_list(item) for item in fields.get("input", ())]}
+
+
+def _without_absent(value: Any) -> Any:
+    """Without nulls, and without lists of annotations and logprobs that are empty; schemas are left as they are."""
+    if isinstance(value, dict):
+        return {
+            name: inner if name in ("schema", "parameters") else _without_absent(inner)
+            for name, inner in value.items()
+            if inner is not None and not (name in ("annotations", "logprobs") and inner == [])
+        }
+    return [_without_absent(item) for item in value] if isinstance(value, list) else value
+
+
+def _as_list(item: dict[str, Any]) -> dict[str, Any]:
+    if item.get("type", "message") != "message":
+        return item
+    content, kind = item["content"], "output_text" if item["role"] == "assistant" else "input_text"
+    return {**item, "type": "message", "content": [{"type": kind, "text": content}] if isinstance(content, str) else content}
