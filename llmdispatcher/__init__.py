@@ -36,10 +36,11 @@ if TYPE_CHECKING:
         QuotaExceeded,
         RateLimitError,
         StreamInterrupted,
+        ToolRoundsExceeded,
         VendorUnavailable,
     )
-    from .http_vendor import HttpVendor
     from .functions import FunctionTool, tool
+    from .http_vendor import HttpVendor
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from .remote import RemoteFetch
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
+    from .tool_loop import ToolResult, ToolRun, run_tools
     from .types import Capabilities, Choice, Citation, Headroom, Request, Response, Usage
     from .vendors import (
         AnthropicVendor,
@@ -93,6 +95,7 @@ _ROOMS = {
         "QuotaExceeded",
         "RateLimitError",
         "StreamInterrupted",
+        "ToolRoundsExceeded",
         "VendorUnavailable",
     ),
     "http_vendor": ("HttpVendor",),
@@ -111,6 +114,7 @@ _ROOMS = {
     "remote": ("RemoteFetch",),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
+    "tool_loop": ("ToolResult", "ToolRun", "run_tools"),
     "types": ("Capabilities", "Choice", "Citation", "Headroom", "Request", "Response", "Usage"),
     "vendors": (
         "AnthropicVendor",
@@ -194,6 +198,9 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "ToolResult",
+    "ToolRoundsExceeded",
+    "ToolRun",
     "Usage",
     "Vendor",
     "VendorConfig",
@@ -207,6 +214,7 @@ __all__ = [
     "audio",
     "document",
     "image",
+    "run_tools",
     "tool",
     "vendor",
     "video",

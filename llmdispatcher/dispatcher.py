@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 import attrs
 
-from . import catalog, streaming, structured
+from . import catalog, streaming, structured, tool_loop
 from .attempt import Call
 from .cancellation import Cancellation
 from .clock import SYSTEM_CLOCK, Clock, Deadline
@@ -166,6 +166,12 @@ class Dispatcher:
         yielded in its place with ``return_errors=True``. ``timeout`` is seconds for each call.
         """
         return fan_out(partial(self.send, timeout=timeout), requests, max_workers, return_errors=return_errors)
+
+    def run_tools(
+        self, request: Request, functions: tool_loop.Functions = (), **settings: Unpack[tool_loop.RunSettings]
+    ) -> tool_loop.ToolRun:
+        """Answer a request with Python functions as its tools; see :func:`llmdispatcher.run_tools`."""
+        return tool_loop.run_tools(self, request, functions, clock=self._clock, **settings)
 
     def explain(self, request: Request, *, streaming: bool = False) -> Route:
         """Which targets would be asked, in which order, and why the others would not; ``str()`` is for people. Sends nothing."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from .tool_loop import ToolRun
     from .types import Response
 
 _FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent", "remedy")
@@ -192,6 +193,16 @@ class StreamInterrupted(DispatchError):
     def __init__(self, message: str, *, partial: Response | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.partial = partial
+
+
+class ToolRoundsExceeded(DispatchError):
+    """A model asks for tools again and again; ``run`` is the conversation so far, its last turn the calls that were not made."""
+
+    run: ToolRun | None = None
+
+    def __init__(self, message: str, *, run: ToolRun | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.run = run
 
 
 class AllTargetsFailed(DispatchError):

@@ -49,6 +49,7 @@ def test_the_retry_table_is_what_the_classes_say():
         "Overloaded": (False, False),
         "MalformedReply": (True, True),
         "StreamInterrupted": (True, True),
+        "ToolRoundsExceeded": (False, False),
         "AllTargetsFailed": (False, False),
     } == table
 
