@@ -17,6 +17,7 @@ from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
 from .policy.rules import RoutingRule, RuleTable
+from .remote import RemoteFetch
 
 
 def _retry_policy(value: Any) -> RetryPolicy:
@@ -128,6 +129,10 @@ def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses', or leave the choice to the model")
 
 
+def _fetch(value: Any) -> RemoteFetch | None:
+    return RemoteFetch.of(value)
+
+
 @attrs.frozen(kw_only=True)
 class VendorConfig:
     """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.
@@ -138,7 +143,9 @@ class VendorConfig:
     ``models`` (globs), where given, are the only names that it is asked for.
     ``api_key`` may be a function that gives a fresh token for each call. ``api`` is "chat" or "responses" for vendors of OpenAI's
     kind; without it each model is asked by the one that it needs. ``drop_params`` leaves out, with a log line, what the vendor
-    cannot express. ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard environment variables.
+    cannot express. ``fetch_remote`` (True, or a :class:`~llmdispatcher.remote.RemoteFetch`) lets what a request names by address
+    be fetched where the vendor cannot. ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard
+    environment variables.
     """
 
     api_key: str | Callable[[], str] | None = attrs.field(default=None, repr=False, validator=_key)
@@ -158,6 +165,7 @@ class VendorConfig:
     drop_params: bool = attrs.field(default=False, validator=checks.flag)
     rate_limit: RateLimit | None = attrs.field(default=None, converter=_rate_limit)
     pool_size: int = attrs.field(default=128, validator=checks.integer)
+    fetch_remote: RemoteFetch | None = attrs.field(default=None, converter=_fetch)
     trust_env: bool = attrs.field(default=True, validator=checks.flag)
     ca_bundle: str | None = attrs.field(default=None, validator=checks.optional_name)
     proxy: str | None = attrs.field(default=None, repr=False, validator=_secret)

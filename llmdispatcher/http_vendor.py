@@ -18,6 +18,7 @@ from .errors import ConfigError, DispatchError
 from .fitting import fitted
 from .locks import new_lock
 from .policy.limits import RateLimit
+from .transport.fetching import fetch_remote
 from .types import Capabilities, Request, Response
 from .wire.base import ClientCodec, HttpCall, HttpReply
 from .wire.codecs import CODECS
@@ -110,7 +111,7 @@ class HttpVendor:
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
-        call, codec = self._encoded(request, stream=False)
+        call, codec = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
         body = reply.read()
         try:
@@ -122,7 +123,7 @@ class HttpVendor:
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
-        call, codec = self._encoded(request, stream=True)
+        call, codec = self._encoded(request, deadline, stream=True)
         reply = self.open(call, deadline)
         left = headroom(reply.headers, self._clock.now())
         return ChunkStream(reply, codec.decoder(), self._clock, self._config.progress_timeout, self._explained, headroom=left)
@@ -134,12 +135,14 @@ class HttpVendor:
         if endpoint is not None:
             endpoint.transport.close()
 
-    def _encoded(self, request: Request, *, stream: bool) -> tuple[HttpCall, ClientCodec]:
+    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, ClientCodec]:
         """The call that asks for an answer, and the format that it will come in."""
         traits = catalog.traits(self.kind, request.model)
         codec = CODECS[self._format(request, traits)]
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
+        if self._config.fetch_remote is not None:
+            request = fetch_remote(request, self._config.fetch_remote, deadline, self.kind, codec.name)
         body = codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
         return self.call(codec.path(request.model, stream=stream), body, model=request.model, stream=stream), codec
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 
 import pytest
 
+from llmdispatcher import OllamaVendor, VendorConfig
 from llmdispatcher.cancellation import Cancellation
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import Cancelled, DeadlineExceeded, InvalidRequest
 from llmdispatcher.messages import Message
 from llmdispatcher.parts import FilePart, ImagePart, TextPart, VideoPart
 from llmdispatcher.remote import RemoteFetch
+from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.transport.dns import RESOLVER
 from llmdispatcher.transport.fetching import MOST, fetch_remote
 from llmdispatcher.types import Request
@@ -28,8 +32,11 @@ class LyingResolver:
         self.script = [["127.0.0.1"]]
         self.port = 443
         self.asked = []
+        self.system = socket.getaddrinfo
 
-    def __call__(self, host, port, **_options):
+    def __call__(self, host, port, **options):
+        if host == "127.0.0.1":
+            return self.system(host, port, **options)
         self.asked.append(host)
         found = self.script[min(len(self.asked), len(self.script)) - 1]
         return [(self.family(address), socket.SOCK_STREAM, 6, "", self.where(address)) for address in found]
@@ -377,3 +384,25 @@ def test_results_of_tools_are_filled_as_well(files, allow):
     request = Request("m", [Message.user("Hi"), Message("tool", [ImagePart(url=URL)], tool_call_id="1")])
 
     assert PNG == fetch_remote(request, allow, Deadline.after(10), "ollama").messages[1].content[0].data
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_vendor_fetches_what_it_is_allowed(files, allow, streamed):
+    """Ollama is sent the bytes, in the call itself."""
+    with VendorSimulator(answers="A cat.") as simulator:
+        vendor = OllamaVendor(base_url=simulator.openai_url, api_key="simulated", fetch_remote=allow, trust_env=False)
+        if streamed:
+            list(vendor.stream(asking(ImagePart(url=URL)), Deadline.after(10)))
+        else:
+            vendor.send(asking(ImagePart(url=URL)), Deadline.after(10))
+        vendor.close()
+
+    assert base64.b64encode(PNG).decode() in json.dumps(simulator.requests[0].json)
+    assert URL not in json.dumps(simulator.requests[0].json)
+
+
+def test_a_vendor_fetches_nothing_by_itself():
+    """The permission is the user's to give, in whichever form."""
+    assert VendorConfig().fetch_remote is None
+    assert RemoteFetch() == VendorConfig(fetch_remote=True).fetch_remote
+    assert RemoteFetch(hosts=["x.test"]) == VendorConfig(fetch_remote={"hosts": ["x.test"]}).fetch_remote
