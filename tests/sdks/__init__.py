@@ -1,0 +1,1 @@
+"""The vendors' own SDKs as foreign clients of what the library writes: they must understand every answer."""

@@ -1,0 +1,123 @@
+"""OpenAI's own SDK: chat completions and responses, whole and streamed, and what it makes of them."""
+
+import openai
+from driving import serve
+from pydantic import BaseModel
+
+
+class Weather(BaseModel):
+    """The form of a structured answer."""
+
+    city: str
+    degrees: int
+
+
+def client(url):
+    return openai.OpenAI(base_url=url, api_key="k", max_retries=0, timeout=20)
+
+
+def versions():
+    return openai.__version__
+
+
+def chat(url, **asked):
+    return _completion(client(url).chat.completions.create(**asked))
+
+
+def chat_chunks(url, **asked):
+    """Chunk by chunk, as most callers read a stream."""
+    said = {"content": [], "reasoning": [], "calls": {}, "finish": None, "usage": None}
+    for chunk in client(url).chat.completions.create(stream=True, **asked):
+        said["usage"] = chunk.usage.to_dict() if chunk.usage else said["usage"]
+        for choice in chunk.choices:
+            said["finish"] = choice.finish_reason or said["finish"]
+            said["content"].append(choice.delta.content or "")
+            said["reasoning"].append(getattr(choice.delta, "reasoning_content", None) or "")
+            for call in choice.delta.tool_calls or ():
+                known = said["calls"].setdefault(call.index, {"id": "", "name": "", "arguments": ""})
+                known["id"] += call.id or ""
+                known["name"] += call.function.name or ""
+                known["arguments"] += call.function.arguments or ""
+    return {**said, "content": [piece for piece in said["content"] if piece], "reasoning": "".join(said["reasoning"])}
+
+
+def chat_stream(url, **asked):
+    """Through the SDK's own accumulator."""
+    with client(url).chat.completions.stream(**asked) as stream:
+        kinds = [event.type for event in stream]
+        return {**_completion(stream.get_final_completion()), "kinds": sorted(set(kinds))}
+
+
+def chat_parse(url, **asked):
+    """With a class as the answer's form."""
+    message = client(url).chat.completions.parse(response_format=Weather, **asked).choices[0].message
+    return message.parsed.model_dump() if message.parsed else {"refusal": message.refusal}
+
+
+def respond(url, **asked):
+    return _response(client(url).responses.create(**asked))
+
+
+def respond_stream(url, **asked):
+    """Through the SDK's own accumulator."""
+    with client(url).responses.stream(**asked) as stream:
+        events = list(stream)
+        numbers = [event.sequence_number for event in events]
+        pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
+        kinds = sorted({event.type for event in events})
+        counted = numbers == list(range(len(numbers)))
+        return {**_response(stream.get_final_response()), "pieces": pieces, "kinds": kinds, "counted": counted}
+
+
+def respond_parse(url, **asked):
+    """With a class as the answer's form."""
+    return client(url).responses.parse(text_format=Weather, **asked).output_parsed.model_dump()
+
+
+def _completion(completion):
+    choice = completion.choices[0]
+    message = choice.message
+    return {
+        "id": completion.id,
+        "model": completion.model,
+        "content": message.content,
+        "refusal": message.refusal,
+        "reasoning": getattr(message, "reasoning_content", None),
+        "calls": [_call(call.id, call.function) for call in message.tool_calls or ()],
+        "finish": choice.finish_reason,
+        "usage": completion.usage.to_dict() if completion.usage else None,
+    }
+
+
+def _call(name, function):
+    return {"id": name, "name": function.name, "arguments": function.arguments}
+
+
+def _response(response):
+    thoughts = [part.text for item in response.output if item.type == "reasoning" for part in item.summary]
+    calls = [item for item in response.output if item.type == "function_call"]
+    return {
+        "id": response.id,
+        "model": response.model,
+        "status": response.status,
+        "incomplete": response.incomplete_details.reason if response.incomplete_details else None,
+        "content": response.output_text,
+        "types": [item.type for item in response.output],
+        "reasoning": "".join(thoughts),
+        "calls": [_call(call.call_id, call) for call in calls],
+        "usage": response.usage.to_dict() if response.usage else None,
+    }
+
+
+def tell(error):
+    return {
+        "status": getattr(error, "status_code", None),
+        "code": getattr(error, "code", None),
+        "kind": getattr(error, "type", None),
+        "message": getattr(error, "message", str(error)),
+    }
+
+
+if __name__ == "__main__":
+    jobs = (versions, chat, chat_chunks, chat_stream, chat_parse, respond, respond_stream, respond_parse)
+    serve({job.__name__: job for job in jobs}, tell)

@@ -1,0 +1,134 @@
+"""Anthropic's SDK understands every answer of messages, and is understood."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmdispatcher.testing import Answer, VendorSimulator, faults
+
+from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, SCHEMA, TEXT, THOUGHT, WEATHER
+
+ASKED = {"model": "claude-sonnet-5", "max_tokens": 500, "messages": [{"role": "user", "content": "Tell me"}]}
+TOOL = {"name": "get_weather", "input_schema": SCHEMA}
+WAYS = ("message", "message_stream")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_text_arrives_with_its_facts(anthropic_sdk, way):
+    """Text to the last sign, role, model, the end."""
+    with VendorSimulator(answers=TEXT) as sim:
+        told = anthropic_sdk(way, sim.anthropic_url, **ASKED)
+
+    assert ([{"type": "text", "text": TEXT}], "assistant") == (told["blocks"], told["role"])
+    assert ("claude-sonnet-5", "end_turn", None) == (told["model"], told["stop"], told["sequence"])
+
+
+def test_a_stream_comes_word_by_word(anthropic_sdk):
+    """Each word in an event of its own."""
+    with VendorSimulator(answers="one two three") as sim:
+        told = anthropic_sdk("message_stream", sim.anthropic_url, **ASKED)
+
+    assert ["one", " two", " three"] == told["pieces"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_parallel_calls_arrive_whole(anthropic_sdk, way):
+    """Three calls after a text, their input an object."""
+    with VendorSimulator(answers=CALLS) as sim:
+        told = anthropic_sdk(way, sim.anthropic_url, tools=[TOOL], **ASKED)
+    expected = [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.parsed} for call in (OSLO, LIMA, NOW)]
+
+    assert [{"type": "text", "text": CALLS.text}, *expected] == told["blocks"]
+    assert "tool_use" == told["stop"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_thoughts_come_first_and_are_signed(anthropic_sdk, way):
+    """A block of thinking with what proves it, then the text."""
+    with VendorSimulator(answers=THOUGHT) as sim:
+        thought, text = anthropic_sdk(way, sim.anthropic_url, **ASKED)["blocks"]
+
+    assert (THOUGHT.reasoning, True) == (thought["thinking"], bool(thought["signature"]))
+    assert {"type": "text", "text": THOUGHT.text} == text
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_usage_is_counted(anthropic_sdk, way):
+    """Input and output, thoughts included."""
+    with VendorSimulator(answers=THOUGHT) as sim:
+        usage = anthropic_sdk(way, sim.anthropic_url, **ASKED)["usage"]
+
+    assert {"input": 5, "output": 10, "tier": "standard"} == usage
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("answer", "asked", "stop"),
+    [
+        (Answer("word " * 40), {"max_tokens": 5}, "max_tokens"),
+        (Answer("", finish="content_filter"), {}, "refusal"),
+    ],
+    ids=["length", "refusal"],
+)
+def test_every_end_has_its_word(anthropic_sdk, way, answer, asked, stop):
+    """The vendor's stop reasons."""
+    with VendorSimulator(answers=answer) as sim:
+        assert stop == anthropic_sdk(way, sim.anthropic_url, **{**ASKED, **asked})["stop"]
+
+
+def test_a_structured_answer_is_parsed(anthropic_sdk):
+    """Into the SDK's own class; the request has its schema."""
+    with VendorSimulator(answers=FORM) as sim:
+        told = anthropic_sdk("message_parse", sim.anthropic_url, **ASKED)
+        asked = sim.requests[0].json["output_config"]["format"]
+
+    assert (WEATHER, "json_schema") == (told, asked["type"])
+
+
+def test_a_picture_is_sent(anthropic_sdk):
+    """As the SDK sends it; the answer comes."""
+    content = [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ENCODED}},
+        {"type": "text", "text": "What is it?"},
+    ]
+    with VendorSimulator(answers="A dot.") as sim:
+        told = anthropic_sdk("message", sim.anthropic_url, **{**ASKED, "messages": [{"role": "user", "content": content}]})
+
+    assert [{"type": "text", "text": "A dot."}] == told["blocks"]
+    assert content == sim.requests[0].json["messages"][0]["content"]
+
+
+REFUSED = [
+    (faults.wrong_key(), "AuthenticationError", 401, "authentication_error"),
+    (faults.model_missing(), "NotFoundError", 404, "not_found_error"),
+    (faults.rate_limit(2), "RateLimitError", 429, "rate_limit_error"),
+    (faults.context_overflow(), "BadRequestError", 400, "invalid_request_error"),
+    (faults.overloaded(), "OverloadedError", 529, "overloaded_error"),
+    (faults.status(500), "InternalServerError", 500, "api_error"),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "status", "word"), REFUSED, ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize("way", WAYS)
+def test_refusals_are_exceptions_of_their_kind(anthropic_sdk, way, fault, kind, status, word):
+    """The SDK's class, the status, the type."""
+    with VendorSimulator().always(fault) as sim:
+        error = anthropic_sdk.error(way, sim.anthropic_url, **ASKED)
+
+    assert (kind, status, word) == (error["type"], error["status"], error["kind"])
+
+
+def test_an_error_within_a_stream_is_raised(anthropic_sdk):
+    """With what the vendor says of it."""
+    with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
+        error = anthropic_sdk.error("message_stream", sim.anthropic_url, **ASKED)
+
+    assert "api_error" == error["kind"]
+
+
+def test_a_wrong_request_is_named(anthropic_sdk):
+    """What is wrong stands in the message."""
+    with VendorSimulator() as sim:
+        error = anthropic_sdk.error("message", sim.anthropic_url, **{**ASKED, "messages": []})
+
+    assert ("BadRequestError", True) == (error["type"], "messages" in error["message"])

@@ -1,0 +1,149 @@
+"""OpenAI's SDK understands every answer of a chat completion, and is understood."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmdispatcher.testing import Answer, VendorSimulator, faults
+
+from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, SCHEMA, TEXT, THOUGHT, WEATHER
+
+ASKED = {"model": "gpt-5", "messages": [{"role": "user", "content": "Tell me"}]}
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
+WAYS = ("chat", "chat_stream")
+
+
+def told_calls(*calls):
+    """Calls as the SDK tells them."""
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_text_arrives_with_its_facts(openai_sdk, way):
+    """Text to the last sign, the model, the end; nothing is there that was not said."""
+    with VendorSimulator(answers=TEXT) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert (TEXT, "gpt-5", "stop") == (told["content"], told["model"], told["finish"])
+    assert (None, None, []) == (told["refusal"], told["reasoning"], told["calls"])
+
+
+def test_a_stream_comes_word_by_word(openai_sdk):
+    """Each word in a chunk of its own."""
+    with VendorSimulator(answers="one two three") as sim:
+        told = openai_sdk("chat_chunks", sim.openai_url, **ASKED)
+
+    assert (["one", " two", " three"], "stop", None) == (told["content"], told["finish"], told["usage"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_parallel_calls_arrive_whole(openai_sdk, way):
+    """Three calls beside a text, with ids, names and arguments."""
+    with VendorSimulator(answers=CALLS) as sim:
+        told = openai_sdk(way, sim.openai_url, tools=[TOOL], **ASKED)
+
+    assert (told_calls(OSLO, LIMA, NOW), "tool_calls") == (told["calls"], told["finish"])
+    assert CALLS.text == told["content"]
+
+
+def test_calls_come_in_pieces(openai_sdk):
+    """The pieces of each call make it up."""
+    with VendorSimulator(answers=CALLS) as sim:
+        told = openai_sdk("chat_chunks", sim.openai_url, tools=[TOOL], **ASKED)
+
+    assert (told_calls(OSLO, LIMA, NOW), "tool_calls") == (list(told["calls"].values()), told["finish"])
+
+
+@pytest.mark.parametrize("way", ["chat", "chat_chunks"])
+def test_thoughts_stand_beside_the_text(openai_sdk, way):
+    """In the field that compatible vendors have for them."""
+    with VendorSimulator(answers=THOUGHT) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert (THOUGHT.reasoning, THOUGHT.text) == (told["reasoning"], "".join(told["content"]))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_usage_is_counted(openai_sdk, way):
+    """Prompt, completion, thoughts; in a stream where it is asked for."""
+    asked = {**ASKED, "stream_options": {"include_usage": True}} if way == "chat_stream" else ASKED
+    with VendorSimulator(answers=THOUGHT) as sim:
+        usage = openai_sdk(way, sim.openai_url, **asked)["usage"]
+
+    assert (5, 10, 15) == (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"])
+    assert THOUGHT.reasoning_tokens == usage["completion_tokens_details"]["reasoning_tokens"]
+
+
+def test_the_limit_is_an_error_of_the_accumulator(openai_sdk):
+    """The SDK itself refuses to parse what was cut, so it saw the finish reason."""
+    with VendorSimulator(answers="word " * 40) as sim:
+        told = openai_sdk("chat", sim.openai_url, max_completion_tokens=5, **ASKED)
+        cut = openai_sdk.error("chat_parse", sim.openai_url, max_completion_tokens=5, **ASKED)
+
+    assert ("length", "LengthFinishReasonError") == (told["finish"], cut["type"])
+
+
+def test_a_filtered_answer_is_told(openai_sdk):
+    """The finish reason content_filter."""
+    with VendorSimulator(answers=Answer("", finish="content_filter")) as sim:
+        assert "content_filter" == openai_sdk("chat", sim.openai_url, **ASKED)["finish"]
+
+
+def test_a_structured_answer_is_parsed(openai_sdk):
+    """Into the SDK's own class; the request has its schema."""
+    with VendorSimulator(answers=FORM) as sim:
+        told = openai_sdk("chat_parse", sim.openai_url, **ASKED)
+        asked = sim.requests[0].json["response_format"]
+
+    assert (WEATHER, "json_schema") == (told, asked["type"])
+
+
+def test_a_picture_is_sent(openai_sdk):
+    """As the SDK sends it; the answer comes."""
+    content = [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ENCODED}"}},
+    ]
+    with VendorSimulator(answers="A dot.") as sim:
+        told = openai_sdk("chat", sim.openai_url, model="gpt-5", messages=[{"role": "user", "content": content}])
+
+    assert "A dot." == told["content"]
+    assert content == sim.requests[0].json["messages"][0]["content"]
+
+
+REFUSED = [
+    (faults.wrong_key(), "AuthenticationError", 401, "invalid_api_key"),
+    (faults.model_missing(), "NotFoundError", 404, "model_not_found"),
+    (faults.rate_limit(2), "RateLimitError", 429, "rate_limit_exceeded"),
+    (faults.quota(), "RateLimitError", 429, "insufficient_quota"),
+    (faults.context_overflow(), "BadRequestError", 400, "context_length_exceeded"),
+    (faults.status(503), "InternalServerError", 503, None),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "status", "code"), REFUSED, ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize("way", WAYS)
+def test_refusals_are_exceptions_of_their_kind(openai_sdk, way, fault, kind, status, code):
+    """The SDK's class, the status, the code."""
+    with VendorSimulator().always(fault) as sim:
+        error = openai_sdk.error(way, sim.openai_url, **ASKED)
+
+    assert (kind, status, code) == (error["type"], error["status"], error["code"])
+
+
+@pytest.mark.parametrize("way", ["chat_chunks", "chat_stream"])
+def test_an_error_within_a_stream_is_raised(openai_sdk, way):
+    """With what the vendor says of it."""
+    with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
+        error = openai_sdk.error(way, sim.openai_url, **ASKED)
+
+    assert ("APIError", True) == (error["type"], "currently overloaded" in error["message"])
+
+
+def test_a_wrong_request_is_named(openai_sdk):
+    """What is wrong stands in the message."""
+    with VendorSimulator() as sim:
+        error = openai_sdk.error("chat", sim.openai_url, model="gpt-5", messages=[])
+
+    assert ("BadRequestError", 400) == (error["type"], error["status"])
+    assert "messages" in error["message"]
