@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 from ..chunks import StreamChunk, unfold
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
@@ -144,6 +144,28 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+class Event(Protocol):
+    """One event of a stream."""
+
+    @property
+    def event(self) -> str:
+        """Its name."""
+
+    @property
+    def data(self) -> str:
+        """What it says."""
+
+
+class EventParser(Protocol):
+    """Finds the events in the bytes of a stream, such as :class:`~llmdispatcher.wire.sse.SseParser`."""
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """The events that ``data`` completes."""
+
+    def rest(self) -> bytes:
+        """What came in and was no event."""
+
+
 class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 
@@ -160,7 +182,7 @@ class EventDecoder(ABC):
         self.done = False
         self.ended = False
         self._failure: DispatchError | None = None
-        self._sse: SseParser | None = None
+        self._sse: EventParser | None = None
         self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
         self._is_plain = False
         self._good = 0
@@ -168,21 +190,18 @@ class EventDecoder(ABC):
 
     def feed(self, data: bytes) -> list[StreamChunk]:
         """The chunks that ``data`` completes."""
-        if self._sse is None:
-            self._plain.append(data)
-            if self._is_plain:
+        parser = self._sse
+        if parser is None:
+            opened = self._opened(data)
+            if opened is None:
                 return []
-            data = b"".join(self._plain)
-            start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-            self._is_plain = start in (b"{", b"[", b"<")
-            if self._is_plain or not start:
-                return []
-            self._plain, self._sse = [], SseParser()
+            parser, data = opened
+            self._sse, self._plain = parser, []
         if self._failure is not None:
             raise self._failure
         chunks: list[StreamChunk] = []
         try:
-            for event in self._sse.feed(data):
+            for event in parser.feed(data):
                 if self.done:
                     break
                 self._take(event.event, event.data, chunks)
@@ -191,6 +210,18 @@ class EventDecoder(ABC):
                 raise
             self._failure = failure
         return chunks
+
+    def _opened(self, data: bytes) -> tuple[EventParser, bytes] | None:
+        """The parser for a stream and its first bytes, as soon as it shows itself to be one; till then all is kept."""
+        self._plain.append(data)
+        if self._is_plain:
+            return None
+        data = b"".join(self._plain)
+        start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        self._is_plain = start in (b"{", b"[", b"<")
+        if self._is_plain or not start:
+            return None
+        return SseParser(), data
 
     def check(self) -> None:
         """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""

@@ -1,0 +1,205 @@
+"""A request in Ollama's chat, read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import InvalidRequest
+from ..media import begins_as
+from ..messages import ImagePart, Message, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
+from ..parts import data_url
+from ..types import EFFORTS, Request
+from .base import Inbound
+from .ollama_words import NAME, SETTINGS, THINKS
+from .payload import parse_text
+
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_NAME_OF_FORMAT = "answer"
+_WHOLE = ("max_tokens", "top_k", "seed")
+_LEAST = {"seed": None, "presence_penalty": -2, "frequency_penalty": -2}
+_MOST = {"temperature": 2, "top_p": 1, "presence_penalty": 2, "frequency_penalty": 2}
+
+
+def inbound(body: bytes) -> Inbound:
+    """The request in a body; a stream is what an answer is unless another was asked for."""
+    fields = {name: value for name, value in _document(body).items() if value is not None}
+    model = _popped(fields, "model", str, "")
+    stream = _popped(fields, "stream", bool, True)
+    said = _popped(fields, "messages", list, [])
+    messages = [_message(turn, f"messages.{place}") for place, turn in enumerate(said)]
+    known: dict[str, Any] = {}
+    for reader in _READERS:
+        known |= reader(fields)
+    return Inbound(request=Request(model, messages, **known, extra_params=fields, origin=NAME), stream=stream)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    except ValueError:
+        raise InvalidRequest("body: this is not JSON; send a JSON object with 'model' and 'messages'") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest("body: this is no object; send a JSON object with 'model' and 'messages'")
+    return document
+
+
+def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = fields.pop(name, default)
+    if not isinstance(value, kind):
+        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
+    return value
+
+
+def _options(fields: dict[str, Any]) -> dict[str, Any]:
+    """Sampling and limits; what is out of our bounds, or has no name in ours, is the vendor's to judge."""
+    options = {name: value for name, value in _popped(fields, "options", dict, {}).items() if value is not None}
+    found: dict[str, Any] = {}
+    for name, theirs in SETTINGS:
+        if theirs in options and _fits(name, options[theirs], theirs):
+            found[name] = options.pop(theirs)
+    stop = options.pop("stop", [])
+    if not isinstance(stop, str | list) or not all(isinstance(item, str) for item in stop):
+        raise InvalidRequest("options.stop: this is not a list of strings; give one, or leave it out")
+    if options:
+        fields["options"] = options
+    return {**found, "stop": stop}
+
+
+def _fits(name: str, value: Any, theirs: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequest(f"options.{theirs}: {type(value).__name__} is not a number; give one, or leave it out")
+    least, most = _LEAST.get(name, 0), _MOST.get(name)
+    is_number = not (name in _WHOLE and isinstance(value, float))
+    return is_number and (least is None or value >= least) and (most is None or value <= most)
+
+
+def _thinking(fields: dict[str, Any]) -> dict[str, Any]:
+    """Whether to think, and how much; a plain yes is remembered as such."""
+    think = fields.get("think")
+    if think is True:
+        del fields["think"]
+        return {"reasoning_effort": "medium", "metadata": {NAME: THINKS}}
+    if think is False:
+        del fields["think"]
+        return {"reasoning_effort": "none"}
+    if think in EFFORTS and think != "none":
+        return {"reasoning_effort": fields.pop("think")}
+    return {}
+
+
+def _format(fields: dict[str, Any]) -> dict[str, Any]:
+    asked = fields.pop("format", "")
+    if asked == "":
+        return {}
+    if asked == "json":
+        return {"response_format": {"type": "json_object"}}
+    if not isinstance(asked, dict):
+        raise InvalidRequest(f"format: {asked!r} is no format; give 'json' or a JSON schema")
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": asked}}}
+
+
+def _tokens(fields: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if isinstance(fields.get("logprobs"), bool):
+        found["logprobs"] = fields.pop("logprobs")
+    if type(fields.get("top_logprobs")) is int and fields["top_logprobs"] >= 0:
+        found["top_logprobs"] = fields.pop("top_logprobs")
+    return found
+
+
+def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+    tools = _popped(fields, "tools", list, [])
+    return {"tools": [_tool(tool, f"tools.{place}") for place, tool in enumerate(tools)]}
+
+
+def _tool(tool: Any, where: str) -> Tool | VendorTool:
+    if not isinstance(tool, dict):
+        raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
+    if tool.get("type", "function") != "function":
+        return VendorTool(origin=NAME, data=tool)
+    function = tool.get("function")
+    rest = {name: value for name, value in function.items() if value is not None} if isinstance(function, dict) else {}
+    name, schema = rest.pop("name", ""), rest.pop("parameters", {})
+    if not isinstance(name, str) or not name or not isinstance(schema, dict):
+        raise InvalidRequest(f"{where}: a tool needs a function with a name; give {{'type': 'function', 'function': {{...}}}}")
+    known = {key: rest.pop(key) for key, kind in (("description", str), ("strict", bool)) if isinstance(rest.get(key), kind)}
+    return Tool(name=name, parameters=schema, extra=_extra(tool, rest, "type", "function"), **known)
+
+
+def _extra(entry: Mapping[str, Any], in_function: Mapping[str, Any], *known: str) -> dict[str, dict[str, Any]]:
+    """What else an entry said, and what its function did."""
+    further = {name: value for name, value in entry.items() if name not in known and value is not None}
+    further |= {"function": dict(in_function)} if in_function else {}
+    return {NAME: further} if further else {}
+
+
+def _message(turn: Any, where: str) -> Message:
+    if not isinstance(turn, dict) or turn.get("role") not in _ROLES:
+        raise InvalidRequest(f"{where}: this is no message; give {{'role': {', '.join(map(repr, _ROLES))}, 'content': ...}}")
+    rest = {name: value for name, value in turn.items() if name != "role" and value is not None}
+    text, thought = _popped_in(rest, "content", where), _popped_in(rest, "thinking", where)
+    images = [_image(image, where) for image in _listed(rest, "images", where)]
+    calls = [_call(call, where) for call in _listed(rest, "tool_calls", where)]
+    answered = {ours: rest.pop(name) for name, ours in _ANSWERED.items() if isinstance(rest.get(name), str)}
+    said: list[Part] = [TextPart(text=text)] if text or not (images or thought) else []
+    thoughts: list[Part] = [ReasoningPart(text=thought, origin=NAME)] if thought else []
+    plain = text and not (images or thought)
+    return Message(
+        turn["role"],
+        text if plain or (calls and not (images or thought)) else (*thoughts, *said, *images),
+        tool_calls=calls,
+        extra={NAME: rest} if rest else {},
+        **answered,
+    )
+
+
+_ANSWERED = {"tool_name": "name", "tool_call_id": "tool_call_id"}
+
+
+def _popped_in(turn: dict[str, Any], name: str, where: str) -> str:
+    value = turn.pop(name, "")
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{where}.{name}: {type(value).__name__} is not text; give a string")
+    return value
+
+
+def _listed(turn: dict[str, Any], name: str, where: str) -> list[Any]:
+    value = turn.pop(name, [])
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{where}.{name}: {type(value).__name__} is not a list; give one, or leave it out")
+    return value
+
+
+def _image(encoded: Any, where: str) -> ImagePart:
+    if not isinstance(encoded, str):
+        raise InvalidRequest(f"{where}.images: {type(encoded).__name__} is no image; give its bytes in base64")
+    whole = data_url(encoded)
+    try:
+        data = whole[1] if whole is not None else base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"{where}.images: this is no base64; give the bytes of an image in base64") from None
+    return ImagePart(data=data, media_type=begins_as(data) or (whole[0] if whole is not None else "image/png"))
+
+
+def _call(call: Any, where: str) -> ToolCall:
+    function = call.get("function") if isinstance(call, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(name, str):
+        raise InvalidRequest(f"{where}.tool_calls: a call has no function with a name; give {{'function': {{'name': ...}}}}")
+    given, told = function.get("arguments"), call.get("id")
+    rest = {key: value for key, value in function.items() if key not in ("name", "arguments") and value is not None}
+    known = ("id", "function") if isinstance(told, str | None) else ("function",)
+    return ToolCall(
+        name=name,
+        arguments=given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False),
+        id=told if isinstance(told, str) else None,
+        extra=_extra(call, rest, *known),
+    )
+
+
+_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_options, _thinking, _format, _tokens, _tools)
+"""Each takes out of the fields what it knows; what is left is this format's alone."""

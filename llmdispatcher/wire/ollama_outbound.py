@@ -1,0 +1,191 @@
+"""An answer as Ollama writes it, whole and in lines, and a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ..chunks import StreamChunk, ToolCallDelta, unfold
+from ..errors import (
+    AuthenticationError,
+    BudgetExceeded,
+    Cancelled,
+    CircuitOpen,
+    ConfigError,
+    ContentFiltered,
+    ContextWindowExceeded,
+    DeadlineExceeded,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    QuotaExceeded,
+    RateLimitError,
+)
+from ..types import Response, Usage
+from .base import Inbound
+from .faults import fault
+from .ollama_words import done_reason, raw_usage
+from .payload import parse_text, written
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def whole(response: Response) -> bytes:
+    """The body of a whole answer."""
+    writer = ChatWriter()
+    for chunk in unfold(response):
+        writer.learn(chunk)
+    return writer.in_one(response.created_at or _EPOCH)
+
+
+class _Call:
+    """A call under way; it is told once it is whole."""
+
+    __slots__ = ("arguments", "id", "kind", "name", "told")
+
+    def __init__(self, place: int) -> None:
+        self.id = f"call_{place}"
+        self.name = ""
+        self.kind = "function"
+        self.arguments: list[str] = []
+        self.told = False
+
+    def learn(self, delta: ToolCallDelta) -> None:
+        """Take in a piece."""
+        self.id, self.name, self.kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self.kind
+        self.arguments.append(delta.arguments)
+
+    def given(self) -> dict[str, Any] | None:
+        """The arguments as the object that the format wants; ``None`` as long as they are no JSON."""
+        text = "".join(self.arguments)
+        if self.kind == "custom":
+            return {"input": text}
+        try:
+            value = parse_text(text) if text.strip() else {}
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else {} if value is None else {"input": value}
+
+    def entry(self, place: int) -> dict[str, Any]:
+        """The call as it is told."""
+        given = self.given()
+        function = {"index": place, "name": self.name, "arguments": {"input": "".join(self.arguments)} if given is None else given}
+        return {"id": self.id, "function": function}
+
+
+class ChatWriter:
+    """A line for each piece; calls are told whole, before what is said after them or at the end."""
+
+    __slots__ = ("_calls", "_content", "_finish", "_logprobs", "_model", "_thinking", "_usage")
+
+    def __init__(self, asked: Inbound | None = None) -> None:
+        self._model = asked.request.model if asked is not None else ""
+        self._calls: dict[int, _Call] = {}
+        self._content: list[str] = []
+        self._thinking: list[str] = []
+        self._logprobs: list[Any] = []
+        self._finish = done_reason(None, None)
+        self._usage: Usage | None = None
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The lines that one chunk becomes; an answer beside the first has no place."""
+        known = self._told() if (chunk.content or chunk.reasoning or chunk.refusal) and not chunk.choice else b""
+        self.learn(chunk)
+        said = self._message()
+        return known + self._line(said, done=False) if len(said) > 2 or said["content"] or self._logprobs else known
+
+    def learn(self, chunk: StreamChunk) -> None:
+        """Take in what a chunk says."""
+        if chunk.choice:
+            return
+        self._model = chunk.model or self._model
+        self._content += [text for text in (chunk.content, chunk.refusal) if text]
+        self._thinking += [chunk.reasoning] if chunk.reasoning else []
+        self._logprobs += chunk.logprobs
+        for delta in chunk.tool_calls:
+            self._calls.setdefault(delta.index, _Call(delta.index)).learn(delta)
+        self._usage = chunk.usage or self._usage
+        if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
+            self._finish = done_reason(chunk.finish_reason, chunk.finish_reason_raw)
+
+    def end(self) -> bytes:
+        """The calls that are still owed, and the last line."""
+        return self._told(even_broken=True) + self._line(self._message(), done=True)
+
+    def in_one(self, created: datetime) -> bytes:
+        """All of it as one document."""
+        message = self._message()
+        calls = self._owed(even_broken=True)
+        return self._line({**message, "tool_calls": calls} if calls else message, done=True, created=created).rstrip()
+
+    def fail(self, error: DispatchError) -> bytes:
+        """The line that tells of a failure in the middle of a stream."""
+        status, body = refusal(error)
+        return written({**parse_text(body.decode()), "status_code": status}) + b"\n"
+
+    def _message(self) -> dict[str, Any]:
+        """What was taken in and not told yet, but for calls."""
+        message = {"role": "assistant", "content": "".join(self._content)}
+        if self._thinking:
+            message["thinking"] = "".join(self._thinking)
+        self._content, self._thinking = [], []
+        return message
+
+    def _told(self, *, even_broken: bool = False) -> bytes:
+        calls = self._owed(even_broken=even_broken)
+        return self._line({"role": "assistant", "content": "", "tool_calls": calls}, done=False) if calls else b""
+
+    def _owed(self, *, even_broken: bool) -> list[dict[str, Any]]:
+        owed = []
+        for place, call in enumerate(self._calls.values()):
+            if not call.told and (even_broken or call.given() is not None):
+                call.told = True
+                owed.append(call.entry(place))
+        return owed
+
+    def _line(self, message: Mapping[str, Any], *, done: bool, created: datetime = _EPOCH) -> bytes:
+        line: dict[str, Any] = {"model": self._model, "created_at": created.isoformat().replace("+00:00", "Z"), "message": message}
+        if self._logprobs:
+            line["logprobs"], self._logprobs = self._logprobs, []
+        line["done"] = done
+        if done:
+            line |= {"done_reason": self._finish, **raw_usage(self._usage)}
+        return written(line) + b"\n"
+
+
+_STATUSES: Mapping[type[DispatchError], int] = {
+    AuthenticationError: 401,
+    QuotaExceeded: 402,
+    BudgetExceeded: 402,
+    ModelNotFound: 404,
+    RateLimitError: 429,
+    ContextWindowExceeded: 400,
+    ContentFiltered: 400,
+    InvalidRequest: 400,
+    DeadlineExceeded: 504,
+    Cancelled: 499,
+    Overloaded: 503,
+    CircuitOpen: 503,
+    ConfigError: 500,
+}
+_CODES: Mapping[type[DispatchError], str] = {
+    AuthenticationError: "invalid_api_key",
+    QuotaExceeded: "enforced_spend_limit_reached",
+    ModelNotFound: "model_not_found",
+    RateLimitError: "ramp_limit_exceeded",
+    ContextWindowExceeded: "context_length_exceeded",
+    ContentFiltered: "content_filter",
+}
+"""What tells a class where status and wording mean another."""
+
+
+def refusal(error: DispatchError) -> tuple[int, bytes]:
+    """Status and body of an error; a code is added only where it would be read as another class without."""
+    known = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 502)
+    status = error.status if error.status is not None and 400 <= error.status < 600 else known
+    body = written({"error": error.message})
+    if type(error) not in _CODES or type(fault(status, {}, body)) is type(error):
+        return status, body
+    return status, written({"error": error.message, "code": _CODES[type(error)]})

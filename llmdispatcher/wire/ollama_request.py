@@ -1,0 +1,173 @@
+"""A request as Ollama's chat writes it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import InvalidRequest
+from ..messages import ImagePart, Message, OtherPart, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
+from ..parts import data_url
+from ..types import Request
+from .ollama_words import LEVELS, NAME, SETTINGS, THINKS
+from .payload import leave_out, own
+
+_SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
+
+
+def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """All fields but ``stream``."""
+    if (request.n or 1) > 1:
+        leave_out(request, NAME, "n")
+    if request.parallel_tool_calls is False:
+        leave_out(request, NAME, "parallel_tool_calls")
+    fields: dict[str, Any] = {"model": request.model} if request.model else {}
+    fields["messages"] = _messages(request)
+    fields |= _tools(request)
+    fields |= _format(request.response_format)
+    fields |= _thinking(request, quirks)
+    options = _options(request, quirks)
+    if options:
+        fields["options"] = options
+    for name in ("logprobs", "top_logprobs"):
+        if getattr(request, name) is not None and "no_logprobs" not in quirks:
+            fields[name] = getattr(request, name)
+    return fields
+
+
+def _options(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    left = _SAMPLING if "no_sampling" in quirks else ()
+    options = {
+        theirs: getattr(request, name) for name, theirs in SETTINGS if getattr(request, name) is not None and name not in left
+    }
+    return {**options, "stop": list(request.stop)} if request.stop else options
+
+
+def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """Whether to think, and how much; models without levels only know whether."""
+    effort, budget = request.reasoning_effort, request.reasoning_tokens
+    if effort is None and budget is None:
+        return {}
+    if effort == "none" or budget == 0:
+        return {"think": False}
+    if request.origin == NAME:
+        return {"think": True if request.metadata.get(NAME) == THINKS else effort}
+    return {"think": True if effort is None or "no_effort" in quirks else LEVELS[effort]}
+
+
+def _format(response_format: Mapping[str, Any] | None) -> dict[str, Any]:
+    kind = (response_format or {"type": "text"}).get("type")
+    described = (response_format or {}).get("json_schema")
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"format": "json"}
+    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
+        return {"format": described["schema"]}
+    raise InvalidRequest(f"response_format: Ollama has no {kind!r}; give 'json_object', or a 'json_schema' with its 'schema'")
+
+
+def _tools(request: Request) -> dict[str, Any]:
+    """The tools; there is no choice among them but to send none."""
+    choice = request.tool_choice
+    if choice == "none":
+        return {}
+    if choice not in (None, "auto"):
+        leave_out(request, NAME, "tool_choice", "cannot be forced here")
+    tools = [_tool(request, tool) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    return {"tools": tools} if tools else {}
+
+
+def _is_ours(request: Request, tool: VendorTool) -> bool:
+    if tool.origin == NAME:
+        return True
+    leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    return False
+
+
+def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.parameters or request.origin != NAME:
+        function["parameters"] = tool.parameters or _NO_ARGUMENTS
+    if tool.strict is not None and request.origin == NAME:
+        function["strict"] = tool.strict
+    return _merged({"type": "function", "function": function}, own(tool, NAME))
+
+
+def _merged(entry: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with what was further said in it and in its function."""
+    return {**entry, **further, "function": {**entry["function"], **further.get("function", {})}}
+
+
+def _messages(request: Request) -> list[dict[str, Any]]:
+    """The turns; a result names its function, whose name is that of the call if the message tells none."""
+    names: dict[str | None, str] = {}
+    turns = []
+    for message in request.messages:
+        names |= {call.id: call.name for call in message.tool_calls if call.id is not None}
+        turn = _turn(request, message)
+        if message.role == "tool":
+            name = message.name or names.get(message.tool_call_id)
+            turn |= {"tool_name": name} if name is not None else {}
+            turn |= {"tool_call_id": message.tool_call_id} if message.tool_call_id is not None else {}
+        turns.append({**turn, **own(message, NAME)})
+    return turns
+
+
+def _turn(request: Request, message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
+    parts: tuple[Part, ...] = (TextPart(text=message.content),) if isinstance(message.content, str) else message.content
+    turn["content"] = "\n".join([part.text for part in parts if isinstance(part, TextPart)])
+    thoughts = [part.text for part in parts if isinstance(part, ReasoningPart) and part.origin in (None, NAME)]
+    if any(thoughts):
+        turn["thinking"] = "".join(thoughts)
+    images = _images(request, parts)
+    if images:
+        turn["images"] = images
+    if message.tool_calls:
+        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
+    return turn
+
+
+def _images(request: Request, parts: Iterable[Part]) -> list[str]:
+    found = []
+    for part in parts:
+        if isinstance(part, ImagePart):
+            found.append(base64.b64encode(_bytes(part)).decode())
+        elif isinstance(part, OtherPart):
+            leave_out(request, NAME, f"message.content: {part.data.get('type', 'a part')!r}", f"is known to {part.origin} alone")
+        elif not isinstance(part, TextPart | ReasoningPart | ToolCall):
+            raise InvalidRequest(f"message.content: Ollama takes no {type(part).__name__}, only text and images")
+    return found
+
+
+def _bytes(image: ImagePart) -> bytes:
+    if image.data is not None:
+        return image.data
+    whole = data_url(image.url) if image.url is not None else None
+    if whole is None:
+        raise InvalidRequest("message.content: Ollama fetches no images; give the bytes, as ImagePart(data=..., media_type=...)")
+    return whole[1]
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    entry: dict[str, Any] = {"function": {"name": call.name, "arguments": _arguments(call)}}
+    return _merged(entry if call.id is None else {"id": call.id, **entry}, own(call, NAME))
+
+
+def _arguments(call: ToolCall) -> dict[str, Any]:
+    if call.kind == "custom":
+        return {"input": call.arguments}
+    try:
+        arguments = call.parsed
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Ollama wants them") from None
+    if not isinstance(arguments, dict | None):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are no object, as Ollama wants them")
+    return arguments or {}
