@@ -11,7 +11,7 @@ from typing import Any, overload
 import attrs
 
 from .errors import InvalidRequest
-from .json_schema import Field, bare, first_paragraph, hints_of, object_schema
+from .json_schema import Field, bare, first_paragraph, hints_of, is_strict, object_schema
 from .messages import Tool
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -59,7 +59,7 @@ def tool(
     Annotations give the schema of its arguments (see :mod:`llmdispatcher.json_schema`), the docstring's first paragraph its
     description, and its lines on parameters (Google's ``Args:`` or ``:param x:``) theirs, unless ``Annotated`` describes them.
     A parameter with a default may be left out; with ``strict`` the model must give each. Raises :class:`InvalidRequest`
-    for a function that a model cannot call.
+    for a function that a model cannot call, or cannot call strictly.
     """
     if function is None:
         return functools.partial(_made, name=name, description=description, strict=strict)
@@ -79,10 +79,15 @@ def _made(function: Callable[..., Any], *, name: str | None, description: str | 
         raise InvalidRequest(f"tools: {called} is a coroutine function; give an ordinary one")
     said = inspect.getdoc(_whole(function)) or ""
     fields, more = _parameters(function, called, parameter_lines(said))
+    parameters = object_schema(fields, called, strict=bool(strict), more=more)
+    if strict and not is_strict(parameters):
+        raise InvalidRequest(
+            f"tools: {called} cannot be strict: a parameter is a dict with free keys, of any type, or **; leave strict out"
+        )
     return FunctionTool(
         name=called,
         description=description or first_paragraph(said),
-        parameters=object_schema(fields, called, strict=bool(strict), more=more),
+        parameters=parameters,
         strict=strict,
         function=function,
         arguments={field.name: bare(field.hint)[0] for field in fields},

@@ -19,7 +19,7 @@ import attrs
 from .clock import Clock, Deadline
 from .errors import MalformedReply
 from .json_check import mismatch
-from .json_schema import schema_of
+from .json_schema import bare, schema_of
 from .messages import Message
 from .response_format import ResponseFormat
 from .types import Request, Response
@@ -130,7 +130,7 @@ def built(value: Any, hint: Any, name: str) -> Any:
     if wrong is not None:
         raise Unfit(wrong)
     try:
-        return _converter().structure(value, hint)
+        return _converter().structure(value, bare(hint)[0])
     except Exception as foreign:  # noqa: BLE001 - cattrs passes on whatever the class's own checks raise
         told = "; ".join(_told(foreign))
         raise Unfit(f"{name} is refused by {getattr(hint, '__name__', hint)}", f"{name}: {told}") from None

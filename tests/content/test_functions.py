@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -165,6 +165,7 @@ def lost(x: Nowhere) -> None:  # noqa: F821  # what is tested
         (Thermometer, "Thermometer is not a function"),
         (7, "int is not a function"),
         (dict.fromkeys, "a model names its arguments"),
+        ({}.update, "does not tell its parameters"),
     ],
 )
 def test_what_a_model_cannot_call_is_refused(function, word):
@@ -173,6 +174,19 @@ def test_what_a_model_cannot_call_is_refused(function, word):
         tool(function)
 
     assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("hint", [dict[str, int], list[Any], Any])
+def test_what_is_open_cannot_be_strict(hint):
+    """Vendors would refuse the whole request."""
+
+    def note(values: str) -> None: ...
+
+    note.__annotations__["values"] = hint
+    with pytest.raises(InvalidRequest, match="note cannot be strict"):
+        tool(note, strict=True)
+
+    assert tool(note).parameters
 
 
 def test_a_request_refuses_what_is_no_tool():

@@ -368,6 +368,7 @@ def test_every_vendor_is_asked_for_the_form(kind, address, model, streamed):
         ([1, 1], set[int], {1}),
         ({"a": {"name": "Ada"}}, dict[str, Person], {"a": Person("Ada")}),
         ({"x": [1]}, object, {"x": [1]}),
+        (3, Annotated[int, ["what cannot be remembered"]], 3),
     ],
     ids=str,
 )
