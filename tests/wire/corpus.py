@@ -27,9 +27,10 @@ CODEC_OF = {
     "messages": "anthropic_messages",
     "generate_content": "gemini",
     "stream_generate_content": "gemini",
+    "ollama_chat": "ollama_chat",
 }
 ENDINGS = re.compile(
-    rb'\[DONE\]|message_stop|response\.(?:completed|incomplete|failed)|"(?:finish_reason|stop_reason|finishReason|blockReason)"\s*:\s*"'
+    rb'\[DONE\]|message_stop|response\.(?:completed|incomplete|failed)|"done"\s*:\s*true|"(?:finish_reason|stop_reason|finishReason|blockReason)"\s*:\s*"'
 )
 """Where a stream may first be complete; cut before it, it never is."""
 

@@ -219,17 +219,57 @@ GEMINI_PIECES = [
 ]
 GEMINI_STREAM = sse(*GEMINI_PIECES).replace(b"\n", b"\r\n")
 
-WHOLE = {"openai_chat": CHAT_WHOLE, "openai_responses": RESPONSES_WHOLE, "anthropic_messages": CLAUDE_WHOLE, "gemini": GEMINI_WHOLE}
+
+def lines(*documents: Any) -> bytes:
+    """One document a line; a string is sent as it is."""
+    return "".join([f"{line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)}\n" for line in documents]).encode()
+
+
+_OLLAMA_CALL = {"id": "call_1", "function": {"index": 0, "name": "weather", "arguments": json.loads(ARGUMENTS)}}
+OLLAMA_USAGE = {"total_duration": 9, "load_duration": 1, "prompt_eval_count": 40, "eval_count": 25}
+
+
+def _ollama(done: bool = False, **message: Any) -> dict[str, Any]:
+    said = {"role": "assistant", "content": "", **message}
+    end = {"done_reason": "stop", **OLLAMA_USAGE} if done else {}
+    return {"model": "qwen3", "created_at": "2026-11-21T00:00:00Z", "message": said, "done": done, **end}
+
+
+OLLAMA_WHOLE = _ollama(True, content="Grüezi, let me look.", thinking="The user wants weather.", tool_calls=[_OLLAMA_CALL])
+OLLAMA_STREAM = lines(
+    _ollama(thinking="The user "),
+    _ollama(thinking="wants weather."),
+    "",
+    _ollama(content="Grüezi, "),
+    _ollama(content="let me look."),
+    _ollama(tool_calls=[_OLLAMA_CALL]),
+    _ollama(True),
+).removesuffix(b"\n")
+
+WHOLE = {
+    "openai_chat": CHAT_WHOLE,
+    "openai_responses": RESPONSES_WHOLE,
+    "anthropic_messages": CLAUDE_WHOLE,
+    "gemini": GEMINI_WHOLE,
+    "ollama_chat": OLLAMA_WHOLE,
+}
 STREAMS = {
     "openai_chat": CHAT_STREAM,
     "openai_responses": RESPONSES_STREAM,
     "anthropic_messages": CLAUDE_STREAM,
     "gemini": GEMINI_STREAM,
+    "ollama_chat": OLLAMA_STREAM,
 }
 SAID = {
     "openai_chat": _chat_chunk({"content": "said"}),
     "openai_responses": _piece("output_text", "msg_1", 0, "said"),
     "anthropic_messages": _delta(0, "text_delta", text="said"),
     "gemini": _gemini({"text": "said"}),
+    "ollama_chat": _ollama(content="said"),
 }
 """One event of a stream that says "said"."""
+
+
+def framed(codec: str, *events: Any) -> bytes:
+    """Events as a stream of that format has them."""
+    return lines(*events) if codec == "ollama_chat" else sse(*events)

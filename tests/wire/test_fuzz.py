@@ -117,6 +117,21 @@ _GEMINI = {
     "modelVersion": "gemini",
     "responseId": "r",
 }
+_OLLAMA = {
+    "model": "m",
+    "message": {
+        "role": "assistant",
+        "content": "hi",
+        "thinking": "hm",
+        "tool_calls": [{"id": "t", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}}],
+    },
+    "logprobs": [{"token": "hi", "logprob": -0.5}],
+    "done": True,
+    "done_reason": "stop",
+    "total_duration": 9,
+    "prompt_eval_count": 5,
+    "eval_count": 7,
+}
 SAMPLES = {
     "openai_chat": [
         {
@@ -153,6 +168,7 @@ SAMPLES = {
         {"type": "error", "error": _ERROR},
     ],
     "gemini": [_GEMINI, _GEMINI, _GEMINI, {"error": _ERROR}],
+    "ollama_chat": [_OLLAMA, {**_OLLAMA, "done": False}, _OLLAMA, {"error": _ERROR}],
 }
 
 
@@ -202,9 +218,9 @@ def usable(response):
     assert math.isfinite(response.usage.total_tokens)
 
 
-def event(data):
+def event(codec, data):
     """One event of a stream."""
-    return b"data: " + data + b"\n\n"
+    return data + b"\n" if codec.name == "ollama_chat" else b"data: " + data + b"\n\n"
 
 
 def crash(*attempts):
@@ -226,7 +242,8 @@ def crash(*attempts):
 def test_random_bytes_are_an_answer_or_one_of_our_errors(codec, body):
     """Noise in place of an answer, whole or streamed, is no crash."""
     assert (
-        crash(lambda: usable(codec.decode(body)), lambda: stream(codec, [body]), lambda: stream(codec, [event(body), body])) is None
+        crash(lambda: usable(codec.decode(body)), lambda: stream(codec, [body]), lambda: stream(codec, [event(codec, body), body]))
+        is None
     )
 
 
@@ -238,7 +255,8 @@ def test_any_json_is_an_answer_or_one_of_our_errors(codec, document):
     body = json.dumps(document).encode()
 
     assert (
-        crash(lambda: usable(codec.decode(body)), lambda: stream(codec, [body]), lambda: stream(codec, [event(body)] * 2)) is None
+        crash(lambda: usable(codec.decode(body)), lambda: stream(codec, [body]), lambda: stream(codec, [event(codec, body)] * 2))
+        is None
     )
 
 
@@ -252,7 +270,7 @@ def test_a_valid_answer_with_a_wrong_part_is_an_answer_or_one_of_our_errors(code
         kept, holder[key] = holder[key], junk
         answer, *pieces = [json.dumps(document).encode() for document in documents]
         holder[key] = kept
-        events = list(map(event, pieces))
+        events = [event(codec, piece) for piece in pieces]
         seen = crash(
             functools.partial(lambda body: usable(codec.decode(body)), answer),
             functools.partial(stream, codec, [answer]),
@@ -286,7 +304,7 @@ def test_odd_bodies_are_an_answer_or_one_of_our_errors(codec, body):
             lambda: usable(codec.decode(body)),
             lambda: stream(codec, [body]),
             lambda: stream(codec, [body[:1], body[1:]]),
-            lambda: stream(codec, [event(body[:900_000])]),
+            lambda: stream(codec, [event(codec, body[:900_000])]),
             lambda: usable(codec.decode(b'{"choices": ' + body)),
         )
         is None
