@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 
@@ -67,10 +68,11 @@ class Attempt:
 class Call:
     """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
 
-    __slots__ = ("_report", "_settled", "asked", "attempts", "deadline", "request", "started", "streamed")
+    __slots__ = ("_report", "_settled", "asked", "attempts", "deadline", "guards", "request", "started", "streamed")
 
-    def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool) -> None:
+    def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool, guards: Sequence[Any] = ()) -> None:
         self.request = request
+        self.guards = guards
         self.deadline = deadline
         self.streamed = streamed
         self.started = deadline.clock.monotonic()

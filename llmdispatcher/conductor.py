@@ -19,6 +19,7 @@ from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
 from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnavailable
 from .http_vendor import HttpVendor
+from .policy import guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers, Permit
 from .policy.budget import Budgets
@@ -50,8 +51,8 @@ class Conductor:
     latencies: Latencies = attrs.field(factory=Latencies)
 
     def send(self, call: Call, route: Route) -> Response:
-        """The first whole answer. Settles the call; raises where no target answers."""
-        return self._answer(call, route, self._send)
+        """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
+        return guards.after(call.guards, call.request, self._answer(call, route, self._send))
 
     def stream(self, call: Call, route: Route) -> OpenStream:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
@@ -249,7 +250,8 @@ class OpenStream:
         """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for."""
         response = self._call.succeed(self._attempt, response)
         self._conductor.ended(self._call, self._attempt, None, response.usage)
-        return structured.read(self._call.request, response)
+        call = self._call
+        return structured.read(call.request, guards.after(call.guards, call.request, response))
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""

@@ -12,6 +12,7 @@ from .policy import checks
 from .policy.balance import Balance, Balancer
 from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
+from .policy.guards import check_guards
 from .policy.limits import RateLimit
 from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.retry import RetryPolicy
@@ -64,6 +65,7 @@ def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> Non
 class Config:
     """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
 
+    ``guards`` see every request before it is sent and every answer before it is handed on (:mod:`~llmdispatcher.policy.guards`).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.policy.balance.Balance`) makes vendors that no rule or optimizer
     has placed share the calls. Nested values may be given as dicts of their fields. Raises
     :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
@@ -77,6 +79,7 @@ class Config:
     circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)
     retry_budget: RetryBudget = attrs.field(default=None, converter=_budget)
     routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
+    guards: tuple[Any, ...] = attrs.field(default=(), converter=check_guards)
     balance: Balance | None = attrs.field(default=None, converter=_balance)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
