@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdispatcher import AzureOpenAIVendor, ConfigError, vendor
+from llmdispatcher import AzureOpenAIVendor, ConfigError, OllamaVendor, vendor
 
 KEY = "sk-address-0123456789"
 PATH = "/chat/completions"
@@ -23,6 +23,16 @@ def test_azures_versions_are_addresses():
         "https://r.openai.azure.com/openai/responses?api-version=2024-10-21",
         "https://r.openai.azure.com/openai/v1/chat/completions",
     ] == [url(classic), url(classic, "/embeddings"), url(classic, "/responses"), url(newer)]
+
+
+@pytest.mark.parametrize("base", ["http://h:11434", "http://h:11434/v1", "h:11434", "h"])
+def test_ollama_is_found_by_whatever_names_it(base, monkeypatch):
+    """Its own variable holds a bare host; OpenAI's API stands beside its own."""
+    monkeypatch.setenv("OLLAMA_HOST", base)
+    monkeypatch.delenv("OLLAMA_BASE_URL", raising=False)
+    made = OllamaVendor()
+
+    assert ["http://h:11434/api/chat", "http://h:11434/v1/chat/completions"] == [url(made, "/api/chat"), url(made)]
 
 
 def test_vertex_is_a_place_in_the_address(monkeypatch):
