@@ -69,3 +69,9 @@ def _as_list(item: dict[str, Any]) -> dict[str, Any]:
         return item
     content, kind = item["content"], "output_text" if item["role"] == "assistant" else "input_text"
     return {**item, "type": "message", "content": [{"type": kind, "text": content}] if isinstance(content, str) else content}
+
+
+def ollama_chat(request: Any) -> Any:
+    """Null or empty for absent; a stream is the default."""
+    fields = {name: value for name, value in without_nulls(request).items() if (name, value) != ("stream", True)}
+    return {name: value for name, value in fields.items() if name not in ("format", "options", "tools") or value}

@@ -1,0 +1,426 @@
+"""Ollama's chat as a server speaks it: requests read, answers, streams and refusals written."""
+
+import base64
+import json
+
+import attrs
+import pytest
+from corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
+from equivalences import ollama_chat as normal
+
+from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
+from llmdispatcher.errors import (
+    AuthenticationError,
+    Cancelled,
+    ContentFiltered,
+    ContextWindowExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    QuotaExceeded,
+    RateLimitError,
+    VendorUnavailable,
+)
+from llmdispatcher.messages import ImagePart, Message, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
+from llmdispatcher.types import Request, Response, Usage
+from llmdispatcher.wire.base import Inbound
+from llmdispatcher.wire.faults import fault
+from llmdispatcher.wire.ollama_chat import OLLAMA_CHAT
+
+PIXEL = b"\x89PNG\r\n\x1a\n"
+ENCODED = base64.b64encode(PIXEL).decode()
+
+
+def read(**fields):
+    """A request as it arrives, with what every one has."""
+    said = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
+    return OLLAMA_CHAT.read_request(json.dumps(said).encode(), "/api/chat")
+
+
+def sent(request, stream=False, quirks=frozenset()):
+    """What is sent for a request."""
+    return json.loads(OLLAMA_CHAT.encode(request, stream=stream, quirks=quirks))
+
+
+def documents(chunks, asked=None):
+    """The lines of a stream."""
+    writer = OLLAMA_CHAT.writer(asked)
+    body = b"".join([writer.write(chunk) for chunk in chunks]) + writer.end()
+    assert body.endswith(b"}\n")
+    return [json.loads(line) for line in body.decode().splitlines()]
+
+
+def through(chunks):
+    """What a client of ours reads of a stream that our server wrote."""
+    writer = OLLAMA_CHAT.writer()
+    answer, error = decode_stream(OLLAMA_CHAT, [*[writer.write(chunk) for chunk in chunks], writer.end()])
+    assert error is None, error
+    return answer
+
+
+def again(response):
+    """What a client of ours reads of an answer that our server wrote."""
+    return OLLAMA_CHAT.decode(OLLAMA_CHAT.write_response(response))
+
+
+def recorded():
+    """Every exchange of the format."""
+    return [exchange for group, found in exchanges().items() if group[0] == "ollama_chat" for exchange in found]
+
+
+def unlike(exchange):
+    """How a request differs after it was read and written, empty where it does not."""
+    asked = exchange["request"]["json"]
+    inbound = OLLAMA_CHAT.read_request(json.dumps(asked).encode())
+    one, other = normal(asked), normal(sent(inbound.request, inbound.stream))
+    return "; ".join(
+        f"{name}: {one.get(name)!r} → {other.get(name)!r}" for name in {**one, **other} if one.get(name) != other.get(name)
+    )
+
+
+@needs_corpus
+def test_every_recorded_request_is_written_as_it_was_read(capsys):
+    """Nothing that a client said is lost or changed on the way to a server of the same format."""
+    wrong = [f"{exchange['id']}: {problem}" for exchange in recorded() if (problem := unlike(exchange))]
+    with capsys.disabled():
+        print(f"\nollama_chat: {len(recorded()) - len(wrong)} of {len(recorded())} requests")
+
+    assert [] == wrong
+
+
+@needs_corpus
+def test_every_recorded_answer_is_written_as_it_was_read(capsys):
+    """The whole canonical answer, whole and in pieces, usage included."""
+    wrong, total = [], 0
+    for exchange in recorded():
+        if exchange["response"]["status"] == 200:
+            total += 1
+            body = body_of(exchange)
+            chunks = OLLAMA_CHAT.decoder().feed(body) if streamed(exchange) else list(unfold(OLLAMA_CHAT.decode(body)))
+            expected = fold(chunks)
+            wrong += [exchange["id"] for seen in (through(chunks), again(expected), through(unfold(expected))) if seen != expected]
+    with capsys.disabled():
+        print(f"\nollama_chat: {total - len(set(wrong))} of {total} answers")
+
+    assert [] == wrong
+
+
+def test_a_request_with_everything_is_read():
+    """Each field has its place, whatever the format that the request goes on in."""
+    inbound = read(
+        stream=False,
+        think="high",
+        format={"type": "object"},
+        keep_alive="5m",
+        logprobs=True,
+        top_logprobs=2,
+        options={
+            "num_predict": 9,
+            "temperature": 0,
+            "top_p": 0.5,
+            "top_k": 3,
+            "seed": -1,
+            "stop": ["x"],
+            "presence_penalty": 1,
+            "frequency_penalty": -1,
+            "num_ctx": 8192,
+        },
+        tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}, {"type": "other", "x": 1}],
+    )
+
+    assert inbound == Inbound(
+        request=Request(
+            "m",
+            [Message.user("Hi")],
+            max_tokens=9,
+            temperature=0,
+            top_p=0.5,
+            top_k=3,
+            seed=-1,
+            stop=["x"],
+            presence_penalty=1,
+            frequency_penalty=-1,
+            logprobs=True,
+            top_logprobs=2,
+            reasoning_effort="high",
+            response_format={"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}},
+            tools=[Tool(name="f", parameters={"type": "object"}), VendorTool(origin="ollama_chat", data={"type": "other", "x": 1})],
+            extra_params={"keep_alive": "5m", "options": {"num_ctx": 8192}},
+            origin="ollama_chat",
+        ),
+        stream=False,
+    )
+
+
+TURNS = [
+    {"role": "system", "content": ""},
+    {"role": "user", "content": "What is it?", "images": [ENCODED]},
+    {"role": "user", "content": "", "images": [ENCODED]},
+    {
+        "role": "assistant",
+        "content": "",
+        "thinking": "Hm.",
+        "tool_calls": [{"type": "function", "function": {"index": 1, "name": "f", "arguments": {"a": 1.5}}}],
+    },
+    {"role": "assistant", "content": "Wait", "tool_calls": [{"id": "c", "function": {"name": "g", "arguments": {}}}]},
+    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "g", "arguments": {}}}]},
+    {"role": "tool", "content": "9", "tool_name": "f"},
+    {"role": "tool", "content": "9", "tool_call_id": "c", "tool_name": "g", "weight": 2},
+]
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=range(len(TURNS)))
+def test_a_turn_is_written_as_it_was_read(turn):
+    """Pictures, thoughts, calls and results, and what has no name here."""
+    assert [turn] == sent(read(messages=[turn]).request)["messages"]
+
+
+def test_a_turn_is_read_for_any_format():
+    """Thoughts come first, then the text, then the pictures with their kind."""
+    message = read(messages=[{"role": "user", "content": "What?", "thinking": "Hm.", "images": [ENCODED]}]).request.messages[0]
+
+    assert (
+        ReasoningPart(text="Hm.", origin="ollama_chat"),
+        TextPart(text="What?"),
+        ImagePart(data=PIXEL, media_type="image/png"),
+    ) == message.parts
+
+
+@pytest.mark.parametrize("think", [True, False, "low", "medium", "high", "max", "deeply", 3])
+def test_what_was_said_of_thoughts_is_written_back(think):
+    """Yes is not the same as a level, and an unknown word is the vendor's."""
+    assert think == sent(read(think=think).request)["think"]
+
+
+@pytest.mark.parametrize("options", [{"temperature": 3.5}, {"num_predict": -1}, {"top_k": 1.5}, {"top_p": -1}, {"num_gpu": 1}])
+def test_what_is_out_of_our_bounds_is_the_vendors(options):
+    """It is written back as it came."""
+    assert options == sent(read(options=options).request)["options"]
+
+
+def test_a_stream_is_the_default():
+    """As the format has it."""
+    assert read().stream
+    assert not read(stream=False).stream
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": "Hi"}, "messages"),
+        ({"messages": ["Hi"]}, "messages.0"),
+        ({"messages": [{"role": "bot", "content": "x"}]}, "messages.0"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "messages.0"),
+        ({"messages": [{"role": "user", "content": [1]}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "images": ENCODED}]}, "messages.0.images"),
+        ({"messages": [{"role": "user", "images": ["%%%"]}]}, "messages.0.images"),
+        ({"messages": [{"role": "user", "images": [7]}]}, "messages.0.images"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"function": "f"}]}]}, "messages.0.tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages.0.tool_calls"),
+        ({"model": 7}, "model"),
+        ({"stream": "yes"}, "stream"),
+        ({"options": []}, "options"),
+        ({"options": {"num_predict": "9"}}, "options.num_predict"),
+        ({"options": {"stop": 7}}, "options.stop"),
+        ({"format": "xml"}, "format"),
+        ({"tools": {}}, "tools"),
+        ({"tools": ["f"]}, "tools.0"),
+        ({"tools": [{"function": {}}]}, "tools.0"),
+    ],
+)
+def test_what_is_no_request_is_named(fields, name):
+    """The field, what it is, and what it should be."""
+    with pytest.raises(InvalidRequest) as caught:
+        read(**fields)
+
+    assert name == str(caught.value).partition(":")[0]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 9999])
+def test_a_body_that_is_no_object_is_named(body):
+    """Whatever the bytes."""
+    with pytest.raises(InvalidRequest, match="body"):
+        OLLAMA_CHAT.read_request(body)
+
+
+def test_an_answer_of_another_vendor_is_written():
+    """With its calls, of another form of arguments too, its refusal, and the tokens that it took."""
+    answer = Response(
+        content="Hi",
+        model="m",
+        reasoning="Hm.",
+        refusal="No.",
+        tool_calls=(
+            ToolCall(name="f", arguments='{"a": 1}', id="c1"),
+            ToolCall(name="g", arguments="[1]"),
+            ToolCall(name="h", arguments="{"),
+            ToolCall(name="i", arguments="x", kind="custom"),
+        ),
+        finish_reason="tool_calls",
+        finish_reason_raw="tool_use",
+        usage=Usage(input_tokens=3, output_tokens=4, raw={"input_tokens": 3}),
+    )
+
+    assert {
+        "model": "m",
+        "created_at": "1970-01-01T00:00:00Z",
+        "message": {
+            "role": "assistant",
+            "content": "HiNo.",
+            "thinking": "Hm.",
+            "tool_calls": [
+                {"id": "c1", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}},
+                {"id": "call_1", "function": {"index": 1, "name": "g", "arguments": {"input": [1]}}},
+                {"id": "call_2", "function": {"index": 2, "name": "h", "arguments": {"input": "{"}}},
+                {"id": "call_3", "function": {"index": 3, "name": "i", "arguments": {"input": "x"}}},
+            ],
+        },
+        "done": True,
+        "done_reason": "stop",
+        "prompt_eval_count": 3,
+        "eval_count": 4,
+    } == json.loads(OLLAMA_CHAT.write_response(answer))
+
+
+@pytest.mark.parametrize(
+    ("reason", "raw", "word"),
+    [
+        ("stop", "end_turn", "stop"),
+        ("stop", None, "stop"),
+        (None, None, "stop"),
+        ("length", "MAX_TOKENS", "length"),
+        ("tool_calls", "stop", "stop"),
+        ("content_filter", "SAFETY", "content_filter"),
+        ("load", "load", "load"),
+    ],
+)
+def test_a_reason_is_written_as_a_word_of_this_format(reason, raw, word):
+    """Where it has one."""
+    written = json.loads(OLLAMA_CHAT.write_response(Response(finish_reason=reason, finish_reason_raw=raw)))
+
+    assert word == written["done_reason"]
+
+
+def test_calls_are_told_whole_and_in_their_place():
+    """Pieces of arguments are collected; what is said after a call comes after it."""
+    pieces = [
+        StreamChunk(content="a", model="m"),
+        StreamChunk(tool_calls=(ToolCallDelta(index=0, id="c", name="f", arguments='{"x"'),)),
+        StreamChunk(tool_calls=(ToolCallDelta(index=0, arguments=": 1}"),)),
+        StreamChunk(content="b"),
+        StreamChunk(tool_calls=(ToolCallDelta(index=1, name="g"),), finish_reason="tool_calls"),
+    ]
+
+    assert [
+        {"role": "assistant", "content": "a"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c", "function": {"index": 0, "name": "f", "arguments": {"x": 1}}}],
+        },
+        {"role": "assistant", "content": "b"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "call_1", "function": {"index": 1, "name": "g", "arguments": {}}}],
+        },
+        {"role": "assistant", "content": ""},
+    ] == [line["message"] for line in documents(pieces)]
+
+
+def test_only_the_last_line_is_done():
+    """It has the reason and the tokens."""
+    *others, last = documents(
+        [StreamChunk(content="a"), StreamChunk(usage=Usage(input_tokens=1)), StreamChunk(choice=1, content="x")]
+    )
+
+    assert [False] == [line["done"] for line in others]
+    assert (True, "stop", 1, 0) == (last["done"], last["done_reason"], last["prompt_eval_count"], last["eval_count"])
+
+
+def test_a_stream_names_the_model_that_was_asked_for():
+    """Until the vendor says which one answers."""
+    lines = documents([StreamChunk(content="a"), StreamChunk(content="b", model="m-2")], read())
+
+    assert ["m", "m-2", "m-2"] == [line["model"] for line in lines]
+
+
+ERRORS = [
+    InvalidRequest("no", status=400),
+    AuthenticationError("no", status=403),
+    QuotaExceeded("no", status=429),
+    RateLimitError("no", status=429),
+    ModelNotFound("model 'x' not found", status=404),
+    ContextWindowExceeded("no", status=400),
+    ContentFiltered("no", status=400),
+    VendorUnavailable("no", status=503),
+    VendorUnavailable("no", status=529),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_refusal_is_read_as_it_was_meant(error):
+    """The same class, status and words."""
+    status, body = OLLAMA_CHAT.write_error(error)
+    seen = fault(status, {}, body)
+
+    assert (type(error), error.status, error.message) == (type(seen), seen.status, seen.message)
+    assert isinstance(json.loads(body)["error"], str)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(Overloaded("full"), 503), (Cancelled("gone"), 499), (VendorUnavailable("away"), 502)]
+)
+def test_an_error_of_ours_has_a_status(error, status):
+    """Where no vendor gave one."""
+    assert status == OLLAMA_CHAT.write_error(error)[0]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_failure_in_the_middle_is_read_as_it_was_meant(error):
+    """What was said before it is kept."""
+    writer = OLLAMA_CHAT.writer()
+    answer, seen = decode_stream(OLLAMA_CHAT, [writer.write(StreamChunk(content="a")), writer.fail(error)])
+
+    assert ("a", type(error), error.message) == (answer.content, type(seen), seen.message)
+
+
+def test_tokens_are_passed_on_as_they_were_counted():
+    """A cost that another layer found changes nothing of the vendor's own record."""
+    usage = Usage(
+        input_tokens=3, output_tokens=4, raw={"prompt_eval_count": 3, "eval_count": 4, "total_duration": 9}, cost_status="free"
+    )
+
+    assert usage == attrs.evolve(again(Response(usage=usage)).usage, cost_status="free")
+
+
+EVERYTHING = {
+    "model": "m",
+    "messages": TURNS,
+    "stream": False,
+    "think": "high",
+    "format": {"type": "object"},
+    "options": {"num_predict": 9, "temperature": 0, "seed": 1, "stop": ["x"]},
+    "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}],
+}
+
+
+def spoilt(value, junk):
+    """The same with junk in each place of it in turn."""
+    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    for key, inner in pairs:
+        for other in (junk, *spoilt(inner, junk)):
+            copy = value.copy()
+            copy[key] = other
+            yield copy
+
+
+@pytest.mark.parametrize("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}], ids=repr)
+def test_junk_in_any_place_is_taken_or_named(junk):
+    """A server's client is never to be trusted."""
+    for fields in spoilt(EVERYTHING, junk):
+        try:
+            OLLAMA_CHAT.encode(OLLAMA_CHAT.read_request(json.dumps(fields).encode()).request, stream=False)
+        except InvalidRequest as error:
+            assert error.message
