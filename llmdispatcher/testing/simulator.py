@@ -140,7 +140,7 @@ class VendorSimulator:
     def _handle(self, peer: Peer, wire: WireRequest) -> bool | None:
         recognised = recognise(wire.target) if wire.method == "POST" else None
         form, said = recognised or (FORMATS["openai"], {})
-        request, what = self._record(wire, form.name if recognised else "", said)
+        request, what = self._record(wire, form if recognised else None, said)
         scene = Scene(request=request, form=form, compose=lambda: self._compose(form, request, None))
         if not recognised:
             scene.refuse(peer, Trouble(404, message="Invalid URL"))
@@ -153,18 +153,19 @@ class VendorSimulator:
             scene.refuse(peer, Trouble(400))  # the request was too odd to make an answer of
             return True
 
-    def _record(self, wire: WireRequest, form: str, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
-        parsed = _parsed(wire.body)
+    def _record(self, wire: WireRequest, form: Format | None, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
+        parsed, asked = _parsed(wire.body), form.read(wire.body, wire.target) if form is not None else None
         fields = parsed if isinstance(parsed, dict) else {}
         with self._changed:
             number = len(self.requests)
             request = SimulatedRequest(
-                format=form,
+                format=form.name if form is not None else "",
                 path=wire.target,
                 headers=wire.headers,
                 json=parsed,
                 model=said.get("model") or str(fields.get("model") or ""),
-                stream=said["verb"] == "streamGenerateContent" if "verb" in said else fields.get("stream") is True,
+                stream=asked.stream if asked is not None else _streams(fields, said),
+                asked=asked,
                 connection=wire.connection,
                 reused=wire.connection in self._used,
                 number=number,
@@ -173,7 +174,7 @@ class VendorSimulator:
             self._used.add(wire.connection)
             self.requests.append(request)
             self._changed.notify_all()
-            return request, (self._script.popleft() if self._script and form else self._always)
+            return request, (self._script.popleft() if self._script and form is not None else self._always)
 
     def _answer(self, peer: Peer, scene: Scene, scripted: Scripted | None) -> bool | None:
         trouble = self._refusal(scene)
@@ -209,8 +210,8 @@ class VendorSimulator:
         if callable(said):
             said = said(request.json)
         if said is None:
-            said = plausible(form.turns(request.json)[-1], self.seed)
-        return (Answer(said) if isinstance(said, str) else said).limited(*form.limits(request.json))
+            said = plausible(form.turns(request)[-1], self.seed)
+        return (Answer(said) if isinstance(said, str) else said).limited(*form.limits(request))
 
     def _speak(self, peer: Peer, scene: Scene, answer: Answer) -> bool:
         rate = self.tokens_per_second
@@ -237,10 +238,15 @@ def _objection(form: Format, request: SimulatedRequest) -> Trouble | None:
     try:
         trouble = form.check(request)
         if trouble is None:
-            (form.pieces if request.stream else form.body)(request, Answer().limited(*form.limits(request.json)))
+            (form.pieces if request.stream else form.body)(request, Answer().limited(*form.limits(request)))
     except (TypeError, AttributeError, LookupError):
         return Trouble(400)
     return trouble
+
+
+def _streams(fields: dict[str, Any], said: dict[str, str]) -> bool:
+    """Whether a request that could not be read seems to want a stream."""
+    return said["verb"] == "streamGenerateContent" if "verb" in said else fields.get("stream") is True
 
 
 def _paced(peer: Peer, events: Sequence[bytes], seconds: float) -> bool:

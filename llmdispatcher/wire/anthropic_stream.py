@@ -57,7 +57,20 @@ class _Call:
 class MessagesWriter:
     """message_start … message_stop. One block is open at a time, but calls whose arguments come by turns."""
 
-    __slots__ = ("_asked", "_calls", "_count", "_finish", "_id", "_kind", "_model", "_out", "_started", "_tier", "_usage")
+    __slots__ = (
+        "_asked",
+        "_calls",
+        "_count",
+        "_finish",
+        "_id",
+        "_kind",
+        "_model",
+        "_out",
+        "_started",
+        "_tier",
+        "_tier_told",
+        "_usage",
+    )
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._asked = asked
@@ -69,6 +82,7 @@ class MessagesWriter:
         self._model: str | None = None
         self._id: str | None = None
         self._tier: str | None = None
+        self._tier_told: str | None = None
         self._usage: Usage | None = None
         self._finish: str | None = None
 
@@ -95,7 +109,7 @@ class MessagesWriter:
         """What is still owed, and the end marker."""
         self._start()
         self._close()
-        usage = raw_usage(self._usage or Usage(), self._tier)
+        usage = raw_usage(self._usage or Usage(), self._tier if self._tier != self._tier_told else None)
         self._emit("message_delta", delta={"stop_reason": self._finish, "stop_sequence": None}, usage=usage)
         self._emit("message_stop")
         return self._flushed()
@@ -131,6 +145,8 @@ class MessagesWriter:
             "stop_sequence": None,
             "usage": raw_usage(self._usage, self._tier) if self._usage else _NOTHING_YET,
         }
+        if self._usage:
+            self._tier_told = self._tier
         self._emit("message_start", message=message)
 
     def _open(self, block: Mapping[str, Any]) -> int:

@@ -123,7 +123,7 @@ def test_an_error_within_a_stream_is_raised(anthropic_sdk):
     with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
         error = anthropic_sdk.error("message_stream", sim.anthropic_url, **ASKED)
 
-    assert "api_error" == error["kind"]
+    assert "overloaded_error" == error["kind"]
 
 
 def test_a_wrong_request_is_named(anthropic_sdk):

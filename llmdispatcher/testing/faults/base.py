@@ -29,7 +29,7 @@ class Scene:
 
     def body(self, answer: Answer | None = None) -> bytes:
         """The healthy answer as one JSON object, whether or not a stream was asked for."""
-        return dumps(self.form.body(self.request, answer or self.compose()))
+        return self.form.body(self.request, answer or self.compose())
 
     def pieces(self, answer: Answer | None = None) -> Pieces:
         """The healthy answer as it goes over the wire: events, or for a whole answer the parts of its JSON."""

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import re
 
-from .anthropic import AnthropicFormat
+from .anthropic import AnthropicCount, AnthropicFormat
 from .base import Format, Pieces, SimulatedRequest, Trouble
 from .gemini import GeminiFormat
+from .ollama import OllamaFormat
 from .openai import AzureFormat, OpenAIFormat
+from .openai_responses import ResponsesFormat
 
 __all__ = ["FORMATS", "Format", "Pieces", "SimulatedRequest", "Trouble", "recognise"]
 
 _AZURE, _OPENAI, _ANTHROPIC, _GEMINI = AzureFormat(), OpenAIFormat(), AnthropicFormat(), GeminiFormat()
+_RESPONSES, _ANTHROPIC_COUNT, _OLLAMA = ResponsesFormat(), AnthropicCount(), OllamaFormat()
+_ALL: tuple[Format, ...] = (_OPENAI, _RESPONSES, _AZURE, _ANTHROPIC, _ANTHROPIC_COUNT, _GEMINI, _OLLAMA)
 
-FORMATS: dict[str, Format] = {form.name: form for form in (_OPENAI, _AZURE, _ANTHROPIC, _GEMINI)}
+FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
 _PATHS: tuple[tuple[re.Pattern[str], Format], ...] = (
     (re.compile(r"/openai/deployments/(?P<model>[^/]+)/chat/completions$"), _AZURE),
     (re.compile(r"/openai/v1/chat/completions$"), _AZURE),
     (re.compile(r"/chat/completions$"), _OPENAI),
+    (re.compile(r"/responses$"), _RESPONSES),
     (re.compile(r"/messages$"), _ANTHROPIC),
+    (re.compile(r"/messages/count_tokens$"), _ANTHROPIC_COUNT),
     (re.compile(r"/models/(?P<model>[^/:]+):(?P<verb>generateContent|streamGenerateContent)$"), _GEMINI),
+    (re.compile(r"/api/chat$"), _OLLAMA),
 )
 
 

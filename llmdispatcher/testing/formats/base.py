@@ -1,22 +1,37 @@
-"""What every simulated format fulfils, and the words between formats, faults and the simulator."""
+"""What every simulated format shares, and the words between formats, faults and the simulator."""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import attrs
 
+from ...errors import (
+    AuthenticationError,
+    ContentFiltered,
+    ContextWindowExceeded,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    QuotaExceeded,
+    VendorUnavailable,
+)
+from ...wire.base import Inbound, ServerCodec
+from ...wire.faults import STATUSES
 from ..answers import Answer
+from . import answering
 
 
 @attrs.frozen(kw_only=True)
 class SimulatedRequest:
     """One request as the simulator understood it; ``json`` is ``None`` where the body was none.
 
-    ``format`` is ``"openai"``, ``"azure"``, ``"anthropic"``, ``"gemini"``, or empty for a path that is of no format. ``number``
-    counts from 0; equal ``connection`` numbers mean a reused connection. ``id`` depends on seed and number alone.
+    ``format`` is ``"openai"``, ``"openai_responses"``, ``"azure"``, ``"anthropic"``, ``"gemini"``, ``"ollama"``, or empty for a
+    path that is of no format. ``asked`` is the same request in the library's own words, ``None`` where it can make nothing of it.
+    ``number`` counts from 0; equal ``connection`` numbers mean a reused connection. ``id`` depends on seed and number alone.
     """
 
     format: str
@@ -29,6 +44,7 @@ class SimulatedRequest:
     reused: bool
     number: int
     id: str
+    asked: Inbound | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -46,6 +62,21 @@ class Trouble:
     code: str | None = attrs.field(default=None, kw_only=True)
     delay: str | None = attrs.field(default=None, kw_only=True)
 
+    @property
+    def error(self) -> type[DispatchError]:
+        """The class of error that it is to a caller of ours."""
+        usual = STATUSES.get(self.status, VendorUnavailable if self.status >= 500 else InvalidRequest)
+        return _KINDS.get(self.kind, usual)
+
+
+_KINDS: Mapping[str, type[DispatchError]] = {
+    "key": AuthenticationError,
+    "model": ModelNotFound,
+    "quota": QuotaExceeded,
+    "context": ContextWindowExceeded,
+    "filter": ContentFiltered,
+}
+
 
 @attrs.frozen
 class Pieces:
@@ -62,43 +93,93 @@ class Pieces:
         return [*self.opening, *self.deltas, *self.closing]
 
 
-class Format(Protocol):
-    """How one vendor speaks, seen from the vendor's side."""
+class Format(ABC):
+    """How one vendor speaks, seen from the vendor's side: its codec, and what a codec need not know.
 
-    @property
-    def name(self) -> str:
-        """``"openai"``, ``"azure"``, ``"anthropic"``, ``"gemini"``."""
+    That is where the key stands, what the vendor finds wrong with a request, how it words its refusals, and how it names things.
+    """
 
-    @property
-    def id_header(self) -> str:
-        """The header that bears the request's id."""
+    name: ClassVar[str]
+    """``"openai"``, ``"anthropic"`` ..."""
+    id_header: ClassVar[str] = "x-request-id"
+    """The header that bears the request's id."""
+    codec: ClassVar[ServerCodec]
+    names: ClassVar[answering.Names] = answering.Names()
+    separator: ClassVar[bytes] = b"\n\n"
+    """What ends an event."""
 
+    @abstractmethod
     def key(self, headers: Mapping[str, str]) -> str | None:
         """The API key that the request shows."""
 
+    @abstractmethod
     def check(self, request: SimulatedRequest) -> Trouble | None:
         """What is wrong with the request, as a real server would find it."""
 
-    def turns(self, asked: Mapping[str, Any]) -> list[str]:
+    @abstractmethod
+    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+        """The vendor's usual message for a trouble, and its code."""
+
+    @abstractmethod
+    def ping(self) -> bytes:
+        """A sign of life that says nothing."""
+
+    def read(self, body: bytes, path: str) -> Inbound | None:
+        """The request in a body, ``None`` where that is none."""
+        try:
+            return self.codec.read_request(body, path)
+        except InvalidRequest:
+            return None
+
+    def turns(self, request: SimulatedRequest) -> list[str]:
         """What is said in the conversation, turn by turn, the system's words first."""
+        return [message.text for message in _asked(request).request.messages]
 
-    def limits(self, asked: Mapping[str, Any]) -> tuple[int | None, Sequence[str]]:
+    def limits(self, request: SimulatedRequest) -> tuple[int | None, Sequence[str]]:
         """The most output tokens, and the stop sequences."""
+        asked = _asked(request).request
+        return asked.max_tokens, asked.stop
 
-    def body(self, request: SimulatedRequest, answer: Answer) -> dict[str, Any]:
+    def body(self, request: SimulatedRequest, answer: Answer) -> bytes:
         """A whole answer."""
+        return self.codec.write_response(answering.response(self._facts(request), answer))
 
     def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
         """A streamed answer."""
+        writer = self.codec.writer(request.asked)
+        begun, said, ended = answering.chunks(self._facts(request), answer)
+        opening, deltas = [writer.write(begun)], [event for chunk in said if (event := writer.write(chunk))]
+        if deltas:  # what opens the first block is no word
+            *before, first = self._events(deltas[0])
+            opening, deltas[0] = [*opening, *before], first
+        return Pieces(opening, deltas, [writer.write(ended) + writer.end()], self.codec.content_type)
 
     def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
         """Status and body of a refusal."""
+        status, body = self.codec.write_error(self.fault(trouble))
+        return status, json.loads(body)
 
     def error_event(self, trouble: Trouble) -> bytes:
         """A failure in the middle of a stream."""
+        return self.codec.writer().fail(self.fault(trouble))
 
-    def ping(self) -> bytes:
-        """A sign of life that says nothing."""
+    def fault(self, trouble: Trouble) -> DispatchError:
+        """A trouble as the error that a codec writes."""
+        message, code = self.words(trouble)
+        return trouble.error(trouble.message or message, status=trouble.status, code=trouble.code or code)
+
+    def _facts(self, request: SimulatedRequest) -> answering.Facts:
+        tokens = input_tokens(self.turns(request))
+        return answering.Facts(model=request.model, id=request.id, input_tokens=tokens, names=self.names)
+
+    def _events(self, data: bytes) -> list[bytes]:
+        return [event + self.separator for event in data.split(self.separator)[:-1]]
+
+
+def _asked(request: SimulatedRequest) -> Inbound:
+    if request.asked is None:
+        raise LookupError("the request is none")
+    return request.asked
 
 
 def dumps(value: Any) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...wire.base import Inbound
 from ..answers import Answer, arguments, pieces, texts
-from .base import Pieces, SimulatedRequest, Trouble, dumps, input_tokens, out_of_range
+from .base import Format, Pieces, SimulatedRequest, Trouble, dumps, input_tokens, out_of_range
 
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
 _STATUS = {
@@ -33,7 +34,7 @@ _WORDS = {
 _RPC = "type.googleapis.com/google.rpc."
 
 
-class GeminiFormat:
+class GeminiFormat(Format):
     """``/v1/models/{model}:generateContent`` and ``:streamGenerateContent``, v1beta and any prefix too."""
 
     name = "gemini"
@@ -43,6 +44,14 @@ class GeminiFormat:
         """The ``x-goog-api-key`` header; a key in the address is not accepted, it would leak into logs."""
         return headers.get("x-goog-api-key")
 
+    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+        """What :meth:`error` says."""
+        raise NotImplementedError
+
+    def read(self, body: bytes, path: str) -> Inbound | None:
+        """Not read in the library's words yet."""
+        return None
+
     def check(self, request: SimulatedRequest) -> Trouble | None:
         """JSON, contents, roles, parts, ranges, in this order."""
         asked = request.json
@@ -50,22 +59,24 @@ class GeminiFormat:
             return Trouble(400, message="Invalid JSON payload received. Unable to parse the body.")
         return _wrong_contents(asked.get("contents")) or _wrong_config(asked.get("generationConfig") or {})
 
-    def turns(self, asked: Mapping[str, Any]) -> list[str]:
+    def turns(self, request: SimulatedRequest) -> list[str]:
         """The system instruction and every content."""
+        asked = request.json
         system = [texts(asked["systemInstruction"])] if asked.get("systemInstruction") else []
         return system + [texts(content) for content in asked.get("contents") or ()]
 
-    def limits(self, asked: Mapping[str, Any]) -> tuple[int | None, Sequence[str]]:
+    def limits(self, request: SimulatedRequest) -> tuple[int | None, Sequence[str]]:
         """``maxOutputTokens`` and ``stopSequences`` of ``generationConfig``."""
+        asked = request.json
         config = asked.get("generationConfig") or {}
         return config.get("maxOutputTokens"), config.get("stopSequences") or ()
 
-    def body(self, request: SimulatedRequest, answer: Answer) -> dict[str, Any]:
+    def body(self, request: SimulatedRequest, answer: Answer) -> bytes:
         """A whole ``GenerateContentResponse``."""
         parts = [{"text": answer.reasoning, "thought": True}] if answer.reasoning else []
         parts += [{"text": answer.text}] if answer.text or not answer.tool_calls else []
         finish = _FINISH.get(answer.reason, answer.reason)
-        return _response(request, self._usage(request, answer), [*parts, *_calls(request, answer)], finish)
+        return dumps(_response(request, self._usage(request, answer), [*parts, *_calls(request, answer)], finish))
 
     def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
         """A full response per event, the finish reason in the last; a JSON array where ``alt=sse`` is missing."""
@@ -96,7 +107,7 @@ class GeminiFormat:
         return b": ping\r\n\r\n"
 
     def _usage(self, request: SimulatedRequest, answer: Answer) -> dict[str, Any]:
-        read, written, thought = input_tokens(self.turns(request.json)), answer.output_tokens, answer.reasoning_tokens
+        read, written, thought = input_tokens(self.turns(request)), answer.output_tokens, answer.reasoning_tokens
         usage: dict[str, Any] = {
             "promptTokenCount": read,
             "candidatesTokenCount": written,

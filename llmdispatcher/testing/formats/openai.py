@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...clock import SYSTEM_CLOCK
+from ...wire.base import Inbound
 from ..answers import Answer, pieces, texts
-from .base import Pieces, SimulatedRequest, Trouble, bearer, dumps, input_tokens, out_of_range
+from .base import Format, Pieces, SimulatedRequest, Trouble, bearer, dumps, input_tokens, out_of_range
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 
@@ -38,7 +39,7 @@ _SPECIAL = {
 _SERVER_ERROR = ("server_error", None, "The server had an error while processing your request.")
 
 
-class OpenAIFormat:
+class OpenAIFormat(Format):
     """``/v1/chat/completions``, and any prefix before ``/chat/completions``."""
 
     name = "openai"
@@ -47,6 +48,14 @@ class OpenAIFormat:
     def key(self, headers: Mapping[str, str]) -> str | None:
         """The bearer token."""
         return bearer(headers)
+
+    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+        """What :meth:`error` says."""
+        raise NotImplementedError
+
+    def read(self, body: bytes, path: str) -> Inbound | None:
+        """Not read in the library's words yet."""
+        return None
 
     def check(self, request: SimulatedRequest) -> Trouble | None:
         """JSON, model, messages, roles, ranges, in this order."""
@@ -57,16 +66,18 @@ class OpenAIFormat:
             return Trouble(400, message="you must provide a model parameter")
         return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked)
 
-    def turns(self, asked: Mapping[str, Any]) -> list[str]:
+    def turns(self, request: SimulatedRequest) -> list[str]:
         """The content of every message."""
+        asked = request.json
         return [texts(message) for message in asked.get("messages") or ()]
 
-    def limits(self, asked: Mapping[str, Any]) -> tuple[int | None, Sequence[str]]:
+    def limits(self, request: SimulatedRequest) -> tuple[int | None, Sequence[str]]:
         """``max_completion_tokens`` or the older ``max_tokens``, and ``stop``."""
+        asked = request.json
         stop = asked.get("stop") or ()
         return asked.get("max_completion_tokens") or asked.get("max_tokens"), (stop,) if isinstance(stop, str) else stop
 
-    def body(self, request: SimulatedRequest, answer: Answer) -> dict[str, Any]:
+    def body(self, request: SimulatedRequest, answer: Answer) -> bytes:
         """A ``chat.completion``."""
         message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": None, "annotations": []}
         if answer.reasoning:
@@ -76,7 +87,8 @@ class OpenAIFormat:
         else:
             message["content"] = answer.text
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.reason}
-        return {**self._frame(request, "chat.completion"), "choices": [self._choice(choice)], "usage": self._usage(request, answer)}
+        usage = self._usage(request, answer)
+        return dumps({**self._frame(request, "chat.completion"), "choices": [self._choice(choice)], "usage": usage})
 
     def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
         """``chat.completion.chunk`` events, the usage in one with no choices if it was asked for, then ``[DONE]``."""
@@ -122,7 +134,7 @@ class OpenAIFormat:
         }
 
     def _usage(self, request: SimulatedRequest, answer: Answer) -> dict[str, Any]:
-        read, written = input_tokens(self.turns(request.json)), answer.output_tokens + answer.reasoning_tokens
+        read, written = input_tokens(self.turns(request)), answer.output_tokens + answer.reasoning_tokens
         return {
             "prompt_tokens": read,
             "completion_tokens": written,
