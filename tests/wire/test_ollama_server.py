@@ -416,11 +416,17 @@ def spoilt(value, junk):
             yield copy
 
 
+def taken(fields):
+    """Whether such a request is one, and can be sent on."""
+    try:
+        OLLAMA_CHAT.encode(OLLAMA_CHAT.read_request(json.dumps(fields).encode()).request, stream=False)
+    except InvalidRequest:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("junk", [None, True, -1, 2.5, 10**400, "", "x", "\ud800", [], ["x"], {}, {"a": []}], ids=repr)
-def test_junk_in_any_place_is_taken_or_named(junk):
+def test_junk_in_any_place_is_taken_or_refused(junk):
     """A server's client is never to be trusted."""
-    for fields in spoilt(EVERYTHING, junk):
-        try:
-            OLLAMA_CHAT.encode(OLLAMA_CHAT.read_request(json.dumps(fields).encode()).request, stream=False)
-        except InvalidRequest as error:
-            assert error.message
+    assert taken(EVERYTHING)
+    assert {True, False} >= {taken(fields) for fields in spoilt(EVERYTHING, junk)}
