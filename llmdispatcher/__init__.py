@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from .policy.balance import Balance, Situation
     from .policy.breaker import CircuitBreaker
     from .policy.budget import RetryBudget
+    from .policy.guards import MatchesSchema, MaxLength, Pattern, PersonalData
+    from .policy.hedge import Hedge
     from .policy.limits import RateLimit, RateLimitStatus
     from .policy.optimize import CostOptimization, LatencyOptimization
     from .policy.retry import BackoffStrategy, RetryPolicy
@@ -106,6 +108,8 @@ _ROOMS = {
     "policy.balance": ("Balance", "Situation"),
     "policy.breaker": ("CircuitBreaker",),
     "policy.budget": ("RetryBudget",),
+    "policy.guards": ("MatchesSchema", "MaxLength", "Pattern", "PersonalData"),
+    "policy.hedge": ("Hedge",),
     "policy.limits": ("RateLimit", "RateLimitStatus"),
     "policy.optimize": ("CostOptimization", "LatencyOptimization"),
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
@@ -162,12 +166,15 @@ __all__ = [
     "FunctionTool",
     "GoogleVendor",
     "Headroom",
+    "Hedge",
     "HttpVendor",
     "HuggingFaceVendor",
     "ImagePart",
     "InvalidRequest",
     "LatencyOptimization",
     "MalformedReply",
+    "MatchesSchema",
+    "MaxLength",
     "Message",
     "ModelNotFound",
     "OllamaVendor",
@@ -176,6 +183,8 @@ __all__ = [
     "OtherPart",
     "Outcome",
     "Overloaded",
+    "Pattern",
+    "PersonalData",
     "QuotaExceeded",
     "RateLimit",
     "RateLimitError",

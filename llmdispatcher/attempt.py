@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from . import catalog
+from .cancellation import Cancellation
 from .clock import Deadline
 from .errors import DispatchError
 from .outcome import AttemptRecord, Outcome
@@ -56,6 +57,7 @@ class Attempt:
             status=error.status if error is not None else None,
             retry=self.retry,
             failover=self.failover,
+            hedge=self._call.hedge,
             sent=error.sent if error is not None else True,
         )
         self._call.attempts.append(self.record)
@@ -68,7 +70,20 @@ class Attempt:
 class Call:
     """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
 
-    __slots__ = ("_report", "_settled", "asked", "attempts", "deadline", "guards", "request", "started", "streamed")
+    __slots__ = (
+        "_asking",
+        "_outcome",
+        "_report",
+        "_settled",
+        "asked",
+        "attempts",
+        "deadline",
+        "guards",
+        "hedge",
+        "request",
+        "started",
+        "streamed",
+    )
 
     def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool, guards: Sequence[Any] = ()) -> None:
         self.request = request
@@ -78,14 +93,42 @@ class Call:
         self.started = deadline.clock.monotonic()
         self.attempts: list[AttemptRecord] = []
         self.asked: dict[Target, int] = {}
+        self.hedge = False
+        self._asking: Attempt | None = None
+        self._outcome: Outcome | None = None
         self._report = report
         self._settled = False
+
+    def leg(self, *, hedge: bool) -> Call:
+        """The same call on a way of its own, beside another: with a cancellation of its own, and heard only if adopted."""
+        cancellation = Cancellation()
+        cancellation.follow(self.deadline.cancellation)
+        deadline = Deadline(self.deadline.at, self.deadline.clock, cancellation, self.deadline.seconds)
+        leg = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
+        leg.started, leg.attempts, leg.hedge, leg._report = self.started, self.attempts, hedge, leg._keep
+        return leg
+
+    def _keep(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def adopt(self, leg: Call) -> None:
+        """Take the end of a leg for the call's own, now or when it comes."""
+        leg._report, self._settled = self._report, True
+        if leg._outcome is not None:
+            self._report(attrs.evolve(leg._outcome, attempts=tuple(self.attempts)))
+
+    def lose(self, error: DispatchError) -> None:
+        """End this leg unheard; what it was asking is written down as lost."""
+        self.deadline.cancellation.cancel(error.message)
+        if self._asking is not None:
+            self._asking.settle(error)
 
     def ask(self, target: Target, permit: Permit = FREE) -> Attempt:
         """Begin an attempt at ``target``, which ``permit`` allows."""
         times = self.asked.get(target, 0)
         attempt = Attempt(self, target, permit, retry=times > 0, failover=not times and bool(self.asked))
         self.asked[target] = times + 1
+        self._asking = attempt
         return attempt
 
     def succeed(self, attempt: Attempt, response: Response) -> Response:

@@ -18,11 +18,13 @@ from .attempt import Attempt, Call
 from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
 from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnavailable
+from .hedging import hedged
 from .http_vendor import HttpVendor
 from .policy import guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers, Permit
 from .policy.budget import Budgets
+from .policy.hedge import Hedges
 from .policy.limits import Limits, Place
 from .policy.optimize import Latencies, tokens_of
 from .policy.parking import Parking
@@ -46,17 +48,24 @@ class Conductor:
     breakers: Breakers
     budgets: Budgets
     balancer: Balancer | None = None
+    hedges: Hedges | None = None
     limits: Limits = attrs.field(factory=Limits)
     parking: Parking = attrs.field(factory=Parking)
     latencies: Latencies = attrs.field(factory=Latencies)
 
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
-        return guards.after(call.guards, call.request, self._answer(call, route, self._send))
+        return guards.after(call.guards, call.request, self._first(call, route, self._send, lambda _late: None))
 
     def stream(self, call: Call, route: Route) -> OpenStream:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
-        return self._answer(call, route, self._open)
+        return self._first(call, route, self._open, lambda late: late.batches.close())
+
+    def _first(self, call: Call, route: Route, ask: Ask[T], discard: Callable[[T], None]) -> T:
+        """The answer of the one way there is, or, hedged, of the first of two."""
+        if self.hedges is None:
+            return self._answer(call, route, ask)
+        return hedged(self.hedges, call, route, lambda leg, way: self._answer(leg, way, ask), discard)
 
     def _answer(self, call: Call, route: Route, ask: Ask[T]) -> T:
         failures: list[DispatchError] = []
@@ -136,6 +145,9 @@ class Conductor:
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
         self._returned(attempt, error, now)
+        if error is None and self.hedges is not None:
+            taken = attempt.first_token if attempt.first_token is not None else now - attempt.started
+            self.hedges.observe(attempt.target, taken)
         if error is None or error.phase in _SILENT:
             self.latencies.observe(attempt.target, now - attempt.started, attempt.first_token, now)
         elif error.retry_here or error.try_elsewhere:

@@ -13,6 +13,7 @@ from .policy.balance import Balance, Balancer
 from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
 from .policy.guards import check_guards
+from .policy.hedge import Hedge
 from .policy.limits import RateLimit
 from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.retry import RetryPolicy
@@ -31,6 +32,10 @@ def _breaker(value: Any) -> CircuitBreaker:
 
 def _budget(value: Any) -> RetryBudget:
     return checks.build(RetryBudget, {} if value is None else value, "retry_budget")
+
+
+def _hedge(value: Any) -> Hedge | None:
+    return None if value is None else checks.build(Hedge, value, "hedge")
 
 
 def _rules(value: Any) -> tuple[RoutingRule, ...]:
@@ -79,6 +84,7 @@ class Config:
     circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)
     retry_budget: RetryBudget = attrs.field(default=None, converter=_budget)
     routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
+    hedge: Hedge | None = attrs.field(default=None, converter=_hedge)
     guards: tuple[Any, ...] = attrs.field(default=(), converter=check_guards)
     balance: Balance | None = attrs.field(default=None, converter=_balance)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)

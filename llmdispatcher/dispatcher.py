@@ -25,6 +25,7 @@ from .policy import checks, guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers
 from .policy.budget import Budgets
+from .policy.hedge import Hedges
 from .policy.limits import RateLimit, RateLimitStatus
 from .policy.route import Moment, Route, plan
 from .policy.target import Target
@@ -63,6 +64,7 @@ class Dispatcher:
             Breakers(self.config.circuit_breaker),
             Budgets(self.config.retry_budget),
             balancer,
+            Hedges(self.config.hedge) if self.config.hedge is not None else None,
         )
         self._live: weakref.WeakSet[Cancellation] = weakref.WeakSet()
         self._closed = False

@@ -16,7 +16,8 @@ class AttemptRecord:
     """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call.
 
     ``error`` is the class name of the failure, ``None`` for an answer. ``retry`` marks a return to a target of this call,
-    ``failover`` a first try at another one. ``sent`` is False only when the request certainly never reached the vendor.
+    ``failover`` a first try at another one, ``hedge`` one that was asked beside another that was slow. ``sent`` is False only when
+    the request certainly never reached the vendor.
     """
 
     vendor: str
@@ -28,6 +29,7 @@ class AttemptRecord:
     status: int | None = None
     retry: bool = False
     failover: bool = False
+    hedge: bool = False
     sent: bool | None = True
 
 

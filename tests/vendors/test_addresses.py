@@ -2,7 +2,9 @@
 
 import pytest
 
-from llmdispatcher import AzureOpenAIVendor, ConfigError, OllamaVendor, vendor
+from llmdispatcher import AzureOpenAIVendor, ConfigError, OllamaVendor, OpenAIVendor, Request, Tool, vendor
+from llmdispatcher.clock import Deadline
+from llmdispatcher.testing import VendorSimulator
 
 KEY = "sk-address-0123456789"
 PATH = "/chat/completions"
@@ -57,3 +59,28 @@ def test_what_a_function_gives_is_checked():
 
     with pytest.raises(ConfigError, match="vertex: the key"):
         made.call("/x", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "path"),
+    [
+        ("gpt-4o", {}, "/v1/chat/completions"),
+        ("gpt-5", {"tools": True}, "/v1/chat/completions"),
+        ("gpt-5-pro", {}, "/v1/responses"),
+        ("gpt-5.1-codex", {}, "/v1/responses"),
+        ("gpt-5.6", {}, "/v1/chat/completions"),
+        ("gpt-5.6", {"tools": True}, "/v1/responses"),
+        ("gpt-5.6", {"tools": True, "reasoning_effort": "none"}, "/v1/chat/completions"),
+        ("o3-deep-research", {}, "/v1/responses"),
+    ],
+)
+def test_a_model_is_asked_where_it_answers(model, settings, path):
+    """OpenAI serves some models, and tools of others, by the Responses API alone."""
+    tools = [Tool(name="look")] if settings.pop("tools", False) else []
+    with VendorSimulator(answers="hello") as simulator:
+        made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
+        answer = made.send(Request(model, "hi", tools=tools, **settings), Deadline.after(10))
+        made.close()
+
+    assert path == simulator.requests[0].path
+    assert "hello" == answer.content
