@@ -59,14 +59,17 @@ def respond(url, **asked):
 
 
 def respond_stream(url, **asked):
-    """Through the SDK's own accumulator."""
+    """Through the SDK's own accumulator, which knows no other end than a completed response."""
     with client(url).responses.stream(**asked) as stream:
         events = list(stream)
+        if events[-1].type == "error":
+            return {"kind": events[-1].type, "code": events[-1].code, "message": events[-1].message}
         numbers = [event.sequence_number for event in events]
         pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
         kinds = sorted({event.type for event in events})
         counted = numbers == list(range(len(numbers)))
-        return {**_response(stream.get_final_response()), "pieces": pieces, "kinds": kinds, "counted": counted}
+        whole = stream.get_final_response() if events[-1].type == "response.completed" else events[-1].response
+        return {**_response(whole), "pieces": pieces, "kinds": kinds, "counted": counted}
 
 
 def respond_parse(url, **asked):

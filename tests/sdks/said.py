@@ -24,3 +24,8 @@ SCHEMA: dict[str, Any] = {
 }
 PICTURE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 ENCODED = base64.b64encode(PICTURE).decode()
+
+
+def told_calls(*calls: ToolCall) -> list[dict[str, str | None]]:
+    """Calls as OpenAI's SDK tells them."""
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]

@@ -6,7 +6,7 @@ import pytest
 
 from llmdispatcher.testing import Answer, VendorSimulator, faults
 
-from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, SCHEMA, TEXT, THOUGHT, WEATHER
+from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER
 
 ASKED = {"model": "claude-sonnet-5", "max_tokens": 500, "messages": [{"role": "user", "content": "Tell me"}]}
 TOOL = {"name": "get_weather", "input_schema": SCHEMA}
@@ -76,6 +76,14 @@ def test_every_end_has_its_word(anthropic_sdk, way, answer, asked, stop):
         assert stop == anthropic_sdk(way, sim.anthropic_url, **{**ASKED, **asked})["stop"]
 
 
+def test_tokens_are_counted_beforehand(anthropic_sdk):
+    """What the answer's usage will say."""
+    with VendorSimulator() as sim:
+        counted = anthropic_sdk("count", sim.anthropic_url, model=ASKED["model"], messages=ASKED["messages"], system="Be brief")
+
+    assert 10 == counted
+
+
 def test_a_structured_answer_is_parsed(anthropic_sdk):
     """Into the SDK's own class; the request has its schema."""
     with VendorSimulator(answers=FORM) as sim:
@@ -86,16 +94,17 @@ def test_a_structured_answer_is_parsed(anthropic_sdk):
 
 
 def test_a_picture_is_sent(anthropic_sdk):
-    """As the SDK sends it; the answer comes."""
+    """It is understood as one."""
     content = [
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ENCODED}},
         {"type": "text", "text": "What is it?"},
     ]
     with VendorSimulator(answers="A dot.") as sim:
         told = anthropic_sdk("message", sim.anthropic_url, **{**ASKED, "messages": [{"role": "user", "content": content}]})
+        picture, text = sim.requests[0].asked.request.messages[0].content
 
     assert [{"type": "text", "text": "A dot."}] == told["blocks"]
-    assert content == sim.requests[0].json["messages"][0]["content"]
+    assert (PICTURE, "image/png", "What is it?") == (picture.data, picture.media_type, text.text)
 
 
 REFUSED = [

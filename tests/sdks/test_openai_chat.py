@@ -6,16 +6,11 @@ import pytest
 
 from llmdispatcher.testing import Answer, VendorSimulator, faults
 
-from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, SCHEMA, TEXT, THOUGHT, WEATHER
+from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, SCHEMA, TEXT, THOUGHT, WEATHER, told_calls
 
 ASKED = {"model": "gpt-5", "messages": [{"role": "user", "content": "Tell me"}]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
 WAYS = ("chat", "chat_stream")
-
-
-def told_calls(*calls):
-    """Calls as the SDK tells them."""
-    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,0 +1,138 @@
+"""OpenAI's SDK understands every answer of its responses, and is understood."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmdispatcher.testing import Answer, VendorSimulator, faults
+
+from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, told_calls
+
+ASKED = {"model": "gpt-5", "input": "Tell me"}
+TOOL = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}
+WAYS = ("respond", "respond_stream")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_text_arrives_with_its_facts(openai_sdk, way):
+    """Text to the last sign, the model, the end; one message."""
+    with VendorSimulator(answers=TEXT) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert (TEXT, "gpt-5", "completed", None) == (told["content"], told["model"], told["status"], told["incomplete"])
+    assert (["message"], "") == (told["types"], told["reasoning"])
+
+
+def test_a_stream_comes_word_by_word(openai_sdk):
+    """Each word in an event of its own, the events counted without a gap, begun and ended as the vendor does."""
+    with VendorSimulator(answers="one two three") as sim:
+        told = openai_sdk("respond_stream", sim.openai_url, **ASKED)
+
+    assert (["one", " two", " three"], True) == (told["pieces"], told["counted"])
+    assert {"response.created", "response.output_item.added", "response.output_text.done", "response.completed"} <= set(
+        told["kinds"]
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_parallel_calls_arrive_whole(openai_sdk, way):
+    """Three items after a message, with ids, names and arguments."""
+    with VendorSimulator(answers=CALLS) as sim:
+        told = openai_sdk(way, sim.openai_url, tools=[TOOL], **ASKED)
+
+    assert (["message", *["function_call"] * 3], CALLS.text) == (told["types"], told["content"])
+    assert (told_calls(OSLO, LIMA, NOW), "completed") == (told["calls"], told["status"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_thoughts_are_an_item_before_the_message(openai_sdk, way):
+    """Their summary is told."""
+    with VendorSimulator(answers=THOUGHT) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert (THOUGHT.reasoning, THOUGHT.text, ["reasoning", "message"]) == (told["reasoning"], told["content"], told["types"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_usage_is_counted(openai_sdk, way):
+    """Input, output, thoughts, all."""
+    with VendorSimulator(answers=THOUGHT) as sim:
+        usage = openai_sdk(way, sim.openai_url, **ASKED)["usage"]
+
+    assert (5, 10, 15) == (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"])
+    assert THOUGHT.reasoning_tokens == usage["output_tokens_details"]["reasoning_tokens"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("answer", "asked", "reason"),
+    [
+        (Answer("word " * 40), {"max_output_tokens": 5}, "max_output_tokens"),
+        (Answer("", finish="content_filter"), {}, "content_filter"),
+    ],
+    ids=["length", "filter"],
+)
+def test_an_answer_that_was_ended_is_incomplete(openai_sdk, way, answer, asked, reason):
+    """With the vendor's reason."""
+    with VendorSimulator(answers=answer) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED, **asked)
+
+    assert ("incomplete", reason) == (told["status"], told["incomplete"])
+
+
+def test_a_structured_answer_is_parsed(openai_sdk):
+    """Into the SDK's own class; the request has its schema."""
+    with VendorSimulator(answers=FORM) as sim:
+        told = openai_sdk("respond_parse", sim.openai_url, **ASKED)
+        request = sim.requests[0].asked.request
+
+    assert (WEATHER, "json_schema") == (told, request.response_format["type"])
+
+
+def test_a_picture_is_sent(openai_sdk):
+    """It is understood as one."""
+    content = [
+        {"type": "input_text", "text": "What is it?"},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{ENCODED}", "detail": "low"},
+    ]
+    with VendorSimulator(answers="A dot.") as sim:
+        told = openai_sdk("respond", sim.openai_url, model="gpt-5", input=[{"role": "user", "content": content}])
+        text, picture = sim.requests[0].asked.request.messages[0].content
+
+    assert ("A dot.", "What is it?", PICTURE, "low") == (told["content"], text.text, picture.data, picture.detail)
+
+
+REFUSED = [
+    (faults.wrong_key(), "AuthenticationError", 401, "invalid_api_key"),
+    (faults.model_missing(), "NotFoundError", 404, "model_not_found"),
+    (faults.rate_limit(2), "RateLimitError", 429, "rate_limit_exceeded"),
+    (faults.quota(), "RateLimitError", 429, "insufficient_quota"),
+    (faults.context_overflow(), "BadRequestError", 400, "context_length_exceeded"),
+    (faults.status(503), "InternalServerError", 503, "server_error"),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "status", "code"), REFUSED, ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize("way", WAYS)
+def test_refusals_are_exceptions_of_their_kind(openai_sdk, way, fault, kind, status, code):
+    """The SDK's class, the status, the code."""
+    with VendorSimulator().always(fault) as sim:
+        error = openai_sdk.error(way, sim.openai_url, **ASKED)
+
+    assert (kind, status, code) == (error["type"], error["status"], error["code"])
+
+
+def test_an_error_within_a_stream_is_an_event(openai_sdk):
+    """The SDK hands it on, with what the vendor says of it."""
+    with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
+        told = openai_sdk("respond_stream", sim.openai_url, **ASKED)
+
+    assert ("error", "server_error", True) == (told["kind"], told["code"], "currently overloaded" in told["message"])
+
+
+def test_a_wrong_request_is_named(openai_sdk):
+    """What is wrong stands in the message."""
+    with VendorSimulator() as sim:
+        error = openai_sdk.error("respond", sim.openai_url, model="gpt-5", input=[])
+
+    assert ("BadRequestError", 400, True) == (error["type"], error["status"], "input" in error["message"])
