@@ -135,8 +135,11 @@ def _tool(tool: Any) -> Tool | VendorTool:
     if tool["type"] != "function":
         return VendorTool(origin=NAME, data=tool)
     name, parameters = tool.get("name"), tool.get("parameters") or {}
-    if not isinstance(name, str) or not name or not isinstance(parameters, dict):
-        raise InvalidRequest("tools: a function needs a name and an object of parameters; give {'type': 'function', 'name': ...}")
+    described = isinstance(tool.get("description"), str | None) and isinstance(tool.get("strict"), bool | None)
+    if not isinstance(name, str) or not name or not isinstance(parameters, dict) or not described:
+        raise InvalidRequest(
+            "tools: a function has no name or a field of a wrong kind; give {'type': 'function', 'name': ..., 'parameters': {...}}"
+        )
     return Tool(
         name=name,
         description=tool.get("description"),

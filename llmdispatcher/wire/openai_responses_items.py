@@ -19,6 +19,8 @@ CALLS: Mapping[str, tuple[str, str]] = {"function_call": ("function", "arguments
 """Items that are calls: what kind of call, and where its arguments stand."""
 SAID = {"output_text": "text", "input_text": "text", "text": "text", "refusal": "refusal"}
 """What an assistant's message is made of: where each part has its text."""
+MADE_UP = "rs_made_"
+"""How the ids of thoughts begin that came from another format: clients send them back, vendors know nothing of them."""
 THEIRS = ("_output", "_response")
 """How the types of items end that answer what the assistant asked for."""
 

@@ -9,11 +9,17 @@ from typing import Any
 from ..messages import ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall
 from ..types import Citation, Response, Usage
 from .openai_responses_answer import INCOMPLETE
-from .openai_responses_items import CALLS, NAME, written_items
+from .openai_responses_items import CALLS, MADE_UP, NAME, written_items
 
 STATUSES = ("completed", "incomplete", "in_progress", "queued", "cancelled", "failed")
 _REASONS = {word: reason for reason, word in reversed(INCOMPLETE.items())}
-_IDS = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc", "image_generation_call": "ig"}
+_IDS = {
+    "message": "msg_",
+    "reasoning": MADE_UP,
+    "function_call": "fc_",
+    "custom_tool_call": "ctc_",
+    "image_generation_call": "ig_",
+}
 
 
 def whole(response: Response) -> dict[str, Any]:
@@ -155,7 +161,7 @@ def complete(item: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 def made_id(kind: str, number: int) -> str:
     """The id of an item that came without one."""
-    return f"{_IDS[kind]}_{number}"
+    return f"{_IDS[kind]}{number}"
 
 
 def _content(content: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import attrs
 from ..errors import InvalidRequest
 from ..messages import AudioPart, FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
 from ..types import Request
-from .openai_responses_items import NAME, THEIRS, rest, written_items, written_text
+from .openai_responses_items import MADE_UP, NAME, THEIRS, rest, written_items, written_text
 from .payload import dump, leave_out, own
 
 LOGPROBS = "message.output_text.logprobs"
@@ -169,7 +169,8 @@ class _Conversation:
         if isinstance(part, ToolCall):
             return self._identified(part)
         if isinstance(part, ReasoningPart):
-            return part if part.origin in (None, NAME) else None
+            passed = part.encrypted is None and (part.id or "").startswith(MADE_UP)
+            return part if part.origin in (None, NAME) and not passed else None
         if isinstance(part, OtherPart):
             return part if self._keeps(part) else None
         if isinstance(part, TextPart):

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InvalidRequest
 from ..messages import AudioPart, FilePart, ImagePart, Message, OtherPart, Part, TextPart
 from ..parts import data_url
-from .openai_responses_items import NAME, SAID, THEIRS, noted, read_item, rest
+from .openai_responses_items import CALLS, NAME, SAID, THEIRS, noted, read_item, rest
 from .payload import mapping, own
 
 _ROLES = ("system", "developer", "user", "assistant")
@@ -54,6 +54,8 @@ class _Turns:
         if not isinstance(item, dict) or not any(isinstance(item.get(name), str) for name in ("type", "role", "id")):
             raise InvalidRequest("input: an item has neither a role nor a type; give {'role': 'user', 'content': ...}")
         kind = item.get("type") or ("message" if "role" in item else "item_reference")
+        if not isinstance(kind, str):
+            raise InvalidRequest(f"input: {type(kind).__name__} is no type of an item; give a word such as 'message'")
         if kind == "message" and item.get("role") != "assistant":
             self._answer(_message(item))
         elif kind in _RESULTS:
@@ -94,6 +96,8 @@ def _assistant(item: Mapping[str, Any], kind: str) -> list[Part]:
     """What an item of the assistant's says; a message with content of another type is kept whole."""
     if kind == "item_reference":
         return [OtherPart(origin=NAME, data=item)]
+    if kind in CALLS and not all(isinstance(item.get(name), str) for name in ("call_id", "name", CALLS[kind][1])):
+        raise InvalidRequest(f"input: a call lacks its id, name or arguments; give call_id, name and {CALLS[kind][1]} as strings")
     if kind != "message":
         return read_item(item)
     content = item.get("content")

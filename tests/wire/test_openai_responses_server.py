@@ -345,6 +345,8 @@ def test_a_vendor_may_keep_the_conversation():
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input"),
         ({"input": [{"role": "assistant", "content": 7}]}, "input"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input"),
+        ({"input": [{"type": 7, "role": "user"}]}, "input"),
+        ({"input": [{"type": "function_call", "name": "f", "arguments": {}}]}, "input"),
         ({"input": [{"type": "function_call_output", "call_id": "c", "output": {}}]}, "input"),
         ({"model": 7, "input": "Hi"}, "model"),
         ({"stream": "yes", "input": "Hi"}, "stream"),
@@ -397,9 +399,9 @@ def test_an_answer_of_another_format_is_written():
     """Ids are made up by place; thoughts lose the proof that is another's; the reason is in this format's words."""
     document = json.loads(OPENAI_RESPONSES.write_response(FOREIGN))
 
-    assert ["rs_0", "msg_1", "ig_2", "fc_3", "msg_4"] == [item["id"] for item in document["output"]]
+    assert ["rs_made_0", "msg_1", "ig_2", "fc_3", "msg_4"] == [item["id"] for item in document["output"]]
     assert ("call_3", "resp_0", 1767225600) == (document["output"][3]["call_id"], document["id"], document["created_at"])
-    assert {"type": "reasoning", "id": "rs_0", "summary": [{"type": "summary_text", "text": "hm"}]} == document["output"][0]
+    assert {"type": "reasoning", "id": "rs_made_0", "summary": [{"type": "summary_text", "text": "hm"}]} == document["output"][0]
     assert ("incomplete", {"reason": "max_output_tokens"}) == (document["status"], document["incomplete_details"])
     assert {"ttl_30m_tokens": 3, "ttl_12h_tokens": 1} == document["usage"]["input_tokens_details"]["cache_write_tokens_details"]
 
@@ -595,3 +597,10 @@ def test_the_next_turn_carries_the_items_as_they_were():
     answer = OPENAI_RESPONSES.decode(body)
 
     assert EVERYTHING["input"][2:6] == sent(Request("m", [Message.user("Hi"), answer.message]))["input"][1:]
+
+
+def test_another_formats_thought_is_not_sent_where_nobody_knows_it():
+    """A client sends back what it got, also what was another vendor's and only passed through here."""
+    thought = json.loads(OPENAI_RESPONSES.write_response(FOREIGN))["output"][0]
+
+    assert [{"role": "user", "content": "Hi"}] == sent(read([{"role": "user", "content": "Hi"}, thought]))["input"]
