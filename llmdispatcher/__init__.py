@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .functions import FunctionTool, tool
     from .http_vendor import HttpVendor
     from .messages import Message, Tool, VendorTool
-    from .outcome import AttemptRecord, Outcome
+    from .outcome import AttemptRecord, Listener, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
     from .policy.balance import Balance, Situation
     from .policy.breaker import CircuitBreaker
@@ -103,7 +103,7 @@ _ROOMS = {
     "http_vendor": ("HttpVendor",),
     "functions": ("FunctionTool", "tool"),
     "messages": ("Message", "Tool", "VendorTool"),
-    "outcome": ("AttemptRecord", "Outcome"),
+    "outcome": ("AttemptRecord", "Listener", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
     "policy.balance": ("Balance", "Situation"),
     "policy.breaker": ("CircuitBreaker",),
@@ -172,6 +172,7 @@ __all__ = [
     "ImagePart",
     "InvalidRequest",
     "LatencyOptimization",
+    "Listener",
     "MalformedReply",
     "MatchesSchema",
     "MaxLength",

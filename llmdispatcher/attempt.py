@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 Report = Callable[[Outcome], None]
 
 
+def _unheard(_record: AttemptRecord) -> None:
+    """Nobody listens to single attempts."""
+
+
 class Attempt:
     """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
 
@@ -61,6 +65,7 @@ class Attempt:
             sent=error.sent if error is not None else True,
         )
         self._call.attempts.append(self.record)
+        self._call.heard(self.record)
         if error is not None:
             logger.info(
                 "%s/%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
@@ -79,6 +84,7 @@ class Call:
         "attempts",
         "deadline",
         "guards",
+        "heard",
         "hedge",
         "request",
         "started",
@@ -88,6 +94,7 @@ class Call:
     def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool, guards: Sequence[Any] = ()) -> None:
         self.request = request
         self.guards = guards
+        self.heard: Callable[[AttemptRecord], None] = _unheard
         self.deadline = deadline
         self.streamed = streamed
         self.started = deadline.clock.monotonic()
@@ -106,6 +113,7 @@ class Call:
         deadline = Deadline(self.deadline.at, self.deadline.clock, cancellation, self.deadline.seconds)
         leg = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
         leg.started, leg.attempts, leg.hedge, leg._report = self.started, self.attempts, hedge, leg._keep
+        leg.heard = self.heard
         return leg
 
     def _keep(self, outcome: Outcome) -> None:

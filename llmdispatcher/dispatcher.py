@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
@@ -20,7 +20,7 @@ from .config import Config
 from .directory import Directory
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
-from .outcome import Observer, Outcome
+from .outcome import AttemptRecord, Listener, Observer, Outcome
 from .policy import checks, guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers
@@ -34,6 +34,7 @@ from .streaming import StreamingResponse
 from .types import Request, Response
 from .vendors import Vendor, from_environment
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_MODELS = 1024
@@ -43,15 +44,17 @@ _MEMBERS = ("name", "capabilities", "send", "stream", "is_available")
 class Dispatcher:
     """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
 
-    ``observers`` hear the :class:`~llmdispatcher.outcome.Outcome` of every call; one that raises is logged and felt by
-    nobody. No thread is started and nothing is opened before the first call.
+    ``observers`` hear the :class:`~llmdispatcher.outcome.Outcome` of every call, and as a
+    :class:`~llmdispatcher.outcome.Listener` every attempt; one that raises is logged and felt by nobody. No thread is started and
+    nothing is opened before the first call.
     """
 
     def __init__(
         self, config: Config | Mapping[str, Any] | None = None, *, observers: Sequence[Observer] = (), clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self.config = checks.build(Config, {} if config is None else config, "config")
-        self._observers = tuple(observers)
+        self._observers = tuple([observer.on_outcome if isinstance(observer, Listener) else observer for observer in observers])
+        self._listeners = tuple([observer.on_attempt for observer in observers if isinstance(observer, Listener)])
         self._clock = clock
         balancer = Balancer(self.config.balance, clock.random) if self.config.balance is not None else None
         self._preferences = self.config.preferences(balancer)
@@ -202,7 +205,10 @@ class Dispatcher:
         deadline = Deadline.after(
             timeout if timeout is not None else self.config.timeout, clock=self._clock, cancellation=cancellation
         )
-        return Call(request, deadline, self._report, streamed=streamed, guards=self.config.guards)
+        call = Call(request, deadline, self._report, streamed=streamed, guards=self.config.guards)
+        if self._listeners:
+            call.heard = self._heard
+        return call
 
     def _answer(
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
@@ -240,8 +246,15 @@ class Dispatcher:
 
     def _report(self, outcome: Outcome) -> None:
         self._book.record(outcome)
-        for observer in self._observers:
-            try:
-                observer(outcome)
-            except Exception:  # whatever an observer does, the caller's answer is not its business
-                logger.exception("an observer failed; the call is not affected")
+        _tell(self._observers, outcome)
+
+    def _heard(self, record: AttemptRecord) -> None:
+        _tell(self._listeners, record)
+
+
+def _tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
+    for observer in observers:
+        try:
+            observer(news)
+        except Exception:  # whatever an observer does, the caller's answer is not its business
+            logger.exception("an observer failed; the call is not affected")

@@ -52,5 +52,18 @@ class Outcome:
         return self.usage.cost if self.usage is not None else None
 
 
-Observer = Callable[[Outcome], None]
-"""Hears every outcome, in the thread of the call; an exception in one is logged and goes no further."""
+class Listener:
+    """What an observer may hear; override one or both.
+
+    Each is called in the thread of the call; an exception is logged and felt by nobody.
+    """
+
+    def on_attempt(self, record: AttemptRecord) -> None:
+        """One vendor was asked, and this is how it went."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """A call has ended."""
+
+
+Observer = Callable[[Outcome], None] | Listener
+"""Hears every outcome, or as a :class:`Listener` every attempt as well."""

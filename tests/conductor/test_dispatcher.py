@@ -18,6 +18,7 @@ from llmdispatcher import (
     DeadlineExceeded,
     Dispatcher,
     InvalidRequest,
+    Listener,
     MalformedReply,
     ModelNotFound,
     OpenAIVendor,
@@ -604,3 +605,23 @@ def test_a_mistyped_vendor_in_the_configuration_is_told(field, caplog):
     assert "a" == dispatcher.send(ASK).vendor
     assert f"opnai  skipped: the {field} is not registered; there are a" in str(dispatcher.explain(ASK))
     assert "'opnai' is not registered" in caplog.text
+
+
+def test_a_listener_hears_attempts_and_outcomes():
+    """Each as it happens, frozen; one that raises is felt by nobody."""
+    heard = []
+
+    class Ear(Listener):
+        def on_attempt(self, record):
+            heard.append((record.vendor, record.error))
+            raise RuntimeError("a listener of no use")
+
+        def on_outcome(self, outcome):
+            heard.append(type(outcome).__name__)
+
+    with Dispatcher(observers=[Ear()]) as dispatcher:
+        dispatcher.register_vendor(FakeVendor(VendorUnavailable("down", retry_here=False), name="a"))
+        dispatcher.register_vendor(FakeVendor("hi", name="b"))
+        assert "hi" == dispatcher.send(Request("m", "hi")).content
+
+    assert [("a", "VendorUnavailable"), ("b", None), "Outcome"] == heard
