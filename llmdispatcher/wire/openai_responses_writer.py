@@ -310,8 +310,7 @@ class ResponsesWriter:
         if item.get("status") == "in_progress":
             item["status"] = "completed"
         field = CALLS[item["type"]][1]
-        told = {field: call.arguments} | ({"name": call.name} if field == "arguments" else {})
-        self._event(f"{state.event}.done", item_id=state.id, output_index=state.place, **told)
+        self._event(f"{state.event}.done", item_id=state.id, output_index=state.place, **{field: call.arguments})
         self._done(state.place, item)
 
     def _done(self, place: int, item: dict[str, Any]) -> None:

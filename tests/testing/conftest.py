@@ -20,18 +20,24 @@ HEADERS = {
     "azure": {"api-key": "k"},
     "anthropic": {"x-api-key": "k", "anthropic-version": "2023-06-01"},
     "gemini": {"x-goog-api-key": "k"},
+    "openai_responses": {"Authorization": "Bearer k"},
+    "ollama": {},
 }
 BODIES = {
     "openai": {"model": "gpt-4o", "messages": [{"role": "user", "content": PROMPT}]},
     "azure": {"model": "gpt-4o", "messages": [{"role": "user", "content": PROMPT}]},
     "anthropic": {"model": "claude-x", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]},
     "gemini": {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]},
+    "openai_responses": {"model": "gpt-5", "input": PROMPT},
+    "ollama": {"model": "llama", "messages": [{"role": "user", "content": PROMPT}], "stream": False},
 }
 PATHS = {
     "openai": "/v1/chat/completions",
     "azure": "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
     "anthropic": "/v1/messages",
     "gemini": "/v1/models/gemini-x:generateContent",
+    "openai_responses": "/v1/responses",
+    "ollama": "/api/chat",
 }
 FORMATS = tuple(PATHS)
 
@@ -50,7 +56,9 @@ class Reply:
 
     @property
     def events(self):
-        """The parsed data of every event; ``[DONE]`` as it is."""
+        """The parsed data of every event, or line of JSON; ``[DONE]`` as it is."""
+        if self.headers["content-type"] == "application/x-ndjson":
+            return [json.loads(line) for line in self.body.splitlines() if line]
         data = [line[6:] for line in self.body.decode().splitlines() if line.startswith("data: ")]
         return [item if item == "[DONE]" else json.loads(item) for item in data]
 

@@ -17,20 +17,32 @@ from .conftest import FORMATS, HEADERS, NINE_AND_MORE, PATHS, PROMPT, ask
 
 CALL = ToolCall(name="get_weather", arguments='{"city": "Oslo", "days": 3}')
 OWN = {"openai": "max_tokens", "azure": "max_tokens", "anthropic": "max_tokens"}
-CODEC = {"openai": "openai_chat", "azure": "openai_chat", "anthropic": "anthropic_messages", "gemini": "gemini"}
+CODEC = {
+    "openai": "openai_chat",
+    "azure": "openai_chat",
+    "anthropic": "anthropic_messages",
+    "gemini": "gemini",
+    "openai_responses": "openai_responses",
+    "ollama": "ollama_chat",
+}
 
 
 def said(form, reply):
     """The text of a whole answer or of a stream."""
     decoder = CODECS[CODEC[form]].decoder()
-    if reply.headers["content-type"].startswith("text/event-stream"):
+    if not reply.headers["content-type"].startswith("application/json"):
         return fold(decoder.feed(reply.body) + decoder.finish())
     return CODECS[CODEC[form]].decode(reply.body)
 
 
 def limited(form, tokens):
     """The change to a request that limits its output."""
-    return {"generationConfig": {"maxOutputTokens": tokens}} if form == "gemini" else {"max_tokens": tokens}
+    own = {
+        "gemini": {"generationConfig": {"maxOutputTokens": tokens}},
+        "openai_responses": {"max_output_tokens": tokens},
+        "ollama": {"options": {"num_predict": tokens}},
+    }
+    return own.get(form, {"max_tokens": tokens})
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -151,7 +163,7 @@ def test_nothing_is_said_that_no_recording_says(form, stream, corpus):
 
 def places(value, at=""):
     """Every place of a JSON document, list positions left out; a tool's own input is not the vendor's."""
-    if isinstance(value, dict) and not at.endswith((".input", ".args")):
+    if isinstance(value, dict) and not at.endswith((".input", ".args", ".function.arguments")):
         for key, item in value.items():
             yield f"{at}.{key}"
             yield from places(item, f"{at}.{key}")
@@ -165,6 +177,8 @@ _APIS = {
     "azure": ("openai-chat_completions-", "azure-chat_completions-"),
     "anthropic": ("anthropic-messages-",),
     "gemini": ("google-generate_content-", "google-stream_generate_content-"),
+    "openai_responses": ("openai-responses-",),
+    "ollama": ("ollama-",),
 }
 
 
@@ -183,7 +197,7 @@ def documents(response, stream):
     """The JSON documents of a recorded answer."""
     if "json" in response:
         return [] if stream else [response["json"]]
-    lines = [line[5:].strip() for line in response["text"].splitlines() if line.startswith("data:")]
+    lines = [line.removeprefix("data:").strip() for line in response["text"].splitlines()]
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}") and whole(line)]
 
 
@@ -283,10 +297,11 @@ def test_errors_have_the_vendors_shape(form, trouble):
         "anthropic": {"type", "message"},
         "gemini": {"code", "message", "status"},
     }
+    error = body["error"] if form != "ollama" else {"message": body["error"]}
 
     assert trouble.status == status
-    assert body["error"]["message"]
-    assert set(body["error"]) <= keys.get(form, {"message", "type", "param", "code"})
+    assert error["message"]
+    assert set(error) <= keys.get(form, {"message", "type", "param", "code"})
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,9 @@ def _spoiled_json(name: str, spoil: Callable[[bytes], bytes]) -> Fault:
             peer.reply(200, spoil(scene.body()), *scene.headers)
             return
         peer.start_stream(*scene.headers, content_type=pieces.content_type)
-        head, data, body = pieces.deltas[0].partition(b"data: ") if pieces.deltas else (b"", b"data: ", b"{}\n\n")
-        send_all(peer, [*pieces.opening, head + data + spoil(body), *pieces.deltas[1:], *pieces.closing])
+        first = pieces.deltas[0] if pieces.deltas else b"data: {}\n\n"
+        begins = first.index(b"{")
+        send_all(peer, [*pieces.opening, first[:begins] + spoil(first[begins:]), *pieces.deltas[1:], *pieces.closing])
         last_chunk(peer)
 
     return Fault(name, act)
