@@ -19,6 +19,12 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
 }
+_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":'
+_GROWTH: Mapping[str, bytes] = {
+    "text": _HEAD + b'{"type":"text_delta","text":%s}}\n\n',
+    "thinking": _HEAD + b'{"type":"thinking_delta","thinking":%s}}\n\n',
+}
+"""The events that a stream mostly consists of; only the text is still to be written."""
 _NOTHING_YET = {"input_tokens": 0, "output_tokens": 0}
 
 
@@ -163,7 +169,7 @@ class MessagesWriter:
             self._close()
             self._open(_EMPTY[kind])
             self._kind = kind
-        self._delta(f"{kind}_delta", self._count - 1, **{kind: text})
+        self._out.append(_GROWTH[kind] % (self._count - 1, written(text)))
 
     def _close(self) -> None:
         """End what is open."""
