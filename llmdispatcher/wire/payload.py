@@ -82,7 +82,27 @@ def _mended(value: Any) -> Any:
     return value
 
 
-def dump(payload: Mapping[str, Any], request: Request, codec: str) -> bytes:
+class Asked(Protocol):
+    """What every kind of request has."""
+
+    @property
+    def model(self) -> str:
+        """Who is asked."""
+
+    @property
+    def extra_params(self) -> Mapping[str, Any]:
+        """What is merged into the body."""
+
+    @property
+    def drop_params(self) -> bool:
+        """Whether what has no place is left out."""
+
+    @property
+    def origin(self) -> str | None:
+        """The format that it was read from."""
+
+
+def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
     """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
 
     Those of a request that was read from another format are refused or, if it allows that, dropped.
@@ -108,7 +128,7 @@ def written(document: Any) -> bytes:
         raise MalformedReply("the vendor's answer has values that JSON cannot carry", sent=True) from None
 
 
-def leave_out(request: Request, codec: str, field: str, why: str = "has no place in this format") -> None:
+def leave_out(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
     """Refuse what a format cannot express, or log that it is dropped where the request allows that (``drop_params``)."""
     if not request.drop_params:
         raise InvalidRequest(f"{field}: {why} ({codec}); leave it out, ask another vendor, or set drop_params=True")

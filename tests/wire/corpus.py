@@ -38,15 +38,20 @@ needs_corpus = pytest.mark.skipif(not (FOLDER / "exchanges").is_dir(), reason=f"
 
 
 @cache
-def exchanges() -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Every exchange whose format we speak, by (api, vendor)."""
+def recorded() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Every recorded exchange, by (api, vendor)."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for path in sorted((FOLDER / "exchanges").glob("*.json")) if (FOLDER / "exchanges").is_dir() else ():
         if path.name != "index.json":
             exchange = json.loads(path.read_bytes())
-            if exchange["api"] in CODEC_OF:
-                groups.setdefault((exchange["api"], exchange["vendor"]), []).append(exchange)
+            groups.setdefault((exchange["api"], exchange["vendor"]), []).append(exchange)
     return groups
+
+
+@cache
+def exchanges() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Those of them whose format is one of our codecs'."""
+    return {group: found for group, found in recorded().items() if group[0] in CODEC_OF}
 
 
 def listed(groups: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -21,10 +21,11 @@ from corpus import (
     decode_stream,
     exchanges,
     headers_of,
-    listed,
     needs_corpus,
+    recorded,
     streamed,
 )
+from small_apis import CHECKS, NOT_SPOKEN
 
 from llmdispatcher.errors import (
     AuthenticationError,
@@ -42,7 +43,7 @@ from llmdispatcher.wire.faults import fault
 
 pytestmark = needs_corpus
 
-GROUPS = [pytest.param(group, id="-".join(group)) for group in exchanges()]
+GROUPS = [pytest.param(group, id="-".join(group)) for group in recorded()]
 CLASS_OF = {
     400: InvalidRequest,
     401: AuthenticationError,
@@ -52,6 +53,7 @@ CLASS_OF = {
     413: InvalidRequest,
     429: RateLimitError,
     500: VendorUnavailable,
+    501: VendorUnavailable,
     503: VendorUnavailable,
     529: VendorUnavailable,
 }
@@ -73,7 +75,7 @@ CLASS_BY_WORDS = {
 def failures(group: tuple[str, str], check: Any) -> list[str]:
     """The ids of the exchanges that do not pass, each with what was wrong."""
     found = []
-    for exchange in exchanges()[group]:
+    for exchange in recorded()[group]:
         wrong = check(exchange)
         if wrong:
             found.append(f"{exchange['id']}: {wrong}")
@@ -223,6 +225,8 @@ def check(exchange: dict[str, Any]) -> str:
     """One exchange of any kind."""
     if "status" in exchange["expect"]:
         return check_refusal(exchange)
+    if exchange["api"] in CHECKS:
+        return CHECKS[exchange["api"]](exchange)
     return check_stream(exchange) if streamed(exchange) else check_whole(exchange)
 
 
@@ -284,15 +288,33 @@ def test_quoted_errors_are_classed_by_what_they_mean():
     assert [] == wrong
 
 
+def table(counts: Counter[tuple[str, str]]) -> str:
+    """How many exchanges of each API each vendor has."""
+    apis = sorted({api for api, _ in counts}, key=lambda api: -sum(count for (of, _), count in counts.items() if of == api))
+    lines = []
+    for api in apis:
+        of_vendors = sorted(
+            [(vendor, count) for (of, vendor), count in counts.items() if of == api], key=lambda pair: (-pair[1], pair[0])
+        )
+        total = sum(count for _, count in of_vendors)
+        note = "" if api not in NOT_SPOKEN else f" (refusals only: {NOT_SPOKEN[api]})"
+        lines.append(f"  {api} {total}: {', '.join(f'{vendor} {count}' for vendor, count in of_vendors)}{note}")
+    return "\n".join(lines)
+
+
 def test_nothing_is_left_out(capsys):
-    """Every exchange of the formats we speak was in one of the groups above; the counts are printed."""
-    counts = Counter({group: len(found) for group, found in exchanges().items()})
+    """Every recorded exchange was in one of the groups above; the counts are printed."""
+    counts = Counter({group: len(found) for group, found in recorded().items()})
+    streams = sum(map(streamed, [exchange for found in recorded().values() for exchange in found]))
     with capsys.disabled():
-        print(f"\n{counts.total()} exchanges, {sum(map(streamed, listed(exchanges())))} of them streams")
-        for api in CODEC_OF:
-            print(f"  {api}: " + ", ".join(f"{vendor} {count}" for (of, vendor), count in sorted(counts.items()) if of == api))
+        print(f"\n{counts.total()} exchanges, {streams} of them streams\n{table(counts)}")
 
     known = json.loads((FOLDER / "exchanges" / "index.json").read_bytes())["by_api"]
-    assert {api: known[api] for api in CODEC_OF} == {
-        api: sum(count for (of, _), count in counts.items() if of == api) for api in CODEC_OF
+    assert known == {api: sum(count for (of, _), count in counts.items() if of == api) for api, _ in counts}
+    assert known.keys() <= CODEC_OF.keys() | CHECKS.keys()
+    assert {} == {
+        exchange["id"]: exchange["expect"]
+        for (api, _), found in recorded().items()
+        for exchange in found
+        if api in NOT_SPOKEN and exchange["expect"] and "status" not in exchange["expect"]
     }

@@ -1,0 +1,152 @@
+"""Answers of the older APIs that continue a text instead of a conversation; only read, since no request is written in them.
+
+https://platform.openai.com/docs/api-reference/completions, https://docs.ollama.com/api/generate,
+https://platform.claude.com/docs/en/api/complete, https://docs.mistral.ai/api/endpoint/fim
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from ..chunks import StreamChunk, fold
+from ..errors import MalformedReply
+from ..types import Response, Usage
+from .base import StreamDecoder
+from .embeddings_vectors import usage_of
+from .faults import fault_inside
+from .ollama_chat import OllamaDecoder, read_body
+from .openai_chat import OPENAI_CHAT
+from .payload import EventDecoder, count, mapping, parse_object, text_of
+
+_FINISH = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "max_tokens": "length"}
+
+
+class TextDecoder(EventDecoder):
+    """OpenAI's text completions: the text of choice 0; complete like a chat's stream."""
+
+    __slots__ = ("answered",)
+    END_MARKER = "[DONE] or a finish reason"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered = False
+
+    def read_event(self, document: Mapping[str, Any]) -> StreamChunk:
+        """One piece, or a whole answer, which has the same form."""
+        choices = document.get("choices")
+        self.answered = self.answered or (isinstance(choices, list) and bool(choices))
+        first = mapping(choices[0]) if isinstance(choices, list) and choices else {}
+        choice = {} if first.get("index") else first
+        raw = text_of(choice.get("finish_reason")) or None
+        self.ended = self.ended or raw is not None
+        logprobs = choice.get("logprobs")
+        return StreamChunk(
+            content=text_of(choice.get("text")),
+            finish_reason=_finish(raw),
+            finish_reason_raw=raw,
+            usage=_usage(document) if document.get("usage") else None,
+            model=text_of(document.get("model")) or None,
+            response_id=text_of(document.get("id")) or None,
+            logprobs=(logprobs,) if isinstance(logprobs, dict) else (),
+        )
+
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer."""
+        return decode_text(body)
+
+
+class GenerateDecoder(OllamaDecoder):
+    """Ollama's text completions: lines as in its chat, where the text is the ``response``."""
+
+    __slots__ = ()
+
+    def message_of(self, document: Mapping[str, Any]) -> Any:
+        """What a line says, as a message."""
+        said = document.get("response")
+        return {"content": said, "thinking": document.get("thinking")} if isinstance(said, str) else None
+
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer."""
+        return decode_generated(body)
+
+
+def decode_text(body: bytes) -> Response:
+    """A whole answer of OpenAI's text completions."""
+    decoder = TextDecoder()
+    answer = fold([decoder.read_event(_answer(body))])
+    if not decoder.answered:
+        raise MalformedReply("the vendor's answer has no choices", sent=True)
+    return answer
+
+
+def decode_generated(body: bytes) -> Response:
+    """A whole answer of Ollama's text completions."""
+    return read_body(body, GenerateDecoder())
+
+
+def decode_complete(body: bytes) -> Response:
+    """A whole answer of Anthropic's oldest API, which counts no tokens."""
+    document = _answer(body)
+    raw = text_of(document.get("stop_reason")) or None
+    if not isinstance(document.get("completion"), str):
+        raise MalformedReply("the vendor's answer has no completion", sent=True)
+    return Response(
+        content=document["completion"],
+        finish_reason=_finish(raw),
+        finish_reason_raw=raw,
+        model=text_of(document.get("model")),
+        response_id=text_of(document.get("id")) or None,
+        usage=Usage(cost_status="no usage reported"),
+    )
+
+
+def decode_generation(body: bytes) -> Response:
+    """A whole answer of Hugging Face's text generation: a text, and what went into it if that was asked for."""
+    document = _answer(body)
+    details = mapping(document.get("details"))
+    raw = text_of(details.get("finish_reason")) or None
+    if not isinstance(document.get("generated_text"), str):
+        raise MalformedReply("the vendor's answer has no generated text", sent=True)
+    return Response(
+        content=document["generated_text"],
+        finish_reason=_finish(raw),
+        finish_reason_raw=raw,
+        usage=Usage(output_tokens=count(details.get("generated_tokens")), raw=details) if details else Usage(),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Completions:
+    """How an API's answers are read, whole and as streams where it has them."""
+
+    decode: Callable[[bytes], Response]
+    decoder: Callable[[], StreamDecoder] | None = None
+
+
+COMPLETIONS: Mapping[str, Completions] = {
+    "completions": Completions(decode=decode_text, decoder=TextDecoder),
+    "fim_completions": Completions(decode=OPENAI_CHAT.decode, decoder=OPENAI_CHAT.decoder),
+    "ollama_generate": Completions(decode=decode_generated, decoder=GenerateDecoder),
+    "complete_legacy": Completions(decode=decode_complete),
+    "hf_text_generation": Completions(decode=decode_generation),
+}
+"""By the name of an API."""
+
+
+def _answer(body: bytes) -> Mapping[str, Any]:
+    document = parse_object(body)
+    if document.get("error"):
+        raise fault_inside(document)
+    return document
+
+
+def _finish(raw: str | None) -> str | None:
+    return None if raw is None else _FINISH.get(raw, raw.lower())
+
+
+def _usage(document: Mapping[str, Any]) -> Usage:
+    raw = mapping(document.get("usage"))
+    return attrs.evolve(usage_of(document), output_tokens=count(raw.get("completion_tokens")))

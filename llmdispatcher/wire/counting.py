@@ -1,0 +1,118 @@
+"""How many tokens a request has, by asking its vendor: the same body as for an answer, without what is only about the answer.
+
+https://platform.claude.com/docs/en/api/messages-count-tokens, https://ai.google.dev/api/tokens,
+https://platform.openai.com/docs/api-reference/responses/input-tokens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from ..errors import MalformedReply
+from ..types import Request
+from .anthropic_messages import ANTHROPIC_MESSAGES
+from .base import ClientCodec
+from .faults import fault_inside
+from .gemini import GEMINI
+from .openai_responses import OPENAI_RESPONSES
+from .payload import MAX_COUNT, parse_object, parse_text, written
+
+_ANTHROPIC_TAKES = frozenset(
+    {
+        "model",
+        "messages",
+        "system",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "output_config",
+        "cache_control",
+        "context_management",
+        "mcp_servers",
+        "anthropic_version",
+    }
+)
+_OPENAI_TAKES = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "conversation",
+        "previous_response_id",
+        "parallel_tool_calls",
+        "reasoning",
+        "text",
+        "tool_choice",
+        "tools",
+        "truncation",
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class Counting:
+    """How one vendor's tokens are counted; ``codec`` is the format that the request is written in."""
+
+    codec: ClientCodec
+    answered: str
+    """The field of the answer that has the number."""
+    where: Callable[[str], str]
+    """The path for a model's name."""
+    body: Callable[[Request, Mapping[str, Any]], Mapping[str, Any]]
+    """What is sent, given the body for an answer."""
+
+    def path(self, model: str) -> str:
+        """The path below the vendor's base URL."""
+        return self.where(model)
+
+    def encode(self, request: Request, quirks: frozenset[str] = frozenset()) -> bytes:
+        """The JSON body."""
+        asked = parse_text(self.codec.encode(request, stream=False, quirks=quirks).decode())
+        return written(self.body(request, asked))
+
+    def decode(self, body: bytes) -> int:
+        """The number of tokens. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
+        document = parse_object(body)
+        if document.get("error"):
+            raise fault_inside(document)
+        number = document.get(self.answered)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < MAX_COUNT:
+            raise MalformedReply(f"the vendor's answer has no {self.answered}", sent=True)
+        return int(number)
+
+    def write(self, tokens: int) -> bytes:
+        """An answer, as that vendor gives it."""
+        kind = {"object": "response.input_tokens"} if self.codec is OPENAI_RESPONSES else {}
+        return written({**kind, self.answered: tokens})
+
+
+def _only(names: frozenset[str]) -> Callable[[Request, Mapping[str, Any]], Mapping[str, Any]]:
+    return lambda _request, asked: {name: value for name, value in asked.items() if name in names}
+
+
+def _whole(request: Request, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = request.model if "/" in request.model else f"models/{request.model}"
+    return {"generateContentRequest": {"model": name, **asked}}
+
+
+def _in_gemini(model: str) -> str:
+    return GEMINI.path(model, stream=False).removesuffix(":generateContent") + ":countTokens"
+
+
+COUNTING: Mapping[str, Counting] = {
+    "anthropic_messages": Counting(
+        codec=ANTHROPIC_MESSAGES,
+        answered="input_tokens",
+        where=lambda model: ANTHROPIC_MESSAGES.path(model, stream=False) + "/count_tokens",
+        body=_only(_ANTHROPIC_TAKES),
+    ),
+    "openai_responses": Counting(
+        codec=OPENAI_RESPONSES, answered="input_tokens", where=lambda _model: "/responses/input_tokens", body=_only(_OPENAI_TAKES)
+    ),
+    "gemini": Counting(codec=GEMINI, answered="totalTokens", where=_in_gemini, body=_whole),
+    "vertex": Counting(codec=GEMINI, answered="totalTokens", where=_in_gemini, body=lambda _request, asked: asked),
+}
+"""By the format of a vendor; Google's cloud has a way of its own."""

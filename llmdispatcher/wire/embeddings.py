@@ -1,0 +1,257 @@
+"""Vectors of texts, as each format asks for them and gives them.
+
+https://platform.openai.com/docs/api-reference/embeddings, https://ai.google.dev/api/embeddings, https://docs.ollama.com/api/embed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ..embeddings import EmbeddingRequest, Embeddings
+from ..errors import InvalidRequest, MalformedReply
+from ..types import Usage
+from .embeddings_vectors import BASE64, encoded_vector, in_order, usage_of, vector, vectors
+from .faults import fault_inside
+from .gemini import GEMINI
+from .ollama_words import usage_of as ollama_usage
+from .payload import dump, leave_out, mapping, parse_object, parse_text, text_of, written
+
+
+class EmbeddingCodec(Protocol):
+    """One format for embeddings, both ways; a value without state."""
+
+    name: str
+    largest: int
+    """The most texts that one request may have."""
+
+    def path(self, model: str) -> str:
+        """The path below the vendor's base URL."""
+
+    def encode(self, request: EmbeddingRequest) -> bytes:
+        """The JSON body. Raises :class:`InvalidRequest` for what the format cannot express."""
+
+    def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
+        """The vectors, one for each text. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
+
+    def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
+        """The request in a body; what has no place in ours is kept in ``extra_params``."""
+
+    def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
+        """The body of an answer to a request that was read."""
+
+
+class OpenAIEmbeddings:
+    """OpenAI's, which most vendors speak; vectors come as numbers or in base64."""
+
+    name = "openai_chat"
+    largest = 2048
+
+    def path(self, model: str) -> str:
+        """The model travels in the body."""
+        return "/embeddings"
+
+    def encode(self, request: EmbeddingRequest) -> bytes:
+        """The JSON body."""
+        payload: dict[str, Any] = {"model": request.model} if request.model else {}
+        if request.texts:
+            payload["input"] = list(request.texts)
+        if request.dimensions is not None:
+            payload["dimensions"] = request.dimensions
+        if request.user is not None:
+            payload["user"] = request.user
+        return dump(payload, request, self.name)
+
+    def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
+        """The vectors, in the order of their indices."""
+        document = _answer(body)
+        found = in_order(document.get("data"))
+        asked = request.extra_params.get("encoding_format")
+        return Embeddings(
+            vectors=_one_each([vector(entry.get("embedding"), asked, request.dimensions) for entry in found], request),
+            model=text_of(document.get("model")),
+            usage=usage_of(document),
+        )
+
+    def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
+        """The request in a body; Mistral has another name for the dimensions, and lists of tokens are passed on as they are."""
+        fields = _fields(body)
+        model = _popped(fields, "model", str, "")
+        texts = _texts(fields, "input")
+        dimensions = _popped(fields, "dimensions", int, None) or _popped(fields, "output_dimension", int, None)
+        user = _popped(fields, "user", str, None)
+        return EmbeddingRequest(model, texts, dimensions=dimensions, user=user, extra_params=fields, origin=self.name)
+
+    def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
+        """The body of an answer, in base64 where that was asked for."""
+        short = request.extra_params.get("encoding_format") == BASE64
+        data = [
+            {"object": "embedding", "index": place, "embedding": encoded_vector(each) if short else each}
+            for place, each in enumerate(embeddings.vectors)
+        ]
+        count = embeddings.usage.input_tokens
+        usage = {"prompt_tokens": count, "total_tokens": count}
+        return written({"object": "list", "data": data, "model": embeddings.model, "usage": usage})
+
+
+class GeminiEmbeddings:
+    """Google's batches; each text is a request of its own in them."""
+
+    name = "gemini"
+    largest = 100
+
+    def path(self, model: str) -> str:
+        """The model is part of the path."""
+        return GEMINI.path(model, stream=False).removesuffix(":generateContent") + ":batchEmbedContents"
+
+    def encode(self, request: EmbeddingRequest) -> bytes:
+        """The JSON body; further fields go into the request of each text."""
+        foreign = request.origin not in (None, self.name)
+        if foreign and request.extra_params:
+            leave_out(request, self.name, ", ".join(request.extra_params), f"is known to {request.origin} alone")
+        further = {} if foreign else dict(request.extra_params)
+        if request.dimensions is not None:
+            further["outputDimensionality"] = request.dimensions
+        if not request.texts:
+            return written(further)
+        name = request.model if "/" in request.model else f"models/{request.model}"
+        entries = [{"model": name, "content": {"parts": [{"text": text}]}, **further} for text in request.texts]
+        try:
+            return written({"requests": entries})
+        except MalformedReply:
+            raise InvalidRequest("extra_params: they cannot be written as JSON; use plain values in them") from None
+
+    def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of a batch, or the one of a single text."""
+        document = _answer(body)
+        found = document.get("embeddings", [document["embedding"]] if "embedding" in document else None)
+        counted = mapping(document.get("usageMetadata"))
+        if not isinstance(found, list):
+            raise MalformedReply("the vendor's answer has no embeddings", sent=True)
+        return Embeddings(
+            vectors=_one_each([vector(mapping(entry).get("values")) for entry in found], request),
+            model=request.model,
+            usage=usage_of({"usage": {"prompt_tokens": counted.get("promptTokenCount"), **counted}} if counted else {}),
+        )
+
+    def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
+        """The request in a body, of one text or a batch; one whose texts have settings of their own is kept whole."""
+        fields = _fields(body)
+        entries = fields.get("requests", [fields])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise InvalidRequest("requests: this is no list of requests; give [{'model': ..., 'content': {...}}, ...]")
+        model = path.rpartition(":")[0].rpartition("/models/")[2] or text_of(entries[0].get("model") if entries else None)
+        settings = [_settings(entry) for entry in entries]
+        texts = [_text(entry.get("content")) for entry in entries]
+        if None in texts or any(each != settings[0] for each in settings):
+            return EmbeddingRequest(model, (), extra_params=fields, origin=self.name)
+        further = settings[0] if settings else {}
+        dimensions = _popped(further, "outputDimensionality", int, None)
+        return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=further, origin=self.name)
+
+    def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
+        """The body of an answer to a batch."""
+        count = embeddings.usage.input_tokens
+        counted = {"usageMetadata": {"promptTokenCount": count}} if count else {}
+        return written({"embeddings": [{"values": each} for each in embeddings.vectors], **counted})
+
+
+class OllamaEmbeddings:
+    """Ollama's own; the number of texts has no limit but memory, so ours is a guess."""
+
+    name = "ollama_chat"
+    largest = 512
+
+    def path(self, model: str) -> str:
+        """The model travels in the body."""
+        return "/api/embed"
+
+    def encode(self, request: EmbeddingRequest) -> bytes:
+        """The JSON body."""
+        payload: dict[str, Any] = {"model": request.model, "input": list(request.texts)}
+        if request.dimensions is not None:
+            payload["dimensions"] = request.dimensions
+        return dump(payload, request, self.name)
+
+    def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
+        """The vectors."""
+        document = _answer(body)
+        return Embeddings(
+            vectors=_one_each(vectors(document.get("embeddings")), request),
+            model=text_of(document.get("model")),
+            usage=ollama_usage(document) or Usage(cost_status="no usage reported"),
+        )
+
+    def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:
+        """The request in a body."""
+        fields = _fields(body)
+        model, texts = _popped(fields, "model", str, ""), _texts(fields, "input")
+        dimensions = _popped(fields, "dimensions", int, None)
+        return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=fields, origin=self.name)
+
+    def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
+        """The body of an answer."""
+        counted = {"prompt_eval_count": embeddings.usage.input_tokens}
+        return written({"model": embeddings.model, "embeddings": embeddings.vectors, **counted})
+
+
+OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS = OpenAIEmbeddings(), GeminiEmbeddings(), OllamaEmbeddings()
+EMBEDDING_CODECS: Mapping[str, EmbeddingCodec] = {
+    "openai_chat": OPENAI_EMBEDDINGS,
+    "openai_responses": OPENAI_EMBEDDINGS,
+    "gemini": GEMINI_EMBEDDINGS,
+    "ollama_chat": OLLAMA_EMBEDDINGS,
+}
+"""By the format that a vendor chats in; Anthropic has none."""
+
+
+def _answer(body: bytes) -> Mapping[str, Any]:
+    document = parse_object(body)
+    if document.get("error"):
+        raise fault_inside(document)
+    return document
+
+
+def _one_each(found: list[tuple[float, ...]], request: EmbeddingRequest) -> tuple[tuple[float, ...], ...]:
+    if request.texts and len(found) != len(request.texts):
+        raise MalformedReply(f"the vendor's answer has {len(found)} vectors for {len(request.texts)} texts", sent=True)
+    return tuple(found)
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise InvalidRequest("body: this is no JSON object; send one with a 'model' and the texts")
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = fields.pop(name, default)
+    if value is not default and (isinstance(value, bool) or not isinstance(value, kind)):
+        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
+    return value
+
+
+def _texts(fields: dict[str, Any], name: str) -> Any:
+    """The texts; what else can be embedded, such as tokens, stays where it is."""
+    given = fields.get(name, "")
+    if given in ("", []):
+        raise InvalidRequest(f"{name}: there is none; give a text or a list of texts")
+    if isinstance(given, str) or (isinstance(given, list) and all(isinstance(text, str) for text in given)):
+        return fields.pop(name)
+    return ()
+
+
+def _settings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name not in ("model", "content") and value is not None}
+
+
+def _text(content: Any) -> str | None:
+    """The text of a content; ``None`` where it is more than that."""
+    parts = mapping(content).get("parts")
+    if not isinstance(parts, list) or not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
+        return None
+    return "".join([part["text"] for part in parts])
