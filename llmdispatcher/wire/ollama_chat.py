@@ -20,7 +20,7 @@ from .ollama_request import encoded
 from .ollama_words import NAME, finish_of, usage_of
 from .payload import dump, mapping, parse_object, text_of
 
-_LINES = re.compile(rb"\}\s*\n\s*\{")
+_LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
 """What stands between two documents, and nowhere in one."""
 
 

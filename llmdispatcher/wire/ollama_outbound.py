@@ -30,6 +30,8 @@ from .ollama_words import done_reason, raw_usage
 from .payload import parse_text, written
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TAIL = b'},"done":false}\n'
+"""What ends the lines that a stream mostly consists of; of those only the text is still to be written."""
 
 
 def whole(response: Response) -> bytes:
@@ -38,6 +40,22 @@ def whole(response: Response) -> bytes:
     for chunk in unfold(response):
         writer.learn(chunk)
     return writer.in_one(response.created_at or _EPOCH)
+
+
+def _head(model: str) -> bytes:
+    """What such a line begins with, up to its text."""
+    line = {"model": model, "created_at": _told_time(_EPOCH), "message": {"role": "assistant", "content": ""}}
+    return written(line).removesuffix(b'""}}')
+
+
+def _told_time(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _is_text(chunk: StreamChunk) -> bool:
+    """Whether a chunk says a piece of the text and nothing else that this format has a place for."""
+    other = chunk.reasoning or chunk.refusal or chunk.tool_calls or chunk.logprobs or chunk.choice
+    return bool(chunk.content) and not other and chunk.usage is None and chunk.finish_reason is chunk.finish_reason_raw is None
 
 
 class _Call:
@@ -78,10 +96,11 @@ class _Call:
 class ChatWriter:
     """A line for each piece; calls are told whole, before what is said after them or at the end."""
 
-    __slots__ = ("_calls", "_content", "_finish", "_logprobs", "_model", "_thinking", "_usage")
+    __slots__ = ("_calls", "_content", "_finish", "_head", "_logprobs", "_model", "_thinking", "_usage")
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._model = asked.request.model if asked is not None else ""
+        self._head = _head(self._model)
         self._calls: dict[int, _Call] = {}
         self._content: list[str] = []
         self._thinking: list[str] = []
@@ -91,6 +110,8 @@ class ChatWriter:
 
     def write(self, chunk: StreamChunk) -> bytes:
         """The lines that one chunk becomes; an answer beside the first has no place."""
+        if not self._calls and _is_text(chunk) and chunk.model in (None, self._model):
+            return self._head + written(chunk.content) + _TAIL
         known = self._told() if (chunk.content or chunk.reasoning or chunk.refusal) and not chunk.choice else b""
         self.learn(chunk)
         said = self._message()
@@ -100,7 +121,8 @@ class ChatWriter:
         """Take in what a chunk says."""
         if chunk.choice:
             return
-        self._model = chunk.model or self._model
+        if chunk.model and chunk.model != self._model:
+            self._model, self._head = chunk.model, _head(chunk.model)
         self._content += [text for text in (chunk.content, chunk.refusal) if text]
         self._thinking += [chunk.reasoning] if chunk.reasoning else []
         self._logprobs += chunk.logprobs
@@ -146,7 +168,7 @@ class ChatWriter:
         return owed
 
     def _line(self, message: Mapping[str, Any], *, done: bool, created: datetime = _EPOCH) -> bytes:
-        line: dict[str, Any] = {"model": self._model, "created_at": created.isoformat().replace("+00:00", "Z"), "message": message}
+        line: dict[str, Any] = {"model": self._model, "created_at": _told_time(created), "message": message}
         if self._logprobs:
             line["logprobs"], self._logprobs = self._logprobs, []
         line["done"] = done
