@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from corpus import body_of, decode_stream, streamed
@@ -109,6 +109,16 @@ CHECKS: dict[str, Callable[[dict[str, Any]], str]] = {
     **dict.fromkeys(COMPLETIONS, check_continued),
     **dict.fromkeys(NOT_SPOKEN, check_nothing),
 }
+
+
+def spoilt(value: Any, junk: Any) -> Iterator[Any]:
+    """The same with junk in each place of it in turn."""
+    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    for key, inner in pairs:
+        for other in (junk, *spoilt(inner, junk)):
+            copy = value.copy()
+            copy[key] = other
+            yield copy
 
 
 def question(model: str = "m", **fields: Any) -> Request:

@@ -7,6 +7,7 @@ import attrs
 import pytest
 from corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
 from equivalences import ollama_chat as normal
+from small_apis import spoilt
 
 from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
 from llmdispatcher.errors import (
@@ -404,16 +405,6 @@ EVERYTHING = {
     "options": {"num_predict": 9, "temperature": 0, "seed": 1, "stop": ["x"]},
     "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}],
 }
-
-
-def spoilt(value, junk):
-    """The same with junk in each place of it in turn."""
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
-    for key, inner in pairs:
-        for other in (junk, *spoilt(inner, junk)):
-            copy = value.copy()
-            copy[key] = other
-            yield copy
 
 
 def taken(fields):

@@ -6,14 +6,16 @@ import pytest
 from corpus import body_of, decode_stream, needs_corpus, recorded, streamed
 from equivalences import anthropic_messages as normal
 from recordings import lines, sse
-from small_apis import question
+from small_apis import question, spoilt
 
-from llmdispatcher.errors import InvalidRequest, MalformedReply, ModelNotFound, StreamInterrupted, VendorUnavailable
+from llmdispatcher.embeddings import EmbeddingRequest
+from llmdispatcher.errors import DispatchError, InvalidRequest, MalformedReply, ModelNotFound, StreamInterrupted, VendorUnavailable
 from llmdispatcher.messages import Message, Tool
 from llmdispatcher.types import Request
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import COMPLETIONS
 from llmdispatcher.wire.counting import COUNTING
+from llmdispatcher.wire.embeddings import EMBEDDING_CODECS
 from llmdispatcher.wire.listing import LISTINGS
 
 EVERY_COUNT = pytest.mark.parametrize("counting", COUNTING.values(), ids=list(COUNTING))
@@ -198,3 +200,40 @@ def test_no_recorded_text_that_broke_off_is_complete():
 
     assert streams
     assert [] == taken
+
+
+ANSWERS = [
+    {
+        "data": [{"index": 0, "embedding": [0.5, 1], "id": "x"}],
+        "model": "m",
+        "usage": {"prompt_tokens": 1, "cost": {"total_cost": 1}},
+    },
+    {"embeddings": [{"values": [1.0]}], "usageMetadata": {"promptTokenCount": 1}},
+    {"embeddings": [[1.0, 2]], "model": "m", "prompt_eval_count": 1},
+    {"input_tokens": 1, "totalTokens": 2, "models": [{"name": "x"}], "has_more": True, "last_id": "x", "nextPageToken": "y"},
+    {"choices": [{"index": 0, "text": "a", "finish_reason": "stop", "logprobs": {"a": 1}}], "usage": {"completion_tokens": 2}},
+    {"response": "a", "thinking": "b", "done": True, "done_reason": "x", "eval_count": 1, "completion": "x", "stop_reason": "y"},
+    [{"generated_text": "x", "details": {"finish_reason": "x", "generated_tokens": 1}}],
+]
+DECODERS = [
+    *[lambda body, codec=codec: codec.decode(body, EmbeddingRequest("m", "x")) for codec in EMBEDDING_CODECS.values()],
+    *[each.decode for table in (COUNTING, LISTINGS, COMPLETIONS) for each in table.values()],
+    *[listing.next for listing in LISTINGS.values()],
+]
+
+
+def raised(decode, body):
+    """The class of our error, if one was raised."""
+    try:
+        decode(body)
+    except DispatchError as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("junk", [None, True, -1, 2.5, 10**30, 10**400, "", "x", "\ud800", [], [[]], {}, {"a": []}], ids=repr)
+def test_junk_in_any_place_is_an_answer_or_one_of_our_errors(junk):
+    """One value of the wrong type is no crash."""
+    bodies = [json.dumps(spoiled).encode() for answer in ANSWERS for spoiled in (junk, *spoilt(answer, junk))]
+
+    assert {raised(decode, body) for decode in DECODERS for body in bodies} >= {None, MalformedReply}
