@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .config import Config, VendorConfig
     from .content import analyze_file, analyze_image, audio, document, image, video
     from .dispatcher import Dispatcher
+    from .embeddings import EmbeddingRequest, Embeddings
     from .errors import (
         AllTargetsFailed,
         AuthenticationError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from .remote import RemoteFetch
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
+    from .tokens import TokenCount
     from .tool_loop import ToolResult, ToolRun, run_tools
     from .types import Capabilities, Choice, Citation, Headroom, Request, Response, Usage
     from .vendors import (
@@ -79,6 +81,7 @@ _ROOMS = {
     "config": ("Config", "VendorConfig"),
     "content": ("analyze_file", "analyze_image", "audio", "document", "image", "video"),
     "dispatcher": ("Dispatcher",),
+    "embeddings": ("EmbeddingRequest", "Embeddings"),
     "errors": (
         "AllTargetsFailed",
         "AuthenticationError",
@@ -119,6 +122,7 @@ _ROOMS = {
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
     "tool_loop": ("ToolResult", "ToolRun", "run_tools"),
+    "tokens": ("TokenCount",),
     "types": ("Capabilities", "Choice", "Citation", "Headroom", "Request", "Response", "Usage"),
     "vendors": (
         "AnthropicVendor",
@@ -162,6 +166,8 @@ __all__ = [
     "DeadlineExceeded",
     "DispatchError",
     "Dispatcher",
+    "EmbeddingRequest",
+    "Embeddings",
     "FilePart",
     "FunctionTool",
     "GoogleVendor",
@@ -205,6 +211,7 @@ __all__ = [
     "StreamInterrupted",
     "StreamingResponse",
     "TextPart",
+    "TokenCount",
     "Tool",
     "ToolCall",
     "ToolCallDelta",

@@ -141,10 +141,9 @@ class Call:
 
     def succeed(self, attempt: Attempt, response: Response) -> Response:
         """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""
-        attempt.settle()
         latency = self.deadline.clock.monotonic() - self.started
-        usage = priced(response.usage, attempt.target)
-        response = attrs.evolve(
+        usage = self.settle(attempt, response.usage)
+        return attrs.evolve(
             response,
             vendor=attempt.target.vendor,
             model=response.model or attempt.target.model,
@@ -153,8 +152,13 @@ class Call:
             latency=latency,
             trace=tuple(self.attempts),
         )
+
+    def settle(self, attempt: Attempt, usage: Usage) -> Usage:
+        """Settle with a success that consumed ``usage``; gives it priced."""
+        attempt.settle()
+        usage = priced(usage, attempt.target)
         self._settle(usage, None, attempt)
-        return response
+        return usage
 
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""

@@ -17,6 +17,7 @@ from . import structured
 from .attempt import Attempt, Call
 from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
+from .embeddings import EmbeddingRequest, Embeddings
 from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnavailable
 from .hedging import hedged
 from .http_vendor import HttpVendor
@@ -56,6 +57,22 @@ class Conductor:
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
         return guards.after(call.guards, call.request, self._first(call, route, self._send, lambda _late: None))
+
+    def embed(self, call: Call, route: Route, asked: EmbeddingRequest) -> Embeddings:
+        """The vectors of some texts, from the first target that makes them. Settles the call."""
+
+        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Embeddings:
+            embeddings: Embeddings = vendor.embed(attrs.evolve(asked, model=request.model), call.deadline)  # type: ignore[attr-defined]  # the route has those alone that can
+            now = call.deadline.clock.monotonic()
+            usage = call.settle(attempt, embeddings.usage)
+            self._learn(attempt, None, now)
+            self._settle(attempt.place, usage.total_tokens or None)
+            target = attempt.target
+            return attrs.evolve(
+                embeddings, vendor=target.vendor, model=embeddings.model or target.model, usage=usage, latency=now - call.started
+            )
+
+        return self._answer(call, route, ask)
 
     def stream(self, call: Call, route: Route) -> OpenStream:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""

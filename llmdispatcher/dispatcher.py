@@ -18,9 +18,12 @@ from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .conductor import Conductor
 from .config import Config
 from .directory import Directory
+from .embeddings import EmbeddingRequest, Embeddings
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
+from .messages import Message
 from .outcome import AttemptRecord, Listener, Observer, Outcome
+from .parts import TextPart
 from .policy import checks, guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers
@@ -31,6 +34,7 @@ from .policy.route import Moment, Route, plan
 from .policy.target import Target
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
+from .tokens import TokenCount, estimated
 from .types import Request, Response
 from .vendors import Vendor, from_environment
 
@@ -157,6 +161,50 @@ class Dispatcher:
         """Answer a request with Python functions as its tools; see :func:`llmdispatcher.run_tools`."""
         return tool_loop.run_tools(self, request, functions, clock=self._clock, **settings)
 
+    def embed(
+        self,
+        model: str,
+        texts: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        cancel: Cancellation | None = None,
+        **settings: Any,
+    ) -> Embeddings:
+        """The vectors of some texts, in their order; asked for in batches of as many as the vendor takes.
+
+        ``settings`` are those of :class:`~llmdispatcher.embeddings.EmbeddingRequest`, such as ``dimensions``. Routed, retried and
+        counted like any call. Raises :class:`InvalidRequest` where no vendor of the model makes vectors.
+        """
+        asked = EmbeddingRequest(model, texts, **settings)
+        probe = Request(model, [Message("user", [TextPart(text=text) for text in asked.texts])], max_tokens=0)
+        call = self._begin(probe, timeout, cancel, streamed=False)
+        route = self._routed(call)
+        able = tuple([step for step in route.steps if _embeds(self._directory.vendors[step.target.vendor])])
+        if route.steps and not able:
+            error = InvalidRequest(
+                f"embed: no registered vendor of {model!r} makes vectors; register one that does, such as OpenAI"
+            )
+            call.fail(error)
+            raise error
+        return self._conductor.embed(call, attrs.evolve(route, steps=able), asked)
+
+    def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
+        """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
+        deadline = Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
+        for target in self._route(request, streamed=False).targets[:1]:
+            count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
+            tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
+            if tokens is not None:
+                return TokenCount(tokens=tokens, source="vendor", vendor=target.vendor, model=target.model)
+        return estimated(request)
+
+    def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
+        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""
+        asked = self._directory.known(vendor)
+        listed = getattr(asked, "list_models", None)
+        deadline = Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
+        return tuple(listed(deadline)) if listed is not None else asked.capabilities.models
+
     def explain(self, request: Request, *, streaming: bool = False) -> Route:
         """Which targets would be asked, in which order, and why the others would not; ``str()`` is for people. Sends nothing."""
         return self._route(request, streamed=streaming)
@@ -250,6 +298,10 @@ class Dispatcher:
 
     def _heard(self, record: AttemptRecord) -> None:
         _tell(self._listeners, record)
+
+
+def _embeds(vendor: Vendor) -> bool:
+    return hasattr(vendor, "embed") and bool(getattr(vendor, "can_embed", True))
 
 
 def _tell(observers: Iterable[Callable[[T], None]], news: T) -> None:

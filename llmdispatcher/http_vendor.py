@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
@@ -13,8 +14,9 @@ from .chunk_stream import ChunkStream
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .config import VendorConfig
 from .credentials import Credentials, checked_key
+from .embeddings import EmbeddingRequest, Embeddings
 from .endpoint import Endpoint
-from .errors import ConfigError, DispatchError
+from .errors import ConfigError, DispatchError, InvalidRequest
 from .fitting import fitted
 from .locks import new_lock
 from .policy.limits import RateLimit
@@ -22,9 +24,14 @@ from .transport.fetching import fetch_remote
 from .types import Capabilities, Request, Response
 from .wire.base import ClientCodec, HttpCall, HttpReply
 from .wire.codecs import CODECS
+from .wire.counting import COUNTING
+from .wire.embeddings import EMBEDDING_CODECS
 from .wire.faults import fault, request_id
 from .wire.hints import headroom
+from .wire.listing import LISTINGS
 
+T = TypeVar("T")
+_MOST_PAGES = 100
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
 """The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
 
@@ -113,11 +120,7 @@ class HttpVendor:
         """One answer in one piece."""
         call, codec = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        body = reply.read()
-        try:
-            response = codec.decode(body)
-        except DispatchError as error:
-            raise self._explained(error, reply) from None
+        response = self._decoded(reply, codec.decode)
         identity, left = request_id(reply.headers), headroom(reply.headers, self._clock.now())
         return response if identity is None and left is None else attrs.evolve(response, request_id=identity, headroom=left)
 
@@ -127,6 +130,61 @@ class HttpVendor:
         reply = self.open(call, deadline)
         left = headroom(reply.headers, self._clock.now())
         return ChunkStream(reply, codec.decoder(), self._clock, self._config.progress_timeout, self._explained, headroom=left)
+
+    @property
+    def can_embed(self) -> bool:
+        """Whether its format makes vectors of texts."""
+        return self._row.codec in EMBEDDING_CODECS
+
+    def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
+        """The vectors of some texts, asked for in batches of at most as many as the format takes."""
+        codec = EMBEDDING_CODECS.get(self._row.codec)
+        if codec is None:
+            raise InvalidRequest(f"{self.name} makes no vectors; ask another vendor", vendor=self.name, try_elsewhere=True)
+        if self._config.drop_params and not request.drop_params:
+            request = attrs.evolve(request, drop_params=True)
+        pieces = []
+        for batch in request.batches(codec.largest):
+            call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model)
+            pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
+        return Embeddings.joined(pieces)
+
+    def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
+        """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
+        traits = catalog.traits(self.kind, request.model)
+        counting = COUNTING.get(self.kind) or COUNTING.get(self._counted_as(request, traits))
+        if counting is None:
+            return None
+        call = self.call(counting.path(request.model), counting.encode(fitted(request, traits), traits.quirks), model=request.model)
+        return self._read(call, deadline, counting.decode)
+
+    def _counted_as(self, request: Request, traits: catalog.Traits) -> str:
+        """OpenAI itself counts by its Responses API, whichever it is asked by; servers like it count nothing."""
+        name = self._format(request, traits)
+        return "openai_responses" if name == "openai_chat" and self.kind == "openai" else name
+
+    def list_models(self, deadline: Deadline) -> tuple[str, ...]:
+        """The names of the models that the vendor says it has; asks it, which costs nothing."""
+        listing = LISTINGS[self._row.codec]
+        names: tuple[str, ...] = ()
+        path: str | None = listing.path
+        for _page in range(_MOST_PAGES):
+            if path is None:
+                break
+            body = self._read(self.call(path, b""), deadline, bytes)
+            names, path = names + listing.decode(body), listing.next(body)
+        return names
+
+    def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
+        """One exchange, its body read and decoded."""
+        return self._decoded(self.open(call, deadline), decode)
+
+    def _decoded(self, reply: HttpReply, decode: Callable[[bytes], T]) -> T:
+        body = reply.read()
+        try:
+            return decode(body)
+        except DispatchError as error:
+            raise self._explained(error, reply) from None
 
     def close(self) -> None:
         """Close pooled connections; the vendor opens new ones if it is used again."""
