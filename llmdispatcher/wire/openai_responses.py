@@ -312,7 +312,7 @@ def _kind(item: Mapping[str, Any]) -> str:
     return text_of(item.get("type")) or "message"
 
 
-def _place(document: Mapping[str, Any]) -> int | None:
-    """Which part of its item an event is about."""
+def _place(document: Mapping[str, Any]) -> int:
+    """Which part of its item an event is about; servers that say it only at the end mean the first."""
     place = document.get("content_index", document.get("summary_index"))
-    return place if isinstance(place, int) else None
+    return place if isinstance(place, int) else 0

@@ -575,6 +575,20 @@ def test_a_request_with_a_wrong_part_is_a_request_or_one_of_our_errors(junk):
     assert [] == crashes
 
 
+def test_what_is_said_without_its_place_is_said_once():
+    """A gateway tells the place of a thought's text only where it is done."""
+    about = {"item_id": "rs", "output_index": 0}
+    events = [
+        {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "id": "rs"}},
+        {"type": "response.reasoning_summary_text.delta", **about, "delta": "h"},
+        {"type": "response.reasoning_summary_text.delta", **about, "delta": "m"},
+        {"type": "response.reasoning_summary_text.done", **about, "summary_index": 0, "text": "hm"},
+        {"type": "response.completed", "response": {"status": "completed", "output": []}},
+    ]
+
+    assert "hm" == fold(OPENAI_RESPONSES.decoder().feed(sse(*events))).reasoning
+
+
 def test_the_written_recording_is_read_through_a_gateway():
     """Read, written, read: the same chunks make the same answer."""
     chunks = OPENAI_RESPONSES.decoder().feed(RESPONSES_STREAM)
