@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from . import functions
+from .cache_wish import checked_wish
 from .errors import InvalidRequest
 from .messages import Message, Tool, VendorTool
 from .parts import Part, ReasoningPart, ToolCall, cache_time
@@ -135,6 +136,7 @@ class Request:
 
     What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
     logged. ``origin`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
+    ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``; ``None`` leaves it to the cache's rule.
     Raises :class:`~llmdispatcher.errors.InvalidRequest` with field, value and remedy.
     """
 
@@ -170,6 +172,7 @@ class Request:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
     origin: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -273,7 +276,8 @@ class Response:
     one; ``finish_reason_raw`` is always the vendor's own. ``parts`` is the answer in order where it is more than text and then
     calls: thoughts with their signatures, blocks of the vendor's own. ``logprobs`` are the vendor's entries, one for each token.
     ``headroom`` is what the vendor says is left of its rate limits, where that is little. ``parsed`` is the object that a
-    structured answer stands for. ``latency`` is seconds from the call to the last byte.
+    structured answer stands for. ``latency`` is seconds from the call to the last byte. ``cached`` marks an answer that no
+    vendor was asked for: its tokens are those of the first time, its cost is 0.
     """
 
     content: str = ""
@@ -296,6 +300,7 @@ class Response:
     request_id: str | None = None
     created_at: datetime | None = None
     latency: float | None = None
+    cached: bool = False
     trace: Any = attrs.field(default=None, repr=False)
 
     @property

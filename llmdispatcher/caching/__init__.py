@@ -1,0 +1,1 @@
+"""The response cache: answers that need not be asked for again."""
