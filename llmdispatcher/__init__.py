@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         VendorUnavailable,
     )
     from .functions import FunctionTool, tool
+    from .health import VendorHealth
     from .http_vendor import HttpVendor
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Listener, Outcome
@@ -103,6 +104,7 @@ _ROOMS = {
         "ToolRoundsExceeded",
         "VendorUnavailable",
     ),
+    "health": ("VendorHealth",),
     "http_vendor": ("HttpVendor",),
     "functions": ("FunctionTool", "tool"),
     "messages": ("Message", "Tool", "VendorTool"),
@@ -221,6 +223,7 @@ __all__ = [
     "Usage",
     "Vendor",
     "VendorConfig",
+    "VendorHealth",
     "VendorStats",
     "VendorTool",
     "VendorUnavailable",

@@ -21,6 +21,7 @@ from .directory import Directory
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
+from .health import VendorHealth, health_of
 from .messages import Message
 from .outcome import AttemptRecord, Listener, Observer, Outcome
 from .parts import TextPart
@@ -204,6 +205,10 @@ class Dispatcher:
         listed = getattr(asked, "list_models", None)
         deadline = Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
         return tuple(listed(deadline)) if listed is not None else asked.capabilities.models
+
+    def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
+        """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
+        return health_of(self._directory.vendors, timeout, self._clock)
 
     def explain(self, request: Request, *, streaming: bool = False) -> Route:
         """Which targets would be asked, in which order, and why the others would not; ``str()`` is for people. Sends nothing."""
