@@ -14,14 +14,16 @@ from typing import Any, Self
 import attrs
 
 from ..clock import SYSTEM_CLOCK
+from ..types import Response
 from .answers import Answer, draw, plausible
 from .faults.base import Fault, Scene, last_chunk, send_all
 from .faults.refusals import status
 from .formats import FORMATS, Format, SimulatedRequest, Trouble, recognise
 from .loopback import LoopbackServer, Peer, WireRequest
 
-Answers = str | Answer | Callable[[Any], "str | Answer"] | Sequence[str | Answer | Callable[[Any], "str | Answer"]]
-Scripted = Fault | Answer | str
+Said = str | Answer | Response
+Answers = Said | Callable[[Any], Said] | Sequence[Said | Callable[[Any], Said]]
+Scripted = Fault | Said
 
 OK = Fault("ok", lambda _peer, _scene: None)
 """In a script: an ordinary answer."""
@@ -32,10 +34,11 @@ _TICK = 0.002
 
 @attrs.define(eq=False, kw_only=True)
 class VendorSimulator:
-    """OpenAI, Azure, Anthropic and Gemini behind one port; the path of a request tells which.
+    """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
-    ``answers`` is a string, an :class:`Answer`, a callable that takes the request's JSON and returns one of them, or a list of
-    these that is gone through again and again; by default sentences are made from the prompt. A callable that raises is a
+    ``answers`` is a string, an :class:`Answer`, a :class:`~llmdispatcher.types.Response` (said as it is, whatever is in it), a
+    callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again; by
+    default sentences are made from the prompt. A callable that raises is a
     500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the
     pace of a stream (and the length of a whole answer); ``None`` is at once. ``error_rate`` of the requests get one of
     ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the vendor's 401; by default any key is
@@ -203,19 +206,21 @@ class VendorSimulator:
             trouble = Trouble(404, "model")
         return trouble
 
-    def _compose(self, form: Format, request: SimulatedRequest, scripted: Scripted | None) -> Answer:
+    def _compose(self, form: Format, request: SimulatedRequest, scripted: Scripted | None) -> Answer | Response:
         said: Any = self.answers if scripted is None else scripted
-        if said is not None and not isinstance(said, str | Answer) and not callable(said):
+        if said is not None and not isinstance(said, Said) and not callable(said):
             said = said[request.number % len(said)]
         if callable(said):
             said = said(request.json)
         if said is None:
             said = plausible(form.turns(request)[-1], self.seed)
+        if isinstance(said, Response):
+            return said
         return (Answer(said) if isinstance(said, str) else said).limited(*form.limits(request))
 
-    def _speak(self, peer: Peer, scene: Scene, answer: Answer) -> bool:
+    def _speak(self, peer: Peer, scene: Scene, answer: Answer | Response) -> bool:
         rate = self.tokens_per_second
-        seconds = (answer.output_tokens + answer.reasoning_tokens) / rate if rate else 0.0
+        seconds = _tokens(answer) / rate if rate else 0.0
         if scene.request.stream:
             return self._stream(peer, scene, answer, seconds)
         if seconds and peer.wait(seconds):
@@ -223,7 +228,7 @@ class VendorSimulator:
         peer.reply(200, scene.body(answer), *scene.headers)
         return False
 
-    def _stream(self, peer: Peer, scene: Scene, answer: Answer, seconds: float) -> bool:
+    def _stream(self, peer: Peer, scene: Scene, answer: Answer | Response, seconds: float) -> bool:
         pieces = scene.pieces(answer)
         peer.start_stream(*scene.headers, content_type=pieces.content_type)
         if not seconds:
@@ -232,6 +237,10 @@ class VendorSimulator:
             return True
         last_chunk(peer)
         return False
+
+
+def _tokens(answer: Answer | Response) -> int:
+    return answer.usage.output_tokens if isinstance(answer, Response) else answer.output_tokens + answer.reasoning_tokens
 
 
 def _objection(form: Format, request: SimulatedRequest) -> Trouble | None:

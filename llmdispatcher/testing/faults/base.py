@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from ...types import Response
 from ..answers import Answer
 from ..formats.base import Format, Pieces, SimulatedRequest, Trouble, dumps
 from ..loopback import Peer
@@ -20,18 +21,18 @@ class Scene:
 
     request: SimulatedRequest
     form: Format
-    compose: Callable[[], Answer] = attrs.field(repr=False)
+    compose: Callable[[], Answer | Response] = attrs.field(repr=False)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The headers of every answer."""
         return ((self.form.id_header, f"req_{self.request.id}"),)
 
-    def body(self, answer: Answer | None = None) -> bytes:
+    def body(self, answer: Answer | Response | None = None) -> bytes:
         """The healthy answer as one JSON object, whether or not a stream was asked for."""
         return self.form.body(self.request, answer or self.compose())
 
-    def pieces(self, answer: Answer | None = None) -> Pieces:
+    def pieces(self, answer: Answer | Response | None = None) -> Pieces:
         """The healthy answer as it goes over the wire: events, or for a whole answer the parts of its JSON."""
         if self.request.stream:
             return self.form.pieces(self.request, answer or self.compose())

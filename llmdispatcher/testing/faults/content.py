@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import attrs
 
+from ...types import Response
+from ..answers import Answer
 from ..formats.base import Trouble, dumps
 from ..loopback import Peer
 from .base import Fault, Scene, last_chunk, send_all
@@ -147,7 +149,8 @@ def _spoiled_json(name: str, spoil: Callable[[bytes], bytes]) -> Fault:
 def _spoiled_text(name: str, replacement: bytes) -> Fault:
     def act(peer: Peer, scene: Scene) -> None:
         answer = scene.compose()
-        pieces = scene.pieces(attrs.evolve(answer, text=f"{_MARK} {answer.text}"))
+        said = Answer(answer.content) if isinstance(answer, Response) else answer
+        pieces = scene.pieces(attrs.evolve(said, text=f"{_MARK} {said.text}"))
         peer.start_stream(*scene.headers, content_type=pieces.content_type)
         send_all(peer, [b"".join(pieces.all).replace(_MARK.encode(), replacement)])
         last_chunk(peer)

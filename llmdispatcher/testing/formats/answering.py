@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from ...chunks import StreamChunk, ToolCallDelta
+from ...chunks import StreamChunk, ToolCallDelta, unfold
 from ...clock import SYSTEM_CLOCK
 from ...messages import Part, ReasoningPart, TextPart, ToolCall
 from ...types import Response, Usage
@@ -68,8 +68,10 @@ class Facts:
         return attrs.evolve(call, id=call.id or made, signature=call.signature or proof)
 
 
-def response(facts: Facts, answer: Answer) -> Response:
-    """A whole answer."""
+def response(facts: Facts, answer: Answer | Response) -> Response:
+    """A whole answer; one that was given as a response is only completed."""
+    if isinstance(answer, Response):
+        return _completed(facts, answer)
     calls, thought = facts.calls(answer), facts.thought(answer)
     said: tuple[Part, ...] = (TextPart(text=answer.text),) if answer.text else ()
     return Response(
@@ -87,8 +89,22 @@ def response(facts: Facts, answer: Answer) -> Response:
     )
 
 
-def chunks(facts: Facts, answer: Answer) -> tuple[StreamChunk, Iterator[StreamChunk], StreamChunk]:
+def _completed(facts: Facts, given: Response) -> Response:
+    """What a vendor always says, where it was not given."""
+    return attrs.evolve(
+        given,
+        model=given.model or facts.model,
+        response_id=given.response_id or facts.names.answer + facts.id,
+        finish_reason=given.finish_reason or ("tool_calls" if given.tool_calls else "stop"),
+        created_at=given.created_at or SYSTEM_CLOCK.now(),
+    )
+
+
+def chunks(facts: Facts, answer: Answer | Response) -> tuple[StreamChunk, Iterator[StreamChunk], StreamChunk]:
     """The same as it is streamed: what begins it, the words, what ends it."""
+    if isinstance(answer, Response):
+        begun, *said, ended = unfold(_completed(facts, answer))
+        return begun, iter(said), ended
     begun = StreamChunk(
         model=facts.model,
         response_id=facts.names.answer + facts.id,

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from ...types import Response
 from ...wire.anthropic_messages import ANTHROPIC_MESSAGES
 from ..answers import Answer
 from .answering import Names
@@ -70,7 +71,7 @@ class AnthropicFormat(Format):
         usual = _USUAL.get(trouble.status, "Internal server error")
         return _SPECIAL.get(trouble.kind, usual), "enforced_spend_limit_reached" if trouble.kind == "quota" else None
 
-    def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
+    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
         """With a ping before the first word."""
         pieces = super().pieces(request, answer)
         return attrs.evolve(pieces, opening=[*pieces.opening, self.ping()])
@@ -93,7 +94,7 @@ class AnthropicCount(AnthropicFormat):
 
     name = "anthropic_count"
 
-    def body(self, request: SimulatedRequest, answer: Answer) -> bytes:
+    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
         """The count alone."""
         return dumps({"input_tokens": self._facts(request).input_tokens})
 

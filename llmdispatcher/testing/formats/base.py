@@ -19,6 +19,7 @@ from ...errors import (
     QuotaExceeded,
     VendorUnavailable,
 )
+from ...types import Response
 from ...wire.base import Inbound, ServerCodec
 from ...wire.faults import STATUSES
 from ..answers import Answer
@@ -140,11 +141,11 @@ class Format(ABC):
         asked = _asked(request).request
         return asked.max_tokens, asked.stop
 
-    def body(self, request: SimulatedRequest, answer: Answer) -> bytes:
+    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
         """A whole answer."""
         return self.codec.write_response(answering.response(self._facts(request), answer))
 
-    def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
+    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
         """A streamed answer."""
         writer = self.codec.writer(request.asked)
         begun, said, ended = answering.chunks(self._facts(request), answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...types import Response
 from ...wire.base import Inbound
 from ..answers import Answer, arguments, pieces, texts
 from .base import Format, Pieces, SimulatedRequest, Trouble, dumps, input_tokens, out_of_range
@@ -71,15 +72,17 @@ class GeminiFormat(Format):
         config = asked.get("generationConfig") or {}
         return config.get("maxOutputTokens"), config.get("stopSequences") or ()
 
-    def body(self, request: SimulatedRequest, answer: Answer) -> bytes:
+    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
         """A whole ``GenerateContentResponse``."""
+        assert isinstance(answer, Answer)
         parts = [{"text": answer.reasoning, "thought": True}] if answer.reasoning else []
         parts += [{"text": answer.text}] if answer.text or not answer.tool_calls else []
         finish = _FINISH.get(answer.reason, answer.reason)
         return dumps(_response(request, self._usage(request, answer), [*parts, *_calls(request, answer)], finish))
 
-    def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
+    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
         """A full response per event, the finish reason in the last; a JSON array where ``alt=sse`` is missing."""
+        assert isinstance(answer, Answer)
         parts = [{"text": piece, "thought": True} for piece in pieces(answer.reasoning)]
         parts += [{"text": piece} for piece in pieces(answer.text)]
         usage = self._usage(request, answer)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...clock import SYSTEM_CLOCK
+from ...types import Response
 from ...wire.base import Inbound
 from ..answers import Answer, pieces, texts
 from .base import Format, Pieces, SimulatedRequest, Trouble, bearer, dumps, input_tokens, out_of_range
@@ -77,8 +78,9 @@ class OpenAIFormat(Format):
         stop = asked.get("stop") or ()
         return asked.get("max_completion_tokens") or asked.get("max_tokens"), (stop,) if isinstance(stop, str) else stop
 
-    def body(self, request: SimulatedRequest, answer: Answer) -> bytes:
+    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
         """A ``chat.completion``."""
+        assert isinstance(answer, Answer)
         message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": None, "annotations": []}
         if answer.reasoning:
             message["reasoning_content"] = answer.reasoning
@@ -90,8 +92,9 @@ class OpenAIFormat(Format):
         usage = self._usage(request, answer)
         return dumps({**self._frame(request, "chat.completion"), "choices": [self._choice(choice)], "usage": usage})
 
-    def pieces(self, request: SimulatedRequest, answer: Answer) -> Pieces:
+    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
         """``chat.completion.chunk`` events, the usage in one with no choices if it was asked for, then ``[DONE]``."""
+        assert isinstance(answer, Answer)
         options = request.json.get("stream_options") or {}
         frame = self._frame(request, "chat.completion.chunk")
         if options.get("include_usage"):
