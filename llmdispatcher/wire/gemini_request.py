@@ -1,147 +1,215 @@
-"""Turns, parts and tools as Google's generateContent writes them. https://ai.google.dev/api/caching#Content"""
+"""A request as Google's generateContent writes it. https://ai.google.dev/api/generate-content"""
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidRequest
-from ..messages import AudioPart, Content, FilePart, ImagePart, Message, Part, ReasoningPart, TextPart, Tool, ToolCall
+from ..messages import Message, OtherPart, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
 from ..types import Request
-from .payload import LEADING_ROLES
+from .gemini_parts import encoded_part, merged
+from .gemini_schema import json_schema
+from .gemini_words import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET
+from .payload import LEADING_ROLES, instructions, leave_out, own, parse_text
 
-_OWN = (None, "gemini")
+_OWN = (None, NAME)
 _ROLES = {"user": "user", "assistant": "model"}
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
+_TIERS = {"flex": "FLEX", "priority": "PRIORITY", "standard": "STANDARD", "default": "STANDARD"}
+_SAMPLING = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
 
 
-def encoded_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
+def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """The JSON object of a request, without its ``extra_params``; the user's name has no place in this format."""
+    if request.parallel_tool_calls is False:
+        leave_out(request, NAME, "parallel_tool_calls")
+    payload: dict[str, Any] = {"contents": _turns(request), **_tools(request), **_choice(request, quirks)}
+    system = _system(request)
+    if system:
+        payload["systemInstruction"] = system
+    settings = {**_format(request), **_settings(request, quirks), **_thinking(request, quirks)}
+    if settings:
+        payload["generationConfig"] = settings
+    tier = request.service_tier or ""
+    tier = tier.upper() if request.origin == NAME else _TIERS.get(tier, "")
+    return {**payload, "serviceTier": tier} if tier else payload
+
+
+def _settings(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name, theirs in SETTINGS:
+        value = getattr(request, name)
+        if value is not None and not ("no_sampling" in quirks and name in _SAMPLING):
+            settings[theirs] = value
+    if request.top_logprobs and request.logprobs is None and request.origin != NAME:
+        settings["responseLogprobs"] = True
+    if request.stop:
+        settings["stopSequences"] = list(request.stop)
+    return settings
+
+
+def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """How much to think: a level, or a budget of tokens where the model goes by that, or the request names one."""
+    effort, budget = request.reasoning_effort, request.reasoning_tokens
+    config: dict[str, Any] = {}
+    if effort == "none" or budget == 0:
+        config["thinkingBudget"] = 0
+    elif budget is not None and (effort is None or "thinking_budget" in quirks or request.origin == NAME):
+        config["thinkingBudget"] = budget
+    elif effort is not None and "thinking_budget" in quirks and request.origin != NAME:
+        config["thinkingBudget"] = BUDGETS[effort]
+    if effort in LEVELS and (not config or request.origin == NAME):
+        config["thinkingLevel"] = LEVELS[effort]
+    config |= _as_read(request, THINKING_BUDGET)
+    if request.reasoning_summary is not None:
+        config["includeThoughts"] = request.reasoning_summary != "none"
+    return {"thinkingConfig": config} if config else {}
+
+
+def _as_read(request: Request, name: str) -> dict[str, Any]:
+    """What only this format can say, remembered by its reader."""
+    marks = request.metadata.get(NAME) if request.origin == NAME else None
+    return {name: marks[name]} if isinstance(marks, Mapping) and name in marks else {}
+
+
+def _format(request: Request) -> dict[str, Any]:
+    """The settings that make the answer JSON, of a schema if there is one."""
+    asked = request.response_format
+    if asked is None or asked.get("type") == "text":
+        return {}
+    kind, described = asked.get("type"), asked.get("json_schema")
+    if kind == "json_object":
+        return {"responseMimeType": "application/json"}
+    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
+        spelt = _as_read(request, RESPONSE_SCHEMA)
+        same = bool(spelt) and json_schema(spelt[RESPONSE_SCHEMA]) == described["schema"]
+        return {"responseMimeType": "application/json", **(spelt if same else {"responseJsonSchema": described["schema"]})}
+    raise InvalidRequest(f"response_format: Google has no {kind!r}; use 'json_object' or 'json_schema' with a schema")
+
+
+def _system(request: Request) -> dict[str, Any]:
+    """All instructions, each text a part of its own."""
+    instructions(request)  # refuses what is no text
+    found = [message for message in request.messages if message.role in LEADING_ROLES]
+    parts = [encoded_part(part) for message in found for part in message.parts]
+    fields = {name: value for message in found for name, value in own(message, NAME).items()}
+    return {"parts": parts, **fields} if found else {}
+
+
+def _turns(request: Request) -> list[dict[str, Any]]:
     """The turns without the system's. Results of tools become parts of one user turn, which name the function that was called."""
     turns: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] | None = None
+    results: dict[str, Any] | None = None
     names: dict[str | None, str] = {}
-    for message in messages:
+    for message in request.messages:
         names |= {call.id: call.name for call in message.tool_calls}
         if message.role == "tool":
-            if results is None:
-                results = []
-                turns.append({"role": "user", "parts": results})
-            results.append(_result(message, names))
+            role = own(message, NAME).get("role", "user")
+            if results is None or results["role"] != role:
+                results = {"role": role, "parts": []}
+                turns.append(results)
+            results["parts"].append(_result(request, message, names))
         elif message.role not in LEADING_ROLES:
             results = None
-            turns.append({"role": _ROLES[message.role], "parts": [*_parts(message.content), *map(_call, message.tool_calls)]})
+            parts = _parts(request, message.parts)
+            if parts or request.origin == NAME:
+                turns.append({"role": _ROLES[message.role], "parts": parts, **own(message, NAME)})
     if not turns:
         raise InvalidRequest("messages: Google needs at least one message that is not a system message")
     return turns
 
 
-def _result(message: Message, names: Mapping[str | None, str]) -> dict[str, Any]:
+def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+    """Parts as they are written, without foreign thoughts; those of another format's own are refused or dropped."""
+    written = []
+    for part in parts:
+        if isinstance(part, OtherPart) and part.origin != NAME:
+            leave_out(request, NAME, "message.content", f"has a block that is known to {part.origin} alone")
+        elif not (isinstance(part, ReasoningPart) and part.origin not in _OWN):
+            written.append(encoded_part(part))
+    return written
+
+
+def _result(request: Request, message: Message, names: Mapping[str | None, str]) -> dict[str, Any]:
     name = message.name or names.get(message.tool_call_id)
     if name is None:
         raise InvalidRequest("message.name: a tool message to Google names its function, or the id of an earlier call")
-    response: dict[str, Any] = {"name": name, "response": _object(message)}
+    response: dict[str, Any] = {"name": name, "response": object_of(message.text, message.is_error)}
     if message.tool_call_id is not None:
         response["id"] = message.tool_call_id
-    return {"functionResponse": response}
+    seen = _parts(request, tuple([part for part in message.parts if not isinstance(part, TextPart | ToolCall | ReasoningPart)]))
+    if seen:
+        response["parts"] = seen
+    further = {field: value for field, value in own(message, NAME).items() if field != "role"}
+    return merged({"functionResponse": response}, further)
 
 
-def _object(message: Message) -> Any:
-    """The result as the object that the format wants."""
-    if message.is_error:
-        return {"error": message.text}
+def object_of(text: str, is_error: bool | None) -> dict[str, Any]:
+    """A result as the object that the format wants."""
+    if is_error:
+        return {"error": text}
     try:
-        value = json.loads(message.text)
-    except (ValueError, RecursionError):
-        value = message.text
+        value = parse_text(text)
+    except ValueError:
+        value = text
     return value if isinstance(value, dict) else {"result": value}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    try:
-        arguments = call.parsed
-    except ValueError:
-        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Google wants them") from None
-    function: dict[str, Any] = {"name": call.name, "args": arguments if arguments is not None else {}}
-    if call.id is not None:
-        function["id"] = call.id
-    return {"functionCall": function} if call.signature is None else {"functionCall": function, "thoughtSignature": call.signature}
+def _tools(request: Request) -> dict[str, Any]:
+    """All functions in one entry, which is what Google asks for; each tool of its own in another."""
+    functions: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    for tool in request.tools:
+        if isinstance(tool, Tool):
+            if not functions:
+                entries.append({"functionDeclarations": functions})
+            functions.append(_declared(tool))
+        elif tool.origin == NAME:
+            entries.append(dict(tool.data))
+        else:
+            leave_out(request, NAME, f"tools: {_kind(tool)!r}", f"is a tool of {tool.origin}")
+    return {"tools": entries} if entries else {}
 
 
-def _parts(content: Content) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"text": content}] if content else []
-    return [_part(part) for part in content if not (isinstance(part, ReasoningPart) and part.origin not in _OWN)]
+def _kind(tool: VendorTool) -> str:
+    return str(tool.data.get("type") or next(iter(tool.data), "a tool"))
 
 
-def _part(part: Part) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"text": part.text}
-    if isinstance(part, AudioPart):
-        return _inline(part.data, f"audio/{part.format}")
-    if isinstance(part, ReasoningPart):
-        thought: dict[str, Any] = {"text": part.text, "thought": True}
-        return thought if part.signature is None else {**thought, "thoughtSignature": part.signature}
-    if isinstance(part, ImagePart | FilePart):
-        return _medium(part)
-    raise InvalidRequest(f"message.content: Google takes no {type(part).__name__}")
-
-
-def _medium(part: ImagePart | FilePart) -> dict[str, Any]:
-    reference = part.url if part.url is not None else part.file_id if isinstance(part, FilePart) else None
-    if reference is not None and reference.startswith("data:"):
-        head, _, encoded = reference[5:].partition(",")
-        return {"inlineData": {"mimeType": head.partition(";")[0], "data": encoded}}
-    if reference is not None:
-        file = {"fileUri": reference}
-        return {"fileData": file if part.media_type is None else {**file, "mimeType": part.media_type}}
-    if part.data is None or part.media_type is None:
-        raise InvalidRequest("message.content: the image or file has neither a url nor data with a media_type; give one of them")
-    return _inline(part.data, part.media_type)
-
-
-def _inline(data: bytes, media_type: str) -> dict[str, Any]:
-    return {"inlineData": {"mimeType": media_type, "data": base64.b64encode(data).decode()}}
-
-
-def encoded_tools(request: Request) -> dict[str, Any]:
-    """The fields that say which tools there are and which must be used."""
-    fields: dict[str, Any] = {}
-    if request.tools:
-        fields["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools if isinstance(tool, Tool)]}]
-    if request.tool_choice is not None:
-        fields["toolConfig"] = {"functionCallingConfig": _choice(request.tool_choice)}
-    return fields
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
+def _declared(tool: Tool) -> dict[str, Any]:
+    """A function; parameters that were read in the dialect of OpenAPI go out as they came, unless they are others by now."""
     declaration: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         declaration["description"] = tool.description
-    if tool.parameters:
+    further = own(tool, NAME)
+    same = json_schema(further.get("parameters")) == tool.parameters
+    if tool.parameters and not same:
         declaration["parametersJsonSchema"] = tool.parameters
-    return declaration
+    return {**declaration, **{name: value for name, value in further.items() if same or name != "parameters"}}
 
 
-def _choice(choice: str | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(choice, str):
-        if choice not in _MODES:
-            raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
+def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """Which tools must be used."""
+    choice = request.tool_choice
+    if choice is None:
+        return {}
+    config = _by_word(request, choice) if isinstance(choice, str) else _by_name(choice)
+    if "no_forced_tools" in quirks and config.get("mode") == "ANY":
+        leave_out(request, NAME, "tool_choice", "cannot be forced here")
+        config = {"mode": "AUTO"}
+    return {"toolConfig": {"functionCallingConfig": config}}
+
+
+def _by_word(request: Request, choice: str) -> dict[str, Any]:
+    if choice in _MODES:
         return {"mode": _MODES[choice]}
+    if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
+        return {"mode": "ANY", "allowedFunctionNames": [choice]}
+    raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
+
+
+def _by_name(choice: Mapping[str, Any]) -> dict[str, Any]:
     function = choice.get("function")
     if isinstance(function, Mapping) and function.get("name"):
         return {"mode": "ANY", "allowedFunctionNames": [function["name"]]}
     return dict(choice)
-
-
-def encoded_format(response_format: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings that make the answer JSON, of a schema if there is one."""
-    if response_format is None or response_format.get("type") == "text":
-        return {}
-    kind, described = response_format.get("type"), response_format.get("json_schema")
-    if kind == "json_object":
-        return {"responseMimeType": "application/json"}
-    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
-        return {"responseMimeType": "application/json", "responseJsonSchema": described["schema"]}
-    raise InvalidRequest(f"response_format: Google has no {kind!r}; use 'json_object' or 'json_schema' with a schema")

@@ -75,3 +75,80 @@ def ollama_chat(request: Any) -> Any:
     """Null or empty for absent; a stream is the default."""
     fields = {name: value for name, value in without_nulls(request).items() if (name, value) != ("stream", True)}
     return {name: value for name, value in fields.items() if name not in ("format", "options", "tools") or value}
+
+
+_GOOGLES_VERBATIM = frozenset(
+    {
+        "args",
+        "response",
+        "parameters",
+        "parametersJsonSchema",
+        "responseSchema",
+        "responseJsonSchema",
+        "_responseJsonSchema",
+        "labels",
+        "headers",
+        "partMetadata",
+    }
+)
+
+
+def gemini(request: Any) -> Any:
+    """snake_case for camelCase, one thing for a list of it, null or empty for absent, ``thought: false`` and a user's role are the
+    defaults; the words of an enumeration in either case, base64 in either alphabet; turns of one role are one turn; tools are a set
+    of functions and a list of others, however grouped.
+    """
+    fields = _camel(request)
+    fields.pop("model", None)  # the path names it
+    turns: list[dict[str, Any]] = []
+    for turn in _as_googles_list(fields.pop("contents", None)):
+        turn = {"role": "user", **turn, "parts": [_googles_part(part) for part in _as_googles_list(turn.get("parts"))]}
+        if turns and turns[-1]["role"] == turn["role"]:
+            turns[-1]["parts"] += turn["parts"]
+        else:
+            turns.append(turn)
+    if isinstance(fields.get("systemInstruction"), dict):
+        parts = _as_googles_list(fields["systemInstruction"].get("parts"))
+        fields["systemInstruction"] = {**fields["systemInstruction"], "parts": [_googles_part(part) for part in parts]}
+    entries = [entry for tool in _as_googles_list(fields.pop("tools", None)) for entry in tool.items()]
+    functions = [each for name, listed in entries if name == "functionDeclarations" for each in _as_googles_list(listed)]
+    others = [entry for entry in entries if entry[0] != "functionDeclarations"]
+    found = {**_upper(fields), "contents": turns, "functions": functions, "tools": others}
+    return {name: value for name, value in found.items() if value not in ({}, [], None)}
+
+
+def _camel(value: Any) -> Any:
+    if isinstance(value, dict):
+        named = [(_in_camel(name), inner) for name, inner in value.items() if inner is not None]
+        return {name: inner if name in _GOOGLES_VERBATIM else _camel(inner) for name, inner in named}
+    return [_camel(item) for item in value] if isinstance(value, list) else value
+
+
+def _in_camel(name: str) -> str:
+    first, *others = name.split("_")
+    return name if not first else first + "".join([word[:1].upper() + word[1:] for word in others])
+
+
+def _as_googles_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _googles_part(part: dict[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in part.items() if (name, value) != ("thought", False)}
+    if "data" in found.get("inlineData", {}):
+        data = found["inlineData"]["data"].translate(str.maketrans("-_", "+/")).rstrip("=")
+        found["inlineData"] = {**found["inlineData"], "data": data}
+    if "functionCall" in found:
+        found["functionCall"] = {"args": {}, **found["functionCall"]}
+    if "parts" in found.get("functionResponse", {}):
+        parts = [_googles_part(inner) for inner in _as_googles_list(found["functionResponse"]["parts"])]
+        found["functionResponse"] = {**found["functionResponse"], "parts": parts}
+    return found
+
+
+def _upper(value: Any) -> Any:
+    """The words of the enumerations that Google takes in either case."""
+    if not isinstance(value, dict):
+        return value
+    words = ("mode", "thinkingLevel", "serviceTier")
+    return {name: inner.upper() if name in words and isinstance(inner, str) else _upper(inner) for name, inner in value.items()}

@@ -1,0 +1,226 @@
+"""What Google answers, in pieces or in one. https://ai.google.dev/api/generate-content#GenerateContentResponse"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..chunks import StreamChunk, ToolCallDelta, fold
+from ..errors import MalformedReply, StreamInterrupted
+from ..messages import OtherPart, Part, ReasoningPart, TextPart
+from ..types import Response
+from .faults import fault_inside
+from .gemini_grounding import citations_of, logprobs_of
+from .gemini_partial import Arguments
+from .gemini_parts import part_of
+from .gemini_words import NAME, finish_of, tier_of, usage_of
+from .payload import EventDecoder, mapping, parse, text_of
+
+_MOST_CANDIDATES = 1_000
+_Said = dict[str, Any]
+"""The fields of a chunk."""
+
+
+class _Candidate:
+    """One of the answers under way."""
+
+    __slots__ = ("_call", "_calls", "_given", "_run", "_text", "_thought", "finished")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []  # all of it
+        self._run = 0  # where in it the run begins that is still growing
+        self._thought: list[str] = []
+        self._calls = 0
+        self._call = 0  # the call whose arguments come in pieces
+        self._given: Arguments | None = None
+        self.finished = False
+
+    def read(self, candidate: Mapping[str, Any]) -> list[_Said]:
+        """What a piece says of this answer, in order."""
+        said: list[_Said] = []
+        parts = mapping(candidate.get("content")).get("parts")
+        for part in parts if type(parts) is list else ():
+            if type(part) is dict:
+                said += self._part(part)
+        if candidate.get("finishReason"):
+            said += self._finish(candidate["finishReason"])
+        further = self._beside(candidate)
+        return [*said, further] if further else said
+
+    def _beside(self, candidate: Mapping[str, Any]) -> _Said:
+        grounding, tokens = candidate.get("groundingMetadata"), candidate.get("logprobsResult")
+        citations = citations_of(grounding, "".join(self._text)) if grounding and type(grounding) is dict else ()
+        logprobs = logprobs_of(tokens) if tokens else ()
+        return {"citations": citations, "logprobs": logprobs} if citations or logprobs else {}
+
+    def _part(self, part: Mapping[str, Any]) -> list[_Said]:
+        text = part.get("text")
+        if "functionCall" in part:
+            return [*self._thought_over(), *self._called(part)]
+        if type(text) is not str:
+            return self._other(part_of(part))
+        if part.get("thought"):
+            return self._think(part, text)
+        if len(part) > 1:
+            return [*self._thought_over(), *self._signed(part_of(part), text)]
+        self._text.append(text)
+        return [*self._thought_over(), {"content": text}]
+
+    def _think(self, part: Mapping[str, Any], text: str) -> list[_Said]:
+        """A piece of a thought; one with a proof is its last."""
+        self._run = len(self._text)
+        self._thought.append(text)
+        known = part_of({**part, "thought": True})
+        if isinstance(known, ReasoningPart) and (known.signature is not None or known.extra):
+            whole = self._whole_thought(known.signature, known.extra)
+            return [{"reasoning": text, "parts": (whole,)}]
+        return [{"reasoning": text}]
+
+    def _thought_over(self) -> list[_Said]:
+        return [{"parts": (self._whole_thought(None, {}),)}] if self._thought else []
+
+    def _whole_thought(self, signature: str | None, extra: Any) -> Part:
+        text, self._thought = "".join(self._thought), []
+        return ReasoningPart(text=text, signature=signature, origin=NAME, extra=extra)
+
+    def _signed(self, part: Part, text: str) -> list[_Said]:
+        """Text with what hangs on it, which must not grow together with the text before it."""
+        if isinstance(part, TextPart) and not part.extra:
+            self._text.append(text)
+            return [{"content": text}]
+        before = "".join(self._text[self._run :])
+        self._text.append(text)
+        self._run = len(self._text)
+        said: _Said = {"content": text, "parts": (part,)}
+        return [{"parts": (TextPart(text=before),)}, said] if before else [said]
+
+    def _other(self, part: Part) -> list[_Said]:
+        """A block of Google's own, or a picture."""
+        if isinstance(part, OtherPart) and not part.data:
+            return []
+        self._run = len(self._text)
+        return [*self._thought_over(), {"parts": (part,)}]
+
+    def _called(self, part: Mapping[str, Any]) -> list[_Said]:
+        """A call arrives whole, or its arguments piece by piece."""
+        self._run = len(self._text)
+        call = mapping(part.get("functionCall"))
+        over = self._call_over() if call.get("name") else []
+        if self._given is None and not (call.get("willContinue") or call.get("partialArgs")):
+            return [*over, self._told(part, json.dumps(call.get("args") or {}, ensure_ascii=False))]
+        if self._given is None:
+            self._call, self._given = self._calls, Arguments(mapping(call.get("args")))
+            over.append(self._told(part, ""))
+        pieces = call.get("partialArgs")
+        for piece in pieces if isinstance(pieces, list) else ():
+            self._given.add(mapping(piece))
+        return over if call.get("willContinue") else [*over, *self._call_over()]
+
+    def _told(self, part: Mapping[str, Any], arguments: str) -> _Said:
+        slot, self._calls = self._calls, self._calls + 1
+        call, known = mapping(part.get("functionCall")), part_of(part)
+        further = {} if isinstance(known, OtherPart) else known.extra
+        delta = ToolCallDelta(
+            index=slot,
+            id=text_of(call.get("id")) or None,
+            name=text_of(call.get("name")) or None,
+            arguments=arguments,
+            signature=text_of(part.get("thoughtSignature")) or None,
+            extra=further or None,
+        )
+        return {"tool_calls": (delta,)}
+
+    def _call_over(self) -> list[_Said]:
+        if self._given is None:
+            return []
+        text, self._given = json.dumps(self._given.value(), ensure_ascii=False), None
+        return [{"tool_calls": (ToolCallDelta(index=self._call, arguments=text),)}]
+
+    def _finish(self, raw: Any) -> list[_Said]:
+        self.finished = True
+        over = [*self._thought_over(), *self._call_over()]
+        if not isinstance(raw, str):
+            return over
+        return [*over, {"finish_reason": finish_of(raw, called=self._calls > 0), "finish_reason_raw": raw}]
+
+
+class GeminiDecoder(EventDecoder):
+    """Each event is a piece of an answer in the form of a whole one; complete once every answer in it has a reason why it ended."""
+
+    __slots__ = ("_candidates", "answered")
+    END_MARKER = "a finishReason"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._candidates: dict[int, _Candidate] = {}
+        self.answered = False
+
+    def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        """One piece."""
+        said: list[_Said] = []
+        candidates = document.get("candidates")
+        for candidate in candidates if type(candidates) is list else ():
+            if type(candidate) is dict and candidate:
+                said += self._read(candidate)
+        if not said and "promptFeedback" in document:
+            said += self._blocked(mapping(document["promptFeedback"]).get("blockReason"))
+        facts = _facts(document)
+        if facts and said and "choice" not in said[-1]:
+            said[-1] |= facts
+        elif facts:
+            said.append(facts)
+        return [StreamChunk(**fields) for fields in said]
+
+    def _read(self, candidate: Mapping[str, Any]) -> list[_Said]:
+        self.answered = True
+        index = candidate.get("index")
+        index = index if type(index) is int and 0 <= index < _MOST_CANDIDATES else 0
+        if index not in self._candidates:
+            self._candidates[index] = _Candidate()
+        said = self._candidates[index].read(candidate)
+        if candidate.get("finishReason"):
+            self.ended = all(answer.finished for answer in self._candidates.values())
+        return [{**fields, "choice": index} for fields in said] if index else said
+
+    def _blocked(self, reason: Any) -> list[_Said]:
+        """A prompt that was refused has no candidates."""
+        if not reason or self._candidates:
+            return []
+        self.answered = self.ended = True
+        return [{"finish_reason": "content_filter", "finish_reason_raw": reason}] if isinstance(reason, str) else []
+
+    def finish_plain(self, body: bytes) -> list[StreamChunk]:
+        """The array of pieces that Google sends where ``alt=sse`` was lost on the way; it too must be complete."""
+        chunks = self.read_pieces(body)
+        if not self.ended:
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        return chunks
+
+    def read_pieces(self, body: bytes) -> list[StreamChunk]:
+        """All pieces of a body that is no event stream; raises what an error in their place stands for."""
+        document = parse(body)
+        chunks: list[StreamChunk] = []
+        for piece in document if isinstance(document, list) else [document]:
+            if mapping(piece).get("error"):
+                raise fault_inside(piece)
+            chunks += self.read_event(mapping(piece))
+        if not self.answered:
+            raise MalformedReply("the vendor's answer has no candidates", sent=True)
+        return chunks
+
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
+        return fold(self.read_pieces(body))
+
+
+def _facts(document: Mapping[str, Any]) -> _Said:
+    usage = document.get("usageMetadata")
+    counted = usage if usage and type(usage) is dict else None
+    facts = {
+        "usage": None if counted is None else usage_of(counted),
+        "service_tier": None if counted is None else tier_of(counted),
+        "model": text_of(document.get("modelVersion")) or None,
+        "response_id": text_of(document.get("responseId")) or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,241 @@
+"""An answer as Google writes it, whole and in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ..chunks import StreamChunk, ToolCallDelta, unfold
+from ..errors import DispatchError
+from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
+from ..types import Citation, Response, Usage
+from .base import Inbound
+from .gemini_grounding import grounding_of, logprobs_result
+from .gemini_parts import encoded_part, given_of
+from .gemini_refusal import refusal
+from .gemini_words import NAME, finish_word, raw_usage
+from .payload import own, written
+
+__all__ = ["ContentWriter", "refusal", "whole"]
+
+_OWN = (None, NAME)
+
+
+def whole(response: Response) -> bytes:
+    """The body of a whole answer."""
+    writer = ContentWriter()
+    for chunk in unfold(response):
+        writer.learn(chunk)
+    return writer.in_one(response.created_at)
+
+
+class _Call:
+    """A call under way; it is told once it is whole."""
+
+    __slots__ = ("_arguments", "_extra", "_kind", "_signature", "id", "name", "told")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.name = ""
+        self._kind = "function"
+        self._signature: str | None = None
+        self._extra: Any = None
+        self._arguments: list[str] = []
+        self.told = False
+
+    def learn(self, delta: ToolCallDelta) -> None:
+        """Take in a piece."""
+        self.id, self.name, self._kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self._kind
+        self._signature, self._extra = delta.signature or self._signature, delta.extra or self._extra
+        self._arguments.append(delta.arguments)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are complete as they stand."""
+        if not any(self._arguments):
+            return False
+        try:
+            given_of(self._call())
+        except ValueError:
+            return False
+        return True
+
+    def block(self) -> dict[str, Any]:
+        """The call as it is told; arguments that are no JSON are put into an object."""
+        self.told = True
+        call = self._call()
+        try:
+            return encoded_part(call)
+        except DispatchError:
+            return encoded_part(self._call("custom"))
+
+    def _call(self, kind: str | None = None) -> ToolCall:
+        return ToolCall(
+            name=self.name,
+            arguments="".join(self._arguments),
+            id=self.id,
+            signature=self._signature,
+            kind=kind or self._kind,
+            extra=self._extra or {},
+        )
+
+
+class _Answer:
+    """One of the answers under way: what was taken in and not told yet, in order."""
+
+    __slots__ = ("_calls", "_text", "filtered", "finish", "logprobs", "parts")
+
+    def __init__(self) -> None:
+        self._calls: dict[int, _Call] = {}
+        self._text: list[str] = []
+        self.parts: list[dict[str, Any]] = []
+        self.logprobs: list[Any] = []
+        self.finish: str | None = None
+        self.filtered = False
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(self._text)
+
+    def learn(self, chunk: StreamChunk) -> None:
+        """Take in what a chunk says of this answer."""
+        begins = any(delta.index not in self._calls for delta in chunk.tool_calls)
+        if self._calls and (begins or chunk.content or chunk.reasoning or chunk.refusal or chunk.parts):
+            self.tell_calls()
+        self._say(chunk)
+        for delta in chunk.tool_calls:
+            self._calls.setdefault(delta.index, _Call()).learn(delta)
+        self.logprobs += chunk.logprobs
+        if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
+            self.finish = finish_word(chunk.finish_reason, chunk.finish_reason_raw)
+            self.filtered = chunk.finish_reason == "content_filter"
+
+    def tell_calls(self, *, even_broken: bool = False) -> None:
+        """The calls that are owed, in their order: the first that is not whole holds up those behind it."""
+        for _, call in sorted(self._calls.items()):
+            if not call.told and not (even_broken or call.is_whole):
+                return
+            if not call.told:
+                self.parts.append(call.block())
+
+    def _say(self, chunk: StreamChunk) -> None:
+        content, reasoning = chunk.content, chunk.reasoning
+        finished: list[dict[str, Any]] = []
+        for part in chunk.parts:
+            if isinstance(part, TextPart):
+                finished += _hung(part, content)
+                content = "" if own(part, NAME) and content == part.text else content
+            elif isinstance(part, ReasoningPart):
+                finished += _proved(part, reasoning)
+                reasoning = "" if finished and "thought" in finished[-1] else reasoning
+            else:
+                finished += _shown(part)
+        self._text += [text for text in (chunk.content, chunk.refusal) if text]
+        self.parts += [{"text": text} for text in (content, chunk.refusal) if text]
+        self.parts += [{"text": reasoning, "thought": True}] if reasoning else []
+        self.parts += finished
+
+
+def _hung(part: TextPart, content: str) -> list[dict[str, Any]]:
+    """What hangs on a text; the text itself, if it is not told yet."""
+    further = own(part, NAME)
+    return [{"text": part.text if content == part.text else "", **further}] if further else []
+
+
+def _proved(part: ReasoningPart, reasoning: str) -> list[dict[str, Any]]:
+    """What proves a thought; its text, if it is not told yet. Another format's proof is none here."""
+    if part.origin not in _OWN or not (part.signature or own(part, NAME)):
+        return []
+    proof = {"thoughtSignature": part.signature} if part.signature else {}
+    return [{"text": reasoning, "thought": True, **proof, **own(part, NAME)}]
+
+
+def _shown(part: Part) -> list[dict[str, Any]]:
+    """A block of Google's own, or a medium."""
+    return [] if isinstance(part, OtherPart) and part.origin != NAME else [encoded_part(part)]
+
+
+class ContentWriter:
+    """A piece for each chunk that says something; reasons, sources and tokens are in the last."""
+
+    __slots__ = ("_answers", "_citations", "_facts", "_tier", "_told", "_usage")
+
+    def __init__(self, asked: Inbound | None = None) -> None:
+        self._answers: dict[int, _Answer] = {0: _Answer()}
+        self._facts: dict[str, str] = {}
+        if asked is not None and asked.request.model:
+            self._facts["modelVersion"] = asked.request.model
+        self._citations: list[Citation] = []
+        self._tier: str | None = None
+        self._usage: Usage | None = None
+        self._told = False
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The piece that one chunk becomes; may be empty."""
+        self.learn(chunk)
+        answer = self._answers[chunk.choice]
+        if not answer.parts and not answer.logprobs:
+            return b""
+        return self._event({"candidates": [self._candidate(chunk.choice, answer)]})
+
+    def learn(self, chunk: StreamChunk) -> None:
+        """Take in what a chunk says."""
+        facts = {"modelVersion": chunk.model, "responseId": chunk.response_id}
+        self._facts |= {name: value for name, value in facts.items() if value}
+        self._citations += chunk.citations
+        self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
+        self._answers.setdefault(chunk.choice, _Answer()).learn(chunk)
+
+    def end(self) -> bytes:
+        """What is still owed, with the reasons why the answers ended."""
+        for answer in self._answers.values():
+            answer.finish = answer.finish or "STOP"
+        return self._event(self._rest())
+
+    def fail(self, error: DispatchError) -> bytes:
+        """The event that tells of a failure in the middle of a stream."""
+        return b"data: " + refusal(error)[1] + b"\r\n\r\n"
+
+    def in_one(self, created: datetime | None) -> bytes:
+        """All of it as one document."""
+        at = {} if created is None else {"createTime": created.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+        return written({**self._rest(), **at, **self._facts})
+
+    def _event(self, document: Mapping[str, Any]) -> bytes:
+        self._told = True
+        return b"data: " + written({**document, **self._facts}) + b"\r\n\r\n"
+
+    def _rest(self) -> dict[str, Any]:
+        usage = raw_usage(self._usage or Usage(), self._tier)
+        counted = {"usageMetadata": usage} if usage else {}
+        for answer in self._answers.values():
+            answer.tell_calls(even_broken=True)
+        blocked = self._blocked()
+        if blocked is not None:
+            return {"promptFeedback": {"blockReason": blocked}, **counted}
+        candidates = [self._candidate(index, answer, last=True) for index, answer in sorted(self._answers.items())]
+        grounding = grounding_of(self._citations, self._answers[0].text)
+        if grounding:
+            candidates[0]["groundingMetadata"] = grounding
+        return {"candidates": candidates, **counted}
+
+    def _blocked(self) -> str | None:
+        """Why a prompt was refused: nothing was said, and nothing is billed for it."""
+        answer = self._answers[0]
+        said = self._told or len(self._answers) > 1 or answer.parts or answer.logprobs or self._citations
+        if said or (self._usage is not None and self._usage.output_tokens):
+            return None
+        return answer.finish if answer.filtered else None
+
+    def _candidate(self, index: int, answer: _Answer, *, last: bool = False) -> dict[str, Any]:
+        content: dict[str, Any] = {"role": "model"}
+        if answer.parts:
+            content, answer.parts = {"parts": answer.parts, "role": "model"}, []
+        candidate: dict[str, Any] = {"content": content, "index": index}
+        if last and answer.finish is not None:
+            candidate["finishReason"] = answer.finish
+        if answer.logprobs:
+            candidate["logprobsResult"], answer.logprobs = logprobs_result(answer.logprobs), []
+        return candidate
