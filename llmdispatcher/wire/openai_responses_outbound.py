@@ -124,11 +124,11 @@ def hang(items: Iterable[dict[str, Any]], citations: Sequence[Citation], logprob
 
     The first message begins at character ``start`` of the answer.
     """
-    messages = [item for item in items if "content" in item and "role" in item]
+    messages = [item for item in items if isinstance(item.get("content"), str | list) and "role" in item]
     for item in messages:
         if isinstance(item["content"], str):
             item["content"] = [{"type": "output_text", "text": item["content"]}]
-    entries = [entry for item in messages for entry in item["content"] if entry["type"] == "output_text"]
+    entries = [entry for item in messages for entry in item["content"] if is_text(entry)]
     if citations and entries and not any(entry.get("annotations") for entry in entries):
         _annotate(entries, citations, start)
     if logprobs and entries:
@@ -149,7 +149,7 @@ def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], 
 def complete(item: Mapping[str, Any], number: int) -> dict[str, Any]:
     """An item with all the fields that clients count on; ids are made up from its place. One of an unknown type stays as it is."""
     kind = str(item.get("type", "message"))
-    if kind not in _IDS:
+    if kind not in _IDS or (kind == "message" and not isinstance(item.get("content"), str | list)):
         return dict(item)
     whole = {"type": kind, "id": made_id(kind, number), **item}
     if kind == "message":
@@ -166,4 +166,9 @@ def made_id(kind: str, number: int) -> str:
 
 def _content(content: Any) -> list[Any]:
     entries = [{"type": "output_text", "text": content}] if isinstance(content, str) else content
-    return [{"annotations": [], "logprobs": [], **entry} if entry["type"] == "output_text" else entry for entry in entries]
+    return [{"annotations": [], "logprobs": [], **entry} if is_text(entry) else entry for entry in entries]
+
+
+def is_text(entry: Any) -> bool:
+    """Whether an entry of a message's content is text that the model wrote; a vendor may put anything there."""
+    return isinstance(entry, dict) and entry.get("type") == "output_text" and isinstance(entry.get("text"), str)

@@ -13,7 +13,7 @@ from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
 from ..types import Citation
 from .base import Inbound
 from .openai_responses_items import CALLS, NAME, written_call, written_items, written_thought
-from .openai_responses_outbound import complete, envelope, hang, made_id, placed, status_of
+from .openai_responses_outbound import complete, envelope, hang, is_text, made_id, placed, status_of
 from .openai_responses_refusal import failure_event
 from .payload import mapping, own, written
 
@@ -294,9 +294,9 @@ class ResponsesWriter:
             self._event("response.output_text.annotation.added", **about, **told)
         if index >= len(opened.entries):
             self._event("response.content_part.added", **about, part=_empty_text())
-        elif part["type"] == "refusal":
+        elif part.get("type") == "refusal":
             self._event("response.refusal.done", **about, refusal=part["refusal"])
-        else:
+        elif is_text(part):
             self._event("response.output_text.done", **about, text=part["text"], logprobs=part["logprobs"])
         self._event("response.content_part.done", **about, part=part)
 
