@@ -139,8 +139,9 @@ class _CallIds:
         fitting = [call for call in self._open if message.name in (None, call.name)] or self._open
         if not fitting:
             raise InvalidRequest("message.tool_call_id: a tool message to Anthropic must name the call that it answers")
-        self._open.remove(fitting[0])
-        return fitting[0].id or ""
+        answered = fitting[0]
+        self._open.remove(answered)
+        return answered.id or ""
 
 
 def _result(request: Request, message: Message) -> dict[str, Any]:

@@ -546,3 +546,21 @@ def test_a_failure_in_the_middle_of_a_stream_is_told_there(error):
     answer, seen = decode_stream(ANTHROPIC_MESSAGES, [writer.write(StreamChunk(model="m", content="a")), writer.fail(error)])
 
     assert ("a", type(error), "no") == (answer.content, type(seen), seen.message)
+
+
+@pytest.mark.parametrize(("arguments", "told"), [("null", {}), (" ", {}), ("[1]", {"input": [1]}), ('{"a"', None)])
+def test_streamed_arguments_are_an_object_wherever_that_can_be_made(arguments, told):
+    """As in a whole answer; only an object that breaks off is told as it came."""
+    writer = ANTHROPIC_MESSAGES.writer()
+    deltas = (ToolCallDelta(index=0, id="c", name="f"), *(ToolCallDelta(index=0, arguments=piece) for piece in arguments))
+    written = b"".join([writer.write(StreamChunk(tool_calls=(delta,))) for delta in deltas]) + writer.end()
+    (call,) = fold(ANTHROPIC_MESSAGES.decoder().feed(written)).tool_calls
+
+    assert (json.dumps(told) if told is not None else arguments) == call.arguments
+
+
+def test_a_result_without_a_name_or_an_id_answers_the_first_open_call():
+    """Formats without ids bring results in the order of the calls."""
+    turns = [Message.user("go"), Message.assistant("", tool_calls=[ToolCall(name="f")]), Message("tool", "4", name="g")]
+
+    assert "call_0" == sent(Request("m", turns))["messages"][2]["content"][0]["tool_use_id"]
