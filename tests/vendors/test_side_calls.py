@@ -222,3 +222,30 @@ def test_the_deadline_holds_for_all_batches(serve):
         made.embed("e-1", ["a"] * 2048 * 5, timeout=0.5)
 
     assert time.monotonic() - began < 0.8
+
+
+class Encoding:
+    """What tiktoken gives, as far as it is used."""
+
+    def encode(self, text, disallowed_special):
+        return text.split()
+
+
+@pytest.mark.parametrize(("found", "source"), [(Encoding(), "tiktoken"), (OSError("no network"), "characters")])
+def test_a_tokenizer_counts_where_it_is_installed(monkeypatch, found, source):
+    """And one that cannot load its table is no failure."""
+
+    class Installed:
+        @staticmethod
+        def get_encoding(name):
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+    tokens._counter.cache_clear()
+    monkeypatch.setattr(tokens, "import_module", lambda name: Installed)
+    counted = tokens.estimated(Request("m-1", "three little words"))
+    tokens._counter.cache_clear()
+
+    assert source == counted.source
+    assert (3 if source == "tiktoken" else 5) + 4 == counted.tokens
