@@ -51,6 +51,11 @@ class _Call:
             self.waiting.append(delta.arguments)
 
     @property
+    def is_object(self) -> bool:
+        """Whether its arguments begin as the object that the format wants."""
+        return bool(self.arguments) or "".join(self.waiting).lstrip()[:1] == "{"
+
+    @property
     def is_whole(self) -> bool:
         """Whether its arguments are complete as they stand."""
         try:
@@ -199,13 +204,15 @@ class MessagesWriter:
         if call.index < 0:
             further = call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
             call.index = self._open({"type": "tool_use", "id": call.id, "name": call.name, "input": {}, **further})
+        if not call.is_object:
+            return
         for text in call.waiting:
             self._delta("input_json_delta", call.index, partial_json=text)
         call.arguments += call.waiting
         call.waiting = []
 
     def _close_call(self, call: _Call) -> None:
-        if call.kind == "custom":
+        if call.kind == "custom" or (call.waiting and not call.is_object):
             call.waiting = [json.dumps(input_of("".join(call.waiting), call.kind), ensure_ascii=False)]
         self._tell(call)
         call.closed = True

@@ -116,7 +116,7 @@ def finish_word(reason: str | None, raw: str | None) -> str | None:
     """Google's word for a common one; the vendor's own where it is one of this format."""
     if reason == "tool_calls":
         return "STOP"
-    if raw is not None and finish_of(raw, called=False) == reason:
+    if raw is not None and FINISH.get(raw) == reason:
         return raw
     return next((word for word, common in FINISH.items() if common == reason), None if reason is None else reason.upper())
 

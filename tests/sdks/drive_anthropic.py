@@ -1,5 +1,7 @@
 """Anthropic's own SDK: messages, whole and streamed, and what it makes of them."""
 
+import functools
+
 import anthropic
 from driving import serve
 from pydantic import BaseModel
@@ -12,6 +14,7 @@ class Weather(BaseModel):
     degrees: int
 
 
+@functools.lru_cache(maxsize=1)
 def client(url):
     return anthropic.Anthropic(base_url=url, api_key="k", max_retries=0, timeout=20)
 

@@ -55,9 +55,11 @@ def _read(asked):
 
 
 def _answer(chunks):
-    parts = [part for chunk in chunks for part in (chunk.candidates[0].content.parts or ())]
+    """What was said by the first candidate; a prompt that was blocked has none."""
+    candidates = [candidate for chunk in chunks for candidate in chunk.candidates or () if not candidate.index]
+    parts = [part for candidate in candidates for part in (candidate.content and candidate.content.parts) or ()]
     calls = [part for part in parts if part.function_call]
-    usage = chunks[-1].usage_metadata
+    feedback, usage = chunks[-1].prompt_feedback, chunks[-1].usage_metadata
     return {
         "id": chunks[-1].response_id,
         "model": chunks[-1].model_version,
@@ -65,9 +67,13 @@ def _answer(chunks):
         "reasoning": "".join(part.text for part in parts if part.text and part.thought),
         "calls": [{"name": part.function_call.name, "args": part.function_call.args} for part in calls],
         "signed": [base64.b64encode(part.thought_signature or b"").decode() for part in calls],
-        "finish": chunks[-1].candidates[0].finish_reason,
-        "usage": [usage.prompt_token_count, usage.candidates_token_count, usage.thoughts_token_count, usage.total_token_count],
+        "finish": candidates[-1].finish_reason if candidates else feedback.block_reason,
+        "usage": _counts(usage) if usage else None,
     }
+
+
+def _counts(usage):
+    return [usage.prompt_token_count, usage.candidates_token_count, usage.thoughts_token_count, usage.total_token_count]
 
 
 def tell(error):

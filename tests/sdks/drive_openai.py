@@ -1,5 +1,7 @@
 """OpenAI's own SDK: chat completions and responses, whole and streamed, and what it makes of them."""
 
+import functools
+
 import openai
 from driving import serve
 from pydantic import BaseModel
@@ -12,6 +14,7 @@ class Weather(BaseModel):
     degrees: int
 
 
+@functools.lru_cache(maxsize=1)
 def client(url):
     return openai.OpenAI(base_url=url, api_key="k", max_retries=0, timeout=20)
 
@@ -86,9 +89,13 @@ def _completion(completion):
         "content": message.content,
         "refusal": message.refusal,
         "reasoning": getattr(message, "reasoning_content", None),
-        "calls": [_call(call.id, call.function) for call in message.tool_calls or ()],
+        "calls": [_call(call.id, call.function) for call in message.tool_calls or () if call.type == "function"],
+        "custom": [[call.id, call.custom.name, call.custom.input] for call in message.tool_calls or () if call.type == "custom"],
         "finish": choice.finish_reason,
         "usage": completion.usage.to_dict() if completion.usage else None,
+        "others": [other.message.content for other in completion.choices[1:]],
+        "cited": [note.url_citation.url for note in message.annotations or ()],
+        "tokens": [entry.token for entry in choice.logprobs.content] if choice.logprobs else [],
     }
 
 
@@ -97,9 +104,16 @@ def _call(name, function):
 
 
 def _response(response):
-    thoughts = [part.text for item in response.output if item.type == "reasoning" for part in item.summary]
+    thoughts = [
+        part.text for item in response.output if item.type == "reasoning" for part in (*item.summary, *(item.content or ()))
+    ]
     calls = [item for item in response.output if item.type == "function_call"]
+    messages = [part for item in response.output if item.type == "message" for part in item.content]
     return {
+        "refusals": [part.refusal for part in messages if part.type == "refusal"],
+        "cited": [getattr(note, "url", None) for part in messages if part.type == "output_text" for note in part.annotations],
+        "custom": [[item.call_id, item.name, item.input] for item in response.output if item.type == "custom_tool_call"],
+        "encrypted": [item.encrypted_content for item in response.output if item.type == "reasoning"],
         "id": response.id,
         "model": response.model,
         "status": response.status,

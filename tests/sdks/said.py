@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from llmdispatcher.messages import ToolCall
+from llmdispatcher.messages import ReasoningPart, TextPart, ToolCall
 from llmdispatcher.testing import Answer
+from llmdispatcher.types import Choice, Citation, Response, Usage
 
 TEXT = "Grüße aus Zürich 🏔️\n\n“Quotes”, \\slashes\\, \u2028 and a tab\t: done"
 OSLO = ToolCall(name="get_weather", arguments='{"city": "Oslo", "days": 3}', id="call_one")
@@ -16,6 +17,35 @@ CALLS = Answer("I look it up.", tool_calls=(OSLO, LIMA, NOW))
 THOUGHT = Answer("It is 42.", reasoning="Six times seven makes it.")
 FORM = Answer('{"city": "Oslo", "degrees": -3}')
 WEATHER = {"city": "Oslo", "degrees": -3}
+
+COUNTED = Usage(input_tokens=30, output_tokens=12, cache_read_tokens=20, reasoning_tokens=4)
+REFUSED = Response(refusal="I cannot help with that.", finish_reason="stop", usage=COUNTED)
+CITED = Response(
+    content="It rains in Bergen.",
+    citations=(Citation(url="https://weather.example/bergen", title="Bergen", text="It rains.", start=0, end=19),),
+    usage=COUNTED,
+)
+CUSTOM = Response(tool_calls=(ToolCall(name="run", arguments="print('Grüße')", id="call_x", kind="custom"),), usage=COUNTED)
+SEVERAL = Response(
+    content="heads", other_choices=(Choice(index=1, content="tails", finish_reason="stop"),), finish_reason="stop", usage=COUNTED
+)
+LIKELY = Response(
+    content="so", logprobs=({"token": "so", "logprob": -0.5, "bytes": [115, 111], "top_logprobs": []},), usage=COUNTED
+)
+
+
+def between(origin: str, **proof: str) -> Response:
+    """A thought, a call, another thought, a text: as models with interleaved thinking answer."""
+    thoughts = [ReasoningPart(text=text, origin=origin, **proof) for text in ("First the weather.", "So it is cold.")]
+    return Response(
+        content="Take a coat.",
+        reasoning="First the weather.So it is cold.",
+        tool_calls=(OSLO,),
+        parts=(thoughts[0], OSLO, thoughts[1], TextPart(text="Take a coat.")),
+        finish_reason="tool_calls",
+        usage=COUNTED,
+    )
+
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

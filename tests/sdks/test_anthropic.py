@@ -6,7 +6,7 @@ import pytest
 
 from llmdispatcher.testing import Answer, VendorSimulator, faults
 
-from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER
+from .said import CALLS, CITED, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, between
 
 ASKED = {"model": "claude-sonnet-5", "max_tokens": 500, "messages": [{"role": "user", "content": "Tell me"}]}
 TOOL = {"name": "get_weather", "input_schema": SCHEMA}
@@ -107,6 +107,32 @@ def test_a_picture_is_sent(anthropic_sdk):
     assert (PICTURE, "image/png", "What is it?") == (picture.data, picture.media_type, text.text)
 
 
+def test_settings_are_understood(anthropic_sdk):
+    """System's words, sampling, thinking, tools and the choice among them, results of tools."""
+    messages = [
+        {"role": "user", "content": "How is the weather?"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "one", "name": "get_weather", "input": {"city": "Oslo"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "one", "content": "cold"}]},
+    ]
+    settings = {
+        "system": "Be brief",
+        "stop_sequences": ["END"],
+        "thinking": {"type": "enabled", "budget_tokens": 100},
+        "tools": [TOOL],
+        "tool_choice": {"type": "tool", "name": "get_weather", "disable_parallel_tool_use": True},
+    }
+    with VendorSimulator() as sim:
+        anthropic_sdk("message_stream", sim.anthropic_url, **{**ASKED, "messages": messages}, **settings)
+        asked = sim.requests[0].asked
+    request = asked.request
+
+    assert (True, ["system", "user", "assistant", "tool"]) == (asked.stream, [message.role for message in request.messages])
+    assert (("END",), 100, False) == (request.stop, request.reasoning_tokens, request.parallel_tool_calls)
+    assert ("get_weather", SCHEMA) == (request.tools[0].name, request.tools[0].parameters)
+    assert {"type": "function", "function": {"name": "get_weather"}} == request.tool_choice
+    assert ("one", "cold") == (request.messages[-1].tool_call_id, request.messages[-1].text)
+
+
 REFUSED = [
     (faults.wrong_key(), "AuthenticationError", 401, "authentication_error"),
     (faults.model_missing(), "NotFoundError", 404, "not_found_error"),
@@ -141,3 +167,23 @@ def test_a_wrong_request_is_named(anthropic_sdk):
         error = anthropic_sdk.error("message", sim.anthropic_url, **{**ASKED, "messages": []})
 
     assert ("BadRequestError", True) == (error["type"], "messages" in error["message"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_thoughts_keep_their_places_and_proofs(anthropic_sdk, way):
+    """Between calls and text, each with its signature."""
+    with VendorSimulator(answers=between("anthropic_messages", signature="EqQBCg")) as sim:
+        blocks = anthropic_sdk(way, sim.anthropic_url, **ASKED)["blocks"]
+
+    assert ["thinking", "tool_use", "thinking", "text"] == [block["type"] for block in blocks]
+    assert ["EqQBCg"] * 2 == [block["signature"] for block in blocks if block["type"] == "thinking"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sources_are_citations(anthropic_sdk, way):
+    """With their address and words."""
+    with VendorSimulator(answers=CITED) as sim:
+        (block,) = anthropic_sdk(way, sim.anthropic_url, **ASKED)["blocks"]
+
+    assert ("It rains in Bergen.", "web_search_result_location") == (block["text"], block["citations"][0]["type"])
+    assert (CITED.citations[0].url, "It rains.") == (block["citations"][0]["url"], block["citations"][0]["cited_text"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 
 from llmdispatcher.testing import Answer, VendorSimulator, faults
@@ -73,6 +71,12 @@ def test_every_end_has_its_word(google_sdk, way, answer, config, finish):
         assert finish == google_sdk(way, sim.url, config=config, **ASKED)["finish"]
 
 
+def test_tokens_are_counted_beforehand(google_sdk):
+    """What the answer's usage will say."""
+    with VendorSimulator() as sim:
+        assert 5 == google_sdk("count", sim.url, **ASKED)
+
+
 def test_a_structured_answer_is_parsed(google_sdk):
     """Into the SDK's own class; the request has its schema."""
     with VendorSimulator(answers=FORM) as sim:
@@ -83,13 +87,37 @@ def test_a_structured_answer_is_parsed(google_sdk):
 
 
 def test_a_picture_is_sent(google_sdk):
-    """As the SDK sends it: its own spelling of the field and of base64; the answer comes."""
+    """In the SDK's own spelling of the field and of base64; it is understood as a picture."""
     with VendorSimulator(answers="A dot.") as sim:
         told = google_sdk("generate", sim.url, picture=ENCODED, **ASKED)
-        sent = [part["inlineData"] for part in sim.requests[0].json["contents"][0]["parts"] if "inlineData" in part]
+        sent = sim.requests[0]
 
-    assert ("A dot.", "image/png") == (told["content"], sent[0]["mime_type"])
-    assert PICTURE == base64.urlsafe_b64decode(sent[0]["data"])
+    text, picture = sent.asked.request.messages[0].content
+    assert ("A dot.", "Tell me") == (told["content"], text.text)
+    assert (PICTURE, "image/png") == (picture.data, picture.media_type)
+    assert "mime_type" in sent.json["contents"][0]["parts"][1]["inlineData"]
+
+
+def test_settings_are_understood(google_sdk):
+    """Whether the SDK writes their names with capitals or underscores."""
+    config = {
+        "system_instruction": "Be brief",
+        "temperature": 0.5,
+        "max_output_tokens": 99,
+        "stop_sequences": ["END"],
+        "thinking_config": {"thinking_budget": 100, "include_thoughts": True},
+        "tool_config": {"function_calling_config": {"mode": "ANY", "allowed_function_names": ["get_weather"]}},
+        **TOOLS,
+    }
+    with VendorSimulator() as sim:
+        google_sdk("generate_stream", sim.url, config=config, **ASKED)
+        asked = sim.requests[0].asked
+    request = asked.request
+
+    assert (True, ["system", "user"]) == (asked.stream, [message.role for message in request.messages])
+    assert (0.5, 99, ("END",), 100) == (request.temperature, request.max_tokens, request.stop, request.reasoning_tokens)
+    assert ("get_weather", SCHEMA) == (request.tools[0].name, request.tools[0].parameters)
+    assert {"type": "function", "function": {"name": "get_weather"}} == request.tool_choice
 
 
 REFUSED = [

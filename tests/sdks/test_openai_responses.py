@@ -6,7 +6,8 @@ import pytest
 
 from llmdispatcher.testing import Answer, VendorSimulator, faults
 
-from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, told_calls
+from .said import CALLS, CITED, CUSTOM, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, between, told_calls
+from .said import REFUSED as REFUSAL
 
 ASKED = {"model": "gpt-5", "input": "Tell me"}
 TOOL = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}
@@ -102,6 +103,38 @@ def test_a_picture_is_sent(openai_sdk):
     assert ("A dot.", "What is it?", PICTURE, "low") == (told["content"], text.text, picture.data, picture.detail)
 
 
+def test_settings_are_understood(openai_sdk):
+    """Instructions, limits, effort, tools and the choice among them, results of tools."""
+    said = [
+        {"role": "user", "content": "How is the weather?"},
+        {"type": "function_call", "call_id": "one", "name": "get_weather", "arguments": '{"city": "Oslo"}'},
+        {"type": "function_call_output", "call_id": "one", "output": "cold"},
+    ]
+    settings = {
+        "instructions": "Be brief",
+        "max_output_tokens": 99,
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "tools": [TOOL],
+        "tool_choice": {"type": "function", "name": "get_weather"},
+        "parallel_tool_calls": False,
+    }
+    with VendorSimulator() as sim:
+        openai_sdk("respond_stream", sim.openai_url, model="gpt-5", input=said, **settings)
+        asked = sim.requests[0].asked
+    request = asked.request
+
+    assert (True, ["user", "assistant", "tool"]) == (asked.stream, [message.role for message in request.messages][-3:])
+    assert (99, "low", "auto", False) == (
+        request.max_tokens,
+        request.reasoning_effort,
+        request.reasoning_summary,
+        request.parallel_tool_calls,
+    )
+    assert ("get_weather", SCHEMA) == (request.tools[0].name, request.tools[0].parameters)
+    assert {"type": "function", "function": {"name": "get_weather"}} == request.tool_choice
+    assert ("one", "cold") == (request.messages[-1].tool_call_id, request.messages[-1].text)
+
+
 REFUSED = [
     (faults.wrong_key(), "AuthenticationError", 401, "invalid_api_key"),
     (faults.model_missing(), "NotFoundError", 404, "model_not_found"),
@@ -136,3 +169,48 @@ def test_a_wrong_request_is_named(openai_sdk):
         error = openai_sdk.error("respond", sim.openai_url, model="gpt-5", input=[])
 
     assert ("BadRequestError", 400, True) == (error["type"], error["status"], "input" in error["message"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refusal_is_no_text(openai_sdk, way):
+    """It stands in a part of its own."""
+    with VendorSimulator(answers=REFUSAL) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert ([REFUSAL.refusal], "") == (told["refusals"], told["content"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sources_are_annotations(openai_sdk, way):
+    """With their address."""
+    with VendorSimulator(answers=CITED) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert ([CITED.citations[0].url], CITED.content) == (told["cited"], told["content"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_custom_tool_gets_free_text(openai_sdk, way):
+    """In an item of its kind."""
+    with VendorSimulator(answers=CUSTOM) as sim:
+        told = openai_sdk(way, sim.openai_url, tools=[{"type": "custom", "name": "run"}], **ASKED)
+
+    assert [["call_x", "run", "print('Grüße')"]] == told["custom"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_thoughts_keep_their_places_and_proofs(openai_sdk, way):
+    """Between calls and text, with what is encrypted of them."""
+    with VendorSimulator(answers=between("openai_responses", encrypted="gAAAA")) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert (["reasoning", "function_call", "reasoning", "message"], ["gAAAA"] * 2) == (told["types"], told["encrypted"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_usage_tells_what_was_remembered(openai_sdk, way):
+    """Cached tokens are among the input."""
+    with VendorSimulator(answers=CITED) as sim:
+        usage = openai_sdk(way, sim.openai_url, **ASKED)["usage"]
+
+    assert (30, 20, 12) == (usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"], usage["output_tokens"])

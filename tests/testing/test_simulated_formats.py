@@ -142,7 +142,9 @@ def test_gemini_answers_with_an_array_without_alt_sse():
     with VendorSimulator(answers="a b c") as sim:
         reply = ask(sim, "gemini", path=path)
 
-    assert ["a", " b", " c", ""] == [item["candidates"][0]["content"]["parts"][0]["text"] for item in reply.json]
+    said = [item["candidates"][0]["content"].get("parts", [{"text": ""}])[0]["text"] for item in reply.json]
+
+    assert ["a", " b", " c", ""] == said
     assert sim.requests[0].stream
 
 
@@ -295,7 +297,7 @@ def test_errors_have_the_vendors_shape(form, trouble):
     keys = {
         "openai": {"message", "type", "param", "code"},
         "anthropic": {"type", "message"},
-        "gemini": {"code", "message", "status"},
+        "gemini": {"code", "message", "status", "details"},
     }
     error = body["error"] if form != "ollama" else {"message": body["error"]}
 

@@ -6,7 +6,7 @@ import re
 
 from .anthropic import AnthropicCount, AnthropicFormat
 from .base import Format, Pieces, SimulatedRequest, Trouble
-from .gemini import GeminiFormat
+from .gemini import GeminiCount, GeminiFormat
 from .ollama import OllamaFormat
 from .openai import AzureFormat, OpenAIFormat
 from .openai_responses import ResponsesFormat
@@ -14,8 +14,9 @@ from .openai_responses import ResponsesFormat
 __all__ = ["FORMATS", "Format", "Pieces", "SimulatedRequest", "Trouble", "recognise"]
 
 _AZURE, _OPENAI, _ANTHROPIC, _GEMINI = AzureFormat(), OpenAIFormat(), AnthropicFormat(), GeminiFormat()
-_RESPONSES, _ANTHROPIC_COUNT, _OLLAMA = ResponsesFormat(), AnthropicCount(), OllamaFormat()
-_ALL: tuple[Format, ...] = (_OPENAI, _RESPONSES, _AZURE, _ANTHROPIC, _ANTHROPIC_COUNT, _GEMINI, _OLLAMA)
+_RESPONSES, _OLLAMA = ResponsesFormat(), OllamaFormat()
+_ANTHROPIC_COUNT, _GEMINI_COUNT = AnthropicCount(), GeminiCount()
+_ALL: tuple[Format, ...] = (_OPENAI, _RESPONSES, _AZURE, _ANTHROPIC, _ANTHROPIC_COUNT, _GEMINI, _GEMINI_COUNT, _OLLAMA)
 
 FORMATS: dict[str, Format] = {form.name: form for form in _ALL}
 
@@ -27,6 +28,7 @@ _PATHS: tuple[tuple[re.Pattern[str], Format], ...] = (
     (re.compile(r"/messages$"), _ANTHROPIC),
     (re.compile(r"/messages/count_tokens$"), _ANTHROPIC_COUNT),
     (re.compile(r"/models/(?P<model>[^/:]+):(?P<verb>generateContent|streamGenerateContent)$"), _GEMINI),
+    (re.compile(r"/models/(?P<model>[^/:]+):countTokens$"), _GEMINI_COUNT),
     (re.compile(r"/api/chat$"), _OLLAMA),
 )
 
