@@ -18,6 +18,7 @@ from .gemini_words import NAME, finish_of, tier_of, usage_of
 from .payload import EventDecoder, mapping, parse, text_of
 
 _MOST_CANDIDATES = 1_000
+_GROWING = ("partialArgs", "willContinue")
 _Said = dict[str, Any]
 """The fields of a chunk."""
 
@@ -69,12 +70,14 @@ class _Candidate:
 
     def _think(self, part: Mapping[str, Any], text: str) -> list[_Said]:
         """A piece of a thought; one with a proof is its last."""
+        known = part_of({**part, "thought": True})
+        proven = isinstance(known, ReasoningPart) and bool(known.signature or known.extra)
+        if not text and not proven:
+            return []
         self._run = len(self._text)
         self._thought.append(text)
-        known = part_of({**part, "thought": True})
-        if isinstance(known, ReasoningPart) and (known.signature is not None or known.extra):
-            whole = self._whole_thought(known.signature, known.extra)
-            return [{"reasoning": text, "parts": (whole,)}]
+        if isinstance(known, ReasoningPart) and proven:
+            return [{"reasoning": text, "parts": (self._whole_thought(known.signature, known.extra),)}]
         return [{"reasoning": text}]
 
     def _thought_over(self) -> list[_Said]:
@@ -86,7 +89,10 @@ class _Candidate:
 
     def _signed(self, part: Part, text: str) -> list[_Said]:
         """Text with what hangs on it, which must not grow together with the text before it."""
-        if isinstance(part, TextPart) and not part.extra:
+        if not isinstance(part, TextPart):
+            self._text.append(text)
+            return [{"content": text}, *self._other(_without_text(part))]
+        if not part.extra:
             self._text.append(text)
             return [{"content": text}]
         before = "".join(self._text[self._run :])
@@ -119,7 +125,8 @@ class _Candidate:
 
     def _told(self, part: Mapping[str, Any], arguments: str) -> _Said:
         slot, self._calls = self._calls, self._calls + 1
-        call, known = mapping(part.get("functionCall")), part_of(part)
+        call = {name: value for name, value in mapping(part.get("functionCall")).items() if name not in _GROWING}
+        known = part_of({**part, "functionCall": call})
         further = {} if isinstance(known, OtherPart) else known.extra
         delta = ToolCallDelta(
             index=slot,
@@ -137,9 +144,12 @@ class _Candidate:
         text, self._given = json.dumps(self._given.value(), ensure_ascii=False), None
         return [{"tool_calls": (ToolCallDelta(index=self._call, arguments=text),)}]
 
+    def over(self) -> list[_Said]:
+        """What was still growing."""
+        return [*self._thought_over(), *self._call_over()]
+
     def _finish(self, raw: Any) -> list[_Said]:
-        self.finished = True
-        over = [*self._thought_over(), *self._call_over()]
+        self.finished, over = True, self.over()
         if not isinstance(raw, str):
             return over
         return [*over, {"finish_reason": finish_of(raw, called=self._calls > 0), "finish_reason_raw": raw}]
@@ -207,11 +217,17 @@ class GeminiDecoder(EventDecoder):
             chunks += self.read_event(mapping(piece))
         if not self.answered:
             raise MalformedReply("the vendor's answer has no candidates", sent=True)
-        return chunks
+        left = [(index, fields) for index, answer in self._candidates.items() for fields in answer.over()]
+        return [*chunks, *[StreamChunk(**fields, choice=index) for index, fields in left]]
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
         return fold(self.read_pieces(body))
+
+
+def _without_text(part: Part) -> Part:
+    """The rest of a block that had a text beside what it was."""
+    return part_of({**part.data, "text": None}) if isinstance(part, OtherPart) else part
 
 
 def _facts(document: Mapping[str, Any]) -> _Said:

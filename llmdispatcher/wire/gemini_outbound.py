@@ -26,7 +26,7 @@ def whole(response: Response) -> bytes:
     """The body of a whole answer."""
     writer = ContentWriter()
     for chunk in unfold(response):
-        writer.learn(chunk)
+        writer.learn(chunk, grown=True)
     return writer.in_one(response.created_at)
 
 
@@ -84,7 +84,7 @@ class _Call:
 class _Answer:
     """One of the answers under way: what was taken in and not told yet, in order."""
 
-    __slots__ = ("_calls", "_text", "filtered", "finish", "logprobs", "parts")
+    __slots__ = ("_calls", "_text", "blocked", "finish", "logprobs", "parts")
 
     def __init__(self) -> None:
         self._calls: dict[int, _Call] = {}
@@ -92,25 +92,25 @@ class _Answer:
         self.parts: list[dict[str, Any]] = []
         self.logprobs: list[Any] = []
         self.finish: str | None = None
-        self.filtered = False
+        self.blocked: str | None = None
 
     @property
     def text(self) -> str:
         """All that was said."""
         return "".join(self._text)
 
-    def learn(self, chunk: StreamChunk) -> None:
-        """Take in what a chunk says of this answer."""
+    def learn(self, chunk: StreamChunk, *, grown: bool) -> None:
+        """Take in what a chunk says of this answer; calls that are ``grown`` come whole, in whatever form."""
         begins = any(delta.index not in self._calls for delta in chunk.tool_calls)
         if self._calls and (begins or chunk.content or chunk.reasoning or chunk.refusal or chunk.parts):
-            self.tell_calls()
+            self.tell_calls(even_broken=grown)
         self._say(chunk)
         for delta in chunk.tool_calls:
             self._calls.setdefault(delta.index, _Call()).learn(delta)
         self.logprobs += chunk.logprobs
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
             self.finish = finish_word(chunk.finish_reason, chunk.finish_reason_raw)
-            self.filtered = chunk.finish_reason == "content_filter"
+            self.blocked = _blocking(chunk.finish_reason_raw, self.finish) if chunk.finish_reason == "content_filter" else None
 
     def tell_calls(self, *, even_broken: bool = False) -> None:
         """The calls that are owed, in their order: the first that is not whole holds up those behind it."""
@@ -136,6 +136,11 @@ class _Answer:
         self.parts += [{"text": text} for text in (content, chunk.refusal) if text]
         self.parts += [{"text": reasoning, "thought": True}] if reasoning else []
         self.parts += finished
+
+
+def _blocking(raw: str | None, word: str | None) -> str | None:
+    """Google has further words for why a prompt was refused."""
+    return raw if raw is not None and raw.isupper() else word
 
 
 def _hung(part: TextPart, content: str) -> list[dict[str, Any]]:
@@ -180,13 +185,13 @@ class ContentWriter:
             return b""
         return self._event({"candidates": [self._candidate(chunk.choice, answer)]})
 
-    def learn(self, chunk: StreamChunk) -> None:
-        """Take in what a chunk says."""
+    def learn(self, chunk: StreamChunk, *, grown: bool = False) -> None:
+        """Take in what a chunk says; calls that are ``grown`` come whole."""
         facts = {"modelVersion": chunk.model, "responseId": chunk.response_id}
         self._facts |= {name: value for name, value in facts.items() if value}
         self._citations += chunk.citations
         self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
-        self._answers.setdefault(chunk.choice, _Answer()).learn(chunk)
+        self._answers.setdefault(chunk.choice, _Answer()).learn(chunk, grown=grown)
 
     def end(self) -> bytes:
         """What is still owed, with the reasons why the answers ended."""
@@ -227,7 +232,7 @@ class ContentWriter:
         said = self._told or len(self._answers) > 1 or answer.parts or answer.logprobs or self._citations
         if said or (self._usage is not None and self._usage.output_tokens):
             return None
-        return answer.finish if answer.filtered else None
+        return answer.blocked
 
     def _candidate(self, index: int, answer: _Answer, *, last: bool = False) -> dict[str, Any]:
         content: dict[str, Any] = {"role": "model"}

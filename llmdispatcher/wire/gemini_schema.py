@@ -31,7 +31,7 @@ def json_schema(schema: Any) -> Any:
     found: dict[str, Any] = {}
     for name, value in schema.items():
         if name not in _NOT_JSON_SCHEMA:
-            name = _NAMES.get(name, name)
+            name = _NAMES.get(name) or name
             found[name] = _value(name, value)
     return _or_null(found) if schema.get("nullable") is True else found
 
