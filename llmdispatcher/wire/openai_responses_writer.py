@@ -18,6 +18,8 @@ from .openai_responses_refusal import failure_event
 from .payload import mapping, own, written
 
 _EVENTS = {"function_call": "response.function_call_arguments", "custom_tool_call": "response.custom_tool_call_input"}
+_WORD = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":%d,%s,"delta":%s,"logprobs":%s}\n\n'
+"""The event that a stream mostly consists of."""
 
 
 @attrs.define(eq=False)
@@ -28,6 +30,7 @@ class _Open:
     place: int
     id: str
     told: bool  # whether the vendor named it
+    about: bytes = b""  # what every word of it repeats
     text: list[str] = attrs.field(factory=list)
     refusal: list[str] = attrs.field(factory=list)
     entries: list[str] = attrs.field(factory=list)  # the types of the parts that were begun
@@ -171,8 +174,11 @@ class ResponsesWriter:
         opened = self._opened("message", chunk.item or _named(chunk.parts, TextPart))
         index = self._entry(opened, "output_text")
         opened.text.append(chunk.content)
-        about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
-        self._event("response.output_text.delta", **about, delta=chunk.content, logprobs=list(chunk.logprobs))
+        if not opened.about:
+            opened.about = written({"item_id": opened.id, "output_index": opened.place, "content_index": index})[1:-1]
+        logprobs = written(list(chunk.logprobs)) if chunk.logprobs else b"[]"
+        self._events.append(_WORD % (self._number, opened.about, written(chunk.content), logprobs))
+        self._number += 1
 
     def _refuse(self, text: str) -> None:
         opened = self._open if self._open is not None and self._open.kind == "message" else self._opened("message", None)
