@@ -18,7 +18,10 @@ from .openai_responses_refusal import failure_event
 from .payload import mapping, own, written
 
 _EVENTS = {"function_call": "response.function_call_arguments", "custom_tool_call": "response.custom_tool_call_input"}
-_WORD = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":%d,%s,"delta":%s,"logprobs":%s}\n\n'
+_WORD = (
+    b"event: response.output_text.delta\n"
+    b'data: {"type":"response.output_text.delta","sequence_number":%d,%s,"delta":%s,"logprobs":%s}\n\n'
+)
 """The event that a stream mostly consists of."""
 
 
