@@ -1,0 +1,200 @@
+"""The cache of a dispatcher: look up, or ask and keep. Whatever its store does, a call goes on as if there were none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import attrs
+
+from ..clock import Clock, Deadline
+from ..errors import DispatchError
+from ..types import Request, Response
+from .counts import CacheStats, Tally
+from .entries import Hit, as_hit, dump, recalled
+from .flight import Flights, Landed
+from .guarded import GuardedStore
+from .key import Place, Unkeyable, key_of
+from .policy import REDIS, ResponseCache
+from .replay import OpenStream, Recorded, Replayed
+
+logger = logging.getLogger(__name__)
+
+
+def _nothing_wrong(_response: Response) -> None:
+    """Every answer will do."""
+
+
+def _unheard(_error: DispatchError) -> None:
+    """Nobody settles."""
+
+
+def _as_it_is(response: Response) -> Response:
+    return response
+
+
+@attrs.frozen(kw_only=True)
+class Inquiry:
+    """One request, the places where it would be asked, in order, and by when.
+
+    ``check`` raises a :class:`DispatchError` for an answer that must be neither kept nor given to others. ``recall`` is handed an
+    answer that nobody was asked for, settles the call and gives what the caller gets; ``fail`` settles it as failed.
+    """
+
+    request: Request
+    places: Sequence[Place]
+    deadline: Deadline
+    check: Callable[[Response], object] = _nothing_wrong
+    recall: Callable[[Response], Response] = _as_it_is
+    fail: Callable[[DispatchError], object] = _unheard
+
+    def accepts(self, response: Response) -> bool:
+        """Whether the check lets an answer through."""
+        try:
+            self.check(response)
+        except DispatchError:
+            return False
+        return True
+
+
+@attrs.frozen
+class _Slot:
+    """Where an answer is looked for, and how long it may stay there; ``era`` counts how often the cache was cleared."""
+
+    key: str
+    ttl: float
+    tenant: Any
+    era: int
+
+
+class AnswerCache:
+    """Answers that need not be asked for again; safe to share between threads and after a fork.
+
+    Nothing is opened before the first use. Raises :class:`ConfigError` for a Redis server without the extra ``redis``.
+    """
+
+    def __init__(self, settings: ResponseCache, clock: Clock) -> None:
+        if settings.store.startswith(REDIS):
+            import_module(f"{__package__}.redis").check_installed()
+        self.settings = settings
+        self._tally = Tally()
+        self._store = GuardedStore(settings, clock, self._tally)
+        self._flights = Flights()
+        self._era = 0
+
+    def send(self, inquiry: Inquiry, ask: Callable[[], Response]) -> Response:
+        """The answer out of the store, or of the same call under way, or of ``ask``, which is then kept."""
+        slot = self._slot(inquiry)
+        if slot is None:
+            return ask()
+        known = self._known(inquiry, self._store.get(slot.key))
+        if known is not None:
+            return inquiry.recall(self._spared(known, "hits"))
+        try:
+            landed, others = self._flights.fly(slot.key, inquiry.deadline, partial(self._led, inquiry, slot, ask))
+        except DispatchError as error:
+            inquiry.fail(error)
+            raise
+        except BaseException as interruption:
+            inquiry.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
+            raise
+        if not (others or landed.hit):
+            return landed.response
+        known = recalled(landed.entry) if landed.entry is not None else as_hit(landed.response)
+        return inquiry.recall(self._spared(known, "shared" if others else "hits"))
+
+    def stream(self, inquiry: Inquiry, begin: Callable[[], OpenStream]) -> OpenStream:
+        """The answer out of the store piece by piece, or the stream of ``begin``, which is kept when it has ended.
+
+        Streams do not wait for each other: one whose reader is slow, or goes, would hold up or break those of others.
+        """
+        slot = self._slot(inquiry)
+        if slot is None:
+            return begin()
+        known = self._known(inquiry, self._store.get(slot.key))
+        if known is not None:
+            return Replayed(self._spared(known, "hits"), inquiry.recall, inquiry.fail)
+        self._tally.add("misses")
+        opened = begin()
+        return Recorded(opened, partial(self._keep, inquiry, slot, (opened.vendor, opened.model)))
+
+    def clear(self) -> bool:
+        """Forget all answers, for all that share the store, and those under way here; False, logged, where the store fails."""
+        self._era += 1
+        return self._store.clear()
+
+    def stats(self) -> CacheStats:
+        """The counts as of one moment."""
+        return self._tally.snapshot()
+
+    def close(self) -> None:
+        """Give back the store's connections; new ones are opened if the cache is used again."""
+        self._store.close()
+
+    def _slot(self, inquiry: Inquiry) -> _Slot | None:
+        """Where to look; ``None`` for a request that is not cached."""
+        request, settings = inquiry.request, self.settings
+        ttl = settings.ttl_of(request)
+        if ttl is None or not inquiry.places:
+            return None
+        try:
+            tenant = settings.tenant_of(request)
+            if settings.tenant is not None and tenant in (None, ""):
+                return None
+            return _Slot(key_of(request, inquiry.places[0], tenant), ttl, tenant, self._era)
+        except Unkeyable as error:
+            logger.debug("not cached: %s", error)
+        except Exception as foreign:  # noqa: BLE001 - a tenant function of the user's may raise anything
+            self._store.complain("its tenant function", foreign)
+        return None
+
+    def _known(self, inquiry: Inquiry, entry: bytes | None) -> Hit | None:
+        known = self._store.read(entry)
+        return known if known is not None and inquiry.accepts(known.response) else None
+
+    def _led(self, inquiry: Inquiry, slot: _Slot, ask: Callable[[], Response]) -> Landed:
+        """The answer of the one that asks for all; somebody may have been faster between the look and the lead."""
+        entry = self._store.get(slot.key)
+        known = self._known(inquiry, entry)
+        if known is not None:
+            return Landed(response=known.response, entry=entry, hit=True)
+        self._tally.add("misses")
+        response = ask()
+        return self._keep(inquiry, slot, _answered_by(response), response)
+
+    def _keep(self, inquiry: Inquiry, slot: _Slot, where: tuple[str, str] | None, response: Response) -> Landed:
+        """Store a whole answer, under the place that gave it; others that wait may have one that is cut off, too."""
+        if not inquiry.accepts(response):
+            return Landed(response=response, shared=False)
+        try:
+            entry = dump(response)
+        except (TypeError, ValueError, RecursionError) as error:
+            logger.debug("an answer is not kept: %s", type(error).__name__)
+            return Landed(response=response)
+        key = _key_at(inquiry, slot, where)
+        settings = self.settings
+        small = len(entry) <= settings.max_entry_bytes
+        if key is not None and small and settings.worth_keeping(response) and slot.era == self._era:
+            self._store.put(key, entry, slot.ttl)
+        return Landed(response=response, entry=entry)
+
+    def _spared(self, hit: Hit, how: str) -> Response:
+        self._tally.spared(how, hit.saved)
+        return hit.response
+
+
+def _answered_by(response: Response) -> tuple[str, str] | None:
+    """Vendor and model that were asked, by the trace, since an answer may name its model in more detail; ``None`` without one."""
+    answered = [record for record in response.trace or () if record.error is None]
+    return (answered[-1].vendor, answered[-1].model) if answered else None
+
+
+def _key_at(inquiry: Inquiry, slot: _Slot, where: tuple[str, str] | None) -> str | None:
+    """The key of the place that answered: the first, or one that stood in for it."""
+    for number, place in enumerate(inquiry.places):
+        if where in (None, (place.vendor, place.model)):
+            return key_of(inquiry.request, place, slot.tenant) if number else slot.key
+    return None

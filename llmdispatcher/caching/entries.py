@@ -1,0 +1,118 @@
+"""Entries: a whole answer as JSON and back, without pickle, so that a store that was tampered with can make nothing but answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, get_args
+
+import attrs
+
+from ..parts import Part
+from ..types import Choice, Citation, Response, Usage
+from .shape import Shape
+
+VERSION = 1
+"""Of entries and keys; a change of either, or of what a codec makes of the same bytes, raises it, and old entries are not found."""
+
+_OF_THE_CALL = frozenset({"parsed", "trace", "headroom", "latency", "cached"})
+"""What belongs to one call, not to the answer."""
+
+Reader = Callable[[Any], Any]
+
+
+class Hit(NamedTuple):
+    """An answer that nobody was asked for: marked, its tokens kept, its cost 0; ``saved`` is what it cost the first time."""
+
+    response: Response
+    saved: Decimal | None
+
+
+def dump(response: Response) -> bytes:
+    """The answer as bytes. Raises ``TypeError`` or ``ValueError`` for what a vendor of the user's put there that is no JSON."""
+    return _encode(response).encode()
+
+
+def load(data: bytes) -> Response:
+    """The answer again. Raises some ``Exception`` for bytes that are none."""
+    response = _made(json.loads(data))
+    if not isinstance(response, Response):
+        raise ValueError(f"{type(response).__name__} is no answer")
+    return response
+
+
+def recalled(data: bytes) -> Hit:
+    """An entry as the answer that nobody was asked for; the marks are put in before the object is made, which is far cheaper."""
+    pair = json.loads(data)
+    usage = pair[1].setdefault("usage", ["Usage", {}])[1]
+    cost = usage.get("cost")
+    usage.update(cost=0, cost_status="cached")
+    pair[1].update(cached=True, trace=())
+    response = _made(pair)
+    if not isinstance(response, Response):
+        raise ValueError(f"{type(response).__name__} is no answer")
+    return Hit(response, Decimal(cost) if cost is not None else None)
+
+
+def as_hit(response: Response) -> Hit:
+    """The same of an answer that no entry could be made of."""
+    usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="cached")
+    marked = attrs.evolve(response, usage=usage, cached=True, parsed=None, trace=(), headroom=None, latency=None)
+    return Hit(marked, response.usage.cost)
+
+
+def _many(values: Any) -> tuple[Any, ...]:
+    return tuple([_made(value) for value in values])
+
+
+def _made(value: Any) -> Any:
+    """The object that a pair of name and fields stands for."""
+    name, fields = value
+    for field, read in _READERS[name].items():
+        if fields.get(field) is not None:
+            fields[field] = read(fields[field])
+    return _KINDS[name](**fields)
+
+
+_KINDS: Mapping[str, type[attrs.AttrsInstance]] = {
+    kind.__name__: kind for kind in (Response, Choice, Usage, Citation, *get_args(Part))
+}
+_CHOICE: Mapping[str, Reader] = {"parts": _many, "tool_calls": _many, "logprobs": tuple}
+_BYTES: Mapping[str, Reader] = {"data": base64.b64decode}
+_READERS: Mapping[str, Mapping[str, Reader]] = {
+    **{name: {} for name in _KINDS},
+    "Choice": _CHOICE,
+    "Response": {
+        **_CHOICE,
+        "usage": _made,
+        "citations": _many,
+        "other_choices": _many,
+        "created_at": datetime.fromisoformat,
+    },
+    "Usage": {"cost": Decimal},
+    **dict.fromkeys(("ImagePart", "FilePart", "AudioPart", "VideoPart"), _BYTES),
+}
+
+
+_SHAPES = {kind: Shape(kind, _OF_THE_CALL) for kind in _KINDS.values()}
+
+
+def _plain(value: Any) -> Any:
+    shape = _SHAPES.get(type(value))
+    if shape is not None:
+        return [type(value).__name__, shape.said(value)]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_plain).encode

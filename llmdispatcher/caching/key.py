@@ -1,0 +1,86 @@
+"""Keys: one for each question to one target, so that a byte of difference that can change the answer is a different key.
+
+A key is the SHA-256 of canonical JSON: mappings sorted, fields at their default left out, bytes as their own digest. It tells
+nothing of the conversation. What is not sent (metadata, the cache's own switches) is left out; the model is the target's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_args
+
+from ..messages import Message, Tool, VendorTool
+from ..parts import Part
+from ..types import Request
+from .entries import VERSION
+from .shape import Shape
+
+_UNSENT = ("model", "metadata", "cache")
+_FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+
+
+class Place(NamedTuple):
+    """Who is asked: the vendor's registered name, its name for the model, and what else tells it from another of that name."""
+
+    vendor: str
+    model: str
+    identity: Any = None
+
+
+class Unkeyable(ValueError):
+    """A request that has no canonical form, such as one with an object in ``extra_params`` that is no JSON."""
+
+
+def place(vendor: Any, name: str, model: str) -> Place:
+    """The place of a vendor that is asked for ``model``.
+
+    A vendor tells by its optional ``identity`` what its answers depend on beside the request: kind, address, API. One without it
+    is told by its ``kind`` and its class.
+    """
+    identity = getattr(vendor, "identity", None)
+    if identity is None:
+        identity = (getattr(vendor, "kind", None), type(vendor).__qualname__)
+    return Place(name, model, identity)
+
+
+def key_of(request: Request, where: Place, tenant: Any = None) -> str:
+    """The key of a request at a place, for a tenant. Raises :class:`Unkeyable`."""
+    try:
+        text = _canonical([VERSION, where, tenant, _request(request)])
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unkeyable(f"the request has no canonical form: {type(error).__name__}") from None
+
+
+_REQUEST = Shape(Request, _UNSENT)
+_MESSAGE = Shape(Message, ("role", "content"))
+_SHAPES: dict[type, Shape] = {kind: Shape(kind) for kind in (*get_args(Part), Tool, VendorTool)}
+
+
+def _request(request: Request) -> dict[str, Any]:
+    said = _REQUEST.said(request)
+    for name in _FLOATS:
+        if name in said:
+            said[name] = float(said[name])  # 1 and 1.0 are the same wish
+    return said
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a value that it cannot hold itself."""
+    if isinstance(value, Message):
+        return [value.role, value.content, _MESSAGE.said(value)]
+    if isinstance(value, bytes | bytearray):
+        return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    for kind in type(value).__mro__:
+        if kind in _SHAPES:
+            return [kind.__name__, _SHAPES[kind].said(value)]
+    raise TypeError(type(value).__name__)
+
+
+_canonical = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False, default=_plain
+).encode

@@ -1,0 +1,34 @@
+"""The fields of a frozen class, read in one go: those that say something, as opposed to those at their default."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from operator import attrgetter
+from typing import Any
+
+import attrs
+
+
+class Shape:
+    """Which fields of a class count; made once for each class, since this is what a key costs most."""
+
+    __slots__ = ("_defaults", "_names", "_read")
+
+    def __init__(self, kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> None:
+        fields = [field for field in attrs.fields(kind) if field.name not in leave_out]
+        self._names = tuple([field.name for field in fields])
+        self._defaults = tuple([_default(field) for field in fields])
+        self._read = attrgetter(*self._names)
+
+    def said(self, value: Any) -> dict[str, Any]:
+        """The fields that are not at their default."""
+        return {
+            name: given
+            for name, given, default in zip(self._names, self._read(value), self._defaults, strict=True)
+            if given is not default and given != default
+        }
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    factory = getattr(field.default, "factory", None)
+    return factory() if factory is not None else field.default

@@ -1,0 +1,135 @@
+"""What the tests of the cache ask, of whom, and what they are told."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from decimal import Decimal
+
+import attrs
+import pytest
+
+from llmdispatcher.caching import AnswerCache, Inquiry, Place, ResponseCache
+from llmdispatcher.clock import SYSTEM_CLOCK, Deadline
+from llmdispatcher.testing import ManualClock
+from llmdispatcher.types import Request, Response, Usage
+
+PLACE = Place("openai", "m", "openai")
+REQUEST = Request("m", "Why is the sky blue?")
+ANSWER = Response(
+    content="Rayleigh.",
+    model="m",
+    vendor="openai",
+    finish_reason="stop",
+    usage=Usage(input_tokens=7, output_tokens=3, cost=Decimal("0.25"), cost_status="priced", raw={"n": 1}),
+)
+
+
+class Vendor:
+    """Counts how often it is asked; ``answer`` may be an error, or a function that gives one."""
+
+    def __init__(self, answer=ANSWER):
+        self.answer = answer
+        self.asked = 0
+        self._lock = threading.Lock()
+
+    def __call__(self):
+        with self._lock:
+            self.asked += 1
+        answer = self.answer() if callable(self.answer) else self.answer
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def inquiry(request=REQUEST, *places, clock=SYSTEM_CLOCK, seconds=None, **settings):
+    deadline = settings.pop("deadline", None) or Deadline.after(seconds, clock=clock)
+    return Inquiry(request=request, places=places or (PLACE,), deadline=deadline, **settings)
+
+
+def cache(clock=SYSTEM_CLOCK, **settings):
+    return AnswerCache(ResponseCache(**settings), clock)
+
+
+def counts(made):
+    """The counts that are not 0."""
+    return {name: count for name, count in attrs.asdict(made.stats()).items() if count and name != "saved_cost"}
+
+
+def in_threads(count, work):
+    """What ``work(number)`` gives in so many threads that begin together; errors are given, not raised."""
+    barrier, results = threading.Barrier(count), [None] * count
+
+    def run(number):
+        barrier.wait(10)
+        try:
+            results[number] = work(number)
+        except BaseException as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    return results
+
+
+def until(claim, seconds=5.0):
+    """Wait until a claim holds."""
+    end = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < end, "it did not come to hold"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    """A server of the tests' own on the loopback, and how to stop and start it."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server on this machine")
+    pytest.importorskip("redis", reason="the extra 'redis' is not installed")
+    server = Server(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+class Server:
+    """``redis-server`` on a free port."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process = None
+
+    def start(self):
+        settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        self._process = subprocess.Popen(["redis-server", *settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(self._answers, 10)
+
+    def stop(self):
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as line:
+                line.sendall(b"PING\r\n")
+                return line.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False

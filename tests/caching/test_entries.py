@@ -1,0 +1,143 @@
+"""Entries: whole answers as bytes and back."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmdispatcher.caching.entries import as_hit, dump, load, recalled
+from llmdispatcher.parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
+from llmdispatcher.types import Choice, Citation, Headroom, Response, Usage
+
+from .conftest import ANSWER
+
+CALL = ToolCall(name="f", arguments='{"a": 1}', id="c", signature="s", kind="custom", extra={"openai_chat": {"x": [1]}})
+PARTS = (
+    ReasoningPart(text="hm", signature="sig", encrypted="e", id="r", origin="anthropic_messages"),
+    TextPart(text="héllo \ud800", extra={"gemini": {"y": None}}),
+    ImagePart(data=bytes(range(256)), media_type="image/png"),
+    FilePart(data=b"", name="empty"),
+    AudioPart(data=b"RIFF", format="wav"),
+    VideoPart(url="https://example.com/film"),
+    OtherPart(origin="gemini", data={"code": {"": "odd"}}),
+    CALL,
+)
+FULL = Response(
+    content="héllo \ud800",
+    model="m-2026",
+    vendor="openai",
+    usage=Usage(
+        input_tokens=1, output_tokens=2, cost=Decimal("0.00000012345"), cost_status="priced", raw={"a": {"b": [1.5, None]}}
+    ),
+    finish_reason="stop",
+    finish_reason_raw="end_turn",
+    tool_calls=(CALL,),
+    reasoning="hm",
+    parts=PARTS,
+    citations=(Citation(url="https://example.com", start=0, end=3, raw={"k": 1}),),
+    logprobs=({"token": "h", "logprob": -0.1},),
+    other_choices=(Choice(index=1, content="two", parts=(TextPart(text="two"),), tool_calls=(CALL,), logprobs=({"t": 1},)),),
+    service_tier="flex",
+    response_id="resp",
+    request_id="req",
+    created_at=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+)
+
+
+def test_an_answer_comes_back_whole():
+    """Parts, calls, bytes, money, moments: all of it, of the same types."""
+    assert FULL == load(dump(FULL))
+
+
+def test_an_entry_is_json():
+    """Nothing in it is run when it is read."""
+    assert "Response" == json.loads(dump(FULL))[0]
+
+
+def test_what_belongs_to_the_call_is_left_out():
+    """What it stood for, how long it took, who was asked, what was left of a limit then."""
+    call = attrs.evolve(FULL, parsed=object(), trace=("t",), headroom=Headroom(requests=1), latency=2.0, cached=True)
+
+    assert FULL == load(dump(call))
+
+
+@given(
+    st.builds(
+        Response,
+        content=st.text(),
+        usage=st.builds(
+            Usage, cost=st.none() | st.decimals(allow_nan=False, allow_infinity=False), raw=st.dictionaries(st.text(), st.text())
+        ),
+        parts=st.lists(st.builds(ImagePart, data=st.binary()) | st.builds(TextPart, text=st.text())).map(tuple),
+    )
+)
+def test_any_answer_comes_back(response):
+    """Whatever the texts, bytes and amounts."""
+    assert response == load(dump(response))
+
+
+def test_a_hit_is_marked_and_costs_nothing():
+    """Its tokens are those of the first time, and what it cost then is told."""
+    hit = recalled(dump(FULL))
+
+    assert (True, Decimal(0), "cached", 1, 2) == (
+        hit.response.cached,
+        hit.response.usage.cost,
+        hit.response.usage.cost_status,
+        hit.response.usage.input_tokens,
+        hit.response.usage.output_tokens,
+    )
+    assert Decimal("0.00000012345") == hit.saved
+    assert hit == as_hit(FULL)
+
+
+def test_a_hit_of_unknown_cost_costs_nothing_either():
+    """Nobody was asked."""
+    hit = recalled(dump(Response(content="x")))
+
+    assert (Decimal(0), None) == (hit.response.usage.cost, hit.saved)
+
+
+def test_hits_share_nothing_that_can_be_changed():
+    """A caller who changes what was raw changes it for nobody else."""
+    entry = dump(ANSWER)
+    recalled(entry).response.usage.raw["n"] = 2
+
+    assert {"n": 1} == recalled(entry).response.usage.raw
+
+
+def test_read_only_mappings_are_kept():
+    """As plain ones."""
+    assert {"a": 1} == load(dump(Response(content="x", usage=Usage(raw=MappingProxyType({"a": 1}))))).usage.raw
+
+
+def test_what_is_no_json_is_refused():
+    """A vendor of the user's own may put anything there."""
+    with pytest.raises(TypeError):
+        dump(Response(content="x", usage=Usage(raw={"a": object()})))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'["Usage", {}]',
+        b'["os.system", {}]',
+        b'["Response", {"contents": "x"}]',
+        b"\xff",
+        b'["Response", 3]',
+    ],
+)
+@pytest.mark.parametrize("read", [load, recalled])
+def test_junk_is_no_answer(data, read):
+    """Whatever a store gives, only an answer is made of it, or an exception."""
+    with pytest.raises(Exception):  # noqa: B017 - any will do; who reads catches them all
+        read(data)
