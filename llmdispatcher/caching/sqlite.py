@@ -130,7 +130,7 @@ class SqliteStore:
                     connection = None
         except sqlite3.DatabaseError as error:
             self._judge(error)
-            raise
+            raise  # what is locked now need not be the next time
         finally:
             if connection is not None:
                 connection.close()
@@ -169,6 +169,7 @@ class SqliteStore:
         """Give the file up where it is none of ours or ruined; it is left as it is, for whoever owns it."""
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _RUINED:
             self._broken = error.sqlite_errorname
+            raise StoreBroken(self._broken) from error
 
     def _opened(self) -> sqlite3.Connection:
         with contextlib.suppress(FileExistsError):  # O_EXCL: closing a file that is open elsewhere here would drop SQLite's locks

@@ -92,6 +92,13 @@ def clock():
     return ManualClock()
 
 
+@pytest.fixture
+def silent():
+    """A port that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory):
     """A server of the tests' own on the loopback, and how to stop and start it."""

@@ -92,7 +92,7 @@ def test_dependencies_are_justified():
     assert requirements("options", "install_requires") == {row[0] for row in table("docs/dependencies.md", "| package")}
 
 
-@pytest.mark.parametrize("extra", ["cli", "test"])
+@pytest.mark.parametrize("extra", ["cli", "redis", "test"])
 def test_extras_are_justified(extra):
     """Each package of an extra is named on the page."""
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
