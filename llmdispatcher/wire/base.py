@@ -159,6 +159,7 @@ QUIRKS: Mapping[str, str] = {
     "no_effort": "refuses a reasoning effort",
     "no_json_schema": "has no JSON schema for answers; a forced tool or the prompt must do",
     "max_completion_tokens": "calls max_tokens so",
+    "no_max_completion_tokens": "knows the limit as max_tokens alone",
     "system_role": "knows no developer messages, only the system's",
     "thinking_budget": "takes a budget of tokens for its thoughts, not a level",
     "adaptive_thinking": "thinks by effort alone, a budget of tokens is refused",

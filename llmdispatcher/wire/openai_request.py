@@ -1,74 +1,150 @@
-"""Turns, parts and tools as OpenAI's chat format writes them. https://platform.openai.com/docs/api-reference/chat/create"""
+"""A request as OpenAI's chat format writes it. https://platform.openai.com/docs/api-reference/chat/create"""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidRequest
-from ..messages import AudioPart, FilePart, ImagePart, Message, Part, ReasoningPart, TextPart, Tool
+from ..messages import Tool, VendorTool
+from ..types import Request
+from .anthropic_words import cache_control
+from .openai_turns import Turns
+from .openai_words import LEGACY, NAME, how, with_own
+from .payload import leave_out
+
+_PLAIN = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "max_tokens",
+    "user",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "prompt_cache_key",
+    "service_tier",
+)
+_NOT_SENT: Mapping[str, tuple[str, ...]] = {
+    "no_sampling": ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"),
+    "no_penalties": ("frequency_penalty", "presence_penalty"),
+    "no_user": ("user",),
+    "no_effort": ("reasoning_effort", "reasoning_tokens"),
+    "no_parallel_tools": ("parallel_tool_calls",),
+}
+"""What only tunes an answer, by the quirk for which it is left out."""
+_REFUSED: Mapping[str, tuple[str, ...]] = {"no_stop": ("stop",), "no_logprobs": ("logprobs", "top_logprobs")}
+"""What decides what the answer is, by the quirk for which it is an error."""
+_CHOICES = ("auto", "none", "required")
+GROUP, TEXT = "reasoning", "text"
+"""How a request spelt its effort or its stop: within OpenRouter's ``reasoning``; as one text."""
 
 
-def encoded_message(message: Message) -> dict[str, Any]:
-    """One turn. Raises :class:`InvalidRequest` for a part that the format has no place for."""
-    encoded: dict[str, Any] = {"role": message.role, "content": _encoded_content(message.content)}
-    if message.tool_calls:
-        encoded["content"] = encoded["content"] or None
-        encoded["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.name is not None:
-        encoded["name"] = message.name
-    if message.tool_call_id is not None:
-        encoded["tool_call_id"] = message.tool_call_id
-    return encoded
+def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
+    """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
+    spelt, left_out = request.metadata.get(NAME, {}), _left_out(request, quirks)
+    names = {**spelt, **_renamed(quirks)}
+    payload: dict[str, Any] = {"model": request.model} if request.model else {}
+    if request.messages:
+        turns = Turns(request, quirks)
+        payload["messages"] = [turns.written(message) for message in request.messages]
+    for name in _PLAIN:
+        value = getattr(request, name)
+        if value is not None and name not in left_out and names.get(name) != GROUP:
+            payload[names.get(name, name)] = value
+    if request.stop and "stop" not in left_out:
+        payload["stop"] = request.stop[0] if spelt.get("stop") == TEXT else list(request.stop)
+    payload |= _reasoning(request, left_out, grouped=GROUP in spelt.values()) | _tools(request) | _choice(request, quirks)
+    return {**payload, **_streaming(quirks)} if stream else payload
 
 
-def _encoded_content(content: str | Sequence[Part]) -> Any:
-    """Text or parts; thoughts have no place here, not even OpenAI's own, and are left out."""
-    if isinstance(content, str):
-        return content
-    said = [part for part in content if not isinstance(part, ReasoningPart)]
-    if len(said) < len(content) and all(isinstance(part, TextPart) for part in said):
-        return "".join(part.text for part in said if isinstance(part, TextPart))
-    return [_part(part) for part in said]
+def _left_out(request: Request, quirks: frozenset[str]) -> set[str]:
+    for quirk, names in _REFUSED.items():
+        for name in names if quirk in quirks else ():
+            if getattr(request, name):
+                leave_out(request, NAME, name, "is refused by this model")
+    return {name for quirk in quirks for name in (*_NOT_SENT.get(quirk, ()), *_REFUSED.get(quirk, ()))}
 
 
-def _part(part: Part) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    if isinstance(part, ImagePart):
-        url = part.url if part.url is not None else _data_url(part.data, part.media_type, "image")
-        return {"type": "image_url", "image_url": {"url": url} if part.detail is None else {"url": url, "detail": part.detail}}
-    if isinstance(part, AudioPart):
-        return {"type": "input_audio", "input_audio": {"data": base64.b64encode(part.data).decode(), "format": part.format}}
-    if isinstance(part, FilePart) and part.url is None:
-        return {"type": "file", "file": _file(part)}
-    what = "a file by URL" if isinstance(part, FilePart) else f"a {type(part).__name__}"
-    raise InvalidRequest(
-        f"message.content: OpenAI's chat format does not carry {what}; send text, images, audio, or a file's data or id"
-    )
+def _renamed(quirks: frozenset[str]) -> dict[str, str]:
+    names = {"max_tokens": "max_completion_tokens"} if "max_completion_tokens" in quirks else {}
+    names |= {"max_tokens": "max_tokens"} if "no_max_completion_tokens" in quirks else {}
+    return {**names, "seed": "random_seed"} if "random_seed" in quirks else names
 
 
-def _data_url(data: bytes | None, media_type: str | None, kind: str) -> str:
-    if data is None or media_type is None:
-        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+def _reasoning(request: Request, left_out: set[str], *, grouped: bool) -> dict[str, Any]:
+    """OpenRouter's group of settings, where the request was written so; a budget of tokens has a place nowhere else."""
+    if not grouped:
+        if request.reasoning_tokens is not None and "reasoning_tokens" not in left_out:
+            leave_out(request, NAME, "reasoning_tokens")
+        return {}
+    told = {"effort": "reasoning_effort", "max_tokens": "reasoning_tokens"}
+    fields = {theirs: getattr(request, ours) for theirs, ours in told.items() if ours not in left_out}
+    return {GROUP: {name: value for name, value in fields.items() if value is not None}}
 
 
-def _file(part: FilePart) -> dict[str, Any]:
-    if part.file_id is not None:
-        return {"file_id": part.file_id}
-    return {"filename": part.name or "file", "file_data": _data_url(part.data, part.media_type, "file")}
+def _streaming(quirks: frozenset[str]) -> dict[str, Any]:
+    return {"stream": True} if "no_stream_options" in quirks else {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def encoded_tool(tool: Tool) -> dict[str, Any]:
-    """A function that the model may call."""
-    function: dict[str, Any] = {"name": tool.name, "parameters": tool.parameters}
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+def _tools(request: Request) -> dict[str, Any]:
+    """The tools, those of before there were tools apart."""
+    kept = [tool for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    legacy = [tool for tool in kept if isinstance(tool, Tool) and how(tool) == LEGACY]
+    tools = [_tool(request, tool) for tool in kept if tool not in legacy]
+    fields: dict[str, Any] = {"functions": [_tool(request, tool)["function"] for tool in legacy]} if legacy else {}
+    return {**fields, "tools": tools} if tools else fields
+
+
+def _is_ours(request: Request, tool: VendorTool) -> bool:
+    if tool.origin != NAME:
+        leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    return tool.origin == NAME
+
+
+def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
+    """A function that the model may call, or a tool of the vendor's own."""
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.parameters or request.origin != NAME:
+        function["parameters"] = tool.parameters
+    for name in ("description", "strict"):
+        if getattr(tool, name) is not None:
+            function[name] = getattr(tool, name)
+    entry = with_own({"type": "function", "function": function}, tool)
+    return entry if tool.cache is None else {**entry, "cache_control": cache_control(tool.cache)}
+
+
+def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    choice = request.tool_choice
+    if choice is None:
+        return {}
+    wanted = _named(request, choice) if isinstance(choice, str) else choice
+    if "no_forced_tools" in quirks and wanted not in ("auto", "none"):
+        leave_out(request, NAME, "tool_choice", "cannot be forced here")
+        wanted = "auto"
+    if any(isinstance(tool, Tool) and how(tool) == LEGACY for tool in request.tools):
+        return {"function_call": wanted if isinstance(wanted, str) else wanted.get("function", wanted)}
+    return {"tool_choice": wanted}
+
+
+def _named(request: Request, choice: str) -> str | Mapping[str, Any]:
+    """A word, or the one tool that is meant by its name; ``any`` is Mistral's word, which only a request from there keeps."""
+    if choice in _CHOICES or (choice == "any" and request.origin == NAME):
+        return choice
+    if choice == "any":
+        return "required"
+    for tool in request.tools:
+        custom = tool.data.get("custom") if isinstance(tool, VendorTool) else None
+        if isinstance(tool, Tool) and tool.name == choice:
+            return {"type": "function", "function": {"name": choice}}
+        if isinstance(custom, Mapping) and custom.get("name") == choice:
+            return {"type": "custom", "custom": {"name": choice}}
+    raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")

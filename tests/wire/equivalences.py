@@ -147,8 +147,39 @@ def _googles_part(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upper(value: Any) -> Any:
-    """The words of the enumerations that Google takes in either case."""
+    """The words of the enumerations that Google takes in either case, and without what is empty."""
     if not isinstance(value, dict):
         return value
-    words = ("mode", "thinkingLevel", "serviceTier")
-    return {name: inner.upper() if name in words and isinstance(inner, str) else _upper(inner) for name, inner in value.items()}
+    words, groups = ("mode", "thinkingLevel", "serviceTier"), ("stopSequences", "allowedFunctionNames", "thinkingConfig")
+    told = {name: inner for name, inner in value.items() if inner or name not in groups}
+    return {
+        name: inner if name in _GOOGLES_VERBATIM else inner.upper() if name in words and isinstance(inner, str) else _upper(inner)
+        for name, inner in told.items()
+    }
+
+
+def openai_chat(request: Any) -> Any:
+    """Null, or an empty list of tools, for absent; ``stream: false`` and a cache of five minutes are the defaults, and a function
+    is what tools and calls are.
+
+    ``include_usage`` is no part of what is asked for: a client of ours always counts, a server of ours tells what was wished.
+    """
+    fields = _without_default_times(_without_absent(request))
+    fields = {name: value for name, value in fields.items() if (name, value) not in (("stream", False), ("tools", []))}
+    options = {name: value for name, value in fields.pop("stream_options", {}).items() if name != "include_usage"}
+    fields |= {"stream_options": options} if options else {}
+    fields["messages"] = [_as_turn(message) for message in fields.get("messages", ())]
+    choice = fields.get("tool_choice")
+    return {
+        **fields,
+        **({"tools": [{"type": "function", **tool} for tool in fields["tools"]]} if "tools" in fields else {}),
+        **({"tool_choice": {"type": "function", **choice}} if isinstance(choice, dict) else {}),
+    }
+
+
+def _as_turn(message: dict[str, Any]) -> dict[str, Any]:
+    """Text is a list of one part; an empty list of calls or annotations is none."""
+    content, calls = message.get("content"), message.get("tool_calls")
+    turn = {name: value for name, value in message.items() if name != "tool_calls" or value}
+    turn |= {"content": [{"type": "text", "text": content}]} if isinstance(content, str) else {}
+    return {**turn, "tool_calls": [{"type": "function", **call} for call in calls]} if calls else turn

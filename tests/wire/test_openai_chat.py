@@ -7,10 +7,11 @@ import pytest
 from corpus import decode_stream
 from recordings import sse
 
+from llmdispatcher.chunks import fold
 from llmdispatcher.errors import InvalidRequest, StreamInterrupted, VendorUnavailable
 from llmdispatcher.messages import FilePart, ImagePart, Message, Tool, ToolCall
 from llmdispatcher.types import Request
-from llmdispatcher.wire.openai_chat import OPENAI_CHAT
+from llmdispatcher.wire.openai_chat import OPENAI_CHAT, OPENAI_CHAT_TAGGED
 
 
 def chunk(delta=None, finish=None, **more):
@@ -415,3 +416,133 @@ def test_usage_in_an_event_that_fails_is_kept():
     answer, error = decode_stream(OPENAI_CHAT, [sse(chunk({"content": "x"}), failing)])
 
     assert (5, InvalidRequest) == (answer.usage.total_tokens, type(error))
+
+
+def test_the_parts_of_an_answer_are_in_order():
+    """Thoughts are kept as they came, to be sent back; in a stream their pieces are one."""
+    hidden = {"type": "reasoning.encrypted", "data": "x"}
+    details = [{"type": "reasoning.text", "index": 0, "text": "abc", "signature": "s"}, hidden]
+    whole = answered({"content": "Hi", "reasoning": "abc", "reasoning_details": details})
+    pieces = streamed(
+        chunk({"reasoning": "a", "reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "a"}]}),
+        chunk({"reasoning": "bc", "reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "bc"}]}),
+        chunk({"reasoning_details": [{"type": "reasoning.text", "index": 0, "signature": "s"}]}),
+        chunk({"reasoning_details": [hidden]}),
+        chunk({"content": "Hi"}),
+        chunk({}, "stop"),
+    )
+    thought, text = whole.parts
+
+    assert ("abc", "s", "x", "Hi") == (thought.text, thought.signature, thought.encrypted, text.text)
+    assert {"reasoning": "abc", "reasoning_details": details} == thought.extra["openai_chat"]
+    assert (whole.parts, whole.reasoning) == (pieces.parts, pieces.reasoning)
+
+
+def test_mistrals_thoughts_stand_among_the_content():
+    """And go back there, whole."""
+    block = {"type": "thinking", "thinking": [{"type": "text", "text": "abc"}], "closed": True}
+    whole = answered({"content": [block, {"type": "text", "text": "Hi"}]})
+    pieces = streamed(
+        chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "a"}]}]}),
+        chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "bc"}], "closed": True}]}),
+        chunk({"content": [{"type": "text", "text": "H"}]}),
+        chunk({"content": "i"}, "stop"),
+    )
+
+    assert (block, "Hi", whole.parts) == (whole.parts[0].extra["openai_chat"], whole.content, pieces.parts)
+
+
+def test_several_answers_are_told_apart():
+    """The first is the response's own; the stream is complete when all of them are."""
+    choices = [{"index": place, "message": {"content": text}, "finish_reason": "stop"} for place, text in enumerate("ab")]
+    whole = OPENAI_CHAT.decode(json.dumps({"choices": choices}).encode())
+    first, second = [{"choices": [{"index": place, "delta": {"content": text}}]} for place, text in enumerate("ab")]
+    ends = [{"choices": [{"index": place, "delta": {}, "finish_reason": "stop"}]} for place in (0, 1)]
+    decoder = OPENAI_CHAT.decoder()
+    decoder.feed(sse(first, second, ends[0]))
+    halfway = decoder.ended
+    decoder.feed(sse(ends[1]))
+
+    assert ["a", "b"] == [choice.content for choice in whole.choices]
+    assert whole.choices == streamed(first, second, *ends).choices
+    assert (False, True) == (halfway, decoder.ended)
+
+
+def test_logprobs_are_kept():
+    """Of all pieces, together."""
+    tokens = [{"token": token, "logprob": -0.5} for token in "ab"]
+    pieces = [
+        {"choices": [{"index": 0, "delta": {"content": token["token"]}, "logprobs": {"content": [token]}}]} for token in tokens
+    ]
+
+    assert tuple(tokens) == streamed(*pieces, chunk({}, "stop")).logprobs
+
+
+def test_a_custom_call_has_free_text():
+    """In pieces, too."""
+    whole = answered({"tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f", "input": "4 + 4"}}]}, "tool_calls")
+    opening = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "f", "input": ""}}
+    pieces = streamed(
+        chunk({"tool_calls": [opening]}),
+        chunk({"tool_calls": [{"index": 0, "custom": {"input": "4 + "}}]}),
+        chunk({"tool_calls": [{"index": 0, "custom": {"input": "4"}}]}),
+        chunk({}, "tool_calls"),
+    )
+
+    assert (ToolCall(id="c", name="f", arguments="4 + 4", kind="custom"),) == whole.tool_calls == pieces.tool_calls
+
+
+def test_sources_are_citations():
+    """OpenAI's hang on the message, Perplexity's beside it; in a stream every event repeats those."""
+    note = {"type": "url_citation", "url_citation": {"url": "https://x.example", "title": "x", "start_index": 1, "end_index": 2}}
+    found = {
+        "search_results": [{"url": "https://y.example", "title": "y", "snippet": "s"}],
+        "citations": ["https://y.example", "https://z.example"],
+    }
+    [one] = answered({"content": "Hi", "annotations": [note]}).citations
+    told = streamed(chunk({"content": "Hi"}, **found), chunk({}, "stop", **found), chunk({}, "stop", **found)).citations
+
+    assert ("https://x.example", "x", 1, 2) == (one.url, one.title, one.start, one.end)
+    assert [("https://y.example", "y", "s"), ("https://z.example", None, None)] == [
+        (cited.url, cited.title, cited.text) for cited in told
+    ]
+    assert told == answered({"content": "Hi"}, **found).citations
+
+
+def test_fields_of_a_call_that_one_server_knows_are_kept():
+    """Such as Google's proof of its thought."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"x": 1}}}
+
+    assert {"openai_chat": {"extra_content": {"google": {"x": 1}}}} == answered({"tool_calls": [call]}).tool_calls[0].extra
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<think>abc</think>\n\nHi", ("abc", "Hi")),
+        ("\n<think>\nabc < d\n</think>Hi <think>", ("abc < d", "Hi <think>")),
+        ("<think></think>Hi", ("", "Hi")),
+        ("<think>abc", ("abc", "")),
+        ("Hi <think>abc</think>", ("", "Hi <think>abc</think>")),
+        ("  Hi", ("", "  Hi")),
+        ("<thi", ("", "<thi")),
+    ],
+)
+def test_thoughts_between_tags_are_told_from_the_text(text, expected):
+    """Whole, and however the stream is cut."""
+    end = [chunk({}, "stop"), "[DONE]"]
+    seen = set()
+    for size in range(1, len(text) + 1):
+        decoder = OPENAI_CHAT_TAGGED.decoder()
+        pieces = [chunk({"content": text[at : at + size]}) for at in range(0, len(text), size)]
+        answer = fold(decoder.feed(sse(*pieces, *end)))
+        seen.add((answer.reasoning, answer.content))
+    body = {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
+    whole = OPENAI_CHAT_TAGGED.decode(json.dumps(body).encode())
+
+    assert {expected} == {*seen, (whole.reasoning, whole.content)}
+
+
+def test_half_a_tag_is_text_where_a_stream_just_ends():
+    """Without a reason, at the end marker."""
+    assert "<thi" == fold(OPENAI_CHAT_TAGGED.decoder().feed(sse(chunk({"content": "<thi"}), "[DONE]"))).content

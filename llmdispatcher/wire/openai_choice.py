@@ -1,0 +1,254 @@
+"""One of an answer's choices in OpenAI's chat format, read piece by piece."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ..chunks import StreamChunk
+from ..parts import ImagePart, OtherPart, Part, ReasoningPart, data_url
+from ..types import Citation
+from .faults import fault_inside
+from .openai_calls import CallSlots
+from .openai_usage import usage_of
+from .openai_words import FINISH, NAME, REASONING, block_of, details_in, text_within, thought_of, thought_text
+from .payload import mapping, text_of
+
+_NOTHING: dict[str, Any] = {}
+_THOUGHTS = frozenset(REASONING)
+_COMMON = frozenset({"role", "content", *REASONING})
+"""What most pieces of a stream consist of."""
+_SPELT = ("reasoning_content", "reasoning")
+_RUNNING = ("text", "summary")
+"""What grows from piece to piece in a detail of a thought."""
+
+
+class ChoiceReader:
+    """Reads one choice; of a ``whole`` answer all at once."""
+
+    __slots__ = ("_calls", "_index", "_thought", "_whole", "finished")
+
+    def __init__(self, index: int, *, whole: bool = False) -> None:
+        self._index, self._whole = index, whole
+        self._calls = CallSlots(whole=whole)
+        self._thought: _Thought | None = None  # under way
+        self.finished = False
+
+    def read(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
+        """What one piece says, with the facts of the document around it."""
+        delta = choice["delta"] if "delta" in choice else choice.get("message")
+        if type(delta) is not dict:
+            delta = _NOTHING
+        content = delta.get("content") or ""
+        usage = document.get("usage") or ("x_groq" in document and mapping(document["x_groq"]).get("usage"))
+        model, response_id, tier = document.get("model"), document.get("id"), document.get("service_tier")
+        logprobs = choice.get("logprobs")
+        chunk = StreamChunk(
+            content=content if type(content) is str else "",
+            reasoning="" if _THOUGHTS.isdisjoint(delta) else self._think(delta),
+            usage=usage_of({"usage": usage}) if usage else None,
+            model=model or None if type(model) is str else None,
+            response_id=response_id or None if type(response_id) is str else None,
+            service_tier=tier or None if type(tier) is str else None,
+            logprobs=_logprobs(logprobs) if logprobs else (),
+            choice=self._index,
+        )
+        if delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None:
+            return [*self.rest(), chunk] if content and self._thought is not None else chunk
+        return self._with_more(choice, delta, chunk)
+
+    def _with_more(self, choice: Mapping[str, Any], delta: Mapping[str, Any], chunk: StreamChunk) -> list[StreamChunk]:
+        """A piece that says more than text and thoughts."""
+        before: list[StreamChunk] = []
+        content = delta.get("content")
+        if content and not isinstance(content, str):
+            said, before = self._listed(content)
+            chunk = attrs.evolve(chunk, content=said)
+        calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
+        raw = choice.get("finish_reason")
+        chunk = attrs.evolve(
+            chunk,
+            refusal=text_of(delta.get("refusal")) or None,
+            parts=_pictures(delta.get("images")),
+            tool_calls=calls,
+            finish_reason=self._finish(raw),
+            finish_reason_raw=raw if isinstance(raw, str) else None,
+            citations=_annotated(delta.get("annotations")),
+        )
+        return [*before, *(self.rest() if chunk.content or calls or raw else ()), chunk]
+
+    def _finish(self, raw: Any) -> str | None:
+        if not raw or not isinstance(raw, str):
+            return None
+        self.finished = True
+        reason = FINISH.get(raw, raw.lower())
+        return "tool_calls" if self._calls.any and reason == "stop" else reason
+
+    def rest(self) -> list[StreamChunk]:
+        """The thought that is now finished, if there is one."""
+        if self._thought is None:
+            return []
+        part, self._thought = self._thought.part(), None
+        return [StreamChunk(parts=(part,), choice=self._index)]
+
+    def _think(self, delta: Mapping[str, Any]) -> str:
+        if self._thought is None:
+            if not any(delta.get(name) for name in REASONING):
+                return ""
+            self._thought = _Thought(whole=self._whole)
+        return self._thought.add(delta)
+
+    def _listed(self, content: Any) -> tuple[str, list[StreamChunk]]:
+        """A content that is no text: some servers send the object of a structured answer, some a list of parts."""
+        if isinstance(content, dict):
+            return json.dumps(content, ensure_ascii=False), []
+        chunks: list[StreamChunk] = []
+        for block in content if isinstance(content, list) else ():
+            chunks += self._block(block) if isinstance(block, dict) else []
+        return "", chunks
+
+    def _block(self, block: Mapping[str, Any]) -> list[StreamChunk]:
+        if block.get("type") == "thinking":
+            before = self.rest() if self._thought is not None and (self._whole or not self._thought.is_block) else []
+            self._thought = self._thought or _Thought(whole=self._whole)
+            return [*before, StreamChunk(reasoning=self._thought.add_block(block), choice=self._index)]
+        text = block.get("text")
+        if isinstance(text, str) or block.get("type") in ("text", None):
+            return self._text(text_of(text))
+        return [*self.rest(), StreamChunk(parts=(OtherPart(origin=NAME, data=block),), choice=self._index)]
+
+    def _text(self, text: str) -> list[StreamChunk]:
+        return [*self.rest(), StreamChunk(content=text, choice=self._index)] if text else []
+
+
+class _Thought:
+    """A thought under way, in the fields that its server writes; of a ``whole`` one nothing is put together."""
+
+    __slots__ = ("_block", "_details", "_texts", "_whole")
+
+    def __init__(self, *, whole: bool) -> None:
+        self._whole = whole
+        self._texts: dict[str, list[str]] = {}
+        self._details: list[dict[str, Any]] = []
+        self._block: dict[str, Any] = {}
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it stands among the content."""
+        return bool(self._block)
+
+    def add(self, delta: Mapping[str, Any]) -> str:
+        """Take in a piece; its text, unless it only repeats in detail what was said already."""
+        said = ""
+        for name in _SPELT:
+            text = delta.get(name)
+            if text and type(text) is str:
+                self._texts.setdefault(name, []).append(text)
+                said = said or text
+        if "reasoning_details" not in delta:
+            return said
+        said = said or ("" if self._texts else thought_text(delta))
+        for detail in details_in(delta):
+            self._detail(detail)
+        return said
+
+    def _detail(self, detail: Mapping[str, Any]) -> None:
+        last = self._details[-1] if self._details else None
+        running = any(name in detail for name in _RUNNING) or ("data" not in detail and "signature" in detail)
+        if self._whole or last is None or not running or any(last.get(name) != detail.get(name) for name in ("type", "index")):
+            self._details.append(dict(detail))
+            return
+        for name, value in detail.items():
+            grows = name in _RUNNING and isinstance(last.get(name), str) and isinstance(value, str)
+            if grows:
+                last[name] += value
+            elif value is not None and value != "":
+                last[name] = value
+
+    def add_block(self, block: Mapping[str, Any]) -> str:
+        """Take in a piece of a block of content."""
+        pieces = block.get("thinking")
+        if isinstance(pieces, str):
+            pieces = [{"type": "text", "text": pieces}]
+        known = list(pieces) if self._whole and isinstance(pieces, list) else self._block.get("thinking", [])
+        for piece in pieces if isinstance(pieces, list) and not self._whole else ():
+            _append(known, piece)
+        self._block = {**self._block, **block, "thinking": known}
+        return text_within(pieces)
+
+    def part(self) -> ReasoningPart:
+        """The whole thought."""
+        if self._block:
+            return block_of(self._block)
+        fields: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
+        return thought_of({**fields, "reasoning_details": self._details} if self._details else fields)
+
+
+def _append(pieces: list[Any], piece: Any) -> None:
+    """Puts a piece of a block behind the others; text grows."""
+    last = pieces[-1] if pieces else None
+    if isinstance(piece, dict) and isinstance(last, dict) and piece.keys() == last.keys() == {"type", "text"}:
+        pieces[-1] = {**last, "text": text_of(last["text"]) + text_of(piece["text"])}
+    else:
+        pieces.append(piece)
+
+
+def _logprobs(logprobs: Any) -> tuple[Any, ...]:
+    entries = mapping(logprobs).get("content")
+    return tuple(entries) if isinstance(entries, list) else ()
+
+
+def _annotated(annotations: Any) -> tuple[Citation, ...]:
+    """The sources that a message names, each with the characters that rest on it."""
+    listed = [mapping(annotation) for annotation in annotations] if isinstance(annotations, list) else []
+    return tuple([_citation(raw, mapping(raw.get("url_citation"))) for raw in listed if raw.get("type") == "url_citation"])
+
+
+def _citation(raw: Mapping[str, Any], source: Mapping[str, Any]) -> Citation:
+    start, end = source.get("start_index"), source.get("end_index")
+    return Citation(
+        url=text_of(source.get("url")) or None,
+        title=text_of(source.get("title")) or None,
+        text=text_of(source.get("content")) or None,
+        start=start if type(start) is int else None,
+        end=end if type(end) is int else None,
+        raw=raw,
+    )
+
+
+def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
+    """The sources of the answer as a whole, as Perplexity lists them."""
+    found, urls = document.get("search_results"), document.get("citations")
+    listed = [mapping(result) for result in found] if isinstance(found, list) else []
+    told = [
+        Citation(
+            url=text_of(result.get("url")) or None,
+            title=text_of(result.get("title")) or None,
+            text=text_of(result.get("snippet")) or None,
+            raw=result,
+        )
+        for result in listed
+    ]
+    known = {citation.url for citation in told}
+    bare = [url for url in urls if isinstance(url, str) and url not in known] if isinstance(urls, list) else []
+    return (*told, *[Citation(url=url, raw={"url": url}) for url in bare])
+
+
+def _pictures(images: Any) -> tuple[Part, ...]:
+    """Pictures that the model made, as OpenRouter sends them."""
+    listed = [mapping(mapping(image).get("image_url")).get("url") for image in images] if isinstance(images, list) else []
+    return tuple([_picture(url) for url in listed if isinstance(url, str) and url])
+
+
+def _picture(url: str) -> ImagePart:
+    whole = data_url(url)
+    return ImagePart(url=url) if whole is None else ImagePart(media_type=whole[0], data=whole[1])
+
+
+def failed(choice: Mapping[str, Any]) -> None:
+    """Raise what an error inside of a choice stands for: OpenRouter puts it there where its upstream failed."""
+    if "error" in choice and choice["error"]:  # noqa: RUF019  # the key is almost never there, and this runs for every chunk
+        raise fault_inside(choice)
