@@ -19,6 +19,7 @@ from .payload import EventDecoder, mapping, parse, text_of
 
 _MOST_CANDIDATES = 1_000
 _GROWING = ("partialArgs", "willContinue")
+_PLAIN = frozenset({"content", "index"})
 _Said = dict[str, Any]
 """The fields of a chunk."""
 
@@ -36,6 +37,19 @@ class _Candidate:
         self._call = 0  # the call whose arguments come in pieces
         self._given: Arguments | None = None
         self.finished = False
+
+    def word(self, candidate: Mapping[str, Any]) -> str | None:
+        """The text of a piece that says nothing else, which most pieces of a stream are."""
+        if self._thought or not candidate.keys() <= _PLAIN:
+            return None
+        content = candidate.get("content")
+        parts = content.get("parts") if type(content) is dict else None
+        part = parts[0] if type(parts) is list and len(parts) == 1 else None
+        text = part.get("text") if type(part) is dict and len(part) == 1 else None
+        if type(text) is not str:
+            return None
+        self._text.append(text)
+        return text
 
     def read(self, candidate: Mapping[str, Any]) -> list[_Said]:
         """What a piece says of this answer, in order."""
@@ -168,9 +182,13 @@ class GeminiDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """One piece."""
-        said: list[_Said] = []
         candidates = document.get("candidates")
-        for candidate in candidates if type(candidates) is list else ():
+        candidates = candidates if type(candidates) is list else []
+        word = self._word(candidates[0]) if len(candidates) == 1 else None
+        if word is not None:
+            return [StreamChunk(content=word, **_facts(document))]
+        said: list[_Said] = []
+        for candidate in candidates:
             if type(candidate) is dict and candidate:
                 said += self._read(candidate)
         if not said and "promptFeedback" in document:
@@ -181,6 +199,11 @@ class GeminiDecoder(EventDecoder):
         elif facts:
             said.append(facts)
         return [StreamChunk(**fields) for fields in said]
+
+    def _word(self, candidate: Any) -> str | None:
+        if type(candidate) is not dict or candidate.get("index") or 0 not in self._candidates:
+            return None
+        return self._candidates[0].word(candidate)
 
     def _read(self, candidate: Mapping[str, Any]) -> list[_Said]:
         self.answered = True
@@ -232,11 +255,13 @@ def _without_text(part: Part) -> Part:
 
 def _facts(document: Mapping[str, Any]) -> _Said:
     usage = document.get("usageMetadata")
-    counted = usage if usage and type(usage) is dict else None
-    facts = {
-        "usage": None if counted is None else usage_of(counted),
-        "service_tier": None if counted is None else tier_of(counted),
-        "model": text_of(document.get("modelVersion")) or None,
-        "response_id": text_of(document.get("responseId")) or None,
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+    facts: _Said = {}
+    if usage and type(usage) is dict:
+        facts["usage"] = usage_of(usage)
+        facts["service_tier"] = tier_of(usage)
+    model, told = document.get("modelVersion"), document.get("responseId")
+    if model and type(model) is str:
+        facts["model"] = model
+    if told and type(told) is str:
+        facts["response_id"] = told
+    return facts

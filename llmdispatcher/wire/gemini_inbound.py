@@ -180,11 +180,12 @@ def _function(declared: Any, where: str) -> Tool:
         raise InvalidRequest(f"{where}: a functionDeclaration has no name; give {{'name': ..., 'parametersJsonSchema': {{...}}}}")
     rest = {field: value for field, value in declared.items() if field != "name"}
     known = {"description": rest.pop("description")} if isinstance(rest.get("description"), str) else {}
-    schema: Mapping[str, Any] = {}
-    if isinstance(rest.get("parametersJsonSchema"), dict) and rest["parametersJsonSchema"]:
-        schema = rest.pop("parametersJsonSchema")
-    elif isinstance(rest.get("parameters"), dict):
-        schema = json_schema(rest["parameters"])
+    schema: Any = rest.get("parametersJsonSchema")
+    if isinstance(schema, dict) and schema and "parameters" not in rest:
+        del rest["parametersJsonSchema"]
+    schema = schema or json_schema(rest.get("parameters", {}))
+    if not isinstance(schema, dict):
+        raise InvalidRequest(f"{where}: the parameters of {name!r} are no schema; give an object, or leave them out")
     return Tool(name=name, parameters=schema, extra={NAME: rest} if rest else {}, **known)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta, unfold
@@ -20,6 +21,11 @@ from .payload import own, written
 __all__ = ["ContentWriter", "refusal", "whole"]
 
 _OWN = (None, NAME)
+_WORD = b'data: {"candidates":[{"content":{"parts":[{"text":%s}],"role":"model"},"index":0}]%s\r\n\r\n'
+"""The piece that a stream mostly consists of; only the text, and who says it, are still to be written."""
+_more = attrgetter(
+    "reasoning", "parts", "refusal", "tool_calls", "finish_reason", "finish_reason_raw", "citations", "logprobs", "choice"
+)
 
 
 def whole(response: Response) -> bytes:
@@ -99,6 +105,15 @@ class _Answer:
         """All that was said."""
         return "".join(self._text)
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether there are calls, which may be owed."""
+        return bool(self._calls)
+
+    def hear(self, text: str) -> None:
+        """Remember a text that is told elsewhere."""
+        self._text.append(text)
+
     def learn(self, chunk: StreamChunk, *, grown: bool) -> None:
         """Take in what a chunk says of this answer; calls that are ``grown`` come whole, in whatever form."""
         begins = any(delta.index not in self._calls for delta in chunk.tool_calls)
@@ -162,16 +177,22 @@ def _shown(part: Part) -> list[dict[str, Any]]:
     return [] if isinstance(part, OtherPart) and part.origin != NAME else [encoded_part(part)]
 
 
+def _tail(facts: Mapping[str, str]) -> bytes:
+    """The end of a piece, from behind its candidates."""
+    return b"," + written(facts)[1:] if facts else b"}"
+
+
 class ContentWriter:
     """A piece for each chunk that says something; reasons, sources and tokens are in the last."""
 
-    __slots__ = ("_answers", "_citations", "_facts", "_tier", "_told", "_usage")
+    __slots__ = ("_answers", "_citations", "_facts", "_tail", "_tier", "_told", "_usage")
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._answers: dict[int, _Answer] = {0: _Answer()}
         self._facts: dict[str, str] = {}
         if asked is not None and asked.request.model:
             self._facts["modelVersion"] = asked.request.model
+        self._tail = _tail(self._facts)
         self._citations: list[Citation] = []
         self._tier: str | None = None
         self._usage: Usage | None = None
@@ -179,18 +200,35 @@ class ContentWriter:
 
     def write(self, chunk: StreamChunk) -> bytes:
         """The piece that one chunk becomes; may be empty."""
+        if chunk.content and not self._more(chunk):
+            return self._word(chunk)
         self.learn(chunk)
         answer = self._answers[chunk.choice]
         if not answer.parts and not answer.logprobs:
             return b""
         return self._event({"candidates": [self._candidate(chunk.choice, answer)]})
 
+    def _more(self, chunk: StreamChunk) -> bool:
+        """Whether a chunk says more than a text, or something is owed before it."""
+        return any(_more(chunk)) or self._answers[0].has_calls
+
+    def _word(self, chunk: StreamChunk) -> bytes:
+        self._learn_facts(chunk)
+        self._answers[0].hear(chunk.content)
+        self._told = True
+        return _WORD % (written(chunk.content), self._tail)
+
+    def _learn_facts(self, chunk: StreamChunk) -> None:
+        self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
+        told = chunk.model or self._facts.get("modelVersion"), chunk.response_id or self._facts.get("responseId")
+        if told != (self._facts.get("modelVersion"), self._facts.get("responseId")):
+            self._facts = {name: value for name, value in zip(("modelVersion", "responseId"), told, strict=True) if value}
+            self._tail = _tail(self._facts)
+
     def learn(self, chunk: StreamChunk, *, grown: bool = False) -> None:
         """Take in what a chunk says; calls that are ``grown`` come whole."""
-        facts = {"modelVersion": chunk.model, "responseId": chunk.response_id}
-        self._facts |= {name: value for name, value in facts.items() if value}
+        self._learn_facts(chunk)
         self._citations += chunk.citations
-        self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
         self._answers.setdefault(chunk.choice, _Answer()).learn(chunk, grown=grown)
 
     def end(self) -> bytes:

@@ -17,6 +17,7 @@ _OWN = (None, NAME)
 _ROLES = {"user": "user", "assistant": "model"}
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
 _TIERS = {"flex": "FLEX", "priority": "PRIORITY", "standard": "STANDARD", "default": "STANDARD"}
+_SCHEMAS = ("parametersJsonSchema", "parameters")
 _SAMPLING = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
 
 
@@ -182,10 +183,11 @@ def _declared(tool: Tool) -> dict[str, Any]:
     if tool.description is not None:
         declaration["description"] = tool.description
     further = own(tool, NAME)
-    same = json_schema(further.get("parameters")) == tool.parameters
+    spelt = further.keys() & _SCHEMAS
+    same = bool(spelt) and (further.get(_SCHEMAS[0]) or json_schema(further.get(_SCHEMAS[1], {}))) == tool.parameters
     if tool.parameters and not same:
-        declaration["parametersJsonSchema"] = tool.parameters
-    return {**declaration, **{name: value for name, value in further.items() if same or name != "parameters"}}
+        declaration[_SCHEMAS[0]] = tool.parameters
+    return {**declaration, **{name: value for name, value in further.items() if same or name not in spelt}}
 
 
 def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:

@@ -167,5 +167,8 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
 
 def tier_of(raw: Mapping[str, Any]) -> str | None:
     """The service tier that a usage names."""
+    tier = raw.get("serviceTier")
+    if tier and type(tier) is str:
+        return tier
     traffic = text_of(raw.get("trafficType"))
-    return text_of(raw.get("serviceTier")) or _TRAFFIC.get(traffic, traffic.lower()) or None
+    return _TRAFFIC.get(traffic, traffic.lower()) or None

@@ -469,6 +469,17 @@ def test_a_schema_in_googles_dialect_is_read_for_any_format():
     assert ([{"functionDeclarations": [declared]}], config) == (sent(request)["tools"], sent(request)["generationConfig"])
 
 
+@pytest.mark.parametrize(
+    "spelt",
+    [{}, {"parameters": {}}, {"parametersJsonSchema": {}}, {"parameters": OPENAPI, "parametersJsonSchema": {"type": "object"}}],
+)
+def test_a_function_is_written_as_it_was_read(spelt):
+    """Whatever it says of its parameters."""
+    declared = {"name": "f", **spelt, "response": {"type": "STRING"}}
+
+    assert [{"functionDeclarations": [declared]}] == sent(read(tools=[{"functionDeclarations": [declared]}]).request)["tools"]
+
+
 def test_a_schema_that_was_changed_is_sent_as_it_is_now():
     """The dialect that it came in is over."""
     request = read(tools=[{"functionDeclarations": [{"name": "f", "parameters": OPENAPI}]}]).request
@@ -513,6 +524,7 @@ def test_a_choice_of_tools_is_written_as_it_was_read(config, choice):
         ({"generationConfig": []}, "generationConfig"),
         ({"tools": ["f"]}, "tools.0"),
         ({"tools": [{"functionDeclarations": [{}]}]}, "tools.0"),
+        ({"tools": [{"functionDeclarations": [{"name": "f", "parameters": "x"}]}]}, "tools.0"),
     ],
 )
 def test_what_is_no_request_is_named(fields, name):
