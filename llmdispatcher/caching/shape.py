@@ -22,9 +22,12 @@ class Shape:
 
     def said(self, value: Any) -> dict[str, Any]:
         """The fields that are not at their default."""
+        values = self._read(value)
+        if values == self._defaults:
+            return {}
         return {
             name: given
-            for name, given, default in zip(self._names, self._read(value), self._defaults, strict=True)
+            for name, given, default in zip(self._names, values, self._defaults, strict=True)
             if given is not default and given != default
         }
 
