@@ -23,7 +23,7 @@ from .policy.limits import RateLimit
 from .transport.fetching import fetch_remote
 from .types import Capabilities, Request, Response
 from .wire.base import ClientCodec, HttpCall, HttpReply
-from .wire.codecs import CODECS
+from .wire.codecs import codec_for
 from .wire.counting import COUNTING
 from .wire.embeddings import EMBEDDING_CODECS
 from .wire.faults import fault, request_id
@@ -196,7 +196,7 @@ class HttpVendor:
     def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, ClientCodec]:
         """The call that asks for an answer, and the format that it will come in."""
         traits = catalog.traits(self.kind, request.model)
-        codec = CODECS[self._format(request, traits)]
+        codec = codec_for(self._format(request, traits), traits.quirks)
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .anthropic_messages import ANTHROPIC_MESSAGES
-from .base import ClientCodec
+from .base import Codec
 from .gemini import GEMINI
 from .ollama_chat import OLLAMA_CHAT
-from .openai_chat import OPENAI_CHAT
+from .openai_chat import OPENAI_CHAT, OPENAI_CHAT_TAGGED
 from .openai_responses import OPENAI_RESPONSES
 
-CODECS: Mapping[str, ClientCodec] = {
+CODECS: Mapping[str, Codec] = {
     codec.name: codec for codec in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT)
 }
+
+
+def codec_for(name: str, quirks: frozenset[str]) -> Codec:
+    """The codec of that name, for a model with some quirks: one that writes its thoughts into its text is read with care."""
+    return OPENAI_CHAT_TAGGED if "think_tags" in quirks and name == OPENAI_CHAT.name else CODECS[name]

@@ -6,7 +6,25 @@ import pytest
 
 from llmdispatcher.testing import Answer, VendorSimulator, faults
 
-from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, SCHEMA, TEXT, THOUGHT, WEATHER, told_calls
+from .said import (
+    CALLS,
+    CITED,
+    CUSTOM,
+    ENCODED,
+    FORM,
+    LIKELY,
+    LIMA,
+    NOW,
+    OSLO,
+    PICTURE,
+    SCHEMA,
+    SEVERAL,
+    TEXT,
+    THOUGHT,
+    WEATHER,
+    told_calls,
+)
+from .said import REFUSED as REFUSAL
 
 ASKED = {"model": "gpt-5", "messages": [{"role": "user", "content": "Tell me"}]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
@@ -94,16 +112,93 @@ def test_a_structured_answer_is_parsed(openai_sdk):
 
 
 def test_a_picture_is_sent(openai_sdk):
-    """As the SDK sends it; the answer comes."""
+    """It is understood as one."""
     content = [
         {"type": "text", "text": "What is it?"},
-        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ENCODED}"}},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ENCODED}", "detail": "low"}},
     ]
     with VendorSimulator(answers="A dot.") as sim:
         told = openai_sdk("chat", sim.openai_url, model="gpt-5", messages=[{"role": "user", "content": content}])
+        text, picture = sim.requests[0].asked.request.messages[0].content
 
-    assert "A dot." == told["content"]
-    assert content == sim.requests[0].json["messages"][0]["content"]
+    assert ("A dot.", "What is it?", PICTURE, "low") == (told["content"], text.text, picture.data, picture.detail)
+
+
+def test_settings_are_understood(openai_sdk):
+    """Roles, sampling, limits, effort, tools and the choice among them, results of tools."""
+    call = {"id": "one", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
+    messages = [
+        {"role": "developer", "content": "Be brief"},
+        {"role": "user", "content": "How is the weather?"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "one", "content": "cold"},
+    ]
+    settings = {
+        "temperature": 0.5,
+        "max_completion_tokens": 99,
+        "stop": "END",
+        "reasoning_effort": "low",
+        "tools": [TOOL],
+        "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
+        "parallel_tool_calls": False,
+    }
+    with VendorSimulator() as sim:
+        openai_sdk("chat_stream", sim.openai_url, model="gpt-5", messages=messages, **settings)
+        asked = sim.requests[0].asked
+    request = asked.request
+
+    assert (True, [message["role"] for message in messages]) == (asked.stream, [message.role for message in request.messages])
+    assert (0.5, 99, ("END",), "low") == (request.temperature, request.max_tokens, request.stop, request.reasoning_effort)
+    assert ("get_weather", SCHEMA, False) == (request.tools[0].name, request.tools[0].parameters, request.parallel_tool_calls)
+    assert settings["tool_choice"] == request.tool_choice
+    assert ("one", "cold") == (request.messages[-1].tool_call_id, request.messages[-1].text)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refusal_is_no_text(openai_sdk, way):
+    """It stands in a field of its own."""
+    with VendorSimulator(answers=REFUSAL) as sim:
+        told = openai_sdk(way, sim.openai_url, **ASKED)
+
+    assert (REFUSAL.refusal, True) == (told["refusal"], not told["content"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_several_answers_are_told_apart(openai_sdk, way):
+    """All that were asked for with n."""
+    with VendorSimulator(answers=SEVERAL) as sim:
+        told = openai_sdk(way, sim.openai_url, n=2, **ASKED)
+
+    assert ("heads", ["tails"]) == (told["content"], told["others"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_likelihoods_come_with_their_tokens(openai_sdk, way):
+    """As the vendor lists them."""
+    with VendorSimulator(answers=LIKELY) as sim:
+        assert ["so"] == openai_sdk(way, sim.openai_url, logprobs=True, **ASKED)["tokens"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_usage_tells_what_was_remembered(openai_sdk, way):
+    """Cached tokens are among the prompt."""
+    asked = {**ASKED, "stream_options": {"include_usage": True}} if way == "chat_stream" else ASKED
+    with VendorSimulator(answers=SEVERAL) as sim:
+        usage = openai_sdk(way, sim.openai_url, **asked)["usage"]
+
+    assert (30, 20, 12) == (usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"], usage["completion_tokens"])
+
+
+def test_sources_are_annotations(openai_sdk):
+    """With their address."""
+    with VendorSimulator(answers=CITED) as sim:
+        assert [CITED.citations[0].url] == openai_sdk("chat", sim.openai_url, **ASKED)["cited"]
+
+
+def test_a_custom_tool_gets_free_text(openai_sdk):
+    """In a call of its kind."""
+    with VendorSimulator(answers=CUSTOM) as sim:
+        assert [["call_x", "run", "print('Grüße')"]] == openai_sdk("chat", sim.openai_url, **ASKED)["custom"]
 
 
 REFUSED = [

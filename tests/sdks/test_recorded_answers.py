@@ -105,11 +105,12 @@ def by_google(response, told):
 @pytest.mark.parametrize(
     ("sdk", "address", "way", "read"),
     [
+        ("openai_sdk", "openai_url", "chat", by_openai),
         ("openai_sdk", "openai_url", "respond", by_openai),
         ("anthropic_sdk", "anthropic_url", "message", by_anthropic),
         ("google_sdk", "url", "generate", by_google),
     ],
-    ids=["responses", "messages", "gemini"],
+    ids=["chat", "responses", "messages", "gemini"],
 )
 def test_every_recorded_answer_is_understood(answers, request, sdk, address, way, read, streamed):
     """Text, thoughts, refusals and calls; every other recording whole, the others streamed."""

@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...clock import SYSTEM_CLOCK
+import attrs
+
 from ...types import Response
-from ...wire.base import Inbound
-from ..answers import Answer, pieces, texts
-from .base import Format, Pieces, SimulatedRequest, Trouble, bearer, dumps, input_tokens, out_of_range
+from ...wire.openai_chat import OPENAI_CHAT
+from ..answers import Answer
+from .answering import Names
+from .base import Format, Pieces, SimulatedRequest, Trouble, bearer, dumps, out_of_range
+from .openai_words import words
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
-
-_USUAL = {
-    400: ("invalid_request_error", None, "The request is not valid."),
-    401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
-    402: ("billing_error", "billing_not_active", "The account is not active; check its billing details."),
-    403: ("invalid_request_error", None, "You are not allowed to sample from this model."),
-    404: ("invalid_request_error", None, "There is nothing at this address."),
-    408: ("timeout_error", None, "The request timed out."),
-    409: ("conflict_error", None, "The resource is locked by another request."),
-    413: ("invalid_request_error", None, "The request is larger than the limit."),
-    422: ("invalid_request_error", None, "The request could not be processed."),
-    429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests per min. Please try again later."),
-    451: ("invalid_request_error", "unsupported_country_region_territory", "This country or region is not supported."),
-    503: ("server_error", None, "The engine is currently overloaded, please try again later."),
+_RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "max_tokens": (1, 1 << 20),
+    "max_completion_tokens": (1, 1 << 20),
 }
-_SPECIAL = {
-    "model": ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
-    "quota": ("insufficient_quota", "insufficient_quota", "You exceeded your current quota; check your plan and billing details."),
-    "context": (
-        "invalid_request_error",
-        "context_length_exceeded",
-        "This model's maximum context length is 128000 tokens. However, your messages resulted in 131072 tokens.",
-    ),
-    "filter": ("invalid_request_error", "content_policy_violation", "The prompt was rejected by the safety system."),
-}
-_SERVER_ERROR = ("server_error", None, "The server had an error while processing your request.")
 
 
 class OpenAIFormat(Format):
     """``/v1/chat/completions``, and any prefix before ``/chat/completions``."""
 
     name = "openai"
-    id_header = "x-request-id"
+    codec = OPENAI_CHAT
+    names = Names(answer="chatcmpl-", call="call_", tier="default")
 
     def key(self, headers: Mapping[str, str]) -> str | None:
         """The bearer token."""
         return bearer(headers)
-
-    def words(self, trouble: Trouble) -> tuple[str, str | None]:
-        """What :meth:`error` says."""
-        raise NotImplementedError
-
-    def read(self, body: bytes, path: str) -> Inbound | None:
-        """Not read in the library's words yet."""
-        return None
 
     def check(self, request: SimulatedRequest) -> Trouble | None:
         """JSON, model, messages, roles, ranges, in this order."""
@@ -67,93 +45,26 @@ class OpenAIFormat(Format):
             return Trouble(400, message="you must provide a model parameter")
         return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked)
 
-    def turns(self, request: SimulatedRequest) -> list[str]:
-        """The content of every message."""
-        asked = request.json
-        return [texts(message) for message in asked.get("messages") or ()]
-
-    def limits(self, request: SimulatedRequest) -> tuple[int | None, Sequence[str]]:
-        """``max_completion_tokens`` or the older ``max_tokens``, and ``stop``."""
-        asked = request.json
-        stop = asked.get("stop") or ()
-        return asked.get("max_completion_tokens") or asked.get("max_tokens"), (stop,) if isinstance(stop, str) else stop
-
-    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
-        """A ``chat.completion``."""
-        assert isinstance(answer, Answer)
-        message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": None, "annotations": []}
-        if answer.reasoning:
-            message["reasoning_content"] = answer.reasoning
-        if answer.tool_calls:
-            message["tool_calls"] = [_call(request, number, call.arguments, call) for number, call in enumerate(answer.tool_calls)]
-        else:
-            message["content"] = answer.text
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.reason}
-        usage = self._usage(request, answer)
-        return dumps({**self._frame(request, "chat.completion"), "choices": [self._choice(choice)], "usage": usage})
-
-    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
-        """``chat.completion.chunk`` events, the usage in one with no choices if it was asked for, then ``[DONE]``."""
-        assert isinstance(answer, Answer)
-        options = request.json.get("stream_options") or {}
-        frame = self._frame(request, "chat.completion.chunk")
-        if options.get("include_usage"):
-            frame["usage"] = None
-
-        def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            return _event({**frame, "choices": [self._choice(choice)]})
-
-        closing = [event({}, answer.reason)]
-        if options.get("include_usage"):
-            closing.append(_event({**frame, "choices": [], "usage": self._usage(request, answer)}))
-        role = event({"role": "assistant", "content": "", "refusal": None})
-        words = [event(delta) for delta in _deltas(request, answer)]
-        return Pieces([*self._before(), role], words, [*closing, b"data: [DONE]\n\n"])
+    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+        """Those of all of OpenAI's formats."""
+        return words(trouble)
 
     def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
-        """``{"error": {message, type, param, code}}``."""
-        kind, code, message = _SPECIAL.get(trouble.kind) or _USUAL.get(trouble.status, _SERVER_ERROR)
-        param = trouble.param or ("model" if trouble.kind == "model" else None)
-        fault = {"message": trouble.message or message, "type": kind, "param": param, "code": trouble.code or code}
-        return trouble.status, {"error": fault}
-
-    def error_event(self, trouble: Trouble) -> bytes:
-        """The body of a refusal as an event."""
-        return _event(self.error(trouble)[1])
+        """With the parameter that it is about, which errors of ours do not tell apart."""
+        status, body = super().error(trouble)
+        body["error"]["param"] = trouble.param or ("model" if trouble.kind == "model" else None)
+        return status, body
 
     def ping(self) -> bytes:
         """A comment, as OpenAI-compatible servers send it."""
         return b": keep-alive\n\n"
 
-    def _frame(self, request: SimulatedRequest, kind: str) -> dict[str, Any]:
-        return {
-            "id": f"chatcmpl-{request.id}",
-            "object": kind,
-            "created": int(SYSTEM_CLOCK.now().timestamp()),
-            "model": request.model,
-            "service_tier": "default",
-            "system_fingerprint": "fp_simulated",
-        }
-
-    def _usage(self, request: SimulatedRequest, answer: Answer) -> dict[str, Any]:
-        read, written = input_tokens(self.turns(request)), answer.output_tokens + answer.reasoning_tokens
-        return {
-            "prompt_tokens": read,
-            "completion_tokens": written,
-            "total_tokens": read + written,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens, "audio_tokens": 0},
-        }
-
-    def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
-        return choice
-
-    def _before(self) -> list[bytes]:
-        return []
-
 
 _SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
+_VERDICT = {"prompt_index": 0, "content_filter_results": _SAFE}
+_PROMPT = b"data: %s\n\n" % dumps(
+    {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [_VERDICT]}
+)
 
 
 class AzureFormat(OpenAIFormat):
@@ -172,6 +83,20 @@ class AzureFormat(OpenAIFormat):
             return Trouble(404)
         return super().check(request)
 
+    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
+        """With the filter's verdict on the answer."""
+        return _filtered(super().body(request, answer), _SAFE)
+
+    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
+        """The filter's verdict on the prompt comes first, and one with every piece."""
+        pieces = super().pieces(request, answer)
+        return attrs.evolve(
+            pieces,
+            opening=[_PROMPT, *_each(pieces.opening, {})],
+            deltas=_each(pieces.deltas, _SAFE),
+            closing=_each(pieces.closing, {}),
+        )
+
     def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
         """Azure's own words where its gateway answers before OpenAI does."""
         if trouble.kind == "filter":
@@ -180,13 +105,6 @@ class AzureFormat(OpenAIFormat):
         if code is None or trouble.code:
             return super().error(trouble)
         return trouble.status, {"error": {"code": code, "message": trouble.message or message}}
-
-    def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
-        return {"content_filter_results": _SAFE if choice.get("message") or choice["delta"].get("content") else {}, **choice}
-
-    def _before(self) -> list[bytes]:
-        verdict = [{"prompt_index": 0, "content_filter_results": _SAFE}]
-        return [_event({"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": verdict})]
 
 
 _AZURE = {
@@ -207,27 +125,17 @@ _FILTERED = {
         "content_filter_result": {**_SAFE, "violence": {"filtered": True, "severity": "medium"}},
     },
 }
+_CHOICE = b'"choices":[{'
 
 
-def _event(value: dict[str, Any]) -> bytes:
-    return b"data: %s\n\n" % dumps(value)
+def _filtered(document: bytes, verdict: Mapping[str, Any]) -> bytes:
+    """A verdict in every choice; what opens it stands nowhere else, since text has its quotes escaped."""
+    return document.replace(_CHOICE, b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict)))
 
 
-def _call(request: SimulatedRequest, number: int, arguments: str, call: Any) -> dict[str, Any]:
-    identity = call.id or f"call_{request.id}{number}"
-    return {"id": identity, "type": "function", "function": {"name": call.name, "arguments": arguments}}
-
-
-def _deltas(request: SimulatedRequest, answer: Answer) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = [{"reasoning_content": piece} for piece in pieces(answer.reasoning)]
-    said += [{"content": piece} for piece in pieces(answer.text)]
-    for number, call in enumerate(answer.tool_calls):
-        said.append({"tool_calls": [{"index": number, **_call(request, number, "", call)}]})
-        said += [
-            {"tool_calls": [{"index": number, "function": {"arguments": call.arguments[at : at + 8]}}]}
-            for at in range(0, len(call.arguments), 8)
-        ]
-    return said
+def _each(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
+    opened = b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict))
+    return [event.replace(_CHOICE, opened) for event in events]
 
 
 def _wrong_messages(messages: Any) -> Trouble | None:
@@ -246,15 +154,7 @@ def _wrong_messages(messages: Any) -> Trouble | None:
 
 
 def _wrong_numbers(asked: Mapping[str, Any]) -> Trouble | None:
-    ranges = {
-        "temperature": (0, 2),
-        "top_p": (0, 1),
-        "frequency_penalty": (-2, 2),
-        "presence_penalty": (-2, 2),
-        "max_tokens": (1, 1 << 20),
-        "max_completion_tokens": (1, 1 << 20),
-    }
-    for name, (low, high) in ranges.items():
+    for name, (low, high) in _RANGES.items():
         if out_of_range(asked, name, low, high):
             text = f"Invalid '{name}': expected a value from {low} to {high}."
             return Trouble(400, message=text, param=name, code="decimal_out_of_range")

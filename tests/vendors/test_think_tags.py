@@ -1,0 +1,32 @@
+"""Models that write their thoughts into their text: the row says so, and the caller gets text and thoughts apart."""
+
+import pytest
+
+from llmdispatcher import Request, vendor
+from llmdispatcher.clock import Deadline
+from llmdispatcher.testing import VendorSimulator
+
+KEY = "sk-think-0123456789"
+SAID = "<think>one and one\nis two</think>\n\nIt is 2."
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "split"),
+    [
+        ("perplexity", "sonar-reasoning-pro", True),
+        ("together", "deepseek-ai/DeepSeek-R1", True),
+        ("perplexity", "sonar-pro", False),
+        ("openai", "gpt-4o", False),
+    ],
+)
+def test_thoughts_in_tags_are_told_from_the_answer(kind, model, split):
+    """Plain and streamed, for the models whose row says so; for others a tag is text like any other."""
+    with VendorSimulator(answers=SAID) as simulator:
+        made = vendor(kind, api_key=KEY, base_url=simulator.openai_url, trust_env=False)
+        whole = made.send(Request(model, "1 + 1?"), Deadline.after(10))
+        chunks = list(made.stream(Request(model, "1 + 1?"), Deadline.after(10)))
+        made.close()
+    streamed = ("".join(chunk.content for chunk in chunks), "".join(chunk.reasoning for chunk in chunks))
+
+    assert (("It is 2.", "one and one\nis two") if split else (SAID, "")) == (whole.content.strip(), whole.reasoning.strip())
+    assert (whole.content.strip(), whole.reasoning.strip()) == (streamed[0].strip(), streamed[1].strip())

@@ -1,0 +1,182 @@
+"""What holds between the formats, for any conversation and any answer: nothing said is lost, and nothing is made up."""
+
+import json
+
+import attrs
+import pytest
+from conversations import requests, responses
+from corpus import cut, decode_stream
+from hypothesis import given, settings
+
+from llmdispatcher.chunks import unfold
+from llmdispatcher.messages import Message
+from llmdispatcher.parts import ReasoningPart, TextPart, ToolCall
+from llmdispatcher.types import Request
+from llmdispatcher.wire.base import Codec
+from llmdispatcher.wire.codecs import CODECS
+
+ANY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+PAIRS = pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(one, other, id=f"{one.name}-{other.name}")
+        for one in CODECS.values()
+        for other in CODECS.values()
+        if one is not other
+    ],
+)
+
+
+def written(codec: Codec, request, stream=False):
+    """The JSON of a request; what a format has no place for is dropped."""
+    return json.loads(codec.encode(attrs.evolve(request, drop_params=True), stream=stream))
+
+
+def read_back(codec: Codec, request):
+    """The request as a server of that format reads it."""
+    body = codec.encode(attrs.evolve(request, drop_params=True), stream=False)
+    return codec.read_request(body, codec.path(request.model, stream=False)).request
+
+
+def texts(value):
+    """Every string in a document."""
+    if isinstance(value, str):
+        return {value}
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {text for item in inner for text in texts(item)}
+
+
+def said(request):
+    """Every word of a conversation."""
+    return {
+        part.text if isinstance(part, TextPart) else part.name
+        for message in request.messages
+        for part in message.parts
+        if isinstance(part, TextPart) or getattr(part, "arguments", None) is not None
+    }
+
+
+def seen(response, *codecs):
+    """What a caller reads of an answer; a foreign thought may lose what only its vendor can check.
+
+    Ollama's format has no word for what came from a cache.
+    """
+    calls = [(call.name, call.parsed) for call in response.tool_calls]
+    usage = response.usage
+    cached = 0 if any(codec.name == "ollama_chat" for codec in codecs) else usage.cache_read_tokens
+    return (
+        response.content,
+        response.reasoning,
+        calls,
+        response.finish_reason,
+        usage.input_tokens,
+        usage.output_tokens,
+        cached,
+    )
+
+
+def turn(response):
+    """The answer as the next turn; arguments count by their meaning: some formats stream them as text and send them as objects."""
+    return [
+        attrs.evolve(part, arguments=json.dumps(part.parsed)) if isinstance(part, ToolCall) else part
+        for part in response.message.parts
+    ]
+
+
+@EVERY_CODEC
+@given(request=requests())
+@ANY
+def test_any_conversation_is_written_with_every_word(codec, request):
+    """Whoever said what, by whatever part: it is in the request's JSON."""
+    document = texts(written(codec, request))
+
+    assert set() == {word for word in said(request) if not any(word in text for text in document)}
+
+
+@EVERY_CODEC
+@given(request=requests())
+@ANY
+def test_what_is_read_back_is_written_the_same(codec, request):
+    """A gateway that reads a request and sends it on in the same format changes nothing."""
+    once = written(codec, request)
+    read = codec.read_request(json.dumps(once).encode(), codec.path("m-1", stream=False)).request
+
+    assert once == written(codec, read)
+
+
+@PAIRS
+@given(request=requests())
+@ANY
+def test_a_request_of_one_format_is_a_request_of_any_other(first, second, request):
+    """Read in one format, it is written in another, with every word that the first had."""
+    read = read_back(first, request)
+    document = texts(written(second, read))
+
+    assert set() == {word for word in said(read) if not any(word in text for text in document)}
+
+
+@EVERY_CODEC
+@given(response=responses())
+@ANY
+def test_an_answer_is_understood_as_it_was_meant(codec, response):
+    """Written by our server and read by our client it says the same."""
+    assert seen(response, codec) == seen(codec.decode(codec.write_response(response)), codec)
+
+
+@EVERY_CODEC
+@given(response=responses())
+@ANY
+def test_a_stream_says_what_the_whole_answer_says(codec, response):
+    """Written in pieces, read in pieces, folded: the same answer as in one piece."""
+    writer = codec.writer()
+    body = b"".join([*[writer.write(chunk) for chunk in unfold(response)], writer.end()])
+    streamed, error = decode_stream(codec, [body])
+
+    assert None is error
+    assert seen(response, codec) == seen(streamed, codec)
+    assert turn(codec.decode(codec.write_response(response))) == turn(streamed)
+
+
+@EVERY_CODEC
+@given(response=responses())
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+def test_no_cut_changes_a_stream(codec, response):
+    """Wherever a read ends."""
+    writer = codec.writer()
+    body = b"".join([*[writer.write(chunk) for chunk in unfold(response)], writer.end()])
+    expected = decode_stream(codec, [body])
+
+    assert [] == [place for place in range(0, len(body), 7) if decode_stream(codec, cut(body, place)) != expected]
+
+
+@PAIRS
+@given(response=responses())
+@ANY
+def test_an_answer_goes_through_a_gateway_of_another_format(first, second, response):
+    """Read from a vendor of one format and passed on in another, it says the same."""
+    arrived = first.decode(first.write_response(response))
+
+    assert seen(arrived, first, second) == seen(second.decode(second.write_response(arrived)), first, second)
+
+
+@EVERY_CODEC
+@given(response=responses())
+@ANY
+def test_an_answer_can_be_the_next_turn(codec, response):
+    """The answer's message, with its thoughts, is written back to the vendor that gave it."""
+    answer = codec.decode(codec.write_response(response))
+    if not answer.content and not answer.tool_calls:
+        return
+    message = answer.message
+    mine = {part.text for part in message.parts if isinstance(part, ReasoningPart) and part.origin == codec.name and part.signature}
+    document = json.loads(
+        codec.encode(_next(message), stream=False, quirks=frozenset({"replay_reasoning"})),
+    )
+
+    assert mine <= texts(document)
+
+
+def _next(message):
+    results = [Message.tool("done", call.id, name=call.name) for call in message.tool_calls]
+    return Request("m-1", [Message.user("begin"), message, *(results or [Message.user("go on")])])
