@@ -45,10 +45,12 @@ def chat_chunks(url, **asked):
 
 
 def chat_stream(url, **asked):
-    """Through the SDK's own accumulator."""
+    """Through the SDK's own accumulator, which hands on an answer that was cut as an exception."""
     with client(url).chat.completions.stream(**asked) as stream:
-        kinds = [event.type for event in stream]
-        return {**_completion(stream.get_final_completion()), "kinds": sorted(set(kinds))}
+        try:
+            return _completion(stream.until_done().get_final_completion())
+        except openai.LengthFinishReasonError as cut:
+            return _completion(cut.completion)
 
 
 def chat_parse(url, **asked):
@@ -88,7 +90,7 @@ def _completion(completion):
         "model": completion.model,
         "content": message.content,
         "refusal": message.refusal,
-        "reasoning": getattr(message, "reasoning_content", None),
+        "reasoning": getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None),
         "calls": [_call(call.id, call.function) for call in message.tool_calls or () if call.type == "function"],
         "custom": [[call.id, call.custom.name, call.custom.input] for call in message.tool_calls or () if call.type == "custom"],
         "finish": choice.finish_reason,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from llmdispatcher.parts import data_url
 from llmdispatcher.testing import Answer, VendorSimulator, faults
 
 from .said import (
@@ -121,7 +122,7 @@ def test_a_picture_is_sent(openai_sdk):
         told = openai_sdk("chat", sim.openai_url, model="gpt-5", messages=[{"role": "user", "content": content}])
         text, picture = sim.requests[0].asked.request.messages[0].content
 
-    assert ("A dot.", "What is it?", PICTURE, "low") == (told["content"], text.text, picture.data, picture.detail)
+    assert ("A dot.", "What is it?", PICTURE, "low") == (told["content"], text.text, data_url(picture.url)[1], picture.detail)
 
 
 def test_settings_are_understood(openai_sdk):
@@ -207,7 +208,7 @@ REFUSED = [
     (faults.rate_limit(2), "RateLimitError", 429, "rate_limit_exceeded"),
     (faults.quota(), "RateLimitError", 429, "insufficient_quota"),
     (faults.context_overflow(), "BadRequestError", 400, "context_length_exceeded"),
-    (faults.status(503), "InternalServerError", 503, None),
+    (faults.status(503), "InternalServerError", 503, "server_error"),
 ]
 
 

@@ -25,6 +25,8 @@ ASKED = {
     "message": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Tell me"}]},
     "generate": {"model": "m", "contents": "Tell me"},
 }
+FILTERED = "ContentFilterFinishReasonError"
+"""What OpenAI's accumulator of a chat raises, in place of the answer, where the vendor's filter ended it."""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,8 @@ def test_every_recorded_answer_is_understood(answers, request, sdk, address, way
     with VendorSimulator(answers=[answer for _, answer in chosen]) as sim:
         for name, response in chosen:
             reply = driven.tell(f"{way}_stream" if streamed else way, getattr(sim, address), **ASKED[way])
+            if FILTERED == reply.get("error", {}).get("type"):
+                continue
             told, wanted = read(response, reply["said"]) if "said" in reply else (reply, None)
             if told != wanted:
                 wrong.append((name, told, wanted))
