@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .caching import AnswerCache, CacheStats, ResponseCache
     from .cancellation import Cancellation
     from .channel import Channel, ChannelClosed
     from .chunks import StreamChunk, ToolCallDelta
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
+    "caching": ("AnswerCache", "CacheStats", "ResponseCache"),
     "cancellation": ("Cancellation",),
     "channel": ("Channel", "ChannelClosed"),
     "chunks": ("StreamChunk", "ToolCallDelta"),
@@ -142,6 +144,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "AllTargetsFailed",
+    "AnswerCache",
     "AnthropicVendor",
     "AttemptRecord",
     "AudioPart",
@@ -150,6 +153,7 @@ __all__ = [
     "BackoffStrategy",
     "Balance",
     "BudgetExceeded",
+    "CacheStats",
     "Cancellation",
     "Cancelled",
     "Capabilities",
@@ -202,6 +206,7 @@ __all__ = [
     "RemoteFetch",
     "Request",
     "Response",
+    "ResponseCache",
     "RetryBudget",
     "RetryPolicy",
     "Route",

@@ -160,6 +160,12 @@ class Call:
         self._settle(usage, None, attempt)
         return usage
 
+    def recall(self, response: Response) -> Response:
+        """Settle with an answer from memory: nobody was asked."""
+        latency = self.deadline.clock.monotonic() - self.started
+        self._settle(response.usage, None, None, recalled=response)
+        return attrs.evolve(response, latency=latency, trace=())
+
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""
         if attempt is not None:
@@ -168,14 +174,20 @@ class Call:
         error.attempts = len(self.attempts)
         self._settle(usage, error, attempt)
 
-    def _settle(self, usage: Usage | None, error: DispatchError | None, attempt: Attempt | None) -> None:
+    def _settle(
+        self, usage: Usage | None, error: DispatchError | None, attempt: Attempt | None, *, recalled: Response | None = None
+    ) -> None:
         if self._settled:
             return
         self._settled = True
+        answered = (attempt.target.vendor, attempt.target.model) if attempt is not None else (None, self.request.model)
+        if recalled is not None:
+            answered = (recalled.vendor, recalled.model)
         self._report(
             Outcome(
-                vendor=attempt.target.vendor if attempt is not None else None,
-                model=attempt.target.model if attempt is not None else self.request.model,
+                vendor=answered[0],
+                model=answered[1],
+                cached=recalled is not None,
                 error=error,
                 attempts=tuple(self.attempts),
                 usage=usage,

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from .caching import ResponseCache
 from .errors import ConfigError
 from .policy import checks
 from .policy.balance import Balance, Balancer
@@ -32,6 +33,10 @@ def _breaker(value: Any) -> CircuitBreaker:
 
 def _budget(value: Any) -> RetryBudget:
     return checks.build(RetryBudget, {} if value is None else value, "retry_budget")
+
+
+def _cache(value: Any) -> ResponseCache | None:
+    return None if value is None else checks.build(ResponseCache, value, "cache")
 
 
 def _hedge(value: Any) -> Hedge | None:
@@ -84,6 +89,7 @@ class Config:
     circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)
     retry_budget: RetryBudget = attrs.field(default=None, converter=_budget)
     routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
+    cache: ResponseCache | None = attrs.field(default=None, converter=_cache)
     hedge: Hedge | None = attrs.field(default=None, converter=_hedge)
     guards: tuple[Any, ...] = attrs.field(default=(), converter=check_guards)
     balance: Balance | None = attrs.field(default=None, converter=_balance)

@@ -13,6 +13,7 @@ import attrs
 
 from . import streaming, structured, tool_loop
 from .attempt import Call
+from .caching import AnswerCache
 from .cancellation import Cancellation
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .conductor import Conductor
@@ -33,6 +34,7 @@ from .policy.hedge import Hedges
 from .policy.limits import RateLimit, RateLimitStatus
 from .policy.route import Moment, Route, plan
 from .policy.target import Target
+from .recall import Memory
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
@@ -74,6 +76,9 @@ class Dispatcher:
             balancer,
             Hedges(self.config.hedge) if self.config.hedge is not None else None,
         )
+        self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
+        """The response cache, if there is one: ``clear()``, ``stats()``."""
+        self._answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
         self._live: weakref.WeakSet[Cancellation] = weakref.WeakSet()
         self._closed = False
 
@@ -229,6 +234,8 @@ class Dispatcher:
         self._closed = True
         for cancellation in list(self._live):
             cancellation.cancel("the dispatcher was closed")
+        if self.cache is not None:
+            self.cache.close()
         for vendor in list(self._directory.vendors.values()):
             close = getattr(vendor, "close", None)
             if close is not None:
@@ -268,7 +275,7 @@ class Dispatcher:
     ) -> Response:
         def ask(request: Request, seconds: float | None) -> Response:
             call = self._begin(request, seconds, cancel, streamed=False)
-            return self._conductor.send(call, route(call))
+            return self._answers.send(call, route(call))
 
         if not isinstance(request, Request) or request.response_format is None:
             return ask(request, timeout)
@@ -277,7 +284,7 @@ class Dispatcher:
 
     def _stream(self, call: Call, route: Route) -> StreamingResponse:
         try:
-            return streaming.start(call.deadline, partial(self._conductor.stream, call, route))
+            return streaming.start(call.deadline, partial(self._answers.stream, call, route))
         except DispatchError as error:
             call.fail(error)
             raise

@@ -78,6 +78,12 @@ class HttpVendor:
         return self._row.name
 
     @property
+    def identity(self) -> tuple[str | None, ...]:
+        """What its answers depend on beside the request: who it is, where, and by which API."""
+        config = self._config
+        return (self.kind, config.base_url, config.api, config.api_version)
+
+    @property
     def rate_limit(self) -> RateLimit | None:
         """How much it may be asked, as configured."""
         return self._config.rate_limit

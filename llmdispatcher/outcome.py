@@ -35,7 +35,10 @@ class AttemptRecord:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did."""
+    """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
+
+    ``cached`` marks an answer from memory: nobody was asked, its tokens are those of the first time, its cost is 0.
+    """
 
     vendor: str | None
     model: str
@@ -45,6 +48,7 @@ class Outcome:
     latency: float
     first_token: float | None
     streamed: bool
+    cached: bool = False
 
     @property
     def cost(self) -> Decimal | None:

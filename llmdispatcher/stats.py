@@ -56,13 +56,15 @@ class VendorStats(_Figures):
 class Stats(_Figures):
     """All calls that have ended: ``successful_requests + failed_requests == total_requests``; cancelled ones count as failed.
 
-    Latencies are seconds of whole calls that succeeded, costs US dollars; calls without a known cost count as zero.
+    ``cache_hits`` of them were answered from memory, without tokens or cost. Latencies are seconds of whole calls that
+    succeeded, costs US dollars; calls without a known cost count as zero.
     """
 
     total_requests: int = 0
     successful_requests: int = 0
     failed_requests: int = 0
     cancelled_requests: int = 0
+    cache_hits: int = 0
     vendor_stats: Mapping[str, VendorStats] = attrs.field(factory=dict)
 
     @property
@@ -184,12 +186,16 @@ class StatsBook:
     def __init__(self) -> None:
         self._lock = new_lock()
         self._all = _Counts()
+        self._hits = 0
         self._vendors: dict[str, _Counts] = {}
 
     def record(self, outcome: Outcome) -> None:
         """Take in the end of one call with all its attempts."""
         with self._lock:
             self._all.ended(type(outcome.error).__name__ if outcome.error is not None else None, outcome.latency)
+            if outcome.cached:
+                self._hits += 1
+                return
             self._all.spent(outcome)
             for attempt in outcome.attempts:
                 counts = self._vendors.get(attempt.vendor)
@@ -205,9 +211,11 @@ class StatsBook:
         """All numbers of one moment."""
         with self._lock:
             calls, latencies = self._all.of_calls(), self._all.latencies()
+            hits = self._hits
             vendors = [(name, counts.of_vendor(), counts.latencies()) for name, counts in self._vendors.items()]
         return Stats(
             **calls,
             **latencies.figures(),
+            cache_hits=hits,
             vendor_stats={name: VendorStats(**fields, **observed.figures()) for name, fields, observed in vendors},
         )

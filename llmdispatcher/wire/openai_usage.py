@@ -68,7 +68,9 @@ def written_usage(usage: Usage) -> Mapping[str, Any] | None:
     known = usage_of({"usage": dict(usage.raw)}) if "prompt_tokens" in usage.raw else None
     if known is not None and all(getattr(known, name) == getattr(usage, name) for name in _COUNTS):
         return usage.raw
-    into: dict[str, Any] = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    into: dict[str, Any] = {"cached_tokens": usage.cache_read_tokens}
+    if usage.cache_write_tokens:
+        into["cache_write_tokens"] = usage.cache_write_tokens
     if usage.cache_write_long_tokens:
         long = usage.cache_write_long_tokens
         into["cache_write_tokens_details"] = {"ttl_30m_tokens": usage.cache_write_tokens - long, "ttl_12h_tokens": long}

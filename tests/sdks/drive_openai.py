@@ -85,13 +85,15 @@ def respond_parse(url, **asked):
 def _completion(completion):
     choice = completion.choices[0]
     message = choice.message
+    calls = [_call(call.id, call.function) for call in message.tool_calls or () if call.type == "function"]
+    legacy = [_call(None, message.function_call)] if message.function_call else []
     return {
         "id": completion.id,
         "model": completion.model,
-        "content": message.content,
+        "content": _words(message.content, "text") if isinstance(message.content, list) else message.content,
         "refusal": message.refusal,
-        "reasoning": getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None),
-        "calls": [_call(call.id, call.function) for call in message.tool_calls or () if call.type == "function"],
+        "reasoning": _thoughts(message),
+        "calls": calls + legacy,
         "custom": [[call.id, call.custom.name, call.custom.input] for call in message.tool_calls or () if call.type == "custom"],
         "finish": choice.finish_reason,
         "usage": completion.usage.to_dict() if completion.usage else None,
@@ -99,6 +101,20 @@ def _completion(completion):
         "cited": [note.url_citation.url for note in message.annotations or ()],
         "tokens": [entry.token for entry in choice.logprobs.content] if choice.logprobs else [],
     }
+
+
+def _thoughts(message):
+    """In whichever of the fields that compatible vendors have for them; an answer of theirs keeps its own."""
+    for name in ("reasoning_content", "reasoning"):
+        if getattr(message, name, None):
+            return getattr(message, name)
+    listed = message.content if isinstance(message.content, list) else []
+    details = getattr(message, "reasoning_details", None) or [part for block in listed for part in block.get("thinking", ())]
+    return _words(details) or None
+
+
+def _words(entries, *kinds):
+    return "".join(entry.get("text") or "" for entry in entries if not kinds or entry["type"] in kinds)
 
 
 def _call(name, function):

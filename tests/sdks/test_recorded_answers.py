@@ -69,9 +69,11 @@ def given(call):
 
 def by_openai(response, told):
     """What is told by OpenAI's SDK, and what should be."""
-    calls = [(call["name"], call["arguments"]) for call in told["calls"]] + [tuple(call[1:]) for call in told["custom"]]
+    calls = [(call["name"], call["arguments"]) for call in told["calls"] if call["name"]] + [
+        tuple(call[1:]) for call in told["custom"]
+    ]
     refused = told["refusal"] if "refusal" in told else "".join(told["refusals"])
-    wanted = sorted((call.name, call.arguments) for call in response.tool_calls)
+    wanted = sorted((call.name, call.arguments) for call in response.tool_calls if call.name)
     return (
         (told["content"] or "", told["reasoning"] or "", refused or None, sorted(calls)),
         (response.content, response.reasoning, response.refusal, wanted),

@@ -43,6 +43,8 @@ class OpenAIFormat(Format):
             return Trouble(400, message="We could not parse the JSON body of your request.")
         if not request.model:
             return Trouble(400, message="you must provide a model parameter")
+        if not isinstance(asked.get("stream_options") or {}, dict):
+            return Trouble(400, param="stream_options")
         return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked)
 
     def words(self, trouble: Trouble) -> tuple[str, str | None]:
