@@ -160,7 +160,6 @@ def test_processes_share_a_file(path):
     """Four at once, each with answers of its own and of the others."""
     script = """
 import sys
-sys.path[:0] = sys.argv[2:]
 from llmdispatcher.caching.sqlite import SqliteStore
 from llmdispatcher.clock import SYSTEM_CLOCK
 store = SqliteStore(sys.argv[1], 1000, 5.0, SYSTEM_CLOCK)
