@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -77,17 +75,6 @@ def pieces(text: str) -> list[str]:
     return _PIECES.findall(text)
 
 
-def texts(value: Any) -> str:
-    """All that is said in a parsed conversation, whatever the format: every string below a content or text key."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return " ".join(texts(value[key]) for key in ("parts", "content", "text") if key in value)
-    if isinstance(value, Sequence):
-        return " ".join(texts(item) for item in value)
-    return ""
-
-
 def draw(seed: int, *what: object) -> float:
     """A number in [0, 1) that depends on its arguments alone, so that a run can be repeated whatever its threads do."""
     digest = hashlib.blake2b(repr((seed, what)).encode(), digest_size=8).digest()
@@ -136,12 +123,3 @@ def plausible(prompt: str, seed: int = 0) -> str:
     count = int(draw(seed, prompt, "length") * 8)
     middle = [sentence(_MIDDLES, number) for number in range(1, 1 + count)]
     return " ".join([sentence(_OPENINGS, 0), *middle, sentence(_CLOSINGS, -1)])
-
-
-def arguments(call: ToolCall) -> Any:
-    """A tool call's arguments as an object, for the formats that carry one; empty where they are no JSON object."""
-    try:
-        value = json.loads(call.arguments or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
