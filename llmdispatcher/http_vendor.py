@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
 import attrs
@@ -77,11 +77,11 @@ class HttpVendor:
         """The catalog's row, which tells prices."""
         return self._row.name
 
-    @property
-    def identity(self) -> tuple[str | None, ...]:
-        """What its answers depend on beside the request: who it is, where, and by which API."""
+    @cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """What its answers depend on beside the request: who it is, where, by which API, and what it leaves out."""
         config = self._config
-        return (self.kind, config.base_url, config.api, config.api_version)
+        return (self.kind, self._credentials.url(), config.api, config.api_version, config.drop_params)
 
     @property
     def rate_limit(self) -> RateLimit | None:
