@@ -122,9 +122,16 @@ def _address(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> Non
         raise ConfigError(f"{attribute.name}: {shown} is not an address; it begins with https:// (or http://)")
 
 
+def _keys(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _key(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not callable(value):
-        _secret(instance, attribute, value)
+    if value == ():
+        raise ConfigError(f"{attribute.name}: the list of keys is empty; give at least one, or leave it out")
+    for key in value if isinstance(value, tuple) else (value,):
+        if not callable(key):
+            _secret(instance, attribute, key)
 
 
 def _secret(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -156,14 +163,17 @@ class VendorConfig:
     silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
     ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
     ``models`` (globs), where given, are the only names that it is asked for.
-    ``api_key`` may be a function that gives a fresh token for each call. ``api`` is "chat" or "responses" for vendors of OpenAI's
+    ``api_key`` may be a list of keys, of which the next is used while one is refused, limited or spent, or a function that gives
+    a fresh token for each call. ``api`` is "chat" or "responses" for vendors of OpenAI's
     kind; without it each model is asked by the one that it needs. ``drop_params`` leaves out, with a log line, what the vendor
     cannot express. ``fetch_remote`` (True, or a :class:`~llmdispatcher.remote.RemoteFetch`) lets what a request names by address
     be fetched where the vendor cannot. ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard
     environment variables.
     """
 
-    api_key: str | Callable[[], str] | None = attrs.field(default=None, repr=False, validator=_key)
+    api_key: str | tuple[str, ...] | Callable[[], str] | None = attrs.field(
+        default=None, repr=False, converter=_keys, validator=_key
+    )
     base_url: str | None = attrs.field(default=None, validator=_address)
     timeout: float | None = attrs.field(default=None, validator=_seconds)
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, validator=_words)

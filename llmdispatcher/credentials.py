@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
+from collections.abc import Mapping
 
 import attrs
 
 from .catalog import VendorRow
+from .clock import SYSTEM_CLOCK, Clock
 from .config import VendorConfig
-from .errors import ConfigError
+from .errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
+from .locks import new_lock
 
+_REMEMBERED = 64
+_RESTS: tuple[tuple[type[DispatchError], float], ...] = (
+    (AuthenticationError, 86_400.0),
+    (QuotaExceeded, 600.0),
+    (RateLimitError, 10.0),
+)
+"""Seconds that one of several keys rests after what was said of it, unless the vendor says how long."""
 _PLACES = re.compile(r"{(\w+)}")
 _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
@@ -27,25 +38,85 @@ def checked_key(key: str, field: str) -> str:
     return key
 
 
+class _Ring:
+    """Several keys of one vendor: which are resting, after what was said of them. Moments are monotonic seconds."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.keys = keys
+        self._lock = new_lock()
+        self._rests: dict[str, float] = {}
+
+    def pick(self, now: float) -> str:
+        """The first that does not rest, else the one whose rest ends first."""
+        with self._lock:
+            awake = next((key for key in self.keys if self._rests.get(key, now) <= now), None)
+            return awake or min(self.keys, key=lambda key: self._rests[key])
+
+    def rest(self, key: str, until: float, now: float) -> str | None:
+        """Let a key rest; gives another that does not, if there is one."""
+        with self._lock:
+            self._rests[key] = max(until, self._rests.get(key, until))
+            return next((other for other in self.keys if self._rests.get(other, now) <= now), None)
+
+
 @attrs.define(eq=False)
 class Credentials:
-    """What one vendor is reached with. The environment is read anew at each question, a function is asked for each key."""
+    """What one vendor is reached with. The environment is read anew at each question, a function is asked for each key.
+
+    Of several keys the first is used until the vendor refuses it, limits it, or says that its quota is spent; then it rests.
+    """
 
     row: VendorRow
     config: VendorConfig = attrs.field(repr=False)
-    _shown: str | None = attrs.field(default=None, init=False, repr=False)
+    clock: Clock = SYSTEM_CLOCK
+    _ring: _Ring | None = attrs.field(default=None, init=False, repr=False)
+    _shown: deque[str] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED), init=False, repr=False)
 
-    def key(self) -> str | None:
-        """The key for the next call, if there is one. Raises :class:`ConfigError` for one that no header can carry."""
+    def __attrs_post_init__(self) -> None:
         given = self.config.api_key
-        key = given() if callable(given) else given or from_environment(self.row.key_env)
-        self._shown = key and checked_key(key, self.config.name or self.row.name)
-        return self._shown
+        if isinstance(given, tuple):
+            self._ring = _Ring(tuple([checked_key(key, "api_key") for key in given]))
 
     @property
-    def shown(self) -> str | None:
-        """The key that was shown last, to be kept out of errors."""
-        return self._shown
+    def varies(self) -> bool:
+        """Whether the key may be another for each call."""
+        return self._ring is not None or callable(self.config.api_key)
+
+    def header(self, key: str | None = None) -> dict[str, str]:
+        """The header that shows a key, or the one for the next call; nothing where there is none.
+
+        Raises :class:`ConfigError` for a key that no header can carry.
+        """
+        key = key or self._key()
+        if key is None:
+            return {}
+        checked_key(key, self.config.name or self.row.name)
+        if key not in self._shown:
+            self._shown.append(key)
+        return {self.row.key_header: f"{self.row.key_prefix}{key}"}
+
+    def _key(self) -> str | None:
+        given = self.config.api_key
+        if self._ring is not None:
+            return self._ring.pick(self.clock.monotonic())
+        if callable(given):
+            return given()
+        return given if isinstance(given, str) else from_environment(self.row.key_env)
+
+    def refused(self, headers: Mapping[str, str], error: DispatchError) -> dict[str, str] | None:
+        """After a refusal: the header of another key to try at once, where it was about the key and there is another awake."""
+        rest = next((seconds for kind, seconds in _RESTS if isinstance(error, kind)), None)
+        if self._ring is None or rest is None:
+            return None
+        now = self.clock.monotonic()
+        used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
+        other = self._ring.rest(used, now + (error.retry_after or rest), now)
+        return None if other is None else self.header(other)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys that were shown lately, to be kept out of errors."""
+        return tuple(self._shown)
 
     def url(self) -> str | None:
         """The address, without a slash at its end."""

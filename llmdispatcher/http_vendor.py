@@ -64,7 +64,7 @@ class HttpVendor:
         self._config = VendorConfig.merged(config, settings)
         if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:
             raise ConfigError(f"api: {row.name} speaks one format of its own; leave api={self._config.api!r} out")
-        self._credentials = Credentials(row, self._config)
+        self._credentials = Credentials(row, self._config, clock)
         self._clock = clock
         self._lock = new_lock()
         self._endpoint: Endpoint | None = None
@@ -221,30 +221,39 @@ class HttpVendor:
         """A call to a path below the base URL, with this vendor's headers; ``model`` is part of some addresses."""
         endpoint = self._endpoint or self._connect()
         headers = endpoint.stream_headers if stream else endpoint.headers
-        if callable(self._config.api_key):
-            headers = {**headers, **self._key_header()}
+        if self._credentials.varies:
+            headers = {**headers, **self._credentials.header()}
         return HttpCall(url=endpoint.address(model, path), headers=headers, body=body, method="POST" if body else "GET")
 
     def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
-        """The answer to a call, its body not yet read. Raises what a refusal stands for."""
+        """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""
         endpoint = self._endpoint or self._connect()
-        reply = endpoint.transport.open(call, deadline)
-        if reply.ok:
-            return reply
-        key, body = self._credentials.shown, reply.read()
-        if key and len(key) >= 12:  # before an excerpt cuts an echoed key in two; a shorter one may be a word of the format
-            body = body.replace(key.encode(), b"***")
-        raise self._explained(fault(reply.status, reply.headers, body, self._clock.now()), reply)
+        while True:
+            reply = endpoint.transport.open(call, deadline)
+            if reply.ok:
+                return reply
+            error = self._refusal(reply)
+            other = self._credentials.refused(call.headers, error)
+            if other is None:
+                raise error
+            call = attrs.evolve(call, headers={**call.headers, **other})
+
+    def _refusal(self, reply: HttpReply) -> DispatchError:
+        body = reply.read()
+        for key in self._credentials.secrets:
+            if len(key) >= 12:  # before an excerpt cuts an echoed key in two; a shorter one may be a word of the format
+                body = body.replace(key.encode(), b"***")
+        return self._explained(fault(reply.status, reply.headers, body, self._clock.now()), reply)
 
     def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
         """The error with the call's id, and without the key, which some vendors echo in their text."""
         error.with_facts(request_id=request_id(reply.headers))
-        key = self._credentials.shown
-        if key and key in f"{error.message} {error.code} {error.request_id}":
-            error.args = (error.message.replace(key, "***"),)
-            for field in ("message", "code", "request_id"):
-                said = getattr(error, field)
-                setattr(error, field, said and said.replace(key, "***"))
+        for key in self._credentials.secrets:
+            if key in f"{error.message} {error.code} {error.request_id}":
+                error.args = (error.message.replace(key, "***"),)
+                for field in ("message", "code", "request_id"):
+                    said = getattr(error, field)
+                    setattr(error, field, said and said.replace(key, "***"))
         return error
 
     def _connect(self) -> Endpoint:
@@ -256,12 +265,8 @@ class HttpVendor:
         with self._lock:
             if self._endpoint is None:
                 config = attrs.evolve(self._config, api_version=credentials.version())
-                self._endpoint = Endpoint.made(self._row, config, self._key_header(), url)
+                self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
             return self._endpoint
-
-    def _key_header(self) -> dict[str, str]:
-        key = self._credentials.key()
-        return {} if key is None else {self._row.key_header: f"{self._row.key_prefix}{key}"}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"
