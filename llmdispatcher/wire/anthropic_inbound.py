@@ -12,8 +12,8 @@ from ..messages import Message, Tool, VendorTool
 from ..types import Request
 from .anthropic_inbound_turns import parts_of, turns_of
 from .anthropic_words import ADAPTIVE, NAME, cache_of
+from .asked import object_in, popped
 from .base import Inbound
-from .payload import parse_text
 
 _IN_PATH = re.compile(r"/models?/(.+?)(?::\w*[rR]awPredict|/(?:invoke|converse)\S*)(?:\?|$)")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -26,10 +26,10 @@ _NAME_OF_FORMAT = "answer"
 
 def inbound(body: bytes, path: str) -> Inbound:
     """The request in a body; some clouds have the model in the path."""
-    fields = {name: value for name, value in _document(body).items() if value is not None}
-    model = _popped(fields, "model", str, "") or _model_in(path)
-    stream = _popped(fields, "stream", bool, False)
-    said = _popped(fields, "messages", list, None)
+    fields = {name: value for name, value in object_in(body, "'model', 'max_tokens' and 'messages'").items() if value is not None}
+    model = popped(fields, "model", str, "") or _model_in(path)
+    stream = popped(fields, "stream", bool, False)
+    said = popped(fields, "messages", list, None)
     if not said:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
     messages = [*_system(fields), *turns_of(said)]
@@ -38,23 +38,6 @@ def inbound(body: bytes, path: str) -> Inbound:
         known |= reader(fields)
     request = Request(model, messages, **known, extra_params=fields, origin=NAME)
     return Inbound(request=request, stream=stream)
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
-    except ValueError:
-        raise InvalidRequest("body: this is not JSON; send a JSON object with 'model', 'max_tokens' and 'messages'") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest("body: this is no object; send a JSON object with 'model', 'max_tokens' and 'messages'")
-    return document
-
-
-def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = fields.pop(name, default)
-    if value is not default and not isinstance(value, kind):
-        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
-    return value
 
 
 def _model_in(path: str) -> str:
@@ -184,7 +167,7 @@ def _choice(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tools(fields: dict[str, Any]) -> dict[str, Any]:
-    tools = _popped(fields, "tools", list, ())
+    tools = popped(fields, "tools", list, ())
     return {"tools": [_tool(tool, f"tools.{place}") for place, tool in enumerate(tools)]}
 
 

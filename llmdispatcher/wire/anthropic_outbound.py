@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import (
-    AllTargetsFailed,
-    AuthenticationError,
-    BudgetExceeded,
-    Cancelled,
-    CircuitOpen,
-    ConfigError,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DeadlineExceeded,
-    DispatchError,
-    InvalidRequest,
-    ModelNotFound,
-    Overloaded,
-    QuotaExceeded,
-    RateLimitError,
-)
+from ..errors import CircuitOpen, DispatchError, Overloaded
 from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
 from ..types import Citation, Response
 from .anthropic_words import NAME, raw_usage, stop_reason, web_citation
-from .faults import fault
 from .payload import own, parse_text, written
+from .refusing import refused
 
 NO_ID = "msg_0"
 """Names an answer that came without a name."""
@@ -108,22 +92,7 @@ def input_of(arguments: str, kind: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"input": value}
 
 
-_STATUSES: Mapping[type[DispatchError], int] = {
-    AuthenticationError: 401,
-    QuotaExceeded: 402,
-    BudgetExceeded: 402,
-    ModelNotFound: 404,
-    RateLimitError: 429,
-    ContextWindowExceeded: 400,
-    ContentFiltered: 400,
-    InvalidRequest: 400,
-    DeadlineExceeded: 504,
-    Cancelled: 499,
-    Overloaded: 529,
-    CircuitOpen: 529,
-    ConfigError: 500,
-    AllTargetsFailed: 502,
-}
+_STATUSES: Mapping[type[DispatchError], int] = {Overloaded: 529, CircuitOpen: 529}
 _TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -135,25 +104,11 @@ _TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-_CODES: Mapping[type[DispatchError], str] = {
-    AuthenticationError: "invalid_api_key",
-    QuotaExceeded: "enforced_spend_limit_reached",
-    ModelNotFound: "model_not_found",
-    RateLimitError: "ramp_limit_exceeded",
-    ContextWindowExceeded: "context_length_exceeded",
-    ContentFiltered: "content_filter",
-}
-"""What tells a class where status and wording mean another."""
 
 
 def refusal(error: DispatchError) -> tuple[int, bytes]:
-    """Status and body of an error: one that reads back as the same class wherever a status of its own or a code can tell it."""
-    known = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 502)
-    status = error.status if error.status is not None and 400 <= error.status < 600 else known
-    body = written(error_document(error, status))
-    if type(error) not in _CODES or type(fault(status, {}, body)) is type(error):
-        return status, body
-    return status, written(error_document(error, status, _CODES[type(error)]))
+    """Status and body of an error."""
+    return refused(error, lambda status, code: error_document(error, status, code), _STATUSES)
 
 
 def error_document(error: DispatchError, status: int, code: str | None = None) -> dict[str, Any]:

@@ -5,41 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import (
-    AuthenticationError,
-    BudgetExceeded,
-    Cancelled,
-    CircuitOpen,
-    ConfigError,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DeadlineExceeded,
-    DispatchError,
-    InvalidRequest,
-    ModelNotFound,
-    Overloaded,
-    QuotaExceeded,
-    RateLimitError,
-)
-from .faults import fault
-from .payload import written
+from ..errors import AuthenticationError, BudgetExceeded, DispatchError, QuotaExceeded
+from .refusing import refused
 
 _RPC = "type.googleapis.com/google.rpc."
-_STATUSES: Mapping[type[DispatchError], int] = {
-    AuthenticationError: 401,
-    QuotaExceeded: 429,
-    BudgetExceeded: 429,
-    ModelNotFound: 404,
-    RateLimitError: 429,
-    ContextWindowExceeded: 400,
-    ContentFiltered: 400,
-    InvalidRequest: 400,
-    DeadlineExceeded: 504,
-    Cancelled: 499,
-    Overloaded: 503,
-    CircuitOpen: 503,
-    ConfigError: 500,
-}
+_STATUSES: Mapping[type[DispatchError], int] = {QuotaExceeded: 429, BudgetExceeded: 429}
 _WORDS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -54,25 +24,11 @@ _WORDS = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-_CODES: Mapping[type[DispatchError], str] = {
-    AuthenticationError: "invalid_api_key",
-    QuotaExceeded: "enforced_spend_limit_reached",
-    ModelNotFound: "model_not_found",
-    RateLimitError: "ramp_limit_exceeded",
-    ContextWindowExceeded: "context_length_exceeded",
-    ContentFiltered: "content_filter",
-}
-"""What tells a class where status and wording mean another."""
 
 
 def refusal(error: DispatchError) -> tuple[int, bytes]:
     """Status and body of an error; a type is added only where it would be read as another class without."""
-    known = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 502)
-    status = error.status if error.status is not None and 400 <= error.status < 600 else known
-    body = written(_document(error, status))
-    if type(error) not in _CODES or type(fault(status, {}, body)) is type(error):
-        return status, body
-    return status, written(_document(error, status, {"type": _CODES[type(error)]}))
+    return refused(error, lambda status, code: _document(error, status, {"type": code} if code else None), _STATUSES)
 
 
 def _document(error: DispatchError, status: int, further: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from ..media import begins_as
 from ..messages import ImagePart, Message, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
 from ..parts import data_url
 from ..types import EFFORTS, Request
+from .asked import object_in, popped
 from .base import Inbound
 from .ollama_words import NAME, SETTINGS, THINKS
-from .payload import parse_text
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _NAME_OF_FORMAT = "answer"
@@ -26,10 +26,10 @@ _MOST = {"temperature": 2, "top_p": 1, "presence_penalty": 2, "frequency_penalty
 
 def inbound(body: bytes) -> Inbound:
     """The request in a body; a stream is what an answer is unless another was asked for."""
-    fields = {name: value for name, value in _document(body).items() if value is not None}
-    model = _popped(fields, "model", str, "")
-    stream = _popped(fields, "stream", bool, True)
-    said = _popped(fields, "messages", list, [])
+    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
+    model = popped(fields, "model", str, "")
+    stream = popped(fields, "stream", bool, True)
+    said = popped(fields, "messages", list, [])
     messages = [_message(turn, f"messages.{place}") for place, turn in enumerate(said)]
     known: dict[str, Any] = {}
     for reader in _READERS:
@@ -37,26 +37,9 @@ def inbound(body: bytes) -> Inbound:
     return Inbound(request=Request(model, messages, **known, extra_params=fields, origin=NAME), stream=stream)
 
 
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
-    except ValueError:
-        raise InvalidRequest("body: this is not JSON; send a JSON object with 'model' and 'messages'") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest("body: this is no object; send a JSON object with 'model' and 'messages'")
-    return document
-
-
-def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = fields.pop(name, default)
-    if not isinstance(value, kind):
-        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
-    return value
-
-
 def _options(fields: dict[str, Any]) -> dict[str, Any]:
     """Sampling and limits; what is out of our bounds, or has no name in ours, is the vendor's to judge."""
-    options = {name: value for name, value in _popped(fields, "options", dict, {}).items() if value is not None}
+    options = {name: value for name, value in popped(fields, "options", dict, {}).items() if value is not None}
     found: dict[str, Any] = {}
     for name, theirs in SETTINGS:
         if theirs in options and _fits(name, options[theirs], theirs):
@@ -112,7 +95,7 @@ def _tokens(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tools(fields: dict[str, Any]) -> dict[str, Any]:
-    tools = _popped(fields, "tools", list, [])
+    tools = popped(fields, "tools", list, [])
     return {"tools": [_tool(tool, f"tools.{place}") for place, tool in enumerate(tools)]}
 
 

@@ -7,27 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta, unfold
-from ..errors import (
-    AuthenticationError,
-    BudgetExceeded,
-    Cancelled,
-    CircuitOpen,
-    ConfigError,
-    ContentFiltered,
-    ContextWindowExceeded,
-    DeadlineExceeded,
-    DispatchError,
-    InvalidRequest,
-    ModelNotFound,
-    Overloaded,
-    QuotaExceeded,
-    RateLimitError,
-)
+from ..errors import DispatchError
 from ..types import Response, Usage
 from .base import Inbound
-from .faults import fault
 from .ollama_words import done_reason, raw_usage
 from .payload import parse_text, written
+from .refusing import refused
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAIL = b'},"done":false}\n'
@@ -177,37 +162,6 @@ class ChatWriter:
         return written(line) + b"\n"
 
 
-_STATUSES: Mapping[type[DispatchError], int] = {
-    AuthenticationError: 401,
-    QuotaExceeded: 402,
-    BudgetExceeded: 402,
-    ModelNotFound: 404,
-    RateLimitError: 429,
-    ContextWindowExceeded: 400,
-    ContentFiltered: 400,
-    InvalidRequest: 400,
-    DeadlineExceeded: 504,
-    Cancelled: 499,
-    Overloaded: 503,
-    CircuitOpen: 503,
-    ConfigError: 500,
-}
-_CODES: Mapping[type[DispatchError], str] = {
-    AuthenticationError: "invalid_api_key",
-    QuotaExceeded: "enforced_spend_limit_reached",
-    ModelNotFound: "model_not_found",
-    RateLimitError: "ramp_limit_exceeded",
-    ContextWindowExceeded: "context_length_exceeded",
-    ContentFiltered: "content_filter",
-}
-"""What tells a class where status and wording mean another."""
-
-
 def refusal(error: DispatchError) -> tuple[int, bytes]:
     """Status and body of an error; a code is added only where it would be read as another class without."""
-    known = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 502)
-    status = error.status if error.status is not None and 400 <= error.status < 600 else known
-    body = written({"error": error.message})
-    if type(error) not in _CODES or type(fault(status, {}, body)) is type(error):
-        return status, body
-    return status, written({"error": error.message, "code": _CODES[type(error)]})
+    return refused(error, lambda _status, code: {"error": error.message, **({"code": code} if code else {})})

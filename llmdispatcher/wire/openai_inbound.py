@@ -11,11 +11,12 @@ from ..errors import InvalidRequest
 from ..messages import Tool, VendorTool
 from ..types import EFFORTS, Request
 from .anthropic_words import cache_of
+from .asked import object_in, popped
 from .base import Inbound
 from .openai_inbound_turns import turn_of
 from .openai_request import GROUP, TEXT
 from .openai_words import AS, LEGACY, NAME, SPELLINGS, noted, rest
-from .payload import mapping, parse_text
+from .payload import mapping
 
 _IN_PATH = re.compile(r"/deployments/([^/?]+)/")
 _BOUNDS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
@@ -27,10 +28,10 @@ _CHOICES = ("auto", "none", "required", "any")
 
 def inbound(body: bytes, path: str) -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = {name: value for name, value in _document(body).items() if value is not None}
-    model = _popped(fields, "model", str, "") or _model_in(path)
-    stream, usage = _popped(fields, "stream", bool, False), _usage_wanted(fields)
-    said = _popped(fields, "messages", list, [])
+    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
+    model = popped(fields, "model", str, "") or _model_in(path)
+    stream, usage = popped(fields, "stream", bool, False), _usage_wanted(fields)
+    said = popped(fields, "messages", list, [])
     if not said:
         raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
     messages = [turn_of(message, f"messages.{place}") for place, message in enumerate(said)]
@@ -41,23 +42,6 @@ def inbound(body: bytes, path: str) -> Inbound:
     known["metadata"] = noted(known["metadata"])
     request = Request(model, messages, **known, extra_params=fields, origin=NAME)
     return Inbound(request=request, stream=stream, stream_usage=usage)
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
-    except ValueError:
-        raise InvalidRequest("body: this is not JSON; send a JSON object with 'model' and 'messages'") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest("body: this is no object; send a JSON object with 'model' and 'messages'")
-    return document
-
-
-def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = fields.pop(name, default)
-    if not isinstance(value, kind):
-        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
-    return value
 
 
 def _model_in(path: str) -> str:
@@ -140,7 +124,7 @@ def _format(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     """Tools and which of them is to be called, in the words of today or in those of before tools."""
-    entries, functions = _popped(fields, "tools", list, []), _popped(fields, "functions", list, [])
+    entries, functions = popped(fields, "tools", list, []), popped(fields, "functions", list, [])
     tools = [_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
     older = [_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
     field = "function_call" if older else "tool_choice"

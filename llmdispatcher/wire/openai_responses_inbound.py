@@ -8,11 +8,12 @@ from typing import Any
 from ..errors import InvalidRequest
 from ..messages import Tool, VendorTool
 from ..types import EFFORTS, Request
+from .asked import object_in, popped
 from .base import Inbound
 from .openai_responses_items import NAME, noted, rest
 from .openai_responses_request import LOGPROBS
 from .openai_responses_turns import instructions_of, turns_of
-from .payload import mapping, parse_text
+from .payload import mapping
 
 _TEXTS = {"user": "user", "service_tier": "service_tier", "prompt_cache_key": "prompt_cache_key"}
 _COUNTS = {"max_output_tokens": "max_tokens", "top_logprobs": "top_logprobs"}
@@ -22,9 +23,9 @@ _WORDS = ("auto", "none", "required")
 
 def inbound(body: bytes) -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = {name: value for name, value in _document(body).items() if value is not None}
-    model = _popped(fields, "model", str, "")
-    stream = _popped(fields, "stream", bool, False)
+    fields = {name: value for name, value in object_in(body, "'model' and 'input'").items() if value is not None}
+    model = popped(fields, "model", str, "")
+    stream = popped(fields, "stream", bool, False)
     messages = [*instructions_of(fields), *turns_of(fields)]
     if not messages and not fields:
         raise InvalidRequest("input: there is none; give a text or a list of items such as {'role': 'user', 'content': ...}")
@@ -33,23 +34,6 @@ def inbound(body: bytes) -> Inbound:
         known |= reader(fields)
     request = Request(model, messages, **known, extra_params=fields, origin=NAME)
     return Inbound(request=request, stream=stream)
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
-    except ValueError:
-        raise InvalidRequest("body: this is not JSON; send a JSON object with 'model' and 'input'") from None
-    if not isinstance(document, dict):
-        raise InvalidRequest("body: this is no object; send a JSON object with 'model' and 'input'")
-    return document
-
-
-def _popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = fields.pop(name, default)
-    if not isinstance(value, kind):
-        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
-    return value
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +103,7 @@ def _known_format(value: Any) -> bool:
 
 
 def _tools(fields: dict[str, Any]) -> dict[str, Any]:
-    tools = [_tool(tool) for tool in _popped(fields, "tools", list, [])]
+    tools = [_tool(tool) for tool in popped(fields, "tools", list, [])]
     choice = fields.get("tool_choice")
     if isinstance(choice, str) and choice in _WORDS:
         return {"tools": tools, "tool_choice": fields.pop("tool_choice")}
