@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -15,6 +16,9 @@ import pytest
 
 # Blocked as an entry point in pyproject.toml and loaded here, so that coverage sees the package being imported.
 pytest_plugins = ["llmdispatcher.testing.plugin"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CORPUS = Path(os.environ.get("LLMDISPATCHER_WIRE_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "wire")
 PATIENCE = 2.0
