@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from ..errors import InvalidRequest
-from ..messages import Tool, VendorTool
+from ..messages import Message, Tool, VendorTool
 from ..types import Request
 from .anthropic_words import cache_control
 from .openai_turns import Turns
 from .openai_words import LEGACY, NAME, how, with_own
-from .payload import leave_out
+from .payload import leave_out, mapping, written
 
 _PLAIN = (
     "temperature",
@@ -48,6 +50,7 @@ GROUP, TEXT = "reasoning", "text"
 
 def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
+    request = _with_words(request, quirks)
     spelt, left_out = request.metadata.get(NAME, {}), _left_out(request, quirks)
     names = {**spelt, **_renamed(quirks)}
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
@@ -62,6 +65,16 @@ def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[s
         payload["stop"] = request.stop[0] if spelt.get("stop") == TEXT else list(request.stop)
     payload |= _reasoning(request, left_out, grouped=GROUP in spelt.values()) | _tools(request) | _choice(request, quirks)
     return {**payload, **_streaming(quirks)} if stream else payload
+
+
+def _with_words(request: Request, quirks: frozenset[str]) -> Request:
+    """For vendors that promise JSON but know no schemas: what form it is to have is told in words."""
+    form = request.response_format
+    if "no_json_schema" not in quirks or form is None or form.get("type") != "json_schema":
+        return request
+    schema = written(mapping(form.get("json_schema")).get("schema", {})).decode()
+    told = Message.system(f"Answer with one JSON document, and nothing else, that fits this JSON schema: {schema}")
+    return attrs.evolve(request, response_format={"type": "json_object"}, messages=(told, *request.messages))
 
 
 def _left_out(request: Request, quirks: frozenset[str]) -> set[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdispatcher import Request, vendor
+from llmdispatcher import Dispatcher, Request, vendor
 from llmdispatcher.clock import Deadline
 from llmdispatcher.testing import VendorSimulator
 
@@ -30,3 +30,14 @@ def test_thoughts_in_tags_are_told_from_the_answer(kind, model, split):
 
     assert (("It is 2.", "one and one\nis two") if split else (SAID, "")) == (whole.content.strip(), whole.reasoning.strip())
     assert (whole.content.strip(), whole.reasoning.strip()) == (streamed[0].strip(), streamed[1].strip())
+
+
+def test_an_answer_of_a_form_is_parsed_where_the_vendor_knows_no_schemas():
+    """The form is told in words, and held to the answer all the same."""
+    with VendorSimulator(answers='{"city": "Bern", "population": 134000}') as simulator, Dispatcher() as dispatcher:
+        dispatcher.register_vendor(vendor("deepseek", api_key=KEY, base_url=simulator.openai_url, trust_env=False))
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+        answer = dispatcher.send(Request("deepseek:deepseek-chat", "Where?", response_format=schema))
+
+    assert {"city": "Bern", "population": 134000} == answer.parsed
+    assert {"type": "json_object"} == simulator.requests[0].json["response_format"]

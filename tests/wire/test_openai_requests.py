@@ -409,3 +409,13 @@ def test_what_is_no_request_is_refused(body):
     """With the field that is wrong."""
     with pytest.raises(InvalidRequest):
         OPENAI_CHAT.read_request(body)
+
+
+def test_a_schema_is_told_in_words_where_the_vendor_knows_none():
+    """It promises JSON, and the words say which; what comes back is checked by whoever asked."""
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object", "required": ["a"]}}}
+    document = sent(asked(response_format=form), quirks=["no_json_schema"])
+
+    assert {"type": "json_object"} == document["response_format"]
+    assert '{"type":"object","required":["a"]}' in document["messages"][0]["content"]
+    assert form == sent(asked(response_format=form))["response_format"]
