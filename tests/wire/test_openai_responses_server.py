@@ -604,3 +604,26 @@ def test_another_formats_thought_is_not_sent_where_nobody_knows_it():
     thought = json.loads(OPENAI_RESPONSES.write_response(FOREIGN))["output"][0]
 
     assert [{"role": "user", "content": "Hi"}] == sent(read([{"role": "user", "content": "Hi"}, thought]))["input"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        7,
+        {},
+        {"type": "output_text"},
+        {"type": "output_text", "text": "hi", "annotations": 5, "logprobs": "x"},
+        {"type": "output_text", "text": "hi", "annotations": [None]},
+    ],
+    ids=repr,
+)
+def test_junk_in_a_vendors_message_can_be_written_again(entry):
+    """What a vendor should not have said is handed on or left out, whole and streamed."""
+    item = {"type": "message", "role": "assistant", "content": [entry, {"type": "output_text", "text": "ok"}]}
+    said = OPENAI_RESPONSES.decode(json.dumps({"id": "r", "model": "m", "status": "completed", "output": [item]}).encode())
+    writer = OPENAI_RESPONSES.writer()
+    b"".join([*[writer.write(chunk) for chunk in unfold(said)], writer.end()])
+
+    assert said.content == OPENAI_RESPONSES.decode(OPENAI_RESPONSES.write_response(said)).content
+    assert said.content.endswith("ok")
