@@ -115,7 +115,7 @@ class Conductor:
             permit = self._permit(turn, now())
             if permit is None:
                 schedule.put_off(target)
-                self._settle(place, 0)
+                self._unsent(place)
                 continue
             attempt = call.ask(target, permit)
             attempt.place = place
@@ -127,7 +127,8 @@ class Conductor:
                 attempt.settle(error.with_facts(vendor=target.vendor, model=target.model))
                 failures.append(error)
                 self._learn(attempt, error, now())
-                self._settle(place, 0 if error.sent is False else None)
+                if error.sent is False:
+                    self._unsent(place)
                 schedule.failed(target, error, now())
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
@@ -153,6 +154,11 @@ class Conductor:
         """Put in the limits what a call really used, where it took a place."""
         if place is not None:
             self.limits.settle(place, used)
+
+    def _unsent(self, place: Place | None) -> None:
+        """Give a place in the limits back that no request was sent for."""
+        if place is not None:
+            self.limits.give_back(place)
 
     def heard(self, attempt: Attempt, headroom: Headroom | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""

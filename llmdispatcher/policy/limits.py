@@ -143,7 +143,7 @@ class Limits:
             return ready if ready > now else Place(window, window.take(tokens, now))
 
     def settle(self, place: Place, used: int | None) -> None:
-        """Put what a call really used in the place of its estimate; ``None`` keeps the estimate, 0 is a call that was not sent."""
+        """Put what a call really used in the place of its estimate; ``None`` keeps the estimate."""
         with self._lock:
             if used is not None and place.entry in place.window.entries:
                 place.window.tokens += used - place.entry.tokens

@@ -29,8 +29,9 @@ class Timed:
 
     capabilities = Capabilities(models=("m",))
 
-    def __init__(self, name, takes):
+    def __init__(self, name, takes, patience=0.0):
         self.name = name
+        self.patience = patience  # seconds before it fails
         self.takes = takes
         self.asked = 0
         self.stopped = threading.Semaphore(0)
@@ -40,13 +41,14 @@ class Timed:
         with self._lock:
             seconds = self.takes(self.asked)
             self.asked += 1
-        if isinstance(seconds, Exception):
-            raise seconds
+        failure = seconds if isinstance(seconds, Exception) else None
         try:
-            deadline.sleep(seconds)
+            deadline.sleep(self.patience if failure is not None else seconds)
         except (Cancelled, DeadlineExceeded):
             self.stopped.release()
             raise
+        if failure is not None:
+            raise failure
 
     def send(self, request, deadline):
         self._wait(deadline)
@@ -133,7 +135,7 @@ def test_when_all_fail_the_call_fails_once():
     outcomes = []
     down = VendorUnavailable("down", retry_here=False)
     with (
-        dispatcher(Timed("a", lambda _n: time.sleep(0.05) or down), Timed("b", always(down)), outcomes=outcomes) as made,
+        dispatcher(Timed("a", always(down), patience=0.05), Timed("b", always(down)), outcomes=outcomes) as made,
         pytest.raises(VendorUnavailable),
     ):
         made.send(REQUEST)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdispatcher import Capabilities, Config, Dispatcher, DispatchError, RateLimit, Request, Response, Usage
+from llmdispatcher import Capabilities, Config, Dispatcher, DispatchError, RateLimit, Request, Response, Usage, VendorUnavailable
 from llmdispatcher.testing import ManualClock
 from llmdispatcher.types import Headroom
 
@@ -87,3 +87,25 @@ def test_the_status_is_told():
     status = made.get_rate_limit_status("v")
 
     assert (8, 80) == (status.requests_remaining, status.tokens_remaining)
+
+
+def test_a_request_that_never_left_takes_no_place():
+    """A connection that was refused used nothing up; the next call goes at once."""
+    clock = ManualClock()
+    vendor = Counting(rate_limit=RateLimit(requests_per_minute=1))
+    answers = iter([VendorUnavailable("refused", sent=False, retry_here=False)])
+    plain = vendor.send
+
+    def send(request, deadline):
+        for failure in answers:
+            raise failure
+        return plain(request, deadline)
+
+    vendor.send = send
+    made = dispatcher(clock, vendor)
+    before = clock.monotonic()
+    with pytest.raises(VendorUnavailable):
+        made.send(REQUEST)
+    made.send(REQUEST)
+
+    assert [before] == vendor.asked

@@ -29,13 +29,16 @@ MAKERS = {"openai": OpenAIVendor, "google": GoogleVendor, "ollama": OllamaVendor
 class Side:
     """A server that answers each path as it is told, and remembers what it was asked."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, delay):
         self.answers = answers
+        self.delay = delay
         self.asked = []
 
     def __call__(self, peer, wire):
         self.asked.append((wire.method, wire.target, json.loads(wire.body) if wire.body else None))
         answer = self.answers(wire, self.asked[-1][2])
+        if peer.wait(self.delay):
+            return
         status, document = answer if isinstance(answer, tuple) else (200, answer)
         peer.reply(status, json.dumps(document).encode())
 
@@ -44,8 +47,8 @@ class Side:
 def serve():
     running = []
 
-    def start(answers):
-        side = Side(answers)
+    def start(answers, delay=0.0):
+        side = Side(answers, delay)
         running.append(LoopbackServer(side))
         side.url = running[-1].url
         return side
@@ -216,7 +219,7 @@ def test_a_vendor_of_ones_own_lists_its_capabilities():
 
 def test_the_deadline_holds_for_all_batches(serve):
     """One over the whole call, not one for each request."""
-    side = serve(lambda _wire, asked: time.sleep(0.2) or as_openai(_wire, asked))
+    side = serve(as_openai, delay=0.2)
     began = time.monotonic()
     with dispatcher("openai", side) as made, pytest.raises(DeadlineExceeded):
         made.embed("e-1", ["a"] * 2048 * 5, timeout=0.5)
