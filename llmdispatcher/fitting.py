@@ -1,55 +1,28 @@
-"""Fits a request to what one model takes: the nearest effort that it knows, and without what it is known to refuse.
+"""Fits a request to one model before a format writes it: the nearest effort that it knows, and sampling where it takes that.
 
-A setting that only tunes an answer is left out, since its absence is all that the model accepts; one that decides what the answer
-is (``stop``, ``logprobs``) is an error that says so, unless the request allows that it is dropped.
+What a model refuses in any case is left out where the request is written (:mod:`~llmdispatcher.wire.quirks`).
 """
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
 from .catalog import Traits
 from .types import EFFORTS, Request
-from .wire.payload import leave_out
+from .wire.quirks import without_refused
 
-TUNES: Mapping[str, tuple[str, ...]] = {
-    "no_sampling": ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"),
-    "no_penalties": ("frequency_penalty", "presence_penalty"),
-    "no_user": ("user",),
-    "no_effort": ("reasoning_effort", "reasoning_tokens", "reasoning_summary"),
-    "no_parallel_tools": ("parallel_tool_calls",),
-}
-"""What is left out for a quirk."""
-
-DECIDES: Mapping[str, tuple[str, ...]] = {"no_stop": ("stop",), "no_logprobs": ("logprobs", "top_logprobs")}
-"""What is refused for a quirk."""
-
-_EMPTY: Mapping[str, Any] = {"stop": ()}
-_log = logging.getLogger(__name__)
+_NO_SAMPLING = frozenset({"no_sampling"})
 
 
 def fitted(request: Request, traits: Traits) -> Request:
     """The request as this model takes it; the same one where there is nothing to change."""
-    changes: dict[str, Any] = {}
-    if request.reasoning_effort is not None and traits.efforts:
-        changes["reasoning_effort"] = nearest(request.reasoning_effort, traits.efforts)
-    for quirk in traits.quirks:
-        if quirk == "sampling_without_effort" and request.reasoning_effort not in (None, "none"):
-            quirk = "no_sampling"
-        changes |= {name: None for name in TUNES.get(quirk, ()) if getattr(request, name) is not None}
-        for name in DECIDES.get(quirk, ()):
-            if getattr(request, name):
-                leave_out(request, request.model, name, "is refused by this model")
-                changes[name] = _EMPTY.get(name)
-    changed = {name: value for name, value in changes.items() if getattr(request, name) != value}
-    if not changed:
+    effort = request.reasoning_effort
+    if "sampling_without_effort" in traits.quirks and effort not in (None, "none"):
+        request = without_refused(request, _NO_SAMPLING, request.model)
+    if effort is None or not traits.efforts:
         return request
-    _log.debug("%s: fitted to the model: %s", request.model, ", ".join(sorted(changed)))
-    return attrs.evolve(request, **changed)
+    known = nearest(effort, traits.efforts)
+    return request if known == effort else attrs.evolve(request, reasoning_effort=known)
 
 
 def nearest(effort: str, known: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from ..types import Request
 from .anthropic_turns import encoded_system, encoded_turns
 from .anthropic_words import ADAPTIVE, CHOICES, NAME, STRUCTURE, cache_control
 from .payload import leave_out, own
+from .quirks import without_refused
 
 DEFAULT_MAX_TOKENS = 4096
 """The format wants a limit; this one is sent where the request has none."""
@@ -29,6 +30,7 @@ _FORCED = ("any", "tool")
 
 def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
+    request = without_refused(request, quirks, NAME)
     for name in _NOWHERE:
         if getattr(request, name):
             leave_out(request, NAME, name)
@@ -41,10 +43,10 @@ def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
         "messages": encoded_turns(request, quirks),
         **_system(request, tools),
         **tools,
-        **_sampling(request, quirks, thinks=_thinks(request, thoughts)),
+        **_sampling(request, thinks=_thinks(request, thoughts)),
         **thoughts,
         **_output(request, thoughts, quirks),
-        **_advice(request, quirks),
+        **_advice(request),
     }
 
 
@@ -117,23 +119,21 @@ def _display(request: Request) -> dict[str, str]:
     return {"display": "omitted" if request.reasoning_summary == "none" else "summarized"}
 
 
-def _sampling(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
+def _sampling(request: Request, *, thinks: bool) -> dict[str, Any]:
     """Temperature and its kin, and where to stop; beside thoughts only a ``top_p`` near 1 is allowed."""
-    names = () if "no_sampling" in quirks else ("top_p",) if thinks else ("temperature", "top_p", "top_k")
+    names = ("top_p",) if thinks else ("temperature", "top_p", "top_k")
     fields: dict[str, Any] = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
     if thinks and fields.get("top_p", 1) < 0.95:
         del fields["top_p"]
-    if request.stop and "no_stop" in quirks:
-        leave_out(request, NAME, "stop", "is refused by this model")
-    elif request.stop:
+    if request.stop:
         fields["stop_sequences"] = list(request.stop)
     return fields
 
 
-def _advice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def _advice(request: Request) -> dict[str, Any]:
     """What changes no answer."""
     fields: dict[str, Any] = {}
-    if request.user is not None and "no_user" not in quirks:
+    if request.user is not None:
         fields["metadata"] = {"user_id": request.user}
     if request.prompt_cache is not None:
         fields["cache_control"] = cache_control(request.prompt_cache)
@@ -173,7 +173,7 @@ def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[st
         if schema is None:
             leave_out(request, NAME, "tool_choice", "cannot be forced here" + ", beside thoughts" * thinks)
         choice = {"type": "auto"}
-    choice = _one_by_one(request, choice, quirks, bool(tools))
+    choice = _one_by_one(request, choice, bool(tools))
     return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
 
 
@@ -217,10 +217,10 @@ def _choice(request: Request) -> dict[str, Any]:
     return dict(choice)
 
 
-def _one_by_one(request: Request, choice: dict[str, Any], quirks: frozenset[str], has_tools: bool) -> dict[str, Any]:
+def _one_by_one(request: Request, choice: dict[str, Any], has_tools: bool) -> dict[str, Any]:
     """The choice, with whether several calls may be made at once."""
     parallel = request.parallel_tool_calls
-    if parallel is None or "no_parallel_tools" in quirks or choice.get("type") == "none":
+    if parallel is None or choice.get("type") == "none":
         return choice
     if not choice and (parallel or not has_tools):
         return choice

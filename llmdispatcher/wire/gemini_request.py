@@ -12,24 +12,25 @@ from .gemini_parts import encoded_part, merged
 from .gemini_schema import json_schema
 from .gemini_words import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET
 from .payload import LEADING_ROLES, instructions, leave_out, own, parse_text
+from .quirks import without_effort, without_refused
 
 _OWN = (None, NAME)
 _ROLES = {"user": "user", "assistant": "model"}
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
 _TIERS = {"flex": "FLEX", "priority": "PRIORITY", "standard": "STANDARD", "default": "STANDARD"}
 _SCHEMAS = ("parametersJsonSchema", "parameters")
-_SAMPLING = ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
 
 
 def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """The JSON object of a request, without its ``extra_params``; the user's name has no place in this format."""
+    request = without_effort(without_refused(request, quirks, NAME), quirks)
     if request.parallel_tool_calls is False:
         leave_out(request, NAME, "parallel_tool_calls")
     payload: dict[str, Any] = {"contents": _turns(request), **_tools(request), **_choice(request, quirks)}
     system = _system(request)
     if system:
         payload["systemInstruction"] = system
-    settings = {**_format(request), **_settings(request, quirks), **_thinking(request, quirks)}
+    settings = {**_format(request), **_settings(request), **_thinking(request, quirks)}
     if settings:
         payload["generationConfig"] = settings
     tier = request.service_tier or ""
@@ -37,11 +38,11 @@ def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     return {**payload, "serviceTier": tier} if tier else payload
 
 
-def _settings(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def _settings(request: Request) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name, theirs in SETTINGS:
         value = getattr(request, name)
-        if value is not None and not ("no_sampling" in quirks and name in _SAMPLING):
+        if value is not None:
             settings[theirs] = value
     if request.top_logprobs and request.logprobs is None and request.origin != NAME:
         settings["responseLogprobs"] = True

@@ -12,13 +12,14 @@ from ..parts import data_url
 from ..types import Request
 from .ollama_words import LEVELS, NAME, SETTINGS, THINKS
 from .payload import leave_out, own
+from .quirks import without_refused
 
-_SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
 def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
+    request = without_refused(request, quirks, NAME)
     if (request.n or 1) > 1:
         leave_out(request, NAME, "n")
     if request.parallel_tool_calls is False:
@@ -28,20 +29,17 @@ def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     fields |= _tools(request)
     fields |= _format(request.response_format)
     fields |= _thinking(request, quirks)
-    options = _options(request, quirks)
+    options = _options(request)
     if options:
         fields["options"] = options
     for name in ("logprobs", "top_logprobs"):
-        if getattr(request, name) is not None and "no_logprobs" not in quirks:
+        if getattr(request, name) is not None:
             fields[name] = getattr(request, name)
     return fields
 
 
-def _options(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    left = _SAMPLING if "no_sampling" in quirks else ()
-    options = {
-        theirs: getattr(request, name) for name, theirs in SETTINGS if getattr(request, name) is not None and name not in left
-    }
+def _options(request: Request) -> dict[str, Any]:
+    options = {theirs: getattr(request, name) for name, theirs in SETTINGS if getattr(request, name) is not None}
     return {**options, "stop": list(request.stop)} if request.stop else options
 
 

@@ -14,6 +14,7 @@ from .anthropic_words import cache_control
 from .openai_turns import Turns
 from .openai_words import LEGACY, NAME, how, with_own
 from .payload import leave_out, mapping, written
+from .quirks import without_effort, without_refused
 
 _PLAIN = (
     "temperature",
@@ -33,16 +34,6 @@ _PLAIN = (
     "prompt_cache_key",
     "service_tier",
 )
-_NOT_SENT: Mapping[str, tuple[str, ...]] = {
-    "no_sampling": ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"),
-    "no_penalties": ("frequency_penalty", "presence_penalty"),
-    "no_user": ("user",),
-    "no_effort": ("reasoning_effort", "reasoning_tokens"),
-    "no_parallel_tools": ("parallel_tool_calls",),
-}
-"""What only tunes an answer, by the quirk for which it is left out."""
-_REFUSED: Mapping[str, tuple[str, ...]] = {"no_stop": ("stop",), "no_logprobs": ("logprobs", "top_logprobs")}
-"""What decides what the answer is, by the quirk for which it is an error."""
 _CHOICES = ("auto", "none", "required")
 GROUP, TEXT = "reasoning", "text"
 """How a request spelt its effort or its stop: within OpenRouter's ``reasoning``; as one text."""
@@ -50,8 +41,8 @@ GROUP, TEXT = "reasoning", "text"
 
 def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
-    request = _with_words(request, quirks)
-    spelt, left_out = request.metadata.get(NAME, {}), _left_out(request, quirks)
+    request = without_effort(without_refused(_with_words(request, quirks), quirks, NAME), quirks)
+    spelt = request.metadata.get(NAME, {})
     names = {**spelt, **_renamed(quirks)}
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     if request.messages:
@@ -59,11 +50,11 @@ def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[s
         payload["messages"] = [turns.written(message) for message in request.messages]
     for name in _PLAIN:
         value = getattr(request, name)
-        if value is not None and name not in left_out and names.get(name) != GROUP:
+        if value is not None and names.get(name) != GROUP:
             payload[names.get(name, name)] = value
-    if request.stop and "stop" not in left_out:
+    if request.stop:
         payload["stop"] = request.stop[0] if spelt.get("stop") == TEXT else list(request.stop)
-    payload |= _reasoning(request, left_out, grouped=GROUP in spelt.values()) | _tools(request) | _choice(request, quirks)
+    payload |= _reasoning(request, grouped=GROUP in spelt.values()) | _tools(request) | _choice(request, quirks)
     return {**payload, **_streaming(quirks)} if stream else payload
 
 
@@ -77,28 +68,20 @@ def _with_words(request: Request, quirks: frozenset[str]) -> Request:
     return attrs.evolve(request, response_format={"type": "json_object"}, messages=(told, *request.messages))
 
 
-def _left_out(request: Request, quirks: frozenset[str]) -> set[str]:
-    for quirk, names in _REFUSED.items():
-        for name in names if quirk in quirks else ():
-            if getattr(request, name):
-                leave_out(request, NAME, name, "is refused by this model")
-    return {name for quirk in quirks for name in (*_NOT_SENT.get(quirk, ()), *_REFUSED.get(quirk, ()))}
-
-
 def _renamed(quirks: frozenset[str]) -> dict[str, str]:
     names = {"max_tokens": "max_completion_tokens"} if "max_completion_tokens" in quirks else {}
     names |= {"max_tokens": "max_tokens"} if "no_max_completion_tokens" in quirks else {}
     return {**names, "seed": "random_seed"} if "random_seed" in quirks else names
 
 
-def _reasoning(request: Request, left_out: set[str], *, grouped: bool) -> dict[str, Any]:
+def _reasoning(request: Request, *, grouped: bool) -> dict[str, Any]:
     """OpenRouter's group of settings, where the request was written so; a budget of tokens has a place nowhere else."""
     if not grouped:
-        if request.reasoning_tokens is not None and "reasoning_tokens" not in left_out:
+        if request.reasoning_tokens is not None:
             leave_out(request, NAME, "reasoning_tokens")
         return {}
     told = {"effort": "reasoning_effort", "max_tokens": "reasoning_tokens"}
-    fields = {theirs: getattr(request, ours) for theirs, ours in told.items() if ours not in left_out}
+    fields = {theirs: getattr(request, ours) for theirs, ours in told.items()}
     return {GROUP: {name: value for name, value in fields.items() if value is not None}}
 
 

@@ -13,12 +13,16 @@ from ..messages import AudioPart, FilePart, ImagePart, Message, OtherPart, Part,
 from ..types import Request
 from .openai_responses_items import MADE_UP, NAME, THEIRS, rest, written_items, written_text
 from .payload import dump, leave_out, own
+from .quirks import without_effort, without_refused
 
 LOGPROBS = "message.output_text.logprobs"
 """What ``include`` names to get logprobs."""
 
 _ABSENT = ("top_k", "frequency_penalty", "presence_penalty", "seed", "reasoning_tokens")
 _PLAIN = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "user": "user",
     "max_tokens": "max_output_tokens",
     "top_logprobs": "top_logprobs",
     "service_tier": "service_tier",
@@ -31,15 +35,14 @@ _FORCED = "is refused by this model"
 
 def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> bytes:
     """The JSON body of a request."""
+    request = without_effort(without_refused(request, quirks, NAME), quirks)
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     payload |= _input(request, quirks)
     for name, field in _PLAIN.items():
         if getattr(request, name) is not None:
             payload[field] = getattr(request, name)
-    payload |= _sampling(request, quirks) | _tools(request, quirks) | _reasoning(request, quirks)
-    if request.user is not None and "no_user" not in quirks:
-        payload["user"] = request.user
+    payload |= _tools(request, quirks) | _reasoning(request)
     if request.response_format is not None:
         payload["text"] = {"format": _format(request.response_format)}
     if stream:
@@ -59,15 +62,9 @@ def _refuse_absent(request: Request) -> None:
         leave_out(request, NAME, "n")
 
 
-def _sampling(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    if "no_sampling" in quirks:
-        return {}
-    return {name: getattr(request, name) for name in ("temperature", "top_p") if getattr(request, name) is not None}
-
-
-def _reasoning(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def _reasoning(request: Request) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    if request.reasoning_effort is not None and "no_effort" not in quirks:
+    if request.reasoning_effort is not None:
         fields["effort"] = request.reasoning_effort
     if request.reasoning_summary not in (None, "none"):
         fields["summary"] = request.reasoning_summary
@@ -97,7 +94,7 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
         fields["tools"] = [_tool(tool) for tool in tools]
     if request.tool_choice is not None:
         fields |= _choice(request, quirks)
-    if request.parallel_tool_calls is not None and "no_parallel_tools" not in quirks:
+    if request.parallel_tool_calls is not None:
         fields["parallel_tool_calls"] = request.parallel_tool_calls
     return fields
 
