@@ -6,21 +6,17 @@ output. After that there is no way back: what happens later is the stream's own 
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import attrs
 
 from . import structured
+from .asking import Batches, begun, whole
 from .attempt import Attempt, Call
-from .chunk_stream import ChunkStream
-from .chunks import StreamChunk
 from .embeddings import EmbeddingRequest, Embeddings
-from .errors import AllTargetsFailed, DispatchError, MalformedReply, VendorUnavailable
+from .errors import AllTargetsFailed, DispatchError
 from .hedging import hedged
-from .http_vendor import HttpVendor
 from .policy import guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers, Permit
@@ -177,14 +173,7 @@ class Conductor:
             self.latencies.failed(attempt.target, now)
 
     def _send(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Response:
-        try:
-            response = vendor.send(request, call.deadline)
-        except DispatchError:
-            raise
-        except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
-            raise _translated(vendor, foreign) from None
-        if not isinstance(response, Response):
-            raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
+        response = whole(vendor, request, call.deadline)
         response = call.succeed(attempt, response)
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
@@ -194,33 +183,17 @@ class Conductor:
 
     def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
         """Read up to the first output, or to the end of an answer that has none."""
-        batches = self._batches(vendor, request, call, attempt)
-        held: list[StreamChunk] = []
-        for batch in batches:
-            held += batch
-            if any(chunk.has_output for chunk in batch):
-                attempt.first_output()
-                break
-        return OpenStream(self, call, attempt, _continued(held, batches))
+        batches, has_output = begun(
+            vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic())
+        )
+        if has_output:
+            attempt.first_output()
+        return OpenStream(self, call, attempt, batches)
 
     def ended(self, call: Call, attempt: Attempt, error: DispatchError | None, usage: Usage) -> None:
         """Hear how a stream that had begun has ended."""
         self._learn(attempt, error, call.deadline.clock.monotonic())
         self._settle(attempt.place, usage.total_tokens or None)
-
-    def _batches(self, vendor: Vendor, request: Request, call: Call, attempt: Attempt) -> Generator[list[StreamChunk]]:
-        """What the vendor yields, read by read where it can, with foreign exceptions translated."""
-        try:
-            stream = vendor.stream(request, call.deadline)
-            if isinstance(stream, ChunkStream):
-                self.heard(attempt, stream.headroom, call.deadline.clock.monotonic())
-                yield from stream.batches()
-            else:
-                yield from _singly(stream, call)
-        except DispatchError:
-            raise
-        except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
-            raise _translated(vendor, foreign) from None
 
 
 def _tokens(call: Call) -> int:
@@ -244,36 +217,10 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
 
 
-def _singly(chunks: Iterable[StreamChunk], call: Call) -> Generator[list[StreamChunk]]:
-    try:
-        for chunk in chunks:
-            call.deadline.check()
-            if not isinstance(chunk, StreamChunk):
-                raise MalformedReply(f"stream() yielded {type(chunk).__name__}; it must yield StreamChunk objects")
-            yield [chunk]
-    finally:
-        close = getattr(chunks, "close", None)
-        if close is not None:
-            close()
-
-
-def _translated(vendor: Vendor, foreign: Exception) -> Exception:
-    """The error for what a user's vendor raised: its class and place, not the exception, which may hold headers and prompts.
-
-    Out of our own vendors nothing comes but our errors, and what the caller's signal handler raised: that is passed on.
-    """
-    if isinstance(vendor, HttpVendor):
-        return foreign
-    place = traceback.extract_tb(foreign.__traceback__)[-1]
-    where = f"{Path(place.filename).name}:{place.lineno}"
-    text = f"vendor {vendor.name!r} raised {type(foreign).__name__} at {where}; a vendor should raise a DispatchError"
-    return VendorUnavailable(text, vendor=vendor.name, retry_here=False)
-
-
 class OpenStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
-    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, batches: Generator[list[StreamChunk]]) -> None:
+    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, batches: Batches) -> None:
         self._conductor = conductor
         self._call = call
         self._attempt = attempt
@@ -293,12 +240,3 @@ class OpenStream:
         error.with_facts(vendor=self.vendor, model=self.model)
         self._call.fail(error, self._attempt, partial.usage)
         self._conductor.ended(self._call, self._attempt, error, partial.usage)
-
-
-def _continued(held: list[StreamChunk], rest: Generator[list[StreamChunk]]) -> Generator[list[StreamChunk]]:
-    try:
-        if held:
-            yield held
-        yield from rest
-    finally:
-        rest.close()
