@@ -52,11 +52,12 @@ def main() -> int:
         for group in options.groups or QUICK
         for name, value, bar, unit in GROUPS[group]()
     ]
-    print(json.dumps([attrs.asdict(row) for row in rows], indent=1) if options.json else _table(rows))
+    print(json.dumps([attrs.asdict(row) for row in rows], indent=1) if options.json else table(rows))
     return any(row.missed for row in rows)
 
 
-def _table(rows: list[Row]) -> str:
+def table(rows: list[Row]) -> str:
+    """The figures in columns, with their bars."""
     width = max(len(row.name) for row in rows)
     lines = []
     for row in rows:
