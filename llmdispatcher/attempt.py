@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,10 +13,11 @@ import attrs
 from . import catalog
 from .cancellation import Cancellation
 from .clock import Deadline
-from .errors import DispatchError
+from .errors import ConfigError, DispatchError
 from .outcome import AttemptRecord, Outcome
 from .policy.breaker import FREE, Permit
 from .policy.limits import Place
+from .policy.route import Route
 from .policy.target import Target
 from .types import Request, Response, Usage
 
@@ -30,13 +33,14 @@ def _unheard(_record: AttemptRecord) -> None:
 class Attempt:
     """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
 
-    __slots__ = ("_call", "failover", "first_token", "permit", "place", "record", "retry", "started", "target")
+    __slots__ = ("_call", "failover", "first_token", "permit", "place", "record", "retry", "returned", "started", "target")
 
     def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
         self._call = call
         self.target = target
         self.permit = permit
         self.place: Place | None = None
+        self.returned = False
         self.retry = retry
         self.failover = failover
         self.started = call.deadline.clock.monotonic()
@@ -86,6 +90,7 @@ class Call:
         "guards",
         "heard",
         "hedge",
+        "place",
         "request",
         "started",
         "streamed",
@@ -101,6 +106,7 @@ class Call:
         self.attempts: list[AttemptRecord] = []
         self.asked: dict[Target, int] = {}
         self.hedge = False
+        self.place: Place | None = None
         self._asking: Attempt | None = None
         self._outcome: Outcome | None = None
         self._report = report
@@ -130,6 +136,19 @@ class Call:
         self.deadline.cancellation.cancel(error.message)
         if self._asking is not None:
             self._asking.settle(error)
+
+    def routed(self, route: Callable[[Call], Route]) -> Route:
+        """What ``route`` gives; a call that gets no route, since a function of the user's failed on the way, is settled."""
+        try:
+            return route(self)
+        except DispatchError as error:
+            self.fail(error)
+            raise
+        except Exception as foreign:  # noqa: BLE001 - a strategy or a vendor of the user's may raise anything
+            text = f"the request cannot be routed: a strategy or a vendor of yours raised {_told(foreign)}"
+            failure = ConfigError(text)
+        self.fail(failure)
+        raise failure
 
     def ask(self, target: Target, permit: Permit = FREE) -> Attempt:
         """Begin an attempt at ``target``, which ``permit`` allows."""
@@ -196,6 +215,12 @@ class Call:
                 streamed=self.streamed,
             )
         )
+
+
+def _told(foreign: Exception) -> str:
+    """Class and place of an exception; its text may hold what nobody is to see."""
+    place = traceback.extract_tb(foreign.__traceback__)[-1]
+    return f"{type(foreign).__name__} at {Path(place.filename).name}:{place.lineno}"
 
 
 def priced(usage: Usage, target: Target) -> Usage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -100,7 +100,7 @@ class Credentials:
         if self._ring is not None:
             return self._ring.pick(self.clock.monotonic())
         if callable(given):
-            return given()
+            return _fetched(given, self.config.name or self.row.name)
         return given if isinstance(given, str) else from_environment(self.row.key_env)
 
     def refused(self, headers: Mapping[str, str], error: DispatchError) -> dict[str, str] | None:
@@ -138,6 +138,20 @@ class Credentials:
         if self.url() is None:
             return f"no address; pass base_url=... or set {' or '.join((*row.url_env, *_PLACES.findall(row.base_url or '')))}"
         return None
+
+
+def _fetched(source: Callable[[], str], vendor: str) -> str:
+    """The token of a function; raises :class:`AuthenticationError` where it gives none, so that another vendor is asked."""
+    try:
+        token = source()
+    except DispatchError:
+        raise
+    except Exception as foreign:  # noqa: BLE001 - a function of the user's may raise anything, and its text may hold a secret
+        text = f"{vendor}: the function that gives the key raised {type(foreign).__name__}"
+        raise AuthenticationError(text, sent=False) from None
+    if not isinstance(token, str):
+        raise AuthenticationError(f"{vendor}: the function that gives the key gave {type(token).__name__}, not a text", sent=False)
+    return token
 
 
 def from_environment(names: tuple[str, ...]) -> str | None:

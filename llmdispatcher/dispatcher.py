@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -39,6 +38,7 @@ from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
 from .types import Request, Response
+from .under_way import UnderWay
 from .vendors import Vendor, from_environment
 
 T = TypeVar("T")
@@ -79,8 +79,7 @@ class Dispatcher:
         self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
         self._answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
-        self._live: weakref.WeakSet[Cancellation] = weakref.WeakSet()
-        self._closed = False
+        self._under_way = UnderWay(clock)
 
     @classmethod
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
@@ -118,7 +117,7 @@ class Dispatcher:
     ) -> StreamingResponse:
         """Answer a request piece by piece; returns at once, vendor trouble is raised by reading the stream."""
         call = self._begin(request, timeout, cancel, streamed=True)
-        return self._stream(call, self._routed(call))
+        return self._stream(call, self._routed)
 
     def send_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
@@ -133,7 +132,7 @@ class Dispatcher:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
         self._directory.known(vendor)
         call = self._begin(request, timeout, cancel, streamed=True)
-        return self._stream(call, self._pinned(call, vendor))
+        return self._stream(call, partial(self._pinned, name=vendor))
 
     @overload
     def map(
@@ -184,7 +183,7 @@ class Dispatcher:
         asked = EmbeddingRequest(model, texts, **settings)
         probe = Request(model, [Message("user", [TextPart(text=text) for text in asked.texts])], max_tokens=0)
         call = self._begin(probe, timeout, cancel, streamed=False)
-        route = self._routed(call)
+        route = call.routed(self._routed)
         able = tuple([step for step in route.steps if _embeds(self._directory.vendors[step.target.vendor])])
         if route.steps and not able:
             error = InvalidRequest(
@@ -229,11 +228,13 @@ class Dispatcher:
             Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
         )
 
-    def close(self) -> None:
-        """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls."""
-        self._closed = True
-        for cancellation in list(self._live):
-            cancellation.cancel("the dispatcher was closed")
+    def close(self, *, drain: float = 0.0) -> None:
+        """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls.
+
+        With ``drain``, those under way have so many seconds to end by themselves; it returns as soon as they have. A server's
+        shutdown is what that is for. Raises :class:`ConfigError` for a number that is not ≥ 0.
+        """
+        self._under_way.close(drain)
         if self.cache is not None:
             self.cache.close()
         for vendor in list(self._directory.vendors.values()):
@@ -251,8 +252,6 @@ class Dispatcher:
         return f"Dispatcher(vendors={self.get_vendors()})"
 
     def _begin(self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool) -> Call:
-        if self._closed:
-            raise ConfigError("the dispatcher is closed; make a new one")
         if not isinstance(request, Request):
             raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
         request = guards.before(self.config.guards, request)
@@ -261,13 +260,13 @@ class Dispatcher:
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
         if cancel is not None:
             cancellation.follow(cancel)
-        self._live.add(cancellation)
         deadline = Deadline.after(
             timeout if timeout is not None else self.config.timeout, clock=self._clock, cancellation=cancellation
         )
-        call = Call(request, deadline, self._report, streamed=streamed, guards=self.config.guards)
+        call = Call(request, deadline, partial(self._report, cancellation), streamed=streamed, guards=self.config.guards)
         if self._listeners:
             call.heard = self._heard
+        self._under_way.begin(cancellation)
         return call
 
     def _answer(
@@ -275,16 +274,17 @@ class Dispatcher:
     ) -> Response:
         def ask(request: Request, seconds: float | None) -> Response:
             call = self._begin(request, seconds, cancel, streamed=False)
-            return self._answers.send(call, route(call))
+            return self._answers.send(call, call.routed(route))
 
         if not isinstance(request, Request) or request.response_format is None:
             return ask(request, timeout)
         seconds = timeout if timeout is not None else self.config.timeout
         return structured.answered(ask, request, seconds, self._clock)
 
-    def _stream(self, call: Call, route: Route) -> StreamingResponse:
+    def _stream(self, call: Call, route: Callable[[Call], Route]) -> StreamingResponse:
+        way = call.routed(route)
         try:
-            return streaming.start(call.deadline, partial(self._answers.stream, call, route))
+            return streaming.start(call.deadline, partial(self._answers.stream, call, way))
         except DispatchError as error:
             call.fail(error)
             raise
@@ -304,7 +304,8 @@ class Dispatcher:
     def _pinned(self, call: Call, name: str) -> Route:
         return self._plan(call.request, (self._directory.pinned(call.request.model, name),), streamed=call.streamed)
 
-    def _report(self, outcome: Outcome) -> None:
+    def _report(self, cancellation: Cancellation, outcome: Outcome) -> None:
+        self._under_way.end(cancellation)
         self._book.record(outcome)
         _tell(self._observers, outcome)
 

@@ -44,7 +44,12 @@ def estimated(request: Request) -> TokenCount:
     texts += [_described(tool) for tool in request.tools if isinstance(tool, Tool)]
     length, source = _counter()
     frames = PER_MESSAGE * len(request.messages)
-    return TokenCount(tokens=sum(map(length, texts)) + frames, source=source, model=request.model)
+    try:
+        tokens = sum(map(length, texts))
+    except Exception as foreign:  # noqa: BLE001 - an estimate is nothing that a foreign tokenizer may fail
+        logger.warning("%s cannot count (%s); tokens are estimated from characters", source, type(foreign).__name__)
+        tokens, source = sum(map(_quarter, texts)), "characters"
+    return TokenCount(tokens=tokens + frames, source=source, model=request.model)
 
 
 def _texts(message: Message) -> list[str]:

