@@ -11,6 +11,7 @@ from typing import Protocol
 
 from .cancellation import Cancellation
 from .errors import Cancelled, ConfigError, DeadlineExceeded
+from .meter import Meter
 
 
 class Clock(Protocol):
@@ -51,16 +52,17 @@ class Deadline:
     """The end of one whole call and the wish to stop it early; every room is handed the same one.
 
     ``at`` is on the clock's monotonic scale, infinite for no limit. It covers queueing, every attempt, every wait and
-    the reading of the answer.
+    the reading of the answer. ``meter`` is where the transport writes down what the present attempt moves, if anybody asks.
     """
 
-    __slots__ = ("at", "cancellation", "clock", "seconds")
+    __slots__ = ("at", "cancellation", "clock", "meter", "seconds")
 
     def __init__(self, at: float, clock: Clock, cancellation: Cancellation, seconds: float | None) -> None:
         self.at = at
         self.clock = clock
         self.cancellation = cancellation
         self.seconds = seconds
+        self.meter: Meter | None = None
 
     @classmethod
     def after(

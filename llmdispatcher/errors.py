@@ -7,14 +7,31 @@ prompt, or a foreign exception that holds headers.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from .tool_loop import ToolRun
+    from .trace import Trace
     from .types import Response
 
 _FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent", "remedy")
+
+
+class FailureClass(enum.StrEnum):
+    """What a failure leaves open: whether the vendor has the request, and whether it may have done the work."""
+
+    UNSENT = "unsent"
+    """The request certainly never reached the vendor: anybody may be asked again, nothing was billed."""
+    AMBIGUOUS = "ambiguous"
+    """It was sent, and no answer was heard, or none that could be read; it may be billed, and is asked again only by policy."""
+    REJECTED = "rejected"
+    """The vendor answered that it will not, or cannot."""
+    COMMITTED = "committed"
+    """Part of an answer was delivered: nothing is asked again behind the reader's back."""
+    FINAL = "final"
+    """Asking again does not help: the caller's own end, the caller's mistake, a certificate that does not verify."""
 
 
 class DispatchError(Exception):
@@ -50,6 +67,12 @@ class DispatchError(Exception):
     sent: bool | None = None
     remedy: str | None = None
 
+    trace: Trace | None = None
+    """The call that ended so: who could be asked, and each attempt; ``None`` where no call had begun."""
+
+    _means: ClassVar[FailureClass] = FailureClass.FINAL
+    """The failure class where the facts tell no better."""
+
     def __init__(
         self,
         message: str,
@@ -71,6 +94,26 @@ class DispatchError(Exception):
         if unknown:
             raise TypeError(f"unknown facts {sorted(unknown)}; an error carries {', '.join(_FACTS)}")
         self.__dict__.update(facts)
+
+    @property
+    def failure_class(self) -> FailureClass:
+        """What this failure leaves open; of several facts the one that allows least counts."""
+        means = self._means
+        if means is FailureClass.FINAL:
+            return means
+        if self.phase == "tls" and not self.retry_here:
+            return FailureClass.FINAL
+        if self.sent is False:
+            return FailureClass.UNSENT
+        return FailureClass.REJECTED if self.status is not None else means
+
+    @property
+    def possibly_billed(self) -> bool:
+        """Whether the vendor may charge for the request although no whole answer came; where nothing is known, it may."""
+        if self.sent is False:
+            return False
+        stopped = isinstance(self, Cancelled | DeadlineExceeded) or type(self) is DispatchError
+        return stopped or self.failure_class in (FailureClass.AMBIGUOUS, FailureClass.COMMITTED)
 
     def with_facts(self, **facts: Any) -> Self:
         """Fill in facts that are still unknown and return this same error; known facts stay."""
@@ -96,6 +139,11 @@ def _rebuild(kind: type[DispatchError], message: str, state: dict[str, Any]) -> 
 class InvalidRequest(DispatchError, ValueError):
     """The request itself is wrong; asking anybody again would fail the same way."""
 
+    @property
+    def failure_class(self) -> FailureClass:
+        """Rejected where a vendor said so; final where it was seen before anything was sent."""
+        return FailureClass.FINAL if self.status is None else FailureClass.REJECTED
+
 
 class ConfigError(DispatchError, ValueError):
     """The configuration is wrong: an unknown vendor, a malformed key, a number out of range."""
@@ -104,12 +152,14 @@ class ConfigError(DispatchError, ValueError):
 class AuthenticationError(DispatchError):
     """The vendor refuses the key (401, 403). Another vendor may answer."""
 
+    _means = FailureClass.REJECTED
     try_elsewhere = True
 
 
 class RateLimitError(DispatchError):
     """Too many requests for now; ``retry_after`` tells when to come back, if the vendor said."""
 
+    _means = FailureClass.REJECTED
     retry_here = True
     try_elsewhere = True
 
@@ -117,6 +167,7 @@ class RateLimitError(DispatchError):
 class QuotaExceeded(DispatchError):
     """The account is out of credit or its quota is spent; waiting seconds will not help, another vendor may."""
 
+    _means = FailureClass.REJECTED
     try_elsewhere = True
 
 
@@ -127,6 +178,7 @@ class BudgetExceeded(DispatchError):
 class ModelNotFound(DispatchError):
     """This vendor does not have the model; another that is configured for it may."""
 
+    _means = FailureClass.REJECTED
     try_elsewhere = True
 
 
@@ -139,10 +191,13 @@ class ContextWindowExceeded(InvalidRequest):
 class ContentFiltered(DispatchError):
     """The vendor's policy refused the prompt or the answer."""
 
+    _means = FailureClass.REJECTED
+
 
 class VendorUnavailable(DispatchError):
     """The vendor cannot be reached, is overloaded, failed inside (5xx), or was silent past a limit (see ``phase``)."""
 
+    _means = FailureClass.AMBIGUOUS
     retry_here = True
     try_elsewhere = True
 
@@ -156,13 +211,16 @@ class Cancelled(DispatchError):
 
 
 class CircuitOpen(DispatchError):
-    """The target failed too often lately and is left alone until ``retry_after``."""
+    """The target failed too often lately and is left alone for ``retry_after`` seconds; see ``CircuitBreaker(strict=True)``."""
 
+    _means = FailureClass.UNSENT
     try_elsewhere = True
 
 
 class Overloaded(DispatchError):
     """This process has no capacity for another call."""
+
+    _means = FailureClass.UNSENT
 
 
 class MalformedReply(DispatchError):
@@ -171,6 +229,7 @@ class MalformedReply(DispatchError):
     Also a model's answer that does not have the form that the request asked for; ``text`` is what it said.
     """
 
+    _means = FailureClass.AMBIGUOUS
     retry_here = True
     try_elsewhere = True
     text: str | None = None
@@ -179,6 +238,11 @@ class MalformedReply(DispatchError):
         super().__init__(message, **facts)
         self.text = text
 
+    @property
+    def failure_class(self) -> FailureClass:
+        """Committed where the model did answer, though in another form than was asked for."""
+        return super().failure_class if self.text is None else FailureClass.COMMITTED
+
 
 class StreamInterrupted(DispatchError):
     """A stream ended without its format's end marker; ``partial`` is the folded answer so far.
@@ -186,6 +250,7 @@ class StreamInterrupted(DispatchError):
     Until the first chunk was delivered the dispatcher asks again; after that the caller gets this error.
     """
 
+    _means = FailureClass.AMBIGUOUS
     retry_here = True
     try_elsewhere = True
     partial: Response | None = None
@@ -193,6 +258,11 @@ class StreamInterrupted(DispatchError):
     def __init__(self, message: str, *, partial: Response | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.partial = partial
+
+    @property
+    def failure_class(self) -> FailureClass:
+        """Committed where the reader has seen some of it."""
+        return super().failure_class if self.partial is None else FailureClass.COMMITTED
 
 
 class ToolRoundsExceeded(DispatchError):
@@ -213,3 +283,8 @@ class AllTargetsFailed(DispatchError):
     def __init__(self, message: str, *, failures: Sequence[DispatchError] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
         self.failures = tuple(failures)
+
+    @property
+    def possibly_billed(self) -> bool:
+        """Whether one of those that were asked may charge."""
+        return any(failure.possibly_billed for failure in self.failures)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
-from .errors import DispatchError
+from .errors import ConfigError, DispatchError, FailureClass
 from .types import Usage
 
 
 @attrs.frozen(kw_only=True)
 class AttemptRecord:
-    """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call.
+    """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call, ``latency`` is what it took.
 
-    ``error`` is the class name of the failure, ``None`` for an answer. ``retry`` marks a return to a target of this call,
-    ``failover`` a first try at another one, ``hedge`` one that was asked beside another that was slow. ``sent`` is False only when
-    the request certainly never reached the vendor.
+    ``error`` is the class name of the failure, ``None`` for an answer, ``failure_class`` what it leaves open. ``retry`` marks a
+    return to a target of this call, ``failover`` a first try at another one, ``hedge`` one that was asked beside another that was
+    slow. ``sent`` is False only when the request certainly never reached the vendor. ``cost`` is in US dollars, where usage and
+    price are known, of failures too; ``possibly_billed`` marks an attempt that may cost more than that: it was sent, and
+    neither answered nor refused, or it was cut short.
+
+    Of attempts over the library's own transport: the bytes of HTTP in both directions; ``reused``, whether the connection had
+    served before; ``resent``, how often the request was sent once more since the vendor had closed such a connection;
+    ``key``, which of several keys was used last, counted from 1. ``None`` elsewhere.
     """
 
     vendor: str
@@ -26,11 +33,43 @@ class AttemptRecord:
     latency: float
     first_token: float | None = None
     error: str | None = None
+    failure_class: FailureClass | None = None
     status: int | None = None
     retry: bool = False
     failover: bool = False
     hedge: bool = False
     sent: bool | None = True
+    possibly_billed: bool = False
+    cost: Decimal | None = None
+    bytes_sent: int | None = None
+    bytes_received: int | None = None
+    reused: bool | None = None
+    resent: int = 0
+    key: int | None = None
+
+    @property
+    def target(self) -> str:
+        """``"vendor:model"``."""
+        return f"{self.vendor}:{self.model}"
+
+    def __str__(self) -> str:
+        status = f" {self.status}" if self.status is not None else ""
+        how = f"failed with {self.error}{status} ({self.failure_class})" if self.error is not None else "answered"
+        told = [f"{self.target}  {how} after {self.latency:.3f} s"]
+        told += [f"first token {self.first_token:.3f} s"] if self.first_token is not None else []
+        told += [word for word in ("retry", "failover", "hedge") if getattr(self, word)]
+        told += [f"${self.cost:f}"] if self.cost is not None else []
+        told += ["possibly billed"] if self.possibly_billed else []
+        if self.bytes_sent is not None:
+            told.append(f"{self.bytes_sent:,} bytes out, {self.bytes_received or 0:,} in")
+        told += [f"sent again on a new connection ({self.resent})"] if self.resent else []
+        told += [f"key {self.key}"] if self.key is not None else []
+        return ", ".join(told)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars are a text."""
+        cost = f"{self.cost:f}" if self.cost is not None else None
+        return {"target": self.target, **attrs.asdict(self), "cost": cost}
 
 
 @attrs.frozen(kw_only=True)
@@ -70,4 +109,25 @@ class Listener:
 
 
 Observer = Callable[[Outcome], None] | Listener
-"""Hears every outcome, or as a :class:`Listener` every attempt as well."""
+"""Hears every outcome, or as a :class:`Listener` every attempt as well; any object with one of its two methods will do."""
+
+OnOutcome = Callable[[Outcome], None]
+OnAttempt = Callable[[AttemptRecord], None]
+
+
+def heard_by(observers: Iterable[Observer]) -> tuple[tuple[OnOutcome, ...], tuple[OnAttempt, ...]]:
+    """Who hears outcomes, and who hears attempts. Raises :class:`ConfigError` for something that can hear neither."""
+    outcomes: list[OnOutcome] = []
+    attempts: list[OnAttempt] = []
+    for number, observer in enumerate(observers):
+        on_outcome, on_attempt = getattr(observer, "on_outcome", None), getattr(observer, "on_attempt", None)
+        if on_outcome is None and on_attempt is None and callable(observer):
+            on_outcome = observer
+        if not (callable(on_outcome) or callable(on_attempt)):
+            kind = type(observer).__name__
+            raise ConfigError(
+                f"observers[{number}]: {kind} is no function, and has neither on_outcome(outcome) nor on_attempt(record)"
+            )
+        outcomes += [on_outcome] if callable(on_outcome) else []
+        attempts += [on_attempt] if callable(on_attempt) else []
+    return tuple(outcomes), tuple(attempts)

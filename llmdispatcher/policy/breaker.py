@@ -17,12 +17,12 @@ monotonic seconds and handed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 
-from ..errors import ConfigError, DispatchError, MalformedReply, StreamInterrupted, VendorUnavailable
+from ..errors import CircuitOpen, ConfigError, DispatchError, MalformedReply, StreamInterrupted, VendorUnavailable
 from ..locks import new_lock
 from . import checks
 from .target import Target
@@ -46,6 +46,9 @@ class CircuitBreaker:
     It stays alone for ``open_time`` seconds, twice as long each further time, at most ``max_open_time``; then ``probes`` calls
     at a time may try it, and the first that succeeds closes the circuit. A probe that is not heard of for ``probe_timeout`` is
     forgotten. ``jitter`` makes the actual open time of the computed one, so that processes do not come back all at once.
+
+    A call that finds all its targets left alone asks the least bad of them; with ``strict`` it asks nobody, and ends at once with
+    :class:`CircuitOpen`.
     """
 
     enabled: bool = attrs.field(default=True, validator=checks.flag)
@@ -57,6 +60,7 @@ class CircuitBreaker:
     probes: int = attrs.field(default=1, validator=checks.whole)
     probe_timeout: float = attrs.field(default=60.0, validator=checks.at_least(0.001))
     jitter: Callable[[float], float] | None = None
+    strict: bool = attrs.field(default=False, validator=checks.flag)
 
     def rest(self, times: int) -> float:
         """Seconds to stay open for the first, second, … time in a row."""
@@ -164,6 +168,11 @@ class Breakers:
         self._lock = new_lock()
         self._circuits: dict[tuple[str, ...], Circuit] = {}
 
+    @property
+    def in_use(self) -> bool:
+        """Whether any target has failed lately."""
+        return bool(self._circuits)
+
     def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
         """Leave to ask the target now, or ``None`` while its circuit is open; whoever gets it reports back.
 
@@ -174,7 +183,7 @@ class Breakers:
         with self._lock:
             circuit, permit = self._circuits.get(target.key, _CLOSED).admitted(self._policy, now)
             self._circuits[target.key] = circuit
-        return Permit(circuit.epoch, forced=True) if permit is None and forced else permit
+        return Permit(circuit.epoch, forced=True) if permit is None and forced and not self._policy.strict else permit
 
     def report(self, target: Target, permit: Permit, error: DispatchError | None, now: float) -> None:
         """Take in how a permitted call ended."""
@@ -198,6 +207,20 @@ class Breakers:
         """The moment when the target may be asked again; minus infinity where it may be asked now."""
         circuit = self._circuits.get(target.key)
         return -math.inf if circuit is None else circuit.ready_at(now)
+
+    def refusal(self, targets: Sequence[Target], now: float) -> CircuitOpen | None:
+        """What a call hears that was let to none of its targets: when the first of them may be asked again."""
+        waits = [(self.ready_at(target, now) - now, number) for number, target in enumerate(targets)]
+        left, number = min([wait for wait in waits if wait[0] > 0], default=(0.0, -1))
+        if number < 0:
+            return None
+        return CircuitOpen(
+            f"it failed too often lately and is left alone for another {left:.1f} s; come back then or register another vendor",
+            vendor=targets[number].vendor,
+            model=targets[number].model,
+            retry_after=left,
+            sent=False,
+        )
 
     def state(self, target: Target, now: float) -> str:
         """``"closed"``, ``"open"`` or ``"half-open"``, for people."""

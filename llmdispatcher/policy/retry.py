@@ -11,12 +11,12 @@ import enum
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice, repeat
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import backoff
 
-from ..errors import ConfigError, DispatchError, RateLimitError
+from ..errors import ConfigError, DispatchError, FailureClass, RateLimitError
 from . import checks
 from .parking import Parking, rest_of
 from .target import Target
@@ -58,6 +58,11 @@ def _function(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> No
         raise ConfigError(f"{attribute.name}: {value!r} is not a function of seconds; give one, such as random jitter, or None")
 
 
+def _ambiguous(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (isinstance(value, bool) or value == "elsewhere"):
+        raise ConfigError(f'{attribute.name}: {value!r} is not known; use True, False, or "elsewhere" for other targets only')
+
+
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """How often and how patiently a call comes back to a target that failed.
@@ -67,6 +72,9 @@ class RetryPolicy:
     ``initial_delay`` × 2^(n-1), JITTER a random part of that; all at most ``max_delay``. ``jitter``, where given, makes the actual
     wait of the computed one, for every strategy. ``retryable_errors`` are texts: an error whose class, code or message
     contains one, in any case, is retried although its class says no.
+
+    ``retry_ambiguous`` tells what follows when a request was sent and no answer was heard, so that it may be billed
+    already: True asks again like after any failure, ``"elsewhere"`` asks other targets only, False asks nobody and ends the call.
     """
 
     max_retries: int = attrs.field(default=3, validator=[_required, checks.whole])
@@ -75,6 +83,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=60.0, validator=[_required, checks.at_least(0)])
     retryable_errors: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     jitter: Callable[[float], float] | None = attrs.field(default=None, validator=_function)
+    retry_ambiguous: bool | Literal["elsewhere"] = attrs.field(default=True, validator=_ambiguous)
 
     def wait(self, nth_failure: int) -> float:
         """Seconds between the first, second, … failure of one target and its next turn; a new draw each time with jitter."""
@@ -95,6 +104,8 @@ class RetryPolicy:
 
     def retryable(self, error: DispatchError) -> bool:
         """Whether the same target may be asked again after this error."""
+        if self.retry_ambiguous is not True and error.failure_class is FailureClass.AMBIGUOUS:
+            return False
         if error.retry_here:
             return True
         if not self.retryable_errors:
@@ -102,17 +113,22 @@ class RetryPolicy:
         said = f"{type(error).__name__} {error.code or ''} {error.message}".lower()
         return any(text in said for text in self.retryable_errors)
 
+    def movable(self, error: DispatchError) -> bool:
+        """Whether another target may be asked after this error."""
+        return error.try_elsewhere and (self.retry_ambiguous is not False or error.failure_class is not FailureClass.AMBIGUOUS)
+
 
 class _Place:
-    """What the schedule knows of a target that is not simply next: it failed, or it is parked."""
+    """What the schedule knows of a target that is not simply next: it failed, it is parked, or it is crowded."""
 
-    __slots__ = ("failures", "rank", "ready_at", "target")
+    __slots__ = ("crowded", "failures", "rank", "ready_at", "target")
 
     def __init__(self, rank: int, target: Target, ready_at: float) -> None:
         self.rank = rank
         self.target = target
         self.ready_at = ready_at
         self.failures = 0
+        self.crowded = False
 
 
 @attrs.frozen
@@ -120,12 +136,14 @@ class Turn:
     """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
 
     ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off: nobody else is left.
+    ``crowd`` are targets with too many calls in flight: whichever has a place earlier is asked instead.
     """
 
     target: Target
     ready_at: float
     retry: bool = False
     forced: bool = False
+    crowd: tuple[Target, ...] = ()
 
 
 class Schedule:
@@ -142,7 +160,7 @@ class Schedule:
         self._asking: tuple[int, _Place | None] = (0, None)
         self._put_off: list[tuple[int, Target]] = []
         self._limited: tuple[Target, float] | None = None
-        self._anybody_failed = False
+        self._anybody_failed = self._resorting = False
         self._fresh: Iterator[tuple[int, Target]] = enumerate(targets)
         if parking.in_use:
             self._set_parked_aside(targets, now)
@@ -166,17 +184,29 @@ class Schedule:
             return Turn(target, -math.inf)
         ready = [place for place in self._places if not place.failures or self._retries_left > 0]
         place = min(ready, key=lambda place: (place.ready_at, place.rank), default=None)
+        crowd = tuple([place.target for place in ready if place.crowded])
         if place is None or place.ready_at >= deadline_at:
-            return self._last_resort()
+            return Turn(crowd[0], math.inf, crowd=crowd) if crowd else self._last_resort()
+        return self._turn(place, crowd)
+
+    def _turn(self, place: _Place, crowd: tuple[Target, ...] = ()) -> Turn:
+        place.crowded = False
         if place.failures:
             self._retries_left -= 1
         self._asking = (place.rank, place)
-        return Turn(place.target, place.ready_at, retry=bool(place.failures))
+        return Turn(place.target, place.ready_at, retry=bool(place.failures), crowd=crowd)
+
+    def instead(self, turn: Turn, target: Target) -> Turn:
+        """The turn of one of the crowd, which has got a place, instead of another's."""
+        if turn.retry:
+            self._retries_left += 1
+        return self._turn(next(place for place in self._places if place.crowded and place.target is target))
 
     def _last_resort(self) -> Turn | None:
         """One of those that were put off, where nobody was asked yet: a bad chance is better than none."""
         if self._anybody_failed or not self._put_off:
             return None
+        self._resorting = True
         rank, target = self._put_off.pop(0)
         self._asking = (rank, None)
         return Turn(target, -math.inf, forced=True)
@@ -186,7 +216,7 @@ class Schedule:
         rank, place = self._asking
         if place is not None and place in self._places:
             self._places.remove(place)
-        if place is None or not place.failures:
+        if (place is None or not place.failures) and not self._resorting:
             self._put_off.append((rank, target))
 
     def set_aside(self, target: Target, now: float) -> bool:
@@ -197,11 +227,13 @@ class Schedule:
         return until > now
 
     def limited(self, target: Target, until: float, now: float) -> None:
-        """Put off the turn of ``target``, uncounted, until its rate limit has a place."""
-        self._limited = (target, until) if self._limited is None else min(self._limited, (target, until), key=lambda held: held[1])
-        self._postpone(target, until, now)
+        """Put off the turn of ``target``, uncounted, until its rate limit has a place; infinite: until a call in flight ends."""
+        if until < math.inf:
+            held = (target, until)
+            self._limited = held if self._limited is None else min(self._limited, held, key=lambda held: held[1])
+        self._postpone(target, until, now).crowded = until == math.inf
 
-    def _postpone(self, target: Target, until: float, now: float) -> None:
+    def _postpone(self, target: Target, until: float, now: float) -> _Place:
         rank, place = self._asking
         if place is None:
             place = _Place(rank, target, until)
@@ -209,6 +241,7 @@ class Schedule:
         elif place.failures:
             self._retries_left += 1
         place.ready_at = until if until - now <= LONGEST_WAIT else math.inf
+        return place
 
     def failed(self, target: Target, error: DispatchError, now: float) -> None:
         """Take in how the last turn, that of ``target``, went: who may be asked again, and when."""
@@ -218,7 +251,7 @@ class Schedule:
             self._parking.park(target, now + rest, error)
         rank, place = self._asking
         again = self._policy.retryable(error)
-        if not error.try_elsewhere:
+        if not self._policy.movable(error):
             self._fresh, self._places = iter(()), [place] if place is not None else []
         if again:
             if place is None:

@@ -97,6 +97,7 @@ class Transport:
         except Stale:
             logger.debug("%s had closed a kept connection; sending once more on a new one", self._origin.host)
         scope.fresh = True
+        scope.meter.resent += 1
         scope.enter("pool", None)
         return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
 

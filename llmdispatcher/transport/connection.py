@@ -67,6 +67,7 @@ class WireResponse(BaseHTTPResponse):
         data = self._sock.receive()
         if not data and not self._framing.end():
             raise broken_off(scope, "the middle of its answer")
+        scope.meter.received += len(data)
         return data
 
     def settle(self) -> None:
@@ -137,6 +138,7 @@ class _Connection(HTTPConnection):
         """Write the request; a peer that closes meanwhile may have answered, so that is left to :meth:`getresponse`."""
         scope = current()
         self._method = method
+        scope.meter.reused = self.sock is not None
         if self.sock is None:
             self.connect()
         sock = self.governed()
@@ -145,6 +147,7 @@ class _Connection(HTTPConnection):
         lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
         head = "\r\n".join([f"{method} {url} HTTP/1.1", *lines, "", ""]).encode("latin-1")
         scope.enter("send", scope.limits.first_byte)
+        scope.meter.sent += len(head) + len(body or b"")
         try:
             self._write(sock, head, body or b"")
         except HANG_UPS:
@@ -183,6 +186,7 @@ class _Connection(HTTPConnection):
             raise translated(foreign, scope) from None
         else:
             if data:
+                scope.meter.received += len(data)
                 return data
             failure = broken_off(scope, "silence, before an answer began")
         if self.served and not began and scope.ended() is None:

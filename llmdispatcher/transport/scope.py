@@ -16,6 +16,7 @@ import attrs
 
 from ..clock import Deadline
 from ..errors import Cancelled, DispatchError, Overloaded, VendorUnavailable
+from ..meter import Meter
 
 _LONGEST = 1e6
 """Seconds that one wait may last; poll() counts milliseconds in a C int, which ends after 24 days."""
@@ -57,7 +58,7 @@ class Scope:
     """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
 
     ``placed`` tells whether the call has a place in the connection pool, ``fresh`` that it must not use a kept connection.
-    ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be.
+    ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be. ``meter`` counts.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Scope:
         "fresh",
         "host",
         "limits",
+        "meter",
         "phase",
         "placed",
         "until",
@@ -82,6 +84,8 @@ class Scope:
         self.admit = admit
         self.limits = limits
         self.host = host
+        self.meter = deadline.meter or Meter()
+        self.meter.wired = True
         self.phase = "pool"
         self.fresh = False
         self.placed = False

@@ -1,0 +1,144 @@
+"""What a call tells of itself: the plan, who was passed over on the way, and every attempt; for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, overload
+
+import attrs
+
+from .outcome import AttemptRecord
+from .policy.optimize import Ranking
+from .policy.route import Route, Skip, Step
+from .policy.standing import HedgePlan, Standing
+from .policy.target import Target
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """Who would be asked, or was to be asked, in which order and why; who not; and how they stood. ``str()`` is for people.
+
+    ``standings`` has those of the targets against which something was held or may be, by their order on the route.
+    """
+
+    route: Route
+    standings: tuple[Standing, ...] = ()
+    hedge: HedgePlan | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that was asked for, as it was written."""
+        return self.route.model
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The candidates in order, each with the reason for its place."""
+        return self.route.steps
+
+    @property
+    def skipped(self) -> tuple[Skip, ...]:
+        """Who is no candidate, and why."""
+        return self.route.skipped
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Whom to ask, in order."""
+        return self.route.targets
+
+    def standing(self, target: Target) -> Standing:
+        """How a candidate stood."""
+        return next((held for held in self.standings if held.target.key == target.key), None) or Standing(target=target)
+
+    def __str__(self) -> str:
+        lines = [f"{self.model}:"]
+        for place, step in enumerate(self.steps, 1):
+            held = str(self.standing(step.target))
+            lines.append(f"  {place}. {step.target}  ({step.why}){f'  {held}' if held else ''}")
+        lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
+        if self.hedge is not None:
+            lines.append(f"  {self.hedge}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars are texts."""
+        return {
+            "model": self.model,
+            "candidates": [_candidate(step) | self.standing(step.target).as_dict() for step in self.steps],
+            "skipped": [attrs.asdict(skip) for skip in self.skipped],
+            "hedge": self.hedge.as_dict() if self.hedge is not None else None,
+        }
+
+
+def _candidate(step: Step) -> dict[str, Any]:
+    told: dict[str, Any] = {"target": str(step.target), "why": str(step.why)}
+    if isinstance(step.why, Ranking):
+        why = step.why
+        told |= {"cost": _dollars(why.cost), "seconds": _finite(why.seconds), "too_slow": why.too_slow}
+    return told
+
+
+def _dollars(amount: Decimal | None) -> str | None:
+    return f"{amount:f}" if amount is not None else None
+
+
+def _finite(seconds: float | None) -> float | None:
+    return seconds if seconds is not None and seconds < float("inf") else None
+
+
+@attrs.frozen
+class PassedOver:
+    """A target whose turn it was and that was not asked then; ``at`` counts seconds from the beginning of the call."""
+
+    target: str
+    why: str
+    at: float
+
+
+@attrs.frozen(kw_only=True)
+class Trace(Sequence[AttemptRecord]):
+    """One call: its plan and, as a sequence, its attempts in the order in which they ended. ``str()`` is for people."""
+
+    plan: Plan
+    attempts: tuple[AttemptRecord, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
+    cached: bool = False
+
+    @overload
+    def __getitem__(self, index: int) -> AttemptRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[AttemptRecord, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> AttemptRecord | tuple[AttemptRecord, ...]:
+        return self.attempts[index]
+
+    def __len__(self) -> int:
+        return len(self.attempts)
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars of all attempts, as far as they are known; ``possibly_billed`` ones may add to it."""
+        return sum([attempt.cost for attempt in self.attempts if attempt.cost is not None], Decimal(0))
+
+    @property
+    def possibly_billed(self) -> bool:
+        """Whether a vendor may charge for an attempt that brought no whole answer."""
+        return any(attempt.possibly_billed for attempt in self.attempts)
+
+    def __str__(self) -> str:
+        told = [(passed.at, f"  +{passed.at:.3f} s  {passed.target} passed over: {passed.why}") for passed in self.passed_over]
+        told += [(attempt.started, f"  +{attempt.started:.3f} s  {attempt}") for attempt in self.attempts]
+        lines = [line for _at, line in sorted(told, key=lambda entry: entry[0])]
+        return "\n".join([str(self.plan), *(["  answered from memory"] if self.cached else lines)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars are texts."""
+        return {
+            **self.plan.as_dict(),
+            "passed_over": [attrs.asdict(passed) for passed in self.passed_over],
+            "attempts": [attempt.as_dict() for attempt in self.attempts],
+            "cost": _dollars(self.cost),
+            "possibly_billed": self.possibly_billed,
+            "cached": self.cached,
+        }
