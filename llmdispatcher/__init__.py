@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ContextWindowExceeded,
         DeadlineExceeded,
         DispatchError,
+        FailureClass,
         InvalidRequest,
         MalformedReply,
         ModelNotFound,
@@ -57,11 +58,13 @@ if TYPE_CHECKING:
     from .policy.retry import BackoffStrategy, RetryPolicy
     from .policy.route import Route
     from .policy.rules import RoutingCondition, RoutingRule
+    from .policy.standing import HedgePlan, Standing
     from .remote import RemoteFetch
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
     from .tokens import TokenCount
     from .tool_loop import ToolResult, ToolRun, run_tools
+    from .trace import PassedOver, Plan, Trace
     from .types import Capabilities, Choice, Citation, Headroom, Request, Response, Usage
     from .vendors import (
         AnthropicVendor,
@@ -96,6 +99,7 @@ _ROOMS = {
         "ContextWindowExceeded",
         "DeadlineExceeded",
         "DispatchError",
+        "FailureClass",
         "InvalidRequest",
         "MalformedReply",
         "ModelNotFound",
@@ -122,11 +126,13 @@ _ROOMS = {
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
     "policy.route": ("Route",),
     "policy.rules": ("RoutingCondition", "RoutingRule"),
+    "policy.standing": ("HedgePlan", "Standing"),
     "remote": ("RemoteFetch",),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
     "tool_loop": ("ToolResult", "ToolRun", "run_tools"),
     "tokens": ("TokenCount",),
+    "trace": ("PassedOver", "Plan", "Trace"),
     "types": ("Capabilities", "Choice", "Citation", "Headroom", "Request", "Response", "Usage"),
     "vendors": (
         "AnthropicVendor",
@@ -174,11 +180,13 @@ __all__ = [
     "Dispatcher",
     "EmbeddingRequest",
     "Embeddings",
+    "FailureClass",
     "FilePart",
     "FunctionTool",
     "GoogleVendor",
     "Headroom",
     "Hedge",
+    "HedgePlan",
     "HttpVendor",
     "HuggingFaceVendor",
     "ImagePart",
@@ -196,8 +204,10 @@ __all__ = [
     "OtherPart",
     "Outcome",
     "Overloaded",
+    "PassedOver",
     "Pattern",
     "PersonalData",
+    "Plan",
     "QuotaExceeded",
     "RateLimit",
     "RateLimitError",
@@ -213,6 +223,7 @@ __all__ = [
     "RoutingCondition",
     "RoutingRule",
     "Situation",
+    "Standing",
     "Stats",
     "StreamChunk",
     "StreamInterrupted",
@@ -225,6 +236,7 @@ __all__ = [
     "ToolResult",
     "ToolRoundsExceeded",
     "ToolRun",
+    "Trace",
     "Usage",
     "Vendor",
     "VendorConfig",
