@@ -125,8 +125,10 @@ class Canceller:
 
     def _run(self) -> None:
         while (cancel := self._waiting.get()) is not None:
-            time.sleep(random.random() * 0.003)
+            if self._waiting.empty():  # where calls come faster, holding them up would only let them pile up here
+                time.sleep(random.random() * 0.003)
             cancel()
+            cancel = None
 
 
 @attrs.define(eq=False, kw_only=True)
