@@ -7,7 +7,9 @@ call even when the reader is gone and nobody will ever notify it.
 
 from __future__ import annotations
 
+import collections
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -30,7 +32,15 @@ class Channel(queue.Queue[T]):
     ``get`` raises :class:`ChannelClosed` when the channel is closed and empty, and plain ``queue.Empty`` at its timeout.
     """
 
-    closed: bool = False
+    def __init__(self, maxsize: int = 0) -> None:
+        # gevent puts a class of its own in the place of queue.Queue, with other fields; these are all that the methods here use.
+        super().__init__(maxsize)
+        self.maxsize = maxsize
+        self.queue: collections.deque[T] = collections.deque()
+        self.mutex = threading.Lock()
+        self.not_empty = threading.Condition(self.mutex)
+        self.not_full = threading.Condition(self.mutex)
+        self.closed = False
 
     def close(self) -> None:
         """No more items will come; idempotent. Readers get what is left, waiting ones wake up."""
@@ -43,7 +53,7 @@ class Channel(queue.Queue[T]):
         """The next item. Raises :class:`ChannelClosed` at the end, ``queue.Empty`` after ``timeout`` seconds."""
         with self.mutex:
             self._wait_for_item(block, timeout)
-            item = self._get()
+            item = self.queue.popleft()
             self.not_full.notify()
             return item
 
@@ -68,7 +78,7 @@ class Channel(queue.Queue[T]):
                 self.not_full.wait(left)
             if self.closed:
                 raise ChannelClosed
-            self._put(item)
+            self.queue.append(item)
             self.not_empty.notify()
 
     def put_all(self, items: Sequence[T], check: Callable[[], object]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
 from collections.abc import Mapping
 
 from requests.models import PreparedRequest, Response
 
 from ..clock import SYSTEM_CLOCK, Clock, Deadline
-from ..errors import MalformedReply
+from ..errors import ConfigError, MalformedReply
 from ..locks import new_lock
 from ..wire.base import HttpCall, HttpReply
 from .adapter import NO_TIMEOUT, OriginAdapter
@@ -19,6 +21,7 @@ from .failures import FOREIGN, Stale, clean, translated
 from .inflating import inflater_for
 from .outgoing import Origin, Outgoing, checked_proxy, environment_proxy
 from .scope import Admit, Limits, Scope, make_current
+from .sockets import Governed
 
 __all__ = ["Limits", "Transport", "environment_proxy"]
 
@@ -117,6 +120,7 @@ class Transport:
         return HttpReply(status=response.status_code, headers=headers, chunks=body, close=body.close)
 
     def _start(self) -> OriginAdapter:
+        _check_patch()
         if self._pid != os.getpid():
             self._forget()
         with self._lock:
@@ -129,6 +133,13 @@ class Transport:
         self._pid = os.getpid()
         self._lock = new_lock()
         self._adapter = None
+
+
+def _check_patch() -> None:
+    """Refuse a process that gevent has patched after the sockets here were made of the classes of before: calls would block it."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket") and not issubclass(Governed, socket.socket):
+        raise ConfigError("gevent's monkey.patch_all() came after llmdispatcher was loaded; call it before anything is imported")
 
 
 def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:

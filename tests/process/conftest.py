@@ -54,8 +54,8 @@ def hello() -> Iterator[str]:
 
 @pytest.fixture
 def talking() -> Iterator[str]:
-    """The address of a vendor that talks for minutes."""
-    with VendorSimulator(answers=" ".join(["word"] * 10_000), tokens_per_second=50) as simulator:
+    """The address of a vendor that talks for more than a minute."""
+    with VendorSimulator(answers=" ".join(["word"] * 2_000), tokens_per_second=20) as simulator:
         yield simulator.openai_url
 
 
