@@ -15,7 +15,7 @@ from . import structured
 from .asking import Batches, begun, whole
 from .attempt import Attempt, Call
 from .embeddings import EmbeddingRequest, Embeddings
-from .errors import AllTargetsFailed, DispatchError
+from .errors import AllTargetsFailed, Cancelled, DispatchError
 from .hedging import hedged
 from .policy import guards
 from .policy.balance import Balancer
@@ -60,9 +60,9 @@ class Conductor:
         def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Embeddings:
             embeddings: Embeddings = vendor.embed(attrs.evolve(asked, model=request.model), call.deadline)  # type: ignore[attr-defined]  # the route has those alone that can
             now = call.deadline.clock.monotonic()
-            usage = call.settle(attempt, embeddings.usage)
             self._learn(attempt, None, now)
-            self._settle(attempt.place, usage.total_tokens or None)
+            usage = call.settle(attempt, embeddings.usage)
+            self._settle(attempt.place, usage.total_tokens or None, now)
             target = attempt.target
             return attrs.evolve(
                 embeddings, vendor=target.vendor, model=embeddings.model or target.model, usage=usage, latency=now - call.started
@@ -72,7 +72,7 @@ class Conductor:
 
     def stream(self, call: Call, route: Route) -> OpenStream:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
-        return self._first(call, route, self._open, lambda late: late.batches.close())
+        return self._first(call, route, self._open, lambda late: late.drop())
 
     def _first(self, call: Call, route: Route, ask: Ask[T], discard: Callable[[T], None]) -> T:
         """The answer of the one way there is, or, hedged, of the first of two."""
@@ -87,44 +87,45 @@ class Conductor:
         except DispatchError as error:
             if failures and error is not failures[-1] and error.__cause__ is None:
                 error.__cause__ = failures[-1]
+            self._unsent(call)
             call.fail(error)
             raise
         except BaseException as interruption:
+            self._unsent(call)
             call.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
             raise
 
     def _walk(self, call: Call, route: Route, ask: Ask[T], failures: list[DispatchError]) -> T:
-        deadline, now = call.deadline, call.deadline.clock.monotonic
+        now = call.deadline.clock.monotonic
         schedule = Schedule(route.targets, self.retry_policy, self.parking, now())
-        while (turn := schedule.next(deadline.at)) is not None:
-            wait = turn.ready_at - now()
-            if wait > 0:
-                deadline.sleep(wait)
-            deadline.check()
+        while (turn := self._next(call, schedule)) is not None:
             target = turn.target
             if self.parking.in_use and schedule.set_aside(target, now()):
+                self._unsent(call)
                 continue  # another call has just been told to leave it alone
-            place = self.limits.take(target, _tokens(call), now()) if self.limits.in_use else None
-            if isinstance(place, float):
-                schedule.limited(target, place, now())
+            ready = self._take(call, target, now()) if self.limits.in_use else None
+            if ready is not None:
+                schedule.limited(target, ready, now())
                 continue
             permit = self._permit(turn, now())
             if permit is None:
                 schedule.put_off(target)
-                self._unsent(place)
+                self._unsent(call)
                 continue
             attempt = call.ask(target, permit)
-            attempt.place = place
+            attempt.place = call.place
             if self.balancer is not None:
                 self.balancer.begin(target)
             try:
+                call.place = None
                 return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
             except DispatchError as error:
-                attempt.settle(error.with_facts(vendor=target.vendor, model=target.model))
-                failures.append(error)
+                error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
-                if error.sent is False:
-                    self._unsent(place)
+                attempt.settle(error)
+                failures.append(error)
+                if error.sent is False and attempt.place is not None:
+                    self.limits.give_back(attempt.place, now())
                 schedule.failed(target, error, now())
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
@@ -132,6 +133,29 @@ class Conductor:
                 self._returned(attempt, neutral, now())
                 raise
         raise _verdict(route, failures, schedule.blocked(now()))
+
+    def _next(self, call: Call, schedule: Schedule) -> Turn | None:
+        """Whose turn it is, when it has come; ``None`` when nobody's is left."""
+        deadline = call.deadline
+        turn = schedule.next(deadline.at)
+        if turn is None:
+            return None
+        if turn.crowd:
+            call.place = call.place or Place()
+            entered = self.limits.wait(turn.crowd, call.place, deadline, turn.ready_at)
+            if entered is not None:
+                return schedule.instead(turn, entered)
+        wait = turn.ready_at - deadline.clock.monotonic()
+        if wait > 0:
+            deadline.sleep(wait)
+        deadline.check()
+        return turn
+
+    def _take(self, call: Call, target: Target, now: float) -> float | None:
+        """Take a place in the limits, or tell when there may be one."""
+        call.place = call.place or Place()
+        taken = self.limits.take(target, _tokens(call), now, call.place)
+        return taken if isinstance(taken, float) else None
 
     def _permit(self, turn: Turn, now: float) -> Permit | None:
         """Leave to ask now: of the target's circuit, and for a retry of its budget."""
@@ -141,20 +165,26 @@ class Conductor:
         return self.breakers.admit(turn.target, now, forced=turn.forced)
 
     def _returned(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
-        """Give back what an attempt had taken."""
+        """Give back what an attempt had taken, once."""
+        if attempt.returned:
+            return
+        attempt.returned = True
+        if attempt.place is not None:
+            self.limits.ended(attempt.place, error)
         self.breakers.report(attempt.target, attempt.permit, error, now)
         if self.balancer is not None:
             self.balancer.end(attempt.target)
 
-    def _settle(self, place: Place | None, used: int | None) -> None:
+    def _settle(self, place: Place | None, used: int | None, now: float) -> None:
         """Put in the limits what a call really used, where it took a place."""
         if place is not None:
-            self.limits.settle(place, used)
+            self.limits.settle(place, used, now)
 
-    def _unsent(self, place: Place | None) -> None:
+    def _unsent(self, call: Call) -> None:
         """Give a place in the limits back that no request was sent for."""
+        place, call.place = call.place, None
         if place is not None:
-            self.limits.give_back(place)
+            self.limits.give_back(place, call.deadline.clock.monotonic())
 
     def heard(self, attempt: Attempt, headroom: Headroom | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""
@@ -174,10 +204,10 @@ class Conductor:
 
     def _send(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Response:
         response = whole(vendor, request, call.deadline)
-        response = call.succeed(attempt, response)
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
-        self._settle(attempt.place, response.usage.total_tokens or None)
+        response = call.succeed(attempt, response)
+        self._settle(attempt.place, response.usage.total_tokens or None, now)
         self.heard(attempt, response.headroom, now)
         return response
 
@@ -192,8 +222,9 @@ class Conductor:
 
     def ended(self, call: Call, attempt: Attempt, error: DispatchError | None, usage: Usage) -> None:
         """Hear how a stream that had begun has ended."""
-        self._learn(attempt, error, call.deadline.clock.monotonic())
-        self._settle(attempt.place, usage.total_tokens or None)
+        now = call.deadline.clock.monotonic()
+        self._learn(attempt, error, now)
+        self._settle(attempt.place, usage.total_tokens or None, now)
 
 
 def _tokens(call: Call) -> int:
@@ -230,13 +261,20 @@ class OpenStream:
 
     def finish(self, response: Response) -> Response:
         """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for."""
-        response = self._call.succeed(self._attempt, response)
         self._conductor.ended(self._call, self._attempt, None, response.usage)
         call = self._call
+        response = call.succeed(self._attempt, response)
         return structured.read(call.request, guards.after(call.guards, call.request, response))
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""
         error.with_facts(vendor=self.vendor, model=self.model)
-        self._call.fail(error, self._attempt, partial.usage)
         self._conductor.ended(self._call, self._attempt, error, partial.usage)
+        self._call.fail(error, self._attempt, partial.usage)
+
+    def drop(self) -> None:
+        """End unheard: another answered first, and what this one had taken is given back."""
+        try:
+            self.batches.close()
+        finally:
+            self._conductor.ended(self._call, self._attempt, Cancelled("another target answered first"), Usage())

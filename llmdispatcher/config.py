@@ -15,7 +15,7 @@ from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
 from .policy.guards import check_guards
 from .policy.hedge import Hedge
-from .policy.limits import RateLimit
+from .policy.limits import RateLimit, storage
 from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
@@ -77,7 +77,8 @@ class Config:
 
     ``guards`` see every request before it is sent and every answer before it is handed on (:mod:`~llmdispatcher.policy.guards`).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.policy.balance.Balance`) makes vendors that no rule or optimizer
-    has placed share the calls. Nested values may be given as dicts of their fields. Raises
+    has placed share the calls. ``limits_storage``, the address of a Redis server, shares the counts of rate limits with other
+    processes. Nested values may be given as dicts of their fields. Raises
     :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
     Whether the named vendors exist is seen at the first call, since they are registered later.
     """
@@ -95,6 +96,7 @@ class Config:
     balance: Balance | None = attrs.field(default=None, converter=_balance)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
+    limits_storage: str | None = attrs.field(default=None, repr=False, validator=storage)
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""

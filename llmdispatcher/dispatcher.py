@@ -30,7 +30,7 @@ from .policy.balance import Balancer
 from .policy.breaker import Breakers
 from .policy.budget import Budgets
 from .policy.hedge import Hedges
-from .policy.limits import RateLimit, RateLimitStatus
+from .policy.limits import Limits, RateLimit, RateLimitStatus
 from .policy.route import Moment, Route, plan
 from .policy.target import Target
 from .recall import Memory
@@ -75,6 +75,7 @@ class Dispatcher:
             Budgets(self.config.retry_budget),
             balancer,
             Hedges(self.config.hedge) if self.config.hedge is not None else None,
+            Limits(self.config.limits_storage),
         )
         self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
@@ -237,6 +238,7 @@ class Dispatcher:
         self._under_way.close(drain)
         if self.cache is not None:
             self.cache.close()
+        self._conductor.limits.close()
         for vendor in list(self._directory.vendors.values()):
             close = getattr(vendor, "close", None)
             if close is not None:

@@ -1,160 +1,255 @@
-"""Rate limits: what a vendor may be asked in any minute, by our own count, corrected by what the vendor says is left.
+"""Rate limits: what a vendor may be asked at once and in any minute, by our own count, corrected by what the vendor says is left.
 
-A call takes its place before it is sent: one request, and the tokens that it is estimated to cost. A target without a place left is
-ready when enough of the last minute has passed, so that a call goes elsewhere or waits, whichever comes first. When the answer is
-there, the estimate becomes what was really used. Moments are monotonic seconds and handed in.
+A call takes its place before it is sent: one in flight, one request, and the tokens that it is estimated to cost. A target without
+one goes to the back: it is ready when enough of the last minute has passed, or, where calls in flight are too many, as soon as one
+of them ends; so that a call goes elsewhere or waits, whichever comes first. When the answer is there, the estimate becomes what was
+really used. A storage shares the count with other processes; where it fails, our own goes on. Moments are monotonic seconds and
+handed in.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from typing import Any
+import os
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol
 
 import attrs
 
-from ..errors import ConfigError
+from ..clock import Deadline
+from ..errors import ConfigError, DispatchError
 from ..locks import new_lock
 from ..types import Headroom
 from . import checks
+from .concurrency import AdaptiveConcurrency, Capacity, Room, Seat, some
 from .target import Target
+from .window import WINDOW, Entry, Window
 
-WINDOW = 60.0
+SERVERS = ("redis://", "rediss://")
 _MOST = 10_000
 
 
-def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    checks.whole(_instance, attribute, value)
-    if value == 0:
-        raise ConfigError(f"{attribute.name}: 0 would let nothing through; give 1 or more, or None for no limit")
+def storage(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The address of a server, or ``None``; a wrong one is not shown, since it may hold a password."""
+    if value is not None and not (isinstance(value, str) and value.startswith(SERVERS)):
+        raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
+
+
+def _adaptive(value: Any) -> AdaptiveConcurrency | None:
+    if value is None or value is False:
+        return None
+    return checks.build(AdaptiveConcurrency, {} if value is True else value, "adaptive")
 
 
 @attrs.frozen(kw_only=True)
 class RateLimit:
-    """At most so many requests and tokens (input and output) in any minute; ``None`` is no limit.
+    """At most so many requests and tokens (input and output) in any minute, and calls in flight; ``None`` is no limit.
 
-    ``per_model`` counts each model for itself, as most vendors do; else the vendor's models share one count.
+    ``adaptive`` (True, or an :class:`AdaptiveConcurrency`) finds out how many calls in flight the vendor takes; ``max_in_flight``
+    is then the most. ``per_model`` counts each model for itself, as most vendors do; else the vendor's models share one count.
+    ``storage``, the address of a Redis server, shares requests and tokens with other processes; needs the extra ``limits``.
     """
 
-    requests_per_minute: int | None = attrs.field(default=None, validator=_some)
-    tokens_per_minute: int | None = attrs.field(default=None, validator=_some)
+    requests_per_minute: int | None = attrs.field(default=None, validator=some)
+    tokens_per_minute: int | None = attrs.field(default=None, validator=some)
     per_model: bool = attrs.field(default=False, validator=checks.flag)
+    max_in_flight: int | None = attrs.field(default=None, validator=some)
+    adaptive: AdaptiveConcurrency | None = attrs.field(default=None, converter=_adaptive)
+    storage: str | None = attrs.field(default=None, repr=False, validator=storage)
 
 
 @attrs.frozen(kw_only=True)
 class RateLimitStatus:
-    """How much of a limit is left now; ``None`` means no limit. ``reset`` is seconds until the oldest count is forgotten."""
+    """How much of a limit is left now; ``None`` means no limit. ``reset`` is seconds until the oldest count is forgotten.
+
+    ``in_flight`` calls are under way, of ``in_flight_limit`` (as it is now, where it adapts itself), and ``waiting`` ones wait for
+    them. ``shared`` is ``None`` without a storage, False while it fails and our own count goes on alone.
+    """
 
     requests_limit: int | None
     requests_remaining: int | None
     tokens_limit: int | None
     tokens_remaining: int | None
     reset: float
+    in_flight_limit: int | None = None
+    in_flight: int | None = None
+    waiting: int = 0
+    shared: bool | None = None
 
 
-class _Entry:
-    """One call in the window."""
-
-    __slots__ = ("at", "tokens")
-
-    def __init__(self, at: float, tokens: int) -> None:
-        self.at = at
-        self.tokens = tokens
+class Receipt(Protocol):
+    """What was taken from a storage."""
 
 
-class _Window:
-    """The calls of the last minute of one key, oldest first, and what the vendor told."""
+class Shared(Protocol):
+    """A count that processes share; it never raises and never takes long."""
 
-    def __init__(self, limit: RateLimit) -> None:
+    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> Receipt | float | None:
+        """A receipt, the moment when there may be a place, or ``None`` where the storage fails."""
+
+    def settle(self, receipt: Receipt, used: int, now: float) -> None:
+        """Put what was really used in the place of the estimate."""
+
+    def give_back(self, receipt: Receipt, now: float) -> None:
+        """The call was not made after all."""
+
+    def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None] | None:
+        """Requests and tokens that are left, or ``None`` where the storage fails."""
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+class Place(Seat):
+    """What one call has taken of the limits; given back with what it really used."""
+
+    __slots__ = ("count", "entry", "receipt")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: _Count | None = None
+        self.entry: Entry | None = None
+        self.receipt: Receipt | None = None
+
+
+class _Count:
+    """All that is counted under one key."""
+
+    def __init__(self, key: str, limit: RateLimit, shared: Shared | None) -> None:
+        self.key = key
         self.limit = limit
-        self.entries: deque[_Entry] = deque()
-        self.tokens = 0
-        self.told: dict[str, tuple[int, float]] = {}
-
-    def forget(self, now: float) -> None:
-        """Drop what is older than the window."""
-        while self.entries and self.entries[0].at <= now - WINDOW:
-            self.tokens -= self.entries.popleft().tokens
-        self.told = {name: (left, until) for name, (left, until) in self.told.items() if until > now}
-
-    def ready_at(self, tokens: int, now: float) -> float:
-        """When a call of so many tokens fits; ``now`` or earlier where it does already."""
-        ready = -math.inf
-        most = self.limit.requests_per_minute
-        if most is not None and len(self.entries) >= most:
-            ready = self.entries[len(self.entries) - most].at + WINDOW
-        if self.limit.tokens_per_minute is not None:
-            ready = max(ready, self._tokens_ready_at(tokens, self.limit.tokens_per_minute))
-        waits = [until for name, (left, until) in self.told.items() if left < (1 if name == "requests" else tokens)]
-        return max([ready, *waits])
-
-    def _tokens_ready_at(self, tokens: int, most: int) -> float:
-        over, ready = self.tokens + tokens - most, -math.inf
-        for entry in self.entries:  # a call that is larger than the limit goes when it is alone
-            if over <= 0:
-                break
-            over, ready = over - entry.tokens, entry.at + WINDOW
-        return ready
-
-    def take(self, tokens: int, now: float) -> _Entry:
-        """Note a call."""
-        entry = _Entry(now, tokens)
-        self.entries.append(entry)
-        self.tokens += tokens
-        for name, amount in (("requests", 1), ("tokens", tokens)):
-            if name in self.told:
-                left, until = self.told[name]
-                self.told[name] = (max(0, left - amount), until)
-        return entry
-
-
-@attrs.frozen
-class Place:
-    """A place taken for one call; given back with what the call really used."""
-
-    window: _Window = attrs.field(repr=False)
-    entry: _Entry = attrs.field(repr=False)
+        self.window = Window(limit.requests_per_minute, limit.tokens_per_minute)
+        limited = limit.max_in_flight is not None or limit.adaptive is not None
+        self.room = Room(Capacity(limit.max_in_flight, limit.adaptive)) if limited else None
+        self.shared = shared
 
 
 class Limits:
-    """The counts of all vendors that have a limit or told of one; safe under threads, bounded."""
+    """The counts of all vendors that have a limit or told of one; safe under threads and after a fork, bounded.
 
-    def __init__(self) -> None:
+    ``storage`` is that of all limits that have none of their own. Raises :class:`ConfigError` where its extra is missing.
+    """
+
+    def __init__(self, storage: str | None = None) -> None:
+        self._storage = storage
         self._limits: dict[str, RateLimit] = {}
         self._lock = new_lock()
-        self._windows: dict[tuple[str, ...], _Window] = {}
+        self._counts: dict[tuple[str, ...], _Count] = {}
+        self._storages: dict[str, Shared] = {}
+        self._pid = os.getpid()
         self.in_use = False
         """Whether there is any limit at all: without one a call need not ask."""
+        if storage is not None:
+            self._stored_at(storage)
 
     def set(self, vendor: str, limit: RateLimit) -> None:
         """Limit what a vendor is asked."""
+        if limit.storage is not None:
+            self._stored_at(limit.storage)
         self._limits[vendor] = limit
         self.in_use = True
 
-    def take(self, target: Target, tokens: int, now: float) -> Place | float | None:
-        """A place for a call now, the moment when there may be one, or ``None`` where no limit is known."""
+    def take(self, target: Target, tokens: int, now: float, place: Place | None = None) -> Place | float | None:
+        """A place for a call now, or the moment when there may be one, or ``None`` where no limit is known.
+
+        The moment is infinite where nobody knows it: too many calls are in flight, and one of them must end (:meth:`wait`).
+        ``place`` is where to note what is taken; whoever hands one in can give it back even where this is interrupted.
+        """
         key, limit = self._key(target)
-        if limit is None and key not in self._windows:
+        if limit is None and key not in self._counts:
             return None
+        place = Place() if place is None else place
         with self._lock:
-            window = self._window(key, limit)
-            window.forget(now)
-            ready = window.ready_at(tokens, now)
-            return ready if ready > now else Place(window, window.take(tokens, now))
+            count = self._count(key, limit)
+            if count.room is not None and place.room is not count.room and not count.room.enter(place):
+                return math.inf
+            count.window.forget(now)
+            ready = count.window.ready_at(tokens)
+            if ready > now:
+                self._leave(place)
+                return ready
+            place.count, place.entry = count, count.window.take(tokens, now)
+        taken = count.shared.take(count.key, count.limit, tokens, now) if count.shared is not None else None
+        if isinstance(taken, float):
+            self.give_back(place, now)
+            return taken
+        place.receipt = taken
+        return place
 
-    def settle(self, place: Place, used: int | None) -> None:
+    def wait(self, targets: Sequence[Target], place: Place, deadline: Deadline, until: float) -> Target | None:
+        """The first of these targets with a place in flight, which is taken; ``None`` if there was none before that moment.
+
+        Raises when the deadline has passed or the call is cancelled; what was taken then is for the caller to give back.
+        """
+        place.gate = threading.Lock()
+        place.gate.acquire()
+        queued: dict[Room, Target] = {}
+        try:
+            with self._lock:
+                if not self._queue(targets, place, queued):
+                    return next(target for target in targets if self._room(target) is place.room)
+            key = deadline.cancellation.subscribe(place.wake)
+            try:
+                left = min(until, deadline.at) - deadline.clock.monotonic()
+                if left > 0:
+                    deadline.clock.wait(place.gate, left)
+            finally:
+                deadline.cancellation.unsubscribe(key)
+        finally:
+            with self._lock:
+                for room in queued:
+                    room.queue.pop(place, None)
+        try:
+            deadline.check()
+        except DispatchError as error:
+            raise error.with_facts(vendor=targets[0].vendor, model=targets[0].model) from None
+        return queued[place.room] if place.room is not None else None
+
+    def _queue(self, targets: Sequence[Target], place: Place, queued: dict[Room, Target]) -> bool:
+        """Stand in all the queues, unless there is a place."""
+        for target in targets:
+            room = self._room(target)
+            if room is None or room.enter(place):
+                return False
+            room.queue[place] = None
+            queued.setdefault(room, target)
+        return True
+
+    def settle(self, place: Place, used: int | None, now: float = 0.0) -> None:
         """Put what a call really used in the place of its estimate; ``None`` keeps the estimate."""
+        if used is None or place.count is None or place.entry is None:
+            return
         with self._lock:
-            if used is not None and place.entry in place.window.entries:
-                place.window.tokens += used - place.entry.tokens
-                place.entry.tokens = used
+            place.count.window.correct(place.entry, used)
+        receipt, place.receipt = place.receipt, None
+        if receipt is not None and place.count.shared is not None:
+            place.count.shared.settle(receipt, used, now)
 
-    def give_back(self, place: Place) -> None:
+    def give_back(self, place: Place, now: float = 0.0) -> None:
         """The call was not made after all."""
         with self._lock:
-            if place.entry in place.window.entries:
-                place.window.entries.remove(place.entry)
-                place.window.tokens -= place.entry.tokens
+            if place.count is not None and place.entry is not None:
+                place.count.window.drop(place.entry)
+            self._leave(place)
+        receipt, place.receipt = place.receipt, None
+        if receipt is not None and place.count is not None and place.count.shared is not None:
+            place.count.shared.give_back(receipt, now)
+
+    def ended(self, place: Place, error: DispatchError | None) -> None:
+        """The call is not in flight any more: it has ended, and how. Idempotent."""
+        if place.room is None:
+            return
+        with self._lock:
+            self._here()
+            place.room.leave(place, lambda capacity, issued, there: capacity.hear(error, place.number, issued, there))
+
+    def _leave(self, place: Place) -> None:
+        self._here()
+        if place.room is not None:
+            place.room.leave(place, lambda *_: None)
+            place.room = None
 
     def told(self, target: Target, headroom: Headroom, now: float) -> None:
         """Take in what the vendor says is left; only a small rest is worth remembering."""
@@ -171,38 +266,77 @@ class Limits:
             return
         key, limit = self._key(target)
         with self._lock:
-            self._window(key, limit).told.update(known)
+            self._count(key, limit).window.told.update(known)
             self.in_use = True
 
     def status(self, target: Target, now: float) -> RateLimitStatus:
         """What is left for a target."""
         key, limit = self._key(target)
         with self._lock:
-            window = self._windows.get(key) or _Window(limit or RateLimit())
-            window.forget(now)
-            most, tokens = window.limit.requests_per_minute, window.limit.tokens_per_minute
-            return RateLimitStatus(
-                requests_limit=most,
-                requests_remaining=_left(most, len(window.entries), window.told.get("requests")),
-                tokens_limit=tokens,
-                tokens_remaining=_left(tokens, window.tokens, window.told.get("tokens")),
-                reset=window.entries[0].at + WINDOW - now if window.entries else 0.0,
-            )
+            self._here()
+            count = self._counts.get(key) or self._new(key, limit)
+            count.window.forget(now)
+            requests, tokens = count.window.left()
+            reset, room = count.window.reset(now), count.room
+            places = room.capacity.places if room is not None else math.inf
+            busy, waiting = (len(room.seats), len(room.queue)) if room is not None else (None, 0)
+        shared = count.shared.left(count.key, count.limit, now) if count.shared is not None else None
+        return RateLimitStatus(
+            requests_limit=count.limit.requests_per_minute,
+            requests_remaining=_less(requests, shared[0] if shared else None),
+            tokens_limit=count.limit.tokens_per_minute,
+            tokens_remaining=_less(tokens, shared[1] if shared else None),
+            reset=reset,
+            in_flight_limit=None if places == math.inf else int(places),
+            in_flight=busy,
+            waiting=waiting,
+            shared=None if count.shared is None else shared is not None,
+        )
+
+    def close(self) -> None:
+        """Give back the connections of the storages."""
+        for stored in list(self._storages.values()):
+            stored.close()
 
     def _key(self, target: Target) -> tuple[tuple[str, ...], RateLimit | None]:
         limit = self._limits.get(target.vendor)
         return (target.key if limit is None or limit.per_model else (target.vendor,)), limit
 
-    def _window(self, key: tuple[str, ...], limit: RateLimit | None) -> _Window:
-        window = self._windows.get(key)
-        if window is None:
-            if len(self._windows) >= _MOST:
-                del self._windows[next(iter(self._windows))]
-            window = self._windows[key] = _Window(limit or RateLimit())
-        return window
+    def _room(self, target: Target) -> Room | None:
+        key, limit = self._key(target)
+        return self._count(key, limit).room
+
+    def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
+        self._here()
+        count = self._counts.get(key)
+        if count is None:
+            if len(self._counts) >= _MOST:
+                del self._counts[next(iter(self._counts))]
+            count = self._counts[key] = self._new(key, limit)
+        return count
+
+    def _new(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
+        limit = limit or RateLimit()
+        counted = limit.requests_per_minute is not None or limit.tokens_per_minute is not None
+        address = limit.storage or self._storage
+        return _Count(":".join(key), limit, self._stored_at(address) if counted and address is not None else None)
+
+    def _stored_at(self, address: str) -> Shared:
+        """The count on a server; its module is loaded only now, and opens nothing before the first call."""
+        stored = self._storages.get(address)
+        if stored is None:
+            made: Shared = import_module(f"{__package__}.shared_limits").SharedLimits(address)
+            stored = self._storages.setdefault(address, made)
+        return stored
+
+    def _here(self) -> None:
+        """In a forked child nobody is in flight: the calls are the parent's."""
+        if self._pid != os.getpid():
+            for count in self._counts.values():
+                if count.room is not None:
+                    count.room.empty()
+            self._pid = os.getpid()
 
 
-def _left(limit: int | None, used: int, told: tuple[int, float] | None) -> int | None:
-    amounts = [max(0, limit - used)] if limit is not None else []
-    amounts += [told[0]] if told is not None else []
-    return min(amounts, default=None)
+def _less(own: int | None, shared: int | None) -> int | None:
+    return own if shared is None else shared if own is None else min(own, shared)
