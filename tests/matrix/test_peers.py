@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher import Config, Dispatcher, RateLimitError, Request, RetryPolicy
-from llmdispatcher.testing import VendorSimulator
+from llmdispatcher import Config, Dispatcher, QuotaExceeded, RateLimitError, Request, RetryPolicy
+from llmdispatcher.testing import OK, VendorSimulator
 from llmdispatcher.testing.faults import PEER_FAULTS, trickle
 
-from .conftest import MODELS, ask, vendor_at
+from .conftest import LIMIT, MODELS, ask, vendor_at
 
 ANSWER = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen."
 STREAMED = {
@@ -61,6 +61,69 @@ def test_row(row, helped):
         assert result.seconds < 1.8 + 0.5
         assert 1 == len(result.outcomes)
         assert faulty.hits + healthy.hits == len(result.outcomes[0].attempts)
+
+
+@pytest.mark.parametrize("row", [row for row, (helped, _) in PROMISED.items() if helped == ("ok", 1) and "malformed" not in row])
+def test_a_healthy_vendor_is_asked_at_once(row):
+    """Where a failure leads to another vendor it does so without a pause, whatever the vendor hints (the peers: 4 to 13 s)."""
+    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(answers=ANSWER) as healthy:
+        vendors = [vendor_at(faulty, "openai"), vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"])]
+        result = ask(vendors, "openai", streamed=row in STREAMED, timeout=1.8, retries=2)
+    failed, answered = result.outcomes[0].attempts
+
+    assert ("anthropic", True) == (answered.vendor, answered.failover)
+    assert answered.started - failed.started - failed.latency < 0.05
+    assert failed.latency < LIMIT + 0.2
+
+
+@pytest.mark.parametrize("row", [row for row, (helped, _) in PROMISED.items() if helped[0] == "StreamInterrupted"])
+def test_a_broken_stream_keeps_what_had_come(row):
+    """It is never taken for complete: the error holds the nine words, the healthy vendor is not asked behind the reader's back."""
+    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(answers=ANSWER) as healthy:
+        vendors = [vendor_at(faulty, "openai"), vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"])]
+        result = ask(vendors, "openai", streamed=True, timeout=1.8, retries=2)
+
+    assert ANSWER.split()[:9] == result.error.partial.content.split()
+    assert "stall" not in row or "idle" == result.error.phase
+    assert (1, 0) == (faulty.hits, healthy.hits)
+
+
+def test_a_malformed_line_costs_nothing_but_itself():
+    """All words of the other lines are there (the peers: a raw JSONDecodeError)."""
+    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS["malformed SSE line, rest fine"]) as faulty:
+        result = ask([vendor_at(faulty, "openai")], "openai", streamed=True)
+
+    assert ("ok", ANSWER) == (result.name, result.text)
+
+
+def test_a_bad_request_is_taken_nowhere_else():
+    """What is wrong with the request is wrong everywhere: the healthy vendor never hears of it."""
+    with VendorSimulator().always(PEER_FAULTS["400 bad request"]) as faulty, VendorSimulator() as healthy:
+        vendors = [vendor_at(faulty, "openai"), vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"])]
+
+        assert "InvalidRequest" == ask(vendors, "openai", streamed=False, retries=2).name
+        assert (1, 0) == (faulty.hits, healthy.hits)
+
+
+def test_a_hint_that_fits_is_waited_for_once():
+    """Alone, with time: one wait of the two seconds that were asked for (the peers: 4.0 s), and the answer."""
+    with VendorSimulator(answers=ANSWER).script(PEER_FAULTS["429 Retry-After: 2"], OK) as limited:
+        result = ask([vendor_at(limited, "openai")], "openai", streamed=False, timeout=5.0, retries=2)
+
+    assert ("ok", 2) == (result.name, limited.hits)
+    assert 2.0 <= result.seconds < 2.5
+
+
+def test_a_spent_quota_parks_the_key_for_long():
+    """The second call is told so without asking the vendor again (the peers: three hits a call)."""
+    with VendorSimulator().always(PEER_FAULTS["429 insufficient_quota"]) as spent, Dispatcher() as dispatcher:
+        dispatcher.register_vendor(vendor_at(spent, "openai"))
+        for _ in range(2):
+            with pytest.raises(QuotaExceeded) as caught:
+                dispatcher.send(Request(model=MODELS["openai"], messages="hi"))
+
+        assert 1 == spent.hits
+    assert caught.value.retry_after > 500
 
 
 @pytest.mark.parametrize("streamed", [False, True])
