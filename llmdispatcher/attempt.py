@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ from . import catalog
 from .cancellation import Cancellation
 from .clock import Deadline
 from .errors import ConfigError, DispatchError
+from .meter import Meter
 from .outcome import AttemptRecord, Outcome
 from .policy.breaker import FREE, Permit
 from .policy.limits import Place
 from .policy.route import Route
 from .policy.target import Target
+from .trace import PassedOver, Plan, Trace
 from .types import Request, Response, Usage
 
 logger = logging.getLogger(__name__)
 
+_MOST_PASSED_OVER = 100
 Report = Callable[[Outcome], None]
 
 
@@ -33,12 +37,13 @@ def _unheard(_record: AttemptRecord) -> None:
 class Attempt:
     """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
 
-    __slots__ = ("_call", "failover", "first_token", "permit", "place", "record", "retry", "returned", "started", "target")
+    __slots__ = ("_call", "failover", "first_token", "meter", "permit", "place", "record", "retry", "returned", "started", "target")
 
     def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
         self._call = call
         self.target = target
         self.permit = permit
+        self.meter = call.deadline.meter = Meter()
         self.place: Place | None = None
         self.returned = False
         self.retry = retry
@@ -51,22 +56,29 @@ class Attempt:
         """Note that the reader sees something now."""
         self.first_token = self._call.deadline.clock.monotonic() - self.started
 
-    def settle(self, error: DispatchError | None = None) -> None:
-        """Write down how it went."""
+    def settle(self, error: DispatchError | None = None, cost: Decimal | None = None) -> None:
+        """Write down how it went, and what it cost where that is known."""
         if self.record is not None:
             return
+        meter = self.meter
+        if error is not None and error.sent is None and meter.wired:
+            error.sent = meter.sent > 0
         self.record = AttemptRecord(
             vendor=self.target.vendor,
             model=self.target.model,
             started=self.started - self._call.started,
             latency=self._call.deadline.clock.monotonic() - self.started,
             first_token=self.first_token,
-            error=type(error).__name__ if error is not None else None,
-            status=error.status if error is not None else None,
             retry=self.retry,
             failover=self.failover,
             hedge=self._call.hedge,
-            sent=error.sent if error is not None else True,
+            cost=cost,
+            bytes_sent=meter.sent if meter.wired else None,
+            bytes_received=meter.received if meter.wired else None,
+            reused=meter.reused,
+            resent=meter.resent,
+            key=meter.key,
+            **(_failure(error) if error is not None else _NO_FAILURE),
         )
         self._call.attempts.append(self.record)
         self._call.heard(self.record)
@@ -74,6 +86,20 @@ class Attempt:
             logger.info(
                 "%s/%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
             )
+
+
+_NO_FAILURE: Mapping[str, Any] = {}
+
+
+def _failure(error: DispatchError) -> dict[str, Any]:
+    """What a record keeps of an error."""
+    return {
+        "error": type(error).__name__,
+        "failure_class": error.failure_class,
+        "status": error.status,
+        "sent": error.sent,
+        "possibly_billed": error.possibly_billed,
+    }
 
 
 class Call:
@@ -90,7 +116,9 @@ class Call:
         "guards",
         "heard",
         "hedge",
+        "passed_over",
         "place",
+        "plan",
         "request",
         "started",
         "streamed",
@@ -106,6 +134,8 @@ class Call:
         self.attempts: list[AttemptRecord] = []
         self.asked: dict[Target, int] = {}
         self.hedge = False
+        self.plan: Plan | None = None
+        self.passed_over: list[PassedOver] = []
         self.place: Place | None = None
         self._asking: Attempt | None = None
         self._outcome: Outcome | None = None
@@ -119,7 +149,7 @@ class Call:
         deadline = Deadline(self.deadline.at, self.deadline.clock, cancellation, self.deadline.seconds)
         leg = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
         leg.started, leg.attempts, leg.hedge, leg._report = self.started, self.attempts, hedge, leg._keep
-        leg.heard = self.heard
+        leg.heard, leg.plan, leg.passed_over = self.heard, self.plan, self.passed_over
         return leg
 
     def _keep(self, outcome: Outcome) -> None:
@@ -169,13 +199,23 @@ class Call:
             usage=usage,
             created_at=response.created_at or self.deadline.clock.now(),
             latency=latency,
-            trace=tuple(self.attempts),
+            trace=self.trace(),
         )
+
+    def trace(self, *, cached: bool = False) -> Trace:
+        """What the call tells of itself, as of now."""
+        plan = self.plan or Plan(route=Route(self.request.model, ()))
+        return Trace(plan=plan, attempts=tuple(self.attempts), passed_over=tuple(self.passed_over), cached=cached)
+
+    def pass_over(self, target: Target, why: str) -> None:
+        """Note that a target is not asked although it is its turn."""
+        if len(self.passed_over) < _MOST_PASSED_OVER:
+            self.passed_over.append(PassedOver(str(target), why, self.deadline.clock.monotonic() - self.started))
 
     def settle(self, attempt: Attempt, usage: Usage) -> Usage:
         """Settle with a success that consumed ``usage``; gives it priced."""
-        attempt.settle()
         usage = priced(usage, attempt.target)
+        attempt.settle(cost=usage.cost)
         self._settle(usage, None, attempt)
         return usage
 
@@ -183,14 +223,14 @@ class Call:
         """Settle with an answer from memory: nobody was asked."""
         latency = self.deadline.clock.monotonic() - self.started
         self._settle(response.usage, None, None, recalled=response)
-        return attrs.evolve(response, latency=latency, trace=())
+        return attrs.evolve(response, latency=latency, trace=self.trace(cached=True))
 
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""
         if attempt is not None:
-            attempt.settle(error)
             usage = priced(usage, attempt.target) if usage is not None else None
-        error.attempts = len(self.attempts)
+            attempt.settle(error, usage.cost if usage is not None else None)
+        error.attempts, error.trace = len(self.attempts), self.trace()
         self._settle(usage, error, attempt)
 
     def _settle(

@@ -6,6 +6,7 @@ output. After that there is no way back: what happens later is the stream's own 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -27,7 +28,9 @@ from .policy.optimize import Latencies, tokens_of
 from .policy.parking import Parking
 from .policy.retry import RetryPolicy, Schedule, Turn
 from .policy.route import Route, dead_end
+from .policy.standing import hedge_plan, standing
 from .policy.target import Target
+from .trace import Plan
 from .types import Headroom, Request, Response, Usage
 from .vendors import Vendor
 
@@ -52,7 +55,10 @@ class Conductor:
 
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
-        return guards.after(call.guards, call.request, self._first(call, route, self._send, lambda _late: None))
+        response = self._first(call, route, self._send, lambda _late: None)
+        if self.hedges is not None:
+            response = attrs.evolve(response, trace=call.trace())  # with the leg that lost
+        return guards.after(call.guards, call.request, response)
 
     def embed(self, call: Call, route: Route, asked: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts, from the first target that makes them. Settles the call."""
@@ -101,16 +107,17 @@ class Conductor:
         while (turn := self._next(call, schedule)) is not None:
             target = turn.target
             if self.parking.in_use and schedule.set_aside(target, now()):
-                self._unsent(call)
+                self._pass_over(call, target, "it has just asked to be left alone")
                 continue  # another call has just been told to leave it alone
             ready = self._take(call, target, now()) if self.limits.in_use else None
             if ready is not None:
                 schedule.limited(target, ready, now())
+                call.pass_over(target, _full(ready - now()))
                 continue
             permit = self._permit(turn, now())
             if permit is None:
                 schedule.put_off(target)
-                self._unsent(call)
+                self._pass_over(call, target, self._refusal(target, now()))
                 continue
             attempt = call.ask(target, permit)
             attempt.place = call.place
@@ -132,7 +139,7 @@ class Conductor:
                 attempt.settle(neutral)
                 self._returned(attempt, neutral, now())
                 raise
-        raise _verdict(route, failures, schedule.blocked(now()))
+        raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
 
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
@@ -163,6 +170,24 @@ class Conductor:
             return self.breakers.admit(turn.target, now) if self.budgets.spend(turn.target, now) else None
         self.budgets.called(turn.target, now)
         return self.breakers.admit(turn.target, now, forced=turn.forced)
+
+    def _pass_over(self, call: Call, target: Target, why: str) -> None:
+        """Note that a target is not asked now, and give back what was taken for it."""
+        self._unsent(call)
+        call.pass_over(target, why)
+
+    def _refusal(self, target: Target, now: float) -> str:
+        """Why there was no permit."""
+        return str(standing(target, self.breakers, self.parking, now)) or "its retry budget is spent"
+
+    def plan(self, route: Route, now: float, *, whole: bool) -> Plan:
+        """The route with what is held against its targets now; ``whole`` looks at limits, their storage and hedges, too."""
+        if whole:
+            held = [standing(target, self.breakers, self.parking, now, self.limits) for target in route.targets]
+            return Plan(route=route, standings=tuple(held), hedge=hedge_plan(self.hedges, route.targets))
+        if not (self.breakers.in_use or self.parking.in_use):
+            return Plan(route=route)
+        return Plan(route=route, standings=tuple([standing(target, self.breakers, self.parking, now) for target in route.targets]))
 
     def _returned(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """Give back what an attempt had taken, once."""
@@ -225,6 +250,11 @@ class Conductor:
         now = call.deadline.clock.monotonic()
         self._learn(attempt, error, now)
         self._settle(attempt.place, usage.total_tokens or None, now)
+
+
+def _full(seconds: float) -> str:
+    """Why a target without a place in its limits is not asked now."""
+    return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
 
 
 def _tokens(call: Call) -> int:

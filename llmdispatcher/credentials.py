@@ -113,6 +113,13 @@ class Credentials:
         other = self._ring.rest(used, now + (error.retry_after or rest), now)
         return None if other is None else self.header(other)
 
+    def number(self, headers: Mapping[str, str]) -> int | None:
+        """Which of several keys these headers show, counted from 1."""
+        if self._ring is None:
+            return None
+        used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
+        return self._ring.keys.index(used) + 1 if used in self._ring.keys else None
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """The keys that were shown lately, to be kept out of errors."""

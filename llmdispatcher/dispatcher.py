@@ -23,7 +23,7 @@ from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
 from .health import VendorHealth, health_of
 from .messages import Message
-from .outcome import AttemptRecord, Listener, Observer, Outcome
+from .outcome import AttemptRecord, Observer, Outcome, heard_by
 from .parts import TextPart
 from .policy import checks, guards
 from .policy.balance import Balancer
@@ -37,6 +37,7 @@ from .recall import Memory
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
+from .trace import Plan
 from .types import Request, Response
 from .under_way import UnderWay
 from .vendors import Vendor, from_environment
@@ -60,8 +61,7 @@ class Dispatcher:
         self, config: Config | Mapping[str, Any] | None = None, *, observers: Sequence[Observer] = (), clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self.config = checks.build(Config, {} if config is None else config, "config")
-        self._observers = tuple([observer.on_outcome if isinstance(observer, Listener) else observer for observer in observers])
-        self._listeners = tuple([observer.on_attempt for observer in observers if isinstance(observer, Listener)])
+        self._observers, self._listeners = heard_by(observers)
         self._clock = clock
         balancer = Balancer(self.config.balance, clock.random) if self.config.balance is not None else None
         self._preferences = self.config.preferences(balancer)
@@ -215,9 +215,12 @@ class Dispatcher:
         """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
         return health_of(self._directory.vendors, timeout, self._clock)
 
-    def explain(self, request: Request, *, streaming: bool = False) -> Route:
-        """Which targets would be asked, in which order, and why the others would not; ``str()`` is for people. Sends nothing."""
-        return self._route(request, streamed=streaming)
+    def explain(self, request: Request, *, streaming: bool = False) -> Plan:
+        """Which targets would be asked, in which order, how they stand now, and why the others would not; sends nothing.
+
+        ``str()`` is for people, ``as_dict()`` for machines.
+        """
+        return self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment."""
@@ -292,7 +295,11 @@ class Dispatcher:
             raise
 
     def _routed(self, call: Call) -> Route:
-        return self._route(call.request, streamed=call.streamed, turn=next(self._turns))
+        return self._told(call, self._route(call.request, streamed=call.streamed, turn=next(self._turns)))
+
+    def _told(self, call: Call, route: Route) -> Route:
+        call.plan = self._conductor.plan(route, call.started, whole=False)
+        return route
 
     def _route(self, request: Request, *, streamed: bool, turn: int = 0) -> Route:
         candidates = self._directory.candidates(request.model)
@@ -304,7 +311,8 @@ class Dispatcher:
         return plan(request, targets, self._preferences, moment)
 
     def _pinned(self, call: Call, name: str) -> Route:
-        return self._plan(call.request, (self._directory.pinned(call.request.model, name),), streamed=call.streamed)
+        target = self._directory.pinned(call.request.model, name)
+        return self._told(call, self._plan(call.request, (target,), streamed=call.streamed))
 
     def _report(self, cancellation: Cancellation, outcome: Outcome) -> None:
         self._under_way.end(cancellation)

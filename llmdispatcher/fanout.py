@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import queue
 import threading
 from collections import deque
@@ -34,10 +35,11 @@ class _Job:
 
 
 def fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, *, return_errors: bool) -> Iterator[A | DispatchError]:
-    """Yield ``ask(question)`` in the order of the questions; stops its threads when the caller stops reading."""
+    """Yield ``ask(question)`` in the order of the questions, in the caller's context; stops its threads when he stops reading."""
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ConfigError(f"max_workers: {workers!r} is not a whole number ≥ 1")
-    return _fan_out(ask, questions, workers, return_errors)
+    context = contextvars.copy_context()
+    return _fan_out(lambda question: context.copy().run(ask, question), questions, workers, return_errors)
 
 
 def _fan_out(ask: Callable[[Q], A], questions: Iterable[Q], workers: int, return_errors: bool) -> Iterator[A | DispatchError]:

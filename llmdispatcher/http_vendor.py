@@ -229,6 +229,8 @@ class HttpVendor:
         """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""
         endpoint = self._endpoint or self._connect()
         while True:
+            if deadline.meter is not None:
+                deadline.meter.key = self._credentials.number(call.headers)
             reply = endpoint.transport.open(call, deadline)
             if reply.ok:
                 return reply
