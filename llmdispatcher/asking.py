@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
+import attrs
+
 from .chunk_stream import ChunkStream
 from .chunks import StreamChunk
 from .clock import Deadline
@@ -15,6 +17,15 @@ from .types import Headroom, Request, Response
 from .vendors import Vendor
 
 Batches = Generator[list[StreamChunk]]
+
+
+@attrs.frozen
+class Begun:
+    """An answer that has come up to its first output, if it has any. ``movable``: any thread may read on, one at a time."""
+
+    batches: Batches
+    has_output: bool
+    movable: bool
 
 
 def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
@@ -30,8 +41,8 @@ def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
     return response
 
 
-def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> tuple[Batches, bool]:
-    """An answer that has come up to its first output, and whether it has any; ``heard`` is told what the head says is left."""
+def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Begun:
+    """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread."""
     batches = _batches(vendor, request, deadline, heard)
     held: list[StreamChunk] = []
     has_output = False
@@ -40,7 +51,7 @@ def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[
         has_output = any(chunk.has_output for chunk in batch)
         if has_output:
             break
-    return _continued(held, batches), has_output
+    return Begun(_continued(held, batches), has_output, isinstance(vendor, HttpVendor))
 
 
 def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Batches:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from .clock import SYSTEM_CLOCK
@@ -99,15 +99,24 @@ class Channel(queue.Queue[T]):
             self.not_empty.notify(min(room, len(items)))
         return items[room:]
 
-    def batches(self) -> Iterator[list[T]]:
-        """All that is there, again and again, until the end; far cheaper than one ``get`` an item."""
-        while True:
-            with self.mutex:
-                while not self.queue:
-                    if self.closed:
-                        return
-                    self.not_empty.wait(_GLANCE)
-                batch = list(self.queue)
-                self.queue.clear()
-                self.not_full.notify_all()
-            yield batch
+    def take_all(self, instead: Sequence[object]) -> list[T] | None:
+        """All that is there, far cheaper than one ``get`` an item; ``None`` at the end.
+
+        Waits for something, or for something in ``instead``, of which :meth:`wake` tells: then the list may be empty.
+        """
+        with self.mutex:
+            while not self.queue:
+                if self.closed:
+                    return None
+                if instead:
+                    return []
+                self.not_empty.wait(_GLANCE)
+            items = list(self.queue)
+            self.queue.clear()
+            self.not_full.notify_all()
+        return items
+
+    def wake(self) -> None:
+        """Let those who wait in :meth:`take_all` look at what they wait for besides."""
+        with self.mutex:
+            self.not_empty.notify_all()

@@ -11,8 +11,8 @@ from . import structured
 from .attempt import Call
 from .caching import AnswerCache, Inquiry, place
 from .conductor import Conductor
+from .feed import OpenStream
 from .policy.route import Route
-from .streaming import OpenStream
 from .types import Response
 from .vendors import Vendor
 

@@ -11,10 +11,11 @@ from ..types import Response
 
 
 class OpenStream(Protocol):
-    """An answer that has begun, as the stream's worker pumps it; :class:`llmdispatcher.streaming.OpenStream` is the same."""
+    """An answer that has begun, as the conductor hands it over; :class:`llmdispatcher.feed.OpenStream` is the same."""
 
     vendor: str
     model: str
+    movable: bool
     batches: Generator[list[StreamChunk]]
 
     def finish(self, response: Response) -> Response:
@@ -33,6 +34,7 @@ class Replayed:
         self._fail = fail
         self.vendor = response.vendor
         self.model = response.model
+        self.movable = True
         self.batches = _replayed(response)
 
     def finish(self, _folded: Response) -> Response:
@@ -56,6 +58,7 @@ class Recorded:
         self._keep = keep
         self.vendor = opened.vendor
         self.model = opened.model
+        self.movable = opened.movable
         self.batches = opened.batches
 
     def finish(self, response: Response) -> Response:

@@ -254,7 +254,7 @@ def test_races_in_memory(clock):
 class Opened:
     """A stream that has begun, of some chunks."""
 
-    vendor, model = "openai", "m"
+    vendor, model, movable = "openai", "m", True
 
     def __init__(self, chunks, error=None):
         self.batches = ([chunk] for chunk in chunks)

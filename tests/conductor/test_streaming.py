@@ -49,7 +49,7 @@ def endless(request=None):
 
 
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("llmdispatcher-stream")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-watch"))]
 
 
 def gone(within=2.0):

@@ -84,7 +84,7 @@ def test_a_full_channel_holds_the_writer_back():
     channel, seen, most = Channel(4), [], []
     writer = threading.Thread(target=lambda: (channel.put_all(list(range(100)), nothing), channel.close()))
     writer.start()
-    for batch in channel.batches():
+    for batch in iter(lambda: channel.take_all(()), None):
         most.append(len(batch))
         seen.extend(batch)
     writer.join(5)
@@ -119,7 +119,7 @@ def test_two_readers_share_without_loss():
     channel, seen, lock = Channel(8), [], threading.Lock()
 
     def read():
-        for batch in channel.batches():
+        for batch in iter(lambda: channel.take_all(()), None):
             with lock:
                 seen.extend(batch)
 

@@ -38,7 +38,7 @@ def talking(base, kind):
 
 
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("llmdispatcher-stream")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-watch"))]
 
 
 def seconds_until_gone(within=2.0):

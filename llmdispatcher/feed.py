@@ -1,0 +1,245 @@
+"""Feed: the half of a stream that its readers share: the channels, what has come, and who reads on.
+
+A worker thread opens the stream and feeds the channels. As soon as somebody iterates, the worker lays the open stream down and
+ends: from then on the iterating thread reads the vendor itself, which saves two thread switches a chunk. It holds the stream only
+while it reads. When it goes away, or is not back in time, the watchman lets a worker go on; so does reading a channel. The stream
+lies in a list with one place, and taking it from there is atomic: never do two read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import itertools
+import os
+import threading
+from collections.abc import Callable, Generator
+from datetime import datetime
+from typing import Any, Protocol, Self
+
+from .channel import Channel, ChannelClosed
+from .chunks import Fold, StreamChunk
+from .clock import Deadline
+from .errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
+from .types import Response
+from .watch import WATCH
+
+CHANNEL_SIZE = 256
+"""Chunks that wait for a slow reader before the vendor is held back."""
+
+_numbers = itertools.count(1)
+
+
+class OpenStream(Protocol):
+    """An answer that has begun, as the conductor hands it over. ``movable``: any thread may read on, one at a time."""
+
+    vendor: str
+    model: str
+    movable: bool
+    batches: Generator[list[StreamChunk]]
+
+    def finish(self, response: Response) -> Response:
+        """Settle as a success; gives the response with cost, latency and trace filled in."""
+
+    def fail(self, error: DispatchError, partial: Response) -> None:
+        """Settle as a failure."""
+
+
+class Feed:
+    """One stream, without the handle that its reader holds."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.content: Channel[StreamChunk] = Channel(CHANNEL_SIZE)
+        self.done: Channel[bool] = Channel(1)
+        self.error: Channel[DispatchError] = Channel(1)
+        self.fold = Fold()
+        self.vendor: str | None = None
+        self.model: str | None = None
+        self.created_at: datetime = deadline.clock.now()
+        self.response: Response | None = None
+        self.failure: DispatchError | None = None
+        self._laid_down: list[OpenStream] = []
+        self._readers: list[None] = []
+        self._channelled = self._over = False
+        self._listening: int | None = None
+        self._context = contextvars.copy_context()
+        self._pid = os.getpid()
+
+    def here(self) -> Self:
+        """This, in the process that began the stream; raises in a forked child, which has the handle but not the worker."""
+        if self._pid != os.getpid() and self.response is None:
+            raise StreamInterrupted("the stream belongs to the process that forked this one; ask for a new one here")
+        return self
+
+    def start(self, begin: Callable[[], OpenStream]) -> None:
+        """Open the stream and feed the channels, in a thread of its own; raises :class:`Overloaded` when none can start."""
+        try:
+            self._work(self._open, begin)
+        except RuntimeError:
+            text = "no thread can be started for another stream; close some streams or raise the process's limit"
+            raise Overloaded(text) from None
+
+    def abandon(self) -> None:
+        """Stop whoever reads; called by finalizers too, so it takes no lock."""
+        self.deadline.cancellation.cancel("the stream was closed by its reader")
+
+    def feed_channels(self) -> None:
+        """Feed the channels to the end, whoever iterates: somebody reads them."""
+        self._channelled = True
+        self.resume()
+
+    def go_on(self) -> None:
+        """Go on where nobody iterates."""
+        if not self._readers:
+            self.resume()
+
+    def resume(self) -> None:
+        """Let a worker go on with what lies there; nothing where somebody reads, or where no thread can be started."""
+        try:
+            stream = self._laid_down.pop()
+        except IndexError:
+            return
+        try:
+            self._work(self._feed, stream)
+        except RuntimeError:
+            self._laid_down.append(stream)
+
+    def arrivals(self) -> Generator[list[StreamChunk]]:
+        """What comes, to the end: out of the channel, and from when the worker lays the stream down straight from the vendor."""
+        self._readers.append(None)
+        if len(self._readers) > 1:
+            self.feed_channels()
+        try:
+            while True:
+                batch = self._read() or self.content.take_all(self._laid_down)
+                if batch is None:
+                    return
+                if batch:
+                    yield batch
+        finally:
+            self._readers.pop()
+            if self._laid_down:
+                WATCH.tell(self)
+
+    def _read(self) -> list[StreamChunk] | None:
+        """The next chunks, read by the thread that wants them; ``None`` where that is not its turn, or nothing more comes."""
+        try:
+            stream = self._laid_down.pop()
+        except IndexError:
+            return None
+        try:
+            batch = None if self.content.queue else self._next(stream)
+        except BaseException as interruption:
+            self._fail(stream, Cancelled(f"the reader was interrupted by {type(interruption).__name__}"))
+            raise
+        if not self._over:
+            self._laid_down.append(stream)
+            if self._channelled:
+                self.resume()
+        return batch
+
+    def _work(self, task: Callable[[Any], None], *arguments: object) -> None:
+        threading.Thread(
+            target=self._context.copy().run,
+            args=(task, *arguments),
+            name=f"llmdispatcher-stream-{next(_numbers)}",
+            daemon=True,
+        ).start()
+
+    def _open(self, begin: Callable[[], OpenStream]) -> None:
+        try:
+            stream = begin()
+        except DispatchError as error:
+            self._end(failure=error)
+        except BaseException as error:  # noqa: BLE001 - the thread ends here: whatever it is, the reader must hear of it
+            self._end(failure=_interrupted(error, self.fold.response()))
+        else:
+            self.vendor, self.model = stream.vendor, stream.model
+            self._feed(stream)
+
+    def _feed(self, stream: OpenStream) -> None:
+        """Put what comes into the channel, to the end or until somebody iterates."""
+        try:
+            while (batch := self._next(stream)) is not None:
+                self.content.put_all(batch, self.deadline.check)
+                if self._readers and stream.movable and not self._channelled and self._watched():
+                    self._laid_down.append(stream)
+                    self.content.wake()
+                    return
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._fail(stream, error)
+
+    def _watched(self) -> bool:
+        """Whether the watchman knows of the stream, so that it may lie there."""
+        if self._listening is None and WATCH.add(self):
+            self._listening = self.deadline.cancellation.subscribe(lambda: WATCH.tell(self))
+        return self._listening is not None
+
+    def _next(self, stream: OpenStream) -> list[StreamChunk] | None:
+        """The next chunks, or ``None`` at an end that is settled; what is raised that is not ours is for the caller to settle."""
+        try:
+            batch = next(stream.batches, None)
+        except DispatchError as error:
+            self._fail(stream, error)
+            return None
+        if batch is None:
+            self._finish(stream)
+            return None
+        add = self.fold.add
+        for chunk in batch:
+            add(chunk)
+        return batch
+
+    def _finish(self, stream: OpenStream) -> None:
+        try:
+            response = self._context.copy().run(stream.finish, self.fold.response())
+        except DispatchError as error:
+            self._end(failure=error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._end(failure=_interrupted(error, self.fold.response()))
+        else:
+            self._end(response=response)
+
+    def _fail(self, stream: OpenStream, error: BaseException) -> None:
+        partial = self.fold.response()
+        failure = _interrupted(error, partial)
+        try:
+            stream.batches.close()
+            self._context.copy().run(stream.fail, failure, partial)
+        finally:
+            self._end(failure=failure)
+
+    def _end(self, *, response: Response | None = None, failure: DispatchError | None = None) -> None:
+        """Tell the readers that nothing more comes."""
+        self._over = True
+        self.response, self.failure = response, failure
+        if self._listening is not None:
+            self.deadline.cancellation.unsubscribe(self._listening)
+            WATCH.remove(self)
+        with contextlib.suppress(ChannelClosed):  # a reader may have closed a channel himself
+            if failure is not None:
+                self.error.put(failure)
+            self.done.put(response is not None)
+        for channel in (self.content, self.error, self.done):
+            channel.close()
+
+
+def _interrupted(error: BaseException, partial: Response) -> DispatchError:
+    """What a failure after the first chunk means to the reader: the caller's own end stays, all else is an interruption."""
+    if isinstance(error, ChannelClosed):
+        return Cancelled("the stream's channel was closed by its reader")
+    if not isinstance(error, DispatchError):
+        failure = StreamInterrupted(f"the stream's worker failed with {type(error).__name__}", partial=partial)
+        failure.__cause__ = error
+        return failure
+    if not (error.retry_here or error.try_elsewhere):
+        return error
+    if isinstance(error, StreamInterrupted):
+        error.partial = partial
+        return error
+    facts = {name: getattr(error, name) for name in ("vendor", "model", "status", "code", "request_id", "phase")}
+    text = f"the answer broke off after {len(partial.content)} characters: {error.message}; error.partial holds them"
+    failure = StreamInterrupted(text, partial=partial, **facts)
+    failure.__cause__ = error
+    return failure
