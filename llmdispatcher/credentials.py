@@ -29,8 +29,8 @@ _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 
 def checked_key(key: str, field: str) -> str:
     """The key, if a header can carry it; the error shows no more than its last four characters."""
-    if not _CARRIED.fullmatch(key):
-        tail = key[-4:] if len(key) >= 12 and key[-4:].isprintable() else ""
+    if not isinstance(key, str) or not _CARRIED.fullmatch(key):
+        tail = key[-4:] if isinstance(key, str) and len(key) >= 12 and key[-4:].isprintable() else ""
         raise ConfigError(
             f"{field}: the key ending in {tail!r} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
             " copy it again without what surrounds it"
