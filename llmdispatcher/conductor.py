@@ -13,7 +13,7 @@ from typing import TypeVar
 import attrs
 
 from . import structured
-from .asking import Batches, begun, whole
+from .asking import Begun, begun, whole
 from .attempt import Attempt, Call
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import AllTargetsFailed, Cancelled, DispatchError
@@ -238,12 +238,10 @@ class Conductor:
 
     def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
         """Read up to the first output, or to the end of an answer that has none."""
-        batches, has_output = begun(
-            vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic())
-        )
-        if has_output:
+        stream = begun(vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic()))
+        if stream.has_output:
             attempt.first_output()
-        return OpenStream(self, call, attempt, batches)
+        return OpenStream(self, call, attempt, stream)
 
     def ended(self, call: Call, attempt: Attempt, error: DispatchError | None, usage: Usage) -> None:
         """Hear how a stream that had begun has ended."""
@@ -281,13 +279,14 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
 class OpenStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
-    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, batches: Batches) -> None:
+    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, stream: Begun) -> None:
         self._conductor = conductor
         self._call = call
         self._attempt = attempt
         self.vendor = attempt.target.vendor
         self.model = attempt.target.model
-        self.batches = batches
+        self.batches = stream.batches
+        self.movable = stream.movable
 
     def finish(self, response: Response) -> Response:
         """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for."""
