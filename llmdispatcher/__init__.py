@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .policy.balance import Balance, Situation
     from .policy.breaker import CircuitBreaker
     from .policy.budget import RetryBudget
+    from .policy.concurrency import AdaptiveConcurrency
     from .policy.guards import MatchesSchema, MaxLength, Pattern, PersonalData
     from .policy.hedge import Hedge
     from .policy.limits import RateLimit, RateLimitStatus
@@ -119,6 +120,7 @@ _ROOMS = {
     "policy.balance": ("Balance", "Situation"),
     "policy.breaker": ("CircuitBreaker",),
     "policy.budget": ("RetryBudget",),
+    "policy.concurrency": ("AdaptiveConcurrency",),
     "policy.guards": ("MatchesSchema", "MaxLength", "Pattern", "PersonalData"),
     "policy.hedge": ("Hedge",),
     "policy.limits": ("RateLimit", "RateLimitStatus"),
@@ -149,6 +151,7 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "AdaptiveConcurrency",
     "AllTargetsFailed",
     "AnswerCache",
     "AnthropicVendor",

@@ -148,7 +148,7 @@ class Conductor:
         if turn is None:
             return None
         if turn.crowd:
-            call.place = call.place or Place()
+            call.place = call.place or Place(deadline.at)
             entered = self.limits.wait(turn.crowd, call.place, deadline, turn.ready_at)
             if entered is not None:
                 return schedule.instead(turn, entered)
@@ -160,7 +160,7 @@ class Conductor:
 
     def _take(self, call: Call, target: Target, now: float) -> float | None:
         """Take a place in the limits, or tell when there may be one."""
-        call.place = call.place or Place()
+        call.place = call.place or Place(call.deadline.at)
         taken = self.limits.take(target, _tokens(call), now, call.place)
         return taken if isinstance(taken, float) else None
 

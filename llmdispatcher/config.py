@@ -15,11 +15,12 @@ from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
 from .policy.guards import check_guards
 from .policy.hedge import Hedge
-from .policy.limits import RateLimit, storage
+from .policy.limits import RateLimit
 from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
 from .policy.rules import RoutingRule, RuleTable
+from .policy.storage import server
 from .remote import RemoteFetch
 
 
@@ -96,7 +97,7 @@ class Config:
     balance: Balance | None = attrs.field(default=None, converter=_balance)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
-    limits_storage: str | None = attrs.field(default=None, repr=False, validator=storage)
+    limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""

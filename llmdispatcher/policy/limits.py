@@ -14,27 +14,21 @@ import os
 import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
 from ..clock import Deadline
-from ..errors import ConfigError, DispatchError
+from ..errors import DispatchError
 from ..locks import new_lock
 from ..types import Headroom
 from . import checks
 from .concurrency import AdaptiveConcurrency, Capacity, Room, Seat, some
+from .storage import PATIENCE, Receipt, Shared, server
 from .target import Target
 from .window import WINDOW, Entry, Window
 
-SERVERS = ("redis://", "rediss://")
 _MOST = 10_000
-
-
-def storage(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """The address of a server, or ``None``; a wrong one is not shown, since it may hold a password."""
-    if value is not None and not (isinstance(value, str) and value.startswith(SERVERS)):
-        raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
 
 
 def _adaptive(value: Any) -> AdaptiveConcurrency | None:
@@ -57,7 +51,7 @@ class RateLimit:
     per_model: bool = attrs.field(default=False, validator=checks.flag)
     max_in_flight: int | None = attrs.field(default=None, validator=some)
     adaptive: AdaptiveConcurrency | None = attrs.field(default=None, converter=_adaptive)
-    storage: str | None = attrs.field(default=None, repr=False, validator=storage)
+    storage: str | None = attrs.field(default=None, repr=False, validator=server)
 
 
 @attrs.frozen(kw_only=True)
@@ -79,36 +73,14 @@ class RateLimitStatus:
     shared: bool | None = None
 
 
-class Receipt(Protocol):
-    """What was taken from a storage."""
-
-
-class Shared(Protocol):
-    """A count that processes share; it never raises and never takes long."""
-
-    def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> Receipt | float | None:
-        """A receipt, the moment when there may be a place, or ``None`` where the storage fails."""
-
-    def settle(self, receipt: Receipt, used: int, now: float) -> None:
-        """Put what was really used in the place of the estimate."""
-
-    def give_back(self, receipt: Receipt, now: float) -> None:
-        """The call was not made after all."""
-
-    def left(self, key: str, limit: RateLimit, now: float) -> tuple[int | None, int | None] | None:
-        """Requests and tokens that are left, or ``None`` where the storage fails."""
-
-    def close(self) -> None:
-        """Give back connections."""
-
-
 class Place(Seat):
-    """What one call has taken of the limits; given back with what it really used."""
+    """What one call has taken of the limits; given back with what it really used. ``until`` is the call's deadline."""
 
-    __slots__ = ("count", "entry", "receipt")
+    __slots__ = ("count", "entry", "receipt", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, until: float = math.inf) -> None:
         super().__init__()
+        self.until = until
         self.count: _Count | None = None
         self.entry: Entry | None = None
         self.receipt: Receipt | None = None
@@ -171,7 +143,8 @@ class Limits:
                 self._leave(place)
                 return ready
             place.count, place.entry = count, count.window.take(tokens, now)
-        taken = count.shared.take(count.key, count.limit, tokens, now) if count.shared is not None else None
+        shared = _in_time(place, now)
+        taken = shared.take(count.key, count.limit, tokens, now) if shared is not None else None
         if isinstance(taken, float):
             self.give_back(place, now)
             return taken
@@ -224,8 +197,9 @@ class Limits:
         with self._lock:
             place.count.window.correct(place.entry, used)
         receipt, place.receipt = place.receipt, None
-        if receipt is not None and place.count.shared is not None:
-            place.count.shared.settle(receipt, used, now)
+        shared = _in_time(place, now)
+        if receipt is not None and shared is not None:
+            shared.settle(receipt, used, now)
 
     def give_back(self, place: Place, now: float = 0.0) -> None:
         """The call was not made after all."""
@@ -234,8 +208,9 @@ class Limits:
                 place.count.window.drop(place.entry)
             self._leave(place)
         receipt, place.receipt = place.receipt, None
-        if receipt is not None and place.count is not None and place.count.shared is not None:
-            place.count.shared.give_back(receipt, now)
+        shared = _in_time(place, now)
+        if receipt is not None and shared is not None:
+            shared.give_back(receipt, now)
 
     def ended(self, place: Place, error: DispatchError | None) -> None:
         """The call is not in flight any more: it has ended, and how. Idempotent."""
@@ -336,6 +311,11 @@ class Limits:
                 if count.room is not None:
                     count.room.empty()
             self._pid = os.getpid()
+
+
+def _in_time(place: Place, now: float) -> Shared | None:
+    """The storage of a place, unless the call's deadline is so near that it could be held up past it."""
+    return place.count.shared if place.count is not None and now + PATIENCE <= place.until else None
 
 
 def _less(own: int | None, shared: int | None) -> int | None:

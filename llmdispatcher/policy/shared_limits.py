@@ -20,6 +20,7 @@ from ..clock import SYSTEM_CLOCK
 from ..errors import ConfigError
 from ..locks import new_lock
 from .limits import RateLimit
+from .storage import PATIENCE
 from .window import WINDOW
 
 T = TypeVar("T")
@@ -142,7 +143,7 @@ class SharedLimits:
         except Exception as foreign:  # noqa: BLE001 - no failure of a server is a failure of a call
             self._complain(type(foreign).__name__, now)
             return None
-        if SYSTEM_CLOCK.monotonic() - begun > 2 * TIMEOUT:
+        if SYSTEM_CLOCK.monotonic() - begun > PATIENCE:
             self._complain("slow", now)
         elif trying:
             self._rests_until = 0.0

@@ -3,6 +3,7 @@
 import heapq
 import os
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -203,6 +204,29 @@ def test_nobody_starves_and_no_place_is_lost():
     status = made.status(TARGET, 0.0)
 
     assert (4000, True, 0, 0) == (len(most), max(most) <= 3, status.in_flight, status.waiting)
+
+
+def test_no_place_is_lost_when_callers_give_up():
+    """Forty threads that wait no longer than a millisecond: grants and give-ups cross, and in the end all places are free."""
+    made = limits(max_in_flight=2)
+
+    def work():
+        for _ in range(50):
+            place = Place()
+            if made.take(TARGET, 1, 0.0, place) == FOREVER:
+                with suppress(DeadlineExceeded):
+                    made.wait((TARGET,), place, Deadline.after(0.001), FOREVER)
+            made.give_back(place)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    status = made.status(TARGET, 0.0)
+
+    assert (0, 0) == (status.in_flight, status.waiting)
+    assert [Place, Place, FOREVER] == [type(taken(made)), type(taken(made)), taken(made)]
 
 
 def test_a_forked_child_begins_with_nobody_in_flight():

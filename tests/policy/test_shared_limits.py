@@ -215,6 +215,17 @@ def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened):
     assert max(taken) < 0.15, taken
 
 
+def test_a_call_near_its_deadline_is_not_held_up(opened):
+    """It goes by its own process's count, and does not wait for a server that may be mute."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        limits = opened(f"redis://127.0.0.1:{mute.getsockname()[1]}/0", requests_per_minute=2)
+        begun = time.perf_counter()
+        taken = [limits.take(TARGET, 1, 100.0, Place(until=100.05)) for _ in range(3)]
+
+    assert ["place", "place", 60] == kinds(taken)
+    assert time.perf_counter() - begun < 0.05
+
+
 def test_after_its_rest_one_call_alone_tries(opened):
     """The others go on with their own count meanwhile."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
