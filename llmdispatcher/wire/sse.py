@@ -71,7 +71,7 @@ class SseParser:
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line over 1 MiB or an event over 8 MiB."""
         if self._between_events and data[-2:] == b"\n\n" and not _is_special(data):
-            return list(_WholeEvents(_whole(data[:-2])).events())
+            return _parsed(_whole(data[:-2]))
         try:
             return self._pieced(data)
         finally:
@@ -135,7 +135,7 @@ class SseParser:
         if strays:
             self._strays += strays
             _check(sum(map(len, self._strays)), len(self._strays))
-        return list(_WholeEvents(events).events())
+        return _parsed(events)
 
     def _pend(self, lines: bytes) -> None:
         if lines:
@@ -143,6 +143,17 @@ class SseParser:
             self._pending_size += len(lines)
             self._pending_lines += lines.count(b"\n")
             _check(self._pending_size, self._pending_lines)
+
+
+def _parsed(events: list[bytes]) -> list[Event]:
+    """Whole events; those of a single ``data`` line, which most formats send alone, have no fields to be told apart."""
+    parsed: list[Event] = []
+    for event in events:
+        if event[:6] == b"data: " and b"\n" not in event:
+            parsed.append(Event(data=event[6:].decode()))
+        elif event:
+            return list(_WholeEvents(events).events())
+    return parsed
 
 
 def _is_special(data: bytes) -> bool:
