@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from .chunks import StreamChunk
 from .clock import Clock
 from .errors import DispatchError, MalformedReply, VendorUnavailable
+from .transport.failures import clean
 from .types import Headroom
 from .wire.base import HttpReply, StreamDecoder
 
@@ -36,8 +37,15 @@ class ChunkStream:
     def batches(self) -> Generator[list[StreamChunk]]:
         """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
 
-        Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit.
+        Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit. An error
+        leaves without the frames and exceptions that it met: they hold what the vendor said, which may be the key.
         """
+        try:
+            yield from self._read()
+        except DispatchError as error:
+            raise clean(self._explained(error, self._reply)) from None
+
+    def _read(self) -> Generator[list[StreamChunk]]:
         reply, decoder = self._reply, self._decoder
         try:
             last = self._clock.monotonic()
@@ -54,9 +62,6 @@ class ChunkStream:
             rest = decoder.finish()
             if rest:
                 yield rest
-        except DispatchError as error:
-            self._explained(error, reply)
-            raise
         finally:
             reply.close()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 import attrs
 
@@ -36,6 +38,12 @@ def checked_key(key: str, field: str) -> str:
             " copy it again without what surrounds it"
         )
     return key
+
+
+def _written(key: str) -> list[str]:
+    """A key in plain, in JSON, in JSON within JSON and in an address; the longest first, since one may be a part of another."""
+    escaped = json.dumps(key)[1:-1]
+    return sorted({key, escaped, json.dumps(escaped)[1:-1], quote(key), quote(key, safe="")}, key=len, reverse=True)
 
 
 class _Ring:
@@ -122,8 +130,8 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The keys that were shown lately, to be kept out of errors."""
-        return tuple(self._shown)
+        """The keys that were shown lately, as a vendor may say them back, to be kept out of errors."""
+        return tuple([form for key in list(self._shown) for form in _written(key)])
 
     def url(self) -> str | None:
         """The address, without a slash at its end."""

@@ -20,6 +20,7 @@ from .errors import ConfigError, DispatchError, InvalidRequest
 from .fitting import fitted
 from .locks import new_lock
 from .policy.limits import RateLimit
+from .transport.failures import clean
 from .transport.fetching import fetch_remote
 from .types import Capabilities, Request, Response
 from .wire.base import ClientCodec, HttpCall, HttpReply
@@ -190,7 +191,9 @@ class HttpVendor:
         try:
             return decode(body)
         except DispatchError as error:
-            raise self._explained(error, reply) from None
+            failure = clean(self._explained(error, reply))
+        del body  # what the vendor said may hold the key, and a crash reporter writes the frames of an error down
+        raise failure
 
     def close(self) -> None:
         """Close pooled connections; the vendor opens new ones if it is used again."""
