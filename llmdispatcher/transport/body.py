@@ -83,6 +83,9 @@ class Body:
 
     def _unpacked(self, inflater: Inflater) -> bytes:
         while True:
+            ended = self._scope.ended()  # one read may unpack to a thousand pieces, and no socket looks at the time in between
+            if ended is not None:
+                raise ended
             piece = inflater.piece()
             if piece:
                 return piece

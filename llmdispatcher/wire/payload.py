@@ -236,12 +236,11 @@ class EventDecoder(ABC):
         self._plain.append(data)
         if self._is_plain:
             return None
-        data = b"".join(self._plain)
-        start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]  # all that came before it is blank, or would have shown itself
         self._is_plain = start in (b"{", b"[", b"<")
         if self._is_plain or not start:
             return None
-        return SseParser(), data
+        return SseParser(), b"".join(self._plain)
 
     def check(self) -> None:
         """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""

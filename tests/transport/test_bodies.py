@@ -213,6 +213,17 @@ def test_a_bomb_does_not_go_off(serve):
     assert sum(taken) <= 1_000_000
 
 
+def test_a_cancel_ends_what_is_still_unpacked(serve):
+    """What has come in packed is no reason to go on: the call's end is seen between any two pieces (I1)."""
+    cancel = Cancellation()
+    chunks = iter(serve(packed_reply("gzip", gzip.compress(bytes(5_000_000)))).open(cancel=cancel).chunks)
+    next(chunks)
+    cancel.cancel("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        next(chunks)
+
+
 def test_an_announced_giant_is_refused_at_once(serve):
     """A Content-Length above max_body is enough to know (B8)."""
     line = serve(lambda peer, request: peer.head(200, ("Content-Length", "33554433")) or peer.hang_up())

@@ -226,6 +226,15 @@ def test_a_long_plain_body_in_small_reads_takes_linear_time(codec):
     assert time.process_time() - start < 1.0
 
 
+def test_blanks_before_anything_in_small_reads_take_linear_time(codec):
+    """A server, or a bomb, that sends nothing but blanks is read once, not again with each piece."""
+    decoder, start = codec.decoder(), time.process_time()
+    for _ in range(8_000):
+        decoder.feed(b" " * 4096)
+
+    assert time.process_time() - start < 1.0
+
+
 def test_nothing_is_sent_that_was_not_said(codec):
     """None is left out; the vendor's own defaults hold."""
     allowed = {"model", "messages", "input", "max_tokens", "system", "contents", "systemInstruction"}
