@@ -36,6 +36,8 @@ PREFIX = "llmdispatcher:limits"
 
 _SOON = 0.02
 """Seconds; the least wait, since others take places, too."""
+_SLOW = 3
+"""Decisions in a row that take too long, as those of a busy machine do now and then."""
 _LATE = 0.2
 """Seconds; the first call of a minute begins a little before the minute that it opens on the server."""
 _JUST_NOW = 1.0
@@ -95,6 +97,7 @@ class SharedLimits:
         self._counters: _Counters | None = _made(address)
         self._pid = os.getpid()
         self._rests_until = self._quiet_until = 0.0
+        self._slow = 0
 
     def take(self, key: str, limit: RateLimit, tokens: int, now: float) -> Taken | float | None:
         """A receipt, the moment when there may be a place, or ``None`` where the server fails."""
@@ -143,8 +146,9 @@ class SharedLimits:
         except Exception as foreign:  # noqa: BLE001 - no failure of a server is a failure of a call
             self._complain(type(foreign).__name__, now)
             return None
-        if SYSTEM_CLOCK.monotonic() - begun > PATIENCE:
-            self._complain("slow", now)
+        self._slow = self._slow + 1 if SYSTEM_CLOCK.monotonic() - begun > PATIENCE else 0
+        if self._slow >= _SLOW:
+            self._complain("it is slow", now)
         elif trying:
             self._rests_until = 0.0
         return answer
@@ -154,7 +158,7 @@ class SharedLimits:
         with self._lock:
             speak = now >= self._quiet_until
             self._quiet_until = now + QUIET if speak else self._quiet_until
-            self._rests_until = now + REST
+            self._rests_until, self._slow = now + REST, 0
         if speak:
             logger.warning("the shared rate limits: their server fails (%s); each process goes on with its own count", what)
 

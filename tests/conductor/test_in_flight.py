@@ -1,8 +1,12 @@
 """Calls in flight as callers feel them: elsewhere at once, or a wait for the call before; and every end gives the place back."""
 
 import gc
+import signal
+import subprocess
+import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -287,3 +291,63 @@ def test_the_allowed_calls_adapt_to_refusals():
         made.send(REQUEST)
 
     assert (10, 7) == (before, made.get_rate_limit_status("v").in_flight_limit)
+
+
+def test_ctrl_c_ends_the_wait():
+    """And leaves the queue to others."""
+    vendor = Gated()
+    made = dispatcher(vendor)
+    first = in_thread(lambda: made.send(REQUEST))
+    until(lambda: vendor.busy == 1)
+    main = threading.main_thread().ident
+    waits = partial(until, lambda: made.get_rate_limit_status("v").waiting == 1)
+    pressing = in_thread(lambda: (waits(), signal.pthread_kill(main, signal.SIGINT)))
+    with pytest.raises(KeyboardInterrupt):
+        made.send(REQUEST)
+    vendor.gate.release()
+    for thread in (first, pressing):
+        thread.join(5)
+
+    assert (True, 1) == (free(made), vendor.hits)
+
+
+def test_a_drained_dispatcher_ends_those_that_wait():
+    """None of them is left to its deadline."""
+    vendor, errors = Gated(), []
+    made = dispatcher(vendor)
+
+    def ask():
+        try:
+            made.send(REQUEST)
+        except DispatchError as error:
+            errors.append(type(error))
+
+    first = in_thread(ask)
+    until(lambda: vendor.busy == 1)
+    second = in_thread(ask)
+    until(lambda: made.get_rate_limit_status("v").waiting == 1)
+    made.close()
+    second.join(5)
+    vendor.gate.release()
+    first.join(5)
+
+    assert (Cancelled, False) == (errors[0], second.is_alive())
+
+
+def test_nothing_of_a_server_is_loaded_where_none_is_configured():
+    """Neither the package ``limits`` nor ``redis``, with any other limit."""
+    program = """
+import sys
+from llmdispatcher import Dispatcher, RateLimit, Request
+from llmdispatcher.testing import FakeVendor
+vendor = FakeVendor("fine")
+vendor.rate_limit = RateLimit(requests_per_minute=9, tokens_per_minute=900, max_in_flight=2, adaptive=True)
+with Dispatcher() as dispatcher:
+    dispatcher.register_vendor(vendor)
+    dispatcher.send(Request("m", "hi"))
+    dispatcher.get_rate_limit_status("fake")
+print(sorted({"limits", "redis", "llmdispatcher.policy.shared_limits"} & set(sys.modules)))
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+
+    assert ("[]\n", "") == (told.stdout, told.stderr)

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -25,7 +26,10 @@ NOBODY = "redis://user:geheim@127.0.0.1:1/0"
 
 
 @pytest.fixture
-def server(redis_server):
+def server(redis_server, monkeypatch):
+    """With patience for a machine that is busy: these tests are about counts, not about haste."""
+    monkeypatch.setattr(shared_limits, "TIMEOUT", 10.0)
+    monkeypatch.setattr(shared_limits, "PATIENCE", 10.0)
     client = redis.Redis.from_url(redis_server.url)
     client.flushall()
     yield redis_server
@@ -201,52 +205,78 @@ def test_a_server_that_is_down_leaves_each_process_its_own_count(opened, caplog)
     assert "geheim" not in caplog.text
 
 
-def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened):
+@pytest.fixture
+def mute():
+    """A port that takes connections and says nothing; ``asked`` counts them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        listening.setblocking(False)
+        yield Mute(listening)
+
+
+class Mute:
+    def __init__(self, listening):
+        self._listening = listening
+        self.url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+
+    def asked(self):
+        """How many connections have come since it was last asked."""
+        count = 0
+        with suppress(BlockingIOError):
+            while True:
+                self._listening.accept()[0].close()
+                count += 1
+        return count
+
+
+def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened, mute):
     """And not once per call."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        limits = opened(f"redis://127.0.0.1:{mute.getsockname()[1]}/0", requests_per_minute=1000, tokens_per_minute=10**6)
-        taken = []
-        for now in (100.0, 100.1, 102.0, 100.0 + REST + 0.1):
-            begun = time.perf_counter()
-            assert isinstance(take(limits, now=now), Place)
-            taken.append(time.perf_counter() - begun)
-
-    assert [True, False, False, True] == [seconds > 0.05 for seconds in taken], taken
-    assert max(taken) < 0.15, taken
-
-
-def test_a_call_near_its_deadline_is_not_held_up(opened):
-    """It goes by its own process's count, and does not wait for a server that may be mute."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        limits = opened(f"redis://127.0.0.1:{mute.getsockname()[1]}/0", requests_per_minute=2)
+    limits = opened(mute.url, requests_per_minute=1000, tokens_per_minute=10**6)
+    asked, seconds = [], []
+    for now in (100.0, 100.1, 102.0, 100.0 + REST + 0.1):
         begun = time.perf_counter()
-        taken = [limits.take(TARGET, 1, 100.0, Place(until=100.05)) for _ in range(3)]
+        assert isinstance(take(limits, now=now), Place)
+        seconds.append(time.perf_counter() - begun)
+        asked.append(mute.asked())
 
-    assert ["place", "place", 60] == kinds(taken)
-    assert time.perf_counter() - begun < 0.05
+    assert [1, 0, 0, 1] == asked
+    assert min(seconds[0], seconds[3]) < 0.12, seconds
 
 
-def test_after_its_rest_one_call_alone_tries(opened):
+def test_a_call_near_its_deadline_is_not_held_up(opened, mute):
+    """It goes by its own process's count, and does not wait for a server that may be mute."""
+    limits = opened(mute.url, requests_per_minute=2)
+    taken = [limits.take(TARGET, 1, 100.0, Place(until=100.05)) for _ in range(3)]
+
+    assert (["place", "place", 60], 0) == (kinds(taken), mute.asked())
+
+
+def test_after_its_rest_one_call_alone_tries(mute):
     """The others go on with their own count meanwhile."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        shared = SharedLimits(f"redis://127.0.0.1:{mute.getsockname()[1]}/0")
-        limit, slow, barrier = RateLimit(requests_per_minute=9), [], threading.Barrier(20)
-        shared.take("k", limit, 1, 100.0)
+    shared, limit, barrier = SharedLimits(mute.url), RateLimit(requests_per_minute=9), threading.Barrier(20)
+    shared.take("k", limit, 1, 100.0)
+    before = mute.asked()
 
-        def ask():
-            barrier.wait(10)
-            begun = time.perf_counter()
-            shared.take("k", limit, 1, 200.0)
-            slow.append(time.perf_counter() - begun > 0.07)
+    def ask():
+        barrier.wait(10)
+        shared.take("k", limit, 1, 200.0)
 
-        threads = [threading.Thread(target=ask) for _ in range(20)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(10)
-        shared.close()
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    shared.close()
 
-    assert 1 == sum(slow)
+    assert (1, 1) == (before, mute.asked())
+
+
+def test_a_server_that_is_slow_again_and_again_rests(server, opened, monkeypatch):
+    """One late answer, as on a busy machine, is as good as any."""
+    limits = opened(server.url, requests_per_minute=50)
+    monkeypatch.setattr(shared_limits, "PATIENCE", 0.0)
+    shared = [limits.status(TARGET, 100.0).shared for _ in range(4)]
+
+    assert [True, True, True, False] == shared
 
 
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
