@@ -7,8 +7,9 @@ from llmdispatcher import Dispatcher, DispatchError, OpenAIVendor, Request
 
 dispatcher = Dispatcher()
 dispatcher.register_vendor(OpenAIVendor(api_key="sk-process-0123456789", base_url=os.environ["VENDOR_URL"], trust_env=False))
-if os.environ.get("WARM"):
+if "send" in os.environ.get("WARM", ""):
     dispatcher.send(Request("gpt-4o", "warm"))
+if "stream" in os.environ.get("WARM", ""):
     dispatcher.send_streaming(Request("gpt-4o", "warm")).response()
 
 
