@@ -152,14 +152,29 @@ class Call:
         leg.heard, leg.plan, leg.passed_over = self.heard, self.plan, self.passed_over
         return leg
 
+    def detached(self) -> Call:
+        """The same call on a way that may outlive it: it has its own end, and is heard only if adopted, by this call or another."""
+        deadline = Deadline(self.deadline.at, self.deadline.clock, Cancellation(), self.deadline.seconds)
+        away = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
+        away.started, away._report = self.started, away._keep
+        away.heard, away.plan, away.passed_over = self.heard, self.plan, self.passed_over
+        return away
+
     def _keep(self, outcome: Outcome) -> None:
         self._outcome = outcome
 
-    def adopt(self, leg: Call) -> None:
-        """Take the end of a leg for the call's own, now or when it comes."""
+    def adopt(self, leg: Call, error: DispatchError | None = None) -> None:
+        """Take the end of a leg for the call's own, now or when it comes; ``error`` is another end to what the leg has done."""
+        if self._settled:
+            return
         leg._report, self._settled = self._report, True
-        if leg._outcome is not None:
-            self._report(attrs.evolve(leg._outcome, attempts=tuple(self.attempts)))
+        if leg.attempts is not self.attempts:
+            self.attempts += leg.attempts
+        outcome = leg._outcome
+        if outcome is not None:
+            if error is not None:
+                error.attempts, error.trace = len(self.attempts), self.trace()
+            self._report(attrs.evolve(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
 
     def lose(self, error: DispatchError) -> None:
         """End this leg unheard; what it was asking is written down as lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -15,6 +16,30 @@ from .feed import OpenStream
 from .policy.route import Route
 from .types import Response
 from .vendors import Vendor
+
+
+class _Source:
+    """A call that is made for all who read its stream: bound to the one who asks until the stream is open, then to nobody."""
+
+    def __init__(self, conductor: Conductor, call: Call, away: Call, route: Route) -> None:
+        self.away = away
+        self._conductor = conductor
+        self._route = route
+        self._bond = call.deadline.cancellation
+        self._key = self._bond.subscribe(self.stop)
+
+    def begin(self) -> OpenStream:
+        """Up to the first output."""
+        return self._conductor.stream(self.away, self._route)
+
+    def loosen(self) -> None:
+        """Each reader keeps to a deadline of his own from now on."""
+        self._bond.unsubscribe(self._key)
+        self.away.deadline.at = math.inf
+
+    def stop(self) -> None:
+        """End it."""
+        self.away.deadline.cancellation.cancel("nobody reads the stream any more")
 
 
 @attrs.frozen
@@ -31,7 +56,12 @@ class Memory:
 
     def stream(self, call: Call, route: Route) -> OpenStream:
         """The same, piece by piece."""
-        return self.cache.stream(self._inquiry(call, route, streamed=True), partial(self.conductor.stream, call, route))
+        inquiry = attrs.evolve(
+            self._inquiry(call, route, streamed=True),
+            source=lambda: _Source(self.conductor, call, call.detached(), route),
+            adopt=lambda source, error: call.adopt(source.away, error),
+        )
+        return self.cache.stream(inquiry, partial(self.conductor.stream, call, route))
 
     def _inquiry(self, call: Call, route: Route, *, streamed: bool) -> Inquiry:
         def form(response: Response) -> Response:

@@ -20,6 +20,7 @@ from .guarded import GuardedStore
 from .key import Place, Unkeyable, key_of
 from .policy import REDIS, ResponseCache
 from .replay import OpenStream, Recorded, Replayed
+from .tee import Source, Tee, Teed, Tees
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ def _unheard(_error: DispatchError) -> None:
     """Nobody settles."""
 
 
+def _adopted(_source: Source, _error: DispatchError | None) -> None:
+    """Nobody settles."""
+
+
 def _as_it_is(response: Response) -> Response:
     return response
 
@@ -41,7 +46,8 @@ class Inquiry:
     """One request, the places where it would be asked, in order, and by when.
 
     ``check`` raises a :class:`DispatchError` for an answer that must be neither kept nor given to others. ``recall`` is handed an
-    answer that nobody was asked for, settles the call and gives what the caller gets; ``fail`` settles it as failed.
+    answer that nobody was asked for, settles the call and gives what the caller gets; ``fail`` settles it as failed. ``source``
+    makes the call for a stream that others read too, and ``adopt`` settles this one as that ended, or with an error of its own.
     """
 
     request: Request
@@ -50,6 +56,8 @@ class Inquiry:
     check: Callable[[Response], object] = _nothing_wrong
     recall: Callable[[Response], Response] = _as_it_is
     fail: Callable[[DispatchError], object] = _unheard
+    adopt: Callable[[Any, DispatchError | None], object] = _adopted
+    source: Callable[[], Source] | None = None
 
     def accepts(self, response: Response) -> bool:
         """Whether the check lets an answer through."""
@@ -82,7 +90,8 @@ class AnswerCache:
         self.settings = settings
         self._tally = Tally()
         self._store = GuardedStore(settings, clock, self._tally)
-        self._flights = Flights()
+        self._flights: Flights[Landed] = Flights()
+        self._streams = Tees()
         self._era = 0
 
     def send(self, inquiry: Inquiry, ask: Callable[[], Response]) -> Response:
@@ -109,7 +118,7 @@ class AnswerCache:
     def stream(self, inquiry: Inquiry, begin: Callable[[], OpenStream]) -> OpenStream:
         """The answer out of the store piece by piece, or the stream of ``begin``, which is kept when it has ended.
 
-        Streams do not wait for each other: one whose reader is slow, or goes, would hold up or break those of others.
+        Where the inquiry has a source, all who ask the same meanwhile read the same stream, each at his own pace.
         """
         slot = self._slot(inquiry)
         if slot is None:
@@ -117,9 +126,36 @@ class AnswerCache:
         known = self._known(inquiry, self._store.get(slot.key))
         if known is not None:
             return Replayed(self._spared(known, "hits"), inquiry.recall, inquiry.fail)
+        if inquiry.source is not None:
+            return self._teed(inquiry, slot, inquiry.source)
         self._tally.add("misses")
         opened = begin()
         return Recorded(opened, partial(self._keep, inquiry, slot, (opened.vendor, opened.model)))
+
+    def _teed(self, inquiry: Inquiry, slot: _Slot, source: Callable[[], Source]) -> Teed:
+        """The stream of all who ask this now."""
+
+        def ask() -> Tee:
+            self._tally.add("misses")
+            made = source()
+            try:
+                opened = made.begin()
+            except DispatchError as error:
+                inquiry.adopt(made, error)
+                raise
+            return self._streams.open(
+                slot.key, made, opened, lambda response: self._keep(inquiry, slot, (opened.vendor, opened.model), response)
+            )
+
+        try:
+            tee, others = self._streams.joined(slot.key, inquiry.deadline, ask)
+        except DispatchError as error:
+            inquiry.fail(error)
+            raise
+        except BaseException as interruption:
+            inquiry.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
+            raise
+        return Teed(tee, inquiry.deadline, _Settled(self, inquiry), lead=not others)
 
     def clear(self) -> bool:
         """Forget all answers, for all that share the store, and those under way here; False, logged, where the store fails."""
@@ -184,6 +220,32 @@ class AnswerCache:
     def _spared(self, hit: Hit, how: str) -> Response:
         self._tally.spared(how, hit.saved)
         return hit.response
+
+    def shared(self, landed: Landed) -> Response:
+        """An answer that another had asked for, as a hit."""
+        return self._spared(recalled(landed.entry) if landed.entry is not None else as_hit(landed.response), "shared")
+
+
+@attrs.frozen
+class _Settled:
+    """How one reader of a stream that others read too is settled: with what it cost, or as a hit."""
+
+    cache: AnswerCache
+    inquiry: Inquiry
+
+    def finished(self, landed: Landed, source: Source, *, pays: bool) -> Response:
+        """With the whole answer."""
+        if not pays:
+            return self.inquiry.recall(self.cache.shared(landed))
+        self.inquiry.adopt(source, None)
+        return landed.response
+
+    def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
+        """With a failure."""
+        if pays:
+            self.inquiry.adopt(source, error)
+        else:
+            self.inquiry.fail(error)
 
 
 def _answered_by(response: Response) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
@@ -32,13 +33,24 @@ class Landed:
     hit: bool = False
 
 
+class Shareable(Protocol):
+    """What a flight brings."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may have it."""
+
+
+T = TypeVar("T", bound=Shareable)
+
+
 @attrs.define(eq=False)
-class _Seat:
+class _Seat(Generic[T]):
     """One caller in a flight; ``thread`` is its own."""
 
     thread: int = attrs.field(factory=threading.get_ident)
     leads: bool = False
-    landed: Landed | None = None
+    landed: T | None = None
     gate: threading.Lock = attrs.field(factory=threading.Lock)
 
     def open(self) -> None:
@@ -58,24 +70,24 @@ class _Seat:
 
 
 @attrs.define(eq=False)
-class _Flight:
+class _Flight(Generic[T]):
     """Who leads, and who waits, in order."""
 
-    leader: _Seat
-    waiting: dict[_Seat, None] = attrs.field(factory=dict)
+    leader: _Seat[T]
+    waiting: dict[_Seat[T], None] = attrs.field(factory=dict)
 
 
-class Flights:
+class Flights(Generic[T]):
     """The questions that are being asked now; safe under threads and after a fork."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, _Flight[T]] = {}
         self._pid = os.getpid()
 
-    def fly(self, key: str, deadline: Deadline, ask: Callable[[], Landed]) -> tuple[Landed, bool]:
+    def fly(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
         """The answer, and whether it is another's. What ``ask`` raises is raised here alone, and nobody else is told."""
-        seat = _Seat()
+        seat: _Seat[T] = _Seat()
         try:
             if not self._join(key, seat):
                 return ask(), False
@@ -90,7 +102,7 @@ class Flights:
         finally:
             self._leave(key, seat)
 
-    def _join(self, key: str, seat: _Seat) -> bool:
+    def _join(self, key: str, seat: _Seat[T]) -> bool:
         """Take a seat; False for a thread that leads this flight itself and would wait for its own end."""
         with self._lock:
             if self._pid != os.getpid():  # whoever was in a flight at a fork does not exist here
@@ -106,7 +118,7 @@ class Flights:
             flight.waiting[seat] = None
             return True
 
-    def _leave(self, key: str, seat: _Seat) -> None:
+    def _leave(self, key: str, seat: _Seat[T]) -> None:
         """Give up the seat: a leader hands out its answer, or the lead; a waiter is waited for by nobody."""
         with self._lock:
             flight = self._flights.get(key)
@@ -122,7 +134,7 @@ class Flights:
             other.open()
 
     @staticmethod
-    def _handed_on(flight: _Flight, landed: Landed | None) -> list[_Seat]:
+    def _handed_on(flight: _Flight[T], landed: T | None) -> list[_Seat[T]]:
         """Whoever is to be woken: all that wait, with the answer, or without one the first, as the new leader."""
         woken = list(flight.waiting)[: None if landed is not None else 1]
         for seat in woken:

@@ -67,9 +67,9 @@ class Scope:
         "_cancellation",
         "_key",
         "_now",
+        "_total",
         "admit",
         "deadline",
-        "end",
         "fresh",
         "host",
         "limits",
@@ -90,12 +90,17 @@ class Scope:
         self.fresh = False
         self.placed = False
         self._now = deadline.clock.monotonic
-        self.end = deadline.at if limits.total is None else min(deadline.at, self._now() + limits.total)
+        self._total = math.inf if limits.total is None else self._now() + limits.total
         self.until = self.end
         self._box: list[Callable[[], None]] = []
         self._busy = threading.Lock()
         self._cancellation = deadline.cancellation
         self._key = deadline.cancellation.subscribe(self.wake)
+
+    @property
+    def end(self) -> float:
+        """When the attempt must be over; a deadline may be moved."""
+        return min(self.deadline.at, self._total)
 
     @property
     def sent(self) -> bool:

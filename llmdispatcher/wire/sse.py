@@ -150,7 +150,9 @@ def _parsed(events: list[bytes]) -> list[Event]:
     parsed: list[Event] = []
     for event in events:
         if event[:6] == b"data: " and b"\n" not in event:
-            parsed.append(Event(data=event[6:].decode()))
+            said = Event()
+            said.data = event[6:].decode()
+            parsed.append(said)
         elif event:
             return list(_WholeEvents(events).events())
     return parsed
