@@ -67,24 +67,28 @@ class Result:
 def ask(vendors: list[HttpVendor], kind: str, *, streamed: bool, timeout: float = 10.0, retries: int = 0) -> Result:
     """One call, from a fresh dispatcher that is closed afterwards."""
     outcomes: list[Outcome] = []
-    text, error = "", None
     request = Request(model=MODELS[kind], messages=PROMPT, max_tokens=200)
     with Dispatcher(
         Config(retry_policy=RetryPolicy(max_retries=retries, initial_delay=0.05)), observers=[outcomes.append]
     ) as dispatcher:
         for vendor in vendors:
             dispatcher.register_vendor(vendor)
-        started = time.monotonic()
-        try:
-            if streamed:
-                with dispatcher.send_streaming(request, timeout=timeout) as stream:
-                    text = "".join([chunk.content for chunk in stream])
-            else:
-                text = dispatcher.send(request, timeout=timeout).content
-        except DispatchError as failure:
-            error = failure
-        seconds = time.monotonic() - started
-    return Result(text, error, seconds, outcomes, dispatcher)
+        return listen(dispatcher, request, outcomes, streamed=streamed, timeout=timeout)
+
+
+def listen(dispatcher: Dispatcher, request: Request, outcomes: list[Outcome], *, streamed: bool, timeout: float) -> Result:
+    """One call, heard to its end; ``outcomes`` is where an observer of the dispatcher writes."""
+    text, error = "", None
+    started = time.monotonic()
+    try:
+        if streamed:
+            with dispatcher.send_streaming(request, timeout=timeout) as stream:
+                text = "".join([chunk.content for chunk in stream])
+        else:
+            text = dispatcher.send(request, timeout=timeout).content
+    except DispatchError as failure:
+        error = failure
+    return Result(text, error, time.monotonic() - started, outcomes, dispatcher)
 
 
 def leaks(error: BaseException | None, records: str) -> list[str]:
@@ -109,15 +113,22 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def settled(base: tuple[int, int], within: float = 1.0) -> tuple[int, int]:
+def settled(base: tuple[int, int], within: float = 1.0, *, threads: Callable[[], int] = threading.active_count) -> tuple[int, int]:
     """Threads and descriptors beyond ``base`` that are left after at most ``within`` seconds."""
-    end = time.monotonic() + within
+    start = time.monotonic()
     while True:
-        left = (max(0, threading.active_count() - base[0]), max(0, descriptors() - base[1]))
-        if left == (0, 0) or time.monotonic() > end:
+        left = (max(0, threads() - base[0]), max(0, descriptors() - base[1]))
+        passed = time.monotonic() - start
+        if left == (0, 0) or passed > within:
             return left
-        gc.collect()
-        threading.Event().wait(0.01)
+        if passed > 0.2:  # what must wait for the collector is the exception, and a collection takes longer than most calls
+            gc.collect()
+        threading.Event().wait(0.002)
+
+
+def workers() -> int:
+    """The threads, without the one that watches streams: it stays a moment after the last, for the next."""
+    return sum(thread.name != "llmdispatcher-watch" for thread in threading.enumerate())
 
 
 @pytest.fixture
