@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from . import calls, footprint, streams
+from . import calls, footprint, policies, streams
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +31,7 @@ GROUPS: dict[str, Callable[[], list[tuple[str, float, float | None, str]]]] = {
     "import": footprint.imports,
     "calls": calls.plain,
     "flat": calls.growth,
-    "chunks": streams.chunks,
+    "chunks": lambda: [*streams.chunks(), *policies.chunks()],
     "memory": footprint.memory,
     "lateness": streams.lateness,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,17 @@ from typing import Any
 import requests
 import urllib3
 
-from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request, RoutingCondition, RoutingRule
+from llmdispatcher import (
+    Balance,
+    Config,
+    Dispatcher,
+    OpenAIVendor,
+    RateLimit,
+    Request,
+    ResponseCache,
+    RoutingCondition,
+    RoutingRule,
+)
 
 from .measure import cpu_per_call
 from .server import vendor
@@ -17,6 +28,7 @@ from .server import vendor
 CALLS = 400
 BODY: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How fast is this?"}], "temperature": 0.2}
 HEADERS = {"Authorization": "Bearer sk-bench", "Content-Type": "application/json"}
+EVERYTHING = "llmdispatcher, everything on"
 Rows = list[tuple[str, float, float | None, str]]
 
 
@@ -41,6 +53,18 @@ def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0, pool_size: int
     return dispatcher
 
 
+def everything_on(url: str) -> Dispatcher:
+    """A dispatcher with all that keeps something between calls: breaker, budget, limits, balancing between two vendors, cache."""
+    dispatcher = Dispatcher(
+        Config(balance=Balance(strategy="least_loaded"), cache=ResponseCache(max_temperature=2.0)), observers=[lambda outcome: None]
+    )
+    limit = RateLimit(requests_per_minute=10_000_000, tokens_per_minute=10_000_000_000)
+    for name in ("openai", "second"):
+        vendor = OpenAIVendor(name=name, api_key="sk-bench", base_url=f"{url}/v1", rate_limit=limit)
+        dispatcher.register_vendor(vendor)
+    return dispatcher
+
+
 def raw(url: str) -> Callable[[], Any]:
     """What a careful person writes with urllib3 and json."""
     pool = urllib3.PoolManager()
@@ -58,19 +82,28 @@ def ours(dispatcher: Dispatcher) -> Callable[[], Any]:
     return lambda: dispatcher.send(Request(**BODY)).content
 
 
+def always_new() -> Callable[[], Request]:
+    """Makes requests of which no two are alike, so that a cache looks for each and finds none."""
+    numbers = itertools.count()
+    return lambda: Request(**{**BODY, "messages": [{"role": "user", "content": f"How fast is this, {next(numbers)}?"}]})
+
+
 def plain() -> Rows:
-    """One call: raw urllib3, requests' session, the openai SDK where it is installed, and us."""
+    """One call: raw urllib3, requests' session, the openai SDK where it is installed, and us, plain and with all policies on."""
     with vendor() as url:
-        session = requests.Session()
+        session, full, new = requests.Session(), everything_on(url), always_new()
         clients = {
             "raw urllib3 + json": raw(url),
             "requests.Session": lambda: session.post(f"{url}/v1/chat/completions", json=BODY, headers=HEADERS).json(),
             "llmdispatcher": ours(dispatcher_for(url)),
+            EVERYTHING: lambda: full.send(new()).content,
         }
         clients.update(_sdk(url))
         taken = cpu_per_call(clients, CALLS)
     rows: Rows = [(f"{name}, CPU per call", seconds * 1e6, None, "µs") for name, seconds in taken.items()]
-    return [*rows, ("llmdispatcher / raw urllib3", taken["llmdispatcher"] / taken["raw urllib3 + json"], 1.5, "x")]
+    for name in ("llmdispatcher", EVERYTHING):
+        rows.append((f"{name} / raw urllib3", taken[name] / taken["raw urllib3 + json"], 1.5, "x"))
+    return rows
 
 
 def growth() -> Rows:

@@ -1,7 +1,8 @@
 """``python -m benchmarks.soak --calls 1000000 --threads 8``: mixed calls with faults; memory, threads, every outcome accounted for.
 
 Plain, streamed, hedged, failed over, balanced, cached, limited, cancelled and late calls, over sockets to vendors in a process of
-their own that commit every kind of fault, and to one in this process. Ends with status 1 when a bar is missed.
+their own that commit every kind of fault, and to one in this process. Ends with status 1 when a bar is missed. An interruption
+(Ctrl-C, SIGTERM) ends it early, with the figures so far.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gc
 import itertools
 import json
 import random
+import signal
 import sys
 import threading
 import time
@@ -85,10 +87,19 @@ class Soak:
             chance.choices(self._lanes, weights)[0].call(number, chance)
 
     def run(self) -> float:
-        """Make all calls; gives the seconds that they took."""
+        """Make all calls, or those until an interruption; gives the seconds that they took."""
         started = time.monotonic()
         for caller in self._callers:
             caller.start()
+        try:
+            self._watch(started)
+        except KeyboardInterrupt:
+            self._calls = 0
+        for caller in self._callers:
+            caller.join()
+        return time.monotonic() - started
+
+    def _watch(self, started: float) -> None:
         step = max(1, self._calls // SAMPLES)
         for mark in itertools.count(step, step):
             while self._done() < min(mark, self._calls) and any(caller.is_alive() for caller in self._callers):
@@ -97,9 +108,6 @@ class Soak:
             self._progress(_line(done, self._calls, time.monotonic() - started, self._memory.mb[self._memory.count - 1]))
             if mark >= self._calls:
                 break
-        for caller in self._callers:
-            caller.join()
-        return time.monotonic() - started
 
     def _done(self) -> int:
         return sum(lane.seen.total() for lane in self._lanes)
@@ -128,7 +136,7 @@ class Soak:
         begun, seen = sum(lane.begun for lane in every), sum((lane.seen for lane in every), Counter[str]())
         heard = sum(lane.tally.attempts.total() for lane in every)
         booked = sum(vendor.requests for stat in stats for vendor in stat.vendor_stats.values())
-        judged = 0.2 if self._calls >= TOO_SHORT else None
+        judged = 0.2 if begun >= TOO_SHORT else None
         zeros = {
             "calls begun and not ended": begun - seen.total(),
             "calls without an outcome": begun - sum(lane.tally.outcomes.total() for lane in every),
@@ -200,6 +208,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
+    for interruption in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interruption, signal.default_int_handler)
     rows, ends = soak(options.calls, options.threads)
     if options.json:
         print(json.dumps({"rows": [attrs.asdict(row) for row in rows], "lanes": ends}, indent=1))

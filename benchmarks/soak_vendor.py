@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import random
 import re
+import signal
 import socket
 import struct
 import threading
@@ -241,10 +242,11 @@ def soak_vendors() -> Iterator[SoakVendors]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
+    theirs.close()  # else nobody would notice that the process is gone
     try:
         yield SoakVendors(ours, ours.recv())
     finally:
-        process.terminate()
+        process.kill()
         process.join()
 
 
@@ -288,6 +290,8 @@ class _Server:
 
 
 def _serve(pipe: Connection) -> None:
+    for interruption in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interruption, signal.SIG_IGN)  # the soak is to end first, and to ask for the counts
     server = _Server()
     threading.stack_size(256 * 1024)
     threading.Thread(target=server.run, daemon=True).start()
