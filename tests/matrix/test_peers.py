@@ -129,7 +129,7 @@ def test_a_spent_quota_parks_the_key_for_long():
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_trickle_cannot_outlive_the_deadline(streamed):
     """Chunks that keep coming beat every per-read timeout; the call's own deadline ends them (the peers took 12.6 s of 3 s)."""
-    with VendorSimulator(answers=ANSWER).always(trickle(0.2)) as faulty:
+    with VendorSimulator(answers=ANSWER).always(trickle(0.1)) as faulty:
         result = ask([vendor_at(faulty, "openai")], "openai", streamed=streamed, timeout=0.9)
 
     assert "DeadlineExceeded" == result.name
