@@ -76,7 +76,7 @@ class Feed:
         """Open the stream and feed the channels, in a thread of its own; raises :class:`Overloaded` when none can start."""
         try:
             self._work(self._open, begin)
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             text = "no thread can be started for another stream; close some streams or raise the process's limit"
             raise Overloaded(text) from None
 
@@ -95,15 +95,21 @@ class Feed:
             self.resume()
 
     def resume(self) -> None:
-        """Let a worker go on with what lies there; nothing where somebody reads, or where no thread can be started."""
+        """Let a worker go on with what lies there; nothing where somebody reads.
+
+        Where no thread can be started it lies on, until it is over: then it is ended here, which takes no time.
+        """
         try:
             stream = self._laid_down.pop()
         except IndexError:
             return
         try:
             self._work(self._feed, stream)
-        except RuntimeError:
-            self._laid_down.append(stream)
+        except (RuntimeError, MemoryError):
+            if self.deadline.cancelled or self.deadline.remaining() <= 0:
+                self._feed(stream)
+            else:
+                self._laid_down.append(stream)
 
     def arrivals(self) -> Generator[list[StreamChunk]]:
         """What comes, to the end: out of the channel, and from when the worker lays the stream down straight from the vendor."""
@@ -153,7 +159,7 @@ class Feed:
         except DispatchError as error:
             self._end(failure=error)
         except BaseException as error:  # noqa: BLE001 - the thread ends here: whatever it is, the reader must hear of it
-            self._end(failure=_interrupted(error, self.fold.response()))
+            self._end(failure=interrupted(error, self.fold.response()))
         else:
             self.vendor, self.model = stream.vendor, stream.model
             self._feed(stream)
@@ -197,13 +203,13 @@ class Feed:
         except DispatchError as error:
             self._end(failure=error)
         except Exception as error:  # noqa: BLE001 - as above
-            self._end(failure=_interrupted(error, self.fold.response()))
+            self._end(failure=interrupted(error, self.fold.response()))
         else:
             self._end(response=response)
 
     def _fail(self, stream: OpenStream, error: BaseException) -> None:
         partial = self.fold.response()
-        failure = _interrupted(error, partial)
+        failure = interrupted(error, partial)
         try:
             stream.batches.close()
             self._context.copy().run(stream.fail, failure, partial)
@@ -225,7 +231,7 @@ class Feed:
             channel.close()
 
 
-def _interrupted(error: BaseException, partial: Response) -> DispatchError:
+def interrupted(error: BaseException, partial: Response) -> DispatchError:
     """What a failure after the first chunk means to the reader: the caller's own end stays, all else is an interruption."""
     if isinstance(error, ChannelClosed):
         return Cancelled("the stream's channel was closed by its reader")

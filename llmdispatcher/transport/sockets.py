@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import socket
 import ssl
@@ -18,6 +19,9 @@ from .scope import Scope, current
 RECEIVE = 65536
 """Bytes to ask the kernel for at once."""
 
+_SHORT = 0.1
+"""Seconds below which a wait is set exactly."""
+
 _open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """All of them, for a forked child to close."""
 _adopted: set[socket.socket] = set()
@@ -28,6 +32,8 @@ class Governed(socket.socket):
     """What both kinds of socket share; ``scope`` is the call that owns the socket, ``None`` while it is pooled."""
 
     scope: Scope | None = None
+    _patience = math.inf
+    """Seconds that the next operation may take as the socket is set now."""
 
     def adopt(self, scope: Scope) -> None:
         """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
@@ -53,22 +59,35 @@ class Governed(socket.socket):
         """End every operation on it; SSLSocket's own method would hand ciphertext to a reader (cpython #124618)."""
         socket.socket.shutdown(self, socket.SHUT_RDWR)
 
+    def settimeout(self, value: float | None, /) -> None:
+        """As the base class, and remembered: each is a system call, and another thread's turn."""
+        self._patience = math.inf if value is None else value
+        super().settimeout(value)
+
     def receive(self) -> bytes:
         """What has arrived, at least a byte, or nothing at the end; bounded by the scope."""
         scope = self.scope
         if scope is None:
             return b""
-        self.settimeout(scope.left())
-        data = self.recv(RECEIVE)
-        scope.check()
-        return data
+        left = scope.left()
+        while True:
+            if self._patience > left:
+                self.settimeout(left / 2 if left > _SHORT else left)  # half, so that it serves for the next reads too
+            try:
+                data = self.recv(RECEIVE)
+            except TimeoutError:
+                left = scope.left()
+                self._patience = math.inf
+            else:
+                scope.check()
+                return data
 
     def glance(self, seconds: float) -> bytes:
         """What arrives within ``seconds``, or nothing."""
         self.settimeout(seconds)
         try:
             return self.recv(RECEIVE)
-        except OSError:
+        except (OSError, MemoryError):
             return b""
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
