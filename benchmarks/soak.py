@@ -33,6 +33,8 @@ SAMPLES = 200
 TOO_SHORT = 100_000
 """Calls below which memory is still warming up: its slope is told, not judged."""
 SETTLING = 5.0
+_NAP = 0.02
+"""Seconds; how far a nap overruns is how late the machine itself is, without any call."""
 
 
 @attrs.define(eq=False)
@@ -78,6 +80,7 @@ class Soak:
         self._servers, self._calls, self._progress = servers, calls, progress
         self._local, self._canceller, self._memory = Local(), Canceller(), Memory()
         self._lanes = lanes(servers, self._local, self._canceller)
+        self._overslept = 0.0
         self._numbers: Iterator[int] = itertools.count()
         self._callers = [threading.Thread(target=self._call, args=(seed,), daemon=True) for seed in range(threads)]
 
@@ -103,7 +106,9 @@ class Soak:
         step = max(1, self._calls // SAMPLES)
         for mark in itertools.count(step, step):
             while self._done() < min(mark, self._calls) and any(caller.is_alive() for caller in self._callers):
-                time.sleep(0.02)
+                began = time.monotonic()
+                time.sleep(_NAP)
+                self._overslept = max(self._overslept, time.monotonic() - began - _NAP)
             self._memory.look(done := self._done())
             self._progress(_line(done, self._calls, time.monotonic() - started, self._memory.mb[self._memory.count - 1]))
             if mark >= self._calls:
@@ -158,6 +163,7 @@ class Soak:
             Row(name="answers from memory", value=sum(stat.cache_hits for stat in stats)),
             Row(name="later than 50 ms past the deadline", value=sum(lane.late for lane in every)),
             Row(name="latest past the deadline", value=max(lane.latest for lane in every) * 1e3, bar=500.0, unit="ms"),
+            Row(name="latest end of a nap, for comparison", value=self._overslept * 1e3, unit="ms"),
             Row(name="RSS at the end", value=self._memory.mb[self._memory.count - 1], unit="MB"),
             Row(name="RSS slope over the second half, per 100,000 calls", value=self._memory.slope(), bar=judged, unit="MB"),
             *(Row(name=name, value=abs(value), bar=0.0) for name, value in zeros.items()),
@@ -165,7 +171,10 @@ class Soak:
 
     def by_lane(self) -> dict[str, Any]:
         """What each kind of call ended with."""
-        return {lane.name: {"begun": lane.begun, "ended": dict(lane.seen.most_common())} for lane in self._lanes}
+        return {
+            lane.name: {"begun": lane.begun, "ended": dict(lane.seen.most_common()), "latest_ms": round(lane.latest * 1e3, 1)}
+            for lane in self._lanes
+        }
 
 
 def _disagreements(lane: Lane) -> int:
