@@ -35,6 +35,8 @@ PROMPT = "whispered-prompt-71c4"
 LIMIT = 0.3
 """Seconds of every single limit, so that faults that hang are over soon."""
 
+_BEAT, _STANDSTILL = 0.02, 0.1
+
 MODELS = {"openai": "gpt-4o", "azure": "gpt-4o", "anthropic": "claude-sonnet-4-6", "google": "gemini-2.5-flash"}
 _KINDS = {"openai": OpenAIVendor, "azure": AzureOpenAIVendor, "anthropic": AnthropicVendor, "google": GoogleVendor}
 _URLS = {"openai": "openai_url", "azure": "azure_url", "anthropic": "anthropic_url", "google": "google_url"}
@@ -129,6 +131,41 @@ def settled(base: tuple[int, int], within: float = 1.0, *, threads: Callable[[],
 def workers() -> int:
     """The threads, without the one that watches streams: it stays a moment after the last, for the next."""
     return sum(thread.name != "llmdispatcher-watch" for thread in threading.enumerate())
+
+
+class _Pulse:
+    """How late the machine was at most in waking a thread that sleeps for a moment."""
+
+    def __init__(self) -> None:
+        self.latest = 0.0
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> _Pulse:
+        self._gate.acquire()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.release()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        due = time.monotonic() + _BEAT
+        while not self._gate.acquire(timeout=_BEAT):
+            self.latest = max(self.latest, time.monotonic() - due)
+            due = time.monotonic() + _BEAT
+
+
+def undisturbed(trial: Callable[[], list[str]]) -> list[str]:
+    """What is wrong in a trial; made up to three times where the machine itself stood still: a defect is there each time."""
+    wrong: list[str] = []
+    for _ in range(3):
+        with _Pulse() as pulse:
+            wrong = trial()
+        if not wrong or pulse.latest < _STANDSTILL:
+            break
+    return wrong
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from llmdispatcher.testing.faults import Fault
 
 from .conftest import MODELS, PROMPT, Result, leaks, listen, vendor_at
 from .insides import disagreements, parked, remembered, residue
-from .test_rows import SLACK
+from .test_rows import ANSWER, SLACK
 
-ANSWER = "one two three four five six seven eight nine ten eleven twelve."
 FIRST, SECOND = "openai", "anthropic"
 DAY = 86_500.0
 CALM: Mapping[str, Any] = {

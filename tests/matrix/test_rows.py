@@ -11,11 +11,12 @@ from collections import Counter
 
 import pytest
 
-from llmdispatcher.testing import VendorSimulator
+from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.testing.faults import FAULTS
 
-from .conftest import LIMIT, ask, descriptors, leaks, settled, vendor_at
+from .conftest import LIMIT, ask, descriptors, leaks, settled, undisturbed, vendor_at
 
+ANSWER = "one two three four five six seven eight nine ten eleven twelve."
 SLACK = 0.5
 """Seconds by which a busy test machine may be late; the measured overshoot is in benchmarks/README.md."""
 
@@ -63,8 +64,8 @@ HEAVY = {"B6", "B8", "S5"}
 
 
 def cases():
-    for row, faults in FAULTS.items():
-        for number, fault in enumerate(faults):
+    for row, variants in FAULTS.items():
+        for number, fault in enumerate(variants):
             yield pytest.param(row, fault, id=f"{row}-{number}-{fault.name}".replace(" ", "_"))
 
 
@@ -80,29 +81,69 @@ def table():
 @pytest.mark.parametrize(("row", "fault"), list(cases()))
 def test_row(row, fault, table, log):
     """Every vendor, plain and streamed: in time, one outcome, nothing left behind, nothing leaked."""
-    base = (threading.active_count(), descriptors())
     wrong = []
     for kind in ("openai",) if row in HEAVY else ("openai", "azure", "anthropic", "google"):
         for streamed in (False, True):
-            with VendorSimulator(answers="one two three four five six seven eight nine ten eleven twelve.").always(
-                fault
-            ) as simulator:
-                limit, each = (30.0, 30.0) if row in HEAVY else (TIMEOUT, LIMIT)
-                vendor = vendor_at(simulator, kind, idle_timeout=each, first_byte_timeout=each, progress_timeout=2 * each)
-                result = ask([vendor], kind, streamed=streamed, timeout=limit)
-                hits = simulator.hits
             where = f"{kind} {'stream' if streamed else 'plain'}"
-            table.setdefault(row, Counter())[result.name] += 1
-            if result.name not in EXPECTED[row][streamed]:
-                wrong.append(f"{where}: {result.name}: {result.error}")
-            if result.seconds > limit + SLACK:
-                wrong.append(f"{where}: I1: took {result.seconds:.2f} s of {limit} s")
-            if len(result.outcomes) != 1 or (result.outcomes[0].error is None) != (result.error is None):
-                wrong.append(f"{where}: I2: {result.outcomes}")
-            if len(result.outcomes[0].attempts) != 1 or hits > 2:
-                wrong.append(f"{where}: {len(result.outcomes[0].attempts)} attempts, {hits} hits")
-            wrong += [f"{where}: I5: {leak}" for leak in leaks(result.error, log())]
-            left = settled(base)
-            if left != (0, 0):
-                wrong.append(f"{where}: I3: {left[0]} threads and {left[1]} descriptors left")
+            found = undisturbed(lambda kind=kind, streamed=streamed: seen_wrong(row, fault, kind, streamed, (table, log)))
+            wrong += [f"{where}: {what}" for what in found]
     assert not wrong, "\n".join(wrong)
+
+
+def seen_wrong(row, fault, kind, streamed, written):
+    """What a caller should not have seen, and the invariants that do not hold."""
+    table, log = written
+    base = (threading.active_count(), descriptors())
+    limit, each = (30.0, 30.0) if row in HEAVY else (TIMEOUT, LIMIT)
+    with VendorSimulator(answers=ANSWER).always(fault) as simulator:
+        vendor = vendor_at(simulator, kind, idle_timeout=each, first_byte_timeout=each, progress_timeout=2 * each)
+        result = ask([vendor], kind, streamed=streamed, timeout=limit)
+        hits = simulator.hits
+    table.setdefault(row, Counter())[result.name] += 1
+    wrong = [f"I5: {leak}" for leak in leaks(result.error, log())]
+    if result.name not in EXPECTED[row][streamed]:
+        wrong.append(f"{result.name}: {result.error}")
+    if result.seconds > limit + SLACK:
+        wrong.append(f"I1: took {result.seconds:.2f} s of {limit} s")
+    if [result.error] != [outcome.error for outcome in result.outcomes]:
+        wrong.append(f"I2: {result.outcomes}")
+    if len(result.outcomes[0].attempts) != 1 or hits > 2:
+        wrong.append(f"{len(result.outcomes[0].attempts)} attempts, {hits} hits")
+    left = settled(base)
+    if left != (0, 0):
+        wrong.append(f"I3: {left[0]} threads and {left[1]} descriptors left")
+    return wrong
+
+
+@pytest.mark.parametrize("kind", ["openai", "azure", "anthropic"])
+def test_a_stream_ends_with_its_end_mark(kind):
+    """S8: a vendor that then keeps the connection open, or goes on talking, holds nobody up and adds nothing.
+
+    Google's format has no mark but the end of the body.
+    """
+    ends = []
+    for fault in (faults.kept_open(), faults.data_after_end()):
+        with VendorSimulator(answers=ANSWER).always(fault) as simulator:
+            result = ask([vendor_at(simulator, kind, idle_timeout=30, first_byte_timeout=30)], kind, streamed=True, timeout=60)
+            ends.append((result.name, result.text, result.seconds < SLACK))
+
+    assert [("ok", ANSWER, True)] * 2 == ends
+
+
+@pytest.mark.parametrize(
+    ("fault", "hits"),
+    [
+        (faults.status(503), 4),
+        (faults.status(503, ("x-should-retry", "false")), 1),
+        (faults.status(400), 1),
+        (faults.status(400, ("x-should-retry", "true")), 4),
+    ],
+    ids=["503", "503 and false", "400", "400 and true"],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_word_about_retrying_is_obeyed(fault, hits, streamed):
+    """R6, R9: so a layer that has retried enough itself is asked once, not once more for each of our retries."""
+    with VendorSimulator().always(fault) as simulator:
+        ask([vendor_at(simulator, "openai", idle_timeout=30, first_byte_timeout=30)], "openai", streamed=streamed, retries=3)
+
+        assert hits == simulator.hits

@@ -19,10 +19,10 @@ from llmdispatcher import RetryPolicy
 from llmdispatcher.testing import faults
 from llmdispatcher.testing.faults import FAULTS, Fault
 
-from .conftest import LIMIT, descriptors, settled, workers
+from .conftest import LIMIT, descriptors, settled, undisturbed, workers
 from .insides import counted, failures_of, opened, parked
 from .stage import DAY, FIRST, SECOND, Plan, Stage, staged
-from .test_rows import EXPECTED
+from .test_rows import ANSWER, EXPECTED
 
 T = TypeVar("T")
 BOTH = ("first", "first")
@@ -234,14 +234,38 @@ def test_row(row, fault, way, table, log):
     """It ends as promised for this way, called and streamed, and every invariant holds."""
     wrong = []
     for streamed in (False, True):
-        base = (workers(), descriptors())
-        with staged(WAYS[way].plan(row, fault, streamed=streamed), row, fault, streamed=streamed) as stage:
-            WAYS[way].play(stage)
-            found = stage.broken(log()) + WAYS[way].judge(stage)
-            told = stage.told
-        left = settled(base, threads=workers)
-        if left != (0, 0):
-            found.append(f"I3: {left[0]} threads and {left[1]} descriptors left")
-        table.setdefault((row, way), Counter())[" → ".join(told)] += 1
-        wrong += [f"{'stream' if streamed else 'plain'}: {' → '.join(told)}: {what}" for what in found]
+        found = undisturbed(lambda streamed=streamed: seen_wrong(row, fault, way, streamed, (table, log)))
+        wrong += [f"{'stream' if streamed else 'plain'}: {what}" for what in found]
     assert not wrong, "\n".join(wrong)
+
+
+def seen_wrong(row, fault, way, streamed, written):
+    """What is not as promised for this way, and the invariants that do not hold."""
+    table, log = written
+    base = (workers(), descriptors())
+    with staged(WAYS[way].plan(row, fault, streamed=streamed), row, fault, streamed=streamed) as stage:
+        WAYS[way].play(stage)
+        found = stage.broken(log()) + WAYS[way].judge(stage)
+        told = " → ".join(stage.told)
+    left = settled(base, threads=workers)
+    if left != (0, 0):
+        found.append(f"I3: {left[0]} threads and {left[1]} descriptors left")
+    table.setdefault((row, way), Counter())[told] += 1
+    return [f"{told}: {what}" for what in found]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_both_answer_at_once(streamed):
+    """G1: of two that answer together one wins, fifty times; each call has one end, and all that was sent is written down."""
+    plan = Plan(settings={"hedge": {"after": 0.0, "share": 1.0}}, helped=True, each=30.0, timeout=30.0)
+    with staged(plan, "G1", faults.status(503), streamed=streamed) as stage:
+        stage.faulty.latency = stage.healthy.latency = 0.01
+        for _ in range(50):
+            stage.ask()
+        wrong = stage.broken("")
+        texts = {seen.text for seen in stage.seen}
+        raced = sum(tries == 2 for tries in stage.attempts)
+
+    assert [] == wrong
+    assert {ANSWER} == texts
+    assert raced > 25, "few were asked at the same time"
