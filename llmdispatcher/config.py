@@ -72,14 +72,22 @@ def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> Non
         raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds > 0; use None for no limit")
 
 
+def _interval(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    checks.at_least(0)(_instance, attribute, value)
+    if value == 0:
+        raise ConfigError(f"{attribute.name}: 0 leaves no time between two checks; give seconds > 0, or None for no checks")
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
 
     ``guards`` see every request before it is sent and every answer before it is handed on (:mod:`~llmdispatcher.policy.guards`).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.policy.balance.Balance`) makes vendors that no rule or optimizer
-    has placed share the calls. ``limits_storage``, the address of a Redis server, shares the counts of rate limits with other
-    processes. Nested values may be given as dicts of their fields. Raises
+    has placed share the calls. ``continuation`` (True, or a :class:`~llmdispatcher.policy.continuation.Continuation`) lets another
+    target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
+    with other processes. ``health_interval``, in seconds, lets a thread ask each vendor's list of models so often, and tell the
+    circuit breaker (:mod:`~llmdispatcher.checkups`). Nested values may be given as dicts of their fields. Raises
     :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
     Whether the named vendors exist is seen at the first call, since they are registered later.
     """
@@ -98,6 +106,7 @@ class Config:
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
     limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
+    health_interval: float | None = attrs.field(default=None, validator=_interval)
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""

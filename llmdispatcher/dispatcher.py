@@ -14,6 +14,7 @@ from . import streaming, structured, tool_loop
 from .attempt import Call
 from .caching import AnswerCache
 from .cancellation import Cancellation
+from .checkups import Checkups
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .conductor import Conductor
 from .config import Config
@@ -21,7 +22,7 @@ from .directory import Directory
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
-from .health import VendorHealth, health_of
+from .health import VendorHealth
 from .messages import Message
 from .outcome import AttemptRecord, Observer, Outcome, heard_by
 from .parts import TextPart
@@ -44,9 +45,6 @@ from .vendors import Vendor, from_environment
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-_REMEMBERED_MODELS = 1024
-_MEMBERS = ("name", "capabilities", "send", "stream", "is_available")
 
 
 class Dispatcher:
@@ -81,6 +79,7 @@ class Dispatcher:
         """The response cache, if there is one: ``clear()``, ``stats()``."""
         self._answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
         self._under_way = UnderWay(clock)
+        self._checkups = Checkups(self._directory.vendors, self._conductor.breakers, self.config.health_interval, clock)
 
     @classmethod
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
@@ -213,7 +212,11 @@ class Dispatcher:
 
     def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
         """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
-        return health_of(self._directory.vendors, timeout, self._clock)
+        return self._checkups.ask(timeout)
+
+    def health(self) -> dict[str, VendorHealth]:
+        """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
+        return self._checkups.known()
 
     def explain(self, request: Request, *, streaming: bool = False) -> Plan:
         """Which targets would be asked, in which order, how they stand now, and why the others would not; sends nothing.
@@ -239,6 +242,7 @@ class Dispatcher:
         shutdown is what that is for. Raises :class:`ConfigError` for a number that is not ≥ 0.
         """
         self._under_way.close(drain)
+        self._checkups.close()
         if self.cache is not None:
             self.cache.close()
         self._conductor.limits.close()
@@ -272,6 +276,7 @@ class Dispatcher:
         if self._listeners:
             call.heard = self._heard
         self._under_way.begin(cancellation)
+        self._checkups.begin()
         return call
 
     def _answer(

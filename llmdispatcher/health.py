@@ -24,19 +24,20 @@ class VendorHealth:
     """One vendor's state.
 
     ``status`` is ``"healthy"`` (it answered), ``"available"`` (it has no way to be asked without a price, but says that it can be),
-    ``"unavailable"`` (it lacks a key or an address), ``"unauthorized"``, ``"out_of_quota"``, ``"rate_limited"`` or ``"unhealthy"``;
-    ``detail`` says more. ``latency`` is seconds.
+    ``"unavailable"`` (it lacks a key or an address), ``"unauthorized"``, ``"out_of_quota"``, ``"rate_limited"``, ``"unhealthy"``,
+    or ``"unknown"`` (nobody has asked it yet); ``detail`` says more. ``latency`` is seconds, ``age`` seconds since it was asked.
     """
 
     vendor: str
     status: str
     detail: str | None = None
     latency: float | None = None
+    age: float | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether it makes sense to ask it."""
-        return self.status in ("healthy", "available", "rate_limited")
+        """Whether it makes sense to ask it: nothing speaks against it."""
+        return self.status in ("healthy", "available", "rate_limited", "unknown")
 
 
 def health_of(vendors: Mapping[str, Vendor], seconds: float, clock: Clock) -> dict[str, VendorHealth]:
@@ -45,25 +46,30 @@ def health_of(vendors: Mapping[str, Vendor], seconds: float, clock: Clock) -> di
         return {}
 
     def ask(name: str) -> VendorHealth:
-        return _health(name, vendors[name], Deadline.after(seconds, clock=clock))
+        return looked_at(name, vendors[name], Deadline.after(seconds, clock=clock))[0]
 
     found: Any = fan_out(ask, vendors, len(vendors), return_errors=False)
     return dict(zip(vendors, found, strict=True))
 
 
-def _health(name: str, vendor: Vendor, deadline: Deadline) -> VendorHealth:
+def looked_at(name: str, vendor: Vendor, deadline: Deadline) -> tuple[VendorHealth, DispatchError | None]:
+    """The state of one vendor, and the error that told it, if that was one of ours."""
     try:
-        if not vendor.is_available():
-            tell = getattr(vendor, "missing", None)
-            return VendorHealth(vendor=name, status="unavailable", detail=tell() if tell is not None else None)
-        listed = getattr(vendor, "list_models", None)
-        if listed is None:
-            return VendorHealth(vendor=name, status="available")
-        began = deadline.clock.monotonic()
-        count = len(listed(deadline))
-        return VendorHealth(vendor=name, status="healthy", detail=f"{count} models", latency=deadline.clock.monotonic() - began)
+        return _asked(name, vendor, deadline), None
     except DispatchError as error:
         status = next((word for kind, word in _WORDS if isinstance(error, kind)), "unhealthy")
-        return VendorHealth(vendor=name, status=status, detail=f"{type(error).__name__}: {error.message}")
+        return VendorHealth(vendor=name, status=status, detail=f"{type(error).__name__}: {error.message}"), error
     except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything
-        return VendorHealth(vendor=name, status="unhealthy", detail=type(foreign).__name__)
+        return VendorHealth(vendor=name, status="unhealthy", detail=type(foreign).__name__), None
+
+
+def _asked(name: str, vendor: Vendor, deadline: Deadline) -> VendorHealth:
+    if not vendor.is_available():
+        tell = getattr(vendor, "missing", None)
+        return VendorHealth(vendor=name, status="unavailable", detail=tell() if tell is not None else None)
+    listed = getattr(vendor, "list_models", None)
+    if listed is None:
+        return VendorHealth(vendor=name, status="available")
+    began = deadline.clock.monotonic()
+    count = len(listed(deadline))
+    return VendorHealth(vendor=name, status="healthy", detail=f"{count} models", latency=deadline.clock.monotonic() - began)

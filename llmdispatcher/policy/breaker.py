@@ -10,8 +10,9 @@
 
 Only failures of the target count: no connection, silence, 5xx, a broken answer. What the caller did (a wrong request, a
 cancelled call) and a rate limit, which parks a target, are neutral. A probe holds a lease that expires, so that a probe that
-never reports back blocks nothing. Results of calls from before the circuit opened say nothing about it now. Moments are
-monotonic seconds and handed in.
+never reports back blocks nothing. Results of calls from before the circuit opened say nothing about it now. A vendor that a
+health check found down is left alone as if its circuits were open; when it answers again, those that are open are half-open at
+once. Moments are monotonic seconds and handed in.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import attrs
 from ..errors import CircuitOpen, ConfigError, DispatchError, MalformedReply, StreamInterrupted, VendorUnavailable
 from ..locks import new_lock
 from . import checks
+from .outages import Outages
 from .target import Target
 
 _SLICES = 10
@@ -167,17 +169,21 @@ class Breakers:
         self._policy = policy
         self._lock = new_lock()
         self._circuits: dict[tuple[str, ...], Circuit] = {}
+        self.outages = Outages()
 
     @property
     def in_use(self) -> bool:
-        """Whether any target has failed lately."""
-        return bool(self._circuits)
+        """Whether any target has failed lately, or a vendor was found down."""
+        return bool(self._circuits or self.outages.down)
 
     def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
         """Leave to ask the target now, or ``None`` while its circuit is open; whoever gets it reports back.
 
         ``forced`` asks although the circuit is open, because nobody else is left: a success closes it, a failure changes nothing.
         """
+        if self.outages.down and self.outages.until(target.vendor, now) > now:
+            epoch = self._circuits.get(target.key, _CLOSED).epoch
+            return Permit(epoch, forced=True) if forced and not self._policy.strict else None
         if target.key not in self._circuits:
             return FREE
         with self._lock:
@@ -188,6 +194,8 @@ class Breakers:
     def report(self, target: Target, permit: Permit, error: DispatchError | None, now: float) -> None:
         """Take in how a permitted call ended."""
         failed = speaks_against(error)
+        if self.outages.watched and failed is False:
+            self.outages.answered(target.vendor, now, forced=permit.forced)
         if not self._policy.enabled or (not failed and target.key not in self._circuits):
             return
         with self._lock:
@@ -198,6 +206,18 @@ class Breakers:
             else:
                 self._put(target.key, circuit)
 
+    def found_down(self, vendor: str, since: float, until: float) -> bool:
+        """A health check found a vendor down, first at ``since``: leave it alone until then. False where calls know better."""
+        return self._policy.enabled and self.outages.found(vendor, since, until)
+
+    def answers_again(self, vendor: str, now: float) -> None:
+        """A vendor that was found down answers: its targets may be asked, those with an open circuit by a probe."""
+        self.outages.over(vendor)
+        with self._lock:
+            for key, circuit in self._circuits.items():
+                if key[0] == vendor and circuit.open_until > now:
+                    self._circuits[key] = attrs.evolve(circuit, open_until=now)
+
     def _put(self, key: tuple[str, ...], circuit: Circuit) -> None:
         if key not in self._circuits and len(self._circuits) >= _MOST:
             del self._circuits[next(iter(self._circuits))]
@@ -206,7 +226,8 @@ class Breakers:
     def ready_at(self, target: Target, now: float) -> float:
         """The moment when the target may be asked again; minus infinity where it may be asked now."""
         circuit = self._circuits.get(target.key)
-        return -math.inf if circuit is None else circuit.ready_at(now)
+        ready = -math.inf if circuit is None else circuit.ready_at(now)
+        return max(ready, self.outages.until(target.vendor, now)) if self.outages.down else ready
 
     def refusal(self, targets: Sequence[Target], now: float) -> CircuitOpen | None:
         """What a call hears that was let to none of its targets: when the first of them may be asked again."""
@@ -215,7 +236,8 @@ class Breakers:
         if number < 0:
             return None
         return CircuitOpen(
-            f"it failed too often lately and is left alone for another {left:.1f} s; come back then or register another vendor",
+            f"it failed too often lately, or was found down, and is left alone for another {left:.1f} s;"
+            " come back then or register another vendor",
             vendor=targets[number].vendor,
             model=targets[number].model,
             retry_after=left,
@@ -225,6 +247,8 @@ class Breakers:
     def state(self, target: Target, now: float) -> str:
         """``"closed"``, ``"open"`` or ``"half-open"``, for people."""
         circuit = self._circuits.get(target.key, _CLOSED)
+        if self.outages.until(target.vendor, now) > now:
+            return "open"
         if circuit.closed:
             return "closed"
         return "open" if now < circuit.open_until else "half-open"
