@@ -105,6 +105,8 @@ class DispatchError(Exception):
             return FailureClass.FINAL
         if self.sent is False:
             return FailureClass.UNSENT
+        if self.sent and means is FailureClass.UNSENT:
+            return FailureClass.AMBIGUOUS
         return FailureClass.REJECTED if self.status is not None else means
 
     @property

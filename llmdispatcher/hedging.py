@@ -62,7 +62,7 @@ class _Race(Generic[T]):
         )
         try:
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             return False
         self.legs.append(leg)
         self.running += 1

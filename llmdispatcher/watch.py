@@ -57,7 +57,7 @@ class Watch:
                 threading.Thread(target=self._run, args=(self._news,), name="llmdispatcher-watch", daemon=True).start()
             elif stream.deadline.at < self._next:
                 self._news.put(None)
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             self._on_duty = False
             self.remove(stream)
             return False

@@ -64,8 +64,9 @@ class Tee:
         self.source.loosen()
         try:
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             failure = Overloaded("no thread can be started for another stream; close some streams or raise the process's limit")
+            self.opened.batches.close()
             self.opened.fail(failure, Response())
             self._end()
             raise failure from None

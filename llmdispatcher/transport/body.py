@@ -117,8 +117,10 @@ class Body:
             self._duty.pop()
         except IndexError:
             return
-        end()
-        self._scope.leave()
+        try:
+            end()
+        finally:
+            self._scope.leave()
 
     def __del__(self) -> None:
         if not self._done:

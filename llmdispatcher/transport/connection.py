@@ -73,13 +73,17 @@ class WireResponse(BaseHTTPResponse):
     def settle(self) -> None:
         """Stop reading: keep the connection if the end of the body is there, or comes at once, else close it."""
         framing, data = self._framing, self._rest
+        whole = False
         try:
             framing.feed(data)
             if self._held and not framing.done and framing.between() and self._scope.ended() is None:
                 framing.feed(self._sock.glance(_GRACE))
+            whole = True
         except DispatchError:
-            framing.excess = True
-        self._give_back()
+            pass  # whatever comes after what was read, nobody needs it
+        finally:
+            framing.excess = framing.excess or not whole
+            self._give_back()
 
     def close(self) -> None:
         """Close the connection, wherever the body is."""

@@ -139,7 +139,7 @@ class Resolver:
         thread = threading.Thread(target=self._work, name=f"llmdispatcher-dns-{next(self._numbers)}", daemon=True)
         try:
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             with self._lock:
                 self._threads -= 1
                 self._asked.pop(lookup.key, None)
@@ -188,6 +188,8 @@ def _ask(key: Key, at: float) -> Entry:
         found = socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as foreign:
         return Entry(at=at, reason=getattr(foreign, "strerror", None) or "the name is not valid")
+    except MemoryError:
+        return Entry(at=at, reason="no memory")  # the thread goes on: it has more names to look up, and callers who wait
     return Entry(at=at, addresses=tuple((family, kind, protocol, where) for family, kind, protocol, _, where in found))
 
 

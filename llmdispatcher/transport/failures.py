@@ -45,6 +45,7 @@ FOREIGN: tuple[type[Exception], ...] = (
     HTTPError,
     RequestException,
     zlib.error,
+    MemoryError,
 )
 """What sockets, urllib3 and requests raise. Whatever else flies through, out of the caller's signal handler say, is his own:
 it is passed on, never taken for a vendor's failure. (A handler's TimeoutError cannot be told from a socket's.)"""
@@ -64,6 +65,9 @@ def translated(foreign: BaseException, scope: Scope) -> DispatchError:
             return scope.late()
         if isinstance(cause, ssl.SSLError):
             return _tls(cause, scope)
+        if isinstance(cause, MemoryError):
+            text = f"{scope.host}: no memory {_DOING[scope.phase]}; send less at once"
+            return Overloaded(text, phase=scope.phase, sent=scope.sent)
         if isinstance(cause, ClosedPoolError):
             return Overloaded(f"{scope.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
         if isinstance(cause, OSError) and cause.errno is not None:

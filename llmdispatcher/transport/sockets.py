@@ -75,7 +75,9 @@ class Governed(socket.socket):
                 self.settimeout(left / 2 if left > _SHORT else left)  # half, so that it serves for the next reads too
             try:
                 data = self.recv(RECEIVE)
-            except TimeoutError:
+            except TimeoutError as late:
+                if late.errno is not None:
+                    raise  # no time that was set here: TCP has given the connection up
                 left = scope.left()
                 self._patience = math.inf
             else:
