@@ -27,6 +27,7 @@ from .watch import WATCH
 CHANNEL_SIZE = 256
 """Chunks that wait for a slow reader before the vendor is held back."""
 
+CLOSED = "the stream was closed by its reader"
 _numbers = itertools.count(1)
 
 
@@ -81,8 +82,8 @@ class Feed:
             raise Overloaded(text) from None
 
     def abandon(self) -> None:
-        """Stop whoever reads; called by finalizers too, so it takes no lock."""
-        self.deadline.cancellation.cancel("the stream was closed by its reader")
+        """Stop whoever reads; called by signal handlers too, so it takes no lock."""
+        self.deadline.cancellation.cancel(CLOSED)
 
     def feed_channels(self) -> None:
         """Feed the channels to the end, whoever iterates: somebody reads them."""

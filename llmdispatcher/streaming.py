@@ -16,7 +16,7 @@ from .channel import Channel
 from .chunks import StreamChunk
 from .clock import Deadline
 from .errors import Cancelled, DispatchError
-from .feed import Feed, OpenStream
+from .feed import CLOSED, Feed, OpenStream
 from .types import Response, Usage
 
 
@@ -30,7 +30,8 @@ class StreamingResponse:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        weakref.finalize(self, feed.abandon).atexit = False
+        cancel = feed.deadline.cancellation.cancel  # not the feed: a failure holds the frames that hold this handle
+        weakref.finalize(self, cancel, CLOSED).atexit = False
 
     @property
     def content_channel(self) -> Channel[StreamChunk]:
@@ -98,7 +99,7 @@ class StreamingResponse:
             return feed.response
         if feed.failure is not None:
             raise feed.failure
-        raise Cancelled(feed.deadline.cancellation.reason or "the stream was closed by its reader")
+        raise Cancelled(feed.deadline.cancellation.reason or CLOSED)
 
     def __iter__(self) -> Iterator[StreamChunk]:
         feed = self._feed.here()
