@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .policy.breaker import CircuitBreaker
     from .policy.budget import RetryBudget
     from .policy.concurrency import AdaptiveConcurrency
+    from .policy.continuation import Continuation
     from .policy.guards import MatchesSchema, MaxLength, Pattern, PersonalData
     from .policy.hedge import Hedge
     from .policy.limits import RateLimit, RateLimitStatus
@@ -121,6 +122,7 @@ _ROOMS = {
     "policy.breaker": ("CircuitBreaker",),
     "policy.budget": ("RetryBudget",),
     "policy.concurrency": ("AdaptiveConcurrency",),
+    "policy.continuation": ("Continuation",),
     "policy.guards": ("MatchesSchema", "MaxLength", "Pattern", "PersonalData"),
     "policy.hedge": ("Hedge",),
     "policy.limits": ("RateLimit", "RateLimitStatus"),
@@ -176,6 +178,7 @@ __all__ = [
     "ConfigError",
     "ContentFiltered",
     "ContextWindowExceeded",
+    "Continuation",
     "CostOptimization",
     "Deadline",
     "DeadlineExceeded",

@@ -37,7 +37,20 @@ def _unheard(_record: AttemptRecord) -> None:
 class Attempt:
     """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
 
-    __slots__ = ("_call", "failover", "first_token", "meter", "permit", "place", "record", "retry", "returned", "started", "target")
+    __slots__ = (
+        "_call",
+        "continuation",
+        "failover",
+        "first_token",
+        "meter",
+        "permit",
+        "place",
+        "record",
+        "retry",
+        "returned",
+        "started",
+        "target",
+    )
 
     def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
         self._call = call
@@ -48,6 +61,7 @@ class Attempt:
         self.returned = False
         self.retry = retry
         self.failover = failover
+        self.continuation = False
         self.started = call.deadline.clock.monotonic()
         self.first_token: float | None = None
         self.record: AttemptRecord | None = None
@@ -72,6 +86,7 @@ class Attempt:
             retry=self.retry,
             failover=self.failover,
             hedge=self._call.hedge,
+            continuation=self.continuation,
             cost=cost,
             bytes_sent=meter.sent if meter.wired else None,
             bytes_received=meter.received if meter.wired else None,
@@ -228,8 +243,8 @@ class Call:
             self.passed_over.append(PassedOver(str(target), why, self.deadline.clock.monotonic() - self.started))
 
     def settle(self, attempt: Attempt, usage: Usage) -> Usage:
-        """Settle with a success that consumed ``usage``; gives it priced."""
-        usage = priced(usage, attempt.target)
+        """Settle with a success that consumed ``usage``; gives it priced, unless whoever settled the attempt has done that."""
+        usage = priced(usage, attempt.target) if attempt.record is None else usage
         attempt.settle(cost=usage.cost)
         self._settle(usage, None, attempt)
         return usage
@@ -243,7 +258,7 @@ class Call:
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""
         if attempt is not None:
-            usage = priced(usage, attempt.target) if usage is not None else None
+            usage = priced(usage, attempt.target) if usage is not None and attempt.record is None else usage
             attempt.settle(error, usage.cost if usage is not None else None)
         error.attempts, error.trace = len(self.attempts), self.trace()
         self._settle(usage, error, attempt)

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 import attrs
 
-from . import structured
+from . import feed, structured
 from .asking import Begun, begun, whole
-from .attempt import Attempt, Call
+from .attempt import Attempt, Call, priced
+from .continuing import Continued, Reword
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import AllTargetsFailed, Cancelled, DispatchError
 from .hedging import hedged
@@ -22,9 +23,10 @@ from .policy import guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers, Permit
 from .policy.budget import Budgets
+from .policy.continuation import Continuation, wanted
 from .policy.hedge import Hedges
 from .policy.limits import Limits, Place
-from .policy.optimize import Latencies, tokens_of
+from .policy.optimize import CostOptimization, Latencies, tokens_of
 from .policy.parking import Parking
 from .policy.retry import RetryPolicy, Schedule, Turn
 from .policy.route import Route, dead_end
@@ -52,6 +54,8 @@ class Conductor:
     limits: Limits = attrs.field(factory=Limits)
     parking: Parking = attrs.field(factory=Parking)
     latencies: Latencies = attrs.field(factory=Latencies)
+    continuation: Continuation | None = None
+    cost: CostOptimization | None = None
 
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
@@ -76,9 +80,23 @@ class Conductor:
 
         return self._answer(call, route, ask)
 
-    def stream(self, call: Call, route: Route) -> OpenStream:
+    def stream(self, call: Call, route: Route) -> feed.OpenStream:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
-        return self._first(call, route, self._open, lambda late: late.drop())
+        opened = self._first(call, route, self._open, lambda late: late.drop())
+        continuation = wanted(self.continuation, call.request.continue_broken)
+        return opened if continuation is None else Continued(self, opened, route, continuation)
+
+    def go_on(self, call: Call, route: Route, reword: Reword) -> OpenStream:
+        """An answer that goes on where one broke off, asked for in words of its own. The call stays open where none begins."""
+
+        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
+            attempt.continuation = True
+            return self._open(call, attempt, vendor, reword(vendor, request))
+
+        try:
+            return self._walk(call, route, ask, [])
+        finally:
+            self._unsent(call)
 
     def _first(self, call: Call, route: Route, ask: Ask[T], discard: Callable[[T], None]) -> T:
         """The answer of the one way there is, or, hedged, of the first of two."""
@@ -281,29 +299,45 @@ class OpenStream:
 
     def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, stream: Begun) -> None:
         self._conductor = conductor
-        self._call = call
-        self._attempt = attempt
+        self.call = call
+        self.attempt = attempt
         self.vendor = attempt.target.vendor
         self.model = attempt.target.model
         self.batches = stream.batches
         self.movable = stream.movable
 
-    def finish(self, response: Response) -> Response:
-        """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for."""
-        self._conductor.ended(self._call, self._attempt, None, response.usage)
-        call = self._call
-        response = call.succeed(self._attempt, response)
+    def finish(self, response: Response, before: Usage | None = None) -> Response:
+        """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for.
+
+        ``before`` is what those have used, priced, with whose answers this one went on.
+        """
+        call, attempt = self.call, self.attempt
+        self._conductor.ended(call, attempt, None, response.usage)
+        if before is not None:
+            used = priced(response.usage, attempt.target)
+            attempt.settle(cost=used.cost)
+            response = attrs.evolve(response, usage=before + used)
+        response = call.succeed(attempt, response)
         return structured.read(call.request, guards.after(call.guards, call.request, response))
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""
         error.with_facts(vendor=self.vendor, model=self.model)
-        self._conductor.ended(self._call, self._attempt, error, partial.usage)
-        self._call.fail(error, self._attempt, partial.usage)
+        self._conductor.ended(self.call, self.attempt, error, partial.usage)
+        self.call.fail(error, self.attempt, partial.usage)
+
+    def broke(self, error: DispatchError, usage: Usage) -> Usage:
+        """Settle this attempt as a failure, while its call may go on; gives what it has used, priced."""
+        target = self.attempt.target
+        error.with_facts(vendor=target.vendor, model=target.model)
+        self._conductor.ended(self.call, self.attempt, error, usage)
+        usage = priced(usage, target)
+        self.attempt.settle(error, usage.cost)
+        return usage
 
     def drop(self) -> None:
         """End unheard: another answered first, and what this one had taken is given back."""
         try:
             self.batches.close()
         finally:
-            self._conductor.ended(self._call, self._attempt, Cancelled("another target answered first"), Usage())
+            self._conductor.ended(self.call, self.attempt, Cancelled("another target answered first"), Usage())

@@ -13,6 +13,7 @@ from .policy import checks
 from .policy.balance import Balance, Balancer
 from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
+from .policy.continuation import Continuation, continuation
 from .policy.guards import check_guards
 from .policy.hedge import Hedge
 from .policy.limits import RateLimit
@@ -101,6 +102,7 @@ class Config:
     routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
     cache: ResponseCache | None = attrs.field(default=None, converter=_cache)
     hedge: Hedge | None = attrs.field(default=None, converter=_hedge)
+    continuation: Continuation | None = attrs.field(default=None, converter=continuation)
     guards: tuple[Any, ...] = attrs.field(default=(), converter=check_guards)
     balance: Balance | None = attrs.field(default=None, converter=_balance)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)

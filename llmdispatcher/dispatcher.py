@@ -74,6 +74,8 @@ class Dispatcher:
             balancer,
             Hedges(self.config.hedge) if self.config.hedge is not None else None,
             Limits(self.config.limits_storage),
+            continuation=self.config.continuation,
+            cost=self.config.cost_optimization,
         )
         self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
         """The response cache, if there is one: ``clear()``, ``stats()``."""

@@ -138,6 +138,17 @@ class HttpVendor:
         left = headroom(reply.headers, self._clock.now())
         return ChunkStream(reply, codec.decoder(), self._clock, self._config.progress_timeout, self._explained, headroom=left)
 
+    def takes_prefill(self, request: Request) -> bool:
+        """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.
+
+        Newer models refuse it, so one that the catalog does not know is taken for one of them.
+        """
+        traits = catalog.traits(self.kind, request.model)
+        thinks = request.reasoning_effort not in (None, "none") or request.reasoning_tokens or "thinking" in request.extra_params
+        if thinks or "no_prefill" in traits.quirks or self._format(request, traits) != "anthropic_messages":
+            return False
+        return catalog.model_facts(self.kind, request.model) is not None
+
     @property
     def can_embed(self) -> bool:
         """Whether its format makes vectors of texts."""

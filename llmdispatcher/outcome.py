@@ -18,9 +18,9 @@ class AttemptRecord:
 
     ``error`` is the class name of the failure, ``None`` for an answer, ``failure_class`` what it leaves open. ``retry`` marks a
     return to a target of this call, ``failover`` a first try at another one, ``hedge`` one that was asked beside another that was
-    slow. ``sent`` is False only when the request certainly never reached the vendor. ``cost`` is in US dollars, where usage and
-    price are known, of failures too; ``possibly_billed`` marks an attempt that may cost more than that: it was sent, and
-    neither answered nor refused, or it was cut short.
+    slow, ``continuation`` one that was to go on where a stream had broken off. ``sent`` is False only when the request certainly
+    never reached the vendor. ``cost`` is in US dollars, where usage and price are known, of failures too; ``possibly_billed`` marks
+    an attempt that may cost more than that: it was sent, and neither answered nor refused, or it was cut short.
 
     Of attempts over the library's own transport: the bytes of HTTP in both directions; ``reused``, whether the connection had
     served before; ``resent``, how often the request was sent once more since the vendor had closed such a connection;
@@ -38,6 +38,7 @@ class AttemptRecord:
     retry: bool = False
     failover: bool = False
     hedge: bool = False
+    continuation: bool = False
     sent: bool | None = True
     possibly_billed: bool = False
     cost: Decimal | None = None
@@ -57,7 +58,7 @@ class AttemptRecord:
         how = f"failed with {self.error}{status} ({self.failure_class})" if self.error is not None else "answered"
         told = [f"{self.target}  {how} after {self.latency:.3f} s"]
         told += [f"first token {self.first_token:.3f} s"] if self.first_token is not None else []
-        told += [word for word in ("retry", "failover", "hedge") if getattr(self, word)]
+        told += [word for word in ("retry", "failover", "hedge", "continuation") if getattr(self, word)]
         told += [f"${self.cost:f}"] if self.cost is not None else []
         told += ["possibly billed"] if self.possibly_billed else []
         if self.bytes_sent is not None:

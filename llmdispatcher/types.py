@@ -137,6 +137,7 @@ class Request:
     What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
     logged. ``origin`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
     ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``; ``None`` leaves it to the cache's rule.
+    ``continue_broken`` says so of :class:`~llmdispatcher.policy.continuation.Continuation`: another target goes on with a stream.
     Raises :class:`~llmdispatcher.errors.InvalidRequest` with field, value and remedy.
     """
 
@@ -173,6 +174,7 @@ class Request:
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=_flag)
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
+    continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=_flag)
     origin: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:

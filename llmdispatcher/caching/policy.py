@@ -103,7 +103,9 @@ class ResponseCache:
         return request.metadata.get(self.tenant) if self.tenant is not None else None
 
     def worth_keeping(self, response: Response) -> bool:
-        """Whether an answer is whole. A vendor that gives no finish reason is believed that it has finished."""
+        """Whether an answer is whole, and one model's. A vendor that gives no finish reason is believed that it has finished."""
+        if any(record.continuation for record in response.trace or ()):
+            return False
         if any(choice.refusal is not None or not self._whole(choice.finish_reason) for choice in response.choices):
             return False
         return bool(response.content or response.tool_calls or response.parts)

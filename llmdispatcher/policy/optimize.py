@@ -24,6 +24,7 @@ STALE_AFTER = 300.0
 """Seconds after which an estimate of speed counts for nothing and the target as unmeasured."""
 _WEIGHT_OF_LATEST = 0.3
 _MOST_TARGETS = 4096
+_NOTHING = Decimal(0)
 
 
 def _max_cost(value: Any) -> Decimal | None:
@@ -63,15 +64,15 @@ class CostOptimization:
         price = self.price(target)
         return None if price is None else cost(tokens, price)
 
-    def objection(self, target: Target, tokens: Usage) -> str | None:
-        """Why the cap forbids a target, or ``None`` where it does not."""
+    def objection(self, target: Target, tokens: Usage, spent: Decimal = _NOTHING) -> str | None:
+        """Why the cap forbids a target in a call that has ``spent`` so much, or ``None`` where it does not."""
         if not self.enabled or self.max_cost is None:
             return None
         amount = self.estimate(target, tokens)
         if amount is None:
             return f"price unknown, cannot hold max_cost: give vendor_costs[{target.vendor!r}]"
-        if amount > self.max_cost:
-            return f"about {shown(amount)} is over max_cost {shown(self.max_cost)}"
+        if amount + spent > self.max_cost:
+            return f"about {shown(amount + spent)} is over max_cost {shown(self.max_cost)}"
         return None
 
 

@@ -63,9 +63,10 @@ FULL = Request(
     extra_params={"verbosity": "low", "deep": {"er": [1, 2.5, None, True]}},
     drop_params=True,
     cache=True,
+    continue_broken=True,
     origin="openai_chat",
 )
-UNSENT = {"model", "metadata", "cache"}
+UNSENT = {"model", "metadata", "cache", "continue_broken"}
 
 
 def leaves(value, path=()):
@@ -153,7 +154,7 @@ def test_switches_count(field):
 
 def test_what_is_not_sent_does_not_count():
     """Metadata, the cache's own switches and the name that the model was asked by."""
-    same = attrs.evolve(FULL, metadata={"trace": 2}, cache=False, model="openai:gpt-4o")
+    same = attrs.evolve(FULL, metadata={"trace": 2}, cache=False, continue_broken=False, model="openai:gpt-4o")
 
     assert key_of(FULL, PLACE) == key_of(same, PLACE)
 
