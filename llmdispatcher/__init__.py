@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from .policy.continuation import Continuation
     from .policy.guards import MatchesSchema, MaxLength, Pattern, PersonalData
     from .policy.hedge import Hedge
-    from .policy.limits import RateLimit, RateLimitStatus
     from .policy.optimize import CostOptimization, LatencyOptimization
+    from .policy.rate_limit import RateLimit, RateLimitStatus
     from .policy.retry import BackoffStrategy, RetryPolicy
     from .policy.route import Route
     from .policy.rules import RoutingCondition, RoutingRule
@@ -125,7 +125,7 @@ _ROOMS = {
     "policy.continuation": ("Continuation",),
     "policy.guards": ("MatchesSchema", "MaxLength", "Pattern", "PersonalData"),
     "policy.hedge": ("Hedge",),
-    "policy.limits": ("RateLimit", "RateLimitStatus"),
+    "policy.rate_limit": ("RateLimit", "RateLimitStatus"),
     "policy.optimize": ("CostOptimization", "LatencyOptimization"),
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
     "policy.route": ("Route",),

@@ -139,6 +139,7 @@ class Conductor:
                 continue
             attempt = call.ask(target, permit)
             attempt.place = call.place
+            attempt.meter.lease = self.limits.lease(target, call.place, now)
             if self.balancer is not None:
                 self.balancer.begin(target)
             try:
@@ -232,7 +233,7 @@ class Conductor:
     def heard(self, attempt: Attempt, headroom: Headroom | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""
         if headroom is not None:
-            self.limits.told(attempt.target, headroom, now)
+            self.limits.told(attempt.target, headroom, now, attempt.meter.key)
 
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""

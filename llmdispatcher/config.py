@@ -16,8 +16,8 @@ from .policy.budget import RetryBudget
 from .policy.continuation import Continuation, continuation
 from .policy.guards import check_guards
 from .policy.hedge import Hedge
-from .policy.limits import RateLimit
 from .policy.optimize import CostOptimization, LatencyOptimization
+from .policy.rate_limit import RateLimit
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
 from .policy.rules import RoutingRule, RuleTable

@@ -16,6 +16,7 @@ from .clock import SYSTEM_CLOCK, Clock
 from .config import VendorConfig
 from .errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from .locks import new_lock
+from .meter import Lease
 
 _REMEMBERED = 64
 _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
@@ -60,11 +61,15 @@ class _Ring:
             awake = next((key for key in self.keys if self._rests.get(key, now) <= now), None)
             return awake or min(self.keys, key=lambda key: self._rests[key])
 
-    def rest(self, key: str, until: float, now: float) -> str | None:
-        """Let a key rest; gives another that does not, if there is one."""
+    def rest(self, key: str, until: float) -> None:
+        """Let a key rest."""
         with self._lock:
             self._rests[key] = max(until, self._rests.get(key, until))
-            return next((other for other in self.keys if self._rests.get(other, now) <= now), None)
+
+    def awake(self, now: float) -> tuple[int, ...]:
+        """The numbers of those that do not rest, counted from 1."""
+        with self._lock:
+            return tuple([number for number, key in enumerate(self.keys, 1) if self._rests.get(key, now) <= now])
 
 
 @attrs.define(eq=False)
@@ -111,15 +116,38 @@ class Credentials:
             return _fetched(given, self.config.name or self.row.name)
         return given if isinstance(given, str) else from_environment(self.row.key_env)
 
-    def refused(self, headers: Mapping[str, str], error: DispatchError) -> dict[str, str] | None:
-        """After a refusal: the header of another key to try at once, where it was about the key and there is another awake."""
+    def refused(self, headers: Mapping[str, str], error: DispatchError, lease: Lease | None = None) -> dict[str, str] | None:
+        """After a refusal: the header of another key to try at once, where it was about the key and there is another awake.
+
+        Where keys have limits of their own, the ``lease`` says which of them has a place.
+        """
         rest = next((seconds for kind, seconds in _RESTS if isinstance(error, kind)), None)
         if self._ring is None or rest is None:
             return None
         now = self.clock.monotonic()
         used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
-        other = self._ring.rest(used, now + (error.retry_after or rest), now)
-        return None if other is None else self.header(other)
+        self._ring.rest(used, now + (error.retry_after or rest))
+        awake = self._ring.awake(now)
+        if not awake:
+            return None
+        other = awake[0] if lease is None else lease.move(awake, error)
+        return None if other is None else self.numbered(other)
+
+    @property
+    def count(self) -> int:
+        """How many keys there are to choose from; 0 where they were not given as a list."""
+        return len(self._ring.keys) if self._ring is not None else 0
+
+    def awake(self) -> tuple[int, ...]:
+        """The numbers of the keys to use now, the first first; that whose rest ends first where all rest."""
+        if self._ring is None:
+            return ()
+        now = self.clock.monotonic()
+        return self._ring.awake(now) or (self._ring.keys.index(self._ring.pick(now)) + 1,)
+
+    def numbered(self, number: int) -> dict[str, str]:
+        """The header that shows the key of this number."""
+        return self.header(self._ring.keys[number - 1]) if self._ring is not None else {}
 
     def number(self, headers: Mapping[str, str]) -> int | None:
         """Which of several keys these headers show, counted from 1."""

@@ -23,6 +23,7 @@ from .embeddings import EmbeddingRequest, Embeddings
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
 from .health import VendorHealth
+from .http_vendor import HttpVendor
 from .messages import Message
 from .outcome import AttemptRecord, Observer, Outcome, heard_by
 from .parts import TextPart
@@ -31,7 +32,8 @@ from .policy.balance import Balancer
 from .policy.breaker import Breakers
 from .policy.budget import Budgets
 from .policy.hedge import Hedges
-from .policy.limits import Limits, RateLimit, RateLimitStatus
+from .policy.limits import Limits
+from .policy.rate_limit import RateLimit, RateLimitStatus
 from .policy.route import Moment, Route, plan
 from .policy.target import Target
 from .recall import Memory
@@ -96,7 +98,7 @@ class Dispatcher:
         self._directory.register(vendor)
         limit = getattr(vendor, "rate_limit", None)
         if isinstance(limit, RateLimit):
-            self._conductor.limits.set(vendor.name, limit)
+            self._conductor.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
 
     def get_vendors(self) -> list[str]:
         """The names of the registered vendors, in order of registration."""

@@ -19,7 +19,7 @@ from .endpoint import Endpoint
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fitting import fitted
 from .locks import new_lock
-from .policy.limits import RateLimit
+from .policy.rate_limit import RateLimit
 from .transport.failures import clean
 from .transport.fetching import fetch_remote
 from .types import Capabilities, Request, Response
@@ -112,6 +112,15 @@ class HttpVendor:
         else:
             listed = not catalog.knows_not(self.kind, model)
         return model if listed else self._config.default_model
+
+    @property
+    def key_count(self) -> int:
+        """How many keys it was given as a list."""
+        return self._credentials.count
+
+    def awake_keys(self) -> tuple[int, ...]:
+        """The numbers of those keys that do not rest, counted from 1; where all do, the one that is awake first."""
+        return self._credentials.awake()
 
     def is_available(self) -> bool:
         """Whether there is a key and an address; asks nobody."""
@@ -242,6 +251,9 @@ class HttpVendor:
     def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
         """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""
         endpoint = self._endpoint or self._connect()
+        lease = deadline.meter.lease if deadline.meter is not None else None
+        if lease is not None and lease.key is not None:
+            call = attrs.evolve(call, headers={**call.headers, **self._credentials.numbered(lease.key)})
         while True:
             if deadline.meter is not None:
                 deadline.meter.key = self._credentials.number(call.headers)
@@ -249,7 +261,7 @@ class HttpVendor:
             if reply.ok:
                 return reply
             error = self._refusal(reply)
-            other = self._credentials.refused(call.headers, error)
+            other = self._credentials.refused(call.headers, error, lease)
             if other is None:
                 raise error
             call = attrs.evolve(call, headers={**call.headers, **other})

@@ -1,6 +1,7 @@
 """Rate limits: what a vendor may be asked at once and in any minute, by our own count, corrected by what the vendor says is left.
 
-A call takes its place before it is sent: one in flight, one request, and the tokens that it is estimated to cost. A target without
+A call takes its place before it is sent: one in flight, one request, and the tokens that it is estimated to cost. Where each of a
+vendor's keys counts for itself, that is a place of the first key that has one, which is then the key to show. A target without
 one goes to the back: it is ready when enough of the last minute has passed, or, where calls in flight are too many, as soon as one
 of them ends; so that a call goes elsewhere or waits, whichever comes first. When the answer is there, the estimate becomes what was
 really used. A storage shares the count with other processes; where it fails, our own goes on. Moments are monotonic seconds and
@@ -12,71 +13,32 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
-
-import attrs
 
 from ..clock import Deadline
 from ..errors import DispatchError
 from ..locks import new_lock
 from ..types import Headroom
-from . import checks
-from .concurrency import AdaptiveConcurrency, Capacity, Room, Seat, some
-from .storage import PATIENCE, Receipt, Shared, server
+from .concurrency import Capacity, Room, Seat
+from .lease import KeyLease
+from .rate_limit import Keys, RateLimit, RateLimitStatus
+from .storage import PATIENCE, Receipt, Shared
 from .target import Target
 from .window import WINDOW, Entry, Window
 
 _MOST = 10_000
-
-
-def _adaptive(value: Any) -> AdaptiveConcurrency | None:
-    if value is None or value is False:
-        return None
-    return checks.build(AdaptiveConcurrency, {} if value is True else value, "adaptive")
-
-
-@attrs.frozen(kw_only=True)
-class RateLimit:
-    """At most so many requests and tokens (input and output) in any minute, and calls in flight; ``None`` is no limit.
-
-    ``adaptive`` (True, or an :class:`AdaptiveConcurrency`) finds out how many calls in flight the vendor takes; ``max_in_flight``
-    is then the most. ``per_model`` counts each model for itself, as most vendors do; else the vendor's models share one count.
-    ``storage``, the address of a Redis server, shares requests and tokens with other processes; needs the extra ``limits``.
-    """
-
-    requests_per_minute: int | None = attrs.field(default=None, validator=some)
-    tokens_per_minute: int | None = attrs.field(default=None, validator=some)
-    per_model: bool = attrs.field(default=False, validator=checks.flag)
-    max_in_flight: int | None = attrs.field(default=None, validator=some)
-    adaptive: AdaptiveConcurrency | None = attrs.field(default=None, converter=_adaptive)
-    storage: str | None = attrs.field(default=None, repr=False, validator=server)
-
-
-@attrs.frozen(kw_only=True)
-class RateLimitStatus:
-    """How much of a limit is left now; ``None`` means no limit. ``reset`` is seconds until the oldest count is forgotten.
-
-    ``in_flight`` calls are under way, of ``in_flight_limit`` (as it is now, where it adapts itself), and ``waiting`` ones wait for
-    them. ``shared`` is ``None`` without a storage, False while it fails and our own count goes on alone.
-    """
-
-    requests_limit: int | None
-    requests_remaining: int | None
-    tokens_limit: int | None
-    tokens_remaining: int | None
-    reset: float
-    in_flight_limit: int | None = None
-    in_flight: int | None = None
-    waiting: int = 0
-    shared: bool | None = None
+_Way = tuple[int | None, tuple[str, ...]]
+"""The number of a key, where those count for themselves, and the name of a count."""
 
 
 class Place(Seat):
-    """What one call has taken of the limits; given back with what it really used. ``until`` is the call's deadline."""
+    """What one call has taken of the limits; given back with what it really used. ``until`` is the call's deadline.
 
-    __slots__ = ("count", "entry", "receipt", "until")
+    ``key`` is the number of the key that it is a place of, ``full`` holds the rooms that had none for it.
+    """
+
+    __slots__ = ("count", "entry", "full", "key", "receipt", "until")
 
     def __init__(self, until: float = math.inf) -> None:
         super().__init__()
@@ -84,6 +46,8 @@ class Place(Seat):
         self.count: _Count | None = None
         self.entry: Entry | None = None
         self.receipt: Receipt | None = None
+        self.key: int | None = None
+        self.full: list[Room] = []
 
 
 class _Count:
@@ -107,6 +71,7 @@ class Limits:
     def __init__(self, storage: str | None = None) -> None:
         self._storage = storage
         self._limits: dict[str, RateLimit] = {}
+        self._keys: dict[str, Keys] = {}
         self._lock = new_lock()
         self._counts: dict[tuple[str, ...], _Count] = {}
         self._storages: dict[str, Shared] = {}
@@ -116,8 +81,10 @@ class Limits:
         if storage is not None:
             self._stored_at(storage)
 
-    def set(self, vendor: str, limit: RateLimit) -> None:
-        """Limit what a vendor is asked."""
+    def set(self, vendor: str, limit: RateLimit, keys: Keys | None = None) -> None:
+        """Limit what a vendor is asked, by each of its ``keys`` where the limit says so."""
+        if limit.per_key and keys is not None and keys.key_count > 1:
+            self._keys[vendor] = keys
         if limit.storage is not None:
             self._stored_at(limit.storage)
         self._limits[vendor] = limit
@@ -129,27 +96,69 @@ class Limits:
         The moment is infinite where nobody knows it: too many calls are in flight, and one of them must end (:meth:`wait`).
         ``place`` is where to note what is taken; whoever hands one in can give it back even where this is interrupted.
         """
-        key, limit = self._key(target)
-        if limit is None and key not in self._counts:
+        ways, limit = self._ways(target), self._limits.get(target.vendor)
+        if limit is None and ways[0][1] not in self._counts:
             return None
         place = Place() if place is None else place
+        return self._first(place, self._ordered(ways, limit, place), limit, tokens, now)
+
+    def _first(self, place: Place, ways: Sequence[_Way], limit: RateLimit | None, tokens: int, now: float) -> Place | float:
+        """A place on the first count that has one, or when there may be one; infinite where only a call's end can tell."""
+        place.full, soonest = [], math.inf
+        for way in ways:
+            ready = self._put(place, way, limit, tokens, now)
+            if ready is None:
+                return place
+            soonest = min(soonest, ready)
+        return math.inf if place.full else soonest
+
+    def _put(self, place: Place, way: _Way, limit: RateLimit | None, tokens: int, now: float) -> float | None:
+        """Take a place on one count; the moment when there may be one, where there is none."""
+        number, key = way
         with self._lock:
             count = self._count(key, limit)
             if count.room is not None and place.room is not count.room and not count.room.enter(place):
+                place.full.append(count.room)
                 return math.inf
             count.window.forget(now)
             ready = count.window.ready_at(tokens)
             if ready > now:
                 self._leave(place)
                 return ready
-            place.count, place.entry = count, count.window.take(tokens, now)
+            place.count, place.entry, place.key = count, count.window.take(tokens, now), number
         shared = _in_time(place, now)
         taken = shared.take(count.key, count.limit, tokens, now) if shared is not None else None
         if isinstance(taken, float):
             self.give_back(place, now)
             return taken
         place.receipt = taken
-        return place
+        return None
+
+    def _ordered(self, ways: list[_Way], limit: RateLimit | None, place: Place) -> list[_Way]:
+        """The count first whose place in flight the call has waited for."""
+        if place.room is None or ways[0][0] is None:
+            return ways
+        with self._lock:
+            entered = [way for way in ways if self._count(way[1], limit).room is place.room]
+            if not entered:
+                self._leave(place)  # that of a key which has been laid to rest since
+        return entered + [way for way in ways if way not in entered]
+
+    def lease(self, target: Target, place: Place | None, clock: Callable[[], float]) -> KeyLease | None:
+        """What tells a vendor which of its keys to show; ``None`` where that is its own choice."""
+        if place is None or place.key is None:
+            return None
+        return KeyLease(place, lambda awake, error: self.move(place, target, awake, error, clock()))
+
+    def move(self, place: Place, target: Target, numbers: Sequence[int], error: DispatchError, now: float) -> int | None:
+        """A place with another key, for a call whose key was refused: that used a request, and no tokens."""
+        tokens = place.entry.tokens if place.entry is not None else 0
+        self.settle(place, 0, now)
+        self.ended(place, error)
+        place.room = None
+        key, limit = self._key(target)
+        taken = self._first(place, [_numbered(key, number) for number in numbers], limit, tokens, now)
+        return place.key if isinstance(taken, Place) else None
 
     def wait(self, targets: Sequence[Target], place: Place, deadline: Deadline, until: float) -> Target | None:
         """The first of these targets with a place in flight, which is taken; ``None`` if there was none before that moment.
@@ -159,10 +168,12 @@ class Limits:
         place.gate = threading.Lock()
         place.gate.acquire()
         queued: dict[Room, Target] = {}
+        ways = [(target, self._ways(target)) for target in targets]
         try:
             with self._lock:
-                if not self._queue(targets, place, queued):
-                    return next(target for target in targets if self._room(target) is place.room)
+                entered = self._queue(ways, place, queued)
+            if entered is not None:
+                return entered
             key = deadline.cancellation.subscribe(place.wake)
             try:
                 left = min(until, deadline.at) - deadline.clock.monotonic()
@@ -180,15 +191,16 @@ class Limits:
             raise error.with_facts(vendor=targets[0].vendor, model=targets[0].model) from None
         return queued[place.room] if place.room is not None else None
 
-    def _queue(self, targets: Sequence[Target], place: Place, queued: dict[Room, Target]) -> bool:
-        """Stand in all the queues, unless there is a place."""
-        for target in targets:
-            room = self._room(target)
-            if room is None or room.enter(place):
-                return False
-            room.queue[place] = None
-            queued.setdefault(room, target)
-        return True
+    def _queue(self, ways: Sequence[tuple[Target, list[_Way]]], place: Place, queued: dict[Room, Target]) -> Target | None:
+        """Stand in all the queues, unless there is a place: gives the target that has it."""
+        for target, counts in ways:
+            rooms = [self._count(key, self._limits.get(target.vendor)).room for _, key in counts]
+            for room in [room for room in rooms if room in place.full] or rooms:
+                if room is None or room.enter(place):
+                    return target
+                room.queue[place] = None
+                queued.setdefault(room, target)
+        return None
 
     def settle(self, place: Place, used: int | None, now: float = 0.0) -> None:
         """Put what a call really used in the place of its estimate; ``None`` keeps the estimate."""
@@ -226,8 +238,8 @@ class Limits:
             place.room.leave(place, lambda *_: None)
             place.room = None
 
-    def told(self, target: Target, headroom: Headroom, now: float) -> None:
-        """Take in what the vendor says is left; only a small rest is worth remembering."""
+    def told(self, target: Target, headroom: Headroom, now: float, number: int | None = None) -> None:
+        """Take in what the vendor says is left, of the key of that number; only a small rest is worth remembering."""
         said = {
             "requests": (headroom.requests, headroom.requests_reset),
             "tokens": (headroom.tokens, headroom.tokens_reset),
@@ -240,6 +252,8 @@ class Limits:
         if not known:
             return
         key, limit = self._key(target)
+        if number is not None and target.vendor in self._keys:
+            _, key = _numbered(key, number)
         with self._lock:
             self._count(key, limit).window.told.update(known)
             self.in_use = True
@@ -247,6 +261,13 @@ class Limits:
     def status(self, target: Target, now: float) -> RateLimitStatus:
         """What is left for a target."""
         key, limit = self._key(target)
+        keys = self._keys.get(target.vendor)
+        if keys is None:
+            return self._status(key, limit, now)
+        numbers = range(1, keys.key_count + 1)
+        return RateLimitStatus.together([self._status(_numbered(key, number)[1], limit, now) for number in numbers])
+
+    def _status(self, key: tuple[str, ...], limit: RateLimit | None, now: float) -> RateLimitStatus:
         with self._lock:
             self._here()
             count = self._counts.get(key) or self._new(key, limit)
@@ -277,9 +298,11 @@ class Limits:
         limit = self._limits.get(target.vendor)
         return (target.key if limit is None or limit.per_model else (target.vendor,)), limit
 
-    def _room(self, target: Target) -> Room | None:
-        key, limit = self._key(target)
-        return self._count(key, limit).room
+    def _ways(self, target: Target) -> list[_Way]:
+        """The counts on which a call may take its place, the best first."""
+        key, _ = self._key(target)
+        keys = self._keys.get(target.vendor)
+        return [(None, key)] if keys is None else [_numbered(key, number) for number in keys.awake_keys()]
 
     def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
         self._here()
@@ -311,6 +334,10 @@ class Limits:
                 if count.room is not None:
                     count.room.empty()
             self._pid = os.getpid()
+
+
+def _numbered(key: tuple[str, ...], number: int) -> _Way:
+    return number, (*key, f"key{number}")
 
 
 def _in_time(place: Place, now: float) -> Shared | None:

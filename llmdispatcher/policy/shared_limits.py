@@ -19,7 +19,7 @@ import attrs
 from ..clock import SYSTEM_CLOCK
 from ..errors import ConfigError
 from ..locks import new_lock
-from .limits import RateLimit
+from .rate_limit import RateLimit
 from .storage import PATIENCE
 from .window import WINDOW
 

@@ -9,8 +9,9 @@ import attrs
 
 from .breaker import Breakers
 from .hedge import Hedges
-from .limits import Limits, RateLimitStatus
+from .limits import Limits
 from .parking import Parking
+from .rate_limit import RateLimitStatus
 from .target import Target
 
 

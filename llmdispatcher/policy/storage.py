@@ -9,7 +9,7 @@ import attrs
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from .limits import RateLimit
+    from .rate_limit import RateLimit
 
 PATIENCE = 0.1
 """Seconds that a storage may hold up a call at each question."""

@@ -19,7 +19,8 @@ from llmdispatcher.errors import (
     VendorUnavailable,
 )
 from llmdispatcher.policy.concurrency import SMALLEST_WINDOW, AdaptiveConcurrency
-from llmdispatcher.policy.limits import Limits, Place, RateLimit
+from llmdispatcher.policy.limits import Limits, Place
+from llmdispatcher.policy.rate_limit import RateLimit
 from llmdispatcher.policy.target import Target
 from llmdispatcher.testing import ManualClock
 

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from llmdispatcher.errors import ConfigError
-from llmdispatcher.policy.limits import Limits, Place, RateLimit
+from llmdispatcher.policy.limits import Limits, Place
+from llmdispatcher.policy.rate_limit import RateLimit
 from llmdispatcher.policy.target import Target
 from llmdispatcher.types import Headroom
 
