@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .caching.policy import STATEFUL
 from .chunks import Fold, StreamChunk
 from .errors import Cancelled, DeadlineExceeded, DispatchError
 from .feed import interrupted
@@ -239,8 +240,10 @@ def _is_plain(said: Response) -> bool:
 
 
 def _wants_plain(request: Request) -> bool:
-    """Whether one text is asked for, and the conversation is all here."""
-    return request.response_format is None and request.n in (None, 1) and not request.logprobs and bool(request.messages)
+    """Whether one text is asked for, and the conversation is all here and not in part with a vendor."""
+    if not request.messages or STATEFUL & request.extra_params.keys():
+        return False
+    return request.response_format is None and request.n in (None, 1) and not request.logprobs
 
 
 def _tokens_in(text: str) -> int:

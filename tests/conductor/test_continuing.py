@@ -205,11 +205,12 @@ def test_the_next_one_where_the_other_cannot():
         {"n": 2},
         {"logprobs": True},
         {"max_tokens": 5},
+        {"extra_params": {"previous_response_id": "resp_1"}},
     ],
     ids=str,
 )
 def test_only_plain_text_is_gone_on_with(settings):
-    """Not a form, several answers, single tokens, or where nothing is left of max_tokens."""
+    """Not a form, several answers, single tokens, a conversation that a vendor keeps, or where nothing is left of max_tokens."""
     with Stage("openai", "openai") as stage:
         stage.simulators[0].script(faults.cut_after(WORDS if "n" not in settings else 3 * WORDS))
         _, _, error = stage.read(**settings)
