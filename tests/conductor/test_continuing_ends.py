@@ -32,7 +32,7 @@ def test_the_deadline_holds():
 
         assert ("DeadlineExceeded", "StreamInterrupted") == (type(error).__name__, type(error.__cause__).__name__)
         assert text.startswith(SAID)
-        assert 0.5 <= stage.outcomes[0].latency < 0.7
+        assert 0.5 <= stage.outcomes[0].latency < 1.0
     assert (0, 0) == settled(stage.base, threads=workers)
 
 
