@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -23,6 +23,7 @@ from .policy.route import Route
 from .policy.target import Target
 from .trace import PassedOver, Plan, Trace
 from .types import Request, Response, Usage
+from .under_way import UnderWay
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,10 @@ def _failure(error: DispatchError) -> dict[str, Any]:
 
 
 class Call:
-    """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
+    """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears.
+
+    As a context it ends with whatever leaves it, unless it has ended already; an answer that leaves it is no end.
+    """
 
     __slots__ = (
         "_asking",
@@ -137,6 +141,7 @@ class Call:
         "request",
         "started",
         "streamed",
+        "under_way",
     )
 
     def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool, guards: Sequence[Any] = ()) -> None:
@@ -152,10 +157,26 @@ class Call:
         self.plan: Plan | None = None
         self.passed_over: list[PassedOver] = []
         self.place: Place | None = None
+        self.under_way: UnderWay | None = None
         self._asking: Attempt | None = None
         self._outcome: Outcome | None = None
         self._report = report
         self._settled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            return
+        if not isinstance(error, DispatchError):
+            told = f"interrupted by {type(error).__name__}"
+            self.deadline.cancellation.cancel(told)
+            error = DispatchError(told)
+        if not self._settled:
+            self.fail(error)
+        if self.under_way is not None:  # the end itself may have been interrupted
+            self.under_way.end(self.deadline.cancellation)
 
     def leg(self, *, hedge: bool) -> Call:
         """The same call on a way of its own, beside another: with a cancellation of its own, and heard only if adopted."""

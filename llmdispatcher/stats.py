@@ -56,7 +56,8 @@ class VendorStats(_Figures):
 class Stats(_Figures):
     """All calls that have ended: ``successful_requests + failed_requests == total_requests``; cancelled ones count as failed.
 
-    ``cache_hits`` of them were answered from memory, without tokens or cost. Latencies are seconds of whole calls that
+    ``running_requests`` and ``waiting_requests`` (for :class:`~llmdispatcher.policy.admission.Admission`) have not ended yet.
+    ``cache_hits`` of all were answered from memory, without tokens or cost. Latencies are seconds of whole calls that
     succeeded, costs US dollars; calls without a known cost count as zero.
     """
 
@@ -64,6 +65,8 @@ class Stats(_Figures):
     successful_requests: int = 0
     failed_requests: int = 0
     cancelled_requests: int = 0
+    running_requests: int = 0
+    waiting_requests: int = 0
     cache_hits: int = 0
     vendor_stats: Mapping[str, VendorStats] = attrs.field(factory=dict)
 
@@ -207,8 +210,8 @@ class StatsBook:
             if outcome.vendor is not None and outcome.vendor in self._vendors:
                 self._vendors[outcome.vendor].spent(outcome)
 
-    def snapshot(self) -> Stats:
-        """All numbers of one moment."""
+    def snapshot(self, running: int = 0, waiting: int = 0) -> Stats:
+        """All numbers of one moment; whoever knows how many calls have not ended yet hands that in."""
         with self._lock:
             calls, latencies = self._all.of_calls(), self._all.latencies()
             hits = self._hits
@@ -216,6 +219,8 @@ class StatsBook:
         return Stats(
             **calls,
             **latencies.figures(),
+            running_requests=running,
+            waiting_requests=waiting,
             cache_hits=hits,
             vendor_stats={name: VendorStats(**fields, **observed.figures()) for name, fields, observed in vendors},
         )

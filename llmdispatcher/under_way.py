@@ -6,10 +6,21 @@ import contextlib
 import math
 import os
 import threading
+from typing import Protocol
 
 from .cancellation import Cancellation
 from .clock import Clock
 from .errors import ConfigError
+
+
+class Admitting(Protocol):
+    """Whoever lets only so many calls in."""
+
+    def leave(self, cancellation: Cancellation) -> None:
+        """A call has left; idempotent."""
+
+    def status(self) -> tuple[int, int]:
+        """How many calls were let in, and how many wait."""
 
 
 class UnderWay:
@@ -19,8 +30,9 @@ class UnderWay:
     is kept with its process, since a forked child inherits those of threads that it does not have.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, door: Admitting | None = None) -> None:
         self._clock = clock
+        self._door = door
         self._calls: dict[Cancellation, int] = {}
         self._gates: tuple[threading.Lock, ...] = ()
         self._closed = False
@@ -33,12 +45,18 @@ class UnderWay:
             raise ConfigError("the dispatcher is closed; make a new one")
 
     def end(self, cancellation: Cancellation) -> None:
-        """A call has its outcome."""
+        """A call has its outcome, and gives its place back; idempotent."""
+        if self._door is not None:
+            self._door.leave(cancellation)
         self._calls.pop(cancellation, None)
         if self._gates and not self._any():
             for gate in self._gates:
                 with contextlib.suppress(RuntimeError):  # open already
                     gate.release()
+
+    def count(self) -> tuple[int, int]:
+        """How many calls of this process are under way, and how many wait to be let in."""
+        return self._door.status() if self._door is not None else (len(self._here()), 0)
 
     def close(self, seconds: float) -> None:
         """Let no call begin any more, wait so many seconds at most for those under way, and cancel the rest."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -118,19 +118,36 @@ class Seat:
                 self.gate.release()
 
 
+class Queue(Protocol):
+    """Those who wait, in the order of their turns; a dict is one in the order of their coming."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Seat]: ...
+
+    def __setitem__(self, seat: Seat, nothing: None, /) -> None: ...
+
+    def pop(self, seat: Seat, nothing: None, /) -> None:
+        """Forget one, who may not be there."""
+
+    def clear(self) -> None:
+        """Forget all."""
+
+
 class Room:
     """The calls in flight at one vendor or model, and those that wait. Whoever uses it holds the lock of all rooms."""
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Capacity, queue: Queue | None = None) -> None:
         self.capacity = capacity
         self.seats: set[Seat] = set()
-        self.queue: dict[Seat, None] = {}
+        self.queue: Queue = {} if queue is None else queue
         self._issued = 0
 
     def enter(self, seat: Seat) -> bool:
         """Give a call a place, unless there is none or others have waited longer."""
-        self.admit()
-        if self.queue or len(self.seats) >= self.capacity.places:
+        if self.queue:
+            self.admit()
+        if len(self.seats) >= self.capacity.places or self.queue:
             return False
         self._give(seat)
         return True
