@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, Protocol
 
 import attrs
 
+from .errors import DispatchError
 from .parts import Part, ReasoningPart, TextPart, ToolCall
 from .types import Choice, Citation, Response, Usage
 
@@ -235,3 +236,18 @@ def _joined(deltas: list[ToolCallDelta]) -> ToolCall:
         kind=next((delta.kind for delta in deltas if delta.kind), "function"),
         extra=next((delta.extra for delta in reversed(deltas) if delta.extra), {}),
     )
+
+
+class OpenStream(Protocol):
+    """An answer that has begun, as the conductor hands it over. ``movable``: any thread may read on, one at a time."""
+
+    vendor: str
+    model: str
+    movable: bool
+    batches: Generator[list[StreamChunk]]
+
+    def finish(self, response: Response) -> Response:
+        """Settle as a success; gives the response with cost, latency and trace filled in."""
+
+    def fail(self, error: DispatchError, partial: Response) -> None:
+        """Settle as a failure."""

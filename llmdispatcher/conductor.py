@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import attrs
 
-from . import feed, structured
+from . import chunks, structured
 from .asking import Begun, begun, whole
 from .attempt import Attempt, Call, priced
 from .continuing import Continued, Reword
@@ -80,7 +80,7 @@ class Conductor:
 
         return self._answer(call, route, ask)
 
-    def stream(self, call: Call, route: Route) -> feed.OpenStream:
+    def stream(self, call: Call, route: Route) -> chunks.OpenStream:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
         opened = self._first(call, route, self._open, lambda late: late.drop())
         continuation = wanted(self.continuation, call.request.continue_broken)

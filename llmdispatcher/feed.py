@@ -15,10 +15,10 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from .channel import Channel, ChannelClosed
-from .chunks import Fold, StreamChunk
+from .chunks import Fold, OpenStream, StreamChunk
 from .clock import Deadline
 from .errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
 from .types import Response
@@ -29,21 +29,6 @@ CHANNEL_SIZE = 256
 
 CLOSED = "the stream was closed by its reader"
 _numbers = itertools.count(1)
-
-
-class OpenStream(Protocol):
-    """An answer that has begun, as the conductor hands it over. ``movable``: any thread may read on, one at a time."""
-
-    vendor: str
-    model: str
-    movable: bool
-    batches: Generator[list[StreamChunk]]
-
-    def finish(self, response: Response) -> Response:
-        """Settle as a success; gives the response with cost, latency and trace filled in."""
-
-    def fail(self, error: DispatchError, partial: Response) -> None:
-        """Settle as a failure."""
 
 
 class Feed:

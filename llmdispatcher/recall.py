@@ -11,8 +11,8 @@ import attrs
 from . import structured
 from .attempt import Call
 from .caching import AnswerCache, Inquiry, place
+from .chunks import OpenStream
 from .conductor import Conductor
-from .feed import OpenStream
 from .policy.route import Route
 from .types import Response
 from .vendors import Vendor

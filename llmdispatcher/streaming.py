@@ -13,10 +13,10 @@ from decimal import Decimal
 from typing import Self
 
 from .channel import Channel
-from .chunks import StreamChunk
+from .chunks import OpenStream, StreamChunk
 from .clock import Deadline
 from .errors import Cancelled, DispatchError
-from .feed import CLOSED, Feed, OpenStream
+from .feed import CLOSED, Feed
 from .types import Response, Usage
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import attrs
 
+from ..chunks import OpenStream
 from ..clock import Clock, Deadline
 from ..errors import DispatchError
 from ..types import Request, Response
@@ -19,7 +21,7 @@ from .flight import Flights, Landed
 from .guarded import GuardedStore
 from .key import Place, Unkeyable, key_of
 from .policy import REDIS, ResponseCache
-from .replay import OpenStream, Recorded, Replayed
+from .replay import Recorded, Replayed
 from .tee import Source, Tee, Teed, Tees
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,18 @@ class Inquiry:
     fail: Callable[[DispatchError], object] = _unheard
     adopt: Callable[[Any, DispatchError | None], object] = _adopted
     source: Callable[[], Source] | None = None
+
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """Settle the call as failed where this block raises."""
+        try:
+            yield
+        except DispatchError as error:
+            self.fail(error)
+            raise
+        except BaseException as interruption:
+            self.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
+            raise
 
     def accepts(self, response: Response) -> bool:
         """Whether the check lets an answer through."""
@@ -102,14 +116,8 @@ class AnswerCache:
         known = self._known(inquiry, self._store.get(slot.key))
         if known is not None:
             return inquiry.recall(self._spared(known, "hits"))
-        try:
+        with inquiry.settled():
             landed, others = self._flights.fly(slot.key, inquiry.deadline, partial(self._led, inquiry, slot, ask))
-        except DispatchError as error:
-            inquiry.fail(error)
-            raise
-        except BaseException as interruption:
-            inquiry.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
-            raise
         if not (others or landed.hit):
             return landed.response
         known = recalled(landed.entry) if landed.entry is not None else as_hit(landed.response)
@@ -147,14 +155,8 @@ class AnswerCache:
                 slot.key, made, opened, lambda response: self._keep(inquiry, slot, (opened.vendor, opened.model), response)
             )
 
-        try:
+        with inquiry.settled():
             tee, others = self._streams.joined(slot.key, inquiry.deadline, ask)
-        except DispatchError as error:
-            inquiry.fail(error)
-            raise
-        except BaseException as interruption:
-            inquiry.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
-            raise
         return Teed(tee, inquiry.deadline, _Settled(self, inquiry), lead=not others)
 
     def clear(self) -> bool:

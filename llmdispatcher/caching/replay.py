@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Protocol
 
-from ..chunks import StreamChunk, unfold
+from ..chunks import OpenStream, StreamChunk, unfold
 from ..errors import DispatchError
 from ..types import Response
-
-
-class OpenStream(Protocol):
-    """An answer that has begun, as the conductor hands it over; :class:`llmdispatcher.feed.OpenStream` is the same."""
-
-    vendor: str
-    model: str
-    movable: bool
-    batches: Generator[list[StreamChunk]]
-
-    def finish(self, response: Response) -> Response:
-        """Settle as a success."""
-
-    def fail(self, error: DispatchError, partial: Response) -> None:
-        """Settle as a failure."""
 
 
 class Replayed:

@@ -15,12 +15,11 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Protocol
 
-from ..chunks import Fold, StreamChunk
+from ..chunks import Fold, OpenStream, StreamChunk
 from ..clock import Deadline
 from ..errors import DispatchError, Overloaded, StreamInterrupted
 from ..types import Response
 from .flight import Flights, Landed
-from .replay import OpenStream
 
 _numbers = itertools.count(1)
 
