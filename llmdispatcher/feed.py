@@ -191,6 +191,8 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - as above
             self._end(failure=interrupted(error, self.fold.response()))
         else:
+            if response.vendor not in (None, self.vendor):  # it went on elsewhere
+                self.vendor, self.model = response.vendor, response.model
             self._end(response=response)
 
     def _fail(self, stream: OpenStream, error: BaseException) -> None:

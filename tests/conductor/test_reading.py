@@ -12,6 +12,8 @@ from llmdispatcher import Cancellation, Cancelled, DeadlineExceeded, Dispatcher,
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.watch import WATCH
 
+SLACK = 0.5
+"""Seconds by which a busy test machine may be late."""
 NUMBERS = [f"{number} " for number in range(400)]
 ASK = Request(model="gpt-4o", messages="count", max_tokens=100_000)
 
@@ -44,7 +46,7 @@ def named(prefix):
     return [thread for thread in threading.enumerate() if thread.name.startswith(f"llmdispatcher-{prefix}")]
 
 
-def soon(condition, within=2.0):
+def soon(condition, within=10.0):
     """Whether ``condition`` comes true in time."""
     end = time.monotonic() + within
     while not condition():
@@ -82,7 +84,7 @@ def test_a_reader_that_is_not_back_in_time_does_not_hold_the_call(stalling, hear
     started = time.monotonic()
 
     assert soon(lambda: heard)
-    assert time.monotonic() - started < 0.4 + 0.15
+    assert time.monotonic() - started < 0.4 + SLACK
     assert isinstance(heard[0].error, DeadlineExceeded)
     with pytest.raises(DeadlineExceeded):
         list(reader)
@@ -99,7 +101,7 @@ def test_a_cancel_ends_a_stream_whose_reader_is_elsewhere(stalling, heard):
     cancel.cancel("enough")
 
     assert soon(lambda: heard)
-    assert time.monotonic() - started < 0.15
+    assert time.monotonic() - started < SLACK
     with pytest.raises(Cancelled, match="enough"):
         list(reader)
 
@@ -119,7 +121,7 @@ def test_a_worker_goes_on_when_the_reader_breaks_off(counting, heard):
     for _ in stream:
         break
 
-    assert stream.done_channel.get(timeout=5)
+    assert stream.done_channel.get(timeout=20)
     assert "".join(NUMBERS) == stream.response().content
     assert [None] == [outcome.error for outcome in heard]
 

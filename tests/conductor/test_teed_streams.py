@@ -40,7 +40,7 @@ class Stage:
         return threads, results
 
 
-def soon(condition, within=2.0):
+def soon(condition, within=10.0):
     end = time.monotonic() + within
     while not condition():
         if time.monotonic() > end:
@@ -86,6 +86,19 @@ def test_many_readers_share_one_stream(slow):
     assert (1, 19) == (slow.dispatcher.cache.stats().misses, slow.dispatcher.cache.stats().shared)
 
 
+def test_many_readers_share_a_stream_that_ends_as_it_begins():
+    """A short answer is over before those who wait for it can read; they have it all the same."""
+    with VendorSimulator(answers=WORDS, latency=0.1) as simulator:
+        stage = Stage(simulator)
+        with stage.dispatcher:
+            threads, results = stage.readers(8)
+            for thread in threads:
+                thread.join(10)
+
+    assert (1, {WORDS}) == (simulator.hits, {text for text, _ in results})
+    assert 7 == sum(cached for _, cached in results)
+
+
 def test_who_comes_later_has_the_beginning_too(slow):
     """A stream is joined in its middle and read from its start; afterwards it is in the cache."""
     results = []
@@ -122,7 +135,7 @@ def test_the_first_may_leave(slow):
     threading.Event().wait(0.05)
     first.close()
 
-    assert soon(lambda: len(slow.heard) == 1, within=0.2)
+    assert soon(lambda: len(slow.heard) == 1, within=0.5)
     for thread in threads:
         thread.join(10)
     assert [Cancelled, type(None), type(None)] == [type(outcome.error) for outcome in slow.heard]
@@ -162,8 +175,8 @@ def test_each_keeps_to_his_own_deadline(stalling):
     second = time.monotonic() - started
 
     assert [DeadlineExceeded, DeadlineExceeded] == [type(result) for result in hasty + patient]
-    assert first < 0.4 + 0.4
-    assert 1.1 < second < 1.2 + 0.3
+    assert first < 0.4 + 0.6
+    assert 1.1 < second < 1.2 + 0.6
     assert soon(lambda: len(stalling.heard) == 2)
     assert 1 == stalling.simulator.hits
 
