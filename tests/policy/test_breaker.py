@@ -186,3 +186,31 @@ def test_a_wrong_rate_is_told(rate):
     """By its name and what it should be."""
     with pytest.raises(ConfigError, match="failure_rate"):
         CircuitBreaker(failure_rate=rate)
+
+
+def test_a_vendor_that_was_found_down_is_asked_only_where_nobody_else_is_left():
+    """A call that succeeds nevertheless ends it; one that fails changes nothing."""
+    made = breakers()
+    made.outages.watched = True
+    made.found_down("openai", 0.0, 60.0)
+    states = [made.admit(TARGET, 1.0), made.ready_at(TARGET, 1.0), made.state(TARGET, 1.0)]
+    for error in (DOWN, None):
+        made.report(TARGET, made.admit(TARGET, 2.0, forced=True), error, 2.0)
+        states.append(made.state(TARGET, 2.0))
+
+    assert [None, 60.0, "open", "open", "closed"] == states
+
+
+def test_a_finding_that_nobody_renews_is_forgotten():
+    """Whoever made it may be gone."""
+    made = breakers()
+    made.found_down("openai", 0.0, 60.0)
+
+    assert FREE is made.admit(TARGET, 60.0)
+
+
+def test_a_breaker_that_is_off_heeds_no_finding():
+    """Nobody is left alone."""
+    made = breakers(enabled=False)
+
+    assert (False, FREE) == (made.found_down("openai", 0.0, 60.0), made.admit(TARGET, 1.0))
