@@ -71,9 +71,10 @@ class Tee:
             raise failure from None
 
     def join(self, *, lead: bool = False) -> bool:
-        """Become a reader; False where the stream has ended, or everybody has left."""
+        """Become a reader, of one that has just ended well, too; False where it failed, or everybody has left."""
         with self._lock:
-            if self._over or self._last is not None:
+            for_others = self.kept is not None and self.kept.shared
+            if self._last is not None or (self._over and not for_others):
                 return False
             self._readers += 1
             self._led = self._led or lead

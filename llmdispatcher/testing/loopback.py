@@ -184,7 +184,9 @@ class LoopbackServer:
             try:
                 sock, _ = self._listener.accept()
             except OSError:
-                return
+                if self._closing.wait(0.01):
+                    return
+                continue  # out of descriptors, which may be over soon
             number, self.connections = self.connections, self.connections + 1
             with self._lock:
                 self._open.add(sock)

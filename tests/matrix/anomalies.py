@@ -54,7 +54,6 @@ OPERATIONS: dict[str, dict[str, Error]] = {
     "open": {"no descriptor": FULL, "no right": _os(PermissionError, errno.EACCES), "no memory": MEMORY},
     "sqlite connect": {"no file": lambda: sqlite3.OperationalError("unable to open database file"), "no memory": MEMORY},
     "execute": {
-        "locked": lambda: sqlite3.OperationalError("database is locked"),
         "disk": lambda: sqlite3.OperationalError("disk I/O error"),
         "no memory": MEMORY,
     },
