@@ -121,7 +121,7 @@ class Conductor:
 
     def _walk(self, call: Call, route: Route, ask: Ask[T], failures: list[DispatchError]) -> T:
         now = call.deadline.clock.monotonic
-        schedule = Schedule(route.targets, self.retry_policy, self.parking, now())
+        schedule = Schedule(route.targets, self.retry_policy, self.parking, now(), transient_only=route.transient_only)
         while (turn := self._next(call, schedule)) is not None:
             target = turn.target
             if self.parking.in_use and schedule.set_aside(target, now()):

@@ -10,14 +10,16 @@ import attrs
 from .caching import ResponseCache
 from .errors import ConfigError
 from .policy import checks
-from .policy.balance import Balance, Balancer
+from .policy.balance import Balance, Balancer, Strategy
 from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
 from .policy.continuation import Continuation, continuation
 from .policy.guards import check_guards
 from .policy.hedge import Hedge
 from .policy.optimize import CostOptimization, LatencyOptimization
+from .policy.modes import Modes, known_mode, own_modes
 from .policy.rate_limit import RateLimit
+from .policy.pools import Pools, pools
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
 from .policy.rules import RoutingRule, RuleTable
@@ -85,7 +87,10 @@ class Config:
 
     ``guards`` see every request before it is sent and every answer before it is handed on (:mod:`~llmdispatcher.policy.guards`).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.policy.balance.Balance`) makes vendors that no rule or optimizer
-    has placed share the calls. ``continuation`` (True, or a :class:`~llmdispatcher.policy.continuation.Continuation`) lets another
+    has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
+    functions of a :class:`~llmdispatcher.policy.balance.Situation`) orders the targets of requests that name none. ``pools`` gives
+    names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``.
+    ``continuation`` (True, or a :class:`~llmdispatcher.policy.continuation.Continuation`) lets another
     target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
     with other processes. ``health_interval``, in seconds, lets a thread ask each vendor's list of models so often, and tell the
     circuit breaker (:mod:`~llmdispatcher.checkups`). Nested values may be given as dicts of their fields. Raises
@@ -108,6 +113,9 @@ class Config:
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
     limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
+    modes: Mapping[str, Strategy] = attrs.field(default=None, converter=own_modes)
+    mode: str | None = attrs.field(default=None, validator=known_mode)
+    pools: Pools = attrs.field(default=None, converter=pools)
     health_interval: float | None = attrs.field(default=None, validator=_interval)
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
@@ -116,7 +124,9 @@ class Config:
             rules=RuleTable(self.routing_rules),
             cost=self.cost_optimization,
             latency=self.latency_optimization,
-            balancer=balancer,
+            balancer=balancer if self.balance is not None else None,
+            loads=balancer,
+            modes=Modes(own=self.modes, default=self.mode),
             default_vendor=self.default_vendor,
             fallback_vendor=self.fallback_vendor,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 import attrs
@@ -11,13 +13,19 @@ from . import catalog
 from .config import Config
 from .errors import ConfigError
 from .locks import new_lock
-from .policy.route import MISSING, NO_MODEL, RULE, Skip, split_ref
-from .policy.target import Target
+from .policy.asked import MISSING, RULE, Skip
+from .policy.modes import is_any_model
+from .policy.route import NO_MODEL, Choice, split_ref
+from .policy.target import Target, known, without
 from .vendors import Vendor
 
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_MODELS = 1024
+_GLOB = re.compile(r"[*?\[]")
+_NO_VECTORS = frozenset({"embeddings"})
+_DROPPED = frozenset({"reasoning"})
+"""What a vendor that may drop parameters leaves out where a model lacks it."""
 _MEMBERS = ("name", "capabilities", "send", "stream", "is_available")
 
 
@@ -28,6 +36,7 @@ class Candidates:
     model: str
     targets: tuple[Target, ...]
     skipped: tuple[Skip, ...]
+    choice: Choice = Choice.VENDORS
 
 
 class Directory:
@@ -35,6 +44,7 @@ class Directory:
 
     def __init__(self, config: Config) -> None:
         self._named = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
+        self._pools = config.pools
         self._lock = new_lock()
         self._candidates: dict[str, Candidates] = {}
         self.vendors: dict[str, Vendor] = {}
@@ -60,11 +70,14 @@ class Directory:
             raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(self.vendors) or 'none'}")
         return vendor
 
-    def pinned(self, model: str, name: str) -> Target:
-        """The one vendor asked for a model, by its own name for it where it has one."""
+    def pinned(self, model: str, name: str) -> Candidates:
+        """The one vendor asked for a model, by its own name for it where it has one, or for those of a pool that are its own."""
         vendor = self.known(name)
         _, bare = split_ref(model, (name,))
-        return target_of(name, vendor, model_at(vendor, bare) or bare)
+        if model.strip() in self._pools or is_any_model(bare):
+            found = self.candidates(model)
+            return attrs.evolve(found, targets=tuple([target for target in found.targets if target.vendor == name]))
+        return Candidates(bare, (target_of(name, vendor, model_at(vendor, bare) or bare),), ())
 
     def candidates(self, model: str) -> Candidates:
         """Who can be asked for a model name now."""
@@ -72,34 +85,68 @@ class Directory:
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
         if not asleep:
             return known
-        skips = [_asleep(target.vendor, self.vendors[target.vendor]) for target in asleep]
+        skips = [_asleep(name, self.vendors[name]) for name in dict.fromkeys(target.vendor for target in asleep)]
         awake = tuple([target for target in known.targets if target not in asleep])
-        return Candidates(known.model, awake, (*known.skipped, *skips))
+        return attrs.evolve(known, targets=awake, skipped=(*known.skipped, *skips))
 
     def _find(self, model: str) -> Candidates:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
         remembered = self._candidates
-        pinned, bare = split_ref(model, list(self.vendors))
-        targets, skipped = [], []
-        for name, vendor in list(self.vendors.items()):
-            theirs = model_at(vendor, bare)
-            if pinned is not None and name != pinned:
-                skipped.append(Skip(name, f"the request names {pinned}"))
-            elif theirs is None:
-                skipped.append(Skip(name, f"{NO_MODEL} {bare}; give it a model_map or a default_model"))
-            else:
-                targets.append(target_of(name, vendor, theirs))
+        found = self._pool(model.strip()) if model.strip() in self._pools else self._one(model)
+        unknown = [*found.skipped]
         for field, wanted in self._named.items():
             if wanted is not None and catalog.canonical(wanted) not in map(catalog.canonical, self.vendors):
-                skipped.append(Skip(wanted, f"the {field} is not registered; there are {', '.join(self.vendors) or 'none'}", RULE))
+                unknown.append(Skip(wanted, f"the {field} is not registered; there are {', '.join(self.vendors) or 'none'}", RULE))
                 logger.warning("%s: %r is not registered", field, wanted)
-        found = Candidates(bare, tuple(targets), tuple(skipped))
+        found = attrs.evolve(found, skipped=tuple(unknown))
         with self._lock:
             if self._candidates is remembered:  # else a vendor was registered meanwhile, of which this one knows nothing
                 if len(remembered) >= _REMEMBERED_MODELS:
                     self._candidates = remembered = {}
                 remembered[model] = found
         return found
+
+    def _one(self, model: str) -> Candidates:
+        """Who can be asked for a model, or for whichever they have."""
+        pinned, bare = split_ref(model, list(self.vendors))
+        open_, targets, skipped = is_any_model(bare), [], []
+        for name, vendor in list(self.vendors.items()):
+            if pinned is not None and name != pinned:
+                skipped.append(Skip(name, f"the request names {pinned}"))
+                continue
+            theirs = list(_models(vendor)) if open_ else [model_at(vendor, bare)]
+            targets += [target_of(name, vendor, known) for known in dict.fromkeys(theirs) if known is not None]
+            if open_ and not theirs:
+                skipped.append(Skip(name, f"{NO_MODEL} a model that is known here; name its models in models=, or a default_model"))
+            elif not open_ and theirs[0] is None:
+                skipped.append(Skip(name, f"{NO_MODEL} {bare}; give it a model_map or a default_model"))
+        return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY if open_ else Choice.VENDORS)
+
+    def _pool(self, name: str) -> Candidates:
+        """Who can be asked for the models of a pool, in its order, and what of it cannot be asked at all."""
+        targets: dict[tuple[str, str], Target] = {}
+        skipped = []
+        for member in self._pools[name]:
+            found = self._one(member).targets
+            for target in found:
+                targets.setdefault(target.key, target)
+            if not found:
+                skipped.append(Skip(member, f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {name!r}"))
+        return Candidates(name, tuple(targets.values()), tuple(skipped), Choice.POOL)
+
+
+def _models(vendor: Vendor) -> Iterator[str]:
+    """The models that a vendor is known to have: those that it was given by name, else those of the catalog."""
+    kind = getattr(vendor, "kind", None) or ""
+    listed = catalog.model_names(kind)
+    taken = set()
+    for model in [*listed, *vendor.capabilities.models, getattr(vendor, "default_model", None) or ""]:
+        facts = catalog.model_facts(kind, model)
+        name = facts.listed if facts is not None else model
+        theirs = model_at(vendor, model) if model and name not in taken and not _GLOB.search(model) else None
+        if theirs is not None:
+            taken.add(name)
+            yield theirs
 
 
 def model_at(vendor: Vendor, model: str) -> str | None:
@@ -115,18 +162,21 @@ def model_at(vendor: Vendor, model: str) -> str | None:
 def target_of(name: str, vendor: Vendor, model: str) -> Target:
     """The pair of vendor and model, with what the catalog or the vendor itself says of it."""
     kind = getattr(vendor, "kind", None)
-    facts = catalog.model_facts(kind, model) if kind else None
-    able = vendor.capabilities if facts is None else None
-    return Target(
-        vendor=name,
-        model=model,
-        kind=kind,
-        price=facts.price if facts is not None else None,
-        context_window=facts.context_window if facts is not None else (0 if kind or able is None else able.context_window),
-        supports_streaming=able.supports_streaming if able is not None else True,
-        supports_vision=facts.supports_vision if facts is not None else (able is None or bool(kind) or able.supports_vision),
-        supports_tools=facts.supports_tools if facts is not None else (able is None or able.supports_tools),
-    )
+    if kind:
+        told = known(kind, model)
+    else:
+        able = vendor.capabilities
+        told = {"context_window": able.context_window, "max_output": able.max_tokens, "lacks": without(able)}
+    if not embeds(vendor):
+        told["lacks"] |= _NO_VECTORS
+    if getattr(vendor, "drops_params", False):
+        told["lacks"] -= _DROPPED
+    return Target(vendor=name, model=model, kind=kind, **told)
+
+
+def embeds(vendor: Vendor) -> bool:
+    """Whether a vendor makes vectors of texts."""
+    return hasattr(vendor, "embed") and bool(getattr(vendor, "can_embed", True))
 
 
 def _asleep(name: str, vendor: Vendor) -> Skip:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 import attrs
 
@@ -18,23 +17,24 @@ from .checkups import Checkups
 from .clock import SYSTEM_CLOCK, Clock, Deadline
 from .conductor import Conductor
 from .config import Config
-from .directory import Directory
+from .directory import Candidates, Directory
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
 from .health import VendorHealth
 from .http_vendor import HttpVendor
 from .messages import Message
-from .outcome import AttemptRecord, Observer, Outcome, heard_by
+from .outcome import AttemptRecord, Observer, Outcome, heard_by, tell
 from .parts import TextPart
 from .policy import checks, guards
-from .policy.balance import Balancer
+from .policy.balance import Balance, Balancer
 from .policy.breaker import Breakers
 from .policy.budget import Budgets
 from .policy.hedge import Hedges
 from .policy.limits import Limits
 from .policy.rate_limit import RateLimit, RateLimitStatus
-from .policy.route import Moment, Route, plan
+from .policy.planning import plan
+from .policy.route import Moment, Route
 from .policy.target import Target
 from .recall import Memory
 from .stats import Stats, StatsBook
@@ -44,9 +44,6 @@ from .trace import Plan
 from .types import Request, Response
 from .under_way import UnderWay
 from .vendors import Vendor, from_environment
-
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 
 class Dispatcher:
@@ -63,7 +60,8 @@ class Dispatcher:
         self.config = checks.build(Config, {} if config is None else config, "config")
         self._observers, self._listeners = heard_by(observers)
         self._clock = clock
-        balancer = Balancer(self.config.balance, clock.random) if self.config.balance is not None else None
+        balancer = Balancer(self.config.balance or Balance(), clock.random)
+        shares = balancer if self.config.balance is not None or self.config.modes else None
         self._preferences = self.config.preferences(balancer)
         self._turns = itertools.count()
         self._book = StatsBook()
@@ -73,7 +71,7 @@ class Dispatcher:
             self.config.retry_policy,
             Breakers(self.config.circuit_breaker),
             Budgets(self.config.retry_budget),
-            balancer,
+            shares,
             Hedges(self.config.hedge) if self.config.hedge is not None else None,
             Limits(self.config.limits_storage),
             continuation=self.config.continuation,
@@ -135,8 +133,7 @@ class Dispatcher:
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
         self._directory.known(vendor)
-        call = self._begin(request, timeout, cancel, streamed=True)
-        return self._stream(call, partial(self._pinned, name=vendor))
+        return self._stream(partial(self._pinned, name=vendor), request, timeout, cancel)
 
     @overload
     def map(
@@ -187,15 +184,11 @@ class Dispatcher:
         asked = EmbeddingRequest(model, texts, **settings)
         probe = Request(model, [Message("user", [TextPart(text=text) for text in asked.texts])], max_tokens=0)
         call = self._begin(probe, timeout, cancel, streamed=False)
-        route = call.routed(self._routed)
-        able = tuple([step for step in route.steps if _embeds(self._directory.vendors[step.target.vendor])])
-        if route.steps and not able:
-            error = InvalidRequest(
-                f"embed: no registered vendor of {model!r} makes vectors; register one that does, such as OpenAI"
-            )
-            call.fail(error)
-            raise error
-        return self._conductor.embed(call, attrs.evolve(route, steps=able), asked)
+        try:
+            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
+        except BaseException as error:
+            call.abandon(error)
+            raise
 
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
         """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
@@ -288,57 +281,56 @@ class Dispatcher:
     ) -> Response:
         def ask(request: Request, seconds: float | None) -> Response:
             call = self._begin(request, seconds, cancel, streamed=False)
-            return self._answers.send(call, call.routed(route))
+            try:
+                return self._answers.send(call, call.routed(route))
+            except BaseException as error:
+                call.abandon(error)
+                raise
 
         if not isinstance(request, Request) or request.response_format is None:
             return ask(request, timeout)
         seconds = timeout if timeout is not None else self.config.timeout
         return structured.answered(ask, request, seconds, self._clock)
 
-    def _stream(self, call: Call, route: Callable[[Call], Route]) -> StreamingResponse:
-        way = call.routed(route)
+    def _stream(
+        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
+    ) -> StreamingResponse:
+        call = self._begin(request, timeout, cancel, streamed=True)
         try:
-            return streaming.start(call.deadline, partial(self._answers.stream, call, way))
-        except DispatchError as error:
-            call.fail(error)
+            begin = partial(self._answers.stream, call, call.routed(route))
+            return streaming.start(call.deadline, partial(call.kept, begin))
+        except BaseException as error:
+            call.abandon(error)
             raise
 
-    def _routed(self, call: Call) -> Route:
-        return self._told(call, self._route(call.request, streamed=call.streamed, turn=next(self._turns)))
+    def _routed(self, call: Call, *, vectors: bool = False) -> Route:
+        candidates = self._directory.candidates(call.request.model)
+        moment = self._moment(streamed=call.streamed, turn=next(self._turns), vectors=vectors)
+        return self._told(call, self._plan(call.request, candidates, moment))
 
     def _told(self, call: Call, route: Route) -> Route:
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route
 
-    def _route(self, request: Request, *, streamed: bool, turn: int = 0) -> Route:
-        candidates = self._directory.candidates(request.model)
-        route = self._plan(request, candidates.targets, streamed=streamed, turn=turn)
+    def _route(self, request: Request, *, streamed: bool) -> Route:
+        return self._plan(request, self._directory.candidates(request.model), self._moment(streamed=streamed))
+
+    def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
+        route = plan(request, candidates.targets, self._preferences, moment, candidates.choice)
         return attrs.evolve(route, skipped=(*candidates.skipped, *route.skipped)) if candidates.skipped else route
 
-    def _plan(self, request: Request, targets: Iterable[Target], *, streamed: bool, turn: int = 0) -> Route:
-        moment = Moment(latencies=self._conductor.latencies, now=self._clock.monotonic(), streamed=streamed, turn=turn)
-        return plan(request, targets, self._preferences, moment)
+    def _moment(self, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
+        now = self._clock.monotonic()
+        return Moment(latencies=self._conductor.latencies, now=now, streamed=streamed, turn=turn, vectors=vectors)
 
     def _pinned(self, call: Call, name: str) -> Route:
-        target = self._directory.pinned(call.request.model, name)
-        return self._told(call, self._plan(call.request, (target,), streamed=call.streamed))
+        candidates = self._directory.pinned(call.request.model, name)
+        return self._told(call, self._plan(call.request, candidates, self._moment(streamed=call.streamed)))
 
     def _report(self, cancellation: Cancellation, outcome: Outcome) -> None:
         self._under_way.end(cancellation)
         self._book.record(outcome)
-        _tell(self._observers, outcome)
+        tell(self._observers, outcome)
 
     def _heard(self, record: AttemptRecord) -> None:
-        _tell(self._listeners, record)
-
-
-def _embeds(vendor: Vendor) -> bool:
-    return hasattr(vendor, "embed") and bool(getattr(vendor, "can_embed", True))
-
-
-def _tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
-    for observer in observers:
-        try:
-            observer(news)
-        except Exception:  # whatever an observer does, the caller's answer is not its business
-            logger.exception("an observer failed; the call is not affected")
+        tell(self._listeners, record)

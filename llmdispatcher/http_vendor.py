@@ -85,6 +85,16 @@ class HttpVendor:
         return (self.kind, self._credentials.url(), config.api, config.api_version, config.drop_params)
 
     @property
+    def drops_params(self) -> bool:
+        """Whether it leaves out what a model does not take, as configured."""
+        return self._config.drop_params
+
+    @property
+    def default_model(self) -> str | None:
+        """The model that serves names which it does not have, as configured."""
+        return self._config.default_model
+
+    @property
     def rate_limit(self) -> RateLimit | None:
         """How much it may be asked, as configured."""
         return self._config.rate_limit

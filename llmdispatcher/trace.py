@@ -9,8 +9,10 @@ from typing import Any, overload
 import attrs
 
 from .outcome import AttemptRecord
+from .policy.asked import Skip
+from .policy.modes import Placing
 from .policy.optimize import Ranking
-from .policy.route import Route, Skip, Step
+from .policy.route import Route, Step
 from .policy.standing import HedgePlan, Standing
 from .policy.target import Target
 
@@ -54,7 +56,7 @@ class Plan:
         lines = [f"{self.model}:"]
         for place, step in enumerate(self.steps, 1):
             held = str(self.standing(step.target))
-            lines.append(f"  {place}. {step.target}  ({step.why}){f'  {held}' if held else ''}")
+            lines.append(f"  {place}. {step.target}  ({step.reason}){f'  {held}' if held else ''}")
         lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
         if self.hedge is not None:
             lines.append(f"  {self.hedge}")
@@ -71,10 +73,12 @@ class Plan:
 
 
 def _candidate(step: Step) -> dict[str, Any]:
-    told: dict[str, Any] = {"target": str(step.target), "why": str(step.why)}
+    told: dict[str, Any] = {"target": str(step.target), "why": step.reason}
     if isinstance(step.why, Ranking):
         why = step.why
         told |= {"cost": _dollars(why.cost), "seconds": _finite(why.seconds), "too_slow": why.too_slow}
+    if isinstance(step.why, Placing):
+        told |= {"mode": step.why.mode, "cost": _dollars(step.why.cost), "seconds": _finite(step.why.seconds)}
     return told
 
 

@@ -12,116 +12,27 @@ from typing import Any
 
 import attrs
 
-from . import functions
+from . import request_fields as fields
 from .cache_wish import checked_wish
 from .errors import InvalidRequest
 from .messages import Message, Tool, VendorTool
 from .parts import Part, ReasoningPart, ToolCall, cache_time
 from .response_format import form_of
 
-
-def _bounded(low: float, high: float) -> Any:
-    def check(_instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise InvalidRequest(
-                f"{attribute.name}: {value!r} is not a number from {low:g} to {high:g}; omit it for the model's default"
-            )
-
-    return check
-
-
-def _count(_instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ 0; omit it for the model's default")
-
-
-def _model(instance: Any, _attribute: Any, value: str) -> None:
-    if not isinstance(value, str) or not (value.strip() or instance.origin):
-        raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5'")
-
-
-def _messages(value: Any) -> tuple[Message, ...]:
-    if isinstance(value, str):
-        return (Message.user(value),)
-    if not isinstance(value, Sequence):
-        raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; give at least one message")
-    return tuple([message if isinstance(message, Message) else _message(message) for message in value])
-
-
-def _message(value: Any) -> Message:
-    if isinstance(value, Mapping):
-        return Message.from_dict(value)
-    raise InvalidRequest(
-        f"messages: {type(value).__name__} is not a message; use Message.user(...) or {{'role': ..., 'content': ...}}"
-    )
-
-
-def _stop(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise InvalidRequest(f"stop: {value!r} is not a string or a list of strings")
-
-
-def _tools(value: Any) -> tuple[Tool | VendorTool, ...]:
-    if value is not None and (isinstance(value, str | Mapping) or not isinstance(value, Sequence)):
-        raise InvalidRequest(f"tools: {type(value).__name__} is not a list of tools; give [Tool(...), ...]")
-    return tuple([tool if isinstance(tool, Tool | VendorTool) else _tool(tool) for tool in value or ()])
-
-
-def _tool(value: Any) -> Tool:
-    if isinstance(value, Mapping):
-        return Tool.from_dict(value)
-    if callable(value):
-        return functions.tool(value)
-    raise InvalidRequest(
-        f"tools: {type(value).__name__} is not a tool; use Tool(...), {{'name': ..., 'parameters': ...}} or a Python function"
-    )
-
-
-def _mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, Mapping):
-        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
-
-
-def _kinds(*kinds: type, remedy: str) -> Any:
-    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
-            raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not allowed here; {remedy}")
-
-    return check
-
-
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model thinks, from not at all to as much as it can; a vendor with fewer levels gets the nearest."""
 
 
-def _one_of(*words: str | None) -> Any:
-    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in words:
-            raise InvalidRequest(f"{attribute.name}: {value!r} is not known; use {', '.join(map(str, words))}")
-
-    return check
-
-
-def _flag(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in (None, True, False):
-        raise InvalidRequest(f"{attribute.name}: {value!r} is neither True nor False; omit it for the model's default")
-
-
-_TEXT = _kinds(str, remedy="give a text")
+_TEXT = fields.kinds(str, remedy="give a text")
 
 
 @attrs.frozen
 class Request:
     """One question to a model, whoever answers it.
 
-    ``model`` is a bare name (``"gpt-4o"``) or pins the vendor (``"openai:gpt-4o"``). ``messages`` are
+    ``model`` is a bare name (``"gpt-4o"``), pins the vendor (``"openai:gpt-4o"``), names a pool of the configuration, or is
+    ``"auto"`` (with a ``mode`` also empty): any model that the registered vendors are known to have. ``mode`` ("fast",
+    "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to look for. ``messages`` are
     :class:`~llmdispatcher.messages.Message` objects or plain dicts; a string is one user message. ``metadata`` is for
     routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
     ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
@@ -141,40 +52,41 @@ class Request:
     Raises :class:`~llmdispatcher.errors.InvalidRequest` with field, value and remedy.
     """
 
-    model: str = attrs.field(validator=_model)
-    messages: tuple[Message, ...] = attrs.field(converter=_messages)
-    temperature: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(0, 2))
-    max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_count)
-    top_p: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(0, 1))
-    top_k: int | None = attrs.field(default=None, kw_only=True, validator=_count)
-    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
-    presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=_bounded(-2, 2))
-    seed: int | None = attrs.field(default=None, kw_only=True, validator=_kinds(int, remedy="give a whole number"))
-    n: int | None = attrs.field(default=None, kw_only=True, validator=_count)
-    logprobs: bool | None = attrs.field(default=None, kw_only=True, validator=_flag)
-    top_logprobs: int | None = attrs.field(default=None, kw_only=True, validator=_count)
-    stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_stop)
+    model: str = attrs.field(validator=fields.model)
+    messages: tuple[Message, ...] = attrs.field(converter=fields.messages_of)
+    temperature: float | None = attrs.field(default=None, kw_only=True, validator=fields.bounded(0, 2))
+    max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=fields.count)
+    top_p: float | None = attrs.field(default=None, kw_only=True, validator=fields.bounded(0, 1))
+    top_k: int | None = attrs.field(default=None, kw_only=True, validator=fields.count)
+    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=fields.bounded(-2, 2))
+    presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=fields.bounded(-2, 2))
+    seed: int | None = attrs.field(default=None, kw_only=True, validator=fields.kinds(int, remedy="give a whole number"))
+    n: int | None = attrs.field(default=None, kw_only=True, validator=fields.count)
+    logprobs: bool | None = attrs.field(default=None, kw_only=True, validator=fields.flag)
+    top_logprobs: int | None = attrs.field(default=None, kw_only=True, validator=fields.count)
+    stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=fields.stops)
     user: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    tools: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, converter=_tools)
+    tools: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, converter=fields.tools_of)
     tool_choice: str | Mapping[str, Any] | None = attrs.field(
-        default=None, kw_only=True, validator=_kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")
+        default=None, kw_only=True, validator=fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict")
     )
-    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, validator=_flag)
+    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, validator=fields.flag)
     response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=form_of)
-    reask: int = attrs.field(default=0, kw_only=True, validator=_count)
-    reasoning_effort: str | None = attrs.field(default=None, kw_only=True, validator=_one_of(None, *EFFORTS))
-    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_count)
+    reask: int = attrs.field(default=0, kw_only=True, validator=fields.count)
+    reasoning_effort: str | None = attrs.field(default=None, kw_only=True, validator=fields.one_of(None, *EFFORTS))
+    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, validator=fields.count)
     reasoning_summary: str | None = attrs.field(
-        default=None, kw_only=True, validator=_one_of(None, "auto", "concise", "detailed", "none")
+        default=None, kw_only=True, validator=fields.one_of(None, "auto", "concise", "detailed", "none")
     )
     prompt_cache: str | None = attrs.field(default=None, kw_only=True, validator=cache_time)
     prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     service_tier: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
-    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_mapping)
-    drop_params: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=fields.mapping)
+    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=fields.mapping)
+    drop_params: bool = attrs.field(default=False, kw_only=True, validator=fields.flag)
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
-    continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=_flag)
+    continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=fields.flag)
+    mode: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     origin: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:

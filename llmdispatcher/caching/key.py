@@ -17,7 +17,7 @@ from ..types import Request
 from .entries import VERSION
 from .shape import Shape
 
-_UNSENT = ("model", "metadata", "cache", "continue_broken")
+_UNSENT = ("model", "metadata", "cache", "continue_broken", "mode")
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 

@@ -21,11 +21,13 @@ _REMEMBERED = 4096
 class ModelFacts:
     """What is known of one model at one vendor; ``quirks`` tell codecs what it refuses or calls differently.
 
+    ``lacks`` are words of :data:`~llmdispatcher.catalog.traits.CAPABILITIES`; ``listed`` is the name that ``model`` is an alias of.
     ``context_window`` is the most input tokens, ``max_tokens`` the most output tokens; ``date`` is when ``source`` was looked at.
     """
 
     vendor: str
     model: str
+    listed: str
     price: Price
     context_window: int
     max_tokens: int
@@ -33,6 +35,7 @@ class ModelFacts:
     supports_tools: bool
     supports_streaming: bool
     quirks: frozenset[str]
+    lacks: frozenset[str]
     source: str
     date: str
 
@@ -59,16 +62,19 @@ def _facts(vendor: str, rows: Mapping[str, Any], date: str) -> dict[str, ModelFa
 
 
 def _model(vendor: str, name: str, row: Mapping[str, Any], source: str, date: str) -> ModelFacts:
+    own = traits(vendor, name)
     return ModelFacts(
         vendor=vendor,
         model=name,
+        listed=name,
         price=Price.from_row(row["price"]),
         context_window=row.get("context_window", 0),
         max_tokens=row.get("max_tokens", 0),
         supports_vision=row.get("vision", False),
         supports_tools=row.get("tools", False),
         supports_streaming=row.get("streaming", True),
-        quirks=traits(vendor, name).quirks,
+        quirks=own.quirks,
+        lacks=own.lacks,
         source=source,
         date=date,
     )
@@ -77,6 +83,12 @@ def _model(vendor: str, name: str, row: Mapping[str, Any], source: str, date: st
 def models(kind: str) -> tuple[str, ...]:
     """The names and aliases of the models that the catalog knows at a vendor."""
     return tuple(_table().get(canonical(kind), {}))
+
+
+@cache
+def model_names(kind: str) -> tuple[str, ...]:
+    """The names of those models, each once; none for a vendor that the catalog knows no models of."""
+    return tuple(dict.fromkeys(facts.listed for facts in _table().get(canonical(kind), {}).values()))
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -14,13 +14,19 @@ import attrs
 from .vendors import canonical, vendor_row
 
 _REMEMBERED = 4096
+CAPABILITIES = ("streaming", "vision", "tools", "json_schema", "audio", "documents", "reasoning", "embeddings")
+"""What a request may use and a model may lack."""
 
 
 @attrs.frozen(kw_only=True)
 class Traits:
-    """What counts for one model: ``quirks`` for the codec, the ``efforts`` it knows (empty: any), the ``api`` it is reached by."""
+    """What counts for one model: ``quirks`` for the codec, the ``efforts`` it knows (empty: any), the ``api`` it is reached by.
+
+    ``lacks`` are words of :data:`CAPABILITIES`; what is in neither of its rows is unknown, and unknown is able.
+    """
 
     quirks: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
     efforts: tuple[str, ...] = ()
     api: str | None = None
 
@@ -30,6 +36,7 @@ class _Family:
     vendors: tuple[str, ...]
     models: tuple[str, ...]
     quirks: frozenset[str]
+    lacks: frozenset[str]
     efforts: tuple[str, ...]
     api: str | None
     source: str
@@ -53,6 +60,7 @@ def _family(row: Mapping[str, Any]) -> _Family:
         vendors=tuple(row["vendors"]),
         models=tuple(row["models"]),
         quirks=frozenset(row.get("quirks", ())),
+        lacks=frozenset(row.get("lacks", ())),
         efforts=tuple(row.get("efforts", ())),
         api=row.get("api"),
         source=row["source"],
@@ -67,8 +75,11 @@ def traits(kind: str, model: str) -> Traits:
     name = model.lower().removeprefix("models/")
     names = (name, name.rpartition("/")[2])
     mine = [family for family in families() if family.has(vendor, names)]
+    quirks = frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine])
+    lacks = frozenset(("reasoning",) if "no_effort" in quirks else ())
     return Traits(
-        quirks=frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine]),
+        quirks=quirks,
+        lacks=lacks.union(*[family.lacks for family in mine]),
         efforts=next((family.efforts for family in reversed(mine) if family.efforts), ()),
         api=next((family.api for family in reversed(mine) if family.api), None),
     )

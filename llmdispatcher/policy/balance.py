@@ -148,6 +148,14 @@ class Balance:
         return None if value is None else str(value)
 
 
+def among(ordered: list[Target], targets: Sequence[Target], what: str) -> list[Target]:
+    """What a function of the user's gave, if it is some of what it was shown. Raises :class:`ConfigError`."""
+    known = set(map(id, targets))
+    if not known.issuperset(map(id, ordered)):
+        raise ConfigError(f"{what}: it gave something that is not among the situation's targets; return some of those")
+    return ordered
+
+
 def by_session(session: str, targets: Sequence[Target]) -> list[Target]:
     """Always the same order for the same session; a target that comes or goes moves only the sessions that were its own.
 
@@ -203,12 +211,10 @@ class Balancer:
         session = self.policy.session(request)
         if session is not None:
             return by_session(session, targets)
-        ordered = list(self.policy.strategy(self._situation(request, targets, turn, seconds, dollars)))
-        if any(not any(target is known for known in targets) for target in ordered):
-            raise ConfigError("strategy: it gave something that is not among the situation's targets; return some of those")
-        return ordered
+        ordered = list(self.policy.strategy(self.situation(request, targets, turn, seconds, dollars)))
+        return among(ordered, targets, "strategy")
 
-    def _situation(
+    def situation(
         self,
         request: Request,
         targets: Sequence[Target],
@@ -216,6 +222,7 @@ class Balancer:
         seconds: Callable[[Target], float | None],
         dollars: Callable[[Target], float | None],
     ) -> Situation:
+        """What a strategy or a mode is shown of some targets."""
         policy = self.policy
         return Situation(
             request=request,

@@ -198,11 +198,12 @@ class Ranking:
         if "price" in self.by:
             figures.append(f"about {shown(self.cost)}" if self.cost is not None else "price unknown")
         if "speed" in self.by:
-            figures.append(_speed(self.seconds) + (", over max_latency" if self.too_slow else ""))
+            figures.append(speed_told(self.seconds) + (", over max_latency" if self.too_slow else ""))
         return f"optimizer, by {self.by}: {', '.join(figures)}"
 
 
-def _speed(seconds: float | None) -> str:
+def speed_told(seconds: float | None) -> str:
+    """Seconds for people."""
     if seconds is None:
         return "speed not measured lately"
     return f"about {seconds:.3g} s" if seconds < math.inf else "failed lately"

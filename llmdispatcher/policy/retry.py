@@ -16,7 +16,16 @@ from typing import Any, Literal
 import attrs
 import backoff
 
-from ..errors import ConfigError, DispatchError, FailureClass, RateLimitError
+from ..errors import (
+    AuthenticationError,
+    ConfigError,
+    ContextWindowExceeded,
+    DispatchError,
+    FailureClass,
+    ModelNotFound,
+    QuotaExceeded,
+    RateLimitError,
+)
 from . import checks
 from .parking import Parking, rest_of
 from .target import Target
@@ -113,9 +122,15 @@ class RetryPolicy:
         said = f"{type(error).__name__} {error.code or ''} {error.message}".lower()
         return any(text in said for text in self.retryable_errors)
 
-    def movable(self, error: DispatchError) -> bool:
-        """Whether another target may be asked after this error."""
+    def movable(self, error: DispatchError, *, transient_only: bool = False) -> bool:
+        """Whether another target may be asked after this error; in a pool only if it is one that passes."""
+        if transient_only and isinstance(error, _LASTING):
+            return False
         return error.try_elsewhere and (self.retry_ambiguous is not False or error.failure_class is not FailureClass.AMBIGUOUS)
+
+
+_LASTING = (AuthenticationError, QuotaExceeded, ModelNotFound, ContextWindowExceeded)
+"""Failures that last: in a pool they are told at once, lest its second choice hide for weeks that the first is set up wrongly."""
 
 
 class _Place:
@@ -152,8 +167,11 @@ class Schedule:
     Only targets that failed or are parked have a place; a call whose first target answers never makes one.
     """
 
-    def __init__(self, targets: Sequence[Target], policy: RetryPolicy, parking: Parking, now: float) -> None:
+    def __init__(
+        self, targets: Sequence[Target], policy: RetryPolicy, parking: Parking, now: float, *, transient_only: bool = False
+    ) -> None:
         self._policy = policy
+        self._transient_only = transient_only
         self._parking = parking
         self._retries_left = policy.max_retries
         self._places: list[_Place] = []
@@ -251,7 +269,7 @@ class Schedule:
             self._parking.park(target, now + rest, error)
         rank, place = self._asking
         again = self._policy.retryable(error)
-        if not self._policy.movable(error):
+        if not self._policy.movable(error, transient_only=self._transient_only):
             self._fresh, self._places = iter(()), [place] if place is not None else []
         if again:
             if place is None:

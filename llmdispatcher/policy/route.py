@@ -1,46 +1,59 @@
-"""The route of one request: which targets, in which order, and why the others are not on it."""
+"""Routes as values: which targets, in which order, and why the others are not on it; and what is told where there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import enum
+from collections.abc import Iterable
 
 import attrs
 
 from ..catalog import canonical
-from ..errors import BudgetExceeded, ConfigError, ContextWindowExceeded, DispatchError, ModelNotFound, VendorUnavailable
-from ..messages import ImagePart
-from ..types import Request
+from ..errors import (
+    BudgetExceeded,
+    ConfigError,
+    ContextWindowExceeded,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    VendorUnavailable,
+)
+from .asked import EMBEDDINGS, MISSING, OVER_COST, RULE, WINDOW, Skip
 from .balance import Balancer
-from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking, input_tokens, ranked, tokens_of
-from .rules import RoutingRule, RuleTable
+from .modes import Modes, Placing
+from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
+from .rules import RuleTable
 from .target import Target
 
 NO_MODEL = "does not have"
 """How the reason begins for a vendor that does not have the model."""
-OVER_COST, WINDOW, RULE, MISSING = "cost", "window", "rule", "missing"
-"""Codes of reasons: over ``max_cost``, conversation too long, a setting that could not be followed, no key or address."""
-_NO_NEEDS: frozenset[str] = frozenset()
-_LACKS = (("streaming", "supports_streaming"), ("vision", "supports_vision"), ("tools", "supports_tools"))
 
 
-@attrs.frozen
-class Skip:
-    """A vendor that is not on the route, and why.
+class Choice(enum.Enum):
+    """What the targets of a request are to each other."""
 
-    ``code`` is ``"cost"``, ``"window"``, ``"rule"``, ``"missing"`` or the capability that it lacks; empty for other reasons.
-    """
-
-    vendor: str
-    reason: str
-    code: str = ""
+    VENDORS = "vendors"
+    """One model at several vendors, or the one vendor that the request names."""
+    POOL = "pool"
+    """The models of a pool, in its order."""
+    ANY = "any"
+    """All models that the vendors are known to have."""
 
 
 @attrs.frozen
 class Step:
-    """A target on the route, and why it has its place: a text, or the figures of the optimizers, whose ``str()`` is one."""
+    """A target on the route, and why it has its place: a text, or the figures of optimizers or mode, whose ``str()`` is one.
+
+    ``in_words`` names what the request uses and the target has in a roundabout way only; such ones come after the others.
+    """
 
     target: Target
-    why: str | Ranking
+    why: str | Ranking | Placing
+    in_words: str = ""
+
+    @property
+    def reason(self) -> str:
+        """All of that for people."""
+        return f"{self.why}; {self.in_words} in a roundabout way" if self.in_words else str(self.why)
 
 
 @attrs.frozen
@@ -50,6 +63,12 @@ class Route:
     model: str
     steps: tuple[Step, ...]
     skipped: tuple[Skip, ...] = ()
+    choice: Choice = Choice.VENDORS
+
+    @property
+    def transient_only(self) -> bool:
+        """Whether only a failure that passes leads on to the next target."""
+        return self.choice is Choice.POOL
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -58,7 +77,7 @@ class Route:
 
     def __str__(self) -> str:
         lines = [f"{self.model}:"]
-        lines += [f"  {place}. {step.target}  ({step.why})" for place, step in enumerate(self.steps, 1)]
+        lines += [f"  {place}. {step.target}  ({step.reason})" for place, step in enumerate(self.steps, 1)]
         lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
         return "\n".join(lines)
 
@@ -69,12 +88,14 @@ def _key(vendor: str | None) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Preferences:
-    """What a configuration says about routing."""
+    """What a configuration says about routing; ``loads`` shows modes their targets, ``balancer`` orders equals, if it is on."""
 
     rules: RuleTable = attrs.field(factory=RuleTable)
     cost: CostOptimization | None = None
     latency: LatencyOptimization | None = None
     balancer: Balancer | None = None
+    modes: Modes = attrs.field(factory=Modes)
+    loads: Balancer | None = None
     default_vendor: str | None = attrs.field(default=None, converter=_key)
     fallback_vendor: str | None = attrs.field(default=None, converter=_key)
 
@@ -93,175 +114,22 @@ def split_ref(model: str, vendors: Iterable[str]) -> tuple[str | None, str]:
     return None, model.strip()
 
 
-def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
-    """The capabilities that a request uses."""
-    vision = False
-    for message in request.messages:
-        if type(message.content) is tuple and any(isinstance(part, ImagePart) for part in message.content):
-            vision = True
-    if not (streamed or vision or request.tools):
-        return _NO_NEEDS
-    used = {"streaming": streamed, "vision": vision, "tools": bool(request.tools)}
-    return frozenset(need for need, is_used in used.items() if is_used)
-
-
-class _Ask:
-    """One request as routing sees it: what it uses, how long it is, what it may cost."""
-
-    __slots__ = ("cost", "input_tokens", "needs", "request", "tokens")
-
-    def __init__(self, request: Request, cost: CostOptimization | None, *, streamed: bool) -> None:
-        self.request = request
-        self.needs = needs_of(request, streamed=streamed)
-        self.cost = cost if cost is not None and cost.enabled else None
-        self.tokens = tokens_of(request) if self.cost is not None else None
-        self.input_tokens = self.tokens.input_tokens if self.tokens is not None else input_tokens(request)
-
-    def objection(self, target: Target) -> Skip | None:
-        """Why a target cannot be asked this, or ``None`` where it can."""
-        if self.needs:
-            for need, supports in _LACKS:
-                if need in self.needs and not getattr(target, supports):
-                    return Skip(target.vendor, f"{target.model} has no {need}", need)
-        if 0 < target.context_window < self.input_tokens:
-            reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
-            return Skip(target.vendor, reason, WINDOW)
-        if self.cost is None or self.tokens is None:
-            return None
-        too_dear = self.cost.objection(target, self.tokens)
-        return Skip(target.vendor, too_dear, OVER_COST) if too_dear is not None else None
-
-
 @attrs.frozen(kw_only=True)
 class Moment:
-    """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number."""
+    """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number.
+
+    ``streamed`` and ``vectors`` say what is wanted: an answer in pieces, or vectors and no answer.
+    """
 
     latencies: Latencies
     now: float
     streamed: bool = False
     turn: int = 0
+    vectors: bool = False
 
     def speed(self, target: Target) -> float | None:
         """Seconds that a target is expected to take; ``None`` if not measured lately."""
         return self.latencies.estimate(target, self.now, streamed=self.streamed)
-
-
-def plan(request: Request, targets: Iterable[Target], preferences: Preferences, moment: Moment) -> Route:
-    """Order the targets for a request: rules → optimizers → default vendor → fallback vendor → any other that is able.
-
-    With a balancer the others share the calls, and the fallback vendor comes after them.
-
-    A target that lacks a capability which the request uses, whose window is too small, or that would cost too much is
-    skipped. ``targets`` holds one target per vendor, in order of registration; a request that pins a vendor comes with that
-    one alone.
-    """
-    ask = _Ask(request, preferences.cost, streamed=moment.streamed)
-    fitting: dict[str, Target] = {}
-    skipped: list[Skip] = []
-    for target in targets:
-        skip = ask.objection(target)
-        if skip is None:
-            fitting[target.vendor_key] = target
-        else:
-            skipped.append(skip)
-    if ":" in request.model and canonical(request.model.partition(":")[0]) in fitting:
-        return Route(request.model, tuple([Step(target, "the request names it") for target in fitting.values()]), tuple(skipped))
-    steps = _by_rules(ask, preferences.rules, fitting, skipped)
-    steps += _by_figures(ask, preferences, fitting, moment.speed)
-    steps += _balanced(request, preferences, fitting, moment)
-    steps += _by_name(preferences, fitting)
-    return Route(request.model, tuple(steps), tuple(skipped))
-
-
-def _by_rules(ask: _Ask, rules: RuleTable, fitting: dict[str, Target], skipped: list[Skip]) -> list[Step]:
-    """Take out of ``fitting`` whom the rules name, in their order; a rule that cannot be followed is told among the skipped."""
-    steps: dict[tuple[str, str], Step] = {}
-    for rule in rules.matching(ask.request, ask.needs):
-        found = _named(ask, rule, fitting, skipped)
-        if found is not None and found.key not in steps:
-            steps[found.key] = Step(found, f"rule: {rule.label}")
-    for step in steps.values():
-        if fitting.get(step.target.vendor_key) is step.target:
-            del fitting[step.target.vendor_key]
-    return list(steps.values())
-
-
-def _named(ask: _Ask, rule: RoutingRule, fitting: Mapping[str, Target], skipped: list[Skip]) -> Target | None:
-    """The target that a rule names, if it can be asked."""
-    if not rule.enabled:
-        skipped.append(Skip(rule.vendor, f"the rule {rule.label!r} is disabled", RULE))
-        return None
-    target = fitting.get(canonical(rule.vendor))
-    if target is None:
-        if all(canonical(skip.vendor) != canonical(rule.vendor) for skip in skipped):
-            reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
-            skipped.append(Skip(rule.vendor, reason, RULE))
-        return None
-    if rule.model is None or rule.model == target.model:
-        return target
-    target = target.asked_for(rule.model)
-    skip = ask.objection(target)
-    if skip is not None:
-        skipped.append(skip)
-    return target if skip is None else None
-
-
-def _by_figures(
-    ask: _Ask, preferences: Preferences, fitting: dict[str, Target], speed: Callable[[Target], float | None]
-) -> list[Step]:
-    """Take out all of ``fitting`` in the order of the optimizers, if one of them is on."""
-    latency = preferences.latency if preferences.latency is not None and preferences.latency.enabled else None
-    cheap = ask.cost is not None and ask.cost.prefer_cheap
-    fast = latency is not None and latency.prefer_fast
-    if not cheap and latency is None:
-        return []
-    by = " and ".join([word for word, counts in (("price", cheap), ("speed", latency is not None)) if counts])
-    rankings = []
-    for target in fitting.values():
-        seconds = speed(target) if latency is not None else None
-        most = latency.max_latency if latency is not None else None
-        rankings.append(
-            Ranking(
-                target=target,
-                by=by,
-                cost=ask.cost.estimate(target, ask.tokens) if ask.cost is not None and ask.tokens is not None else None,
-                seconds=seconds * latency.weight(target) if seconds is not None and latency is not None else None,
-                too_slow=most is not None and seconds is not None and seconds > most,
-            )
-        )
-    fitting.clear()
-    return [Step(ranking.target, ranking) for ranking in ranked(rankings, cheap=cheap, fast=fast)]
-
-
-def _balanced(request: Request, preferences: Preferences, fitting: dict[str, Target], moment: Moment) -> list[Step]:
-    """Take out all but the fallback vendor: the default vendor first, then equals as the strategy has them."""
-    balancer = preferences.balancer
-    if balancer is None or not fitting:
-        return []
-    tokens, cost = tokens_of(request), preferences.cost or CostOptimization(enabled=False)
-
-    def dollars(target: Target) -> float | None:
-        amount = cost.estimate(target, tokens)
-        return None if amount is None else float(amount)
-
-    default = fitting.pop(preferences.default_vendor, None) if preferences.default_vendor is not None else None
-    equals = [target for key, target in fitting.items() if key != preferences.fallback_vendor]
-    ordered = balancer.order(request, equals, moment.turn, moment.speed, dollars)
-    for target in equals:
-        del fitting[target.vendor_key]
-    first = [Step(default, "default vendor")] if default is not None else []
-    return [*first, *(Step(target, f"balanced, {balancer.label(request)}") for target in ordered)]
-
-
-def _by_name(preferences: Preferences, fitting: dict[str, Target]) -> list[Step]:
-    """Take out the default vendor, the fallback vendor, and then all others."""
-    steps = []
-    for name, why in ((preferences.default_vendor, "default vendor"), (preferences.fallback_vendor, "fallback vendor")):
-        target = fitting.pop(name, None) if name is not None else None
-        if target is not None:
-            steps.append(Step(target, why))
-    steps += [Step(target, "able, in order of registration") for target in fitting.values()]
-    return steps
 
 
 def dead_end(route: Route) -> DispatchError:
@@ -278,6 +146,8 @@ def dead_end(route: Route) -> DispatchError:
         return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
     if asked and all(skip.code == WINDOW for skip in asked):
         return ContextWindowExceeded(f"the conversation fits no target: {reasons}", model=route.model, try_elsewhere=False)
+    if asked and all(skip.code == EMBEDDINGS or skip.reason.startswith(NO_MODEL) for skip in asked) and having:
+        return InvalidRequest(f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}", model=route.model)
     if asked and all(skip.reason.startswith(NO_MODEL) for skip in asked):
         return ModelNotFound(f"no registered vendor has the model: {reasons}", model=route.model, try_elsewhere=False)
     return VendorUnavailable(f"no vendor can take the request: {reasons}", model=route.model, retry_here=False, try_elsewhere=False)

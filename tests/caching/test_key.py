@@ -64,9 +64,10 @@ FULL = Request(
     drop_params=True,
     cache=True,
     continue_broken=True,
+    mode="fast",
     origin="openai_chat",
 )
-UNSENT = {"model", "metadata", "cache", "continue_broken"}
+UNSENT = {"model", "metadata", "cache", "continue_broken", "mode"}
 
 
 def leaves(value, path=()):
@@ -154,7 +155,7 @@ def test_switches_count(field):
 
 def test_what_is_not_sent_does_not_count():
     """Metadata, the cache's own switches and the name that the model was asked by."""
-    same = attrs.evolve(FULL, metadata={"trace": 2}, cache=False, continue_broken=False, model="openai:gpt-4o")
+    same = attrs.evolve(FULL, metadata={"trace": 2}, cache=False, continue_broken=False, mode=None, model="openai:gpt-4o")
 
     assert key_of(FULL, PLACE) == key_of(same, PLACE)
 

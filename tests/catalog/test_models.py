@@ -167,3 +167,12 @@ def test_an_answer_of_every_listed_model_can_be_priced():
     usage = Usage(input_tokens=1000, output_tokens=1000)
 
     assert all(catalog.cost(usage, model_facts(kind, model).price) > 0 for kind, model in ROWS)
+
+
+def test_a_model_with_aliases_is_listed_once():
+    """Whoever chooses among all models sees each under one name."""
+    names = catalog.model_names("openai")
+
+    assert ("gpt-4o" in names, "gpt-4o-2024-08-06" in names, len(names)) == (True, False, len({*names}))
+    assert "gpt-4o" == catalog.model_facts("openai", "gpt-4o-2024-08-06").listed
+    assert () == catalog.model_names("acme")

@@ -15,12 +15,13 @@ OURS = {"sampling_without_effort", "tools_by_responses"}
 
 @pytest.mark.parametrize("family", families(), ids=lambda family: "-".join((family.vendors[0], family.models[0])))
 def test_a_family_is_whole(family):
-    """Its vendors exist, its quirks and efforts are known words, its facts have a source and a date."""
+    """Its vendors exist, its quirks, lacks and efforts are known words, its facts have a source and a date."""
     assert {*family.vendors} <= {row.name for row in catalog.vendor_rows()}
     assert family.quirks <= {*QUIRKS, *OURS}
     assert {*family.efforts} <= {*EFFORTS}
     assert family.api in (None, "responses")
-    assert family.quirks or family.efforts or family.api
+    assert family.lacks <= {*catalog.CAPABILITIES}
+    assert family.quirks or family.lacks or family.efforts or family.api
     assert family.source.startswith("https://")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", family.date)
 
@@ -54,3 +55,20 @@ def test_a_name_that_nobody_knows_has_no_traits():
     """Nothing is guessed from a likeness."""
     assert catalog.Traits() == catalog.traits("openai", "my-own")
     assert catalog.Traits() == catalog.traits("somebody", "gpt-5")
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "lacks"),
+    [
+        ("openai", "gpt-4o", {"reasoning", "audio"}),
+        ("openai", "gpt-4o-audio-preview", {"reasoning"}),
+        ("azure", "gpt-4", {"reasoning", "audio", "documents", "vision", "json_schema"}),
+        ("anthropic", "claude-sonnet-5", {"audio"}),
+        ("google", "gemini-2.0-flash", {"reasoning"}),
+        ("google", "gemini-2.5-pro", set()),
+        ("groq", "gpt-4", set()),
+    ],
+)
+def test_what_a_model_is_known_to_lack(kind, model, lacks):
+    """Known at that vendor; everything else is taken to be able."""
+    assert lacks == catalog.traits(kind, model).lacks

@@ -8,8 +8,10 @@ import pytest
 from llmdispatcher.catalog import Price, model_facts
 from llmdispatcher.errors import BudgetExceeded, ConfigError, ContextWindowExceeded, ModelNotFound, VendorUnavailable
 from llmdispatcher.messages import ImagePart
+from llmdispatcher.policy.asked import Skip, needs_of
 from llmdispatcher.policy.optimize import CostOptimization, Latencies, LatencyOptimization
-from llmdispatcher.policy.route import NO_MODEL, Moment, Preferences, Route, Skip, Step, dead_end, needs_of, plan, split_ref
+from llmdispatcher.policy.planning import plan
+from llmdispatcher.policy.route import NO_MODEL, Moment, Preferences, Route, Step, dead_end, split_ref
 from llmdispatcher.policy.rules import RoutingCondition, RoutingRule, RuleTable
 from llmdispatcher.policy.target import Target
 from llmdispatcher.types import Message, Request, Tool
@@ -108,7 +110,7 @@ def test_rules_that_cannot_be_followed_are_told():
 
 def test_a_rule_for_a_vendor_that_lacks_something_adds_no_second_reason():
     """The vendor's own reason says it all."""
-    unable = target("acme", supports_streaming=False)
+    unable = target("acme", lacks=frozenset({"streaming"}))
 
     told = route(targets=(OPENAI, unable), streamed=True, rules=[RoutingRule(vendor="acme")]).skipped
 
@@ -165,19 +167,19 @@ def test_over_max_cost_is_out():
 @pytest.mark.parametrize(
     ("request_", "streamed", "lacks", "reason"),
     [
-        (ASK, True, "supports_streaming", "m has no streaming"),
-        (Request("m", "Hello", tools=[Tool(name="f")]), False, "supports_tools", "m has no tools"),
+        (ASK, True, "streaming", "m has no streaming"),
+        (Request("m", "Hello", tools=[Tool(name="f")]), False, "tools", "m has no tools"),
         (
             Request("m", [Message.user("Look", ImagePart(url="https://x.example/i.png"))]),
             False,
-            "supports_vision",
+            "vision",
             "m has no vision",
         ),
     ],
 )
 def test_who_lacks_what_is_used_is_out(request_, streamed, lacks, reason):
     """A capability counts only when the request uses it."""
-    unable = target("acme", **{lacks: False})
+    unable = target("acme", lacks=frozenset({lacks}))
 
     assert {"acme": reason} == skipped(request_, targets=(OPENAI, unable), streamed=streamed)
     assert ["acme"] == order(targets=(unable,))

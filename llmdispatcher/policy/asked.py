@@ -1,0 +1,100 @@
+"""What a request asks of a target: the capabilities that it uses, its length, its price; and why a target cannot be asked."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from ..parts import AudioPart, FilePart, ImagePart
+from ..types import Request, Usage
+from .optimize import CostOptimization, input_tokens, tokens_of
+from .target import Target
+
+OVER_COST, WINDOW, OUTPUT, RULE, MISSING = "cost", "window", "output", "rule", "missing"
+"""Codes of reasons: over ``max_cost``, conversation or answer too long, a setting that could not be followed, no key or address."""
+EMBEDDINGS = "embeddings"
+_NO_NEEDS: frozenset[str] = frozenset()
+_PARTS = ((ImagePart, "vision"), (AudioPart, "audio"), (FilePart, "documents"))
+_UNPRICED = CostOptimization(enabled=False)
+
+
+@attrs.frozen
+class Skip:
+    """A vendor that is not on the route, and why.
+
+    ``code`` is ``"cost"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"`` or the capability that it lacks; empty for other
+    reasons.
+    """
+
+    vendor: str
+    reason: str
+    code: str = ""
+
+
+def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
+    """The capabilities that a request uses, words of :data:`~llmdispatcher.catalog.CAPABILITIES`."""
+    parts: set[type] = set()
+    for message in request.messages:
+        if type(message.content) is tuple:
+            parts.update(map(type, message.content))
+    form, thinks = request.response_format, request.reasoning_effort or request.reasoning_tokens
+    if not (streamed or parts or request.tools or thinks or form is not None):
+        return _NO_NEEDS
+    used = {
+        "streaming": streamed,
+        "tools": bool(request.tools),
+        "json_schema": form is not None and form.get("type") == "json_schema",
+        "reasoning": bool(thinks) and request.reasoning_effort != "none" and not request.drop_params,
+        **{need: kind in parts for kind, need in _PARTS},
+    }
+    return frozenset([need for need, is_used in used.items() if is_used])
+
+
+class Ask:
+    """One request as routing sees it: what it uses, how long it is, what it may cost."""
+
+    __slots__ = ("_tokens", "cost", "input_tokens", "needs", "request")
+
+    def __init__(self, request: Request, cost: CostOptimization | None, needs: frozenset[str]) -> None:
+        self.request = request
+        self.needs = needs
+        self.cost = cost
+        self._tokens: Usage | None = None
+        self.input_tokens = input_tokens(request)
+
+    @property
+    def tokens(self) -> Usage:
+        """What the whole call is estimated to use."""
+        if self._tokens is None:
+            self._tokens = tokens_of(self.request)
+        return self._tokens
+
+    def price(self, target: Target) -> Decimal | None:
+        """The estimated US dollars of this request at a target; ``None`` where nobody knows."""
+        return (self.cost or _UNPRICED).estimate(target, self.tokens)
+
+    def dollars(self, target: Target) -> float | None:
+        """The same, as strategies see it."""
+        amount = self.price(target)
+        return None if amount is None else float(amount)
+
+    def objection(self, target: Target) -> Skip | None:
+        """Why a target cannot be asked this, or ``None`` where it can."""
+        if self.needs and not self.needs.isdisjoint(target.lacks):
+            need = min(self.needs & target.lacks)
+            return Skip(target.vendor, f"{target.model} has no {need}", need)
+        if 0 < target.context_window < self.input_tokens:
+            reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
+            return Skip(target.vendor, reason, WINDOW)
+        too_dear = self.cost.objection(target, self.tokens) if self.cost is not None and self.cost.max_cost is not None else None
+        if too_dear is not None:
+            return Skip(target.vendor, too_dear, OVER_COST)
+        if 0 < target.max_output < (self.request.max_tokens or 0):  # the last, since it is no objection where all have it
+            reason = f"max_tokens {self.request.max_tokens} is more than the {target.max_output} that {target.model} gives"
+            return Skip(target.vendor, reason, OUTPUT)
+        return None
+
+    def in_words(self, target: Target) -> str:
+        """What of this a target can only do in a roundabout way; empty where it is able of itself."""
+        return ", ".join(sorted(self.needs & target.makeshift)) if self.needs and target.makeshift else ""
