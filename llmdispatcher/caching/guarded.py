@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import TypeVar
 
@@ -26,10 +27,10 @@ class GuardedStore:
     """The store of some settings; what fails in it is counted, and told once in :data:`QUIET`."""
 
     def __init__(self, settings: ResponseCache, clock: Clock, tally: Tally) -> None:
-        self._settings = settings
         self._clock = clock
         self._tally = tally
         self._lock = new_lock()
+        self._make = _maker(settings, clock)
         self._store: Store | None = None
         self._off = False
         self._quiet_until = 0.0
@@ -89,7 +90,7 @@ class GuardedStore:
         return None
 
     def _opened(self) -> Store:
-        made = _made(self._settings, self._clock)
+        made = self._make()
         with self._lock:
             self._store = self._store or made
             return self._store
@@ -100,14 +101,14 @@ def _cleared(store: Store) -> bool:
     return True
 
 
-def _made(settings: ResponseCache, clock: Clock) -> Store:
-    """The store of the settings; its module is loaded only now."""
-    made: Store
+def _maker(settings: ResponseCache, clock: Clock) -> Callable[[], Store]:
+    """What opens the store of the settings.
+
+    Its module is loaded now, not at the first call: a fork in the middle of an import leaves the child a lock that nobody opens.
+    """
     if settings.store == MEMORY:
-        made = MemoryStore(settings.max_entries, clock)
-    elif settings.store.startswith(REDIS):
-        made = import_module(f"{__package__}.redis").RedisStore(settings.store, settings.store_timeout, clock)
-    else:
-        sqlite = import_module(f"{__package__}.sqlite")
-        made = sqlite.SqliteStore(settings.store, settings.max_entries, settings.store_timeout, clock)
-    return made
+        return partial(MemoryStore, settings.max_entries, clock)
+    if settings.store.startswith(REDIS):
+        return partial(import_module(f"{__package__}.redis").RedisStore, settings.store, settings.store_timeout, clock)
+    sqlite = import_module(f"{__package__}.sqlite")
+    return partial(sqlite.SqliteStore, settings.store, settings.max_entries, settings.store_timeout, clock)

@@ -193,7 +193,12 @@ def _close_all(connections: list[sqlite3.Connection], pid: int) -> None:
             connections.pop().close()
 
 
+_turn = new_lock()
+"""Held while a thread forks: a second one would fork while the first is closing a connection."""
+
+
 def _before_fork() -> None:
+    _turn.__enter__()
     for store in list(_stores):
         store.before_fork()
 
@@ -203,4 +208,9 @@ def _after_fork() -> None:
         store.after_fork()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _after_fork_in_parent() -> None:
+    _after_fork()
+    _turn.__exit__(None, None, None)
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
