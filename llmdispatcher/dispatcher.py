@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
@@ -24,7 +25,7 @@ from .fanout import fan_out
 from .health import VendorHealth
 from .http_vendor import HttpVendor
 from .messages import Message
-from .outcome import AttemptRecord, Observer, Outcome, heard_by, tell
+from .outcome import AttemptRecord, Observer, Outcome, heard_by
 from .parts import TextPart
 from .policy import checks, guards
 from .policy.balance import Balance, Balancer
@@ -32,8 +33,8 @@ from .policy.breaker import Breakers
 from .policy.budget import Budgets
 from .policy.hedge import Hedges
 from .policy.limits import Limits
-from .policy.rate_limit import RateLimit, RateLimitStatus
 from .policy.planning import plan
+from .policy.rate_limit import RateLimit, RateLimitStatus
 from .policy.route import Moment, Route
 from .policy.target import Target
 from .recall import Memory
@@ -44,6 +45,9 @@ from .trace import Plan
 from .types import Request, Response
 from .under_way import UnderWay
 from .vendors import Vendor, from_environment
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class Dispatcher:
@@ -133,7 +137,8 @@ class Dispatcher:
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
         self._directory.known(vendor)
-        return self._stream(partial(self._pinned, name=vendor), request, timeout, cancel)
+        call = self._begin(request, timeout, cancel, streamed=True)
+        return self._stream(call, partial(self._pinned, name=vendor))
 
     @overload
     def map(
@@ -184,11 +189,7 @@ class Dispatcher:
         asked = EmbeddingRequest(model, texts, **settings)
         probe = Request(model, [Message("user", [TextPart(text=text) for text in asked.texts])], max_tokens=0)
         call = self._begin(probe, timeout, cancel, streamed=False)
-        try:
-            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
-        except BaseException as error:
-            call.abandon(error)
-            raise
+        return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
 
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
         """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
@@ -281,26 +282,19 @@ class Dispatcher:
     ) -> Response:
         def ask(request: Request, seconds: float | None) -> Response:
             call = self._begin(request, seconds, cancel, streamed=False)
-            try:
-                return self._answers.send(call, call.routed(route))
-            except BaseException as error:
-                call.abandon(error)
-                raise
+            return self._answers.send(call, call.routed(route))
 
         if not isinstance(request, Request) or request.response_format is None:
             return ask(request, timeout)
         seconds = timeout if timeout is not None else self.config.timeout
         return structured.answered(ask, request, seconds, self._clock)
 
-    def _stream(
-        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
-    ) -> StreamingResponse:
-        call = self._begin(request, timeout, cancel, streamed=True)
+    def _stream(self, call: Call, route: Callable[[Call], Route]) -> StreamingResponse:
+        way = call.routed(route)
         try:
-            begin = partial(self._answers.stream, call, call.routed(route))
-            return streaming.start(call.deadline, partial(call.kept, begin))
-        except BaseException as error:
-            call.abandon(error)
+            return streaming.start(call.deadline, partial(self._answers.stream, call, way))
+        except DispatchError as error:
+            call.fail(error)
             raise
 
     def _routed(self, call: Call, *, vectors: bool = False) -> Route:
@@ -330,7 +324,15 @@ class Dispatcher:
     def _report(self, cancellation: Cancellation, outcome: Outcome) -> None:
         self._under_way.end(cancellation)
         self._book.record(outcome)
-        tell(self._observers, outcome)
+        _tell(self._observers, outcome)
 
     def _heard(self, record: AttemptRecord) -> None:
-        tell(self._listeners, record)
+        _tell(self._listeners, record)
+
+
+def _tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
+    for observer in observers:
+        try:
+            observer(news)
+        except Exception:  # whatever an observer does, the caller's answer is not its business
+            logger.exception("an observer failed; the call is not affected")
