@@ -66,7 +66,7 @@ class WireResponse(BaseHTTPResponse):
         scope.enter("body", scope.limits.idle)
         data = self._sock.receive()
         if not data and not self._framing.end():
-            raise broken_off(scope, "the middle of its answer")
+            raise broken_off(scope)
         scope.meter.received += len(data)
         return data
 
@@ -192,7 +192,7 @@ class _Connection(HTTPConnection):
             if data:
                 scope.meter.received += len(data)
                 return data
-            failure = broken_off(scope, "silence, before an answer began")
+            failure = broken_off(scope)
         if self.served and not began and scope.ended() is None:
             raise Stale
         raise failure

@@ -81,9 +81,9 @@ def clean(error: DispatchError) -> DispatchError:
     return error.with_traceback(None)
 
 
-def broken_off(scope: Scope, what: str) -> DispatchError:
-    """The error for a peer that closed in the middle of ``what``."""
-    return scope.ended() or _broken(f"the vendor closed the connection in {what}", scope)
+def broken_off(scope: Scope) -> DispatchError:
+    """The error for a peer that closed without a word more."""
+    return scope.ended() or _broken("the vendor closed the connection", scope)
 
 
 def _causes(foreign: BaseException) -> Iterator[BaseException]:

@@ -76,9 +76,9 @@ class Governed(socket.socket):
             try:
                 data = self.recv(RECEIVE)
             except TimeoutError as late:
-                if late.errno is not None:
-                    raise  # no time that was set here: TCP has given the connection up
-                left = scope.left()
+                before, left = left, scope.left()
+                if late.errno is not None or before - left < self._patience / 2:
+                    raise  # no time that was set here: TCP has given the connection up, or it is a signal handler's
                 self._patience = math.inf
             else:
                 scope.check()

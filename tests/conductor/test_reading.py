@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from llmdispatcher import Cancellation, Cancelled, DeadlineExceeded, Dispatcher, OpenAIVendor, Request
+from llmdispatcher import Cancellation, Cancelled, DeadlineExceeded, Dispatcher, OpenAIVendor, Request, StreamInterrupted
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.watch import WATCH
 
@@ -212,3 +212,24 @@ def test_many_streams_whose_readers_are_elsewhere_all_end_in_time(stalling, hear
     assert soon(lambda: len(heard) == 50)
     assert time.monotonic() - started < 1.3
     assert {"DeadlineExceeded"} == {type(outcome.error).__name__ for outcome in heard}
+
+
+def test_a_handlers_time_out_is_not_taken_for_the_sockets(stalling):
+    """Whoever rings an alarm that raises TimeoutError gets out of the read at once, long before the vendor's own limit."""
+
+    def ring(*_):
+        raise TimeoutError("my own")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with stalling.send_streaming(ASK) as stream:
+            next(iter(stream))
+            started = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises((TimeoutError, StreamInterrupted)):
+                list(stream)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert time.monotonic() - started < 0.1 + 2 * SLACK
