@@ -31,7 +31,7 @@ from .insides import residue
 
 ANSWER = "one two three four five six seven eight nine ten eleven twelve."
 FIRST, SECOND = "openai", "anthropic"
-TIMEOUT, SLACK = 5.0, 0.5
+TIMEOUT, SLACK = 10.0, 0.5
 """No injection here makes anybody wait: a call that lasts until its deadline hangs."""
 BACK = 1.0
 """Seconds in which threads, descriptors and outcomes are there."""
