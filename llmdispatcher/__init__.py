@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Listener, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
+    from .policy.admission import Admission
     from .policy.balance import Balance, Situation
     from .policy.breaker import CircuitBreaker
     from .policy.budget import RetryBudget
@@ -118,6 +119,7 @@ _ROOMS = {
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Listener", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
+    "policy.admission": ("Admission",),
     "policy.balance": ("Balance", "Situation"),
     "policy.breaker": ("CircuitBreaker",),
     "policy.budget": ("RetryBudget",),
@@ -154,6 +156,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "AdaptiveConcurrency",
+    "Admission",
     "AllTargetsFailed",
     "AnswerCache",
     "AnthropicVendor",

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import attrs
 
@@ -27,6 +27,7 @@ from .under_way import UnderWay
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _MOST_PASSED_OVER = 100
 Report = Callable[[Outcome], None]
 
@@ -119,10 +120,7 @@ def _failure(error: DispatchError) -> dict[str, Any]:
 
 
 class Call:
-    """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears.
-
-    As a context it ends with whatever leaves it, unless it has ended already; an answer that leaves it is no end.
-    """
+    """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
 
     __slots__ = (
         "_asking",
@@ -163,19 +161,23 @@ class Call:
         self._report = report
         self._settled = False
 
-    def __enter__(self) -> Self:
-        return self
+    def kept(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives; if it raises, the call has ended."""
+        try:
+            return work()
+        except BaseException as error:
+            self.abandon(error)
+            raise
 
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None:
-            return
+    def abandon(self, error: BaseException) -> None:
+        """End with what was raised, unless it has ended already; Ctrl-C may have come in the middle of the end itself."""
         if not isinstance(error, DispatchError):
             told = f"interrupted by {type(error).__name__}"
             self.deadline.cancellation.cancel(told)
             error = DispatchError(told)
         if not self._settled:
             self.fail(error)
-        if self.under_way is not None:  # the end itself may have been interrupted
+        if self.under_way is not None:
             self.under_way.end(self.deadline.cancellation)
 
     def leg(self, *, hedge: bool) -> Call:

@@ -10,16 +10,17 @@ import attrs
 from .caching import ResponseCache
 from .errors import ConfigError
 from .policy import checks
+from .policy.admission import Admission, admission
 from .policy.balance import Balance, Balancer, Strategy
 from .policy.breaker import CircuitBreaker
 from .policy.budget import RetryBudget
 from .policy.continuation import Continuation, continuation
 from .policy.guards import check_guards
 from .policy.hedge import Hedge
-from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.modes import Modes, known_mode, own_modes
-from .policy.rate_limit import RateLimit
+from .policy.optimize import CostOptimization, LatencyOptimization
 from .policy.pools import Pools, pools
+from .policy.rate_limit import RateLimit
 from .policy.retry import RetryPolicy
 from .policy.route import Preferences
 from .policy.rules import RoutingRule, RuleTable
@@ -92,9 +93,11 @@ class Config:
     names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``.
     ``continuation`` (True, or a :class:`~llmdispatcher.policy.continuation.Continuation`) lets another
     target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
-    with other processes. ``health_interval``, in seconds, lets a thread ask each vendor's list of models so often, and tell the
-    circuit breaker (:mod:`~llmdispatcher.checkups`). Nested values may be given as dicts of their fields. Raises
-    :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
+    with other processes. ``admission`` (a number of calls, True for 2,000, or an
+    :class:`~llmdispatcher.policy.admission.Admission`) lets only so many be under way at once. ``health_interval``, in seconds,
+    lets a thread ask each vendor's list of models so often, and tell the circuit breaker (:mod:`~llmdispatcher.checkups`). Nested
+    values may be given as dicts of their fields. Raises :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such
+    as ``routing_rules[2].condition.requires``.
     Whether the named vendors exist is seen at the first call, since they are registered later.
     """
 
@@ -110,12 +113,13 @@ class Config:
     continuation: Continuation | None = attrs.field(default=None, converter=continuation)
     guards: tuple[Any, ...] = attrs.field(default=(), converter=check_guards)
     balance: Balance | None = attrs.field(default=None, converter=_balance)
-    cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
-    latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
-    limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
     modes: Mapping[str, Strategy] = attrs.field(default=None, converter=own_modes)
     mode: str | None = attrs.field(default=None, validator=known_mode)
     pools: Pools = attrs.field(default=None, converter=pools)
+    cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
+    latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
+    limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
+    admission: Admission | None = attrs.field(default=None, converter=admission)
     health_interval: float | None = attrs.field(default=None, validator=_interval)
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 import attrs
 
@@ -25,9 +24,10 @@ from .fanout import fan_out
 from .health import VendorHealth
 from .http_vendor import HttpVendor
 from .messages import Message
-from .outcome import AttemptRecord, Observer, Outcome, heard_by
+from .outcome import AttemptRecord, Observer, Outcome, heard_by, tell
 from .parts import TextPart
 from .policy import checks, guards
+from .policy.admission import Door
 from .policy.balance import Balance, Balancer
 from .policy.breaker import Breakers
 from .policy.budget import Budgets
@@ -45,9 +45,6 @@ from .trace import Plan
 from .types import Request, Response
 from .under_way import UnderWay
 from .vendors import Vendor, from_environment
-
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 
 class Dispatcher:
@@ -84,7 +81,8 @@ class Dispatcher:
         self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
         self._answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
-        self._under_way = UnderWay(clock)
+        self._door = Door(self.config.admission, clock) if self.config.admission is not None else None
+        self._under_way = UnderWay(clock, self._door)
         self._checkups = Checkups(self._directory.vendors, self._conductor.breakers, self.config.health_interval, clock)
 
     @classmethod
@@ -121,9 +119,11 @@ class Dispatcher:
     def send_streaming(
         self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
-        """Answer a request piece by piece; returns at once, vendor trouble is raised by reading the stream."""
-        call = self._begin(request, timeout, cancel, streamed=True)
-        return self._stream(call, self._routed)
+        """Answer a request piece by piece; returns at once, vendor trouble is raised by reading the stream.
+
+        With ``Config(admission=...)`` it first waits for a place, and may raise :class:`Overloaded`.
+        """
+        return self._stream(self._routed, request, timeout, cancel)
 
     def send_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
@@ -137,8 +137,7 @@ class Dispatcher:
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
         self._directory.known(vendor)
-        call = self._begin(request, timeout, cancel, streamed=True)
-        return self._stream(call, partial(self._pinned, name=vendor))
+        return self._stream(partial(self._pinned, name=vendor), request, timeout, cancel)
 
     @overload
     def map(
@@ -187,9 +186,14 @@ class Dispatcher:
         counted like any call. Raises :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
         asked = EmbeddingRequest(model, texts, **settings)
-        probe = Request(model, [Message("user", [TextPart(text=text) for text in asked.texts])], max_tokens=0)
+        words = [Message("user", [TextPart(text=text) for text in asked.texts])]
+        probe = Request(model, words, max_tokens=0, user=asked.user, metadata=asked.metadata)
         call = self._begin(probe, timeout, cancel, streamed=False)
-        return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
+        try:
+            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
+        except BaseException as error:
+            call.abandon(error)
+            raise
 
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
         """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
@@ -224,8 +228,8 @@ class Dispatcher:
         return self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
 
     def get_stats(self) -> Stats:
-        """The counts of all calls that have ended, as of one moment."""
-        return self._book.snapshot()
+        """The counts of all calls that have ended, as of one moment, and how many run and wait."""
+        return self._book.snapshot(*self._under_way.count())
 
     def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
         """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
@@ -274,27 +278,41 @@ class Dispatcher:
         if self._listeners:
             call.heard = self._heard
         self._under_way.begin(cancellation)
-        self._checkups.begin()
-        return call
+        try:
+            call.under_way = self._under_way
+            self._checkups.begin()
+            if self._door is not None:
+                self._door.enter(request, deadline)
+            return call
+        except BaseException as error:
+            call.abandon(error)
+            raise
 
     def _answer(
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
     ) -> Response:
         def ask(request: Request, seconds: float | None) -> Response:
             call = self._begin(request, seconds, cancel, streamed=False)
-            return self._answers.send(call, call.routed(route))
+            try:
+                return self._answers.send(call, call.routed(route))
+            except BaseException as error:
+                call.abandon(error)
+                raise
 
         if not isinstance(request, Request) or request.response_format is None:
             return ask(request, timeout)
         seconds = timeout if timeout is not None else self.config.timeout
         return structured.answered(ask, request, seconds, self._clock)
 
-    def _stream(self, call: Call, route: Callable[[Call], Route]) -> StreamingResponse:
-        way = call.routed(route)
+    def _stream(
+        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
+    ) -> StreamingResponse:
+        call = self._begin(request, timeout, cancel, streamed=True)
         try:
-            return streaming.start(call.deadline, partial(self._answers.stream, call, way))
-        except DispatchError as error:
-            call.fail(error)
+            begin = partial(self._answers.stream, call, call.routed(route))
+            return streaming.start(call.deadline, partial(call.kept, begin))
+        except BaseException as error:
+            call.abandon(error)
             raise
 
     def _routed(self, call: Call, *, vectors: bool = False) -> Route:
@@ -324,15 +342,7 @@ class Dispatcher:
     def _report(self, cancellation: Cancellation, outcome: Outcome) -> None:
         self._under_way.end(cancellation)
         self._book.record(outcome)
-        _tell(self._observers, outcome)
+        tell(self._observers, outcome)
 
     def _heard(self, record: AttemptRecord) -> None:
-        _tell(self._listeners, record)
-
-
-def _tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
-    for observer in observers:
-        try:
-            observer(news)
-        except Exception:  # whatever an observer does, the caller's answer is not its business
-            logger.exception("an observer failed; the call is not affected")
+        tell(self._listeners, record)

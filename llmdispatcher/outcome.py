@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from .errors import ConfigError, DispatchError, FailureClass
 from .types import Usage
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -132,3 +136,12 @@ def heard_by(observers: Iterable[Observer]) -> tuple[tuple[OnOutcome, ...], tupl
         outcomes += [on_outcome] if callable(on_outcome) else []
         attempts += [on_attempt] if callable(on_attempt) else []
     return tuple(outcomes), tuple(attempts)
+
+
+def tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
+    """Hand on what happened; whatever an observer raises is logged, since the caller's answer is not its business."""
+    for observer in observers:
+        try:
+            observer(news)
+        except Exception:  # it may raise anything
+            logger.exception("an observer failed; the call is not affected")
