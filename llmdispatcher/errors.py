@@ -220,7 +220,7 @@ class CircuitOpen(DispatchError):
 
 
 class Overloaded(DispatchError):
-    """This process has no capacity for another call."""
+    """This process has no capacity for another call, or no place (:class:`~llmdispatcher.policy.admission.Admission`)."""
 
     _means = FailureClass.UNSENT
 

@@ -61,7 +61,7 @@ def sophisticated(now: Situation) -> Sequence[Target]:
             return (1,)
         modern = target.context_window >= MODERN_WINDOW and target.max_output >= MODERN_OUTPUT
         newer = [-int(number) for number in _NUMBER.findall(_DATE.sub("", target.model))]
-        return (0 if modern else 2, -target.price.output, -target.context_window, places[target.vendor], not newer, newer)
+        return (0 if modern else 2, -target.price.output, -target.context_window, places[target.vendor], not newer, [*newer, 1])
 
     return sorted(now.targets, key=rank)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 
+from ..catalog import CAPABILITIES
 from ..errors import ConfigError
 from ..types import Request
 from . import checks
 
-CAPABILITIES = ("streaming", "vision", "tools")
 _REMEMBERED = 4096
 _GLOB = re.compile(r"[*?\[]")
 _ABSENT = object()
@@ -48,8 +48,8 @@ class RoutingCondition:
     """What a request must be like; an absent field asks for nothing, an empty condition matches everything.
 
     ``model_pattern`` is a glob on the model's name. ``max_tokens`` and ``temperature`` are upper bounds: a request that says
-    less, or nothing, is within them, and a bound of 0 is none. ``requires`` names capabilities that the request uses
-    ("streaming", "vision", "tools"); ``metadata`` must be contained in the request's.
+    less, or nothing, is within them, and a bound of 0 is none. ``requires`` names capabilities that the request uses, words of
+    :data:`~llmdispatcher.catalog.CAPABILITIES`; ``metadata`` must be contained in the request's.
     """
 
     model_pattern: str | None = attrs.field(default=None, validator=checks.optional_name)

@@ -70,11 +70,11 @@ class FakeVendor:
     def _take(self, request: Request) -> Any:
         with self._lock:
             self.seen.append(request)
-            answer = self._answers[self._next]
-            self._next += 1
-            if self._next == len(self._answers):
-                self._next = 0 if self._cycle else self._next - 1
-            return answer
+            now, after = self._next, self._next + 1
+            if after == len(self._answers):
+                after = 0 if self._cycle else now
+            self._next = after
+            return self._answers[now]
 
     def _linger(self, deadline: Deadline) -> None:
         deadline.check()

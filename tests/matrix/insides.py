@@ -33,6 +33,7 @@ def _held(dispatcher: Dispatcher) -> list[str]:
         "places in flight": [len(room.seats) for room in rooms if room.seats],
         "waiting for a place": [len(room.queue) for room in rooms if room.queue],
         "calls under way": len(dispatcher._under_way._calls),
+        "calls that were let in": len(dispatcher._door._guests) if dispatcher._door is not None else 0,
         "flights": list(cache._flights._flights) if cache is not None else (),
         "watched streams": len(WATCH._live),
         "connections lent": [name for name, vendor in dispatcher._directory.vendors.items() if _lent(vendor)],

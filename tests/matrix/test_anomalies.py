@@ -40,6 +40,7 @@ MOST = 60
 ROOMY = RateLimit(requests_per_minute=1_000, tokens_per_minute=10_000_000, max_in_flight=8)
 LIMITS = {"first_byte_timeout": TIMEOUT, "idle_timeout": TIMEOUT, "progress_timeout": None, "rate_limit": ROOMY}
 CALM: dict[str, Any] = {
+    "admission": 8,
     "retry_policy": RetryPolicy(max_retries=1, initial_delay=0.001),
     "balance": {"strategy": "priority", "priorities": {FIRST: 0, SECOND: 1}},
 }

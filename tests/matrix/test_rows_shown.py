@@ -106,11 +106,17 @@ SHOWN_BY: dict[str, tuple[str, ...]] = {
     ),
     "C5": ("conductor/test_streaming.py::test_two_threads_share_a_stream_without_loss",),
     "P1": (
+        "conductor/test_admission.py::test_two_hundred_callers_of_whom_fifty_may",
+        "conductor/test_admission.py::test_a_wait_ends_with_the_deadline",
+        "conductor/test_admission.py::test_a_small_tenant_does_not_starve_behind_a_flood",
         "conductor/test_in_flight.py::test_without_another_target_calls_wait_for_each_other",
         "conductor/test_in_flight.py::test_a_call_that_waits_ends_at_its_deadline",
         "transport/test_network_faults.py::test_a_full_pool_within_one_attempt_is_overload",
     ),
-    "P2": ("process/test_callers_by_thousands.py::test_two_thousand_blocked_callers",),
+    "P2": (
+        "process/test_callers_by_thousands.py::test_two_thousand_blocked_callers",
+        "conductor/test_admission.py::test_a_stream_waits_before_it_begins",
+    ),
     "P3": (
         "process/test_scarcity.py::test_a_process_that_can_start_no_thread",
         "process/test_scarcity.py::test_a_stream_without_a_thread_is_overloaded",

@@ -24,7 +24,7 @@ MADE = f"""
 import sys, os, time, threading
 from llmdispatcher import *
 from llmdispatcher.testing import FakeVendor
-ASK = Request("gpt-4o", "hi", max_tokens=100_000)
+ASK = Request("gpt-4o", "hi", max_tokens=16_000)
 dispatcher = Dispatcher()
 dispatcher.register_vendor(OpenAIVendor(api_key="{KEY}", base_url=sys.argv[1], trust_env=False))
 """
