@@ -64,10 +64,13 @@ STREAM = STREAM_HEAD + b"".join(_chunked(_EVENTS[start : start + 20]) for start 
 
 
 @contextlib.contextmanager
-def vendor(pace: float = 0.0, chunks: int = 0) -> Iterator[str]:
-    """The base URL of a running vendor; with ``pace`` a stream sends ``chunks`` events that many seconds apart."""
+def vendor(pace: float = 0.0, chunks: int = 0, crowd: int = 1) -> Iterator[str]:
+    """The base URL of a running vendor; with ``pace`` ``crowd`` streams send ``chunks`` events that many seconds apart.
+
+    They begin when all of them are open, spread evenly over the first ``pace`` seconds.
+    """
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, pace, chunks), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, pace, chunks, crowd), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}"
@@ -76,11 +79,11 @@ def vendor(pace: float = 0.0, chunks: int = 0) -> Iterator[str]:
         process.join()
 
 
-def _serve(pipe: Connection, pace: float, chunks: int) -> None:
+def _serve(pipe: Connection, pace: float, chunks: int, crowd: int) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     pipe.send(listener.getsockname()[1])
     threading.stack_size(256 * 1024)
-    pacer = Pacer(pace, chunks) if pace else None
+    pacer = Pacer(pace, chunks, crowd) if pace else None
     while True:
         sock, _ = listener.accept()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -107,7 +110,9 @@ def _answer(sock: socket.socket, pacer: Pacer | None) -> None:
 class Pacer:
     """One thread that sends all paced streams their chunks: hundreds of sleeping threads would be late themselves."""
 
-    def __init__(self, pace: float, chunks: int) -> None:
+    def __init__(self, pace: float, chunks: int, crowd: int) -> None:
+        self._crowd = crowd
+        self._waiting: list[tuple[socket.socket, threading.Event]] = []
         self._pace = pace
         self._chunks = chunks
         self._due: list[tuple[float, int, int, socket.socket, threading.Event]] = []
@@ -120,8 +125,14 @@ class Pacer:
         sock.sendall(STREAM_HEAD + _chunked(_EVENTS[:1]))
         over = threading.Event()
         with self._changed:
-            heapq.heappush(self._due, (time.monotonic() + self._pace, next(self._numbers), self._chunks, sock, over))
-            self._changed.notify()
+            self._waiting.append((sock, over))
+            if len(self._waiting) == self._crowd:
+                begin = time.monotonic() + 1.0
+                for place, (each, end) in enumerate(self._waiting):
+                    due = begin + self._pace * place / self._crowd
+                    heapq.heappush(self._due, (due, next(self._numbers), self._chunks, each, end))
+                self._waiting.clear()
+                self._changed.notify()
         over.wait()
 
     def _run(self) -> None:

@@ -23,13 +23,9 @@ RAW = "urllib3 + sseclient-py + json"
 MANY = (500, 2_000)
 PACE = 0.25
 SECONDS = 10
-"""For which all streams are open."""
+"""For which all streams talk."""
 SWITCH = 0.05
 """As docs/reliability.md advises: with CPython's 5 ms a thousand threads that wait for their turn wake 200 times a second each."""
-STARTS = 150
-"""New streams a second until all are open; opening one costs as much as twenty chunks."""
-
-
 BAR_RAW, BAR_SDK = 15 / 6.3, 15 / 90
 """15 µs a chunk where raw parsing takes 6.3 and the openai SDK 90: machines differ, so the bars are ratios of one run."""
 
@@ -86,31 +82,35 @@ def _sdk(url: str) -> dict[str, Callable[[], object]]:
 
 
 def lateness() -> Rows:
-    """p99 of the time from a chunk's sending to its reading, with 500 and 2,000 streams at 4 chunks/s each."""
+    """The time from a chunk's sending to its reading, with 500 and 2,000 streams open at once that get 4 chunks/s each."""
     rows: Rows = []
     before = sys.getswitchinterval()
     for streams, bar in zip(MANY, (10.0, 150.0), strict=True):
         sys.setswitchinterval(SWITCH)
-        late = _late(streams)
+        late, rate, opening = _late(streams)
         sys.setswitchinterval(before)
         rows.append((f"{streams} streams, p50", statistics.median(late) * 1e3, None, "ms"))
         rows.append((f"{streams} streams, p99", statistics.quantiles(late, n=100)[98] * 1e3, bar, "ms"))
+        rows.append((f"{streams} streams, chunks sent per second (asked for {streams / PACE:,.0f})", rate, None, ""))
+        rows.append((f"{streams} streams, seconds to open them all", opening, None, "s"))
     return rows
 
 
-def _late(streams: int) -> list[float]:
-    late: list[float] = []
-    with vendor(pace=PACE, chunks=int((SECONDS + streams / STARTS) / PACE)) as url:
+def _late(streams: int) -> tuple[list[float], float, float]:
+    """The lateness of each chunk in seconds, how many a second the vendor sent, and how long opening took."""
+    seen: list[tuple[float, float]] = []
+    with vendor(pace=PACE, chunks=int(SECONDS / PACE), crowd=streams) as url:
         dispatcher = dispatcher_for(url, pool_size=streams)
-        readers = [threading.Thread(target=_listen, args=(dispatcher, late), daemon=True) for _ in range(streams)]
+        readers = [threading.Thread(target=_listen, args=(dispatcher, seen), daemon=True) for _ in range(streams)]
+        began = time.monotonic()
         for reader in readers:
             reader.start()
-            time.sleep(1 / STARTS)
         for reader in readers:
             reader.join()
-    return late
+    sent = [moment for moment, _ in seen]
+    return [late for _, late in seen], len(sent) / (max(sent) - min(sent)), min(sent) - 1.0 - began
 
 
-def _listen(dispatcher: Dispatcher, late: list[float]) -> None:
+def _listen(dispatcher: Dispatcher, seen: list[tuple[float, float]]) -> None:
     with dispatcher.send_streaming(Request(**BODY), timeout=120) as stream:
-        late.extend([time.monotonic() - float(chunk.content) for chunk in stream if chunk.content])
+        seen.extend([(sent := float(chunk.content), time.monotonic() - sent) for chunk in stream if chunk.content])

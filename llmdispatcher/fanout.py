@@ -72,7 +72,7 @@ def _start(thread: threading.Thread, *, alone: bool) -> None:
     """Start one more worker; a process at its limit goes on with those it has."""
     try:
         thread.start()
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         if alone:
             raise Overloaded("no thread can be started for the job; end others or raise the process's limit") from None
 

@@ -266,7 +266,7 @@ class _Round:
         context = contextvars.copy_context()
         try:
             threading.Thread(target=context.run, args=(self._work,), name=f"llmdispatcher-tool-{number}", daemon=True).start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             if number == 0:
                 self._work()
 

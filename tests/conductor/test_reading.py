@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from waiting import soon
 
 from llmdispatcher import Cancellation, Cancelled, DeadlineExceeded, Dispatcher, OpenAIVendor, Request, StreamInterrupted
 from llmdispatcher.testing import VendorSimulator, faults
@@ -44,16 +45,6 @@ def stalling(heard):
 
 def named(prefix):
     return [thread for thread in threading.enumerate() if thread.name.startswith(f"llmdispatcher-{prefix}")]
-
-
-def soon(condition, within=10.0):
-    """Whether ``condition`` comes true in time."""
-    end = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        threading.Event().wait(0.002)
-    return True
 
 
 def test_whoever_iterates_reads_himself(stalling):

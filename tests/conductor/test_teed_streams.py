@@ -5,6 +5,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from waiting import soon
 
 from llmdispatcher import Cancelled, Config, DeadlineExceeded, Dispatcher, OpenAIVendor, Request, StreamInterrupted
 from llmdispatcher.testing import VendorSimulator, faults
@@ -38,15 +39,6 @@ class Stage:
         for thread in threads:
             thread.start()
         return threads, results
-
-
-def soon(condition, within=10.0):
-    end = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        threading.Event().wait(0.002)
-    return True
 
 
 def threads_of_tees():
