@@ -22,7 +22,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _model(instance: Any, _attribute: Any, value: str) -> None:
-    if not isinstance(value, str) or not (value.strip() or instance.origin):
+    if not isinstance(value, str) or not (value.strip() or instance.wire_format):
         raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'text-embedding-3-small'")
 
 
@@ -41,7 +41,7 @@ class EmbeddingRequest:
     """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
 
     ``dimensions`` is the length of a vector where the model leaves a choice. ``extra_params`` is merged last into the vendor's
-    JSON, such as Google's ``taskType``. ``drop_params`` leaves out what a vendor has no place for; ``origin`` is the wire format
+    JSON, such as Google's ``taskType``. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one
     that a request was read from.
     """
 
@@ -52,10 +52,10 @@ class EmbeddingRequest:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
     drop_params: bool = attrs.field(default=False, kw_only=True)
-    origin: str | None = attrs.field(default=None, kw_only=True)
+    wire_format: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if not self.texts and not (self.origin and self.extra_params):  # some formats take lists of tokens as well
+        if not self.texts and not (self.wire_format and self.extra_params):  # some formats take lists of tokens as well
             raise InvalidRequest("texts: there are none; give at least one")
 
     def batches(self, largest: int) -> tuple[EmbeddingRequest, ...]:

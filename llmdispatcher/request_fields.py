@@ -38,7 +38,7 @@ ANY_MODEL = "auto"
 
 def model(instance: Any, _attribute: Any, value: str) -> None:
     """A model's name; an empty one where a mode chooses."""
-    if not isinstance(value, str) or not (value.strip() or instance.origin or instance.mode):
+    if not isinstance(value, str) or not (value.strip() or instance.wire_format or instance.mode):
         raise InvalidRequest(
             f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5', or a mode=\"fast\""
         )

@@ -75,7 +75,7 @@ def read(request: Request, response: Response) -> Response:
 
 def _with_parsed(request: Request, response: Response) -> Response:
     form = request.response_format
-    if form is None or form.get("type") not in _FORMS or request.origin is not None or response.tool_calls:
+    if form is None or form.get("type") not in _FORMS or request.wire_format is not None or response.tool_calls:
         return response
     if response.refusal is not None or response.finish_reason == "content_filter":
         text = "the model refuses to answer in the form that was asked for; error.text holds what it says"

@@ -35,6 +35,7 @@ class Request:
     "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to look for. ``messages`` are
     :class:`~llmdispatcher.messages.Message` objects or plain dicts; a string is one user message. ``metadata`` is for
     routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
+    ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
     ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
 
     ``reasoning_effort`` is one of :data:`EFFORTS`, ``reasoning_tokens`` the most tokens of thought, ``reasoning_summary`` asks to
@@ -46,7 +47,7 @@ class Request:
     for every vendor. ``reask`` is how often a model whose answer has another form is told so and asked again.
 
     What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
-    logged. ``origin`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
+    logged. ``wire_format`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
     ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``; ``None`` leaves it to the cache's rule.
     ``continue_broken`` says so of :class:`~llmdispatcher.policy.continuation.Continuation`: another target goes on with a stream.
     Raises :class:`~llmdispatcher.errors.InvalidRequest` with field, value and remedy.
@@ -87,10 +88,12 @@ class Request:
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
     continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=fields.flag)
     mode: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    origin: str | None = attrs.field(default=None, kw_only=True)
+    origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    id_at_origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    wire_format: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        if not self.messages and not (self.origin and self.extra_params):  # a vendor may keep the conversation itself
+        if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
             raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
 
 

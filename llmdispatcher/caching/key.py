@@ -1,7 +1,7 @@
 """Keys: one for each question to one target, so that a byte of difference that can change the answer is a different key.
 
 A key is the SHA-256 of canonical JSON: mappings sorted, fields at their default left out, bytes as their own digest. It tells
-nothing of the conversation. What is not sent (metadata, the cache's own switches) is left out; the model is the target's.
+nothing of the conversation. What is not sent (metadata, who asks, the cache's own switches) is left out; the model is the target's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..types import Request
 from .entries import VERSION
 from .shape import Shape
 
-_UNSENT = ("model", "metadata", "cache", "continue_broken", "mode")
+_UNSENT = ("model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode")
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 

@@ -56,7 +56,7 @@ def _limits(request: Request, thoughts: Mapping[str, Any]) -> dict[str, Any]:
     if request.model and "anthropic_version" not in request.extra_params:
         fields["model"] = request.model
     limit = request.max_tokens
-    if request.origin == NAME:
+    if request.wire_format == NAME:
         return fields if limit is None else {**fields, "max_tokens": limit}
     limit = DEFAULT_MAX_TOKENS if limit is None else limit
     budget = thoughts.get("thinking", {}).get("budget_tokens", 0)
@@ -80,12 +80,12 @@ def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
 
 def _thinks(request: Request, thoughts: Mapping[str, Any]) -> bool:
     """Whether what Anthropic refuses beside thoughts is to be left out; the author of a request in this format knows better."""
-    return request.origin != NAME and thoughts.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    return request.wire_format != NAME and thoughts.get("thinking", {}).get("type") in ("enabled", "adaptive")
 
 
 def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     effort, budget = request.reasoning_effort, request.reasoning_tokens
-    if request.origin == NAME:
+    if request.wire_format == NAME:
         return _thinking_as_read(request)
     if effort is None and budget is None:
         return {}
@@ -137,7 +137,7 @@ def _advice(request: Request) -> dict[str, Any]:
         fields["metadata"] = {"user_id": request.user}
     if request.prompt_cache is not None:
         fields["cache_control"] = cache_control(request.prompt_cache)
-    tier = request.service_tier if request.origin == NAME else _TIERS.get(request.service_tier or "")
+    tier = request.service_tier if request.wire_format == NAME else _TIERS.get(request.service_tier or "")
     return {**fields, "service_tier": tier} if tier is not None else fields
 
 
@@ -190,7 +190,7 @@ def _is_ours(request: Request, tool: VendorTool) -> bool:
 def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
-    schema = tool.parameters or ({} if request.origin == NAME else {"type": "object", "properties": {}})
+    schema = tool.parameters or ({} if request.wire_format == NAME else {"type": "object", "properties": {}})
     fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
     if tool.description is not None:
         fields["description"] = tool.description

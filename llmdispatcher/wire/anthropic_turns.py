@@ -27,7 +27,7 @@ def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> lis
     Anthropic wants all results of a round in the turn after it, before anything else that is said there. System messages in the
     middle stay there in a request that was read from this format; else :func:`encoded_system` has them.
     """
-    native = request.origin == NAME
+    native = request.wire_format == NAME
     turns: list[dict[str, Any]] = []
     for message in named_calls(spoken(request), native):
         role, content = _turn(request, message, quirks)
@@ -46,7 +46,7 @@ def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> lis
 
 def spoken(request: Request) -> Sequence[Message]:
     """The messages that become turns."""
-    if request.origin == NAME:
+    if request.wire_format == NAME:
         return request.messages[_leading(request.messages) :]
     return [message for message in request.messages if message.role not in LEADING_ROLES]
 
@@ -57,7 +57,7 @@ def _leading(messages: Sequence[Message]) -> int:
 
 def encoded_system(request: Request) -> Any:
     """The top-level ``system``: text, or blocks where a message was written as blocks; ``None`` for none."""
-    native = request.origin == NAME
+    native = request.wire_format == NAME
     messages = request.messages[: _leading(request.messages)] if native else request.messages
     found = [message for message in messages if message.role in LEADING_ROLES]
     for message in found:
@@ -73,9 +73,9 @@ def _turn(request: Request, message: Message, quirks: frozenset[str]) -> tuple[s
     if message.role == "tool":
         return "user", [_result(request, message)]
     if isinstance(message.content, str) and not message.tool_calls:
-        return message.role, message.content if message.content or request.origin == NAME else None
+        return message.role, message.content if message.content or request.wire_format == NAME else None
     blocks = _blocks(request, message.parts, quirks)
-    return message.role, blocks if blocks or request.origin == NAME else None
+    return message.role, blocks if blocks or request.wire_format == NAME else None
 
 
 def _listed(content: Any) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ def _blocks(request: Request, parts: Iterable[Part], quirks: frozenset[str]) -> 
             blocks += _thought(part, "replay_reasoning" in quirks)
         elif isinstance(part, OtherPart):
             blocks += _other(request, part)
-        elif not isinstance(part, TextPart) or part.text or request.origin == NAME:
+        elif not isinstance(part, TextPart) or part.text or request.wire_format == NAME:
             blocks += _block(request, part)
     return blocks
 

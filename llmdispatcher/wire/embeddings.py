@@ -80,7 +80,7 @@ class OpenAIEmbeddings:
         texts = _texts(fields, "input")
         dimensions = _popped(fields, "dimensions", int, None) or _popped(fields, "output_dimension", int, None)
         user = _popped(fields, "user", str, None)
-        return EmbeddingRequest(model, texts, dimensions=dimensions, user=user, extra_params=fields, origin=self.name)
+        return EmbeddingRequest(model, texts, dimensions=dimensions, user=user, extra_params=fields, wire_format=self.name)
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
         """The body of an answer, in base64 where that was asked for."""
@@ -106,9 +106,9 @@ class GeminiEmbeddings:
 
     def encode(self, request: EmbeddingRequest) -> bytes:
         """The JSON body; further fields go into the request of each text."""
-        foreign = request.origin not in (None, self.name)
+        foreign = request.wire_format not in (None, self.name)
         if foreign and request.extra_params:
-            leave_out(request, self.name, ", ".join(request.extra_params), f"is known to {request.origin} alone")
+            leave_out(request, self.name, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
         further = {} if foreign else dict(request.extra_params)
         if request.dimensions is not None:
             further["outputDimensionality"] = request.dimensions
@@ -144,10 +144,10 @@ class GeminiEmbeddings:
         settings = [_settings(entry) for entry in entries]
         texts = [_text(entry.get("content")) for entry in entries]
         if None in texts or any(each != settings[0] for each in settings):
-            return EmbeddingRequest(model, (), extra_params=fields, origin=self.name)
+            return EmbeddingRequest(model, (), extra_params=fields, wire_format=self.name)
         further = settings[0] if settings else {}
         dimensions = _popped(further, "outputDimensionality", int, None)
-        return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=further, origin=self.name)
+        return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=further, wire_format=self.name)
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
         """The body of an answer to a batch."""
@@ -187,7 +187,7 @@ class OllamaEmbeddings:
         fields = _fields(body)
         model, texts = _popped(fields, "model", str, ""), _texts(fields, "input")
         dimensions = _popped(fields, "dimensions", int, None)
-        return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=fields, origin=self.name)
+        return EmbeddingRequest(model, texts, dimensions=dimensions, extra_params=fields, wire_format=self.name)
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
         """The body of an answer."""

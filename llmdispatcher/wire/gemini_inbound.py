@@ -43,7 +43,7 @@ def inbound(body: bytes, path: str) -> Inbound:
     known: dict[str, Any] = {}
     for reader in _READERS:
         known |= reader(fields)
-    return Inbound(request=Request(model, messages, **known, extra_params=fields, origin=NAME), stream=method == _STREAM)
+    return Inbound(request=Request(model, messages, **known, extra_params=fields, wire_format=NAME), stream=method == _STREAM)
 
 
 def _document(body: bytes) -> dict[str, Any]:

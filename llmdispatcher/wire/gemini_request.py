@@ -34,7 +34,7 @@ def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     if settings:
         payload["generationConfig"] = settings
     tier = request.service_tier or ""
-    tier = tier.upper() if request.origin == NAME else _TIERS.get(tier, "")
+    tier = tier.upper() if request.wire_format == NAME else _TIERS.get(tier, "")
     return {**payload, "serviceTier": tier} if tier else payload
 
 
@@ -44,7 +44,7 @@ def _settings(request: Request) -> dict[str, Any]:
         value = getattr(request, name)
         if value is not None:
             settings[theirs] = value
-    if request.top_logprobs and request.logprobs is None and request.origin != NAME:
+    if request.top_logprobs and request.logprobs is None and request.wire_format != NAME:
         settings["responseLogprobs"] = True
     if request.stop:
         settings["stopSequences"] = list(request.stop)
@@ -57,11 +57,11 @@ def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if effort == "none" or budget == 0:
         config["thinkingBudget"] = 0
-    elif budget is not None and (effort is None or "thinking_budget" in quirks or request.origin == NAME):
+    elif budget is not None and (effort is None or "thinking_budget" in quirks or request.wire_format == NAME):
         config["thinkingBudget"] = budget
-    elif effort is not None and "thinking_budget" in quirks and request.origin != NAME:
+    elif effort is not None and "thinking_budget" in quirks and request.wire_format != NAME:
         config["thinkingBudget"] = BUDGETS[effort]
-    if effort in LEVELS and (not config or request.origin == NAME):
+    if effort in LEVELS and (not config or request.wire_format == NAME):
         config["thinkingLevel"] = LEVELS[effort]
     config |= _as_read(request, THINKING_BUDGET)
     if request.reasoning_summary is not None:
@@ -71,7 +71,7 @@ def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 def _as_read(request: Request, name: str) -> dict[str, Any]:
     """What only this format can say, remembered by its reader."""
-    marks = request.metadata.get(NAME) if request.origin == NAME else None
+    marks = request.metadata.get(NAME) if request.wire_format == NAME else None
     return {name: marks[name]} if isinstance(marks, Mapping) and name in marks else {}
 
 
@@ -115,7 +115,7 @@ def _turns(request: Request) -> list[dict[str, Any]]:
         elif message.role not in LEADING_ROLES:
             results = None
             parts = _parts(request, message.parts)
-            if parts or request.origin == NAME:
+            if parts or request.wire_format == NAME:
                 turns.append({"role": _ROLES[message.role], "parts": parts, **own(message, NAME)})
     if not turns:
         raise InvalidRequest("messages: Google needs at least one message that is not a system message")

@@ -34,7 +34,7 @@ def inbound(body: bytes) -> Inbound:
     known: dict[str, Any] = {}
     for reader in _READERS:
         known |= reader(fields)
-    return Inbound(request=Request(model, messages, **known, extra_params=fields, origin=NAME), stream=stream)
+    return Inbound(request=Request(model, messages, **known, extra_params=fields, wire_format=NAME), stream=stream)
 
 
 def _options(fields: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
         return {}
     if effort == "none" or budget == 0:
         return {"think": False}
-    if request.origin == NAME:
+    if request.wire_format == NAME:
         return {"think": True if request.metadata.get(NAME) == THINKS else effort}
     return {"think": True if effort is None or "no_effort" in quirks else LEVELS[effort]}
 
@@ -91,9 +91,9 @@ def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    if tool.parameters or request.origin != NAME:
+    if tool.parameters or request.wire_format != NAME:
         function["parameters"] = tool.parameters or _NO_ARGUMENTS
-    if tool.strict is not None and request.origin == NAME:
+    if tool.strict is not None and request.wire_format == NAME:
         function["strict"] = tool.strict
     return _merged({"type": "function", "function": function}, own(tool, NAME))
 

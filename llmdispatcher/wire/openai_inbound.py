@@ -40,7 +40,7 @@ def inbound(body: bytes, path: str) -> Inbound:
         found = reader(fields)
         known |= {**found, "metadata": {**known["metadata"], **found.get("metadata", {})}}
     known["metadata"] = noted(known["metadata"])
-    request = Request(model, messages, **known, extra_params=fields, origin=NAME)
+    request = Request(model, messages, **known, extra_params=fields, wire_format=NAME)
     return Inbound(request=request, stream=stream, stream_usage=usage)
 
 

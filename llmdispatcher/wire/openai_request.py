@@ -109,7 +109,7 @@ def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
     function: dict[str, Any] = {"name": tool.name}
-    if tool.parameters or request.origin != NAME:
+    if tool.parameters or request.wire_format != NAME:
         function["parameters"] = tool.parameters
     for name in ("description", "strict"):
         if getattr(tool, name) is not None:
@@ -133,7 +133,7 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 def _named(request: Request, choice: str) -> str | Mapping[str, Any]:
     """A word, or the one tool that is meant by its name; ``any`` is Mistral's word, which only a request from there keeps."""
-    if choice in _CHOICES or (choice == "any" and request.origin == NAME):
+    if choice in _CHOICES or (choice == "any" and request.wire_format == NAME):
         return choice
     if choice == "any":
         return "required"

@@ -32,7 +32,7 @@ def inbound(body: bytes) -> Inbound:
     known: dict[str, Any] = {}
     for reader in _READERS:
         known |= reader(fields)
-    request = Request(model, messages, **known, extra_params=fields, origin=NAME)
+    request = Request(model, messages, **known, extra_params=fields, wire_format=NAME)
     return Inbound(request=request, stream=stream)
 
 

@@ -73,7 +73,7 @@ def _reasoning(request: Request) -> dict[str, Any]:
 
 def _including(request: Request, payload: dict[str, Any]) -> Request:
     """Asks for logprobs beside what the request wants included itself."""
-    wanted = request.extra_params.get("include") if request.origin in (None, NAME) else None
+    wanted = request.extra_params.get("include") if request.wire_format in (None, NAME) else None
     if isinstance(wanted, Sequence) and LOGPROBS not in wanted:
         return attrs.evolve(request, extra_params={**request.extra_params, "include": [*wanted, LOGPROBS]})
     payload["include"] = [LOGPROBS]

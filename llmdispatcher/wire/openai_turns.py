@@ -26,7 +26,7 @@ class Turns:
 
     def __init__(self, request: Request, quirks: frozenset[str]) -> None:
         self._request = request
-        self._native = request.origin == NAME
+        self._native = request.wire_format == NAME
         self._replays = self._native or "replay_reasoning" in quirks  # who writes this format knows what its server takes
         self._roles = {"developer": "system"} if "system_role" in quirks else {}
         self._called = self._answered = 0

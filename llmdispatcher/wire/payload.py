@@ -98,7 +98,7 @@ class Asked(Protocol):
         """Whether what has no place is left out."""
 
     @property
-    def origin(self) -> str | None:
+    def wire_format(self) -> str | None:
         """The format that it was read from."""
 
 
@@ -108,9 +108,9 @@ def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
     Those of a request that was read from another format are refused or, if it allows that, dropped.
     """
     merged = dict(payload)
-    foreign = request.origin not in (None, codec)
+    foreign = request.wire_format not in (None, codec)
     if foreign and request.extra_params:
-        leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.origin} alone")
+        leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
     for name, value in () if foreign else request.extra_params.items():
         known = merged.get(name)
         merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value

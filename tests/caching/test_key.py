@@ -65,9 +65,11 @@ FULL = Request(
     cache=True,
     continue_broken=True,
     mode="fast",
-    origin="openai_chat",
+    origin="shop",
+    id_at_origin="order 7",
+    wire_format="openai_chat",
 )
-UNSENT = {"model", "metadata", "cache", "continue_broken", "mode"}
+UNSENT = {"model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode"}
 
 
 def leaves(value, path=()):

@@ -242,7 +242,7 @@ def test_what_came_over_a_wire_is_passed_on():
     """A gateway's client reads the answer himself."""
     response = Response(content="no JSON")
 
-    assert response is read(asking({"type": "json_object"}, origin="openai_chat"), response)
+    assert response is read(asking({"type": "json_object"}, wire_format="openai_chat"), response)
 
 
 def test_a_model_is_told_what_is_wrong():

@@ -207,7 +207,7 @@ def test_a_request_with_everything_is_read():
             tool_choice="required",
             parallel_tool_calls=False,
             extra_params={"metadata": {"team": "a"}, "output_config": {"task_budget": 1}, "speed": "fast"},
-            origin="anthropic_messages",
+            wire_format="anthropic_messages",
         ),
         stream=True,
     )

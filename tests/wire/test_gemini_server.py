@@ -197,7 +197,7 @@ def test_a_request_with_everything_is_read():
                 "cachedContent": "cachedContents/x",
                 "labels": {"a_b": "c"},
             },
-            origin="gemini",
+            wire_format="gemini",
         ),
         stream=True,
     )

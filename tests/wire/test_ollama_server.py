@@ -147,7 +147,7 @@ def test_a_request_with_everything_is_read():
             response_format={"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}},
             tools=[Tool(name="f", parameters={"type": "object"}), VendorTool(origin="ollama_chat", data={"type": "other", "x": 1})],
             extra_params={"keep_alive": "5m", "options": {"num_ctx": 8192}},
-            origin="ollama_chat",
+            wire_format="ollama_chat",
         ),
         stream=False,
     )
