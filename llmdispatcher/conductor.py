@@ -12,13 +12,14 @@ from typing import TypeVar
 
 import attrs
 
-from . import chunks, structured
-from .asking import Begun, begun, whole
-from .attempt import Attempt, Call, priced
+from . import chunks
+from .asking import begun, whole
+from .attempt import Attempt, Call
 from .continuing import Continued, Reword
 from .embeddings import EmbeddingRequest, Embeddings
-from .errors import AllTargetsFailed, Cancelled, DispatchError
+from .errors import AllTargetsFailed, DispatchError
 from .hedging import hedged
+from .opened import OpenStream
 from .policy import guards
 from .policy.balance import Balancer
 from .policy.breaker import Breakers, Permit
@@ -293,52 +294,3 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
     listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
     hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
-
-
-class OpenStream:
-    """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
-
-    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, stream: Begun) -> None:
-        self._conductor = conductor
-        self.call = call
-        self.attempt = attempt
-        self.vendor = attempt.target.vendor
-        self.model = attempt.target.model
-        self.batches = stream.batches
-        self.movable = stream.movable
-
-    def finish(self, response: Response, before: Usage | None = None) -> Response:
-        """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for.
-
-        ``before`` is what those have used, priced, with whose answers this one went on.
-        """
-        call, attempt = self.call, self.attempt
-        self._conductor.ended(call, attempt, None, response.usage)
-        if before is not None:
-            used = priced(response.usage, attempt.target)
-            attempt.settle(cost=used.cost)
-            response = attrs.evolve(response, usage=before + used)
-        response = call.succeed(attempt, response)
-        return structured.read(call.request, guards.after(call.guards, call.request, response))
-
-    def fail(self, error: DispatchError, partial: Response) -> None:
-        """Settle as a failure."""
-        error.with_facts(vendor=self.vendor, model=self.model)
-        self._conductor.ended(self.call, self.attempt, error, partial.usage)
-        self.call.fail(error, self.attempt, partial.usage)
-
-    def broke(self, error: DispatchError, usage: Usage) -> Usage:
-        """Settle this attempt as a failure, while its call may go on; gives what it has used, priced."""
-        target = self.attempt.target
-        error.with_facts(vendor=target.vendor, model=target.model)
-        self._conductor.ended(self.call, self.attempt, error, usage)
-        usage = priced(usage, target)
-        self.attempt.settle(error, usage.cost)
-        return usage
-
-    def drop(self) -> None:
-        """End unheard: another answered first, and what this one had taken is given back."""
-        try:
-            self.batches.close()
-        finally:
-            self._conductor.ended(self.call, self.attempt, Cancelled("another target answered first"), Usage())

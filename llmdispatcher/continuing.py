@@ -29,7 +29,8 @@ from .types import Citation, Request, Response, Usage
 from .vendors import Vendor
 
 if TYPE_CHECKING:
-    from .conductor import Conductor, OpenStream
+    from .conductor import Conductor
+    from .opened import OpenStream
 
 GO_ON = (
     "Your answer above was cut off by a technical fault. Go on exactly where it stops, in the middle of the word if need be, "

@@ -1,0 +1,66 @@
+"""An answer that has begun: what a stream's worker pumps, and how each of its ends settles the call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from . import structured
+from .asking import Begun
+from .attempt import Attempt, Call, priced
+from .errors import Cancelled, DispatchError
+from .policy import guards
+from .types import Response, Usage
+
+if TYPE_CHECKING:
+    from .conductor import Conductor
+
+
+class OpenStream:
+    """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
+
+    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, stream: Begun) -> None:
+        self._conductor = conductor
+        self.call = call
+        self.attempt = attempt
+        self.vendor = attempt.target.vendor
+        self.model = attempt.target.model
+        self.batches = stream.batches
+        self.movable = stream.movable
+
+    def finish(self, response: Response, before: Usage | None = None) -> Response:
+        """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for.
+
+        ``before`` is what those have used, priced, with whose answers this one went on.
+        """
+        call, attempt = self.call, self.attempt
+        self._conductor.ended(call, attempt, None, response.usage)
+        if before is not None:
+            used = priced(response.usage, attempt.target)
+            attempt.settle(cost=used.cost)
+            response = attrs.evolve(response, usage=before + used)
+        response = call.succeed(attempt, response)
+        return structured.read(call.request, guards.after(call.guards, call.request, response))
+
+    def fail(self, error: DispatchError, partial: Response) -> None:
+        """Settle as a failure."""
+        error.with_facts(vendor=self.vendor, model=self.model)
+        self._conductor.ended(self.call, self.attempt, error, partial.usage)
+        self.call.fail(error, self.attempt, partial.usage)
+
+    def broke(self, error: DispatchError, usage: Usage) -> Usage:
+        """Settle this attempt as a failure, while its call may go on; gives what it has used, priced."""
+        target = self.attempt.target
+        error.with_facts(vendor=target.vendor, model=target.model)
+        self._conductor.ended(self.call, self.attempt, error, usage)
+        usage = priced(usage, target)
+        self.attempt.settle(error, usage.cost)
+        return usage
+
+    def drop(self) -> None:
+        """End unheard: another answered first, and what this one had taken is given back."""
+        try:
+            self.batches.close()
+        finally:
+            self._conductor.ended(self.call, self.attempt, Cancelled("another target answered first"), Usage())
