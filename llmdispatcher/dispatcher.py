@@ -21,8 +21,8 @@ from .directory import Candidates, Directory
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fanout import fan_out
-from .health import VendorHealth
 from .http_vendor import HttpVendor
+from .lookups import Lookups
 from .messages import Message
 from .outcome import AttemptRecord, Observer, Outcome, heard_by, tell
 from .parts import TextPart
@@ -34,9 +34,8 @@ from .policy.budget import Budgets
 from .policy.hedge import Hedges
 from .policy.limits import Limits
 from .policy.planning import plan
-from .policy.rate_limit import RateLimit, RateLimitStatus
+from .policy.rate_limit import RateLimit
 from .policy.route import Moment, Route
-from .policy.target import Target
 from .recall import Memory
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
@@ -47,7 +46,7 @@ from .under_way import UnderWay
 from .vendors import Vendor, from_environment
 
 
-class Dispatcher:
+class Dispatcher(Lookups):
     """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
 
     ``observers`` hear the :class:`~llmdispatcher.outcome.Outcome` of every call, and as a
@@ -99,14 +98,6 @@ class Dispatcher:
         limit = getattr(vendor, "rate_limit", None)
         if isinstance(limit, RateLimit):
             self._conductor.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
-
-    def get_vendors(self) -> list[str]:
-        """The names of the registered vendors, in order of registration."""
-        return list(self._directory.vendors)
-
-    def get_vendor(self, name: str) -> Vendor | None:
-        """The vendor of that name, or ``None``."""
-        return self._directory.vendors.get(name)
 
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
         """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).
@@ -197,28 +188,13 @@ class Dispatcher:
 
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
         """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
-        deadline = Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
+        deadline = self._deadline(timeout)
         for target in self._route(request, streamed=False).targets[:1]:
             count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
             tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
             if tokens is not None:
                 return TokenCount(tokens=tokens, source="vendor", vendor=target.vendor, model=target.model)
         return estimated(request)
-
-    def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
-        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""
-        asked = self._directory.known(vendor)
-        listed = getattr(asked, "list_models", None)
-        deadline = Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
-        return tuple(listed(deadline)) if listed is not None else asked.capabilities.models
-
-    def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
-        """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
-        return self._checkups.ask(timeout)
-
-    def health(self) -> dict[str, VendorHealth]:
-        """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
-        return self._checkups.known()
 
     def explain(self, request: Request, *, streaming: bool = False) -> Plan:
         """Which targets would be asked, in which order, how they stand now, and why the others would not; sends nothing.
@@ -230,12 +206,6 @@ class Dispatcher:
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""
         return self._book.snapshot(*self._under_way.count())
-
-    def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
-        """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
-        return self._conductor.limits.status(
-            Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
-        )
 
     def close(self, *, drain: float = 0.0) -> None:
         """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls.

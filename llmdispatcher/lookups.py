@@ -1,0 +1,54 @@
+"""What a dispatcher tells without a call: its vendors, their models, limits and health, and what an alias stands for."""
+
+from __future__ import annotations
+
+from .checkups import Checkups
+from .clock import Clock, Deadline
+from .conductor import Conductor
+from .config import Config
+from .directory import Directory
+from .health import VendorHealth
+from .policy.rate_limit import RateLimitStatus
+from .policy.target import Target
+from .vendors import Vendor
+
+
+class Lookups:
+    """The half of a dispatcher that looks things up; none of it is a call, and none of it costs money."""
+
+    config: Config
+    _clock: Clock
+    _directory: Directory
+    _conductor: Conductor
+    _checkups: Checkups
+
+    def get_vendors(self) -> list[str]:
+        """The names of the registered vendors, in order of registration."""
+        return list(self._directory.vendors)
+
+    def get_vendor(self, name: str) -> Vendor | None:
+        """The vendor of that name, or ``None``."""
+        return self._directory.vendors.get(name)
+
+    def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
+        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""
+        asked = self._directory.known(vendor)
+        listed = getattr(asked, "list_models", None)
+        return tuple(listed(self._deadline(timeout))) if listed is not None else asked.capabilities.models
+
+    def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
+        """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
+        return self._checkups.ask(timeout)
+
+    def health(self) -> dict[str, VendorHealth]:
+        """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
+        return self._checkups.known()
+
+    def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
+        """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
+        return self._conductor.limits.status(
+            Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
+        )
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
