@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
@@ -25,11 +27,15 @@ class AnswersFile:
         self._stream = stream
 
     @classmethod
-    def create(cls, wanted: Path | None, *, force: bool, beside: Path) -> Self:
+    def create(cls, wanted: Path | None, *, force: bool, beside: Path, resume: bool = False) -> Self:
         """Open ``wanted``, or the first free of answers.jsonl, answers-2.jsonl, …; never an existing file unless ``force``.
 
-        ``beside`` is the file of prompts, which is not overwritten even so. Raises :class:`UsageError`.
+        With ``resume`` one that has a journal may be written anew, since the journal holds what is in it; where no name is wanted,
+        it is the one begun last. ``beside`` is the file of prompts, which is not overwritten even so. Raises :class:`UsageError`.
         """
+        if resume:
+            wanted = wanted or begun()
+            force = force or (wanted is not None and journal_of(wanted).exists())
         if wanted is None:
             return cls._fresh()
         if wanted.exists() and wanted.samefile(beside):
@@ -58,6 +64,12 @@ class AnswersFile:
         # backslashreplace makes of half a surrogate pair, which UTF-8 cannot hold, the escape that JSON has for it.
         return cls(path, path.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n"))
 
+    def sync(self) -> None:
+        """Return when all is on the disk."""
+        self._stream.flush()
+        if not _is_device(self.path):
+            os.fsync(self._stream.fileno())
+
     def write(self, record: dict[str, Any]) -> None:
         """Add one line."""
         self._stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
@@ -68,6 +80,29 @@ class AnswersFile:
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
+
+
+def journal_of(answers: Path) -> Path:
+    """Where the journal of an answers file is."""
+    return answers.with_name(answers.name + ".journal")
+
+
+def begun() -> Path | None:
+    """The answers file without a name of its own that was begun last and has not ended; ``None`` without one."""
+    journals = Path().glob(f"{DEFAULT.stem}*{DEFAULT.suffix}.journal")
+    latest = max(journals, key=lambda path: path.stat().st_mtime, default=None)
+    return latest.with_suffix("") if latest is not None else None
+
+
+def is_whole(answers: Path, items: Sequence[Prompt | Mistake]) -> bool:
+    """Whether a file has an answer for each prompt and no journal: a batch that has ended."""
+    if not answers.is_file() or journal_of(answers).exists():
+        return False
+    try:
+        lines = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+        return [line["id"] for line in lines if "error" not in line] == [item.id for item in items]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _is_device(path: Path) -> bool:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..config import Config
 from ..dispatcher import Dispatcher
+from ..http_vendor import HttpVendor
+from ..policy.rate_limit import RateLimit
 from ..policy.retry import RetryPolicy
 from ..policy.rules import RoutingCondition, RoutingRule
 from ..vendors import from_environment, vendor
+from . import config_file, keychain
+from .settings import Settings
+from .terminal import UsageError
 
 if TYPE_CHECKING:
     from ..testing import VendorSimulator
@@ -78,34 +82,73 @@ CHARACTERS = (
 )
 
 
+@attrs.frozen(kw_only=True)
+class Asked:
+    """Whom a command wants: ``simulate`` nobody real, ``exact`` no other model, ``pretend`` those where nobody has a key."""
+
+    simulate: bool = False
+    exact: bool = True
+    pretend: bool = False
+    limit: RateLimit | None = None
+
+
 @contextmanager
-def assembled(*, simulate: bool, exact: bool) -> Iterator[tuple[Dispatcher, str]]:
-    """A dispatcher, and one line that tells people who is in it; everything is closed at the end."""
-    kinds = [] if simulate else [found.name for found in from_environment()]
+def assembled(settings: Settings, asked: Asked) -> Iterator[tuple[Dispatcher, str]]:
+    """A dispatcher, and one line that tells people who is in it; everything is closed at the end.
+
+    Raises :class:`UsageError` where nobody can be asked.
+    """
+    file = config_file.read(settings.config)
+    real = [] if asked.simulate else _real(file, asked)
+    if not real and not asked.simulate and not asked.pretend:
+        raise UsageError(
+            "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
+            " `llmdispatcher keys set openai`, or try it out with --simulate"
+        )
     with ExitStack() as running:
-        dispatcher = running.enter_context(Dispatcher(_config(patient=bool(kinds))))
-        told = _register_real(dispatcher, kinds, exact=exact) if kinds else _register_simulated(dispatcher, running, exact=exact)
+        config = file.config(**_defaults(file, patient=bool(real), exact=asked.exact))
+        dispatcher = running.enter_context(Dispatcher(config))
+        told = _register_real(dispatcher, real, asked) if real else _register_simulated(dispatcher, running, exact=asked.exact)
         yield dispatcher, told
 
 
-def _config(*, patient: bool) -> Config:
-    """Each model goes to its owner first; simulated vendors are worth shorter waits."""
+def _defaults(file: config_file.ConfigFile, *, patient: bool, exact: bool) -> dict[str, Any]:
+    """Each model goes to its owner first; simulated vendors are worth shorter waits. What the file says comes before."""
+    if patient and exact:
+        return {}
     rules = [RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items()]
-    if patient:
-        return Config(routing_rules=rules)
-    first = RoutingRule(
-        condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
-    )
-    return Config(routing_rules=[first, *rules], retry_policy=RetryPolicy(initial_delay=0.1, max_delay=1.0))
+    own: dict[str, Any] = {"routing_rules": rules}
+    if not patient:
+        first = RoutingRule(
+            condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
+        )
+        own = {"routing_rules": [first, *rules], "retry_policy": RetryPolicy(initial_delay=0.1, max_delay=1.0)}
+    return {name: value for name, value in own.items() if name not in file.fields}
 
 
-def _register_real(dispatcher: Dispatcher, kinds: list[str], *, exact: bool) -> str:
-    for kind in kinds:
-        dispatcher.register_vendor(vendor(kind, model_map={} if exact else STAND_INS.get(kind, {})))
-    stand_ins = (
-        "" if exact else "; where a model's own vendor is missing or fails, a similar model of another answers (--exact forbids it)"
-    )
-    return f"Asking {', '.join(kinds)}, whose keys are in the environment{stand_ins}."
+def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+    """The vendors of the file, those whose keys are in the environment, and those whose keys are in the keychain."""
+    more: dict[str, Any] = {} if asked.limit is None else {"rate_limit": asked.limit}
+    found = {made.name: made for made in file.made()}
+    for known in from_environment():
+        if known.name not in found:
+            found[known.name] = vendor(known.name, **_stand_in(known.name, asked), **more)
+    for name in keychain.listed():
+        if name not in found and (key := keychain.key_of(name)) is not None:
+            found[name] = vendor(name, api_key=key, **_stand_in(name, asked), **more)
+    return list(found.values())
+
+
+def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
+    return {} if asked.exact else {"model_map": STAND_INS.get(kind, {})}
+
+
+def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Asked) -> str:
+    for one in vendors:
+        dispatcher.register_vendor(one)
+    stand_ins = "; where a model's own vendor is missing or fails, a similar model of another answers (--exact forbids it)"
+    names = ", ".join(dispatcher.get_vendors())
+    return f"Asking {names}, whose keys are in the environment{'' if asked.exact else stand_ins}."
 
 
 def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, exact: bool) -> str:

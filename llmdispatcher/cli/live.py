@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TextIO
 
 from ..errors import Cancelled, DispatchError
@@ -17,7 +17,7 @@ Begun = StreamingResponse | DispatchError | None
 
 def streamed(
     items: Iterable[Prompt | Mistake], begin: Callable[[Prompt | Mistake], Begun], ahead: int, out: TextIO | None
-) -> Iterator[Response | DispatchError | None]:
+) -> Generator[Response | DispatchError | None]:
     """The results in the order of the items; streams ahead of the front one fill their channels, and then hold their vendors back.
 
     ``begin`` opens a stream, or gives the error or nothing in its place. Nothing is printed where ``out`` is ``None``.

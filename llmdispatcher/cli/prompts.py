@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ _FIELDS = tuple(field.name for field in attrs.fields(Request))
 
 @attrs.frozen
 class Prompt:
-    """One line that can be asked. ``id`` is the line's own, or its number."""
+    """One line that can be asked. ``id`` is the line's own, or its number; ``key`` tells the line from others."""
 
     line: int
     id: str | int
     request: Request
+    key: str = ""
 
 
 @attrs.frozen
@@ -52,7 +54,7 @@ def read(file: Path | None, limit: int | None) -> list[Prompt | Mistake]:
 def chosen(file: Path | None) -> Path:
     """The user's file, or the examples of a checkout."""
     if file is None and not EXAMPLES.is_file():
-        raise UsageError("which file? the example prompts come with the sources only: llmdispatcher run FILE.jsonl")
+        raise UsageError("which file? the example prompts come with the sources only: llmdispatcher batch FILE.jsonl")
     return file or EXAMPLES
 
 
@@ -75,7 +77,12 @@ def _line(number: int, line: bytes) -> Prompt | Mistake:
         )
     if not isinstance(value, dict):
         return Mistake(number, number, f"a JSON {type(value).__name__} is not a prompt; give an object with model and messages")
-    return _prompt(number, value)
+    found = _prompt(number, value)
+    return found if isinstance(found, Mistake) else attrs.evolve(found, key=_key(line))
+
+
+def _key(line: bytes) -> str:
+    return blake2b(line.strip(), digest_size=16).hexdigest()
 
 
 def _prompt(number: int, value: dict[str, Any]) -> Prompt | Mistake:

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
+from rich.box import SIMPLE
+from rich.table import Table
 
 from ..stats import Stats, VendorStats
-from .progress import without_rich
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from .settings import Settings
+from .tables import console
 
 _HEADS = ("vendor", "calls", "errors", "retries", "fail-\novers", "p50\ns", "p95\ns", "tokens\nin", "tokens\nout", "US$")
 _CAPTION = "failovers: calls that came to this vendor because another had failed"
-_PIPE_WIDTH = 120
 
 
 @attrs.frozen(kw_only=True)
 class Tally:
-    """One run in numbers; ``seconds`` is wall time."""
+    """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had asked."""
 
     stats: Stats
     vendors: tuple[str, ...]
     prompts: int
     answered: int
+    before: int = 0
     failed: int
     seconds: float
     answers: Path
@@ -36,21 +34,12 @@ class Tally:
     @property
     def rate(self) -> float:
         """Prompts settled a second."""
-        return (self.answered + self.failed) / self.seconds if self.seconds else 0.0
+        return (self.answered - self.before + self.failed) / self.seconds if self.seconds else 0.0
 
 
-def check_rich() -> None:
-    """Complain about a missing rich before the work, not after it."""
-    if importlib.util.find_spec("rich") is None:
-        raise without_rich()
-
-
-def print_table(tally: Tally) -> None:
+def print_table(tally: Tally, settings: Settings) -> None:
     """The table, the errors by class and the closing line, on stdout."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    console.print(_table(tally))
+    console(settings).print(_table(tally))
     for name, stats in tally.stats.vendor_stats.items():
         if stats.errors:
             print(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
@@ -60,7 +49,7 @@ def print_table(tally: Tally) -> None:
 def closing(tally: Tally) -> str:
     """The run in one sentence."""
     missing = tally.prompts - tally.answered - tally.failed
-    parts = [f"{tally.answered} of {tally.prompts} prompts answered", f"{tally.failed} failed"]
+    parts = [f"{tally.answered} of {tally.prompts} prompts answered{_before(tally)}", f"{tally.failed} failed"]
     parts += [f"{missing} not asked to the end"] if missing else []
     return (
         f"{', '.join(parts)}; {tally.seconds:.1f} s, {tally.rate:.1f} calls/s, US$ {_dollars(tally.stats.total_cost)}; "
@@ -68,11 +57,16 @@ def closing(tally: Tally) -> str:
     )
 
 
+def _before(tally: Tally) -> str:
+    return f" ({tally.before} of them before)" if tally.before else ""
+
+
 def as_json(tally: Tally) -> dict[str, Any]:
     """The same for programs; money is a text, so that it stays exact."""
     return {
         "prompts": tally.prompts,
         "answered": tally.answered,
+        "answered_before": tally.before,
         "failed": tally.failed,
         "seconds": round(tally.seconds, 3),
         "calls_per_second": round(tally.rate, 2),
@@ -82,9 +76,6 @@ def as_json(tally: Tally) -> dict[str, Any]:
 
 
 def _table(tally: Tally) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-
     # Without lines between the columns it fits into the 80 of a plain terminal.
     table = Table(show_footer=True, box=SIMPLE, pad_edge=False, collapse_padding=True, caption=_CAPTION, caption_justify="left")
     for head, foot in zip(_HEADS, _footer(tally), strict=True):

@@ -6,12 +6,19 @@ import re
 import sys
 from typing import TextIO
 
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: the last is what shells expect after Ctrl-C."""
+
 # C0 and C1 controls but for tab and line feed, and the marks that reorder text.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class UsageError(Exception):
     """The user can mend this; the text says how."""
+
+
+class Failed(Exception):
+    """What was asked for cannot be done; the text says why. Exit code 1."""
 
 
 def complain(text: str) -> None:

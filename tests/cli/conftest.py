@@ -28,6 +28,9 @@ class Ended:
 def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every command works in an empty folder, without a key or address in the environment."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMDISPATCHER_HOME", str(tmp_path / "home"))
+    for name in ("LLMDISPATCHER_PROFILE", "LLMRING_PROFILE", "LLMRING_SQLITE_DB", "DATABASE_URL", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     for row in catalog.vendor_rows():
         for name in (*row.key_env, *row.url_env):
             monkeypatch.delenv(name, raising=False)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import subprocess
 import sys
+from decimal import Decimal
 
+import attrs
 import pytest
 
-from llmdispatcher import __version__
-from llmdispatcher.cli import main as room
-from llmdispatcher.cli import report, terminal
+from llmdispatcher import ConfigError, VendorUnavailable, __version__
+from llmdispatcher.cli import terminal
+from llmdispatcher.cli.commands import simulate
 from llmdispatcher.cli.progress import progress
-from llmdispatcher.cli.terminal import UsageError
+from llmdispatcher.cli.terminal import Failed, UsageError
 
 
 def test_version(command):
@@ -20,13 +23,13 @@ def test_version(command):
     assert f"llmdispatcher {__version__}\n" == command("--version").out
 
 
-@pytest.mark.parametrize("name", ["run", "simulate"])
+@pytest.mark.parametrize("name", ["batch", "simulate"])
 def test_help(command, name):
     """Every command explains itself."""
     ended = command(name, "--help")
 
     assert 0 == ended.code
-    assert f"usage: llmdispatcher {name}" in ended.out
+    assert f"Usage: llmdispatcher {name}" in ended.out
 
 
 USAGE = {
@@ -53,13 +56,15 @@ def test_wrong_usage(command, arguments):
     assert "" == ended.out
 
 
-def test_without_rich_it_says_what_to_install(command, prompts, monkeypatch):
-    """Before anything is asked; with --json it is not needed."""
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
-    ended = command("run", prompts({}))
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_it_says_what_to_install(command, missing, monkeypatch):
+    """In one line, before anything is done."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == missing else found(name, *more))
+    ended = command("--help")
 
-    assert 2 == ended.code
-    assert "pip install 'llmdispatcher[cli]'" in ended.err
+    assert (2, "") == (ended.code, ended.out)
+    assert f"llmdispatcher: the command line needs {missing}: pip install 'llmdispatcher[cli]'\n" == ended.err
 
 
 def test_as_a_module():
@@ -69,25 +74,63 @@ def test_as_a_module():
     assert f"llmdispatcher {__version__}\n" == done.stdout
 
 
-def test_help_loads_no_network():
-    """The command line is quick where it only explains."""
-    code = "import sys\nfrom llmdispatcher.cli.main import parser\nparser().format_help()\nassert 'requests' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_help_loads_little():
+    """The command line is quick where it only explains: neither the library nor what draws tables."""
+    code = (
+        "import sys\nfrom llmdispatcher.cli.main import main\nassert main(['--help']) == 0\n"
+        "assert not {'requests', 'attrs', 'rich', 'sqlalchemy', 'asyncio'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def failing(monkeypatch, error):
+    """Let the command ``simulate`` do nothing but fail."""
+
+    def fail(**given):
+        raise error
+
+    monkeypatch.setattr(simulate.command, "callback", fail)
 
 
 def test_a_second_ctrl_c_ends_at_once(command, monkeypatch):
     """With the code that shells expect, without a traceback."""
-    monkeypatch.setattr(room, "_run", lambda options: (_ for _ in ()).throw(KeyboardInterrupt))
+    failing(monkeypatch, KeyboardInterrupt())
 
-    assert 130 == command("run").code
+    assert (130, "") == (command("simulate").code, command("simulate").err)
+
+
+ENDS = {
+    "usage": (UsageError("no"), 2, "llmdispatcher: no\n"),
+    "configuration": (ConfigError("timeout: no"), 2, "llmdispatcher: timeout: no\n"),
+    "dispatch": (VendorUnavailable("down"), 1, "llmdispatcher: VendorUnavailable: down\n"),
+    "failed": (Failed("no"), 1, "llmdispatcher: no\n"),
+    "system": (PermissionError(13, "Permission denied", "a.txt"), 1, "llmdispatcher: a.txt: Permission denied\n"),
+    "bug": (ZeroDivisionError("by 0"), 1, "llmdispatcher: ZeroDivisionError: by 0 (--debug shows where)\n"),
+}
+
+
+@pytest.mark.parametrize(("error", "code", "said"), ENDS.values(), ids=ENDS)
+def test_every_end_has_its_code(command, monkeypatch, error, code, said):
+    """And one line, without a traceback."""
+    failing(monkeypatch, error)
+
+    assert (code, "", said) == attrs.astuple(command("simulate"))
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "simulate"], ["simulate", "--debug"]], ids=["before", "behind"])
+def test_debug_shows_where(command, monkeypatch, arguments):
+    """The option stands before the command or behind it, as all global ones."""
+    failing(monkeypatch, ZeroDivisionError("by 0"))
+
+    assert "Traceback" in command(*arguments).err
 
 
 def test_a_reader_that_left_is_no_traceback():
     """``llmdispatcher ... | head -0`` ends quietly."""
     code = (
-        "import sys\nfrom llmdispatcher.cli import main as room\n"
-        "def run(options):\n    while True:\n        print('x' * 4096, flush=True)\n"
-        "room._run = run\nsys.exit(room.main(['run']))"
+        "import sys\nfrom llmdispatcher.cli.commands import simulate\nfrom llmdispatcher.cli.main import main\n"
+        "def say(**given):\n    while True:\n        print('x' * 4096, flush=True)\n"
+        "simulate.command.callback = say\nsys.exit(main(['simulate']))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
@@ -128,10 +171,11 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch):
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)
     with progress(2) as advance:
-        advance()
-        advance()
+        advance(cost=Decimal("0.5"))
+        advance(failed=True)
 
     assert "2/2" in shown.getvalue()
+    assert "1 failed, US$ 0.5000" in shown.getvalue()
 
 
 def test_progress_elsewhere_is_ten_lines(capsys):

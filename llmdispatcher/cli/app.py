@@ -1,0 +1,145 @@
+"""The commands as one: found by name, loaded when they are needed, and every way that one can end as an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .._version import __version__
+from .options import CODES, GLOBALS, write_end
+from .rooms import ALSO, ROOMS, SECTIONS
+from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain
+
+COMPLETE = "_LLMDISPATCHER_COMPLETE"
+"""The variable by which a shell's completion script asks for words."""
+
+
+class Rooms(click.Group):
+    """All commands; a command's file is imported when it is called or explained."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the help."""
+        return list(ROOMS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or of an older one."""
+        room = ROOMS.get(ALSO.get(cmd_name, cmd_name))
+        if room is None:
+            return None
+        found: click.Command = import_module(f".commands.{room[0]}", __package__).command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Under their headings."""
+        for heading, rows in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, text) for name, (_, text) in rows.items()], col_max=14)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Names of commands without importing them."""
+        from click.shell_completion import CompletionItem  # late: only a shell asks
+
+        found = [CompletionItem(name, help=text) for name, (_, text) in ROOMS.items() if name.startswith(incomplete)]
+        return found or super().shell_complete(ctx, incomplete)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Where to read on."""
+        write_end(("llmdispatcher COMMAND --help",), CODES, formatter)
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"llmdispatcher {__version__}")
+        ctx.exit()
+
+
+top = Rooms(
+    "llmdispatcher",
+    help="Dispatch prompts to large language models, whoever serves them.",
+    params=[
+        *GLOBALS,
+        click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."),
+    ],
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
+)
+"""The command line."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; returns the exit code, whatever happens."""
+    asked = os.environ.get(COMPLETE)
+    if asked:
+        return _completed(asked)
+    given: dict[str, Any] = {}
+    try:
+        code = _invoked(list(arguments), given)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has gone; what the interpreter flushes at its end must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
+        if given.get("debug"):
+            traceback.print_exc()
+        return _told(error)
+
+
+def _invoked(arguments: list[str], given: dict[str, Any]) -> int:
+    try:
+        with top.make_context("llmdispatcher", arguments, obj=given) as context:
+            return int(top.invoke(context) or 0)
+    except click.exceptions.Exit as left:
+        return left.exit_code
+
+
+def _completed(asked: str) -> int:
+    from click.shell_completion import shell_complete  # late: only a shell asks
+
+    return shell_complete(top, {}, "llmdispatcher", COMPLETE, asked)
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong; the exit code for it."""
+    for kinds, tell, code in _ENDS:
+        if isinstance(error, kinds):
+            complain(tell(error))
+            return code
+    from ..errors import ConfigError, DispatchError  # late: most commands that fail have loaded them
+
+    if isinstance(error, ConfigError):
+        complain(error.message)
+        return USAGE
+    if isinstance(error, DispatchError):
+        complain(f"{type(error).__name__}: {error}")
+        return FAILED
+    complain(f"{type(error).__name__}: {error} (--debug shows where)")
+    return FAILED
+
+
+def _misused(error: Any) -> str:
+    """A wrong option, with the way to the help."""
+    path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "llmdispatcher"
+    return f"{error.format_message()}\n{path} --help tells more"
+
+
+def _system(error: Any) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or type(error).__name__}"
+
+
+_ENDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], str], int], ...] = (
+    (click.UsageError, _misused, USAGE),
+    (click.ClickException, lambda error: error.format_message(), FAILED),
+    (UsageError, str, USAGE),
+    (Failed, str, FAILED),
+    (OSError, _system, FAILED),
+)

@@ -1,0 +1,78 @@
+"""Keys in the system's keychain. Which vendors have one there is listed in a file, since a keychain cannot be asked for that."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .. import catalog
+from ..credentials import checked_key
+from .places import data_folder, private_file
+from .terminal import Failed, UsageError
+
+SERVICE = "llmdispatcher"
+
+
+def listed() -> list[str]:
+    """The vendors whose keys were put into the keychain."""
+    try:
+        names = json.loads(_list().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def key_of(vendor: str) -> str | None:
+    """The key of a vendor; ``None`` where there is none. Raises :class:`Failed` where the keychain cannot be opened."""
+    return _asked("get_password", vendor) or None
+
+
+def put(vendor: str, key: str) -> None:
+    """Keep a key. Raises :class:`UsageError` for a vendor that is not in the catalog, :class:`ConfigError` for what is no key."""
+    checked_key(key, vendor)
+    _asked("set_password", vendor, key)
+    _note([*listed(), vendor])
+
+
+def remove(vendor: str) -> None:
+    """Forget a key. Raises :class:`UsageError` where there is none."""
+    if vendor not in listed():
+        raise UsageError(f"{vendor}: there is no key of it in the keychain; `llmdispatcher keys list` tells which there are")
+    if key_of(vendor) is not None:
+        _asked("delete_password", vendor)
+    _note([name for name in listed() if name != vendor])
+
+
+def known_vendor(name: str) -> str:
+    """The catalog's name of a vendor. Raises :class:`UsageError`."""
+    row = catalog.vendor_row(name)
+    if row is None:
+        known = ", ".join(row.name for row in catalog.vendor_rows())
+        raise UsageError(f"{name}: no vendor of the catalog has this name; there are {known}")
+    return row.name
+
+
+def masked(key: str) -> str:
+    """A key as it may be seen: its first and last four characters, where enough of it stays hidden."""
+    return f"{key[:4]}…{key[-4:]}" if len(key) >= 20 else "…"
+
+
+def _asked(verb: str, vendor: str, *more: str) -> Any:
+    if importlib.util.find_spec("keyring") is None:
+        raise UsageError("keys in the system's keychain need keyring: pip install 'llmdispatcher[keyring]'")
+    keyring = import_module("keyring")
+    try:
+        return getattr(keyring, verb)(SERVICE, vendor, *more)
+    except keyring.errors.KeyringError as error:
+        raise Failed(f"keychain: {type(error).__name__}: {error}; set the vendor's variable instead") from None
+
+
+def _list() -> Path:
+    return data_folder() / "keys.json"
+
+
+def _note(names: list[str]) -> None:
+    private_file(_list(), json.dumps(sorted(set(names))))

@@ -1,0 +1,155 @@
+"""Commands that explain themselves, and the options that all of them take, before the command's name or after it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CODES = "0 ok, 1 failed, 2 wrong usage, 130 interrupted"
+"""What every exit code means, unless a command says more."""
+
+
+def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep a global option's value; the one behind the command's name wins."""
+    if value not in (None, False):
+        ctx.find_root().ensure_object(dict)[param.name] = value
+
+
+def _global(name: str, text: str, **more: Any) -> click.Option:
+    return click.Option([name], help=text, expose_value=False, callback=remember, **more)
+
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+"""A file, there or not."""
+
+GLOBALS = (
+    _global("--db", "The database of the ledger, sqlite:///FILE or postgresql://...; before $DATABASE_URL.", metavar="URL"),
+    _global("--sqlite", "The same for an SQLite file.", metavar="PATH", type=FILE),
+    _global("--profile", "Which profile of the lockfile holds; before $LLMDISPATCHER_PROFILE.", metavar="NAME"),
+    _global("--config", "A TOML or JSON file: fields of Config, and [vendors.NAME] tables.", metavar="FILE", type=FILE),
+    _global("--json", "Print JSON for programs.", is_flag=True),
+    _global("--quiet", "Say nothing beside the output but what went wrong.", is_flag=True),
+    _global("--debug", "Show where an error came from, and what the library logs.", is_flag=True),
+    _global("--no-color", "No colours; so does the variable NO_COLOR.", is_flag=True),
+)
+"""Every command takes these."""
+
+
+class Explained(click.Command):
+    """A command whose help has examples, exit codes, and the global options by themselves."""
+
+    def __init__(self, *given: Any, examples: Sequence[str] = (), codes: str = CODES, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.examples = tuple(examples)
+        self.codes = codes
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own and the global ones."""
+        return [*super().get_params(ctx)[:-1], *GLOBALS, *super().get_params(ctx)[-1:]]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its own options, then the global ones."""
+        own = [row for param in super().get_params(ctx) if (row := param.get_help_record(ctx)) is not None]
+        told = [row for param in GLOBALS if (row := param.get_help_record(ctx)) is not None]
+        for heading, rows in (("Options", own), ("Global options", told)):
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples as they are typed, and exit codes."""
+        write_end(self.examples, self.codes, formatter)
+
+
+class Suite(click.Group):
+    """A command that is several."""
+
+    def __init__(self, *given: Any, examples: Sequence[str] = (), codes: str = CODES, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.examples = tuple(examples)
+        self.codes = codes
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own and the global ones."""
+        return [*super().get_params(ctx)[:-1], *GLOBALS, *super().get_params(ctx)[-1:]]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What it can do; the options are told by each."""
+        self.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples as they are typed, and exit codes."""
+        write_end(self.examples, self.codes, formatter)
+
+
+def write_end(examples: Sequence[str], codes: str, formatter: click.HelpFormatter) -> None:
+    """What stands at the end of a help text."""
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"  {example}\n")
+    formatter.write_paragraph()
+    formatter.write_text(f"Exit codes: {codes}.")
+
+
+def with_settings(function: F) -> F:
+    """Hand the global options to a command as its first argument."""
+
+    @functools.wraps(function)
+    def called(**given: Any) -> Any:
+        from .settings import Settings  # late: --help needs no attrs
+
+        given_globally = click.get_current_context().find_root().ensure_object(dict)
+        return function(Settings.of(given_globally, os.environ), **given)
+
+    return called  # type: ignore[return-value]  # a decorator that takes an argument away from what it wraps
+
+
+def a_command(name: str, *, examples: Sequence[str], codes: str = CODES) -> Callable[[Callable[..., int]], Explained]:
+    """Make a command of a function of the settings and its options; its docstring is the help."""
+
+    def made(function: Callable[..., int]) -> Explained:
+        wrapped = with_settings(function)
+        made: Explained = click.command(name, cls=Explained, examples=examples, codes=codes)(wrapped)
+        return made
+
+    return made
+
+
+def a_subcommand(
+    suite: Suite, name: str, *, examples: Sequence[str], codes: str = CODES
+) -> Callable[[Callable[..., int]], Explained]:
+    """Make a command within a suite."""
+
+    def made(function: Callable[..., int]) -> Explained:
+        one = a_command(name, examples=examples, codes=codes)(function)
+        suite.add_command(one)
+        return one
+
+    return made
+
+
+class Positive(click.ParamType[float]):
+    """A finite number above 0."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; complains about what is none."""
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not 0 < number < float("inf"):
+            self.fail(f"{value} is not a number above 0", param, ctx)
+        return number
+
+
+COUNT = click.IntRange(min=1)
+"""A whole number above 0."""
