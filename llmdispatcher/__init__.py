@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         DispatchError,
         FailureClass,
         InvalidRequest,
+        LedgerError,
         MalformedReply,
         ModelNotFound,
         Overloaded,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .functions import FunctionTool, tool
     from .health import VendorHealth
     from .http_vendor import HttpVendor
+    from .ledger import Ledger, LedgerStats, open_ledger
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Listener, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
@@ -104,6 +106,7 @@ _ROOMS = {
         "DispatchError",
         "FailureClass",
         "InvalidRequest",
+        "LedgerError",
         "MalformedReply",
         "ModelNotFound",
         "Overloaded",
@@ -116,6 +119,7 @@ _ROOMS = {
     "health": ("VendorHealth",),
     "http_vendor": ("HttpVendor",),
     "functions": ("FunctionTool", "tool"),
+    "ledger": ("Ledger", "LedgerStats", "open_ledger"),
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Listener", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
@@ -201,6 +205,9 @@ __all__ = [
     "ImagePart",
     "InvalidRequest",
     "LatencyOptimization",
+    "Ledger",
+    "LedgerError",
+    "LedgerStats",
     "Listener",
     "MalformedReply",
     "MatchesSchema",
@@ -260,6 +267,7 @@ __all__ = [
     "audio",
     "document",
     "image",
+    "open_ledger",
     "run_tools",
     "tool",
     "vendor",

@@ -151,6 +151,20 @@ class ConfigError(DispatchError, ValueError):
     """The configuration is wrong: an unknown vendor, a malformed key, a number out of range."""
 
 
+class LockfileNotFound(ConfigError):
+    """A lockfile that was named, by a path or by the environment, is not there."""
+
+
+class LockfileInvalid(ConfigError):
+    """A lockfile cannot be read; ``problems`` are its mistakes, each with line and path where they can be told."""
+
+    problems: tuple[str, ...] = ()
+
+    def __init__(self, message: str, *, problems: Sequence[str] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.problems = tuple(problems)
+
+
 class AuthenticationError(DispatchError):
     """The vendor refuses the key (401, 403). Another vendor may answer."""
 
@@ -275,6 +289,20 @@ class ToolRoundsExceeded(DispatchError):
     def __init__(self, message: str, *, run: ToolRun | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.run = run
+
+
+class LedgerError(DispatchError):
+    """The ledger cannot be opened or is newer than the code; of a call only with ``strict_accounting``: its row is not safe."""
+
+
+class RegistryStale(DispatchError):
+    """What is held of a registry is not the newest that it publishes, or too old; ``age_days`` is ``None`` where unknown."""
+
+    age_days: float | None = None
+
+    def __init__(self, message: str, *, age_days: float | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.age_days = age_days
 
 
 class AllTargetsFailed(DispatchError):

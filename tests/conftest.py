@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 # Blocked as an entry point in pyproject.toml and loaded here, so that coverage sees the package being imported.
-pytest_plugins = ["llmdispatcher.testing.plugin", "loopback_redis"]
+pytest_plugins = ["llmdispatcher.testing.plugin", "loopback_redis", "loopback_postgres"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,75 @@
+"""Brings the tables of a database up to what this code knows; of many processes that start together one does it.
+
+Alembic is loaded only where something is to be done, since looking whether there is costs one question.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import LedgerError
+from .connections import Connections
+
+VERSION_TABLE = "llmdispatcher_schema"
+"""Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
+
+_PLACE = Path(__file__).with_name("migrations")
+_LOCK = 5_463_789_210_007
+"""The key of PostgreSQL's advisory lock; any number that nobody else uses."""
+
+
+def newest() -> str:
+    """The version that this code knows."""
+    return known()[-1]
+
+
+def known() -> list[str]:
+    """All versions in order, by the names of their files."""
+    return sorted(file.stem[1:5] for file in (_PLACE / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def migrate(connections: Connections) -> str:
+    """Make or bring up to date the tables; gives their version. Idempotent, and one at a time over all processes.
+
+    Raises :class:`LedgerError` where the database is newer than this code, or cannot be reached or written.
+    """
+    try:
+        with connections.engine.connect() as connection:
+            if _current(connection) == newest():
+                return newest()
+        with connections.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            if _current(connection) != newest():
+                _upgrade(connection)
+        return newest()
+    except (SQLAlchemyError, OSError) as error:
+        raise LedgerError(_told(error, connections.address.shown)) from None
+
+
+def _current(connection: Connection) -> str | None:
+    """The version that the database has; refuses one that is newer."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
+    if version is not None and version not in known():
+        raise LedgerError(
+            f"ledger: its schema {version} is newer than {newest()}, which this llmdispatcher knows; upgrade llmdispatcher"
+        )
+    return version
+
+
+def _upgrade(connection: Connection) -> None:
+    settings = import_module("alembic.config").Config()
+    settings.set_main_option("script_location", str(_PLACE).replace("%", "%%"))
+    settings.attributes["connection"] = connection
+    import_module("alembic.command").upgrade(settings, "head")
+
+
+def _told(error: Exception, shown: str) -> str:
+    cause = getattr(error, "orig", None) or error
+    return f"ledger: {shown} cannot be used ({type(cause).__name__}); see that it exists, is a ledger, and may be written"

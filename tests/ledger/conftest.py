@@ -1,0 +1,16 @@
+"""A new, empty database for each test: a file of SQLite, or one of a real PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database that nobody has used."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.db")
+    database: str = request.getfixturevalue("postgres").database()
+    return database

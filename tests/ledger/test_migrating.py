@@ -1,0 +1,107 @@
+"""The tables are made once, by whoever comes first."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from llmdispatcher import ConfigError, LedgerError
+from llmdispatcher.ledger import Ledger, open_ledger
+from llmdispatcher.ledger.migrating import VERSION_TABLE, known, newest
+from llmdispatcher.ledger.schema import metadata
+
+
+def test_migrated_is_what_the_code_says(store):
+    """The migrations end at the tables that the code describes, with no difference."""
+    with open_ledger(store) as ledger, ledger.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": False})
+
+        assert [] == compare_metadata(context, metadata)
+
+
+def test_migrating_again_does_nothing(store):
+    """A second time gives the same version."""
+    with Ledger(store) as ledger:
+        assert [newest(), newest()] == [ledger.migrate(), ledger.migrate()]
+
+
+def test_the_versions_are_one_line():
+    """Each version has a number of its own and follows the one before."""
+    assert [f"{number:04d}" for number in range(1, len(known()) + 1)] == known()
+
+
+def test_many_processes_that_start_together_migrate_once(store):
+    """Of four processes each finds the tables at the newest version, and none fails."""
+    program = "import sys; from llmdispatcher.ledger import open_ledger; ledger = open_ledger(sys.argv[1]); ledger.close()"
+    processes = [subprocess.Popen([sys.executable, "-c", program, store], stderr=subprocess.PIPE) for _ in range(4)]
+    errors = [process.communicate(timeout=50)[1].decode() for process in processes]
+
+    assert [""] * 4 == errors
+    with Ledger(store) as ledger, ledger.engine.connect() as connection:
+        assert [newest()] == list(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars())
+
+
+def test_many_threads_migrate_once(store):
+    """Threads with ledgers of their own do not get in each other's way."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            open_ledger(store).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [] == failures
+
+
+def test_a_newer_schema_is_refused(store):
+    """A database from the future is told as such and left alone."""
+    with open_ledger(store) as ledger:
+        with ledger.writing() as connection:
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+
+        with pytest.raises(LedgerError, match=r"schema 9999 is newer than \d+, .*upgrade llmdispatcher"):
+            ledger.migrate()
+
+
+def test_nothing_is_opened_at_construction(tmp_path: Path):
+    """A ledger that is not used makes no file."""
+    Ledger(tmp_path / "ledger.db").close()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path):
+    """Mode 0600, of the companions too."""
+    with open_ledger(tmp_path / "ledger.db") as ledger, ledger.engine.connect():
+        assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("value", ["", ":memory:", "sqlite://", "mysql://localhost/x", 7])
+def test_no_place_for_a_ledger(value):
+    """What names no file and no server is refused when it is given."""
+    with pytest.raises(ConfigError, match=r"^ledger: "):
+        Ledger(value)
+
+
+def test_a_password_is_never_shown():
+    """Neither a repr nor an error has it."""
+    ledger = Ledger("postgresql://me:hush@127.0.0.1:1/x", timeout=1)
+
+    with pytest.raises(LedgerError) as raised:
+        ledger.migrate()
+    assert "hush" not in repr(ledger) + str(raised.value) + repr(ledger.address)

@@ -1,0 +1,114 @@
+"""A PostgreSQL server of the tests' own, on the loopback, with nothing on disk that outlives them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "''",
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "log_min_messages": "fatal",
+}
+
+
+def binaries() -> Path | None:
+    """The newest folder of programs that has ``initdb`` and ``pg_ctl``; a distribution may keep them off the path."""
+    found = [Path(path).resolve().parent for path in [shutil.which("initdb")] if path]
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0]), reverse=True)
+    return next((path for path in found if (path / "initdb").exists() and (path / "pg_ctl").exists()), None)
+
+
+def _somebody() -> tuple[int, int] | None:
+    """Whom to run it as: the server refuses to run as root."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return entry.pw_uid, entry.pw_gid
+    return None
+
+
+class Postgres:
+    """A server on a free port that can be stopped and started; each ``database()`` is new and empty."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._data = folder / "data"
+        self._owner = _somebody()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        """The address of a database of this server."""
+        return f"postgresql://tester@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> None:
+        """Make the cluster; about two seconds."""
+        if self._owner is not None:
+            os.chown(self._folder, *self._owner)
+        self._folder.chmod(0o755 if self._owner is not None else 0o700)
+        self._run("initdb", "-D", str(self._data), "-U", "tester", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = " ".join(f"-c {name}={value}" for name, value in {**SETTINGS, "port": str(self.port)}.items())
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-t", "60", "-l", str(self._folder / "log"), "-o", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; "immediate" is as a crash."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+
+    def database(self) -> str:
+        """The address of a new database."""
+        psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+        name = f"ledger_{uuid4().hex[:12]}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url_of(name)
+
+    def _run(self, program: str, *words: str) -> None:
+        ids = {} if self._owner is None else {"user": self._owner[0], "group": self._owner[1], "extra_groups": []}
+        command = [str(self._programs / program), *words]
+        environment = {"PATH": os.defpath, "LC_ALL": "C"}
+        done = subprocess.run(
+            command, cwd=self._folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, **ids
+        )
+        assert done.returncode == 0, f"{program}: {done.stderr.decode(errors='replace')[-400:]}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running server; skips where none is installed (Debian and Ubuntu: apt install postgresql)."""
+    programs = binaries()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL on this machine (Debian and Ubuntu: apt install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="llmdispatcher-pg-"))  # short, and below no folder that another user cannot enter
+    try:
+        server = Postgres(programs, folder)
+        server.create()
+        server.start()
+        yield server
+        with contextlib.suppress(AssertionError):
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
