@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         FailureClass,
         InvalidRequest,
         LedgerError,
+        LockfileInvalid,
+        LockfileNotFound,
         MalformedReply,
         ModelNotFound,
         Overloaded,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from .health import VendorHealth
     from .http_vendor import HttpVendor
     from .ledger import Ledger, LedgerStats, open_ledger
+    from .lockfile import Lockfile
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Listener, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
@@ -106,6 +109,8 @@ _ROOMS = {
         "DispatchError",
         "FailureClass",
         "InvalidRequest",
+        "LockfileInvalid",
+        "LockfileNotFound",
         "LedgerError",
         "MalformedReply",
         "ModelNotFound",
@@ -120,6 +125,7 @@ _ROOMS = {
     "http_vendor": ("HttpVendor",),
     "functions": ("FunctionTool", "tool"),
     "ledger": ("Ledger", "LedgerStats", "open_ledger"),
+    "lockfile": ("Lockfile",),
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Listener", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
@@ -209,6 +215,9 @@ __all__ = [
     "LedgerError",
     "LedgerStats",
     "Listener",
+    "Lockfile",
+    "LockfileInvalid",
+    "LockfileNotFound",
     "MalformedReply",
     "MatchesSchema",
     "MaxLength",

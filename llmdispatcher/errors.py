@@ -165,6 +165,20 @@ class LockfileInvalid(ConfigError):
         self.problems = tuple(problems)
 
 
+class LockfileNotFound(ConfigError):
+    """A lockfile that was named, by a path or by the environment, is not there."""
+
+
+class LockfileInvalid(ConfigError):
+    """A lockfile cannot be read; ``problems`` are its mistakes, each with line and path where they can be told."""
+
+    problems: tuple[str, ...] = ()
+
+    def __init__(self, message: str, *, problems: Sequence[str] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.problems = tuple(problems)
+
+
 class AuthenticationError(DispatchError):
     """The vendor refuses the key (401, 403). Another vendor may answer."""
 

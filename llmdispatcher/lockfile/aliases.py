@@ -1,0 +1,58 @@
+"""A dispatcher's aliases: the lockfile of its configuration, which is read when the first name is looked up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..locks import new_lock
+from .lock import Lockfile
+from .look_up import Alias
+
+Source = Lockfile | Path | bool
+"""A lockfile, its path, or whether it is to be looked for."""
+
+
+def source(value: Any) -> Source:
+    """What a configuration may say of its lockfile. Raises :class:`ConfigError`."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, Lockfile):
+        return value
+    if isinstance(value, str | os.PathLike) and str(value).strip():
+        return Path(value).expanduser()
+    raise ConfigError(f"lockfile: {value!r} is no lockfile; give a path, a Lockfile, or True for the one that holds here")
+
+
+class Aliases:
+    """Looks names up in the lockfile of a configuration; ``profile`` holds where a request names none."""
+
+    def __init__(self, source: Source, profile: str | None) -> None:
+        self._profile = profile
+        self._source = source
+        self._lock = new_lock()
+        self._lockfile = source if isinstance(source, Lockfile) else None
+
+    @property
+    def lockfile(self) -> Lockfile | None:
+        """The lockfile, read now if it was not before; ``None`` where the configuration has none."""
+        return self._lockfile or self._read()
+
+    def _read(self) -> Lockfile | None:
+        if self._source is False:
+            return None
+        read = Lockfile.load(self._source) if isinstance(self._source, Path) else Lockfile.discover()
+        with self._lock:
+            self._lockfile = self._lockfile or read  # two threads may have read it at once; one of the two is kept
+            return self._lockfile
+
+    def profile(self, asked: str | None) -> str | None:
+        """The profile that a request says, else the configuration's."""
+        return asked if asked is not None and asked.strip() else self._profile
+
+    def find(self, name: str, profile: str | None = None) -> Alias | None:
+        """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""
+        lockfile = self._lockfile or self._read()
+        return lockfile.find(name, self.profile(profile)) if lockfile is not None else None

@@ -1,0 +1,156 @@
+"""From contents to a lockfile's text: what has changed is written into what was read, and all else stays as it is."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import threading
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from .plain_toml import document
+from .reading import Source, read
+from .values import Binding, Contents, Profile
+
+Make = Callable[[Any], Any]
+"""Makes an item of the tree out of a plain value."""
+
+
+def text_of(contents: Contents, source: Source | None, form: str) -> str:
+    """The file's new text. Raises :class:`ConfigError` where a TOML file was read and tomlkit is not installed."""
+    if source is None or source.form != form:
+        return document(tree_of(contents)) if form == "toml" else _json(tree_of(contents))
+    if form == "json":
+        tree = copy.deepcopy(dict(source.tree))
+        apply(tree, source.contents, contents, copy.deepcopy)
+        return _json(tree)
+    try:
+        commented = import_module(".commented", __package__)
+    except ImportError:
+        raise ConfigError(
+            "a lockfile in TOML is changed with tomlkit, which keeps its comments; pip install 'llmdispatcher[lockfile]'"
+        ) from None
+    text: str = commented.changed(source, contents)
+    return text
+
+
+def tree_of(contents: Contents) -> dict[str, Any]:
+    """The contents as a plain tree, in the order in which people read it."""
+    tree: dict[str, Any] = {"version": contents.version}
+    tree |= {key: moment.isoformat() for key, moment in _times(contents) if moment is not None}
+    tree["default_profile"] = contents.default_profile
+    if contents.metadata:
+        tree["metadata"] = dict(contents.metadata)
+    if contents.packages:
+        tree["extends"] = {"packages": list(contents.packages)}
+    tree["profiles"] = {name: profile.dump() for name, profile in contents.profiles.items()}
+    return tree
+
+
+def _times(contents: Contents) -> list[tuple[str, Any]]:
+    return [("created_at", contents.created_at), ("updated_at", contents.updated_at)]
+
+
+def _json(tree: Any) -> str:
+    return json.dumps(tree, indent=2, ensure_ascii=False, default=lambda value: value.isoformat()) + "\n"
+
+
+def apply(tree: MutableMapping[str, Any], before: Contents, after: Contents, make: Make) -> None:
+    """Write what differs into the tree that ``before`` was read from; keys that nobody knows stay."""
+    for key in ("version", "default_profile"):
+        if getattr(before, key) != getattr(after, key):
+            tree[key] = make(getattr(after, key))
+    for (key, old), (_, new) in zip(_times(before), _times(after), strict=True):
+        if old != new:
+            tree[key] = make(new.isoformat())
+    if before.metadata != after.metadata:
+        tree["metadata"] = make(dict(after.metadata))
+    if before.packages != after.packages:
+        _inside(tree, "extends", make)["packages"] = make(list(after.packages))
+    for name, profile in after.profiles.items():
+        old_profile = before.profiles.get(name)
+        if old_profile is None:
+            _inside(tree, "profiles", make)[name] = make(profile.dump())
+        elif old_profile != profile:
+            _apply_profile(tree["profiles"][name], old_profile, profile, make)
+
+
+def _inside(tree: MutableMapping[str, Any], key: str, make: Make) -> Any:
+    """The table of that name, which is made where there is none."""
+    if tree.get(key) is None:
+        tree[key] = make({})
+    return tree[key]
+
+
+def _apply_profile(tree: MutableMapping[str, Any], before: Profile, after: Profile, make: Make) -> None:
+    if before.bindings != after.bindings:
+        _apply_bindings(tree, before, after, make)
+    if before.registry_versions != after.registry_versions:
+        versions = _inside(tree, "registry_versions", make)
+        for vendor in before.registry_versions.keys() - after.registry_versions.keys():
+            del versions[vendor]
+        for vendor, version in after.registry_versions.items():
+            if before.registry_versions.get(vendor) != version:
+                versions[vendor] = make(version)
+
+
+def _apply_bindings(tree: MutableMapping[str, Any], before: Profile, after: Profile, make: Make) -> None:
+    entries = tree.get("bindings")
+    if not entries:
+        if entries is not None:
+            del tree["bindings"]
+        tree["bindings"] = make([binding.dump() for binding in after.bindings.values()])
+        return
+    for place in reversed(range(len(entries))):
+        alias = entries[place]["alias"].strip()
+        wanted = after.bindings.get(alias)
+        if wanted is None:
+            del entries[place]
+        elif before.bindings[alias] != wanted:
+            _apply_binding(entries[place], wanted, make)
+    for alias, binding in after.bindings.items():
+        if alias not in before.bindings:
+            entries.append(make(binding.dump()))
+
+
+def _apply_binding(entry: MutableMapping[str, Any], binding: Binding, make: Make) -> None:
+    for key in ("provider", "model"):
+        entry.pop(key, None)
+    entry["models"] = make(list(binding.models))
+    if binding.constraints is not None:
+        entry["constraints"] = make(dict(binding.constraints))
+    else:
+        entry.pop("constraints", None)
+
+
+def checked(text: str, contents: Contents, name: str) -> str:
+    """The text, if it says what it is to say; a file is never replaced by one that says something else."""
+    if read(text, name).contents != contents:
+        raise ConfigError(f"{name}: these contents cannot be written without loss; save them as JSON, or to a new file")
+    return text
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a file in the place of another at once: readers see the old or the new one. Mode and symbolic links are kept."""
+    target = Path(os.path.realpath(path))
+    fresh = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.new")
+    with suppress(FileNotFoundError):
+        fresh.unlink()  # left by one of the same numbers that was killed
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(descriptor, target.stat().st_mode & 0o7777)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        fresh.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise ConfigError(f"{path}: it cannot be written: {error.strerror}") from None
