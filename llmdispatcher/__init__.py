@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Overloaded,
         QuotaExceeded,
         RateLimitError,
+        RegistryStale,
         StreamInterrupted,
         ToolRoundsExceeded,
         VendorUnavailable,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .policy.route import Route
     from .policy.rules import RoutingCondition, RoutingRule
     from .policy.standing import HedgePlan, Standing
+    from .registry import Registry, RegistryStatus
     from .remote import RemoteFetch
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
@@ -117,6 +119,7 @@ _ROOMS = {
         "Overloaded",
         "QuotaExceeded",
         "RateLimitError",
+        "RegistryStale",
         "StreamInterrupted",
         "ToolRoundsExceeded",
         "VendorUnavailable",
@@ -143,6 +146,7 @@ _ROOMS = {
     "policy.route": ("Route",),
     "policy.rules": ("RoutingCondition", "RoutingRule"),
     "policy.standing": ("HedgePlan", "Standing"),
+    "registry": ("Registry", "RegistryStatus"),
     "remote": ("RemoteFetch",),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
@@ -238,6 +242,9 @@ __all__ = [
     "RateLimitError",
     "RateLimitStatus",
     "ReasoningPart",
+    "Registry",
+    "RegistryStale",
+    "RegistryStatus",
     "RemoteFetch",
     "Request",
     "Response",
