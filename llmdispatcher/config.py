@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import attrs
@@ -71,6 +72,11 @@ def _latency(value: Any) -> LatencyOptimization | None:
     return None if value is None else checks.build(LatencyOptimization, value, "latency_optimization")
 
 
+def _registry(value: Any) -> Any:
+    """A registry from its address; its room is loaded by those who have one."""
+    return None if value is None else import_module(f"{__package__}.registry").registry(value)
+
+
 def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
         raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds > 0; use None for no limit")
@@ -91,6 +97,7 @@ class Config:
     has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
     functions of a :class:`~llmdispatcher.policy.balance.Situation`) orders the targets of requests that name none. ``pools`` gives
     names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``.
+    ``registry`` (an address, a folder, or a :class:`~llmdispatcher.registry.Registry`) publishes the models and prices that count.
     ``continuation`` (True, or a :class:`~llmdispatcher.policy.continuation.Continuation`) lets another
     target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
     with other processes. ``admission`` (a number of calls, True for 2,000, or an
@@ -120,6 +127,7 @@ class Config:
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
     limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
     admission: Admission | None = attrs.field(default=None, converter=admission)
+    registry: Any = attrs.field(default=None, converter=_registry)
     health_interval: float | None = attrs.field(default=None, validator=_interval)
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:

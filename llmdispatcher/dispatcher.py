@@ -215,6 +215,8 @@ class Dispatcher(Lookups):
         """
         self._under_way.close(drain)
         self._checkups.close()
+        if self.config.registry is not None:
+            self.config.registry.leave(self)
         if self.cache is not None:
             self.cache.close()
         self._conductor.limits.close()
@@ -251,6 +253,8 @@ class Dispatcher(Lookups):
         try:
             call.under_way = self._under_way
             self._checkups.begin()
+            if self.config.registry is not None:
+                self.config.registry.begin(self, deadline)
             if self._door is not None:
                 self._door.enter(request, deadline)
             return call

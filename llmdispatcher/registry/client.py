@@ -289,3 +289,8 @@ class Registry:
 
     def _stale(self, vendor: str, why: str) -> RegistryStale:
         return RegistryStale(f"registry: {why}", vendor=vendor, age_days=self._status(vendor).age_days)
+
+
+def registry(value: Registry | str | PathLike[str]) -> Registry:
+    """A registry, or the one at an address. Raises :class:`~llmdispatcher.errors.ConfigError`."""
+    return value if isinstance(value, Registry) else Registry(value)

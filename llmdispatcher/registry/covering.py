@@ -56,10 +56,17 @@ def catalog_rows(edition: Edition, source: str) -> dict[str, dict[str, Any]]:
         if alias != name:
             taken[name].append(alias)
     date = "" if edition.updated_at is None else edition.updated_at.date().isoformat()
-    return {
-        name: _row(model, _catalog().find(model.vendor, name)) | {"aliases": taken[name], "source": source, "date": date}
-        for name, model in edition.models.items()
-    }
+    told = {"source": source, "date": date}
+    rows = {name: _row(model, _packaged(edition, name)) | told | {"aliases": taken[name]} for name, model in edition.models.items()}
+    for alias, name in edition.names.items():
+        known = _packaged(edition, alias) if alias != name else None
+        if known is not None and known.listed == alias:  # a model of the catalog, whose own row would hide the alias
+            rows[alias] = _row(edition.models[name], known) | told
+    return rows
+
+
+def _packaged(edition: Edition, name: str) -> ModelFacts | None:
+    return _catalog().find(edition.vendor, name)
 
 
 def _row(model: RegistryModel, packaged: ModelFacts | None) -> dict[str, Any]:
