@@ -10,6 +10,7 @@ import attrs
 
 from .caching import ResponseCache
 from .errors import ConfigError
+from .lockfile.aliases import Source, source
 from .policy import checks
 from .policy.admission import Admission, admission
 from .policy.balance import Balance, Balancer, Strategy
@@ -97,6 +98,8 @@ class Config:
     has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
     functions of a :class:`~llmdispatcher.policy.balance.Situation`) orders the targets of requests that name none. ``pools`` gives
     names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``.
+    ``lockfile`` (a path, a :class:`~llmdispatcher.lockfile.Lockfile`, or True for the one that holds here) has such names in a file
+    of its own, and ``profile`` says which of its profiles holds where a request does not; it is read at the first call.
     ``registry`` (an address, a folder, or a :class:`~llmdispatcher.registry.Registry`) publishes the models and prices that count.
     ``continuation`` (True, or a :class:`~llmdispatcher.policy.continuation.Continuation`) lets another
     target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
@@ -125,6 +128,8 @@ class Config:
     pools: Pools = attrs.field(default=None, converter=pools)
     cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
+    lockfile: Source = attrs.field(default=False, converter=source)
+    profile: str | None = attrs.field(default=None, validator=checks.optional_name)
     limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
     admission: Admission | None = attrs.field(default=None, converter=admission)
     registry: Any = attrs.field(default=None, converter=_registry)

@@ -12,6 +12,7 @@ import attrs
 from . import catalog
 from .config import Config
 from .errors import ConfigError
+from .lockfile import Alias, Aliases, Lockfile
 from .locks import new_lock
 from .policy.asked import MISSING, RULE, Skip
 from .policy.modes import is_any_model
@@ -37,6 +38,7 @@ class Candidates:
     targets: tuple[Target, ...]
     skipped: tuple[Skip, ...]
     choice: Choice = Choice.VENDORS
+    alias: Alias | None = None
 
 
 class Directory:
@@ -44,9 +46,10 @@ class Directory:
 
     def __init__(self, config: Config) -> None:
         self._named = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
-        self._pools = config.pools
+        self._pools = {name: Alias(name, None, models) for name, models in config.pools.items()}
+        self._aliases = Aliases(config.lockfile, config.profile) if config.lockfile is not False else None
         self._lock = new_lock()
-        self._candidates: dict[str, Candidates] = {}
+        self._candidates: dict[str | Alias, Candidates] = {}
         self.vendors: dict[str, Vendor] = {}
         """In order of registration."""
 
@@ -70,29 +73,62 @@ class Directory:
             raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(self.vendors) or 'none'}")
         return vendor
 
-    def pinned(self, model: str, name: str) -> Candidates:
+    @property
+    def lockfile(self) -> Lockfile | None:
+        """The configuration's lockfile, read now if it was not before."""
+        return self._aliases.lockfile if self._aliases is not None else None
+
+    def alias(self, name: str, profile: str | None = None) -> Alias | None:
+        """The pool or the alias of that name; ``None`` for a model. What names a registered vendor is no alias of a package.
+
+        Raises :class:`ConfigError` for a lockfile that is not there or broken, and for a profile that it has not got.
+        """
+        pool = self._pools.get(name.strip())
+        if pool is not None or self._aliases is None:
+            return pool
+        found = self._aliases.find(name, profile)
+        if found is not None and ":" in name and split_ref(name, self.vendors)[0] is not None:
+            return None
+        return found
+
+    def models_at(self, vendor: str, name: str, profile: str | None = None) -> tuple[str, ...]:
+        """What a vendor is asked for under a name: the models of an alias that are its own, else the name itself."""
+        alias = self.alias(name, profile)
+        if alias is None:
+            return (name,)
+        key = catalog.canonical(vendor)
+        return tuple([target.model for target in self.candidates(name, profile).targets if target.vendor_key == key])
+
+    def pinned(self, model: str, name: str, profile: str | None = None) -> Candidates:
         """The one vendor asked for a model, by its own name for it where it has one, or for those of a pool that are its own."""
         vendor = self.known(name)
         _, bare = split_ref(model, (name,))
-        if model.strip() in self._pools or is_any_model(bare):
-            found = self.candidates(model)
+        if is_any_model(bare) or self.alias(model, profile) is not None:
+            found = self.candidates(model, profile)
             return attrs.evolve(found, targets=tuple([target for target in found.targets if target.vendor == name]))
         return Candidates(bare, (target_of(name, vendor, model_at(vendor, bare) or bare),), ())
 
-    def candidates(self, model: str) -> Candidates:
+    def candidates(self, model: str, profile: str | None = None) -> Candidates:
         """Who can be asked for a model name now."""
-        known = self._candidates.get(model) or self._find(model)
+        alias = self.alias(model, profile)
+        key = model if alias is None else alias
+        known = self._candidates.get(key) or self._find(key)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
         if not asleep:
-            return known
+            return known if known.targets or self._aliases is None or alias is not None else self._unnamed(known, profile)
         skips = [_asleep(name, self.vendors[name]) for name in dict.fromkeys(target.vendor for target in asleep)]
         awake = tuple([target for target in known.targets if target not in asleep])
         return attrs.evolve(known, targets=awake, skipped=(*known.skipped, *skips))
 
-    def _find(self, model: str) -> Candidates:
+    def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
+        """The same for a name that nobody has, which may be an alias that is missing."""
+        told = self._aliases.missing(known.model, profile) if self._aliases is not None else None
+        return known if told is None else attrs.evolve(known, skipped=(*known.skipped, Skip(told[0], f"{NO_MODEL} {told[1]}")))
+
+    def _find(self, model: str | Alias) -> Candidates:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
         remembered = self._candidates
-        found = self._pool(model.strip()) if model.strip() in self._pools else self._one(model)
+        found = self._pool(model) if isinstance(model, Alias) else self._one(model)
         unknown = [*found.skipped]
         for field, wanted in self._named.items():
             if wanted is not None and catalog.canonical(wanted) not in map(catalog.canonical, self.vendors):
@@ -122,17 +158,18 @@ class Directory:
                 skipped.append(Skip(name, f"{NO_MODEL} {bare}; give it a model_map or a default_model"))
         return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY if open_ else Choice.VENDORS)
 
-    def _pool(self, name: str) -> Candidates:
+    def _pool(self, alias: Alias) -> Candidates:
         """Who can be asked for the models of a pool, in its order, and what of it cannot be asked at all."""
         targets: dict[tuple[str, str], Target] = {}
         skipped = []
-        for member in self._pools[name]:
+        for member in alias.models:
             found = self._one(member).targets
             for target in found:
                 targets.setdefault(target.key, target)
             if not found:
-                skipped.append(Skip(member, f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {name!r}"))
-        return Candidates(name, tuple(targets.values()), tuple(skipped), Choice.POOL)
+                why = f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {alias.name!r}"
+                skipped.append(Skip(member, why))
+        return Candidates(alias.name, tuple(targets.values()), tuple(skipped), Choice.POOL, alias)
 
 
 def _models(vendor: Vendor) -> Iterator[str]:

@@ -178,7 +178,7 @@ class Dispatcher(Lookups):
         """
         asked = EmbeddingRequest(model, texts, **settings)
         words = [Message("user", [TextPart(text=text) for text in asked.texts])]
-        probe = Request(model, words, max_tokens=0, user=asked.user, metadata=asked.metadata)
+        probe = Request(model, words, max_tokens=0, user=asked.user, metadata=asked.metadata, profile=asked.profile)
         call = self._begin(probe, timeout, cancel, streamed=False)
         try:
             return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
@@ -290,28 +290,34 @@ class Dispatcher(Lookups):
             raise
 
     def _routed(self, call: Call, *, vectors: bool = False) -> Route:
-        candidates = self._directory.candidates(call.request.model)
-        moment = self._moment(streamed=call.streamed, turn=next(self._turns), vectors=vectors)
-        return self._told(call, self._plan(call.request, candidates, moment))
+        request = call.request
+        candidates = self._directory.candidates(request.model, request.profile)
+        moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors)
+        return self._told(call, self._plan(request, candidates, moment))
 
     def _told(self, call: Call, route: Route) -> Route:
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route
 
     def _route(self, request: Request, *, streamed: bool) -> Route:
-        return self._plan(request, self._directory.candidates(request.model), self._moment(streamed=streamed))
+        candidates = self._directory.candidates(request.model, request.profile)
+        return self._plan(request, candidates, self._moment(request, streamed=streamed))
 
     def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice)
+        if (alias := candidates.alias) is not None:
+            route = attrs.evolve(route, alias=alias.name, profile=alias.profile)
         return attrs.evolve(route, skipped=(*candidates.skipped, *route.skipped)) if candidates.skipped else route
 
-    def _moment(self, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
+    def _moment(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
         now = self._clock.monotonic()
-        return Moment(latencies=self._conductor.latencies, now=now, streamed=streamed, turn=turn, vectors=vectors)
+        models_at = partial(self._directory.models_at, profile=request.profile)
+        latencies = self._conductor.latencies
+        return Moment(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
 
     def _pinned(self, call: Call, name: str) -> Route:
-        candidates = self._directory.pinned(call.request.model, name)
-        return self._told(call, self._plan(call.request, candidates, self._moment(streamed=call.streamed)))
+        candidates = self._directory.pinned(call.request.model, name, call.request.profile)
+        return self._told(call, self._plan(call.request, candidates, self._moment(call.request, streamed=call.streamed)))
 
     def _report(self, cancellation: Cancellation, outcome: Outcome) -> None:
         self._under_way.end(cancellation)

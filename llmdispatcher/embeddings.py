@@ -41,7 +41,7 @@ class EmbeddingRequest:
     """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
 
     ``dimensions`` is the length of a vector where the model leaves a choice. ``extra_params`` is merged last into the vendor's
-    JSON, such as Google's ``taskType``. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one
+    JSON, such as Google's ``taskType``. ``profile`` is that of the lockfile, where ``model`` is an alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one
     that a request was read from.
     """
 
@@ -52,6 +52,7 @@ class EmbeddingRequest:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
     extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
     drop_params: bool = attrs.field(default=False, kw_only=True)
+    profile: str | None = attrs.field(default=None, kw_only=True)
     wire_format: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:

@@ -8,7 +8,9 @@ from .conductor import Conductor
 from .config import Config
 from .directory import Directory
 from .health import VendorHealth
+from .lockfile import Lockfile
 from .policy.rate_limit import RateLimitStatus
+from .policy.route import Route, dead_end
 from .policy.target import Target
 from .vendors import Vendor
 
@@ -29,6 +31,21 @@ class Lookups:
     def get_vendor(self, name: str) -> Vendor | None:
         """The vendor of that name, or ``None``."""
         return self._directory.vendors.get(name)
+
+    @property
+    def lockfile(self) -> Lockfile | None:
+        """The lockfile of the configuration, read now if it was not before; ``None`` where there is none."""
+        return self._directory.lockfile
+
+    def resolve_alias(self, alias: str, profile: str | None = None) -> str:
+        """The first ``"vendor:model"`` that can be asked now under a name, be it an alias, a pool or a model's own.
+
+        Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
+        """
+        found = self._directory.candidates(alias, profile)
+        if not found.targets:
+            raise dead_end(Route(alias, (), found.skipped))
+        return str(found.targets[0])
 
     def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
         """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""

@@ -53,7 +53,7 @@ class Plan:
         return next((held for held in self.standings if held.target.key == target.key), None) or Standing(target=target)
 
     def __str__(self) -> str:
-        lines = [f"{self.model}:"]
+        lines = [self.route.heading]
         for place, step in enumerate(self.steps, 1):
             held = str(self.standing(step.target))
             lines.append(f"  {place}. {step.target}  ({step.reason}){f'  {held}' if held else ''}")
@@ -66,6 +66,8 @@ class Plan:
         """The same as JSON can hold it; US dollars are texts."""
         return {
             "model": self.model,
+            "alias": self.route.alias,
+            "profile": self.route.profile,
             "candidates": [_candidate(step) | self.standing(step.target).as_dict() for step in self.steps],
             "skipped": [attrs.asdict(skip) for skip in self.skipped],
             "hedge": self.hedge.as_dict() if self.hedge is not None else None,

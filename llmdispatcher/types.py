@@ -30,11 +30,11 @@ _TEXT = fields.kinds(str, remedy="give a text")
 class Request:
     """One question to a model, whoever answers it.
 
-    ``model`` is a bare name (``"gpt-4o"``), pins the vendor (``"openai:gpt-4o"``), names a pool of the configuration, or is
-    ``"auto"`` (with a ``mode`` also empty): any model that the registered vendors are known to have. ``mode`` ("fast",
-    "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to look for. ``messages`` are
-    :class:`~llmdispatcher.messages.Message` objects or plain dicts; a string is one user message. ``metadata`` is for
-    routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
+    ``model`` is a bare name (``"gpt-4o"``), pins the vendor (``"openai:gpt-4o"``), names a pool of the configuration or an alias of
+    the lockfile (in its profile ``profile``), or is ``"auto"`` (with a ``mode`` also empty): any model that the registered vendors
+    are known to have. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to
+    look for. ``messages`` are :class:`~llmdispatcher.messages.Message` objects or plain dicts; a string is one user message.
+    ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
     ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
 
@@ -88,6 +88,7 @@ class Request:
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
     continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=fields.flag)
     mode: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    profile: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     id_at_origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     wire_format: str | None = attrs.field(default=None, kw_only=True)

@@ -17,7 +17,7 @@ from ..types import Request
 from .entries import VERSION
 from .shape import Shape
 
-_UNSENT = ("model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode")
+_UNSENT = ("model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode", "profile")
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 

@@ -52,6 +52,13 @@ class Aliases:
         """The profile that a request says, else the configuration's."""
         return asked if asked is not None and asked.strip() else self._profile
 
+    def missing(self, name: str, profile: str | None) -> tuple[str, str] | None:
+        """For a name that nobody has: the lockfile, and which alias it has not got; ``None`` for what cannot be one."""
+        lockfile = self.lockfile
+        if lockfile is None or ":" in name:
+            return None
+        return str(lockfile.path or "the lockfile"), lockfile.told_missing(name, self.profile(profile))
+
     def find(self, name: str, profile: str | None = None) -> Alias | None:
         """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""
         lockfile = self._lockfile or self._read()

@@ -17,10 +17,13 @@ _REMEMBERED = 4096
 
 @attrs.frozen(eq=False)
 class Alias:
-    """What an alias stands for in a profile: ``models``, the first choice first. One object as long as that does not change."""
+    """What an alias stands for in a profile: ``models``, the first choice first. One object as long as that does not change.
+
+    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile.
+    """
 
     name: str
-    profile: str
+    profile: str | None
     models: tuple[str, ...]
 
 

@@ -48,9 +48,13 @@ def missing_text(contents: Contents, path: Path | None, profile: str, missing: S
     """Which aliases a profile has not got, in one sentence, with the likeliest reason for each."""
     where = f"{path}: " if path is not None else ""
     named = ", ".join(map(repr, missing))
-    told = f"{where}the profile {profile!r} has no alias {named}"
+    return f"{where}the profile {profile!r} has no alias {named}{hints_text(contents, profile, missing)}"
+
+
+def hints_text(contents: Contents, profile: str, missing: Sequence[str]) -> str:
+    """The likeliest reasons for aliases to be missing, in brackets; empty where none comes to mind."""
     hints = [hint for hint in (_hint(contents, profile, alias) for alias in missing) if hint]
-    return f"{told} ({'; '.join(hints)})" if hints else told
+    return f" ({'; '.join(hints)})" if hints else ""
 
 
 def _hint(contents: Contents, profile: str, alias: str) -> str:

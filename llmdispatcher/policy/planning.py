@@ -123,9 +123,17 @@ class _Case:
             return []
         if rule.model is None and self.mode is not None and len(found) > 1:
             return [step.target for step in self._by_mode(self.mode, found, [])]
-        if rule.model is None or any(target.model == rule.model for target in found):
-            return [target for target in found if rule.model in (None, target.model)]
-        target = found[0].asked_for(rule.model)
+        if rule.model is None:
+            return found
+        models = self.moment.models_at(rule.vendor, rule.model)
+        return [target for model in models for target in self._asked_for(model, found, skipped)]
+
+    def _asked_for(self, model: str, found: Sequence[Target], skipped: list[Skip]) -> list[Target]:
+        """A vendor's targets for the model that a rule names, or one that is made for it."""
+        there = [target for target in found if target.model == model]
+        if there:
+            return there
+        target = found[0].asked_for(model)
         skip = self.ask.objection(target)
         if skip is not None:
             skipped.append(skip)

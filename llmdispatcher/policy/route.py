@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -58,12 +58,22 @@ class Step:
 
 @attrs.frozen
 class Route:
-    """The whole decision about one request; ``str()`` tells it to people."""
+    """The whole decision about one request; ``str()`` tells it to people.
+
+    ``alias`` is the pool or the lockfile's alias that the request names, ``profile`` the lockfile's profile that it was found in.
+    """
 
     model: str
     steps: tuple[Step, ...]
     skipped: tuple[Skip, ...] = ()
     choice: Choice = Choice.VENDORS
+    alias: str | None = None
+    profile: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """What was asked for, as the first line of an explanation."""
+        return f"{self.model}:" if self.profile is None else f"{self.model} (an alias in the profile {self.profile}):"
 
     @property
     def transient_only(self) -> bool:
@@ -76,7 +86,7 @@ class Route:
         return tuple([step.target for step in self.steps])
 
     def __str__(self) -> str:
-        lines = [f"{self.model}:"]
+        lines = [self.heading]
         lines += [f"  {place}. {step.target}  ({step.reason})" for place, step in enumerate(self.steps, 1)]
         lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
         return "\n".join(lines)
@@ -114,11 +124,16 @@ def split_ref(model: str, vendors: Iterable[str]) -> tuple[str | None, str]:
     return None, model.strip()
 
 
+def _itself(_vendor: str, model: str) -> tuple[str, ...]:
+    return (model,)
+
+
 @attrs.frozen(kw_only=True)
 class Moment:
     """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number.
 
-    ``streamed`` and ``vectors`` say what is wanted: an answer in pieces, or vectors and no answer.
+    ``streamed`` and ``vectors`` say what is wanted: an answer in pieces, or vectors and no answer. ``models_at`` tells what a
+    vendor is asked for under a name that may be an alias.
     """
 
     latencies: Latencies
@@ -126,6 +141,7 @@ class Moment:
     streamed: bool = False
     turn: int = 0
     vectors: bool = False
+    models_at: Callable[[str, str], tuple[str, ...]] = _itself
 
     def speed(self, target: Target) -> float | None:
         """Seconds that a target is expected to take; ``None`` if not measured lately."""

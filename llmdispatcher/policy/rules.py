@@ -76,7 +76,7 @@ class RoutingCondition:
 class RoutingRule:
     """Requests like ``condition`` go to ``vendor`` first; a higher ``priority`` is looked at earlier, ties in the order given.
 
-    ``model``, where given, is what that vendor is asked for instead of the request's model.
+    ``model``, where given, is what that vendor is asked for instead of the request's model; of an alias, those that are its own.
     """
 
     condition: RoutingCondition = attrs.field(factory=RoutingCondition, converter=_condition)
