@@ -69,6 +69,11 @@ if TYPE_CHECKING:
     from .policy.rules import RoutingCondition, RoutingRule
     from .policy.standing import HedgePlan, Standing
     from .registry import Registry, RegistryStatus
+    from .receipts.book import Receipts
+    from .receipts.findings import Verification
+    from .receipts.keys import PublicKey, PublicKeys, SigningKey
+    from .receipts.receipt import Receipt, ReceiptAnchor
+    from .receipts.verifying import verify_receipts
     from .remote import RemoteFetch
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
@@ -147,6 +152,11 @@ _ROOMS = {
     "policy.rules": ("RoutingCondition", "RoutingRule"),
     "policy.standing": ("HedgePlan", "Standing"),
     "registry": ("Registry", "RegistryStatus"),
+    "receipts.book": ("Receipts",),
+    "receipts.findings": ("Verification",),
+    "receipts.keys": ("PublicKey", "PublicKeys", "SigningKey"),
+    "receipts.receipt": ("Receipt", "ReceiptAnchor"),
+    "receipts.verifying": ("verify_receipts",),
     "remote": ("RemoteFetch",),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
@@ -237,11 +247,16 @@ __all__ = [
     "Pattern",
     "PersonalData",
     "Plan",
+    "PublicKey",
+    "PublicKeys",
     "QuotaExceeded",
     "RateLimit",
     "RateLimitError",
     "RateLimitStatus",
     "ReasoningPart",
+    "Receipt",
+    "ReceiptAnchor",
+    "Receipts",
     "Registry",
     "RegistryStale",
     "RegistryStatus",
@@ -254,6 +269,7 @@ __all__ = [
     "Route",
     "RoutingCondition",
     "RoutingRule",
+    "SigningKey",
     "Situation",
     "Standing",
     "Stats",
@@ -276,6 +292,7 @@ __all__ = [
     "VendorStats",
     "VendorTool",
     "VendorUnavailable",
+    "Verification",
     "VideoPart",
     "__version__",
     "analyze_file",
@@ -287,6 +304,7 @@ __all__ = [
     "run_tools",
     "tool",
     "vendor",
+    "verify_receipts",
     "video",
 ]
 

@@ -216,3 +216,28 @@ marks = Table(
     sqlite_with_rowid=False,
 )
 """Single numbers that all processes share: ``pruned``, the microsecond before which retention has deleted calls."""
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False, comment="from 1, without a gap"),
+    Column("receipt_id", Text, nullable=False, unique=True),
+    Column("receipt_type", Text, nullable=False, comment="single, batch, rotation"),
+    Column("key_id", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("document", Text, nullable=False, comment="canonical JSON of all fields, signed"),
+)
+"""Signed receipts, each of which has the hash of the one before; the other columns are only to find a document by."""
+
+receipt_calls = Table(
+    "receipt_calls",
+    metadata,
+    Column("call_id", CHAR(32), primary_key=True, comment="outlives its row in calls"),
+    Column("sequence", BigInteger, nullable=False, comment="of the receipt"),
+    Column("digest", CHAR(71), nullable=False, comment="sha256: of the call's row when it was certified"),
+    sqlite_with_rowid=False,
+)
+"""Which calls a receipt certifies; a call has one at most."""
+
+Index("ix_receipt_calls_sequence", receipt_calls.c.sequence)
+Index("ix_receipts_receipt_type", receipts.c.receipt_type)

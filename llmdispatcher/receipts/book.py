@@ -1,0 +1,181 @@
+"""The receipts of one ledger: made, found, exported and verified."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Unpack
+
+from sqlalchemy import Connection
+
+from ..clock import SYSTEM_CLOCK, Clock
+from ..errors import ConfigError, InvalidRequest
+from ..ledger import Ledger
+from ..ledger.schema import receipts
+from ..ledger.views import reading
+from . import making, store
+from .audit import audit
+from .chain import vouched
+from .checking import CertifiedCall
+from .drafting import Calls, checked_range, drafted
+from .files import Source, written
+from .findings import Verification
+from .keys import Keys, PublicKeys, SigningKey
+from .making import Draft, Words
+from .receipt import Receipt, ReceiptAnchor, Summary, signed
+from .store import Certified, Range
+
+
+class Receipts:
+    """The receipts of a ledger, in one chain; safe to share between threads and processes. Making one does no I/O.
+
+    ``key`` signs; without one receipts can be read and verified. A call has at most one receipt, so that receipts can be added up.
+    Methods raise :class:`~llmdispatcher.errors.LedgerError` where the database is away.
+    """
+
+    def __init__(self, ledger: Ledger, key: SigningKey | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._ledger = ledger
+        self._key = key
+        self._clock = clock
+
+    def create(self, calls: Calls = None, *, description: str = "", tags: Iterable[str] = (), **chosen: Unpack[Range]) -> Receipt:
+        """Sign a receipt: of one call by its id, of several by their ids, or of all settled calls that have none yet.
+
+        The last can be narrowed by ``since`` and ``until`` (when the call began; aware), ``origin`` and ``id_at_origin``. Calls
+        under way, and those of a process that died, are left for later. Raises :class:`InvalidRequest` where there is no such call,
+        and for an id that has a receipt, is not settled or not known; :class:`ConfigError` without the key whose turn it is.
+        """
+        words = Words.of(description, tags)
+        with reading(self._ledger) as connection:  # outside of the chain's lock, since there may be a million
+            draft = drafted(connection, calls, chosen)
+        try:
+            return self._append(words, lambda _: draft)
+        except Certified:  # another was faster with one of these calls; now nobody can be
+            return self._append(words, lambda connection: drafted(connection, calls, chosen))
+
+    def preview(self, calls: Calls = None, **chosen: Unpack[Range]) -> Summary:
+        """What a batch receipt of these calls would say that they come to; signs and writes nothing."""
+        with reading(self._ledger) as connection:
+            draft = drafted(connection, [calls] if isinstance(calls, str) else calls, chosen)
+        return Summary.of(draft.fields["summary"])
+
+    def rotate(self, new_key: SigningKey, *, description: str = "") -> Receipt:
+        """Let another key sign from here on, by a record in the chain that both keys sign; this object signs with it then.
+
+        Save the new key before. Older receipts are verified with the old public key, which :meth:`public_keys` keeps.
+        """
+        old, words = self._own_key(), Words.of(description, ())
+        if new_key.key_id == old.key_id:
+            raise ConfigError(f"new_key: {old.key_id} is the key that signs already; generate another")
+        with store.appending(self._ledger) as connection:
+            receipt = making.rotation(self._place(connection, old), words, old, new_key)
+            store.append(connection, receipt, ())
+        self._key = new_key
+        return receipt
+
+    def take_over(self, *, description: str = "") -> Receipt:
+        """Go on with this key where the one before is lost.
+
+        Who verifies must know both public keys from elsewhere, since neither vouches for the other; there it is a warning.
+        """
+        key, words = self._own_key(), Words.of(description, ())
+        with store.appending(self._ledger) as connection:
+            last = store.head(connection)
+            if last is None or last.next_key_id == key.key_id:
+                raise ConfigError(f"key: there is nothing to take over, {key.key_id} may sign already; create receipts with it")
+            receipt = making.takeover(making.following(last, self._clock.now()), words, key)
+            store.append(connection, receipt, ())
+        return receipt
+
+    def get(self, receipt_id: str) -> Receipt | None:
+        """The receipt of this id."""
+        with reading(self._ledger) as connection:
+            found = next(store.stored(connection, receipts.c.receipt_id == receipt_id), None)
+        return Receipt(found.document) if found is not None else None
+
+    def list(self, *, limit: int = 100, before: int | None = None, receipt_type: str | None = None) -> tuple[Receipt, ...]:
+        """Receipts, the newest first; ``before`` is the sequence to go on from."""
+        with reading(self._ledger) as connection:
+            return store.listed(connection, limit, before, receipt_type)
+
+    def certified(self, receipt_id: str) -> tuple[str, ...]:
+        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an id that no receipt has."""
+        receipt = self.get(receipt_id)
+        if receipt is None:
+            raise InvalidRequest(f"receipt_id: {receipt_id!r} is none of this ledger; list() tells which there are")
+        with reading(self._ledger) as connection:
+            found = store.certified_calls(connection, receipt.sequence, receipt.sequence)
+            return tuple([call.call_id for _, calls in found for call in calls])
+
+    def uncertified(self, *, limit: int = 1000, **chosen: Unpack[Range]) -> tuple[str, ...]:
+        """The ids of settled calls that have no receipt, the oldest first."""
+        with reading(self._ledger) as connection:
+            return store.uncertified_ids(connection, checked_range(chosen), limit)
+
+    def anchor(self) -> ReceiptAnchor | None:
+        """The head of the chain, to be noted where nobody can alter it; ``None`` before the first receipt."""
+        with reading(self._ledger) as connection:
+            last = store.head(connection)
+        return last.anchor if last is not None else None
+
+    def public_keys(self) -> PublicKeys:
+        """The public key of this object, and the older ones that rotations lead back to; to be published."""
+        key = self._own_key().public
+        with reading(self._ledger) as connection:
+            rotations = [Receipt(row.document).as_dict() for row in store.stored(connection, receipts.c.receipt_type == "rotation")]
+        return vouched(PublicKeys((key,), key.key_id), rotations)
+
+    def export(self, path: str | os.PathLike[str], *, rows: bool = False) -> int:
+        """Write the whole chain to a file, JSON Lines where its name ends so, else JSON; tells how many receipts.
+
+        With ``rows`` the certified rows of the calls go along, who the user was too, so that they can be verified elsewhere.
+        Raises :class:`ConfigError` where the file cannot be written.
+        """
+        target = Path(path)
+        try:
+            with reading(self._ledger) as connection, target.open("w", encoding="utf-8", newline="\n") as file:
+                return written(_chain(connection, rows), file, lines=target.suffix == ".jsonl")
+        except OSError as error:
+            raise ConfigError(f"path: {target} cannot be written ({error.strerror}); choose another place") from None
+
+    def verify(
+        self, source: Source | None = None, public_keys: Keys | None = None, *, anchor: ReceiptAnchor | None = None
+    ) -> Verification:
+        """Compare receipts with this ledger: the chain, each signature, each certified row of a call.
+
+        Without ``source`` the whole chain; with one the receipts in it, which the ledger must have just so. ``anchor`` is a head
+        that was noted before. ``public_keys`` are trusted instead of this object's own key. Whatever is wrong is in the result.
+        """
+        trusted = PublicKeys.of(public_keys if public_keys is not None else self._own_key().public)
+        with reading(self._ledger) as connection:
+            return audit(connection, trusted, source, anchor)
+
+    def _own_key(self) -> SigningKey:
+        if self._key is None:
+            raise ConfigError("key: there is none; give Receipts(ledger, key) the signing key, or verify with public_keys=")
+        return self._key
+
+    def _append(self, words: Words, drafting: Callable[[Connection], Draft]) -> Receipt:
+        key = self._own_key()
+        with store.appending(self._ledger) as connection:
+            draft = drafting(connection)
+            receipt = signed({**self._place(connection, key), **words.fields(), **draft.fields}, key)
+            store.append(connection, receipt, draft.certified)
+        return receipt
+
+    def _place(self, connection: Connection, key: SigningKey) -> dict[str, Any]:
+        """The next place in the chain; raises :class:`ConfigError` where another key has its turn."""
+        last = store.head(connection)
+        if last is not None and last.next_key_id != key.key_id:
+            raise ConfigError(
+                f"key: {last.next_key_id} signs this ledger's receipts, not {key.key_id}; load that key, rotate() with it,"
+                " or where it is lost take_over() with this one"
+            )
+        return making.following(last, self._clock.now())
+
+
+def _chain(connection: Connection, rows: bool) -> Iterator[tuple[Receipt, Iterable[CertifiedCall] | None]]:
+    certified = store.Merged(store.certified_calls(connection)) if rows else None
+    for row in store.stored(connection):
+        yield Receipt(row.document), None if certified is None else certified.of(row.sequence)
