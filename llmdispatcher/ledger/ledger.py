@@ -12,6 +12,7 @@ import attrs
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import ConfigError
 from .address import address
+from .questions import Questions
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -29,7 +30,7 @@ class LedgerStats:
     dropped: int = 0
 
 
-class Ledger:
+class Ledger(Questions):
     """Calls and attempts in a database; safe to share between threads, dispatchers and across forks."""
 
     def __init__(
