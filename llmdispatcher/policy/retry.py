@@ -178,6 +178,7 @@ class Schedule:
         self._asking: tuple[int, _Place | None] = (0, None)
         self._put_off: list[tuple[int, Target]] = []
         self._limited: tuple[Target, float] | None = None
+        self._dropped: DispatchError | None = None
         self._anybody_failed = self._resorting = False
         self._fresh: Iterator[tuple[int, Target]] = enumerate(targets)
         if parking.in_use:
@@ -237,6 +238,13 @@ class Schedule:
         if (place is None or not place.failures) and not self._resorting:
             self._put_off.append((rank, target))
 
+    def drop(self, why: DispatchError) -> None:
+        """Take back the last turn for good: its target is not asked in this call, and ``why`` is told where nobody is."""
+        self._dropped = self._dropped or why
+        place = self._asking[1]
+        if place is not None and place in self._places:
+            self._places.remove(place)
+
     def set_aside(self, target: Target, now: float) -> bool:
         """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
         until = self._parking.ready_at(target, now)
@@ -282,6 +290,8 @@ class Schedule:
 
     def blocked(self, now: float) -> DispatchError | None:
         """What a call hears when nobody could be asked at all: the wait that ends first; ``None`` if nobody had to wait."""
+        if self._dropped is not None:
+            return self._dropped
         if self._limited is not None:
             target, until = self._limited
             return RateLimitError(
