@@ -6,7 +6,7 @@ Times are microseconds since the epoch, UTC, in the database and aware datetimes
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -27,45 +27,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-PICO = 1_000_000_000_000
-_MICROSECOND = timedelta(microseconds=1)
-
-STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
-"""How a call or an attempt stands; ``unknown`` is one whose process died before it could tell."""
-
-TOKENS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_long_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-)
-"""The classes of tokens, named as in :class:`~llmdispatcher.types.Usage`."""
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since the epoch, exact."""
-    return (moment - EPOCH) // _MICROSECOND
-
-
-def moment(micros: int) -> datetime:
-    """The aware datetime of so many microseconds since the epoch."""
-    return EPOCH + timedelta(microseconds=micros)
-
-
-def picodollars(money: Decimal) -> int:
-    """Whole picodollars; what is smaller is rounded half to even."""
-    return int((money * PICO).to_integral_value())
-
-
-def dollars(pico: int) -> Decimal:
-    """The exact ``Decimal`` of so many picodollars."""
-    return Decimal(pico).scaleb(-12)
-
+from .units import EPOCH as EPOCH
+from .units import PICO as PICO
+from .units import STATUSES as STATUSES
+from .units import TOKENS as TOKENS
+from .units import dollars as dollars
+from .units import micros as micros
+from .units import moment as moment
+from .units import picodollars as picodollars
 
 class Money(TypeDecorator[Decimal]):
     """``Decimal`` US dollars, kept as whole picodollars."""
@@ -220,24 +189,30 @@ marks = Table(
 receipts = Table(
     "receipts",
     metadata,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False, comment="from 1, without a gap"),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("receipt_id", Text, nullable=False, unique=True),
-    Column("receipt_type", Text, nullable=False, comment="single, batch, rotation"),
+    Column("receipt_type", Text, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
-    Column("document", Text, nullable=False, comment="canonical JSON of all fields, signed"),
+    Column("document", Text, nullable=False),
 )
-"""Signed receipts, each of which has the hash of the one before; the other columns are only to find a document by."""
+"""Signed receipts, numbered without a gap, each with the hash of the one before.
+
+``document`` is the canonical JSON of all fields, signed; the other columns are only to find it by.
+"""
 
 receipt_calls = Table(
     "receipt_calls",
     metadata,
-    Column("call_id", CHAR(32), primary_key=True, comment="outlives its row in calls"),
-    Column("sequence", BigInteger, nullable=False, comment="of the receipt"),
-    Column("digest", CHAR(71), nullable=False, comment="sha256: of the call's row when it was certified"),
+    Column("call_id", CHAR(32), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("digest", CHAR(71), nullable=False),
     sqlite_with_rowid=False,
 )
-"""Which calls a receipt certifies; a call has one at most."""
+"""Which calls a receipt certifies, one at most for each; a row here outlives the call's own.
+
+``sequence`` is the receipt's, ``digest`` the "sha256:..." of the call's row as it was certified.
+"""
 
 Index("ix_receipt_calls_sequence", receipt_calls.c.sequence)
 Index("ix_receipts_receipt_type", receipts.c.receipt_type)
