@@ -114,12 +114,13 @@ def record(item: Prompt | Mistake, result: Response | DispatchError | None) -> d
     if isinstance(item, Mistake):
         return {"id": item.id, "line": item.line, "error": {"class": "InvalidRequest", "message": item.text}}
     if isinstance(result, Response):
-        return {"id": item.id, **_answered(result)}
+        return {"id": item.id, **answered(result)}
     assert result is not None
     return {"id": item.id, "model": item.request.model, "error": _failed(result)}
 
 
-def _answered(response: Response) -> dict[str, Any]:
+def answered(response: Response) -> dict[str, Any]:
+    """An answer as JSON can hold it: who, what, why it ended, what it cost, and every attempt."""
     told = {
         "model": response.model,
         "vendor": response.vendor,
@@ -134,6 +135,10 @@ def _answered(response: Response) -> dict[str, Any]:
         told["tool_calls"] = [attrs.asdict(call) for call in response.tool_calls]
     if response.refusal:
         told["refusal"] = response.refusal
+    if response.parsed is not None:
+        told["parsed"] = response.parsed
+    if response.cached:
+        told["cached"] = True
     return told
 
 

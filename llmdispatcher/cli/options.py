@@ -56,11 +56,17 @@ class Explained(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Its own options, then the global ones."""
-        own = [row for param in super().get_params(ctx) if (row := param.get_help_record(ctx)) is not None]
-        told = [row for param in GLOBALS if (row := param.get_help_record(ctx)) is not None]
-        for heading, rows in (("Options", own), ("Global options", told)):
-            with formatter.section(heading):
-                formatter.write_dl(rows)
+        own = super().get_params(ctx)
+        given = [param for param in own if isinstance(param, click.Argument)]
+        for heading, params in (
+            ("Arguments", given),
+            ("Options", [one for one in own if one not in given]),
+            ("Global options", GLOBALS),
+        ):
+            rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples as they are typed, and exit codes."""

@@ -6,7 +6,22 @@ from collections.abc import Mapping
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
+        "ask": ("ask", "Ask one question and print the answer."),
+        "chat": ("chat", "Talk with a model."),
         "batch": ("batch", "Ask a file of prompts; goes on where it was stopped."),
+    },
+    "Looking": {
+        "models": ("models", "List models, their limits and prices."),
+        "vendors": ("vendors", "List vendors, and who has a key."),
+        "explain": ("explain", "Tell who would be asked, and why."),
+        "health": ("health", "Ask the vendors how they are."),
+        "info": ("info", "Tell versions, places and extras."),
+    },
+    "Setting up": {
+        "config": ("config", "Check a configuration."),
+        "keys": ("keys", "Keep keys in the system's keychain."),
+        "cache": ("cache", "Look at a cache of answers, or empty it."),
+        "completion": ("completion", "Print a shell's completion script."),
     },
     "Tools": {
         "simulate": ("simulate", "Serve pretended vendors on a port."),

@@ -32,7 +32,7 @@ from ..terminal import FAILED, INTERRUPTED, OK, complain, say
     ),
     codes="0 all answered, 1 some prompts failed or the price was declined, 2 wrong usage, 130 interrupted",
 )
-@click.argument("file", type=FILE, required=False, metavar="[FILE.jsonl]")
+@click.argument("file", type=FILE, required=False, metavar="[FILE.jsonl]", help="The prompts; else the examples.")
 @click.option(
     "-o",
     "--output",

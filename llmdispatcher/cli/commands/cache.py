@@ -1,0 +1,81 @@
+"""``cache``: what a store of answers holds, and how it is emptied."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import attrs
+import click
+
+from ...caching import AnswerCache, ResponseCache
+from ...caching.inventory import inventory
+from ...clock import SYSTEM_CLOCK
+from .. import config_file
+from ..options import Suite, a_subcommand
+from ..settings import Settings
+from ..terminal import FAILED, OK, UsageError, say
+
+command = Suite("cache", help="Look at a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
+
+_STORE = "A file or redis://host:6379/0; else that of --config."
+
+
+@a_subcommand(
+    command, "info", examples=("llmdispatcher cache info answers.db", "llmdispatcher --config app.toml cache info --json")
+)
+@click.argument("store", required=False, metavar="[STORE]", help=_STORE)
+def info(settings: Settings, store: str | None) -> int:
+    """Count the answers in a store."""
+    place = _place(settings, store)
+    found = inventory(place)
+    if settings.json:
+        print(json.dumps({"store": _shown(place), **attrs.asdict(found)}, indent=2))
+        return OK
+    size = "" if found.size is None else f", {found.size:,} bytes"
+    print(f"{_shown(place)}: {found.entries:,} answers, {found.expired:,} of them expired{size}")
+    return OK
+
+
+@a_subcommand(
+    command,
+    "clear",
+    examples=("llmdispatcher cache clear answers.db", "llmdispatcher cache clear answers.db --yes"),
+    codes="0 ok, 1 declined, 2 wrong usage, 130 interrupted",
+)
+@click.argument("store", required=False, metavar="[STORE]", help=_STORE)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def clear(settings: Settings, store: str | None, yes: bool) -> int:
+    """Forget all answers in a store, for all programs that use it."""
+    place = _place(settings, store)
+    found = inventory(place)
+    if not yes and not _agreed(f"Forget {found.entries:,} answers in {_shown(place)}?"):
+        return FAILED
+    cache = AnswerCache(ResponseCache(store=place), SYSTEM_CLOCK)
+    cache.clear()
+    cache.close()
+    if not settings.quiet:
+        say(f"{found.entries:,} answers forgotten")
+    return OK
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        say(f"llmdispatcher: {question} --yes does so")
+        return False
+    return click.confirm(question, err=True)
+
+
+def _place(settings: Settings, store: str | None) -> str:
+    if store is not None:
+        return store
+    cache = config_file.read(settings.config).config().cache
+    if cache is None:
+        raise UsageError("which store? llmdispatcher cache info FILE, or a --config with [cache]")
+    return cache.store
+
+
+def _shown(place: str) -> str:
+    """A store without the password of its server."""
+    return f"{place.partition('://')[0]}://{place.rpartition('@')[2].rpartition('//')[2]}" if "://" in place else str(Path(place))

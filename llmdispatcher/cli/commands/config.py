@@ -1,0 +1,43 @@
+"""``config check``: what is wrong with a configuration, before a program starts with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .. import config_file
+from ..options import FILE, Suite, a_subcommand
+from ..settings import Settings
+from ..terminal import FAILED, OK, UsageError, complain
+
+command = Suite("config", help="Look at a configuration.", examples=("llmdispatcher config check llmdispatcher.toml",))
+
+
+@a_subcommand(
+    command,
+    "check",
+    examples=("llmdispatcher config check llmdispatcher.toml", "llmdispatcher --config llmdispatcher.toml config check --json"),
+    codes="0 nothing is wrong, 1 something is, 2 wrong usage, 130 interrupted",
+)
+@click.argument("file", type=FILE, required=False, metavar="[FILE]", help="TOML or JSON; else the file of --config.")
+def check(settings: Settings, file: Path | None) -> int:
+    """Read a configuration and name every mistake with its path.
+
+    Its keys are the fields of Config; a table [vendors.NAME] has the fields of VendorConfig and a `kind`, the vendor's name in the
+    catalog, where NAME is not. Nobody is asked anything.
+    """
+    path = file or settings.config
+    if path is None:
+        raise UsageError("config check: which file? llmdispatcher config check FILE")
+    found = config_file.read(path)
+    mistakes = found.mistakes()
+    if settings.json:
+        print(json.dumps({"file": str(path), "mistakes": mistakes}, indent=2))
+    for text in mistakes if not settings.json else ():
+        complain(f"{path}: {text}")
+    if not mistakes and not settings.json and not settings.quiet:
+        vendors = f", vendors {', '.join(found.vendors)}" if found.vendors else ""
+        print(f"{path}: nothing is wrong ({len(found.fields)} settings{vendors})")
+    return FAILED if mistakes else OK

@@ -1,0 +1,42 @@
+"""``explain``: who would be asked, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from .. import fleet, question
+from ..options import COUNT, a_command
+from ..settings import Settings
+from ..terminal import FAILED, OK, plain
+
+
+@a_command(
+    "explain",
+    examples=('llmdispatcher explain "Why is the sky blue?"', "llmdispatcher explain --model gpt-4o --json Hello"),
+    codes="0 somebody would be asked, 1 nobody, 2 wrong usage, 130 interrupted",
+)
+@click.argument("prompt", nargs=-1, help="The question, as for `ask`; it may be left out.")
+@click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
+@click.option("--mode", metavar="NAME", help='A mode of routing, such as "fast" or "cost_saving".')
+@click.option("--user", metavar="NAME", help="Whose question it is, for rules and sticky balancing.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of the answer.")
+@click.option("--stream", is_flag=True, help="As for a streamed answer.")
+@click.option("--simulate", is_flag=True, help="Among simulated vendors.")
+def command(settings: Settings, **given: Any) -> int:
+    """Tell which vendors and models would be asked, in which order and why, and why others would not. Nothing is sent."""
+    request = question.request_of(
+        " ".join(given["prompt"]) or "Hello",
+        (),
+        None,
+        model=question.model_of(given["model"]),
+        mode=given["mode"],
+        user=given["user"],
+        max_tokens=given["max_tokens"],
+    )
+    with fleet.assembled(settings, fleet.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (dispatcher, _):
+        plan = dispatcher.explain(request, streaming=given["stream"])
+    print(json.dumps(plan.as_dict(), indent=2, default=str) if settings.json else plain(str(plan)))
+    return OK if plan.targets else FAILED

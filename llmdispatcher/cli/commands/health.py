@@ -1,0 +1,35 @@
+"""``health``: how the vendors are."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import click
+
+from .. import fleet
+from ..options import Positive, a_command
+from ..settings import Settings
+from ..tables import print_rows
+from ..terminal import FAILED, OK
+
+
+@a_command(
+    "health",
+    examples=("llmdispatcher health", "llmdispatcher health --timeout 2 --json"),
+    codes="0 all can be asked, 1 one of them cannot, 2 wrong usage, 130 interrupted",
+)
+@click.option("--timeout", type=Positive(), default=5.0, show_default=True, metavar="S", help="Seconds for all together.")
+def command(settings: Settings, timeout: float) -> int:
+    """Ask every vendor that has a key for its list of models; that costs nothing and shows that address and key are good."""
+    with fleet.assembled(settings, fleet.Asked()) as (dispatcher, _):
+        found = dispatcher.health_check(timeout=timeout)
+    if settings.json:
+        print(json.dumps({name: attrs.asdict(state) | {"ok": state.ok} for name, state in found.items()}, indent=2))
+    else:
+        rows = [
+            (name, state.status, "–" if state.latency is None else f"{state.latency:.2f}", state.detail or "")
+            for name, state in found.items()
+        ]
+        print_rows(("vendor", "status", "seconds", "detail"), rows, settings)
+    return OK if all(state.ok for state in found.values()) else FAILED

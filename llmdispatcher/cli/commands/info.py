@@ -1,0 +1,73 @@
+"""``info``: versions, places, and what is installed: what a report of a problem should have."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+from typing import Any
+
+from ... import catalog
+from ..._version import __version__
+from .. import keychain
+from ..options import a_command
+from ..places import data_folder
+from ..settings import Settings
+from ..terminal import OK
+
+_EXTRAS = {
+    "cli": ("click", "rich"),
+    "keyring": ("keyring",),
+    "ledger": ("sqlalchemy", "alembic"),
+    "postgres": ("psycopg",),
+    "receipts": ("cryptography", "rfc8785"),
+    "lockfile": ("tomlkit",),
+    "redis": ("redis",),
+    "limits": ("limits",),
+    "tokens": ("tiktoken",),
+}
+"""By extra: what it installs."""
+
+
+@a_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
+def command(settings: Settings) -> int:
+    """Tell versions, places and extras; no key, no address and no password."""
+    told = _told(settings)
+    if settings.json:
+        print(json.dumps(told, indent=2))
+        return OK
+    for name, value in told.items():
+        print(f"{name.replace('_', ' '):<12} {_line(value)}")
+    return OK
+
+
+def _told(settings: Settings) -> dict[str, Any]:
+    environment = [row.name for row in catalog.vendor_rows() if any(os.environ.get(name) for name in row.key_env)]
+    return {
+        "llmdispatcher": __version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})",
+        "prices": next(facts.price_version for facts in catalog.all_models("openai")),
+        "data_folder": str(data_folder()),
+        "config": str(settings.config) if settings.config is not None else None,
+        "profile": settings.profile,
+        "database": settings.database.partition(":")[0] if settings.database else None,
+        "keys": {"environment": environment, "keychain": keychain.listed()},
+        "extras": {name: _installed(packages) for name, packages in _EXTRAS.items()},
+    }
+
+
+def _installed(packages: tuple[str, ...]) -> str | None:
+    """The versions of an extra's packages; ``None`` where one is missing."""
+    if any(importlib.util.find_spec(name) is None for name in packages):
+        return None
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_line(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "–"
+    return str(value) if value is not None else "–"

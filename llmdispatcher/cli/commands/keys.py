@@ -1,0 +1,61 @@
+"""``keys``: keys of vendors in the system's keychain."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from .. import keychain
+from ..options import Suite, a_subcommand
+from ..settings import Settings
+from ..tables import print_rows
+from ..terminal import OK, UsageError, say
+
+command = Suite(
+    "keys",
+    help="Keep keys of vendors in the system's keychain; the environment comes before it.",
+    examples=("llmdispatcher keys set openai", "llmdispatcher keys list"),
+)
+
+
+@a_subcommand(command, "set", examples=("llmdispatcher keys set openai", "pass show openai | llmdispatcher keys set openai"))
+@click.argument("vendor", help="A vendor of the catalog.")
+def put(settings: Settings, vendor: str) -> int:
+    """Ask for a vendor's key, without showing it, and keep it.
+
+    A key is typed, pasted or piped in, and never an argument, where other users and the shell's history would see it.
+    """
+    name = keychain.known_vendor(vendor)
+    key = click.prompt(f"Key of {name}", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    if not key.strip():
+        raise UsageError("there is no key; type it, or pipe it in")
+    keychain.put(name, key.strip())
+    if not settings.quiet:
+        say(f"kept in the keychain: {name} {keychain.masked(key.strip())}")
+    return OK
+
+
+@a_subcommand(command, "list", examples=("llmdispatcher keys list", "llmdispatcher keys list --json"))
+def show(settings: Settings) -> int:
+    """List the vendors that have a key in the keychain, and the ends of the keys."""
+    rows = [(name, keychain.masked(keychain.key_of(name) or "")) for name in keychain.listed()]
+    if settings.json:
+        print(json.dumps([{"vendor": name, "key": key} for name, key in rows], indent=2, ensure_ascii=False))
+    elif rows:
+        print_rows(("vendor", "key"), rows, settings)
+    else:
+        say("there is no key in the keychain; `llmdispatcher keys set VENDOR` puts one there")
+    return OK
+
+
+@a_subcommand(command, "remove", examples=("llmdispatcher keys remove openai",))
+@click.argument("vendor", help="A vendor whose key is in the keychain.")
+def remove(settings: Settings, vendor: str) -> int:
+    """Forget a vendor's key."""
+    name = keychain.known_vendor(vendor)
+    keychain.remove(name)
+    if not settings.quiet:
+        say(f"forgotten: {name}")
+    return OK

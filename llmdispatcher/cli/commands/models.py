@@ -1,0 +1,118 @@
+"""``models``: what is known of the models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any
+
+import attrs
+import click
+
+from ... import catalog
+from ...catalog import ModelFacts
+from ...clock import SYSTEM_CLOCK
+from .. import fleet
+from ..keychain import known_vendor
+from ..options import Positive, a_command
+from ..settings import Settings
+from ..tables import print_rows
+from ..terminal import FAILED, OK, UsageError, say
+
+_HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
+
+
+@a_command(
+    "models",
+    examples=(
+        "llmdispatcher models --vendor anthropic",
+        'llmdispatcher models "gpt-*" --capability vision --capability tools',
+        "llmdispatcher models --vendor ollama --live",
+        "llmdispatcher models --json",
+    ),
+    codes="0 ok, 1 no model is like that, 2 wrong usage, 130 interrupted",
+)
+@click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases are like that.")
+@click.option("--vendor", metavar="NAME", help="Only this vendor's.")
+@click.option(
+    "--capability",
+    "capabilities",
+    multiple=True,
+    metavar="WORD",
+    help="Only models that are known to have it, such as vision; any number.",
+)
+@click.option("--all", "everything", is_flag=True, help="Retired models, and those of resellers, too.")
+@click.option("--live", is_flag=True, help="Ask the --vendor itself which it has; costs nothing.")
+@click.option("--timeout", type=Positive(), default=15.0, show_default=True, metavar="S", help="Seconds for --live.")
+def command(settings: Settings, **given: Any) -> int:
+    """List the models of the catalog: limits, prices per million tokens, and what they can.
+
+    The facts come with the package; the last line says of which day they are.
+    """
+    vendor = known_vendor(given["vendor"]) if given["vendor"] else None
+    if given["live"]:
+        return _live(settings, vendor, given)
+    unknown = sorted(set(given["capabilities"]) - set(_words()))
+    if unknown:
+        raise UsageError(f"--capability {unknown[0]}: no such word; there are {', '.join(_words())}")
+    found = list(_chosen(vendor, given))
+    if settings.json:
+        print(json.dumps([_as_json(facts) for facts in found], indent=2, default=str))
+    elif found:
+        print_rows(_HEADS, [_row(facts) for facts in found], settings)
+        print(f"{len(found)} models, {found[0].price_version}")
+    if not found:
+        say("llmdispatcher: no model is like that; --all looks at retired ones and at resellers too")
+    return OK if found else FAILED
+
+
+def _words() -> tuple[str, ...]:
+    from ...catalog.facts import ABILITIES  # late: nobody else needs the words
+
+    return ABILITIES
+
+
+def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
+    today = SYSTEM_CLOCK.now().date()
+    pattern = (given["pattern"] or "*").lower()
+    for row in catalog.vendor_rows():
+        if vendor not in (None, row.name):
+            continue
+        for facts in catalog.all_models(row.name):
+            names = (facts.listed, facts.ref, *facts.aliases)
+            wanted = any(fnmatchcase(name.lower(), pattern) for name in names) and set(given["capabilities"]) <= facts.capabilities
+            known = facts.checked or vendor is not None or given["pattern"] is not None
+            if wanted and (given["everything"] or (known and facts.is_active(today))):
+                yield facts
+
+
+def _row(facts: ModelFacts) -> tuple[str, ...]:
+    price = facts.price
+    paid = (_dollars(price.input), _dollars(price.output)) if price is not None else ("–", "–")
+    return facts.ref, _tokens(facts.context_window), _tokens(facts.max_tokens), *paid, " ".join(sorted(facts.capabilities))
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"{amount.normalize():f}" if amount else "0"
+
+
+def _tokens(count: int) -> str:
+    return f"{count:,}" if count else "–"
+
+
+def _as_json(facts: ModelFacts) -> dict[str, Any]:
+    told = attrs.asdict(facts, recurse=False)
+    return told | {name: sorted(told[name]) for name in ("capabilities", "lacks", "quirks")} | {"ref": facts.ref}
+
+
+def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
+    if vendor is None:
+        raise UsageError("--live: which --vendor shall be asked?")
+    with fleet.assembled(settings, fleet.Asked()) as (dispatcher, _):
+        names = [
+            name for name in dispatcher.list_models(vendor, timeout=given["timeout"]) if fnmatchcase(name, given["pattern"] or "*")
+        ]
+    print(json.dumps(names, indent=2) if settings.json else "\n".join(names))
+    return OK if names else FAILED

@@ -1,0 +1,245 @@
+"""``ask``: from a terminal, through pipes, with attachments, as JSON, and what goes wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from llmdispatcher.testing import faults
+
+from .ptys import Pty
+
+COMMAND = [sys.executable, "-m", "llmdispatcher"]
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
+def piped(*arguments, said=None, **more):
+    """The command with pipes for streams; nothing on stdin unless something is said."""
+    text = {"input": said} if said is not None else {"stdin": subprocess.DEVNULL}
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=50, check=False, **text, **more)
+
+
+def test_a_terminal_gets_the_answer_as_it_arrives(openai):
+    """Words first, while the rest is still to come; then one line that says who answered and for how much."""
+    openai.tokens_per_second, openai.answers = 20, "One two three four five six seven eight nine ten eleven twelve."
+    with Pty("ask", "-m", "gpt-4o-mini", "Count") as terminal:
+        terminal.until("One two")
+        assert "twelve" not in terminal.text
+        terminal.until(r"eleven twelve\.\n")
+        terminal.until(r"\[openai:gpt-4o-mini, \d+ tokens in, \d+ out, US\$ 0\.0+\d\d, \d\.\d s\]")
+
+        assert 0 == terminal.ended()
+    assert openai.requests[0].stream
+
+
+def test_a_pipe_gets_the_answer_whole(openai):
+    """And nothing else; stderr is quiet."""
+    openai.answers = "Rayleigh."
+    done = piped("ask", "-m", "gpt-4o-mini", "Why", "is", "the sky blue?")
+
+    assert (0, "Rayleigh.\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert [{"role": "user", "content": "Why is the sky blue?"}] == openai.requests[0].json["messages"]
+    assert not openai.requests[0].stream
+
+
+def test_the_prompt_is_what_is_typed_and_what_is_piped_in(openai):
+    """Either, or both, one below the other."""
+    piped("ask", "-m", "gpt-4o-mini", "Shorten this:", said="A long text.\n")
+    piped("ask", "-m", "gpt-4o-mini", said="Only this.\n")
+
+    assert ["Shorten this:\n\nA long text.", "Only this."] == [one.json["messages"][0]["content"] for one in openai.requests]
+
+
+def test_without_a_prompt_it_is_wrong_usage(openai):
+    """And nobody is asked."""
+    done = piped("ask", "-m", "gpt-4o-mini")
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "there is no prompt" in done.stderr
+    assert 0 == openai.hits
+
+
+def test_every_option_reaches_the_vendor(command, openai, away, monkeypatch):
+    """System, files, images, tokens, temperature."""
+    monkeypatch.setattr(sys, "stdin", None)
+    (away / "note.txt").write_text("Grüße 漢字")
+    (away / "dot.png").write_bytes(PNG)
+    ended = command(
+        *("ask", "-m", "gpt-4o", "-s", "Be brief.", "-f", "note.txt", "-i", "dot.png", "-i", "https://example.org/a.png"),
+        *("--max-tokens", 50, "--temperature", 0, "What is this?"),
+    )
+    asked = openai.requests[0].json
+
+    assert 0 == ended.code, ended.err
+    assert (0, "Be brief.") == (asked["temperature"], asked["messages"][0]["content"])
+    assert 50 in (asked.get("max_tokens"), asked.get("max_completion_tokens"))
+    parts = asked["messages"][1]["content"]
+    assert ["text", "text", "image_url", "image_url"] == [part["type"] for part in parts]
+    assert "note.txt:\n\nGrüße 漢字" == parts[1]["text"]
+    assert "https://example.org/a.png" == parts[3]["image_url"]["url"]
+
+
+@pytest.mark.parametrize("option", ["--json", "--json-output"])
+def test_json_holds_answer_usage_cost_and_attempts(command, openai, option, monkeypatch):
+    """For programs; money is exact text."""
+    monkeypatch.setattr(sys, "stdin", None)
+    openai.answers = "漢"
+    told = json.loads(command("ask", option, "-m", "gpt-4o-mini", "Hello").out)
+
+    assert ("漢", "openai", "gpt-4o-mini", "stop") == tuple(told[name] for name in ("content", "vendor", "model", "finish_reason"))
+    assert isinstance(told["cost"], str)
+    assert told["usage"]["input_tokens"] > 0
+    assert ["openai"] == [attempt["vendor"] for attempt in told["attempts"]]
+
+
+def test_a_schema_makes_the_answer_fit(command, openai, away, monkeypatch):
+    """It is sent along, and what the answer stands for is in the JSON; an answer of another form fails."""
+    monkeypatch.setattr(sys, "stdin", None)
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+    (away / "city.json").write_text(json.dumps(schema))
+    openai.script('{"city": "Lima"}', "Lima.")
+    told = command("ask", "-m", "gpt-4o", "--schema", "city.json", "--json", "Capital of Peru?")
+    failed = command("ask", "-m", "gpt-4o", "--schema", "city.json", "Capital of Peru?")
+
+    assert {"city": "Lima"} == json.loads(told.out)["parsed"]
+    assert schema == openai.requests[0].json["response_format"]["json_schema"]["schema"]
+    assert (1, True) == (failed.code, "MalformedReply" in failed.err)
+
+
+WRONG = {
+    "no such file": (["-f", "none.txt"], "none.txt"),
+    "no such image": (["-i", "none.png"], "none.png"),
+    "no such schema": (["--schema", "none.json"], "none.json: No such file"),
+    "too warm": (["--temperature", "3"], "--temperature"),
+    "no tokens": (["--max-tokens", "0"], "--max-tokens"),
+    "two databases": (["--db", "sqlite:///a", "--sqlite", "b"], "--db and --sqlite"),
+    "no such configuration": (["--config", "none.toml"], "none.toml: No such file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG.values(), ids=WRONG)
+def test_wrong_usage_of_ask(command, openai, monkeypatch, arguments, said):
+    """Exit code 2, a text that names what is wrong, and nobody is asked."""
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = command("ask", "-m", "gpt-4o", "Hello", *arguments)
+
+    assert (2, "", 0) == (ended.code, ended.out, openai.hits)
+    assert said in ended.err
+
+
+def test_without_a_key_it_says_what_to_do(command, monkeypatch):
+    """Three ways out."""
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = command("ask", "Hello")
+
+    assert 2 == ended.code
+    assert all(way in ended.err for way in ("OPENAI_API_KEY", "llmdispatcher keys set", "--simulate"))
+
+
+def test_a_vendor_that_fails_is_exit_code_1(command, openai, monkeypatch):
+    """One line that names the error, no traceback, and no key."""
+    monkeypatch.setattr(sys, "stdin", None)
+    openai.always(faults.wrong_key())
+    ended = command("ask", "-m", "gpt-4o", "Hello")
+
+    assert (1, "") == (ended.code, ended.out)
+    assert ended.err.startswith("llmdispatcher: AuthenticationError: ")
+    assert "simulated" not in ended.err
+
+
+def test_trace_tells_who_was_asked(command, monkeypatch):
+    """On stderr, with the reasons; the simulated vendors show a failover."""
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = command("ask", "--simulate", "--trace", "-m", "gpt-4.1", "Hello")
+
+    assert 0 == ended.code, ended.err
+    assert "azure:gpt-4.1" in ended.err
+    assert "openai:gpt-4.1" in ended.err
+
+
+def test_a_model_cannot_steer_the_terminal(openai):
+    """Neither by a title, nor by a cleared screen, nor by turned-around text; letters of all widths stay."""
+    openai.answers = "a\x1b]0;owned\x07b\x1b[2Jc\u202ed 漢字 😀\r!"
+    with Pty("ask", "-m", "gpt-4o-mini", "--quiet", "Hello") as terminal:
+        terminal.until("漢字 😀!")
+
+        assert 0 == terminal.ended()
+    assert "a]0;ownedb[2Jcd 漢字 😀!" in terminal.text
+    assert "\x1b]" not in terminal.seen
+
+
+def test_a_pipe_gets_it_as_it_is(openai):
+    """A file must hold what the model said."""
+    openai.answers = "a\x1b[2Jb\u202e"
+
+    assert "a\x1b[2Jb\u202e\n" == piped("ask", "-m", "gpt-4o-mini", "Hello").stdout
+
+
+def test_ctrl_c_stops_a_stream(openai):
+    """At once, with 130, at the beginning of a line."""
+    openai.tokens_per_second, openai.answers = 20, "word " * 400
+    with Pty("ask", "-m", "gpt-4o-mini", "Hello") as terminal:
+        terminal.until("word word")
+        terminal.press("c")
+
+        assert 130 == terminal.ended(seconds=10)
+    assert "Traceback" not in terminal.text
+    assert terminal.text.endswith("\n")
+
+
+def test_a_stream_that_breaks_off_keeps_its_words(openai):
+    """And is a failure all the same."""
+    openai.always(faults.eof_after(9))
+    with Pty("ask", "-m", "gpt-4o-mini", "Hello") as terminal:
+        terminal.until("StreamInterrupted")
+
+        assert 1 == terminal.ended()
+
+
+def test_ctrl_c_in_a_pipe(openai):
+    """The same code."""
+    openai.always(faults.silent())
+    with subprocess.Popen([*COMMAND, "ask", "-m", "gpt-4o", "Hello"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert openai.await_hits(1, timeout=30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+
+    assert (130, False) == (process.returncode, b"Traceback" in err)
+
+
+def test_an_answer_that_was_cut_off_is_told(command, openai, monkeypatch):
+    """So that nobody takes it for the whole."""
+    monkeypatch.setattr(sys, "stdin", None)
+    openai.answers = "word " * 100
+    ended = command("ask", "-m", "gpt-4o-mini", "--max-tokens", 5, "Hello")
+
+    assert 0 == ended.code
+    assert "--max-tokens allows more" in ended.err
+
+
+def test_flags_beat_the_environment(command, openai, monkeypatch):
+    """The variable names the model until an option does."""
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setenv("LLMDISPATCHER_MODEL", "gpt-4o")
+    command("ask", "Hello")
+    command("ask", "-m", "gpt-4o-mini", "Hello")
+
+    assert ["gpt-4o", "gpt-4o-mini"] == [request.model for request in openai.requests]
+
+
+def test_a_configuration_file_holds(command, openai, away, monkeypatch):
+    """Its fields, and its vendors by the names that it gives them."""
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    (away / "app.toml").write_text(
+        f'default_vendor = "eu"\n[pools]\nsmart = ["eu:gpt-4o"]\n'
+        f'[vendors.eu]\nkind = "openai"\napi_key = "simulated"\nbase_url = "{openai.openai_url}"\n'
+    )
+    told = command("ask", "--config", "app.toml", "-m", "smart", "--json", "Hello")
+
+    assert ("eu", "gpt-4o") == tuple(json.loads(told.out)[name] for name in ("vendor", "model")), told.err
