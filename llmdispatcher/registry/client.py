@@ -115,7 +115,8 @@ class Registry:
 
     def leave(self, user: object) -> None:
         """That user makes no more calls; with the last one the thread ends."""
-        self._keeper.leave(user)
+        if self._keeper.leave(user):
+            self._reader.close()
 
     def status(self) -> dict[str, RegistryStatus]:
         """How each vendor's models stand, by what is in memory or on disk; asks nobody."""

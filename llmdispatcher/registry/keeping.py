@@ -55,11 +55,13 @@ class Keeper:
         if self._start(here):
             self._await(deadline)
 
-    def leave(self, user: object) -> None:
-        """A user is gone; with the last one the thread ends."""
+    def leave(self, user: object) -> bool:
+        """A user is gone; with the last one, which True tells, the thread ends."""
         self._users.discard(user)
-        if not self._users:
-            self.end()
+        if self._users:
+            return False
+        self.end()
+        return True
 
     def end(self) -> None:
         """End the thread of this process; it starts again with the next call."""

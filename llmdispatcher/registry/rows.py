@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import date
 from decimal import Context, Decimal
@@ -140,7 +139,7 @@ def _dollars(row: Mapping[str, Any], names: tuple[str, ...]) -> Decimal | None:
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is no number")
-    if not math.isfinite(value) or not 0 <= value <= MOST_DOLLARS:
+    if not 0 <= value <= MOST_DOLLARS:  # neither is a NaN
         raise ValueError(f"{name} is not within 0 to {MOST_DOLLARS} US dollars")
     return _rounded(Decimal(str(value)))
 
