@@ -216,3 +216,35 @@ receipt_calls = Table(
 
 Index("ix_receipt_calls_sequence", receipt_calls.c.sequence)
 Index("ix_receipts_receipt_type", receipts.c.receipt_type)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("share", Text, primary_key=True),
+    Column("begins", Moment, primary_key=True, autoincrement=False),
+    Column("ends", Moment, nullable=False),
+    Column("spent", Money, nullable=False),
+    Column("reserved", Money, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The accounts of budgets, one for each share and period; the epoch stands for a beginning or an end that there is not.
+
+``share`` is whose it is (a user, a vendor), '' for all together. ``reserved`` is the sum of the reservations that have not expired.
+"""
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", CHAR(32), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("share", Text, primary_key=True),
+    Column("begins", Moment, primary_key=True, autoincrement=False),
+    Column("amount", Money, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("expired", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What attempts that are under way may cost, by account; one that has ``expired`` is of a process that is gone, and is spent."""
+
+Index("ix_reservations_expires_at", reservations.c.expires_at)

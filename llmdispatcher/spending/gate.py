@@ -25,7 +25,7 @@ from .status import BudgetStatus, Outlook
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds that a call waits for the place where budgets are kept, within its deadline."""
 LEASE = 600.0
 """Seconds after its deadline when a reservation is believed to be a dead process's."""
