@@ -13,6 +13,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .caching import AnswerCache, CacheStats, ResponseCache
     from .cancellation import Cancellation
+    from .catalog import ModelFacts, Price, get_model, list_models
     from .channel import Channel, ChannelClosed
     from .chunks import StreamChunk, ToolCallDelta
     from .clock import Deadline
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         ConfigError,
         ContentFiltered,
         ContextWindowExceeded,
+        CostUnknown,
         DeadlineExceeded,
         DispatchError,
         FailureClass,
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "caching": ("AnswerCache", "CacheStats", "ResponseCache"),
     "cancellation": ("Cancellation",),
+    "catalog": ("ModelFacts", "Price", "get_model", "list_models"),
     "channel": ("Channel", "ChannelClosed"),
     "chunks": ("StreamChunk", "ToolCallDelta"),
     "clock": ("Deadline",),
@@ -112,6 +115,7 @@ _ROOMS = {
         "ConfigError",
         "ContentFiltered",
         "ContextWindowExceeded",
+        "CostUnknown",
         "DeadlineExceeded",
         "DispatchError",
         "FailureClass",
@@ -207,6 +211,7 @@ __all__ = [
     "ContextWindowExceeded",
     "Continuation",
     "CostOptimization",
+    "CostUnknown",
     "Deadline",
     "DeadlineExceeded",
     "DispatchError",
@@ -236,6 +241,7 @@ __all__ = [
     "MatchesSchema",
     "MaxLength",
     "Message",
+    "ModelFacts",
     "ModelNotFound",
     "OllamaVendor",
     "OpenAICompatibleVendor",
@@ -247,6 +253,7 @@ __all__ = [
     "Pattern",
     "PersonalData",
     "Plan",
+    "Price",
     "PublicKey",
     "PublicKeys",
     "QuotaExceeded",
@@ -299,7 +306,9 @@ __all__ = [
     "analyze_image",
     "audio",
     "document",
+    "get_model",
     "image",
+    "list_models",
     "open_ledger",
     "run_tools",
     "tool",

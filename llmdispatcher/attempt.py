@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
-from . import catalog
 from .cancellation import Cancellation
-from .clock import Deadline
+from .clock import Deadline, new_id
 from .errors import ConfigError, DispatchError
+from .journal import Journal
 from .meter import Meter
-from .outcome import AttemptRecord, Outcome
+from .outcome import AttemptRecord, Outcome, Whose, failure_of
 from .policy.breaker import FREE, Permit
 from .policy.limits import Place
 from .policy.route import Route
 from .policy.target import Target
-from .trace import PassedOver, Plan, Trace
+from .pricing import priced
+from .spending.hold import Hold, Purse
+from .trace import PassedOver, Plan, Trace, place_of
 from .types import Request, Response, Usage
 from .under_way import UnderWay
 
@@ -44,7 +45,10 @@ class Attempt:
         "continuation",
         "failover",
         "first_token",
+        "hold",
         "meter",
+        "number",
+        "of",
         "permit",
         "place",
         "record",
@@ -56,10 +60,12 @@ class Attempt:
 
     def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
         self._call = call
+        self.of, self.number = call.id, next(call.numbers)
         self.target = target
         self.permit = permit
         self.meter = call.deadline.meter = Meter()
         self.place: Place | None = None
+        self.hold: Hold | None = None
         self.returned = False
         self.retry = retry
         self.failover = failover
@@ -72,14 +78,19 @@ class Attempt:
         """Note that the reader sees something now."""
         self.first_token = self._call.deadline.clock.monotonic() - self.started
 
-    def settle(self, error: DispatchError | None = None, cost: Decimal | None = None) -> None:
-        """Write down how it went, and what it cost where that is known."""
-        if self.record is not None:
-            return
+    def settle(self, error: DispatchError | None = None, cost: Decimal | None = None, *, lost: bool = False) -> None:
+        """Write down how it went, and what it cost where that is known; what is ``lost`` may be under way still, and cost money."""
         meter = self.meter
         if error is not None and error.sent is None and meter.wired:
             error.sent = meter.sent > 0
+        reserved = self.hold.amount if self.hold is not None else None
+        if self.hold is not None and not lost:
+            self.hold.settle(error, cost)
+        if self.record is not None:
+            return
         self.record = AttemptRecord(
+            call_id=self.of,
+            number=self.number,
             vendor=self.target.vendor,
             model=self.target.model,
             started=self.started - self._call.started,
@@ -95,7 +106,8 @@ class Attempt:
             reused=meter.reused,
             resent=meter.resent,
             key=meter.key,
-            **(_failure(error) if error is not None else _NO_FAILURE),
+            reserved=reserved,
+            **failure_of(error),
         )
         self._call.attempts.append(self.record)
         self._call.heard(self.record)
@@ -103,20 +115,6 @@ class Attempt:
             logger.info(
                 "%s/%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
             )
-
-
-_NO_FAILURE: Mapping[str, Any] = {}
-
-
-def _failure(error: DispatchError) -> dict[str, Any]:
-    """What a record keeps of an error."""
-    return {
-        "error": type(error).__name__,
-        "failure_class": error.failure_class,
-        "status": error.status,
-        "sent": error.sent,
-        "possibly_billed": error.possibly_billed,
-    }
 
 
 class Call:
@@ -133,9 +131,16 @@ class Call:
         "guards",
         "heard",
         "hedge",
+        "hold",
+        "id",
+        "journal",
+        "numbers",
+        "origin",
         "passed_over",
         "place",
         "plan",
+        "profile",
+        "purse",
         "request",
         "started",
         "streamed",
@@ -145,6 +150,10 @@ class Call:
     def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool, guards: Sequence[Any] = ()) -> None:
         self.request = request
         self.guards = guards
+        self.id = new_id(deadline.clock)
+        self.numbers = itertools.count(1)
+        self.origin, self.profile = request.origin, request.profile
+        self.journal: Journal | None = None
         self.heard: Callable[[AttemptRecord], None] = _unheard
         self.deadline = deadline
         self.streamed = streamed
@@ -155,6 +164,8 @@ class Call:
         self.plan: Plan | None = None
         self.passed_over: list[PassedOver] = []
         self.place: Place | None = None
+        self.purse: Purse | None = None
+        self.hold: Hold | None = None
         self.under_way: UnderWay | None = None
         self._asking: Attempt | None = None
         self._outcome: Outcome | None = None
@@ -187,16 +198,21 @@ class Call:
         deadline = Deadline(self.deadline.at, self.deadline.clock, cancellation, self.deadline.seconds)
         leg = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
         leg.started, leg.attempts, leg.hedge, leg._report = self.started, self.attempts, hedge, leg._keep
-        leg.heard, leg.plan, leg.passed_over = self.heard, self.plan, self.passed_over
-        return leg
+        return self._known_as(leg)
 
     def detached(self) -> Call:
         """The same call on a way that may outlive it: it has its own end, and is heard only if adopted, by this call or another."""
         deadline = Deadline(self.deadline.at, self.deadline.clock, Cancellation(), self.deadline.seconds)
         away = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
         away.started, away._report = self.started, away._keep
-        away.heard, away.plan, away.passed_over = self.heard, self.plan, self.passed_over
-        return away
+        return self._known_as(away)
+
+    def _known_as(self, way: Call) -> Call:
+        """Have a way of this call count and tell as the call itself does."""
+        way.heard, way.plan, way.passed_over, way.purse = self.heard, self.plan, self.passed_over, self.purse
+        way.id, way.numbers, way.journal = self.id, self.numbers, self.journal
+        way.origin, way.profile = self.origin, self.profile
+        return way
 
     def _keep(self, outcome: Outcome) -> None:
         self._outcome = outcome
@@ -205,20 +221,34 @@ class Call:
         """Take the end of a leg for the call's own, now or when it comes; ``error`` is another end to what the leg has done."""
         if self._settled:
             return
-        leg._report, self._settled = self._report, True
+        leg._report, self._settled = self._adopted, True
         if leg.attempts is not self.attempts:
             self.attempts += leg.attempts
         outcome = leg._outcome
         if outcome is not None:
             if error is not None:
                 error.attempts, error.trace = len(self.attempts), self.trace()
-            self._report(attrs.evolve(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
+            self._adopted(attrs.evolve(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
+
+    def _adopted(self, outcome: Outcome) -> None:
+        """Report another's end, which may have been asked for by somebody else, as this call's own."""
+        self._report(attrs.evolve(outcome, **self.named()))
+
+    def named(self) -> dict[str, Any]:
+        """Which call it is, and whose."""
+        return {"call_id": self.id, "metadata": self.request.metadata, **self.whose()._asdict()}
+
+    def whose(self) -> Whose:
+        """For whom it is made."""
+        request, route = self.request, self.plan.route if self.plan is not None else None
+        alias = route.model if route is not None and route.choice is Choice.POOL else None
+        return Whose(self.origin, request.id_at_origin, request.user, alias, self.profile)
 
     def lose(self, error: DispatchError) -> None:
         """End this leg unheard; what it was asking is written down as lost."""
         self.deadline.cancellation.cancel(error.message)
         if self._asking is not None:
-            self._asking.settle(error)
+            self._asking.settle(error, lost=True)
 
     def routed(self, route: Callable[[Call], Route]) -> Route:
         """What ``route`` gives; a call that gets no route, since a function of the user's failed on the way, is settled."""
@@ -228,7 +258,7 @@ class Call:
             self.fail(error)
             raise
         except Exception as foreign:  # noqa: BLE001 - a strategy or a vendor of the user's may raise anything
-            text = f"the request cannot be routed: a strategy or a vendor of yours raised {_told(foreign)}"
+            text = f"the request cannot be routed: a strategy or a vendor of yours raised {place_of(foreign)}"
             failure = ConfigError(text)
         self.fail(failure)
         raise failure
@@ -241,10 +271,15 @@ class Call:
         self._asking = attempt
         return attempt
 
+    def sends(self, attempt: Attempt) -> None:
+        """Have it written down that a vendor is about to be asked."""
+        if self.journal is not None:
+            self.journal.began(self, attempt)
+
     def succeed(self, attempt: Attempt, response: Response) -> Response:
         """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""
         latency = self.deadline.clock.monotonic() - self.started
-        usage = self.settle(attempt, response.usage)
+        usage = self.settle(attempt, response.usage, response)
         return attrs.evolve(
             response,
             vendor=attempt.target.vendor,
@@ -258,19 +293,23 @@ class Call:
     def trace(self, *, cached: bool = False) -> Trace:
         """What the call tells of itself, as of now."""
         plan = self.plan or Plan(route=Route(self.request.model, ()))
-        return Trace(plan=plan, attempts=tuple(self.attempts), passed_over=tuple(self.passed_over), cached=cached)
+        return Trace(plan=plan, attempts=tuple(self.attempts), passed_over=tuple(self.passed_over), cached=cached, call_id=self.id)
 
     def pass_over(self, target: Target, why: str) -> None:
         """Note that a target is not asked although it is its turn."""
         if len(self.passed_over) < _MOST_PASSED_OVER:
             self.passed_over.append(PassedOver(str(target), why, self.deadline.clock.monotonic() - self.started))
 
-    def settle(self, attempt: Attempt, usage: Usage) -> Usage:
+    def settle(self, attempt: Attempt, usage: Usage, answer: Any = None) -> Usage:
         """Settle with a success that consumed ``usage``; gives it priced, unless whoever settled the attempt has done that."""
-        usage = priced(usage, attempt.target) if attempt.record is None else usage
+        usage = self.priced(usage, attempt.target, answer) if attempt.record is None else usage
         attempt.settle(cost=usage.cost)
         self._settle(usage, None, attempt)
         return usage
+
+    def priced(self, usage: Usage, target: Target, answer: Any = None) -> Usage:
+        """What ``target`` used for this call, with its cost; ``answer`` is what it answered, where there is one."""
+        return priced(usage, target, self.request, self.deadline.clock, answer)
 
     def recall(self, response: Response) -> Response:
         """Settle with an answer from memory: nobody was asked."""
@@ -281,7 +320,7 @@ class Call:
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""
         if attempt is not None:
-            usage = priced(usage, attempt.target) if usage is not None and attempt.record is None else usage
+            usage = self.priced(usage, attempt.target) if usage is not None and attempt.record is None else usage
             attempt.settle(error, usage.cost if usage is not None else None)
         error.attempts, error.trace = len(self.attempts), self.trace()
         self._settle(usage, error, attempt)
@@ -306,22 +345,6 @@ class Call:
                 latency=self.deadline.clock.monotonic() - self.started,
                 first_token=attempt.first_token if attempt is not None else None,
                 streamed=self.streamed,
+                **self.named(),
             )
         )
-
-
-def _told(foreign: Exception) -> str:
-    """Class and place of an exception; its text may hold what nobody is to see."""
-    place = traceback.extract_tb(foreign.__traceback__)[-1]
-    return f"{type(foreign).__name__} at {Path(place.filename).name}:{place.lineno}"
-
-
-def priced(usage: Usage, target: Target) -> Usage:
-    """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays."""
-    if usage.cost is not None:
-        return usage
-    if not usage.input_tokens and not usage.output_tokens:
-        return usage
-    if target.price is None:
-        return attrs.evolve(usage, cost_status=f"the catalog has no price for {target.vendor}:{target.model}")
-    return attrs.evolve(usage, cost=catalog.cost(usage, target.price), cost_status="priced")

@@ -150,7 +150,7 @@ class Fold:
             tool_calls=tuple([calls[index] for index in sorted(calls)]),
             finish_reason=self._finish[0],
             finish_reason_raw=self._finish[1],
-            usage=self.usage or Usage(cost_status="no usage reported"),
+            usage=self.usage or Usage(),
             model=self._facts[0] or "",
             response_id=self._facts[1],
             service_tier=self._facts[2],

@@ -33,6 +33,8 @@ from .policy.retry import RetryPolicy, Schedule, Turn
 from .policy.route import Route, dead_end
 from .policy.standing import hedge_plan, standing
 from .policy.target import Target
+from .pricing import certain
+from .spending.gate import Spending
 from .trace import Plan
 from .types import Headroom, Request, Response, Usage
 from .vendors import Vendor
@@ -57,6 +59,8 @@ class Conductor:
     latencies: Latencies = attrs.field(factory=Latencies)
     continuation: Continuation | None = None
     cost: CostOptimization | None = None
+    strict_cost: bool = False
+    spending: Spending | None = None
 
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
@@ -72,14 +76,17 @@ class Conductor:
             embeddings: Embeddings = vendor.embed(attrs.evolve(asked, model=request.model), call.deadline)  # type: ignore[attr-defined]  # the route has those alone that can
             now = call.deadline.clock.monotonic()
             self._learn(attempt, None, now)
-            usage = call.settle(attempt, embeddings.usage)
+            usage = call.settle(attempt, embeddings.usage, embeddings)
             self._settle(attempt.place, usage.total_tokens or None, now)
             target = attempt.target
             return attrs.evolve(
                 embeddings, vendor=target.vendor, model=embeddings.model or target.model, usage=usage, latency=now - call.started
             )
 
-        return self._answer(call, route, ask)
+        embeddings = self._answer(call, route, ask)
+        if self.strict_cost:
+            certain(embeddings.usage, embeddings)
+        return embeddings
 
     def stream(self, call: Call, route: Route) -> chunks.OpenStream:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
@@ -128,10 +135,7 @@ class Conductor:
             if self.parking.in_use and schedule.set_aside(target, now()):
                 self._pass_over(call, target, "it has just asked to be left alone")
                 continue  # another call has just been told to leave it alone
-            ready = self._take(call, target, now()) if self.limits.in_use else None
-            if ready is not None:
-                schedule.limited(target, ready, now())
-                call.pass_over(target, _full(ready - now()))
+            if not self._has_room(call, schedule, target, now()):
                 continue
             permit = self._permit(turn, now())
             if permit is None:
@@ -139,12 +143,13 @@ class Conductor:
                 self._pass_over(call, target, self._refusal(target, now()))
                 continue
             attempt = call.ask(target, permit)
-            attempt.place = call.place
+            attempt.place, attempt.hold = call.place, call.hold
             attempt.meter.lease = self.limits.lease(target, call.place, now)
             if self.balancer is not None:
                 self.balancer.begin(target)
             try:
-                call.place = None
+                call.place = call.hold = None
+                call.sends(attempt)
                 return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
@@ -183,6 +188,28 @@ class Conductor:
         call.place = call.place or Place(call.deadline.at)
         taken = self.limits.take(target, _tokens(call), now, call.place)
         return taken if isinstance(taken, float) else None
+
+    def _has_room(self, call: Call, schedule: Schedule, target: Target, now: float) -> bool:
+        """Take what asking needs of limits and budgets. Where there is none the target is put off, or by a budget left out."""
+        ready = self._take(call, target, now) if self.limits.in_use else None
+        if ready is not None:
+            schedule.limited(target, ready, now)
+            call.pass_over(target, _full(ready - now))
+        return ready is None and (self.spending is None or self._afford(self.spending, call, schedule, target))
+
+    def _afford(self, spending: Spending, call: Call, schedule: Schedule, target: Target) -> bool:
+        """Reserve what asking may cost; raises where a budget is to end the call."""
+        if call.purse is None:
+            return True
+        call.hold = spending.hold(call.purse)
+        key = call.place.key if call.place is not None else None
+        over = spending.reserve(call.hold, call.purse, target, key, call.deadline)
+        if over is not None:
+            schedule.drop(over)
+            self._pass_over(call, target, over.message)
+            if not over.try_elsewhere:
+                raise over
+        return over is None
 
     def _permit(self, turn: Turn, now: float) -> Permit | None:
         """Leave to ask now: of the target's circuit, and for a retry of its budget."""
@@ -226,10 +253,13 @@ class Conductor:
             self.limits.settle(place, used, now)
 
     def _unsent(self, call: Call) -> None:
-        """Give a place in the limits back that no request was sent for."""
+        """Give back what was taken of limits and budgets for a request that was not sent."""
         place, call.place = call.place, None
         if place is not None:
             self.limits.give_back(place, call.deadline.clock.monotonic())
+        if call.hold is not None:
+            call.hold.give_back()
+            call.hold = None
 
     def heard(self, attempt: Attempt, headroom: Headroom | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""

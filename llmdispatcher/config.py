@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -28,6 +29,7 @@ from .policy.route import Preferences
 from .policy.rules import RoutingRule, RuleTable
 from .policy.storage import server
 from .remote import RemoteFetch
+from .spending.budget import Budget, budgets
 
 
 def _retry_policy(value: Any) -> RetryPolicy:
@@ -73,6 +75,11 @@ def _latency(value: Any) -> LatencyOptimization | None:
     return None if value is None else checks.build(LatencyOptimization, value, "latency_optimization")
 
 
+def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (value is None or isinstance(value, str | os.PathLike) or hasattr(value, "began")):
+        raise ConfigError(f"{attribute.name}: {type(value).__name__} is no ledger; give a path, postgresql://..., or a Ledger")
+
+
 def _registry(value: Any) -> Any:
     """A registry from its address; its room is loaded by those who have one."""
     return None if value is None else import_module(f"{__package__}.registry").registry(value)
@@ -104,10 +111,14 @@ class Config:
     ``continuation`` (True, or a :class:`~llmdispatcher.policy.continuation.Continuation`) lets another
     target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
     with other processes. ``admission`` (a number of calls, True for 2,000, or an
-    :class:`~llmdispatcher.policy.admission.Admission`) lets only so many be under way at once. ``health_interval``, in seconds,
-    lets a thread ask each vendor's list of models so often, and tell the circuit breaker (:mod:`~llmdispatcher.checkups`). Nested
-    values may be given as dicts of their fields. Raises :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such
-    as ``routing_rules[2].condition.requires``.
+    :class:`~llmdispatcher.policy.admission.Admission`) lets only so many be under way at once. ``budgets`` are amounts of money
+    (:class:`~llmdispatcher.spending.budget.Budget`) that calls reserve from before they are sent. ``health_interval``, in seconds,
+    lets a thread ask each vendor's list of models so often, and tell the circuit breaker (:mod:`~llmdispatcher.checkups`).
+    ``ledger`` (a path, an URL or a :class:`~llmdispatcher.ledger.Ledger`) is where every call is written down, and ``origin`` the
+    application that it is for, where a request does not say. With
+    ``strict_cost`` no call goes to a target whose price is unknown, and an answer whose cost is unknown is raised, in a
+    :class:`~llmdispatcher.errors.CostUnknown`, instead of returned. Nested values may be given as dicts of their fields. Raises
+    :class:`~llmdispatcher.errors.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
     Whether the named vendors exist is seen at the first call, since they are registered later.
     """
 
@@ -133,7 +144,11 @@ class Config:
     limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
     admission: Admission | None = attrs.field(default=None, converter=admission)
     registry: Any = attrs.field(default=None, converter=_registry)
+    budgets: tuple[Budget, ...] = attrs.field(default=(), converter=budgets)
     health_interval: float | None = attrs.field(default=None, validator=_interval)
+    ledger: Any = attrs.field(default=None, repr=False, validator=_ledger)
+    origin: str | None = attrs.field(default=None, validator=checks.optional_name)
+    strict_cost: bool = attrs.field(default=False, validator=checks.flag)
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""
@@ -146,6 +161,7 @@ class Config:
             modes=Modes(own=self.modes, default=self.mode),
             default_vendor=self.default_vendor,
             fallback_vendor=self.fallback_vendor,
+            strict_cost=self.strict_cost,
         )
 
 

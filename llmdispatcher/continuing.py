@@ -41,7 +41,7 @@ GO_ON = (
 Batches = Generator[list[StreamChunk]]
 Reword = Callable[[Vendor, Request], Request]
 _NOTHING = StreamChunk()
-_NO_USAGE = Usage(cost_status="no usage reported")
+_NO_USAGE = Usage()
 
 
 class Continued:
@@ -182,6 +182,8 @@ class Continued:
             return _worded(asked, prefilled=prefilled)
 
         self._times += 1
+        if self._call.purse is not None:
+            self._call.purse.goes_on(said, GO_ON)
         try:
             self._last = self._conductor.go_on(self._call, route, reword)
         except (Cancelled, DeadlineExceeded) as end:

@@ -50,6 +50,7 @@ class Directory:
         self._aliases = Aliases(config.lockfile, config.profile) if config.lockfile is not False else None
         self._lock = new_lock()
         self._candidates: dict[str | Alias, Candidates] = {}
+        self._edition = catalog.edition()
         self.vendors: dict[str, Vendor] = {}
         """In order of registration."""
 
@@ -112,6 +113,9 @@ class Directory:
         """Who can be asked for a model name now."""
         alias = self.alias(model, profile)
         key = model if alias is None else alias
+        if self._edition is not catalog.edition():  # other prices and limits count now
+            with self._lock:
+                self._edition, self._candidates = catalog.edition(), {}
         known = self._candidates.get(key) or self._find(key)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
         if not asleep:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
 from . import streaming, structured, tool_loop
 from .attempt import Call
+from .books import Books
 from .caching import AnswerCache
 from .cancellation import Cancellation
 from .checkups import Checkups
@@ -24,7 +26,7 @@ from .fanout import fan_out
 from .http_vendor import HttpVendor
 from .lookups import Lookups
 from .messages import Message
-from .outcome import AttemptRecord, Observer, Outcome, heard_by, tell
+from .outcome import Observer
 from .parts import TextPart
 from .policy import checks, guards
 from .policy.admission import Door
@@ -36,8 +38,10 @@ from .policy.limits import Limits
 from .policy.planning import plan
 from .policy.rate_limit import RateLimit
 from .policy.route import Moment, Route
+from .pricing import Certain
 from .recall import Memory
-from .stats import Stats, StatsBook
+from .spending.gate import Spending
+from .stats import Stats
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
 from .trace import Plan
@@ -45,26 +49,34 @@ from .types import Request, Response
 from .under_way import UnderWay
 from .vendors import Vendor, from_environment
 
+if TYPE_CHECKING:
+    from .ledger import Ledger
+
 
 class Dispatcher(Lookups):
     """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
 
     ``observers`` hear the :class:`~llmdispatcher.outcome.Outcome` of every call, and as a
-    :class:`~llmdispatcher.outcome.Listener` every attempt; one that raises is logged and felt by nobody. No thread is started and
+    :class:`~llmdispatcher.outcome.Listener` every attempt; one that raises is logged and felt by nobody. ``ledger`` is where
+    every call is written down: a :class:`~llmdispatcher.ledger.Ledger`, or the path or URL of one. No thread is started and
     nothing is opened before the first call.
     """
 
     def __init__(
-        self, config: Config | Mapping[str, Any] | None = None, *, observers: Sequence[Observer] = (), clock: Clock = SYSTEM_CLOCK
+        self,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        observers: Sequence[Observer] = (),
+        ledger: Ledger | str | os.PathLike[str] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.config = checks.build(Config, {} if config is None else config, "config")
-        self._observers, self._listeners = heard_by(observers)
         self._clock = clock
         balancer = Balancer(self.config.balance or Balance(), clock.random)
         shares = balancer if self.config.balance is not None or self.config.modes else None
         self._preferences = self.config.preferences(balancer)
         self._turns = itertools.count()
-        self._book = StatsBook()
+        self._books = Books(observers, ledger if ledger is not None else self.config.ledger, self.config)
         self._directory = Directory(self.config)
         self._conductor = Conductor(
             self._directory.vendors,
@@ -76,10 +88,13 @@ class Dispatcher(Lookups):
             Limits(self.config.limits_storage),
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
+            strict_cost=self.config.strict_cost,
+            spending=Spending(self.config.budgets, clock) if self.config.budgets else None,
         )
         self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
-        self._answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
+        answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
+        self._answers = Certain(answers) if self.config.strict_cost else answers
         self._door = Door(self.config.admission, clock) if self.config.admission is not None else None
         self._under_way = UnderWay(clock, self._door)
         self._checkups = Checkups(self._directory.vendors, self._conductor.breakers, self.config.health_interval, clock)
@@ -201,11 +216,13 @@ class Dispatcher(Lookups):
 
         ``str()`` is for people, ``as_dict()`` for machines.
         """
-        return self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
+        plan = self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
+        spending = self._conductor.spending
+        return plan if spending is None else attrs.evolve(plan, budgets=spending.outlook(request, plan.targets))
 
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""
-        return self._book.snapshot(*self._under_way.count())
+        return self._books.stats.snapshot(*self._under_way.count())
 
     def close(self, *, drain: float = 0.0) -> None:
         """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls.
@@ -220,10 +237,13 @@ class Dispatcher(Lookups):
         if self.cache is not None:
             self.cache.close()
         self._conductor.limits.close()
+        if self._conductor.spending is not None:
+            self._conductor.spending.close()
         for vendor in list(self._directory.vendors.values()):
             close = getattr(vendor, "close", None)
             if close is not None:
                 close()
+        self._books.close()
 
     def __enter__(self) -> Self:
         return self
@@ -246,12 +266,15 @@ class Dispatcher(Lookups):
         deadline = Deadline.after(
             timeout if timeout is not None else self.config.timeout, clock=self._clock, cancellation=cancellation
         )
-        call = Call(request, deadline, partial(self._report, cancellation), streamed=streamed, guards=self.config.guards)
-        if self._listeners:
-            call.heard = self._heard
+        call = Call(
+            request, deadline, self._books.reporter(self._under_way, cancellation), streamed=streamed, guards=self.config.guards
+        )
+        self._books.attach(call)
         self._under_way.begin(cancellation)
         try:
             call.under_way = self._under_way
+            if self._conductor.spending is not None:
+                call.purse = self._conductor.spending.purse(request)
             self._checkups.begin()
             if self.config.registry is not None:
                 self.config.registry.begin(self, deadline)
@@ -318,11 +341,3 @@ class Dispatcher(Lookups):
     def _pinned(self, call: Call, name: str) -> Route:
         candidates = self._directory.pinned(call.request.model, name, call.request.profile)
         return self._told(call, self._plan(call.request, candidates, self._moment(call.request, streamed=call.streamed)))
-
-    def _report(self, cancellation: Cancellation, outcome: Outcome) -> None:
-        self._under_way.end(cancellation)
-        self._book.record(outcome)
-        tell(self._observers, outcome)
-
-    def _heard(self, record: AttemptRecord) -> None:
-        tell(self._listeners, record)

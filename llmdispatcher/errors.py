@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
     from .tool_loop import ToolRun
     from .trace import Trace
     from .types import Response
@@ -72,6 +75,8 @@ class DispatchError(Exception):
 
     _means: ClassVar[FailureClass] = FailureClass.FINAL
     """The failure class where the facts tell no better."""
+    _carried: ClassVar[tuple[str, ...]] = _FACTS
+    """The facts that it may be made with: those of all errors, and what its own class declares."""
 
     def __init__(
         self,
@@ -89,10 +94,14 @@ class DispatchError(Exception):
             self.try_elsewhere = try_elsewhere
         self._set(facts)
 
+    def __init_subclass__(cls) -> None:
+        own = [name for name in cls.__annotations__ if name not in DispatchError.__annotations__ and not name.startswith("_")]
+        cls._carried = tuple(dict.fromkeys([*cls._carried, *own]))
+
     def _set(self, facts: dict[str, Any]) -> None:
-        unknown = facts.keys() - set(_FACTS)
+        unknown = facts.keys() - set(self._carried)
         if unknown:
-            raise TypeError(f"unknown facts {sorted(unknown)}; an error carries {', '.join(_FACTS)}")
+            raise TypeError(f"unknown facts {sorted(unknown)}; an error carries {', '.join(self._carried)}")
         self.__dict__.update(facts)
 
     @property
@@ -165,20 +174,6 @@ class LockfileInvalid(ConfigError):
         self.problems = tuple(problems)
 
 
-class LockfileNotFound(ConfigError):
-    """A lockfile that was named, by a path or by the environment, is not there."""
-
-
-class LockfileInvalid(ConfigError):
-    """A lockfile cannot be read; ``problems`` are its mistakes, each with line and path where they can be told."""
-
-    problems: tuple[str, ...] = ()
-
-    def __init__(self, message: str, *, problems: Sequence[str] = (), **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.problems = tuple(problems)
-
-
 class AuthenticationError(DispatchError):
     """The vendor refuses the key (401, 403). Another vendor may answer."""
 
@@ -202,7 +197,38 @@ class QuotaExceeded(DispatchError):
 
 
 class BudgetExceeded(DispatchError):
-    """Every target would cost more than the cap that the caller set."""
+    """There is no money for it: a :class:`~llmdispatcher.spending.budget.Budget` is used up, or all targets are over ``max_cost``.
+
+    Of a budget: ``budget`` is its name; ``limit``, ``spent`` and ``reserved`` are its US dollars, ``needed`` is what the call may
+    cost at most, ``ends`` when its period ends, which ``retry_after`` tells in seconds. ``None`` where unknown or none.
+    """
+
+    budget: str | None = None
+    limit: Decimal | None = None
+    spent: Decimal | None = None
+    reserved: Decimal | None = None
+    needed: Decimal | None = None
+    ends: datetime | None = None
+
+
+class CostUnknown(DispatchError):
+    """With ``Config(strict_cost=True)``: it is not known what a call costs, since no target has a price, or an answer no usage.
+
+    An answer that is there, and paid, is in ``response``; ``None`` where nothing was sent. ``cost_status`` is that of its usage.
+    """
+
+    response: Any = None
+    cost_status: str = "no_price"
+
+    def __init__(self, message: str, *, response: Any = None, cost_status: str = "no_price", **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.response = response
+        self.cost_status = cost_status
+
+    @property
+    def failure_class(self) -> FailureClass:
+        """Committed where there is an answer."""
+        return super().failure_class if self.response is None else FailureClass.COMMITTED
 
 
 class ModelNotFound(DispatchError):
@@ -264,10 +290,6 @@ class MalformedReply(DispatchError):
     try_elsewhere = True
     text: str | None = None
 
-    def __init__(self, message: str, *, text: str | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.text = text
-
     @property
     def failure_class(self) -> FailureClass:
         """Committed where the model did answer, though in another form than was asked for."""
@@ -285,10 +307,6 @@ class StreamInterrupted(DispatchError):
     try_elsewhere = True
     partial: Response | None = None
 
-    def __init__(self, message: str, *, partial: Response | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.partial = partial
-
     @property
     def failure_class(self) -> FailureClass:
         """Committed where the reader has seen some of it."""
@@ -300,10 +318,6 @@ class ToolRoundsExceeded(DispatchError):
 
     run: ToolRun | None = None
 
-    def __init__(self, message: str, *, run: ToolRun | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.run = run
-
 
 class LedgerError(DispatchError):
     """The ledger cannot be opened or is newer than the code; of a call only with ``strict_accounting``: its row is not safe."""
@@ -313,10 +327,6 @@ class RegistryStale(DispatchError):
     """What is held of a registry is not the newest that it publishes, or too old; ``age_days`` is ``None`` where unknown."""
 
     age_days: float | None = None
-
-    def __init__(self, message: str, *, age_days: float | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.age_days = age_days
 
 
 class AllTargetsFailed(DispatchError):

@@ -8,7 +8,7 @@ import attrs
 
 from . import structured
 from .asking import Begun
-from .attempt import Attempt, Call, priced
+from .attempt import Attempt, Call
 from .errors import Cancelled, DispatchError
 from .policy import guards
 from .types import Response, Usage
@@ -37,7 +37,7 @@ class OpenStream:
         call, attempt = self.call, self.attempt
         self._conductor.ended(call, attempt, None, response.usage)
         if before is not None:
-            used = priced(response.usage, attempt.target)
+            used = call.priced(response.usage, attempt.target, response)
             attempt.settle(cost=used.cost)
             response = attrs.evolve(response, usage=before + used)
         response = call.succeed(attempt, response)
@@ -54,13 +54,15 @@ class OpenStream:
         target = self.attempt.target
         error.with_facts(vendor=target.vendor, model=target.model)
         self._conductor.ended(self.call, self.attempt, error, usage)
-        usage = priced(usage, target)
+        usage = self.call.priced(usage, target)
         self.attempt.settle(error, usage.cost)
         return usage
 
     def drop(self) -> None:
         """End unheard: another answered first, and what this one had taken is given back."""
+        lost = Cancelled("another target answered first")
         try:
             self.batches.close()
         finally:
-            self._conductor.ended(self.call, self.attempt, Cancelled("another target answered first"), Usage())
+            self._conductor.ended(self.call, self.attempt, lost, Usage())
+            self.attempt.settle(lost)

@@ -70,7 +70,7 @@ class StreamingResponse:
     def usage(self) -> Usage:
         """The usage reported so far; final, and priced, once the stream has ended."""
         feed = self._feed
-        return feed.response.usage if feed.response is not None else feed.fold.usage or Usage(cost_status="no usage reported")
+        return feed.response.usage if feed.response is not None else feed.fold.usage or Usage()
 
     @property
     def cost(self) -> Decimal | None:

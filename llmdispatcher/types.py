@@ -98,13 +98,21 @@ class Request:
             raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
 
 
+COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported")
+"""Why a usage has the cost that it has: computed by a price, none since no usage was told, since the catalog does not know the
+model, or since it knows no price of it; or the vendor's own word."""
+
+
 @attrs.frozen(kw_only=True)
 class Usage:
     """What an answer consumed, in tokens, the same for every vendor.
 
-    ``input_tokens`` includes cache reads and writes, ``output_tokens`` includes reasoning. ``cache_write_tokens`` counts
-    all writes, ``cache_write_long_tokens`` those of them kept for an hour or more. ``cost`` is in US dollars, or ``None``
-    with the reason in ``cost_status``. ``raw`` is the vendor's own record.
+    ``input_tokens`` includes cache reads and writes, audio and images, ``output_tokens`` includes reasoning, audio and images.
+    ``cache_write_tokens`` counts all writes, ``cache_write_long_tokens`` those of them kept for an hour or more. ``tool_requests``
+    counts what a vendor's own tools did and bills by the piece, such as ``{"web_search": 2}``.
+
+    ``cost`` is in US dollars, or ``None`` where ``cost_status``, one of :data:`COST_STATUSES`, says why. ``price_version`` names
+    the prices that it was computed with ("catalog 2026-11-21"). ``raw`` is the vendor's own record.
     """
 
     input_tokens: int = 0
@@ -115,9 +123,20 @@ class Usage:
     reasoning_tokens: int = 0
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    audio_cache_read_tokens: int = 0
+    image_input_tokens: int = 0
+    image_output_tokens: int = 0
+    tool_requests: Mapping[str, int] = attrs.field(factory=dict)
     cost: Decimal | None = None
-    cost_status: str = "not priced"
+    cost_status: str = attrs.field()
+    price_version: str | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @cost_status.default
+    def _status(self) -> str:
+        if self.cost is not None:
+            return "vendor_reported"
+        return "no_price" if self.input_tokens or self.output_tokens or self.tool_requests else "no_usage"
 
     @property
     def prompt_tokens(self) -> int:
@@ -136,13 +155,28 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         """Both together; the cost is unknown where one of them is, unless that one consumed nothing."""
-        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        counts: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        if self.tool_requests or other.tool_requests:
+            used = dict.fromkeys((*self.tool_requests, *other.tool_requests), 0)
+            counts["tool_requests"] = {tool: self.tool_requests.get(tool, 0) + other.tool_requests.get(tool, 0) for tool in used}
         unpriced = next((one for one in (self, other) if one.cost is None and one.total_tokens), None)
         if unpriced is not None:
             return Usage(**counts, cost_status=unpriced.cost_status)
-        known = [one.cost for one in (self, other) if one.cost is not None]
-        status = next((one.cost_status for one in (self, other) if one.cost is not None), self.cost_status)
-        return Usage(**counts, cost=sum(known, Decimal(0)) if known else None, cost_status=status)
+        known = [one for one in (self, other) if one.cost is not None]
+        if not known:
+            return Usage(**counts, cost_status=self.cost_status)
+        versions = [one.price_version for one in known if one.price_version is not None]
+        return Usage(
+            **counts,
+            cost=sum([one.cost for one in known if one.cost is not None], Decimal(0)),
+            cost_status=known[0].cost_status,
+            price_version=versions[0] if versions else None,
+        )
+
+    @property
+    def counts(self) -> tuple[Any, ...]:
+        """What was consumed, without what it cost: two usages with the same counts are of the same answer."""
+        return (*[getattr(self, name) for name in _COUNTS], dict(self.tool_requests))
 
 
 _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])

@@ -49,7 +49,7 @@ def recalled(data: bytes) -> Hit:
     pair = json.loads(data)
     usage = pair[1].setdefault("usage", ["Usage", {}])[1]
     cost = usage.get("cost")
-    usage.update(cost=0, cost_status="cached")
+    usage.update(cost=0, cost_status="priced")
     pair[1].update(cached=True, trace=())
     response = _made(pair)
     if not isinstance(response, Response):
@@ -59,7 +59,7 @@ def recalled(data: bytes) -> Hit:
 
 def as_hit(response: Response) -> Hit:
     """The same of an answer that no entry could be made of."""
-    usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="cached")
+    usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="priced")
     marked = attrs.evolve(response, usage=usage, cached=True, parsed=None, trace=(), headroom=None, latency=None)
     return Hit(marked, response.usage.cost)
 

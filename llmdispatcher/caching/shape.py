@@ -34,4 +34,10 @@ class Shape:
 
 def _default(field: attrs.Attribute[Any]) -> Any:
     factory = getattr(field.default, "factory", None)
+    if factory is not None and field.default.takes_self:  # type: ignore[union-attr]  # a factory has it
+        return _NO_DEFAULT
     return factory() if factory is not None else field.default
+
+
+_NO_DEFAULT = object()
+"""What nothing equals: a default that depends on the value's other fields is always written."""

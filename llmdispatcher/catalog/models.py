@@ -2,113 +2,77 @@
 
 from __future__ import annotations
 
-import json
-import pkgutil
-from collections.abc import Mapping
-from functools import cache, lru_cache
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import attrs
-
-from .prices import Price
-from .traits import traits
+from .editions import Edition
+from .facts import ModelFacts
 from .vendors import canonical, in_family, vendor_row, vendor_rows
 
-_REMEMBERED = 4096
+_edition = Edition()
 
 
-@attrs.frozen(kw_only=True)
-class ModelFacts:
-    """What is known of one model at one vendor; ``quirks`` tell codecs what it refuses or calls differently.
+def edition() -> Edition:
+    """The rows that count now; another object as soon as others do."""
+    return _edition
 
-    ``lacks`` are words of :data:`~llmdispatcher.catalog.traits.CAPABILITIES`; ``listed`` is the name that ``model`` is an alias of.
-    ``context_window`` is the most input tokens, ``max_tokens`` the most output tokens; ``date`` is when ``source`` was looked at.
+
+def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version: str | Mapping[str, str] = "") -> None:
+    """Put the rows of a registry over the packaged ones, for every look-up from now on; ``None`` takes them away again.
+
+    ``rows`` are by vendor and model, with the fields of ``data/*.json`` (see :func:`~llmdispatcher.catalog.facts.facts_of`); what a
+    row does not say stays as it was packaged. A price that says the same of plain tokens keeps the packaged tiers and bands, any
+    other replaces the whole. ``version`` is what usages of these rows bear as ``price_version``, one text or one for each vendor.
+    Only the last overlay counts. Safe under threads: whoever looks up sees one edition or the other.
     """
-
-    vendor: str
-    model: str
-    listed: str
-    price: Price
-    context_window: int
-    max_tokens: int
-    supports_vision: bool
-    supports_tools: bool
-    supports_streaming: bool
-    quirks: frozenset[str]
-    lacks: frozenset[str]
-    source: str
-    date: str
-
-    @property
-    def supports_sampling_params(self) -> bool:
-        """Whether the model takes temperature, top_p and the like; one that does not answers them with a 400."""
-        return "no_sampling" not in self.quirks
-
-
-@cache
-def _table() -> Mapping[str, Mapping[str, ModelFacts]]:
-    document = json.loads(pkgutil.get_data(__package__, "models.json") or b"{}")
-    return {vendor: _facts(vendor, rows, document["date"]) for vendor, rows in document["vendors"].items()}
-
-
-def _facts(vendor: str, rows: Mapping[str, Any], date: str) -> dict[str, ModelFacts]:
-    facts: dict[str, ModelFacts] = {}
-    for name, row in rows["models"].items():
-        described = _model(vendor, name, row, row.get("source", rows["source"]), row.get("date", date))
-        facts[name] = described
-        for alias in row.get("aliases", ()):
-            facts[alias] = attrs.evolve(described, model=alias)
-    return facts
-
-
-def _model(vendor: str, name: str, row: Mapping[str, Any], source: str, date: str) -> ModelFacts:
-    own = traits(vendor, name)
-    return ModelFacts(
-        vendor=vendor,
-        model=name,
-        listed=name,
-        price=Price.from_row(row["price"]),
-        context_window=row.get("context_window", 0),
-        max_tokens=row.get("max_tokens", 0),
-        supports_vision=row.get("vision", False),
-        supports_tools=row.get("tools", False),
-        supports_streaming=row.get("streaming", True),
-        quirks=own.quirks,
-        lacks=own.lacks,
-        source=source,
-        date=date,
-    )
+    global _edition
+    _edition = Edition(rows, version) if rows else Edition()
 
 
 def models(kind: str) -> tuple[str, ...]:
-    """The names and aliases of the models that the catalog knows at a vendor."""
-    return tuple(_table().get(canonical(kind), {}))
+    """The names and aliases of the models at a vendor that were checked on its own pages: those that are chosen unasked."""
+    return tuple([name for facts in _checked(kind) for name in (facts.listed, *facts.aliases)])
 
 
-@cache
 def model_names(kind: str) -> tuple[str, ...]:
     """The names of those models, each once; none for a vendor that the catalog knows no models of."""
-    return tuple(dict.fromkeys(facts.listed for facts in _table().get(canonical(kind), {}).values()))
+    return tuple([facts.listed for facts in _checked(kind)])
 
 
-@lru_cache(maxsize=_REMEMBERED)
+def _checked(kind: str) -> tuple[ModelFacts, ...]:
+    return _edition.checked(canonical(kind))
+
+
+def all_models(kind: str) -> Iterator[ModelFacts]:
+    """Everything that is known of a vendor's models, each once."""
+    return _edition.listed(canonical(kind))
+
+
 def model_facts(kind: str, model: str) -> ModelFacts | None:
     """What is known of a model at a vendor, by exact name or alias; ``None`` where nothing is, however alike the names."""
-    return _table().get(canonical(kind), {}).get(model.removeprefix("models/"))
+    return _edition.find(canonical(kind), model)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def owner(model: str) -> str | None:
-    """The vendor that a model name belongs to: the one it pins, else by the table, else by the families of names."""
+    """The vendor that a model name belongs to: the one it pins, else by the checked rows, else by the families of names."""
+    current = _edition
+    known = current.owners.get(model, "")
+    if known == "":
+        known = _owner(current, model)
+        current.remember_owner(model, known)
+    return known
+
+
+def _owner(current: Edition, model: str) -> str | None:
     pinned = vendor_row(model.partition(":")[0]) if ":" in model else None
     if pinned is not None:
         return pinned.name
-    listed = (row.name for row in vendor_rows() if model_facts(row.name, model) is not None)
+    told = ((row.name, current.find(row.name, model)) for row in vendor_rows() if not row.any_model)
+    listed = (name for name, facts in told if facts is not None and facts.checked)
     alike = (row.name for row in vendor_rows() if in_family(row.name, model))
     return next(listed, None) or next(alike, None)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def knows_not(kind: str, model: str) -> bool:
     """Whether the catalog knows that a vendor does not have a model: the name is another's and not its own.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time
 from decimal import Context, Decimal
 from typing import Any
 
@@ -12,14 +13,34 @@ from ..types import Usage
 
 EXACT = Context(prec=60)
 """Sums of money are made here: the thread's own decimal context may have a precision that rounds them."""
+TIERS = {"batch": "batch", "batches": "batch", "flex": "flex", "priority": "priority", "fast": "priority"}
+"""The tiers that have prices of their own, by the words of requests and answers; every other word is the standard."""
+_PLACES = ("bands", "tiers", "calls", "off_peak", "later")
+
+
+@attrs.frozen
+class Hours:
+    """A part of the week, UTC: ``weekdays`` (Monday is 1) from ``start`` until ``end``, which midnight is if it is not later."""
+
+    weekdays: tuple[int, ...]
+    start: time
+    end: time
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether a moment lies in it."""
+        now = moment.astimezone(UTC)
+        until_midnight = self.end <= self.start
+        return now.isoweekday() in self.weekdays and self.start <= now.time() and (until_midnight or now.time() < self.end)
 
 
 @attrs.frozen(kw_only=True)
 class Price:
-    """US dollars per million tokens of each class, as published.
+    """US dollars per million tokens of each class, as published; ``calls`` are US dollars for one call of a tool, such as a search.
 
-    A class without a price of its own costs what its plainer kind costs: cache reads, writes and audio the input price, long-lived
-    writes (an hour and more) the price of writes. Above ``long_above`` input tokens the whole request is billed at ``long``.
+    A class without a price of its own costs what its plainer kind costs: cache reads, writes, audio and images the price of input
+    or output, long-lived writes (an hour and more) the price of writes, thoughts the price of output. ``bands`` are (tokens,
+    price), ascending: above so many input tokens the whole request is billed at that price. ``tiers`` are the prices of "batch",
+    "flex" and "priority". ``off_peak`` holds in the ``hours`` given, ``later`` are prices announced, each from its ``valid_from``.
     """
 
     input: Decimal
@@ -28,18 +49,39 @@ class Price:
     cache_write: Decimal = attrs.field()
     cache_write_long: Decimal = attrs.field()
     audio_input: Decimal = attrs.field()
-    long_above: int | None = None
-    long: Price | None = None
+    audio_output: Decimal = attrs.field()
+    audio_cache_read: Decimal = attrs.field()
+    image_input: Decimal = attrs.field()
+    image_output: Decimal = attrs.field()
+    reasoning: Decimal = attrs.field()
+    calls: Mapping[str, Decimal] = attrs.field(factory=dict)
+    bands: tuple[tuple[int, Price], ...] = ()
+    tiers: Mapping[str, Price] = attrs.field(factory=dict)
+    hours: tuple[Hours, ...] = ()
+    off_peak: Price | None = None
+    valid_from: date | None = None
+    later: tuple[Price, ...] = ()
 
     @cache_read.default
     @cache_write.default
     @audio_input.default
+    @image_input.default
     def _as_input(self) -> Decimal:
         return self.input
+
+    @audio_output.default
+    @image_output.default
+    @reasoning.default
+    def _as_output(self) -> Decimal:
+        return self.output
 
     @cache_write_long.default
     def _as_write(self) -> Decimal:
         return self.cache_write
+
+    @audio_cache_read.default
+    def _as_read(self) -> Decimal:
+        return self.cache_read
 
     @classmethod
     def flat(cls, per_million: Decimal) -> Price:
@@ -47,29 +89,105 @@ class Price:
         return cls(input=per_million, output=per_million)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Price:
-        """Read a row of the table: amounts are strings, ``long`` holds the long-context prices and where they begin (``above``)."""
-        amounts: dict[str, Any] = {name: Decimal(value) for name, value in row.items() if name not in ("long", "above")}
-        long = row.get("long")
-        if long is None:
-            return cls(**amounts)
-        return cls(**amounts, long=cls.from_row(long), long_above=long["above"])
+    def from_row(cls, row: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Price:
+        """Read a row of the catalog: amounts are texts; a band or tier says only what differs from ``base``, the price around it.
+
+        Its own are ``bands`` (each with ``above``), ``tiers``, ``calls``, ``off_peak`` (with ``windows``) and ``later`` (each with
+        ``valid_from``).
+        """
+        plain = {**(base or {}), **{name: value for name, value in row.items() if name not in _OWN}}
+        amounts: dict[str, Any] = {name: Decimal(value) for name, value in plain.items()}
+        off_peak, valid_from = row.get("off_peak"), row.get("valid_from")
+        return cls(
+            **amounts,
+            calls={name: Decimal(value) for name, value in row.get("calls", {}).items()},
+            bands=tuple([(band["above"], cls.from_row(band, plain)) for band in row.get("bands", ())]),
+            tiers={tier: cls.from_row(price, plain) for tier, price in row.get("tiers", {}).items()},
+            hours=tuple(_hours(off_peak["windows"])) if off_peak else (),
+            off_peak=cls.from_row(off_peak, plain) if off_peak else None,
+            valid_from=date.fromisoformat(valid_from) if valid_from else None,
+            later=tuple([cls.from_row(price, plain) for price in row.get("later", ())]),
+        )
+
+    def at(self, moment: datetime) -> Price:
+        """The price that counts at a moment: the latest that is valid by then, and the lower one in the hours that have one."""
+        price = self
+        for later in self.later:
+            if later.valid_from is not None and later.valid_from <= moment.astimezone(UTC).date():
+                price = later
+        if price.off_peak is not None and any(hours.covers(moment) for hours in price.hours):
+            return price.off_peak
+        return price
+
+    def of(self, tokens: int, tier: str | None = None) -> Price:
+        """The price of a request with so many input tokens at a tier; a tier without a price of its own costs the standard."""
+        price = self.tiers.get(TIERS.get(tier, ""), self) if tier and self.tiers else self
+        for above, dearer in reversed(price.bands):
+            if tokens > above:
+                return dearer
+        return price
 
 
-def cost(usage: Usage, price: Price) -> Decimal:
-    """US dollars of a usage, exact: each token class at its own price, nothing rounded."""
-    if price.long is not None and price.long_above is not None and usage.input_tokens > price.long_above:
-        price = price.long
-    fresh = max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
-    total = EXACT.multiply(usage.output_tokens, price.output)
-    if usage.cache_read_tokens:
-        total = EXACT.fma(usage.cache_read_tokens, price.cache_read, total)
-    if usage.cache_write_tokens:
-        long_lived = min(usage.cache_write_long_tokens, usage.cache_write_tokens)
-        total = EXACT.fma(usage.cache_write_tokens - long_lived, price.cache_write, total)
-        total = EXACT.fma(long_lived, price.cache_write_long, total)
+_OWN = frozenset((*_PLACES, "above", "windows", "valid_from"))
+
+
+def _hours(windows: Iterable[Mapping[str, Any]]) -> list[Hours]:
+    spans = [(tuple(window["weekdays"]), *span.split("-")) for window in windows for span in window["hours"]]
+    return [Hours(days, time.fromisoformat(start), time.fromisoformat(end)) for days, start, end in spans]
+
+
+def cost(usage: Usage, price: Price, *, tier: str | None = None, at: datetime | None = None) -> Decimal:
+    """US dollars of a usage, exact: each token class at its own price, each call of a tool at its own, nothing rounded.
+
+    ``tier`` is the service tier as a vendor or a request names it, ``at`` the moment of the request: without it the price of the
+    busy hours counts, and none that begins later.
+    """
+    calls = price.calls
+    if at is not None and (price.later or price.off_peak is not None):
+        price = price.at(at)
+    if price.bands or tier:
+        price = price.of(usage.input_tokens, tier)
+    total = EXACT.scaleb(EXACT.add(_into(usage, price), _out(usage, price)), -6)
+    for tool, times in usage.tool_requests.items() if usage.tool_requests else ():
+        total = EXACT.fma(times, calls.get(tool, _NOTHING), total)
+    return total
+
+
+_NOTHING = Decimal(0)
+
+
+def _into(usage: Usage, price: Price) -> Decimal:
+    """Millionths of dollars of what went in; counts that contradict each other never make it less than nothing."""
+    read, write = usage.cache_read_tokens, usage.cache_write_tokens
+    fresh = max(0, usage.input_tokens - read - write)
+    total = _NOTHING
+    if read:
+        heard = min(usage.audio_cache_read_tokens, read)
+        total = EXACT.fma(read - heard, price.cache_read, EXACT.multiply(heard, price.audio_cache_read))
+    if write:
+        kept = min(usage.cache_write_long_tokens, write)
+        total = EXACT.fma(write - kept, price.cache_write, EXACT.fma(kept, price.cache_write_long, total))
     if usage.audio_input_tokens:
-        spoken = min(usage.audio_input_tokens, fresh)
-        fresh -= spoken
-        total = EXACT.fma(spoken, price.audio_input, total)
-    return EXACT.scaleb(EXACT.fma(fresh, price.input, total), -6)
+        heard = min(max(0, usage.audio_input_tokens - usage.audio_cache_read_tokens), fresh)
+        fresh -= heard
+        total = EXACT.fma(heard, price.audio_input, total)
+    if usage.image_input_tokens:
+        seen = min(usage.image_input_tokens, fresh)
+        fresh -= seen
+        total = EXACT.fma(seen, price.image_input, total)
+    return EXACT.fma(fresh, price.input, total)
+
+
+def _out(usage: Usage, price: Price) -> Decimal:
+    """Millionths of dollars of what came out."""
+    left, total = usage.output_tokens, _NOTHING
+    for count, amount in (
+        (usage.audio_output_tokens, price.audio_output),
+        (usage.image_output_tokens, price.image_output),
+        (usage.reasoning_tokens, price.reasoning),
+    ):
+        if count and amount is not price.output:
+            mine = min(count, left)
+            left -= mine
+            total = EXACT.fma(mine, amount, total)
+    return EXACT.fma(left, price.output, total)

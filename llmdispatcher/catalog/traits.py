@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import tomllib
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import cache, lru_cache
 from typing import Any
 
@@ -42,17 +43,19 @@ class _Family:
     source: str
     date: str
 
-    def has(self, vendor: str, names: tuple[str, ...]) -> bool:
-        """Whether the model, by one of its names, is of this family."""
-        at_home = "*" in self.vendors or vendor in self.vendors
-        return at_home and any(fnmatchcase(name, pattern) for name in names for pattern in self.models)
-
 
 @cache
 def families() -> tuple[_Family, ...]:
     """The rows."""
     document = tomllib.loads((pkgutil.get_data(__package__, "traits.toml") or b"").decode())
     return tuple([_family(row) for row in document["family"]])
+
+
+@cache
+def _at(vendor: str) -> tuple[tuple[_Family, re.Pattern[str]], ...]:
+    """The families of a vendor's models, each with all its globs as one pattern, which is many times faster than one by one."""
+    mine = [family for family in families() if "*" in family.vendors or vendor in family.vendors]
+    return tuple([(family, re.compile("|".join(map(translate, family.models)))) for family in mine])
 
 
 def _family(row: Mapping[str, Any]) -> _Family:
@@ -73,8 +76,10 @@ def traits(kind: str, model: str) -> Traits:
     """What counts for a model at a vendor: the vendor's own quirks, and those of every family that the name is of."""
     vendor, row = canonical(kind), vendor_row(kind)
     name = model.lower().removeprefix("models/")
-    names = (name, name.rpartition("/")[2])
-    mine = [family for family in families() if family.has(vendor, names)]
+    short = name.rpartition("/")[2]
+    mine = [
+        family for family, glob in _at(vendor) if glob.match(name) is not None or (short != name and glob.match(short) is not None)
+    ]
     quirks = frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine])
     lacks = frozenset(("reasoning",) if "no_effort" in quirks else ())
     return Traits(

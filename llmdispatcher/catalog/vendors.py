@@ -28,6 +28,7 @@ class VendorRow:
     keyless: bool = False
     families: tuple[str, ...] = ()
     any_model: bool = False
+    reports_cost: bool = False
     quirks: tuple[str, ...] = ()
     source: str
     date: str

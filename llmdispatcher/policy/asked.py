@@ -11,8 +11,9 @@ from ..types import Request, Usage
 from .optimize import CostOptimization, input_tokens, tokens_of
 from .target import Target
 
-OVER_COST, WINDOW, OUTPUT, RULE, MISSING = "cost", "window", "output", "rule", "missing"
-"""Codes of reasons: over ``max_cost``, conversation or answer too long, a setting that could not be followed, no key or address."""
+OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE, MISSING = "cost", "price", "window", "output", "rule", "missing"
+"""Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
+could not be followed, no key or address."""
 EMBEDDINGS = "embeddings"
 _NO_NEEDS: frozenset[str] = frozenset()
 _PARTS = ((ImagePart, "vision"), (AudioPart, "audio"), (FilePart, "documents"))
@@ -23,8 +24,8 @@ _UNPRICED = CostOptimization(enabled=False)
 class Skip:
     """A vendor that is not on the route, and why.
 
-    ``code`` is ``"cost"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"`` or the capability that it lacks; empty for other
-    reasons.
+    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"`` or the capability that it lacks;
+    empty for other reasons.
     """
 
     vendor: str
@@ -54,9 +55,12 @@ def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
 class Ask:
     """One request as routing sees it: what it uses, how long it is, what it may cost."""
 
-    __slots__ = ("_tokens", "cost", "input_tokens", "needs", "request")
+    __slots__ = ("_tokens", "cost", "input_tokens", "needs", "request", "strict_cost")
 
-    def __init__(self, request: Request, cost: CostOptimization | None, needs: frozenset[str]) -> None:
+    def __init__(
+        self, request: Request, cost: CostOptimization | None, needs: frozenset[str], *, strict_cost: bool = False
+    ) -> None:
+        self.strict_cost = strict_cost
         self.request = request
         self.needs = needs
         self.cost = cost
@@ -87,6 +91,10 @@ class Ask:
         if 0 < target.context_window < self.input_tokens:
             reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
             return Skip(target.vendor, reason, WINDOW)
+        if self.strict_cost and target.price is None and not target.reports_cost:
+            return Skip(
+                target.vendor, f"the catalog knows no price of {target.model}, and the vendor does not tell its costs", UNPRICED
+            )
         too_dear = self.cost.objection(target, self.tokens) if self.cost is not None and self.cost.max_cost is not None else None
         if too_dear is not None:
             return Skip(target.vendor, too_dear, OVER_COST)

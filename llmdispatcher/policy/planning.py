@@ -56,7 +56,7 @@ class _Case:
     def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice) -> None:
         cost = preferences.cost
         needs = _VECTORS if moment.vectors else needs_of(request, streamed=moment.streamed)
-        self.ask = Ask(request, cost if cost is not None and cost.enabled else None, needs)
+        self.ask = Ask(request, cost if cost is not None and cost.enabled else None, needs, strict_cost=preferences.strict_cost)
         self.request = request
         self.preferences = preferences
         self.moment = moment

@@ -12,12 +12,13 @@ from ..errors import (
     BudgetExceeded,
     ConfigError,
     ContextWindowExceeded,
+    CostUnknown,
     DispatchError,
     InvalidRequest,
     ModelNotFound,
     VendorUnavailable,
 )
-from .asked import EMBEDDINGS, MISSING, OVER_COST, RULE, WINDOW, Skip
+from .asked import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, WINDOW, Skip
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
@@ -108,6 +109,7 @@ class Preferences:
     loads: Balancer | None = None
     default_vendor: str | None = attrs.field(default=None, converter=_key)
     fallback_vendor: str | None = attrs.field(default=None, converter=_key)
+    strict_cost: bool = False
 
 
 def split_ref(model: str, vendors: Iterable[str]) -> tuple[str | None, str]:
@@ -158,6 +160,8 @@ def dead_end(route: Route) -> DispatchError:
     having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
     if having and all(skip.code == MISSING for skip in having):
         return ConfigError(f"no vendor can be asked: {reasons}", model=route.model)
+    if any(skip.code == UNPRICED for skip in asked):
+        return CostUnknown(f"strict_cost: the price of no target is known: {reasons}", model=route.model)
     if any(skip.code == OVER_COST for skip in asked):
         return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
     if asked and all(skip.code == WINDOW for skip in asked):

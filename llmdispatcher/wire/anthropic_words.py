@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import attrs
-
 from ..types import Citation, Usage
 from .payload import MAX_COUNT, count, mapping, text_of
 
@@ -49,9 +47,10 @@ def cache_of(mark: Any) -> str | None:
 def usage_of(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage: Anthropic's ``input_tokens`` leaves out what was read from and written to the cache."""
     if not raw:
-        return Usage(cost_status="no usage reported")
+        return Usage()
     read, write = count(raw.get("cache_read_input_tokens")), count(raw.get("cache_creation_input_tokens"))
     by_ttl = mapping(raw.get("cache_creation"))
+    used = mapping(raw.get("server_tool_use"))
     output, cost = count(raw.get("output_tokens")), raw.get("cost")  # OpenRouter's word
     told = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < MAX_COUNT
     return Usage(
@@ -62,7 +61,7 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
         cache_write_long_tokens=min(write, count(by_ttl.get("ephemeral_1h_input_tokens"))),
         reasoning_tokens=min(output, count(mapping(raw.get("output_tokens_details")).get("thinking_tokens"))),
         cost=Decimal(str(cost)) if told else None,
-        cost_status="reported by the vendor" if told else "not priced",
+        tool_requests={name.removesuffix("_requests"): count(times) for name, times in used.items() if count(times)},
         raw=dict(raw),
     )
 
@@ -70,7 +69,7 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
 def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
     """The usage as Anthropic writes it: its own record where there is one, else one made of the canonical counts."""
     raw = usage.raw
-    same = attrs.evolve(usage_of(raw), cost=usage.cost, cost_status=usage.cost_status) == usage
+    same = usage_of(raw).counts == usage.counts
     if raw and same and "total_tokens" not in raw:
         return dict(raw)
     read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_long_tokens

@@ -169,4 +169,4 @@ QUIRKS: Mapping[str, str] = {
     "no_user": "refuses the user's name",
     "no_stream_options": "refuses stream_options",
 }
-"""What a model (``models.json``) or a vendor (``vendors.toml``) can be known for; codecs go by these, never by names."""
+"""What a model (``traits.toml``) or a vendor (``vendors.toml``) can be known for; codecs go by these, never by names."""

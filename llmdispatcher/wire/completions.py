@@ -99,7 +99,7 @@ def decode_complete(body: bytes) -> Response:
         finish_reason_raw=raw,
         model=text_of(document.get("model")),
         response_id=text_of(document.get("id")) or None,
-        usage=Usage(cost_status="no usage reported"),
+        usage=Usage(),
     )
 
 

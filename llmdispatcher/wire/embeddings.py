@@ -179,7 +179,7 @@ class OllamaEmbeddings:
         return Embeddings(
             vectors=_one_each(vectors(document.get("embeddings")), request),
             model=text_of(document.get("model")),
-            usage=ollama_usage(document) or Usage(cost_status="no usage reported"),
+            usage=ollama_usage(document) or Usage(),
         )
 
     def read_request(self, body: bytes, path: str = "") -> EmbeddingRequest:

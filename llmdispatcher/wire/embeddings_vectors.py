@@ -89,7 +89,7 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
     """The canonical usage; some vendors say what it cost."""
     raw = mapping(document.get("usage"))
     if not raw:
-        return Usage(cost_status="no usage reported")
+        return Usage()
     cost = raw.get("cost")
     if isinstance(cost, dict):  # Perplexity
         cost = cost.get("total_cost") if cost.get("currency", "USD") == "USD" else None
@@ -97,6 +97,5 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
     return Usage(
         input_tokens=count(raw.get("prompt_tokens")) or count(raw.get("total_tokens")),
         cost=Decimal(str(cost)) if told else None,
-        cost_status="reported by the vendor" if told else "not priced",
         raw=raw,
     )

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from ..types import Usage
 from .payload import count, mapping, text_of
 
@@ -130,23 +128,26 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
         output_tokens=count(raw.get("candidatesTokenCount")) + thoughts,
         cache_read_tokens=min(into, count(raw.get("cachedContentTokenCount"))),
         reasoning_tokens=thoughts,
-        audio_input_tokens=_audio(raw.get("promptTokensDetails")),
-        audio_output_tokens=_audio(raw.get("candidatesTokensDetails")),
+        audio_input_tokens=_of("AUDIO", raw.get("promptTokensDetails")),
+        audio_output_tokens=_of("AUDIO", raw.get("candidatesTokensDetails")),
+        audio_cache_read_tokens=_of("AUDIO", raw.get("cacheTokensDetails")),
+        image_input_tokens=_of("IMAGE", raw.get("promptTokensDetails")),
+        image_output_tokens=_of("IMAGE", raw.get("candidatesTokensDetails")),
         raw=raw,
     )
 
 
-def _audio(details: Any) -> int:
+def _of(modality: str, details: Any) -> int:
     if not isinstance(details, list):
         return 0
-    return sum([count(entry.get("tokenCount")) for entry in map(mapping, details) if entry.get("modality") == "AUDIO"])
+    return sum([count(entry.get("tokenCount")) for entry in map(mapping, details) if entry.get("modality") == modality])
 
 
 def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     """The usage as Google writes it: its own record, or one made of the counts; empty where nothing is known."""
     raw = usage.raw
     known = any(name.endswith("TokenCount") or name in ("trafficType", "serviceTier") for name in raw)
-    if known and attrs.evolve(usage_of(raw), cost=usage.cost, cost_status=usage.cost_status) == usage:
+    if known and usage_of(raw).counts == usage.counts:
         return dict(raw)
     if not usage.total_tokens:
         return {}
@@ -160,9 +161,18 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
         made["cachedContentTokenCount"] = usage.cache_read_tokens
     if usage.reasoning_tokens:
         made["thoughtsTokenCount"] = usage.reasoning_tokens
-    sounds = (("promptTokensDetails", usage.audio_input_tokens), ("candidatesTokensDetails", usage.audio_output_tokens))
-    made |= {name: [{"modality": "AUDIO", "tokenCount": tokens}] for name, tokens in sounds if tokens}
+    made |= {name: told for name, audio, images in _DETAILS if (told := _details(getattr(usage, audio), getattr(usage, images)))}
     return {**made, "serviceTier": tier} if tier is not None else made
+
+
+_DETAILS = (
+    ("promptTokensDetails", "audio_input_tokens", "image_input_tokens"),
+    ("candidatesTokensDetails", "audio_output_tokens", "image_output_tokens"),
+)
+
+
+def _details(audio: int, images: int) -> list[dict[str, Any]]:
+    return [{"modality": name, "tokenCount": tokens} for name, tokens in (("AUDIO", audio), ("IMAGE", images)) if tokens]
 
 
 def tier_of(raw: Mapping[str, Any]) -> str | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from ..types import Usage
 from .payload import count
 
@@ -50,10 +48,10 @@ def usage_of(document: Mapping[str, Any]) -> Usage | None:
 
 def raw_usage(usage: Usage | None) -> dict[str, Any]:
     """The usage as Ollama writes it: its own record where there is one, else one made of the canonical counts."""
-    if usage is None or usage == Usage(cost_status=usage.cost_status):
+    if usage is None or (not usage.raw and usage.counts == Usage().counts):
         return {}
     own = usage_of(usage.raw)
-    if own is not None and attrs.evolve(own, cost=usage.cost, cost_status=usage.cost_status) == usage:
+    if own is not None and own.counts == usage.counts:
         return dict(usage.raw)
     return {"prompt_eval_count": usage.input_tokens, "eval_count": usage.output_tokens}
 

@@ -13,7 +13,7 @@ from ..messages import OtherPart, ReasoningPart
 from ..types import Request, Response
 from .base import Inbound
 from .faults import fault_inside
-from .openai_responses_answer import annotated, citations_of, finish, logprobs_of, refusal_of, spoken, usage_of
+from .openai_responses_answer import annotated, citations_of, finish, logprobs_of, refusal_of, spoken, usage_of, with_searches
 from .openai_responses_inbound import inbound
 from .openai_responses_items import CALLS, NAME, read_call, read_item
 from .openai_responses_outbound import whole
@@ -286,7 +286,7 @@ class ResponsesDecoder(EventDecoder):
             StreamChunk(
                 finish_reason=finish(status, response, called=self._calls > 0),
                 finish_reason_raw=status or None,
-                usage=usage_of(usage) if isinstance(usage, dict) else None,
+                usage=with_searches(usage_of(usage), output) if isinstance(usage, dict) else None,
                 model=text_of(response.get("model")) or None,
                 response_id=text_of(response.get("id")) or None,
                 service_tier=text_of(response.get("service_tier")) or None,

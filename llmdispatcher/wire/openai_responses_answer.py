@@ -50,9 +50,16 @@ def usage_of(raw: Mapping[str, Any]) -> Usage:
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
         cost=cost,
-        cost_status="not priced" if cost is None else "reported by the vendor",
         raw=dict(raw),
     )
+
+
+def with_searches(usage: Usage, output: Any) -> Usage:
+    """The usage with the searches of the web among an answer's items; opening what was found is not billed."""
+    calls = [mapping(item) for item in output] if isinstance(output, list) else []
+    searches = [call for call in calls if call.get("type") == "web_search_call"]
+    billed = sum([mapping(call.get("action")).get("type", "search") == "search" for call in searches])
+    return attrs.evolve(usage, tool_requests={"web_search": billed}) if billed else usage
 
 
 def _cost(told: Any) -> Decimal | None:

@@ -11,14 +11,14 @@ import attrs
 from ..types import Usage
 from .payload import count, mapping
 
-_REPORTED = "reported by the vendor"
+_REPORTED = "vendor_reported"
 
 
 def usage_of(document: Mapping[str, Any]) -> Usage:
     """The canonical usage; prompt tokens include cached ones, completion tokens reasoning (xAI's do not, as their total shows)."""
     raw = document.get("usage")
     if not isinstance(raw, dict):
-        return Usage(cost_status="no usage reported")
+        return Usage()
     into, out = mapping(raw.get("prompt_tokens_details")), mapping(raw.get("completion_tokens_details"))
     prompt, completion, reasoning = (
         count(raw.get("prompt_tokens")),
@@ -41,7 +41,6 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
         cost=cost,
-        cost_status="not priced" if cost is None else _REPORTED,
         raw=raw,
     )
 

@@ -14,6 +14,7 @@ from llmdispatcher.types import Usage
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")
 SHARED = Path(WIRE).parent if WIRE else Path(__file__).resolve().parents[3] / "shared"
+CHECKED = Path(__file__).resolve().parents[2] / "scripts" / "catalog" / "checked.json"
 FACTS = SHARED / "data" / "model_facts.json"
 PREFIX = {"openai": "", "anthropic": "", "google": "gemini/", "azure": "azure/"}
 SAME_FACT = {
@@ -28,7 +29,7 @@ ROWS = [(row.name, model) for row in vendor_rows() for model in models(row.name)
 
 
 def published():
-    return json.loads(Path(catalog.__file__).with_name("models.json").read_text("utf-8"))["vendors"]
+    return json.loads(CHECKED.read_text("utf-8"))["vendors"]
 
 
 @cache
@@ -55,11 +56,11 @@ def test_prices_are_sane(kind, model):
     assert all(Decimal(0) < amount < 1000 for amount in (price.input, price.output, price.cache_read, price.cache_write_long))
     assert price.cache_read <= price.input <= price.output
     assert price.input <= price.cache_write <= price.cache_write_long
-    if price.long is not None:
-        assert price.long_above >= 100_000
-        assert price.long.input >= price.input
-        assert price.long.output >= price.output
-        assert price.long.cache_read >= price.cache_read
+    for above, long in price.bands:
+        assert above >= 100_000
+        assert long.input >= price.input
+        assert long.output >= price.output
+        assert long.cache_read >= price.cache_read
 
 
 def test_amounts_are_written_as_text():
