@@ -2,7 +2,7 @@
 
 The thread starts with the first call, in a forked child with the first call there. It loads what is on disk, asks for what is due,
 puts that over the catalog, and sleeps until the next is due. The first calls wait for it, for at most ``Registry(wait=...)``
-seconds and only until something is known; nobody waits for anything after that.
+seconds, and only until something is known; nobody waits for anything after that.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from ..locks import new_lock
 
 logger = logging.getLogger(__name__)
 
+PART = 0.1
+"""Part of a call's time that it waits at most: it can do without a registry, not without a vendor."""
 _AGAIN = 1.0
 """Seconds until another thread is tried for, where none could be started."""
 _LATER = 3600.0
@@ -66,7 +68,7 @@ class Keeper:
     def end(self) -> None:
         """End the thread of this process; it starts again with the next call."""
         with self._lock:
-            mine, self._pid = self._pid == os.getpid(), None
+            mine, self._pid, self._ready = self._pid == os.getpid(), None, None
         if mine:
             self._stop.cancel("the registry was closed")
 
@@ -92,7 +94,7 @@ class Keeper:
         return True
 
     def _await(self, deadline: Deadline) -> None:
-        left = min(self._until - SYSTEM_CLOCK.monotonic(), deadline.remaining())  # the thread lives on the machine's clock
+        left = min(self._until - SYSTEM_CLOCK.monotonic(), PART * deadline.remaining())  # the thread lives on the machine's clock
         if left <= 0:
             return
         gate = threading.Lock()
@@ -107,11 +109,11 @@ class Keeper:
         finally:
             deadline.cancellation.unsubscribe(key)
 
-    def first(self) -> None:
+    def first(self, stop: Cancellation) -> None:
         """Show what is known already, and let the first calls go on if that is something."""
         try:
             if self._show():
-                self._known()
+                self._known(stop)
         except Exception:  # whatever lies on the disk, the round to come asks the registry
             logger.exception("registry: what is on disk could not be used")
 
@@ -123,12 +125,14 @@ class Keeper:
             logger.exception("registry: a round ended badly; the next is in %d s", _LATER)
             return _LATER
         finally:
-            self._known()
+            self._known(stop)
 
-    def _known(self) -> None:
-        """Nobody waits any more."""
+    def _known(self, stop: Cancellation) -> None:
+        """Nobody waits any more, unless the thread was stopped, after which the next call starts another."""
         with self._lock:
-            self._ready, waiting, self._waiting = os.getpid(), self._waiting, []
+            if not stop.cancelled:
+                self._ready = os.getpid()
+            waiting, self._waiting = self._waiting, []
         for gate in waiting:
             _open(gate)
 
@@ -137,15 +141,15 @@ def _run(ref: weakref.ref[Keeper], stop: Cancellation) -> None:
     """The thread: it holds the keeper only while it does something, so that a dropped one goes."""
     pause = Deadline.after(None, cancellation=stop)
     with contextlib.suppress(Cancelled):
-        _first(ref)
+        _first(ref, stop)
         while (seconds := _again(ref, stop)) is not None:
             pause.sleep(seconds)
 
 
-def _first(ref: weakref.ref[Keeper]) -> None:
+def _first(ref: weakref.ref[Keeper], stop: Cancellation) -> None:
     keeper = ref()
     if keeper is not None:
-        keeper.first()
+        keeper.first(stop)
 
 
 def _again(ref: weakref.ref[Keeper], stop: Cancellation) -> float | None:
