@@ -7,7 +7,7 @@ import tomllib
 from typing import Any
 
 import tomlkit
-from tomlkit.items import Table
+from tomlkit.items import Array, Table
 
 from . import writing
 from .reading import Source
@@ -21,7 +21,7 @@ def changed(source: Source, contents: Contents) -> str:
     document = tomlkit.parse(source.text)
     writing.apply(document, source.contents, contents, _item)
     wanted: dict[str, Any] = tomllib.loads(source.text)
-    writing.apply(wanted, source.contents, contents, lambda value: value)
+    writing.apply(wanted, source.contents, contents, writing.itself)
     text = tomlkit.dumps(document)
     if _means(text) == wanted:
         return text
@@ -29,8 +29,10 @@ def changed(source: Source, contents: Contents) -> str:
     return tomlkit.dumps(wanted)
 
 
-def _item(value: Any) -> Any:
-    """An item for the tree; a table that is new has a blank line behind it."""
+def _item(value: Any, inside: Any = None) -> Any:
+    """An item for the tree; a table that is new has a blank line behind it, but in a list in one line."""
+    if isinstance(inside, Array):
+        return value
     item = tomlkit.item(value)
     if isinstance(item, Table) and value:
         item.add(tomlkit.nl())

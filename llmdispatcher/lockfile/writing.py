@@ -6,19 +6,23 @@ import copy
 import json
 import os
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import ConfigError
 from .plain_toml import document
 from .reading import Source, read
 from .values import Binding, Contents, Profile
 
-Make = Callable[[Any], Any]
-"""Makes an item of the tree out of a plain value."""
+
+class Make(Protocol):
+    """Makes an item of the tree out of a plain value, for a list where one is given."""
+
+    def __call__(self, value: Any, inside: Any = None) -> Any:
+        """The item."""
 
 
 def text_of(contents: Contents, source: Source | None, form: str) -> str:
@@ -27,7 +31,7 @@ def text_of(contents: Contents, source: Source | None, form: str) -> str:
         return document(tree_of(contents)) if form == "toml" else _json(tree_of(contents))
     if form == "json":
         tree = copy.deepcopy(dict(source.tree))
-        apply(tree, source.contents, contents, copy.deepcopy)
+        apply(tree, source.contents, contents, itself)
         return _json(tree)
     try:
         commented = import_module(".commented", __package__)
@@ -58,6 +62,11 @@ def _times(contents: Contents) -> list[tuple[str, Any]]:
 
 def _json(tree: Any) -> str:
     return json.dumps(tree, indent=2, ensure_ascii=False, default=lambda value: value.isoformat()) + "\n"
+
+
+def itself(value: Any, inside: Any = None) -> Any:
+    """The item of a tree of plain values."""
+    return value
 
 
 def apply(tree: MutableMapping[str, Any], before: Contents, after: Contents, make: Make) -> None:
@@ -115,7 +124,7 @@ def _apply_bindings(tree: MutableMapping[str, Any], before: Profile, after: Prof
             _apply_binding(entries[place], wanted, make)
     for alias, binding in after.bindings.items():
         if alias not in before.bindings:
-            entries.append(make(binding.dump()))
+            entries.append(make(binding.dump(), entries))
 
 
 def _apply_binding(entry: MutableMapping[str, Any], binding: Binding, make: Make) -> None:

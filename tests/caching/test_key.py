@@ -158,7 +158,9 @@ def test_switches_count(field):
 
 def test_what_is_not_sent_does_not_count():
     """Metadata, the cache's own switches and the name that the model was asked by."""
-    same = attrs.evolve(FULL, metadata={"trace": 2}, cache=False, continue_broken=False, mode=None, profile=None, model="openai:gpt-4o")
+    same = attrs.evolve(
+        FULL, metadata={"trace": 2}, cache=False, continue_broken=False, mode=None, profile=None, model="openai:gpt-4o"
+    )
 
     assert key_of(FULL, PLACE) == key_of(same, PLACE)
 
