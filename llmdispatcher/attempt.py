@@ -18,7 +18,7 @@ from .meter import Meter
 from .outcome import AttemptRecord, Outcome, Whose, failure_of
 from .policy.breaker import FREE, Permit
 from .policy.limits import Place
-from .policy.route import Route
+from .policy.route import Choice, Route
 from .policy.target import Target
 from .pricing import priced
 from .spending.hold import Hold, Purse

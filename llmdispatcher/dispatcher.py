@@ -40,7 +40,7 @@ from .policy.rate_limit import RateLimit
 from .policy.route import Moment, Route
 from .pricing import Certain
 from .recall import Memory
-from .spending.gate import Spending
+from .spending.opening import spending_of
 from .stats import Stats
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
@@ -89,7 +89,7 @@ class Dispatcher(Lookups):
             continuation=self.config.continuation,
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
-            spending=Spending(self.config.budgets, clock) if self.config.budgets else None,
+            spending=spending_of(self.config.budgets, self._books.ledger, clock),
         )
         self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
@@ -274,7 +274,7 @@ class Dispatcher(Lookups):
         try:
             call.under_way = self._under_way
             if self._conductor.spending is not None:
-                call.purse = self._conductor.spending.purse(request)
+                call.purse = self._conductor.spending.purse(request, call.origin)
             self._checkups.begin()
             if self.config.registry is not None:
                 self.config.registry.begin(self, deadline)

@@ -12,6 +12,7 @@ from .lockfile import Lockfile
 from .policy.rate_limit import RateLimitStatus
 from .policy.route import Route, dead_end
 from .policy.target import Target
+from .spending.status import BudgetStatus
 from .vendors import Vendor
 
 
@@ -66,6 +67,14 @@ class Lookups:
         return self._conductor.limits.status(
             Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
         )
+
+    def get_budgets(self) -> tuple[BudgetStatus, ...]:
+        """How every account of every budget stands in its present period, in the order of the configuration.
+
+        Budgets that count by call have none. Raises :class:`BudgetExceeded` where the place that they are kept in is away.
+        """
+        spending = self._conductor.spending
+        return spending.statuses() if spending is not None else ()
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)

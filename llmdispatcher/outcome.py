@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
@@ -24,11 +24,14 @@ class AttemptRecord:
     return to a target of this call, ``failover`` a first try at another one, ``hedge`` one that was asked beside another that was
     slow, ``continuation`` one that was to go on where a stream had broken off. ``sent`` is False only when the request certainly
     never reached the vendor. ``cost`` is in US dollars, where usage and price are known, of failures too; ``possibly_billed`` marks
-    an attempt that may cost more than that: it was sent, and neither answered nor refused, or it was cut short.
+    an attempt that may cost more than that: it was sent, and neither answered nor refused, or it was cut short. ``reserved`` is
+    what budgets had set aside for it, where they did.
 
     Of attempts over the library's own transport: the bytes of HTTP in both directions; ``reused``, whether the connection had
     served before; ``resent``, how often the request was sent once more since the vendor had closed such a connection;
     ``key``, which of several keys was used last, counted from 1. ``None`` elsewhere.
+
+    ``call_id`` and ``number`` (from 1, in the order of asking) name it for ever.
     """
 
     vendor: str
@@ -46,11 +49,14 @@ class AttemptRecord:
     sent: bool | None = True
     possibly_billed: bool = False
     cost: Decimal | None = None
+    reserved: Decimal | None = None
     bytes_sent: int | None = None
     bytes_received: int | None = None
     reused: bool | None = None
     resent: int = 0
     key: int | None = None
+    call_id: str = ""
+    number: int = 0
 
     @property
     def target(self) -> str:
@@ -64,6 +70,7 @@ class AttemptRecord:
         told += [f"first token {self.first_token:.3f} s"] if self.first_token is not None else []
         told += [word for word in ("retry", "failover", "hedge", "continuation") if getattr(self, word)]
         told += [f"${self.cost:f}"] if self.cost is not None else []
+        told += [f"${self.reserved:f} reserved"] if self.reserved is not None else []
         told += ["possibly billed"] if self.possibly_billed else []
         if self.bytes_sent is not None:
             told.append(f"{self.bytes_sent:,} bytes out, {self.bytes_received or 0:,} in")
@@ -73,8 +80,34 @@ class AttemptRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it; US dollars are a text."""
-        cost = f"{self.cost:f}" if self.cost is not None else None
-        return {"target": self.target, **attrs.asdict(self), "cost": cost}
+        money = {name: f"{amount:f}" for name in ("cost", "reserved") if (amount := getattr(self, name)) is not None}
+        return {"target": self.target, **attrs.asdict(self), **money}
+
+
+_NO_FAILURE: Mapping[str, Any] = {}
+
+
+def failure_of(error: DispatchError | None) -> Mapping[str, Any]:
+    """The fields of a record that tell of an error."""
+    if error is None:
+        return _NO_FAILURE
+    return {
+        "error": type(error).__name__,
+        "failure_class": error.failure_class,
+        "status": error.status,
+        "sent": error.sent,
+        "possibly_billed": error.possibly_billed,
+    }
+
+
+class Whose(NamedTuple):
+    """For whom a call is made; the fields are those of :class:`Outcome`."""
+
+    origin: str | None
+    id_at_origin: str | None
+    user: str | None
+    alias: str | None
+    profile: str | None
 
 
 @attrs.frozen(kw_only=True)
@@ -82,6 +115,9 @@ class Outcome:
     """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
 
     ``cached`` marks an answer from memory: nobody was asked, its tokens are those of the first time, its cost is 0.
+    ``call_id`` is 32 hex digits that sort by the time when the call began; its first 16 are that time in microseconds since the
+    epoch. ``origin``, ``id_at_origin``, ``user`` and ``metadata`` are the request's, ``alias`` is the pool or
+    alias that it named, and ``profile`` the lockfile's profile that an alias was found in.
     """
 
     vendor: str | None
@@ -93,6 +129,13 @@ class Outcome:
     first_token: float | None
     streamed: bool
     cached: bool = False
+    call_id: str = ""
+    origin: str | None = None
+    id_at_origin: str | None = None
+    user: str | None = None
+    alias: str | None = None
+    profile: str | None = None
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     @property
     def cost(self) -> Decimal | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, overload
 
 import attrs
@@ -15,18 +17,21 @@ from .policy.optimize import Ranking
 from .policy.route import Route, Step
 from .policy.standing import HedgePlan, Standing
 from .policy.target import Target
+from .spending.status import Outlook
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
     """Who would be asked, or was to be asked, in which order and why; who not; and how they stood. ``str()`` is for people.
 
-    ``standings`` has those of the targets against which something was held or may be, by their order on the route.
+    ``standings`` has those of the targets against which something was held or may be, by their order on the route; ``budgets``
+    what asking each would reserve, where it concerns a budget.
     """
 
     route: Route
     standings: tuple[Standing, ...] = ()
     hedge: HedgePlan | None = None
+    budgets: tuple[Outlook, ...] = ()
 
     @property
     def model(self) -> str:
@@ -60,6 +65,7 @@ class Plan:
         lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
         if self.hedge is not None:
             lines.append(f"  {self.hedge}")
+        lines += [f"  $  {outlook}" for outlook in self.budgets]
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,6 +76,7 @@ class Plan:
             "profile": self.route.profile,
             "candidates": [_candidate(step) | self.standing(step.target).as_dict() for step in self.steps],
             "skipped": [attrs.asdict(skip) for skip in self.skipped],
+            "budgets": [outlook.as_dict() for outlook in self.budgets],
             "hedge": self.hedge.as_dict() if self.hedge is not None else None,
         }
 
@@ -109,6 +116,7 @@ class Trace(Sequence[AttemptRecord]):
     attempts: tuple[AttemptRecord, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     cached: bool = False
+    call_id: str = ""
 
     @overload
     def __getitem__(self, index: int) -> AttemptRecord: ...
@@ -147,4 +155,11 @@ class Trace(Sequence[AttemptRecord]):
             "cost": _dollars(self.cost),
             "possibly_billed": self.possibly_billed,
             "cached": self.cached,
+            "call_id": self.call_id,
         }
+
+
+def place_of(foreign: Exception) -> str:
+    """Class and place of an exception; its text may hold what nobody is to see."""
+    place = traceback.extract_tb(foreign.__traceback__)[-1]
+    return f"{type(foreign).__name__} at {Path(place.filename).name}:{place.lineno}"

@@ -3,44 +3,62 @@
 from __future__ import annotations
 
 import os
+import weakref
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import attrs
-
-from ..clock import SYSTEM_CLOCK, Clock
-from ..errors import ConfigError
-from .address import address
+from ..clock import SYSTEM_CLOCK
+from ..errors import ConfigError, LedgerError
+from ..outcome import AttemptRecord, Outcome
+from .address import Address, address
+from .desk import Desk
 from .questions import Questions
+from .rows import began, ended, settled
+from .spool import Spool
+from .ticket import LedgerStats
+from .writer import Writer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from ..attempt import Attempt, Call
     from .connections import Connections
 
 
-@attrs.frozen(kw_only=True)
-class LedgerStats:
-    """What became of the rows of this process, since it began."""
-
-    queued: int = 0
-    written: int = 0
-    spooled: int = 0
-    dropped: int = 0
-
-
 class Ledger(Questions):
-    """Calls and attempts in a database; safe to share between threads, dispatchers and across forks."""
+    """Calls and attempts in a database; safe to share between threads, dispatchers and across forks.
+
+    ``place`` is the path of an SQLite file, or ``postgresql://user@host/name``. Rows are written behind the calls by one thread;
+    while the database is away they wait in ``spool`` (beside the file, or below ``~/.local/state``), a folder of at most
+    ``max_spool_bytes``. With ``strict_accounting`` nothing is sent before its row is safe in the database, and no answer is handed
+    on before its own is; a call fails with :class:`~llmdispatcher.errors.LedgerError` where that takes longer than ``timeout``
+    seconds, which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.errors.ConfigError` for
+    a place that is none.
+    """
 
     def __init__(
-        self, place: str | os.PathLike[str], *, strict_accounting: bool = False, timeout: float = 5.0, clock: Clock = SYSTEM_CLOCK
+        self,
+        place: str | os.PathLike[str],
+        *,
+        strict_accounting: bool = False,
+        timeout: float = 5.0,
+        spool: str | os.PathLike[str] | None = None,
+        max_spool_bytes: int = 1 << 30,
     ) -> None:
         self.address = address(place)
         self.strict_accounting = strict_accounting
         self._timeout = timeout
-        self._clock = clock
-        self._connections: Connections | None = None
+        _installed(self.address)
+        folder = Path(spool).expanduser() if spool is not None else self.address.spool
+        self._kept: list[Any] = []
+        self._writer = Writer(
+            partial(_desk, self._kept, self.address, timeout, strict_accounting, folder), Spool(folder, max_spool_bytes)
+        )
+        weakref.finalize(self, self._writer.retire).atexit = False
 
     @property
     def engine(self) -> Engine:
@@ -59,10 +77,51 @@ class Ledger(Questions):
         version: str = import_module(f"{__package__}.migrating").migrate(self._connected())
         return version
 
-    def close(self) -> None:
-        """Close what is open; idempotent. A closed ledger opens again when it is used."""
-        if self._connections is not None:
-            self._connections.close()
+    def began(self, call: Call, attempt: Attempt) -> None:
+        """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
+        rows = began(call, attempt)
+        if not self.strict_accounting:
+            self._writer.put(*rows)
+            return
+        why = self._writer.commit(*rows, min(self._timeout, call.deadline.remaining()))
+        if why is not None:
+            raise LedgerError(f"the ledger cannot be written ({why}), so nothing was sent (strict_accounting)", sent=False)
+
+    def settled(self, record: AttemptRecord) -> None:
+        """Write down how asking a vendor went."""
+        self._writer.put(None, settled(record))
+
+    def ended(self, outcome: Outcome) -> None:
+        """Write down how a call ended. Raises :class:`LedgerError` where it is strict and cannot, and there is an answer."""
+        row = ended(outcome)
+        if not self.strict_accounting:
+            self._writer.put(row, None)
+            return
+        why = self._writer.commit(row, None, self._timeout)
+        if why is not None and outcome.error is None:
+            raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Whether all that was told so far came into the database within so many seconds."""
+        return self._writer.flush(timeout)
+
+    def stats(self) -> LedgerStats:
+        """What became of the rows of this process."""
+        return self._writer.stats()
+
+    def reconcile(self) -> int:
+        """Mark the open calls of dead processes as unknown; gives how many. The writer does so at its start and now and then."""
+        self.migrate()
+        store: Any = import_module(f"{__package__}.store")
+        here = import_module(f"{__package__}.process").this()
+        count: int = store.Store(self._connected(), SYSTEM_CLOCK, "", here).reconcile()
+        return count
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Write what is left, for so many seconds at most (the rest is spooled), and close; idempotent. Opens again when used."""
+        self._writer.close(timeout)
+        for connections in self._kept:
+            connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -74,13 +133,30 @@ class Ledger(Questions):
         return f"Ledger({self.address.shown!r})"
 
     def _connected(self) -> Connections:
-        if self._connections is None:
-            try:
-                room: Any = import_module(f"{__package__}.connections")
-            except ModuleNotFoundError as error:
-                raise ConfigError(f"ledger: {error.name} is not installed; pip install 'llmdispatcher[ledger]'") from None
-            self._connections = room.Connections(self.address, self._clock, timeout=self._timeout, durable=self.strict_accounting)
-        return self._connections
+        return _connections(self._kept, self.address, self._timeout, self.strict_accounting)
+
+
+def _installed(place: Address) -> None:
+    """See that what a ledger needs is there, without loading it."""
+    for name in ("sqlalchemy", "alembic", *(() if place.path is not None else ("psycopg",))):
+        if find_spec(name) is None:
+            extra = "postgres" if name == "psycopg" else "ledger"
+            raise ConfigError(f"ledger: {name} is not installed; pip install 'llmdispatcher[{extra}]'")
+
+
+def _connections(kept: list[Any], place: Address, timeout: float, durable: bool) -> Connections:
+    """The one way to the database, made when it is first needed; ``kept`` is where the ledger and its writer share it."""
+    if not kept:
+        room: Any = import_module(f"{__package__}.connections")
+        kept.append(room.Connections(place, SYSTEM_CLOCK, timeout=timeout, durable=durable))
+    made: Connections = kept[0]
+    return made
+
+
+def _desk(kept: list[Any], place: Address, timeout: float, durable: bool, spool: Path, writer: str) -> Desk:
+    room: Any = import_module(f"{__package__}.database")
+    desk: Desk = room.Database(_connections(kept, place, timeout, durable), SYSTEM_CLOCK, writer, spool / "refused.json")
+    return desk
 
 
 def open_ledger(place: str | os.PathLike[str], **settings: Any) -> Ledger:

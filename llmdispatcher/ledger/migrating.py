@@ -48,7 +48,7 @@ def migrate(connections: Connections) -> str:
                 _upgrade(connection)
         return newest()
     except (SQLAlchemyError, OSError) as error:
-        raise LedgerError(_told(error, connections.address.shown)) from None
+        raise LedgerError(_told(error, connections.address.shown)) from error
 
 
 def _current(connection: Connection) -> str | None:

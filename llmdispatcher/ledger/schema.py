@@ -36,6 +36,7 @@ from .units import micros as micros
 from .units import moment as moment
 from .units import picodollars as picodollars
 
+
 class Money(TypeDecorator[Decimal]):
     """``Decimal`` US dollars, kept as whole picodollars."""
 

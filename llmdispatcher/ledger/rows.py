@@ -1,0 +1,243 @@
+"""What happened to a call as rows: tuples of plain values, made in the thread of the call, so they must cost little.
+
+A row is "open" from before the first byte until its end is known; of two rows with the same key the one that is not open counts,
+whatever the order in which they come.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..outcome import AttemptRecord, Outcome
+from .units import TOKENS, picodollars
+
+if TYPE_CHECKING:
+    from ..attempt import Attempt, Call
+    from ..types import Usage
+
+Row = tuple[Any, ...]
+CALL = (
+    "id",
+    "begun_at",
+    "ended_at",
+    "origin",
+    "id_at_origin",
+    "user",
+    "alias",
+    "profile",
+    "vendor",
+    "model",
+    "status",
+    "error_class",
+    *TOKENS,
+    "cost",
+    "cost_status",
+    "price_version",
+    "latency_us",
+    "first_token_us",
+    "streamed",
+    "cached",
+    "hedged",
+    "attempts",
+    "metadata",
+)
+"""The columns of a call's row, in their order; the writer's id is put behind them when they are written."""
+
+ATTEMPT = (
+    "call_id",
+    "number",
+    "begun_at",
+    "vendor",
+    "model",
+    "status",
+    "error_class",
+    "http_status",
+    "retry",
+    "failover",
+    "hedge",
+    "continuation",
+    "sent",
+    "possibly_billed",
+    "cost",
+    "latency_us",
+    "first_token_us",
+    "bytes_sent",
+    "bytes_received",
+)
+"""The columns of an attempt's row."""
+
+STATUS = CALL.index("status")
+ATTEMPT_STATUS = ATTEMPT.index("status")
+
+MOST_BYTES = 500
+"""Of one text; five of them are the key of a day's sums, and PostgreSQL's keys have 2,704 at most."""
+MOST_METADATA = 4096
+MOST_DEPTH = 4
+MOST_ITEMS = 64
+
+_SUBSTANCE = len(TOKENS)
+_NOTHING = (None,) * _SUBSTANCE
+_STATUS_OF = {
+    "DeadlineExceeded": "timeout",
+    "RateLimitError": "rate_limited",
+    "Cancelled": "cancelled",
+    "DispatchError": "cancelled",  # the bare class is an interruption, such as Ctrl-C
+}
+
+
+def begun_at(call_id: str) -> int:
+    """The microsecond at which a call began."""
+    return int(call_id[:16], 16)
+
+
+def began(call: Call, attempt: Attempt) -> tuple[Row, Row]:
+    """The rows of a call and of an attempt that is about to be made."""
+    at = begun_at(call.id)
+    target = attempt.target
+    vendor, model = clean(target.vendor), clean(target.model)
+    whose = (at, None, *_whose(call.whose()), vendor, model, "open", None)
+    of_call = (
+        call.id,
+        *whose,
+        *_NOTHING,
+        *(None, None, None, None, None),
+        *(call.streamed, False, call.hedge, attempt.number, bounded(call.request.metadata)),
+    )
+    begins = at + int((attempt.started - call.started) * 1_000_000)
+    marks = (attempt.retry, attempt.failover, call.hedge, attempt.continuation)
+    return of_call, (attempt.of, attempt.number, begins, vendor, model, "open", None, None, *marks, None, False, *_NO_FIGURES)
+
+
+_NO_FIGURES = (None, None, None, None, None)
+
+
+def settled(record: AttemptRecord) -> Row:
+    """The row of an attempt that is over."""
+    at = begun_at(record.call_id) + int(record.started * 1_000_000)
+    error = record.error
+    return (
+        record.call_id,
+        record.number,
+        at,
+        clean(record.vendor),
+        clean(record.model),
+        "success" if error is None else _STATUS_OF.get(error, "error"),
+        error,
+        record.status,
+        record.retry,
+        record.failover,
+        record.hedge,
+        record.continuation,
+        record.sent,
+        record.possibly_billed,
+        picodollars(record.cost) if record.cost is not None else None,
+        int(record.latency * 1_000_000),
+        int(record.first_token * 1_000_000) if record.first_token is not None else None,
+        record.bytes_sent,
+        record.bytes_received,
+    )
+
+
+def ended(outcome: Outcome) -> Row:
+    """The row of a call that is over."""
+    at = begun_at(outcome.call_id)
+    took = int(outcome.latency * 1_000_000)
+    attempts, usage, error = outcome.attempts, outcome.usage, outcome.error
+    vendor, model = outcome.vendor, outcome.model
+    if vendor is None and attempts:
+        vendor, model = attempts[-1].vendor, attempts[-1].model
+    return (
+        outcome.call_id,
+        at,
+        at + took,
+        *_whose(outcome),
+        clean(vendor),
+        clean(model),
+        status_of(error),
+        type(error).__name__ if error is not None else None,
+        *(_tokens(usage) if usage is not None else _NOTHING),
+        _cost(outcome),
+        clean(usage.cost_status) if usage is not None else None,
+        clean(usage.price_version) if usage is not None else None,
+        took,
+        int(outcome.first_token * 1_000_000) if outcome.first_token is not None else None,
+        outcome.streamed,
+        outcome.cached,
+        len(attempts) > 1 and any(attempt.hedge for attempt in attempts),
+        len(attempts),
+        bounded(outcome.metadata),
+    )
+
+
+def _whose(of: Any) -> Row:
+    """Whose call it is, of a call or of its outcome."""
+    return (clean(of.origin), clean(of.id_at_origin), clean(of.user), clean(of.alias), clean(of.profile))
+
+
+def _tokens(usage: Usage) -> Row:
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_long_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+    )
+
+
+def _cost(outcome: Outcome) -> int | None:
+    """Picodollars of all attempts, of the failed ones too, as far as they are known; ``None`` where the answer's own is not."""
+    own = outcome.cost
+    if own is None and outcome.error is None:
+        return None
+    if len(outcome.attempts) > 1:
+        known = [attempt.cost for attempt in outcome.attempts if attempt.cost is not None]
+        own = sum(known[1:], known[0]) if known else own
+    return picodollars(own) if own is not None else None
+
+
+def status_of(error: BaseException | None) -> str:
+    """How a call stands that ended so; of several failures that are alike it is theirs."""
+    if error is None:
+        return "success"
+    several = {status_of(failure) for failure in getattr(error, "failures", ())}
+    return several.pop() if len(several) == 1 else _STATUS_OF.get(type(error).__name__, "error")
+
+
+def clean(text: str | None) -> str | None:
+    """A text that any database takes: without NUL, in whole characters, of :data:`MOST_BYTES` at most."""
+    if text is None or (len(text) <= MOST_BYTES and text.isascii() and "\0" not in text):
+        return text
+    return str(text).replace("\0", "").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+
+
+def bounded(metadata: Mapping[str, Any]) -> str | None:
+    """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named."""
+    if not metadata:
+        return None
+    kept = {clean(str(key)): _plain(value, MOST_DEPTH) for key, value in islice(metadata.items(), MOST_ITEMS)}
+    while True:
+        text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        if len(text.encode()) <= MOST_METADATA:
+            return text
+        kept.popitem()
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return clean(value)
+    if depth and isinstance(value, Mapping):
+        return {clean(str(key)): _plain(inner, depth - 1) for key, inner in islice(value.items(), MOST_ITEMS)}
+    if depth and isinstance(value, list | tuple):
+        return [_plain(inner, depth - 1) for inner in islice(value, MOST_ITEMS)]
+    return f"<{type(value).__name__}>"  # not its repr, which may hold anything
