@@ -87,7 +87,13 @@ def _checked(told: Mapping[str, Any], rows: dict[str, Row], date: str) -> dict[s
             "source": row.get("source", told["source"]),
             "date": row.get("date", date),
         }
-    return found | {model: row for model, row in rows.items() if model not in found and model not in names}
+    found |= {model: row for model, row in rows.items() if model not in found and model not in names}
+    for row in found.values():
+        if row["price"] and "calls" in told:
+            row["price"] = {**row["price"], "calls": {**told["calls"], **row["price"].get("calls", {})}}
+    for model, more in told.get("prices", {}).items():
+        found[model]["price"] = {**found[model]["price"], **more}
+    return found
 
 
 def _price(row: Mapping[str, Any], base: Mapping[str, Any]) -> Row:

@@ -35,7 +35,8 @@ class Hours:
 
 @attrs.frozen(kw_only=True)
 class Price:
-    """US dollars per million tokens of each class, as published; ``calls`` are US dollars for one call of a tool, such as a search.
+    """US dollars per million tokens of each class, as published; ``calls`` are US dollars for one call of a tool, such as a
+    "web_search", or for each "request".
 
     A class without a price of its own costs what its plainer kind costs: cache reads, writes, audio and images the price of input
     or output, long-lived writes (an hour and more) the price of writes, thoughts the price of output. ``bands`` are (tokens,
@@ -148,6 +149,8 @@ def cost(usage: Usage, price: Price, *, tier: str | None = None, at: datetime | 
     if price.bands or tier:
         price = price.of(usage.input_tokens, tier)
     total = EXACT.scaleb(EXACT.add(_into(usage, price), _out(usage, price)), -6)
+    if calls:
+        total = EXACT.add(total, calls.get("request", _NOTHING))
     for tool, times in usage.tool_requests.items() if usage.tool_requests else ():
         total = EXACT.fma(times, calls.get(tool, _NOTHING), total)
     return total

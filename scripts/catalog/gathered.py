@@ -161,10 +161,10 @@ def _tier(base: Row, tier: str, found: Mapping[tuple[str, int], Row]) -> Row:
 
 
 def _calls(fact: Mapping[str, Any]) -> Row:
-    """US dollars for one search, where it costs the same however much of the web it reads."""
-    costs = {*fact.get("search_context_cost_per_query", {}).values()}
+    """US dollars for one search; where it depends on how much of the web is read, for a request that reads the least."""
+    costs = sorted({*fact.get("search_context_cost_per_query", {}).values()})
     maps = fact.get("google_maps_grounding_cost_per_query")
-    found = {"web_search": plain(Decimal(repr(costs.pop())))} if len(costs) == 1 else {}
+    found = {"web_search" if len(costs) == 1 else "request": plain(Decimal(repr(costs[0])))} if costs else {}
     return found | ({"maps_search": plain(Decimal(repr(maps)))} if maps else {})
 
 

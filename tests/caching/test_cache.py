@@ -27,7 +27,7 @@ def test_the_second_answer_is_the_first(clock):
     first, second = (made.send(inquiry(), vendor) for _ in range(2))
 
     assert (1, ANSWER) == (vendor.asked, first)
-    assert ("Rayleigh.", True, 10, Decimal(0), "cached") == (
+    assert ("Rayleigh.", True, 10, Decimal(0), "priced") == (
         second.content,
         second.cached,
         second.usage.total_tokens,

@@ -85,7 +85,7 @@ def test_a_hit_is_marked_and_costs_nothing():
     """Its tokens are those of the first time, and what it cost then is told."""
     hit = recalled(dump(FULL))
 
-    assert (True, Decimal(0), "cached", 1, 2) == (
+    assert (True, Decimal(0), "priced", 1, 2) == (
         hit.response.cached,
         hit.response.usage.cost,
         hit.response.usage.cost_status,

@@ -412,12 +412,12 @@ def test_cattrs_waits_for_its_first_use():
         ),
         (
             Usage(input_tokens=1, cost=Decimal(1), cost_status="priced"),
-            Usage(input_tokens=1, cost_status="no price"),
+            Usage(input_tokens=1, cost_status="no_price"),
             None,
-            "no price",
+            "no_price",
         ),
         (Usage(), Usage(input_tokens=1, cost=Decimal(1), cost_status="priced"), 1, "priced"),
-        (Usage(), Usage(), None, "not priced"),
+        (Usage(), Usage(), None, "no_usage"),
     ],
 )
 def test_usages_add_up(one, other, cost, status):
