@@ -57,13 +57,15 @@ def _zone(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         ) from None
 
 
-def _patterns(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    checks.mapping(_instance, attribute, value)
+def _patterns(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"match: {type(value).__name__} is not a mapping; give a dict such as {{'vendor': 'openai'}}")
     for fact, pattern in value.items():
         if fact not in FACTS:
-            raise ConfigError(f"{attribute.name}: {fact!r} is nothing to match; use {', '.join(FACTS)}")
+            raise ConfigError(f"match: {fact!r} is nothing to match; use {', '.join(FACTS)}")
         if not isinstance(pattern, str) or not pattern:
-            raise ConfigError(f"{attribute.name}[{fact!r}]: {pattern!r} is not a pattern; give a name, or a glob such as 'gpt-*'")
+            raise ConfigError(f"match[{fact!r}]: {pattern!r} is not a pattern; give a name, or a glob such as 'gpt-*'")
+    return dict(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -83,26 +85,26 @@ class Budget:
     limit: Decimal = attrs.field(converter=_limit)
     period: str = attrs.field(default="day", validator=_one_of(*PERIODS))
     per: str = attrs.field(default="dispatcher", validator=_one_of(*SHARES))
-    match: Mapping[str, str] = attrs.field(factory=dict, validator=_patterns)
+    match: Mapping[str, str] = attrs.field(factory=dict, converter=_patterns)
     name: str = attrs.field(validator=checks.name)
     on_exceed: str = attrs.field(default="refuse", validator=_one_of("refuse", "next_target"))
     unpriced: str = attrs.field(default="refuse", validator=_one_of("refuse", "allow"))
     on_error: str = attrs.field(default="refuse", validator=_one_of("refuse", "allow"))
     zone: str = attrs.field(default="UTC", validator=_zone)
-    clocks: ZoneInfo = attrs.field(init=False, repr=False, eq=False)
-    most: int = attrs.field(init=False, repr=False, eq=False)
 
     @name.default
     def _described(self) -> str:
         narrowed = [f"{fact}={pattern}" for fact, pattern in sorted(self.match.items())]
         return " ".join([f"{self.per}/{self.period}", *narrowed])
 
-    @clocks.default
-    def _clocks(self) -> ZoneInfo:
+    @property
+    def clocks(self) -> ZoneInfo:
+        """The zone itself."""
         return ZoneInfo(self.zone)
 
-    @most.default
-    def _most(self) -> int:
+    @property
+    def most(self) -> int:
+        """The limit in picodollars."""
         return int(self.limit.scaleb(12))
 
     def concerns(self, facts: Mapping[str, str]) -> bool:

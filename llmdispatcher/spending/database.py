@@ -65,7 +65,7 @@ class Place(Protocol):
 class DatabaseBook:
     """Accounts and reservations of all processes that use one database; a :class:`~llmdispatcher.spending.book.Book`.
 
-    Safe under threads and after a fork. What waits to be settled when the interpreter ends is settled then, if the database is there.
+    Safe under threads and after a fork. What waits to be settled when the interpreter ends is settled then, if that can be done.
     """
 
     def __init__(self, place: Place) -> None:
@@ -147,7 +147,7 @@ def _look(account: Account, connection: Connection) -> tuple[int, int]:
     return (found[0], found[1]) if found is not None else (0, 0)
 
 
-def _settle(held: Reservation, spent: int, booked: bool, connection: Connection) -> None:  # noqa: FBT001 - bound by partial
+def _settle(held: Reservation, spent: int, booked: bool, connection: Connection) -> None:
     """Settle each claim that is still held; one that has expired counts as spent already."""
     _alone(connection)
     for claim in held.claims:

@@ -52,9 +52,9 @@ class Spending:
         self.book = book if book is not None else MemoryBook()
         self._clock = clock
 
-    def purse(self, request: Request) -> Purse:
-        """What a call that begins carries."""
-        return Purse(request)
+    def purse(self, request: Request, origin: str | None = None) -> Purse:
+        """What a call that begins carries; ``origin`` is for a request that names none."""
+        return Purse(request, origin)
 
     def hold(self, purse: Purse) -> Hold:
         """Where an attempt's reservation is noted."""

@@ -19,10 +19,14 @@ class Purse:
 
     __slots__ = ("_measure", "_more", "book", "facts", "request")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, origin: str | None = None) -> None:
         self.request = request
         self.book = MemoryBook()
-        self.facts = {name: getattr(request, name) or "" for name in ("origin", "user", "id_at_origin")}
+        self.facts = {
+            "origin": request.origin or origin or "",
+            "user": request.user or "",
+            "id_at_origin": request.id_at_origin or "",
+        }
         self._measure: Measure | None = None
         self._more = 0
 

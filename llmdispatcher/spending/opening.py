@@ -1,0 +1,19 @@
+"""Where the budgets of a dispatcher are kept: in its ledger's database where it has one, else in its own memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from ..clock import Clock
+from .budget import Budget
+from .gate import Spending
+
+
+def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock) -> Spending | None:
+    """What keeps these budgets, ``None`` where there are none. ``ledger`` has the database that other processes share."""
+    if not budgets:
+        return None
+    book = import_module(f"{__package__}.database").DatabaseBook(ledger) if hasattr(ledger, "writing") else None
+    return Spending(budgets, clock, book)
