@@ -149,10 +149,9 @@ def _like(pattern: str) -> Callable[[Any], bool]:
 def _read_by(read: Callable[[str], object]) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
         try:
-            read(value)
-        except (ValueError, TypeError):
+            return isinstance(value, str) and read(value) is not None
+        except ValueError:
             return False
-        return True
 
     return fits
 
