@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from .receipts.receipt import Receipt, ReceiptAnchor
     from .receipts.verifying import verify_receipts
     from .remote import RemoteFetch
+    from .spending.budget import Budget
+    from .spending.status import BudgetStatus, Outlook
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
     from .tokens import TokenCount
@@ -162,6 +164,8 @@ _ROOMS = {
     "receipts.receipt": ("Receipt", "ReceiptAnchor"),
     "receipts.verifying": ("verify_receipts",),
     "remote": ("RemoteFetch",),
+    "spending.budget": ("Budget",),
+    "spending.status": ("BudgetStatus", "Outlook"),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
     "tool_loop": ("ToolResult", "ToolRun", "run_tools"),
@@ -194,7 +198,9 @@ __all__ = [
     "AzureOpenAIVendor",
     "BackoffStrategy",
     "Balance",
+    "Budget",
     "BudgetExceeded",
+    "BudgetStatus",
     "CacheStats",
     "Cancellation",
     "Cancelled",
@@ -248,6 +254,7 @@ __all__ = [
     "OpenAIVendor",
     "OtherPart",
     "Outcome",
+    "Outlook",
     "Overloaded",
     "PassedOver",
     "Pattern",
