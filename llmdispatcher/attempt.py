@@ -18,7 +18,7 @@ from .meter import Meter
 from .outcome import AttemptRecord, Outcome, Whose, failure_of
 from .policy.breaker import FREE, Permit
 from .policy.limits import Place
-from .policy.route import Choice, Route
+from .policy.route import Route
 from .policy.target import Target
 from .pricing import priced
 from .spending.hold import Hold, Purse
@@ -241,8 +241,8 @@ class Call:
     def whose(self) -> Whose:
         """For whom it is made."""
         request, route = self.request, self.plan.route if self.plan is not None else None
-        alias = route.model if route is not None and route.choice is Choice.POOL else None
-        return Whose(self.origin, request.id_at_origin, request.user, alias, self.profile)
+        alias, profile = (route.alias, route.profile) if route is not None else (None, None)
+        return Whose(self.origin, request.id_at_origin, request.user, alias, profile or self.profile)
 
     def lose(self, error: DispatchError) -> None:
         """End this leg unheard; what it was asking is written down as lost."""

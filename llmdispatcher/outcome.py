@@ -117,7 +117,8 @@ class Outcome:
     ``cached`` marks an answer from memory: nobody was asked, its tokens are those of the first time, its cost is 0.
     ``call_id`` is 32 hex digits that sort by the time when the call began; its first 16 are that time in microseconds since the
     epoch. ``origin``, ``id_at_origin``, ``user`` and ``metadata`` are the request's, ``alias`` is the pool or
-    alias that it named, and ``profile`` the lockfile's profile that an alias was found in.
+    alias that it named, and ``profile`` the lockfile's profile that it was found in,
+    or for a model's own name the one that the request or the configuration names.
     """
 
     vendor: str | None
