@@ -16,15 +16,15 @@ from typing import Self
 from llmdispatcher.clock import SYSTEM_CLOCK
 
 COMMAND = (sys.executable, "-m", "llmdispatcher")
-PATIENCE = 30.0
+PATIENCE = 50.0
 _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]")
 
 
 class Pty:
-    """A running command. ``seen`` is all that it has written, ``text`` the same without what moves the cursor and colours."""
+    """A running command; ``text`` is ``seen`` without what moves the cursor and colours."""
 
     def __init__(self, *arguments: object, columns: int = 100, command: tuple[str, ...] = COMMAND, **environment: str) -> None:
-        self.seen = ""
+        self._bytes = b""
         self._mark = 0
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
@@ -34,6 +34,11 @@ class Pty:
                 os._exit(127)
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self._code: int | None = None
+
+    @property
+    def seen(self) -> str:
+        """All that came; a letter of which only a part has come stands as a replacement."""
+        return self._bytes.decode(errors="replace")
 
     @property
     def text(self) -> str:
@@ -78,7 +83,7 @@ class Pty:
             data = os.read(self._terminal, 65536)
         except OSError:  # Linux tells the end of a terminal so
             return False
-        self.seen += data.decode(errors="replace")
+        self._bytes += data
         return bool(data)
 
     def __enter__(self) -> Self:
