@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
 import attrs
@@ -78,6 +78,14 @@ class Directory:
     def lockfile(self) -> Lockfile | None:
         """The configuration's lockfile, read now if it was not before."""
         return self._aliases.lockfile if self._aliases is not None else None
+
+    def registry_versions(self) -> Mapping[str, int]:
+        """The versions of a registry that the configuration's lockfile and profile go by. Raises :class:`ConfigError`."""
+        lockfile, aliases = self.lockfile, self._aliases
+        if lockfile is None or aliases is None:
+            return {}
+        profile = lockfile.contents.profiles.get(lockfile.profile_in_use(aliases.profile(None)))
+        return profile.registry_versions if profile is not None else {}
 
     def alias(self, name: str, profile: str | None = None) -> Alias | None:
         """The pool or the alias of that name; ``None`` for a model. What names a registered vendor is no alias of a package.

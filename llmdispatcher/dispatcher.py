@@ -78,6 +78,8 @@ class Dispatcher(Lookups):
         self._turns = itertools.count()
         self._books = Books(observers, ledger if ledger is not None else self.config.ledger, self.config)
         self._directory = Directory(self.config)
+        published = self.config.registry
+        self._registry = published.following(self._directory.registry_versions) if published is not None else None
         self._conductor = Conductor(
             self._directory.vendors,
             self.config.retry_policy,
@@ -232,8 +234,8 @@ class Dispatcher(Lookups):
         """
         self._under_way.close(drain)
         self._checkups.close()
-        if self.config.registry is not None:
-            self.config.registry.leave(self)
+        if self._registry is not None:
+            self._registry.leave(self)
         if self.cache is not None:
             self.cache.close()
         self._conductor.limits.close()
@@ -276,8 +278,8 @@ class Dispatcher(Lookups):
             if self._conductor.spending is not None:
                 call.purse = self._conductor.spending.purse(request, call.origin)
             self._checkups.begin()
-            if self.config.registry is not None:
-                self.config.registry.begin(self, deadline)
+            if self._registry is not None:
+                self._registry.begin(self, deadline)
             if self._door is not None:
                 self._door.enter(request, deadline)
             return call

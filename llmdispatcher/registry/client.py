@@ -16,6 +16,7 @@ from .covering import catalog_rows
 from .documents import USUAL, VENDORS, models_of
 from .drift import Changes, Drift, changes
 from .edition import Edition, checksum_holds
+from .following import Followed, Pins
 from .keeping import Keeper
 from .reading import reader_for
 from .settings import known_since, known_version, pins, seconds, shelf_folder, vendor_name
@@ -93,7 +94,7 @@ class Registry:
     def refresh(self, *, timeout: float | None = None) -> dict[str, RegistryStatus]:
         """Ask the registry now, for all vendors, whatever is due. Never raises for a registry's faults: the states tell of them."""
         self._all(self._deadline(timeout), force=True)
-        if self._shown is not None:
+        if self._shown is not None or self._keeper.used:
             self.apply()
         return self.status()
 
@@ -206,6 +207,10 @@ class Registry:
     def _deadline(self, timeout: float | None, cancel: Cancellation | None = None) -> Deadline:
         # on the machine's clock: the registry's own tells what is due, and may stand still in a test
         return Deadline.after(self._timeout if timeout is None else timeout, cancellation=cancel)
+
+    def following(self, versions: Pins) -> Followed:
+        """This registry for a dispatcher whose lockfile pins ``versions``, which are asked for with the first call."""
+        return Followed(self, versions)
 
     def _show(self) -> bool:
         """What the keeper's thread does first: all that needs no network."""

@@ -57,6 +57,11 @@ class Keeper:
         if self._start(here):
             self._await(deadline)
 
+    @property
+    def used(self) -> bool:
+        """Whether there is anybody whose calls go by the registry."""
+        return bool(self._users)
+
     def leave(self, user: object) -> bool:
         """A user is gone; with the last one, which True tells, the thread ends."""
         self._users.discard(user)

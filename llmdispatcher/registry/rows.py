@@ -17,6 +17,7 @@ MOST_LETTERS = 200
 """Letters of a name; a description is cut at ten times as many."""
 MOST_ALIASES = 64
 _MOST_FLAGS = 128
+_SUPPORTS = "supports_"
 _EXACT = Context(prec=60)
 _LEAST = Decimal("1e-12")
 
@@ -167,11 +168,14 @@ def _flag(row: Mapping[str, Any], name: str, *, otherwise: bool) -> bool:
 
 
 def _flags(row: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    names = [name for name in row if name.startswith("supports_") and row[name] is not None]
-    if len(names) > _MOST_FLAGS or not all(plain(name) and len(name) <= MOST_LETTERS for name in names):
+    told = {name: value for name, value in row.items() if value is not None and name.startswith(_SUPPORTS)}
+    for name, value in told.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name[:MOST_LETTERS]!a} is neither true nor false")
+    if len(told) > _MOST_FLAGS or not plain("".join(told)) or max(map(len, told), default=0) > MOST_LETTERS:
         raise ValueError("supports_* are too many, or not names")
-    told = {name.removeprefix("supports_"): _flag(row, name, otherwise=False) for name in names}
-    return frozenset([name for name in told if told[name]]), frozenset([name for name in told if not told[name]])
+    yes = frozenset([name.removeprefix(_SUPPORTS) for name, value in told.items() if value])
+    return yes, frozenset([name.removeprefix(_SUPPORTS) for name, value in told.items() if not value])
 
 
 def _text(row: Mapping[str, Any], name: str, *, most: int = MOST_LETTERS, required: bool = False) -> str:

@@ -252,3 +252,50 @@ def test_a_registry_may_be_named_by_its_address(tmp_path):
     assert registry is Config(registry=registry).registry
     assert str(tmp_path) == str(Config(registry=tmp_path).registry.source)
     assert "https://registry.example.com" == str(Config(registry="https://registry.example.com/").registry.source)
+
+
+LOCKFILE = """
+version = "1.0"
+created_at = 2026-01-01T00:00:00Z
+updated_at = 2026-01-01T00:00:00Z
+default_profile = "default"
+
+[profiles.default]
+name = "default"
+[profiles.default.registry_versions]
+openai = 7
+google = 0
+
+[profiles.next]
+name = "next"
+[profiles.next.registry_versions]
+openai = 8
+"""
+PINNED = {
+    "default": (None, {}, "registry openai 7"),
+    "next": ("next", {}, "registry openai 8"),
+    "the registry's own": ("next", {"openai": 6}, "registry openai 6"),
+}
+
+
+@pytest.mark.parametrize(("profile", "own", "expected"), PINNED.values(), ids=PINNED)
+def test_a_lockfile_pins_versions(site, make, vendor_simulator, tmp_path, profile, own, expected):
+    """Those of the profile in use, where the registry has no pin of its own; the registry itself stays as it is."""
+    for version in (6, 7, 8, 9):
+        site.publish(version=version)
+    (tmp_path / "llmdispatcher.lock").write_text(LOCKFILE)
+    registry = make(versions=own)
+    with Dispatcher({"registry": registry, "lockfile": str(tmp_path / "llmdispatcher.lock"), "profile": profile}) as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key="simulated", base_url=vendor_simulator.openai_url))
+
+        assert expected == dispatcher.send(ASK).usage.price_version
+    assert own == registry.versions
+
+
+def test_a_lockfile_that_is_missing_is_the_calls_matter(site, make, vendor_simulator, tmp_path):
+    """It raises what it raises without a registry."""
+    site.publish()
+    with Dispatcher({"registry": make(), "lockfile": str(tmp_path / "none.lock")}) as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key="simulated", base_url=vendor_simulator.openai_url))
+        with pytest.raises(ConfigError, match="lock"):
+            dispatcher.send(ASK)
