@@ -92,7 +92,8 @@ def _checked(told: Mapping[str, Any], rows: dict[str, Row], date: str) -> dict[s
         if row["price"] and "calls" in told:
             row["price"] = {**row["price"], "calls": {**told["calls"], **row["price"].get("calls", {})}}
     for model, more in told.get("prices", {}).items():
-        found[model]["price"] = {**found[model]["price"], **more}
+        if model in found:
+            found[model]["price"] = {**found[model]["price"], **more}
     return found
 
 

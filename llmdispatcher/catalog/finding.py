@@ -73,9 +73,9 @@ def _wanted(capabilities: Iterable[str]) -> frozenset[str]:
 
 
 def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
-    near = difflib.get_close_matches(name, {*_names(vendors)}, _NEAR, _ALIKE)
-    hint = f"did you mean {' or '.join(map(repr, sorted(near)))}" if near else "list_models() tells those that are known"
-    return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", model=name, try_elsewhere=False)
+    near = difflib.get_close_matches(name, sorted({*_names(vendors)}), _NEAR, _ALIKE)
+    hint = f"did you mean {' or '.join(map(repr, near))}" if near else "list_models() tells those that are known"
+    return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", try_elsewhere=False)
 
 
 def _names(vendors: Iterable[str]) -> Iterator[str]:

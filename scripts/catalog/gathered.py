@@ -70,6 +70,8 @@ LISTED_ABLE = {
     "is_reasoning_model": "reasoning",
     "supports_caching": "prompt_caching",
 }
+_IMPLAUSIBLE = 1000
+"""US dollars for a million tokens that nobody asks: whoever gathered it took the price of a thousand for that of one."""
 _PRICE = re.compile(rf"({'|'.join(sorted(CLASSES, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_({'|'.join(TIERS)}))?")
 _OTHER_KINDS = re.compile(
     r"realtime|-live|image|tts|transcribe|native-audio|deprecated|whisper|lyria|-omni|davinci|babbage|instruct"
@@ -133,6 +135,8 @@ def price(fact: Mapping[str, Any]) -> Row | None:
     if standard is None or "input" not in standard:
         return None
     standard.setdefault("output", "0")
+    if any(Decimal(dollars) >= _IMPLAUSIBLE for dollars in standard.values()):
+        return None
     row = _banded(standard, "", found)
     tiers = {tier: _tier(found[tier, 0], tier, found) for tier in TIERS.values() if "input" in found.get((tier, 0), {})}
     calls = _calls(fact)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmdispatcher import catalog
-from llmdispatcher.catalog import knows_not, model_facts, models, owner, vendor_rows
+from llmdispatcher.catalog import knows_not, list_models, model_facts, models, owner, traits, vendor_rows
 from llmdispatcher.types import Usage
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")
@@ -25,6 +25,7 @@ SAME_FACT = {
     "cache_write_long": "cache_creation_input_token_cost_above_1hr",
     "audio_input": "input_cost_per_audio_token",
 }
+EVERYTHING = list_models(active_only=False)
 ROWS = [(row.name, model) for row in vendor_rows() for model in models(row.name)]
 
 
@@ -38,7 +39,7 @@ def gathered():
 
 
 @pytest.mark.parametrize(("kind", "model"), ROWS)
-def test_every_model_has_source_date_and_limits(kind, model):
+def test_every_checked_model_has_source_date_and_limits(kind, model):
     """A row that cannot be checked, or that says nothing, is none."""
     facts = model_facts(kind, model)
 
@@ -49,7 +50,7 @@ def test_every_model_has_source_date_and_limits(kind, model):
 
 
 @pytest.mark.parametrize(("kind", "model"), ROWS)
-def test_prices_are_sane(kind, model):
+def test_checked_prices_are_sane(kind, model):
     """Positive, below a thousand dollars a million, reading from a cache no dearer than reading, long context no cheaper."""
     price = model_facts(kind, model).price
 
@@ -61,6 +62,35 @@ def test_prices_are_sane(kind, model):
         assert long.input >= price.input
         assert long.output >= price.output
         assert long.cache_read >= price.cache_read
+
+
+def test_every_row_is_sane():
+    """Source and date, no price below nothing or beyond a thousand dollars, bands ascending, batch and flex no dearer."""
+    for facts in EVERYTHING:
+        price = facts.price
+        assert facts.source.startswith("https://"), facts.ref
+        assert "2026-" == facts.date[:5], facts.ref
+        if price is None:
+            continue
+        amounts = [price.input, price.output, price.cache_read, price.cache_write_long, price.audio_input, price.audio_output]
+        assert all(0 <= amount < 1000 for amount in amounts), facts.ref
+        assert [above for above, _ in price.bands] == sorted({above for above, _ in price.bands}), facts.ref
+        for tier in ("batch", "flex"):
+            assert price.tiers.get(tier, price).input <= price.input, facts.ref
+
+
+def test_facts_and_traits_agree():
+    """What a family is known to lack none of its models is said to have; what one API alone has, that API is asked for."""
+    apart = [facts.ref for facts in EVERYTHING if facts.capabilities & traits(facts.vendor, facts.model).lacks]
+    elsewhere = [
+        facts.ref
+        for facts in EVERYTHING
+        if facts.vendor in ("openai", "azure")
+        and facts.kind == "responses"
+        and traits(facts.vendor, facts.model).api != "responses"
+    ]
+
+    assert ([], []) == (apart, elsewhere)
 
 
 def test_amounts_are_written_as_text():

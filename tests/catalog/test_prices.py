@@ -1,5 +1,6 @@
 """Cost is exact: every token class at its own price, nothing rounded."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmdispatcher.catalog import Price, cost, model_facts
+from llmdispatcher.catalog import Price, cost, get_model, model_facts
 from llmdispatcher.types import Usage
 
 PRICE = Price(
@@ -102,3 +103,137 @@ def test_cost_is_the_exact_sum(counts, output, prices):
     )
 
     assert exact / 1_000_000 == Fraction(cost(usage, price))
+
+
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("field", "usage", "dollars"),
+    [
+        ("audio_output", Usage(output_tokens=MILLION, audio_output_tokens=MILLION), "70"),
+        ("audio_cache_read", Usage(input_tokens=MILLION, cache_read_tokens=MILLION, audio_cache_read_tokens=MILLION), "70"),
+        ("image_input", Usage(input_tokens=MILLION, image_input_tokens=MILLION), "70"),
+        ("image_output", Usage(output_tokens=MILLION, image_output_tokens=MILLION), "70"),
+        ("reasoning", Usage(output_tokens=MILLION, reasoning_tokens=MILLION), "70"),
+        ("reasoning", Usage(output_tokens=2 * MILLION, reasoning_tokens=MILLION), "78"),
+        ("image_output", Usage(output_tokens=MILLION, reasoning_tokens=MILLION), "8"),
+    ],
+)
+def test_every_class_has_a_place_for_its_price(field, usage, dollars):
+    """Tokens of a class of their own are taken out of their plainer kind, never billed twice."""
+    price = Price(input=Decimal(2), output=Decimal(8), **{field: Decimal(70)})
+
+    assert Decimal(dollars) == cost(usage, price)
+
+
+def test_more_of_a_class_than_of_its_kind_is_billed_once():
+    """Counts that contradict each other do not bill tokens that nobody used."""
+    price = Price(input=Decimal(2), output=Decimal(8), reasoning=Decimal(8), audio_output=Decimal(20))
+
+    assert Decimal("0.00002") == cost(Usage(output_tokens=1, reasoning_tokens=5, audio_output_tokens=5), price)
+
+
+def test_calls_of_tools_are_billed_by_the_piece():
+    """A search costs what it costs, whatever it reads; a tool without a price costs nothing that is known."""
+    price = Price(input=Decimal(2), output=Decimal(8), calls={"web_search": Decimal("0.01")})
+
+    assert Decimal("0.030002") == cost(Usage(input_tokens=1, tool_requests={"web_search": 3, "web_fetch": 2}), price)
+
+
+def test_a_request_may_have_a_fee():
+    """Perplexity bills each request beside its tokens."""
+    assert Decimal("0.005002") == cost(Usage(input_tokens=1, output_tokens=1), get_model("perplexity:sonar").price)
+
+
+QWEN = get_model("openrouter:qwen/qwen3-coder-plus").price
+
+
+@pytest.mark.parametrize("tokens", [1, 32_000, 32_001, 128_000, 128_001, 256_000, 256_001])
+def test_of_several_bands_the_highest_that_is_reached_counts(tokens):
+    """For the whole request; at the mark itself the lower one still does."""
+    reached = [price for above, price in QWEN.bands if tokens > above]
+    expected = reached[-1] if reached else QWEN
+
+    assert tokens * expected.input / MILLION == cost(Usage(input_tokens=tokens), QWEN)
+    assert len(QWEN.bands) >= 2
+
+
+GPT, LONG = "gpt-5.6", Usage(input_tokens=300_000, output_tokens=1_000)
+SHORT = Usage(input_tokens=100_000, output_tokens=1_000, cache_read_tokens=50_000)
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "tier", "dollars"),
+    [
+        (GPT, SHORT, None, "0.24"),
+        (GPT, SHORT, "default", "0.24"),
+        (GPT, SHORT, "auto", "0.24"),
+        (GPT, SHORT, "batch", "0.12"),
+        (GPT, SHORT, "flex", "0.12"),
+        (GPT, SHORT, "priority", "0.48"),
+        (GPT, SHORT, "fast", "0.48"),
+        (GPT, LONG, None, "2.43"),
+        (GPT, LONG, "flex", "1.215"),
+        (GPT, LONG, "priority", "4.86"),
+        ("gemini-2.5-pro", LONG, None, "0.765"),
+        ("gemini-2.5-pro", LONG, "batch", "0.3825"),
+        ("claude-opus-5", SHORT, "standard", "0.3"),
+        ("claude-opus-5", SHORT, "batch", "0.15"),
+        ("claude-opus-5", SHORT, "priority", "0.3"),
+        ("gpt-4o", SHORT, "batch", "0.13"),
+    ],
+)
+def test_tiers_have_prices_of_their_own_in_every_band(model, usage, tier, dollars):
+    """A tier without one costs the standard; what a tier says nothing of, such as cached input in a batch, stays as it is."""
+    assert Decimal(dollars) == cost(usage, get_model(model).price, tier=tier)
+
+
+@pytest.mark.parametrize(
+    ("usage", "dollars"),
+    [
+        (Usage(input_tokens=1_000, cache_write_tokens=1_000), "0.00625"),
+        (Usage(input_tokens=1_000, cache_write_tokens=1_000, cache_write_long_tokens=1_000), "0.01"),
+        (Usage(input_tokens=1_000, cache_write_tokens=600, cache_write_long_tokens=400, cache_read_tokens=400), "0.00545"),
+        (Usage(input_tokens=1_000, tool_requests={"web_search": 1}), "0.015"),
+    ],
+)
+def test_cache_writes_are_billed_by_how_long_they_live(usage, dollars):
+    """Five minutes and an hour, of Claude Opus 5; and its searches."""
+    assert Decimal(dollars) == cost(usage, get_model("claude-opus-5").price)
+
+
+@pytest.mark.parametrize(
+    ("moment", "dollars"),
+    [
+        (datetime(2026, 11, 20, 0, 30, tzinfo=UTC), "0.15"),
+        (datetime(2026, 11, 20, 1, 0, tzinfo=UTC), "0.3"),
+        (datetime(2026, 11, 20, 5, 59, tzinfo=UTC), "0.15"),
+        (datetime(2026, 11, 20, 6, 0, tzinfo=UTC), "0.3"),
+        (datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC), "0.15"),
+        (datetime(2026, 11, 21, 8, 0, tzinfo=UTC), "0.15"),
+        (datetime(2026, 11, 20, 16, 0, tzinfo=timezone(timedelta(hours=8))), "0.3"),
+        (datetime(2026, 11, 21, 0, 0, tzinfo=timezone(timedelta(hours=8))), "0.15"),
+        (None, "0.3"),
+    ],
+)
+def test_quiet_hours_are_cheaper(moment, dollars):
+    """DeepSeek's, by hour and weekday in UTC wherever the caller lives; who names no moment is told the full price."""
+    assert Decimal(dollars) == cost(Usage(input_tokens=MILLION), get_model("deepseek:deepseek-v4-flash").price, at=moment)
+
+
+@pytest.mark.parametrize(("day", "dollars"), [(30, "2"), (1, "4")])
+def test_an_announced_price_counts_from_its_day(day, dollars):
+    """The catalog can know tomorrow's prices today."""
+    price = Price.from_row(
+        {"input": "2", "output": "10", "later": [{"valid_from": "2026-12-01", "input": "4", "output": "20"}]},
+    )
+    moment = datetime(2026, 12 if day == 1 else 11, day, tzinfo=UTC)
+
+    assert Decimal(dollars) == cost(Usage(input_tokens=MILLION), price, at=moment)
+    assert Decimal(2) == cost(Usage(input_tokens=MILLION), price)
+
+
+def test_a_model_that_costs_nothing_costs_zero():
+    """Known to be free is not unknown."""
+    assert Decimal(0) == cost(Usage(input_tokens=MILLION, output_tokens=MILLION), get_model("ollama:llama2").price)
