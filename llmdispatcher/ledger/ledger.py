@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..clock import SYSTEM_CLOCK
 from ..errors import ConfigError, LedgerError
+from ..locks import new_lock
 from ..outcome import AttemptRecord, Outcome
 from .address import Address, address
 from .desk import Desk
@@ -54,10 +55,8 @@ class Ledger(Questions):
         self._timeout = timeout
         _installed(self.address)
         folder = Path(spool).expanduser() if spool is not None else self.address.spool
-        self._kept: list[Any] = []
-        self._writer = Writer(
-            partial(_desk, self._kept, self.address, timeout, strict_accounting, folder), Spool(folder, max_spool_bytes)
-        )
+        self._way = _Way(self.address, timeout, durable=strict_accounting)
+        self._writer = Writer(partial(self._way.desk, folder / "refused.json"), Spool(folder, max_spool_bytes))
         weakref.finalize(self, self._writer.retire).atexit = False
 
     @property
@@ -120,8 +119,7 @@ class Ledger(Questions):
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left, for so many seconds at most (the rest is spooled), and close; idempotent. Opens again when used."""
         self._writer.close(timeout)
-        for connections in self._kept:
-            connections.close()
+        self._way.close()
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +131,7 @@ class Ledger(Questions):
         return f"Ledger({self.address.shown!r})"
 
     def _connected(self) -> Connections:
-        return _connections(self._kept, self.address, self._timeout, self.strict_accounting)
+        return self._way.connections()
 
 
 def _installed(place: Address) -> None:
@@ -144,19 +142,30 @@ def _installed(place: Address) -> None:
             raise ConfigError(f"ledger: {name} is not installed; pip install 'llmdispatcher[{extra}]'")
 
 
-def _connections(kept: list[Any], place: Address, timeout: float, durable: bool) -> Connections:
-    """The one way to the database, made when it is first needed; ``kept`` is where the ledger and its writer share it."""
-    if not kept:
-        room: Any = import_module(f"{__package__}.connections")
-        kept.append(room.Connections(place, SYSTEM_CLOCK, timeout=timeout, durable=durable))
-    made: Connections = kept[0]
-    return made
+class _Way:
+    """The one way to the database, made when it is first needed; the ledger and its writer share it."""
 
+    def __init__(self, place: Address, timeout: float, *, durable: bool) -> None:
+        self._make: partial[dict[str, Any]] = partial(dict, address=place, clock=SYSTEM_CLOCK, timeout=timeout, durable=durable)
+        self._lock = new_lock()
+        self._made: Connections | None = None
 
-def _desk(kept: list[Any], place: Address, timeout: float, durable: bool, spool: Path, writer: str) -> Desk:
-    room: Any = import_module(f"{__package__}.database")
-    desk: Desk = room.Database(_connections(kept, place, timeout, durable), SYSTEM_CLOCK, writer, spool / "refused.json")
-    return desk
+    def connections(self) -> Connections:
+        """Made once."""
+        with self._lock:
+            if self._made is None:
+                self._made = import_module(f"{__package__}.connections").Connections(**self._make())
+            return self._made
+
+    def desk(self, refused: Path, writer: str) -> Desk:
+        """Where a writer of that name writes."""
+        desk: Desk = import_module(f"{__package__}.database").Database(self.connections(), SYSTEM_CLOCK, writer, refused)
+        return desk
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._made is not None:
+            self._made.close()
 
 
 def open_ledger(place: str | os.PathLike[str], **settings: Any) -> Ledger:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +200,19 @@ def _cost(outcome: Outcome) -> int | None:
         known = [attempt.cost for attempt in outcome.attempts if attempt.cost is not None]
         own = sum(known[1:], known[0]) if known else own
     return picodollars(own) if own is not None else None
+
+
+def folded(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """The last word of each call and of each attempt: of several rows with one key, the one that is not open."""
+    ends: dict[str, Row] = {}
+    for row in calls:
+        if row[STATUS] != "open" or row[0] not in ends:
+            ends[row[0]] = row
+    settled: dict[tuple[str, int], Row] = {}
+    for row in attempts:
+        if row[ATTEMPT_STATUS] != "open" or row[:2] not in settled:
+            settled[row[0], row[1]] = row
+    return list(ends.values()), list(settled.values())
 
 
 def status_of(error: BaseException | None) -> str:

@@ -24,7 +24,7 @@ from ..clock import SYSTEM_CLOCK, new_id
 from ..errors import LedgerError
 from ..locks import new_lock
 from .desk import Away, Desk
-from .rows import STATUS, Row
+from .rows import STATUS, Row, folded
 from .spool import Rows, Spool
 from .ticket import LedgerStats, Ticket
 
@@ -193,20 +193,11 @@ class Writer:
             ticket.done(failure)
 
     def _folded(self, events: Sequence[Event]) -> Rows:
-        """The last word of each call and attempt."""
-        calls: dict[str, Row] = {}
-        attempts: dict[tuple[str, int], Row] = {}
-        for call, attempt, _ticket in events:
-            if call is not None:
-                if call[STATUS] != "open":
-                    calls[call[0]] = call
-                    self._open.discard(call[0])
-                elif call[0] not in calls:
-                    calls[call[0]] = call
-                    self._open.add(call[0])
-            if attempt is not None:
-                attempts[attempt[0], attempt[1]] = attempt
-        return list(calls.values()), list(attempts.values())
+        """The last word of each call and attempt; notes which calls are open."""
+        rows = folded([event[0] for event in events if event[0]], [event[1] for event in events if event[1]])
+        for row in rows[0]:
+            (self._open.add if row[STATUS] == "open" else self._open.discard)(row[0])
+        return rows
 
     def _written(self, rows: Rows, *, force: bool) -> str | None:
         """Why the database is away, after spooling what it did not take; ``None`` where it is there."""
