@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from . import calls, footprint, policies, streams
+from . import aliases, calls, footprint, policies, streams
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +34,7 @@ GROUPS: dict[str, Callable[[], list[tuple[str, float, float | None, str]]]] = {
     "chunks": lambda: [*streams.chunks(), *policies.chunks()],
     "memory": footprint.memory,
     "lateness": streams.lateness,
+    "aliases": aliases.resolution,
 }
 QUICK = ("import", "calls", "flat", "chunks")
 

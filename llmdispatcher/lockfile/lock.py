@@ -39,6 +39,7 @@ class Lockfile:
         self._source = source
         self._clock = clock
         self._lock = new_lock()
+        self._saving = new_lock()  # held while a file is written: saves of one object come one after the other, nobody else waits
         self._extensions = Extensions()
         self._table = self._laid_out(contents or Contents())
 
@@ -205,24 +206,32 @@ class Lockfile:
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write it, to where it came from or to another path, all at once; comments and unknown keys stay. Returns the path.
 
-        ``updated_at`` becomes now. Raises :class:`ConfigError` where the file has been changed by others since it was read.
+        ``updated_at`` becomes now. Raises :class:`ConfigError` where the file has been changed by others since it was read, or,
+        for a new lockfile, is there already. A path that is given is written in any case.
         """
         target = Path(path).expanduser() if path is not None else self.path
         if target is None or target == places.BUNDLED:
             raise ConfigError("save: this lockfile has no file of its own; give a path, such as 'llmdispatcher.lock'")
+        with self._saving:
+            self._write(target, given=path is not None)
+        return target
+
+    def _write(self, target: Path, *, given: bool) -> None:
         now, source = self._clock.now(), self._source
         form = source.form if source is not None and target == self.path else reading.form_of(target.name)
         contents = attrs.evolve(self.contents, updated_at=now)
         if source is None and contents.created_at is None:
             contents = attrs.evolve(contents, created_at=now)
-        if source is not None and target == self.path and target.exists() and places.text_at(target) != source.text:
-            raise ConfigError(f"{target}: it has been changed since it was read; load it again, and make the change there")
+        if target == self.path and target.exists():
+            if source is not None and places.text_at(target) != source.text:
+                raise ConfigError(f"{target}: it has been changed since it was read; load it again, and make the change there")
+            if source is None and not given:
+                raise ConfigError(f"{target}: there is a file already; load it and change it, or take it away first")
         text = writing.checked(writing.text_of(contents, source, form), contents, str(target))
         writing.replace(target, text)
         with self._lock:
             self.path, self._source = target, reading.Source(text, form, reading.plain(text, form), contents)
             self._table = self._laid_out(attrs.evolve(self.contents, created_at=contents.created_at, updated_at=now))
-        return target
 
     def missing(self, aliases: Sequence[str], profile: str | None = None, context: str | None = None) -> ConfigError:
         """The error for aliases that are not there; it shows the text that would add them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -13,6 +14,8 @@ from . import places, reading
 from .values import Binding, Contents
 
 _REMEMBERED = 4096
+_UNASKED: Any = object()
+"""Not looked up yet, as opposed to looked up and not there."""
 
 
 @attrs.frozen(eq=False)
@@ -80,6 +83,7 @@ class Table:
     bindings: Mapping[str, Mapping[str, Binding]]
     names: frozenset[str]
     found: dict[tuple[str, str], Alias | None] = attrs.field(factory=dict)
+    heads: dict[str, str | None] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, contents: Contents, extensions: Extensions, where: str) -> Table:
@@ -113,10 +117,20 @@ class Table:
         name = name.strip()
         if name not in self.names:
             head, colon, _ = name.partition(":")
-            if not colon or not self.packages or package_key(head) not in self.packages:
+            if not colon or not self.packages or self._package(head) is None:
                 return None
         key = (name, self.profile(given))
-        return self.found[key] if key in self.found else self._look_up(key, given)
+        found = self.found.get(key, _UNASKED)
+        return self._look_up(key, given) if found is _UNASKED else found
+
+    def _package(self, head: str) -> str | None:
+        """The extended package that stands before a colon, as ``extends`` spells it; ``None`` where none does."""
+        package: str | None = self.heads.get(head, _UNASKED)
+        if package is _UNASKED:
+            if len(self.heads) >= _REMEMBERED:
+                self.heads.clear()
+            package = self.heads[head] = self.packages.get(package_key(head))
+        return package
 
     def _look_up(self, key: tuple[str, str], given: str | None) -> Alias | None:
         profile = self.existing(given)
@@ -124,7 +138,7 @@ class Table:
         binding = self.bindings.get(profile, {}).get(name)
         if binding is None:
             head, colon, tail = name.partition(":")
-            package = self.packages.get(package_key(head)) if colon else None
+            package = self._package(head) if colon else None
             binding = self._of_package(package, tail, profile) if package is not None else None
         found = Alias(name, profile, binding.models) if binding is not None else None
         if len(self.found) >= _REMEMBERED:

@@ -181,7 +181,7 @@ def test_a_request_has_a_profile(stage, monkeypatch):
         assert FIRST == said(dispatcher, False, plain)[1]
 
     assert ["prod", "default", "default"] == [outcome.profile for outcome in stage.outcomes]
-    assert all("profile" not in request.body for request in stage.openai.requests)
+    assert all("profile" not in request.json for request in [*stage.openai.requests, *stage.anthropic.requests])
 
 
 def test_the_cache_does_not_mix_profiles(stage):

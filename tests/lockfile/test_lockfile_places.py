@@ -216,6 +216,19 @@ def test_what_others_have_changed_is_not_overwritten(here):
     assert ("v:3",) == Lockfile.load(path).resolve("mine")
 
 
+def test_a_new_lockfile_does_not_overwrite_one(here):
+    """Unless the path is given to the save itself; the same object may be saved again."""
+    path = made(here / "a.lock", "v:old")
+    new = Lockfile.create_default(path)
+
+    with pytest.raises(ConfigError, match=r"a\.lock: there is a file already; load it and change it, or take it away first"):
+        new.save()
+    assert ("v:old",) == Lockfile.load(path).resolve("who")
+    new.save(path)
+    new.save()
+    assert {} == Lockfile.load(path).aliases()
+
+
 def test_the_bundled_lockfile_is_not_written():
     """It belongs to the package."""
     with pytest.raises(ConfigError, match="give a path"):
