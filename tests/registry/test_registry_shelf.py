@@ -105,6 +105,15 @@ def test_close_deletes_nothing(site, make):
     assert [] == files(registry._copies._shelf.folder)
 
 
+def test_the_users_own_folder(site, make, monkeypatch, tmp_path):
+    """Where no folder is given, the environment says where."""
+    monkeypatch.setenv("LLMDISPATCHER_CACHE_DIR", str(tmp_path / "mine"))
+    site.publish(version=7)
+    make(cache_dir=None).load()
+
+    assert 1 == len(files(tmp_path / "mine" / "registry"))
+
+
 def test_two_registries_do_not_mix(site, make):
     """Each address has a folder of its own."""
     site.publish(version=7)
