@@ -29,8 +29,9 @@ def _packaged(vendor: str) -> Mapping[str, Any]:
         document: Mapping[str, Any] = json.loads(pkgutil.get_data(__package__, f"data/{row.name}.json") or b"{}")
     except FileNotFoundError:
         return _NOT_THERE
+    able = [frozenset(words.split()) for words in document["able"]]
     for fields in document["models"].values():
-        fields["can"] = document["able"][fields["can"]].split() if "can" in fields else ()
+        fields["can"] = able[fields["can"]] if "can" in fields else ()
         fields["source"] = document["sources"][fields["source"]] if "source" in fields else row.source
         fields.setdefault("date", document["date"])
     return document

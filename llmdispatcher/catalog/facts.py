@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import attrs
@@ -91,7 +91,7 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
     ``date``; each may be missing.
     """
     own, kind = traits(vendor, name), row.get("kind", "chat")
-    lacks = own.lacks.union(row.get("lacks", ()))
+    lacks = own.lacks.union(row["lacks"]) if "lacks" in row else own.lacks
     if kind == "embedding" or row.get("checked"):
         lacks |= _VECTORS if kind == "embedding" else {"embeddings"}
     return ModelFacts(
@@ -102,7 +102,7 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
         price_row=row.get("price"),
         context_window=row.get("context_window", 0),
         max_tokens=row.get("max_tokens", 0),
-        capabilities=(_BY_DEFAULT.union(row.get("can", ()))) - lacks,
+        capabilities=_able(frozenset(row.get("can", ()))) - lacks,
         lacks=lacks,
         quirks=own.quirks,
         aliases=tuple(row.get("aliases", ())),
@@ -114,6 +114,11 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
         date=row.get("date", ""),
         price_version=version,
     )
+
+
+@lru_cache(maxsize=1024)
+def _able(words: frozenset[str]) -> frozenset[str]:
+    return words | _BY_DEFAULT
 
 
 def _day(text: str | None) -> datetime.date | None:

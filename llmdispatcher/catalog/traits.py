@@ -58,6 +58,14 @@ def _at(vendor: str) -> tuple[tuple[_Family, re.Pattern[str]], ...]:
     return tuple([(family, re.compile("|".join(map(translate, family.models)))) for family in mine])
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _own(vendor: str) -> Traits:
+    """What counts for every model of a vendor that is of no family."""
+    row = vendor_row(vendor)
+    quirks = frozenset(row.quirks if row is not None else ())
+    return Traits(quirks=quirks, lacks=frozenset(("reasoning",) if "no_effort" in quirks else ()))
+
+
 def _family(row: Mapping[str, Any]) -> _Family:
     return _Family(
         vendors=tuple(row["vendors"]),
@@ -80,6 +88,8 @@ def traits(kind: str, model: str) -> Traits:
     mine = [
         family for family, glob in _at(vendor) if glob.match(name) is not None or (short != name and glob.match(short) is not None)
     ]
+    if not mine:
+        return _own(vendor)
     quirks = frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine])
     lacks = frozenset(("reasoning",) if "no_effort" in quirks else ())
     return Traits(

@@ -131,6 +131,7 @@ def _cut(response: Response) -> Iterator[StreamChunk]:
         model=response.model,
         response_id=response.response_id,
         refusal=response.refusal,
+        service_tier=response.service_tier,
     )
 
 
