@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain as joined
 from typing import Any
 
@@ -10,12 +10,12 @@ import attrs
 from sqlalchemy import Connection, func, select
 
 from ..errors import InvalidRequest
-from ..ledger.schema import receipt_calls, receipts
+from ..ledger.schema import micros, receipt_calls, receipts
 from ..ledger.views import pruned_before
 from . import store
-from .canonical import canonical, moment_text, parsed
+from .canonical import canonical, moment_of, moment_text, parsed
 from .chain import ChainCheck, vouched
-from .checking import CertifiedCall, call_problems, problem
+from .checking import CertifiedCall, call_problems, form_problems, problem
 from .files import Read, Source, read
 from .findings import Problem, Verification
 from .keys import PublicKeys
@@ -36,22 +36,24 @@ def audit(connection: Connection, trusted: PublicKeys, source: Source | None, an
             raise InvalidRequest("anchor: one receipt by itself is no chain; leave source out to verify the ledger's chain")
         check = ChainCheck(vouched(trusted, joined(rotations, [item.document for item in found.items])))
         problems = list(_given(connection, check, found, anchor))
-    return _with_retention(connection, check.verification(problems))
+    return check.verification(problems)
 
 
 def _whole(connection: Connection, check: ChainCheck, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
+    retention = _Retention(connection, check)
     certified = store.Merged(store.certified_calls(connection))
     for position, row in enumerate(store.stored(connection), 1):
         document = _document(row)
         yield from (problem(document, position, "stored", text, field=field) for field, text in _row_faults(row, document))
         calls = certified.of(row.sequence)
-        yield from check.read(document, calls)
+        yield from retention.sifted(check.read(document, calls), document, position)
         yield from _of_none(document, position, calls)
     yield from check.together(anchor)
     yield from _strays(connection)
 
 
 def _given(connection: Connection, check: ChainCheck, found: Read, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
+    retention = _Retention(connection, check)
     for position, item in enumerate(found.items, 1):
         yield from item_problems(item, check, position)
         document = item.document
@@ -62,9 +64,9 @@ def _given(connection: Connection, check: ChainCheck, found: Read, anchor: Recei
         theirs = _document(row)
         for path in differences(theirs, document):
             yield problem(document, position, "stored", "the ledger's receipt has another value there", field=path or None)
-        if isinstance(theirs, dict) and "calls_digest" in theirs:
+        if not any(form_problems(theirs, position)) and "calls_digest" in theirs:
             calls = [call for _, group in store.certified_calls(connection, row.sequence, row.sequence) for call in group]
-            yield from call_problems(theirs, check.counted(calls), position)
+            yield from retention.sifted(call_problems(theirs, check.counted(calls), position), theirs, position)
     if found.chain:
         yield from check.together(anchor)
 
@@ -114,20 +116,31 @@ def _strays(connection: Connection) -> Iterator[Problem]:
         yield Problem(code="stored", text=text, sequence=sequence)
 
 
-def _with_retention(connection: Connection, found: Verification) -> Verification:
-    """Rows that retention has deleted are no problem, but a warning: what was deleted cannot be compared any more."""
-    before = pruned_before(connection)
-    gone = [one for one in found.problems if one.code == "call_missing" and _begun(one.call_id or "") < before]
-    if not gone:
-        return found
-    left = tuple([one for one in found.problems if one not in gone])
-    warnings = tuple([attrs.evolve(one, code="call_pruned", text="its row was deleted by retention") for one in gone])
-    return attrs.evolve(found, problems=left, warnings=found.warnings + warnings)
+class _Retention:
+    """Rows that retention has deleted are no problem but a warning: what is gone cannot be compared any more."""
 
+    def __init__(self, connection: Connection, check: ChainCheck) -> None:
+        self._before = pruned_before(connection)
+        self._check = check
 
-def _begun(call_id: str) -> float:
-    """The microsecond at which a call began, as the first half of its id tells; never for an id of another kind."""
-    try:
-        return int(call_id[:16], 16) if len(call_id) == 32 else float("inf")
-    except ValueError:
-        return float("inf")
+    def sifted(self, problems: Iterable[Problem], document: Any, position: int) -> Iterator[Problem]:
+        """The problems without those of deleted rows, which become one warning."""
+        gone = 0
+        for one in problems:
+            if one.code == "call_missing" and self._may_be_gone(document, one.call_id or ""):
+                gone += 1
+            else:
+                yield one
+        if gone:
+            text = f"{gone} rows of its calls were deleted by retention"
+            self._check.warnings.append(problem(document, position, "calls_pruned", text))
+
+    def _may_be_gone(self, document: dict[str, Any], call_id: str) -> bool:
+        """Whether the call began before the mark: as the receipt tells, else as the first half of its id does."""
+        said = document["summary"] if "summary" in document else dict.fromkeys(("start", "end"), document["call"]["begun_at"])
+        start, end = (micros(moment_of(said[name])) for name in ("start", "end"))
+        try:
+            begun = int(call_id[:16], 16)
+        except ValueError:
+            begun = end
+        return (begun if start <= begun <= end else end) < self._before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -46,6 +47,7 @@ class Receipts:
         under way, and those of a process that died, are left for later. Raises :class:`InvalidRequest` where there is no such call,
         and for an id that has a receipt, is not settled or not known; :class:`ConfigError` without the key whose turn it is.
         """
+        self._own_key()
         words = Words.of(description, tags)
         with reading(self._ledger) as connection:  # outside of the chain's lock, since there may be a million
             draft = drafted(connection, calls, chosen)
@@ -59,6 +61,16 @@ class Receipts:
         with reading(self._ledger) as connection:
             draft = drafted(connection, [calls] if isinstance(calls, str) else calls, chosen)
         return Summary.of(draft.fields["summary"])
+
+    def create_receipt(
+        self, model: str, input_tokens: int, output_tokens: int, cost: Decimal | float | str | None = None
+    ) -> Receipt:
+        """Record a call that was made elsewhere, and sign a receipt for it: ``.id`` and ``.signature``.
+
+        ``model`` may pin its vendor, ``"openai:gpt-4o"``; a ``cost`` in US dollars that is not given is the catalog's.
+        """
+        recorded = self._ledger.record(None, model, input_tokens=input_tokens, output_tokens=output_tokens, cost=cost)
+        return self.create(recorded.id)
 
     def rotate(self, new_key: SigningKey, *, description: str = "") -> Receipt:
         """Let another key sign from here on, by a record in the chain that both keys sign; this object signs with it then.

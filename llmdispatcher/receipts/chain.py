@@ -75,7 +75,7 @@ class ChainCheck:
         self._links: list[Link] = []
         self._malformed: set[int] = set()
         self._read = self._calls = 0
-        self._warnings: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def read(self, document: Any, calls: Iterable[CertifiedCall] | None = None) -> Iterator[Problem]:
         """What is wrong with this receipt by itself, and with the rows of its calls where they are given."""
@@ -105,7 +105,7 @@ class ChainCheck:
         takes_over = "new_key" in document and document["old_key"] is None
         if takes_over:
             text = f"{key_id} took over by itself, without a word of the key before it"
-            self._warnings.append(problem(document, position, "took_over", text, field="new_key"))
+            self.warnings.append(problem(document, position, "took_over", text, field="new_key"))
         elif self._turn not in (None, key_id):
             yield problem(document, position, "wrong_key", f"{key_id} signed it, where {self._turn} has its turn", field="key_id")
         self._turn = document["new_key"]["key_id"] if "new_key" in document else self._turn or key_id
@@ -118,7 +118,7 @@ class ChainCheck:
     def _look_at_clock(self, document: dict[str, Any], position: int) -> None:
         if document["timestamp"] < self._clock:
             text = f"the clock went back: the receipt before it is of {self._clock}"
-            self._warnings.append(problem(document, position, "clock_back", text, field="timestamp"))
+            self.warnings.append(problem(document, position, "clock_back", text, field="timestamp"))
         self._clock = document["timestamp"]
 
     def together(self, anchor: ReceiptAnchor | None = None) -> Iterator[Problem]:
@@ -173,7 +173,7 @@ class ChainCheck:
         last = max(self._links, key=lambda link: link.sequence, default=None)
         head = ReceiptAnchor(last.ledger, last.sequence, last.hash) if last is not None else self._after
         return Verification(
-            problems=tuple(problems), warnings=tuple(self._warnings), receipts=self._read, calls=self._calls, head=head
+            problems=tuple(problems), warnings=tuple(self.warnings), receipts=self._read, calls=self._calls, head=head
         )
 
 

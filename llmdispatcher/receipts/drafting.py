@@ -52,8 +52,10 @@ def _by_id(connection: Connection, ids: list[str]) -> Iterator[dict[str, Any]]:
     for facts, sequence in store.rows_by_id(connection, ids):
         if sequence is not None:
             raise InvalidRequest(f"calls: {facts['id']} has a receipt, sequence {sequence}; leave it out")
-        if facts["status"] == "open":
-            raise InvalidRequest(f"calls: {facts['id']} is still under way; certify it when it has ended")
+        if facts["status"] in store.UNSETTLED:
+            raise InvalidRequest(
+                f"calls: {facts['id']} is {facts['status']}: its row may still change; certify it when it has ended"
+            )
         missing.discard(facts["id"])
         yield facts
     if missing:

@@ -32,7 +32,7 @@ PROBLEMS = {
 WARNINGS = {
     "clock_back": "it has an earlier time than the receipt before it",
     "took_over": "its key took over without a word of the one before",
-    "call_pruned": "a call's row was deleted by retention, and cannot be compared any more",
+    "calls_pruned": "rows of its calls were deleted by retention, and cannot be compared any more",
 }
 """The codes of warnings: what may be in order."""
 

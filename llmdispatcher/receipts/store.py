@@ -23,7 +23,7 @@ _PAGE = 500
 _LOCK = 5_463_789_210_008
 """The key of PostgreSQL's advisory lock, beside that of the migrations."""
 _ROW = [calls.c[name] for name in ROW_FIELDS]
-_UNSETTLED = ("open", "unknown")
+UNSETTLED = ("open", "unknown")
 """Calls that may still change: one under way, and one whose process died and whose end may still come out of a spool."""
 
 
@@ -103,8 +103,9 @@ def uncertified_rows(connection: Connection, wanted: Range) -> Iterator[dict[str
 def _rows(connection: Connection, *where: ColumnElement[bool]) -> Iterator[tuple[dict[str, Any], int | None]]:
     query = select(*_ROW, receipt_calls.c.sequence).outerjoin(receipt_calls, receipt_calls.c.call_id == calls.c.id)
     query = query.where(*where).order_by(calls.c.id).execution_options(yield_per=_PAGE)
-    for row in connection.execute(query).mappings():
-        yield facts_of(dict(row)), row["sequence"]
+    with connection.execute(query) as found:
+        for row in found.mappings():
+            yield facts_of(dict(row)), row["sequence"]
 
 
 def count_certified(connection: Connection, wanted: Range) -> int:
@@ -120,7 +121,7 @@ def uncertified_ids(connection: Connection, wanted: Range, limit: int) -> tuple[
 
 
 def _settled() -> ColumnElement[bool]:
-    return calls.c.status.not_in(_UNSETTLED)
+    return calls.c.status.not_in(UNSETTLED)
 
 
 def _has_receipt() -> ColumnElement[bool]:
@@ -138,8 +139,9 @@ def stored(connection: Connection, *where: ColumnElement[bool]) -> Iterator[Stor
     """The rows of receipts, in the order of the chain."""
     names = [column.name for column in attrs.fields(StoredReceipt)]
     query = select(*[receipts.c[name] for name in names]).where(*where).order_by(receipts.c.sequence)
-    for row in connection.execute(query.execution_options(yield_per=_PAGE)):
-        yield StoredReceipt(*row)
+    with connection.execute(query.execution_options(yield_per=_PAGE)) as found:
+        for row in found:
+            yield StoredReceipt(*row)
 
 
 def listed(connection: Connection, limit: int, before: int | None, receipt_type: str | None) -> tuple[Receipt, ...]:
@@ -160,9 +162,9 @@ def certified_calls(
     query = select(*noted, *_ROW).outerjoin(calls, calls.c.id == receipt_calls.c.call_id)
     query = query.where(receipt_calls.c.sequence >= first, *([] if last is None else [receipt_calls.c.sequence <= last]))
     query = query.order_by(receipt_calls.c.sequence, receipt_calls.c.call_id)
-    found = connection.execute(query.execution_options(yield_per=_PAGE))
-    for sequence, rows in groupby(found.mappings(), key=lambda row: row["sequence"]):
-        yield sequence, map(_certified, rows)
+    with connection.execute(query.execution_options(yield_per=_PAGE)) as found:
+        for sequence, rows in groupby(found.mappings(), key=lambda row: row["sequence"]):
+            yield sequence, map(_certified, rows)
 
 
 class Merged:
