@@ -116,15 +116,16 @@ def bound(measure: Measure, request: Request, target: Target, price: Price, now:
     out = measure.answers * output
     reachable = list(_reachable(price, into, request.service_tier, now))
     dearest_in = max([max(_of_input(one, audible=measure.unbounded)) for one in reachable])
-    dearest_out = max([max(one.output, one.reasoning, one.audio_output, one.image_output) for one in reachable])
+    dearest_out = max(map(_of_output, reachable))
     tokens = EXACT.scaleb(EXACT.fma(into, dearest_in, EXACT.multiply(out, dearest_out)), -6)
     fees = EXACT.add(tokens, FEES.get(target.kind or "", _NOTHING))
     return EXACT.fma(measure.searches, max(price.calls.values(), default=_NOTHING), fees)
 
 
 def is_free(price: Price) -> bool:
-    """Whether nothing costs anything."""
-    return not (price.input or price.output or any(price.calls.values()) or any(not is_free(dearer) for _, dearer in price.bands))
+    """Whether nothing costs anything, in any class, band or tier, now or later."""
+    others = (*[dearer for _, dearer in price.bands], *price.tiers.values(), *price.later)
+    return not (any(_of_input(price, audible=True)) or _of_output(price) or any(price.calls.values())) and all(map(is_free, others))
 
 
 def text_tokens(text: str) -> int:
@@ -163,6 +164,10 @@ def _of_input(price: Price, *, audible: bool) -> Iterable[Decimal]:
     yield from (price.input, price.cache_read, price.cache_write, price.cache_write_long, price.image_input)
     if audible:
         yield from (price.audio_input, price.audio_cache_read)
+
+
+def _of_output(price: Price) -> Decimal:
+    return max(price.output, price.reasoning, price.audio_output, price.image_output)
 
 
 def _of_message(message: Message) -> int:
