@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import attrs
@@ -99,6 +99,22 @@ class Directory:
         if found is not None and ":" in name and split_ref(name, self.vendors)[0] is not None:
             return None
         return found
+
+    def has_alias(self, name: str, profile: str | None = None) -> bool:
+        """Whether a name is a pool, or an alias that can be found."""
+        lockfile, aliases = self.lockfile, self._aliases
+        known = lockfile is not None and aliases is not None and lockfile.has_alias(name, aliases.profile(profile))
+        return known or name.strip() in self._pools
+
+    def require_aliases(self, names: Sequence[str], context: str | None, profile: str | None) -> None:
+        """Raise one :class:`ConfigError` for all names that are neither pools nor aliases."""
+        wanted = [name for name in names if name.strip() not in self._pools]
+        lockfile, aliases = self.lockfile, self._aliases
+        if lockfile is not None and aliases is not None:
+            lockfile.require_aliases(wanted, context=context, profile=aliases.profile(profile))
+        elif wanted:
+            told = ", ".join(map(repr, dict.fromkeys(wanted)))
+            raise ConfigError(f"lockfile: the configuration has none, but {told} are needed; give Config(lockfile=True), or a path")
 
     def models_at(self, vendor: str, name: str, profile: str | None = None) -> tuple[str, ...]:
         """What a vendor is asked for under a name: the models of an alias that are its own, else the name itself."""

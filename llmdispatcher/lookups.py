@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .checkups import Checkups
 from .clock import Clock, Deadline
 from .conductor import Conductor
@@ -47,6 +49,14 @@ class Lookups:
         if not found.targets:
             raise dead_end(Route(alias, (), found.skipped))
         return str(found.targets[0])
+
+    def has_alias(self, alias: str, profile: str | None = None) -> bool:
+        """Whether a name is an alias of the lockfile or a pool of the configuration."""
+        return self._directory.has_alias(alias, profile)
+
+    def require_aliases(self, names: str | Iterable[str], *, context: str | None = None, profile: str | None = None) -> None:
+        """Raise one :class:`ConfigError` for all aliases that are missing; what a program does first. ``context`` says who asks."""
+        self._directory.require_aliases([names] if isinstance(names, str) else list(names), context, profile)
 
     def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
         """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""

@@ -25,8 +25,9 @@ def test_the_readme_has_examples():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_block_runs(block, vendors, capsys):
-    """Every block of Python in the README and in docs runs as it stands."""
+def test_block_runs(block, vendors, capsys, tmp_path, monkeypatch):
+    """Every block of Python in the README and in docs runs as it stands, in a folder of its own, since some write files."""
+    monkeypatch.chdir(tmp_path)
     code = "\n" * (block.line - 1) + block.code
     exec(compile(code, block.page, "exec"), {"__name__": "example"})
 

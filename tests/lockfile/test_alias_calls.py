@@ -365,3 +365,20 @@ def test_a_listener_hears_the_models(stage):
         dispatcher.send(Request("summarizer", "?"))
 
     assert [FIRST, SECOND] == [record.target for record in ears.records]
+
+
+def test_a_program_asks_first_for_all_that_it_needs(stage):
+    """Pools count, the configuration's profile holds, and what is missing is one error."""
+    with stage.dispatcher(pools={"mine": [SECOND]}, profile="prod") as dispatcher:
+        dispatcher.require_aliases(["mine", "summarizer"])
+        dispatcher.require_aliases("mine")
+        assert [True, True, False] == [dispatcher.has_alias(name) for name in ("mine", "summarizer", "drafts")]
+        with pytest.raises(ConfigError, match=r"the profile 'prod' has no alias 'drafts'; App needs it\. Add at its end:"):
+            dispatcher.require_aliases(["mine", "drafts"], context="App")
+    with Dispatcher() as dispatcher:
+        dispatcher.require_aliases([])
+        assert not dispatcher.has_alias("drafts")
+        with pytest.raises(ConfigError, match=r"the configuration has none, but 'drafts' are needed; give Config\(lockfile=True\)"):
+            dispatcher.require_aliases(["drafts"])
+    with Dispatcher(Config(lockfile="gone.lock")) as dispatcher, pytest.raises(LockfileNotFound):
+        dispatcher.has_alias("drafts")
