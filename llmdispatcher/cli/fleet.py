@@ -14,7 +14,7 @@ from ..policy.rate_limit import RateLimit
 from ..policy.retry import RetryPolicy
 from ..policy.rules import RoutingCondition, RoutingRule
 from ..vendors import from_environment, vendor
-from . import config_file, keychain
+from . import config_file, keychain, records
 from .settings import Settings
 from .terminal import UsageError
 
@@ -106,8 +106,8 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[tuple[Dispatcher, st
             " `llmdispatcher keys set openai`, or try it out with --simulate"
         )
     with ExitStack() as running:
-        config = file.config(**_defaults(file, patient=bool(real), exact=asked.exact))
-        dispatcher = running.enter_context(Dispatcher(config))
+        more = _defaults(file, patient=bool(real), exact=asked.exact) | _own(file, settings, simulated=not real)
+        dispatcher = running.enter_context(Dispatcher(file.config(**more)))
         told = _register_real(dispatcher, real, asked) if real else _register_simulated(dispatcher, running, exact=asked.exact)
         yield dispatcher, told
 
@@ -124,6 +124,20 @@ def _defaults(file: config_file.ConfigFile, *, patient: bool, exact: bool) -> di
         )
         own = {"routing_rules": [first, *rules], "retry_policy": RetryPolicy(initial_delay=0.1, max_delay=1.0)}
     return {name: value for name, value in own.items() if name not in file.fields}
+
+
+def _own(file: config_file.ConfigFile, settings: Settings, *, simulated: bool) -> dict[str, Any]:
+    """Where calls are written down, which lockfile and profile hold, and who asks; simulated calls cost nothing and are nowhere."""
+    own: dict[str, Any] = {}
+    ledger = records.place(settings, file.fields.get("ledger"))
+    if ledger is not None:
+        own["ledger"] = None if simulated and not settings.database_given else ledger
+    if settings.profile is not None:
+        own["profile"] = settings.profile
+    return {name: value for name, value in _UNLESS_SAID.items() if name not in file.fields} | own
+
+
+_UNLESS_SAID = {"lockfile": True, "origin": "llmdispatcher"}
 
 
 def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:

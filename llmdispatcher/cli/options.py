@@ -157,5 +157,8 @@ class Positive(click.ParamType[float]):
         return number
 
 
+WRITABLE = click.Path(dir_okay=False, path_type=Path)
+"""A file to write."""
+
 COUNT = click.IntRange(min=1)
 """A whole number above 0."""

@@ -17,6 +17,21 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "health": ("health", "Ask the vendors how they are."),
         "info": ("info", "Tell versions, places and extras."),
     },
+    "Accounting": {
+        "usage": ("usage", "Tell what was used and what it cost."),
+        "calls": ("calls", "List the latest calls, or tell one in full."),
+        "export": ("export_calls", "Write the calls to a file."),
+        "import": ("import_calls", "Take calls in from a file."),
+        "init-db": ("init_db", "Make the ledger."),
+        "migrate": ("migrate", "Bring the ledger's tables up to date."),
+        "receipts": ("receipts", "Sign what calls cost, and verify it."),
+    },
+    "Models by name": {
+        "lock": ("lock", "Make and check a lockfile of aliases."),
+        "bind": ("bind", "Let an alias stand for models."),
+        "aliases": ("aliases", "List aliases and their models."),
+        "json-refresh": ("json_refresh", "Fetch models and prices from the registry."),
+    },
     "Setting up": {
         "config": ("config", "Check a configuration."),
         "keys": ("keys", "Keep keys in the system's keychain."),

@@ -14,9 +14,10 @@ from .terminal import UsageError
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What all commands take. ``database`` is a URL, ``None`` where nobody named one."""
+    """What all commands take. ``database`` is a URL, ``None`` where none was named; ``database_given``: by an option."""
 
     database: str | None = attrs.field(default=None, repr=False)
+    database_given: bool = False
     profile: str | None = None
     config: Path | None = None
     json: bool = False
@@ -34,7 +35,8 @@ class Settings:
             logging.getLogger("llmdispatcher").setLevel(logging.DEBUG)
         taken = {name: given[name] for name in ("config", "json", "quiet", "debug", "no_color") if name in given}
         profile = given.get("profile") or environment.get("LLMDISPATCHER_PROFILE") or environment.get("LLMRING_PROFILE")
-        return cls(database=_database(given, environment), profile=profile or None, **taken)
+        named = "db" in given or "sqlite" in given
+        return cls(database=_database(given, environment), database_given=named, profile=profile or None, **taken)
 
 
 def _database(given: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:

@@ -1,0 +1,53 @@
+"""``bind``: let an alias stand for models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...lockfile import Lockfile
+from .. import lockfiles
+from ..lockfiles import LOCKFILE
+from ..options import a_command
+from ..settings import Settings
+from ..terminal import OK, UsageError, plain
+
+
+@a_command(
+    "bind",
+    examples=(
+        'llmdispatcher bind summarizer "openai:gpt-4o-mini,anthropic:claude-haiku-4-5"',
+        "llmdispatcher bind summarizer openai:gpt-4o --profile prod",
+        "llmdispatcher bind summarizer --remove",
+    ),
+)
+@click.argument("alias", help="Its name.")
+@click.argument("models", required=False, metavar='["M1,M2"]', help="Models, the first choice first, with commas between them.")
+@click.option("--remove", is_flag=True, help="Take the alias out.")
+@LOCKFILE
+def command(settings: Settings, alias: str, models: str | None, remove: bool, lockfile: Path | None) -> int:
+    """Let an alias stand for models in a profile of the lockfile; what it stood for is replaced, comments stay.
+
+    Where there is no lockfile in this folder, one is made.
+    """
+    if remove is (models is not None):
+        raise UsageError('bind: give models, such as "openai:gpt-4o-mini,anthropic:claude-haiku-4-5", or --remove')
+    found = _own(lockfile)
+    if remove:
+        if not found.unbind(alias, profile=settings.profile):
+            raise UsageError(f"{alias}: there is no such alias in the profile {found.profile_in_use(settings.profile)!r}")
+        told = "is gone"
+    else:
+        told = f"→ {', '.join(found.bind(alias, models or '', profile=settings.profile).models)}"
+    path = found.save()
+    if not settings.quiet:
+        print(plain(f"{path}: {alias} {told} ({found.profile_in_use(settings.profile)})"))
+    return OK
+
+
+def _own(path: Path | None) -> Lockfile:
+    if path is not None and not path.exists():
+        return Lockfile.create_default(path)
+    found = lockfiles.found(path)
+    return Lockfile.create_default(lockfiles.NEW) if found.is_bundled else found

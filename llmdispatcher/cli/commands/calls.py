@@ -1,0 +1,108 @@
+"""``calls``: the latest calls, or one with its attempts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import records
+from ..options import a_command
+from ..settings import Settings
+from ..tables import print_rows
+from ..terminal import FAILED, OK, complain
+
+if TYPE_CHECKING:
+    from ...ledger.records import LedgerAttempt, LedgerCall
+
+_STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
+
+
+@a_command(
+    "calls",
+    examples=(
+        "llmdispatcher calls",
+        "llmdispatcher calls --status error --limit 50",
+        "llmdispatcher calls 0193a5f2c1d84e0fa0b1c2d3e4f50617",
+    ),
+    codes="0 ok, 1 there is no such call, 2 wrong usage, 130 interrupted",
+)
+@click.argument("call_id", required=False, metavar="[ID]", help="One call, with everybody who was asked.")
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
+@click.option("--before", metavar="ID", help="Only calls before this one; how a page goes on.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only calls that ended so.")
+@records.with_filters
+def command(settings: Settings, **given: Any) -> int:
+    """List the latest calls of the ledger, the latest first, or tell one in full. Prompts and answers are nowhere."""
+    if given["call_id"]:
+        return _one(settings, given["call_id"])
+    with records.opened(settings) as ledger:
+        found = ledger.list_recent_calls(limit=given["limit"], **records.chosen(given, "status", "before"))
+    if settings.json:
+        print(json.dumps([call.as_dict() for call in found], indent=2, default=str))
+    elif found:
+        heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
+        print_rows(heads, [_row(call) for call in found], settings)
+    else:
+        print("there is no call like that")
+    return OK
+
+
+def _one(settings: Settings, call_id: str) -> int:
+    with records.opened(settings) as ledger:
+        call, attempts = ledger.get_call(call_id), ledger.get_attempts(call_id)
+    if call is None:
+        complain(f"{call_id}: there is no such call")
+        return FAILED
+    told = call.as_dict()
+    if settings.json:
+        print(json.dumps(told | {"attempt_records": [one.as_dict() for one in attempts]}, indent=2, default=str))
+        return OK
+    for name, value in told.items():
+        if value not in (None, {}, False):
+            print(f"{name.replace('_', ' '):<22} {value}")
+    if attempts:
+        heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
+        print_rows(heads, [_attempt(one) for one in attempts], settings)
+    return OK
+
+
+def _row(call: LedgerCall) -> tuple[str, ...]:
+    model = f"{call.vendor}:{call.model}" if call.vendor else call.model
+    begun = f"{call.begun_at:%Y-%m-%d %H:%M:%S}"
+    return (
+        call.id,
+        begun,
+        model,
+        call.status,
+        _count(call.input_tokens),
+        _count(call.output_tokens),
+        _money(call.cost),
+        _seconds(call.latency),
+    )
+
+
+def _attempt(one: LedgerAttempt) -> tuple[str, ...]:
+    status = str(one.http_status) if one.http_status is not None else "–"
+    return (
+        str(one.number),
+        f"{one.vendor}:{one.model}",
+        one.status,
+        one.error_class or "–",
+        status,
+        _money(one.cost),
+        _seconds(one.latency),
+    )
+
+
+def _count(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
+
+
+def _money(amount: Any) -> str:
+    return "–" if amount is None else f"{amount:.6f}"
+
+
+def _seconds(latency: float | None) -> str:
+    return "–" if latency is None else f"{latency:.2f}"

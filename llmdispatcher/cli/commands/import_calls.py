@@ -1,0 +1,40 @@
+"""``import``: calls that were exported, or logged elsewhere, into the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import click
+
+from .. import records
+from ..options import FILE, a_command
+from ..settings import Settings
+from ..terminal import FAILED, OK, UsageError, complain, say
+
+_MOST_TOLD = 20
+
+
+@a_command(
+    "import",
+    examples=("llmdispatcher import calls.jsonl", "llmdispatcher --db postgresql://me@host/calls import calls.csv"),
+    codes="0 ok, 1 some rows are no calls (the rest was taken in), 2 wrong usage, 130 interrupted (run it again)",
+)
+@click.argument("file", type=FILE, help="JSON Lines, JSON, CSV or Parquet, as `export` writes them or llmring has logged them.")
+@click.option(
+    "--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the end of the name, else as it begins."
+)
+def command(settings: Settings, file: Path, format: str | None) -> int:
+    """Take calls into the ledger, each once, however often it is imported."""
+    if not file.is_file():
+        raise UsageError(f"{file}: No such file")
+    with records.opened(settings, make=True) as ledger:
+        report = ledger.import_usage_logs(file, format)
+    for problem in report.problems[:_MOST_TOLD]:
+        complain(f"{file}:{problem.line}: {problem.reason}")
+    if settings.json:
+        print(json.dumps(attrs.asdict(report), indent=2))
+    elif not settings.quiet:
+        say(f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are none")
+    return FAILED if report.failed else OK

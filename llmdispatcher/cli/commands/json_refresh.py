@@ -1,0 +1,43 @@
+"""``json-refresh``: models and prices as the registry publishes them now."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from .. import lockfiles
+from ..lockfiles import FROM
+from ..options import Positive, a_command
+from ..settings import Settings
+from ..tables import print_rows
+from ..terminal import FAILED, OK
+
+
+@a_command(
+    "json-refresh",
+    examples=("llmdispatcher json-refresh", "llmdispatcher json-refresh --registry https://registry.example.com --json"),
+    codes="0 all are fresh, 1 a vendor is not (what was known of it counts on), 2 wrong usage, 130 interrupted",
+)
+@FROM
+@click.option("--timeout", type=Positive(), default=30.0, show_default=True, metavar="S", help="Seconds for all together.")
+def command(settings: Settings, **given: Any) -> int:
+    """Ask the registry now, and keep what it publishes on this machine, for every program that uses the same registry.
+
+    A registry that is away, broken or hostile changes nothing: what was known counts on.
+    """
+    registry = lockfiles.registry(settings, given["registry"])
+    try:
+        states = registry.refresh(timeout=given["timeout"])
+    finally:
+        registry.close()
+    if settings.json:
+        print(json.dumps({name: state.as_dict() for name, state in states.items()}, indent=2, default=str))
+    else:
+        rows = [
+            (name, "–" if state.version is None else str(state.version), state.state, state.reason)
+            for name, state in states.items()
+        ]
+        print_rows(("vendor", "version", "state", "reason"), rows, settings)
+    return OK if states and all(state.version is not None and state.source == "registry" for state in states.values()) else FAILED

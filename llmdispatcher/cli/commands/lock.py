@@ -1,0 +1,151 @@
+"""``lock``: lockfiles of aliases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...errors import ConfigError, DispatchError, LockfileNotFound
+from ...lockfile import Lockfile
+from .. import lockfiles
+from ..lockfiles import FROM, LOCKFILE
+from ..options import WRITABLE, Suite, a_subcommand
+from ..settings import Settings
+from ..terminal import FAILED, OK, USAGE, UsageError, complain
+
+command = Suite(
+    "lock",
+    help="Make and check a lockfile: which models an alias stands for, profile by profile.",
+    examples=("llmdispatcher lock init", "llmdispatcher lock check"),
+)
+
+
+@a_subcommand(command, "init", examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare"))
+@click.argument("file", type=WRITABLE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
+@click.option("--bare", is_flag=True, help="Without the aliases fast, balanced and deep to begin with.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
+    """Write a new lockfile with the profiles default, prod, staging and dev."""
+    path = file or lockfiles.NEW
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; --force begins anew, `llmdispatcher bind` changes it")
+    made = Lockfile.create_default(path)
+    if not bare:
+        bundled = Lockfile.load(_bundled())
+        for alias, models in bundled.aliases("default").items():
+            made.bind(alias, models, profile="default")
+    path.unlink(missing_ok=True)
+    made.save()
+    if not settings.quiet:
+        print(f"{path}: {len(made.aliases('default'))} aliases")
+    return OK
+
+
+def _bundled() -> Path:
+    from ...lockfile.places import BUNDLED  # late: only a new lockfile is made of it
+
+    return BUNDLED
+
+
+@a_subcommand(
+    command,
+    "validate",
+    examples=("llmdispatcher lock validate", "llmdispatcher lock validate --lockfile config/llmdispatcher.lock --json"),
+    codes="0 it can be used, 1 something in it is wrong, 2 there is none, 130 interrupted",
+)
+@LOCKFILE
+def validate(settings: Settings, lockfile: Path | None) -> int:
+    """Read a lockfile and name every mistake in it."""
+    try:
+        found = lockfiles.found(lockfile)
+    except LockfileNotFound as error:
+        complain(error.message)
+        return USAGE
+    except ConfigError as error:
+        _told(settings, list(getattr(error, "problems", ()) or [error.message]))
+        return FAILED
+    if settings.json:
+        _told(settings, [])
+    elif not settings.quiet:
+        profiles = {name: len(profile.bindings) for name, profile in found.contents.profiles.items()}
+        print(f"{lockfiles.told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
+    return OK
+
+
+def _told(settings: Settings, mistakes: list[str]) -> None:
+    if settings.json:
+        print(json.dumps({"valid": not mistakes, "mistakes": mistakes}, indent=2))
+        return
+    for text in mistakes:
+        complain(text)
+
+
+@a_subcommand(
+    command,
+    "check",
+    examples=("llmdispatcher lock check", "llmdispatcher lock check --require summarizer --require chat --profile prod"),
+    codes="0 all is there, 1 a package or a required alias is missing, 2 there is no lockfile or it is broken, 130 interrupted",
+)
+@LOCKFILE
+@click.option("--require", "aliases", multiple=True, metavar="ALIAS", help="An alias that must be there; any number.")
+def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
+    """See that the packages whose aliases a lockfile extends are installed, and that aliases are there."""
+    try:
+        found = lockfiles.found(lockfile)
+    except ConfigError as error:
+        lockfiles.complain_of(error.message)
+        return USAGE
+    missing = [extension.problem for extension in found.extensions() if extension.problem is not None]
+    missing += [
+        f"there is no {found.told_missing(name, settings.profile)}"
+        for name in aliases
+        if not found.has_alias(name, settings.profile)
+    ]
+    if settings.json:
+        print(json.dumps({"lockfile": str(found.path), "missing": missing}, indent=2))
+        return FAILED if missing else OK
+    for text in missing:
+        complain(text)
+    if not missing and not settings.quiet:
+        print(f"{lockfiles.told(found)}: nothing is missing")
+    return FAILED if missing else OK
+
+
+@a_subcommand(
+    command,
+    "bump-registry",
+    examples=("llmdispatcher lock bump-registry", "llmdispatcher lock bump-registry --vendor openai --profile prod"),
+    codes="0 ok, 1 a vendor could not be asked for (the others are pinned), 2 wrong usage, 130 interrupted",
+)
+@LOCKFILE
+@FROM
+@click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
+def bump(settings: Settings, **given: Any) -> int:
+    """Pin a profile to the versions of models and prices that the registry publishes now, and tell what changes."""
+    lockfile = lockfiles.found(given["lockfile"])
+    if lockfile.is_bundled:
+        raise UsageError("there is no lockfile of your own here; `llmdispatcher lock init` makes one")
+    registry = lockfiles.registry(settings, given["registry"])
+    profile = lockfile.contents.profile(lockfile.profile_in_use(settings.profile))
+    failed = False
+    for vendor in given["vendors"] or _vendors(profile):
+        before = profile.registry_versions.get(vendor)
+        try:
+            now = registry.edition(vendor).version
+        except DispatchError as error:
+            complain(f"{vendor}: {error.message}")
+            failed = True
+            continue
+        lockfile.pin(vendor, now, profile=profile.name)
+        print(f"{vendor}: {before if before is not None else 'not pinned'} → {now}")
+    lockfile.save()
+    return FAILED if failed else OK
+
+
+def _vendors(profile: Any) -> list[str]:
+    """The vendors that a profile's models name, and those it has pinned."""
+    named = {model.partition(":")[0] for binding in profile.bindings.values() for model in binding.models if ":" in model}
+    return sorted(named | set(profile.registry_versions))

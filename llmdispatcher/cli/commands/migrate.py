@@ -1,0 +1,16 @@
+"""``migrate``: bring the ledger's tables up to date."""
+
+from __future__ import annotations
+
+from ..options import a_command
+from ..settings import Settings
+from .init_db import report
+
+
+@a_command("migrate", examples=("llmdispatcher migrate", "llmdispatcher --db postgresql://me@host/calls migrate"))
+def command(settings: Settings) -> int:
+    """Bring the tables of a ledger up to what this version knows; many processes may do so at once, one does it.
+
+    Every other command does the same when it opens the ledger; this one is for whoever wants to do it at a time of his own.
+    """
+    return report(settings, make=False)

@@ -1,0 +1,196 @@
+"""``receipts``: what calls cost, signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import records, signing
+from ..options import FILE, WRITABLE, Suite, a_subcommand
+from ..settings import Settings
+from ..speaking import dollars
+from ..tables import print_rows
+from ..terminal import FAILED, OK, UsageError, complain, plain
+
+if TYPE_CHECKING:
+    from ...receipts.findings import Verification
+    from ...receipts.receipt import Receipt
+
+command = Suite(
+    "receipts",
+    help="Sign what calls cost, so that anybody with the public key can verify it.",
+    examples=("llmdispatcher receipts create", "llmdispatcher receipts verify"),
+)
+
+_KEY = click.option(
+    "--key", type=FILE, metavar="FILE", help="The private key; else $LLMDISPATCHER_RECEIPTS_KEY, else the user's own."
+)
+
+
+@a_subcommand(command, "new-key", examples=("llmdispatcher receipts new-key", "llmdispatcher receipts new-key keys/receipts.key"))
+@click.argument("file", type=WRITABLE, required=False, metavar="[FILE]", help="Where; else in the user's own folder.")
+def new_key(settings: Settings, file: Path | None) -> int:
+    """Make a private key that signs receipts, in a file for its owner alone; a key is never overwritten."""
+    path, key_id = signing.generate(file)
+    print(json.dumps({"path": str(path), "key_id": key_id}) if settings.json else f"{path}: {key_id}")
+    return OK
+
+
+@a_subcommand(
+    command,
+    "create",
+    examples=(
+        "llmdispatcher receipts create",
+        "llmdispatcher receipts create --origin shop --since 2026-11-01T00:00:00+00:00 --description November",
+        "llmdispatcher receipts create 0193a5f2c1d84e0fa0b1c2d3e4f50617 --json",
+    ),
+)
+@click.argument("calls", nargs=-1, metavar="[ID]...", help="These calls; else all that have ended and have no receipt.")
+@click.option("--since", type=click.DateTime(signing.FORMS), metavar="TIME", help="Only calls that began then or later.")
+@click.option("--until", type=click.DateTime(signing.FORMS), metavar="TIME", help="Only calls that began before.")
+@click.option("--origin", metavar="NAME", help="Only calls of this application.")
+@click.option("--description", default="", metavar="TEXT", help="What it is for.")
+@click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A word to find it by; any number.")
+@click.option("--dry-run", is_flag=True, help="Tell what it would say, and sign nothing.")
+@_KEY
+def create(settings: Settings, **given: Any) -> int:
+    """Sign a receipt for calls of the ledger. A call has at most one."""
+    chosen: dict[str, Any] = {name: signing.aware(given[name]) for name in ("since", "until") if given[name] is not None}
+    chosen |= {"origin": given["origin"]} if given["origin"] is not None else {}
+    calls = None if not given["calls"] else given["calls"][0] if len(given["calls"]) == 1 else given["calls"]
+    with records.opened(settings) as ledger:
+        if given["dry_run"]:
+            return _told(signing.receipts(ledger).preview(calls, **chosen), settings)
+        made = signing.receipts(ledger, signing.key(given["key"])).create(
+            calls, description=given["description"], tags=given["tags"], **chosen
+        )
+    print(made.text if settings.json else _line(made))
+    return OK
+
+
+@a_subcommand(
+    command,
+    "verify",
+    examples=(
+        "llmdispatcher receipts verify",
+        "llmdispatcher receipts verify receipts.jsonl --public-key public-keys.json",
+        "llmdispatcher receipts verify --anchor ledger_.../12/sha256:...",
+    ),
+    codes="0 nothing is wrong, 1 something is, 2 wrong usage, 130 interrupted",
+)
+@click.argument(
+    "file", type=FILE, required=False, metavar="[FILE]", help="Receipts as JSON or JSON Lines; else those of the ledger."
+)
+@click.option(
+    "--public-key", "public", type=FILE, metavar="FILE", help="The keys to trust, JSON or PEM; else the public half of --key."
+)
+@click.option("--anchor", metavar="TEXT", help="A head of the chain that was noted before; shows what was cut off since.")
+@_KEY
+def verify(settings: Settings, **given: Any) -> int:
+    """Verify receipts. With a FILE and --public-key neither a ledger nor a network is needed."""
+    anchor = signing.anchor(given["anchor"])
+    trusted = given["public"] or signing.key(given["key"]).public
+    if given["file"] is not None:
+        found = signing.verified(given["file"], trusted, anchor)
+    else:
+        with records.opened(settings) as ledger:
+            found = signing.receipts(ledger).verify(public_keys=trusted, anchor=anchor)
+    return _verified(found, settings)
+
+
+@a_subcommand(command, "list", examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
+def show(settings: Settings, limit: int) -> int:
+    """List receipts, the newest first, and how many calls have none."""
+    with records.opened(settings) as ledger:
+        found = signing.receipts(ledger).list(limit=limit)
+    if settings.json:
+        print(json.dumps([receipt.as_dict() for receipt in found], indent=2))
+    elif found:
+        print_rows(("number", "receipt", "signed (UTC)", "kind", "says"), [_row(receipt) for receipt in found], settings)
+    else:
+        print("there is no receipt")
+    return OK
+
+
+@a_subcommand(
+    command, "export", examples=("llmdispatcher receipts export receipts.jsonl", "llmdispatcher receipts export all.jsonl --rows")
+)
+@click.argument("file", type=WRITABLE, help="Where to; JSON Lines where the name ends in .jsonl, else JSON.")
+@click.option("--rows", is_flag=True, help="The certified rows of the calls too, users included.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
+    """Write the whole chain of receipts, for others to verify."""
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
+    with records.opened(settings) as ledger:
+        count = signing.receipts(ledger).export(file, rows=rows)
+    if not settings.quiet:
+        print(f"{file}: {count} receipts")
+    return OK
+
+
+@a_subcommand(
+    command,
+    "public-key",
+    examples=("llmdispatcher receipts public-key > public-keys.json", "llmdispatcher receipts public-key --pem"),
+)
+@click.option("--pem", is_flag=True, help="As PEM instead of JSON.")
+@_KEY
+def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
+    """Print the public keys, older ones too where a ledger has them, to be published."""
+    own = signing.key(key)
+    if settings.database is not None or records.default_place().is_file():
+        with records.opened(settings) as ledger:
+            keys = signing.receipts(ledger, own).public_keys()
+    else:
+        keys = signing.alone(own)
+    print(keys.pem() if pem else keys.to_json(), end="")
+    return OK
+
+
+def _verified(found: Verification, settings: Settings) -> int:
+    if settings.json:
+        print(json.dumps(found.as_dict(), indent=2, default=str))
+        return OK if found.valid else FAILED
+    for problem in found.problems:
+        complain(str(problem))
+    for warning in found.warnings:
+        complain(f"warning: {warning}")
+    if not settings.quiet:
+        told = "nothing is wrong" if found.valid else f"{len(found.problems)} things are wrong"
+        print(f"{found.receipts} receipts, {found.calls} calls: {told}")
+        print(f"head: {found.head}" if found.head is not None else "head: none")
+    return OK if found.valid else FAILED
+
+
+def _line(receipt: Receipt) -> str:
+    return f"{receipt.receipt_id} (number {receipt.sequence}): {_says(receipt)}"
+
+
+def _row(receipt: Receipt) -> tuple[str, ...]:
+    return str(receipt.sequence), receipt.receipt_id, f"{receipt.timestamp:%Y-%m-%d %H:%M:%S}", receipt.receipt_type, _says(receipt)
+
+
+def _says(receipt: Receipt) -> str:
+    summary, call = receipt.summary, receipt.call
+    words = f"; {receipt.description}" if receipt.description else ""
+    if summary is not None:
+        return plain(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}{words}")
+    return plain(f"{_model(call)}{words}") if call is not None else plain(f"another key signs from here on{words}")
+
+
+def _model(call: Mapping[str, Any]) -> str:
+    return f"{call.get('vendor') or ''}:{call.get('model') or ''}, US$ {call.get('cost') or 'unknown'}"
+
+
+def _told(summary: Any, settings: Settings) -> int:
+    if settings.json:
+        print(json.dumps({"calls": summary.total_calls, "tokens": summary.total_tokens, "cost": str(summary.total_cost)}, indent=2))
+    else:
+        print(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}; nothing was signed")
+    return OK

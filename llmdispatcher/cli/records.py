@@ -1,0 +1,106 @@
+"""The ledger that the command line writes to and asks: which it is, and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .places import data_folder, made_folder
+from .settings import Settings
+from .terminal import UsageError
+
+if TYPE_CHECKING:
+    from ..ledger import Ledger
+
+FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
+
+
+def default_place() -> Path:
+    """The user's own ledger, which `llmdispatcher init-db` makes."""
+    return data_folder() / "ledger.db"
+
+
+def place(settings: Settings, configured: Any = None) -> str | None:
+    """Where calls are written to: what was named, else the user's own ledger where there is one; ``None`` is nowhere.
+
+    ``configured`` is the ledger of a configuration; options stand before it, ``DATABASE_URL`` behind. A database that only
+    ``DATABASE_URL`` names counts where it is a ledger already: it may be somebody else's.
+    """
+    if settings.database is not None and settings.database_given:
+        return settings.database
+    if configured is not None:
+        return str(configured)
+    if settings.database is not None:
+        return settings.database if _is_ledger(settings.database) else None
+    return str(default_place()) if default_place().is_file() and find_spec("sqlalchemy") is not None else None
+
+
+def named(settings: Settings) -> str:
+    """The place to make a ledger at, or to ask."""
+    if settings.database is not None:
+        return settings.database
+    made_folder()
+    return str(default_place())
+
+
+@contextmanager
+def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
+    """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
+    from ..ledger import Ledger  # late: it is an extra
+
+    ledger = Ledger(named(settings))
+    if not make and ledger.address.path is not None and not ledger.address.path.is_file():
+        raise UsageError(
+            f"{ledger.address.shown}: there is no ledger; `llmdispatcher init-db` makes one, --db and --sqlite name another"
+        )
+    with ledger:
+        ledger.migrate()
+        yield ledger
+
+
+def _is_ledger(url: str) -> bool:
+    from ..ledger import Ledger  # late: it is an extra
+    from ..ledger.migrating import VERSION_TABLE
+
+    with Ledger(url) as ledger:
+        if ledger.address.path is not None and not ledger.address.path.is_file():
+            return False
+        from sqlalchemy import inspect
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return inspect(ledger.engine).has_table(VERSION_TABLE)
+        except SQLAlchemyError:
+            return False
+
+
+def with_filters(function: Any) -> Any:
+    """Options that say which calls are meant."""
+    told: Mapping[str, str] = {
+        "origin": "Only calls of this application.",
+        "id_at_origin": "Only calls for this thing of the application's.",
+        "user": "Only this user's calls.",
+        "alias": "Only calls that asked for this alias.",
+        "vendor": "Only calls that this vendor answered.",
+        "model": "Only this model's, or vendor:model's.",
+    }
+    options: list[Callable[[Any], Any]] = [
+        click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text) for name, text in told.items()
+    ]
+    options += [
+        click.option("--start", metavar="DAY", help="From this day or moment on, such as 2026-11-01."),
+        click.option("--end", metavar="DAY", help="Until the end of this day, or this moment."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def chosen(given: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """The filters that were given, as keywords of a ledger's questions."""
+    return {name: given[name] for name in (*FILTERS, "start", "end", *more) if given.get(name) is not None}
