@@ -25,6 +25,8 @@ _SUFFIX = ".kept"
 _HALF = ".half"
 _ODD = re.compile(r"[^a-z0-9_-]")
 MOST_ETAG = 512
+LEFT_BEHIND = 3600.0
+"""Seconds after which a half file is nobody's any more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,6 +77,7 @@ class Shelf:
             with open(number, "wb") as file:  # noqa: PTH123  # it is a descriptor
                 file.write(_packed(kept))
             os.replace(half, self.folder / _file(name))  # noqa: PTH105  # both are one file system's
+            self._sweep(self.folder, kept.checked_at)
         except OSError as error:
             logger.warning("a copy of the registry was not kept: %s", error.strerror or type(error).__name__)
             if half is not None:
@@ -82,6 +85,14 @@ class Shelf:
                     os.unlink(half)  # noqa: PTH108  # a name from mkstemp
             return False
         return True
+
+    @staticmethod
+    def _sweep(folder: Path, now: datetime) -> None:
+        """Delete what processes that were killed have left half."""
+        for half in folder.glob(f"*{_HALF}"):
+            with contextlib.suppress(FileNotFoundError):
+                if half.stat().st_mtime < now.timestamp() - LEFT_BEHIND:
+                    half.unlink()
 
     def clear(self) -> int:
         """Delete the kept documents of this registry; how many there were."""

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import textwrap
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from llmdispatcher.registry.shelf import Kept, Shelf
@@ -197,6 +198,36 @@ def _row(number):
         "dollars_per_million_tokens_input": 1,
         "dollars_per_million_tokens_output": 2,
     }
+
+
+WRITER = """
+    import sys
+    from datetime import UTC, datetime
+    from pathlib import Path
+    from llmdispatcher.registry.shelf import Kept, Shelf
+    shelf, now = Shelf(lambda: Path(sys.argv[1])), datetime(2026, 1, 1, tzinfo=UTC)
+    print("begun", flush=True)
+    while True:
+        for letter in b"ab":
+            shelf.save("m", Kept(body=bytes([letter]) * 3_000_000, etag=None, checked_at=now))
+"""
+
+
+def test_a_killed_process_leaves_whole_files(tmp_path):
+    """Killed at any moment of its writing: what is there is whole, and what is half is swept away later."""
+    shelf = Shelf(lambda: tmp_path)
+    for delay in (0.0, 0.003, 0.007, 0.011, 0.02):
+        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            process.stdout.readline()
+            threading.Event().wait(delay)
+            process.kill()
+        found = shelf.load("m")
+        assert found is None or found.body in (b"a" * 3_000_000, b"b" * 3_000_000)
+    (tmp_path / "left.half").write_bytes(b"x")
+    shelf.save("m", attrs.evolve(KEPT, checked_at=datetime.now(UTC) + timedelta(hours=2)))
+
+    assert [".kept"] == [path.suffix for path in files(tmp_path)]
 
 
 def test_threads_share_a_shelf(shelf):
