@@ -226,6 +226,11 @@ class Dispatcher(Lookups):
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""
         return self._books.stats.snapshot(*self._under_way.count())
 
+    @property
+    def ledger(self) -> Ledger | None:
+        """Where the calls are written down, if anywhere."""
+        return self._books.ledger
+
     def close(self, *, drain: float = 0.0) -> None:
         """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls.
 
