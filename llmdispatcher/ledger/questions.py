@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import tzinfo
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+
+from ..clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+    from decimal import Decimal
+
+    from ..types import Usage
     from .figures import UsageStats
     from .periods import When
-    from .records import LedgerAttempt, LedgerCall
+    from .records import ExportReport, ImportReport, LedgerAttempt, LedgerCall, PruneReport, RecordedCall
     from .rollups import Progress, RollupCheck
 
 
@@ -48,8 +54,59 @@ class CallsAsked(Spanned, total=False):
     status: str | None
 
 
+class Facts(TypedDict, total=False):
+    """What else :meth:`Questions.record` takes; for what they are see :class:`~llmdispatcher.ledger.records.LedgerCall`."""
+
+    id: str | int | None
+    usage: Usage | None
+    begun_at: datetime | str | None
+    ended_at: datetime | str | None
+    origin: str | None
+    id_at_origin: str | None
+    user: str | None
+    alias: str | None
+    profile: str | None
+    status: str | None
+    error_class: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    cache_write_long_tokens: int | None
+    reasoning_tokens: int | None
+    audio_input_tokens: int | None
+    audio_output_tokens: int | None
+    cost: Decimal | float | str | None
+    cost_status: str | None
+    price_version: str | None
+    latency: float | None
+    first_token: float | None
+    streamed: bool
+    cached: bool
+    hedged: bool
+    attempts: int
+    metadata: Mapping[str, Any] | None
+
+
+class ExportAsked(Spanned, total=False):
+    """What else :meth:`Questions.export_usage_logs` takes."""
+
+    origin: str | None
+    id_at_origin: str | None
+    user: str | None
+    alias: str | None
+    profile: str | None
+    vendor: str | None
+    model: str | None
+    status: str | None
+    attempts: bool
+
+
 class Questions:
-    """The half of a ledger that is asked; see :class:`~llmdispatcher.ledger.Ledger`."""
+    """The half of a ledger that is asked and told by hand; see :class:`~llmdispatcher.ledger.Ledger`."""
+
+    clock: Clock = SYSTEM_CLOCK
+    """What tells which day is today; a test sets another."""
 
     def get_usage_stats(
         self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsAsked]
@@ -99,6 +156,62 @@ class Questions:
         """Whom a call asked, in the order of asking; nobody for an id that there is not."""
         found: list[LedgerAttempt] = self._room("calls").attempts_of(self, call_id)
         return found
+
+    def record(self, vendor: str | None, model: str, **facts: Unpack[Facts]) -> RecordedCall:
+        """Write down a call that was made elsewhere, and that has ended; at once, not behind.
+
+        With an ``id`` of the caller's own the same call can be reported again, and is kept once. ``usage`` or the counts of tokens
+        say what was consumed; ``input_tokens`` includes what a cache had. A ``cost`` that is not given is the catalog's.
+        ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
+        Raises :class:`~llmdispatcher.errors.InvalidRequest`, and :class:`~llmdispatcher.errors.LedgerError` where it is not kept.
+        """
+        kept: RecordedCall = self._room("keeping").record(self, {**_asked(facts, Facts), "vendor": vendor, "model": model})
+        return kept
+
+    @overload
+    def export_usage_logs(
+        self, target: None = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    def export_usage_logs(
+        self, target: Any, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+    ) -> ExportReport: ...
+
+    def export_usage_logs(
+        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+    ) -> list[dict[str, Any]] | ExportReport:
+        """Write the calls that have ended, oldest first, to a path or an open file, in the memory of a page of them.
+
+        ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); without it the path's end says, else it
+        is "jsonl". A file is there when it is whole, readable by its owner alone. In CSV what a spreadsheet would take for a
+        formula has a ``'`` before it, which :meth:`import_usage_logs` takes off. ``attempts`` adds them to the JSON forms. Without a
+        ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
+        and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
+        """
+        chosen = {**_asked(asked, ExportAsked), "format": format}
+        done: list[dict[str, Any]] | ExportReport = self._room("exporting").export_logs(self, target, chosen, progress)
+        return done
+
+    def import_usage_logs(self, source: Any, format: str | None = None, progress: Progress | None = None) -> ImportReport:
+        """Take in calls that an export has written, or llmring has logged: a path, an open file, or a list of mappings.
+
+        A call is kept once, by its ``id``; a row without one is known by its content, and by the how-manieth it is that looks so. A
+        row that is no call is reported with its line and the reason, and the rest is imported; a thousand at a time, so that an
+        import that was cut off is simply run again. Without ``format`` the path's end says, else how the file begins.
+        """
+        report: ImportReport = self._room("importing").import_logs(self, source, format, progress)
+        return report
+
+    def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
+        """Delete the calls, and their attempts, of all days (UTC) before that age or day; statistics by day stay exact.
+
+        In batches of a thousand, so that others write in between. Calls that are under way stay, and no call of those days can be
+        imported or recorded any more, since nobody could tell whether it was one of them. The file of SQLite does not shrink, but
+        is used again.
+        """
+        report: PruneReport = self._room("retention").prune(self, older_than, progress)
+        return report
 
     def rebuild_rollups(self, progress: Progress | None = None) -> int:
         """Make the sums by day anew from the rows, day by day, while calls go on; gives how many days that were.

@@ -92,6 +92,55 @@ class LedgerAttempt:
         return _plain(self)
 
 
+@attrs.frozen(kw_only=True)
+class RecordedCall:
+    """A call that was reported by hand. ``new`` is False where its id was there already, and nothing was changed."""
+
+    id: str
+    new: bool
+    begun_at: datetime
+    cost: Decimal | None = None
+    cost_status: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ImportProblem:
+    """A row that was not imported; ``line`` counts from 1, ``reason`` names the field and the remedy."""
+
+    line: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ImportReport:
+    """What became of the rows of an import: ``rows == imported + known + failed``; ``known`` were there already.
+
+    ``problems`` tells of those that failed, of the first thousand of them.
+    """
+
+    rows: int = 0
+    imported: int = 0
+    known: int = 0
+    failed: int = 0
+    problems: tuple[ImportProblem, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ExportReport:
+    """How many calls an export has written."""
+
+    rows: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class PruneReport:
+    """What retention has deleted, all from before ``before``; the sums by day stay."""
+
+    before: datetime
+    calls: int = 0
+    attempts: int = 0
+
+
 def _plain(record: Any) -> dict[str, Any]:
     return {field.name: _written(getattr(record, field.name)) for field in attrs.fields(type(record))}
 

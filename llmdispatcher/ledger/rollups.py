@@ -55,8 +55,9 @@ def add_rows(connection: Connection, within: ColumnElement[bool]) -> None:
     day: ColumnElement[int] = type_coerce(calls.c.begun_at, BigInteger) // literal_column(str(DAY), BigInteger)
     keys: list[Any] = [day.cast(Integer).label("day"), *[told(calls.c[name]).label(name) for name in DAILY_KEY[1:]]]
     sums = [func.sum(column).label(name) for name, column in of_rows().items()]
-    # in one order for all, so that no two transactions wait for each other
-    rows = select(*keys, *sums).where(within).group_by(*keys).order_by(*keys)
+    rows = select(*keys, *sums).where(within).group_by(*keys)
+    if connection.dialect.name == "postgresql":  # in the writer's order of keys, so that no two transactions wait for each other
+        rows = rows.order_by(keys[0], *[key.collate("C") for key in keys[1:]])
     kind: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
     added = kind(daily).from_select([*DAILY_KEY, *of_rows()], rows)
     more = {name: daily.c[name] + added.excluded[name] for name in DAILY_SUMS}

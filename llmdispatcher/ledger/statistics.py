@@ -42,7 +42,7 @@ class Question:
 
 def usage_stats(ledger: Any, asked: Mapping[str, Any]) -> UsageStats:
     """What :meth:`~llmdispatcher.ledger.Ledger.get_usage_stats` gives, all of it of one moment."""
-    chosen = question(asked, selection_of(asked), ledger._clock.now())
+    chosen = question(asked, selection_of(asked), ledger.clock.now())
     with reading(ledger) as connection:
         return answer(connection, chosen, pruned_before(connection))
 

@@ -73,7 +73,8 @@ def ledger(store):
     """An empty ledger at the end of a day in spring."""
     clock = ManualClock()
     clock.advance((at("2026-04-10T21:30") - clock.now()).total_seconds())
-    with open_ledger(store, clock=clock) as opened:
+    with open_ledger(store) as opened:
+        opened.clock = clock
         yield opened
 
 
