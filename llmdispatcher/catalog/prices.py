@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from decimal import Context, Decimal
 from typing import Any
 
@@ -20,17 +20,16 @@ _PLACES = ("bands", "tiers", "calls", "off_peak", "later")
 
 @attrs.frozen
 class Hours:
-    """A part of the week, UTC: ``weekdays`` (Monday is 1) from ``start`` until ``end``, which midnight is if it is not later."""
+    """A part of the week, UTC: ``weekdays`` (Monday is 1) from ``start`` until ``end``, both in minutes of the day."""
 
     weekdays: tuple[int, ...]
-    start: time
-    end: time
+    start: int
+    end: int
 
     def covers(self, moment: datetime) -> bool:
         """Whether a moment lies in it."""
         now = moment.astimezone(UTC)
-        until_midnight = self.end <= self.start
-        return now.isoweekday() in self.weekdays and self.start <= now.time() and (until_midnight or now.time() < self.end)
+        return now.isoweekday() in self.weekdays and self.start <= now.hour * 60 + now.minute < self.end
 
 
 @attrs.frozen(kw_only=True)
@@ -134,7 +133,16 @@ _OWN = frozenset((*_PLACES, "above", "windows", "valid_from"))
 
 def _hours(windows: Iterable[Mapping[str, Any]]) -> list[Hours]:
     spans = [(tuple(window["weekdays"]), *span.split("-")) for window in windows for span in window["hours"]]
-    return [Hours(days, time.fromisoformat(start), time.fromisoformat(end)) for days, start, end in spans]
+    return [Hours(days, _minutes(start), _minutes(end) or _DAY) for days, start, end in spans]
+
+
+_DAY = 24 * 60
+
+
+def _minutes(text: str) -> int:
+    """The minute of the day that a text such as "04:30" names."""
+    hours, _, minutes = text.partition(":")
+    return int(hours) * 60 + int(minutes)
 
 
 def cost(usage: Usage, price: Price, *, tier: str | None = None, at: datetime | None = None) -> Decimal:
