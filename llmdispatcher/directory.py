@@ -6,19 +6,23 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import attrs
 
 from . import catalog
 from .config import Config
 from .errors import ConfigError
-from .lockfile import Alias, Aliases, Lockfile
+from .lockfile.aliases import Alias, Aliases
 from .locks import new_lock
 from .policy.asked import MISSING, RULE, Skip
 from .policy.modes import is_any_model
 from .policy.route import NO_MODEL, Choice, split_ref
 from .policy.target import Target, known, without
 from .vendors import Vendor
+
+if TYPE_CHECKING:
+    from .lockfile import Lockfile
 
 logger = logging.getLogger(__name__)
 

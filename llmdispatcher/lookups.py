@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from .checkups import Checkups
 from .clock import Clock, Deadline
@@ -10,12 +11,14 @@ from .conductor import Conductor
 from .config import Config
 from .directory import Directory
 from .health import VendorHealth
-from .lockfile import Lockfile
 from .policy.rate_limit import RateLimitStatus
 from .policy.route import Route, dead_end
 from .policy.target import Target
 from .spending.status import BudgetStatus
 from .vendors import Vendor
+
+if TYPE_CHECKING:
+    from .lockfile import Lockfile
 
 
 class Lookups:

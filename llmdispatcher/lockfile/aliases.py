@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+import attrs
 
 from ..errors import ConfigError
 from ..locks import new_lock
-from .lock import Lockfile
-from .look_up import Alias
 
-Source = Lockfile | Path | bool
+if TYPE_CHECKING:
+    from .lock import Lockfile
+
+Source: TypeAlias = "Lockfile | Path | bool"
 """A lockfile, its path, or whether it is to be looked for."""
+
+
+@attrs.frozen(eq=False)
+class Alias:
+    """What an alias stands for in a profile: ``models``, the first choice first. One object as long as that does not change.
+
+    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile.
+    """
+
+    name: str
+    profile: str | None
+    models: tuple[str, ...]
 
 
 def source(value: Any) -> Source:
     """What a configuration may say of its lockfile. Raises :class:`ConfigError`."""
     if value is None or isinstance(value, bool):
         return bool(value)
-    if isinstance(value, Lockfile):
-        return value
     if isinstance(value, str | os.PathLike) and str(value).strip():
         return Path(value).expanduser()
+    if _is_lockfile(value):
+        return value
     raise ConfigError(f"lockfile: {value!r} is no lockfile; give a path, a Lockfile, or True for the one that holds here")
+
+
+def _is_lockfile(value: Any) -> TypeGuard[Lockfile]:
+    """Told by what it can do, since its class need not be loaded."""
+    return hasattr(value, "profile_in_use")
 
 
 class Aliases:
@@ -33,7 +54,7 @@ class Aliases:
         self._profile = profile
         self._source = source
         self._lock = new_lock()
-        self._lockfile = source if isinstance(source, Lockfile) else None
+        self._lockfile: Lockfile | None = source if _is_lockfile(source) else None
 
     @property
     def lockfile(self) -> Lockfile | None:
@@ -43,7 +64,8 @@ class Aliases:
     def _read(self) -> Lockfile | None:
         if self._source is False:
             return None
-        read = Lockfile.load(self._source) if isinstance(self._source, Path) else Lockfile.discover()
+        kind: type[Lockfile] = import_module(".lock", __package__).Lockfile
+        read = kind.load(self._source) if isinstance(self._source, Path) else kind.discover()
         with self._lock:
             self._lockfile = self._lockfile or read  # two threads may have read it at once; one of the two is kept
             return self._lockfile

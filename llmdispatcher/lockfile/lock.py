@@ -14,7 +14,8 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import ConfigError, LockfileInvalid, LockfileNotFound
 from ..locks import new_lock
 from . import places, reading, remedy, writing
-from .look_up import Alias, Extension, Extensions, Table, package_key
+from .aliases import Alias
+from .look_up import Extension, Extensions, Table, package_key
 from .values import PROFILES, Binding, Contents, Profile
 
 

@@ -11,23 +11,12 @@ import attrs
 
 from ..errors import ConfigError, LockfileInvalid, LockfileNotFound
 from . import places, reading
+from .aliases import Alias
 from .values import Binding, Contents
 
 _REMEMBERED = 4096
 _UNASKED: Any = object()
 """Not looked up yet, as opposed to looked up and not there."""
-
-
-@attrs.frozen(eq=False)
-class Alias:
-    """What an alias stands for in a profile: ``models``, the first choice first. One object as long as that does not change.
-
-    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile.
-    """
-
-    name: str
-    profile: str | None
-    models: tuple[str, ...]
 
 
 @attrs.frozen

@@ -35,6 +35,8 @@ def test_the_retry_table_is_what_the_classes_say():
         "DispatchError": (False, False),
         "InvalidRequest": (False, False),
         "ConfigError": (False, False),
+        "LockfileNotFound": (False, False),
+        "LockfileInvalid": (False, False),
         "AuthenticationError": (False, True),
         "RateLimitError": (True, True),
         "QuotaExceeded": (False, True),
