@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Unpack
@@ -23,9 +23,9 @@ from .drafting import Calls, checked_range, drafted
 from .files import Source, written
 from .findings import Verification
 from .keys import Keys, PublicKeys, SigningKey
-from .making import Draft, Words
+from .making import Words
 from .receipt import Receipt, ReceiptAnchor, Summary, signed
-from .store import Certified, Range
+from .store import Range
 
 
 class Receipts:
@@ -47,14 +47,17 @@ class Receipts:
         under way, and those of a process that died, are left for later. Raises :class:`InvalidRequest` where there is no such call,
         and for an id that has a receipt, is not settled or not known; :class:`ConfigError` without the key whose turn it is.
         """
-        self._own_key()
-        words = Words.of(description, tags)
+        key, words = self._own_key(), Words.of(description, tags)
         with reading(self._ledger) as connection:  # outside of the chain's lock, since there may be a million
+            seen = store.head(connection)
             draft = drafted(connection, calls, chosen)
-        try:
-            return self._append(words, lambda _: draft)
-        except Certified:  # another was faster with one of these calls; now nobody can be
-            return self._append(words, lambda connection: drafted(connection, calls, chosen))
+        with store.appending(self._ledger) as connection:
+            newer = store.certified_since(connection, seen.sequence if seen is not None else 0)
+            if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now nobody can be
+                draft = drafted(connection, calls, chosen)
+            receipt = signed({**self._place(connection, key), **words.fields(), **draft.fields}, key)
+            store.append(connection, receipt, draft.certified)
+        return receipt
 
     def preview(self, calls: Calls = None, **chosen: Unpack[Range]) -> Summary:
         """What a batch receipt of these calls would say that they come to; signs and writes nothing."""
@@ -167,14 +170,6 @@ class Receipts:
         if self._key is None:
             raise ConfigError("key: there is none; give Receipts(ledger, key) the signing key, or verify with public_keys=")
         return self._key
-
-    def _append(self, words: Words, drafting: Callable[[Connection], Draft]) -> Receipt:
-        key = self._own_key()
-        with store.appending(self._ledger) as connection:
-            draft = drafting(connection)
-            receipt = signed({**self._place(connection, key), **words.fields(), **draft.fields}, key)
-            store.append(connection, receipt, draft.certified)
-        return receipt
 
     def _place(self, connection: Connection, key: SigningKey) -> dict[str, Any]:
         """The next place in the chain; raises :class:`ConfigError` where another key has its turn."""

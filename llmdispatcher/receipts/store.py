@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 import attrs
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, func, insert, select, text
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import LedgerError
 from ..ledger import Ledger
@@ -36,10 +36,6 @@ class Range(TypedDict, total=False):
     id_at_origin: str | None
 
 
-class Certified(Exception):
-    """A call of these has a receipt already, perhaps for a moment."""
-
-
 @attrs.frozen
 class StoredReceipt:
     """A row of ``receipts``."""
@@ -56,15 +52,13 @@ class StoredReceipt:
 def appending(ledger: Ledger) -> Iterator[Connection]:
     """A transaction that has the chain to itself, over all threads and processes.
 
-    Raises :class:`Certified` where a call that it wanted to certify has just been certified by another, and :class:`LedgerError`.
+    Raises :class:`LedgerError` where the database is away.
     """
     try:
         with ledger.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             yield connection
-    except IntegrityError:
-        raise Certified from None
     except SQLAlchemyError as error:
         cause = type(getattr(error, "orig", None) or error).__name__
         raise LedgerError(f"receipts: {ledger.address.shown} cannot be written ({cause}); see that it is there") from None
@@ -106,6 +100,11 @@ def _rows(connection: Connection, *where: ColumnElement[bool]) -> Iterator[tuple
     with connection.execute(query) as found:
         for row in found.mappings():
             yield facts_of(dict(row)), row["sequence"]
+
+
+def certified_since(connection: Connection, sequence: int) -> Iterator[str]:
+    """The ids of calls that receipts behind a sequence certify."""
+    yield from connection.execute(select(receipt_calls.c.call_id).where(receipt_calls.c.sequence > sequence)).scalars()
 
 
 def count_certified(connection: Connection, wanted: Range) -> int:

@@ -15,14 +15,14 @@ from .conftest import settle
 
 THREADS, PROCESSES, EACH = 8, 2, 4
 
-PROGRAM = """
+PROGRAM = f"""
 import sys, threading
 from llmdispatcher import InvalidRequest, Receipts, SigningKey, open_ledger
 
 place, wish, ids = sys.argv[1], sys.argv[2], sys.argv[3:]
 ledger = open_ledger(place, timeout=40.0)
 book = Receipts(ledger, SigningKey(bytes(range(32))))
-barrier = threading.Barrier({threads})
+barrier = threading.Barrier({THREADS})
 failures = []
 
 def sign(mine):
@@ -36,12 +36,12 @@ def sign(mine):
         except BaseException as error:
             failures.append(repr(error))
 
-threads = [threading.Thread(target=sign, args=(ids[number::{threads}],)) for number in range({threads})]
+threads = [threading.Thread(target=sign, args=(ids[number::{THREADS}],)) for number in range({THREADS})]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 ledger.close()
 print(failures)
-""".format(threads=THREADS)
+"""
 
 
 def run_processes(store, wish, shares):
