@@ -192,7 +192,12 @@ def test_a_pipe_talks_too(openai):
     """Each line is a question; nothing but answers comes out."""
     openai.script("One.", "Two.")
     done = subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", *CHAT], input="First?\nSecond?\n", capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, "-m", "llmdispatcher", *CHAT],
+        input="First?\nSecond?\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
     )
 
     assert (0, "One.\nTwo.\n", "") == (done.returncode, done.stdout, done.stderr)
@@ -212,7 +217,9 @@ def test_a_saved_conversation_is_gone_on_with(openai, away):
     assert "gpt-4o" == openai.requests[0].model
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"messages": 3}', '{"messages": [{"role": "x"}]}', '{"messages": [], "model": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"messages": 3}', '{"messages": [{"role": "x"}]}', '{"messages": [], "model": 3}']
+)
 def test_what_is_no_conversation_is_told(away, text):
     """And changes nothing."""
     (away / "talk.json").write_text(text)

@@ -1,0 +1,164 @@
+"""The help of every command: complete, with an example that can be read, and quick."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from llmdispatcher.cli.app import top
+from llmdispatcher.cli.options import GLOBALS
+from llmdispatcher.cli.rooms import ALSO, ROOMS
+
+MOST = 1.7
+"""Times the CPU of ``import click`` that ``--help`` may take; on an idle machine that keeps it well below 150 ms."""
+
+
+def walked(command, path):
+    """A command and all below it, with their paths."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from walked(command.get_command(context, name), (*path, name))
+
+
+COMMANDS = dict(walked(top, ()))
+EXAMPLES = [(path, example) for path, command in COMMANDS.items() for example in getattr(command, "examples", ())]
+
+
+def test_the_walk_finds_them_all():
+    """Every command of the house, and those within suites."""
+    assert {(name,) for name in ROOMS} <= COMMANDS.keys()
+    assert {("keys", "set"), ("lock", "check"), ("receipts", "verify"), ("config", "check"), ("cache", "clear")} <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(path, command):
+    """Its help, the help of each option and argument, an example and the exit codes."""
+    ended = command(*path, "--help")
+    found = COMMANDS[path]
+    context = click.Context(found, info_name="x")
+
+    assert 0 == ended.code
+    assert found.help
+    assert [] == [param.name for param in found.get_params(context) if not (param.get_help_record(context) or ("", ""))[1].strip()]
+    assert "Examples:" in ended.out
+    assert "Exit codes: 0 " in ended.out
+    assert all(option.opts[0] in ended.out for option in GLOBALS) or isinstance(found, click.Group)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path, found in COMMANDS.items() if path and not isinstance(found, click.Group)], ids=" ".join
+)
+def test_every_command_has_an_example(path):
+    """Which begins as one would type it."""
+    assert any("llmdispatcher " in example for example in COMMANDS[path].examples)
+
+
+@pytest.mark.parametrize(("path", "example"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else None)
+def test_every_example_can_be_read(path, example):
+    """By the very parser; nothing is carried out."""
+    typed = shlex.split(example.rpartition("| ")[2].partition(" >")[0])
+    rest = typed[typed.index("llmdispatcher") + 1 :]
+    if "COMMAND" in rest or "..." in example:
+        return
+    context, found = top.make_context("llmdispatcher", list(rest), obj={}), top
+    while isinstance(found, click.Group):
+        name, found, rest = found.resolve_command(context, [*context._protected_args, *context.args])
+        context = found.make_context(name, rest, parent=context)
+
+    assert found is COMMANDS[path] or isinstance(COMMANDS[path], click.Group)
+
+
+def test_the_list_says_what_the_commands_are():
+    """Each file of a command is in the list, and each row of the list has a file."""
+    folder = Path(import_module("llmdispatcher.cli.commands").__file__).parent
+
+    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == {room for room, _ in ROOMS.values()}
+    assert set(ALSO.values()) <= set(ROOMS)
+
+
+def test_run_is_an_older_name_of_batch(command):
+    """It still works."""
+    assert command("batch", "--help").out.replace(" batch ", " run ", 1) == command("run", "--help").out
+
+
+def test_help_is_quick():
+    """Little more than importing click; the least of seven each, since others use the machine too."""
+
+    def seconds(*arguments):
+        spent = []
+        for _ in range(7):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return min(spent)
+
+    assert seconds("-m", "llmdispatcher", "--help") < MOST * seconds("-c", "import click")
+
+
+OPTIONS = {
+    "a global option without its value": ["usage", "--db"],
+    "a choice that there is not": ["usage", "--by", "moon"],
+    "days below one": ["usage", "--days", "0"],
+    "a shell that there is not": ["completion", "tcsh"],
+    "too warm": ["chat", "--temperature", "2.5"],
+    "no such subcommand": ["keys", "show"],
+    "a missing argument": ["bind"],
+    "a moment in words": ["receipts", "create", "--since", "yesterday"],
+    "more arguments than there are": ["vendors", "extra"],
+    "an option of another command": ["models", "--workers", "3"],
+}
+
+
+@pytest.mark.parametrize("arguments", OPTIONS.values(), ids=OPTIONS)
+def test_wrong_options(command, arguments):
+    """Exit code 2, a line that names what is wrong, and the way to the help."""
+    ended = command(*arguments)
+
+    assert (2, "") == (ended.code, ended.out)
+    assert ended.err.startswith("llmdispatcher: ")
+    assert "--help tells more" in ended.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(command, shell):
+    """Which asks the command itself for words."""
+    ended = command("completion", shell)
+
+    assert 0 == ended.code
+    assert "_LLMDISPATCHER_COMPLETE" in ended.out
+
+
+WORDS = {
+    "commands": ("llmdispatcher us", "1", "usage"),
+    "subcommands": ("llmdispatcher keys ", "2", "remove"),
+    "options": ("llmdispatcher ask --temp", "2", "--temperature"),
+    "choices": ("llmdispatcher usage --by ", "3", "vendor"),
+}
+
+
+@pytest.mark.parametrize(("line", "place", "word"), WORDS.values(), ids=WORDS)
+def test_a_shell_gets_words(line, place, word):
+    """As bash asks for them."""
+    asked = {"_LLMDISPATCHER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": place}
+    done = subprocess.run(
+        [sys.executable, "-m", "llmdispatcher"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+
+    assert f"plain,{word}" in done.stdout.splitlines()
+    assert "" == done.stderr

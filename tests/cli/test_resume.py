@@ -1,0 +1,272 @@
+"""A batch that is killed, stopped or failed, and gone on with: nothing is paid twice, nothing is lost, the order stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+
+from llmdispatcher.cli.answers import journal_of
+from llmdispatcher.testing import faults
+
+from .conftest import records
+from .ptys import Pty
+
+COMMAND = [sys.executable, "-m", "llmdispatcher", "batch"]
+PROMPTS = 40
+WORKERS = 4
+
+
+def batch(*arguments):
+    """The command, started."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def echo(asked):
+    """The answer to a prompt names it."""
+    return f"answer to {asked['messages'][-1]['content']}"
+
+
+def served(simulator):
+    """How often each prompt came to the vendor."""
+    return Counter(request.json["messages"][-1]["content"] for request in simulator.requests)
+
+
+@contextmanager
+def one_after_the_other(simulator):
+    """Answers that take a moment, so that a kill finds some on their way."""
+    simulator.answers, simulator.latency = echo, 0.02
+    yield simulator
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("kills", [(1,), (3, 9, 17, 30)], ids=["at the first answer", "four times"])
+@pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])
+def test_a_killed_batch_is_gone_on_with(prompts, openai, away, kills, more):
+    """SIGKILL at several points: no prompt is served twice but those in flight at a kill, and the file is whole and in order."""
+    file = prompts(*({"id": f"p{number}", "messages": f"prompt {number}"} for number in range(PROMPTS)))
+    command = (file, "--output", "out.jsonl", "--resume", "--workers", WORKERS, "--json", *more)
+    journal = journal_of(away / "out.jsonl")
+    with one_after_the_other(openai):
+        for lines in kills:
+            process = batch(*command)
+            wait_for(journal, lines, process)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        done = subprocess.run([*COMMAND, *map(str, command)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    told = json.loads(done.stdout)
+    count = served(openai)
+
+    assert (0, PROMPTS, 0) == (done.returncode, told["answered"], told["failed"]), done.stderr
+    assert [f"p{number}" for number in range(PROMPTS)] == [line["id"] for line in records(away / "out.jsonl")]
+    assert [f"answer to prompt {number}" for number in range(PROMPTS)] == [line["content"] for line in records(away / "out.jsonl")]
+    assert {f"prompt {number}" for number in range(PROMPTS)} == set(count)
+    assert sum(count.values()) - PROMPTS <= len(kills) * (2 * WORKERS if more else WORKERS)
+    assert told["answered_before"] >= max(kills)
+    assert not journal.exists()
+
+
+def wait_for(journal, lines, process):
+    """Until a journal has so many lines."""
+    waited = threading.Event()
+    for _ in range(3000):
+        if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+            return
+        if process.poll() is not None:
+            raise AssertionError(f"it ended by itself: {process.communicate()}")
+        waited.wait(0.01)
+    raise AssertionError("the journal did not grow")
+
+
+@pytest.fixture
+def half_done(command, prompts, openai, away):
+    """A batch of four prompts of which two have failed; the command that goes on with it."""
+    openai.answers = echo
+    openai.script("One.", faults.bad_request(), "Three.", faults.bad_request())
+    file = prompts(*({"id": number, "messages": f"prompt {number}"} for number in range(4)))
+    ended = command("batch", file, "--output", "out.jsonl", "--workers", 1)
+    assert 1 == ended.code
+    assert f"To ask the rest: llmdispatcher batch {file} --output out.jsonl --resume" in ended.err
+    return file, "--output", "out.jsonl", "--resume", "--workers", 1
+
+
+def test_what_failed_is_asked_again(command, half_done, openai, away):
+    """And only that; the tally tells both."""
+    ended = command("batch", *half_done)
+
+    assert 0 == ended.code, ended.err
+    assert 6 == openai.hits
+    assert ["One.", "answer to prompt 1", "Three.", "answer to prompt 3"] == [
+        line["content"] for line in records(away / "out.jsonl")
+    ]
+    assert "4 of 4 prompts answered (2 of them before), 0 failed" in ended.out
+
+
+def test_what_is_whole_is_not_asked_again(command, half_done, openai):
+    """A script may say --resume each time."""
+    command("batch", *half_done)
+    ended = command("batch", *half_done)
+
+    assert (0, 6) == (ended.code, openai.hits)
+    assert "out.jsonl: all is answered" in ended.err
+
+
+def test_a_changed_prompt_is_asked_anew(command, half_done, openai, away, prompts):
+    """An answer belongs to the line that it answers, wherever it stands now; its id is the line's."""
+    prompts({"id": 9, "messages": "prompt 9"}, {"id": 0, "messages": "prompt 0"})
+    command("batch", *half_done)
+
+    assert ["answer to prompt 9", "One."] == [line["content"] for line in records(away / "out.jsonl")]
+    assert {"prompt 9"} == {request.json["messages"][-1]["content"] for request in openai.requests[4:]}
+
+
+def test_a_torn_line_is_asked_again(command, half_done, openai, away):
+    """As a crash leaves it; what stands before it counts."""
+    journal = journal_of(away / "out.jsonl")
+    journal.write_bytes(journal.read_bytes()[:-20])
+    ended = command("batch", *half_done)
+
+    assert 0 == ended.code, ended.err
+    assert 7 == openai.hits
+    assert 4 == len(records(away / "out.jsonl"))
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"[]", b"{}", b'{"key": "a"}', b'{"key": "a", "answer": 3}', b"\xff\xfe"])
+def test_junk_in_the_journal_is_told_and_passed_over(command, half_done, openai, away, junk):
+    """It costs one answer at most."""
+    journal = journal_of(away / "out.jsonl")
+    journal.write_bytes(junk + b"\n" + journal.read_bytes())
+    ended = command("batch", *half_done)
+
+    assert 0 == ended.code, ended.err
+    assert 6 == openai.hits
+    assert "out.jsonl.journal:1: not a line of a journal" in ended.err
+
+
+def test_without_resume_nothing_is_overwritten(command, half_done, openai):
+    """Neither the answers nor the journal."""
+    ended = command("batch", *(word for word in half_done if word != "--resume"))
+
+    assert (2, 4) == (ended.code, openai.hits)
+    assert "out.jsonl exists" in ended.err
+
+
+def test_force_begins_anew(command, half_done, openai, away):
+    """Then all is asked."""
+    command("batch", *(word if word != "--resume" else "--force" for word in half_done))
+
+    assert 8 == openai.hits
+
+
+def test_two_runs_do_not_write_one_file(prompts, openai, away, command):
+    """The second is told."""
+    openai.always(faults.silent())
+    file = prompts({"messages": "prompt 0"})
+    process = batch(file, "--output", "out.jsonl")
+    try:
+        assert openai.await_hits(1, timeout=50)
+        ended = command("batch", file, "--output", "out.jsonl", "--resume")
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert 2 == ended.code
+    assert "another run is at work on it" in ended.err
+
+
+def test_resume_finds_the_file_without_a_name(command, prompts, openai, away):
+    """The one begun last."""
+    openai.script("One.", faults.bad_request(), "Two.")
+    file = prompts({"id": 0}, {"id": 1})
+    command("batch", file, "--workers", 1)
+    ended = command("batch", file, "--resume")
+
+    assert 0 == ended.code, ended.err
+    assert ["One.", "Two."] == [line["content"] for line in records(away / "answers.jsonl")]
+
+
+def test_a_device_has_no_journal(command, prompts, openai):
+    """/dev/null takes answers and keeps none."""
+    assert 0 == command("batch", prompts({}), "--output", os.devnull).code
+
+
+def test_the_journal_is_the_owners(command, half_done, away):
+    """It holds answers."""
+    assert 0o600 == journal_of(away / "out.jsonl").stat().st_mode & 0o777
+
+
+def test_progress_tells_the_cost_so_far(prompts, openai, away):
+    """On a terminal, with the failures."""
+    openai.answers = echo
+    openai.script(faults.bad_request())
+    with Pty("batch", prompts(*({"id": number} for number in range(4))), "--workers", 1) as terminal:
+        assert 1 == terminal.ended()
+
+    assert re.search(r"4/4 1 failed, US\$ 0\.\d{4}", terminal.text)
+
+
+def test_a_dry_run_sends_nothing(command, prompts, openai, away):
+    """It tells what each model may cost, and makes no file."""
+    ended = command("batch", prompts({"max_tokens": 1000}, {"model": "gpt-4o", "max_tokens": 1000}), "--dry-run")
+
+    assert (0, 0) == (ended.code, openai.hits)
+    assert re.search(r"openai:gpt-4o +1 +\d+ +1,000 +0\.0100", ended.out)
+    assert "about US$ 0.0106 for 2 prompts; nothing was sent" in ended.out
+    assert not (away / "answers.jsonl").exists()
+
+
+def test_a_dry_run_for_programs(command, prompts, openai):
+    """The same as JSON; money is exact text."""
+    told = json.loads(command("batch", prompts({"max_tokens": 1000}), "--dry-run", "--json").out)
+
+    assert isinstance(told["cost_at_most"], str)
+    assert 1 == told["models"]["openai:gpt-4o-mini"]["prompts"]
+
+
+def test_too_dear_a_batch_is_not_begun(command, prompts, openai, away):
+    """Where nobody can be asked; --yes begins it, and so does a cap that it keeps."""
+    file = prompts({"model": "gpt-4o", "max_tokens": 10_000})
+    refused = command("batch", file, "--max-cost", "0.01")
+
+    assert (1, 0) == (refused.code, openai.hits)
+    assert "this may cost about US$ 0.1000, and --max-cost is 0.01; --yes asks it all the same" in refused.err
+    assert 0 == command("batch", file, "--max-cost", "0.01", "--yes").code
+    assert 0 == command("batch", file, "--max-cost", "1").code
+
+
+def test_an_unknown_price_keeps_no_cap(command, prompts, openai):
+    """Nobody knows what it will be."""
+    ended = command("batch", prompts({"model": "openai:unheard-of-1"}), "--max-cost", "100")
+
+    assert (1, 0) == (ended.code, openai.hits)
+    assert "1 prompts to models whose price is not known" in ended.err
+
+
+@pytest.mark.parametrize(("said", "code", "hits"), [("y\n", 0, 1), ("n\n", 1, 0)], ids=["yes", "no"])
+def test_a_person_is_asked(prompts, openai, said, code, hits):
+    """On a terminal."""
+    openai.answers = "Yes."
+    with Pty("batch", prompts({"model": "gpt-4o", "max_tokens": 10_000}), "--max-cost", "0.01") as terminal:
+        terminal.until(r"Go on\? \[y/N\] ")
+        terminal.type(said)
+
+        assert code == terminal.ended()
+    assert hits == openai.hits
+
+
+def test_the_rate_is_kept(command, prompts, openai):
+    """No more requests a minute than allowed: the third does not fit into its time."""
+    ended = command("batch", prompts({}, {}, {}), "--rpm", 2, "--timeout", 1, "--workers", 1)
+
+    assert 1 == ended.code
+    assert 2 == openai.hits
