@@ -19,9 +19,9 @@ from .values import Binding, Contents, Profile
 
 
 class Make(Protocol):
-    """Makes an item of the tree out of a plain value, for a list where one is given."""
+    """Makes an item out of a plain value, for the table or list that it is to be put into."""
 
-    def __call__(self, value: Any, inside: Any = None) -> Any:
+    def __call__(self, value: Any, inside: Any) -> Any:
         """The item."""
 
 
@@ -64,7 +64,7 @@ def _json(tree: Any) -> str:
     return json.dumps(tree, indent=2, ensure_ascii=False, default=lambda value: value.isoformat()) + "\n"
 
 
-def itself(value: Any, inside: Any = None) -> Any:
+def itself(value: Any, inside: Any) -> Any:
     """The item of a tree of plain values."""
     return value
 
@@ -73,18 +73,20 @@ def apply(tree: MutableMapping[str, Any], before: Contents, after: Contents, mak
     """Write what differs into the tree that ``before`` was read from; keys that nobody knows stay."""
     for key in ("version", "default_profile"):
         if getattr(before, key) != getattr(after, key):
-            tree[key] = make(getattr(after, key))
+            tree[key] = make(getattr(after, key), tree)
     for (key, old), (_, new) in zip(_times(before), _times(after), strict=True):
         if old != new:
-            tree[key] = make(new.isoformat())
+            tree[key] = make(new.isoformat(), tree)
     if before.metadata != after.metadata:
-        tree["metadata"] = make(dict(after.metadata))
+        tree["metadata"] = make(dict(after.metadata), tree)
     if before.packages != after.packages:
-        _inside(tree, "extends", make)["packages"] = make(list(after.packages))
+        extends = _inside(tree, "extends", make)
+        extends["packages"] = make(list(after.packages), extends)
     for name, profile in after.profiles.items():
         old_profile = before.profiles.get(name)
         if old_profile is None:
-            _inside(tree, "profiles", make)[name] = make(profile.dump())
+            profiles = _inside(tree, "profiles", make)
+            profiles[name] = make(profile.dump(), profiles)
         elif old_profile != profile:
             _apply_profile(tree["profiles"][name], old_profile, profile, make)
 
@@ -92,7 +94,7 @@ def apply(tree: MutableMapping[str, Any], before: Contents, after: Contents, mak
 def _inside(tree: MutableMapping[str, Any], key: str, make: Make) -> Any:
     """The table of that name, which is made where there is none."""
     if tree.get(key) is None:
-        tree[key] = make({})
+        tree[key] = make({}, tree)
     return tree[key]
 
 
@@ -105,7 +107,7 @@ def _apply_profile(tree: MutableMapping[str, Any], before: Profile, after: Profi
             del versions[vendor]
         for vendor, version in after.registry_versions.items():
             if before.registry_versions.get(vendor) != version:
-                versions[vendor] = make(version)
+                versions[vendor] = make(version, versions)
 
 
 def _apply_bindings(tree: MutableMapping[str, Any], before: Profile, after: Profile, make: Make) -> None:
@@ -113,7 +115,7 @@ def _apply_bindings(tree: MutableMapping[str, Any], before: Profile, after: Prof
     if not entries:
         if entries is not None:
             del tree["bindings"]
-        tree["bindings"] = make([binding.dump() for binding in after.bindings.values()])
+        tree["bindings"] = make([binding.dump() for binding in after.bindings.values()], tree)
         return
     for place in reversed(range(len(entries))):
         alias = entries[place]["alias"].strip()
@@ -130,9 +132,9 @@ def _apply_bindings(tree: MutableMapping[str, Any], before: Profile, after: Prof
 def _apply_binding(entry: MutableMapping[str, Any], binding: Binding, make: Make) -> None:
     for key in ("provider", "model"):
         entry.pop(key, None)
-    entry["models"] = make(list(binding.models))
+    entry["models"] = make(list(binding.models), entry)
     if binding.constraints is not None:
-        entry["constraints"] = make(dict(binding.constraints))
+        entry["constraints"] = make(dict(binding.constraints), entry)
     else:
         entry.pop("constraints", None)
 
