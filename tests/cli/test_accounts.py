@@ -1,0 +1,354 @@
+"""The ledger, receipts, lockfiles and the registry on the command line, as one who begins with them would go."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+import sys
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from llmdispatcher.cli import picture
+from llmdispatcher.cli.records import place
+from llmdispatcher.cli.settings import Settings
+from llmdispatcher.ledger import Ledger
+from llmdispatcher.testing import faults
+
+from .ptys import Pty
+
+
+@pytest.fixture
+def ledger(command, openai, away, monkeypatch):
+    """A ledger of the user's own with three calls, one of which failed."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert 0 == command("init-db").code
+    openai.script("One.", "Two.", faults.bad_request())
+    codes = [command("ask", "-m", model, "Hello").code for model in ("gpt-4o-mini", "gpt-4o", "gpt-4o")]
+    assert [0, 0, 1] == codes
+    return away / "home" / "ledger.db"
+
+
+def test_nothing_is_recorded_without_a_ledger(command, openai, away, monkeypatch):
+    """And questions say how to make one."""
+    monkeypatch.setattr(sys, "stdin", None)
+    command("ask", "-m", "gpt-4o-mini", "Hello")
+    ended = command("usage")
+
+    assert 2 == ended.code
+    assert "`llmdispatcher init-db` makes one" in ended.err
+    assert not (away / "home" / "ledger.db").exists()
+
+
+def test_usage_counts_what_was_asked(command, ledger):
+    """As a table by model, and in one sentence."""
+    out = command("usage").out
+
+    assert any("gpt-4o-mini" in line for line in out.splitlines())
+    assert "3 calls" in out
+    assert "US$ 0.0" in out
+
+
+def test_usage_for_programs(command, ledger):
+    """JSON with money as text; CSV with a line for each bucket."""
+    told = json.loads(command("usage", "--by", "vendor", "--json").out)
+    rows = list(csv.DictReader(io.StringIO(command("usage", "--by", "model", "--csv").out)))
+
+    assert (3, 2) == (told["summary"]["total_calls"], told["summary"]["successful_calls"])
+    assert Decimal(told["summary"]["total_cost"]) > 0
+    assert ["openai"] == [bucket["value"] for bucket in told["buckets"]]
+    assert {"gpt-4o", "gpt-4o-mini"} == {row["value"] for row in rows}
+    assert 3 == sum(int(row["total_calls"]) for row in rows)
+
+
+def test_the_command_line_names_itself(command, ledger):
+    """As the application that asked; filters narrow."""
+    assert 3 == json.loads(command("usage", "--origin", "llmdispatcher", "--json").out)["summary"]["total_calls"]
+    assert 0 == json.loads(command("usage", "--origin", "shop", "--json").out)["summary"]["total_calls"]
+    assert 1 == json.loads(command("usage", "--model", "gpt-4o-mini", "--json").out)["summary"]["total_calls"]
+
+
+@pytest.mark.timeout(120)
+def test_a_terminal_gets_a_picture(ledger):
+    """A row of bars, the last of which is today's."""
+    with Pty("usage", "--days", "7") as terminal:
+        terminal.until("█ +US\\$ by day")
+
+        assert 0 == terminal.ended()
+
+
+def test_usage_draws_an_svg(command, ledger, away):
+    """A bar for each day, with its amount; nothing else is needed for it."""
+    ended = command("usage", "--days", 7, "--plot", "usage.svg")
+    root = ET.fromstring((away / "usage.svg").read_text())
+
+    assert 0 == ended.code
+    assert 7 == len(root.findall(".//{http://www.w3.org/2000/svg}title"))
+
+
+def test_a_png_needs_matplotlib(command, ledger, monkeypatch):
+    """Where it is missing the text says what to install, and what else there is."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else found(name, *more))
+    ended = command("usage", "--plot", "usage.png")
+
+    assert 2 == ended.code
+    assert "pip install 'llmdispatcher[plot]'" in ended.err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed here")
+def test_a_png_is_drawn(away):
+    """With the extra."""
+    picture.draw(away / "usage.png", [("2026-11-01", Decimal("1.5")), ("2026-11-02", Decimal(0))], title="<two> days")
+
+    assert (away / "usage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_another_kind_of_picture_is_refused(command, ledger):
+    """Before anything is asked."""
+    assert 2 == command("usage", "--plot", "usage.gif").code
+
+
+def test_an_svg_holds_any_name():
+    """And no amount at all."""
+    drawn = picture.svg([("<a&b>", Decimal(0))], 'x < "y"')
+
+    assert "&lt;a&amp;b&gt;" in drawn
+    ET.fromstring(drawn)
+
+
+def test_calls_are_listed_and_told(command, ledger):
+    """The latest first; one with its attempts; no prompt anywhere."""
+    listed = json.loads(command("calls", "--json").out)
+    told = json.loads(command("calls", listed[0]["id"], "--json").out)
+    failed = json.loads(command("calls", "--status", "error", "--json").out)
+
+    assert ["gpt-4o", "gpt-4o", "gpt-4o-mini"] == [call["model"] for call in listed]
+    assert ["InvalidRequest"] == [one["error_class"] for one in told["attempt_records"]]
+    assert [listed[0]["id"]] == [call["id"] for call in failed]
+    assert "openai:gpt-4o-mini" in command("calls").out
+    assert "InvalidRequest" in command("calls", listed[0]["id"]).out
+    assert "Hello" not in json.dumps(listed)
+    assert 1 == command("calls", "0" * 32).code
+
+
+def test_calls_go_from_one_ledger_to_another(command, ledger, away):
+    """Each once, however often."""
+    assert 0 == command("export", "calls.jsonl").code
+    first = json.loads(command("--sqlite", "other.db", "import", "calls.jsonl", "--json").out)
+    second = json.loads(command("--sqlite", "other.db", "import", "calls.jsonl", "--json").out)
+
+    assert [(3, 0), (0, 3)] == [(report["imported"], report["known"]) for report in (first, second)]
+    assert command("usage", "--json").out == command("--sqlite", "other.db", "usage", "--json").out
+    assert 2 == command("export", "calls.jsonl").code
+
+
+def test_export_into_a_pipe(command, ledger):
+    """Nothing but rows comes out."""
+    lines = command("export", "--format", "csv").out.splitlines()
+
+    assert 4 == len(lines)
+
+
+def test_rows_that_are_no_calls_are_told(command, ledger, away):
+    """With their lines; the exit code says so."""
+    (away / "calls.jsonl").write_text('{"nonsense": 1}\n')
+    ended = command("import", "calls.jsonl")
+
+    assert 1 == ended.code
+    assert "calls.jsonl:1: " in ended.err
+    assert 2 == command("import", "none.jsonl").code
+
+
+def test_migrate_makes_nothing(command, away):
+    """It brings up to date what is there."""
+    assert 2 == command("migrate").code
+    assert 0 == command("init-db", "--sqlite", "mine.db").code
+    assert 0 == command("migrate", "--sqlite", "mine.db", "--json").code
+
+
+PLACES = {
+    "an option": (Settings(database="sqlite:///a.db", database_given=True), "b.db", "sqlite:///a.db"),
+    "the configuration": (Settings(database="sqlite:///a.db"), "b.db", "b.db"),
+    "DATABASE_URL that is no ledger": (Settings(database="sqlite:///a.db"), None, None),
+    "nothing": (Settings(), None, None),
+}
+
+
+@pytest.mark.parametrize(("settings", "configured", "expected"), PLACES.values(), ids=PLACES)
+def test_where_calls_are_written_to(settings, configured, expected):
+    """An option, then the configuration, then the environment; somebody else's database is left alone."""
+    assert expected == place(settings, configured)
+
+
+def test_a_database_url_that_is_a_ledger_counts(away):
+    """It was made one."""
+    with Ledger(away / "a.db") as made:
+        made.migrate()
+
+    assert f"sqlite:///{away}/a.db" == place(Settings(database=f"sqlite:///{away}/a.db"))
+
+
+@pytest.fixture
+def signed(command, ledger, away):
+    """A receipt for the calls of the ledger."""
+    assert 0 == command("receipts", "new-key").code
+    ended = command("receipts", "create", "--description", "November", "--json")
+    assert 0 == ended.code, ended.err
+    return json.loads(ended.out)
+
+
+def test_a_receipt_is_made_listed_and_verified(command, signed):
+    """And a call has one receipt at most."""
+    verified = json.loads(command("receipts", "verify", "--json").out)
+
+    assert signed["receipt_id"] in command("receipts", "list").out
+    assert "November" in command("receipts", "list").out
+    assert (True, 1, 3) == (verified["valid"], verified["receipts"], verified["calls"])
+    assert "nothing is wrong" in command("receipts", "verify").out
+    assert 0 != command("receipts", "create").code
+
+
+def test_a_receipt_is_verified_elsewhere(command, signed, away):
+    """With the public key alone; one that was altered is not."""
+    (away / "keys.json").write_text(command("receipts", "public-key").out)
+    (away / "keys.pem").write_text(command("receipts", "public-key", "--pem").out)
+    command("receipts", "export", "receipts.jsonl")
+    codes = [
+        command("--sqlite", "none.db", "receipts", "verify", "receipts.jsonl", "--public-key", f"keys.{kind}").code
+        for kind in ("json", "pem")
+    ]
+    (away / "receipts.jsonl").write_text((away / "receipts.jsonl").read_text().replace("November", "December"))
+    altered = command("receipts", "verify", "receipts.jsonl", "--public-key", "keys.json")
+
+    assert [0, 0] == codes
+    assert 1 == altered.code
+    assert "signature" in altered.err
+
+
+def test_without_a_key_nothing_is_signed(command, ledger, monkeypatch):
+    """It says how to make one; a preview needs none."""
+    monkeypatch.delenv("LLMDISPATCHER_RECEIPTS_KEY", raising=False)
+    ended = command("receipts", "create")
+
+    assert 2 == ended.code
+    assert "`llmdispatcher receipts new-key` makes one" in ended.err
+    assert "3 calls" in command("receipts", "create", "--dry-run").out
+    assert "there is no receipt" in command("receipts", "list").out
+
+
+def test_a_key_is_never_overwritten(command, signed):
+    """Not even the user's own."""
+    assert 2 == command("receipts", "new-key").code
+
+
+def test_a_lockfile_from_nothing(command, openai, away, monkeypatch):
+    """Made, bound, listed, checked, and asked by its alias; the profile of the option holds."""
+    monkeypatch.setattr(sys, "stdin", None)
+    openai.answers = "Yes."
+    assert 0 == command("lock", "init").code
+    assert 2 == command("lock", "init").code
+    assert 0 == command("bind", "summarizer", "openai:gpt-4o-mini,anthropic:claude-haiku-4-5").code
+    assert 0 == command("bind", "summarizer", "openai:gpt-4o", "--profile", "prod").code
+    told = json.loads(command("aliases", "--json").out)
+
+    assert ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5"] == told["aliases"]["summarizer"]
+    assert "fast" in command("aliases").out
+    assert (0, 0) == (command("lock", "validate").code, command("lock", "check", "--require", "summarizer").code)
+    assert 1 == command("lock", "check", "--require", "nobody").code
+    asked = [
+        json.loads(command(*more, "ask", "-m", "summarizer", "--json", "Hello").out)["model"]
+        for more in ((), ("--profile", "prod"))
+    ]
+    assert ["gpt-4o-mini", "gpt-4o"] == asked
+    assert 0 == command("bind", "summarizer", "--remove").code
+    assert "summarizer" not in command("aliases").out
+
+
+def test_bind_makes_the_lockfile(command, away):
+    """Where there is none."""
+    command("bind", "quick", "openai:gpt-4o-mini")
+
+    assert "quick" in (away / "llmdispatcher.lock").read_text()
+
+
+def test_flags_beat_the_environment_for_profiles(command, away, monkeypatch):
+    """As everywhere."""
+    command("bind", "quick", "openai:gpt-4o-mini", "--profile", "prod")
+    monkeypatch.setenv("LLMDISPATCHER_PROFILE", "dev")
+
+    assert "quick" in command("aliases", "--profile", "prod").out
+    assert "quick" in command("--profile", "prod", "aliases").out
+
+
+LOCKS = {
+    "nothing is missing": ('version = "1.0"\n', 0, 0),
+    "a package is missing": ('version = "1.0"\n[extends]\npackages = ["no-such-package-at-all"]\n', 0, 1),
+    "broken": ("version = ", 1, 2),
+    "wrong": ('version = "1.0"\n[profiles.default]\nname = "default"\nbindings = 3\n', 1, 2),
+    "none": (None, 2, 2),
+}
+
+
+@pytest.mark.parametrize(("text", "validated", "checked"), LOCKS.values(), ids=LOCKS)
+def test_the_exit_codes_of_lock(command, away, text, validated, checked):
+    """0 where all is well, 1 for what is missing or wrong, 2 for no lockfile or a broken one."""
+    if text is not None:
+        (away / "mine.lock").write_text(text)
+
+    assert validated == command("lock", "validate", "--lockfile", "mine.lock").code
+    assert checked == command("lock", "check", "--lockfile", "mine.lock").code
+
+
+@pytest.mark.parametrize("arguments", [["quick"], ["quick", "openai:gpt-4o", "--remove"], ["quick", ""], ["quick", "--remove"]])
+def test_wrong_bindings(command, away, arguments):
+    """Nothing is written."""
+    assert 2 == command("bind", *arguments).code
+    assert not (away / "llmdispatcher.lock").exists()
+
+
+@pytest.fixture
+def registry(away, monkeypatch):
+    """A registry in a folder, with one model of one vendor."""
+    monkeypatch.setenv("LLMDISPATCHER_CACHE_DIR", str(away / "cache"))
+    model = {"model_name": "gpt-next", "dollars_per_million_tokens_input": 1.5, "dollars_per_million_tokens_output": 6}
+    document = {
+        "provider": "openai",
+        "version": 7,
+        "updated_at": datetime.now(UTC).isoformat(),
+        "models": {"openai:gpt-next": model},
+    }
+    (away / "registry" / "openai").mkdir(parents=True)
+    (away / "registry" / "openai" / "models.json").write_text(json.dumps(document))
+    (away / "registry" / "manifest.json").write_text(json.dumps({"providers": {"openai": {}}}))
+    return away / "registry"
+
+
+def test_the_registry_is_fetched(command, registry):
+    """One line for each vendor; 1 where there is nothing."""
+    ended = command("json-refresh", "--registry", registry)
+    told = json.loads(command("json-refresh", "--registry", registry, "--json").out)
+
+    assert 0 == ended.code, ended.out
+    assert "fresh" in ended.out
+    assert 7 == told["openai"]["version"]
+    assert 1 == command("json-refresh", "--registry", registry / "openai").code
+
+
+def test_a_profile_is_pinned_to_the_registry(command, registry, away):
+    """What there is now; the lockfile says so afterwards."""
+    command("bind", "quick", "openai:gpt-4o-mini")
+    ended = command("lock", "bump-registry", "--registry", registry)
+
+    assert (0, "openai: not pinned → 7\n") == (ended.code, ended.out)
+    assert "openai: 7 → 7\n" == command("lock", "bump-registry", "--registry", registry).out
+    assert 1 == command("lock", "bump-registry", "--registry", registry, "--vendor", "anthropic").code
+
+
+def test_the_bundled_lockfile_is_not_pinned(command, registry):
+    """It is not the user's own."""
+    assert 2 == command("lock", "bump-registry", "--registry", registry).code

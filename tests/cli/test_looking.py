@@ -1,0 +1,339 @@
+"""The commands that look: models, vendors, explain, health, info, config, keys, cache."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import stat
+import sys
+
+import keyring
+import keyring.backend
+import keyring.errors
+import pytest
+
+from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request
+from llmdispatcher.cli import keychain
+from llmdispatcher.testing import LoopbackServer
+
+from .ptys import Pty
+
+KEY = "sk-test-0123456789abcdefghij"
+
+
+def test_models_are_listed_with_limits_and_prices(command):
+    """By a glob of names and aliases."""
+    ended = command("models", "gpt-4o")
+
+    assert 0 == ended.code
+    assert any(all(word in line for word in ("openai:gpt-4o", "128,000", "2.5", "10", "vision")) for line in ended.out.splitlines())
+
+
+def test_models_for_programs(command):
+    """Each with all that is known of it; prices are texts as they were published."""
+    told = json.loads(command("models", "--vendor", "anthropic", "--capability", "vision", "--json").out)
+
+    assert {"anthropic"} == {row["vendor"] for row in told}
+    assert all("vision" in row["capabilities"] for row in told)
+    assert all(isinstance(row["price_row"]["input"], str) for row in told if row["price_row"])
+
+
+def test_no_model_is_exit_code_1(command):
+    """And a hint."""
+    ended = command("models", "nothing-is-called-so-*")
+
+    assert (1, "") == (ended.code, ended.out)
+    assert "--all looks at retired ones" in ended.err
+
+
+WRONG_MODELS = {
+    "vendor": (["--vendor", "acme"], "no vendor of the catalog has this name"),
+    "capability": (["--capability", "smell"], "no such word; there are "),
+    "whom to ask": (["--live"], "which --vendor"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG_MODELS.values(), ids=WRONG_MODELS)
+def test_wrong_usage_of_models(command, arguments, said):
+    """With the words that there are."""
+    ended = command("models", *arguments)
+
+    assert 2 == ended.code
+    assert said in ended.err
+
+
+@pytest.fixture
+def listing(monkeypatch):
+    """A server that lists two models, as the only vendor with a key."""
+
+    def answer(peer, request):
+        peer.reply(200, b'{"data": [{"id": "one"}, {"id": "two"}]}')
+
+    with LoopbackServer(answer) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield server
+
+
+def test_a_vendor_is_asked_for_its_models(command, listing):
+    """With --live."""
+    assert "one\ntwo\n" == command("models", "--vendor", "openai", "--live").out
+
+
+def test_health_asks_who_has_a_key(command, listing):
+    """One line each, 0 where all are well."""
+    ended = command("health")
+
+    assert 0 == ended.code
+    assert "healthy" in ended.out
+    assert "2 models" in ended.out
+
+
+def test_ill_health_is_exit_code_1(command, openai):
+    """The simulator lists no models; JSON tells the same."""
+    ended = command("health", "--json")
+
+    assert 1 == ended.code
+    assert {"openai": False} == {name: state["ok"] for name, state in json.loads(ended.out).items()}
+
+
+def test_vendors_tell_where_a_key_is(command, openai):
+    """And never what it is."""
+    ended = command("vendors")
+
+    assert any("openai" in line and "environment" in line for line in ended.out.splitlines())
+    assert "anthropic" in ended.out
+    assert ["openai"] == [row["name"] for row in json.loads(command("vendors", "--ready", "--json").out)]
+
+
+def test_explain_sends_nothing(command, openai):
+    """It tells the order and the reasons; 1 where nobody would be asked."""
+    ended = command("explain", "-m", "gpt-4o", "Why?")
+    told = json.loads(command("explain", "-m", "gpt-4o", "--json").out)
+
+    assert (0, 0) == (ended.code, openai.hits)
+    assert "1. openai:gpt-4o" in ended.out
+    assert "openai:gpt-4o" == told["candidates"][0]["target"]
+    assert 1 == command("explain", "-m", "claude-haiku-4-5").code
+
+
+def test_info_tells_no_secret(command, openai, monkeypatch):
+    """Versions, places, extras; not what a database's URL has in it."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    ended = command("--db", "postgresql://me:pa55word@host/calls", "info")
+    told = json.loads(command("info", "--json").out)
+
+    assert 0 == ended.code
+    assert "pa55word" not in ended.out
+    assert KEY not in ended.out
+    assert ["openai"] == told["keys"]["environment"]
+    assert told["extras"]["cli"].startswith("click ")
+
+
+def test_a_good_configuration(command, away):
+    """Says what is in it."""
+    (away / "app.toml").write_text('timeout = 20\n[retry_policy]\nmax_retries = 1\n[vendors.eu]\nkind = "openai"\n')
+    ended = command("config", "check", "app.toml")
+
+    assert (0, "app.toml: nothing is wrong (2 settings, vendors eu)\n") == (ended.code, ended.out)
+
+
+def test_every_mistake_of_a_configuration_is_named(command, away):
+    """With its path."""
+    (away / "app.json").write_text(
+        json.dumps({"timeout": -1, "nonsense": 1, "vendors": {"eu": {"kind": "acme"}, "openai": {"timeout": "x"}, "us": 3}})
+    )
+    ended = command("config", "check", "app.json")
+    told = json.loads(command("--config", "app.json", "config", "check", "--json").out)
+
+    assert (1, 5) == (ended.code, len(ended.err.splitlines()))
+    assert [
+        text in ended.err for text in ("timeout: -1", "'nonsense'", "vendors.eu.kind: 'acme'", "vendors.openai: ", "vendors.us: ")
+    ] == [True] * 5
+    assert 5 == len(told["mistakes"])
+
+
+BROKEN = {
+    "no such file": (None, "No such file"),
+    "no TOML": ("a = ", "not TOML"),
+    "vendors": ("vendors = 3", "vendors: a int is no table"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN.values(), ids=BROKEN)
+def test_a_configuration_that_cannot_be_read(command, away, text, said):
+    """Is wrong usage."""
+    if text is not None:
+        (away / "app.toml").write_text(text)
+    ended = command("config", "check", "app.toml")
+
+    assert 2 == ended.code
+    assert said in ended.err
+
+
+def test_which_configuration(command):
+    """One must be named."""
+    assert 2 == command("config", "check").code
+
+
+class Keychain(keyring.backend.KeyringBackend):
+    """A keychain in memory."""
+
+    priority = 1
+
+    def __init__(self):
+        super().__init__()
+        self.kept = {}
+
+    def get_password(self, service, username):
+        """What is kept."""
+        return self.kept.get((service, username))
+
+    def set_password(self, service, username, password):
+        """Keep it."""
+        self.kept[service, username] = password
+
+    def delete_password(self, service, username):
+        """Forget it."""
+        del self.kept[service, username]
+
+
+@pytest.fixture
+def chain():
+    """The system's keychain, as far as keyring knows."""
+    before, chain = keyring.get_keyring(), Keychain()
+    keyring.set_keyring(chain)
+    yield chain
+    keyring.set_keyring(before)
+
+
+def said(monkeypatch, text):
+    """Let something be piped in."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def test_a_key_is_kept_listed_and_forgotten(command, chain, away, monkeypatch):
+    """Its ends are shown, never the whole; the file of names is the owner's."""
+    said(monkeypatch, f"{KEY}\n")
+    put = command("keys", "set", "OpenAI")
+    listed = command("keys", "list")
+    told = json.loads(command("keys", "list", "--json").out)
+
+    assert (0, 0) == (put.code, listed.code), put.err
+    assert {("llmdispatcher", "openai"): KEY} == chain.kept
+    assert [{"vendor": "openai", "key": "sk-t…ghij"}] == told
+    assert KEY not in put.out + put.err + listed.out
+    assert 0o600 == stat.S_IMODE((away / "home" / "keys.json").stat().st_mode)
+    assert 0 == command("keys", "remove", "openai").code
+    assert {} == chain.kept
+    assert "there is no key in the keychain" in command("keys", "list").err
+
+
+def test_a_kept_key_is_used(command, chain, openai, monkeypatch):
+    """Where the environment has none."""
+    monkeypatch.delenv("OPENAI_API_KEY")
+    keychain.put("openai", KEY)
+    monkeypatch.setattr(sys, "stdin", None)
+    openai.keys = [KEY]
+    ended = command("ask", "-m", "gpt-4o-mini", "Hello")
+
+    assert (0, 1) == (ended.code, openai.hits), ended.err
+
+
+def test_a_key_is_no_argument(command, chain):
+    """There it would be seen by others."""
+    assert 2 == command("keys", "set", "openai", KEY).code
+
+
+@pytest.mark.parametrize(
+    ("vendor", "text"), [("acme", KEY), ("openai", ""), ("openai", "two words"), ("openai", "ключ-0123456789")]
+)
+def test_what_is_no_key_is_refused(command, chain, monkeypatch, vendor, text):
+    """And nothing is kept."""
+    said(monkeypatch, f"{text}\n")
+
+    assert 2 == command("keys", "set", vendor).code
+    assert {} == chain.kept
+
+
+def test_a_key_is_typed_without_echo():
+    """On a terminal; without a keychain on this machine the error says so."""
+    with Pty("keys", "set", "openai", PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring") as terminal:
+        terminal.until("Key of openai: ")
+        terminal.type(f"{KEY}\n").until("llmdispatcher: keychain: ")
+
+        assert 1 == terminal.ended()
+    assert KEY not in terminal.seen
+
+
+def test_removing_what_is_not_there(command, chain):
+    """Is wrong usage."""
+    assert 2 == command("keys", "remove", "openai").code
+
+
+def test_without_keyring_it_says_what_to_install(command, monkeypatch):
+    """The extra."""
+    monkeypatch.setattr(keychain.importlib.util, "find_spec", lambda name: None if name == "keyring" else True)
+    said(monkeypatch, f"{KEY}\n")
+    ended = command("keys", "set", "openai")
+
+    assert 2 == ended.code
+    assert "pip install 'llmdispatcher[keyring]'" in ended.err
+
+
+@pytest.fixture
+def cached(openai, away):
+    """A store with one answer."""
+    with Dispatcher(Config(cache={"store": "answers.db", "store_timeout": 5})) as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor())
+        dispatcher.send(Request("gpt-4o-mini", "Hello"))
+    return "answers.db"
+
+
+def test_a_store_is_counted_and_emptied(command, cached, away):
+    """By its name, or by the configuration's."""
+    (away / "app.toml").write_text('[cache]\nstore = "answers.db"\n')
+    before = json.loads(command("--config", "app.toml", "cache", "info", "--json").out)
+
+    assert ("answers.db", 1, 0) == tuple(before[name] for name in ("store", "entries", "expired"))
+    assert before["size"] > 100
+    assert "1 answers, 0 of them expired" in command("cache", "info", cached).out
+    assert 0 == command("cache", "clear", cached, "--yes").code
+    assert 0 == json.loads(command("cache", "info", cached, "--json").out)["entries"]
+
+
+def test_a_store_is_not_emptied_unasked(command, cached, monkeypatch):
+    """Where nobody can be asked."""
+    said(monkeypatch, "")
+
+    assert 1 == command("cache", "clear", cached).code
+    assert 1 == json.loads(command("cache", "info", cached, "--json").out)["entries"]
+
+
+@pytest.mark.parametrize("store", ["none.db", "memory", "text.db"])
+def test_what_is_no_store_is_told(command, away, store):
+    """And none is made."""
+    (away / "text.db").write_text("text" * 300)
+
+    assert 2 == command("cache", "info", store).code
+    assert not (away / "none.db").exists()
+
+
+def test_which_store(command):
+    """One must be named."""
+    assert 2 == command("cache", "info").code
+
+
+def test_debug_lets_the_library_log(command, openai, monkeypatch):
+    """On stderr; without it only warnings come."""
+    monkeypatch.setattr(sys, "stdin", None)
+    root, level = logging.getLogger(), logging.getLogger("llmdispatcher").level
+    before = list(root.handlers)
+    try:
+        command("--debug", "ask", "-m", "gpt-4o-mini", "Hello")
+        assert logging.DEBUG == logging.getLogger("llmdispatcher").level
+    finally:
+        logging.getLogger("llmdispatcher").setLevel(level)
+        root.handlers[:] = before
