@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -54,6 +55,8 @@ SEARCHES = 10
 """How often a vendor's own tool is used where it sets no ``max_uses``."""
 
 _NOTHING = Decimal(0)
+_DAY = timedelta(days=1)
+_REMEMBERED = 1024
 _KEPT = frozenset({"background", "container", "conversation", "previous_response_id", "cachedContent", "cached_content", "prompt"})
 _SEARCHING = frozenset({"web_search_options", "plugins", "tools", "mcp_servers", "search_parameters", "googleSearch"})
 _LIMITS = frozenset(
@@ -87,25 +90,32 @@ class Measure:
 
 def measured(request: Request) -> Measure:
     """The measure of a request; one pass over its text."""
-    parts = [part for message in request.messages for part in message.parts]
+    extra = request.extra_params
     vendor_tools = [tool for tool in request.tools if isinstance(tool, VendorTool)]
-    extra = dict(_numbers(request.extra_params))
-    searching = bool(vendor_tools) or not _SEARCHING.isdisjoint(request.extra_params)
-    kept = not _KEPT.isdisjoint(request.extra_params)
-    text = PER_REQUEST + sum(map(_of_message, request.messages)) + sum(map(_of_part, parts)) + _of_tools(request.tools)
-    text += _of_json(request.extra_params) + _of_json(request.response_format) + (WITH_SETTINGS if request.extra_params else 0)
+    searching = bool(vendor_tools) or not _SEARCHING.isdisjoint(extra)
+    text, images, unbounded = PER_REQUEST + _of_tools(request.tools) + _of_json(request.response_format), 0, searching
+    for message in request.messages:
+        text += _of_message(message)
+        if isinstance(message.content, str):
+            text += text_tokens(message.content)
+            continue
+        for part in message.content:
+            text += _of_part(part)
+            images += isinstance(part, ImagePart)
+            unbounded = unbounded or _unbounded(part)
+    counts = dict(_numbers(extra)) if extra else {}
     return Measure(
-        text=text,
-        images=sum([isinstance(part, ImagePart) for part in parts]),
-        unbounded=searching or kept or any(map(_unbounded, parts)),
+        text=text + _of_json(extra) + (WITH_SETTINGS if extra else 0),
+        images=images,
+        unbounded=unbounded or not _KEPT.isdisjoint(extra),
         searches=sum([_uses(tool) for tool in vendor_tools]) or (SEARCHES if searching else 0),
-        answers=max([request.n or 1, *[count for name, count in extra.items() if name in _ANSWERS]]),
-        output=_most_output(request, [count for name, count in extra.items() if name in _LIMITS]),
+        answers=max([request.n or 1, *[count for name, count in counts.items() if name in _ANSWERS]]),
+        output=_most_output(request, [count for name, count in counts.items() if name in _LIMITS]),
     )
 
 
-def bound(measure: Measure, request: Request, target: Target, price: Price, now: datetime) -> Decimal:
-    """US dollars that a request can cost at a target, at most; ``price`` is the target's."""
+def bound(measure: Measure, request: Request, target: Target, now: datetime) -> Decimal:
+    """US dollars that a request can cost at a target with a known price, at most."""
     per_image = PER_IMAGE.get(target.kind or "", ANY_IMAGE)
     into = measure.text + measure.images * per_image + ((target.context_window or ANY_WINDOW) if measure.unbounded else 0)
     output = measure.output
@@ -113,13 +123,37 @@ def bound(measure: Measure, request: Request, target: Target, price: Price, now:
         output = target.max_output or target.context_window or ANY_OUTPUT
     else:
         output *= OVER_OUTPUT.get(target.kind or "", 1)
-    out = measure.answers * output
-    reachable = list(_reachable(price, into, request.service_tier, now))
-    dearest_in = max([max(_of_input(one, audible=measure.unbounded)) for one in reachable])
-    dearest_out = max(map(_of_output, reachable))
-    tokens = EXACT.scaleb(EXACT.fma(into, dearest_in, EXACT.multiply(out, dearest_out)), -6)
-    fees = EXACT.add(tokens, FEES.get(target.kind or "", _NOTHING))
-    return EXACT.fma(measure.searches, max(price.calls.values(), default=_NOTHING), fees)
+    ladder, search = _rates(target, request.service_tier, measure.unbounded, (now + _DAY).date())
+    steps = [step for step in ladder if into > step[0]]
+    dearest_in, dearest_out = max([step[1] for step in steps]), max([step[2] for step in steps])
+    tokens = EXACT.scaleb(EXACT.fma(into, dearest_in, EXACT.multiply(measure.answers * output, dearest_out)), -6)
+    fees = FEES.get(target.kind or "")
+    if fees is not None:
+        tokens = EXACT.add(tokens, fees)
+    return EXACT.fma(measure.searches, search, tokens) if measure.searches else tokens
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _rates(target: Target, tier: str | None, audible: bool, soon: date) -> tuple[tuple[tuple[int, Decimal, Decimal], ...], Decimal]:
+    """What tokens may cost at a target: (above so many, in at most, out at most); and the dearest call of a tool.
+
+    Of this day's prices and the next one's, of the tiers that a vendor may choose.
+    """
+    price = target.price
+    assert price is not None  # the gate has looked
+    ladder: list[tuple[int, Decimal, Decimal]] = []
+    for one in (price, *[later for later in price.later if later.valid_from is not None and later.valid_from <= soon]):
+        tiers = one.tiers.values() if tier in (None, "auto") else [one.of(0, tier)]
+        for way in (one, *tiers):
+            for above, rung in ((-1, way), *way.bands):
+                ladder.append((above, max(_of_input(rung, audible=audible)), _of_output(rung)))
+    return tuple(ladder), max(price.calls.values(), default=_NOTHING)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def costs_nothing(target: Target) -> bool:
+    """Whether a target is known to be free."""
+    return target.price is not None and is_free(target.price)
 
 
 def is_free(price: Price) -> bool:
@@ -150,16 +184,6 @@ def _most_output(request: Request, written: list[int]) -> int | None:
     return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most
 
 
-def _reachable(price: Price, tokens: int, tier: str | None, now: datetime) -> Iterator[Price]:
-    """The prices that may count: of this day and the next, of the tiers that a vendor may choose, of the bands up to the tokens."""
-    soon = (now + timedelta(days=1)).date()
-    for one in (price, *[later for later in price.later if later.valid_from is not None and later.valid_from <= soon]):
-        tiers = one.tiers.values() if tier in (None, "auto") else [one.of(0, tier)]
-        for way in (one, *tiers):
-            yield way
-            yield from [dearer for above, dearer in way.bands if tokens > above]
-
-
 def _of_input(price: Price, *, audible: bool) -> Iterable[Decimal]:
     yield from (price.input, price.cache_read, price.cache_write, price.cache_write_long, price.image_input)
     if audible:
@@ -171,8 +195,9 @@ def _of_output(price: Price) -> Decimal:
 
 
 def _of_message(message: Message) -> int:
-    calls = sum([_of_part(call) for call in message.tool_calls])
-    return PER_MESSAGE + calls + text_tokens(message.name or "") + len(message.tool_call_id or "") + _of_json(message.extra)
+    calls = sum([_of_part(call) for call in message.tool_calls]) if message.tool_calls else 0
+    names = text_tokens(message.name or "") + len(message.tool_call_id or "")
+    return PER_MESSAGE + calls + names + (_of_json(message.extra) if message.extra else 0)
 
 
 def _of_part(part: Any) -> int:

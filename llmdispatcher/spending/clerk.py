@@ -21,6 +21,8 @@ from .book import BookAway
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = 5.0
+"""Seconds after which a database that has answered before is away; making its tables may take longer."""
 AGAIN = 1.0
 """Seconds between two tries of what could not be done."""
 MOST_WAITING = 10_000
@@ -73,7 +75,9 @@ class Clerk:
         self._pid = os.getpid()
 
     def ask(self, errand: Errand, patience: float) -> Any:
-        """The result of an errand. Raises :class:`BookAway` where there is none within ``patience`` seconds."""
+        """The result of an errand. Raises :class:`BookAway` where none comes within ``patience``, or :data:`PATIENCE`, seconds."""
+        if self._prepared:
+            patience = min(patience, PATIENCE)
         self.tell(errand)
         if not errand.gate.acquire(timeout=max(0.0, patience)) and errand.end():
             raise BookAway(f"its database does not answer within {patience:.1f} s")

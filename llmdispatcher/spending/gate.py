@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -16,17 +17,17 @@ from ..policy.optimize import shown
 from ..policy.target import Target
 from ..types import Request
 from .book import Account, Balance, Book, BookAway, Claim, Reservation
-from .bound import bound, is_free
+from .bound import bound, costs_nothing
 from .budget import Budget, dollars, picodollars
 from .hold import Hold, Purse
 from .memory import MemoryBook
-from .periods import EPOCH, period_at
+from .periods import EPOCH, Period, period_at
 from .status import BudgetStatus, Outlook
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 5.0
-"""Seconds that a call waits for the place where budgets are kept, within its deadline."""
+PATIENCE = 60.0
+"""Seconds that a call waits for the place where budgets are kept, within its deadline, at most; the place may be sooner away."""
 LEASE = 600.0
 """Seconds after its deadline when a reservation is believed to be a dead process's."""
 WITHOUT_DEADLINE = 86_400.0
@@ -44,6 +45,19 @@ class _Case:
     now: datetime
 
 
+class _Ids:
+    """Names of reservations that no process gives twice: 16 hex digits of chance, which a forked child draws anew, and a count."""
+
+    def __init__(self) -> None:
+        self._pid, self._prefix, self._count = 0, "", itertools.count()
+
+    def next(self) -> str:
+        """The next one, of 32 digits."""
+        if self._pid != os.getpid():
+            self._prefix, self._pid = os.urandom(8).hex(), os.getpid()
+        return f"{self._prefix}{next(self._count):016x}"
+
+
 class Spending:
     """The budgets of a dispatcher and the book that they are kept in; safe under threads and after a fork."""
 
@@ -51,10 +65,13 @@ class Spending:
         self.budgets = tuple(budgets)
         self.book = book if book is not None else MemoryBook()
         self._clock = clock
+        self._ids = _Ids()
+        self._by_call = any(budget.period == "call" for budget in self.budgets)
+        self._periods: dict[str, Period] = {}
 
     def purse(self, request: Request, origin: str | None = None) -> Purse:
         """What a call that begins carries; ``origin`` is for a request that names none."""
-        return Purse(request, origin)
+        return Purse(request, origin, MemoryBook() if self._by_call else None)
 
     def hold(self, purse: Purse) -> Hold:
         """Where an attempt's reservation is noted."""
@@ -71,16 +88,14 @@ class Spending:
             return case
         until = _micros(case.now) + int(1e6 * (min(deadline.remaining(), WITHOUT_DEADLINE) + LEASE))
         own = tuple([claim for budget, claim in case.claims if budget.period == "call"])
-        if own:
-            hold.of_call = Reservation(os.urandom(16).hex(), own, case.amount, until)
+        if own and purse.book is not None:
+            hold.of_call = Reservation(self._ids.next(), own, case.amount, until)
             short = purse.book.reserve(hold.of_call)
             if short is not None:
                 hold.of_call = None
                 return _exceeded(case, short)
         shared = tuple([claim for budget, claim in case.claims if budget.period != "call"])
-        refusal = (
-            self._book(hold, case, Reservation(os.urandom(16).hex(), shared, case.amount, until), deadline) if shared else None
-        )
+        refusal = self._book(hold, case, Reservation(self._ids.next(), shared, case.amount, until), deadline) if shared else None
         if refusal is not None:
             hold.give_back()
         return refusal
@@ -117,7 +132,7 @@ class Spending:
             found = self.book.balances(list(lasting), _micros(now), PATIENCE) if lasting else []
         except BookAway as away:
             raise BudgetExceeded(f"budgets cannot be looked at: {away}", sent=False) from None
-        present = {name: _account(budget, "", now) for name, budget in lasting.items()}
+        present = {name: self._account(budget, "", now) for name, budget in lasting.items()}
         found = [one for one in found if one.account.begins == present[one.account.budget].begins]
         seen = {one.account.key for one in found}
         idle = [Balance(one, 0, 0) for one in present.values() if lasting[one.budget].per == "dispatcher" and one.key not in seen]
@@ -154,17 +169,24 @@ class Spending:
         """What there is to reserve; ``None`` where no budget is concerned or nothing costs anything."""
         facts = {**purse.facts, "vendor": target.vendor, "model": str(target), "key": f"{target.vendor}#{key or 1}"}
         concerned = [budget for budget in self.budgets if budget.concerns(facts)]
-        if not concerned or (target.price is not None and is_free(target.price)):
+        if not concerned or costs_nothing(target):
             return None
         now, amount = self._clock.now(), 0
         if target.price is not None:
-            amount = picodollars(bound(purse.measure, purse.request, target, target.price, now))
+            amount = picodollars(bound(purse.measure, purse.request, target, now))
         else:
             strict = next((budget for budget in concerned if budget.unpriced == "refuse"), None)
             if strict is not None:
                 return _unpriced(strict, target)
-        claims = [(budget, Claim(_account(budget, budget.share(facts), now), budget.most)) for budget in concerned]
+        claims = [(budget, Claim(self._account(budget, budget.share(facts), now), budget.most)) for budget in concerned]
         return _Case(target, tuple(claims), amount, now)
+
+    def _account(self, budget: Budget, share: str, now: datetime) -> Account:
+        """An account in the present period, which is worked out once."""
+        period = self._periods.get(budget.name)
+        if period is None or not period.covers(now):
+            period = self._periods[budget.name] = period_at(budget.period, budget.clocks, now)
+        return Account(budget.name, share, _micros(period.begins), _micros(period.ends) if period.ends is not None else 0)
 
     def close(self) -> None:
         """Let go of the book's connections."""
@@ -173,11 +195,6 @@ class Spending:
 
 def _micros(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
-
-
-def _account(budget: Budget, share: str, now: datetime) -> Account:
-    period = period_at(budget.period, budget.clocks, now)
-    return Account(budget.name, share, _micros(period.begins), _micros(period.ends) if period.ends is not None else 0)
 
 
 def _status(budget: Budget, balance: Balance) -> BudgetStatus:

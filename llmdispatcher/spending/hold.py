@@ -19,9 +19,9 @@ class Purse:
 
     __slots__ = ("_measure", "_more", "book", "facts", "request")
 
-    def __init__(self, request: Request, origin: str | None = None) -> None:
+    def __init__(self, request: Request, origin: str | None = None, book: MemoryBook | None = None) -> None:
         self.request = request
-        self.book = MemoryBook()
+        self.book = book
         self.facts = {
             "origin": request.origin or origin or "",
             "user": request.user or "",
@@ -82,7 +82,7 @@ class Hold:
 
     def _spend(self, spent: int) -> None:
         of_call, shared, booked = self.of_call, self.shared, self.booked
-        if of_call is not None:
+        if of_call is not None and self._purse.book is not None:
             self._purse.book.settle(of_call, spent)
             self.of_call = None
         if shared is not None:

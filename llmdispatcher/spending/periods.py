@@ -20,6 +20,10 @@ class Period:
     begins: datetime
     ends: datetime | None = None
 
+    def covers(self, moment: datetime) -> bool:
+        """Whether a moment lies in it."""
+        return self.begins <= moment and (self.ends is None or moment < self.ends)
+
 
 FOR_EVER = Period(EPOCH)
 

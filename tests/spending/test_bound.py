@@ -24,7 +24,7 @@ FLAT = Price(input=Decimal(1), output=Decimal(10))
 
 def micro(request, price=FLAT, **facts):
     """The bound in millionths of dollars."""
-    return int(bound(measured(request), request, target(**facts), price, NOW) * 1_000_000)
+    return int(bound(measured(request), request, target(price=price, **facts), NOW) * 1_000_000)
 
 
 def tokens_in(request, **facts):
@@ -210,7 +210,7 @@ def recorded():
             true = (
                 answer.usage.cost if answer.usage.cost is not None else cost(answer.usage, told["price"], tier=answer.service_tier)
             )
-            yield exchange["id"], bound(measured(request), request, at, told["price"], NOW), true
+            yield exchange["id"], bound(measured(request), request, at, NOW), true
 
 
 @needs_corpus
