@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from . import aliases, calls, footprint, policies, streams
+from . import aliases, budgets, calls, footprint, policies, streams
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +35,7 @@ GROUPS: dict[str, Callable[[], list[tuple[str, float, float | None, str]]]] = {
     "memory": footprint.memory,
     "lateness": streams.lateness,
     "aliases": aliases.resolution,
+    "budgets": budgets.gate,
 }
 QUICK = ("import", "calls", "flat", "chunks")
 
