@@ -10,7 +10,7 @@ import attrs
 
 from .._version import __version__
 from ..clock import Deadline
-from ..errors import MalformedReply, VendorUnavailable
+from ..errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
 from ..locks import new_lock
 from ..transport import Limits, Transport
 from ..wire.base import HttpCall
@@ -78,6 +78,17 @@ class HttpReader:
 
     def read(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
         """The document. Raises what the transport raises, :class:`VendorUnavailable` for any other status than 200 and 304."""
+        try:
+            return self._brought(path, etag, deadline)
+        except (Cancelled, DeadlineExceeded, ConfigError):
+            raise
+        except DispatchError as error:
+            if error.phase is None:
+                raise type(error)(f"registry: {path}: {error.message}", status=error.status) from None
+            what = "was cut off" if error.sent else "could not be reached"
+            raise VendorUnavailable(f"registry: {path} {what} ({error.phase})", phase=error.phase, sent=error.sent) from None
+
+    def _brought(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
         headers = _HEADERS if etag is None else {**_HEADERS, "If-None-Match": etag}
         call = HttpCall(method="GET", url=f"{self._base}/{path}", headers=headers)
         with closing(self._connected().open(call, deadline)) as reply:
@@ -85,7 +96,7 @@ class HttpReader:
                 return Brought(body=None, etag=etag)
             if reply.status != 200:
                 where = "; redirects are not followed, give the address that it leads to" if 300 <= reply.status < 400 else ""
-                raise VendorUnavailable(f"registry: {path} was answered with status {reply.status}{where}", status=reply.status)
+                raise VendorUnavailable(f"answered with status {reply.status}{where}", status=reply.status)
             return Brought(body=reply.read(), etag=known_etag(reply.headers.get("etag")))
 
     def close(self) -> None:

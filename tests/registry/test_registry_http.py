@@ -206,7 +206,7 @@ def test_whatever_it_does_the_catalog_counts(site, make, odd):
     began = time.monotonic()
 
     assert {} == registry.load()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     status = registry.status()["openai"]
     assert ("packaged", "catalog", None) == (status.state, status.source, status.version)
     assert status.reason.startswith("the packaged catalog counts: ")
@@ -256,7 +256,9 @@ def test_nobody_answers(make, site):
     site.close()
 
     assert {} == registry.load()
-    assert "packaged" == registry.status()["openai"].state
+    status = registry.status()["openai"]
+    assert "packaged" == status.state
+    assert status.reason.endswith("registry: openai/models.json could not be reached (connect)")
 
 
 def test_many_threads_ask_once(site, make):

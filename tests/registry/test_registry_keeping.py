@@ -134,14 +134,14 @@ def stalled(site):
 def test_a_silent_registry_costs_the_first_call_little(site, make, dispatch):
     """It waits for as long as it was told, the next ones not at all; none of them fails."""
     stalled(site)
-    dispatcher = dispatch(make(wait=0.3))
+    dispatcher = dispatch(make(wait=1.0))
     began = time.monotonic()
     first = dispatcher.send(ASK).usage
     middle = time.monotonic()
     dispatcher.send(ASK)
 
-    assert 0.3 <= middle - began < 2
-    assert time.monotonic() - middle < 0.3
+    assert 1.0 <= middle - began < 10
+    assert time.monotonic() - middle < 0.9
     assert first.price_version is None or not first.price_version.startswith("registry")
 
 
@@ -150,8 +150,8 @@ def test_a_short_call_is_not_used_up_by_waiting(site, make, dispatch):
     stalled(site)
     began = time.monotonic()
 
-    assert dispatch(make(wait=60)).send(ASK, timeout=2.0).usage is not None
-    assert time.monotonic() - began < 1.5
+    assert dispatch(make(wait=60)).send(ASK, timeout=10.0).usage is not None
+    assert time.monotonic() - began < 9
 
 
 def test_what_is_on_disk_is_not_waited_for(site, make, dispatch):
@@ -163,7 +163,7 @@ def test_what_is_on_disk_is_not_waited_for(site, make, dispatch):
     began = time.monotonic()
 
     assert "registry openai 7" == dispatch(registry).send(ASK).usage.price_version
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5, "a tenth of the 30 s of a call would be 3"
 
 
 def test_the_wait_can_be_cancelled(site, make, dispatch):
@@ -176,7 +176,7 @@ def test_the_wait_can_be_cancelled(site, make, dispatch):
     with pytest.raises(Cancelled):
         dispatcher.send(ASK, timeout=600, cancel=cancel)
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     timer.join()
 
 
