@@ -15,10 +15,9 @@ from uuid import uuid4
 
 import pytest
 
-SETTINGS = {
+SETTINGS = {  # a commit outlives a crash of the server, which a test may make, and not one of the machine
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "''",
     "max_connections": "60",

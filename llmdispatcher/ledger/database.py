@@ -22,7 +22,7 @@ from ..clock import Clock
 from ..errors import LedgerError
 from .connections import Connections
 from .desk import Away
-from .migrating import VERSION_TABLE, migrate
+from .migrating import APPLICATION, VERSION_TABLE, migrate
 from .process import this
 from .rows import Row
 from .spool import Rows
@@ -84,7 +84,7 @@ class Database:
             except (DataError, IntegrityError):
                 raise
             except (DatabaseError, LedgerError) as error:
-                if not (again and _is_ruined(error) and self._put_aside()):
+                if not (again and (_was_cut_off(error) or (_is_ruined(error) and self._put_aside()))):
                     raise Away(_name(error)) from None
             except (SQLAlchemyError, OSError) as error:
                 if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
@@ -148,9 +148,10 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 def _was_ledger(path: Path) -> bool:
-    """Whether the definitions at the file's beginning name our tables: a wrong path must not move another's file."""
+    """Whether the file's head or its definitions say so: a wrong path must not move another's file."""
     with path.open("rb") as file:
-        return VERSION_TABLE.encode() in file.read(1 << 16)
+        beginning = file.read(1 << 20)
+    return beginning[68:72] == APPLICATION.to_bytes(4, "big") or VERSION_TABLE.encode() in beginning
 
 
 def _is_ruined(error: Exception) -> bool:
@@ -159,7 +160,13 @@ def _is_ruined(error: Exception) -> bool:
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _RUINED
 
 
+def _was_cut_off(error: Exception) -> bool:
+    """Whether the server had ended the connection, as it does with idle ones; the next one is new."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
 def _name(error: Exception) -> str:
     """The kind of an error; its text may hold an address, a password or a row."""
-    cause = getattr(error, "orig", None) or error
+    known = error.__cause__ if isinstance(error, LedgerError) and error.__cause__ is not None else error
+    cause = getattr(known, "orig", None) or known
     return str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or type(cause).__name__)

@@ -17,6 +17,9 @@ from .connections import Connections
 VERSION_TABLE = "llmdispatcher_schema"
 """Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
 
+APPLICATION = 0x6C6C6D64
+"""What says in the head of an SQLite file that it is a ledger."""
+
 _PLACE = Path(__file__).with_name("migrations")
 _LOCK = 5_463_789_210_007
 """The key of PostgreSQL's advisory lock; any number that nobody else uses."""
@@ -46,6 +49,8 @@ def migrate(connections: Connections) -> str:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             if _current(connection) != newest():
                 _upgrade(connection)
+                if connection.dialect.name == "sqlite":
+                    connection.execute(text(f"PRAGMA application_id = {APPLICATION}"))
         return newest()
     except (SQLAlchemyError, OSError) as error:
         raise LedgerError(_told(error, connections.address.shown)) from error

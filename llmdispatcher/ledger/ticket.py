@@ -20,7 +20,7 @@ class Ticket:
 
     def wait(self, seconds: float) -> str | None:
         """``None`` once the rows are in the database; else why they are not."""
-        self._gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+        self._gate.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
         return self.failure
 
     def done(self, failure: str | None = None) -> None:

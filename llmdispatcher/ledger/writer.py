@@ -89,15 +89,21 @@ class Writer:
         self._wake()
         return ticket.wait(seconds)
 
-    def flush(self, seconds: float) -> bool:
-        """Whether all rows so far, the spooled ones too, came into the database within so many seconds."""
+    def flush(self, seconds: float, *, patient: bool = True) -> bool:
+        """Whether all rows so far, the spooled ones too, came into the database within so many seconds; or else at one try."""
         if self._thread is None and not self._queue and not self._spool.waits():
             return True
-        return self.commit(None, None, seconds) is None
+        end = SYSTEM_CLOCK.monotonic() + seconds
+        while self.commit(None, None, end - SYSTEM_CLOCK.monotonic()) is not None:
+            left = end - SYSTEM_CLOCK.monotonic()
+            if left <= 0 or not patient:
+                return False
+            Ticket().wait(min(left, RETRY[0]))
+        return True
 
     def close(self, seconds: float) -> bool:
         """Write what is there, spool what cannot be written in time, end the thread; whether all is in the database."""
-        flushed = self.flush(seconds)
+        flushed = self.flush(seconds, patient=False)
         thread = self._thread
         self._stopping = True
         self._wake(start=False)
@@ -144,13 +150,15 @@ class Writer:
             self._thread = thread
 
     def _run(self) -> None:
+        events: list[Event] = []
         try:
             while not (self._stopping and not self._queue):
                 self._sleep()
-                self._work(self._taken())
+                events = self._taken()
+                self._work(events)
         except BaseException:
             logger.exception("the ledger's thread has failed; its rows go to the spool, and the next row starts another")
-            self._save(self._taken())
+            self._save([*events, *self._taken()])
         finally:
             with self._lock:
                 self._thread = None
