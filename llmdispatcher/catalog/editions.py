@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pkgutil
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -88,7 +89,7 @@ def _over(row: Mapping[str, Any], packaged: Mapping[str, Any]) -> Mapping[str, A
     """A row over the packaged one, whose tiers, bands and further classes stay where both say the same of plain tokens."""
     merged = {**packaged, **row}
     price, known = row.get("price"), packaged.get("price")
-    if price and known and all(str(price.get(name)) == known.get(name) for name in ("input", "output")):
+    if price and known and all(Decimal(price[name]) == Decimal(known[name]) for name in ("input", "output")):
         merged["price"] = {**known, **price}
     elif price is None:
         merged["price"] = known

@@ -33,7 +33,8 @@ HOSTS = {
 }
 """The facts' word for a host: ours, and what stands before a model's name there."""
 FLAT = {"openai", "anthropic", "google", "vertex", "azure", "deepseek", "bedrock"}
-"""Vendors whose model names hold no slash; one with a slash is the same model in another region, or no model."""
+"""Vendors whose model names hold no slash; one with a slash is the same model in another region, or no model. (Claude on Azure
+speaks a format of its own.)"""
 CLASSES = {
     "input_cost_per_token": "input",
     "output_cost_per_token": "output",
@@ -103,7 +104,7 @@ def facts(document: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str,
 
 def _unfit(vendor: str, model: str, fact: Mapping[str, Any]) -> bool:
     other = bool(_OTHER_KINDS.search(model)) and vendor in ("openai", "anthropic", "google", "vertex")
-    elsewhere = "/" in model and vendor in FLAT
+    elsewhere = ("/" in model and vendor in FLAT) or (vendor == "azure" and model.startswith("claude-"))
     return (
         other or elsewhere or "*" in model or model.startswith("together-ai-") or model.endswith("/") or "cost_per_second" in fact
     )

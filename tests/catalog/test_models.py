@@ -11,6 +11,7 @@ import pytest
 from llmdispatcher import catalog
 from llmdispatcher.catalog import knows_not, list_models, model_facts, models, owner, traits, vendor_rows
 from llmdispatcher.types import Usage
+from scripts.catalog.gathered import facts
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")
 SHARED = Path(WIRE).parent if WIRE else Path(__file__).resolve().parents[3] / "shared"
@@ -66,17 +67,17 @@ def test_checked_prices_are_sane(kind, model):
 
 def test_every_row_is_sane():
     """Source and date, no price below nothing or beyond a thousand dollars, bands ascending, batch and flex no dearer."""
-    for facts in EVERYTHING:
-        price = facts.price
-        assert facts.source.startswith("https://"), facts.ref
-        assert "2026-" == facts.date[:5], facts.ref
+    for one in EVERYTHING:
+        price = one.price
+        assert one.source.startswith("https://"), one.ref
+        assert "2026-" == one.date[:5], one.ref
         if price is None:
             continue
         amounts = [price.input, price.output, price.cache_read, price.cache_write_long, price.audio_input, price.audio_output]
-        assert all(0 <= amount < 1000 for amount in amounts), facts.ref
-        assert [above for above, _ in price.bands] == sorted({above for above, _ in price.bands}), facts.ref
+        assert all(0 <= amount < 1000 for amount in amounts), one.ref
+        assert [above for above, _ in price.bands] == sorted({above for above, _ in price.bands}), one.ref
         for tier in ("batch", "flex"):
-            assert price.tiers.get(tier, price).input <= price.input, facts.ref
+            assert price.tiers.get(tier, price).input <= price.input, one.ref
 
 
 def test_facts_and_traits_agree():
@@ -91,6 +92,22 @@ def test_facts_and_traits_agree():
     ]
 
     assert ([], []) == (apart, elsewhere)
+
+
+@pytest.mark.skipif(not FACTS.is_file(), reason=f"no gathered facts at {FACTS}")
+def test_traits_are_those_that_were_gathered():
+    """No family is said to lack what the facts say that it can; what Claude refuses, the facts say that it refuses."""
+    apart = []
+    for vendor, model, row in facts(gathered()):
+        own = traits(vendor, model)
+        apart += [f"{vendor}:{model} can {word}" for word in row["can"] if word in own.lacks and vendor in PREFIX]
+    for name, fact in gathered().items():
+        if fact["provider"] == "anthropic":
+            quirks = traits("anthropic", name).quirks
+            apart += [name] if ("no_prefill" in quirks) != (fact.get("supports_assistant_prefill") is False) else []
+            apart += [name] if "no_sampling" not in quirks and fact.get("supports_sampling_params") is False else []
+
+    assert [] == apart
 
 
 def test_amounts_are_written_as_text():
