@@ -1,0 +1,67 @@
+"""The README's tour of the command line, typed into a shell; and the page of the command line against the commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from llmdispatcher.cli.app import top
+from llmdispatcher.cli.options import GLOBALS
+from llmdispatcher.cli.repl import DEEDS
+from llmdispatcher.cli.rooms import ROOMS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+_STEP = re.compile(r"^\$ (.+)\n((?:[^$].*\n)*)", re.MULTILINE)
+
+
+def steps():
+    """What is typed, and the lines that are said to come."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"^```console\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)[1]
+    return [(typed, shown.splitlines()) for typed, shown in _STEP.findall(block)]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the tour is typed into bash, which this machine has not")
+def test_the_tour_works(openai, prompts, away, monkeypatch):
+    """Every line of it ends with 0, one after the other, and says what the README shows."""
+    command = away / "bin" / "llmdispatcher"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m llmdispatcher "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    prompts({"id": "a"}, {"id": "b"})
+    (away / "report.txt").write_text("All is well.")
+    assert len(steps()) > 10
+
+    for typed, shown in steps():
+        done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        assert 0 == done.returncode, f"{typed}: {done.stderr}"
+        assert "Traceback" not in done.stderr
+        assert [] == [line for line in shown if line not in done.stdout], f"{typed}: {done.stdout}"
+
+
+def test_the_page_names_every_command():
+    """Also those within suites."""
+    assert [] == [name for name in ROOMS if f"`{name}`" not in PAGE]
+    for name in ROOMS:
+        found = top.get_command(click.Context(top), name)
+        assert [] == [part for part in getattr(found, "commands", ()) if f"`{part}" not in PAGE]
+
+
+def test_the_page_names_every_global_option():
+    """And no other is called global."""
+    assert [] == [option.opts[0] for option in GLOBALS if f"`{option.opts[0]}" not in PAGE]
+
+
+def test_the_page_names_every_command_of_a_chat():
+    """As /help does."""
+    assert [] == [word for word in DEEDS if word not in PAGE]
