@@ -229,6 +229,20 @@ def test_a_new_lockfile_does_not_overwrite_one(here):
     assert {} == Lockfile.load(path).aliases()
 
 
+def test_another_working_directory_does_not_move_the_file(here, monkeypatch):
+    """It is saved where it was read from."""
+    made(here / "llmdispatcher.lock", "v:old")
+    lock, new = Lockfile.discover(), Lockfile.create_default("new.lock")
+    (here / "other").mkdir()
+    monkeypatch.chdir(here / "other")
+    lock.bind("who", ["v:new"])
+    lock.save()
+    new.save()
+
+    assert ("v:new",) == Lockfile.load(here / "llmdispatcher.lock").resolve("who")
+    assert (here / "new.lock", []) == (new.path, list((here / "other").iterdir()))
+
+
 def test_the_bundled_lockfile_is_not_written():
     """It belongs to the package."""
     with pytest.raises(ConfigError, match="give a path"):

@@ -33,9 +33,8 @@ def test_all_missing_aliases_are_in_one_error(here):
     (here / "a.lock").write_text(PLAIN, encoding="utf-8")
     text = told(Lockfile.load("a.lock"), "fast", "other", "nobody knows", "fast", context="MyApp")
 
-    assert text.startswith(
-        "a.lock: the profile 'default' has no alias 'fast', 'nobody knows'; MyApp needs them. Add at its end:\n\n"
-    )
+    told_first = "the profile 'default' has no alias 'fast', 'nobody knows'; MyApp needs them. Add at its end:"
+    assert text.startswith(f"{here / 'a.lock'}: {told_first}\n\n")
 
 
 def test_nothing_is_missing(here):
