@@ -12,7 +12,7 @@ from .measure import cpu_per_call
 
 Rows = list[tuple[str, float, float | None, str]]
 ALIASES = 200
-TIMES = 20_000
+TIMES = 4_000
 BAR = 5.0
 """Microseconds."""
 
