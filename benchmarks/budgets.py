@@ -37,7 +37,7 @@ def _passes(spending: Spending) -> Callable[[], None]:
         for _ in range(TIMES):
             purse = spending.purse(_ASK)
             hold = spending.hold(purse)
-            if spending.reserve(hold, purse, _TARGET, None, deadline) is None:
+            if spending.reserve(hold, purse, _TARGET, (), deadline) is None:
                 hold.settle(None, _COST)
 
     return repeated

@@ -7,7 +7,7 @@ output. After that there is no way back: what happens later is the stream's own 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -19,6 +19,7 @@ from .continuing import Continued, Reword
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import AllTargetsFailed, DispatchError
 from .hedging import hedged
+from .meter import Lease
 from .opened import OpenStream
 from .policy import guards
 from .policy.balance import Balancer
@@ -144,7 +145,7 @@ class Conductor:
                 continue
             attempt = call.ask(target, permit)
             attempt.place, attempt.hold = call.place, call.hold
-            attempt.meter.lease = self.limits.lease(target, call.place, now)
+            attempt.meter.lease = self._lease(call, target)
             if self.balancer is not None:
                 self.balancer.begin(target)
             try:
@@ -202,14 +203,22 @@ class Conductor:
         if call.purse is None:
             return True
         call.hold = spending.hold(call.purse)
-        key = call.place.key if call.place is not None else None
-        over = spending.reserve(call.hold, call.purse, target, key, call.deadline)
+        keys: Sequence[int] = ()
+        if spending.by_key:
+            own = call.place.key if call.place is not None else None
+            keys = (own,) if own is not None else getattr(self.vendors[target.vendor], "awake_keys", tuple)()
+        over = spending.reserve(call.hold, call.purse, target, keys, call.deadline)
         if over is not None:
             schedule.drop(over)
             self._pass_over(call, target, over.message)
             if not over.try_elsewhere:
                 raise over
         return over is None
+
+    def _lease(self, call: Call, target: Target) -> Lease | None:
+        """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
+        lease = self.limits.lease(target, call.place, call.deadline.clock.monotonic)
+        return lease if call.hold is None else call.hold.lease(lease)
 
     def _permit(self, turn: Turn, now: float) -> Permit | None:
         """Leave to ask now: of the target's circuit, and for a retry of its budget."""

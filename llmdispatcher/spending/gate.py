@@ -67,6 +67,8 @@ class Spending:
         self._clock = clock
         self._ids = _Ids()
         self._by_call = any(budget.period == "call" for budget in self.budgets)
+        self.by_key = any(budget.per == "key" or "key" in budget.match for budget in self.budgets)
+        """Whether it matters which of a vendor's keys is shown."""
         self._periods: dict[str, Period] = {}
 
     def purse(self, request: Request, origin: str | None = None) -> Purse:
@@ -77,12 +79,33 @@ class Spending:
         """Where an attempt's reservation is noted."""
         return Hold(purse, self.book)
 
-    def reserve(self, hold: Hold, purse: Purse, target: Target, key: int | None, deadline: Deadline) -> BudgetExceeded | None:
+    def reserve(self, hold: Hold, purse: Purse, target: Target, keys: Sequence[int], deadline: Deadline) -> BudgetExceeded | None:
         """Reserve what asking ``target`` may cost; or, nothing reserved, why it must not be asked.
 
-        That error has ``try_elsewhere`` where another target may be asked instead. What is reserved is noted in ``hold`` before it
-        is taken, so that an interruption at any point leaves it to be given back.
+        ``keys`` are the numbers of the vendor's keys that may be shown, in order, where a budget counts by them: the first with
+        money is the one to show (:meth:`Hold.lease`). The error has ``try_elsewhere`` where another target may be asked instead.
+        What is reserved is noted in ``hold`` before it is taken, so that an interruption at any point leaves it to be given back.
         """
+        if not (self.by_key and keys):
+            return self._reserve(hold, purse, target, None, deadline)
+        hold.move = lambda numbers: self._moved(hold, purse, target, numbers, deadline)
+        refusals = []
+        for key in keys:
+            refusal = self._reserve(hold, purse, target, key, deadline)
+            if refusal is None:
+                hold.key = key
+                return None
+            refusals.append(refusal)
+        return refusals[0]
+
+    def _moved(self, hold: Hold, purse: Purse, target: Target, keys: Sequence[int], deadline: Deadline) -> int | None:
+        """Another key with money, after one was refused, which costs nothing."""
+        hold.give_back()
+        hold.key = None
+        self.reserve(hold, purse, target, keys, deadline)
+        return hold.key
+
+    def _reserve(self, hold: Hold, purse: Purse, target: Target, key: int | None, deadline: Deadline) -> BudgetExceeded | None:
         case = self._case(purse, target, key)
         if isinstance(case, BudgetExceeded) or case is None:
             return case

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import attrs
 
 from ..errors import DispatchError
+from ..meter import Lease
 from ..types import Request
 from .book import Book, Reservation
 from .bound import Measure, measured, text_tokens
@@ -42,6 +44,27 @@ class Purse:
         self._more = text_tokens(text) + text_tokens(around)
 
 
+class PaidLease:
+    """The key of a reservation, and where that goes when the key is refused; a :class:`~llmdispatcher.meter.Lease`."""
+
+    def __init__(self, hold: Hold, move: Callable[[Sequence[int]], int | None], other: Lease | None) -> None:
+        self._hold = hold
+        self._move = move
+        self._other = other
+
+    @property
+    def key(self) -> int | None:
+        """Its number."""
+        return self._hold.key
+
+    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
+        """Reserve for another of these keys, after a refusal; ``None`` where none has a place and money."""
+        if self._other is None:
+            return self._move(awake)
+        number = self._other.move(awake, error)
+        return None if number is None else self._move([number])
+
+
 class Hold:
     """What one attempt has reserved; settled by whoever comes first, and the rest are not heard.
 
@@ -51,7 +74,7 @@ class Hold:
     whole bound.
     """
 
-    __slots__ = ("_book", "_purse", "booked", "of_call", "shared")
+    __slots__ = ("_book", "_purse", "booked", "key", "move", "of_call", "shared")
 
     def __init__(self, purse: Purse, book: Book) -> None:
         self._purse = purse
@@ -59,6 +82,15 @@ class Hold:
         self.of_call: Reservation | None = None
         self.shared: Reservation | None = None
         self.booked = True
+        self.key: int | None = None
+        self.move: Callable[[Sequence[int]], int | None] | None = None
+
+    def lease(self, other: Lease | None) -> Lease | None:
+        """Which of several keys to show: the one whose money is reserved, and where it is refused another with money.
+
+        ``other`` is the lease of the limits, which comes first.
+        """
+        return other if self.key is None or self.move is None else PaidLease(self, self.move, other)
 
     @property
     def amount(self) -> Decimal | None:

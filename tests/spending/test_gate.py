@@ -14,7 +14,9 @@ from llmdispatcher import (
     Config,
     DeadlineExceeded,
     Dispatcher,
+    DispatchError,
     OpenAIVendor,
+    QuotaExceeded,
     Request,
     VendorUnavailable,
 )
@@ -289,3 +291,55 @@ def test_the_error_survives_pickling():
     error = pickle.loads(pickle.dumps(BudgetExceeded("no", budget="b", limit=Decimal(1), ends=moment("2026-01-01"))))
 
     assert ("b", Decimal(1), moment("2026-01-01")) == (error.budget, error.limit, error.ends)
+
+
+def keyed(simulator, *keys, **budget):
+    """A vendor of several keys, and a budget for each."""
+    made = Dispatcher(Config(budgets=[Budget(per="key", **budget)], retry_policy=AT_ONCE))
+    made.register_vendor(OpenAIVendor(name="v0", api_key=list(keys), base_url=simulator.openai_url, trust_env=False))
+    return made
+
+
+def shown(simulator):
+    """The keys of the requests, by their last letter."""
+    return [request.headers["authorization"][-1] for request in simulator.requests]
+
+
+KEYS = ("sk-spending-012345678a", "sk-spending-012345678b")
+
+
+def test_the_next_key_is_shown_when_the_money_of_one_is_spent(simulator, bound):
+    """Each has an account; where none has money the call is refused."""
+    with keyed(simulator, *KEYS, limit=bound) as made:
+        made.send(ASK)
+        made.send(ASK)
+        with pytest.raises(BudgetExceeded, match="of 'v0#1'"):
+            made.send(ASK)
+        shares = [status.share for status in made.get_budgets() if status.spent]
+
+    assert (["a", "b"], ["v0#1", "v0#2"]) == (shown(simulator), shares)
+
+
+def test_the_reservation_goes_with_the_key(simulator, bound):
+    """The first key is refused, so the second pays."""
+    simulator.script(faults.quota())
+    with keyed(simulator, *KEYS, limit=bound) as made:
+        response = made.send(ASK)
+        spent = {status.share: status.spent for status in made.get_budgets()}
+
+    assert ["a", "b"] == shown(simulator)
+    assert {"v0#1": Decimal(0), "v0#2": response.usage.cost} == spent
+
+
+def test_a_key_without_money_is_not_gone_on_to(simulator, bound):
+    """The refusal of the first is what the caller hears."""
+    with keyed(simulator, *KEYS, limit=bound * 3 / 2, match={"key": "v0#2"}) as made:
+        simulator.script(faults.quota(), faults.quota())
+        with pytest.raises(DispatchError):
+            made.send(ASK)
+        assert ["a", "b"] == shown(simulator)
+    with keyed(simulator, *KEYS, limit=bound / 2, match={"key": "v0#2"}) as made:
+        simulator.script(faults.quota())
+        with pytest.raises(QuotaExceeded):
+            made.send(ASK)
+        assert ["a", "b", "a"] == shown(simulator)
