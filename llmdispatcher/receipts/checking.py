@@ -110,33 +110,43 @@ def signature_problem(document: dict[str, Any], key: PublicKey, position: int) -
 
 
 def call_problems(document: dict[str, Any], calls: Iterable[CertifiedCall], position: int) -> Iterator[Problem]:
-    """What is wrong with the rows that a single or batch receipt stands for."""
-    tally, noted, whole, altered = Tally(), [], True, False
+    """What is wrong with the rows that a single or batch receipt stands for; what intact rows come to is compared too."""
+    tally, noted, intact = Tally(), [], True
     shown: dict[str, Any] | None = None
     for call in calls:
         noted.append((call.call_id, call.digest))
         if call.facts is None:
-            whole = False
+            intact = False
             yield problem(document, position, "call_missing", "its row is gone", call_id=call.call_id)
-            continue
-        tally.add(call.facts)
-        shown = shown_call(call.facts)
-        if row_digest(call.facts) != call.digest or call.facts["id"] != call.call_id:
-            altered = True
+        elif call.facts["id"] != call.call_id or not _digested(call):
+            intact = False
             yield _altered(document, position, call)
+        else:
+            tally.add(call.facts)
+            shown = shown_call(call.facts)
     if calls_digest(noted) != document["calls_digest"]:
         text = f"the {len(noted)} certified calls that are noted are not those that were signed"
         yield problem(document, position, "calls_digest", text, field="calls_digest")
-    if whole and noted and not (altered and "call" in document):
+    if intact and noted:
         yield from _summary_problems(document, tally, shown, position)
+
+
+def _digested(call: CertifiedCall) -> bool:
+    """Whether the row has its digest; one with values that no receipt can hold has none."""
+    try:
+        return row_digest(call.facts or {}) == call.digest
+    except InvalidRequest:
+        return False
 
 
 def _altered(document: dict[str, Any], position: int, call: CertifiedCall) -> Problem:
     """What of the row differs, where the receipt shows the call itself."""
-    found = []
-    if "call" in document and document["call"]["id"] == call.call_id:
-        found = list(differences(document["call"], shown_call(call.facts or {})))
-    text = f"its row has been altered: {', '.join(found)}" if found else "its row has been altered since it was certified"
+    said, facts = document.get("call", {}), call.facts or {}
+    if said.get("id") != call.call_id:
+        text = "its row has been altered since it was certified"
+        return problem(document, position, "call_altered", text, call_id=call.call_id)
+    found = [name for name in said if name in facts and list(differences(said[name], facts[name]))]
+    text = f"its row has been altered: {', '.join(found) or 'a column that the receipt does not show'}"
     return problem(document, position, "call_altered", text, call_id=call.call_id, field=f"call.{found[0]}" if found else None)
 
 

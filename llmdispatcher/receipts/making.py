@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidRequest
-from .canonical import canonical, moment_text
+from .canonical import MOST, canonical, moment_text
 from .forms import VERSION, signature_text
 from .keys import SigningKey
 from .receipt import Receipt, signed
@@ -58,7 +58,10 @@ def batch(rows: Iterable[Mapping[str, Any]], selection: Mapping[str, Any]) -> Dr
     for facts in rows:
         tally.add(facts)
         certified.append((facts["id"], row_digest(facts)))
-    fields = {"selection": dict(selection), "summary": tally.summary(), "calls_digest": calls_digest(certified)}
+    summary = tally.summary()
+    if summary["total_tokens"] > MOST:
+        raise InvalidRequest("calls: their tokens are beyond 2**53 - 1; certify fewer at once")
+    fields = {"selection": dict(selection), "summary": summary, "calls_digest": calls_digest(certified)}
     return Draft({"receipt_type": "batch", **fields}, tuple(certified))
 
 

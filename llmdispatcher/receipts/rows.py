@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from functools import reduce
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidRequest
-from .canonical import MOST, canonical, digest, moment_text, money_text
+from .canonical import canonical, digest, moment_text, money_text
 from .forms import CALL, TOKENS
 
 ROW_FIELDS = (
@@ -46,10 +46,10 @@ ROW_FIELDS = (
 Signed digests rest upon this list: a column that comes later needs another version of receipts to be in it.
 """
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = Context(prec=100)
 """Sums do not depend on what a program has set as its precision."""
 
-_FLAGS = ("streamed", "cached", "hedged")
 _SHOWN = tuple([name for name in CALL if name != "total_tokens"])
 
 
@@ -59,18 +59,50 @@ def total_of(amounts: Iterable[Decimal]) -> Decimal:
 
 
 def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the ledger as JSON can hold it, exactly: times and costs as texts, metadata as the digest of its own JSON."""
-    return {name: _fact(name, row[name]) for name in ROW_FIELDS}
+    """A row as JSON can hold it, exactly: times and costs as texts, metadata as the digest of its own JSON.
+
+    Times may come as microseconds, costs as picodollars, metadata as JSON, as the database keeps them; what somebody has put there
+    that cannot be read so is taken as it is, so that it has another digest.
+    """
+    return {name: _FACTS.get(name, _as_it_is)(row[name]) if row[name] is not None else None for name in ROW_FIELDS}
 
 
-def _fact(name: str, value: Any) -> Any:
-    if isinstance(value, datetime):
-        return moment_text(value)
-    if isinstance(value, Decimal):
-        return money_text(value)
-    if name == "metadata" and value is not None:  # it may hold numbers that have no canonical JSON
-        return digest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
-    return bool(value) if name in _FLAGS else value
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _moment(value: Any) -> Any:
+    try:
+        return moment_text(_EPOCH + timedelta(microseconds=value) if type(value) is int else value)
+    except (OverflowError, AttributeError):
+        return value
+
+
+def _money(value: Any) -> Any:
+    if type(value) is int:
+        value = _EXACT.scaleb(Decimal(value), -12)
+    return money_text(value) if isinstance(value, Decimal) else value
+
+
+def _flag(value: Any) -> Any:
+    return bool(value) if value in (0, 1) else value
+
+
+def _metadata(value: Any) -> Any:
+    """The digest of what the JSON says, which may hold numbers that have no canonical form."""
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    return digest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+_FACTS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("begun_at", "ended_at"), _moment),
+    **dict.fromkeys(("streamed", "cached", "hedged"), _flag),
+    "cost": _money,
+    "metadata": _metadata,
+}
 
 
 def row_digest(facts: Mapping[str, Any]) -> str:
@@ -135,11 +167,9 @@ class Tally:
             self._aliases.setdefault(facts["alias"], _Sum()).add(facts, cost)
 
     def summary(self) -> dict[str, Any]:
-        """The field ``summary``; raises :class:`InvalidRequest` without a call, or with more tokens than JSON can count."""
+        """The field ``summary``; raises :class:`InvalidRequest` without a call."""
         if not self._all.calls:
             raise InvalidRequest("calls: there is none to certify; settle calls first, or choose others")
-        if self._all.tokens > MOST:
-            raise InvalidRequest("calls: their tokens are beyond 2**53 - 1; certify fewer at once")
         return {
             "total_calls": self._all.calls,
             "input_tokens": self._input,

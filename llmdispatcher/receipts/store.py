@@ -9,12 +9,28 @@ from itertools import groupby
 from typing import Any, TypedDict
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, func, insert, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Integer,
+    RowMapping,
+    Select,
+    Text,
+    cast,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import LedgerError
 from ..ledger import Ledger
-from ..ledger.schema import calls, receipt_calls, receipts
+from ..ledger.schema import Moment, Money, calls, receipt_calls, receipts
 from .checking import CertifiedCall
 from .receipt import Receipt
 from .rows import ROW_FIELDS, facts_of
@@ -22,7 +38,14 @@ from .rows import ROW_FIELDS, facts_of
 _PAGE = 500
 _LOCK = 5_463_789_210_008
 """The key of PostgreSQL's advisory lock, beside that of the migrations."""
-_ROW = [calls.c[name] for name in ROW_FIELDS]
+_RAW = {Moment: BigInteger, Money: BigInteger, Boolean: Integer}
+_ROW: list[ColumnElement[Any]] = [
+    type_coerce(calls.c[name], _RAW.get(type(calls.c[name].type), calls.c[name].type)).label(name)
+    if name != "metadata"
+    else cast(calls.c.metadata, Text).label(name)
+    for name in ROW_FIELDS
+]
+"""The columns as the database keeps them, so that a value that nobody could read is found too, instead of stopping the search."""
 UNSETTLED = ("open", "unknown")
 """Calls that may still change: one under way, and one whose process died and whose end may still come out of a spool."""
 

@@ -7,7 +7,7 @@ import random
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmdispatcher import InvalidRequest, PublicKeys, Receipt, ReceiptAnchor, SigningKey, verify_receipts
@@ -282,10 +282,10 @@ def test_rows_that_come_along_are_compared(which):
     else:
         rows[0]["row"], rows[1]["row"] = rows[1]["row"], rows[0]["row"]
     expected = {
-        "altered": {"call_altered", "summary"},
+        "altered": {"call_altered"},
         "digest": {"call_altered", "calls_digest"},
         "gone": {"calls_digest", "summary"},
-        "added": {"call_altered", "calls_digest", "summary"},
+        "added": {"call_altered", "calls_digest"},
         "swapped": {"call_altered"},
     }
 
@@ -307,6 +307,7 @@ def test_every_column_of_a_row_is_certified(name):
         assert f"call.{name}" in [one.field for one in problems]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["drop", "double", "swap", "alter", "none"]), min_size=1, max_size=3),
     st.randoms(use_true_random=False),
@@ -334,6 +335,7 @@ CHAIN = filled()
 _WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@settings(deadline=None)
 @given(
     _WORDS,
     st.lists(_WORDS, max_size=3),

@@ -211,6 +211,27 @@ def test_every_column_of_a_row_is_proven(ledger, book, kind):
     assert book.verify()
 
 
+def test_values_that_nobody_can_read_are_found(ledger, book):
+    """Numbers and times beyond all bounds, and on SQLite texts where numbers belong: a finding, not an exception."""
+    ids = settle(ledger, 1, 2)
+    book.create(ids[0])
+    book.create(ids[1:])
+    wild = {"begun_at": 2**62, "cost": 2**62, "input_tokens": 2**62, "latency_us": -1}
+    if ledger.engine.dialect.name == "sqlite":
+        wild |= dict.fromkeys(("begun_at", "cost", "output_tokens", "streamed", "attempts"), "'wild'") | {
+            "metadata": "'{'",
+            "cached": 7,
+        }
+    for name, value in wild.items():
+        with ledger.writing() as connection:
+            connection.execute(text(f"UPDATE calls SET {name} = {value}"))
+        assert [("call_altered", 1), ("call_altered", 2)] == told(book.verify()), name
+        with ledger.writing() as connection:
+            connection.execute(text("DELETE FROM calls"))
+        settle(ledger, 1, 2)
+        assert book.verify()
+
+
 def test_rows_that_are_deleted_exchanged_or_slipped_in(ledger, book):
     """A row that is gone, one that has another's id, and a noted call that was never certified."""
     ids = settle(ledger, 1, 2, 3)
