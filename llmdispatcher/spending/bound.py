@@ -51,6 +51,8 @@ OVER_OUTPUT: Mapping[str, int] = {"google": 2, "vertex": 2}
 """How many times ``max_tokens`` a vendor may bill: its thoughts are counted, and not always stopped in time (by 30 % was seen)."""
 FEES: Mapping[str, Decimal] = {"perplexity": Decimal("0.022")}
 """US dollars that a vendor takes at most for a request as such."""
+ROUTERS = frozenset({"openrouter/auto", "openrouter/bodybuilder", "typesafe/jev-router"})
+"""Names that stand for whichever model a vendor chooses: what a list of prices says of them, 0, is no price."""
 SEARCHES = 10
 """How often a vendor's own tool is used where it sets no ``max_uses``."""
 
@@ -150,10 +152,15 @@ def _rates(target: Target, tier: str | None, audible: bool, soon: date) -> tuple
     return tuple(ladder), max(price.calls.values(), default=_NOTHING)
 
 
+def has_price(target: Target) -> bool:
+    """Whether it is known what a target costs."""
+    return target.price is not None and target.model not in ROUTERS
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def costs_nothing(target: Target) -> bool:
     """Whether a target is known to be free."""
-    return target.price is not None and is_free(target.price)
+    return target.price is not None and has_price(target) and is_free(target.price)
 
 
 def is_free(price: Price) -> bool:

@@ -17,7 +17,7 @@ from ..policy.optimize import shown
 from ..policy.target import Target
 from ..types import Request
 from .book import Account, Balance, Book, BookAway, Claim, Reservation
-from .bound import bound, costs_nothing
+from .bound import bound, costs_nothing, has_price
 from .budget import Budget, dollars, picodollars
 from .hold import Hold, Purse
 from .memory import MemoryBook
@@ -171,7 +171,7 @@ class Spending:
             if case is None:
                 continue
             refusal = case if isinstance(case, BudgetExceeded) else self._refusal(case)
-            reserves = None if isinstance(case, BudgetExceeded) or target.price is None else dollars(case.amount)
+            reserves = None if isinstance(case, BudgetExceeded) or not has_price(target) else dollars(case.amount)
             told.append(Outlook(target=str(target), reserves=reserves, refusal=refusal.message if refusal is not None else ""))
         return tuple(told)
 
@@ -195,7 +195,7 @@ class Spending:
         if not concerned or costs_nothing(target):
             return None
         now, amount = self._clock.now(), 0
-        if target.price is not None:
+        if has_price(target):
             amount = picodollars(bound(purse.measure, purse.request, target, now))
         else:
             strict = next((budget for budget in concerned if budget.unpriced == "refuse"), None)

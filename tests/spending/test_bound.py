@@ -12,7 +12,7 @@ from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Request, Tool
 from llmdispatcher.catalog import Price, cost
 from llmdispatcher.policy.target import known
 from llmdispatcher.spending import bound as bounds
-from llmdispatcher.spending.bound import bound, is_free, measured, text_tokens
+from llmdispatcher.spending.bound import bound, costs_nothing, has_price, is_free, measured, text_tokens
 from llmdispatcher.types import Usage
 
 from .conftest import REQUEST, moment, target
@@ -235,3 +235,14 @@ def test_a_request_without_a_limit_may_use_the_whole_output():
     unlimited = Request("gpt-4o", "hi")
 
     assert micro(unlimited, max_output=16_384) > 30 * micro(REQUEST, max_output=16_384)
+
+
+@pytest.mark.parametrize(
+    ("model", "priced", "free"), [("openrouter/auto", False, False), ("openrouter/free", True, True), ("x", False, False)]
+)
+def test_a_router_has_no_price(model, priced, free):
+    """It costs what the model costs that it picks, though a list says 0."""
+    price = None if model == "x" else Price.flat(Decimal(0))
+    at = target("openrouter", model, price=price)
+
+    assert (priced, free) == (has_price(at), costs_nothing(at))
