@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
@@ -16,6 +17,7 @@ from .given import Row, id_of, row_of
 from .periods import DAY
 from .records import RecordedCall
 from .rollups import add_rows
+from .rows import ATTEMPT, CALL, bounded
 from .schema import attempts as attempts_table
 from .schema import calls
 from .units import TOKENS, dollars, moment
@@ -64,6 +66,19 @@ def record(ledger: Ledger, told: Mapping[str, Any]) -> RecordedCall:
     return RecordedCall(id=row["id"], new=bool(new), begun_at=moment(row["begun_at"]), cost=cost, cost_status=row["cost_status"])
 
 
+def behind(ledger: Ledger, told: Mapping[str, Any]) -> None:
+    """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
+    facts = dict(told)
+    status, usage = facts.pop("http_status", None), facts.pop("usage", None)
+    row = row_of({**(_of_usage(usage) if usage is not None else {}), **facts})
+    row["id"] = id_of(facts["id"]) if facts.get("id") is not None else new_id(row["begun_at"])
+    tried = dict.fromkeys(ATTEMPT, False) | {name: row[name] for name in ATTEMPT if name in row}
+    tried |= {"call_id": row["id"], "number": 1, "vendor": row["vendor"] or "", "http_status": status, "sent": None}
+    tried |= {"bytes_sent": None, "bytes_received": None}
+    row["metadata"] = bounded(row["metadata"]) if row["metadata"] else None
+    ledger._writer.put(tuple(row[name] for name in CALL), tuple(tried[name] for name in ATTEMPT))
+
+
 def new_id(begun_at: int) -> str:
     """An id that sorts by time and that no other process gives."""
     return f"{begun_at:016x}{os.urandom(8).hex()}"
@@ -73,7 +88,8 @@ def put(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = (
     """Write the rows whose ids are not there, and the attempts of those; gives the ids that are new."""
     insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
     fresh = insert(PLAIN_CALLS).on_conflict_do_nothing(index_elements=["id"]).returning(PLAIN_CALLS.c.id)
-    new = set(connection.scalars(fresh, list(rows)))
+    # in one order for all, since who writes the same id waits for the other
+    new = set(connection.scalars(fresh, sorted(rows, key=itemgetter("id"))))
     if new:
         add_rows(connection, calls.c.id.in_(new))
     of_new = [attempt for attempt in attempts if attempt["call_id"] in new]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from ..clock import SYSTEM_CLOCK, Clock
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 
     from ..types import Usage
     from .figures import UsageStats
+    from .outside import LoggedCall
     from .periods import When
     from .records import ExportReport, ImportReport, LedgerAttempt, LedgerCall, PruneReport, RecordedCall
     from .rollups import Progress, RollupCheck
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Spanned(TypedDict, total=False):
@@ -185,8 +191,8 @@ class Questions:
 
         ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); without it the path's end says, else it
         is "jsonl". A file is there when it is whole, readable by its owner alone. In CSV what a spreadsheet would take for a
-        formula has a ``'`` before it, which :meth:`import_usage_logs` takes off. ``attempts`` adds them to the JSON forms. Without a
-        ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
+        formula has a ``'`` before it, which :meth:`import_usage_logs` takes off. ``attempts`` adds them to the JSON forms. Without
+        a ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
         and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
         """
         chosen = {**_asked(asked, ExportAsked), "format": format}
@@ -212,6 +218,29 @@ class Questions:
         """
         report: PruneReport = self._room("retention").prune(self, older_than, progress)
         return report
+
+    def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]) -> LoggedCall:
+        """A call that is about to be made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
+
+        Inside say ``call.usage(answer)``: the answers, events and usages of the vendors' SDKs are understood, and plain mappings.
+        The row is written behind, when the block ends; status and class of an error are those of what leaves the block.
+        ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
+        """
+        given = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        call: LoggedCall = self._room("outside").LoggedCall(partial(self._room("keeping").behind, self), self.clock, given)
+        return call
+
+    def log_llm_call(
+        self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """A decorator that logs each call of a function that asks a model, by what it returns, or yields, or raises.
+
+        Returns and raises are untouched; a stream comes back behind one that is heard as it is read and is in all else the same.
+        Raises :class:`~llmdispatcher.errors.ConfigError` for a coroutine.
+        """
+        begin = partial(self.log_call, vendor, model, **facts)
+        decorate: Callable[[Callable[P, T]], Callable[P, T]] = self._room("outside").logging_calls(begin)
+        return decorate
 
     def rebuild_rollups(self, progress: Progress | None = None) -> int:
         """Make the sums by day anew from the rows, day by day, while calls go on; gives how many days that were.
