@@ -41,6 +41,7 @@ def test_the_retry_table_is_what_the_classes_say():
         "RateLimitError": (True, True),
         "QuotaExceeded": (False, True),
         "BudgetExceeded": (False, False),
+        "CostUnknown": (False, False),
         "ModelNotFound": (False, True),
         "ContextWindowExceeded": (False, True),
         "ContentFiltered": (False, False),
@@ -52,6 +53,8 @@ def test_the_retry_table_is_what_the_classes_say():
         "MalformedReply": (True, True),
         "StreamInterrupted": (True, True),
         "ToolRoundsExceeded": (False, False),
+        "RegistryStale": (False, False),
+        "LedgerError": (False, False),
         "AllTargetsFailed": (False, False),
     } == table
 
