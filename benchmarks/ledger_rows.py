@@ -29,7 +29,7 @@ MONTH = (datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
 USERS = 1000
 MODELS = (("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude-haiku-4-5"), ("google", "gemini-2.5-flash"))
 PIECE = 200_000
-TUNED = {
+TUNED: dict[str, dict[str, Any]] = {
     "sqlite": {"PRAGMA cache_size": -1_000_000},
     "postgresql": {"SET statement_timeout": 0, "SET maintenance_work_mem": "'1GB'"},
 }

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from .health import VendorHealth
     from .http_vendor import HttpVendor
     from .ledger import Ledger, LedgerStats, open_ledger
+    from .ledger.figures import UsageStats
+    from .ledger.records import LedgerCall
     from .lockfile import Lockfile
     from .messages import Message, Tool, VendorTool
     from .outcome import AttemptRecord, Listener, Outcome
@@ -70,12 +72,12 @@ if TYPE_CHECKING:
     from .policy.route import Route
     from .policy.rules import RoutingCondition, RoutingRule
     from .policy.standing import HedgePlan, Standing
-    from .registry import Registry, RegistryStatus
     from .receipts.book import Receipts
     from .receipts.findings import Verification
     from .receipts.keys import PublicKey, PublicKeys, SigningKey
     from .receipts.receipt import Receipt, ReceiptAnchor
     from .receipts.verifying import verify_receipts
+    from .registry import Registry, RegistryStatus
     from .remote import RemoteFetch
     from .spending.budget import Budget
     from .spending.status import BudgetStatus, Outlook
@@ -139,6 +141,8 @@ _ROOMS = {
     "http_vendor": ("HttpVendor",),
     "functions": ("FunctionTool", "tool"),
     "ledger": ("Ledger", "LedgerStats", "open_ledger"),
+    "ledger.figures": ("UsageStats",),
+    "ledger.records": ("LedgerCall",),
     "lockfile": ("Lockfile",),
     "messages": ("Message", "Tool", "VendorTool"),
     "outcome": ("AttemptRecord", "Listener", "Outcome"),
@@ -237,6 +241,7 @@ __all__ = [
     "InvalidRequest",
     "LatencyOptimization",
     "Ledger",
+    "LedgerCall",
     "LedgerError",
     "LedgerStats",
     "Listener",
@@ -300,6 +305,7 @@ __all__ = [
     "ToolRun",
     "Trace",
     "Usage",
+    "UsageStats",
     "Vendor",
     "VendorConfig",
     "VendorHealth",

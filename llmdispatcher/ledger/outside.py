@@ -128,7 +128,8 @@ def logging_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]],
             except BaseException as error:
                 call.end(status_of(error), error)
                 raise
-            return _watched(call, answer)
+            watched: T = _watched(call, answer)
+            return watched
 
         return logged
 
