@@ -1,0 +1,16 @@
+"""A process may be killed at any moment: what it had said was safe is there, once, and what it left is marked as unknown."""
+
+from __future__ import annotations
+
+import pytest
+from killing import check, kill_often
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "behind"])
+def test_killed_at_random_moments(store, strict):
+    """The sums of the ledger are what the vendor says it served; ``benchmarks/README.md`` has the figures of 200 kills."""
+    tale = kill_often(store, 4, strict=strict)
+
+    check(tale, strict=strict)
+    assert tale.acknowledged
