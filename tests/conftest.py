@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -79,6 +80,14 @@ def no_thread_left() -> Iterator[None]:
     for thread in _holding() - before:
         thread.join(max(0.0, end - time.monotonic()))
     assert [] == sorted(thread.name for thread in _holding() - before), "threads left behind"
+
+
+@pytest.fixture
+def unlogged() -> Iterator[None]:
+    """For tests that fork: a file that pytest logs to may be held by another thread just then, and stays held in the child."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
