@@ -418,7 +418,7 @@ def test_ctrl_c_ends_the_wait():
     )
 
 
-@pytest.mark.no_cover  # one that hits inside a measure of coverage leaves the lock of that measure held
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_at_any_moment_loses_no_place():
     """Hundreds of them, wherever they hit: in the door, on the way, in the end of a call. One that hits a finalizer is lost."""
