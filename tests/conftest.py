@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -79,6 +81,28 @@ def no_thread_left() -> Iterator[None]:
     for thread in _holding() - before:
         thread.join(max(0.0, end - time.monotonic()))
     assert [] == sorted(thread.name for thread in _holding() - before), "threads left behind"
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Not measured by coverage: its own lock may be held by another thread at a fork, and stays held after a Ctrl-C.
+
+    (pytest-cov's mark for that, no_cover, does nothing in a worker of pytest-xdist.)
+    """
+    mine, others = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    threading.settrace(others)
+    sys.settrace(mine)
+
+
+@pytest.fixture
+def unlogged() -> Iterator[None]:
+    """For tests that fork: a file that pytest logs to may be held by another thread just then, and stays held in the child."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

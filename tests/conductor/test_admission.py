@@ -418,6 +418,7 @@ def test_ctrl_c_ends_the_wait():
     )
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_at_any_moment_loses_no_place():
     """Hundreds of them, wherever they hit: in the door, on the way, in the end of a call. One that hits a finalizer is lost."""

@@ -9,6 +9,8 @@ from llmdispatcher.testing import ManualClock
 
 CALLS_PER_SECOND = 100
 
+pytestmark = pytest.mark.usefixtures("untraced")  # tens of thousands of calls, whose every line is covered elsewhere
+
 
 class Shaky:
     """A vendor that fails as it is told, and counts how often it was asked."""

@@ -194,14 +194,14 @@ def test_many_streams_whose_readers_are_elsewhere_all_end_in_time(stalling, hear
     """One watchman for all: fifty deadlines, none more than a moment late, and each call has one outcome."""
     readers = []
     for number in range(50):
-        reader = iter(stalling.send_streaming(ASK, timeout=1.0 + 0.01 * (number % 10)))
+        reader = iter(stalling.send_streaming(ASK, timeout=3.0 + 0.01 * (number % 10)))
         readers.append(reader)
+    asked = time.monotonic()
     for reader in readers:
         next(reader)
-    started = time.monotonic()
-
     assert soon(lambda: len(heard) == 50)
-    assert time.monotonic() - started < 1.3
+
+    assert time.monotonic() - asked < 3.4
     assert {"DeadlineExceeded"} == {type(outcome.error).__name__ for outcome in heard}
 
 

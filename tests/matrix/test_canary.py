@@ -142,8 +142,7 @@ class Ears(Listener):
 def everything(caplog, capfd, monkeypatch):
     """All that was logged at DEBUG, by anybody, and printed, with http.client's own debugging on."""
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
-    logging.getLogger("urllib3").setLevel(logging.DEBUG)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "urllib3"):
         yield lambda: "\n".join([caplog.text, *(repr(vars(record)) for record in caplog.records), *capfd.readouterr()])
 
 

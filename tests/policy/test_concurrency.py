@@ -343,6 +343,7 @@ def shares(vendor, seconds):
     return answered / (vendor.capacity * seconds), refused / (answered + refused)
 
 
+@pytest.mark.usefixtures("untraced")  # tens of thousands of calls
 @pytest.mark.parametrize("capacity", [3, 5, 10, 20, 50, 100])
 def test_it_finds_a_hidden_capacity(capacity):
     """In ten minutes of full demand: at least 80 % of what the vendor can do, at most 5 % of the calls refused."""
@@ -355,6 +356,7 @@ def test_it_finds_a_hidden_capacity(capacity):
     assert (True, True) == (done >= 0.8, refused <= 0.05), (done, refused)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("before", "after"), [(20, 60), (60, 20), (40, 4), (4, 40)])
 def test_it_follows_a_capacity_that_changes(before, after):
     """Two minutes after the change it is there again, and the change itself, up or down, costs few refusals."""

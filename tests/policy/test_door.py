@@ -356,6 +356,7 @@ def test_a_forked_child_starts_empty():
     assert (0, (2, 0)) == (os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), made.status())
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_door_that_is_not_full_takes_no_time():
     """Less than five microseconds for in and out, at the best; it is three."""
     made = door(max_calls=50)

@@ -21,7 +21,7 @@ KEY = "sk-fork-0123456789"
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
-    pytest.mark.no_cover,  # a measure of coverage holds a lock of its own at a fork
+    pytest.mark.usefixtures("unlogged", "untraced"),
 ]
 
 

@@ -94,7 +94,7 @@ def test_exit_with_live_streams_waits_for_nobody(ending, code):
     assert seconds < 10
 
 
-@pytest.mark.no_cover  # a measure of coverage holds a lock of its own at a fork
+@pytest.mark.usefixtures("unlogged", "untraced")
 def test_a_forked_child_calls_on_its_own_connections():
     """F1: children of a parent in the middle of its calls answer and are answered, each its own words, locks held or not."""
     with VendorSimulator(answers=lambda body: body["messages"][0]["content"]) as simulator, Dispatcher() as dispatcher:

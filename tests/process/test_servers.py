@@ -124,7 +124,7 @@ def test_streams_end_with_an_error_event_before_gunicorn_kills(servers, tmp_path
 
             def stop():
                 assert vendor.await_hits(50, timeout=15)
-                time.sleep(0.5)  # the last of them has its first word by then
+                time.sleep(1.5)  # the last of them has its first word by then
                 told.append(time.monotonic())
                 server.process.send_signal(signal.SIGTERM)
 

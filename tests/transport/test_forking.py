@@ -12,7 +12,7 @@ import pytest
 from llmdispatcher.errors import DispatchError
 
 pytestmark = [
-    pytest.mark.no_cover,  # a measure of coverage holds a lock of its own at a fork
+    pytest.mark.usefixtures("unlogged", "untraced"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
 ]
