@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Blocked as an entry point in pyproject.toml and loaded here, so that coverage sees the package being imported.
 pytest_plugins = ["llmdispatcher.testing.plugin", "loopback_redis", "loopback_postgres"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("calm", deadline=None, derandomize=True, database=None)  # a busy machine makes no example wrong
+settings.load_profile("calm")
 
 CORPUS = Path(os.environ.get("LLMDISPATCHER_WIRE_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "wire")
 PATIENCE = 2.0
