@@ -41,8 +41,8 @@ class EmbeddingRequest:
     """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
 
     ``dimensions`` is the length of a vector where the model leaves a choice. ``extra_params`` is merged last into the vendor's
-    JSON, such as Google's ``taskType``. ``profile`` is that of the lockfile, where ``model`` is an alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one
-    that a request was read from.
+    JSON, such as Google's ``taskType``. ``profile`` is that of the lockfile, where ``model`` is an
+    alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one that a request was read from.
     """
 
     model: str = attrs.field(validator=_model)

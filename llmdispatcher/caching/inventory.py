@@ -22,7 +22,7 @@ _COUNTS = """
 
 @attrs.frozen(kw_only=True)
 class Inventory:
-    """How many ``entries`` there are, how many have ``expired``, and their ``size`` in bytes; ``None`` where a server keeps them."""
+    """How many ``entries`` there are, how many have ``expired``, and their ``size`` in bytes, ``None`` on a server."""
 
     entries: int
     expired: int = 0

@@ -84,7 +84,19 @@ CASES = [
         (Decimal("1.25"), "priced", CATALOG),
     ),
 ]
-NAMES = "priced no-usage unknown no-price own-vendor reported deployment asked-name told-tier asked-tier told-over-asked".split()
+NAMES = [
+    "priced",
+    "no-usage",
+    "unknown",
+    "no-price",
+    "own-vendor",
+    "reported",
+    "deployment",
+    "asked-name",
+    "told-tier",
+    "asked-tier",
+    "told-over-asked",
+]
 
 
 @pytest.mark.parametrize(("fake", "request_", "expected"), CASES, ids=NAMES)

@@ -352,11 +352,7 @@ def test_a_cost_that_the_vendor_reports_is_kept(cost, expected):
 
 def test_no_usage_is_told_from_none_used():
     """A zero would look like a free call."""
-    assert (
-        "no_usage"
-        == answered({"content": "x"}).usage.cost_status
-        == streamed(chunk({"content": "x"}, "stop")).usage.cost_status
-    )
+    assert "no_usage" == answered({"content": "x"}).usage.cost_status == streamed(chunk({"content": "x"}, "stop")).usage.cost_status
 
 
 def test_a_refusal_is_kept_apart():
