@@ -270,3 +270,28 @@ def test_the_rate_is_kept(command, prompts, openai):
 
     assert 1 == ended.code
     assert 2 == openai.hits
+
+
+def test_answers_of_prompts_that_were_not_read_are_kept(command, prompts, openai, away):
+    """With --limit fewer are read; the paid answers of the others stay in the journal."""
+    openai.answers = echo
+    openai.script("One.", faults.bad_request(), "Three.")
+    file = prompts(*({"id": number, "messages": f"prompt {number}"} for number in range(3)))
+    command("batch", file, "--output", "out.jsonl", "--workers", 1)
+    first = command("batch", file, "--output", "out.jsonl", "--resume", "--limit", 1)
+    command("batch", file, "--output", "out.jsonl", "--resume")
+
+    assert 0 == first.code
+    assert 4 == openai.hits
+    assert ["One.", "answer to prompt 1", "Three."] == [line["content"] for line in records(away / "out.jsonl")]
+
+
+def test_a_crash_before_the_journal_is_gone_on_with(command, prompts, openai, away):
+    """It leaves an empty file, of which nothing can be lost; a file with something in it is another matter."""
+    file = prompts({"id": 0})
+    (away / "out.jsonl").touch()
+    (away / "precious.jsonl").write_text("precious")
+
+    assert 0 == command("batch", file, "--output", "out.jsonl", "--resume").code
+    assert 2 == command("batch", file, "--output", "precious.jsonl", "--resume").code
+    assert "precious" == (away / "precious.jsonl").read_text()
