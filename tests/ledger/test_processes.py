@@ -38,6 +38,7 @@ def made(ledger: Any) -> Dispatcher:
 def count(place: str) -> tuple[int, int, int]:
     """Calls, attempts, and calls in the sums."""
     with open_ledger(place) as ledger, ledger.engine.connect() as connection:
+        assert ledger.flush(30)  # what a process that ended on a busy machine had to leave on disk
         asked = (
             "SELECT count(*) FROM calls WHERE status = 'success'",
             "SELECT count(*) FROM attempts",
