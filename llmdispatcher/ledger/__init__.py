@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .ledger import Ledger, LedgerStats, open_ledger
+from .ledger import Ledger, open_ledger
+from .ticket import LedgerStats
 
 __all__ = ["Ledger", "LedgerStats", "open_ledger"]
