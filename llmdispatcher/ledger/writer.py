@@ -77,6 +77,7 @@ class Writer:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._desk: Desk | None = None
+        self._hand: list[Event] = []
         self._open: set[str] = set()
         self._away: str | None = None
         self._retry_at = 0.0
@@ -121,7 +122,9 @@ class Writer:
         self._wake(start=False)
         if thread is not None and thread is not threading.current_thread():
             thread.join(0.5 if not flushed else seconds)
-        if self._queue:
+        left = [*self._hand, *self._taken()] if thread is not None and thread.is_alive() else self._taken()
+        self._save(left)  # what a thread that is stuck holds in its hand may be written twice, which changes nothing
+        while self._queue and flushed is False:
             self._save(self._taken())
         self._spool.close()
         return flushed
@@ -166,8 +169,9 @@ class Writer:
         try:
             while not (self._stopping and not self._queue):
                 self._sleep()
-                events = self._taken()
+                self._hand = events = self._taken()
                 self._work(events)
+                self._hand = []
         except BaseException:
             logger.exception("the ledger's thread has failed; its rows go to the spool, and the next row starts another")
             self._save([*events, *self._taken()])
