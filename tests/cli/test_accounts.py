@@ -22,6 +22,8 @@ from llmdispatcher.testing import faults
 
 from .ptys import Pty
 
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
+
 
 @pytest.fixture
 def ledger(command, openai, away, monkeypatch):
@@ -73,7 +75,6 @@ def test_the_command_line_names_itself(command, ledger):
     assert 1 == json.loads(command("usage", "--model", "gpt-4o-mini", "--json").out)["summary"]["total_calls"]
 
 
-@pytest.mark.timeout(120)
 def test_a_terminal_gets_a_picture(ledger):
     """A row of bars, the last of which is today's."""
     with Pty("usage", "--days", "7") as terminal:

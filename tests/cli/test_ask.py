@@ -17,6 +17,8 @@ from llmdispatcher.testing import faults
 
 from .ptys import Pty
 
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
+
 COMMAND = [sys.executable, "-m", "llmdispatcher"]
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 
@@ -24,7 +26,9 @@ PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4
 def piped(*arguments, said=None, **more):
     """The command with pipes for streams; nothing on stdin unless something is said."""
     text = {"input": said} if said is not None else {"stdin": subprocess.DEVNULL}
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=50, check=False, **text, **more)
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=200, check=False, **text, **more
+    )
 
 
 def test_a_terminal_gets_the_answer_as_it_arrives(openai):
