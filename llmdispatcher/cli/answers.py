@@ -35,7 +35,7 @@ class AnswersFile:
         """
         if resume:
             wanted = wanted or begun()
-            force = force or (wanted is not None and journal_of(wanted).exists())
+            force = force or (wanted is not None and _may_be_gone_on_with(wanted))
         if wanted is None:
             return cls._fresh()
         if wanted.exists() and wanted.samefile(beside):
@@ -94,12 +94,18 @@ def begun() -> Path | None:
     return latest.with_suffix("") if latest is not None else None
 
 
+def _may_be_gone_on_with(answers: Path) -> bool:
+    """Whether nothing is lost when a file is written anew: its journal has it all, or it was just made when a crash came."""
+    return journal_of(answers).exists() or (answers.is_file() and answers.stat().st_size == 0)
+
+
 def is_whole(answers: Path, items: Sequence[Prompt | Mistake]) -> bool:
     """Whether a file has an answer for each prompt and no journal: a batch that has ended."""
     if not answers.is_file() or journal_of(answers).exists():
         return False
     try:
-        lines = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+        with answers.open(encoding="utf-8", newline="\n") as file:
+            lines = [json.loads(line) for line in file]
         return [line["id"] for line in lines if "error" not in line] == [item.id for item in items]
     except (OSError, ValueError, TypeError, KeyError):
         return False

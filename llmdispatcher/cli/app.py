@@ -79,7 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     given: dict[str, Any] = {}
     try:
         code = _invoked(list(arguments), given)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is where somebody has closed it
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
         # Whoever read our output has gone; what the interpreter flushes at its end must not complain again.

@@ -108,7 +108,7 @@ def dispatched(job: Job, items: list[Item], answers: AnswersFile, journal: Journ
     asking = _streamed if job.wanted.stream else _whole
     with closing(asking(job, items, journal)) as results:
         count = _written(items, results, answers)
-    if count.answered == len(items):
+    if count.answered == len(items) and journal.used_up:
         answers.sync()
         journal.remove()
     return report.Tally(
@@ -124,7 +124,7 @@ def dispatched(job: Job, items: list[Item], answers: AnswersFile, journal: Journ
 
 
 def _whole(job: Job, items: list[Item], journal: Journal) -> Generator[Result]:
-    with progress(len(items), quiet=job.settings.quiet) as advance:
+    with progress(len(items), quiet=job.settings.quiet, no_color=job.settings.no_color) as advance:
 
         def ask(item: Item) -> Result:
             known = journal.known(item)

@@ -16,7 +16,7 @@ from ..policy.rules import RoutingCondition, RoutingRule
 from ..vendors import from_environment, vendor
 from . import config_file, keychain, records
 from .settings import Settings
-from .terminal import UsageError
+from .terminal import Failed, UsageError, complain
 
 if TYPE_CHECKING:
     from ..testing import VendorSimulator
@@ -90,6 +90,13 @@ class Asked:
     exact: bool = True
     pretend: bool = False
     limit: RateLimit | None = None
+    timeout: float | None = None
+    """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
+
+
+def patient(*, simulate: bool) -> Asked:
+    """For a person before a terminal, who sees the answer grow and can stop it: a long one is no failure."""
+    return Asked(simulate=simulate, exact=not simulate, timeout=300.0)
 
 
 @contextmanager
@@ -106,7 +113,7 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[tuple[Dispatcher, st
             " `llmdispatcher keys set openai`, or try it out with --simulate"
         )
     with ExitStack() as running:
-        more = _defaults(file, patient=bool(real), exact=asked.exact) | _own(file, settings, simulated=not real)
+        more = _defaults(file, patient=bool(real), exact=asked.exact) | _own(file, settings, asked, simulated=not real)
         dispatcher = running.enter_context(Dispatcher(file.config(**more)))
         told = _register_real(dispatcher, real, asked) if real else _register_simulated(dispatcher, running, exact=asked.exact)
         yield dispatcher, told
@@ -126,18 +133,18 @@ def _defaults(file: config_file.ConfigFile, *, patient: bool, exact: bool) -> di
     return {name: value for name, value in own.items() if name not in file.fields}
 
 
-def _own(file: config_file.ConfigFile, settings: Settings, *, simulated: bool) -> dict[str, Any]:
+def _own(file: config_file.ConfigFile, settings: Settings, asked: Asked, *, simulated: bool) -> dict[str, Any]:
     """Where calls are written down, which lockfile and profile hold, and who asks; simulated calls cost nothing and are nowhere."""
     own: dict[str, Any] = {}
+    unless_said: dict[str, Any] = {"lockfile": True, "origin": "llmdispatcher"}
+    if asked.timeout is not None:
+        unless_said["timeout"] = asked.timeout
     ledger = records.place(settings, file.fields.get("ledger"))
     if ledger is not None:
         own["ledger"] = None if simulated and not settings.database_given else ledger
     if settings.profile is not None:
         own["profile"] = settings.profile
-    return {name: value for name, value in _UNLESS_SAID.items() if name not in file.fields} | own
-
-
-_UNLESS_SAID = {"lockfile": True, "origin": "llmdispatcher"}
+    return {name: value for name, value in unless_said.items() if name not in file.fields} | own
 
 
 def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
@@ -148,9 +155,18 @@ def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
         if known.name not in found:
             found[known.name] = vendor(known.name, **_stand_in(known.name, asked), **more)
     for name in keychain.listed():
-        if name not in found and (key := keychain.key_of(name)) is not None:
+        if name not in found and (key := _kept(name)) is not None:
             found[name] = vendor(name, api_key=key, **_stand_in(name, asked), **more)
     return list(found.values())
+
+
+def _kept(name: str) -> str | None:
+    """The key in the keychain; a keychain that cannot be opened keeps nobody from the other vendors."""
+    try:
+        return keychain.key_of(name)
+    except (Failed, UsageError) as error:
+        complain(f"{name}: {error}")
+        return None
 
 
 def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
@@ -162,7 +178,7 @@ def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Ask
         dispatcher.register_vendor(one)
     stand_ins = "; where a model's own vendor is missing or fails, a similar model of another answers (--exact forbids it)"
     names = ", ".join(dispatcher.get_vendors())
-    return f"Asking {names}, whose keys are in the environment{'' if asked.exact else stand_ins}."
+    return f"Asking {names}, whose keys are known{'' if asked.exact else stand_ins}."
 
 
 def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, exact: bool) -> str:

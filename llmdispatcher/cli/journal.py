@@ -6,6 +6,7 @@ off; its prompt is asked again. Only one process at a time has a journal.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -52,6 +53,7 @@ class Journal:
             answered = _read(file, path) if resume else {}
             if not resume:
                 os.ftruncate(file, 0)
+            _sync_folder(path.parent)
         except BaseException:
             os.close(file)
             raise
@@ -64,6 +66,11 @@ class Journal:
         with self._lock:
             found = self._answered.get(item.key)
             return found.pop(0) if found else None
+
+    @property
+    def used_up(self) -> bool:
+        """Whether each of its earlier answers was given: else some belong to prompts that were not read this time."""
+        return not any(self._answered.values())
 
     def add(self, item: Prompt | Mistake, line: Mapping[str, Any]) -> None:
         """Write an answer down; returns when it is on the disk. Threads that write at the same time share one wait for it."""
@@ -102,6 +109,16 @@ def _own(file: int, path: Path) -> None:
         raise UsageError(f"{path}: another run is at work on it; let it end, or choose another --output") from None
 
 
+def _sync_folder(folder: Path) -> None:
+    """Have a new file's name on the disk as well; not every system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _write(file: int, data: bytes) -> None:
     while data:
         data = data[os.write(file, data) :]
@@ -113,7 +130,7 @@ def _read(file: int, path: Path) -> dict[str, list[dict[str, Any]]]:
     with os.fdopen(os.dup(file), "rb") as lines:
         content = lines.read()
     whole = content[: content.rfind(b"\n") + 1]
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         entry = _entry(line)
         if entry is None:
             complain(f"{path}:{number}: not a line of a journal; its prompt is asked again")

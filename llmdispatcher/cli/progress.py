@@ -38,19 +38,19 @@ class _Sum:
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool = False) -> Iterator[Advance]:
+def progress(total: int, *, quiet: bool = False, no_color: bool = False) -> Iterator[Advance]:
     """A function to call after each prompt."""
     if quiet:
         yield lambda *, cost=None, failed=False: None
     elif sys.stderr.isatty():
-        with _bar(total) as advance:
+        with _bar(total, no_color) as advance:
             yield advance
     else:
         yield _lines(total)
 
 
 @contextmanager
-def _bar(total: int) -> Iterator[Advance]:
+def _bar(total: int, no_color: bool) -> Iterator[Advance]:
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -59,7 +59,7 @@ def _bar(total: int) -> Iterator[Advance]:
     told = TextColumn("{task.description}")
     columns = (TextColumn("dispatching"), BarColumn(), MofNCompleteColumn(), told, TimeElapsedColumn(), TimeRemainingColumn())
     so_far = _Sum()
-    with Progress(*columns, console=Console(stderr=True)) as shown:
+    with Progress(*columns, console=Console(stderr=True, no_color=no_color or None)) as shown:
         task = shown.add_task(str(so_far), total=total)
 
         def advance(*, cost: Decimal | None = None, failed: bool = False) -> None:

@@ -40,6 +40,11 @@ def place(settings: Settings, configured: Any = None) -> str | None:
     return str(default_place()) if default_place().is_file() and find_spec("sqlalchemy") is not None else None
 
 
+def may_make(settings: Settings) -> bool:
+    """Whether tables may be made on the way: not in a database that only the environment names, which may be somebody else's."""
+    return settings.database is None or settings.database_given
+
+
 def named(settings: Settings) -> str:
     """The place to make a ledger at, or to ask."""
     if settings.database is not None:
@@ -53,30 +58,36 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
     from ..ledger import Ledger  # late: it is an extra
 
-    ledger = Ledger(named(settings))
-    if not make and ledger.address.path is not None and not ledger.address.path.is_file():
-        raise UsageError(
-            f"{ledger.address.shown}: there is no ledger; `llmdispatcher init-db` makes one, --db and --sqlite name another"
-        )
-    with ledger:
+    with Ledger(named(settings)) as ledger:
+        if not make and not _is_there(ledger):
+            shown = ledger.address.shown
+            raise UsageError(f"{shown}: there is no ledger; `llmdispatcher init-db` makes one, --db and --sqlite name another")
         ledger.migrate()
         yield ledger
 
 
 def _is_ledger(url: str) -> bool:
-    from ..ledger import Ledger  # late: it is an extra
+    from ..errors import LedgerError  # late: as below
+    from ..ledger import Ledger
+
+    try:
+        with Ledger(url) as ledger:
+            return _is_there(ledger)
+    except LedgerError:
+        return False
+
+
+def _is_there(ledger: Ledger) -> bool:
+    """Whether a database is a ledger; makes nothing. Raises :class:`LedgerError` where it cannot be asked."""
+    if ledger.address.path is not None and not ledger.address.path.is_file():
+        return False
+    from sqlalchemy import inspect  # late: it is an extra
+
     from ..ledger.migrating import VERSION_TABLE
+    from ..ledger.views import reading
 
-    with Ledger(url) as ledger:
-        if ledger.address.path is not None and not ledger.address.path.is_file():
-            return False
-        from sqlalchemy import inspect
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            return inspect(ledger.engine).has_table(VERSION_TABLE)
-        except SQLAlchemyError:
-            return False
+    with reading(ledger) as connection:
+        return inspect(connection).has_table(VERSION_TABLE)
 
 
 def with_filters(function: Any) -> Any:

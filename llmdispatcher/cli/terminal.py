@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: the last is what shells expect after Ctrl-C."""
@@ -34,6 +35,12 @@ def say(text: str) -> None:
 def plain(text: str) -> str:
     """The text without control characters."""
     return _STEERING.sub("", text)
+
+
+def json_text(value: Any) -> str:
+    """JSON that people can read, with what would steer a terminal written as escapes; money is text."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def shown(text: str, stream: TextIO) -> str:

@@ -68,6 +68,11 @@ def record(ledger: Ledger, told: Mapping[str, Any]) -> RecordedCall:
 
 def behind(ledger: Ledger, told: Mapping[str, Any]) -> None:
     """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
+    rows = _rows(told)  # here, so that what is wrong with them is logged with the call
+    ledger._writer.put(lambda: rows)
+
+
+def _rows(told: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     facts = dict(told)
     status, usage = facts.pop("http_status", None), facts.pop("usage", None)
     row = row_of({**(_of_usage(usage) if usage is not None else {}), **facts})
@@ -76,7 +81,7 @@ def behind(ledger: Ledger, told: Mapping[str, Any]) -> None:
     tried |= {"call_id": row["id"], "number": 1, "vendor": row["vendor"] or "", "http_status": status, "sent": None}
     tried |= {"bytes_sent": None, "bytes_received": None}
     row["metadata"] = bounded(row["metadata"]) if row["metadata"] else None
-    ledger._writer.put(tuple(row[name] for name in CALL), tuple(tried[name] for name in ATTEMPT))
+    return tuple([row[name] for name in CALL]), tuple([tried[name] for name in ATTEMPT])
 
 
 def new_id(begun_at: int) -> str:

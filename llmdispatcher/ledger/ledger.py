@@ -78,25 +78,23 @@ class Ledger(Questions):
 
     def began(self, call: Call, attempt: Attempt) -> None:
         """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
-        rows = began(call, attempt)
         if not self.strict_accounting:
-            self._writer.put(*rows)
+            self._writer.put(began, call, attempt)
             return
-        why = self._writer.commit(*rows, min(self._timeout, call.deadline.remaining()))
+        why = self._writer.commit(min(self._timeout, call.deadline.remaining()), began, call, attempt)
         if why is not None:
             raise LedgerError(f"the ledger cannot be written ({why}), so nothing was sent (strict_accounting)", sent=False)
 
     def settled(self, record: AttemptRecord) -> None:
         """Write down how asking a vendor went."""
-        self._writer.put(None, settled(record))
+        self._writer.put(settled, record)
 
     def ended(self, outcome: Outcome) -> None:
         """Write down how a call ended. Raises :class:`LedgerError` where it is strict and cannot, and there is an answer."""
-        row = ended(outcome)
         if not self.strict_accounting:
-            self._writer.put(row, None)
+            self._writer.put(ended, outcome)
             return
-        why = self._writer.commit(row, None, self._timeout)
+        why = self._writer.commit(self._timeout, ended, outcome)
         if why is not None and outcome.error is None:
             raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
 

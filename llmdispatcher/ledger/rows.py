@@ -1,4 +1,4 @@
-"""What happened to a call as rows: tuples of plain values, made in the thread of the call, so they must cost little.
+"""What happened to a call as rows: tuples of plain values, made in the writer's thread of what calls hand to it.
 
 A row is "open" from before the first byte until its end is known; of two rows with the same key the one that is not open counts,
 whatever the order in which they come.
@@ -115,11 +115,11 @@ def began(call: Call, attempt: Attempt) -> tuple[Row, Row]:
 _NO_FIGURES = (None, None, None, None, None)
 
 
-def settled(record: AttemptRecord) -> Row:
+def settled(record: AttemptRecord) -> tuple[None, Row]:
     """The row of an attempt that is over."""
     at = begun_at(record.call_id) + int(record.started * 1_000_000)
     error = record.error
-    return (
+    return None, (
         record.call_id,
         record.number,
         at,
@@ -142,7 +142,7 @@ def settled(record: AttemptRecord) -> Row:
     )
 
 
-def ended(outcome: Outcome) -> Row:
+def ended(outcome: Outcome) -> tuple[Row, None]:
     """The row of a call that is over."""
     at = begun_at(outcome.call_id)
     took = int(outcome.latency * 1_000_000)
@@ -150,7 +150,7 @@ def ended(outcome: Outcome) -> Row:
     vendor, model = outcome.vendor, outcome.model
     if vendor is None and attempts:
         vendor, model = attempts[-1].vendor, attempts[-1].model
-    return (
+    row = (
         outcome.call_id,
         at,
         at + took,
@@ -171,6 +171,7 @@ def ended(outcome: Outcome) -> Row:
         len(attempts),
         bounded(outcome.metadata),
     )
+    return row, None
 
 
 def _whose(of: Any) -> Row:

@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..clock import SYSTEM_CLOCK, new_id
 from ..errors import LedgerError
@@ -41,8 +42,19 @@ EXIT = 3.0
 """Seconds that the end of the process waits for the last rows; what has not been written then is spooled."""
 
 
-Event = tuple[Row | None, Row | None, Ticket | None]
-"""A call's row, an attempt's, and who waits for them."""
+Maker = Callable[..., tuple[Row | None, Row | None]]
+"""Makes a call's row and an attempt's of what is told; in the writer's thread, so that it costs the caller nothing."""
+
+Event = tuple[Maker, tuple[Any, ...], Ticket | None]
+"""What is told, as maker and arguments, and who waits for it."""
+
+
+def _nothing() -> tuple[None, None]:
+    return None, None
+
+
+def _given(call: Row | None, attempt: Row | None) -> tuple[Row | None, Row | None]:
+    return call, attempt
 
 
 class Writer:
@@ -65,26 +77,27 @@ class Writer:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._desk: Desk | None = None
+        self._hand: list[Event] = []
         self._open: set[str] = set()
         self._away: str | None = None
         self._retry_at = 0.0
         self._backoff = RETRY[0]
         self._beaten = 0.0
 
-    def put(self, call: Row | None, attempt: Row | None) -> None:
+    def put(self, make: Maker, *told: Any) -> None:
         """Have rows written soon; never waits for the database, and never raises."""
         queue = self._queue
         if len(queue) >= MOST_QUEUE:
-            self._keep([call] if call is not None else [], [attempt] if attempt is not None else [])
+            self._keep(*self._folded([(make, told, None)]))
             return
-        queue.append((call, attempt, None))
+        queue.append((make, told, None))
         if self._asleep or self._thread is None:
             self._wake()
 
-    def commit(self, call: Row | None, attempt: Row | None, seconds: float) -> str | None:
+    def commit(self, seconds: float, make: Maker = _nothing, *told: Any) -> str | None:
         """Have rows written now, and wait so long for it; why they are not, or ``None``."""
         ticket = Ticket()
-        self._queue.append((call, attempt, ticket))
+        self._queue.append((make, told, ticket))
         self._urgent = True
         self._wake()
         return ticket.wait(seconds)
@@ -94,7 +107,7 @@ class Writer:
         if self._thread is None and not self._queue and not self._spool.waits():
             return True
         end = SYSTEM_CLOCK.monotonic() + seconds
-        while self.commit(None, None, end - SYSTEM_CLOCK.monotonic()) is not None:
+        while self.commit(end - SYSTEM_CLOCK.monotonic()) is not None:
             left = end - SYSTEM_CLOCK.monotonic()
             if left <= 0 or not patient:
                 return False
@@ -109,7 +122,9 @@ class Writer:
         self._wake(start=False)
         if thread is not None and thread is not threading.current_thread():
             thread.join(0.5 if not flushed else seconds)
-        if self._queue:
+        left = [*self._hand, *self._taken()] if thread is not None and thread.is_alive() else self._taken()
+        self._save(left)  # what a thread that is stuck holds in its hand may be written twice, which changes nothing
+        while self._queue and flushed is False:
             self._save(self._taken())
         self._spool.close()
         return flushed
@@ -154,8 +169,9 @@ class Writer:
         try:
             while not (self._stopping and not self._queue):
                 self._sleep()
-                events = self._taken()
+                self._hand = events = self._taken()
                 self._work(events)
+                self._hand = []
         except BaseException:
             logger.exception("the ledger's thread has failed; its rows go to the spool, and the next row starts another")
             self._save([*events, *self._taken()])
@@ -202,7 +218,18 @@ class Writer:
 
     def _folded(self, events: Sequence[Event]) -> Rows:
         """The last word of each call and attempt; notes which calls are open."""
-        rows = folded([event[0] for event in events if event[0]], [event[1] for event in events if event[1]])
+        calls: list[Row] = []
+        attempts: list[Row] = []
+        for make, told, _ticket in events:
+            try:
+                call, attempt = make(*told)
+            except Exception:  # it is a mistake of ours, and must not cost the others their rows
+                logger.exception("the ledger cannot make a row of what it was told")
+                self._counts["refused"] += 1
+                continue
+            calls += [call] if call is not None else []
+            attempts += [attempt] if attempt is not None else []
+        rows = folded(calls, attempts)
         for row in rows[0]:
             (self._open.add if row[STATUS] == "open" else self._open.discard)(row[0])
         return rows
@@ -279,7 +306,7 @@ class Writer:
     def _save(self, events: Sequence[Event]) -> None:
         """Spool events whose thread is gone."""
         self._keep(*self._folded(events))
-        for _call, _attempt, ticket in events:
+        for _make, _told, ticket in events:
             if ticket is not None:
                 ticket.done("the ledger was closed")
 
@@ -293,7 +320,8 @@ class Writer:
             self._counts["spooled"] += count
         except OSError as error:
             if hold and not self._stopping and len(self._queue) + count <= MOST_QUEUE:
-                self._queue.extendleft([*((None, row, None) for row in attempts), *((row, None, None) for row in calls)])
+                self._queue.extendleft([(_given, (None, row), None) for row in attempts])
+                self._queue.extendleft([(_given, (row, None), None) for row in calls])
                 self._stuck = True
                 return
             if not self._counts["dropped"]:

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+import sqlite3
 import sys
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
@@ -16,10 +17,12 @@ import pytest
 from llmdispatcher.cli import picture
 from llmdispatcher.cli.records import place
 from llmdispatcher.cli.settings import Settings
-from llmdispatcher.ledger import Ledger
+from llmdispatcher.ledger import Ledger, open_ledger
 from llmdispatcher.testing import faults
 
 from .ptys import Pty
+
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
 
 @pytest.fixture
@@ -72,7 +75,6 @@ def test_the_command_line_names_itself(command, ledger):
     assert 1 == json.loads(command("usage", "--model", "gpt-4o-mini", "--json").out)["summary"]["total_calls"]
 
 
-@pytest.mark.timeout(120)
 def test_a_terminal_gets_a_picture(ledger):
     """A row of bars, the last of which is today's."""
     with Pty("usage", "--days", "7") as terminal:
@@ -352,3 +354,30 @@ def test_a_profile_is_pinned_to_the_registry(command, registry, away):
 def test_the_bundled_lockfile_is_not_pinned(command, registry):
     """It is not the user's own."""
     assert 2 == command("lock", "bump-registry", "--registry", registry).code
+
+
+def test_somebody_elses_database_is_left_alone(command, away, monkeypatch):
+    """One that only the environment names gets no tables, whatever is asked of it."""
+    with sqlite3.connect(away / "app.db") as app:
+        app.execute("CREATE TABLE orders (id INTEGER)")
+    app.close()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{away}/app.db")
+    (away / "calls.jsonl").write_text("")
+    codes = [command(*words).code for words in (["usage"], ["calls"], ["migrate"], ["import", "calls.jsonl"])]
+    with sqlite3.connect(away / "app.db") as app:
+        tables = app.execute("SELECT name FROM sqlite_master").fetchall()
+    app.close()
+
+    assert [2] * 4 == codes
+    assert [("orders",)] == tables
+
+
+def test_what_calls_say_does_not_steer_the_terminal(command, away):
+    """Users and applications name themselves as they like."""
+    with open_ledger(away / "a.db") as made:
+        made.record("openai", "gpt-4o", user="a\x1b[2Jb", input_tokens=1, output_tokens=1)
+    call = json.loads(command("--sqlite", "a.db", "calls", "--json").out)[0]["id"]
+    told = [command("--sqlite", "a.db", *words).out for words in (["calls"], ["calls", call], ["usage", "--by", "user"])]
+
+    assert not any("\x1b[2J" in out for out in told)
+    assert "a[2Jb" in told[1]

@@ -10,9 +10,14 @@ import sys
 
 import pytest
 
+from llmdispatcher.cli import fleet, keychain
+from llmdispatcher.cli.settings import Settings
+from llmdispatcher.cli.terminal import Failed
 from llmdispatcher.testing import faults
 
 from .ptys import Pty
+
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
 COMMAND = [sys.executable, "-m", "llmdispatcher"]
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
@@ -21,7 +26,9 @@ PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4
 def piped(*arguments, said=None, **more):
     """The command with pipes for streams; nothing on stdin unless something is said."""
     text = {"input": said} if said is not None else {"stdin": subprocess.DEVNULL}
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=50, check=False, **text, **more)
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=200, check=False, **text, **more
+    )
 
 
 def test_a_terminal_gets_the_answer_as_it_arrives(openai):
@@ -243,3 +250,33 @@ def test_a_configuration_file_holds(command, openai, away, monkeypatch):
     told = command("ask", "--config", "app.toml", "-m", "smart", "--json", "Hello")
 
     assert ("eu", "gpt-4o") == tuple(json.loads(told.out)[name] for name in ("vendor", "model")), told.err
+
+
+def test_json_steers_no_terminal(command, openai, monkeypatch):
+    """What would is written as escapes, so that nothing is lost; letters stay as they are."""
+    monkeypatch.setattr(sys, "stdin", None)
+    openai.answers = "a\x1b]0;x\x07\x9b2J\u202e漢"
+    out = command("ask", "--json", "-m", "gpt-4o-mini", "Hello").out
+
+    assert "a\x1b]0;x\x07\x9b2J\u202e漢" == json.loads(out)["content"]
+    assert "漢" in out
+    assert not any(sign in out for sign in "\x1b\x07\x9b\u202e")
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("", 300.0), ("timeout = 7", 7.0)], ids=["else", "configuration"])
+def test_a_person_has_time(openai, away, said, seconds):
+    """A long answer is no failure where somebody watches it, unless the configuration says so."""
+    (away / "app.toml").write_text(said)
+    with fleet.assembled(Settings(config=away / "app.toml"), fleet.patient(simulate=False)) as (dispatcher, _):
+        assert seconds == dispatcher.config.timeout
+
+
+def test_a_keychain_that_is_shut_keeps_nobody_from_the_others(command, openai, monkeypatch):
+    """It is told, and the environment's keys are used."""
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(keychain, "listed", lambda: ["anthropic"])
+    monkeypatch.setattr(keychain, "key_of", lambda name: (_ for _ in ()).throw(Failed("keychain: locked")))
+    ended = command("ask", "-m", "gpt-4o-mini", "Hello")
+
+    assert (0, 1) == (ended.code, openai.hits)
+    assert "llmdispatcher: anthropic: keychain: locked" in ended.err

@@ -15,6 +15,8 @@ from llmdispatcher.testing import faults
 
 from .ptys import Pty
 
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
+
 CHAT = ("chat", "-m", "gpt-4o-mini")
 
 
@@ -197,7 +199,7 @@ def test_a_pipe_talks_too(openai):
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=200,
     )
 
     assert (0, "One.\nTwo.\n", "") == (done.returncode, done.stdout, done.stderr)
@@ -209,7 +211,7 @@ def test_a_saved_conversation_is_gone_on_with(openai, away):
     saved = Conversation(model="gpt-4o", system="Be brief.", turns=[Message.user("Well?"), Message.assistant("Yes.")])
     saved.save(away / "talk.json")
     subprocess.run(
-        [sys.executable, "-m", "llmdispatcher", "chat", "--load", "talk.json"], input="Sure?\n", text=True, check=True, timeout=50,
+        [sys.executable, "-m", "llmdispatcher", "chat", "--load", "talk.json"], input="Sure?\n", text=True, check=True, timeout=200,
         capture_output=True,
     )  # fmt: skip
 

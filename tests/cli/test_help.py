@@ -157,7 +157,7 @@ def test_a_shell_gets_words(line, place, word):
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=200,
     )
 
     assert f"plain,{word}" in done.stdout.splitlines()

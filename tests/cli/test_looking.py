@@ -19,6 +19,8 @@ from llmdispatcher.testing import LoopbackServer
 
 from .ptys import Pty
 
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
+
 KEY = "sk-test-0123456789abcdefghij"
 
 

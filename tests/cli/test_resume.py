@@ -20,6 +20,8 @@ from llmdispatcher.testing import faults
 from .conftest import records
 from .ptys import Pty
 
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
+
 COMMAND = [sys.executable, "-m", "llmdispatcher", "batch"]
 PROMPTS = 40
 WORKERS = 4
@@ -49,7 +51,6 @@ def one_after_the_other(simulator):
     yield simulator
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("kills", [(1,), (3, 9, 17, 30)], ids=["at the first answer", "four times"])
 @pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])
 def test_a_killed_batch_is_gone_on_with(prompts, openai, away, kills, more):
@@ -79,7 +80,7 @@ def test_a_killed_batch_is_gone_on_with(prompts, openai, away, kills, more):
 def wait_for(journal, lines, process):
     """Until a journal has so many lines."""
     waited = threading.Event()
-    for _ in range(3000):
+    for _ in range(10_000):
         if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
             return
         if process.poll() is not None:
@@ -174,7 +175,7 @@ def test_two_runs_do_not_write_one_file(prompts, openai, away, command):
     file = prompts({"messages": "prompt 0"})
     process = batch(file, "--output", "out.jsonl")
     try:
-        assert openai.await_hits(1, timeout=50)
+        assert openai.await_hits(1, timeout=100)
         ended = command("batch", file, "--output", "out.jsonl", "--resume")
     finally:
         process.kill()
@@ -270,3 +271,28 @@ def test_the_rate_is_kept(command, prompts, openai):
 
     assert 1 == ended.code
     assert 2 == openai.hits
+
+
+def test_answers_of_prompts_that_were_not_read_are_kept(command, prompts, openai, away):
+    """With --limit fewer are read; the paid answers of the others stay in the journal."""
+    openai.answers = echo
+    openai.script("One.", faults.bad_request(), "Three.")
+    file = prompts(*({"id": number, "messages": f"prompt {number}"} for number in range(3)))
+    command("batch", file, "--output", "out.jsonl", "--workers", 1)
+    first = command("batch", file, "--output", "out.jsonl", "--resume", "--limit", 1)
+    command("batch", file, "--output", "out.jsonl", "--resume")
+
+    assert 0 == first.code
+    assert 4 == openai.hits
+    assert ["One.", "answer to prompt 1", "Three."] == [line["content"] for line in records(away / "out.jsonl")]
+
+
+def test_a_crash_before_the_journal_is_gone_on_with(command, prompts, openai, away):
+    """It leaves an empty file, of which nothing can be lost; a file with something in it is another matter."""
+    file = prompts({"id": 0})
+    (away / "out.jsonl").touch()
+    (away / "precious.jsonl").write_text("precious")
+
+    assert 0 == command("batch", file, "--output", "out.jsonl", "--resume").code
+    assert 2 == command("batch", file, "--output", "precious.jsonl", "--resume").code
+    assert "precious" == (away / "precious.jsonl").read_text()

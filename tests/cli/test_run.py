@@ -40,7 +40,7 @@ def test_simulate_leaves_the_keys_alone(command, prompts, openai):
 
 def test_the_vendors_of_the_environment_are_named(command, prompts, openai):
     """Before anything is sent."""
-    assert "Asking openai, whose keys are in the environment" in command("run", prompts({})).err
+    assert "Asking openai, whose keys are known" in command("run", prompts({})).err
 
 
 def test_a_stand_in_answers_for_a_vendor_without_a_key(command, prompts, openai, away):

@@ -350,7 +350,7 @@ def test_a_row_that_no_database_takes_stops_no_other(opened, tmp_path):
     """It is kept beside the spool, for people."""
     ledger = opened(spool=tmp_path / "spool")
     caller = Caller(ledger)
-    ledger._writer.put(("f" * 32, *[None] * (len(CALL) - 1)), None)
+    ledger._writer.put(lambda: (("f" * 32, *[None] * (len(CALL) - 1)), None))
     caller.call(3)
     assert ledger.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import date, timedelta
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from llmdispatcher import InvalidRequest
 from llmdispatcher.ledger import open_ledger
-from llmdispatcher.ledger.schema import attempts, calls, daily
+from llmdispatcher.ledger.schema import DAILY_KEY, DAILY_SUMS, attempts, calls, daily
 from llmdispatcher.testing import ManualClock
 
 START, END = at("2026-03-01T00:00"), at("2026-03-21T00:00")
@@ -84,12 +85,11 @@ def test_sums_made_anew(ledger):
     """Whatever had happened to them; those of deleted rows are left as they are."""
     ledger.prune(MIDDLE)
     right = ledger.get_usage_stats(start=START, end=END, group_by="day", by="user")
+    since = MIDDLE.toordinal() - date(1970, 1, 1).toordinal()
+    nobody = dict.fromkeys(DAILY_KEY, "") | dict.fromkeys(DAILY_SUMS, 0)
     with ledger.writing() as connection:
-        connection.execute(
-            update(daily).where(daily.c.day >= MIDDLE.toordinal() - date(1970, 1, 1).toordinal()).values(calls=daily.c.calls + 1)
-        )
-        connection.execute(daily.insert().values(day=20_700, origin="x", user="", alias="", vendor="", model="", **dict.fromkeys(
-            [c.name for c in daily.c][6:], 0)))  # fmt: skip
+        connection.execute(update(daily).where(daily.c.day >= since).values(calls=daily.c.calls + 1))
+        connection.execute(daily.insert().values({**nobody, "day": since, "origin": "x", "calls": 1, "cost": Decimal(0)}))
     found = ledger.check_rollups()
 
     assert not found.exact

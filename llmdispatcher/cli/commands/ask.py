@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..answers import answered
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
 from ..stopping import stoppable
-from ..terminal import INTERRUPTED, OK, say
+from ..terminal import INTERRUPTED, OK, json_text, say
 
 
 @a_command(
@@ -40,7 +39,7 @@ from ..terminal import INTERRUPTED, OK, say
 @click.option("--schema", type=FILE, metavar="FILE", help="A JSON schema that the answer has to fit.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of the answer.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
-@click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 30]")
+@click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole; so does a pipe.")
 @click.option("--json-output", is_flag=True, help="Print the answer as JSON, with usage, cost and attempts; so does --json.")
 @click.option("--trace", is_flag=True, help="Tell on stderr who was asked, in which order, and why.")
@@ -64,7 +63,7 @@ def command(settings: Settings, **given: Any) -> int:
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
     with (
         stoppable() as stop,
-        fleet.assembled(settings, fleet.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (
+        fleet.assembled(settings, fleet.patient(simulate=given["simulate"])) as (
             dispatcher,
             _,
         ),
@@ -88,6 +87,6 @@ def _asked(dispatcher: Dispatcher, request: Request, stop: Cancellation, timeout
 
 def _print(response: Response, *, whole: bool, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(answered(response), indent=2, ensure_ascii=False, default=str))
+        print(json_text(answered(response)))
     elif whole:
         speaking.write(response)

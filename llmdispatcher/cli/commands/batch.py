@@ -74,21 +74,20 @@ def command(settings: Settings, **given: Any) -> int:
     if wanted.resume and wanted.output is not None and not wanted.force and is_whole(wanted.output, items):
         say(f"{wanted.output}: all is answered")
         return OK
-    with stoppable() as stop, fleet.assembled(settings, _asked(wanted)) as (dispatcher, told):
+    with fleet.assembled(settings, _asked(wanted)) as (dispatcher, told):
         if not settings.quiet:
             say(told)
-        job = Job(dispatcher=dispatcher, settings=settings, wanted=wanted, stop=stop)
-        if wanted.dry_run or wanted.max_cost is not None:
-            bill = preview.of(dispatcher, items)
-            if wanted.dry_run:
-                preview.show(bill, settings)
-                return OK
-            if not preview.agreed(bill, wanted):
-                return FAILED
+        if wanted.dry_run:
+            preview.show(preview.of(dispatcher, items), settings)
+            return OK
+        if wanted.max_cost is not None and not preview.agreed(preview.of(dispatcher, items), wanted):
+            return FAILED
         with (
+            stoppable() as stop,
             AnswersFile.create(wanted.output, force=wanted.force, beside=file, resume=wanted.resume) as answers,
             Journal.beside(answers, resume=wanted.resume) as journal,
         ):
+            job = Job(dispatcher=dispatcher, settings=settings, wanted=wanted, stop=stop)
             tally = dispatched(job, items, answers, journal)
     if settings.json:
         print(json.dumps(report.as_json(tally), indent=2, default=str))

@@ -11,7 +11,7 @@ from .. import records
 from ..options import a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import FAILED, OK, complain
+from ..terminal import FAILED, OK, complain, plain
 
 if TYPE_CHECKING:
     from ...ledger.records import LedgerAttempt, LedgerCall
@@ -61,7 +61,7 @@ def _one(settings: Settings, call_id: str) -> int:
         return OK
     for name, value in told.items():
         if value not in (None, {}, False):
-            print(f"{name.replace('_', ' '):<22} {value}")
+            print(plain(f"{name.replace('_', ' '):<22} {value}"))
     if attempts:
         heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
         print_rows(heads, [_attempt(one) for one in attempts], settings)

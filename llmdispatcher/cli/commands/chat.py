@@ -27,7 +27,7 @@ from ..settings import Settings
 @click.option("--load", type=FILE, metavar="FILE", help="Go on with a conversation that /save has written.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of each answer.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
-@click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 30]")
+@click.option("--timeout", type=Positive(), metavar="S", help="Seconds for each answer, retries included.  [default: 300]")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors; nothing is sent.")
 def command(settings: Settings, **given: Any) -> int:
     """Talk with a model.
@@ -41,5 +41,5 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.model = given["model"] or conversation.model or question.model_of(None)
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
-    with fleet.assembled(settings, fleet.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (dispatcher, _):
+    with fleet.assembled(settings, fleet.patient(simulate=given["simulate"])) as (dispatcher, _):
         return talk(dispatcher, conversation, settings, given["timeout"])

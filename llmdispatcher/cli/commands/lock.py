@@ -14,7 +14,7 @@ from .. import lockfiles
 from ..lockfiles import FROM, LOCKFILE
 from ..options import WRITABLE, Suite, a_subcommand
 from ..settings import Settings
-from ..terminal import FAILED, OK, USAGE, UsageError, complain
+from ..terminal import FAILED, OK, USAGE, UsageError, complain, plain
 
 command = Suite(
     "lock",
@@ -140,7 +140,7 @@ def bump(settings: Settings, **given: Any) -> int:
             failed = True
             continue
         lockfile.pin(vendor, now, profile=profile.name)
-        print(f"{vendor}: {before if before is not None else 'not pinned'} → {now}")
+        print(plain(f"{vendor}: {before if before is not None else 'not pinned'} → {now}"))
     lockfile.save()
     return FAILED if failed else OK
 

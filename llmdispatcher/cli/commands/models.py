@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -19,7 +20,7 @@ from ..keychain import known_vendor
 from ..options import Positive, a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import FAILED, OK, UsageError, say
+from ..terminal import FAILED, OK, UsageError, say, shown
 
 _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
 
@@ -51,9 +52,9 @@ def command(settings: Settings, **given: Any) -> int:
 
     The facts come with the package; the last line says of which day they are.
     """
-    vendor = known_vendor(given["vendor"]) if given["vendor"] else None
     if given["live"]:
-        return _live(settings, vendor, given)
+        return _live(settings, given["vendor"], given)
+    vendor = known_vendor(given["vendor"]) if given["vendor"] else None
     unknown = sorted(set(given["capabilities"]) - set(_words()))
     if unknown:
         raise UsageError(f"--capability {unknown[0]}: no such word; there are {', '.join(_words())}")
@@ -114,5 +115,5 @@ def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
         names = [
             name for name in dispatcher.list_models(vendor, timeout=given["timeout"]) if fnmatchcase(name, given["pattern"] or "*")
         ]
-    print(json.dumps(names, indent=2) if settings.json else "\n".join(names))
+    print(json.dumps(names, indent=2) if settings.json else shown("\n".join(names), sys.stdout))
     return OK if names else FAILED

@@ -144,7 +144,7 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
 def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     """Print the public keys, older ones too where a ledger has them, to be published."""
     own = signing.key(key)
-    if settings.database is not None or records.default_place().is_file():
+    if records.place(settings) is not None:
         with records.opened(settings) as ledger:
             keys = signing.receipts(ledger, own).public_keys()
     else:
