@@ -19,6 +19,11 @@ NUMBERS = [f"{number} " for number in range(400)]
 ASK = Request(model="gpt-4o", messages="count", max_tokens=100_000)
 
 
+pytestmark = pytest.mark.usefixtures(
+    "untraced"
+)  # deadlines of fifty streams, and alarms that must not ring inside a measure of coverage
+
+
 @pytest.fixture
 def heard():
     return []
