@@ -18,10 +18,8 @@ SLACK = 0.5
 NUMBERS = [f"{number} " for number in range(400)]
 ASK = Request(model="gpt-4o", messages="count", max_tokens=100_000)
 
-
-pytestmark = pytest.mark.usefixtures(
-    "untraced"
-)  # deadlines of fifty streams, and alarms that must not ring inside a measure of coverage
+# Fifty streams have deadlines, and alarms must not ring inside a measure of coverage.
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
 @pytest.fixture
