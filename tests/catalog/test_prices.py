@@ -5,7 +5,7 @@ from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmdispatcher.catalog import Price, cost, get_model, model_facts
@@ -80,7 +80,6 @@ def test_more_cached_than_read_never_costs_less_than_nothing():
     assert Decimal("0.000003") == cost(Usage(input_tokens=5, cache_read_tokens=10), PRICE)
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(
     counts=st.tuples(*[st.integers(0, 10**9)] * 4),
     output=st.integers(0, 10**9),

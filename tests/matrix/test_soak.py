@@ -8,8 +8,6 @@ from benchmarks.soak import soak
 
 CALLS = 2_000
 
-pytestmark = pytest.mark.usefixtures("untraced")  # its figures are those of a run that nobody measures
-
 
 @pytest.fixture(scope="module")
 def ran():

@@ -4,7 +4,7 @@ import math
 
 import backoff
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmdispatcher.errors import (
@@ -265,7 +265,6 @@ ERRORS = st.sampled_from(
 )
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(errors=st.lists(ERRORS, min_size=30, max_size=30), retries=st.integers(0, 5), count=st.integers(1, 3))
 def test_no_call_asks_more_often_than_it_may(errors, retries, count):
     """At most one try per target and ``max_retries`` returns; time never goes back; nobody is asked before it is ready."""

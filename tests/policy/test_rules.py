@@ -4,7 +4,7 @@ import time
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmdispatcher.errors import ConfigError
@@ -140,7 +140,6 @@ REQUESTS = st.builds(
 NEEDS = st.frozensets(st.sampled_from(["vision", "tools", "streaming"]))
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(conditions=st.lists(CONDITIONS, max_size=6), requests=st.lists(st.tuples(REQUESTS, NEEDS), min_size=1, max_size=6))
 def test_looking_up_is_judging(conditions, requests):
     """What the table remembers of one request is right for every other that it takes for the same."""

@@ -115,6 +115,7 @@ def test_workers_of_a_preloaded_app_answer_each_their_own(servers, tmp_path):
     assert 2 == len({pid for row in answers for _, pid, _ in row})
 
 
+@pytest.mark.usefixtures("untraced")  # a vendor of fifty streams that is measured is too slow for their pace
 def test_streams_end_with_an_error_event_before_gunicorn_kills(servers, tmp_path):
     """X2: told to stop with 50 streams under way and 3 s of grace, each ends with an event that the app made of its error."""
     with VendorSimulator(answers=" ".join(["word"] * 600), tokens_per_second=10) as vendor:
@@ -137,7 +138,7 @@ def test_streams_end_with_an_error_event_before_gunicorn_kills(servers, tmp_path
             log = server.log.read_text()
 
     assert [] == [text[-70:] for text in streams if not text.endswith("the dispatcher was closed")]
-    assert all(text.startswith("word") for text in streams)
+    assert [] == [text[:200] for text in streams if not text.startswith("word")]
     assert 1.0 <= seconds < 3.0
     assert (0, False) == (status, "SIGKILL" in log or "Traceback" in log)
 

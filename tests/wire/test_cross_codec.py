@@ -16,7 +16,7 @@ from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
-ANY = settings(max_examples=20, deadline=None, derandomize=True, database=None)
+ANY = settings(max_examples=20)
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
 PAIRS = pytest.mark.parametrize(
     ("first", "second"),
@@ -141,7 +141,7 @@ def test_a_stream_says_what_the_whole_answer_says(codec, response):
 
 @EVERY_CODEC
 @given(response=responses())
-@settings(max_examples=4, deadline=None, derandomize=True, database=None)
+@settings(max_examples=4)
 def test_no_cut_changes_a_stream(codec, response):
     """Wherever a read ends."""
     writer = codec.writer()

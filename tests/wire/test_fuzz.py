@@ -15,7 +15,7 @@ from llmdispatcher.wire.faults import fault
 
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
-FUZZ = settings(max_examples=50, deadline=None, derandomize=True, database=None)
+FUZZ = settings(max_examples=50)
 
 WORDS = st.sampled_from(
     ["choices", "content", "error", "type", "message", "code", "details", "text", "index", "candidates", "input"]

@@ -896,7 +896,7 @@ MOVES = st.one_of(
 
 
 @given(moves=st.lists(MOVES, max_size=8))
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100)
 def test_any_order_of_parts_is_the_same_however_it_comes(moves):
     """Whole, streamed, and written again in both ways."""
     whole = {"candidates": [{"content": {"parts": moves}, "finishReason": "STOP"}]}

@@ -91,7 +91,7 @@ def test_byte_by_byte_gives_the_same_events(stream, expected):
     st.lists(st.sampled_from(["data: x", "data", "event: e", ": c", "\n", "\r", "\r\n", "{", "é", "\ufeff"]), max_size=12),
     st.data(),
 )
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 def test_any_stream_reads_the_same_in_any_cut(words, data):
     """Streams that nobody thought of, cut where nobody would."""
     stream = "".join(words).encode()
