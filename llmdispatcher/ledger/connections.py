@@ -11,25 +11,43 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, QueuePool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..clock import Clock
 from ..errors import LedgerError
 from ..locks import new_lock
 from .address import Address
+from .loading import LOADING, at_fork
 
-PATIENCE = 0.5
+PATIENCE = 5.0
 """Seconds that a fork waits for what is under way."""
 
 _WRITES = "llmdispatcher_writes"
 _opened: weakref.WeakSet[Connections] = weakref.WeakSet()
 _inherited: list[Any] = []
 """What a parent was using when it forked; not even closed here, since closing speaks to the server or drops the file's locks."""
+
+
+class _Pool(QueuePool):
+    """Where a connection is asked for by way of its owner; one that comes back when all is ``over`` is closed, and not kept."""
+
+    over = False
+    passing: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+
+    def connect(self) -> PoolProxiedConnection:
+        with self.passing():
+            return super().connect()
+
+    def _do_return_conn(self, record: Any) -> None:
+        if self.over:
+            record.close()
+        else:
+            super()._do_return_conn(record)
 
 
 class Connections:
@@ -46,7 +64,9 @@ class Connections:
         self._lock = new_lock()
         self._turn = new_lock()
         self._engine: Engine | None = None
+        self._beginning: set[int] = set()
         self._out: dict[int, Any] = {}
+        self._alive: dict[int, Any] = {}
         self._inode: int | None = None
         self._broken = ""
         _opened.add(self)
@@ -80,6 +100,7 @@ class Connections:
         with self._lock:
             engine, self._engine, self._inode = self._engine, None, None
         if engine is not None:
+            engine.pool.over = True  # type: ignore[attr-defined]  # it is a _Pool
             engine.dispose()
 
     def before_fork(self) -> None:
@@ -88,11 +109,15 @@ class Connections:
         gate = threading.Lock()
         gate.acquire()
         end = self._clock.monotonic() + PATIENCE
-        while self._out and self._clock.monotonic() < end:
+        while not self._closed() and self._clock.monotonic() < end:
             gate.acquire(timeout=0.002)
-        if self._engine is not None:
+
+    def _closed(self) -> bool:
+        """Whether no connection is left, after closing those that are idle; one that is just given back is seen the next time."""
+        if not (self._beginning or self._out) and self._engine is not None:
             with contextlib.suppress(SQLAlchemyError):
                 self._engine.pool.dispose()
+        return not (self._beginning or self._alive)
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -100,18 +125,23 @@ class Connections:
 
     def after_fork_in_child(self) -> None:
         """Begin anew; the turn has opened by itself."""
-        if self._out:
-            _inherited.extend([*self._out.values(), self._engine])
+        if self._beginning or self._alive:
+            _inherited.extend([*self._alive.values(), self._engine])
             if self.address.path is not None:
                 self._broken = "the process was forked in the middle of a write"
             elif self._engine is not None:
                 self._engine.dispose(close=False)
-        self._engine, self._inode, self._out = None, None, {}
+        self._engine, self._inode = None, None
+        self._beginning, self._out, self._alive = set(), {}, {}
 
     def _made(self) -> Engine:
         file = self.address.path is not None
         asked = {"timeout": self._timeout, "check_same_thread": False} if file else self._server()
-        engine = create_engine(self.address.url, poolclass=QueuePool, pool_size=4, max_overflow=16, connect_args=asked)
+        with LOADING:  # of the driver
+            engine = create_engine(self.address.url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=asked)
+        engine.pool.passing = self._passing  # type: ignore[attr-defined]  # it is a _Pool
+        event.listen(engine, "connect", self._lives)
+        event.listen(engine, "close", self._ends)
         event.listen(engine, "checkout", self._taken)
         event.listen(engine, "checkin", self._given_back)
         if file:
@@ -133,9 +163,25 @@ class Connections:
             "tcp_user_timeout": seconds * 2000,
         }
 
-    def _taken(self, connection: Any, record: Any, _proxy: Any) -> None:
+    @contextmanager
+    def _passing(self) -> Iterator[None]:
+        """A thread is about to take a connection, or to open one; while a process forks it waits here."""
+        thread = threading.get_ident()
         with self._turn:
-            self._out[id(record)] = connection
+            self._beginning.add(thread)
+        try:
+            yield
+        finally:
+            self._beginning.discard(thread)
+
+    def _lives(self, connection: Any, record: Any) -> None:
+        self._alive[id(record)] = connection
+
+    def _ends(self, _connection: Any, record: Any) -> None:
+        self._alive.pop(id(record), None)
+
+    def _taken(self, connection: Any, record: Any, _proxy: Any) -> None:
+        self._out[id(record)] = connection
 
     def _given_back(self, _connection: Any, record: Any) -> None:
         self._out.pop(id(record), None)
@@ -162,25 +208,16 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-_forking = new_lock()
-"""Held while a thread forks: a second one would fork while the first closes a connection."""
-
-
-def _before() -> None:
-    _forking.__enter__()
-    for connections in list(_opened):
+def _halt() -> Callable[[bool], None]:
+    halted = list(_opened)
+    for connections in halted:
         connections.before_fork()
 
+    def go_on(child: bool) -> None:
+        for connections in halted:
+            (connections.after_fork_in_child if child else connections.after_fork_in_parent)()
 
-def _in_parent() -> None:
-    for connections in list(_opened):
-        connections.after_fork_in_parent()
-    _forking.__exit__(None, None, None)
-
-
-def _in_child() -> None:
-    for connections in list(_opened):
-        connections.after_fork_in_child()
+    return go_on
 
 
-os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+at_fork(_halt)

@@ -17,6 +17,7 @@ from ..locks import new_lock
 from ..outcome import AttemptRecord, Outcome
 from .address import Address, address
 from .desk import Desk
+from .loading import LOADING
 from .questions import Questions
 from .rows import began, ended, settled
 from .spool import Spool
@@ -152,12 +153,16 @@ class _Way:
         """Made once."""
         with self._lock:
             if self._made is None:
-                self._made = import_module(f"{__package__}.connections").Connections(**self._make())
+                with LOADING:
+                    room = import_module(f"{__package__}.connections")
+                self._made = room.Connections(**self._make())
             return self._made
 
     def desk(self, refused: Path, writer: str) -> Desk:
         """Where a writer of that name writes."""
-        desk: Desk = import_module(f"{__package__}.database").Database(self.connections(), SYSTEM_CLOCK, writer, refused)
+        with LOADING:
+            room = import_module(f"{__package__}.database")
+        desk: Desk = room.Database(self.connections(), SYSTEM_CLOCK, writer, refused)
         return desk
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import LedgerError
 from .connections import Connections
+from .loading import LOADING
 
 VERSION_TABLE = "llmdispatcher_schema"
 """Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
@@ -69,10 +70,12 @@ def _current(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    settings = import_module("alembic.config").Config()
+    with LOADING:
+        command, config = import_module("alembic.command"), import_module("alembic.config")
+    settings = config.Config()
     settings.set_main_option("script_location", str(_PLACE).replace("%", "%%"))
     settings.attributes["connection"] = connection
-    import_module("alembic.command").upgrade(settings, "head")
+    command.upgrade(settings, "head")
 
 
 def _told(error: Exception, shown: str) -> str:

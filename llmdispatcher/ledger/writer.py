@@ -171,7 +171,7 @@ class Writer:
                 self._sleep()
                 self._hand = events = self._taken()
                 self._work(events)
-                self._hand = []
+                self._hand = events = []  # what they hold may be the last that holds the ledger
         except BaseException:
             logger.exception("the ledger's thread has failed; its rows go to the spool, and the next row starts another")
             self._save([*events, *self._taken()])

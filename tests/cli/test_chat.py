@@ -35,7 +35,6 @@ def test_a_talk(openai):
         terminal.until("> ")
         terminal.type("Sure?\n").until(r"Yes\.")
         terminal.until("> ")
-        terminal.until("> ")
         terminal.press("d")
 
         assert 0 == terminal.ended()
@@ -64,8 +63,8 @@ def test_ctrl_c_at_the_prompt_ends_nothing(openai):
     """It says what does."""
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
-        terminal.type("half a questi").press("c").until("Ctrl-D or /exit ends the chat")
-        terminal.until("> ")
+        terminal.type("half a questi").until("half a questi")
+        terminal.press("c").until("Ctrl-D or /exit ends the chat")
         terminal.until("> ")
         terminal.press("d")
 
@@ -80,7 +79,6 @@ def test_a_paste_is_one_question(openai, marks):
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         terminal.type(f"{marks[0]}def f():\n    return 1\n\nprint(f()){marks[1]}\n").until(r"Seen\.")
-        terminal.until("> ")
         terminal.until("> ")
         terminal.press("d").ended()
 
