@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -29,10 +30,11 @@ CALLS = 400
 BODY: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How fast is this?"}], "temperature": 0.2}
 HEADERS = {"Authorization": "Bearer sk-bench", "Content-Type": "application/json"}
 EVERYTHING = "llmdispatcher, everything on"
+LEDGER = "llmdispatcher with a ledger"
 Rows = list[tuple[str, float, float | None, str]]
 
 
-def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0, pool_size: int = 128) -> Dispatcher:
+def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0, pool_size: int = 128, ledger: str | None = None) -> Dispatcher:
     """A dispatcher with one live vendor, an observer, and any number of rules and vendors that do not match."""
     dispatcher = Dispatcher(
         Config(
@@ -45,6 +47,7 @@ def dispatcher_for(url: str, *, rules: int = 0, vendors: int = 0, pool_size: int
             ],
         ),
         observers=[lambda outcome: None],
+        ledger=ledger,
     )
     dispatcher.register_vendor(OpenAIVendor(api_key="sk-bench", base_url=f"{url}/v1", pool_size=pool_size))
     for number in range(vendors):
@@ -89,19 +92,23 @@ def always_new() -> Callable[[], Request]:
 
 
 def plain() -> Rows:
-    """One call: raw urllib3, requests' session, the openai SDK where it is installed, and us, plain and with all policies on."""
-    with vendor() as url:
+    """One call: raw urllib3, requests' session, the openai SDK where there is one, and us: plain, with all policies, with a ledger.
+
+    The ledger is a file of SQLite on disk; what its own thread takes is counted too.
+    """
+    with tempfile.TemporaryDirectory() as folder, vendor() as url:
         session, full, new = requests.Session(), everything_on(url), always_new()
         clients = {
             "raw urllib3 + json": raw(url),
             "requests.Session": lambda: session.post(f"{url}/v1/chat/completions", json=BODY, headers=HEADERS).json(),
             "llmdispatcher": ours(dispatcher_for(url)),
             EVERYTHING: lambda: full.send(new()).content,
+            LEDGER: ours(dispatcher_for(url, ledger=f"{folder}/calls.db")),
         }
         clients.update(_sdk(url))
         taken = cpu_per_call(clients, CALLS)
     rows: Rows = [(f"{name}, CPU per call", seconds * 1e6, None, "µs") for name, seconds in taken.items()]
-    for name in ("llmdispatcher", EVERYTHING):
+    for name in ("llmdispatcher", EVERYTHING, LEDGER):
         rows.append((f"{name} / raw urllib3", taken[name] / taken["raw urllib3 + json"], 1.5, "x"))
     return rows
 

@@ -1,10 +1,12 @@
-"""What a streamed chunk costs with everything on that keeps something between calls; a plain call of that kind is in ``calls``."""
+"""What a streamed chunk costs with all policies on, and with a ledger; whole calls of these kinds are in ``calls``."""
 
 from __future__ import annotations
 
+import tempfile
+
 from llmdispatcher import Dispatcher, Request
 
-from .calls import EVERYTHING, Rows, always_new, everything_on
+from .calls import EVERYTHING, LEDGER, Rows, always_new, dispatcher_for, everything_on
 from .measure import cpu_per_call
 from .server import STREAM_CHUNKS, vendor
 from .streams import BAR_RAW, RAW, _raw
@@ -12,13 +14,15 @@ from .streams import BAR_RAW, RAW, _raw
 
 def chunks() -> Rows:
     """A whole stream of 1,000 chunks, against the same bar as the plain dispatcher's."""
-    with vendor() as url:
-        full, new = everything_on(url), always_new()
-        taken = cpu_per_call({RAW: _raw(url), EVERYTHING: lambda: _read(full, new())}, 5)
-    return [
-        (f"{EVERYTHING}, CPU per chunk", taken[EVERYTHING] / STREAM_CHUNKS * 1e6, None, "µs"),
-        (f"{EVERYTHING} / {RAW}", taken[EVERYTHING] / taken[RAW], BAR_RAW, "x"),
-    ]
+    with tempfile.TemporaryDirectory() as folder, vendor() as url:
+        full, new, kept = everything_on(url), always_new(), dispatcher_for(url, ledger=f"{folder}/calls.db")
+        ways = {EVERYTHING: lambda: _read(full, new()), LEDGER: lambda: _read(kept, new())}
+        taken = cpu_per_call({RAW: _raw(url), **ways}, 5)
+    rows: Rows = []
+    for name in ways:
+        rows.append((f"{name}, CPU per chunk", taken[name] / STREAM_CHUNKS * 1e6, None, "µs"))
+        rows.append((f"{name} / {RAW}", taken[name] / taken[RAW], BAR_RAW, "x"))
+    return rows
 
 
 def _read(dispatcher: Dispatcher, request: Request) -> int:

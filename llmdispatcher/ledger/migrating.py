@@ -1,6 +1,7 @@
 """Brings the tables of a database up to what this code knows; of many processes that start together one does it.
 
-Alembic is loaded only where something is to be done, since looking whether there is costs one question.
+Looking whether something is to be done costs one question, and an empty database gets today's tables at once. Alembic, which takes
+half a second to load, is there for those that an older version made.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import LedgerError
 from .connections import Connections
 from .loading import LOADING
+from .schema import metadata
 
 VERSION_TABLE = "llmdispatcher_schema"
 """Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
@@ -48,8 +50,9 @@ def migrate(connections: Connections) -> str:
         with connections.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-            if _current(connection) != newest():
-                _upgrade(connection)
+            found = _current(connection)
+            if found != newest():
+                (_make if found is None else upgrade)(connection)
                 if connection.dialect.name == "sqlite":
                     connection.execute(text(f"PRAGMA application_id = {APPLICATION}"))
         return newest()
@@ -69,7 +72,17 @@ def _current(connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(connection: Connection) -> None:
+def _make(connection: Connection) -> None:
+    """Today's tables, which none may be there of, as the migrations would have made them."""
+    metadata.create_all(connection, checkfirst=False)
+    version = Column("version_num", String(32), nullable=False)
+    versions = Table(VERSION_TABLE, MetaData(), version, PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
+    versions.create(connection)
+    connection.execute(versions.insert().values(version_num=newest()))
+
+
+def upgrade(connection: Connection) -> None:
+    """What the versions that are missing say; all of them in an empty database."""
     with LOADING:
         command, config = import_module("alembic.command"), import_module("alembic.config")
     settings = config.Config()

@@ -15,16 +15,53 @@ from sqlalchemy import text
 
 from llmdispatcher import ConfigError, LedgerError
 from llmdispatcher.ledger import Ledger, open_ledger
-from llmdispatcher.ledger.migrating import VERSION_TABLE, known, newest
+from llmdispatcher.ledger.migrating import VERSION_TABLE, known, newest, upgrade
 from llmdispatcher.ledger.schema import metadata
 
 
-def test_migrated_is_what_the_code_says(store):
-    """The migrations end at the tables that the code describes, with no difference."""
-    with open_ledger(store) as ledger, ledger.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": False})
+@pytest.mark.parametrize("migrated", [True, False], ids=["migrated", "made"])
+def test_the_tables_are_what_the_code_says(store, migrated):
+    """Whether they were made at once or came by all migrations, with no difference."""
+    with Ledger(store) as ledger:
+        if migrated:
+            with ledger.writing() as connection:
+                upgrade(connection)
+        ledger.migrate()
+        with ledger.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": False})
 
-        assert [] == compare_metadata(context, metadata)
+            assert [] == compare_metadata(context, metadata)
+
+
+def test_made_and_migrated_files_are_alike(tmp_path: Path):
+    """To the letter: constraints have the same names."""
+    said = []
+    for name in ("made", "migrated"):
+        with Ledger(tmp_path / name) as ledger:
+            if name == "migrated":
+                with ledger.writing() as connection:
+                    upgrade(connection)
+            ledger.migrate()
+            with ledger.engine.connect() as connection:
+                found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+                said.append({each: " ".join(sql.split()) for each, sql in found})
+
+    assert said[0] == said[1]
+
+
+def test_an_older_ledger_is_brought_up_to_date(store):
+    """Its calls are there afterwards, and newer tables, too."""
+    with open_ledger(store) as ledger:
+        ledger.record("openai", "gpt-4o", id="kept")
+        with ledger.writing() as connection:
+            for table in ("reservations", "budgets"):
+                connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0003'"))
+
+        assert newest() == ledger.migrate()
+        assert ["gpt-4o"] == [call.model for call in ledger.list_recent_calls()]
+        with ledger.engine.connect() as connection:
+            assert 0 == connection.scalar(text("SELECT count(*) FROM budgets"))
 
 
 def test_migrating_again_does_nothing(store):

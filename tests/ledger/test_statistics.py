@@ -78,7 +78,8 @@ def ledger(store):
         yield opened
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.parametrize("seed", range(2))
 def test_any_question_against_a_plain_count(ledger, seed):
     """Random spans, zones, periods, filters and keys: buckets, whole and distinct values are those of the rows."""
     chance = Random(seed)

@@ -13,7 +13,7 @@ from llmdispatcher import InvalidRequest, verify_receipts
 
 from .conftest import settle
 
-THREADS, PROCESSES, EACH = 8, 2, 4
+THREADS, PROCESSES, EACH = 6, 2, 2
 
 PROGRAM = f"""
 import sys, threading
@@ -54,7 +54,7 @@ def run_processes(store, wish, shares):
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("wish", ["single", "batch"])
 def test_threads_and_processes_make_one_chain(store, ledger, book, wish):
-    """Eight threads in each of two processes sign their calls: every call once, numbers without a gap, all hashes in line."""
+    """Six threads in each of two processes sign their calls: every call once, numbers without a gap, all hashes in line."""
     ids = settle(ledger, *range(THREADS * PROCESSES * EACH))
     said = run_processes(store, wish, [ids[number::PROCESSES] for number in range(PROCESSES)])
     chain = book.list(limit=1000)[::-1]

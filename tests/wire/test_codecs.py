@@ -67,6 +67,7 @@ def test_a_stream_folds_to_the_whole_answer(codec):
     assert whole(codec) == streamed
 
 
+@pytest.mark.usefixtures("untraced")
 def test_every_cut_gives_the_same_answer(codec):
     """Reads end in characters, in names, between CR and LF."""
     stream = STREAMS[codec.name]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import context
 
 from llmdispatcher.ledger.migrating import VERSION_TABLE
+from llmdispatcher.ledger.schema import metadata
 
-context.configure(connection=context.config.attributes["connection"], version_table=VERSION_TABLE)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, version_table=VERSION_TABLE, target_metadata=metadata)  # whose names constraints get
 context.run_migrations()
