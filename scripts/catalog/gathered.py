@@ -71,6 +71,8 @@ LISTED_ABLE = {
     "is_reasoning_model": "reasoning",
     "supports_caching": "prompt_caching",
 }
+ROUTERS = {"openrouter/auto", "openrouter/bodybuilder", "typesafe/jev-router"}
+"""Models of OpenRouter that hand a request on and cost what the model costs that answers; the facts say 0."""
 _IMPLAUSIBLE = 1000
 """US dollars for a million tokens that nobody asks: whoever gathered it took the price of a thousand for that of one."""
 _PRICE = re.compile(rf"({'|'.join(sorted(CLASSES, key=len, reverse=True))})(?:_above_(\d+)k_tokens)?(?:_({'|'.join(TIERS)}))?")
@@ -99,7 +101,8 @@ def facts(document: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str,
         model = name.removeprefix(prefix) if prefix is not None else ""
         if not model or fact["mode"] == "completion" or _unfit(vendor, model, fact):
             continue
-        yield vendor, model, _row(fact)
+        row = _row(fact)
+        yield vendor, model, row | {"price": None} if vendor == "openrouter" and model in ROUTERS else row
 
 
 def _unfit(vendor: str, model: str, fact: Mapping[str, Any]) -> bool:
