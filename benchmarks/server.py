@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 STREAM_CHUNKS = 1_000
+REST = 5.0
+"""Seconds between the opening of the last paced stream and the first chunks: who opens thousands at once is busy for a while."""
 
 COMPLETION = json.dumps(
     {
@@ -127,7 +129,7 @@ class Pacer:
         with self._changed:
             self._waiting.append((sock, over))
             if len(self._waiting) == self._crowd:
-                begin = time.monotonic() + 1.0
+                begin = time.monotonic() + REST
                 for place, (each, end) in enumerate(self._waiting):
                     due = begin + self._pace * place / self._crowd
                     heapq.heappush(self._due, (due, next(self._numbers), self._chunks, each, end))

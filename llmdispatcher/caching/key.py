@@ -49,7 +49,7 @@ def key_of(request: Request, where: Place, tenant: Any = None) -> str:
     """The key of a request at a place, for a tenant. Raises :class:`Unkeyable`."""
     try:
         text = _canonical([VERSION, where, tenant, _request(request)])
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
     except (TypeError, ValueError, RecursionError) as error:
         raise Unkeyable(f"the request has no canonical form: {type(error).__name__}") from None
 

@@ -10,13 +10,14 @@ WINDOW = 60.0
 
 
 class Entry:
-    """One call in the window."""
+    """One call in the window, which it leaves when it is ``past``."""
 
-    __slots__ = ("at", "tokens")
+    __slots__ = ("at", "past", "tokens")
 
     def __init__(self, at: float, tokens: int) -> None:
         self.at = at
         self.tokens = tokens
+        self.past = False
 
 
 class Window:
@@ -32,7 +33,9 @@ class Window:
     def forget(self, now: float) -> None:
         """Drop what is older than the window."""
         while self.entries and self.entries[0].at <= now - WINDOW:
-            self.tokens -= self.entries.popleft().tokens
+            entry = self.entries.popleft()
+            entry.past = True
+            self.tokens -= entry.tokens
         self.told = {name: (left, until) for name, (left, until) in self.told.items() if until > now}
 
     def ready_at(self, tokens: int) -> float:
@@ -67,15 +70,18 @@ class Window:
 
     def correct(self, entry: Entry, used: int) -> None:
         """Put what a call really used in the place of its estimate."""
-        if entry in self.entries:
+        if not entry.past:  # never look for it: there may be a hundred thousand
             self.tokens += used - entry.tokens
             entry.tokens = used
 
     def drop(self, entry: Entry) -> None:
-        """The call was not made after all."""
-        if entry in self.entries:
-            self.entries.remove(entry)
-            self.tokens -= entry.tokens
+        """The call was not made after all; it is among the latest, so they are looked through first."""
+        for place in range(len(self.entries) - 1, -1, -1) if not entry.past else ():
+            if self.entries[place] is entry:
+                del self.entries[place]
+                entry.past = True
+                self.tokens -= entry.tokens
+                return
 
     def left(self) -> tuple[int | None, int | None]:
         """Requests and tokens that are left; ``None`` is no limit."""
