@@ -30,7 +30,7 @@ def main() -> None:
         print(f"the writer: {rate:,.0f} rows/s, {cost:.1f} µs of CPU each")
 
 
-def added(ledger: Ledger, rounds: int = 15, calls: int = 200) -> tuple[float, float]:
+def added(ledger: Ledger, rounds: int = 81, calls: int = 100) -> tuple[float, float]:
     """Microseconds of CPU that a call costs more with a ledger than without: of its thread, and of the process."""
     ways = [_dispatcher(None), _dispatcher(ledger)]
     thread: list[float] = []

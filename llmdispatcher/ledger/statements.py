@@ -43,7 +43,10 @@ _daily = table("daily", *[column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
 
 @attrs.frozen
 class Many:
-    """A statement for many rows, as the driver takes it: ``places`` are those in a row that it wants; ``names`` are for JSON."""
+    """A statement for many rows, as the driver takes it: ``places`` are those in a row that it wants.
+
+    ``names`` are what columns are called in JSON, which leaves out what is null.
+    """
 
     sql: str
     places: tuple[int, ...]
@@ -60,7 +63,7 @@ class Many:
         if not rows:
             return
         if self.names:
-            given = [dict(zip(self.names, row, strict=True)) for row in rows]
+            given = [{name: value for name, value in zip(self.names, row, strict=True) if value is not None} for row in rows]
             connection.exec_driver_sql(self.sql, (json.dumps(given, ensure_ascii=False, separators=(",", ":")),))
         else:
             connection.exec_driver_sql(self.sql, [tuple([row[place] for place in self.places]) for row in rows])
@@ -69,23 +72,30 @@ class Many:
 def _from_json(into: Table, names: Sequence[str], rest: str = "") -> Many:
     """Insert rows, in PostgreSQL, out of one JSON text."""
     listed = ", ".join(map(_quoted, names))
-    picked = ", ".join([_picked(into, name) for name in names])
-    return Many(f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {_rows(into, names)} {rest}", (), tuple(names))  # noqa: S608 - names of ours
+    picked = ", ".join([_picked(into, names, name) for name in names])
+    return Many(f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {_rows(into, names)} {rest}", (), _brief(names))  # noqa: S608 - names of ours
 
 
 def _ends_from_json() -> Many:
     """Update rows of calls out of one JSON text."""
-    changed = ", ".join([f"{_quoted(name)} = {_picked(calls, name)}" for name in CALL if name not in ("id", "begun_at")])
-    return Many(f"UPDATE calls SET {changed} FROM {_rows(calls, CALL)} WHERE calls.id = r.id", (), CALL)  # noqa: S608 - names of ours
+    changed = ", ".join([f"{_quoted(name)} = {_picked(calls, CALL, name)}" for name in CALL if name not in ("id", "begun_at")])
+    where = f"calls.id = {_picked(calls, CALL, 'id')}"
+    return Many(f"UPDATE calls SET {changed} FROM {_rows(calls, CALL)} WHERE {where}", (), _brief(CALL))  # noqa: S608 - names of ours
+
+
+def _brief(names: Sequence[str]) -> tuple[str, ...]:
+    """What columns are called in the JSON, where each row repeats their names."""
+    return tuple([f"c{place}" for place in range(len(names))])
 
 
 def _rows(of: Table, names: Sequence[str]) -> str:
-    typed = ", ".join([f"{_quoted(name)} {_type(of.c[name])}" for name in names])
+    typed = ", ".join([f"{brief} {_type(of.c[name])}" for brief, name in zip(_brief(names), names, strict=True)])
     return f"json_to_recordset(%s::json) AS r ({typed})"
 
 
-def _picked(of: Table, name: str) -> str:
-    return f"r.{_quoted(name)}::json" if isinstance(of.c[name].type, JSON) else f"r.{_quoted(name)}"
+def _picked(of: Table, names: Sequence[str], name: str) -> str:
+    brief = f"r.{_brief(names)[names.index(name)]}"
+    return f"{brief}::json" if isinstance(of.c[name].type, JSON) else brief
 
 
 def _type(column: Column[Any]) -> str:

@@ -33,7 +33,9 @@ def _plain(value: Any) -> Any:
 _NONE: Mapping[str, Any] = {}
 _log = logging.getLogger("llmdispatcher")
 _decoder = json.JSONDecoder(parse_constant=_refuse)
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_plain
+).encode  # what goes round in a circle is a RecursionError, too
 
 
 def parse(body: bytes) -> Any:
