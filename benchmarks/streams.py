@@ -17,7 +17,7 @@ from llmdispatcher import Dispatcher, Request
 
 from .calls import BODY, HEADERS, Rows, dispatcher_for
 from .measure import cpu_per_call
-from .server import STREAM_CHUNKS, vendor
+from .server import REST, STREAM_CHUNKS, vendor
 
 RAW = "urllib3 + sseclient-py + json"
 MANY = (500, 2_000)
@@ -108,7 +108,7 @@ def _late(streams: int) -> tuple[list[float], float, float]:
         for reader in readers:
             reader.join()
     sent = [moment for moment, _ in seen]
-    return [late for _, late in seen], len(sent) / (max(sent) - min(sent)), min(sent) - 1.0 - began
+    return [late for _, late in seen], len(sent) / (max(sent) - min(sent)), min(sent) - REST - began
 
 
 def _listen(dispatcher: Dispatcher, seen: list[tuple[float, float]]) -> None:

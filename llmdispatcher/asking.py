@@ -43,7 +43,8 @@ def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
 
 def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Begun:
     """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread."""
-    batches = _batches(vendor, request, deadline, heard)
+    ours = isinstance(vendor, HttpVendor)
+    batches = (_batches if ours else _foreign)(vendor, request, deadline, heard)
     held: list[StreamChunk] = []
     has_output = False
     for batch in batches:
@@ -51,18 +52,22 @@ def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[
         has_output = any(chunk.has_output for chunk in batch)
         if has_output:
             break
-    return Begun(_continued(held, batches), has_output, isinstance(vendor, HttpVendor))
+    return Begun(_continued(held, batches), has_output, ours)
 
 
 def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Batches:
-    """What the vendor yields, read by read where it can."""
+    """What the vendor yields, read by read where it can; no generator more than it takes, since each read goes through all."""
+    stream = vendor.stream(request, deadline)
+    if not isinstance(stream, ChunkStream):
+        return _singly(stream, deadline)
+    heard(stream.headroom)
+    return stream.batches()
+
+
+def _foreign(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Batches:
+    """The same of a vendor of the user's, whose exceptions are translated."""
     try:
-        stream = vendor.stream(request, deadline)
-        if isinstance(stream, ChunkStream):
-            heard(stream.headroom)
-            yield from stream.batches()
-        else:
-            yield from _singly(stream, deadline)
+        yield from _batches(vendor, request, deadline, heard)
     except DispatchError:
         raise
     except Exception as foreign:  # noqa: BLE001 - as above

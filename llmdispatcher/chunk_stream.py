@@ -30,6 +30,7 @@ class ChunkStream:
         self.headroom = headroom
         self._explained = explained
         self._reply = reply
+        self._arrivals = iter(reply.chunks)
         self._decoder = decoder
         self._clock = clock
         self._progress = progress
@@ -40,16 +41,10 @@ class ChunkStream:
         Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit. An error
         leaves without the frames and exceptions that it met: they hold what the vendor said, which may be the key.
         """
-        try:
-            yield from self._read()
-        except DispatchError as error:
-            raise clean(self._explained(error, self._reply)) from None
-
-    def _read(self) -> Generator[list[StreamChunk]]:
         reply, decoder = self._reply, self._decoder
         try:
             last = self._clock.monotonic()
-            for data in self._arrivals():
+            while (data := self._arrival()) is not None:
                 chunks = decoder.feed(data)
                 if chunks:
                     yield chunks
@@ -62,16 +57,19 @@ class ChunkStream:
             rest = decoder.finish()
             if rest:
                 yield rest
+        except DispatchError as error:
+            raise clean(self._explained(error, reply)) from None
         finally:
             reply.close()
 
-    def _arrivals(self) -> Iterator[bytes]:
-        """What the transport reads; losing the connection after the answer is complete loses nothing."""
+    def _arrival(self) -> bytes | None:
+        """What the transport reads next; losing the connection after the answer is complete loses nothing."""
         try:
-            yield from self._reply.chunks
+            return next(self._arrivals, None)
         except (VendorUnavailable, MalformedReply):
             if not self._decoder.ended:
                 raise
+            return None
 
     def _check_progress(self, last: float) -> None:
         if self._progress is not None and self._clock.monotonic() - last > self._progress:

@@ -31,7 +31,7 @@ from .ticket import LedgerStats, Ticket
 
 logger = logging.getLogger(__name__)
 
-LINGER = 0.02
+LINGER = 0.1
 """Seconds that rows gather before they are written together."""
 MOST_BATCH = 4000
 MOST_QUEUE = 50_000

@@ -41,7 +41,10 @@ class Body:
             raise StopIteration
         self._reading = True
         try:
-            data = self._next()
+            data = self._read() if self._inflater is None else self._unpacked(self._inflater)
+            self._left -= len(data)
+            if self._left < 0:
+                raise self._too_long()
         except FOREIGN as foreign:
             failure = self._failed(foreign)
         except BaseException:
@@ -68,21 +71,16 @@ class Body:
         else:
             self._clean(self._raw.settle if isinstance(self._raw, WireResponse) else self._raw.close)
 
-    def _next(self) -> bytes:
+    def _read(self) -> bytes:
         if self._closed:
             raise Cancelled(_CLOSED)
-        data = self._read() if self._inflater is None else self._unpacked(self._inflater)
-        self._left -= len(data)
-        if self._left < 0:
-            raise self._too_long()
-        return data
-
-    def _read(self) -> bytes:
         data: bytes = self._raw.read1(RECEIVE, decode_content=False)
         return data
 
     def _unpacked(self, inflater: Inflater) -> bytes:
         while True:
+            if self._closed:
+                raise Cancelled(_CLOSED)
             ended = self._scope.ended()  # one read may unpack to a thousand pieces, and no socket looks at the time in between
             if ended is not None:
                 raise ended
