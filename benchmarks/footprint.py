@@ -19,11 +19,14 @@ def _descriptors() -> int:
 def imports() -> Rows:
     """CPU of the import against ``import requests``, memory, and that nothing is started or opened."""
     everything = "from llmdispatcher import *"
+    made = "from llmdispatcher import Dispatcher; Dispatcher({})"
+    more = import_cpu(made.format("ledger='nowhere.db'")) - import_cpu(made.format(""))  # nothing is opened before the first call
     base = import_cpu("import requests")
     state = after_import("import llmdispatcher")
     return [
         ("import requests, CPU", base * 1e3, None, "ms"),
         ("import llmdispatcher / import requests", import_cpu("import llmdispatcher") / base, 1.0, "x"),
+        ("what a ledger adds to the first Dispatcher() / import requests", more / base, 1.0, "x"),
         ("every public name / import requests", import_cpu(everything) / base, None, "x"),
         ("RSS after import", state["rss_kib"] / 1024, 30.0, "MB"),
         ("RSS after import of every public name", after_import(everything)["rss_kib"] / 1024, None, "MB"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -64,6 +65,14 @@ class Pty:
         passed = self.text[self._mark : self._mark + found.end()]
         self._mark += found.end()
         return passed
+
+    def insist(self, letter: str, pattern: str) -> str:
+        """Press Ctrl and a letter until a pattern comes, as people do: between two keys Python's readline may miss a signal."""
+        for _ in range(10):
+            self.press(letter)
+            with contextlib.suppress(AssertionError):
+                return self.until(pattern, PATIENCE / 10)
+        raise AssertionError(f"{pattern!r} did not come; there is {self.text[self._mark :]!r}")
 
     def ended(self, seconds: float = PATIENCE) -> int:
         """Read to the end; the exit code, negative for a signal. Fails when it does not end in time."""

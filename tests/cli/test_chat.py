@@ -64,7 +64,7 @@ def test_ctrl_c_at_the_prompt_ends_nothing(openai):
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         terminal.type("half a questi").until("half a questi")
-        terminal.press("c").until("Ctrl-D or /exit ends the chat")
+        terminal.insist("c", "Ctrl-D or /exit ends the chat")
         terminal.until("> ")
         terminal.press("d")
 

@@ -48,7 +48,6 @@ EXPLAINED = {
         "https://docs.mistral.ai/models/mistral-large-3-25-12",
         "the name now means Mistral Large 3, 0.5 and 1.5; theirs has the prices of Large 2",
     ),
-    ("mistral", "open-mistral-nemo"): ("https://mistral.ai/technology/", "0.3 and 0.3; theirs has 0.15"),
     ("openai", "gpt-4o-audio-preview-2025-06-03"): (
         "https://developers.openai.com/api/docs/pricing",
         "spoken input is 40 a million; theirs bills it as text",
