@@ -348,7 +348,7 @@ def test_not_strict_and_away_answers(tmp_path):
     ledger = Ledger(tmp_path / "file" / "ledger.db", timeout=1, spool=tmp_path / "spool")
 
     assert "SECRET ANSWER" == made(ledger, FakeVendor(ANSWER)).send(ASK).content
-    assert not ledger.flush(5)
+    assert not ledger.flush(1.5)
     stats = ledger.stats()
     assert (0, 0, True) == (stats.dropped, stats.written, stats.spooled > 0)
     ledger.close()

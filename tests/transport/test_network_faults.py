@@ -599,9 +599,9 @@ def test_the_nth_operation_may_fail(serve, monkeypatch, operation, number, forev
 
         with monkeypatch.context() as patch:
             patch.setattr(PlainSocket, operation, fails)
-            with contextlib.suppress(DispatchError):
-                line.get()
-                line.get()
+            with contextlib.suppress(DispatchError):  # a request that was lost before it left is waited for to the deadline
+                line.get(seconds=1.0)
+                line.get(seconds=1.0)
         assert 2 == line.transport._start().pool.pool.qsize()
         if seen < failing:
             return
