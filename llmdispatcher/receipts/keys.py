@@ -190,11 +190,6 @@ class SigningKey:
         return cls._of_text(read_key(Path(path)), str(path))
 
     @classmethod
-    def from_base64(cls, text: str, name: str = "key") -> SigningKey:
-        """A key out of its 32 bytes in base64 or base64url; raises :class:`ConfigError` that begins with ``name``."""
-        return cls._of_text(text, name)
-
-    @classmethod
     def from_environment(cls) -> SigningKey:
         """The key that ``LLMDISPATCHER_RECEIPTS_KEY`` holds in base64, or the path of whose file it is.
 

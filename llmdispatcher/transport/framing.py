@@ -225,10 +225,6 @@ class Chunked:
             raise self.fault
         if self._held:
             data, self._held = self._held + data, b""
-        elif self._state == "size" and (line := _SIZE_LINE.match(data)) is not None:
-            end = len(data) - 2  # one whole chunk, as those send that send word by word
-            if end - line.end() == int(line[1], 16) > 0 and data[end:] == b"\r\n":
-                return data[line.end() : end]
         payload: list[bytes] = []
         try:
             self._split(data, payload)

@@ -110,11 +110,7 @@ class Scope:
     def enter(self, phase: str, limit: float | None) -> None:
         """Begin a phase that may last ``limit`` seconds, within the attempt."""
         self.phase = phase
-        end = self.deadline.at
-        if self._total < end:  # written out, as in left(): every read of a stream comes by here
-            end = self._total
-        until = math.inf if limit is None else self._now() + limit
-        self.until = until if until < end else end
+        self.until = self.end if limit is None else min(self.end, self._now() + limit)
 
     def left(self) -> float:
         """Seconds for the next operation; raises what ended the call when there are none."""
@@ -123,7 +119,7 @@ class Scope:
         left = self.until - self._now()
         if left <= 0:
             raise self.late()
-        return left if left < _LONGEST else _LONGEST
+        return min(left, _LONGEST)
 
     def check(self) -> None:
         """Raise if the call was cancelled."""

@@ -131,9 +131,10 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return lambda yes: state.update(full=yes)
 
 
-def test_disk_full(opened, full):
-    """The file cannot grow (D3): rows wait in the spool, and are written when there is room."""
-    ledger = opened()
+@pytest.mark.parametrize("spool", [{}, {"max_spool_bytes": 3000}], ids=["room in the spool", "none there either"])
+def test_disk_full(opened, full, spool):
+    """The file cannot grow (D3): rows wait in the spool, or in memory, and are written when there is room."""
+    ledger = opened(**spool)
     caller = Caller(ledger)
     caller.call()
     assert ledger.flush()
@@ -147,23 +148,6 @@ def test_disk_full(opened, full):
 
     all_there(caller)
     assert caller.slowest < QUICK
-    assert 0 == ledger.stats().dropped
-
-
-def test_disk_full_for_the_spool_too(opened, full):
-    """Rows are held in memory then, and written when there is room."""
-    ledger = opened(max_spool_bytes=3000)
-    caller = Caller(ledger)
-    caller.call()
-    assert ledger.flush()
-    ledger.close()
-    full(True)
-    caller.call(400)
-    assert not ledger.flush(1.5)
-    full(False)
-    assert ledger.flush()
-
-    all_there(caller)
     assert 0 == ledger.stats().dropped
 
 

@@ -89,11 +89,7 @@ def command(settings: Settings, **given: Any) -> int:
         ):
             job = Job(dispatcher=dispatcher, settings=settings, wanted=wanted, stop=stop)
             tally = dispatched(job, items, answers, journal)
-    if settings.json:
-        print(json.dumps(report.as_json(tally), indent=2, default=str))
-    else:
-        report.print_table(tally, settings)
-    _say_how_to_go_on(file, tally, settings)
+    _tell(file, tally, settings)
     if stop.cancelled:
         return INTERRUPTED
     return FAILED if tally.failed else OK
@@ -108,6 +104,11 @@ def _asked(wanted: Wanted) -> fleet.Asked:
     return fleet.Asked(simulate=wanted.simulate, exact=wanted.exact, limit=limit, pretend=True)
 
 
-def _say_how_to_go_on(file: Path, tally: report.Tally, settings: Settings) -> None:
+def _tell(file: Path, tally: report.Tally, settings: Settings) -> None:
+    """What came of it, and how to go on."""
+    if settings.json:
+        print(json.dumps(report.as_json(tally), indent=2, default=str))
+    else:
+        report.print_table(tally, settings)
     if tally.answered < tally.prompts and not settings.quiet and Journal.place(tally.answers) is not None:
         say(f"To ask the rest: llmdispatcher batch {file} --output {tally.answers} --resume")
