@@ -16,7 +16,7 @@ from ..clock import Clock, Deadline
 from ..errors import DispatchError
 from ..types import Request, Response
 from .counts import CacheStats, Tally
-from .entries import Hit, as_hit, dump, recalled
+from .entries import Entry, Hit, as_hit, recalled
 from .flight import Flights, Landed
 from .guarded import GuardedStore
 from .key import Place, Unkeyable, key_of
@@ -120,8 +120,7 @@ class AnswerCache:
             landed, others = self._flights.fly(slot.key, inquiry.deadline, partial(self._led, inquiry, slot, ask))
         if not (others or landed.hit):
             return landed.response
-        known = recalled(landed.entry) if landed.entry is not None else as_hit(landed.response)
-        return inquiry.recall(self._spared(known, "shared" if others else "hits"))
+        return inquiry.recall(self._spared(_again(landed), "shared" if others else "hits"))
 
     def stream(self, inquiry: Inquiry, begin: Callable[[], OpenStream]) -> OpenStream:
         """The answer out of the store piece by piece, or the stream of ``begin``, which is kept when it has ended.
@@ -208,14 +207,13 @@ class AnswerCache:
         if not inquiry.accepts(response):
             return Landed(response=response, shared=False)
         try:
-            entry = dump(response)
+            entry = Entry(response)
         except (TypeError, ValueError, RecursionError) as error:
             logger.debug("an answer is not kept: %s", type(error).__name__)
             return Landed(response=response)
         key = _key_at(inquiry, slot, where)
         settings = self.settings
-        small = len(entry) <= settings.max_entry_bytes
-        if key is not None and small and settings.worth_keeping(response) and slot.era == self._era:
+        if key is not None and entry.fits(settings.max_entry_bytes) and settings.worth_keeping(response) and slot.era == self._era:
             self._store.put(key, entry, slot.ttl)
         return Landed(response=response, entry=entry)
 
@@ -225,7 +223,7 @@ class AnswerCache:
 
     def shared(self, landed: Landed) -> Response:
         """An answer that another had asked for, as a hit."""
-        return self._spared(recalled(landed.entry) if landed.entry is not None else as_hit(landed.response), "shared")
+        return self._spared(_again(landed), "shared")
 
 
 @attrs.frozen
@@ -248,6 +246,11 @@ class _Settled:
             self.inquiry.adopt(source, error)
         else:
             self.inquiry.fail(error)
+
+
+def _again(landed: Landed) -> Hit:
+    """An answer for somebody else than who had asked."""
+    return recalled(bytes(landed.entry)) if landed.entry is not None else as_hit(landed.response)
 
 
 def _answered_by(response: Response) -> tuple[str, str] | None:

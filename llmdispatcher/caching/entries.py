@@ -21,6 +21,12 @@ VERSION = 1
 _OF_THE_CALL = frozenset({"parsed", "trace", "headroom", "latency", "cached"})
 """What belongs to one call, not to the answer."""
 
+_LONGEST_LETTER, _FACTS = 12, 65536
+"""Bytes of JSON: the most for one character, and more than the facts of an answer have without its text."""
+
+_NUMBERS = frozenset({int, float, str, bool, type(None)})
+_FLAT = _NUMBERS | {dict}
+
 Reader = Callable[[Any], Any]
 
 
@@ -29,6 +35,39 @@ class Hit(NamedTuple):
 
     response: Response
     saved: Decimal | None
+
+
+class Entry:
+    """An answer on its way into a store. Its bytes are made when somebody first wants them, as few answers are asked for again.
+
+    One that holds more than text and numbers is written at once, since whoever has it might change that. Raises what :func:`dump`
+    raises.
+    """
+
+    __slots__ = ("_data", "_letters", "_values")
+
+    def __init__(self, response: Response) -> None:
+        self._values = _ANSWER.values(response) if _is_flat(response) else ()
+        self._letters = len(response.content) + len(response.reasoning) if self._values else 0
+        self._data = None if self._values else dump(response)
+
+    def __bytes__(self) -> bytes:
+        if self._data is None:
+            self._data, self._values = _encode(["Response", _ANSWER.named(self._values)]).encode(), ()
+        return self._data
+
+    def fits(self, most: int) -> bool:
+        """Whether the bytes are at most that many; a short text is not written to be counted."""
+        return (self._data is None and _LONGEST_LETTER * self._letters + _FACTS <= most) or len(bytes(self)) <= most
+
+
+def _is_flat(response: Response) -> bool:
+    """Whether an answer is text and numbers: nothing that may yet change, nothing that may turn out to be no JSON."""
+    if response.parts or response.tool_calls or response.citations or response.logprobs or response.other_choices:
+        return False
+    record = [response.content, response.reasoning, *response.usage.raw.values()]
+    nested = [value for details in record if type(details) is dict for value in details.values()]
+    return _FLAT.issuperset(map(type, record)) and _NUMBERS.issuperset(map(type, nested))
 
 
 def dump(response: Response) -> bytes:
@@ -98,6 +137,7 @@ _READERS: Mapping[str, Mapping[str, Reader]] = {
 
 
 _SHAPES = {kind: Shape(kind, _OF_THE_CALL) for kind in _KINDS.values()}
+_ANSWER = _SHAPES[Response]
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, SupportsBytes, TypeVar
 
 import attrs
 
@@ -28,7 +28,7 @@ class Landed:
     """An answer, and the entry that others are given; ``shared`` is whether they may have it at all."""
 
     response: Response
-    entry: bytes | None = None
+    entry: SupportsBytes | None = None
     shared: bool = True
     hit: bool = False
 

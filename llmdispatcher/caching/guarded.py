@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import TypeVar
+from typing import SupportsBytes, TypeVar
 
 from ..clock import Clock
 from ..locks import new_lock
@@ -49,7 +49,7 @@ class GuardedStore:
             self.complain("an entry", foreign)
             return None
 
-    def put(self, key: str, entry: bytes, ttl: float) -> None:
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> None:
         """Keep an entry."""
         evicted = self._tried(lambda store: store.put(key, entry, ttl))
         if evicted is not None:

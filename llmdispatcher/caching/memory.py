@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import SupportsBytes
 
 from ..clock import Clock
 from ..locks import new_lock
@@ -15,7 +16,7 @@ class MemoryStore:
         self._max_entries = max_entries
         self._clock = clock
         self._lock = new_lock()
-        self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, SupportsBytes]] = OrderedDict()
 
     def get(self, key: str) -> bytes | None:
         """The entry, which is then the one used last."""
@@ -28,9 +29,9 @@ class MemoryStore:
                 del self._entries[key]
                 return None
             self._entries.move_to_end(key)
-            return found[1]
+        return bytes(found[1])
 
-    def put(self, key: str, entry: bytes, ttl: float) -> int:
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
         """Keep an entry."""
         until = self._clock.monotonic() + ttl
         evicted = 0

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, SupportsBytes, TypeVar
 
 from ..clock import Clock
 from ..errors import ConfigError
@@ -55,9 +55,10 @@ class RedisStore:
         entry: bytes | None = self._asked(lambda client: client.get(PREFIX + key))
         return entry
 
-    def put(self, key: str, entry: bytes, ttl: float) -> int:
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
         """Keep an entry; the server counts its time."""
-        self._asked(lambda client: client.set(PREFIX + key, entry, px=max(1, round(ttl * 1000))))
+        data = bytes(entry)
+        self._asked(lambda client: client.set(PREFIX + key, data, px=max(1, round(ttl * 1000))))
         return 0
 
     def clear(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from operator import attrgetter
 from typing import Any
 
@@ -12,17 +12,20 @@ import attrs
 class Shape:
     """Which fields of a class count; made once for each class, since this is what a key costs most."""
 
-    __slots__ = ("_defaults", "_names", "_read")
+    __slots__ = ("_defaults", "_names", "values")
 
     def __init__(self, kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> None:
         fields = [field for field in attrs.fields(kind) if field.name not in leave_out]
         self._names = tuple([field.name for field in fields])
         self._defaults = tuple([_default(field) for field in fields])
-        self._read = attrgetter(*self._names)
+        self.values: Callable[[Any], tuple[Any, ...]] = attrgetter(*self._names)
 
     def said(self, value: Any) -> dict[str, Any]:
         """The fields that are not at their default."""
-        values = self._read(value)
+        return self.named(self.values(value))
+
+    def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        """Those of the values of all fields that are not at their default, by name."""
         if values == self._defaults:
             return {}
         return {

@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import SupportsBytes
 
 from ..clock import Clock
 from ..locks import new_lock
@@ -72,13 +73,13 @@ class SqliteStore:
             row = connection.execute(_GET, (key, self._now())).fetchone()
             return row[0] if row is not None else None
 
-    def put(self, key: str, entry: bytes, ttl: float) -> int:
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
         """Keep an entry; now and then, by how many the file may have, what is too much goes."""
         with self._borrowed() as connection:
             if connection is None:
                 return 0
             now = self._now()
-            connection.execute(_PUT, (key, entry, now + ttl))
+            connection.execute(_PUT, (key, bytes(entry), now + ttl))
             self._puts += 1
             if self._puts % max(1, self._max_entries // 1000):
                 return 0

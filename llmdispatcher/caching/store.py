@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, SupportsBytes
 
 
 class StoreBroken(Exception):
@@ -15,7 +15,7 @@ class Store(Protocol):
     def get(self, key: str) -> bytes | None:
         """The entry of that key, if there is one that has not expired."""
 
-    def put(self, key: str, entry: bytes, ttl: float) -> int:
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
         """Keep an entry for ``ttl`` seconds; gives how many others had to go for it."""
 
     def clear(self) -> None:

@@ -92,7 +92,8 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
         said = {**choice, "delta": choice["message"] if "message" in choice else choice.get("delta")}
         read = reader.read(said, document)
         chunks += [*(read if isinstance(read, list) else [read]), *reader.rest()]
-    return [*chunks, StreamChunk(citations=sources_in(document))]
+    sources = sources_in(document)
+    return [*chunks, StreamChunk(citations=sources)] if sources else chunks
 
 
 class ChatDecoder(EventDecoder):

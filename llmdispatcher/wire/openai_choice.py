@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from ..chunks import StreamChunk
 from ..parts import ImagePart, OtherPart, Part, ReasoningPart, data_url
 from ..types import Citation
@@ -46,39 +44,36 @@ class ChoiceReader:
         usage = document.get("usage") or ("x_groq" in document and mapping(document["x_groq"]).get("usage"))
         model, response_id, tier = document.get("model"), document.get("id"), document.get("service_tier")
         logprobs = choice.get("logprobs")
+        reasoning = "" if _THOUGHTS.isdisjoint(delta) else self._think(delta)
+        common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None
+        before, said = ([], {"content": content}) if common else self._said(choice, delta, content)
         chunk = StreamChunk(
-            content=content if type(content) is str else "",
-            reasoning="" if _THOUGHTS.isdisjoint(delta) else self._think(delta),
+            reasoning=reasoning,
             usage=usage_of({"usage": usage}) if usage else None,
             model=model or None if type(model) is str else None,
             response_id=response_id or None if type(response_id) is str else None,
             service_tier=tier or None if type(tier) is str else None,
             logprobs=_logprobs(logprobs) if logprobs else (),
             choice=self._index,
+            **said,
         )
-        if delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None:
-            return [*self.rest(), chunk] if content and self._thought is not None else chunk
-        return self._with_more(choice, delta, chunk)
+        if self._thought is not None and (chunk.content or chunk.tool_calls or choice.get("finish_reason")):
+            return [*before, *self.rest(), chunk]
+        return [*before, chunk] if before else chunk
 
-    def _with_more(self, choice: Mapping[str, Any], delta: Mapping[str, Any], chunk: StreamChunk) -> list[StreamChunk]:
-        """A piece that says more than text and thoughts."""
-        before: list[StreamChunk] = []
-        content = delta.get("content")
-        if content and not isinstance(content, str):
-            said, before = self._listed(content)
-            chunk = attrs.evolve(chunk, content=said)
-        calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
+    def _said(self, choice: Mapping[str, Any], delta: Mapping[str, Any], content: Any) -> tuple[list[StreamChunk], dict[str, Any]]:
+        """What comes before a piece that says more than text and thoughts, and the fields of all that it says."""
         raw = choice.get("finish_reason")
-        chunk = attrs.evolve(
-            chunk,
-            refusal=text_of(delta.get("refusal")) or None,
-            parts=_pictures(delta.get("images")),
-            tool_calls=calls,
-            finish_reason=self._finish(raw),
-            finish_reason_raw=raw if isinstance(raw, str) else None,
-            citations=_annotated(delta.get("annotations")),
-        )
-        return [*before, *(self.rest() if chunk.content or calls or raw else ()), chunk]
+        text, before = (content, []) if type(content) is str else self._listed(content)
+        return before, {
+            "content": text,
+            "refusal": text_of(delta.get("refusal")) or None,
+            "parts": _pictures(delta.get("images")),
+            "tool_calls": self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else (),
+            "finish_reason": self._finish(raw),
+            "finish_reason_raw": raw if isinstance(raw, str) else None,
+            "citations": _annotated(delta.get("annotations")),
+        }
 
     def _finish(self, raw: Any) -> str | None:
         if not raw or not isinstance(raw, str):

@@ -158,6 +158,8 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def count(value: Any) -> int:
     """A token count; some servers send floats, null, or nothing."""
+    if type(value) is int:
+        return value if 0 < value < MAX_COUNT else 0
     return int(value) if isinstance(value, int | float) and 0 < value < MAX_COUNT else 0
 
 
