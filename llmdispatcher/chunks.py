@@ -141,11 +141,11 @@ class Fold:
     def response(self) -> Response:
         """The answer so far."""
         calls = {index: _joined(deltas) for index, deltas in self._calls.items()}
-        parts = [_part(entry, calls) for entry in self._order]
+        content, parts = self._said(calls)
         return Response(
-            content="".join([part.text for part in parts if isinstance(part, TextPart)]),
+            content=content,
             reasoning="".join(self._reasoning),
-            parts=tuple(parts) if self._has_more() else (),
+            parts=parts,
             refusal="".join(self._refusal) or None,
             tool_calls=tuple([calls[index] for index in sorted(calls)]),
             finish_reason=self._finish[0],
@@ -159,10 +159,14 @@ class Fold:
             other_choices=tuple([self._others[index]._choice(index) for index in sorted(self._others)]),
         )
 
-    def _has_more(self) -> bool:
-        """Whether there is more to the answer's order than text and then calls."""
+    def _said(self, calls: dict[int, ToolCall]) -> tuple[str, tuple[Part, ...]]:
+        """The text, and all parts where there is more to their order than text and then calls."""
         kinds = [type(entry) for entry in self._order]
-        return kinds != [list] * (kinds[:1] == [list]) + [int] * len(self._calls)
+        if kinds == [list]:
+            return "".join(self._order[0]), ()  # type: ignore[arg-type]  # it is a run of text
+        parts = tuple([_part(entry, calls) for entry in self._order])
+        more = kinds != [list] * (kinds[:1] == [list]) + [int] * len(self._calls)
+        return "".join([part.text for part in parts if isinstance(part, TextPart)]), parts if more else ()
 
     def _choice(self, index: int) -> Choice:
         return attrs.evolve(self.response().choices[0], index=index)

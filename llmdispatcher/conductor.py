@@ -28,7 +28,7 @@ from .policy.budget import Budgets
 from .policy.continuation import Continuation, wanted
 from .policy.hedge import Hedges
 from .policy.limits import Limits, Place
-from .policy.optimize import CostOptimization, Latencies, tokens_of
+from .policy.optimize import CostOptimization, Latencies, total_tokens
 from .policy.parking import Parking
 from .policy.retry import RetryPolicy, Schedule, Turn
 from .policy.route import Route, dead_end
@@ -187,7 +187,7 @@ class Conductor:
     def _take(self, call: Call, target: Target, now: float) -> float | None:
         """Take a place in the limits, or tell when there may be one."""
         call.place = call.place or Place(call.deadline.at)
-        taken = self.limits.take(target, _tokens(call), now, call.place)
+        taken = self.limits.take(target, total_tokens(call.request), now, call.place)
         return taken if isinstance(taken, float) else None
 
     def _has_room(self, call: Call, schedule: Schedule, target: Target, now: float) -> bool:
@@ -312,11 +312,6 @@ class Conductor:
 def _full(seconds: float) -> str:
     """Why a target without a place in its limits is not asked now."""
     return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
-
-
-def _tokens(call: Call) -> int:
-    """What a call is expected to use, for limits of tokens."""
-    return tokens_of(call.request).total_tokens
 
 
 def _addressed(request: Request, target: Target) -> Request:

@@ -111,9 +111,11 @@ def _part(item: Any) -> Part:
 
 
 def _tool_calls(value: Any) -> tuple[ToolCall, ...]:
-    if value is not None and (isinstance(value, str | Mapping) or not isinstance(value, Sequence)):
+    if value is None or value == ():
+        return ()
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
         raise InvalidRequest(f"message.tool_calls: {type(value).__name__} is not a list of calls; give [ToolCall(...), ...]")
-    return tuple([call if isinstance(call, ToolCall) else _tool_call(call) for call in value or ()])
+    return tuple([call if isinstance(call, ToolCall) else _tool_call(call) for call in value])
 
 
 def _tool_call(call: Any) -> ToolCall:

@@ -48,13 +48,13 @@ def messages_of(value: Any) -> tuple[Message, ...]:
     """A conversation from messages, dicts, or one text of the user."""
     if isinstance(value, str):
         return (Message.user(value),)
-    if not isinstance(value, Sequence):
+    if not isinstance(value, (list, tuple, Sequence)):  # the common ones first: an abstract class takes its time
         raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; give at least one message")
     return tuple([message if isinstance(message, Message) else _message(message) for message in value])
 
 
 def _message(value: Any) -> Message:
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return Message.from_dict(value)
     raise InvalidRequest(
         f"messages: {type(value).__name__} is not a message; use Message.user(...) or {{'role': ..., 'content': ...}}"
@@ -63,7 +63,7 @@ def _message(value: Any) -> Message:
 
 def stops(value: Any) -> tuple[str, ...]:
     """Stop sequences from one or several."""
-    if value is None:
+    if value is None or value == ():
         return ()
     if isinstance(value, str):
         return (value,)
@@ -74,9 +74,11 @@ def stops(value: Any) -> tuple[str, ...]:
 
 def tools_of(value: Any) -> tuple[Tool | VendorTool, ...]:
     """Tools from tools, dicts and Python functions."""
-    if value is not None and (isinstance(value, str | Mapping) or not isinstance(value, Sequence)):
+    if value is None or value == ():
+        return ()
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
         raise InvalidRequest(f"tools: {type(value).__name__} is not a list of tools; give [Tool(...), ...]")
-    return tuple([tool if isinstance(tool, Tool | VendorTool) else _tool(tool) for tool in value or ()])
+    return tuple([tool if isinstance(tool, Tool | VendorTool) else _tool(tool) for tool in value])
 
 
 def _tool(value: Any) -> Tool:
@@ -91,7 +93,7 @@ def _tool(value: Any) -> Tool:
 
 def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A dict or the like."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, (dict, Mapping)):
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
 
 

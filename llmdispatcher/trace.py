@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, overload
@@ -126,6 +126,9 @@ class Trace(Sequence[AttemptRecord]):
 
     def __getitem__(self, index: int | slice) -> AttemptRecord | tuple[AttemptRecord, ...]:
         return self.attempts[index]
+
+    def __iter__(self) -> Iterator[AttemptRecord]:
+        return iter(self.attempts)
 
     def __len__(self) -> int:
         return len(self.attempts)

@@ -12,7 +12,7 @@ import attrs
 from ..cache_wish import CacheWish
 from ..errors import ConfigError
 from ..policy import checks
-from ..types import Request, Response
+from ..types import Choice, Request, Response
 
 MEMORY = "memory"
 REDIS = ("redis://", "rediss://", "unix://")
@@ -106,7 +106,8 @@ class ResponseCache:
         """Whether an answer is whole, and one model's. A vendor that gives no finish reason is believed that it has finished."""
         if any(record.continuation for record in response.trace or ()):
             return False
-        if any(choice.refusal is not None or not self._whole(choice.finish_reason) for choice in response.choices):
+        answers: tuple[Response | Choice, ...] = (response, *response.other_choices)
+        if any(answer.refusal is not None or not self._whole(answer.finish_reason) for answer in answers):
             return False
         return bool(response.content or response.tool_calls or response.parts)
 

@@ -119,8 +119,16 @@ def input_tokens(request: Request) -> int:
 
 def tokens_of(request: Request) -> Usage:
     """An estimate of the whole call: :func:`input_tokens` in, ``max_tokens`` or 500 out."""
-    out = request.max_tokens if request.max_tokens is not None else ASSUMED_OUTPUT_TOKENS
-    return Usage(input_tokens=input_tokens(request), output_tokens=out)
+    return Usage(input_tokens=input_tokens(request), output_tokens=_output_tokens(request))
+
+
+def total_tokens(request: Request) -> int:
+    """The sum of that estimate."""
+    return input_tokens(request) + _output_tokens(request)
+
+
+def _output_tokens(request: Request) -> int:
+    return request.max_tokens if request.max_tokens is not None else ASSUMED_OUTPUT_TOKENS
 
 
 @attrs.frozen

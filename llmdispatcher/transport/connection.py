@@ -92,6 +92,8 @@ class WireResponse(BaseHTTPResponse):
 
     def _give_back(self) -> None:
         try:
+            if not self._held:
+                return
             connection = self._held.pop()
         except (IndexError, AttributeError):
             return

@@ -21,7 +21,7 @@ MAX_LINE = 4096
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n\0]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)")
+_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LINE_END = re.compile(rb"\r?\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
@@ -107,11 +107,10 @@ def _fields(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     match = _FIELD.fullmatch
     for line in lines:
-        field = match(line)
+        field = match(line.decode("latin-1"))
         if field is None:
             raise MalformedReply("the answer has a header line that is none")
-        name = field[1].decode("ascii").lower()
-        value = field[2].decode("latin-1").rstrip()
+        name, value = field[1].lower(), field[2].rstrip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -34,6 +35,7 @@ _PLAIN = (
     "prompt_cache_key",
     "service_tier",
 )
+_plain = attrgetter(*_PLAIN)
 _CHOICES = ("auto", "none", "required")
 GROUP, TEXT = "reasoning", "text"
 """How a request spelt its effort or its stop: within OpenRouter's ``reasoning``; as one text."""
@@ -48,8 +50,7 @@ def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[s
     if request.messages:
         turns = Turns(request, quirks)
         payload["messages"] = [turns.written(message) for message in request.messages]
-    for name in _PLAIN:
-        value = getattr(request, name)
+    for name, value in zip(_PLAIN, _plain(request), strict=True):
         if value is not None and names.get(name) != GROUP:
             payload[names.get(name, name)] = value
     if request.stop:

@@ -33,7 +33,9 @@ class Turns:
 
     def written(self, message: Message) -> dict[str, Any]:
         """One turn. Raises :class:`InvalidRequest` for a part that the format has no place for."""
-        fields: dict[str, Any] = {"role": self._roles.get(message.role, message.role), "content": ""}
+        fields: dict[str, Any] = {"role": self._roles.get(message.role, message.role), "content": message.content}
+        if _is_text(message):
+            return fields
         fields |= self._thoughts(message)
         fields["content"] = self._content(message)
         refusals = [part.text for part in message.parts if isinstance(part, TextPart) and how(part) == FIELD]
@@ -204,3 +206,9 @@ _WRITERS: Mapping[type, Callable[[Any], dict[str, Any] | None]] = {
     OtherPart: _other,
     ReasoningPart: _block,
 }
+
+
+def _is_text(message: Message) -> bool:
+    """Whether a turn is nothing but a text, as most are."""
+    more = message.tool_calls or message.name is not None or message.extra or message.role == "tool"
+    return type(message.content) is str and message.content != "" and not more

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmdispatcher.caching.entries import as_hit, dump, load, recalled
+from llmdispatcher.caching.entries import Entry, as_hit, dump, load, recalled
 from llmdispatcher.parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
 from llmdispatcher.types import Choice, Citation, Headroom, Response, Usage
 
@@ -141,3 +141,37 @@ def test_junk_is_no_answer(data, read):
     """Whatever a store gives, only an answer is made of it, or an exception."""
     with pytest.raises(Exception):  # noqa: B017 - any will do; who reads catches them all
         read(data)
+
+
+@pytest.mark.parametrize("response", [ANSWER, FULL])
+def test_an_entry_has_the_same_bytes_whenever_it_is_written(response):
+    """At once or when somebody wants it, and however often."""
+    entry = Entry(response)
+
+    assert [dump(response)] * 2 == [bytes(entry), bytes(entry)]
+
+
+def test_whoever_has_the_answer_cannot_change_its_entry():
+    """What holds more than text and numbers is written before the caller sees it."""
+    call = ToolCall(name="f", arguments="{}", extra={"openai_chat": {"x": 1}})
+    response = Response(tool_calls=(call,))
+    entry = Entry(response)
+    call.extra["openai_chat"]["x"] = 2
+
+    assert 1 == load(bytes(entry)).tool_calls[0].extra["openai_chat"]["x"]
+
+
+@pytest.mark.parametrize("raw", [{"x": object()}, {"x": {"y": {"z": object()}}}, {"x": [object()]}])
+def test_what_is_no_json_is_refused_at_once(raw):
+    """Before somebody counts on the entry."""
+    with pytest.raises(TypeError):
+        Entry(Response(content="x", usage=Usage(raw=raw)))
+
+
+@pytest.mark.parametrize("text", ["short", "a" * 90_000, "é" * 90_000, "𝄞" * 90_000])
+def test_an_entry_knows_whether_it_fits(text):
+    """To the byte, whether it is written to be counted or not."""
+    size = len(dump(Response(content=text)))
+
+    assert [True, False] == [Entry(Response(content=text)).fits(size), Entry(Response(content=text)).fits(size - 1)]
+    assert Entry(Response(content=text)).fits(10_000_000)
