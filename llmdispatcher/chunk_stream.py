@@ -6,16 +6,22 @@ from collections.abc import Callable, Generator, Iterator
 
 from .chunks import StreamChunk
 from .clock import Clock
-from .errors import DispatchError, MalformedReply, VendorUnavailable
+from .errors import DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
 from .transport.failures import clean
-from .types import Headroom
 from .wire.base import HttpReply, StreamDecoder
+from .wire.hints import headroom
+
+LAST_WORDS = 5.0
+"""Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
 
 Explain = Callable[[DispatchError, HttpReply], DispatchError]
 
 
 class ChunkStream:
-    """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`."""
+    """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
+
+    ``alone`` is whether one answer was asked for: of several the next may begin long after the first is complete.
+    """
 
     def __init__(
         self,
@@ -25,9 +31,10 @@ class ChunkStream:
         progress: float | None,
         explained: Explain,
         *,
-        headroom: Headroom | None = None,
+        alone: bool = True,
     ) -> None:
-        self.headroom = headroom
+        self.headroom = headroom(reply.headers, clock.now())
+        self._alone = alone
         self._explained = explained
         self._reply = reply
         self._arrivals = iter(reply.chunks)
@@ -54,6 +61,8 @@ class ChunkStream:
                     return
                 if not chunks:
                     self._check_progress(last)
+                elif decoder.ended and self._alone:
+                    reply.hurry(LAST_WORDS)
             rest = decoder.finish()
             if rest:
                 yield rest
@@ -63,11 +72,11 @@ class ChunkStream:
             reply.close()
 
     def _arrival(self) -> bytes | None:
-        """What the transport reads next; losing the connection after the answer is complete loses nothing."""
+        """What the transport reads next; losing the connection, or the time, after the answer is complete loses nothing."""
         try:
             return next(self._arrivals, None)
-        except (VendorUnavailable, MalformedReply):
-            if not self._decoder.ended:
+        except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
+            if not self._decoder.ended or (isinstance(error, DeadlineExceeded) and not self._alone):
                 raise
             return None
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigError, ContentFiltered
+from ..errors import ConfigError, ContentFiltered, DispatchError
 from ..json_check import mismatch
 from ..messages import Message
 from ..parts import TextPart
@@ -225,5 +225,9 @@ def after(guards: Iterable[Any], request: Request, response: Response) -> Respon
     """The response as all guards let it in."""
     for guard in guards:
         step = getattr(guard, "after", None)
-        response = step(request, response) if step is not None else response
+        try:
+            response = step(request, response) if step is not None else response
+        except DispatchError as error:
+            error.sent = True  # it is an answer that is refused
+            raise
     return response

@@ -117,7 +117,7 @@ class Transport:
             raw.close()
             raise
         body = Body(raw, scope, inflater)
-        return HttpReply(status=response.status_code, headers=headers, chunks=body, close=body.close)
+        return HttpReply(status=response.status_code, headers=headers, chunks=body, close=body.close, hurry=scope.hurry)
 
     def _start(self) -> OriginAdapter:
         _check_patch()

@@ -112,6 +112,10 @@ class Scope:
         self.phase = phase
         self.until = self.end if limit is None else min(self.end, self._now() + limit)
 
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than that for what may still come of the body."""
+        self.limits = attrs.evolve(self.limits, idle=min(seconds, self.limits.idle or math.inf))
+
     def left(self) -> float:
         """Seconds for the next operation; raises what ended the call when there are none."""
         if self._cancellation.cancelled:

@@ -26,13 +26,15 @@ class HttpCall:
 class HttpReply:
     """One HTTP answer, whose body is read by iterating ``chunks`` (decoded, as they arrive, bounded in sum).
 
-    ``headers`` have lower-case names. Whoever holds a reply closes it; reading to the end closes it too.
+    ``headers`` have lower-case names. Whoever holds a reply closes it; reading to the end closes it too. ``hurry`` bounds the
+    seconds of silence before the next piece.
     """
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
     chunks: Iterator[bytes] = attrs.field(repr=False)
     close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
+    hurry: Callable[[float], None] = attrs.field(default=lambda _seconds: None, repr=False)
 
     @property
     def ok(self) -> bool:

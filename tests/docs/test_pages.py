@@ -119,3 +119,14 @@ def test_architecture_names_every_room():
 def test_architecture_is_one_screen():
     """It stays short enough to be read."""
     assert len((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "benchmarks" / "README.md"], ids=lambda page: page.name)
+def test_a_file_that_a_page_names_exists(page):
+    """Above all the test that shows a promise: a renamed one would show nothing. A bare name is looked for among the tests."""
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:tests|benchmarks|docs|scripts|examples|llmdispatcher)/[\w./-]+)(?:::\w+)?`", text)
+    bare = re.findall(r"`(test_\w+\.py)`", text)
+    missing = [path for path in paths if not (ROOT / path).exists()]
+
+    assert [] == missing + [name for name in bare if not any((ROOT / "tests").rglob(name))]

@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 
+from llmdispatcher import chunk_stream
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.testing.faults import FAULTS
 
@@ -128,6 +129,17 @@ def test_a_stream_ends_with_its_end_mark(kind):
             ends.append((result.name, result.text, result.seconds < SLACK))
 
     assert [("ok", ANSWER, True)] * 2 == ends
+
+
+@pytest.mark.parametrize(("patience", "timeout"), [(0.3, 60), (30, 1.0)])
+def test_a_complete_answer_is_not_waited_for(monkeypatch, patience, timeout):
+    """S8: where the end has no mark, a vendor has some seconds for its last words, and no longer than the deadline."""
+    monkeypatch.setattr(chunk_stream, "LAST_WORDS", patience)
+    with VendorSimulator(answers=ANSWER).always(faults.kept_open()) as simulator:
+        result = ask([vendor_at(simulator, "google", idle_timeout=30)], "google", streamed=True, timeout=timeout)
+
+    assert ("ok", ANSWER) == (result.name, result.text)
+    assert min(patience, timeout) <= result.seconds < min(patience, timeout) + SLACK
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,16 @@ def test_what_a_guard_refuses_is_never_sent():
     assert [] == vendor.seen
 
 
+def test_an_answer_that_a_guard_refuses_was_asked_for():
+    """The vendor has heard the prompt and will bill it, so the error does not say that nothing was sent."""
+    with Dispatcher({"guards": [MaxLength(response=3)]}) as dispatcher:
+        dispatcher.register_vendor(FakeVendor("too long"))
+        with pytest.raises(ContentFiltered) as caught:
+            dispatcher.send(Request("m", "hello"))
+
+    assert caught.value.sent
+
+
 @pytest.mark.parametrize(
     ("build", "text"),
     [
