@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import subprocess
 import sys
@@ -14,14 +15,17 @@ TURN = 10
 
 
 def cpu_per_call(clients: Mapping[str, Callable[[], object]], calls: int, rounds: int = 7) -> dict[str, float]:
-    """Seconds of CPU per call of each client, median over the turns in which each makes ``calls`` times ``rounds`` calls."""
+    """Seconds of CPU per call of each client, median over the turns in which each makes ``calls`` times ``rounds`` calls.
+
+    Each round has an order of its own: who comes after a client that is much like it finds its code in the processor's caches.
+    """
     taken: dict[str, list[float]] = {name: [] for name in clients}
     turn = min(calls, TURN)
     for client in clients.values():
         for _ in range(max(3, calls // 10)):
             client()
     for _ in range(rounds * calls // turn):
-        for name, client in clients.items():
+        for name, client in random.sample(list(clients.items()), len(clients)):
             started = time.process_time()
             for _ in range(turn):
                 client()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -61,17 +60,9 @@ class Inquiry:
     adopt: Callable[[Any, DispatchError | None], object] = _adopted
     source: Callable[[], Source] | None = None
 
-    @contextlib.contextmanager
-    def settled(self) -> Iterator[None]:
-        """Settle the call as failed where this block raises."""
-        try:
-            yield
-        except DispatchError as error:
-            self.fail(error)
-            raise
-        except BaseException as interruption:
-            self.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
-            raise
+    def failed(self, error: BaseException) -> None:
+        """Settle the call as failed."""
+        self.fail(error if isinstance(error, DispatchError) else DispatchError(f"interrupted by {type(error).__name__}"))
 
     def accepts(self, response: Response) -> bool:
         """Whether the check lets an answer through."""
@@ -107,17 +98,22 @@ class AnswerCache:
         self._flights: Flights[Landed] = Flights()
         self._streams = Tees()
         self._era = 0
+        self._latest = object()  # another one whenever an answer is kept
 
     def send(self, inquiry: Inquiry, ask: Callable[[], Response]) -> Response:
         """The answer out of the store, or of the same call under way, or of ``ask``, which is then kept."""
         slot = self._slot(inquiry)
         if slot is None:
             return ask()
+        latest = self._latest
         known = self._known(inquiry, self._store.get(slot.key))
         if known is not None:
             return inquiry.recall(self._spared(known, "hits"))
-        with inquiry.settled():
-            landed, others = self._flights.fly(slot.key, inquiry.deadline, partial(self._led, inquiry, slot, ask))
+        try:
+            landed, others = self._flights.fly(slot.key, inquiry.deadline, partial(self._led, inquiry, slot, ask, latest))
+        except BaseException as error:
+            inquiry.failed(error)
+            raise
         if not (others or landed.hit):
             return landed.response
         return inquiry.recall(self._spared(_again(landed), "shared" if others else "hits"))
@@ -154,8 +150,11 @@ class AnswerCache:
                 slot.key, made, opened, lambda response: self._keep(inquiry, slot, (opened.vendor, opened.model), response)
             )
 
-        with inquiry.settled():
+        try:
             tee, others = self._streams.joined(slot.key, inquiry.deadline, ask)
+        except BaseException as error:
+            inquiry.failed(error)
+            raise
         return Teed(tee, inquiry.deadline, _Settled(self, inquiry), lead=not others)
 
     def clear(self) -> bool:
@@ -192,12 +191,13 @@ class AnswerCache:
         known = self._store.read(entry)
         return known if known is not None and inquiry.accepts(known.response) else None
 
-    def _led(self, inquiry: Inquiry, slot: _Slot, ask: Callable[[], Response]) -> Landed:
-        """The answer of the one that asks for all; somebody may have been faster between the look and the lead."""
-        entry = self._store.get(slot.key)
-        known = self._known(inquiry, entry)
-        if known is not None:
-            return Landed(response=known.response, entry=entry, hit=True)
+    def _led(self, inquiry: Inquiry, slot: _Slot, ask: Callable[[], Response], latest: object) -> Landed:
+        """The answer of the one that asks for all; somebody here may have been faster between the look and the lead."""
+        if self._latest is not latest:
+            entry = self._store.get(slot.key)
+            known = self._known(inquiry, entry)
+            if known is not None:
+                return Landed(response=known.response, entry=entry, hit=True)
         self._tally.add("misses")
         response = ask()
         return self._keep(inquiry, slot, _answered_by(response), response)
@@ -215,6 +215,7 @@ class AnswerCache:
         settings = self.settings
         if key is not None and entry.fits(settings.max_entry_bytes) and settings.worth_keeping(response) and slot.era == self._era:
             self._store.put(key, entry, slot.ttl)
+            self._latest = object()
         return Landed(response=response, entry=entry)
 
     def _spared(self, hit: Hit, how: str) -> Response:

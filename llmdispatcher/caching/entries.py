@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, NamedTuple, get_args
 
 import attrs
@@ -21,6 +22,8 @@ VERSION = 1
 _OF_THE_CALL = frozenset({"parsed", "trace", "headroom", "latency", "cached"})
 """What belongs to one call, not to the answer."""
 
+_LISTS = ("parts", "tool_calls", "citations", "logprobs", "other_choices")
+_lists = attrgetter(*_LISTS)
 _LONGEST_LETTER, _FACTS = 12, 65536
 """Bytes of JSON: the most for one character, and more than the facts of an answer have without its text."""
 
@@ -47,13 +50,24 @@ class Entry:
     __slots__ = ("_data", "_letters", "_values")
 
     def __init__(self, response: Response) -> None:
-        self._values = _ANSWER.values(response) if _is_flat(response) else ()
-        self._letters = len(response.content) + len(response.reasoning) if self._values else 0
-        self._data = None if self._values else dump(response)
+        self._letters = len(response.content) + len(response.reasoning)
+        self._values: tuple[Any, ...] = ()
+        self._data: bytes | None = None
+        if _is_flat(response):  # texts and numbers in tuples, which no garbage collector needs to look at again
+            usage = response.usage
+            raw = [(name, tuple(value.items()) if type(value) is dict else value) for name, value in usage.raw.items()]
+            self._values = (_FLAT_ANSWER.values(response), _FLAT_USAGE.values(usage), tuple(raw))
+        else:
+            self._data = dump(response)
 
     def __bytes__(self) -> bytes:
+        values = self._values  # before the look at the data: whoever else writes it empties these last
         if self._data is None:
-            self._data, self._values = _encode(["Response", _ANSWER.named(self._values)]).encode(), ()
+            answer, usage, raw = values
+            record = {name: dict(value) if type(value) is tuple else value for name, value in raw}
+            counted = {**_FLAT_USAGE.named(usage), "raw": record}
+            self._data = _encode(["Response", {**_FLAT_ANSWER.named(answer), "usage": ["Usage", counted]}]).encode()
+            self._values = ()
         return self._data
 
     def fits(self, most: int) -> bool:
@@ -62,8 +76,8 @@ class Entry:
 
 
 def _is_flat(response: Response) -> bool:
-    """Whether an answer is text and numbers: nothing that may yet change, nothing that may turn out to be no JSON."""
-    if response.parts or response.tool_calls or response.citations or response.logprobs or response.other_choices:
+    """Whether an answer is text and numbers, of which nothing can turn out to be no JSON."""
+    if any(_lists(response)) or response.usage.tool_requests:
         return False
     record = [response.content, response.reasoning, *response.usage.raw.values()]
     nested = [value for details in record if type(details) is dict for value in details.values()]
@@ -137,7 +151,8 @@ _READERS: Mapping[str, Mapping[str, Reader]] = {
 
 
 _SHAPES = {kind: Shape(kind, _OF_THE_CALL) for kind in _KINDS.values()}
-_ANSWER = _SHAPES[Response]
+_FLAT_ANSWER, _FLAT_USAGE = Shape(Response, {*_OF_THE_CALL, *_LISTS, "usage"}), Shape(Usage, {"raw", "tool_requests"})
+"""What an answer of text and numbers has."""
 
 
 def _plain(value: Any) -> Any:

@@ -54,6 +54,7 @@ class GuardedStore:
         evicted = self._tried(lambda store: store.put(key, entry, ttl))
         if evicted is not None:
             self._tally.add("stores")
+        if evicted:
             self._tally.add("evictions", evicted)
 
     def clear(self) -> bool:

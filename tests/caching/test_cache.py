@@ -205,6 +205,33 @@ def test_clearing(clock):
     assert (True, False) == (cleared, made.send(inquiry(), vendor).cached)
 
 
+def test_a_miss_looks_once(clock):
+    """A store may be a server far away; it is asked again only if an answer was kept here meanwhile."""
+    made = cache(clock)
+    asked = []
+    get, made._store.get = made._store.get, lambda key: asked.append(key) or get(key)
+    made.send(inquiry(), Vendor())
+    made.send(inquiry(), Vendor())
+
+    assert 2 == len(asked)
+
+
+def test_an_answer_that_was_kept_between_the_look_and_the_lead_is_found(clock):
+    """Whoever looked too early does not ask for what another has just brought."""
+    made, vendor = cache(clock), Vendor()
+    get = made._store.get
+
+    def late(key):
+        made._store.get = get
+        found = get(key)
+        made.send(inquiry(), vendor)
+        return found
+
+    made._store.get = late
+
+    assert (True, 1) == (made.send(inquiry(), vendor).cached, vendor.asked)
+
+
 def test_a_junk_entry_is_a_miss(clock, caplog):
     """Whatever somebody has put there."""
     made = cache(clock)

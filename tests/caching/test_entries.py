@@ -1,6 +1,8 @@
 """Entries: whole answers as bytes and back."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -143,12 +145,13 @@ def test_junk_is_no_answer(data, read):
         read(data)
 
 
-@pytest.mark.parametrize("response", [ANSWER, FULL])
-def test_an_entry_has_the_same_bytes_whenever_it_is_written(response):
+@pytest.mark.parametrize("response", [ANSWER, FULL, Response(content="x"), attrs.evolve(FULL, parts=(), citations=())])
+def test_an_entry_says_the_same_whenever_it_is_written(response):
     """At once or when somebody wants it, and however often."""
     entry = Entry(response)
 
-    assert [dump(response)] * 2 == [bytes(entry), bytes(entry)]
+    assert [load(dump(response))] * 2 == [load(bytes(entry)), load(bytes(entry))]
+    assert recalled(dump(response)) == recalled(bytes(entry))
 
 
 def test_whoever_has_the_answer_cannot_change_its_entry():
@@ -161,6 +164,27 @@ def test_whoever_has_the_answer_cannot_change_its_entry():
     assert 1 == load(bytes(entry)).tool_calls[0].extra["openai_chat"]["x"]
 
 
+def test_nor_the_record_of_what_it_consumed():
+    """Which every answer has."""
+    response = Response(content="x", usage=Usage(input_tokens=1, raw={"n": 1, "details": {"k": 1}}))
+    entry = Entry(response)
+    response.usage.raw["n"] = response.usage.raw["details"]["k"] = 2
+
+    assert {"n": 1, "details": {"k": 1}} == load(bytes(entry)).usage.raw
+
+
+def test_an_entry_is_written_by_many_at_once():
+    """Whoever looks while another writes it gets the same bytes."""
+    whole, interval = bytes(Entry(ANSWER)), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(200):
+                assert {whole} == set(pool.map(bytes, [Entry(ANSWER)] * 8))
+    finally:
+        sys.setswitchinterval(interval)
+
+
 @pytest.mark.parametrize("raw", [{"x": object()}, {"x": {"y": {"z": object()}}}, {"x": [object()]}])
 def test_what_is_no_json_is_refused_at_once(raw):
     """Before somebody counts on the entry."""
@@ -171,7 +195,7 @@ def test_what_is_no_json_is_refused_at_once(raw):
 @pytest.mark.parametrize("text", ["short", "a" * 90_000, "é" * 90_000, "𝄞" * 90_000])
 def test_an_entry_knows_whether_it_fits(text):
     """To the byte, whether it is written to be counted or not."""
-    size = len(dump(Response(content=text)))
+    size = len(bytes(Entry(Response(content=text))))
 
     assert [True, False] == [Entry(Response(content=text)).fits(size), Entry(Response(content=text)).fits(size - 1)]
     assert Entry(Response(content=text)).fits(10_000_000)
