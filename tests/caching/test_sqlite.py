@@ -290,7 +290,8 @@ for thread in threads:
 store.close()
 print(set(codes))
 """
-    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=50, check=False)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, path]  # Python 3.12 and later warn of the fork
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     connection = sqlite3.connect(path)
     sound = connection.execute("PRAGMA integrity_check").fetchone()
     connection.close()
