@@ -27,8 +27,7 @@ _lists = attrgetter(*_LISTS)
 _LONGEST_LETTER, _FACTS = 12, 65536
 """Bytes of JSON: the most for one character, and more than the facts of an answer have without its text."""
 
-_NUMBERS = frozenset({int, float, str, bool, type(None)})
-_FLAT = _NUMBERS | {dict}
+_ATOMS = frozenset({int, float, str, bool, type(None), datetime, Decimal})
 
 Reader = Callable[[Any], Any]
 
@@ -51,14 +50,8 @@ class Entry:
 
     def __init__(self, response: Response) -> None:
         self._letters = len(response.content) + len(response.reasoning)
-        self._values: tuple[Any, ...] = ()
-        self._data: bytes | None = None
-        if _is_flat(response):  # texts and numbers in tuples, which no garbage collector needs to look at again
-            usage = response.usage
-            raw = [(name, tuple(value.items()) if type(value) is dict else value) for name, value in usage.raw.items()]
-            self._values = (_FLAT_ANSWER.values(response), _FLAT_USAGE.values(usage), tuple(raw))
-        else:
-            self._data = dump(response)
+        self._values = _flat(response)
+        self._data = None if self._values else dump(response)
 
     def __bytes__(self) -> bytes:
         values = self._values  # before the look at the data: whoever else writes it empties these last
@@ -75,13 +68,20 @@ class Entry:
         return (self._data is None and _LONGEST_LETTER * self._letters + _FACTS <= most) or len(bytes(self)) <= most
 
 
-def _is_flat(response: Response) -> bool:
-    """Whether an answer is text and numbers, of which nothing can turn out to be no JSON."""
-    if any(_lists(response)) or response.usage.tool_requests:
-        return False
-    record = [response.content, response.reasoning, *response.usage.raw.values()]
-    nested = [value for details in record if type(details) is dict for value in details.values()]
-    return _FLAT.issuperset(map(type, record)) and _NUMBERS.issuperset(map(type, nested))
+def _flat(response: Response) -> tuple[Any, ...]:
+    """The values of an answer that is all text and numbers, of which each is JSON and none can change; nothing for any other.
+
+    They are tuples, which no garbage collector needs to look at again.
+    """
+    usage = response.usage
+    if any(_lists(response)) or usage.tool_requests:
+        return ()
+    answer, counted = _FLAT_ANSWER.values(response), _FLAT_USAGE.values(usage)
+    kinds = {*map(type, answer), *map(type, counted), *map(type, usage.raw)}
+    for value in usage.raw.values():
+        kinds.update(map(type, (*value, *value.values()) if type(value) is dict else (value,)))
+    raw = [(name, tuple(value.items()) if type(value) is dict else value) for name, value in usage.raw.items()]
+    return (answer, counted, tuple(raw)) if kinds <= _ATOMS else ()
 
 
 def dump(response: Response) -> bytes:

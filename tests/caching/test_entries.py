@@ -185,11 +185,18 @@ def test_an_entry_is_written_by_many_at_once():
         sys.setswitchinterval(interval)
 
 
-@pytest.mark.parametrize("raw", [{"x": object()}, {"x": {"y": {"z": object()}}}, {"x": [object()]}])
+@pytest.mark.parametrize("raw", [{"x": object()}, {"x": {"y": {"z": object()}}}, {"x": [object()]}, {(): 1}, {"x": {(): 1}}])
 def test_what_is_no_json_is_refused_at_once(raw):
     """Before somebody counts on the entry."""
     with pytest.raises(TypeError):
         Entry(Response(content="x", usage=Usage(raw=raw)))
+
+
+@pytest.mark.parametrize("field", ["response_id", "finish_reason_raw", "service_tier", "request_id"])
+def test_so_is_an_odd_fact_of_the_answer(field):
+    """A vendor of the user's own may put anything there."""
+    with pytest.raises(TypeError):
+        Entry(attrs.evolve(ANSWER, **{field: object()}))
 
 
 @pytest.mark.parametrize("text", ["short", "a" * 90_000, "é" * 90_000, "𝄞" * 90_000])
