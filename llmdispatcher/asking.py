@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -23,7 +24,8 @@ Batches = Generator[list[StreamChunk]]
 class Begun:
     """An answer that has come up to its first output, if it has any. ``movable``: any thread may read on, one at a time."""
 
-    batches: Batches
+    batches: Iterator[list[StreamChunk]]
+    close: Callable[[], None]
     has_output: bool
     movable: bool
 
@@ -52,7 +54,7 @@ def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[
         has_output = any(chunk.has_output for chunk in batch)
         if has_output:
             break
-    return Begun(_continued(held, batches), has_output, ours)
+    return Begun(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
 
 
 def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Batches:
@@ -85,15 +87,6 @@ def _singly(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
         close = getattr(chunks, "close", None)
         if close is not None:
             close()
-
-
-def _continued(held: list[StreamChunk], rest: Batches) -> Batches:
-    try:
-        if held:
-            yield held
-        yield from rest
-    finally:
-        rest.close()
 
 
 def _translated(vendor: Vendor, foreign: Exception) -> Exception:

@@ -48,21 +48,28 @@ class ChunkStream:
         Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit. An error
         leaves without the frames and exceptions that it met: they hold what the vendor said, which may be the key.
         """
-        reply, decoder = self._reply, self._decoder
+        reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
         try:
             last = self._clock.monotonic()
-            while (data := self._arrival()) is not None:
+            while True:
+                try:
+                    data = next(arrivals, None)
+                except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
+                    self._forgive(error)
+                    break
+                if data is None:
+                    break
                 chunks = decoder.feed(data)
                 if chunks:
                     yield chunks
                     decoder.check()
                     last = self._clock.monotonic()
+                    if decoder.ended:
+                        self._hurry()
                 if decoder.done:
                     return
                 if not chunks:
                     self._check_progress(last)
-                elif decoder.ended and self._alone:
-                    reply.hurry(LAST_WORDS)
             rest = decoder.finish()
             if rest:
                 yield rest
@@ -71,14 +78,15 @@ class ChunkStream:
         finally:
             reply.close()
 
-    def _arrival(self) -> bytes | None:
-        """What the transport reads next; losing the connection, or the time, after the answer is complete loses nothing."""
-        try:
-            return next(self._arrivals, None)
-        except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
-            if not self._decoder.ended or (isinstance(error, DeadlineExceeded) and not self._alone):
-                raise
-            return None
+    def _forgive(self, error: DispatchError) -> None:
+        """Raise it, unless the answer is complete: then losing the connection, or the time, loses nothing."""
+        if not self._decoder.ended or (isinstance(error, DeadlineExceeded) and not self._alone):
+            raise error
+
+    def _hurry(self) -> None:
+        """What may still come must come soon; of several answers the next may begin much later."""
+        if self._alone:
+            self._reply.hurry(LAST_WORDS)
 
     def _check_progress(self, last: float) -> None:
         if self._progress is not None and self._clock.monotonic() - last > self._progress:

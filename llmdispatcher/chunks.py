@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import attrs
@@ -68,14 +68,16 @@ class Fold:
     __slots__ = (
         "_calls",
         "_citations",
-        "_facts",
         "_finish",
         "_logprobs",
+        "_model",
         "_order",
         "_others",
         "_reasoning",
         "_refusal",
+        "_response_id",
         "_run",
+        "_service_tier",
         "usage",
     )
 
@@ -86,7 +88,9 @@ class Fold:
         self._refusal: list[str] = []
         self._calls: dict[int, list[ToolCallDelta]] = {}
         self._finish: tuple[str | None, str | None] = (None, None)
-        self._facts: tuple[str | None, str | None, str | None] = (None, None, None)
+        self._model: str | None = None
+        self._response_id: str | None = None
+        self._service_tier: str | None = None
         self._citations: list[Citation] = []
         self._logprobs: list[Any] = []
         self._others: dict[int, Fold] = {}
@@ -113,12 +117,13 @@ class Fold:
             self._add_parts(chunk.parts)
         if chunk.finish_reason_raw is not None or chunk.finish_reason is not None:
             self._finish = (chunk.finish_reason, chunk.finish_reason_raw)
-        if chunk.model or chunk.response_id or chunk.service_tier or chunk.citations or chunk.logprobs:
+        if self._model is None or self._response_id is None or chunk.service_tier or chunk.citations or chunk.logprobs:
             self._add_facts(chunk)
 
     def _add_facts(self, chunk: StreamChunk) -> None:
-        known = self._facts
-        self._facts = (known[0] or chunk.model, known[1] or chunk.response_id, chunk.service_tier or known[2])
+        self._model = self._model or chunk.model or None
+        self._response_id = self._response_id or chunk.response_id or None
+        self._service_tier = chunk.service_tier or self._service_tier
         self._citations += chunk.citations
         self._logprobs += chunk.logprobs
 
@@ -151,9 +156,9 @@ class Fold:
             finish_reason=self._finish[0],
             finish_reason_raw=self._finish[1],
             usage=self.usage or Usage(),
-            model=self._facts[0] or "",
-            response_id=self._facts[1],
-            service_tier=self._facts[2],
+            model=self._model or "",
+            response_id=self._response_id,
+            service_tier=self._service_tier,
             citations=tuple(self._citations),
             logprobs=tuple(self._logprobs),
             other_choices=tuple([self._others[index]._choice(index) for index in sorted(self._others)]),
@@ -248,10 +253,16 @@ class OpenStream(Protocol):
     vendor: str
     model: str
     movable: bool
-    batches: Generator[list[StreamChunk]]
+
+    @property
+    def batches(self) -> Iterator[list[StreamChunk]]:
+        """What arrives, read by read."""
 
     def finish(self, response: Response) -> Response:
         """Settle as a success; gives the response with cost, latency and trace filled in."""
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""
+
+    def close(self) -> None:
+        """Read no more, and let the vendor go."""

@@ -53,6 +53,7 @@ class Continued:
         self.model = opened.model
         self.movable = opened.movable and all(isinstance(vendor, HttpVendor) for vendor in vendors)
         self.batches: Batches = self._read()
+        self.close = self.batches.close
         self._conductor = conductor
         self._call = opened.call
         self._route = route
@@ -84,7 +85,7 @@ class Continued:
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure: of who began, unless the caller ended it."""
-        self._last.batches.close()
+        self._last.close()
         if not self._times:
             self._last.fail(error, partial)
             return

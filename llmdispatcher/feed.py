@@ -199,7 +199,7 @@ class Feed:
         partial = self.fold.response()
         failure = interrupted(error, partial)
         try:
-            stream.batches.close()
+            stream.close()
             self._context.copy().run(stream.fail, failure, partial)
         finally:
             self._end(failure=failure)

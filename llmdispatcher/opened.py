@@ -27,6 +27,7 @@ class OpenStream:
         self.vendor = attempt.target.vendor
         self.model = attempt.target.model
         self.batches = stream.batches
+        self.close = stream.close
         self.movable = stream.movable
 
     def finish(self, response: Response, before: Usage | None = None) -> Response:
@@ -62,7 +63,7 @@ class OpenStream:
         """End unheard: another answered first, and what this one had taken is given back."""
         lost = Cancelled("another target answered first")
         try:
-            self.batches.close()
+            self.close()
         finally:
             self._conductor.ended(self.call, self.attempt, lost, Usage())
             self.attempt.settle(lost)

@@ -20,6 +20,7 @@ class Replayed:
         self.model = response.model
         self.movable = True
         self.batches = _replayed(response)
+        self.close = self.batches.close
 
     def finish(self, _folded: Response) -> Response:
         """Settle as a hit."""
@@ -44,6 +45,7 @@ class Recorded:
         self.model = opened.model
         self.movable = opened.movable
         self.batches = opened.batches
+        self.close = opened.close
 
     def finish(self, response: Response) -> Response:
         """Settle as a success, then keep it."""

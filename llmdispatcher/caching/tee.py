@@ -65,7 +65,7 @@ class Tee:
             thread.start()
         except (RuntimeError, MemoryError):
             failure = Overloaded("no thread can be started for another stream; close some streams or raise the process's limit")
-            self.opened.batches.close()
+            self.opened.close()
             self.opened.fail(failure, Response())
             self._end()
             raise failure from None
@@ -227,6 +227,7 @@ class Teed:
         self.vendor = tee.opened.vendor
         self.model = tee.opened.model
         self.batches = tee.batches(deadline)
+        self.close = self.batches.close
 
     def finish(self, _folded: Response) -> Response:
         """Settle as a success: as the one that pays, or as a hit."""

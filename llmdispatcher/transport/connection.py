@@ -51,24 +51,22 @@ class WireResponse(BaseHTTPResponse):
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
         """The payload of one receive, nothing at the end of the body; raises what broke it."""
+        framing, scope = self._framing, self._scope
         payload = b""
-        while not payload and not self._framing.done:
-            if self._framing.fault is not None:
-                raise self._framing.fault
-            data, self._rest = self._rest or self._receive(), b""
-            payload = self._framing.feed(data) if data else b""
-        if self._framing.done:
+        while not payload and not framing.done:
+            if framing.fault is not None:
+                raise framing.fault
+            data, self._rest = self._rest, b""
+            if not data:
+                data = self._sock.receive(scope.listen())
+                scope.meter.received += len(data)
+            if data:
+                payload = framing.feed(data)
+            elif not framing.end():
+                raise broken_off(scope)
+        if framing.done:
             self._give_back()
         return payload
-
-    def _receive(self) -> bytes:
-        scope = self._scope
-        scope.enter("body", scope.limits.idle)
-        data = self._sock.receive()
-        if not data and not self._framing.end():
-            raise broken_off(scope)
-        scope.meter.received += len(data)
-        return data
 
     def settle(self) -> None:
         """Stop reading: keep the connection if the end of the body is there, or comes at once, else close it."""
@@ -185,7 +183,7 @@ class _Connection(HTTPConnection):
 
     def _received(self, sock: Governed, scope: Scope, *, began: bool) -> bytes:
         try:
-            data = sock.receive()
+            data = sock.receive(scope.left())
         except HANG_UPS as foreign:
             failure: Exception = translated(foreign, scope)
         except OSError as foreign:

@@ -224,6 +224,10 @@ class Chunked:
             raise self.fault
         if self._held:
             data, self._held = self._held + data, b""
+        elif self._state == "size" and (line := _SIZE_LINE.match(data)) is not None:
+            start = line.end()
+            if len(data) - start - 2 == int(line[1], 16) > 0 and data.endswith(b"\r\n"):
+                return data[start:-2]  # one chunk and no more, as most events come
         payload: list[bytes] = []
         try:
             self._split(data, payload)

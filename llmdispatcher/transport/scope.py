@@ -64,11 +64,11 @@ class Scope:
     __slots__ = (
         "_box",
         "_busy",
-        "_cancellation",
         "_key",
         "_now",
         "_total",
         "admit",
+        "cancellation",
         "deadline",
         "fresh",
         "host",
@@ -94,13 +94,14 @@ class Scope:
         self.until = self.end
         self._box: list[Callable[[], None]] = []
         self._busy = threading.Lock()
-        self._cancellation = deadline.cancellation
+        self.cancellation = deadline.cancellation
         self._key = deadline.cancellation.subscribe(self.wake)
 
     @property
     def end(self) -> float:
         """When the attempt must be over; a deadline may be moved."""
-        return min(self.deadline.at, self._total)
+        at = self.deadline.at
+        return at if at < self._total else self._total
 
     @property
     def sent(self) -> bool:
@@ -118,22 +119,35 @@ class Scope:
 
     def left(self) -> float:
         """Seconds for the next operation; raises what ended the call when there are none."""
-        if self._cancellation.cancelled:
-            raise Cancelled(self._cancellation.reason)
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
         left = self.until - self._now()
         if left <= 0:
             raise self.late()
         return min(left, _LONGEST)
 
+    def listen(self) -> float:
+        """Begin to wait for a piece of the body; :meth:`enter` and :meth:`left` in one, since every piece comes by here."""
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
+        now, idle, until = self._now(), self.limits.idle, self.end
+        if idle is not None and now + idle < until:
+            until = now + idle
+        self.phase, self.until = "body", until
+        left = until - now
+        if left <= 0:
+            raise self.late()
+        return left if left < _LONGEST else _LONGEST
+
     def check(self) -> None:
         """Raise if the call was cancelled."""
-        if self._cancellation.cancelled:
-            raise Cancelled(self._cancellation.reason)
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
 
     def ended(self) -> DispatchError | None:
         """What ended the call from outside: the caller's cancel, or its deadline."""
-        if self._cancellation.cancelled:
-            return Cancelled(self._cancellation.reason)
+        if self.cancellation.cancelled:
+            return Cancelled(self.cancellation.reason)
         if self._now() >= self.deadline.at:
             return self.deadline.exceeded().with_facts(phase=self.phase, sent=self.sent)
         return None
@@ -160,7 +174,7 @@ class Scope:
     def own(self, wake: Callable[[], None]) -> None:
         """Put the way to wake this call into the box; raises if it is cancelled already."""
         self._box.append(wake)
-        if self._cancellation.cancelled:
+        if self.cancellation.cancelled:
             self.disown()
             self.check()
 
@@ -198,7 +212,7 @@ class Scope:
 
     def leave(self) -> None:
         """Forget the caller's cancellation; the call is over."""
-        self._cancellation.unsubscribe(self._key)
+        self.cancellation.unsubscribe(self._key)
 
 
 _current = threading.local()

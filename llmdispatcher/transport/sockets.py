@@ -18,6 +18,10 @@ from .scope import Scope, current
 
 RECEIVE = 65536
 """Bytes to ask the kernel for at once."""
+_LITTLE = 479
+"""Bytes to ask for where no more has come lately: CPython's own allocator has room for so many, all else is ``malloc``'s."""
+_LATELY = 4
+"""Reads in a row, of no more than that."""
 
 _SHORT = 0.1
 """Seconds below which a wait is set exactly."""
@@ -34,6 +38,8 @@ class Governed(socket.socket):
     scope: Scope | None = None
     _patience = math.inf
     """Seconds that the next operation may take as the socket is set now."""
+    _little = 0
+    """Reads in a row that brought little."""
 
     def adopt(self, scope: Scope) -> None:
         """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
@@ -64,24 +70,25 @@ class Governed(socket.socket):
         self._patience = math.inf if value is None else value
         super().settimeout(value)
 
-    def receive(self) -> bytes:
-        """What has arrived, at least a byte, or nothing at the end; bounded by the scope."""
+    def receive(self, left: float) -> bytes:
+        """What has arrived, at least a byte, or nothing at the end; ``left`` is what the scope has just given it."""
         scope = self.scope
         if scope is None:
             return b""
-        left = scope.left()
         while True:
             if self._patience > left:
                 self.settimeout(left / 2 if left > _SHORT else left)  # half, so that it serves for the next reads too
             try:
-                data = self.recv(RECEIVE)
+                data = self.recv(_LITTLE if self._little >= _LATELY else RECEIVE)
             except TimeoutError as late:
                 before, left = left, scope.left()
                 if late.errno is not None or before - left < self._patience / 2:
                     raise  # no time that was set here: TCP has given the connection up, or it is a signal handler's
                 self._patience = math.inf
             else:
-                scope.check()
+                if scope.cancellation.cancelled:
+                    scope.check()
+                self._little = self._little + 1 if len(data) < _LITTLE else 0
                 return data
 
     def glance(self, seconds: float) -> bytes:

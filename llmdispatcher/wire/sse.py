@@ -70,8 +70,11 @@ class SseParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line over 1 MiB or an event over 8 MiB."""
-        if self._between_events and data[-2:] == b"\n\n" and not _is_special(data):
-            return _parsed(_whole(data[:-2]))
+        if self._between_events and data[-2:] == b"\n\n":
+            if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 <= MAX_LINE and b"\r" not in data:
+                return [_said(data[6:-2])]  # one event of one line, as most come
+            if not _is_special(data):
+                return _parsed(_whole(data[:-2]))
         try:
             return self._pieced(data)
         finally:
@@ -150,12 +153,16 @@ def _parsed(events: list[bytes]) -> list[Event]:
     parsed: list[Event] = []
     for event in events:
         if event[:6] == b"data: " and b"\n" not in event:
-            said = Event()
-            said.data = event[6:].decode()
-            parsed.append(said)
+            parsed.append(_said(event[6:]))
         elif event:
             return list(_WholeEvents(events).events())
     return parsed
+
+
+def _said(data: bytes) -> Event:
+    event = Event()
+    event.data = data.decode("utf-8", "replace")
+    return event
 
 
 def _is_special(data: bytes) -> bool:

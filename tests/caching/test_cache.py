@@ -285,6 +285,7 @@ class Opened:
 
     def __init__(self, chunks, error=None):
         self.batches = ([chunk] for chunk in chunks)
+        self.close = self.batches.close
         self.error = error
         self.failed = None
 
