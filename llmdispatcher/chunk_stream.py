@@ -37,7 +37,7 @@ class ChunkStream:
         self._alone = alone
         self._explained = explained
         self._reply = reply
-        self._arrivals = iter(reply.chunks)
+        self._advance = iter(reply.chunks).__next__
         self._decoder = decoder
         self._clock = clock
         self._progress = progress
@@ -48,16 +48,16 @@ class ChunkStream:
         Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit. An error
         leaves without the frames and exceptions that it met: they hold what the vendor said, which may be the key.
         """
-        reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
+        reply, decoder, advance = self._reply, self._decoder, self._advance
         try:
             last = self._clock.monotonic()
             while True:
                 try:
-                    data = next(arrivals, None)
+                    data = advance()
+                except StopIteration:
+                    break
                 except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
                     self._forgive(error)
-                    break
-                if data is None:
                     break
                 chunks = decoder.feed(data)
                 if chunks:
@@ -70,6 +70,7 @@ class ChunkStream:
                     return
                 if not chunks:
                     self._check_progress(last)
+                del data, chunks  # the wait may be long: what nobody needs is given back while the processor knows where it is
             rest = decoder.finish()
             if rest:
                 yield rest

@@ -13,7 +13,7 @@ import contextvars
 import itertools
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Self
 
@@ -97,22 +97,24 @@ class Feed:
             else:
                 self._laid_down.append(stream)
 
-    def arrivals(self) -> Generator[list[StreamChunk]]:
-        """What comes, to the end: out of the channel, and from when the worker lays the stream down straight from the vendor."""
+    def begin(self) -> None:
+        """Somebody iterates from now on, until he says :meth:`end`."""
         self._readers.append(None)
         if len(self._readers) > 1:
             self.feed_channels()
-        try:
-            while True:
-                batch = self._read() or self.content.take_all(self._laid_down)
-                if batch is None:
-                    return
-                if batch:
-                    yield batch
-        finally:
-            self._readers.pop()
-            if self._laid_down:
-                WATCH.tell(self)
+
+    def end(self) -> None:
+        """He does so no longer."""
+        self._readers.pop()
+        if self._laid_down:
+            WATCH.tell(self)
+
+    def arrival(self) -> list[StreamChunk] | None:
+        """What comes next, ``None`` at the end: from the channel, and once the worker has laid the stream down from the vendor."""
+        while True:
+            batch = self._read() or self.content.take_all(self._laid_down)
+            if batch is None or batch:
+                return batch
 
     def _read(self) -> list[StreamChunk] | None:
         """The next chunks, read by the thread that wants them; ``None`` where that is not its turn, or nothing more comes."""
@@ -158,6 +160,7 @@ class Feed:
                 if self._readers and stream.movable and not self._channelled and self._watched():
                     self._laid_down.append(stream)
                     self.content.wake()
+                    self.go_on()  # whoever was here may have left meanwhile, and found nothing lying here to go on with
                     return
         except BaseException as error:  # noqa: BLE001 - as above
             self._fail(stream, error)

@@ -84,9 +84,13 @@ class StreamingResponse:
 
     def response(self) -> Response:
         """The whole answer; waits for the end, reads what nobody has read, and raises what went wrong."""
-        for _ in self._feed.here().arrivals():
-            if self._feed.deadline.cancelled:
-                break
+        feed = self._feed.here()
+        feed.begin()
+        try:
+            while feed.arrival() is not None and not feed.deadline.cancelled:
+                pass
+        finally:
+            feed.end()
         return self._outcome()
 
     def close(self) -> None:
@@ -104,11 +108,16 @@ class StreamingResponse:
     def __iter__(self) -> Iterator[StreamChunk]:
         feed = self._feed.here()
         cancellation = feed.deadline.cancellation
-        for batch in feed.arrivals():
-            for chunk in batch:
-                if cancellation.cancelled:
-                    raise Cancelled(cancellation.reason)
-                yield chunk
+        feed.begin()
+        try:
+            while (batch := feed.arrival()) is not None:
+                for chunk in batch:
+                    if cancellation.cancelled:
+                        raise Cancelled(cancellation.reason)
+                    yield chunk
+                del batch
+        finally:
+            feed.end()
         self._outcome()
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ RECEIVE = 65536
 """Bytes to ask the kernel for at once."""
 _LITTLE = 479
 """Bytes to ask for where no more has come lately: CPython's own allocator has room for so many, all else is ``malloc``'s."""
-_LATELY = 4
+_LATELY = 2
 """Reads in a row, of no more than that."""
 
 _SHORT = 0.1

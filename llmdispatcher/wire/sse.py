@@ -22,6 +22,16 @@ _BOM = b"\xef\xbb\xbf"
 _COMMENT = re.compile(rb"^:[^\n]*\n", re.MULTILINE)
 
 
+class _Said:
+    """An event of data alone."""
+
+    __slots__ = ("data",)
+    event = "message"
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data.decode("utf-8", "replace")
+
+
 class _Mute:
     """Stands in for a logger: what the client would log of a stream is a piece of an answer."""
 
@@ -68,11 +78,11 @@ class SseParser:
         self._pending_lines = 0
         self._strays: list[bytes] = []
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[Event | _Said]:
         """The events that ``data`` completes. Raises :class:`MalformedReply` for a line over 1 MiB or an event over 8 MiB."""
         if self._between_events and data[-2:] == b"\n\n":
             if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 <= MAX_LINE and b"\r" not in data:
-                return [_said(data[6:-2])]  # one event of one line, as most come
+                return [_Said(data[6:-2])]  # one event of one line, as most come
             if not _is_special(data):
                 return _parsed(_whole(data[:-2]))
         try:
@@ -80,7 +90,7 @@ class SseParser:
         finally:
             self._between_events = not (self._pending or self._partial or self._carriage_return or self._start is not None)
 
-    def _pieced(self, data: bytes) -> list[Event]:
+    def _pieced(self, data: bytes) -> list[Event | _Said]:
         data = self._normalised(data)
         end = data.rfind(b"\n") + 1
         if not end:
@@ -118,7 +128,7 @@ class SseParser:
             if self._partial_size > MAX_LINE:
                 raise MalformedReply(_LONG_LINE)
 
-    def _events(self, lines: bytes) -> list[Event]:
+    def _events(self, lines: bytes) -> list[Event | _Said]:
         if len(lines) > MAX_LINE and max(map(len, lines.split(b"\n"))) > MAX_LINE:
             raise MalformedReply(_LONG_LINE)
         if lines.startswith(b":") or b"\n:" in lines:
@@ -148,21 +158,15 @@ class SseParser:
             _check(self._pending_size, self._pending_lines)
 
 
-def _parsed(events: list[bytes]) -> list[Event]:
+def _parsed(events: list[bytes]) -> list[Event | _Said]:
     """Whole events; those of a single ``data`` line, which most formats send alone, have no fields to be told apart."""
-    parsed: list[Event] = []
+    parsed: list[Event | _Said] = []
     for event in events:
         if event[:6] == b"data: " and b"\n" not in event:
-            parsed.append(_said(event[6:]))
+            parsed.append(_Said(event[6:]))
         elif event:
             return list(_WholeEvents(events).events())
     return parsed
-
-
-def _said(data: bytes) -> Event:
-    event = Event()
-    event.data = data.decode("utf-8", "replace")
-    return event
 
 
 def _is_special(data: bytes) -> bool:

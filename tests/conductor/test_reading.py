@@ -38,8 +38,21 @@ def counting(heard):
 @pytest.fixture
 def stalling(heard):
     """A dispatcher towards a vendor that says a few words and then nothing."""
+    with dispatching(faults.stall_after(3), heard) as dispatcher:
+        yield dispatcher
+
+
+@pytest.fixture
+def trickling(heard):
+    """One towards a vendor that says a word now and then: the worker of a stream goes at the first that comes to a reader."""
+    with dispatching(faults.trickle(0.1), heard) as dispatcher:
+        yield dispatcher
+
+
+@contextlib.contextmanager
+def dispatching(fault, heard):
     with (
-        VendorSimulator(answers="".join(NUMBERS)).always(faults.stall_after(3)) as simulator,
+        VendorSimulator(answers="".join(NUMBERS)).always(fault) as simulator,
         Dispatcher(observers=[heard.append]) as dispatcher,
     ):
         dispatcher.register_vendor(OpenAIVendor(api_key="sk-1", base_url=simulator.openai_url, trust_env=False))
@@ -50,9 +63,9 @@ def named(prefix):
     return [thread for thread in threading.enumerate() if thread.name.startswith(f"llmdispatcher-{prefix}")]
 
 
-def test_whoever_iterates_reads_himself(stalling):
+def test_whoever_iterates_reads_himself(trickling):
     """The worker has gone; there are not two threads for one stream."""
-    with stalling.send_streaming(ASK) as stream:
+    with trickling.send_streaming(ASK) as stream:
         reader = threading.Thread(target=_to_the_end, args=(stream,))
         reader.start()
 
@@ -84,10 +97,10 @@ def test_a_reader_that_is_not_back_in_time_does_not_hold_the_call(stalling, hear
         list(reader)
 
 
-def test_a_cancel_ends_a_stream_whose_reader_is_elsewhere(stalling, heard):
+def test_a_cancel_ends_a_stream_whose_reader_is_elsewhere(trickling, heard):
     """Nobody waits at the socket to be woken; the watchman is."""
     cancel = Cancellation()
-    stream = stalling.send_streaming(ASK, cancel=cancel)
+    stream = trickling.send_streaming(ASK, cancel=cancel)
     reader = iter(stream)
     next(reader)
     assert soon(lambda: not named("stream"))
@@ -118,6 +131,22 @@ def test_a_worker_goes_on_when_the_reader_breaks_off(counting, heard):
     assert stream.done_channel.get(timeout=20)
     assert "".join(NUMBERS) == stream.response().content
     assert [None] == [outcome.error for outcome in heard]
+
+
+def test_a_reader_that_leaves_while_the_worker_lays_down_for_him_holds_nothing_up(counting, monkeypatch):
+    """The worker has seen him, he goes and finds nothing lying there, and then it lies there: somebody goes on all the same."""
+    gone = threading.Event()
+    add = WATCH.add
+    monkeypatch.setattr(WATCH, "add", lambda feed: gone.wait(5) and add(feed))
+    stream = counting.send_streaming(ASK)
+    reader = iter(stream)
+    next(reader)
+    reader.close()
+    done = stream.done_channel
+    gone.set()
+
+    assert done.get(timeout=5)
+    assert "".join(NUMBERS) == stream.response().content
 
 
 def test_a_second_loop_goes_on_where_the_first_ended(counting):
