@@ -69,7 +69,7 @@ STREAM = STREAM_HEAD + b"".join(_chunked(_EVENTS[start : start + 20]) for start 
 def vendor(pace: float = 0.0, chunks: int = 0, crowd: int = 1) -> Iterator[str]:
     """The base URL of a running vendor; with ``pace`` ``crowd`` streams send ``chunks`` events that many seconds apart.
 
-    They begin when all of them are open, spread evenly over the first ``pace`` seconds.
+    Each opens with a first word; the rest begins when all of them are open, spread evenly over the first ``pace`` seconds.
     """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, pace, chunks, crowd), daemon=True)
@@ -124,7 +124,7 @@ class Pacer:
 
     def stream(self, sock: socket.socket) -> None:
         """Send one whole stream; returns at its end."""
-        sock.sendall(STREAM_HEAD + _chunked(_EVENTS[:1]))
+        sock.sendall(STREAM_HEAD + _chunked(_EVENTS[:2]))
         over = threading.Event()
         with self._changed:
             self._waiting.append((sock, over))

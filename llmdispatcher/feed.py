@@ -3,11 +3,12 @@
 A worker thread opens the stream and feeds the channels. As soon as somebody iterates, the worker lays the open stream down and
 ends: from then on the iterating thread reads the vendor itself, which saves two thread switches a chunk. It holds the stream only
 while it reads. When it goes away, or is not back in time, the watchman lets a worker go on; so does reading a channel. The stream
-lies in a list with one place, and taking it from there is atomic: never do two read.
+lies in a place of its own, and taking it from there is atomic: never do two read.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import contextvars
 import itertools
@@ -34,6 +35,28 @@ _numbers = itertools.count(1)
 class Feed:
     """One stream, without the handle that its reader holds."""
 
+    __slots__ = (
+        "__weakref__",
+        "_channelled",
+        "_context",
+        "_fed",
+        "_laid_down",
+        "_listening",
+        "_over",
+        "_pid",
+        "_readers",
+        "content",
+        "created_at",
+        "deadline",
+        "done",
+        "error",
+        "failure",
+        "fold",
+        "model",
+        "response",
+        "vendor",
+    )
+
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.content: Channel[StreamChunk] = Channel(CHANNEL_SIZE)
@@ -45,9 +68,10 @@ class Feed:
         self.created_at: datetime = deadline.clock.now()
         self.response: Response | None = None
         self.failure: DispatchError | None = None
-        self._laid_down: list[OpenStream] = []
+        self._laid_down: collections.deque[OpenStream] = collections.deque()
         self._readers: list[None] = []
         self._channelled = self._over = False
+        self._fed = False  # whether a worker laid the stream down, so that the channel may hold what comes first
         self._listening: int | None = None
         self._context = contextvars.copy_context()
         self._pid = os.getpid()
@@ -123,11 +147,12 @@ class Feed:
         except IndexError:
             return None
         try:
-            batch = None if self.content.queue else self._next(stream)
+            batch = None if self._fed and self.content.queue else self._next(stream)
         except BaseException as interruption:
             self._fail(stream, Cancelled(f"the reader was interrupted by {type(interruption).__name__}"))
             raise
         if not self._over:
+            self._fed = batch is None
             self._laid_down.append(stream)
             if self._channelled:
                 self.resume()
@@ -158,6 +183,7 @@ class Feed:
             while (batch := self._next(stream)) is not None:
                 self.content.put_all(batch, self.deadline.check)
                 if self._readers and stream.movable and not self._channelled and self._watched():
+                    self._fed = True
                     self._laid_down.append(stream)
                     self.content.wake()
                     self.go_on()  # whoever was here may have left meanwhile, and found nothing lying here to go on with

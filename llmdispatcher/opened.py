@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class OpenStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
+    __slots__ = ("_conductor", "attempt", "batches", "call", "close", "model", "movable", "vendor")
+
     def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, stream: Begun) -> None:
         self._conductor = conductor
         self.call = call

@@ -23,10 +23,10 @@ class Body:
     who takes it out has it, so the two never work on one socket.
     """
 
-    __slots__ = ("_closed", "_done", "_duty", "_inflater", "_left", "_packed_left", "_raw", "_read", "_reading", "_scope")
+    __slots__ = ("_closed", "_done", "_duty", "_inflater", "_left", "_packed_left", "_raw", "_reading", "_scope")
 
     def __init__(self, raw: Any, scope: Scope, inflater: Inflater | None) -> None:
-        self._raw, self._read = raw, raw.read1
+        self._raw = raw
         self._scope = scope
         self._inflater = inflater
         self._left = self._packed_left = scope.limits.max_body
@@ -44,7 +44,10 @@ class Body:
             closed = self._closed  # which another thread may set at any moment
             if closed:
                 raise Cancelled(_CLOSED)
-            data: bytes = self._read(RECEIVE, decode_content=False) if self._inflater is None else self._unpacked(self._inflater)
+            if self._inflater is None:
+                data: bytes = self._raw.read1(RECEIVE, decode_content=False)
+            else:
+                data = self._unpacked(self._inflater)
             self._left -= len(data)
             if self._left < 0:
                 raise self._too_long()
@@ -84,7 +87,7 @@ class Body:
             piece = inflater.piece()
             if piece:
                 return piece
-            packed = self._read(RECEIVE, decode_content=False)
+            packed = self._raw.read1(RECEIVE, decode_content=False)
             if not packed:
                 inflater.finish()
                 return b""

@@ -64,6 +64,7 @@ class Scope:
     __slots__ = (
         "_box",
         "_busy",
+        "_idle",
         "_key",
         "_now",
         "_total",
@@ -83,6 +84,7 @@ class Scope:
         self.deadline = deadline
         self.admit = admit
         self.limits = limits
+        self._idle = limits.idle
         self.host = host
         self.meter = deadline.meter or Meter()
         self.meter.wired = True
@@ -115,7 +117,8 @@ class Scope:
 
     def hurry(self, seconds: float) -> None:
         """Wait no longer than that for what may still come of the body."""
-        self.limits = attrs.evolve(self.limits, idle=min(seconds, self.limits.idle or math.inf))
+        self._idle = min(seconds, self._idle or math.inf)
+        self.limits = attrs.evolve(self.limits, idle=self._idle)
 
     def left(self) -> float:
         """Seconds for the next operation; raises what ended the call when there are none."""
@@ -130,7 +133,7 @@ class Scope:
         """Begin to wait for a piece of the body; :meth:`enter` and :meth:`left` in one, since every piece comes by here."""
         if self.cancellation.cancelled:
             raise Cancelled(self.cancellation.reason)
-        now, idle, until = self._now(), self.limits.idle, self.end
+        now, idle, until = self._now(), self._idle, self.end
         if idle is not None and now + idle < until:
             until = now + idle
         self.phase, self.until = "body", until
