@@ -86,7 +86,7 @@ class ChunkStream:
 
     def _hurry(self) -> None:
         """What may still come must come soon; of several answers the next may begin much later."""
-        if self._alone:
+        if self._alone and not self._decoder.done:
             self._reply.hurry(LAST_WORDS)
 
     def _check_progress(self, last: float) -> None:
