@@ -32,7 +32,10 @@ SECONDS = 10
 """For which all streams talk."""
 SWITCH = 0.05
 FUTEXES = 1024
+"""Both as docs/reliability.md advises."""
 _PR_FUTEX_HASH, _SET_SLOTS = 78, 1
+Texts = Callable[[str, int], Callable[[], Iterable[str]]]
+"""From the vendor's address and how many streams there will be, what opens one and gives the text of each chunk."""
 BAR_RAW, BAR_SDK = 15 / 6.3, 15 / 90
 """15 µs a chunk where raw parsing takes 6.3 and the openai SDK 90: machines differ, so the bars are ratios of one run."""
 
@@ -88,10 +91,6 @@ def _sdk(url: str) -> dict[str, Callable[[], object]]:
     return {"openai SDK": read}
 
 
-Texts = Callable[[str, int], Callable[[], Iterable[str]]]
-"""From the vendor's address and how many streams there will be, what opens one and gives the text of each chunk."""
-
-
 def lateness() -> Rows:
     """The time from a chunk's sending to its reading, with 2,000 and 500 streams open at once that get 4 chunks/s each."""
     rows: Rows = []
@@ -109,7 +108,7 @@ def lateness() -> Rows:
 
 @contextlib.contextmanager
 def _many_threads() -> Iterator[None]:
-    """As docs/reliability.md advises for hundreds of streams in a process; on Linux, for all but the first line."""
+    """As docs/reliability.md advises for hundreds of streams in a process; needs Linux."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH)
     policy, given = os.sched_getscheduler(0), os.sched_getparam(0)

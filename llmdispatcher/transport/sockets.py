@@ -44,6 +44,7 @@ class Governed(socket.socket):
     def adopt(self, scope: Scope) -> None:
         """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
         self.scope = scope
+        self._little = 0
         _open.add(self)
         _adopted.add(self)
         scope.own(self.wake)
@@ -86,7 +87,7 @@ class Governed(socket.socket):
                     raise  # no time that was set here: TCP has given the connection up, or it is a signal handler's
                 self._patience = math.inf
             else:
-                if scope.cancellation.cancelled:
+                if scope.cancellation.cancelled:  # spares a call for every piece
                     scope.check()
                 self._little = self._little + 1 if len(data) < _LITTLE else 0
                 return data

@@ -116,8 +116,7 @@ class ChatDecoder(EventDecoder):
         sourced = "search_results" in document or "citations" in document
         if type(choice) is not dict or choices[1:] or choice.get("index") or sourced or self._sourced is not None:
             return self._unusual(choices, document, sourced=sourced)
-        if "error" in choice:
-            failed(choice)
+        failed(choice)
         read = self._first.read(choice, document)
         if choice.get("finish_reason") is not None:
             self.ended = all(reader.finished for reader in self._choices.values())

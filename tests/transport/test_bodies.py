@@ -70,6 +70,28 @@ def packed(peer):
     return finish
 
 
+def test_much_after_little_comes_whole_and_in_few_pieces(serve, secure):
+    """Where little has come lately little is asked for, and all that there is again as soon as there is more."""
+    read, much = threading.Semaphore(0), b"x" * 300_000
+
+    def handler(peer, request):
+        peer.start_stream()
+        for _ in range(5):
+            peer.chunk(EVENT)
+            read.acquire(timeout=5.0)
+        peer.chunk(much)
+        peer.chunk(b"")
+
+    pieces = []
+    for piece in serve(handler, secure=secure).open().chunks:
+        pieces.append(piece)
+        read.release()
+
+    assert [EVENT] * 5 == pieces[:5]
+    assert much == b"".join(pieces[5:])
+    assert len(pieces) < 150
+
+
 @pytest.mark.parametrize("framing", [chunked, sized, endless, packed])
 def test_a_piece_is_delivered_when_it_comes(serve, secure, framing):
     """Whatever delimits a body, its first bytes are read before its last are sent."""
