@@ -43,12 +43,14 @@ class Memory:
 
     at: array[float] = attrs.field(factory=lambda: array("d", bytes(8 * (SAMPLES + 8))))
     mb: array[float] = attrs.field(factory=lambda: array("d", bytes(8 * (SAMPLES + 8))))
+    blocks: array[float] = attrs.field(factory=lambda: array("d", bytes(8 * (SAMPLES + 8))))
     count: int = 0
 
     def look(self, calls: int) -> None:
         """One sample."""
         if self.count < len(self.at):
             self.at[self.count], self.mb[self.count] = calls, rss_kib() / 1024
+            self.blocks[self.count] = sys.getallocatedblocks()
             self.count += 1
 
     def slope(self) -> float:

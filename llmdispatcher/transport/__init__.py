@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
-from requests.models import PreparedRequest, Response
+from requests.models import Response
 
 from ..clock import SYSTEM_CLOCK, Clock, Deadline
 from ..errors import ConfigError, MalformedReply
@@ -19,7 +19,7 @@ from .body import Body
 from .connection import WireResponse
 from .failures import FOREIGN, Stale, clean, translated
 from .inflating import inflater_for
-from .outgoing import Origin, Outgoing, checked_proxy, environment_proxy
+from .outgoing import Origin, Outgoing, Prepared, checked_proxy, environment_proxy
 from .scope import Admit, Limits, Scope, make_current
 from .sockets import Governed
 
@@ -94,7 +94,7 @@ class Transport:
         if adapter is not None:
             adapter.close()
 
-    def _send(self, adapter: OriginAdapter, request: PreparedRequest, scope: Scope) -> Response:
+    def _send(self, adapter: OriginAdapter, request: Prepared, scope: Scope) -> Response:
         try:
             return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
         except Stale:

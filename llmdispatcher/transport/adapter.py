@@ -19,7 +19,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from ..errors import ConfigError
 from ..locks import new_lock
 from .connection import POOLS
-from .outgoing import Origin
+from .outgoing import Origin, Prepared
 from .sockets import TLSSocket
 
 NO_RETRIES = Retry(total=0, connect=0, read=False, redirect=0, status=0, other=0, respect_retry_after_header=False)
@@ -58,7 +58,7 @@ class OriginAdapter(HTTPAdapter):
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """The path, or the whole URL for a proxy that forwards."""
-        return str(request.url) if self._absolute else request.path_url
+        return request.target if isinstance(request, Prepared) and not self._absolute else str(request.url)
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
         """A response without cookies, around the raw one."""

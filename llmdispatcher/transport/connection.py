@@ -105,6 +105,11 @@ class _Connection(HTTPConnection):
 
     served = 0
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the socket is open, and the peer has said nothing that nobody asked for, such as goodbye."""
+        return self.sock is not None and not self.governed().has_news()
+
     def governed(self) -> Governed:
         """The socket, which is one of ours whenever it is connected."""
         sock = self.sock
@@ -214,6 +219,25 @@ class TLSConnection(_Connection, HTTPSConnection):
 
 class _Pool(HTTPConnectionPool):
     QueueCls = Slots
+
+    def urlopen(  # type: ignore[override]  # urllib3 has more, which is handed on
+        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> BaseHTTPResponse:
+        """One exchange. Without a proxy urllib3's own way is not taken: the scope has the time-outs, and nothing is retried."""
+        if self.proxy is not None:
+            return super().urlopen(method, url, body, headers, **options)
+        connection = None
+        try:
+            connection = self._get_conn()
+            connection.request(method, url, body, headers)
+            response: WireResponse = connection.getresponse()
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            self._put_conn(None)
+            raise
+        response._pool = self
+        return response
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         scope = current()

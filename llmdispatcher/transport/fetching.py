@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
@@ -24,6 +24,7 @@ from ..types import Request
 from ..wire.base import HttpCall, HttpReply
 from . import Transport
 from .dns import Address
+from .outgoing import target_of
 from .scope import Limits
 
 MOST = 16
@@ -131,8 +132,7 @@ def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
     parts, host = _checked(url, allow)
     limits = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=allow.max_bytes)
     admit = partial(_admit, host, allow)
-    target = quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe="%/:=&?~+!$,;'@()*[]-._")
-    call = HttpCall(method="GET", url=f"https://{host}{target}", headers=_HEADERS)
+    call = HttpCall(method="GET", url=f"https://{host}{target_of(parts)}", headers=_HEADERS)
     try:
         with closing(Transport(f"https://{host}", limits=limits, pool_size=1, ca_bundle=allow.ca_bundle, admit=admit)) as transport:
             reply = transport.open(call, deadline)

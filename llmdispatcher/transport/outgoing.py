@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import getproxies_environment
 
 import attrs
@@ -19,6 +19,10 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _APPROVED = 8
+_TARGETS = 256
+"""Addresses that are remembered; a vendor has a few for each model."""
+_PLAIN = "%/:=&?~+!$,;'@()*[]-._"
+"""What an address may hold beside letters and digits."""
 
 
 @attrs.frozen
@@ -53,29 +57,48 @@ class Origin:
         return url.startswith(self.url) and url[len(self.url) : len(self.url) + 1] in ("", "/", "?")
 
 
+def target_of(parts: SplitResult) -> str:
+    """What stands in the first line of a request: path and query, in letters that no server can take for a line's end."""
+    return quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe=_PLAIN)
+
+
+class Prepared(PreparedRequest):
+    """A request as it goes out, without a session's cookies, hooks and settings; ``target`` is :func:`target_of` its URL."""
+
+    def __init__(self, call: HttpCall, target: str, headers: dict[str, str]) -> None:
+        self.method = call.method
+        self.url = call.url
+        self.headers = headers  # type: ignore[assignment]  # a plain dict: its names are as we want them
+        self.body = call.body
+        self.target = target
+        self.hooks = {}
+        self._cookies = None
+        self._body_position = None
+
+
 class Outgoing:
-    """Makes the prepared requests of one origin; remembers header sets that it has checked."""
+    """Makes the prepared requests of one origin; remembers header sets and addresses that it has checked."""
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._approved: list[dict[str, str]] = []
+        self._targets: dict[str, str] = {}
 
-    def prepare(self, call: HttpCall) -> PreparedRequest:
-        """The request, without a session's cookies, netrc or settings. Raises :class:`ConfigError` before anything is sent."""
-        if not self._origin.covers(call.url):
-            raise ConfigError("url: it lies outside of the vendor's base_url, where its key must not go")
+    def prepare(self, call: HttpCall) -> Prepared:
+        """The request. Raises :class:`ConfigError` before anything is sent."""
+        target = self._targets.get(call.url) or self._target(call.url)
         if call.headers not in self._approved:
             self._approve(call.headers)
-        request = PreparedRequest()
-        request.method = call.method
-        request.url = call.url
-        request.headers = {  # type: ignore[assignment]  # a plain dict: its names are as we want them, and copying it is cheap
-            "Host": self._origin.authority,
-            **call.headers,
-            "Content-Length": str(len(call.body)),
-        }
-        request.body = call.body
-        return request
+        headers = {"Host": self._origin.authority, **call.headers, "Content-Length": str(len(call.body))}
+        return Prepared(call, target, headers)
+
+    def _target(self, url: str) -> str:
+        if not self._origin.covers(url):
+            raise ConfigError("url: it lies outside of the vendor's base_url, where its key must not go")
+        target = target_of(urlsplit(url))
+        known = self._targets if len(self._targets) < _TARGETS else {}
+        self._targets = {**known, url: target}  # a new one: other threads are reading the old
+        return target
 
     def _approve(self, headers: Mapping[str, str]) -> None:
         for name, value in headers.items():

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import math
 import os
+import select
 import socket
 import ssl
 import weakref
@@ -24,7 +25,9 @@ _LATELY = 2
 """Reads in a row, of no more than that."""
 
 _SHORT = 0.1
-"""Seconds below which a wait is set exactly."""
+"""Seconds below which a wait is not halved."""
+_SLACK = 0.004
+"""Seconds by which a wait may be too long: calls with the same limits then need not set it again."""
 
 _open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 """All of them, for a forked child to close."""
@@ -40,6 +43,7 @@ class Governed(socket.socket):
     """Seconds that the next operation may take as the socket is set now."""
     _little = 0
     """Reads in a row that brought little."""
+    _watcher: select.poll | None = None
 
     def adopt(self, scope: Scope) -> None:
         """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
@@ -66,6 +70,13 @@ class Governed(socket.socket):
         """End every operation on it; SSLSocket's own method would hand ciphertext to a reader (cpython #124618)."""
         socket.socket.shutdown(self, socket.SHUT_RDWR)
 
+    def has_news(self) -> bool:
+        """Whether there is something to read, be it the end."""
+        if self._watcher is None:
+            self._watcher = select.poll()
+            self._watcher.register(self.fileno(), select.POLLIN)
+        return bool(self._watcher.poll(0))
+
     def settimeout(self, value: float | None, /) -> None:
         """As the base class, and remembered: each is a system call, and another thread's turn."""
         self._patience = math.inf if value is None else value
@@ -77,7 +88,7 @@ class Governed(socket.socket):
         if scope is None:
             return b""
         while True:
-            if self._patience > left:
+            if self._patience > left + _SLACK:
                 self.settimeout(left / 2 if left > _SHORT else left)  # half, so that it serves for the next reads too
             try:
                 data = self.recv(_LITTLE if self._little >= _LATELY else RECEIVE)
@@ -113,7 +124,9 @@ class PlainSocket(Governed):
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """As the base class, whose timeout is for all of ``data``, bounded by the scope."""
         if self.scope is not None:
-            self.settimeout(self.scope.left())
+            left = self.scope.left()
+            if not left <= self._patience <= left + _SLACK:
+                self.settimeout(left + _SLACK / 2)
         super().sendall(data, flags)
 
 
