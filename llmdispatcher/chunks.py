@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from .errors import DispatchError
+from .fast_init import fast_init
 from .parts import Part, ReasoningPart, TextPart, ToolCall
 from .types import Choice, Citation, Response, Usage
 
@@ -25,7 +26,8 @@ class ToolCallDelta:
     extra: Any = attrs.field(default=None, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class StreamChunk:
     """One piece of an answer; a field that this piece says nothing about is empty.
 

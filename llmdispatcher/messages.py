@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from .errors import InvalidRequest
+from .fast_init import fast_init
 from .parts import (
     AudioPart,
     Extra,
@@ -130,7 +131,8 @@ def _role(_instance: Any, _attribute: Any, value: str) -> None:
         raise InvalidRequest(f"message.role: {value!r} is not a role; use one of {', '.join(ROLES)}")
 
 
-@attrs.frozen
+@fast_init
+@attrs.frozen(weakref_slot=False)
 class Message:
     """One turn of a conversation.
 

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from .errors import ConfigError, DispatchError, FailureClass
+from .fast_init import fast_init
 from .types import Usage
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-@attrs.frozen(kw_only=True)
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class AttemptRecord:
     """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call, ``latency`` is what it took.
 
@@ -110,7 +112,8 @@ class Whose(NamedTuple):
     profile: str | None
 
 
-@attrs.frozen(kw_only=True)
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Outcome:
     """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
 

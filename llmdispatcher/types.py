@@ -15,6 +15,7 @@ import attrs
 from . import request_fields as fields
 from .cache_wish import checked_wish
 from .errors import InvalidRequest
+from .fast_init import fast_init
 from .messages import Message, Tool, VendorTool
 from .parts import Part, ReasoningPart, ToolCall, cache_time
 from .response_format import form_of
@@ -26,7 +27,8 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TEXT = fields.kinds(str, remedy="give a text")
 
 
-@attrs.frozen
+@fast_init
+@attrs.frozen(weakref_slot=False)
 class Request:
     """One question to a model, whoever answers it.
 
@@ -103,7 +105,8 @@ COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_repo
 model, or since it knows no price of it; or the vendor's own word."""
 
 
-@attrs.frozen(kw_only=True)
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Usage:
     """What an answer consumed, in tokens, the same for every vendor.
 
@@ -219,7 +222,8 @@ class Choice:
     logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Response:
     """One finished answer.
 

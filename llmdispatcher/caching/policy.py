@@ -104,12 +104,10 @@ class ResponseCache:
 
     def worth_keeping(self, response: Response) -> bool:
         """Whether an answer is whole, and one model's. A vendor that gives no finish reason is believed that it has finished."""
-        if any(record.continuation for record in response.trace or ()):
+        if [record for record in response.trace or () if record.continuation]:
             return False
         answers: tuple[Response | Choice, ...] = (response, *response.other_choices)
-        if any(answer.refusal is not None or not self._whole(answer.finish_reason) for answer in answers):
+        whole = (None, *self.finish_reasons)
+        if [answer for answer in answers if answer.refusal is not None or answer.finish_reason not in whole]:
             return False
         return bool(response.content or response.tool_calls or response.parts)
-
-    def _whole(self, reason: str | None) -> bool:
-        return reason is None or reason in self.finish_reasons

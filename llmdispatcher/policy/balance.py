@@ -15,13 +15,15 @@ import attrs
 
 from ..catalog import canonical
 from ..errors import ConfigError
+from ..fast_init import fast_init
 from ..locks import new_lock
 from ..types import Request
 from . import checks
 from .target import Target
 
 
-@attrs.frozen(kw_only=True)
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Situation:
     """What a strategy sees: the request, its equal targets in order of registration, and figures of each.
 

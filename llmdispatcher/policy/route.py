@@ -18,6 +18,7 @@ from ..errors import (
     ModelNotFound,
     VendorUnavailable,
 )
+from ..fast_init import fast_init
 from .asked import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, WINDOW, Skip
 from .balance import Balancer
 from .modes import Modes, Placing
@@ -57,7 +58,8 @@ class Step:
         return f"{self.why}; {self.in_words} in a roundabout way" if self.in_words else str(self.why)
 
 
-@attrs.frozen
+@fast_init
+@attrs.frozen(weakref_slot=False)
 class Route:
     """The whole decision about one request; ``str()`` tells it to people.
 
@@ -130,7 +132,8 @@ def _itself(_vendor: str, model: str) -> tuple[str, ...]:
     return (model,)
 
 
-@attrs.frozen(kw_only=True)
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Moment:
     """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number.
 

@@ -36,7 +36,8 @@ class Window:
             entry = self.entries.popleft()
             entry.past = True
             self.tokens -= entry.tokens
-        self.told = {name: (left, until) for name, (left, until) in self.told.items() if until > now}
+        if self.told:
+            self.told = {name: (left, until) for name, (left, until) in self.told.items() if until > now}
 
     def ready_at(self, tokens: int) -> float:
         """When a call of so many tokens fits; minus infinity, or what is past, where it does already."""
@@ -46,8 +47,10 @@ class Window:
             ready = self.entries[len(self.entries) - most].at + WINDOW
         if self.most_tokens is not None:
             ready = max(ready, self._tokens_ready_at(tokens, self.most_tokens))
-        waits = [until for name, (left, until) in self.told.items() if left < (1 if name == "requests" else tokens)]
-        return max([ready, *waits])
+        for name, (left, until) in self.told.items():
+            if left < (1 if name == "requests" else tokens):
+                ready = max(ready, until)
+        return ready
 
     def _tokens_ready_at(self, tokens: int, most: int) -> float:
         over, ready = self.tokens + tokens - most, -math.inf
