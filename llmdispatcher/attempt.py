@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
-import attrs
-
 from .cancellation import Cancellation
 from .clock import Deadline, new_id
 from .errors import ConfigError, DispatchError
+from .fast_init import evolved
 from .journal import Journal
 from .meter import Meter
 from .outcome import AttemptRecord, Outcome, Whose, failure_of
@@ -228,11 +227,11 @@ class Call:
         if outcome is not None:
             if error is not None:
                 error.attempts, error.trace = len(self.attempts), self.trace()
-            self._adopted(attrs.evolve(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
+            self._adopted(evolved(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
 
     def _adopted(self, outcome: Outcome) -> None:
         """Report another's end, which may have been asked for by somebody else, as this call's own."""
-        self._report(attrs.evolve(outcome, **self.named()))
+        self._report(evolved(outcome, **self.named()))
 
     def named(self) -> dict[str, Any]:
         """Which call it is, and whose."""
@@ -280,7 +279,7 @@ class Call:
         """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""
         latency = self.deadline.clock.monotonic() - self.started
         usage = self.settle(attempt, response.usage, response)
-        return attrs.evolve(
+        return evolved(
             response,
             vendor=attempt.target.vendor,
             model=response.model or attempt.target.model,
@@ -315,7 +314,7 @@ class Call:
         """Settle with an answer from memory: nobody was asked."""
         latency = self.deadline.clock.monotonic() - self.started
         self._settle(response.usage, None, None, recalled=response)
-        return attrs.evolve(response, latency=latency, trace=self.trace(cached=True))
+        return evolved(response, latency=latency, trace=self.trace(cached=True))
 
     def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""

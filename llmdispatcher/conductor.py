@@ -18,6 +18,7 @@ from .attempt import Attempt, Call
 from .continuing import Continued, Reword
 from .embeddings import EmbeddingRequest, Embeddings
 from .errors import AllTargetsFailed, DispatchError
+from .fast_init import evolved
 from .hedging import hedged
 from .meter import Lease
 from .opened import OpenStream
@@ -315,7 +316,7 @@ def _full(seconds: float) -> str:
 
 
 def _addressed(request: Request, target: Target) -> Request:
-    return request if request.model == target.model else attrs.evolve(request, model=target.model)
+    return request if request.model == target.model else evolved(request, model=target.model)
 
 
 def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:

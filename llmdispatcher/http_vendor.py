@@ -17,6 +17,7 @@ from .credentials import Credentials, checked_key
 from .embeddings import EmbeddingRequest, Embeddings
 from .endpoint import Endpoint
 from .errors import ConfigError, DispatchError, InvalidRequest
+from .fast_init import evolved
 from .fitting import fitted
 from .locks import new_lock
 from .policy.rate_limit import RateLimit
@@ -148,7 +149,7 @@ class HttpVendor:
         reply = self.open(call, deadline)
         response = self._decoded(reply, codec.decode)
         identity, left = request_id(reply.headers), headroom(reply.headers, self._clock.now())
-        return response if identity is None and left is None else attrs.evolve(response, request_id=identity, headroom=left)
+        return response if identity is None and left is None else evolved(response, request_id=identity, headroom=left)
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""

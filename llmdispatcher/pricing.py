@@ -9,6 +9,7 @@ import attrs
 from . import catalog
 from .clock import Clock
 from .errors import CostUnknown
+from .fast_init import evolved
 from .policy.target import Target
 from .types import Request, Response, Usage
 
@@ -27,17 +28,17 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     if usage.cost is not None:
         return usage
     if not usage.input_tokens and not usage.output_tokens and not usage.tool_requests:
-        return usage if usage.cost_status == "no_usage" else attrs.evolve(usage, cost_status="no_usage")
+        return usage if usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage")
     price, version = target.price, target.price_version
     if price is None and version is None and target.kind is not None and answer is not None and answer.model:
         facts = catalog.model_facts(target.kind, answer.model)
         price, version = (facts.price, facts.price_version) if facts is not None else (None, None)
     if price is None:
-        return attrs.evolve(usage, cost_status="unknown_model" if version is None else "no_price", price_version=version)
+        return evolved(usage, cost_status="unknown_model" if version is None else "no_price", price_version=version)
     tier = getattr(answer, "service_tier", None) or request.service_tier
     moment = clock.now() if price.later or price.off_peak is not None else None
     cost = catalog.cost(usage, price, tier=tier, at=moment)
-    return attrs.evolve(usage, cost=cost, cost_status="priced", price_version=version)
+    return evolved(usage, cost=cost, cost_status="priced", price_version=version)
 
 
 def certain(usage: Usage, answer: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from llmdispatcher import AttemptRecord, InvalidRequest, Message, Outcome, Request, Response, Usage
 from llmdispatcher.chunks import StreamChunk
-from llmdispatcher.fast_init import fast_init
+from llmdispatcher.fast_init import evolved, fast_init
 
 FAST = (AttemptRecord, Message, Outcome, Request, Response, StreamChunk, Usage)
 
@@ -90,6 +90,22 @@ def test_copies_pickles_and_changes_are_of_the_same_class() -> None:
         for again in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made)), attrs.evolve(made)):
             assert type(again) is type(made)
             assert again == made
+
+
+def test_evolved_is_evolve() -> None:
+    """The same copy, which is frozen, and the original as it was; of a class of any other kind, too."""
+    response = Response(content="a", usage=Usage(input_tokens=3))
+    for made in (response, Named(1, 2), attrs.evolve(response.usage)):
+        field = attrs.fields(type(made))[0].name
+        was = getattr(made, field)
+        again = evolved(made, **{field: 7})
+        assert again == attrs.evolve(made, **{field: 7}) != made
+        assert type(again) is type(made)
+        assert getattr(made, field) == was
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(again, field, 8)
+    with pytest.raises(AttributeError, match="contents"):
+        evolved(response, contents="b")
 
 
 def test_subclasses_are_made_as_before() -> None:
