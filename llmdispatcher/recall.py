@@ -56,11 +56,9 @@ class Memory:
 
     def stream(self, call: Call, route: Route) -> OpenStream:
         """The same, piece by piece."""
-        inquiry = attrs.evolve(
-            self._inquiry(call, route, streamed=True),
-            source=lambda: _Source(self.conductor, call, call.detached(), route),
-            adopt=lambda source, error: call.adopt(source.away, error),
-        )
+        inquiry = self._inquiry(call, route, streamed=True)
+        inquiry.source = lambda: _Source(self.conductor, call, call.detached(), route)
+        inquiry.adopt = lambda source, error: call.adopt(source.away, error)
         return self.cache.stream(inquiry, partial(self.conductor.stream, call, route))
 
     def _inquiry(self, call: Call, route: Route, *, streamed: bool) -> Inquiry:

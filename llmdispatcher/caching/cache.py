@@ -42,7 +42,7 @@ def _as_it_is(response: Response) -> Response:
     return response
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Inquiry:
     """One request, the places where it would be asked, in order, and by when.
 
@@ -73,7 +73,7 @@ class Inquiry:
         return True
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Slot:
     """Where an answer is looked for, and how long it may stay there; ``era`` counts how often the cache was cleared."""
 
@@ -188,7 +188,7 @@ class AnswerCache:
         return None
 
     def _known(self, inquiry: Inquiry, entry: bytes | None) -> Hit | None:
-        known = self._store.read(entry)
+        known = self._store.read(entry) if entry is not None else None
         return known if known is not None and inquiry.accepts(known.response) else None
 
     def _led(self, inquiry: Inquiry, slot: _Slot, ask: Callable[[], Response], latest: object) -> Landed:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 import attrs
 
+from ..json_text import json_encoder
 from ..parts import Part
 from ..types import Choice, Citation, Response, Usage
 from .shape import Shape
@@ -170,4 +171,4 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_plain).encode
+_encode = json_encoder(_plain)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, SupportsBytes, TypeVar
 
 import attrs
@@ -44,14 +44,16 @@ class Shareable(Protocol):
 T = TypeVar("T", bound=Shareable)
 
 
-@attrs.define(eq=False)
 class _Seat(Generic[T]):
-    """One caller in a flight; ``thread`` is its own."""
+    """One caller in a flight; ``thread`` is its own, the ``gate`` is made for who waits."""
 
-    thread: int = attrs.field(factory=threading.get_ident)
-    leads: bool = False
-    landed: T | None = None
-    gate: threading.Lock = attrs.field(factory=threading.Lock)
+    __slots__ = ("gate", "landed", "leads", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.leads = False
+        self.landed: T | None = None
+        self.gate: threading.Lock
 
     def open(self) -> None:
         """Wake who waits; whoever comes second finds it open."""
@@ -69,12 +71,14 @@ class _Seat(Generic[T]):
             deadline.check()
 
 
-@attrs.define(eq=False)
 class _Flight(Generic[T]):
     """Who leads, and who waits, in order."""
 
-    leader: _Seat[T]
-    waiting: dict[_Seat[T], None] = attrs.field(factory=dict)
+    __slots__ = ("leader", "waiting")
+
+    def __init__(self, leader: _Seat[T]) -> None:
+        self.leader = leader
+        self.waiting: dict[_Seat[T], None] = {}
 
 
 class Flights(Generic[T]):
@@ -114,6 +118,7 @@ class Flights(Generic[T]):
                 return True
             if flight.leader.thread == seat.thread:
                 return False
+            seat.gate = threading.Lock()
             seat.gate.acquire()
             flight.waiting[seat] = None
             return True
@@ -127,14 +132,14 @@ class Flights(Generic[T]):
             flight.waiting.pop(seat, None)
             if flight.leader is not seat:
                 return
-            woken = self._handed_on(flight, seat.landed)
+            woken = self._handed_on(flight, seat.landed) if flight.waiting else ()
             if flight.leader is seat:
                 del self._flights[key]
         for other in woken:
             other.open()
 
     @staticmethod
-    def _handed_on(flight: _Flight[T], landed: T | None) -> list[_Seat[T]]:
+    def _handed_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
         """Whoever is to be woken: all that wait, with the answer, or without one the first, as the new leader."""
         woken = list(flight.waiting)[: None if landed is not None else 1]
         for seat in woken:

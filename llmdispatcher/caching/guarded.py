@@ -39,10 +39,8 @@ class GuardedStore:
         """The entry of that key."""
         return self._tried(lambda store: store.get(key))
 
-    def read(self, entry: bytes | None) -> Hit | None:
+    def read(self, entry: bytes) -> Hit | None:
         """What an entry says; ``None`` for one that says nothing."""
-        if entry is None:
-            return None
         try:
             return recalled(entry)
         except Exception as foreign:  # noqa: BLE001 - whatever the bytes are that somebody has put there

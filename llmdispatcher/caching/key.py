@@ -7,10 +7,10 @@ nothing of the conversation. What is not sent (metadata, who asks, the cache's o
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
 
+from ..json_text import json_encoder
 from ..messages import Message, Tool, VendorTool
 from ..parts import Part
 from ..types import Request
@@ -81,6 +81,4 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-_canonical = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False, default=_plain
-).encode
+_canonical = json_encoder(_plain, sort_keys=True, ensure_ascii=False)

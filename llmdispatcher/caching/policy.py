@@ -86,7 +86,9 @@ class ResponseCache:
 
     def ttl_of(self, request: Request) -> float | None:
         """For how many seconds an answer to this request may be given again; ``None`` where it may not."""
-        wish = CacheWish() if request.cache is None else CacheWish.of(request.cache)
+        if request.cache is None:
+            return self.ttl if self.enabled and self._by_rule(request) else None
+        wish = CacheWish.of(request.cache)
         wanted = wish.enabled if wish.enabled is not None else self._by_rule(request)
         return (wish.ttl_seconds or self.ttl) if wanted and self.enabled else None
 

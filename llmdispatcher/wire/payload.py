@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..chunks import StreamChunk, unfold
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
+from ..json_text import json_encoder
 from ..messages import TextPart
 from ..types import Request, Response
 from .faults import excerpt, fault_inside, read
@@ -33,9 +34,7 @@ def _plain(value: Any) -> Any:
 _NONE: Mapping[str, Any] = {}
 _log = logging.getLogger("llmdispatcher")
 _decoder = json.JSONDecoder(parse_constant=_refuse)
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_plain
-).encode  # what goes round in a circle is a RecursionError, too
+_encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
 
 
 def parse(body: bytes) -> Any:
