@@ -17,7 +17,7 @@ from ..parts import Part
 from ..types import Choice, Citation, Response, Usage
 from .shape import Shape
 
-VERSION = 1
+VERSION = 2
 """Of entries and keys; a change of either, or of what a codec makes of the same bytes, raises it, and old entries are not found."""
 
 _OF_THE_CALL = frozenset({"parsed", "trace", "headroom", "latency", "cached"})
@@ -50,16 +50,15 @@ class Entry:
     __slots__ = ("_data", "_letters", "_values")
 
     def __init__(self, response: Response) -> None:
-        self._letters = len(response.content) + len(response.reasoning)
         self._values = _flat(response)
         self._data = None if self._values else dump(response)
+        self._letters = len(response.content) + len(response.reasoning) + (len(self._values[2]) if self._values else 0)
 
     def __bytes__(self) -> bytes:
         values = self._values  # before the look at the data: whoever else writes it empties these last
         if self._data is None:
             answer, usage, raw = values
-            record = {name: dict(value) if type(value) is tuple else value for name, value in raw}
-            counted = {**_FLAT_USAGE.named(usage), "raw": record}
+            counted = {**_FLAT_USAGE.named(usage), "raw": json.loads(raw)}
             self._data = _encode(["Response", {**_FLAT_ANSWER.named(answer), "usage": ["Usage", counted]}]).encode()
             self._values = ()
         return self._data
@@ -70,19 +69,12 @@ class Entry:
 
 
 def _flat(response: Response) -> tuple[Any, ...]:
-    """The values of an answer that is all text and numbers, of which each is JSON and none can change; nothing for any other.
-
-    They are tuples, which no garbage collector needs to look at again.
-    """
+    """The values of an answer that is all text and numbers, of which none can change; its usage as told is JSON. Else nothing."""
     usage = response.usage
     if any(_lists(response)) or usage.tool_requests:
         return ()
     answer, counted = _FLAT_ANSWER.values(response), _FLAT_USAGE.values(usage)
-    kinds = {*map(type, answer), *map(type, counted), *map(type, usage.raw)}
-    for value in usage.raw.values():
-        kinds.update(map(type, (*value, *value.values()) if type(value) is dict else (value,)))
-    raw = [(name, tuple(value.items()) if type(value) is dict else value) for name, value in usage.raw.items()]
-    return (answer, counted, tuple(raw)) if kinds <= _ATOMS else ()
+    return (answer, counted, _encode(usage.raw)) if _ATOMS.issuperset(map(type, answer + counted)) else ()
 
 
 def dump(response: Response) -> bytes:

@@ -1,21 +1,23 @@
 """Keys: one for each question to one target, so that a byte of difference that can change the answer is a different key.
 
-A key is the SHA-256 of canonical JSON: mappings sorted, fields at their default left out, bytes as their own digest. It tells
-nothing of the conversation. What is not sent (metadata, who asks, the cache's own switches) is left out; the model is the target's.
+A key is the BLAKE2b of canonical JSON: fields in their order, mappings sorted, bytes as their own digest. It tells nothing of the
+conversation. What is not sent (metadata, who asks, the cache's own switches) is left out; the model is the target's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple, get_args
+
+import attrs
 
 from ..json_text import json_encoder
 from ..messages import Message, Tool, VendorTool
 from ..parts import Part
 from ..types import Request
 from .entries import VERSION
-from .shape import Shape
 
 _UNSENT = ("model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode", "profile")
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
@@ -48,36 +50,33 @@ def place(vendor: Any, name: str, model: str) -> Place:
 def key_of(request: Request, where: Place, tenant: Any = None) -> str:
     """The key of a request at a place, for a tenant. Raises :class:`Unkeyable`."""
     try:
-        text = _canonical([VERSION, where, tenant, _request(request)])
+        numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same wish
+        text = _canonical([VERSION, where, tenant, _fields(request), numbers])
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
     except (TypeError, ValueError, RecursionError) as error:
         raise Unkeyable(f"the request has no canonical form: {type(error).__name__}") from None
 
 
-_REQUEST = Shape(Request, _UNSENT)
-_MESSAGE = Shape(Message, ("role", "content"))
-_SHAPES: dict[type, Shape] = {kind: Shape(kind) for kind in (*get_args(Part), Tool, VendorTool)}
+def _all(kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> Callable[[Any], Any]:
+    return attrgetter(*[field.name for field in attrs.fields(kind) if field.name not in leave_out])
 
 
-def _request(request: Request) -> dict[str, Any]:
-    said = _REQUEST.said(request)
-    for name in _FLOATS:
-        if name in said:
-            said[name] = float(said[name])  # 1 and 1.0 are the same wish
-    return said
+_fields, _numbers = _all(Request, (*_UNSENT, *_FLOATS)), attrgetter(*_FLOATS)
+_message = _all(Message)
+_KINDS: dict[type, Callable[[Any], Any]] = {kind: _all(kind) for kind in (*get_args(Part), Tool, VendorTool)}
 
 
 def _plain(value: Any) -> Any:
     """What JSON can hold of a value that it cannot hold itself."""
     if isinstance(value, Message):
-        return [value.role, value.content, _MESSAGE.said(value)]
+        return _message(value)
     if isinstance(value, bytes | bytearray):
         return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
     if isinstance(value, Mapping):
         return dict(value)
     for kind in type(value).__mro__:
-        if kind in _SHAPES:
-            return [kind.__name__, _SHAPES[kind].said(value)]
+        if kind in _KINDS:
+            return [kind.__name__, _KINDS[kind](value)]
     raise TypeError(type(value).__name__)
 
 
