@@ -187,10 +187,29 @@ def _part(entry: list[str] | int | Part, calls: dict[int, ToolCall]) -> Part:
 
 def fold(chunks: Iterable[StreamChunk]) -> Response:
     """The whole answer that the chunks make up."""
+    if isinstance(chunks, list) and len(chunks) == 1 and not (chunks[0].tool_calls or chunks[0].parts or chunks[0].choice):
+        return _alone(chunks[0])
     collected = Fold()
     for chunk in chunks:
         collected.add(chunk)
     return collected.response()
+
+
+def _alone(chunk: StreamChunk) -> Response:
+    """What one chunk of text says, as most whole answers are read: nothing needs to be put together."""
+    return Response(
+        content=chunk.content,
+        reasoning=chunk.reasoning,
+        refusal=chunk.refusal or None,
+        finish_reason=chunk.finish_reason,
+        finish_reason_raw=chunk.finish_reason_raw,
+        usage=chunk.usage or Usage(),
+        model=chunk.model or "",
+        response_id=chunk.response_id or None,
+        service_tier=chunk.service_tier or None,
+        citations=chunk.citations,
+        logprobs=chunk.logprobs,
+    )
 
 
 def unfold(response: Response) -> Iterator[StreamChunk]:

@@ -107,11 +107,14 @@ _COUNTS = (
     ("x-ratelimit-{what}-tokens", "tokens"),
     ("anthropic-ratelimit-tokens-{what}", "tokens"),
 )
+_REMAINING = frozenset(pattern.format(what="remaining") for pattern, _ in _COUNTS)
 _LITTLE = 0.1
 
 
 def headroom(headers: Mapping[str, str], now: datetime) -> Headroom | None:
     """What the vendor says is left of its limits, where that is less than a tenth; ``None`` where it is more, or not told."""
+    if _REMAINING.isdisjoint(headers):
+        return None
     said: dict[str, Any] = {}
     for pattern, name in _COUNTS:
         remaining = headers.get(pattern.format(what="remaining"))

@@ -68,11 +68,11 @@ class ChoiceReader:
         return before, {
             "content": text,
             "refusal": text_of(delta.get("refusal")) or None,
-            "parts": _pictures(delta.get("images")),
+            "parts": _pictures(delta["images"]) if "images" in delta else (),
             "tool_calls": self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else (),
             "finish_reason": self._finish(raw),
             "finish_reason_raw": raw if isinstance(raw, str) else None,
-            "citations": _annotated(delta.get("annotations")),
+            "citations": _annotated(delta["annotations"]) if delta.get("annotations") else (),
         }
 
     def _finish(self, raw: Any) -> str | None:
@@ -216,6 +216,8 @@ def _citation(raw: Mapping[str, Any], source: Mapping[str, Any]) -> Citation:
 
 def sources_in(document: Mapping[str, Any]) -> tuple[Citation, ...]:
     """The sources of the answer as a whole, as Perplexity lists them."""
+    if "search_results" not in document and "citations" not in document:
+        return ()
     found, urls = document.get("search_results"), document.get("citations")
     listed = [mapping(result) for result in found] if isinstance(found, list) else []
     told = [

@@ -55,7 +55,10 @@ def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[s
             payload[names.get(name, name)] = value
     if request.stop:
         payload["stop"] = request.stop[0] if spelt.get("stop") == TEXT else list(request.stop)
-    payload |= _reasoning(request, grouped=GROUP in spelt.values()) | _tools(request) | _choice(request, quirks)
+    if spelt or request.reasoning_tokens is not None:
+        payload |= _reasoning(request, grouped=GROUP in spelt.values())
+    if request.tools or request.tool_choice is not None:
+        payload |= _tools(request) | _choice(request, quirks)
     return {**payload, **_streaming(quirks)} if stream else payload
 
 

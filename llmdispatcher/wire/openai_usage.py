@@ -20,17 +20,15 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
     if not isinstance(raw, dict):
         return Usage()
     into, out = mapping(raw.get("prompt_tokens_details")), mapping(raw.get("completion_tokens_details"))
-    prompt, completion, reasoning = (
-        count(raw.get("prompt_tokens")),
-        count(raw.get("completion_tokens")),
-        count(out.get("reasoning_tokens")),
-    )
+    told = (raw.get("prompt_tokens"), raw.get("completion_tokens"), out.get("reasoning_tokens"), into.get("cached_tokens"))
+    prompt, completion, reasoning, read = [count(number) if number else 0 for number in told]
     if reasoning and count(raw.get("total_tokens")) == prompt + completion + reasoning:
         completion += reasoning
-    read = count(into.get("cached_tokens")) or count(raw.get("prompt_cache_hit_tokens"))
-    write = count(into.get("cache_write_tokens"))
-    long = count(mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens"))
-    cost = _reported_cost(raw.get("cost"))
+    read = read or count(raw.get("prompt_cache_hit_tokens"))
+    write = long = 0
+    if "cache_write_tokens" in into:
+        write = count(into["cache_write_tokens"])
+        long = count(mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens"))
     return Usage(
         input_tokens=max(prompt, read + write),
         output_tokens=completion,
@@ -40,7 +38,7 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
         reasoning_tokens=min(reasoning, completion),
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
-        cost=cost,
+        cost=_reported_cost(raw["cost"]) if "cost" in raw else None,
         raw=raw,
     )
 

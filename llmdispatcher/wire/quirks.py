@@ -25,8 +25,13 @@ _EFFORT = ("reasoning_effort", "reasoning_tokens", "reasoning_summary")
 _EMPTY: Mapping[str, Any] = {"stop": ()}
 
 
+_REFUSING = frozenset({*_TUNES, *_DECIDES})
+
+
 def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Request:
     """The request without what the quirks refuse; the same one where there is nothing of it."""
+    if _REFUSING.isdisjoint(quirks):
+        return request
     left_out = [name for quirk in quirks for name in _TUNES.get(quirk, ()) if getattr(request, name) is not None]
     for quirk in quirks:
         for name in _DECIDES.get(quirk, ()):
@@ -38,7 +43,7 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
 
 def without_effort(request: Request, quirks: frozenset[str]) -> Request:
     """The request without its wishes for thought, for formats whose only word for them is what ``no_effort`` refuses."""
-    return _without(request, [name for name in _EFFORT if "no_effort" in quirks and getattr(request, name) is not None])
+    return _without(request, [name for name in _EFFORT if getattr(request, name) is not None]) if "no_effort" in quirks else request
 
 
 def _without(request: Request, names: list[str]) -> Request:

@@ -1,8 +1,27 @@
 """The fold of chunks is the answer they make up."""
 
+import pytest
+
 from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold
-from llmdispatcher.messages import ToolCall
-from llmdispatcher.types import Usage
+from llmdispatcher.messages import TextPart, ToolCall
+from llmdispatcher.types import Citation, Usage
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        StreamChunk(),
+        StreamChunk(content="a", model="", response_id="", service_tier=""),
+        StreamChunk(content="a", reasoning="hm", refusal="", finish_reason="stop", finish_reason_raw="STOP", model="m"),
+        StreamChunk(usage=Usage(input_tokens=3), citations=(Citation(url="u"),), logprobs=(1,), service_tier="t"),
+        StreamChunk(content="a", parts=(TextPart(text="a", cache="5m"),)),
+        StreamChunk(tool_calls=(ToolCallDelta(index=0, name="f"),)),
+        StreamChunk(content="b", choice=1),
+    ],
+)
+def test_one_chunk_alone_is_read_as_one_of_many(chunk):
+    """The short way of a list of one gives what the long way gives."""
+    assert fold(iter([chunk])) == fold([chunk])
 
 
 def test_text_reasoning_and_refusal_are_joined():
