@@ -39,7 +39,10 @@ _NAP = 0.02
 
 @attrs.define(eq=False)
 class Memory:
-    """RSS at moments of the run; fixed in size from the beginning, so that looking does not grow what is looked at."""
+    """RSS, and Python's own blocks of memory, at moments of the run; fixed in size, so that a look does not grow what it looks at.
+
+    RSS moves with what the allocators keep for later; a leak of whatever kind shows in the blocks.
+    """
 
     at: array[float] = attrs.field(factory=lambda: array("d", bytes(8 * (SAMPLES + 8))))
     mb: array[float] = attrs.field(factory=lambda: array("d", bytes(8 * (SAMPLES + 8))))
@@ -53,14 +56,23 @@ class Memory:
             self.blocks[self.count] = sys.getallocatedblocks()
             self.count += 1
 
-    def slope(self) -> float:
-        """MB per 100,000 calls over the second half of the run, by linear regression."""
+    def slope(self, values: array[float]) -> float:
+        """What a call adds over the second half of the run, by linear regression."""
         last = self.at[self.count - 1]
-        points = [(x, y) for x, y in zip(self.at[: self.count], self.mb[: self.count], strict=True) if x >= last / 2]
+        points = [(x, y) for x, y in zip(self.at[: self.count], values[: self.count], strict=True) if x >= last / 2]
         middle_x = sum(x for x, _ in points) / len(points)
         middle_y = sum(y for _, y in points) / len(points)
         spread = sum((x - middle_x) ** 2 for x, _ in points)
-        return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread * 100_000 if spread else 0.0
+        return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread if spread else 0.0
+
+    def rows(self, *, judged: bool) -> list[Row]:
+        """How it ended, and whether it grew."""
+        slope, blocks = self.slope(self.mb) * 100_000, self.slope(self.blocks)
+        return [
+            Row(name="RSS at the end", value=self.mb[self.count - 1], unit="MB"),
+            Row(name="RSS slope over the second half, per 100,000 calls", value=slope, bar=0.2 if judged else None, unit="MB"),
+            Row(name="slope of live blocks over the second half, per call", value=blocks, bar=0.03 if judged else None),
+        ]
 
 
 def _state() -> tuple[int, int]:
@@ -143,7 +155,6 @@ class Soak:
         begun, seen = sum(lane.begun for lane in every), sum((lane.seen for lane in every), Counter[str]())
         heard = sum(lane.tally.attempts.total() for lane in every)
         booked = sum(vendor.requests for stat in stats for vendor in stat.vendor_stats.values())
-        judged = 0.2 if begun >= TOO_SHORT else None
         zeros = {
             "calls begun and not ended": begun - seen.total(),
             "calls without an outcome": begun - sum(lane.tally.outcomes.total() for lane in every),
@@ -166,8 +177,7 @@ class Soak:
             Row(name="later than 50 ms past the deadline", value=sum(lane.late for lane in every)),
             Row(name="latest past the deadline", value=max(lane.latest for lane in every) * 1e3, bar=500.0, unit="ms"),
             Row(name="latest end of a nap, for comparison", value=self._overslept * 1e3, unit="ms"),
-            Row(name="RSS at the end", value=self._memory.mb[self._memory.count - 1], unit="MB"),
-            Row(name="RSS slope over the second half, per 100,000 calls", value=self._memory.slope(), bar=judged, unit="MB"),
+            *self._memory.rows(judged=begun >= TOO_SHORT),
             *(Row(name=name, value=abs(value), bar=0.0) for name, value in zeros.items()),
         ]
 

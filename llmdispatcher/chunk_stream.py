@@ -45,7 +45,8 @@ class ChunkStream:
     def batches(self) -> Generator[list[StreamChunk]]:
         """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
 
-        Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit. An error
+        Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit, before the
+        answer is complete. An error
         leaves without the frames and exceptions that it met: they hold what the vendor said, which may be the key.
         """
         reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
@@ -68,8 +69,8 @@ class ChunkStream:
                         self._hurry()
                 if decoder.done:
                     return
-                if not chunks:
-                    self._check_progress(last)
+                if not chunks and self._only_pings(last):
+                    break
                 del data, chunks  # the wait may be long: what nobody needs is given back while the processor knows where it is
             rest = decoder.finish()
             if rest:
@@ -89,12 +90,17 @@ class ChunkStream:
         if self._alone and not self._decoder.done:
             self._reply.hurry(LAST_WORDS)
 
-    def _check_progress(self, last: float) -> None:
-        if self._progress is not None and self._clock.monotonic() - last > self._progress:
+    def _only_pings(self, last: float) -> bool:
+        """Whether a vendor that only sends pings has no more to say: its answer is complete, and its last words are overdue."""
+        silence = self._clock.monotonic() - last
+        if self._alone and self._decoder.ended:
+            return silence > LAST_WORDS
+        if self._progress is not None and silence > self._progress:
             text = (
                 f"the stream is alive but has said nothing for {self._progress:g} s; raise progress_timeout or ask another vendor"
             )
             raise VendorUnavailable(text, phase="idle", sent=True)
+        return False
 
     def __iter__(self) -> Iterator[StreamChunk]:
         for batch in self.batches():

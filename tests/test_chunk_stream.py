@@ -5,6 +5,7 @@ import pytest
 from llmdispatcher.chunk_stream import LAST_WORDS, ChunkStream
 from llmdispatcher.clock import SYSTEM_CLOCK
 from llmdispatcher.errors import DeadlineExceeded, VendorUnavailable
+from llmdispatcher.testing import ManualClock
 from llmdispatcher.wire.base import HttpReply
 from llmdispatcher.wire.openai_chat import ChatDecoder
 
@@ -35,3 +36,33 @@ def test_one_of_several_answers_is_not_all():
     with pytest.raises(DeadlineExceeded):
         heard(DeadlineExceeded("late"), alone=False)
     assert ("one", []) == heard(VendorUnavailable("silence", phase="idle"), alone=False)
+
+
+def pinged(words, clock, *, progress, alone=True):
+    """The text of a stream whose vendor says these words and then sends a ping every two seconds, and how many were read."""
+    read = []
+
+    def pieces():
+        yield words
+        for number in range(1000):
+            clock.advance(2.0)
+            read.append(number)
+            yield b": ping\n\n"
+
+    reply = HttpReply(status=200, headers={}, chunks=pieces())
+    stream = ChunkStream(reply, ChatDecoder(), clock, progress, lambda failure, _reply: failure, alone=alone)
+    return "".join([chunk.content for chunk in stream]), len(read)
+
+
+def test_pings_do_not_keep_a_complete_answer_open():
+    """They are no last words: after as long as silence would be waited for the answer is what there is of it."""
+    assert ("one", LAST_WORDS // 2 + 1) == pinged(FIRST, ManualClock(), progress=None)
+    assert ("one", LAST_WORDS // 2 + 1) == pinged(FIRST, ManualClock(), progress=3.0)
+
+
+def test_pings_before_the_end_are_bounded_by_the_progress_limit():
+    """An answer under way, or one of several, of which the next may still begin, is waited for as long as the settings say."""
+    begun = FIRST.replace(b'"stop"', b"null")
+    for words, alone in ((begun, True), (FIRST, False)):
+        with pytest.raises(VendorUnavailable, match="said nothing for 30 s"):
+            pinged(words, ManualClock(), progress=30.0, alone=alone)
