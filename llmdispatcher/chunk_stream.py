@@ -20,7 +20,7 @@ Explain = Callable[[DispatchError, HttpReply], DispatchError]
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
 
-    ``alone`` is whether one answer was asked for: of several the next may begin long after the first is complete.
+    ``answers`` is how many were asked for: of several the next may begin long after the first is complete.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class ChunkStream:
         progress: float | None,
         explained: Explain,
         *,
-        alone: bool = True,
+        answers: int = 1,
     ) -> None:
         self.headroom = headroom(reply.headers, clock.now())
-        self._alone = alone
+        self._missing = set(range(answers)) if answers > 1 else set()
         self._explained = explained
         self._reply = reply
         self._arrivals = iter(reply.chunks)
@@ -65,8 +65,8 @@ class ChunkStream:
                     yield chunks
                     decoder.check()
                     last = self._clock.monotonic()
-                    if decoder.ended:
-                        self._hurry()
+                    if decoder.ended or self._missing:
+                        self._count(chunks)
                 if decoder.done:
                     return
                 if not chunks and self._only_pings(last):
@@ -80,20 +80,25 @@ class ChunkStream:
         finally:
             reply.close()
 
+    def _count(self, chunks: list[StreamChunk]) -> None:
+        """See which answers have ended; after the last of them what may still come must come soon."""
+        self._missing.difference_update([chunk.choice for chunk in chunks if chunk.finish_reason is not None])
+        if self._complete() and not self._decoder.done:
+            self._reply.hurry(LAST_WORDS)
+
+    def _complete(self) -> bool:
+        """Whether there is nothing left to come but last words: of several answers all have ended."""
+        return self._decoder.ended and not self._missing
+
     def _forgive(self, error: DispatchError) -> None:
         """Raise it, unless the answer is complete: then losing the connection, or the time, loses nothing."""
-        if not self._decoder.ended or (isinstance(error, DeadlineExceeded) and not self._alone):
+        if not self._complete():
             raise error
-
-    def _hurry(self) -> None:
-        """What may still come must come soon; of several answers the next may begin much later."""
-        if self._alone and not self._decoder.done:
-            self._reply.hurry(LAST_WORDS)
 
     def _only_pings(self, last: float) -> bool:
         """Whether a vendor that only sends pings has no more to say: its answer is complete, and its last words are overdue."""
         silence = self._clock.monotonic() - last
-        if self._alone and self._decoder.ended:
+        if self._complete():
             return silence > LAST_WORDS
         if self._progress is not None and silence > self._progress:
             text = (

@@ -155,8 +155,8 @@ class HttpVendor:
         """One answer in pieces."""
         call, codec = self._encoded(request, deadline, stream=True)
         reply = self.open(call, deadline)
-        progress, alone = self._config.progress_timeout, request.n in (None, 1)
-        return ChunkStream(reply, codec.decoder(), self._clock, progress, self._explained, alone=alone)
+        progress = self._config.progress_timeout
+        return ChunkStream(reply, codec.decoder(), self._clock, progress, self._explained, answers=request.n or 1)
 
     def takes_prefill(self, request: Request) -> bool:
         """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.
