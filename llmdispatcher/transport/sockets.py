@@ -44,6 +44,7 @@ class Governed(socket.socket):
     _little = 0
     """Reads in a row that brought little."""
     _watcher: select.poll | None = None
+    """What looks for news; made once."""
 
     def adopt(self, scope: Scope) -> None:
         """Let ``scope`` govern and wake this socket; raises if it is cancelled."""
@@ -72,6 +73,8 @@ class Governed(socket.socket):
 
     def has_news(self) -> bool:
         """Whether there is something to read, be it the end."""
+        if not hasattr(select, "poll"):  # Windows, whose select() takes any descriptor
+            return bool(select.select([self], [], [], 0)[0])
         if self._watcher is None:
             self._watcher = select.poll()
             self._watcher.register(self.fileno(), select.POLLIN)
