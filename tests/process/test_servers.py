@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -161,6 +162,27 @@ def test_short_calls_end_whole_while_a_worker_drains(servers, tmp_path):
 
     assert ["whole\nend", "whole"] * 10 == answers
     assert 0 == status
+
+
+def test_a_client_that_hangs_up_between_two_words_is_noticed_by_a_heartbeat(servers, tmp_path):
+    """C6: the vendor says a word every four seconds; the app, which sends a comment every half, knows soon that nobody listens."""
+    gone = tmp_path / "gone"
+    with (
+        VendorSimulator(answers="one two three four", tokens_per_second=0.25) as vendor,
+        served(gunicorn(servers), tmp_path / "log", vendor.openai_url, GONE=str(gone)) as server,
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+            client.sendall(b"GET /beat/x HTTP/1.1\r\nHost: here\r\n\r\n")
+            heard = b""
+            while b"one" not in heard or not heard.rstrip(b"\r\n").endswith(b": still there"):
+                heard += client.recv(4096)
+        left = time.monotonic()
+        while not (gone.exists() and gone.read_text()) and time.monotonic() < left + 10:
+            time.sleep(0.01)
+        log = server.log.read_text()
+
+    assert 0.0 < float(gone.read_text()) - left < 1.5  # the first comment after the end goes into the void, the second fails
+    assert "Traceback" not in log
 
 
 UWSGI = {
