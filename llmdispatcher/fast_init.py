@@ -37,7 +37,8 @@ def fast_init(kind: Kind) -> Kind:
     found = _INIT.search("".join(linecache.getlines(slow.__code__.co_filename)))
     head, begin, body = found[0].partition(_BEGIN) if found else ("", "", "")
     stores = list(_STORE.finditer(body))
-    if not begin or not stores or kind.__bases__ != (object,) or "__weakref__" in kind.__slots__:
+    known = begin and stores and len(stores) == body.count("_setattr(")
+    if not known or kind.__bases__ != (object,) or "__weakref__" in kind.__slots__:
         return kind
     end = stores[-1].end()
     names = slow.__code__.co_varnames[1 : slow.__code__.co_argcount + slow.__code__.co_kwonlyargcount]
