@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from .loading import LOADING, at_fork
 PATIENCE = 5.0
 """Seconds that a fork waits for what is under way."""
 
+_NAP = 0.005
+"""Seconds between two tries to get the whole of a file."""
 _WRITES = "llmdispatcher_writes"
 _opened: weakref.WeakSet[Connections] = weakref.WeakSet()
 _inherited: list[Any] = []
@@ -198,9 +201,21 @@ class Connections:
 
     def _introduce(self, connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode = WAL")
+        self._keep_a_log(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+
+    def _keep_a_log(self, connection: Any) -> None:
+        """Turn the file to WAL. Of several that do so with a new one SQLite sends all but one away, whatever their time-out."""
+        for left in range(int(self._timeout / _NAP), -1, -1):
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if not left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                threading.Event().wait(_NAP)
+            else:
+                return
 
 
 def _begin(connection: Connection) -> None:
