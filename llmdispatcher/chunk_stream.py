@@ -46,8 +46,8 @@ class ChunkStream:
         """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
 
         Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit, before the
-        answer is complete. An error
-        leaves without the frames and exceptions that it met: they hold what the vendor said, which may be the key.
+        answer is complete. An error leaves without the frames and exceptions that it met: they hold what the vendor said, which may
+        be the key.
         """
         reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
         try:

@@ -10,7 +10,7 @@ import attrs
 
 
 class Shape:
-    """Which fields of a class count; made once for each class, since this is what a key costs most."""
+    """Which fields of a class count; made once for each class."""
 
     __slots__ = ("_defaults", "_names", "values")
 
