@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 # Blocked as an entry point in pyproject.toml and loaded here, so that coverage sees the package being imported.
-pytest_plugins = ["llmdispatcher.testing.plugin", "loopback_redis", "loopback_postgres"]
+pytest_plugins = ["llmdispatcher.testing.plugin", "tests.loopback_redis", "tests.loopback_postgres"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,10 +1,10 @@
 """What the tests of broken streams share: a stage of simulators, of which the first breaks off."""
 
-from matrix.conftest import MODELS, PROMPT, descriptors, leaks, vendor_at, workers
-from matrix.insides import residue
-
 from llmdispatcher import Config, Dispatcher, Request, RetryPolicy
 from llmdispatcher.testing import VendorSimulator
+
+from ..matrix.conftest import MODELS, PROMPT, descriptors, leaks, vendor_at, workers
+from ..matrix.insides import residue
 
 WORDS = 5
 TEXT = "one two three four five six seven eight nine ten"

@@ -4,13 +4,14 @@ import itertools
 from decimal import Decimal
 
 import pytest
-from broken_streams import KINDS, REFUSES_PREFILL, REST, SAID, TEXT, WORDS, Stage
-from matrix.conftest import CANARY, MODELS, PROMPT, settled, workers
 
 from llmdispatcher import Continuation, Message, Request, StreamInterrupted, Tool, ToolCall
 from llmdispatcher.continuing import GO_ON
 from llmdispatcher.testing import Answer, faults
 from llmdispatcher.testing.formats import Trouble
+
+from ..matrix.conftest import CANARY, MODELS, PROMPT, settled, workers
+from .broken_streams import KINDS, REFUSES_PREFILL, REST, SAID, TEXT, WORDS, Stage
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(KINDS, KINDS)))

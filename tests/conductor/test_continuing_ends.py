@@ -3,9 +3,6 @@
 import threading
 
 import pytest
-from broken_streams import SAID, TEXT, WORDS, Stage
-from matrix.conftest import PROMPT, settled, workers
-from matrix.insides import disagreements, residue
 
 from llmdispatcher import (
     Cancelled,
@@ -21,6 +18,10 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.testing import FakeVendor, faults
+
+from ..matrix.conftest import PROMPT, settled, workers
+from ..matrix.insides import disagreements, residue
+from .broken_streams import SAID, TEXT, WORDS, Stage
 
 
 def test_the_deadline_holds():

@@ -7,11 +7,12 @@ import threading
 import time
 
 import pytest
-from waiting import soon
 
 from llmdispatcher import Cancellation, Cancelled, DeadlineExceeded, Dispatcher, OpenAIVendor, Request, StreamInterrupted
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.watch import WATCH
+
+from .waiting import soon
 
 SLACK = 0.5
 """Seconds by which a busy test machine may be late."""

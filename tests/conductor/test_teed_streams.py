@@ -5,10 +5,11 @@ import time
 from decimal import Decimal
 
 import pytest
-from waiting import soon
 
 from llmdispatcher import Cancelled, Config, DeadlineExceeded, Dispatcher, OpenAIVendor, Request, StreamInterrupted
 from llmdispatcher.testing import VendorSimulator, faults
+
+from .waiting import soon
 
 WORDS = " ".join(f"word{number}" for number in range(60))
 ASK = Request(model="gpt-4o", messages="tell", temperature=0)

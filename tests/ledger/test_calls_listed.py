@@ -5,12 +5,13 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from made_calls import at, between, made, made_attempt, put
 from sqlalchemy import text
 
 from llmdispatcher import InvalidRequest
 from llmdispatcher.ledger import open_ledger
 from llmdispatcher.ledger.schema import calls
+
+from .made_calls import at, between, made, made_attempt, put
 
 START, END = at("2026-03-01T00:00"), at("2026-03-03T00:00")
 

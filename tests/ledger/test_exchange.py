@@ -16,7 +16,6 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_calls import at, between, made, made_attempt, put
 from sqlalchemy import select
 
 from llmdispatcher import InvalidRequest
@@ -24,6 +23,8 @@ from llmdispatcher.ledger import open_ledger
 from llmdispatcher.ledger.rows import ATTEMPT, CALL
 from llmdispatcher.ledger.schema import attempts, calls
 from llmdispatcher.ledger.sources import FORMATS, found_in, guarded, unguarded
+
+from .made_calls import at, between, made, made_attempt, put
 
 START, END = at("2026-03-01T00:00"), at("2026-03-20T00:00")
 LLMRING = {

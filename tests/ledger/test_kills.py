@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from killing import check, kill_often
+
+from .killing import check, kill_often
 
 
 @pytest.mark.timeout(240)

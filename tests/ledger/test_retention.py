@@ -8,13 +8,14 @@ from decimal import Decimal
 from random import Random
 
 import pytest
-from made_calls import at, between, made, made_attempt, put
 from sqlalchemy import func, select, update
 
 from llmdispatcher import InvalidRequest
 from llmdispatcher.ledger import open_ledger
 from llmdispatcher.ledger.schema import DAILY_KEY, DAILY_SUMS, attempts, calls, daily
 from llmdispatcher.testing import ManualClock
+
+from .made_calls import at, between, made, made_attempt, put
 
 START, END = at("2026-03-01T00:00"), at("2026-03-21T00:00")
 MIDDLE = at("2026-03-11T00:00")

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
-from made_calls import at, between, made, put
 
 from llmdispatcher import InvalidRequest, LedgerError
 from llmdispatcher.ledger import Ledger, open_ledger
@@ -17,6 +16,8 @@ from llmdispatcher.ledger.figures import UsageFigures
 from llmdispatcher.ledger.schema import TOKENS
 from llmdispatcher.ledger.statistics import DIMENSIONS
 from llmdispatcher.testing import ManualClock
+
+from .made_calls import at, between, made, put
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Kiritimati")
 NAMES = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}

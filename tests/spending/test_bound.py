@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from wire.corpus import CODEC_OF, CODECS, body_of, codec_of, decode_stream, exchanges, needs_corpus, streamed
 
 from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Request, Tool, ToolCall, VendorTool
 from llmdispatcher.catalog import Price, cost
@@ -15,6 +14,7 @@ from llmdispatcher.spending import bound as bounds
 from llmdispatcher.spending.bound import bound, costs_nothing, has_price, is_free, measured, text_tokens
 from llmdispatcher.types import Usage
 
+from ..wire.corpus import CODEC_OF, CODECS, body_of, codec_of, decode_stream, exchanges, needs_corpus, streamed
 from .conftest import REQUEST, moment, target
 
 NOW = moment("2026-11-01")

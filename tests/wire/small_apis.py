@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from corpus import body_of, decode_stream, streamed
-
 from llmdispatcher.embeddings import EmbeddingRequest
 from llmdispatcher.messages import Message
 from llmdispatcher.types import Request, Response
@@ -15,6 +13,8 @@ from llmdispatcher.wire.completions import COMPLETIONS
 from llmdispatcher.wire.counting import COUNTING
 from llmdispatcher.wire.embeddings import EMBEDDING_CODECS
 from llmdispatcher.wire.listing import LISTINGS
+
+from .corpus import body_of, decode_stream, streamed
 
 NOT_SPOKEN = {
     "interactions": "Google's agents are not asked here, and nothing is established of what their recorded answers say",

@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from corpus import decode_stream
-from recordings import CLAUDE_WHOLE, sse
 
 from llmdispatcher.errors import InvalidRequest, MalformedReply
 from llmdispatcher.messages import ImagePart, Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
 from llmdispatcher.types import Citation, Request
 from llmdispatcher.wire.anthropic_messages import ANTHROPIC_MESSAGES, DEFAULT_MAX_TOKENS
+
+from .corpus import decode_stream
+from .recordings import CLAUDE_WHOLE, sse
 
 
 def sent(*messages, stream=False, quirks=(), **fields):

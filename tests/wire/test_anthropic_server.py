@@ -4,8 +4,6 @@ import json
 
 import attrs
 import pytest
-from corpus import FOLDER, body_of, decode_stream, exchanges, needs_corpus, streamed
-from equivalences import anthropic_messages as normal
 
 from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
 from llmdispatcher.errors import (
@@ -27,6 +25,9 @@ from llmdispatcher.types import Citation, Request, Response, Usage
 from llmdispatcher.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
+
+from .corpus import FOLDER, body_of, decode_stream, exchanges, needs_corpus, streamed
+from .equivalences import anthropic_messages as normal
 
 
 def read(path="/v1/messages", **fields):

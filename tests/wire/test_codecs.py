@@ -5,8 +5,6 @@ import time
 
 import attrs
 import pytest
-from corpus import cut, decode_stream, sliced
-from recordings import ARGUMENTS, OLLAMA_USAGE, SAID, STREAMS, WHOLE, framed, sse
 
 from llmdispatcher.chunks import fold
 from llmdispatcher.errors import InvalidRequest, MalformedReply, StreamInterrupted, VendorUnavailable
@@ -14,6 +12,9 @@ from llmdispatcher.messages import AudioPart, Message, ToolCall
 from llmdispatcher.types import Request
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
+
+from .corpus import cut, decode_stream, sliced
+from .recordings import ARGUMENTS, OLLAMA_USAGE, SAID, STREAMS, WHOLE, framed, sse
 
 pytestmark = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
 

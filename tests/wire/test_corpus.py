@@ -11,21 +11,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from corpus import (
-    CODEC_OF,
-    ENDINGS,
-    FOLDER,
-    body_of,
-    codec_of,
-    cuttings,
-    decode_stream,
-    exchanges,
-    headers_of,
-    needs_corpus,
-    recorded,
-    streamed,
-)
-from small_apis import CHECKS, NOT_SPOKEN
 
 from llmdispatcher.errors import (
     AuthenticationError,
@@ -40,6 +25,22 @@ from llmdispatcher.errors import (
 )
 from llmdispatcher.types import Response, Usage
 from llmdispatcher.wire.faults import fault
+
+from .corpus import (
+    CODEC_OF,
+    ENDINGS,
+    FOLDER,
+    body_of,
+    codec_of,
+    cuttings,
+    decode_stream,
+    exchanges,
+    headers_of,
+    needs_corpus,
+    recorded,
+    streamed,
+)
+from .small_apis import CHECKS, NOT_SPOKEN
 
 pytestmark = needs_corpus
 

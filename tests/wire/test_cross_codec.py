@@ -4,8 +4,6 @@ import json
 
 import attrs
 import pytest
-from conversations import requests, responses
-from corpus import cut, decode_stream
 from hypothesis import given, settings
 
 from llmdispatcher.chunks import unfold
@@ -14,6 +12,9 @@ from llmdispatcher.parts import ReasoningPart, TextPart, ToolCall
 from llmdispatcher.types import Request
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
+
+from .conversations import requests, responses
+from .corpus import cut, decode_stream
 
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
 ANY = settings(max_examples=20)

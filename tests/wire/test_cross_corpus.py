@@ -7,13 +7,14 @@ from collections import Counter
 
 import attrs
 import pytest
-from corpus import CODEC_OF, exchanges, needs_corpus
 
 from llmdispatcher.errors import InvalidRequest
 from llmdispatcher.messages import Message
 from llmdispatcher.parts import TextPart
 from llmdispatcher.types import Request
 from llmdispatcher.wire.codecs import CODECS
+
+from .corpus import CODEC_OF, exchanges, needs_corpus
 
 pytestmark = needs_corpus
 

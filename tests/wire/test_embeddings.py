@@ -5,13 +5,14 @@ import json
 import struct
 
 import pytest
-from corpus import needs_corpus, recorded
-from small_apis import EMBEDDING_FORMATS, embedding_request
 
 from llmdispatcher.embeddings import EmbeddingRequest, Embeddings
 from llmdispatcher.errors import InvalidRequest, MalformedReply, ModelNotFound
 from llmdispatcher.types import Usage
 from llmdispatcher.wire.embeddings import EMBEDDING_CODECS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS, OPENAI_EMBEDDINGS
+
+from .corpus import needs_corpus, recorded
+from .small_apis import EMBEDDING_FORMATS, embedding_request
 
 EVERY_CODEC = pytest.mark.parametrize(
     "codec", [OPENAI_EMBEDDINGS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS], ids=lambda codec: codec.name

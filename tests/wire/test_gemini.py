@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from corpus import decode_stream, sliced
-from recordings import GEMINI_PIECES, GEMINI_WHOLE, sse
 
 from llmdispatcher.errors import InvalidRequest, MalformedReply, StreamInterrupted, VendorUnavailable
 from llmdispatcher.messages import (
@@ -19,6 +17,9 @@ from llmdispatcher.messages import (
 )
 from llmdispatcher.types import Choice, Citation, Request
 from llmdispatcher.wire.gemini import GEMINI
+
+from .corpus import decode_stream, sliced
+from .recordings import GEMINI_PIECES, GEMINI_WHOLE, sse
 
 
 def sent(*messages, stream=False, quirks=frozenset(), **fields):

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 
 import attrs
 import pytest
-from corpus import body_of, decode_stream, needs_corpus, recorded, streamed
-from equivalences import gemini as normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +40,9 @@ from llmdispatcher.types import Choice, Citation, Request, Response, Usage
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.gemini import GEMINI
+
+from .corpus import body_of, decode_stream, needs_corpus, recorded, streamed
+from .equivalences import gemini as normal
 
 PATH = "/v1beta/models/m:generateContent"
 PIXEL = base64.b64encode(b"\x89PNG\xff\xfe").decode()

@@ -4,8 +4,6 @@ import base64
 import json
 
 import pytest
-from corpus import decode_stream, sliced
-from recordings import lines
 
 from llmdispatcher.chunks import fold
 from llmdispatcher.errors import InvalidRequest, MalformedReply, ModelNotFound, StreamInterrupted, VendorUnavailable
@@ -24,6 +22,9 @@ from llmdispatcher.messages import (
 from llmdispatcher.types import Request
 from llmdispatcher.wire.ndjson import MAX_LINE, LineParser
 from llmdispatcher.wire.ollama_chat import OLLAMA_CHAT
+
+from .corpus import decode_stream, sliced
+from .recordings import lines
 
 PIXEL = b"\x89PNG\r\n\x1a\n"
 

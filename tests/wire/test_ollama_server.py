@@ -5,9 +5,6 @@ import json
 
 import attrs
 import pytest
-from corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
-from equivalences import ollama_chat as normal
-from small_apis import spoilt
 
 from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
 from llmdispatcher.errors import (
@@ -27,6 +24,10 @@ from llmdispatcher.types import Request, Response, Usage
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.ollama_chat import OLLAMA_CHAT
+
+from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
+from .equivalences import ollama_chat as normal
+from .small_apis import spoilt
 
 PIXEL = b"\x89PNG\r\n\x1a\n"
 ENCODED = base64.b64encode(PIXEL).decode()

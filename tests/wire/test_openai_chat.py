@@ -4,14 +4,15 @@ import json
 from decimal import Decimal
 
 import pytest
-from corpus import decode_stream
-from recordings import sse
 
 from llmdispatcher.chunks import fold
 from llmdispatcher.errors import InvalidRequest, StreamInterrupted, VendorUnavailable
 from llmdispatcher.messages import FilePart, ImagePart, Message, Tool, ToolCall
 from llmdispatcher.types import Request
 from llmdispatcher.wire.openai_chat import OPENAI_CHAT, OPENAI_CHAT_TAGGED
+
+from .corpus import decode_stream
+from .recordings import sse
 
 
 def chunk(delta=None, finish=None, **more):

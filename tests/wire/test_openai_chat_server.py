@@ -4,7 +4,6 @@ import json
 
 import attrs
 import pytest
-from corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
 
 from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
 from llmdispatcher.errors import (
@@ -23,6 +22,8 @@ from llmdispatcher.types import Choice, Citation, Request, Response, Usage
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.openai_chat import OPENAI_CHAT
+
+from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
 
 NAME = "openai_chat"
 

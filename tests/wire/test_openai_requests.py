@@ -3,14 +3,15 @@
 import json
 
 import pytest
-from corpus import exchanges, needs_corpus
-from equivalences import openai_chat as normal
 
 from llmdispatcher.errors import InvalidRequest
 from llmdispatcher.messages import Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
 from llmdispatcher.parts import FilePart, ImagePart, VideoPart
 from llmdispatcher.types import Request
 from llmdispatcher.wire.openai_chat import OPENAI_CHAT
+
+from .corpus import exchanges, needs_corpus
+from .equivalences import openai_chat as normal
 
 HI = [{"role": "user", "content": "Hi"}]
 FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object"}}

@@ -6,10 +6,6 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from corpus import decode_stream
-from recordings import RESPONSES_STREAM, RESPONSES_WHOLE, sse
-from test_fuzz import JUNK, places
-from test_openai_responses_server import EVERYTHING
 
 from llmdispatcher.chunks import fold
 from llmdispatcher.errors import (
@@ -36,6 +32,11 @@ from llmdispatcher.messages import (
 )
 from llmdispatcher.types import Request
 from llmdispatcher.wire.openai_responses import OPENAI_RESPONSES
+
+from .corpus import decode_stream
+from .recordings import RESPONSES_STREAM, RESPONSES_WHOLE, sse
+from .test_fuzz import JUNK, places
+from .test_openai_responses_server import EVERYTHING
 
 NAME = "openai_responses"
 CALL = {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": '{"a":1}', "status": "completed"}

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 
 import attrs
 import pytest
-from corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
-from equivalences import openai_responses as normal
 
 from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
 from llmdispatcher.errors import (
@@ -30,6 +28,9 @@ from llmdispatcher.types import Citation, Request, Response, Usage
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.openai_responses import OPENAI_RESPONSES
+
+from .corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
+from .equivalences import openai_responses as normal
 
 APIS = ("responses", "responses_input_tokens", "responses_compact")
 NAME = "openai_responses"

@@ -2,11 +2,7 @@
 
 import json
 
-import equivalences
 import pytest
-from corpus import body_of, decode_stream, needs_corpus, recorded, streamed
-from recordings import lines, sse
-from small_apis import question, spoilt
 
 from llmdispatcher.embeddings import EmbeddingRequest
 from llmdispatcher.errors import DispatchError, InvalidRequest, MalformedReply, ModelNotFound, StreamInterrupted, VendorUnavailable
@@ -17,6 +13,11 @@ from llmdispatcher.wire.completions import COMPLETIONS
 from llmdispatcher.wire.counting import COUNTING
 from llmdispatcher.wire.embeddings import EMBEDDING_CODECS
 from llmdispatcher.wire.listing import LISTINGS
+
+from . import equivalences
+from .corpus import body_of, decode_stream, needs_corpus, recorded, streamed
+from .recordings import lines, sse
+from .small_apis import question, spoilt
 
 EVERY_COUNT = pytest.mark.parametrize("counting", COUNTING.values(), ids=list(COUNTING))
 FULL = {"max_tokens": 9, "temperature": 0.5, "top_p": 0.5, "user": "me", "reasoning_effort": "low", "tools": [Tool(name="f")]}
