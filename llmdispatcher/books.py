@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .attempt import Call
@@ -28,7 +27,7 @@ class Books:
         self._origin, self._profile = config.origin, config.profile
         self._owned = ledger is not None and not hasattr(ledger, "began")
         if ledger is not None:
-            self.ledger = import_module(f"{__package__}.ledger").Ledger(ledger) if self._owned else ledger
+            self.ledger = _ledger_at(ledger) if self._owned else ledger
 
     def attach(self, call: Call) -> None:
         """Have a call tell of its attempts."""
@@ -62,3 +61,9 @@ class Books:
         if self.ledger is not None:
             self.ledger.settled(record)
         tell(self._listeners, record)
+
+
+def _ledger_at(place: Any) -> Ledger:
+    from .ledger import Ledger  # late: SQLAlchemy is loaded by those who have a ledger
+
+    return Ledger(place)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import attrs
@@ -82,7 +81,11 @@ def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
 
 def _registry(value: Any) -> Any:
     """A registry from its address; its room is loaded by those who have one."""
-    return None if value is None else import_module(f"{__package__}.registry").registry(value)
+    if value is None:
+        return None
+    from .registry import registry_from
+
+    return registry_from(value)
 
 
 def _seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

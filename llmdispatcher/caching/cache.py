@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import attrs
@@ -91,7 +90,9 @@ class AnswerCache:
 
     def __init__(self, settings: ResponseCache, clock: Clock) -> None:
         if settings.store.startswith(REDIS):
-            import_module(f"{__package__}.redis").check_installed()
+            from .redis import check_installed
+
+            check_installed()
         self.settings = settings
         self._tally = Tally()
         self._store = GuardedStore(settings, clock, self._tally)

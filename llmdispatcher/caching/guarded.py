@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import SupportsBytes, TypeVar
 
 from ..clock import Clock
@@ -108,6 +107,9 @@ def _maker(settings: ResponseCache, clock: Clock) -> Callable[[], Store]:
     if settings.store == MEMORY:
         return partial(MemoryStore, settings.max_entries, clock)
     if settings.store.startswith(REDIS):
-        return partial(import_module(f"{__package__}.redis").RedisStore, settings.store, settings.store_timeout, clock)
-    sqlite = import_module(f"{__package__}.sqlite")
-    return partial(sqlite.SqliteStore, settings.store, settings.max_entries, settings.store_timeout, clock)
+        from .redis import RedisStore
+
+        return partial(RedisStore, settings.store, settings.store_timeout, clock)
+    from .sqlite import SqliteStore
+
+    return partial(SqliteStore, settings.store, settings.max_entries, settings.store_timeout, clock)

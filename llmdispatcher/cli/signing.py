@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .places import data_folder, made_folder
 from .terminal import UsageError
@@ -21,10 +20,6 @@ FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 """How a moment may be written; without an offset it is UTC."""
 
 
-def _room(name: str) -> Any:
-    return import_module(f"...receipts.{name}", __name__)
-
-
 def own_place() -> Path:
     """The user's own private key."""
     return data_folder() / "receipts.key"
@@ -35,49 +30,53 @@ def generate(path: Path | None) -> tuple[Path, str]:
     if path is None:
         made_folder()
         path = own_place()
-    key: SigningKey = _room("keys").SigningKey.generate(path)
-    return path, key.key_id
+    from ..receipts.keys import SigningKey
+
+    return path, SigningKey.generate(path).key_id
 
 
 def key(path: Path | None) -> SigningKey:
     """The private key that is meant. Raises :class:`UsageError` where there is none."""
-    keys = _room("keys")
-    found: SigningKey
+    from ..credentials import from_environment
+    from ..receipts.keys import ENVIRONMENT, SigningKey
+
     if path is not None:
-        found = keys.SigningKey.load(path)
-    elif keys.from_environment(keys.ENVIRONMENT) is not None:
-        found = keys.SigningKey.from_environment()
-    elif own_place().is_file():
-        found = keys.SigningKey.load(own_place())
-    else:
-        raise UsageError("there is no key; `llmdispatcher receipts new-key` makes one, --key FILE names one")
-    return found
+        return SigningKey.load(path)
+    if from_environment(ENVIRONMENT) is not None:
+        return SigningKey.from_environment()
+    if own_place().is_file():
+        return SigningKey.load(own_place())
+    raise UsageError("there is no key; `llmdispatcher receipts new-key` makes one, --key FILE names one")
 
 
 def receipts(ledger: Ledger, signer: SigningKey | None = None) -> Receipts:
     """The receipts of a ledger."""
-    made: Receipts = _room("book").Receipts(ledger, signer)
-    return made
+    from ..receipts.book import Receipts
+
+    return Receipts(ledger, signer)
 
 
 def alone(signer: SigningKey) -> PublicKeys:
     """The public half of a key, where no ledger knows of older ones."""
-    made: PublicKeys = _room("keys").PublicKeys.of(signer.public)
-    return made
+    from ..receipts.keys import PublicKeys
+
+    return PublicKeys.of(signer.public)
 
 
 def verified(file: Path, trusted: PublicKey | Path, noted: ReceiptAnchor | None) -> Verification:
     """What is wrong with the receipts in a file."""
-    found: Verification = _room("verifying").verify_receipts(file, trusted, anchor=noted)
-    return found
+    from ..receipts.verifying import verify_receipts
+
+    return verify_receipts(file, trusted, anchor=noted)
 
 
 def anchor(text: str | None) -> ReceiptAnchor | None:
     """A head of a chain, as it was noted."""
     if text is None:
         return None
-    found: ReceiptAnchor = _room("receipt").ReceiptAnchor.parse(text)
-    return found
+    from ..receipts.receipt import ReceiptAnchor
+
+    return ReceiptAnchor.parse(text)
 
 
 def aware(moment: datetime) -> datetime:

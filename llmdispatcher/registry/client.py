@@ -297,6 +297,6 @@ class Registry:
         return RegistryStale(f"registry: {why}", vendor=vendor, age_days=self._status(vendor).age_days)
 
 
-def registry(value: Registry | str | PathLike[str]) -> Registry:
+def registry_from(value: Registry | str | PathLike[str]) -> Registry:
     """A registry, or the one at an address. Raises :class:`~llmdispatcher.errors.ConfigError`."""
     return value if isinstance(value, Registry) else Registry(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from ..clock import Clock
@@ -15,5 +14,8 @@ def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock) -> Spendin
     """What keeps these budgets, ``None`` where there are none. ``ledger`` has the database that other processes share."""
     if not budgets:
         return None
-    book = import_module(f"{__package__}.database").DatabaseBook(ledger) if hasattr(ledger, "writing") else None
-    return Spending(budgets, clock, book)
+    if not hasattr(ledger, "writing"):
+        return Spending(budgets, clock, None)
+    from .database import DatabaseBook  # late: it needs SQLAlchemy
+
+    return Spending(budgets, clock, DatabaseBook(ledger))
