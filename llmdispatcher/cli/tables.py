@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from .settings import Settings
 from .terminal import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _PIPE_WIDTH = 120
 _NUMBERS = frozenset("0123456789.,–-+%$ ")
 
 
-def console(settings: Settings, width: int | None = None) -> Console:
+def console(width: int | None = None, *, no_color: bool = False) -> Console:
     """Stdout, as wide as the terminal or as ``width``."""
-    return Console(width=None if sys.stdout.isatty() else width or _PIPE_WIDTH, no_color=settings.no_color or None, highlight=False)
+    from rich.console import Console  # late: help draws no tables
+
+    return Console(width=None if sys.stdout.isatty() else width or _PIPE_WIDTH, no_color=no_color or None, highlight=False)
 
 
-def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], settings: Settings) -> None:
+def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], *, no_color: bool = False) -> None:
     """A table on stdout; columns of numbers stand to the right."""
+    from rich.box import SIMPLE  # late: help draws no tables
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
     told = [[plain(cell) for cell in row] for row in rows]
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
     for place, head in enumerate(heads):
@@ -36,4 +40,4 @@ def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], settings: Se
         max([cell_len(line) for cell in (head, *(row[place] for row in told)) for line in cell.split("\n")] or [0])
         for place, head in enumerate(heads)
     ]
-    console(settings, max(_PIPE_WIDTH, sum(widths) + 4 * len(heads))).print(table)
+    console(max(_PIPE_WIDTH, sum(widths) + 4 * len(heads)), no_color=no_color).print(table)

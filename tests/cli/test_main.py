@@ -14,7 +14,7 @@ import pytest
 from llmdispatcher import ConfigError, VendorUnavailable, __version__
 from llmdispatcher.cli import terminal
 from llmdispatcher.cli.commands import simulate
-from llmdispatcher.cli.progress import progress
+from llmdispatcher.cli.commands.batch import progress
 from llmdispatcher.cli.terminal import Failed, UsageError
 
 

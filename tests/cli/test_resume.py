@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from llmdispatcher.cli.answers import journal_of
+from llmdispatcher.batch import journal_path
 from llmdispatcher.testing import faults
 
 from .conftest import records
@@ -57,7 +57,7 @@ def test_a_killed_batch_is_gone_on_with(prompts, openai, away, kills, more):
     """SIGKILL at several points: no prompt is served twice but those in flight at a kill, and the file is whole and in order."""
     file = prompts(*({"id": f"p{number}", "messages": f"prompt {number}"} for number in range(PROMPTS)))
     command = (file, "--output", "out.jsonl", "--resume", "--workers", WORKERS, "--json", *more)
-    journal = journal_of(away / "out.jsonl")
+    journal = journal_path(away / "out.jsonl")
     with one_after_the_other(openai):
         for lines in kills:
             process = batch(*command)
@@ -133,7 +133,7 @@ def test_a_changed_prompt_is_asked_anew(command, half_done, openai, away, prompt
 
 def test_a_torn_line_is_asked_again(command, half_done, openai, away):
     """As a crash leaves it; what stands before it counts."""
-    journal = journal_of(away / "out.jsonl")
+    journal = journal_path(away / "out.jsonl")
     journal.write_bytes(journal.read_bytes()[:-20])
     ended = command("batch", *half_done)
 
@@ -145,7 +145,7 @@ def test_a_torn_line_is_asked_again(command, half_done, openai, away):
 @pytest.mark.parametrize("junk", [b"junk", b"[]", b"{}", b'{"key": "a"}', b'{"key": "a", "answer": 3}', b"\xff\xfe"])
 def test_junk_in_the_journal_is_told_and_passed_over(command, half_done, openai, away, junk):
     """It costs one answer at most."""
-    journal = journal_of(away / "out.jsonl")
+    journal = journal_path(away / "out.jsonl")
     journal.write_bytes(junk + b"\n" + journal.read_bytes())
     ended = command("batch", *half_done)
 
@@ -182,7 +182,8 @@ def test_two_runs_do_not_write_one_file(prompts, openai, away, command):
         process.communicate()
 
     assert 2 == ended.code
-    assert "another run is at work on it" in ended.err
+    text = "out.jsonl.journal: another run is at work on it; let it end, or choose another --output"
+    assert f"llmdispatcher: {text}" == ended.err.splitlines()[-1]
 
 
 def test_resume_finds_the_file_without_a_name(command, prompts, openai, away):
@@ -203,7 +204,7 @@ def test_a_device_has_no_journal(command, prompts, openai):
 
 def test_the_journal_is_the_owners(command, half_done, away):
     """It holds answers."""
-    assert 0o600 == journal_of(away / "out.jsonl").stat().st_mode & 0o777
+    assert 0o600 == journal_path(away / "out.jsonl").stat().st_mode & 0o777
 
 
 def test_progress_tells_the_cost_so_far(prompts, openai, away):

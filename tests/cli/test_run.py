@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from llmdispatcher import catalog
+from llmdispatcher.cli.commands import batch
 from llmdispatcher.testing import faults
 
 from .conftest import records
@@ -168,3 +171,47 @@ def test_every_simulated_vendor_is_in_the_catalog():
     from llmdispatcher.cli.fleet import CHARACTERS
 
     assert all(catalog.vendor_row(character.kind) is not None for character in CHARACTERS)
+
+
+REFUSED = {
+    "exists": ("precious.jsonl", "precious.jsonl exists; choose another --output, or --force to overwrite it"),
+    "prompts": ("prompts.jsonl", "prompts.jsonl: these are the prompts; choose another --output"),
+    "no folder": ("output/force.jsonl", "output/force.jsonl: No such file or directory"),
+}
+
+
+@pytest.mark.parametrize(("output", "text"), REFUSED.values(), ids=REFUSED)
+def test_an_output_that_cannot_be_written_is_told(command, prompts, openai, away, output, text):
+    """In one line, which names the options that mend it."""
+    (away / "precious.jsonl").write_text("precious")
+    ended = command("batch", prompts({}), "--output", output)
+
+    assert (2, "", 0) == (ended.code, ended.out, openai.hits)
+    assert f"llmdispatcher: {text}" == ended.err.splitlines()[-1]
+
+
+def test_a_folder_that_takes_no_file_is_told(command, prompts, openai, monkeypatch):
+    """Also for the name that nobody chose."""
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(batch.AnswersFile, "_open", refuse)
+    ended = command("batch", prompts({}))
+
+    assert (2, "llmdispatcher: answers.jsonl: Permission denied; choose an --output") == (ended.code, ended.err.splitlines()[-1])
+
+
+def test_without_a_file_the_examples_are_read(command):
+    """Those of the checkout."""
+    assert batch.EXAMPLES == batch.choose_prompts(None)
+    assert batch.EXAMPLES.is_file()
+
+
+def test_an_installed_package_has_no_examples(command, monkeypatch, away):
+    """It asks for a file."""
+    monkeypatch.setattr(batch, "EXAMPLES", away / "none.jsonl")
+    ended = command("batch")
+
+    text = "which file? the example prompts come with the sources only: llmdispatcher batch FILE.jsonl"
+    assert (2, f"llmdispatcher: {text}\n") == (ended.code, ended.err)

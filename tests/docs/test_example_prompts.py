@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from llmdispatcher.cli.prompts import EXAMPLES, Prompt, read
+from llmdispatcher.batch import Prompt, read_prompts
+from llmdispatcher.cli.commands.batch import EXAMPLES
 
-PROMPTS = read(None, None)
+PROMPTS = read_prompts(EXAMPLES)
 
 
 def characters(prompt):

@@ -24,7 +24,7 @@ def command(settings: Settings, lockfile: Path | None) -> int:
         print(json.dumps({"lockfile": str(found.path), "profile": profile, "aliases": aliases}, indent=2))
         return OK
     if aliases:
-        print_rows(("alias", "models"), [(name, ", ".join(models)) for name, models in aliases.items()], settings)
+        print_rows(("alias", "models"), [(name, ", ".join(models)) for name, models in aliases.items()], no_color=settings.no_color)
     print(f"{len(aliases)} aliases; profile {profile} of {lockfiles.told(found)}")
     for extension in found.extensions():
         if extension.problem is not None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from ...batch import response_record
 from ...cancellation import Cancellation
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled
 from ...types import Request, Response
 from .. import fleet, question, speaking
-from ..answers import answered
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
 from ..stopping import stoppable
@@ -87,6 +87,6 @@ def _asked(dispatcher: Dispatcher, request: Request, stop: Cancellation, timeout
 
 def _print(response: Response, *, whole: bool, as_json: bool) -> None:
     if as_json:
-        print(json_text(answered(response)))
+        print(json_text(response_record(response)))
     elif whole:
         speaking.write(response)

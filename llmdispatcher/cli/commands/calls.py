@@ -43,7 +43,7 @@ def command(settings: Settings, **given: Any) -> int:
         print(json.dumps([call.as_dict() for call in found], indent=2, default=str))
     elif found:
         heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
-        print_rows(heads, [_row(call) for call in found], settings)
+        print_rows(heads, [_row(call) for call in found], no_color=settings.no_color)
     else:
         print("there is no call like that")
     return OK
@@ -64,7 +64,7 @@ def _one(settings: Settings, call_id: str) -> int:
             print(plain(f"{name.replace('_', ' '):<22} {value}"))
     if attempts:
         heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
-        print_rows(heads, [_attempt(one) for one in attempts], settings)
+        print_rows(heads, [_attempt(one) for one in attempts], no_color=settings.no_color)
     return OK
 
 

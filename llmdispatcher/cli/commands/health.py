@@ -31,5 +31,5 @@ def command(settings: Settings, timeout: float) -> int:
             (name, state.status, "–" if state.latency is None else f"{state.latency:.2f}", state.detail or "")
             for name, state in found.items()
         ]
-        print_rows(("vendor", "status", "seconds", "detail"), rows, settings)
+        print_rows(("vendor", "status", "seconds", "detail"), rows, no_color=settings.no_color)
     return OK if all(state.ok for state in found.values()) else FAILED

@@ -39,5 +39,5 @@ def command(settings: Settings, **given: Any) -> int:
             (name, "–" if state.version is None else str(state.version), state.state, state.reason)
             for name, state in states.items()
         ]
-        print_rows(("vendor", "version", "state", "reason"), rows, settings)
+        print_rows(("vendor", "version", "state", "reason"), rows, no_color=settings.no_color)
     return OK if states and all(state.version is not None and state.source == "registry" for state in states.values()) else FAILED

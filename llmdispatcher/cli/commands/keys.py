@@ -44,7 +44,7 @@ def show(settings: Settings) -> int:
     if settings.json:
         print(json.dumps([{"vendor": name, "key": key} for name, key in rows], indent=2, ensure_ascii=False))
     elif rows:
-        print_rows(("vendor", "key"), rows, settings)
+        print_rows(("vendor", "key"), rows, no_color=settings.no_color)
     else:
         say("there is no key in the keychain; `llmdispatcher keys set VENDOR` puts one there")
     return OK

@@ -62,7 +62,7 @@ def command(settings: Settings, **given: Any) -> int:
     if settings.json:
         print(json.dumps([_as_json(facts) for facts in found], indent=2, default=str))
     elif found:
-        print_rows(_HEADS, [_row(facts) for facts in found], settings)
+        print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
         print(f"{len(found)} models, {found[0].price_version}")
     if not found:
         say("llmdispatcher: no model is like that; --all looks at retired ones and at resellers too")

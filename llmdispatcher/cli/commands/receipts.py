@@ -111,7 +111,9 @@ def show(settings: Settings, limit: int) -> int:
     if settings.json:
         print(json.dumps([receipt.as_dict() for receipt in found], indent=2))
     elif found:
-        print_rows(("number", "receipt", "signed (UTC)", "kind", "says"), [_row(receipt) for receipt in found], settings)
+        print_rows(
+            ("number", "receipt", "signed (UTC)", "kind", "says"), [_row(receipt) for receipt in found], no_color=settings.no_color
+        )
     else:
         print("there is no receipt")
     return OK

@@ -72,7 +72,7 @@ def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
     heads += ["calls", "failed", "tokens in", "tokens out", "US$", "seconds"]
     rows = [_row(bucket, stats) for bucket in stats.buckets]
     if rows:
-        print_rows([str(head) for head in heads], rows, settings)
+        print_rows([str(head) for head in heads], rows, no_color=settings.no_color)
     if sys.stdout.isatty() and course.buckets:
         print(f"{sparkline([bucket.total_cost for bucket in course.buckets], width=60)}  US$ by {course.group_by}")
     print(closing(stats))

@@ -30,7 +30,7 @@ def command(settings: Settings, ready: bool) -> int:
     if settings.json:
         print(json.dumps(rows, indent=2))
         return OK
-    print_rows(("vendor", "format", "key", "variables"), [_row(row) for row in rows], settings)
+    print_rows(("vendor", "format", "key", "variables"), [_row(row) for row in rows], no_color=settings.no_color)
     return OK
 
 

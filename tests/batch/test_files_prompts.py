@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher.cli import prompts as room
-from llmdispatcher.cli.prompts import Mistake, Prompt, read
-from llmdispatcher.cli.terminal import UsageError
+from llmdispatcher import ConfigError
+from llmdispatcher.batch import InvalidLine, Prompt, read_prompts
 
 
 def test_a_line_is_a_request(prompts):
     """All fields of a Request can be given; the id is the line's own."""
     file = prompts({"id": "a", "temperature": 0, "max_tokens": 5, "stop": "x", "user": "u", "metadata": {"k": 1}})
-    (prompt,) = read(file, None)
+    (prompt,) = read_prompts(file)
 
     assert ("a", 1, "Hello") == (prompt.id, prompt.line, prompt.request.messages[0].text)
     assert (0, 5, ("x",), "u", {"k": 1}) == (
@@ -26,17 +25,17 @@ def test_a_line_is_a_request(prompts):
 
 def test_blank_lines_do_not_count_but_are_numbered(prompts):
     """Where a line has no id, its number in the file is it."""
-    assert [1, 4] == [prompt.id for prompt in read(prompts({}, "", "   ", {}), None)]
+    assert [1, 4] == [prompt.id for prompt in read_prompts(prompts({}, "", "   ", {}))]
 
 
 def test_a_byte_order_mark_is_no_mistake(prompts):
     """Editors on Windows write one."""
-    assert isinstance(read(prompts(b'\xef\xbb\xbf{"model": "m", "messages": "x"}'), None)[0], Prompt)
+    assert isinstance(read_prompts(prompts(b'\xef\xbb\xbf{"model": "m", "messages": "x"}'))[0], Prompt)
 
 
 def test_a_limit_reads_no_further(prompts):
     """The lines behind it are not even looked at."""
-    assert [1, 2] == [prompt.id for prompt in read(prompts({}, {}, "nonsense"), 2)]
+    assert [1, 2] == [prompt.id for prompt in read_prompts(prompts({}, {}, "nonsense"), 2)]
 
 
 MISTAKES = {
@@ -62,9 +61,9 @@ MISTAKES = {
 @pytest.mark.parametrize(("line", "text"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_names_its_field(prompts, line, text):
     """The line is told with its number, the others are read."""
-    before, mistake, after = read(prompts({}, line, {}), None)
+    before, mistake, after = read_prompts(prompts({}, line, {}))
 
-    assert isinstance(mistake, Mistake)
+    assert isinstance(mistake, InvalidLine)
     assert 2 == mistake.line
     assert mistake.text.startswith(text), mistake.text
     assert isinstance(before, Prompt)
@@ -73,31 +72,18 @@ def test_a_mistake_names_its_field(prompts, line, text):
 
 def test_a_mistake_keeps_the_id(prompts):
     """So that the answers can be matched with the prompts."""
-    (mistake,) = read(prompts({"id": "a", "temperature": 3}), None)
+    (mistake,) = read_prompts(prompts({"id": "a", "temperature": 3}))
 
     assert "a" == mistake.id
 
 
 def test_a_missing_file_is_told(away):
     """With its name and the system's reason."""
-    with pytest.raises(UsageError, match=r"none\.jsonl: No such file"):
-        read(away / "none.jsonl", None)
+    with pytest.raises(ConfigError, match=r"none\.jsonl: No such file"):
+        read_prompts(away / "none.jsonl")
 
 
 def test_an_empty_file_is_told(prompts):
     """Nothing to do is a mistake of the user."""
-    with pytest.raises(UsageError, match="there is no prompt in it"):
-        read(prompts("", "  "), None)
-
-
-def test_without_a_file_the_examples_are_read():
-    """Those of the checkout."""
-    assert 70 <= len(read(None, None))
-
-
-def test_an_installed_package_has_no_examples(monkeypatch, away):
-    """It asks for a file."""
-    monkeypatch.setattr(room, "EXAMPLES", away / "none.jsonl")
-
-    with pytest.raises(UsageError, match="which file"):
-        read(None, None)
+    with pytest.raises(ConfigError, match="there is no prompt in it"):
+        read_prompts(prompts("", "  "))

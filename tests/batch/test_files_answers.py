@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from llmdispatcher import AttemptRecord, Message, RateLimitError, Request, Response, ToolCall, Usage
-from llmdispatcher.cli.answers import AnswersFile, record
-from llmdispatcher.cli.prompts import Mistake, Prompt
-from llmdispatcher.cli.terminal import UsageError
+from llmdispatcher import AttemptRecord, ConfigError, Message, RateLimitError, Request, Response, ToolCall, Usage
+from llmdispatcher.batch import AnswersFile, InvalidLine, Prompt, result_record
 
-from .conftest import records
+from ..cli.conftest import records
 
 PROMPT = Prompt(3, "a", Request("gpt-4o", [Message.user("Hello")]))
 
@@ -22,7 +20,7 @@ def create(wanted=None, *, force=False):
     """Create an answers file and close it; where it is."""
     prompts = Path("prompts.jsonl")
     prompts.touch()
-    with AnswersFile.create(wanted, force=force, beside=prompts) as answers:
+    with AnswersFile.create(wanted, force=force, prompts=prompts) as answers:
         return answers.path.name
 
 
@@ -35,7 +33,7 @@ def test_an_existing_file_is_not_overwritten(away):
     """A name that the user chose is taken as it is, or refused."""
     (away / "mine.jsonl").write_text("precious")
 
-    with pytest.raises(UsageError, match=r"mine\.jsonl exists; choose another --output, or --force"):
+    with pytest.raises(ConfigError, match=r"mine\.jsonl exists \(choose another output, or force"):
         create(away / "mine.jsonl")
     assert "precious" == (away / "mine.jsonl").read_text()
 
@@ -54,7 +52,7 @@ def test_prompts_are_never_overwritten(away):
     (away / "link.jsonl").symlink_to(away / "prompts.jsonl")
 
     for name in ("prompts.jsonl", "link.jsonl"):
-        with pytest.raises(UsageError, match="these are the prompts"):
+        with pytest.raises(ConfigError, match="these are the prompts"):
             create(away / name, force=True)
 
 
@@ -65,7 +63,7 @@ def test_a_device_is_no_file_to_protect():
 
 def test_a_missing_folder_is_told(away):
     """With the system's reason."""
-    with pytest.raises(UsageError, match="No such file or directory"):
+    with pytest.raises(ConfigError, match="No such file or directory"):
         create(away / "none" / "answers.jsonl")
 
 
@@ -73,13 +71,13 @@ def test_a_folder_that_takes_no_file_is_told(away, monkeypatch):
     """Also for the name that nobody chose."""
     monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
 
-    with pytest.raises(UsageError, match=r"answers\.jsonl: Permission denied; choose an --output"):
+    with pytest.raises(ConfigError, match=r"answers\.jsonl: Permission denied \(choose an output"):
         create()
 
 
 def test_lines_are_whole_at_once(away):
     """A reader sees every line as soon as it is written, so that an interrupted run leaves no half of one."""
-    with AnswersFile.create(None, force=False, beside=Path("prompts.jsonl")) as answers:
+    with AnswersFile.create(None, force=False, prompts=Path("prompts.jsonl")) as answers:
         answers.write({"id": 1})
         answers.write({"id": 2})
         assert [{"id": 1}, {"id": 2}] == records(answers.path)
@@ -87,7 +85,7 @@ def test_lines_are_whole_at_once(away):
 
 def test_half_a_character_can_be_written(away):
     """Models are cut in the middle of an emoji; JSON can name the half, UTF-8 cannot."""
-    with AnswersFile.create(None, force=False, beside=Path("prompts.jsonl")) as answers:
+    with AnswersFile.create(None, force=False, prompts=Path("prompts.jsonl")) as answers:
         answers.write({"content": "\ud83d ü"})
 
     assert [{"content": "\ud83d ü"}] == records(answers.path)
@@ -122,13 +120,13 @@ def test_an_answer():
             {"vendor": "azure", "model": "gpt-4o", "latency": 0.01, "error": "VendorUnavailable", "status": 503},
             {"vendor": "openai", "model": "gpt-4o", "latency": 0.1, "first_token": 0.05},
         ],
-    } == json.loads(json.dumps(record(PROMPT, response), default=str))
+    } == json.loads(json.dumps(result_record(PROMPT, response), default=str))
 
 
 def test_tool_calls_and_refusals_are_kept():
     """Where an answer is not text."""
     response = Response(tool_calls=(ToolCall(id="1", name="f", arguments="{}"),), refusal="No.")
-    line = record(PROMPT, response)
+    line = result_record(PROMPT, response)
 
     assert ("f", "No.") == (line["tool_calls"][0]["name"], line["refusal"])
 
@@ -148,11 +146,11 @@ def test_an_error():
             "status": 429,
             "retry_after": 2.0,
         },
-    } == record(PROMPT, error)
+    } == result_record(PROMPT, error)
 
 
 def test_a_mistake():
     """Lines that could not be asked keep their place."""
-    assert {"id": 7, "line": 7, "error": {"class": "InvalidRequest", "message": "model: missing"}} == record(
-        Mistake(7, 7, "model: missing"), None
+    assert {"id": 7, "line": 7, "error": {"class": "InvalidRequest", "message": "model: missing"}} == result_record(
+        InvalidLine(7, 7, "model: missing"), None
     )

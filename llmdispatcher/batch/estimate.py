@@ -1,0 +1,112 @@
+"""What a batch may cost before it is sent, by model, and what it has come to: while it runs, and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..dispatcher import Dispatcher
+from ..locks import new_lock
+from ..policy.optimize import CostOptimization, tokens_of
+from ..stats import Stats
+from .files import InvalidLine, PromptLine
+
+_PRICES = CostOptimization(prefer_cheap=False)
+
+
+@attrs.define(eq=False)
+class ModelEstimate:
+    """The prompts for one target; ``cost`` is US dollars of those whose price is known, ``unpriced`` counts the others."""
+
+    prompts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+
+
+def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[str, ModelEstimate]:
+    """Estimate what the prompts may cost, by the target that would be asked first; nothing is sent.
+
+    Output is ``max_tokens``, or 500 tokens where a prompt sets none.
+    """
+    estimates: dict[str, ModelEstimate] = {}
+    for line in lines:
+        if isinstance(line, InvalidLine):
+            continue
+        target = next(iter(dispatcher.explain(line.request).targets), None)
+        estimate = estimates.setdefault(str(target or f"nobody has {line.request.model}"), ModelEstimate())
+        tokens = tokens_of(line.request)
+        cost = _PRICES.estimate(target, tokens) if target is not None else Decimal(0)
+        estimate.prompts += 1
+        estimate.input_tokens += tokens.input_tokens
+        estimate.output_tokens += tokens.output_tokens
+        estimate.cost += cost or 0
+        estimate.unpriced += cost is None
+    return estimates
+
+
+def total_cost(estimates: Mapping[str, ModelEstimate]) -> Decimal:
+    """Return the sum of the estimates in US dollars, as far as prices are known."""
+    return sum([estimate.cost for estimate in estimates.values()], Decimal(0))
+
+
+class RunningTotal:
+    """How far a batch has come and what it has cost; safe under threads."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._done = self._failed = 0
+        self._cost = Decimal(0)
+
+    def add(self, *, cost: Decimal | None = None, failed: bool = False) -> tuple[int, str]:
+        """Count one more prompt; returns how many have ended, and a text with the failures and the cost so far."""
+        with self._lock:
+            self._done += 1
+            self._failed += failed
+            self._cost += cost or 0
+            return self._done, str(self)
+
+    def __str__(self) -> str:
+        return f"{f'{self._failed} failed, ' if self._failed else ''}US$ {self._cost:.4f}"
+
+
+@attrs.frozen(kw_only=True)
+class Tally:
+    """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had sent."""
+
+    stats: Stats
+    vendors: tuple[str, ...]
+    prompts: int
+    answered: int
+    before: int = 0
+    failed: int
+    seconds: float
+    answers: Path
+
+    @property
+    def missing(self) -> int:
+        """Prompts that were neither answered nor failed, since the run was cancelled."""
+        return self.prompts - self.answered - self.failed
+
+    @property
+    def rate(self) -> float:
+        """Prompts that this run answered, or that failed, a second."""
+        return (self.answered - self.before + self.failed) / self.seconds if self.seconds else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        return {
+            "prompts": self.prompts,
+            "answered": self.answered,
+            "answered_before": self.before,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3),
+            "calls_per_second": round(self.rate, 2),
+            "answers": str(self.answers),
+            "stats": attrs.asdict(self.stats),
+        }

@@ -1,0 +1,334 @@
+"""The files of a batch: the prompts, one line each; the answers, in the order of the prompts; and the journal beside the answers.
+
+Each file holds one JSON object a line. A line of prompts is a Request, or it is invalid, and then its mistake names line and field.
+
+The journal has each answer on the disk before its prompt counts as answered, in the order of arrival: the fingerprint of the
+prompt's line, and the line for the answers file. A line that a crash tore is cut off; its prompt is sent again. Only one process at
+a time has a journal open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self, TextIO
+
+import attrs
+
+from ..errors import ConfigError, DispatchError
+from ..locks import new_lock
+from ..types import Request
+
+DEFAULT_OUTPUT = Path("answers.jsonl")
+_FIELDS = tuple(field.name for field in attrs.fields(Request))
+# Windows has no such locks; there it is up to the user that two runs do not write one file.
+_LOCKS: Any = import_module("fcntl") if importlib.util.find_spec("fcntl") is not None else None
+
+
+@attrs.frozen
+class Prompt:
+    """One line that can be sent. ``id`` is the line's own, or its number; ``key`` is the fingerprint of the line."""
+
+    line: int
+    id: str | int
+    request: Request
+    key: str = ""
+
+
+@attrs.frozen
+class InvalidLine:
+    """One line that cannot be sent; ``text`` begins with the field that is wrong."""
+
+    line: int
+    id: str | int
+    text: str
+
+
+PromptLine = Prompt | InvalidLine
+
+
+def read_prompts(file: Path, limit: int | None = None) -> list[PromptLine]:
+    """Read all lines but blank ones, at most ``limit``. Raises :class:`~llmdispatcher.ConfigError` where there is none."""
+    try:
+        with file.open("rb") as lines:
+            found = list(islice(_parse_lines(enumerate(lines, 1)), limit))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    if not found:
+        raise ConfigError(f"{file}: there is no prompt in it; give one JSON object a line")
+    return found
+
+
+def _parse_lines(lines: Iterator[tuple[int, bytes]]) -> Iterator[PromptLine]:
+    for number, line in lines:
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            yield _parse_line(number, line)
+
+
+def _parse_line(number: int, line: bytes) -> PromptLine:
+    try:
+        value = json.loads(line.strip())
+    except UnicodeDecodeError as error:
+        return InvalidLine(number, number, f"not UTF-8 text, at byte {error.start + 1} of the line")
+    except (ValueError, RecursionError) as error:
+        reason, column = getattr(error, "msg", "too deep or too large"), getattr(error, "colno", "?")
+        return InvalidLine(number, number, f"not JSON: {reason}, column {column}")
+    if not isinstance(value, dict):
+        text = f"a JSON {type(value).__name__} is not a prompt; give an object with model and messages"
+        return InvalidLine(number, number, text)
+    found = _parse_prompt(number, value)
+    return found if isinstance(found, InvalidLine) else attrs.evolve(found, key=_fingerprint(line))
+
+
+def _fingerprint(line: bytes) -> str:
+    return blake2b(line.strip(), digest_size=16).hexdigest()
+
+
+def _parse_prompt(number: int, value: dict[str, Any]) -> PromptLine:
+    name = value.pop("id", None)
+    if name is None:
+        name = number
+    elif isinstance(name, bool) or not isinstance(name, str | int):
+        return InvalidLine(number, number, f"id: a {type(name).__name__} is not an id; give a text or a whole number")
+    for field in value:
+        if field not in _FIELDS:
+            return InvalidLine(number, name, f"{field}: unknown field; a prompt has id, {', '.join(_FIELDS)}")
+    for field in ("model", "messages"):
+        if field not in value:
+            return InvalidLine(number, name, f"{field}: missing")
+    try:
+        return Prompt(number, name, Request(**value))
+    except DispatchError as error:
+        return InvalidLine(number, name, error.message)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        return InvalidLine(number, name, f"a field has the wrong shape ({type(error).__name__}); see the fields of Request")
+
+
+class AnswersFile:
+    """An open answers file; ``path`` is where it is. Each line is handed to the system as soon as it is written."""
+
+    def __init__(self, path: Path, stream: TextIO) -> None:
+        self.path = path
+        self._stream = stream
+
+    @classmethod
+    def create(cls, output: Path | None, *, prompts: Path, force: bool = False, resume: bool = False) -> Self:
+        """Open ``output``, or the first free of answers.jsonl, answers-2.jsonl, …; never an existing file unless ``force``.
+
+        With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it; without ``output``
+        it is the one begun last. ``prompts`` is the file of prompts, which is never overwritten.
+        Raises :class:`~llmdispatcher.ConfigError`, whose ``remedy`` speaks of these parameters.
+        """
+        if resume:
+            output = output or _latest_unfinished()
+            force = force or (output is not None and _loses_nothing(output))
+        if output is None:
+            return cls._create_default()
+        if output.exists() and output.samefile(prompts):
+            raise ConfigError(f"{output}: these are the prompts", remedy="choose another output")
+        try:
+            return cls._open(output, "w" if force or _is_device(output) else "x")
+        except FileExistsError:
+            raise ConfigError(f"{output} exists", remedy="choose another output, or force to overwrite it") from None
+        except OSError as error:
+            raise ConfigError(f"{output}: {error.strerror}") from None
+
+    @classmethod
+    def _create_default(cls) -> Self:
+        for number in itertools.count(1):
+            path = DEFAULT_OUTPUT if number == 1 else DEFAULT_OUTPUT.with_stem(f"{DEFAULT_OUTPUT.stem}-{number}")
+            try:
+                return cls._open(path, "x")
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise ConfigError(f"{path}: {error.strerror}", remedy="choose an output") from None
+        raise AssertionError("numbers do not end")
+
+    @classmethod
+    def _open(cls, path: Path, mode: Literal["w", "x"]) -> Self:
+        # backslashreplace makes of half a surrogate pair, which UTF-8 cannot hold, the escape that JSON has for it.
+        return cls(path, path.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n"))
+
+    def sync(self) -> None:
+        """Return when all is on the disk."""
+        self._stream.flush()
+        if not _is_device(self.path):
+            os.fsync(self._stream.fileno())
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add one line."""
+        self._stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+        self._stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+def journal_path(answers: Path) -> Path:
+    """Return where the journal of an answers file is."""
+    return answers.with_name(answers.name + ".journal")
+
+
+def _latest_unfinished() -> Path | None:
+    journals = Path().glob(f"{DEFAULT_OUTPUT.stem}*{DEFAULT_OUTPUT.suffix}.journal")
+    latest = max(journals, key=lambda path: path.stat().st_mtime, default=None)
+    return latest.with_suffix("") if latest is not None else None
+
+
+def _loses_nothing(answers: Path) -> bool:
+    """Whether a file may be written anew: its journal has all that is in it, or it is empty, as a crash at the start leaves it."""
+    return journal_path(answers).exists() or (answers.is_file() and answers.stat().st_size == 0)
+
+
+def is_complete(answers: Path, lines: Sequence[PromptLine]) -> bool:
+    """Tell whether a file has an answer for each prompt and no journal: a batch that has ended."""
+    if not answers.is_file() or journal_path(answers).exists():
+        return False
+    try:
+        with answers.open(encoding="utf-8", newline="\n") as file:
+            records = [json.loads(line) for line in file]
+        return [record["id"] for record in records if "error" not in record] == [line.id for line in lines]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+class Journal:
+    """The answers of a batch so far; safe under threads. Beside a device there is no journal, and nothing is remembered."""
+
+    def __init__(self, path: Path | None, file: int, answered: dict[str, list[dict[str, Any]]]) -> None:
+        self._path = path
+        self._file = file
+        self._answered = answered
+        self._lock = new_lock()
+        self._syncing = new_lock()
+        self._written = 0
+        self._synced = 0
+
+    @classmethod
+    def open(cls, answers: AnswersFile, *, resume: bool, warn: Callable[[str], None]) -> Self:
+        """Open the journal of an answers file; with ``resume`` the answers in it are used, else it is emptied.
+
+        ``warn`` is called with a sentence for each line that is no line of a journal.
+        Raises :class:`~llmdispatcher.ConfigError` where another process has it open.
+        """
+        if not answers.path.is_file():
+            return cls(None, -1, {})
+        path = journal_path(answers.path)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock_file(file, path)
+            answered = _read_journal(file, path, warn) if resume else {}
+            if not resume:
+                os.ftruncate(file, 0)
+            _sync_folder(path.parent)
+        except BaseException:
+            os.close(file)
+            raise
+        return cls(path, file, answered)
+
+    def take(self, line: PromptLine) -> dict[str, Any] | None:
+        """Return the record of an earlier run for this prompt; each is given once."""
+        if isinstance(line, InvalidLine):
+            return None
+        with self._lock:
+            found = self._answered.get(line.key)
+            return found.pop(0) if found else None
+
+    @property
+    def used_up(self) -> bool:
+        """Whether each of its earlier answers was taken: else some belong to prompts that were not read this time."""
+        return not any(self._answered.values())
+
+    def add(self, line: PromptLine, record: Mapping[str, Any]) -> None:
+        """Write an answer down; returns when it is on the disk. Threads that write at the same time share one wait for it."""
+        if self._path is None or isinstance(line, InvalidLine):
+            return
+        text = json.dumps({"key": line.key, "answer": record}, default=str) + "\n"
+        with self._lock:
+            _write_all(self._file, text.encode("ascii"))
+            self._written += 1
+            mine = self._written
+        with self._syncing:
+            if self._synced < mine:
+                upto = self._written
+                os.fsync(self._file)
+                self._synced = upto
+
+    def remove(self) -> None:
+        """Delete the file: all prompts are answered."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is not None:
+            os.close(self._file)
+
+
+def _lock_file(file: int, path: Path) -> None:
+    if _LOCKS is None:
+        return
+    try:
+        _LOCKS.flock(file, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
+    except OSError:
+        raise ConfigError(f"{path}: another run is at work on it", remedy="let it end, or choose another output") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new file's name on the disk as well; not every system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def _read_journal(file: int, path: Path, warn: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
+    """Read what the journal holds; leaves the file at the end of its last whole line."""
+    answered: dict[str, list[dict[str, Any]]] = {}
+    with os.fdopen(os.dup(file), "rb") as lines:
+        content = lines.read()
+    whole = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+        entry = _parse_entry(line)
+        if entry is None:
+            warn(f"{path}:{number}: not a line of a journal; its prompt is asked again")
+        else:
+            answered.setdefault(entry[0], []).append(entry[1])
+    os.ftruncate(file, len(whole))
+    os.lseek(file, 0, os.SEEK_END)
+    return answered
+
+
+def _parse_entry(line: bytes) -> tuple[str, dict[str, Any]] | None:
+    try:
+        entry = json.loads(line)
+        return (str(entry["key"]), entry["answer"]) if isinstance(entry["answer"], dict) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

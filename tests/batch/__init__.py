@@ -1,0 +1,1 @@
+"""Many requests: files, runs and estimates without the command line."""
