@@ -19,12 +19,13 @@ from .endpoint import Endpoint
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fast_init import evolved
 from .fitting import fitted
+from .http_values import HttpCall, HttpReply
 from .locks import new_lock
 from .policy.rate_limit import RateLimit
 from .transport.failures import clean
 from .transport.fetching import fetch_remote
 from .types import Capabilities, Request, Response
-from .wire.base import ClientCodec, HttpCall, HttpReply
+from .wire.base import ClientCodec
 from .wire.codecs import codec_for
 from .wire.counting import COUNTING
 from .wire.embeddings import EMBEDDING_CODECS

@@ -11,9 +11,9 @@ import attrs
 from .._version import __version__
 from ..clock import Deadline
 from ..errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
+from ..http_values import HttpCall
 from ..locks import new_lock
 from ..transport import Limits, Transport
-from ..wire.base import HttpCall
 from .edition import MOST_BYTES
 from .shelf import known_etag, read_bounded
 from .source import Source
