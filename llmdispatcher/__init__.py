@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .channel import Channel, ChannelClosed
     from .chunks import StreamChunk, ToolCallDelta
     from .clock import Deadline
-    from .config import Config, VendorConfig
+    from .config import Config
     from .content import analyze_file, analyze_image, audio, document, image, video
     from .dispatcher import Dispatcher
     from .embeddings import EmbeddingRequest, Embeddings
@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from .tool_loop import ToolResult, ToolRun, run_tools
     from .trace import PassedOver, Plan, Trace
     from .types import Capabilities, Choice, Citation, Headroom, Request, Response, Usage
+    from .vendor_config import VendorConfig
     from .vendors import (
         AnthropicVendor,
         AzureOpenAIVendor,
@@ -106,7 +107,7 @@ _ROOMS = {
     "channel": ("Channel", "ChannelClosed"),
     "chunks": ("StreamChunk", "ToolCallDelta"),
     "clock": ("Deadline",),
-    "config": ("Config", "VendorConfig"),
+    "config": ("Config",),
     "content": ("analyze_file", "analyze_image", "audio", "document", "image", "video"),
     "dispatcher": ("Dispatcher",),
     "embeddings": ("EmbeddingRequest", "Embeddings"),
@@ -176,6 +177,7 @@ _ROOMS = {
     "tokens": ("TokenCount",),
     "trace": ("PassedOver", "Plan", "Trace"),
     "types": ("Capabilities", "Choice", "Citation", "Headroom", "Request", "Response", "Usage"),
+    "vendor_config": ("VendorConfig",),
     "vendors": (
         "AnthropicVendor",
         "AzureOpenAIVendor",

@@ -12,7 +12,6 @@ import attrs
 from . import catalog
 from .chunk_stream import ChunkStream
 from .clock import SYSTEM_CLOCK, Clock, Deadline
-from .config import VendorConfig
 from .credentials import Credentials, checked_key
 from .embeddings import EmbeddingRequest, Embeddings
 from .endpoint import Endpoint
@@ -25,6 +24,7 @@ from .policy.rate_limit import RateLimit
 from .transport.failures import clean
 from .transport.fetching import fetch_remote
 from .types import Capabilities, Request, Response
+from .vendor_config import VendorConfig
 from .wire.base import ClientCodec
 from .wire.codecs import codec_for
 from .wire.counting import COUNTING
