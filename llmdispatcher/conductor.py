@@ -36,9 +36,10 @@ from .policy.route import Route, dead_end
 from .policy.standing import hedge_plan, standing
 from .policy.target import Target
 from .pricing import certain
+from .response_values import Headroom, Response, Usage
 from .spending.gate import Spending
 from .trace import Plan
-from .types import Headroom, Request, Response, Usage
+from .types import Request
 from .vendors import Vendor
 
 T = TypeVar("T")

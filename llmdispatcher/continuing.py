@@ -24,8 +24,9 @@ from .policy import guards
 from .policy.continuation import Continuation
 from .policy.optimize import CostOptimization, input_tokens, tokens_of
 from .policy.route import Route, Step
+from .response_values import Citation, Response, Usage
 from .seam import Seam
-from .types import Citation, Request, Response, Usage
+from .types import Request
 from .vendors import Vendor
 
 if TYPE_CHECKING:

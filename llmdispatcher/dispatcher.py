@@ -40,12 +40,13 @@ from .policy.rate_limit import RateLimit
 from .policy.route import Moment, Route
 from .pricing import Certain
 from .recall import Memory
+from .response_values import Response
 from .spending.opening import spending_of
 from .stats import Stats
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
 from .trace import Plan
-from .types import Request, Response
+from .types import Request
 from .under_way import UnderWay
 from .vendors import Vendor, from_environment
 

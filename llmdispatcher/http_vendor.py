@@ -21,9 +21,10 @@ from .fitting import fitted
 from .http_values import HttpCall, HttpReply
 from .locks import new_lock
 from .policy.rate_limit import RateLimit
+from .response_values import Capabilities, Response
 from .transport.failures import clean
 from .transport.fetching import fetch_remote
-from .types import Capabilities, Request, Response
+from .types import Request
 from .vendor_config import VendorConfig
 from .wire.base import ClientCodec
 from .wire.codecs import codec_for

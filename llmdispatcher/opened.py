@@ -11,7 +11,7 @@ from .asking import Begun
 from .attempt import Attempt, Call
 from .errors import Cancelled, DispatchError
 from .policy import guards
-from .types import Response, Usage
+from .response_values import Response, Usage
 
 if TYPE_CHECKING:
     from .conductor import Conductor

@@ -22,7 +22,8 @@ from .json_check import mismatch
 from .json_schema import bare, schema_of
 from .messages import Message
 from .response_format import ResponseFormat
-from .types import Request, Response
+from .response_values import Response
+from .types import Request
 from .wire.payload import parse_text
 
 Ask = Callable[[Request, float | None], Response]

@@ -10,7 +10,8 @@ from .chunks import StreamChunk
 from .clock import Deadline
 from .environment import from_environment as value_from_environment
 from .http_vendor import HttpVendor
-from .types import Capabilities, Request, Response
+from .response_values import Capabilities, Response
+from .types import Request
 from .vendor_config import VendorConfig
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TextIO
 import attrs
 
 from ..errors import DispatchError
-from ..types import Response, Usage
+from ..response_values import Response, Usage
 from .prompts import Mistake, Prompt
 from .terminal import UsageError
 

@@ -16,7 +16,7 @@ from ..clock import SYSTEM_CLOCK
 from ..dispatcher import Dispatcher
 from ..errors import Cancelled, DispatchError
 from ..fanout import fan_out
-from ..types import Response
+from ..response_values import Response
 from . import report
 from .answers import AnswersFile, record
 from .journal import Journal

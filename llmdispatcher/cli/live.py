@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Iterable
 from typing import TextIO
 
 from ..errors import Cancelled, DispatchError
+from ..response_values import Response
 from ..streaming import StreamingResponse
-from ..types import Response
 from .prompts import Mistake, Prompt
 from .terminal import shown
 

@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, M
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..errors import InvalidRequest
-from ..types import Usage
+from ..response_values import Usage
 from .given import Row, id_of, row_of
 from .periods import DAY
 from .records import RecordedCall

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from decimal import Decimal
 
-    from ..types import Usage
+    from ..response_values import Usage
     from .figures import UsageStats
     from .outside import LoggedCall
     from .periods import When

@@ -17,7 +17,7 @@ from .units import TOKENS, picodollars
 
 if TYPE_CHECKING:
     from ..attempt import Attempt, Call
-    from ..types import Usage
+    from ..response_values import Usage
 
 Row = tuple[Any, ...]
 CALL = (

@@ -17,7 +17,8 @@ from ..errors import ConfigError, ContentFiltered, DispatchError
 from ..json_check import mismatch
 from ..messages import Message
 from ..parts import TextPart
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from ..wire.payload import parse_text
 from . import checks
 

@@ -12,7 +12,8 @@ import attrs
 from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..errors import DispatchError, InvalidRequest, MalformedReply
 from ..messages import OtherPart, Part, ReasoningPart, TextPart
-from ..types import Citation, Request, Response
+from ..response_values import Citation, Response
+from ..types import Request
 from .anthropic_inbound import inbound
 from .anthropic_outbound import refusal, whole
 from .anthropic_request import DEFAULT_MAX_TOKENS, encoded

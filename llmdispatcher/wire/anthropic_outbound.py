@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CircuitOpen, DispatchError, Overloaded
 from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
-from ..types import Citation, Response
+from ..response_values import Citation, Response
 from .anthropic_words import NAME, raw_usage, stop_reason, web_citation
 from .payload import own, parse_text, written
 from .refusing import refused

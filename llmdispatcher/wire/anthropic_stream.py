@@ -9,7 +9,7 @@ from typing import Any
 from ..chunks import StreamChunk, ToolCallDelta
 from ..errors import DispatchError
 from ..messages import OtherPart, Part, ReasoningPart, TextPart
-from ..types import Usage
+from ..response_values import Usage
 from .anthropic_outbound import NO_ID, input_of, refusal
 from .anthropic_words import NAME, raw_usage, stop_reason, web_citation
 from .base import Inbound

@@ -9,7 +9,8 @@ import attrs
 
 from ..chunks import StreamChunk
 from ..errors import DispatchError
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 
 
 class StreamDecoder(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..embeddings import EmbeddingRequest, Embeddings
 from ..errors import InvalidRequest, MalformedReply
-from ..types import Usage
+from ..response_values import Usage
 from .embeddings_vectors import BASE64, encoded_vector, in_order, usage_of, vector, vectors
 from .faults import fault_inside
 from .gemini import GEMINI

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta, unfold
 from ..errors import DispatchError
-from ..types import Response, Usage
+from ..response_values import Response, Usage
 from .base import Inbound
 from .ollama_words import done_reason, raw_usage
 from .payload import parse_text, written

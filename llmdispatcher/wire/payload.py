@@ -12,7 +12,8 @@ from ..chunks import StreamChunk, unfold
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
 from ..json_text import json_encoder
 from ..messages import TextPart
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .faults import excerpt, fault_inside, read
 from .sse import SseParser
 

@@ -10,7 +10,8 @@ import click
 from ...cancellation import Cancellation
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled
-from ...types import Request, Response
+from ...response_values import Response
+from ...types import Request
 from .. import fleet, question, speaking
 from ..answers import answered
 from ..options import COUNT, FILE, Positive, a_command
