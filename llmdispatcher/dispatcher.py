@@ -271,9 +271,8 @@ class Dispatcher(Lookups):
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
         if cancel is not None:
             cancellation.follow(cancel)
-        deadline = Deadline.after(
-            timeout if timeout is not None else self.config.timeout, clock=self._clock, cancellation=cancellation
-        )
+        seconds = timeout if timeout is not None else self.config.timeout
+        deadline = Deadline.after(seconds, clock=self._clock, cancellation=cancellation)
         call = Call(
             request, deadline, self._books.reporter(self._under_way, cancellation), streamed=streamed, guards=self.config.guards
         )
