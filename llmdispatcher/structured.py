@@ -20,11 +20,11 @@ from .clock import Clock, Deadline
 from .errors import MalformedReply
 from .json_check import mismatch
 from .json_schema import bare, schema_of
+from .json_text import parse_text
 from .messages import Message
 from .response_format import ResponseFormat
 from .response_values import Response
 from .types import Request
-from .wire.payload import parse_text
 
 Ask = Callable[[Request, float | None], Response]
 """Sends a request within so many seconds."""

@@ -11,6 +11,7 @@ import attrs
 
 from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..errors import DispatchError, InvalidRequest, MalformedReply
+from ..json_text import parse_text
 from ..messages import OtherPart, Part, ReasoningPart, TextPart
 from ..response_values import Citation, Response
 from ..types import Request
@@ -21,7 +22,7 @@ from .anthropic_stream import MessagesWriter
 from .anthropic_words import NAME, STRUCTURE, finish_of, tier_of, usage_of
 from .base import Inbound
 from .faults import fault_inside
-from .payload import EventDecoder, dump, mapping, parse_object, parse_text, text_of
+from .payload import EventDecoder, dump, mapping, parse_object, text_of
 
 __all__ = ["ANTHROPIC_MESSAGES", "DEFAULT_MAX_TOKENS", "AnthropicMessages", "MessagesDecoder"]
 
