@@ -9,7 +9,7 @@ from collections.abc import Callable
 from statistics import median
 
 from llmdispatcher.catalog import cost, get_model, list_models, model_facts, overlay
-from llmdispatcher.types import Usage
+from llmdispatcher.response_values import Usage
 
 from .measure import cpu_per_call
 

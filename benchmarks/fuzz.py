@@ -26,7 +26,8 @@ from llmdispatcher.chunks import fold, unfold
 from llmdispatcher.errors import DispatchError
 from llmdispatcher.messages import Message, Tool
 from llmdispatcher.parts import ImagePart, ReasoningPart, TextPart, ToolCall
-from llmdispatcher.types import Request, Response, Usage
+from llmdispatcher.response_values import Response, Usage
+from llmdispatcher.types import Request
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 

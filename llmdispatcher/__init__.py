@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .channel import Channel, ChannelClosed
     from .chunks import StreamChunk, ToolCallDelta
     from .clock import Deadline
-    from .config import Config, VendorConfig
+    from .config import Config
     from .content import analyze_file, analyze_image, audio, document, image, video
     from .dispatcher import Dispatcher
     from .embeddings import EmbeddingRequest, Embeddings
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from .receipts.verifying import verify_receipts
     from .registry import Registry, RegistryStatus
     from .remote import RemoteFetch
+    from .response_values import Capabilities, Choice, Citation, Headroom, Response, Usage
     from .spending.budget import Budget
     from .spending.status import BudgetStatus, Outlook
     from .stats import Stats, VendorStats
@@ -86,7 +87,8 @@ if TYPE_CHECKING:
     from .tokens import TokenCount
     from .tool_loop import ToolResult, ToolRun, run_tools
     from .trace import PassedOver, Plan, Trace
-    from .types import Capabilities, Choice, Citation, Headroom, Request, Response, Usage
+    from .types import Request
+    from .vendor_config import VendorConfig
     from .vendors import (
         AnthropicVendor,
         AzureOpenAIVendor,
@@ -106,7 +108,7 @@ _ROOMS = {
     "channel": ("Channel", "ChannelClosed"),
     "chunks": ("StreamChunk", "ToolCallDelta"),
     "clock": ("Deadline",),
-    "config": ("Config", "VendorConfig"),
+    "config": ("Config",),
     "content": ("analyze_file", "analyze_image", "audio", "document", "image", "video"),
     "dispatcher": ("Dispatcher",),
     "embeddings": ("EmbeddingRequest", "Embeddings"),
@@ -175,7 +177,9 @@ _ROOMS = {
     "tool_loop": ("ToolResult", "ToolRun", "run_tools"),
     "tokens": ("TokenCount",),
     "trace": ("PassedOver", "Plan", "Trace"),
-    "types": ("Capabilities", "Choice", "Citation", "Headroom", "Request", "Response", "Usage"),
+    "response_values": ("Capabilities", "Choice", "Citation", "Headroom", "Response", "Usage"),
+    "types": ("Request",),
+    "vendor_config": ("VendorConfig",),
     "vendors": (
         "AnthropicVendor",
         "AzureOpenAIVendor",

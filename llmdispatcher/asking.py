@@ -14,7 +14,8 @@ from .chunks import StreamChunk
 from .clock import Deadline
 from .errors import DispatchError, MalformedReply, VendorUnavailable
 from .http_vendor import HttpVendor
-from .types import Headroom, Request, Response
+from .response_values import Headroom, Response
+from .types import Request
 from .vendors import Vendor
 
 Batches = Generator[list[StreamChunk]]

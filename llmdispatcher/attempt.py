@@ -20,9 +20,10 @@ from .policy.limits import Place
 from .policy.route import Route
 from .policy.target import Target
 from .pricing import priced
+from .response_values import Response, Usage
 from .spending.hold import Hold, Purse
 from .trace import PassedOver, Plan, Trace, place_of
-from .types import Request, Response, Usage
+from .types import Request
 from .under_way import UnderWay
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator, Iterator
 from .chunks import StreamChunk
 from .clock import Clock
 from .errors import DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
+from .http_values import HttpReply
 from .transport.failures import clean
-from .wire.base import HttpReply, StreamDecoder
+from .wire.base import StreamDecoder
 from .wire.hints import headroom
 
 LAST_WORDS = 5.0

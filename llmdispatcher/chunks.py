@@ -10,7 +10,7 @@ import attrs
 from .errors import DispatchError
 from .fast_init import fast_init
 from .parts import Part, ReasoningPart, TextPart, ToolCall
-from .types import Choice, Citation, Response, Usage
+from .response_values import Choice, Citation, Response, Usage
 
 
 @attrs.frozen(kw_only=True)

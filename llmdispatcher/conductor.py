@@ -36,9 +36,10 @@ from .policy.route import Route, dead_end
 from .policy.standing import hedge_plan, standing
 from .policy.target import Target
 from .pricing import certain
+from .response_values import Headroom, Response, Usage
 from .spending.gate import Spending
 from .trace import Plan
-from .types import Headroom, Request, Response, Usage
+from .types import Request
 from .vendors import Vendor
 
 T = TypeVar("T")
@@ -94,7 +95,9 @@ class Conductor:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
         opened = self._first(call, route, self._open, lambda late: late.drop())
         continuation = wanted(self.continuation, call.request.continue_broken)
-        return opened if continuation is None else Continued(self, opened, route, continuation)
+        if continuation is None:
+            return opened
+        return Continued(opened, route, continuation, vendors=self.vendors, resume=self.go_on, cost=self.cost)
 
     def go_on(self, call: Call, route: Route, reword: Reword) -> OpenStream:
         """An answer that goes on where one broke off, asked for in words of its own. The call stays open where none begins."""
@@ -301,7 +304,7 @@ class Conductor:
         stream = begun(vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic()))
         if stream.has_output:
             attempt.first_output()
-        return OpenStream(self, call, attempt, stream)
+        return OpenStream(self.ended, call, attempt, stream)
 
     def ended(self, call: Call, attempt: Attempt, error: DispatchError | None, usage: Usage) -> None:
         """Hear how a stream that had begun has ended."""

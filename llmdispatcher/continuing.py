@@ -7,30 +7,28 @@ the reader hears of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import attrs
 
+from .attempt import Call
 from .caching.policy import STATEFUL
 from .chunks import Fold, StreamChunk
 from .errors import Cancelled, DeadlineExceeded, DispatchError
 from .feed import interrupted
 from .http_vendor import HttpVendor
 from .messages import Message
+from .opened import OpenStream
 from .parts import ReasoningPart, TextPart
 from .policy import guards
 from .policy.continuation import Continuation
 from .policy.optimize import CostOptimization, input_tokens, tokens_of
 from .policy.route import Route, Step
+from .response_values import Citation, Response, Usage
 from .seam import Seam
-from .types import Citation, Request, Response, Usage
+from .types import Request
 from .vendors import Vendor
-
-if TYPE_CHECKING:
-    from .conductor import Conductor
-    from .opened import OpenStream
 
 GO_ON = (
     "Your answer above was cut off by a technical fault. Go on exactly where it stops, in the middle of the word if need be, "
@@ -40,6 +38,7 @@ GO_ON = (
 
 Batches = Generator[list[StreamChunk]]
 Reword = Callable[[Vendor, Request], Request]
+Resume = Callable[[Call, Route, Reword], OpenStream]
 _NOTHING = StreamChunk()
 _NO_USAGE = Usage()
 
@@ -47,14 +46,23 @@ _NO_USAGE = Usage()
 class Continued:
     """A stream that may go on at another target; for its reader it is one, with one end, and the usage of all who said it."""
 
-    def __init__(self, conductor: Conductor, opened: OpenStream, route: Route, continuation: Continuation) -> None:
-        vendors = [conductor.vendors[target.vendor] for target in route.targets]
+    def __init__(
+        self,
+        opened: OpenStream,
+        route: Route,
+        continuation: Continuation,
+        *,
+        vendors: Mapping[str, Vendor],
+        resume: Resume,
+        cost: CostOptimization | None,
+    ) -> None:
         self.vendor = opened.vendor
         self.model = opened.model
-        self.movable = opened.movable and all(isinstance(vendor, HttpVendor) for vendor in vendors)
+        self.movable = opened.movable and all(isinstance(vendors[target.vendor], HttpVendor) for target in route.targets)
         self.batches: Batches = self._read()
         self.close = self.batches.close
-        self._conductor = conductor
+        self._resume = resume
+        self._cost = cost
         self._call = opened.call
         self._route = route
         self._policy = continuation
@@ -160,7 +168,7 @@ class Continued:
         return attrs.evolve(self._route, steps=tuple(steps)) if steps else None
 
     def _allows(self, question: Request, step: Step) -> bool:
-        target, cost = step.target, self._conductor.cost
+        target, cost = step.target, self._cost
         if 0 < target.context_window < input_tokens(question):
             return False
         return cost is None or cost.objection(target, tokens_of(question), self._spent(cost)) is None
@@ -186,7 +194,7 @@ class Continued:
         if self._call.purse is not None:
             self._call.purse.goes_on(said, GO_ON)
         try:
-            self._last = self._conductor.go_on(self._call, route, reword)
+            self._last = self._resume(self._call, route, reword)
         except (Cancelled, DeadlineExceeded) as end:
             self._caused(end)
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -13,10 +12,11 @@ import attrs
 
 from .catalog import VendorRow
 from .clock import SYSTEM_CLOCK, Clock
-from .config import VendorConfig
+from .environment import from_environment
 from .errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from .locks import new_lock
 from .meter import Lease
+from .vendor_config import VendorConfig
 
 _REMEMBERED = 64
 _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
@@ -197,15 +197,11 @@ def _fetched(source: Callable[[], str], vendor: str) -> str:
     return token
 
 
-def from_environment(names: tuple[str, ...]) -> str | None:
-    """The first of some variables that is set and not empty."""
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
-
-
 def _filled(url: str | None) -> str | None:
     """An address whose {NAME}s are taken from the environment; ``None`` where one is not there."""
     for name in _PLACES.findall(url or ""):
-        if not os.environ.get(name):
+        value = from_environment((name,))
+        if value is None:
             return None
-        url = (url or "").replace(f"{{{name}}}", os.environ[name].rstrip("/"))
+        url = (url or "").replace(f"{{{name}}}", value.rstrip("/"))
     return url

@@ -40,12 +40,13 @@ from .policy.rate_limit import RateLimit
 from .policy.route import Moment, Route
 from .pricing import Certain
 from .recall import Memory
+from .response_values import Response
 from .spending.opening import spending_of
 from .stats import Stats
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
 from .trace import Plan
-from .types import Request, Response
+from .types import Request
 from .under_way import UnderWay
 from .vendors import Vendor, from_environment
 
@@ -270,9 +271,8 @@ class Dispatcher(Lookups):
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
         if cancel is not None:
             cancellation.follow(cancel)
-        deadline = Deadline.after(
-            timeout if timeout is not None else self.config.timeout, clock=self._clock, cancellation=cancellation
-        )
+        seconds = timeout if timeout is not None else self.config.timeout
+        deadline = Deadline.after(seconds, clock=self._clock, cancellation=cancellation)
         call = Call(
             request, deadline, self._books.reporter(self._under_way, cancellation), streamed=streamed, guards=self.config.guards
         )

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from .errors import InvalidRequest
-from .types import Usage
+from .response_values import Usage
 
 Vector = tuple[float, ...]
 

@@ -9,8 +9,8 @@ import attrs
 
 from ._version import __version__
 from .catalog import VendorRow
-from .config import VendorConfig
 from .transport import Limits, Transport
+from .vendor_config import VendorConfig
 
 
 @attrs.frozen(kw_only=True)

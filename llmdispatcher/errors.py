@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from .tool_loop import ToolRun
-    from .trace import Trace
-    from .types import Response
-
 _FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent", "remedy")
 
 
@@ -70,7 +66,7 @@ class DispatchError(Exception):
     sent: bool | None = None
     remedy: str | None = None
 
-    trace: Trace | None = None
+    trace: Any = None  # a Trace; Any here and below, since these values live in higher rooms and the errors import none
     """The call that ended so: who could be asked, and each attempt; ``None`` where no call had begun."""
 
     _means: ClassVar[FailureClass] = FailureClass.FINAL
@@ -305,7 +301,7 @@ class StreamInterrupted(DispatchError):
     _means = FailureClass.AMBIGUOUS
     retry_here = True
     try_elsewhere = True
-    partial: Response | None = None
+    partial: Any = None  # a Response
 
     @property
     def failure_class(self) -> FailureClass:
@@ -316,7 +312,7 @@ class StreamInterrupted(DispatchError):
 class ToolRoundsExceeded(DispatchError):
     """A model asks for tools again and again; ``run`` is the conversation so far, its last turn the calls that were not made."""
 
-    run: ToolRun | None = None
+    run: Any = None  # a ToolRun
 
 
 class LedgerError(DispatchError):

@@ -22,7 +22,7 @@ from .channel import Channel, ChannelClosed
 from .chunks import Fold, OpenStream, StreamChunk
 from .clock import Deadline
 from .errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
-from .types import Response
+from .response_values import Response
 from .watch import WATCH
 
 CHANNEL_SIZE = 256

@@ -12,19 +12,21 @@ import attrs
 from . import catalog
 from .chunk_stream import ChunkStream
 from .clock import SYSTEM_CLOCK, Clock, Deadline
-from .config import VendorConfig
 from .credentials import Credentials, checked_key
 from .embeddings import EmbeddingRequest, Embeddings
 from .endpoint import Endpoint
 from .errors import ConfigError, DispatchError, InvalidRequest
 from .fast_init import evolved
 from .fitting import fitted
+from .http_values import HttpCall, HttpReply
 from .locks import new_lock
 from .policy.rate_limit import RateLimit
+from .response_values import Capabilities, Response
 from .transport.failures import clean
 from .transport.fetching import fetch_remote
-from .types import Capabilities, Request, Response
-from .wire.base import ClientCodec, HttpCall, HttpReply
+from .types import Request
+from .vendor_config import VendorConfig
+from .wire.base import ClientCodec
 from .wire.codecs import codec_for
 from .wire.counting import COUNTING
 from .wire.embeddings import EMBEDDING_CODECS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import attrs
 
@@ -11,19 +11,19 @@ from .asking import Begun
 from .attempt import Attempt, Call
 from .errors import Cancelled, DispatchError
 from .policy import guards
-from .types import Response, Usage
+from .response_values import Response, Usage
 
-if TYPE_CHECKING:
-    from .conductor import Conductor
+Ended = Callable[[Call, Attempt, DispatchError | None, Usage], None]
+"""Hears how a stream that had begun has ended."""
 
 
 class OpenStream:
     """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
 
-    __slots__ = ("_conductor", "attempt", "batches", "call", "close", "model", "movable", "vendor")
+    __slots__ = ("_ended", "attempt", "batches", "call", "close", "model", "movable", "vendor")
 
-    def __init__(self, conductor: Conductor, call: Call, attempt: Attempt, stream: Begun) -> None:
-        self._conductor = conductor
+    def __init__(self, ended: Ended, call: Call, attempt: Attempt, stream: Begun) -> None:
+        self._ended = ended
         self.call = call
         self.attempt = attempt
         self.vendor = attempt.target.vendor
@@ -38,7 +38,7 @@ class OpenStream:
         ``before`` is what those have used, priced, with whose answers this one went on.
         """
         call, attempt = self.call, self.attempt
-        self._conductor.ended(call, attempt, None, response.usage)
+        self._ended(call, attempt, None, response.usage)
         if before is not None:
             used = call.priced(response.usage, attempt.target, response)
             attempt.settle(cost=used.cost)
@@ -49,14 +49,14 @@ class OpenStream:
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""
         error.with_facts(vendor=self.vendor, model=self.model)
-        self._conductor.ended(self.call, self.attempt, error, partial.usage)
+        self._ended(self.call, self.attempt, error, partial.usage)
         self.call.fail(error, self.attempt, partial.usage)
 
     def broke(self, error: DispatchError, usage: Usage) -> Usage:
         """Settle this attempt as a failure, while its call may go on; gives what it has used, priced."""
         target = self.attempt.target
         error.with_facts(vendor=target.vendor, model=target.model)
-        self._conductor.ended(self.call, self.attempt, error, usage)
+        self._ended(self.call, self.attempt, error, usage)
         usage = self.call.priced(usage, target)
         self.attempt.settle(error, usage.cost)
         return usage
@@ -67,5 +67,5 @@ class OpenStream:
         try:
             self.close()
         finally:
-            self._conductor.ended(self.call, self.attempt, lost, Usage())
+            self._ended(self.call, self.attempt, lost, Usage())
             self.attempt.settle(lost)

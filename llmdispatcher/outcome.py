@@ -11,7 +11,7 @@ import attrs
 
 from .errors import ConfigError, DispatchError, FailureClass
 from .fast_init import fast_init
-from .types import Usage
+from .response_values import Usage
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from .clock import Clock
 from .errors import CostUnknown
 from .fast_init import evolved
 from .policy.target import Target
-from .types import Request, Response, Usage
+from .response_values import Response, Usage
+from .types import Request
 
 if TYPE_CHECKING:
     from .attempt import Call

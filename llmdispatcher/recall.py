@@ -14,7 +14,7 @@ from .caching import AnswerCache, Inquiry, place
 from .chunks import OpenStream
 from .conductor import Conductor
 from .policy.route import Route
-from .types import Response
+from .response_values import Response
 from .vendors import Vendor
 
 

@@ -17,7 +17,7 @@ from .chunks import OpenStream, StreamChunk
 from .clock import Deadline
 from .errors import Cancelled, DispatchError
 from .feed import CLOSED, Feed
-from .types import Response, Usage
+from .response_values import Response, Usage
 
 
 class StreamingResponse:

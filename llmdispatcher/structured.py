@@ -20,10 +20,11 @@ from .clock import Clock, Deadline
 from .errors import MalformedReply
 from .json_check import mismatch
 from .json_schema import bare, schema_of
+from .json_text import parse_text
 from .messages import Message
 from .response_format import ResponseFormat
-from .types import Request, Response
-from .wire.payload import parse_text
+from .response_values import Response
+from .types import Request
 
 Ask = Callable[[Request, float | None], Response]
 """Sends a request within so many seconds."""

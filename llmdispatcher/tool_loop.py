@@ -23,8 +23,9 @@ from .functions import FunctionTool, tool
 from .json_check import mismatch
 from .messages import Content, Message, Tool
 from .parts import Part, ToolCall
+from .response_values import Response, Usage
 from .structured import Unfit, built, plain, read, read_json
-from .types import Request, Response, Usage
+from .types import Request
 from .vendors import Vendor
 
 Functions = Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]]

@@ -8,10 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 from . import catalog
 from .chunks import StreamChunk
 from .clock import Deadline
-from .config import VendorConfig
-from .credentials import from_environment as value_from_environment
+from .environment import from_environment as value_from_environment
 from .http_vendor import HttpVendor
-from .types import Capabilities, Request, Response
+from .response_values import Capabilities, Response
+from .types import Request
+from .vendor_config import VendorConfig
 
 
 @runtime_checkable

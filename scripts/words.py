@@ -24,8 +24,8 @@ BORDERS = (
     ),
     Border(
         ("os.environ", "os.getenv"),
-        ("credentials.py", "cli/", "transport/outgoing.py", "lockfile/places.py", "registry/places.py"),
-        "only credentials, proxies, lockfiles, places of caches and the command line read the environment",
+        ("environment.py", "cli/", "transport/outgoing.py", "lockfile/places.py", "registry/places.py"),
+        "only its reader, proxies, lockfiles, places of caches and the command line read the environment",
     ),
     Border(("asyncio", "anyio", "trio"), ("nowhere",), "the library is threads and queues, without an event loop"),
     Border(("print()", "input()"), ("cli/",), "only the command line talks to people"),

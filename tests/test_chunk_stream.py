@@ -5,8 +5,8 @@ import pytest
 from llmdispatcher.chunk_stream import LAST_WORDS, ChunkStream
 from llmdispatcher.clock import SYSTEM_CLOCK
 from llmdispatcher.errors import DeadlineExceeded, VendorUnavailable
+from llmdispatcher.http_values import HttpReply
 from llmdispatcher.testing import ManualClock
-from llmdispatcher.wire.base import HttpReply
 from llmdispatcher.wire.openai_chat import ChatDecoder
 
 FIRST = b'data: {"choices": [{"index": 0, "delta": {"content": "one"}, "finish_reason": "stop"}]}\n\n'

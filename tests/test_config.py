@@ -3,12 +3,13 @@
 import attrs
 import pytest
 
-from llmdispatcher.config import Config, VendorConfig
+from llmdispatcher.config import Config
 from llmdispatcher.errors import ConfigError
 from llmdispatcher.policy import checks
 from llmdispatcher.policy.optimize import CostOptimization, LatencyOptimization
 from llmdispatcher.policy.retry import BackoffStrategy, RetryPolicy
 from llmdispatcher.policy.rules import RoutingCondition, RoutingRule
+from llmdispatcher.vendor_config import VendorConfig
 
 
 def test_an_empty_configuration_works():

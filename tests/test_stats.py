@@ -7,8 +7,8 @@ import pytest
 
 from llmdispatcher.errors import Cancelled, RateLimitError
 from llmdispatcher.outcome import AttemptRecord, Outcome
+from llmdispatcher.response_values import Usage
 from llmdispatcher.stats import WINDOW, Stats, StatsBook
-from llmdispatcher.types import Usage
 
 USAGE = Usage(input_tokens=10, output_tokens=5, cost=Decimal("0.001"))
 

@@ -15,8 +15,8 @@ from ..clock import SYSTEM_CLOCK
 from ..dispatcher import Dispatcher
 from ..errors import Cancelled, DispatchError
 from ..fanout import fan_out
+from ..response_values import Response, Usage
 from ..streaming import StreamingResponse
-from ..types import Response, Usage
 from .estimate import Tally
 from .files import AnswersFile, InvalidLine, Journal, Prompt, PromptLine
 

@@ -12,7 +12,8 @@ import attrs
 from ..chunks import OpenStream
 from ..clock import Clock, Deadline
 from ..errors import DispatchError
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .counts import CacheStats, Tally
 from .entries import Entry, Hit, as_hit, recalled
 from .flight import Flights, Landed

@@ -14,7 +14,7 @@ import attrs
 
 from ..json_text import json_encoder
 from ..parts import Part
-from ..types import Choice, Citation, Response, Usage
+from ..response_values import Choice, Citation, Response, Usage
 from .shape import Shape
 
 VERSION = 2

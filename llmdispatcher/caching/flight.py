@@ -20,7 +20,7 @@ import attrs
 
 from ..clock import Deadline
 from ..locks import new_lock
-from ..types import Response
+from ..response_values import Response
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,8 @@ import attrs
 from ..cache_wish import CacheWish
 from ..errors import ConfigError
 from ..policy import checks
-from ..types import Choice, Request, Response
+from ..response_values import Choice, Response
+from ..types import Request
 
 MEMORY = "memory"
 REDIS = ("redis://", "rediss://", "unix://")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 
 from ..chunks import OpenStream, StreamChunk, unfold
 from ..errors import DispatchError
-from ..types import Response
+from ..response_values import Response
 
 
 class Replayed:

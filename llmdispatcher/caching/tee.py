@@ -18,7 +18,7 @@ from typing import Protocol
 from ..chunks import Fold, OpenStream, StreamChunk
 from ..clock import Deadline
 from ..errors import DispatchError, Overloaded, StreamInterrupted
-from ..types import Response
+from ..response_values import Response
 from .flight import Flights, Landed
 
 _numbers = itertools.count(1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from ..types import Usage
+from ..response_values import Usage
 
 EXACT = Context(prec=60)
 """Sums of money are made here: the thread's own decimal context may have a precision that rounds them."""

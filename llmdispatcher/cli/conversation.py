@@ -12,7 +12,8 @@ import attrs
 
 from ..errors import DispatchError
 from ..messages import Message
-from ..types import Request, Response, Usage
+from ..response_values import Response, Usage
+from ..types import Request
 from .places import private_file
 from .terminal import UsageError
 

@@ -37,7 +37,7 @@ def generate(path: Path | None) -> tuple[Path, str]:
 
 def key(path: Path | None) -> SigningKey:
     """The private key that is meant. Raises :class:`UsageError` where there is none."""
-    from ..credentials import from_environment
+    from ..environment import from_environment
     from ..receipts.keys import ENVIRONMENT, SigningKey
 
     if path is not None:

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from ..cancellation import Cancellation
 from ..dispatcher import Dispatcher
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .settings import Settings
 from .terminal import say, shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from sqlalchemy import ColumnElement, Table, literal, select, tuple_
@@ -14,10 +14,7 @@ from .periods import first_moment, last_moment, zone_of
 from .records import LedgerAttempt, LedgerCall
 from .schema import Moment, attempts, calls
 from .selection import selection_of
-from .views import reading
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
+from .views import Connectable, reading
 
 MOST_LISTED = 10_000
 """Rows of one page; an export has no such limit."""
@@ -26,7 +23,7 @@ _SECOND = 1_000_000
 _TIMES = ("latency", "first_token")
 
 
-def recent_calls(ledger: Ledger, asked: Mapping[str, Any]) -> list[LedgerCall]:
+def recent_calls(database: Connectable, asked: Mapping[str, Any]) -> list[LedgerCall]:
     """What :meth:`~llmdispatcher.ledger.Ledger.list_recent_calls` gives."""
     limit, offset = _count(asked, "limit", 1, MOST_LISTED), _count(asked, "offset", 0, None)
     within = [*selection_of(asked).of_calls(), *spanned(asked)]
@@ -34,22 +31,22 @@ def recent_calls(ledger: Ledger, asked: Mapping[str, Any]) -> list[LedgerCall]:
         begun, call = place(asked["before"])
         within.append(tuple_(calls.c.begun_at, calls.c.id) < tuple_(literal(begun, Moment), literal(call)))
     order = (calls.c.begun_at.desc(), calls.c.id.desc())
-    with reading(ledger) as connection:
+    with reading(database) as connection:
         rows = connection.execute(_all(calls, LedgerCall).where(*within).order_by(*order).limit(limit).offset(offset))
         return [_record(LedgerCall, row._mapping) for row in rows]
 
 
-def one_call(ledger: Ledger, call_id: str) -> LedgerCall | None:
+def one_call(database: Connectable, call_id: str) -> LedgerCall | None:
     """The call with that id, or ``None``."""
-    with reading(ledger) as connection:
+    with reading(database) as connection:
         row = connection.execute(_all(calls, LedgerCall).where(calls.c.id == call_id)).one_or_none()
         return _record(LedgerCall, row._mapping) if row is not None else None
 
 
-def attempts_of(ledger: Ledger, call_id: str) -> list[LedgerAttempt]:
+def attempts_of(database: Connectable, call_id: str) -> list[LedgerAttempt]:
     """The attempts of a call, in the order of asking; none for a call that there is not."""
     asked = _all(attempts, LedgerAttempt).where(attempts.c.call_id == call_id).order_by(attempts.c.number)
-    with reading(ledger) as connection:
+    with reading(database) as connection:
         return [_record(LedgerAttempt, row._mapping) for row in connection.execute(asked)]
 
 

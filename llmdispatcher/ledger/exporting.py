@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, literal, select, tuple_, type_coerce
 
@@ -15,10 +15,7 @@ from .schema import attempts, calls
 from .selection import selection_of
 from .sums import from_days
 from .units import dollars, moment
-from .views import reading
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
+from .views import Connectable, reading
 
 PAGE = 5000
 """Calls that are read at once."""
@@ -30,14 +27,16 @@ Record = dict[str, Any]
 """A call as an export has it: by the names of the columns, times as aware datetimes, money as ``Decimal`` dollars."""
 
 
-def export_logs(ledger: Ledger, target: Any, asked: Mapping[str, Any], progress: Callable[[int, int | None], None] | None) -> Any:
+def export_logs(
+    database: Connectable, target: Any, asked: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
+) -> Any:
     """What :meth:`~llmdispatcher.ledger.Ledger.export_usage_logs` gives."""
     if target is None:
-        return [record for page in exported(ledger, asked) for record in page]
+        return [record for page in exported(database, asked) for record in page]
     sink = sink_of(target, asked.get("format"), attempts=bool(asked.get("attempts")))
-    total, done = _total(ledger, asked) if progress is not None else None, 0
+    total, done = _total(database, asked) if progress is not None else None, 0
     with opened(target) as stream, sink(stream) as write:
-        for page in exported(ledger, asked):
+        for page in exported(database, asked):
             write(page)
             done += len(page)
             if progress is not None:
@@ -45,7 +44,7 @@ def export_logs(ledger: Ledger, target: Any, asked: Mapping[str, Any], progress:
     return ExportReport(rows=done)
 
 
-def exported(ledger: Ledger, asked: Mapping[str, Any]) -> Iterator[list[Record]]:
+def exported(database: Connectable, asked: Mapping[str, Any]) -> Iterator[list[Record]]:
     """Pages of calls that have ended, by when they began and by id; with their attempts where ``attempts`` says so."""
     begun = type_coerce(calls.c.begun_at, BigInteger)
     within: list[ColumnElement[bool]] = [*selection_of(asked).of_calls(), *spanned(asked), calls.c.status != "open"]
@@ -53,7 +52,7 @@ def exported(ledger: Ledger, asked: Mapping[str, Any]) -> Iterator[list[Record]]
     last: tuple[int, str] | None = None
     while True:
         behind = [tuple_(begun, calls.c.id) > tuple_(literal(last[0]), literal(last[1]))] if last is not None else []
-        with reading(ledger) as connection:
+        with reading(database) as connection:
             rows = connection.execute(query.where(*within, *behind)).all()
             tried = _attempts(connection, [row.id for row in rows]) if asked.get("attempts") and rows else None
         if not rows:
@@ -87,11 +86,11 @@ def _attempts(connection: Connection, ids: Sequence[str]) -> dict[str, list[Reco
     return found
 
 
-def _total(ledger: Ledger, asked: Mapping[str, Any]) -> int | None:
+def _total(database: Connectable, asked: Mapping[str, Any]) -> int | None:
     """How many calls there will be, where the sums by day can tell that."""
     selection = selection_of(asked)
     if selection.beyond_days or asked.get("start") is not None or asked.get("end") is not None:
         return None
-    with reading(ledger) as connection:
+    with reading(database) as connection:
         sums = from_days(connection, _EVER, selection)
     return sums.get((), {}).get("calls", 0)

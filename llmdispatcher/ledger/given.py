@@ -14,7 +14,7 @@ from typing import Any
 
 from ..catalog import canonical, cost, model_facts, vendor_row
 from ..errors import InvalidRequest
-from ..types import Usage
+from ..response_values import Usage
 from .rows import ATTEMPT, CALL, bounded, clean
 from .units import STATUSES, TOKENS, micros, picodollars
 

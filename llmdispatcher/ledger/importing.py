@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -14,10 +14,7 @@ from .given import Row, attempt_of, id_by_content, id_of, row_of
 from .keeping import held_mark, put, too_old
 from .records import ImportProblem, ImportReport
 from .sources import Found, found_in
-from .views import writing
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
+from .views import Connectable, writing
 
 BATCH = 1000
 """Rows of one transaction."""
@@ -39,8 +36,8 @@ class _Call:
 class Import:
     """One import under way: reads rows, writes those that are calls, and remembers what was wrong with the others."""
 
-    def __init__(self, ledger: Ledger, progress: Callable[[int, int | None], None] | None) -> None:
-        self._ledger = ledger
+    def __init__(self, database: Connectable, progress: Callable[[int, int | None], None] | None) -> None:
+        self._database = database
         self._progress = progress
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._problems: list[ImportProblem] = []
@@ -86,7 +83,7 @@ class Import:
 
     def _write(self, batch: Sequence[_Call]) -> None:
         """One transaction; of an id that is told twice, the first counts."""
-        with writing(self._ledger) as connection:
+        with writing(self._database) as connection:
             gone = held_mark(connection)
             late = [call for call in batch if call.row["begun_at"] < gone]
             calls = {call.row["id"]: call for call in reversed(batch) if call.row["begun_at"] >= gone}
@@ -112,7 +109,7 @@ def _attempts(call: Row, told: Any) -> tuple[Row, ...]:
 
 
 def import_logs(
-    ledger: Ledger, source: Any, format: str | None, progress: Callable[[int, int | None], None] | None
+    database: Connectable, source: Any, format: str | None, progress: Callable[[int, int | None], None] | None
 ) -> ImportReport:
     """What :meth:`~llmdispatcher.ledger.Ledger.import_usage_logs` gives."""
-    return Import(ledger, progress).run(source, format)
+    return Import(database, progress).run(source, format)

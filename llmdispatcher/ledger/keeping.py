@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ..clock import Clock
 from ..errors import InvalidRequest
-from ..types import Usage
+from ..response_values import Usage
 from .given import Row, id_of, row_of
 from .periods import DAY
 from .records import RecordedCall
@@ -21,10 +22,7 @@ from .rows import ATTEMPT, CALL, bounded
 from .schema import attempts as attempts_table
 from .schema import calls
 from .units import TOKENS, dollars, moment
-from .views import pruned_before, writing
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
+from .views import Connectable, pruned_before, writing
 
 _PLAIN = {
     JSON: JSON(none_as_null=True),
@@ -49,15 +47,15 @@ def _plain(column: Column[Any]) -> Any:
 PLAIN_CALLS, PLAIN_ATTEMPTS = _in_units(calls), _in_units(attempts_table)
 
 
-def record(ledger: Ledger, told: Mapping[str, Any]) -> RecordedCall:
+def record(database: Connectable, clock: Clock, told: Mapping[str, Any]) -> RecordedCall:
     """What :meth:`~llmdispatcher.ledger.Ledger.record` gives."""
     facts, given = dict(told), told.get("id")
     usage = facts.pop("usage", None)
     if usage is not None:
         facts = {**_of_usage(usage), **facts}
-    row = row_of(facts, ledger.clock.now())
+    row = row_of(facts, clock.now())
     row["id"] = id_of(given) if given is not None else new_id(row["begun_at"])
-    with writing(ledger) as connection:
+    with writing(database) as connection:
         gone = held_mark(connection)
         if row["begun_at"] < gone:
             raise InvalidRequest(f"begun_at: {moment(row['begun_at']).isoformat()} is {too_old(gone)}")
@@ -66,13 +64,8 @@ def record(ledger: Ledger, told: Mapping[str, Any]) -> RecordedCall:
     return RecordedCall(id=row["id"], new=bool(new), begun_at=moment(row["begun_at"]), cost=cost, cost_status=row["cost_status"])
 
 
-def behind(ledger: Ledger, told: Mapping[str, Any]) -> None:
-    """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
-    rows = _rows(told)  # here, so that what is wrong with them is logged with the call
-    ledger._writer.put(lambda: rows)
-
-
-def _rows(told: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def rows_of(told: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The row of a call, and of its one attempt, as the writer takes them."""
     facts = dict(told)
     status, usage = facts.pop("http_status", None), facts.pop("usage", None)
     row = row_of({**(_of_usage(usage) if usage is not None else {}), **facts})

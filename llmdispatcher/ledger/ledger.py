@@ -27,8 +27,8 @@ from .writer import Writer
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from ..attempt import Attempt, Call
     from .connections import Connections
+    from .rows import AttemptView, CallView
 
 
 class Ledger(Questions):
@@ -77,7 +77,7 @@ class Ledger(Questions):
         version: str = import_module(f"{__package__}.migrating").migrate(self._connected())
         return version
 
-    def began(self, call: Call, attempt: Attempt) -> None:
+    def began(self, call: CallView, attempt: AttemptView) -> None:
         """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
         if not self.strict_accounting:
             self._writer.put(began, call, attempt)

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from decimal import Decimal
 
-    from ..types import Usage
+    from ..response_values import Usage
     from .figures import UsageStats
     from .outside import LoggedCall
     from .periods import When
     from .records import ExportReport, ImportReport, LedgerAttempt, LedgerCall, PruneReport, RecordedCall
     from .rollups import Progress, RollupCheck
+    from .writer import Writer
 
 
 P = ParamSpec("P")
@@ -113,6 +114,7 @@ class Questions:
 
     clock: Clock = SYSTEM_CLOCK
     """What tells which day is today; a test sets another."""
+    _writer: Writer
 
     def get_usage_stats(
         self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsAsked]
@@ -129,7 +131,7 @@ class Questions:
         :class:`~llmdispatcher.errors.InvalidRequest` for what cannot be meant.
         """
         stats: UsageStats = self._room("statistics").usage_stats(
-            self, {**_asked(asked, StatsAsked), "origin": origin, "id_at_origin": id_at_origin, "days": days}
+            self, self.clock, {**_asked(asked, StatsAsked), "origin": origin, "id_at_origin": id_at_origin, "days": days}
         )
         return stats
 
@@ -171,7 +173,8 @@ class Questions:
         ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
         Raises :class:`~llmdispatcher.errors.InvalidRequest`, and :class:`~llmdispatcher.errors.LedgerError` where it is not kept.
         """
-        kept: RecordedCall = self._room("keeping").record(self, {**_asked(facts, Facts), "vendor": vendor, "model": model})
+        told = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        kept: RecordedCall = self._room("keeping").record(self, self.clock, told)
         return kept
 
     @overload
@@ -216,7 +219,7 @@ class Questions:
         imported or recorded any more, since nobody could tell whether it was one of them. The file of SQLite does not shrink, but
         is used again.
         """
-        report: PruneReport = self._room("retention").prune(self, older_than, progress)
+        report: PruneReport = self._room("retention").prune(self, self.clock, older_than, progress)
         return report
 
     def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]) -> LoggedCall:
@@ -227,7 +230,7 @@ class Questions:
         ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
         """
         given = {**_asked(facts, Facts), "vendor": vendor, "model": model}
-        call: LoggedCall = self._room("outside").LoggedCall(partial(self._room("keeping").behind, self), self.clock, given)
+        call: LoggedCall = self._room("outside").LoggedCall(self._record_behind, self.clock, given)
         return call
 
     def log_llm_call(
@@ -241,6 +244,11 @@ class Questions:
         begin = partial(self.log_call, vendor, model, **facts)
         decorate: Callable[[Callable[P, T]], Callable[P, T]] = self._room("outside").logging_calls(begin)
         return decorate
+
+    def _record_behind(self, told: Mapping[str, Any]) -> None:
+        """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
+        rows = self._room("keeping").rows_of(told)  # here, so that what is wrong with them is logged with the call
+        self._writer.put(lambda: rows)
 
     def rebuild_rollups(self, progress: Progress | None = None) -> int:
         """Make the sums by day anew from the rows, day by day, while calls go on; gives how many days that were.

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import BigInteger, Connection, delete, select, text, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ..clock import Clock
 from ..errors import InvalidRequest
 from .periods import DAY, When, first_moment
 from .records import PruneReport
 from .schema import attempts, calls, marks
 from .units import micros, moment
-from .views import PRUNED, pruned_before, writing
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
+from .views import PRUNED, Connectable, pruned_before, writing
 
 BATCH = 1000
 """Calls that are deleted in one transaction."""
@@ -27,14 +25,16 @@ PAUSE = 0.01
 """Seconds between two, in which others write."""
 
 
-def prune(ledger: Ledger, older_than: timedelta | When, progress: Callable[[int, int | None], None] | None) -> PruneReport:
+def prune(
+    database: Connectable, clock: Clock, older_than: timedelta | When, progress: Callable[[int, int | None], None] | None
+) -> PruneReport:
     """What :meth:`~llmdispatcher.ledger.Ledger.prune` gives."""
-    before = _midnight(ledger, older_than)
-    with writing(ledger) as connection:
+    before = _midnight(clock.now(), older_than)
+    with writing(database) as connection:
         _mark(connection, before)
     gone = tried = 0
     while True:
-        with writing(ledger) as connection:
+        with writing(database) as connection:
             of_calls, of_attempts = _delete(connection, before)
         gone, tried = gone + of_calls, tried + of_attempts
         if progress is not None and of_calls:
@@ -43,12 +43,11 @@ def prune(ledger: Ledger, older_than: timedelta | When, progress: Callable[[int,
             return PruneReport(before=moment(before), calls=gone, attempts=tried)
         gate = threading.Lock()
         gate.acquire()
-        ledger.clock.wait(gate, PAUSE)
+        clock.wait(gate, PAUSE)
 
 
-def _midnight(ledger: Ledger, older_than: timedelta | When) -> int:
+def _midnight(now: datetime, older_than: timedelta | When) -> int:
     """The midnight of UTC before the moment that is meant, since sums are of whole days."""
-    now = ledger.clock.now()
     meant = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
     if not 0 <= micros(meant) <= micros(now):
         raise InvalidRequest(f"older_than: {meant.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")

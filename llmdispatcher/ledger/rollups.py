@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, delete, func, literal_column, select, text, type_coerce
@@ -14,10 +14,7 @@ from .periods import DAY
 from .schema import DAILY_KEY, DAILY_SUMS, calls, daily
 from .selection import Selection, told
 from .sums import Key, Sums, from_days, from_rows, of_rows, settled
-from .views import pruned_before, reading, writing
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
+from .views import Connectable, pruned_before, reading, writing
 
 Progress = Callable[[int, int | None], None]
 """Is told how much is done, and how much there is, if that is known."""
@@ -64,12 +61,12 @@ def add_rows(connection: Connection, within: ColumnElement[bool]) -> None:
     connection.execute(added.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=more))
 
 
-def rebuild(ledger: Ledger, progress: Progress | None = None) -> int:
+def rebuild(database: Connectable, progress: Progress | None = None) -> int:
     """What :meth:`~llmdispatcher.ledger.Ledger.rebuild_rollups` gives."""
-    with reading(ledger) as connection:
+    with reading(database) as connection:
         days = _days(connection)
     for done, day in enumerate(days, 1):
-        with writing(ledger) as connection:
+        with writing(database) as connection:
             if connection.dialect.name == "postgresql":  # waits for who has added already, and makes others wait with adding
                 connection.execute(text("LOCK TABLE daily IN SHARE ROW EXCLUSIVE MODE"))
             if day * DAY >= pruned_before(connection):
@@ -80,9 +77,9 @@ def rebuild(ledger: Ledger, progress: Progress | None = None) -> int:
     return len(days)
 
 
-def check(ledger: Ledger, progress: Progress | None = None) -> RollupCheck:
+def check(database: Connectable, progress: Progress | None = None) -> RollupCheck:
     """What :meth:`~llmdispatcher.ledger.Ledger.check_rollups` gives."""
-    with reading(ledger) as connection:
+    with reading(database) as connection:
         days, count, found = _days(connection), 0, list[RollupDifference]()
         for done, day in enumerate(days, 1):
             kept = from_days(connection, range(day, day + 1), Selection(), DAILY_KEY[1:])

@@ -10,14 +10,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..outcome import AttemptRecord, Outcome
 from .units import TOKENS, picodollars
 
 if TYPE_CHECKING:
-    from ..attempt import Attempt, Call
-    from ..types import Usage
+    from ..clock import Deadline
+    from ..outcome import Whose
+    from ..policy.target import Target
+    from ..response_values import Usage
+    from ..types import Request
 
 Row = tuple[Any, ...]
 CALL = (
@@ -89,12 +92,38 @@ _STATUS_OF = {
 }
 
 
+class CallView(Protocol):
+    """What a ledger reads of a call whose attempt is about to be made; the dispatcher's own calls live in a higher room."""
+
+    id: str
+    request: Request
+    deadline: Deadline
+    started: float
+    streamed: bool
+    hedge: bool
+
+    def whose(self) -> Whose:
+        """For whom it is made."""
+
+
+class AttemptView(Protocol):
+    """What a ledger reads of an attempt that is about to be made; ``of`` is its call's id."""
+
+    of: str
+    number: int
+    target: Target
+    started: float
+    retry: bool
+    failover: bool
+    continuation: bool
+
+
 def begun_at(call_id: str) -> int:
     """The microsecond at which a call began."""
     return int(call_id[:16], 16)
 
 
-def began(call: Call, attempt: Attempt) -> tuple[Row, Row]:
+def began(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
     """The rows of a call and of an attempt that is about to be made."""
     at = begun_at(call.id)
     target = attempt.target

@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 from sqlalchemy import Connection, func, select
 
+from ..clock import Clock
 from ..errors import InvalidRequest
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import DAY, Bucket, Span, buckets, span_of, zone_of
 from .schema import TOKENS, calls, daily, dollars, micros
 from .selection import Selection, selection_of, told
 from .sums import Key, Piece, Sums, from_days, nothing, parts, settled, tally
-from .views import pruned_before, reading
+from .views import Connectable, pruned_before, reading
 
 DIMENSIONS = ("model", "vendor", "origin", "alias", "user")
 """By what usage can be told apart."""
@@ -40,10 +41,10 @@ class Question:
         return (self.by,) if self.by is not None else ()
 
 
-def usage_stats(ledger: Any, asked: Mapping[str, Any]) -> UsageStats:
+def usage_stats(database: Connectable, clock: Clock, asked: Mapping[str, Any]) -> UsageStats:
     """What :meth:`~llmdispatcher.ledger.Ledger.get_usage_stats` gives, all of it of one moment."""
-    chosen = question(asked, selection_of(asked), ledger.clock.now())
-    with reading(ledger) as connection:
+    chosen = question(asked, selection_of(asked), clock.now())
+    with reading(database) as connection:
         return answer(connection, chosen, pruned_before(connection))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..types import Usage
+from ..response_values import Usage
 from ..wire import anthropic_words, gemini_words, ollama_words, openai_responses_answer, openai_usage
 from .units import TOKENS
 

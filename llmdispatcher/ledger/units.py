@@ -23,7 +23,7 @@ TOKENS = (
     "audio_input_tokens",
     "audio_output_tokens",
 )
-"""The classes of tokens, named as in :class:`~llmdispatcher.types.Usage`."""
+"""The classes of tokens, named as in :class:`~llmdispatcher.response_values.Usage`."""
 
 
 def micros(moment: datetime) -> int:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import LedgerError
+from .address import Address
 from .schema import marks
-
-if TYPE_CHECKING:
-    from .ledger import Ledger
 
 PRUNED = "pruned"
 """The mark that tells before which microsecond retention has deleted rows."""
 
 
+class Connectable(Protocol):
+    """A database that can be asked and written to: a ledger, or its connections."""
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine of this process."""
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """A transaction that may write."""
+
+
 @contextmanager
-def reading(ledger: Ledger) -> Iterator[Connection]:
+def reading(database: Connectable) -> Iterator[Connection]:
     """A view of one moment, whatever others write meanwhile. Raises :class:`~llmdispatcher.errors.LedgerError`."""
-    with _translated(ledger, "read"), ledger.engine.connect() as connection:
+    with _translated(database, "read"), database.engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connection.begin():
@@ -30,9 +43,9 @@ def reading(ledger: Ledger) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(ledger: Ledger) -> Iterator[Connection]:
+def writing(database: Connectable) -> Iterator[Connection]:
     """A transaction that may write. Raises :class:`~llmdispatcher.errors.LedgerError`."""
-    with _translated(ledger, "written"), ledger.writing() as connection:
+    with _translated(database, "written"), database.writing() as connection:
         yield connection
 
 
@@ -42,11 +55,11 @@ def pruned_before(connection: Connection) -> int:
 
 
 @contextmanager
-def _translated(ledger: Ledger, verb: str) -> Iterator[None]:
+def _translated(database: Connectable, verb: str) -> Iterator[None]:
     """The database's errors without its SQL and values, which are nobody's business."""
     try:
         yield
     except SQLAlchemyError as error:
         cause = type(getattr(error, "orig", None) or error).__name__
-        shown = ledger.address.shown
+        shown = database.address.shown
         raise LedgerError(f"ledger: {shown} cannot be {verb} ({cause}); see that it is there, and migrate() it") from None

@@ -7,7 +7,8 @@ from decimal import Decimal
 import attrs
 
 from ..parts import AudioPart, FilePart, ImagePart
-from ..types import Request, Usage
+from ..response_values import Usage
+from ..types import Request
 from .optimize import CostOptimization, input_tokens, tokens_of
 from .target import Target
 

@@ -29,6 +29,12 @@ def at_least(low: float) -> Check:
     return check
 
 
+def optional_seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """``None`` or a number of seconds above zero."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds > 0; use None for no limit")
+
+
 def whole(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A whole number of at least 0, or ``None``."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):

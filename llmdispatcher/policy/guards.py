@@ -15,10 +15,11 @@ import attrs
 
 from ..errors import ConfigError, ContentFiltered, DispatchError
 from ..json_check import mismatch
+from ..json_text import parse_text
 from ..messages import Message
 from ..parts import TextPart
-from ..types import Request, Response
-from ..wire.payload import parse_text
+from ..response_values import Response
+from ..types import Request
 from . import checks
 
 ACTIONS = ("refuse", "mask")

@@ -19,7 +19,7 @@ from importlib import import_module
 from ..clock import Deadline
 from ..errors import DispatchError
 from ..locks import new_lock
-from ..types import Headroom
+from ..response_values import Headroom
 from .concurrency import Capacity, Room, Seat
 from .lease import KeyLease
 from .rate_limit import Keys, RateLimit, RateLimitStatus

@@ -12,7 +12,8 @@ import attrs
 from ..catalog import Price, canonical, cost
 from ..errors import ConfigError
 from ..locks import new_lock
-from ..types import Request, Usage
+from ..response_values import Usage
+from ..types import Request
 from . import checks
 from .target import Target
 

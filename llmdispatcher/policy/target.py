@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from ..catalog import Price, canonical, model_facts, traits, vendor_row
-from ..types import Capabilities
+from ..response_values import Capabilities
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key, load_pem_public_key
 
-from ..credentials import from_environment
+from ..environment import from_environment
 from ..errors import ConfigError
 from .canonical import parsed
 from .forms import KEY, base64url, faults, unpadded

@@ -11,16 +11,16 @@ import attrs
 from .._version import __version__
 from ..clock import Deadline
 from ..errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
+from ..http_values import HttpCall
 from ..locks import new_lock
 from ..transport import Limits, Transport
-from ..wire.base import HttpCall
 from .edition import MOST_BYTES
-from .shelf import known_etag, read_bounded
 from .source import Source
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"llmdispatcher/{__version__}"}
 _LIMITS = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=MOST_BYTES)
 _CONNECTIONS = 2
+MOST_ETAG = 512
 
 
 @attrs.frozen(kw_only=True)
@@ -119,3 +119,21 @@ class HttpReader:
 def reader_for(source: Source, ca_bundle: str | None) -> Reader:
     """What reads a source."""
     return FolderReader(source.folder) if source.folder is not None else HttpReader(source, ca_bundle)
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The bytes of a regular file. Raises ``OSError``, and ``ValueError`` for one that is longer or no file."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError("too long")
+    return data
+
+
+def known_etag(value: object) -> str | None:
+    """An entity tag that can be sent back, ``None`` for anything else."""
+    if not isinstance(value, str) or not 0 < len(value) <= MOST_ETAG or value != value.strip():
+        return None
+    return value if value.isascii() and value.isprintable() else None

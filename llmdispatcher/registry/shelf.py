@@ -17,6 +17,7 @@ from pathlib import Path
 import attrs
 
 from .edition import MOST_BYTES, moment
+from .reading import known_etag, read_bounded
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,6 @@ MOST_HEAD = 4096
 _SUFFIX = ".kept"
 _HALF = ".half"
 _ODD = re.compile(r"[^a-z0-9_-]")
-MOST_ETAG = 512
 LEFT_BEHIND = 3600.0
 """Seconds after which a half file is nobody's any more."""
 
@@ -104,17 +104,6 @@ class Shelf:
         return len([path for path in files if path.suffix == _SUFFIX])
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """The bytes of a regular file. Raises ``OSError``, and ``ValueError`` for one that is longer or no file."""
-    if path.exists() and not path.is_file():
-        raise ValueError("not a file")
-    with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError("too long")
-    return data
-
-
 def _file(name: str) -> str:
     return f"{_ODD.sub('-', name.removesuffix('.json'))}{_SUFFIX}"
 
@@ -133,10 +122,3 @@ def _unpacked(data: bytes) -> Kept:
     if checked_at is None:
         raise ValueError("not what was written")
     return Kept(body=body, etag=known_etag(head.get("etag")), checked_at=checked_at)
-
-
-def known_etag(value: object) -> str | None:
-    """An entity tag that can be sent back, ``None`` for anything else."""
-    if not isinstance(value, str) or not 0 < len(value) <= MOST_ETAG or value != value.strip():
-        return None
-    return value if value.isascii() and value.isprintable() else None

@@ -10,7 +10,8 @@ import attrs
 
 from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..clock import Deadline
-from ..types import Capabilities, Request, Response, Usage
+from ..response_values import Capabilities, Response, Usage
+from ..types import Request
 from .answers import count_tokens, pieces
 
 DEFAULT_ANSWER = "This is a fake vendor speaking."

@@ -14,7 +14,7 @@ from typing import Any, Self
 import attrs
 
 from ..clock import SYSTEM_CLOCK
-from ..types import Response
+from ..response_values import Response
 from .answers import Answer, draw, plausible
 from .faults.base import Fault, Scene, last_chunk, send_all
 from .faults.refusals import status
@@ -36,9 +36,9 @@ _TICK = 0.002
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
-    ``answers`` is a string, an :class:`Answer`, a :class:`~llmdispatcher.types.Response` (said as it is, whatever is in it), a
-    callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again; by
-    default sentences are made from the prompt. A callable that raises is a
+    ``answers`` is a string, an :class:`Answer`, a :class:`~llmdispatcher.response_values.Response` (said as it is, whatever is in
+    it), a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
+    by default sentences are made from the prompt. A callable that raises is a
     500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the
     pace of a stream (and the length of a whole answer); ``None`` is at once. ``error_rate`` of the requests get one of
     ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the vendor's 401; by default any key is

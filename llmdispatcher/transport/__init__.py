@@ -12,8 +12,8 @@ from requests.models import Response
 
 from ..clock import SYSTEM_CLOCK, Clock, Deadline
 from ..errors import ConfigError, MalformedReply
+from ..http_values import HttpCall, HttpReply
 from ..locks import new_lock
-from ..wire.base import HttpCall, HttpReply
 from .adapter import NO_TIMEOUT, OriginAdapter
 from .body import Body
 from .connection import WireResponse

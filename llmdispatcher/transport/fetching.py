@@ -16,12 +16,12 @@ import attrs
 from .._version import __version__
 from ..clock import Deadline
 from ..errors import Cancelled, DeadlineExceeded, DispatchError, InvalidRequest
+from ..http_values import HttpCall, HttpReply
 from ..media import IMAGE, VIDEO, Medium, media_type_of, medium_of
 from ..messages import Message
 from ..parts import FilePart, ImagePart, Part, VideoPart
 from ..remote import RemoteFetch
 from ..types import Request
-from ..wire.base import HttpCall, HttpReply
 from . import Transport
 from .dns import Address
 from .outgoing import target_of

@@ -13,7 +13,7 @@ from requests.models import PreparedRequest
 from requests.utils import should_bypass_proxies
 
 from ..errors import ConfigError
-from ..wire.base import HttpCall
+from ..http_values import HttpCall
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")

@@ -11,8 +11,10 @@ import attrs
 
 from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..errors import DispatchError, InvalidRequest, MalformedReply
+from ..json_text import parse_text
 from ..messages import OtherPart, Part, ReasoningPart, TextPart
-from ..types import Citation, Request, Response
+from ..response_values import Citation, Response
+from ..types import Request
 from .anthropic_inbound import inbound
 from .anthropic_outbound import refusal, whole
 from .anthropic_request import DEFAULT_MAX_TOKENS, encoded
@@ -20,7 +22,7 @@ from .anthropic_stream import MessagesWriter
 from .anthropic_words import NAME, STRUCTURE, finish_of, tier_of, usage_of
 from .base import Inbound
 from .faults import fault_inside
-from .payload import EventDecoder, dump, mapping, parse_object, parse_text, text_of
+from .payload import EventDecoder, dump, mapping, parse_object, text_of
 
 __all__ = ["ANTHROPIC_MESSAGES", "DEFAULT_MAX_TOKENS", "AnthropicMessages", "MessagesDecoder"]
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import CircuitOpen, DispatchError, Overloaded
+from ..json_text import parse_text
 from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
-from ..types import Citation, Response
+from ..response_values import Citation, Response
 from .anthropic_words import NAME, raw_usage, stop_reason, web_citation
-from .payload import own, parse_text, written
+from .payload import own, written
 from .refusing import refused
 
 NO_ID = "msg_0"

@@ -8,12 +8,13 @@ from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta
 from ..errors import DispatchError
+from ..json_text import parse_text
 from ..messages import OtherPart, Part, ReasoningPart, TextPart
-from ..types import Usage
+from ..response_values import Usage
 from .anthropic_outbound import NO_ID, input_of, refusal
 from .anthropic_words import NAME, raw_usage, stop_reason, web_citation
 from .base import Inbound
-from .payload import own, parse_text, written
+from .payload import own, written
 
 _EMPTY: Mapping[str, Mapping[str, Any]] = {
     "text": {"type": "text", "text": ""},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ..types import Citation, Usage
+from ..response_values import Citation, Usage
 from .payload import MAX_COUNT, count, mapping, text_of
 
 NAME = "anthropic_messages"

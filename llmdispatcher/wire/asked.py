@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InvalidRequest
-from .payload import parse_text
+from ..json_text import parse_text
 
 
 def object_in(body: bytes, wanted: str) -> dict[str, Any]:

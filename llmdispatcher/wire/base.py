@@ -1,52 +1,16 @@
-"""The words between codecs and transport: HttpCall, HttpReply, and the two protocols of a wire format."""
+"""The two protocols of a wire format, as a client and as a vendor speak it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import attrs
 
 from ..chunks import StreamChunk
 from ..errors import DispatchError
-from ..types import Request, Response
-
-
-@attrs.frozen(kw_only=True)
-class HttpCall:
-    """One HTTP request, ready to be sent: ``url`` is absolute, ``headers`` are complete but for Content-Length."""
-
-    method: str = "POST"
-    url: str
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(default=b"", repr=False)
-
-
-@attrs.define(eq=False, kw_only=True)
-class HttpReply:
-    """One HTTP answer, whose body is read by iterating ``chunks`` (decoded, as they arrive, bounded in sum).
-
-    ``headers`` have lower-case names. Whoever holds a reply closes it; reading to the end closes it too. ``hurry`` bounds the
-    seconds of silence before the next piece.
-    """
-
-    status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    chunks: Iterator[bytes] = attrs.field(repr=False)
-    close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
-    hurry: Callable[[float], None] = attrs.field(default=lambda _seconds: None, repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether the vendor took the request (2xx)."""
-        return 200 <= self.status < 300
-
-    def read(self) -> bytes:
-        """The rest of the body in one piece; closes the reply."""
-        try:
-            return b"".join(self.chunks)
-        finally:
-            self.close()
+from ..response_values import Response
+from ..types import Request
 
 
 class StreamDecoder(Protocol):

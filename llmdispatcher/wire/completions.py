@@ -13,7 +13,7 @@ import attrs
 
 from ..chunks import StreamChunk, fold
 from ..errors import MalformedReply
-from ..types import Response, Usage
+from ..response_values import Response, Usage
 from .base import StreamDecoder
 from .embeddings_vectors import usage_of
 from .faults import fault_inside

@@ -12,13 +12,14 @@ from typing import Any
 import attrs
 
 from ..errors import MalformedReply
+from ..json_text import parse_text
 from ..types import Request
 from .anthropic_messages import ANTHROPIC_MESSAGES
 from .base import ClientCodec
 from .faults import fault_inside
 from .gemini import GEMINI
 from .openai_responses import OPENAI_RESPONSES
-from .payload import MAX_COUNT, parse_object, parse_text, written
+from .payload import MAX_COUNT, parse_object, written
 
 _ANTHROPIC_TAKES = frozenset(
     {

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 from ..embeddings import EmbeddingRequest, Embeddings
 from ..errors import InvalidRequest, MalformedReply
-from ..types import Usage
+from ..json_text import parse_text
+from ..response_values import Usage
 from .embeddings_vectors import BASE64, encoded_vector, in_order, usage_of, vector, vectors
 from .faults import fault_inside
 from .gemini import GEMINI
 from .ollama_words import usage_of as ollama_usage
-from .payload import dump, leave_out, mapping, parse_object, parse_text, text_of, written
+from .payload import dump, leave_out, mapping, parse_object, text_of, written
 
 
 class EmbeddingCodec(Protocol):

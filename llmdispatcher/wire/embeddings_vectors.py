@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import MalformedReply
-from ..types import Usage
+from ..response_values import Usage
 from .payload import MAX_COUNT, count, mapping
 
 BASE64 = "base64"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from ..errors import DispatchError, InvalidRequest
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .base import Inbound
 from .gemini_answer import GeminiDecoder
 from .gemini_inbound import inbound

@@ -9,7 +9,7 @@ from typing import Any
 from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..errors import MalformedReply, StreamInterrupted
 from ..messages import OtherPart, Part, ReasoningPart, TextPart
-from ..types import Response
+from ..response_values import Response
 from .faults import fault_inside
 from .gemini_grounding import citations_of, logprobs_of
 from .gemini_partial import Arguments

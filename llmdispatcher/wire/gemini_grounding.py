@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..types import Citation
+from ..response_values import Citation
 from .payload import mapping, text_of
 
 _KINDS = ("web", "retrievedContext", "maps", "image")

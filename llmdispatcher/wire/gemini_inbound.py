@@ -8,13 +8,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..errors import InvalidRequest
+from ..json_text import parse_text
 from ..messages import Tool, VendorTool
 from ..types import Request
 from .base import Inbound
 from .gemini_inbound_turns import system_of, turns_of
 from .gemini_schema import json_schema
 from .gemini_words import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, listed
-from .payload import parse_text
 
 _IN_PATH = re.compile(r"/?(?:v\d\w*/)?(.+?):(\w+)$")
 _STREAM = "streamGenerateContent"

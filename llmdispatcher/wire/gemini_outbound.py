@@ -10,7 +10,7 @@ from typing import Any
 from ..chunks import StreamChunk, ToolCallDelta, unfold
 from ..errors import DispatchError
 from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
-from ..types import Citation, Response, Usage
+from ..response_values import Citation, Response, Usage
 from .base import Inbound
 from .gemini_grounding import grounding_of, logprobs_result
 from .gemini_parts import encoded_part, given_of

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import InvalidRequest
+from ..json_text import parse_text
 from ..messages import AudioPart, FilePart, ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall, VideoPart
 from .gemini_words import NAME, sound_of
-from .payload import own, parse_text
+from .payload import own
 
 _STANDARD = str.maketrans("-_", "+/")
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidRequest
+from ..json_text import parse_text
 from ..messages import Message, OtherPart, Part, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
 from ..types import Request
 from .gemini_parts import encoded_part, merged
 from .gemini_schema import json_schema
 from .gemini_words import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET
-from .payload import LEADING_ROLES, instructions, leave_out, own, parse_text
+from .payload import LEADING_ROLES, instructions, leave_out, own
 from .quirks import without_effort, without_refused
 
 _OWN = (None, NAME)

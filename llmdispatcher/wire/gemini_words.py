@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..types import Usage
+from ..response_values import Usage
 from .payload import count, mapping, text_of
 
 NAME = "gemini"

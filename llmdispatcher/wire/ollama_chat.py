@@ -10,7 +10,8 @@ from typing import Any
 from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..errors import DispatchError, MalformedReply, StreamInterrupted
 from ..parts import ReasoningPart
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .base import Inbound
 from .faults import fault_inside
 from .ndjson import LineDecoder

@@ -8,10 +8,11 @@ from typing import Any
 
 from ..chunks import StreamChunk, ToolCallDelta, unfold
 from ..errors import DispatchError
-from ..types import Response, Usage
+from ..json_text import parse_text
+from ..response_values import Response, Usage
 from .base import Inbound
 from .ollama_words import done_reason, raw_usage
-from .payload import parse_text, written
+from .payload import written
 from .refusing import refused
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..types import Usage
+from ..response_values import Usage
 from .payload import count
 
 NAME = "ollama_chat"

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..chunks import StreamChunk, fold
 from ..errors import DispatchError, InvalidRequest, MalformedReply
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .base import Inbound, StreamDecoder
 from .faults import fault_inside
 from .openai_choice import ChoiceReader, failed, sources_in

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..chunks import StreamChunk
 from ..parts import ImagePart, OtherPart, Part, ReasoningPart, data_url
-from ..types import Citation
+from ..response_values import Citation
 from .faults import fault_inside
 from .openai_calls import CallSlots
 from .openai_usage import usage_of

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ..messages import ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall
-from ..types import Choice, Citation, Response
+from ..response_values import Choice, Citation, Response
 from .openai_turns import is_block, joined_thoughts, written_call, written_part
 from .openai_usage import written_usage
 from .openai_words import FINISH, LEGACY, NAME, how

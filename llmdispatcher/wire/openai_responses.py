@@ -10,7 +10,8 @@ import attrs
 from ..chunks import StreamChunk, ToolCallDelta, fold
 from ..errors import DispatchError, MalformedReply
 from ..messages import OtherPart, ReasoningPart
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .base import Inbound
 from .faults import fault_inside
 from .openai_responses_answer import annotated, citations_of, finish, logprobs_of, refusal_of, spoken, usage_of, with_searches

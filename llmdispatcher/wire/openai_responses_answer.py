@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from ..messages import Part, TextPart
-from ..types import Citation, Usage
+from ..response_values import Citation, Usage
 from .openai_responses_items import NAME, noted
 from .payload import count, mapping, own, text_of
 

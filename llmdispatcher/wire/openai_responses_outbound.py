@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..messages import ImagePart, OtherPart, Part, ReasoningPart, TextPart, ToolCall
-from ..types import Citation, Response, Usage
+from ..response_values import Citation, Response, Usage
 from .openai_responses_answer import INCOMPLETE
 from .openai_responses_items import CALLS, MADE_UP, NAME, written_items
 

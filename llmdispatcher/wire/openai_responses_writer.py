@@ -10,7 +10,7 @@ import attrs
 from ..chunks import Fold, StreamChunk, ToolCallDelta
 from ..errors import DispatchError
 from ..messages import OtherPart, Part, ReasoningPart, TextPart, ToolCall
-from ..types import Citation
+from ..response_values import Citation
 from .base import Inbound
 from .openai_responses_items import CALLS, NAME, written_call, written_items, written_thought
 from .openai_responses_outbound import complete, envelope, hang, is_text, made_id, placed, status_of

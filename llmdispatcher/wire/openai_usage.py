@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from ..types import Usage
+from ..response_values import Usage
 from .payload import count, mapping
 
 _REPORTED = "vendor_reported"

@@ -8,7 +8,7 @@ from typing import Any
 from ..chunks import StreamChunk, ToolCallDelta
 from ..errors import DispatchError
 from ..messages import ReasoningPart
-from ..types import Usage
+from ..response_values import Usage
 from .base import Inbound
 from .openai_outbound import NO_ID, cited, finish_word, is_own, pictures
 from .openai_responses_refusal import refusal

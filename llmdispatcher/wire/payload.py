@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,19 +9,16 @@ from typing import Any, ClassVar, Protocol
 
 from ..chunks import StreamChunk, unfold
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
-from ..json_text import json_encoder
+from ..json_text import json_encoder, parse_text
 from ..messages import TextPart
-from ..types import Request, Response
+from ..response_values import Response
+from ..types import Request
 from .faults import excerpt, fault_inside, read
 from .sse import SseParser
 
 LEADING_ROLES = ("system", "developer")
 MAX_COUNT = 10**15
 """No answer has more tokens; a number beyond it is noise."""
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _plain(value: Any) -> Any:
@@ -33,7 +29,6 @@ def _plain(value: Any) -> Any:
 
 _NONE: Mapping[str, Any] = {}
 _log = logging.getLogger("llmdispatcher")
-_decoder = json.JSONDecoder(parse_constant=_refuse)
 _encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
 
 
@@ -59,28 +54,6 @@ def _described(body: bytes) -> str:
     if body[:1] in (b"{", b"["):  # a piece of an answer has no place in an error
         return f"no valid JSON, or cut short ({len(body)} bytes)"
     return f"not JSON: {excerpt(body)}"
-
-
-def parse_text(text: str) -> Any:
-    """The document in ``text``; raises ``ValueError`` for anything else, too deep a nesting included."""
-    try:
-        document, end = _decoder.raw_decode(text) if text[:1] in ("{", "[") else (None, -1)
-        if end != len(text):  # blanks around it, or no JSON
-            document = _decoder.decode(text)
-        return _mended(document) if "\\ud" in text or "\\uD" in text else document
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _mended(value: Any) -> Any:
-    """The same without halves of characters, which JSON can name and no encoding can carry."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_mended(item) for item in value]
-    if isinstance(value, dict):
-        return {_mended(name): _mended(item) for name, item in value.items()}
-    return value
 
 
 class Asked(Protocol):

@@ -12,8 +12,9 @@ import pytest
 
 from llmdispatcher.caching import AnswerCache, Inquiry, Place, ResponseCache
 from llmdispatcher.clock import SYSTEM_CLOCK, Deadline
+from llmdispatcher.response_values import Response, Usage
 from llmdispatcher.testing import ManualClock
-from llmdispatcher.types import Request, Response, Usage
+from llmdispatcher.types import Request
 
 PLACE = Place("openai", "m", "openai")
 REQUEST = Request("m", "Why is the sky blue?")

@@ -10,7 +10,7 @@ from llmdispatcher.caching import Place
 from llmdispatcher.chunks import StreamChunk, fold
 from llmdispatcher.errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
 from llmdispatcher.outcome import AttemptRecord
-from llmdispatcher.types import Response
+from llmdispatcher.response_values import Response
 
 from .conftest import ANSWER, PLACE, REQUEST, Vendor, cache, counts, in_threads, inquiry
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmdispatcher.caching.entries import Entry, as_hit, dump, load, recalled
 from llmdispatcher.parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
-from llmdispatcher.types import Choice, Citation, Headroom, Response, Usage
+from llmdispatcher.response_values import Choice, Citation, Headroom, Response, Usage
 
 from .conftest import ANSWER
 

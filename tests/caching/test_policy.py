@@ -9,7 +9,8 @@ from llmdispatcher.caching import ResponseCache
 from llmdispatcher.errors import ConfigError
 from llmdispatcher.messages import Tool
 from llmdispatcher.parts import ToolCall
-from llmdispatcher.types import Choice, Request, Response
+from llmdispatcher.response_values import Choice, Response
+from llmdispatcher.types import Request
 
 from .conftest import ANSWER, REQUEST
 

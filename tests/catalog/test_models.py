@@ -10,7 +10,7 @@ import pytest
 
 from llmdispatcher import catalog
 from llmdispatcher.catalog import knows_not, list_models, model_facts, models, owner, traits, vendor_rows
-from llmdispatcher.types import Usage
+from llmdispatcher.response_values import Usage
 from scripts.catalog.gathered import facts
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")

@@ -7,8 +7,8 @@ import pytest
 
 from llmdispatcher import Dispatcher, Request, get_model, list_models
 from llmdispatcher.catalog import cost, model_facts, model_names, overlay, owner
+from llmdispatcher.response_values import Response, Usage
 from llmdispatcher.testing import FakeVendor
-from llmdispatcher.types import Response, Usage
 
 DEARER = {"openai": {"gpt-4o": {"price": {"input": "5", "output": "20"}}}}
 NEW = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmdispatcher.catalog import Price, cost, get_model, model_facts
-from llmdispatcher.types import Usage
+from llmdispatcher.response_values import Usage
 
 PRICE = Price(
     input=Decimal(3), output=Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal("3.75"), cache_write_long=Decimal(6)

@@ -23,8 +23,8 @@ from llmdispatcher import (
     vendor,
 )
 from llmdispatcher.embeddings import Embeddings
+from llmdispatcher.response_values import COST_STATUSES
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
-from llmdispatcher.types import COST_STATUSES
 
 MILLION = Usage(input_tokens=1_000_000)
 CATALOG = "catalog 2026-11-21"

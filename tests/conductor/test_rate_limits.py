@@ -3,8 +3,8 @@
 import pytest
 
 from llmdispatcher import Capabilities, Config, Dispatcher, DispatchError, RateLimit, Request, Response, Usage, VendorUnavailable
+from llmdispatcher.response_values import Headroom
 from llmdispatcher.testing import ManualClock
-from llmdispatcher.types import Headroom
 
 REQUEST = Request("m", "hi")
 

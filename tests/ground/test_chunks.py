@@ -4,7 +4,7 @@ import pytest
 
 from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold
 from llmdispatcher.messages import TextPart, ToolCall
-from llmdispatcher.types import Citation, Usage
+from llmdispatcher.response_values import Citation, Usage
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from llmdispatcher import errors
 from llmdispatcher.errors import AllTargetsFailed, DispatchError, RateLimitError, StreamInterrupted, VendorUnavailable
-from llmdispatcher.types import Response
+from llmdispatcher.response_values import Response
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DispatchError)]
 

@@ -19,9 +19,9 @@ from llmdispatcher.errors import (
     StreamInterrupted,
     VendorUnavailable,
 )
+from llmdispatcher.response_values import Response
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.testing.faults import DEAD_ENDS, FAULTS, stale
-from llmdispatcher.types import Response
 
 UNSENT, AMBIGUOUS, REJECTED, COMMITTED, FINAL = FailureClass
 LIMIT = 0.1

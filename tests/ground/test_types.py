@@ -5,7 +5,8 @@ import pytest
 
 from llmdispatcher.errors import InvalidRequest
 from llmdispatcher.messages import ImagePart, Message, TextPart, Tool, ToolCall
-from llmdispatcher.types import Request, Response, Usage
+from llmdispatcher.response_values import Response, Usage
+from llmdispatcher.types import Request
 
 HELLO = [{"role": "user", "content": "hello"}]
 

@@ -22,9 +22,9 @@ import pytest
 
 import llmdispatcher
 from llmdispatcher import Cancellation, Config, Dispatcher, DispatchError, Listener, Request, ResponseCache, RetryPolicy
-from llmdispatcher.config import VendorConfig
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.testing.faults import FAULTS, Fault
+from llmdispatcher.vendor_config import VendorConfig
 
 from .conftest import LIMIT, MODELS, vendor_at
 

@@ -10,7 +10,7 @@ from llmdispatcher.errors import ConfigError, RateLimitError
 from llmdispatcher.policy.limits import Limits, Place
 from llmdispatcher.policy.rate_limit import RateLimit
 from llmdispatcher.policy.target import Target
-from llmdispatcher.types import Headroom
+from llmdispatcher.response_values import Headroom
 
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")

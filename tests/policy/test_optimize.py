@@ -12,7 +12,8 @@ from llmdispatcher.errors import ConfigError
 from llmdispatcher.policy import optimize as room
 from llmdispatcher.policy.optimize import CostOptimization, Latencies, LatencyOptimization, Ranking, ranked, tokens_of
 from llmdispatcher.policy.target import Target
-from llmdispatcher.types import Message, Request, Usage
+from llmdispatcher.response_values import Usage
+from llmdispatcher.types import Message, Request
 
 TARGET = Target(vendor="openai", model="gpt-4o", kind="openai", price=model_facts("openai", "gpt-4o").price)
 USAGE = Usage(input_tokens=1000, output_tokens=500)

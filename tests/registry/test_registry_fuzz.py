@@ -14,7 +14,7 @@ from llmdispatcher.errors import MalformedReply
 from llmdispatcher.registry.covering import catalog_rows
 from llmdispatcher.registry.drift import changes
 from llmdispatcher.registry.edition import read_edition
-from llmdispatcher.types import Usage
+from llmdispatcher.response_values import Usage
 
 from .conftest import document, row
 

@@ -11,7 +11,7 @@ import pytest
 from llmdispatcher import Registry, catalog
 from llmdispatcher.catalog import cost, model_facts
 from llmdispatcher.registry.edition import read_edition
-from llmdispatcher.types import Usage
+from llmdispatcher.response_values import Usage
 
 COUNTS = {"openai": (7, 77), "anthropic": (9, 19), "google": (5, 28)}
 EDITIONS = [(vendor, version) for vendor, (newest, _) in COUNTS.items() for version in range(1, newest + 1)]

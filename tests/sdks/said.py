@@ -6,8 +6,8 @@ import base64
 from typing import Any
 
 from llmdispatcher.messages import ReasoningPart, TextPart, ToolCall
+from llmdispatcher.response_values import Choice, Citation, Response, Usage
 from llmdispatcher.testing import Answer
-from llmdispatcher.types import Choice, Citation, Response, Usage
 
 TEXT = "Grüße aus Zürich 🏔️\n\n“Quotes”, \\slashes\\, \u2028 and a tab\t: done"
 OSLO = ToolCall(name="get_weather", arguments='{"city": "Oslo", "days": 3}', id="call_one")

@@ -10,9 +10,9 @@ import pytest
 from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Request, Tool, ToolCall, VendorTool
 from llmdispatcher.catalog import Price, cost
 from llmdispatcher.policy.target import known
+from llmdispatcher.response_values import Usage
 from llmdispatcher.spending import bound as bounds
 from llmdispatcher.spending.bound import bound, costs_nothing, has_price, is_free, measured, text_tokens
-from llmdispatcher.types import Usage
 
 from ..wire.corpus import CODEC_OF, CODECS, body_of, codec_of, decode_stream, exchanges, needs_corpus, streamed
 from .conftest import REQUEST, moment, target

@@ -9,9 +9,9 @@ import pytest
 from llmdispatcher import Budget, BudgetExceeded, Dispatcher
 from llmdispatcher.catalog import cost
 from llmdispatcher.ledger import open_ledger
+from llmdispatcher.response_values import Usage
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.testing.formats.base import input_tokens
-from llmdispatcher.types import Usage
 
 from .spent import ASK, dispatcher, price
 

@@ -8,8 +8,9 @@ from llmdispatcher.chunks import StreamChunk, fold
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import DeadlineExceeded, RateLimitError, VendorUnavailable
 from llmdispatcher.messages import ToolCall
+from llmdispatcher.response_values import Capabilities, Response
 from llmdispatcher.testing import FakeVendor, ManualClock
-from llmdispatcher.types import Capabilities, Request, Response
+from llmdispatcher.types import Request
 
 REQUEST = Request("model-1", "Hello there")
 

@@ -16,9 +16,9 @@ import trustme
 from llmdispatcher.cancellation import Cancellation
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import DispatchError
+from llmdispatcher.http_values import HttpCall, HttpReply
 from llmdispatcher.testing.loopback import Handler, LoopbackServer
 from llmdispatcher.transport import Limits, Transport
-from llmdispatcher.wire.base import HttpCall, HttpReply
 
 OVERSHOOT = 0.3
 """Seconds past a deadline or a cancel that a busy machine may need; docs promise 0.05."""

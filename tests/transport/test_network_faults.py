@@ -17,10 +17,10 @@ import pytest
 from llmdispatcher.cancellation import Cancellation
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import Cancelled, DeadlineExceeded, DispatchError, MalformedReply, Overloaded, VendorUnavailable
+from llmdispatcher.http_values import HttpCall
 from llmdispatcher.testing.loopback import LoopbackServer, Peer
 from llmdispatcher.transport import Limits, Transport
 from llmdispatcher.transport.sockets import PlainSocket
-from llmdispatcher.wire.base import HttpCall
 
 LIMIT = 0.12
 PROMISE = 0.05

@@ -13,9 +13,9 @@ import responses
 
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import ConfigError, VendorUnavailable
+from llmdispatcher.http_values import HttpCall
 from llmdispatcher.testing.loopback import LoopbackServer
 from llmdispatcher.transport import Transport, environment_proxy
-from llmdispatcher.wire.base import HttpCall
 
 VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
 

@@ -11,11 +11,11 @@ import pytest
 from llmdispatcher.cancellation import Cancellation
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import Cancelled, DeadlineExceeded, Overloaded, VendorUnavailable
+from llmdispatcher.http_values import HttpCall
 from llmdispatcher.testing.loopback import LoopbackServer
 from llmdispatcher.transport import Limits, Transport, connection, dns
 from llmdispatcher.transport.dns import FAILED, FRESH, STUCK, THREADS, Resolver
 from llmdispatcher.transport.scope import Scope
-from llmdispatcher.wire.base import HttpCall
 
 GOOD = (socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.1", 80))
 OTHER = (socket.AF_INET, socket.SOCK_STREAM, 6, ("127.0.0.2", 80))

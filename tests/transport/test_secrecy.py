@@ -16,9 +16,9 @@ import responses
 from llmdispatcher.cancellation import Cancellation
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import DispatchError
+from llmdispatcher.http_values import HttpCall
 from llmdispatcher.testing.loopback import LoopbackServer
 from llmdispatcher.transport import Limits, Transport
-from llmdispatcher.wire.base import HttpCall
 
 KEY = "sk-canary-k3y/+Zz=="
 PROMPT = "a canary prompt"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from llmdispatcher.messages import Message, Tool
 from llmdispatcher.parts import FilePart, ImagePart, ReasoningPart, TextPart, ToolCall
-from llmdispatcher.types import EFFORTS, Request, Response, Usage
+from llmdispatcher.response_values import Response, Usage
+from llmdispatcher.types import EFFORTS, Request
 
 WORDS = st.text(min_size=1, max_size=12).filter(str.strip)
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True)

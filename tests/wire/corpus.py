@@ -16,7 +16,7 @@ import pytest
 
 from llmdispatcher.chunks import fold
 from llmdispatcher.errors import DispatchError
-from llmdispatcher.types import Response
+from llmdispatcher.response_values import Response
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from llmdispatcher.embeddings import EmbeddingRequest
 from llmdispatcher.messages import Message
-from llmdispatcher.types import Request, Response
+from llmdispatcher.response_values import Response
+from llmdispatcher.types import Request
 from llmdispatcher.wire.completions import COMPLETIONS
 from llmdispatcher.wire.counting import COUNTING
 from llmdispatcher.wire.embeddings import EMBEDDING_CODECS

@@ -6,7 +6,8 @@ import pytest
 
 from llmdispatcher.errors import InvalidRequest, MalformedReply
 from llmdispatcher.messages import ImagePart, Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.types import Citation, Request
+from llmdispatcher.response_values import Citation
+from llmdispatcher.types import Request
 from llmdispatcher.wire.anthropic_messages import ANTHROPIC_MESSAGES, DEFAULT_MAX_TOKENS
 
 from .corpus import decode_stream

@@ -21,7 +21,8 @@ from llmdispatcher.errors import (
     VendorUnavailable,
 )
 from llmdispatcher.messages import Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.types import Citation, Request, Response, Usage
+from llmdispatcher.response_values import Citation, Response, Usage
+from llmdispatcher.types import Request
 from llmdispatcher.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault

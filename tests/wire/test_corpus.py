@@ -23,7 +23,7 @@ from llmdispatcher.errors import (
     RateLimitError,
     VendorUnavailable,
 )
-from llmdispatcher.types import Response, Usage
+from llmdispatcher.response_values import Response, Usage
 from llmdispatcher.wire.faults import fault
 
 from .corpus import (

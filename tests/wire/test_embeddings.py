@@ -8,7 +8,7 @@ import pytest
 
 from llmdispatcher.embeddings import EmbeddingRequest, Embeddings
 from llmdispatcher.errors import InvalidRequest, MalformedReply, ModelNotFound
-from llmdispatcher.types import Usage
+from llmdispatcher.response_values import Usage
 from llmdispatcher.wire.embeddings import EMBEDDING_CODECS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS, OPENAI_EMBEDDINGS
 
 from .corpus import needs_corpus, recorded

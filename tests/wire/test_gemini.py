@@ -15,7 +15,8 @@ from llmdispatcher.messages import (
     ToolCall,
     VendorTool,
 )
-from llmdispatcher.types import Choice, Citation, Request
+from llmdispatcher.response_values import Choice, Citation
+from llmdispatcher.types import Request
 from llmdispatcher.wire.gemini import GEMINI
 
 from .corpus import decode_stream, sliced

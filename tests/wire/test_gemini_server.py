@@ -36,7 +36,8 @@ from llmdispatcher.messages import (
     VendorTool,
     VideoPart,
 )
-from llmdispatcher.types import Choice, Citation, Request, Response, Usage
+from llmdispatcher.response_values import Choice, Citation, Response, Usage
+from llmdispatcher.types import Request
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.gemini import GEMINI

@@ -20,7 +20,8 @@ from llmdispatcher.errors import (
     VendorUnavailable,
 )
 from llmdispatcher.messages import ImagePart, Message, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.types import Request, Response, Usage
+from llmdispatcher.response_values import Response, Usage
+from llmdispatcher.types import Request
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.ollama_chat import OLLAMA_CHAT

@@ -18,7 +18,8 @@ from llmdispatcher.errors import (
 )
 from llmdispatcher.messages import OtherPart, ReasoningPart, TextPart, ToolCall
 from llmdispatcher.parts import ImagePart
-from llmdispatcher.types import Choice, Citation, Request, Response, Usage
+from llmdispatcher.response_values import Choice, Citation, Response, Usage
+from llmdispatcher.types import Request
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.openai_chat import OPENAI_CHAT

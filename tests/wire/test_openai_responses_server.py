@@ -24,7 +24,8 @@ from llmdispatcher.errors import (
     VendorUnavailable,
 )
 from llmdispatcher.messages import ImagePart, Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.types import Citation, Request, Response, Usage
+from llmdispatcher.response_values import Citation, Response, Usage
+from llmdispatcher.types import Request
 from llmdispatcher.wire.base import Inbound
 from llmdispatcher.wire.faults import fault
 from llmdispatcher.wire.openai_responses import OPENAI_RESPONSES

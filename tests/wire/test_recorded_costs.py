@@ -16,7 +16,7 @@ from genai_prices.data_snapshot import get_snapshot
 
 from llmdispatcher import catalog
 from llmdispatcher.errors import DispatchError
-from llmdispatcher.types import Usage
+from llmdispatcher.response_values import Usage
 from llmdispatcher.wire.embeddings_vectors import usage_of
 
 from .corpus import CODEC_OF, body_of, codec_of, decode_stream, needs_corpus, recorded, streamed

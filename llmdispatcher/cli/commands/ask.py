@@ -11,7 +11,8 @@ from ...batch import response_record
 from ...cancellation import Cancellation
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled
-from ...types import Request, Response
+from ...response_values import Response
+from ...types import Request
 from .. import fleet, question, speaking
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings

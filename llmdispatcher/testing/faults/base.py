@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from ...types import Response
+from ...response_values import Response
 from ..answers import Answer
 from ..formats.base import Format, Pieces, SimulatedRequest, Trouble, dumps
 from ..loopback import Peer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from ...types import Response
+from ...response_values import Response
 from ..answers import Answer
 from ..formats.base import Trouble, dumps
 from ..loopback import Peer

@@ -10,7 +10,7 @@ import attrs
 from ...chunks import StreamChunk, ToolCallDelta, unfold
 from ...clock import SYSTEM_CLOCK
 from ...messages import Part, ReasoningPart, TextPart, ToolCall
-from ...types import Response, Usage
+from ...response_values import Response, Usage
 from ..answers import Answer, pieces
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ...types import Response
+from ...response_values import Response
 from ...wire.anthropic_messages import ANTHROPIC_MESSAGES
 from ..answers import Answer
 from .answering import Names

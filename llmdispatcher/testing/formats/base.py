@@ -19,7 +19,7 @@ from ...errors import (
     QuotaExceeded,
     VendorUnavailable,
 )
-from ...types import Response
+from ...response_values import Response
 from ...wire.base import Inbound, ServerCodec
 from ...wire.faults import STATUSES
 from ..answers import Answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...types import Response
+from ...response_values import Response
 from ...wire.gemini import GEMINI
 from ..answers import Answer
 from .answering import Names

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ...types import Response
+from ...response_values import Response
 from ...wire.openai_chat import OPENAI_CHAT
 from ..answers import Answer
 from .answering import Names

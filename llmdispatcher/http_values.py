@@ -1,0 +1,44 @@
+"""One HTTP request and its answer, the values between wire formats and transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class HttpCall:
+    """One HTTP request, ready to be sent: ``url`` is absolute, ``headers`` are complete but for Content-Length."""
+
+    method: str = "POST"
+    url: str
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.define(eq=False, kw_only=True)
+class HttpReply:
+    """One HTTP answer, whose body is read by iterating ``chunks`` (decoded, as they arrive, bounded in sum).
+
+    ``headers`` have lower-case names. Whoever holds a reply closes it; reading to the end closes it too. ``hurry`` bounds the
+    seconds of silence before the next piece.
+    """
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    chunks: Iterator[bytes] = attrs.field(repr=False)
+    close: Callable[[], None] = attrs.field(default=lambda: None, repr=False)
+    hurry: Callable[[float], None] = attrs.field(default=lambda _seconds: None, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the vendor took the request (2xx)."""
+        return 200 <= self.status < 300
+
+    def read(self) -> bytes:
+        """The rest of the body in one piece; closes the reply."""
+        try:
+            return b"".join(self.chunks)
+        finally:
+            self.close()
