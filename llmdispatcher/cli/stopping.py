@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from ..cancellation import Cancellation
+if TYPE_CHECKING:
+    from ..cancellation import Cancellation
 
 _REASON = "the user stopped the run"
 
@@ -20,6 +22,8 @@ def stoppable() -> Iterator[Cancellation]:
 
     Only the main thread can have signals; in another one nothing stops the run early.
     """
+    from ..cancellation import Cancellation  # late: help needs nothing of the library
+
     stop = Cancellation()
     if threading.current_thread() is threading.main_thread():
         with _handled(stop), _heard(stop):
