@@ -13,7 +13,8 @@ import attrs
 from . import catalog
 from .config import Config
 from .errors import ConfigError
-from .lockfile.aliases import Alias, Aliases
+from .lockfile.alias import Alias
+from .lockfile.aliases import Aliases
 from .locks import new_lock
 from .policy.asked import MISSING, RULE, Skip
 from .policy.modes import is_any_model

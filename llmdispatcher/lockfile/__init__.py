@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .aliases import Alias, Aliases
+    from .alias import Alias
+    from .aliases import Aliases
     from .lock import Lockfile
     from .look_up import Extension
     from .values import Binding, Contents, Profile
 
 _ROOM_OF = {
-    "Alias": "aliases",
+    "Alias": "alias",
     "Aliases": "aliases",
     "Binding": "values",
     "Contents": "values",

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
-import attrs
-
 from ..errors import ConfigError
 from ..locks import new_lock
+from .alias import Alias
 
 if TYPE_CHECKING:
     from .lock import Lockfile
 
 Source: TypeAlias = "Lockfile | Path | bool"
 """A lockfile, its path, or whether it is to be looked for."""
-
-
-@attrs.frozen(eq=False)
-class Alias:
-    """What an alias stands for in a profile: ``models``, the first choice first. One object as long as that does not change.
-
-    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile.
-    """
-
-    name: str
-    profile: str | None
-    models: tuple[str, ...]
 
 
 def source(value: Any) -> Source:
@@ -64,8 +50,9 @@ class Aliases:
     def _read(self) -> Lockfile | None:
         if self._source is False:
             return None
-        kind: type[Lockfile] = import_module(".lock", __package__).Lockfile
-        read = kind.load(self._source) if isinstance(self._source, Path) else kind.discover()
+        from .lock import Lockfile  # late: whoever has no lockfile does not pay for one
+
+        read = Lockfile.load(self._source) if isinstance(self._source, Path) else Lockfile.discover()
         with self._lock:
             self._lockfile = self._lockfile or read  # two threads may have read it at once; one of the two is kept
             return self._lockfile

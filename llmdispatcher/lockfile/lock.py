@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ from ..catalog import canonical
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import ConfigError, LockfileInvalid, LockfileNotFound
 from ..locks import new_lock
-from . import places, reading, remedy, writing
-from .aliases import Alias
+from . import places, plain_toml, reading, remedy, writing
+from .alias import Alias
 from .look_up import Extension, Extensions, Table, package_key
 from .values import PROFILES, Binding, Contents, Profile
 
@@ -228,7 +229,7 @@ class Lockfile:
                 raise ConfigError(f"{target}: it has been changed since it was read; load it again, and make the change there")
             if source is None and not given:
                 raise ConfigError(f"{target}: there is a file already; load it and change it, or take it away first")
-        text = writing.checked(writing.text_of(contents, source, form), contents, str(target))
+        text = writing.checked(_text_of(contents, source, form), contents, str(target))
         writing.replace(target, text)
         with self._lock:
             self.path, self._source = target, reading.Source(text, form, reading.plain(text, form), contents)
@@ -262,3 +263,21 @@ def _suggested(alias: str) -> tuple[str, ...]:
     bundled = reading.read(places.text_at(places.BUNDLED), places.BUNDLED.name).contents
     binding = bundled.profile(bundled.default_profile).bindings.get(alias)
     return binding.models if binding is not None else remedy.EXAMPLE
+
+
+def _text_of(contents: Contents, source: reading.Source | None, form: str) -> str:
+    """The file's new text. Raises :class:`ConfigError` where a TOML file was read and tomlkit is not installed."""
+    if source is None or source.form != form:
+        return plain_toml.document(writing.tree_of(contents)) if form == "toml" else writing.json_of(writing.tree_of(contents))
+    if form == "json":
+        tree = copy.deepcopy(dict(source.tree))
+        writing.apply(tree, source.contents, contents, writing.itself)
+        return writing.json_of(tree)
+    try:
+        from . import commented
+    except ImportError:
+        raise ConfigError(
+            "a lockfile in TOML is changed with tomlkit, which keeps its comments; pip install 'llmdispatcher[lockfile]'"
+        ) from None
+    text: str = commented.changed(source, contents)
+    return text

@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import ConfigError, LockfileInvalid, LockfileNotFound
 from . import places, reading
-from .aliases import Alias
+from .alias import Alias
 from .values import Binding, Contents
 
 _REMEMBERED = 4096

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import threading
 from collections.abc import MutableMapping
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import ConfigError
-from .plain_toml import document
-from .reading import Source, read
+from .reading import read
 from .values import Binding, Contents, Profile
 
 
@@ -23,24 +20,6 @@ class Make(Protocol):
 
     def __call__(self, value: Any, inside: Any) -> Any:
         """The item."""
-
-
-def text_of(contents: Contents, source: Source | None, form: str) -> str:
-    """The file's new text. Raises :class:`ConfigError` where a TOML file was read and tomlkit is not installed."""
-    if source is None or source.form != form:
-        return document(tree_of(contents)) if form == "toml" else _json(tree_of(contents))
-    if form == "json":
-        tree = copy.deepcopy(dict(source.tree))
-        apply(tree, source.contents, contents, itself)
-        return _json(tree)
-    try:
-        commented = import_module(".commented", __package__)
-    except ImportError:
-        raise ConfigError(
-            "a lockfile in TOML is changed with tomlkit, which keeps its comments; pip install 'llmdispatcher[lockfile]'"
-        ) from None
-    text: str = commented.changed(source, contents)
-    return text
 
 
 def tree_of(contents: Contents) -> dict[str, Any]:
@@ -60,7 +39,7 @@ def _times(contents: Contents) -> list[tuple[str, Any]]:
     return [("created_at", contents.created_at), ("updated_at", contents.updated_at)]
 
 
-def _json(tree: Any) -> str:
+def json_of(tree: Any) -> str:
     return json.dumps(tree, indent=2, ensure_ascii=False, default=lambda value: value.isoformat()) + "\n"
 
 

@@ -14,7 +14,6 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 from ..clock import Deadline
 from ..errors import DispatchError
@@ -323,7 +322,9 @@ class Limits:
         """The count on a server; its module is loaded only now, and opens nothing before the first call."""
         stored = self._storages.get(address)
         if stored is None:
-            made: Shared = import_module(f"{__package__}.shared_limits").SharedLimits(address)
+            from .shared_limits import SharedLimits
+
+            made = cast("Shared", SharedLimits(address))  # it takes back what it gave: a receipt of its own kind
             stored = self._storages.setdefault(address, made)
         return stored
 
