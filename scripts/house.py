@@ -100,7 +100,7 @@ def listed(places: Places) -> tuple[int, list[Place]]:
 
 def entries(tree: Tree) -> Iterator[Place]:
     """What stands at the top of the package."""
-    for entry in (tree.root / PACKAGE).iterdir():
+    for entry in (tree.root / PACKAGE).glob("*"):
         if entry.stem not in NO_ROOMS and entry.name not in ("py.typed", "__pycache__"):
             yield Place(f"{PACKAGE}/{entry.name}", 1, "folder" if entry.is_dir() else "module")
 
