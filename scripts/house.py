@@ -340,7 +340,7 @@ def _groups(source: Source) -> list[int]:
             owner[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign) and not _ties_nothing(node.value):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            owner |= {part.id: node for at in targets for part in walk(at) if isinstance(part, ast.Name)}
+            owner |= {part.id: node for at in targets for part in walk(at) if isinstance(part, ast.Name) and part.id != "__all__"}
     lines = {str(id(node)): (node.end_lineno or node.lineno) - node.lineno + 1 for node in owner.values()}
     edges: dict[str, set[str]] = {node: set() for node in lines}
     for node in owner.values():
