@@ -3,7 +3,7 @@
 It prints what is forbidden outright (``house_rules``), then the table, and exits 1 where anything is forbidden or a figure is above
 its maximum in ``scripts/house.toml``. ``--lower`` writes today's figures there where they are better, never a worse one. Whoever
 has to raise a maximum does it by hand, and gives the reason in the commit. A word lists the places behind a figure:
-``python -m scripts.house thin``. The word ``send`` measures what one plain call passes; it is separate because it runs the package.
+``python -m scripts.house thin``. The word ``send`` measures what one plain call passes, ``calls`` lists it; they run the package.
 
 A circle counts with all its files or rooms, so that cutting it in two lowers the figure; its floors are as many as its rooms.
 """
@@ -95,9 +95,6 @@ def listed(places: Places) -> tuple[int, list[Place]]:
     return len(found), found
 
 
-# --- size
-
-
 def entries(tree: Tree) -> Iterator[Place]:
     """What stands at the top of the package."""
     for entry in (tree.root / PACKAGE).glob("*"):
@@ -124,9 +121,6 @@ def long(tree: Tree) -> Iterator[Place]:
     for source in tree.package.values():
         if source.lines > LONG and WHY_LONG not in (ast.get_docstring(source.tree) or "").lower():
             yield source.at(1, f"{source.lines} lines; say in the docstring why it is {WHY_LONG}, or make it two")
-
-
-# --- imports
 
 
 def _edges(imports: Iterable[Import], key: Callable[[str], str]) -> dict[str, set[str]]:
@@ -243,9 +237,6 @@ def thin(tree: Tree) -> Iterator[Place]:
     for module, source in tree.package.items():
         if source.lines < THIN and len(importers[module] - {source.path}) == 1 and not source.is_door:
             yield source.at(1, f"{source.lines} lines, imported by {min(importers[module])} alone")
-
-
-# --- shapes
 
 
 def body_lines(function: Function) -> int:
@@ -386,11 +377,11 @@ def parameters(tree: Tree) -> Iterator[Place]:
                 yield source.at(function.lineno, f"{function.name} takes {count}")
 
 
-# --- one call
-
-
 def send() -> list[Figure]:
-    """What one plain ``send`` passes, on the thread that calls: the second one, when everything is loaded."""
+    """What one plain ``send`` passes on the calling thread, after a first one has loaded everything.
+
+    The shortest of ten, because a socket's time-out is set once more or once less as time goes by.
+    """
     from llmdispatcher import Dispatcher, OpenAIVendor, Request
     from llmdispatcher.testing import VendorSimulator
 
@@ -398,7 +389,9 @@ def send() -> list[Figure]:
         dispatcher.register_vendor(OpenAIVendor(api_key="sk-of-the-house", base_url=simulator.openai_url))
         request = Request("gpt-4o-mini", "hello")
         dispatcher.send(request)
-        return passed(lambda: dispatcher.send(request), Path(sys.modules[PACKAGE].__file__ or "").parent)
+        folder = Path(sys.modules[PACKAGE].__file__ or "").parent
+        runs = [passed(lambda: dispatcher.send(request), folder) for _ in range(10)]
+        return min(runs, key=lambda figures: len(figures[0].places))
 
 
 def passed(act: Callable[[], object], folder: Path) -> list[Figure]:
@@ -434,9 +427,6 @@ def passed(act: Callable[[], object], folder: Path) -> list[Figure]:
 
 
 _INLINED = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
-
-
-# --- the ratchet
 
 
 @attrs.frozen
@@ -512,8 +502,10 @@ def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
     bounds = Bounds.of(settings)
     wrong: list[Place] = []
     of_rooms: dict[str, int] = {}
-    if options.word == "send":
+    if options.word in ("send", "calls"):
         figures = send()
+        if options.word == "calls":
+            return show(figures[:1], set())
     else:
         gc.disable()  # a million nodes that live to the end
         tree = Tree.read(root)
@@ -535,7 +527,7 @@ def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
 def show(figures: list[Figure], words: set[str]) -> int:
     """Print the places behind a word; 2 where no figure has it."""
     if not figures:
-        print(f"no such word; there are: {' '.join(sorted(words))} send", file=sys.stderr)
+        print(f"no such word; there are: {' '.join(sorted(words))} send calls", file=sys.stderr)
         return 2
     for figure in figures:
         print("\n".join([*map(str, figure.places), f"{figure.name}: {figure.today}"]))

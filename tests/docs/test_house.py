@@ -63,9 +63,6 @@ def said(tree):
     return find
 
 
-# --- size
-
-
 def test_entries_are_folders_and_modules(figure):
     """The door, the version and the lazy loader are no entries."""
     files = dict.fromkeys(["__init__.py", "__main__.py", "_version.py", "_lazy.py", "a.py", "b/__init__.py", "b/c.py"], "")
@@ -126,8 +123,6 @@ def test_a_long_file_says_why(figure):
     why = '"""It is one file since it is one table."""\n'
     assert 0 == figure("files over", {"__init__.py": "", "a.py": Bare(why + "A = 1\n" * 800)})[0]
 
-
-# --- imports
 
 ABOVE = {"a/__init__.py": "from .x import X\n", "a/x.py": "from ..b import Y\nX = Y\n", "b/__init__.py": "from .y import Y\n"}
 
@@ -255,8 +250,6 @@ def test_a_thin_file_serves_one_other(figure):
     assert (1, ["2 lines, imported by llmdispatcher/a.py alone"]) == figure("files under", files)
 
 
-# --- shapes
-
 FORWARDS = {
     "method": ("def act(self, a, *, b): return self.it.act(a, b=b)", 1),
     "statement": ("def act(a): 'Act.'; run(a)", 1),
@@ -356,9 +349,6 @@ def test_lengths_are_held_at_the_ninetieth_percentile(figure):
     assert 2 == figure("lines of a function", {"a.py": short + "def long():\n" + "    pass\n" * 50})[0]
 
 
-# --- one call
-
-
 def test_a_call_is_followed_through_own_functions(tmp_path):
     """Files, functions, rooms, calls and depth; foreign calls and comprehensions are none."""
     file = tmp_path / "llmdispatcher" / "a" / "x.py"
@@ -372,8 +362,6 @@ def test_a_call_is_followed_through_own_functions(tmp_path):
 
     assert [1, 2, 1, 3, 2] == [figure.today for figure in passed(module.act, tmp_path / "llmdispatcher")]
 
-
-# --- what is forbidden
 
 WRONG = {
     "bare noqa": ("A = 1  # noqa  # since it must\n", "noqa without a code"),
@@ -509,8 +497,6 @@ def test_a_line_number_leads_to_the_word(tree):
 
     assert ["docs/a.md:3", "llmdispatcher/a.py:6"] == [str(place).rpartition(": T")[0] for place in findings(tree(files), {})]
 
-
-# --- the ratchet
 
 FILES = {
     "__init__.py": "__all__ = []\n",
