@@ -229,7 +229,7 @@ class Lockfile:
                 raise ConfigError(f"{target}: it has been changed since it was read; load it again, and make the change there")
             if source is None and not given:
                 raise ConfigError(f"{target}: there is a file already; load it and change it, or take it away first")
-        text = writing.checked(_text_of(contents, source, form), contents, str(target))
+        text = writing.checked(text_of(contents, source, form), contents, str(target))
         writing.replace(target, text)
         with self._lock:
             self.path, self._source = target, reading.Source(text, form, reading.plain(text, form), contents)
@@ -265,7 +265,7 @@ def _suggested(alias: str) -> tuple[str, ...]:
     return binding.models if binding is not None else remedy.EXAMPLE
 
 
-def _text_of(contents: Contents, source: reading.Source | None, form: str) -> str:
+def text_of(contents: Contents, source: reading.Source | None, form: str) -> str:
     """The file's new text. Raises :class:`ConfigError` where a TOML file was read and tomlkit is not installed."""
     if source is None or source.form != form:
         return plain_toml.document(writing.tree_of(contents)) if form == "toml" else writing.json_of(writing.tree_of(contents))
@@ -274,10 +274,10 @@ def _text_of(contents: Contents, source: reading.Source | None, form: str) -> st
         writing.apply(tree, source.contents, contents, writing.itself)
         return writing.json_of(tree)
     try:
-        from . import commented
+        from .commented import changed
     except ImportError:
         raise ConfigError(
             "a lockfile in TOML is changed with tomlkit, which keeps its comments; pip install 'llmdispatcher[lockfile]'"
         ) from None
-    text: str = commented.changed(source, contents)
+    text: str = changed(source, contents)
     return text

@@ -14,6 +14,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from ..clock import Deadline
 from ..errors import DispatchError

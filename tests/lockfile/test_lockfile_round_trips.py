@@ -9,8 +9,8 @@ from hypothesis import strategies as some
 
 from llmdispatcher import Lockfile
 from llmdispatcher.lockfile import Binding, Contents, Profile
+from llmdispatcher.lockfile.lock import text_of
 from llmdispatcher.lockfile.reading import read
-from llmdispatcher.lockfile.writing import text_of
 
 letters = some.text(some.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")), min_size=1, max_size=8)
 aliases = letters.filter(lambda name: name.strip() == name and name.lower() != "auto")
