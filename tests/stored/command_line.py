@@ -44,10 +44,10 @@ class Ended:
     err: str
 
 
-def run(*words: object) -> Ended:
-    """Run a command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "stdin", None):
+def run(*words: object, typed: str | None = None) -> Ended:
+    """Run a command line in this process; ``typed`` is what comes through its stdin, if it has one."""
+    out, err, given = io.StringIO(), io.StringIO(), io.StringIO(typed) if typed is not None else None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "stdin", given):
         try:
             code = main([str(word) for word in words])
         except SystemExit as left:
