@@ -101,7 +101,7 @@ def found(ledger: Any) -> dict[str, Any]:
 class Keychain(keyring.backend.KeyringBackend):
     """A keychain in memory."""
 
-    priority = 1  # type: ignore[assignment]
+    priority = 1
 
     def __init__(self) -> None:
         super().__init__()

@@ -290,9 +290,13 @@ def test_a_shelf_of_a_registry_is_used(tmp_path):
     assert [8, 7] == held
 
 
+def echo(asked):
+    """The answer to a prompt names it."""
+    return f"answer to {asked['messages'][-1]['content']}"
+
+
 def test_a_batch_that_was_half_done_is_gone_on_with(tmp_path):
     """Only what is missing is asked, and the answers stand in the order of the prompts."""
-    echo = lambda asked: f"answer to {asked['messages'][-1]['content']}"  # noqa: E731
     with VendorSimulator(answers=echo) as simulator, workplace(simulator) as here:
         for name in ("prompts.jsonl", "out.jsonl", "out.jsonl.journal"):
             sample(f"batch/{name}", here)

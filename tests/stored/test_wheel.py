@@ -6,11 +6,14 @@ both are seen only in the wheel. It is built offline, from a copy of the tree, s
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,23 +75,44 @@ def run(*command: object, cwd: Path, **more: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the tree without asking anybody for anything."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run have together."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "stored-wheel"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One worker after the other, so that the second finds what the first has made."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="module")
+def wheel(shared: Path) -> Path:
+    """The wheel, built once from a copy of the tree without asking anybody for anything."""
     pytest.importorskip("setuptools", "77", reason="setuptools 77 is not installed; the extra 'test' has it")
-    tree, made = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for name in {*NEEDED, *package_files()}:
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, tree / name)
-    run(*PIP, "wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", made, tree, cwd=made)
-    (found,) = made.glob("*.whl")
+    with alone(shared):
+        if not list(shared.glob("*.whl")):
+            tree = shared / "tree"
+            for name in {*NEEDED, *package_files()}:
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, tree / name)
+            run(*PIP, "wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", shared, tree, cwd=shared)
+    (found,) = shared.glob("*.whl")
     return found
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(shared: Path, wheel: Path) -> Path:
     """A folder that the wheel, and nothing else, is installed in."""
-    target = tmp_path_factory.mktemp("installed")
-    run(*PIP, "install", "--no-index", "--no-deps", "--no-compile", "--target", target, wheel, cwd=target)
+    target = shared / "installed"
+    with alone(shared):
+        if not target.exists():
+            run(*PIP, "install", "--no-index", "--no-deps", "--no-compile", "--target", target, wheel, cwd=shared)
     return target
 
 
@@ -136,4 +160,4 @@ def test_the_installed_command_line_starts(installed, tmp_path):
     told = run(sys.executable, "-m", PACKAGE, "--version", cwd=tmp_path, PYTHONPATH=str(installed))
 
     assert told.startswith(f"{PACKAGE} ")
-    assert not os.listdir(tmp_path)  # noqa: PTH208
+    assert [] == list(tmp_path.iterdir())
