@@ -131,7 +131,7 @@ def _commands(folder: Path, simulator: VendorSimulator) -> Iterator[tuple[str, t
     yield "health", ("health",)
     yield "info", ("info",)
     yield from _batches(folder, simulator)
-    yield "usage", ("usage", "--group-by", "month", "--by", "model")
+    yield "usage", ("usage", "--group-by", "month", "--by", "model", "--start", "2026-01-01", "--end", "2049-12-31")
     yield "calls", ("calls",)
     latest = json.loads(run("calls", "--limit", "1", "--json").out)[0]["id"]
     yield "calls ID", ("calls", latest)

@@ -41,7 +41,7 @@ from llmdispatcher import (
     tool,
     verify_receipts,
 )
-from llmdispatcher.testing import OK, FakeVendor, VendorSimulator, faults
+from llmdispatcher.testing import OK, FakeVendor, ManualClock, VendorSimulator, faults
 
 from .shaping import Shaper, as_text
 
@@ -106,7 +106,7 @@ def _dispatcher(simulator: VendorSimulator, ledger: Ledger, heard: list[Outcome]
         hedge=Hedge(after=30),
         retry_policy=RetryPolicy(max_retries=1, initial_delay=0),
         cost_optimization=CostOptimization(vendor_costs={"other": "0.5"}),
-        budgets=[Budget(limit="5.00", period="total", name="all"), Budget(limit="1.00", period="day", per="user", name="each")],
+        budgets=[Budget(limit="5.00", period="total", name="all")],
     )
     dispatcher = Dispatcher(config, ledger=ledger, observers=[heard.append])
     limit = RateLimit(requests_per_minute=1000, tokens_per_minute=1_000_000)
@@ -138,8 +138,7 @@ def _answers(dispatcher: Dispatcher, simulator: VendorSimulator, heard: list[Out
     yield "Outcome", heard
     yield "Stats", dispatcher.get_stats()
     yield "CacheStats", dispatcher.cache and dispatcher.cache.stats()
-    yield "BudgetStatus", dispatcher.get_budgets()
-    yield "BudgetStatus.as_dict", [status.as_dict() for status in dispatcher.get_budgets()]
+    yield from _budgets()
     yield "RateLimitStatus", dispatcher.get_rate_limit_status("openai", "gpt-4o")
     yield "VendorHealth", list(dispatcher.health_check().values())
     yield "TokenCount", dispatcher.count_tokens(Request("other:m", "Hi"))
@@ -159,6 +158,17 @@ def _failed(dispatcher: Dispatcher) -> DispatchError:
     except DispatchError as error:
         return error
     raise AssertionError("a cancelled call was answered")
+
+
+def _budgets() -> Iterator[tuple[str, Any]]:
+    """On a clock that stands still, so that no day ends meanwhile."""
+    periods = {"all": "total", "each": "day"}
+    budgets = [Budget(limit="5.00", period=period, name=name, unpriced="allow") for name, period in periods.items()]
+    with Dispatcher(Config(budgets=budgets), clock=ManualClock()) as dispatcher:
+        dispatcher.register_vendor(FakeVendor("Here.", name="other"))
+        dispatcher.send(ASK)
+        yield "BudgetStatus", dispatcher.get_budgets()
+        yield "BudgetStatus.as_dict", [status.as_dict() for status in dispatcher.get_budgets()]
 
 
 def _tools() -> Any:
