@@ -97,15 +97,15 @@ def test_what_expires_first_goes(path, clock):
 
 def test_many_entries_are_bounded(path, clock):
     """A large store is swept every so often, and holds no more than a thousandth too many."""
-    store = SqliteStore(path, 3000, 0.25, clock)
-    for number in range(3010):
+    store = SqliteStore(path, 2000, 0.25, clock)
+    for number in range(2010):
         store.put(str(number), b"v", 60 + number)
     with sqlite3.connect(path) as connection:
         count = connection.execute("SELECT count(*) FROM llmdispatcher_answers").fetchone()[0]
     connection.close()
     store.close()
 
-    assert 3000 <= count <= 3003
+    assert 2000 <= count <= 2002
 
 
 def test_clearing(store):
