@@ -6,31 +6,39 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from tests.orphans import mortal
+
+PATIENCE = 60.0
+"""Seconds that a busy machine may need to start it or to end it."""
+ENDINGS = {"immediate": signal.SIGQUIT, "fast": signal.SIGINT, "smart": signal.SIGTERM}
 SETTINGS = {  # a commit outlives a crash of the server, which a test may make, and not one of the machine
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "''",
+    "unix_socket_directories": "",
     "max_connections": "60",
     "shared_buffers": "64MB",
     "log_min_messages": "fatal",
 }
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
 def binaries() -> Path | None:
-    """The newest folder of programs that has ``initdb`` and ``pg_ctl``; a distribution may keep them off the path."""
+    """The newest folder of programs that has ``initdb`` and ``postgres``; a distribution may keep them off the path."""
     found = [Path(path).resolve().parent for path in [shutil.which("initdb")] if path]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name.split(".")[0]), reverse=True)
-    return next((path for path in found if (path / "initdb").exists() and (path / "pg_ctl").exists()), None)
+    return next((path for path in found if (path / "initdb").exists() and (path / "postgres").exists()), None)
 
 
 def _somebody() -> tuple[int, int] | None:
@@ -52,6 +60,7 @@ class Postgres:
         self._folder = folder
         self._data = folder / "data"
         self._owner = _somebody()
+        self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -69,13 +78,42 @@ class Postgres:
         self._run("initdb", "-D", str(self._data), "-U", "tester", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = " ".join(f"-c {name}={value}" for name, value in {**SETTINGS, "port": str(self.port)}.items())
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-t", "60", "-l", str(self._folder / "log"), "-o", options, "start")
+        """Start it, and wait until it answers. It ends with the process that starts it, however that ends."""
+        options = [word for name, value in {**SETTINGS, "port": str(self.port)}.items() for word in ("-c", f"{name}={value}")]
+        command = [str(self._programs / "postgres"), "-D", str(self._data), *options]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                mortal(command, ending=signal.SIGQUIT, owner=self._owner or (0, 0)),
+                cwd=self._folder,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + PATIENCE
+        while not self._is_ready():
+            assert self._process.poll() is None, f"postgres ended: {(self._folder / 'log').read_text(errors='replace')[-400:]}"
+            assert time.monotonic() < end, "postgres does not answer"
+            time.sleep(0.005)
+
+    def _is_ready(self) -> bool:
+        """Whether it says so in the file that it keeps for ``pg_ctl``: its own process, and its state in the eighth line."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return self._process is not None and len(lines) > 7 and [str(self._process.pid), "ready"] == [lines[0], lines[7].strip()]
 
     def stop(self, mode: str = "immediate") -> None:
-        """Stop it; "immediate" is as a crash."""
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+        """Stop it, if it runs; "immediate" is as a crash."""
+        if self._process is not None:
+            self._process.send_signal(ENDINGS[mode])
+            try:
+                self._process.wait(PATIENCE)
+            finally:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
 
     def database(self) -> str:
         """The address of a new database."""
@@ -88,9 +126,8 @@ class Postgres:
     def _run(self, program: str, *words: str) -> None:
         ids = {} if self._owner is None else {"user": self._owner[0], "group": self._owner[1], "extra_groups": []}
         command = [str(self._programs / program), *words]
-        environment = {"PATH": os.defpath, "LC_ALL": "C"}
         done = subprocess.run(
-            command, cwd=self._folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, **ids
+            command, cwd=self._folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, **ids
         )
         assert done.returncode == 0, f"{program}: {done.stderr.decode(errors='replace')[-400:]}"
 
@@ -102,12 +139,11 @@ def postgres() -> Iterator[Postgres]:
     if programs is None:
         pytest.skip("there is no PostgreSQL on this machine (Debian and Ubuntu: apt install postgresql)")
     folder = Path(tempfile.mkdtemp(prefix="llmdispatcher-pg-"))  # short, and below no folder that another user cannot enter
+    server = Postgres(programs, folder)
     try:
-        server = Postgres(programs, folder)
         server.create()
         server.start()
         yield server
-        with contextlib.suppress(AssertionError):
-            server.stop()
     finally:
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)

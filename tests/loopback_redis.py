@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.orphans import mortal
+
+PATIENCE = 30.0
+"""Seconds that a busy machine may need to start it or to end it."""
+
 
 class Server:
     """``redis-server`` on a free port."""
@@ -26,8 +31,9 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
-        self._process = subprocess.Popen(["redis-server", *settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 10
+        command = mortal(["redis-server", *settings])
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + PATIENCE
         while not self._answers():
             assert time.monotonic() < end, "redis-server does not answer"
             time.sleep(0.002)
@@ -36,8 +42,12 @@ class Server:
         """Stop it, if it runs."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
-            self._process = None
+            try:
+                self._process.wait(PATIENCE)
+            finally:
+                self._process.kill()
+                self._process.wait()
+                self._process = None
 
     def _answers(self) -> bool:
         try:
@@ -55,6 +65,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.skip("there is no redis-server on this machine")
     pytest.importorskip("redis", reason="the extra 'redis' is not installed")
     server = Server(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

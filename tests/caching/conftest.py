@@ -27,6 +27,10 @@ ANSWER = Response(
 )
 
 
+PATIENCE = 30.0
+"""Seconds that a busy machine may need for what it does at once when it has time."""
+
+
 class Vendor:
     """Counts how often it is asked; ``answer`` may be an error, or a function that gives one."""
 
@@ -63,7 +67,7 @@ def in_threads(count, work):
     barrier, results = threading.Barrier(count), [None] * count
 
     def run(number):
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         try:
             results[number] = work(number)
         except BaseException as error:
@@ -73,12 +77,12 @@ def in_threads(count, work):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     return results
 
 
-def until(claim, seconds=5.0):
+def until(claim, seconds=PATIENCE):
     """Wait until a claim holds."""
     end = time.monotonic() + seconds
     while not claim():

@@ -11,7 +11,7 @@ from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import Cancelled, DeadlineExceeded, InvalidRequest, MalformedReply, VendorUnavailable
 from llmdispatcher.testing import ManualClock
 
-from .conftest import ANSWER, REQUEST, Vendor, cache, counts, in_threads, inquiry, until
+from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, counts, in_threads, inquiry, until
 
 COUNT = 32
 
@@ -37,7 +37,7 @@ class Held(Vendor):
     def __call__(self):
         failure = self._failures.pop(0) if self._failures else None
         answer = super().__call__()
-        assert self.go.wait(20)
+        assert self.go.wait(PATIENCE)
         if failure is not None:
             raise failure
         return answer
@@ -63,7 +63,7 @@ def led(made, vendor, count, failures=0):
     until(lambda: waiting(made) == count - 1)
     vendor.go.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     return results
 
 
@@ -97,7 +97,7 @@ def test_other_questions_do_not_wait():
 
     assert not made.send(inquiry(attrs.evolve(REQUEST, seed=1)), Vendor()).cached
     held.go.set()
-    thread.join(10)
+    thread.join(PATIENCE)
 
 
 def test_a_failure_is_the_leaders_own():
@@ -134,7 +134,7 @@ def test_a_cancelled_leader_hands_on_the_lead():
     results = []
 
     def wait_for_cancel():
-        deadline.sleep(20)
+        deadline.sleep(PATIENCE)
 
     def lead():
         try:
@@ -150,7 +150,7 @@ def test_a_cancelled_leader_hands_on_the_lead():
     until(lambda: waiting(made) == 1)
     cancellation.cancel("enough")
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
 
     assert (1, {"Cancelled", "Response"}) == (vendor.asked, {type(result).__name__ for result in results})
 
@@ -179,12 +179,12 @@ def test_a_waiter_keeps_to_its_own_deadline():
     leader.start()
     until(lambda: held.asked)
     thread, ended = follower(made, Deadline.after(5, clock=clock), told)
-    clock.await_sleepers()
+    assert clock.await_sleepers(timeout=PATIENCE)
     clock.advance(5)
-    thread.join(10)
+    thread.join(PATIENCE)
     left = waiting(made)
     held.go.set()
-    leader.join(10)
+    leader.join(PATIENCE)
 
     assert ([DeadlineExceeded], ended, 0) == ([type(error) for error in ended], told, left)
 
@@ -197,9 +197,9 @@ def test_a_waiter_can_be_cancelled():
     until(lambda: held.asked)
     thread, ended = follower(made, Deadline.after(None, cancellation=cancellation), told)
     cancellation.cancel("enough")
-    thread.join(10)
+    thread.join(PATIENCE)
     held.go.set()
-    leader.join(10)
+    leader.join(PATIENCE)
 
     assert [Cancelled] == [type(error) for error in ended] == [type(error) for error in told]
 
@@ -240,7 +240,7 @@ def test_a_leader_that_asks_again_does_not_wait_for_itself():
     """A vendor may itself be made of a dispatcher."""
     made, vendor = cache(), Vendor()
 
-    assert "Rayleigh." == made.send(inquiry(seconds=5), lambda: made.send(inquiry(seconds=5), vendor)).content
+    assert "Rayleigh." == made.send(inquiry(seconds=PATIENCE), lambda: made.send(inquiry(seconds=PATIENCE), vendor)).content
 
 
 def test_a_forked_child_waits_for_nobody():
@@ -252,10 +252,10 @@ def test_a_forked_child_waits_for_nobody():
     child = os.fork()
     if child == 0:
         try:
-            os._exit(0 if made.send(inquiry(seconds=5), Vendor()).content == "Rayleigh." else 1)
+            os._exit(0 if made.send(inquiry(seconds=PATIENCE), Vendor()).content == "Rayleigh." else 1)
         finally:
             os._exit(2)
     held.go.set()
-    leader.join(10)
+    leader.join(PATIENCE)
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -14,7 +14,7 @@ import pytest
 from llmdispatcher.caching import sqlite
 from llmdispatcher.caching.sqlite import SqliteStore
 
-from .conftest import ANSWER, REQUEST, Vendor, cache, counts, in_threads, inquiry
+from .conftest import ANSWER, PATIENCE, REQUEST, Vendor, cache, counts, in_threads, inquiry
 
 
 @pytest.fixture
@@ -97,15 +97,15 @@ def test_what_expires_first_goes(path, clock):
 
 def test_many_entries_are_bounded(path, clock):
     """A large store is swept every so often, and holds no more than a thousandth too many."""
-    store = SqliteStore(path, 3000, 0.25, clock)
-    for number in range(3010):
+    store = SqliteStore(path, 2000, 0.25, clock)
+    for number in range(2010):
         store.put(str(number), b"v", 60 + number)
     with sqlite3.connect(path) as connection:
         count = connection.execute("SELECT count(*) FROM llmdispatcher_answers").fetchone()[0]
     connection.close()
     store.close()
 
-    assert 3000 <= count <= 3003
+    assert 2000 <= count <= 2002
 
 
 def test_clearing(store):
@@ -138,7 +138,7 @@ def test_answers_survive_the_process(path, clock):
 
 def test_races_in_a_file(path):
     """32 threads on a new file: no error, every answer is to its question, and few connections stay open."""
-    made = cache(store=path, store_timeout=5.0)
+    made = cache(store=path, store_timeout=PATIENCE)
 
     def work(number):
         for step in range(10):
@@ -162,7 +162,7 @@ def test_processes_share_a_file(path):
 import sys
 from llmdispatcher.caching.sqlite import SqliteStore
 from llmdispatcher.clock import SYSTEM_CLOCK
-store = SqliteStore(sys.argv[1], 1000, 5.0, SYSTEM_CLOCK)
+store = SqliteStore(sys.argv[1], 1000, 30.0, SYSTEM_CLOCK)
 for number in range(200):
     store.put(str(number), str(number).encode() * 100, 60)
     assert store.get(str(number)) == str(number).encode() * 100
@@ -259,9 +259,10 @@ def test_many_children_while_threads_are_at_work(path):
     """
     script = """
 import os, sys, threading
-from llmdispatcher.caching.sqlite import SqliteStore
+from llmdispatcher.caching import sqlite
 from llmdispatcher.clock import SYSTEM_CLOCK
-store, ended = SqliteStore(sys.argv[1], 1000, 5.0, SYSTEM_CLOCK), threading.Event()
+sqlite.PATIENCE = 30.0  # on a busy machine a query is long; a child that comes amid one leaves the file alone
+store, ended = sqlite.SqliteStore(sys.argv[1], 1000, 30.0, SYSTEM_CLOCK), threading.Event()
 
 def churn(number):
     while not ended.is_set():

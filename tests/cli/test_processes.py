@@ -13,8 +13,11 @@ import pytest
 
 from llmdispatcher import Dispatcher, OpenAIVendor, Request
 from llmdispatcher.testing import faults
+from tests.orphans import mortal
 
 from .conftest import records
+
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a while to start
 
 COMMAND = [sys.executable, "-m", "llmdispatcher"]
 
@@ -24,7 +27,7 @@ def started(*arguments):
     """The command in its own process; it is gone at the end, whatever happens."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        mortal([*COMMAND, *map(str, arguments)]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
             yield process
@@ -37,9 +40,9 @@ def test_ctrl_c_keeps_what_is_there(prompts, openai, away, more):
     """The file ends at a whole line, what was in flight is cancelled, the exit code is the shell's for Ctrl-C."""
     openai.script("One.", "Two.").always(faults.silent())
     with started("run", prompts(*({"id": number} for number in range(12))), "--workers", 1, "--json", *more) as process:
-        assert openai.await_hits(3, timeout=30)
+        assert openai.await_hits(3, timeout=50)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=50)
 
     assert 130 == process.returncode, err
     assert "Traceback" not in err
@@ -56,7 +59,7 @@ def test_simulate_serves_until_ctrl_c():
             dispatcher.register_vendor(OpenAIVendor(api_key="any", base_url=url, trust_env=False))
             response = dispatcher.send(Request("gpt-4o", "Hello"))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=50)
 
     assert "OPENAI_BASE_URL" == name
     assert "" != response.content

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import contextmanager
 
 import pytest
 
@@ -44,11 +43,27 @@ def served(simulator):
     return Counter(request.json["messages"][-1]["content"] for request in simulator.requests)
 
 
-@contextmanager
-def one_after_the_other(simulator):
-    """Answers that take a moment, so that a kill finds some on their way."""
-    simulator.answers, simulator.latency = echo, 0.02
-    yield simulator
+class Tap:
+    """Answers that come as far as they are let; who is asked more waits, so that a kill finds some on their way."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._left, self._life = 0, 0
+
+    def open(self, answers):
+        """Let so many come from now on; those who have waited so far are of a process that is dead."""
+        with self._changed:
+            self._left, self._life = answers, self._life + 1
+            self._changed.notify_all()
+
+    def answer(self, asked):
+        """The answer, when it may come."""
+        with self._changed:
+            life = self._life
+            self._changed.wait_for(lambda: self._left > 0 or life != self._life, 200)
+            if life == self._life:
+                self._left -= 1
+        return echo(asked)
 
 
 @pytest.mark.parametrize("kills", [(1,), (3, 17)], ids=["at the first answer", "twice"])
@@ -58,13 +73,18 @@ def test_a_killed_batch_is_gone_on_with(prompts, openai, away, kills, more):
     file = prompts(*({"id": f"p{number}", "messages": f"prompt {number}"} for number in range(PROMPTS)))
     command = (file, "--output", "out.jsonl", "--resume", "--workers", WORKERS, "--json", *more)
     journal = journal_path(away / "out.jsonl")
-    with one_after_the_other(openai):
-        for lines in kills:
-            process = batch(*command)
+    tap = Tap()
+    openai.answers = tap.answer
+    for lines in kills:
+        tap.open(lines + 2)
+        process = batch(*command)
+        try:
             wait_for(journal, lines, process)
+        finally:
             process.send_signal(signal.SIGKILL)
             process.communicate()
-        done = subprocess.run([*COMMAND, *map(str, command)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    tap.open(1000)
+    done = subprocess.run([*COMMAND, *map(str, command)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     told = json.loads(done.stdout)
     count = served(openai)
 
@@ -268,7 +288,7 @@ def test_a_person_is_asked(prompts, openai, said, code, hits):
 
 def test_the_rate_is_kept(command, prompts, openai):
     """No more requests a minute than allowed: the third does not fit into its time."""
-    ended = command("batch", prompts({}, {}, {}), "--rpm", 2, "--timeout", 1, "--workers", 1)
+    ended = command("batch", prompts({}, {}, {}), "--rpm", 2, "--timeout", 20, "--workers", 1)
 
     assert 1 == ended.code
     assert 2 == openai.hits

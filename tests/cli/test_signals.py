@@ -104,7 +104,7 @@ def test_simulate_ends_with_ctrl_c(command):
 
 
 def _ask_and_interrupt(port, answers):
-    patient = {"retry_policy": RetryPolicy(max_retries=200, backoff_strategy="fixed", initial_delay=0.02)}
+    patient = {"retry_policy": RetryPolicy(max_retries=2000, backoff_strategy="fixed", initial_delay=0.02)}
     try:
         with Dispatcher(patient) as dispatcher:
             dispatcher.register_vendor(OpenAIVendor(api_key="any", base_url=f"http://127.0.0.1:{port}/v1", trust_env=False))

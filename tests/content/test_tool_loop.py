@@ -136,7 +136,7 @@ def test_results_are_in_the_order_of_the_calls():
         if number:
             first.set()
         else:
-            first.wait(5)
+            first.wait(30)
         return number
 
     vendor = FakeVendor(wanting(("wait", '{"number": 0}'), ("wait", '{"number": 1}')), "done")
@@ -146,7 +146,7 @@ def test_results_are_in_the_order_of_the_calls():
 
 def test_calls_of_a_round_run_at_once():
     """Each meets the other."""
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=30)
 
     def meet() -> int:
         return both.wait()
@@ -435,7 +435,7 @@ def test_a_tool_that_hangs_ends_with_the_deadline():
     release = threading.Event()
 
     def hang() -> None:
-        release.wait(10)
+        release.wait(50)
 
     try:
         with pytest.raises(DeadlineExceeded):
@@ -451,7 +451,7 @@ def test_a_cancel_ends_a_run_at_once():
     def hang() -> None:
         begun.append(1)
         cancel.cancel()
-        release.wait(10)
+        release.wait(50)
 
     try:
         with pytest.raises(Cancelled):

@@ -23,7 +23,7 @@ from llmdispatcher.ledger import open_ledger
 from llmdispatcher.testing import Answer, VendorSimulator
 
 WORKER = """
-import os, sys, threading
+import ctypes, os, sys, threading
 from importlib import import_module
 from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request
 from llmdispatcher.ledger import open_ledger
@@ -47,9 +47,17 @@ def live():
     dispatcher.register_vendor(OpenAIVendor(api_key="k", base_url=url, trust_env=False))
     for number in range(4):
         threading.Thread(target=work, args=(dispatcher, number)).start()
+def end_with(parent):
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
+    if os.getppid() != parent:
+        os._exit(1)
+end_with(int(sys.argv[4]))
+mother = os.getpid()
 for line in sys.stdin:
     pid = os.fork()
     if not pid:
+        end_with(mother)
         live()
         threading.Event().wait()
     say(f"born {pid}")
@@ -88,14 +96,14 @@ def kill_often(place: str, kills: int, *, strict: bool, seed: int = 1) -> Tale:
     acknowledged: dict[str, int] = {}
     with VendorSimulator(answers=Answer("four tokens are these"), latency=0.01) as simulator:
         open_ledger(place).close()
-        command = [sys.executable, "-c", WORKER, simulator.openai_url, place, "strict" if strict else "behind"]
+        command = [sys.executable, "-c", WORKER, simulator.openai_url, place, "strict" if strict else "behind", str(os.getpid())]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as mother:
-            for _ in range(kills):
-                acknowledged.update(_one_life(mother, chance.randrange(20), chance.random() * 0.05))
-            mother.kill()
-        time.sleep(0.2)
-        served = simulator.hits
-    return _found(place, kills, served, acknowledged)
+            try:
+                for _ in range(kills):
+                    acknowledged.update(_one_life(mother, chance.randrange(20), chance.random() * 0.05))
+            finally:
+                mother.kill()
+    return _found(place, kills, simulator.hits, acknowledged)  # a simulator that is closed has read what it will ever read
 
 
 def _one_life(mother: subprocess.Popen[bytes], wanted: int, seconds: float) -> dict[str, int]:

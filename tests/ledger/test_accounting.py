@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,11 +34,12 @@ from llmdispatcher import (
     Usage,
     VendorUnavailable,
 )
+from llmdispatcher.clock import SYSTEM_CLOCK, Clock
 from llmdispatcher.errors import Cancelled, DispatchError
 from llmdispatcher.ledger import Ledger
 from llmdispatcher.ledger.rows import MOST_METADATA, bounded
 from llmdispatcher.ledger.schema import attempts, calls, daily
-from llmdispatcher.testing import FakeVendor
+from llmdispatcher.testing import FakeVendor, ManualClock
 
 SECRET = "the prompt that nobody may read"
 ASK = Request("gpt-4o-mini", SECRET, max_tokens=100)
@@ -54,9 +56,9 @@ def ledger(store: str) -> Iterator[Ledger]:
         yield ledger
 
 
-def made(ledger: Ledger, *vendors: FakeVendor, **settings: Any) -> Dispatcher:
+def made(ledger: Ledger, *vendors: FakeVendor, clock: Clock = SYSTEM_CLOCK, **settings: Any) -> Dispatcher:
     """A dispatcher that writes there."""
-    dispatcher = Dispatcher(Config(retry_policy=RetryPolicy(max_retries=0), **settings), ledger=ledger)
+    dispatcher = Dispatcher(Config(retry_policy=RetryPolicy(max_retries=0), **settings), clock=clock, ledger=ledger)
     for vendor in vendors:
         dispatcher.register_vendor(vendor)
     return dispatcher
@@ -147,7 +149,7 @@ def test_a_failure(ledger, error, status):
 def test_a_deadline(ledger):
     """A call that took too long is a time-out, which may have been billed."""
     with pytest.raises(DispatchError):
-        made(ledger, FakeVendor("late", latency=5)).send(ASK, timeout=0.5)
+        made(ledger, FakeVendor("late", latency=5), clock=ManualClock()).send(ASK, timeout=0.5)
 
     assert ["timeout"] == [row.status for row in rows(ledger)]
     assert [("timeout", True)] == [(row.status, row.possibly_billed) for row in rows(ledger, attempts)]
@@ -234,8 +236,8 @@ def test_an_answer_from_memory(ledger):
 
 def test_a_hedged_call(ledger):
     """The loser has a row too, cancelled and possibly billed; the call is one."""
-    slow, fast = FakeVendor("slow", name="openai", latency=5), FakeVendor(ANSWER, name="azure")
-    made(ledger, slow, fast, hedge=Hedge(after=0.02, share=1)).send(ASK, timeout=10)
+    slow, fast = FakeVendor("slow", name="openai", latency=40), FakeVendor(ANSWER, name="azure")
+    made(ledger, slow, fast, hedge=Hedge(after=0.02, share=1)).send(ASK, timeout=50)
 
     assert [("azure", "success", True, 2)] == [(row.vendor, row.status, row.hedged, row.attempts) for row in rows(ledger)]
     assert {("openai", "cancelled", False, True), ("azure", "success", True, False)} == {
@@ -348,8 +350,9 @@ def test_not_strict_and_away_answers(tmp_path):
     ledger = Ledger(tmp_path / "file" / "ledger.db", timeout=1, spool=tmp_path / "spool")
 
     assert "SECRET ANSWER" == made(ledger, FakeVendor(ANSWER)).send(ASK).content
-    assert not ledger.flush(1.5)
-    stats = ledger.stats()
+    assert not ledger.flush(0.1)
+    while not (stats := ledger.stats()).spooled:
+        time.sleep(0.01)
     assert (0, 0, True) == (stats.dropped, stats.written, stats.spooled > 0)
     ledger.close()
 

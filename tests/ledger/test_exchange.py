@@ -432,7 +432,7 @@ def test_imports_and_statistics_at_once(store, tmp_path):
 
         def run(work):
             try:
-                gate.wait(10)
+                gate.wait(30)
                 work()
             except BaseException as error:
                 failures.append(error)

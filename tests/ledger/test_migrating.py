@@ -75,11 +75,12 @@ def test_the_versions_are_one_line():
     assert [f"{number:04d}" for number in range(1, len(known()) + 1)] == known()
 
 
+@pytest.mark.timeout(240)
 def test_many_processes_that_start_together_migrate_once(store):
     """Of four processes each finds the tables at the newest version, and none fails."""
     program = "import sys; from llmdispatcher.ledger import open_ledger; ledger = open_ledger(sys.argv[1]); ledger.close()"
     processes = [subprocess.Popen([sys.executable, "-c", program, store], stderr=subprocess.PIPE) for _ in range(4)]
-    errors = [process.communicate(timeout=50)[1].decode() for process in processes]
+    errors = [process.communicate(timeout=200)[1].decode() for process in processes]
 
     assert [""] * 4 == errors
     with Ledger(store) as ledger, ledger.engine.connect() as connection:

@@ -59,13 +59,15 @@ class Stage:
     lock: Lockfile
     outcomes: list = attrs.field(factory=list)
     settings: dict = attrs.field(factory=dict)
+    patience: float = 30.0
+    """Seconds that the first choice has for its first byte."""
 
     def dispatcher(self, **settings):
         config = Config(**{"lockfile": self.lock, "retry_policy": RetryPolicy(max_retries=0), **settings})
         made = Dispatcher(config, observers=[self.outcomes.append])
-        limits = {"api_key": "k", "trust_env": False, "first_byte_timeout": 0.4}
-        made.register_vendor(OpenAIVendor(base_url=self.openai.openai_url, api="chat", **limits))
-        made.register_vendor(AnthropicVendor(base_url=self.anthropic.anthropic_url, **limits))
+        plain = {"api_key": "k", "trust_env": False}
+        made.register_vendor(OpenAIVendor(base_url=self.openai.openai_url, api="chat", first_byte_timeout=self.patience, **plain))
+        made.register_vendor(AnthropicVendor(base_url=self.anthropic.anthropic_url, **plain))
         return made
 
 
@@ -109,6 +111,8 @@ def test_the_first_choice_answers(stage, streamed):
 def test_a_passing_failure_goes_on(stage, kind, streamed):
     """To the second choice, which is heard as a failover; the outcome is still the alias's."""
     stage.openai.always(PASSING[kind])
+    if kind == "silence":
+        stage.patience = 0.2
     with stage.dispatcher() as dispatcher:
         assert ("five six", SECOND) == said(dispatcher, streamed)
 

@@ -112,7 +112,7 @@ def make(site: Site, clock: ManualClock, tmp_path: Path) -> Iterator[Callable[..
     made: list[Registry] = []
 
     def make(source: Any = None, **settings: Any) -> Registry:
-        plain = {"cache_dir": tmp_path / "cache", "clock": clock, "vendors": ["openai"], "timeout": 5.0}
+        plain = {"cache_dir": tmp_path / "cache", "clock": clock, "vendors": ["openai"], "timeout": 30.0}
         made.append(Registry(source or site.url, **{**plain, **settings}))
         return made[-1]
 

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 from decimal import Decimal
+from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -17,7 +19,9 @@ from .conftest import document, row
 
 NAME = "llmdispatcher-registry"
 ASK = Request("openai:gpt-x", [Message("user", "hi")])
-PATIENCE = 5.0
+PATIENCE = 30.0
+SLACK = 20.0
+"""Seconds that a busy machine may need for what it does at once when it has time; what is not to be waited for takes 60."""
 
 
 def running():
@@ -137,11 +141,13 @@ def test_a_silent_registry_costs_the_first_call_little(site, make, dispatch):
     dispatcher = dispatch(make(wait=1.0))
     began = time.monotonic()
     first = dispatcher.send(ASK).usage
-    middle = time.monotonic()
-    dispatcher.send(ASK)
+    moments = [time.monotonic()]
+    for _ in range(9):
+        dispatcher.send(ASK)
+        moments.append(time.monotonic())
 
-    assert 1.0 <= middle - began < 10
-    assert time.monotonic() - middle < 0.9
+    assert 1.0 <= moments[0] - began < SLACK
+    assert median(after - before for before, after in pairwise(moments)) < 0.9, "a busy machine makes few calls slow, not most"
     assert first.price_version is None or not first.price_version.startswith("registry")
 
 
@@ -162,8 +168,8 @@ def test_what_is_on_disk_is_not_waited_for(site, make, dispatch):
     registry = make(wait=60, ttl=0.001)
     began = time.monotonic()
 
-    assert "registry openai 7" == dispatch(registry).send(ASK).usage.price_version
-    assert time.monotonic() - began < 2.5, "a tenth of the 30 s of a call would be 3"
+    assert "registry openai 7" == dispatch(registry).send(ASK, timeout=600).usage.price_version
+    assert time.monotonic() - began < SLACK, "a tenth of the call's time would be 60"
 
 
 def test_the_wait_can_be_cancelled(site, make, dispatch):
@@ -176,7 +182,7 @@ def test_the_wait_can_be_cancelled(site, make, dispatch):
     with pytest.raises(Cancelled):
         dispatcher.send(ASK, timeout=600, cancel=cancel)
 
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < SLACK
     timer.join()
 
 

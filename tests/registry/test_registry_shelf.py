@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 from llmdispatcher.registry.shelf import Kept, Shelf
+from tests.orphans import mortal
 
 from .conftest import DAY, document
 
@@ -218,10 +219,12 @@ def test_a_killed_process_leaves_whole_files(tmp_path):
     shelf = Shelf(lambda: tmp_path)
     for delay in (0.0, 0.003, 0.007, 0.011, 0.02):
         command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            process.stdout.readline()
-            threading.Event().wait(delay)
-            process.kill()
+        with subprocess.Popen(mortal(command), stdout=subprocess.PIPE, text=True) as process:
+            try:
+                process.stdout.readline()
+                threading.Event().wait(delay)
+            finally:
+                process.kill()
         found = shelf.load("m")
         assert found is None or found.body in (b"a" * 3_000_000, b"b" * 3_000_000)
     (tmp_path / "left.half").write_bytes(b"x")

@@ -16,7 +16,7 @@ class Weather(BaseModel):
 
 @functools.lru_cache(maxsize=1)
 def client(url):
-    return anthropic.Anthropic(base_url=url, api_key="k", max_retries=0, timeout=20)
+    return anthropic.Anthropic(base_url=url, api_key="k", max_retries=0, timeout=50)
 
 
 def versions():

@@ -19,7 +19,7 @@ class Weather(BaseModel):
 @functools.lru_cache(maxsize=1)
 def client(url):
     """Kept: it closes itself as soon as nobody holds it."""
-    options = types.HttpOptions(base_url=url, api_version="v1beta", timeout=20_000)
+    options = types.HttpOptions(base_url=url, api_version="v1beta", timeout=50_000)
     return genai.Client(api_key="k", http_options=options)
 
 

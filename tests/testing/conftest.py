@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import socket
+import sys
+import threading
 import time
+from pathlib import Path
 
 import attrs
 import pytest
 
 from llmdispatcher.testing import VendorSimulator
 
+PATIENCE = 30.0
+"""Seconds that a busy machine may need for what it does at once when it has time."""
 NINE_AND_MORE = "one two three four five six seven eight nine ten eleven twelve"
 PROMPT = "Tell me about rivers"
 HEADERS = {
@@ -77,27 +83,42 @@ def wire_request(form, *, stream=False, path=None, headers=None, **changes):
 def ask(simulator, form="openai", *, raw=None, **settings):
     """One request on a fresh connection, read to its end."""
     path, headers, body = wire_request(form, **settings)
-    connection = http.client.HTTPConnection("127.0.0.1", int(simulator.url.rpartition(":")[2]), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(simulator.url.rpartition(":")[2]), timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request("POST", path, raw if raw is not None else body, headers)
         response = connection.getresponse()
         return Reply(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
 
 
-def bytes_of(simulator, form="openai", *, enough=1 << 21, quiet=0.3, at_most=2.0, patience=2.0, **settings):
-    """All that comes back over a bare socket, and how that ended: closed, reset, open (quiet for long), or enough (or too late)."""
+def _is_at_work(simulator, before):
+    """Whether a simulator has yet to read a request, the first after ``before``, or has a thread that neither waits nor reads."""
+    if simulator.hits == before:
+        return True
+    threads = [thread.ident for thread in threading.enumerate() if thread.name == f"loopback-{simulator.url.rpartition(':')[2]}"]
+    code = {thread: frame.f_code for thread, frame in sys._current_frames().items()}  # a frame that is kept keeps its sockets
+    tops = [code[thread] for thread in threads if thread in code]
+    return any(Path(top.co_filename).name not in ("threading.py", "socket.py") and top.co_name != "hang_up" for top in tops)
+
+
+def bytes_of(simulator, form="openai", *, enough=1 << 21, sign=None, quiet=0.3, at_most=PATIENCE, hasty=False, **settings):
+    """All that comes back over a bare socket, and how that ended: closed, reset, open, or enough (or too late).
+
+    It is open when nothing has come for a while from a simulator that is not at work; ``hasty`` does not look whether it is.
+    Enough are so many bytes, or those that ``sign`` is found in.
+    """
     path, headers, body = wire_request(form, **settings)
     lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
     head = f"POST {path} HTTP/1.1\r\nHost: sim\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode()
-    got = bytearray()
+    got, before = bytearray(), simulator.hits
     with socket.create_connection(("127.0.0.1", int(simulator.url.rpartition(":")[2])), timeout=quiet) as sock:
         sock.sendall(head + body)
         end = time.monotonic() + at_most
-        while len(got) < enough and time.monotonic() < end:
-            sock.settimeout(quiet if got else max(quiet, patience))
+        while len(got) < enough and not (sign and re.search(sign, got)) and time.monotonic() < end:
             try:
                 data = sock.recv(1 << 20)
             except TimeoutError:
+                if not hasty and _is_at_work(simulator, before):
+                    continue
                 return bytes(got), "open"
             except ConnectionResetError:
                 return bytes(got), "reset"

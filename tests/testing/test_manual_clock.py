@@ -78,11 +78,11 @@ def test_blocked_waits_end_when_time_has_come():
     threads = [threading.Thread(target=sleep, args=(seconds,)) for seconds in (5, 2)]
     for thread in threads:
         thread.start()
-    assert clock.await_sleepers(2)
+    assert clock.await_sleepers(2, timeout=30)
     clock.advance(2)
-    assert turns[2].wait(5)
+    assert turns[2].wait(30)
     clock.advance(3)
-    assert turns[5].wait(5)
+    assert turns[5].wait(30)
     for thread in threads:
         thread.join()
 
@@ -94,7 +94,7 @@ def test_a_blocked_wait_ends_with_its_gate():
     clock, gate, ended = ManualClock(blocking=True), held(), []
     thread = threading.Thread(target=lambda: ended.append(clock.wait(gate, 60)))
     thread.start()
-    assert clock.await_sleepers()
+    assert clock.await_sleepers(timeout=30)
     gate.release()
     thread.join()
 

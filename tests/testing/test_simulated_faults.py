@@ -13,7 +13,7 @@ import pytest
 
 from llmdispatcher.testing import DEAD_ENDS, FAULTS, PEER_FAULTS, VendorSimulator, faults
 
-from .conftest import FORMATS, NINE_AND_MORE, ask, bytes_of
+from .conftest import FORMATS, NINE_AND_MORE, PATIENCE, ask, bytes_of
 
 ROWS = {"N9", "H1", "H2", "H3", "H4", "H5", "H6", *(f"B{n}" for n in range(1, 11)), *(f"S{n}" for n in range(1, 11))}
 LIGHT = [fault for row, variants in FAULTS.items() if row not in ("B6", "B8", "S5", "S1") for fault in variants]
@@ -51,8 +51,8 @@ def test_every_fault_works_in_every_format(sim, fault):
     """Plain and streamed: it does what it does without breaking the simulator, which answers well afterwards."""
     for form in FORMATS:
         for stream in (False, True):
-            after(sim, fault, form, stream=stream, quiet=0.01, patience=0.01, enough=200)
-    assert sim.await_hits(2 * len(FORMATS))
+            after(sim, fault, form, stream=stream, quiet=0.01, hasty=True, enough=200)
+    assert sim.await_hits(2 * len(FORMATS), PATIENCE)
 
     assert 200 == ask(sim).status
 
@@ -97,7 +97,7 @@ def test_nothing_comes_at_all(sim, fault):
     """Not a byte, and three ways to say it."""
     ends = {"silent": "open", "reset_before_head": "reset", "close_before_head": "closed"}
 
-    assert (b"", ends[fault.name]) == after(sim, fault, patience=0.2)
+    assert (b"", ends[fault.name]) == after(sim, fault)
 
 
 def is_whole(answer):
@@ -112,7 +112,7 @@ def test_a_stale_connection_dies_on_reuse_only(sim):
     sim.always(faults.stale())
     line = b"POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: %d\r\n\r\n%s"
     body = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
-    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=5) as sock:
+    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=PATIENCE) as sock:
         sock.sendall(line % (len(body), body))
         first = bytearray()
         while not is_whole(bytes(first)):
@@ -128,7 +128,7 @@ def test_trickles_beat_a_read_timeout(sim, fault):
     """Bytes keep coming one by one, each in time for a single read, but no answer."""
     sim.script(fault)
     body = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
-    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=5) as sock:
+    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=PATIENCE) as sock:
         sock.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         )
@@ -173,7 +173,7 @@ def test_a_redirect_names_its_target(sim, code):
 )
 def test_a_fault_shows_on_the_wire(sim, fault, sign):
     """The one thing that is wrong is there."""
-    got, _ = after(sim, fault, enough=80_000, at_most=0.5)
+    got, _ = after(sim, fault, sign=sign)
 
     assert re.search(sign, got)
 
@@ -416,7 +416,7 @@ def test_a_fault_survives_an_odd_request(sim):
 def test_a_refused_address_refuses():
     """N1: at once."""
     with DEAD_ENDS["N1"]() as url, pytest.raises(urllib.error.URLError, match="refused"):
-        urllib.request.urlopen(url, timeout=5)
+        urllib.request.urlopen(url, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("row", ["N2", "N6", "N7"])
@@ -440,8 +440,8 @@ def test_names_are_told_apart_within_a_row():
 def test_a_closed_simulator_leaves_no_fault_waiting():
     """Endless faults end with the server, not with their client."""
     with VendorSimulator().always(faults.silent()) as sim:
-        sock = socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=5)
+        sock = socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2])), timeout=PATIENCE)
         sock.sendall(b"POST /v1/messages HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
-        assert sim.await_hits(1)
+        assert sim.await_hits(1, PATIENCE)
     with sock:
         assert b"" == sock.recv(10)

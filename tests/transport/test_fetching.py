@@ -85,7 +85,7 @@ def asking(*parts):
     return Request("m", [Message.user("What?", *parts)])
 
 
-def refusal(allow, *parts, speaks=("ollama",), seconds=10.0):
+def refusal(allow, *parts, speaks=("ollama",), seconds=30.0):
     """The text of the InvalidRequest that fetching ends with."""
     with pytest.raises(InvalidRequest) as caught:
         fetch_remote(asking(*parts or (ImagePart(url=URL),)), allow, Deadline.after(seconds), *speaks)
@@ -97,7 +97,7 @@ def test_an_image_is_fetched(files, allow):
     """Its address is replaced by its bytes; everything else stays as it is."""
     request = asking(ImagePart(url=URL, detail="low", cache="5m"))
 
-    fetched = fetch_remote(request, allow, Deadline.after(10), "ollama")
+    fetched = fetch_remote(request, allow, Deadline.after(30.0), "ollama")
 
     expected = ImagePart(data=PNG, media_type="image/png", detail="low", cache="5m")
     assert (TextPart(text="What?"), expected) == fetched.messages[0].content
@@ -105,7 +105,7 @@ def test_an_image_is_fetched(files, allow):
 
 def test_the_server_is_asked_plainly(files, allow):
     """Path and query as they were, the host's name, and nothing that identifies the user."""
-    fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(10), "ollama")
+    fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(30.0), "ollama")
     request = files.requests[0]
 
     assert ("GET", "/photo.png?size=large&q=a%20b", HOST) == (request.method, request.target, request.headers["host"])
@@ -114,14 +114,14 @@ def test_the_server_is_asked_plainly(files, allow):
 
 def test_letters_beyond_ascii_in_a_path_are_encoded(files, allow):
     """As every browser does."""
-    fetch_remote(asking(ImagePart(url=f"https://{HOST}/grün.png")), allow, Deadline.after(10), "ollama")
+    fetch_remote(asking(ImagePart(url=f"https://{HOST}/grün.png")), allow, Deadline.after(30.0), "ollama")
 
     assert "/gr%C3%BCn.png" == files.requests[0].target
 
 
 def test_an_address_named_twice_is_fetched_once(files, allow):
     """Both parts get the bytes."""
-    fetched = fetch_remote(asking(ImagePart(url=URL), ImagePart(url=URL)), allow, Deadline.after(10), "ollama")
+    fetched = fetch_remote(asking(ImagePart(url=URL), ImagePart(url=URL)), allow, Deadline.after(30.0), "ollama")
 
     assert 1 == len(files.requests)
     assert [PNG, PNG] == [part.data for part in fetched.messages[0].content[1:]]
@@ -140,7 +140,7 @@ def test_a_document_is_of_the_kind_that_it_is(files, allow, body, told, path, ex
     files.answer = lambda peer, _request: peer.reply(200, body, content_type=told)
     part = FilePart(url=f"https://{HOST}{path}", name="x")
 
-    fetched = fetch_remote(asking(part), allow, Deadline.after(10), "openai_chat")
+    fetched = fetch_remote(asking(part), allow, Deadline.after(30.0), "openai_chat")
 
     assert FilePart(data=body, media_type=expected, name="x") == fetched.messages[0].content[1]
 
@@ -150,14 +150,14 @@ def test_who_takes_addresses_gets_them(speaks, allow):
     """Nothing is fetched, the request is the same one."""
     request = asking(ImagePart(url=URL), FilePart(url=URL))
 
-    assert request is fetch_remote(request, allow, Deadline.after(10), speaks)
+    assert request is fetch_remote(request, allow, Deadline.after(30.0), speaks)
 
 
 def test_nothing_is_fetched_unless_allowed(resolver):
     """The default."""
     request = asking(ImagePart(url=URL))
 
-    assert request is fetch_remote(request, None, Deadline.after(10), "ollama")
+    assert request is fetch_remote(request, None, Deadline.after(30.0), "ollama")
     assert [] == resolver.asked
 
 
@@ -177,13 +177,13 @@ def test_what_a_format_takes_by_address_stays(speaks, part, allow, resolver):
     """Images for OpenAI, Google's own places for Gemini, and what is no address at all."""
     request = asking(part)
 
-    assert request is fetch_remote(request, allow, Deadline.after(10), speaks)
+    assert request is fetch_remote(request, allow, Deadline.after(30.0), speaks)
     assert [] == resolver.asked
 
 
 def test_the_vendor_kind_goes_before_its_format(files, allow):
     """Ollama takes no address, although the format that it is asked in has a place for one."""
-    fetched = fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(10), "ollama", "openai_chat")
+    fetched = fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(30.0), "ollama", "openai_chat")
 
     assert PNG == fetched.messages[0].content[1].data
 
@@ -211,7 +211,7 @@ def test_a_name_is_resolved_once(files, resolver, allow):
     """A server that answers with another address a moment later is not asked: the judged address is the one connected to."""
     resolver.script = [["127.0.0.1"], ["10.0.0.1"]]
 
-    fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(10), "ollama")
+    fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(30.0), "ollama")
 
     assert [HOST] == resolver.asked
 
@@ -219,7 +219,7 @@ def test_a_name_is_resolved_once(files, resolver, allow):
 def test_a_rebound_name_is_judged_again(files, resolver, allow):
     """What was good for one call is not for the next one, if the name has moved inside meanwhile."""
     resolver.script = [["127.0.0.1"], ["10.0.0.1"]]
-    fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(10), "ollama")
+    fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(30.0), "ollama")
     RESOLVER.reset()
 
     assert "not public" in refusal(allow)
@@ -256,7 +256,7 @@ def test_odd_addresses_are_refused_unasked(url, word, resolver, allow):
 
 def test_the_usual_port_may_be_spelt_out(files, allow):
     """443 is what https means."""
-    fetched = fetch_remote(asking(ImagePart(url=f"https://{HOST}:443/a.png")), allow, Deadline.after(10), "ollama")
+    fetched = fetch_remote(asking(ImagePart(url=f"https://{HOST}:443/a.png")), allow, Deadline.after(30.0), "ollama")
 
     assert PNG == fetched.messages[0].content[1].data
 
@@ -352,7 +352,7 @@ def test_a_cancelled_call_fetches_nothing(files, allow, resolver):
     cancel = Cancellation()
     cancel.cancel()
     with pytest.raises(Cancelled):
-        fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(5, cancellation=cancel), "ollama")
+        fetch_remote(asking(ImagePart(url=URL)), allow, Deadline.after(30.0, cancellation=cancel), "ollama")
 
 
 def test_a_certificate_must_be_good(files, resolver):
@@ -383,7 +383,7 @@ def test_results_of_tools_are_filled_as_well(files, allow):
     """Not only what the user says."""
     request = Request("m", [Message.user("Hi"), Message("tool", [ImagePart(url=URL)], tool_call_id="1")])
 
-    assert PNG == fetch_remote(request, allow, Deadline.after(10), "ollama").messages[1].content[0].data
+    assert PNG == fetch_remote(request, allow, Deadline.after(30.0), "ollama").messages[1].content[0].data
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -392,9 +392,9 @@ def test_a_vendor_fetches_what_it_is_allowed(files, allow, streamed):
     with VendorSimulator(answers="A cat.") as simulator:
         vendor = OllamaVendor(base_url=simulator.openai_url, api_key="simulated", fetch_remote=allow, trust_env=False)
         if streamed:
-            list(vendor.stream(asking(ImagePart(url=URL)), Deadline.after(10)))
+            list(vendor.stream(asking(ImagePart(url=URL)), Deadline.after(30.0)))
         else:
-            vendor.send(asking(ImagePart(url=URL)), Deadline.after(10))
+            vendor.send(asking(ImagePart(url=URL)), Deadline.after(30.0))
         vendor.close()
 
     assert base64.b64encode(PNG).decode() in json.dumps(simulator.requests[0].json)

@@ -11,6 +11,8 @@ import pytest
 
 from llmdispatcher.errors import DispatchError
 
+from .conftest import LONG
+
 pytestmark = [
     pytest.mark.usefixtures("unlogged", "untraced"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
@@ -27,7 +29,7 @@ def numbered(step):
             return
         peer.start_stream()
         peer.chunk(b"first")
-        step.wait(5.0)
+        step.wait(LONG)
         peer.chunk(b"last")
         peer.chunk(b"")
 

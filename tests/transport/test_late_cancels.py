@@ -13,6 +13,8 @@ from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import Cancelled
 from llmdispatcher.transport.scope import Limits, Scope
 
+from .conftest import LONG
+
 WORKERS = 4
 ROUNDS = 300
 
@@ -98,7 +100,7 @@ def test_a_call_leaves_no_listener_behind(serve):
 
 @pytest.fixture
 def scope():
-    return Scope(Deadline.after(5.0), Limits(), "vendor.test")
+    return Scope(Deadline.after(LONG), Limits(), "vendor.test")
 
 
 def test_only_one_may_wake(scope):
@@ -129,13 +131,13 @@ def test_the_owner_waits_for_a_canceller_at_work(scope):
 
     def shut_down() -> None:
         begun.set()
-        go_on.wait(5.0)
+        go_on.wait(LONG)
         order.append("shut down")
 
     scope.own(shut_down)
     canceller = threading.Thread(target=scope.wake)
     canceller.start()
-    begun.wait(5.0)
+    begun.wait(LONG)
     owner = threading.Thread(target=lambda: (scope.disown(), order.append("closed")))
     owner.start()
     go_on.set()

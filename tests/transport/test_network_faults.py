@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import resource
-import signal
 import socket
 import ssl
 import threading
@@ -22,18 +21,34 @@ from llmdispatcher.testing.loopback import LoopbackServer, Peer
 from llmdispatcher.transport import Limits, Transport
 from llmdispatcher.transport.sockets import PlainSocket
 
+from .conftest import LONG, OVERSHOOT
+
 LIMIT = 0.12
 PROMISE = 0.05
 """Seconds after its deadline or a cancel by which a call has ended."""
 
 
-def best(attempt, bound):
-    """The shortest of up to three attempts: a busy machine is late now and then, a defect always."""
-    shortest = attempt()
-    for _ in range(2):
-        if shortest >= bound:
-            shortest = min(shortest, attempt())
-    return shortest
+def is_prompt(attempt):
+    """Whether an attempt ends as promptly as is promised.
+
+    ``attempt`` gives the seconds by which its end was late. On a busy machine a bare wait is late, too: what such a one is late by
+    just then is allowed for, and there are several attempts. A defect is late always, a busy machine now and then.
+    """
+    until = time.monotonic() + OVERSHOOT
+    while True:
+        late = attempt()
+        assert late >= 0, "too early"
+        if late < PROMISE or late < PROMISE + 4 * bare_lateness():
+            return True
+        if time.monotonic() > until:
+            return False
+
+
+def bare_lateness():
+    """By how many seconds a wait of this machine is late now, which no code of ours has a part in."""
+    began = time.monotonic()
+    threading.Event().wait(LIMIT)
+    return time.monotonic() - began - LIMIT
 
 
 def ok(peer, request):
@@ -126,27 +141,24 @@ def test_the_deadline_ends_every_phase(serve, place):
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             line.open(LIMIT).read()
-        return time.monotonic() - began
+        return time.monotonic() - began - LIMIT
 
-    assert LIMIT <= best(attempt, LIMIT + PROMISE) < LIMIT + PROMISE
+    assert is_prompt(attempt)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=NAMES)
-def test_a_cancel_ends_every_phase(serve, place):
+def test_a_cancel_ends_every_phase(serve, place, once_waiting):
     """Wherever a call hangs, a cancel from another thread ends it at once."""
     line = serve(**place)
 
     def attempt():
         cancellation, cancelled = Cancellation(), []
-        timer = threading.Timer(0.1, lambda: (cancelled.append(time.monotonic()), cancellation.cancel("enough")))
-        timer.start()
+        once_waiting(lambda: (cancelled.append(time.monotonic()), cancellation.cancel("enough")))
         with pytest.raises(Cancelled, match="enough"):
-            line.open(5.0, cancel=cancellation).read()
-        ended = time.monotonic()
-        timer.join()
-        return ended - cancelled[0]
+            line.open(cancel=cancellation).read()
+        return time.monotonic() - cancelled[0]
 
-    assert best(attempt, PROMISE) < PROMISE
+    assert is_prompt(attempt)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=NAMES)
@@ -158,9 +170,9 @@ def test_a_total_limit_ends_every_phase(serve, place):
         began = time.monotonic()
         error = line.failure()
         assert (VendorUnavailable, "total", True) == (type(error), error.phase, error.retry_here)
-        return time.monotonic() - began
+        return time.monotonic() - began - LIMIT
 
-    assert LIMIT <= best(attempt, LIMIT + PROMISE) < LIMIT + PROMISE
+    assert is_prompt(attempt)
 
 
 def test_a_cancelled_call_sends_nothing(serve):
@@ -181,7 +193,7 @@ def test_a_refused_connection_is_unsent(overshoot):
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
         began = time.monotonic()
         with pytest.raises(VendorUnavailable) as caught:
-            Transport(url).open(call(url), Deadline.after(5.0))
+            Transport(url).open(call(url), Deadline.after(LONG))
 
     assert ("connect", False, True) == (caught.value.phase, caught.value.sent, caught.value.retry_here)
     assert time.monotonic() - began < overshoot
@@ -192,7 +204,7 @@ def test_a_black_hole_ends_at_the_connect_limit(overshoot):
     with black_hole() as url:
         began = time.monotonic()
         with pytest.raises(VendorUnavailable) as caught:
-            Transport(url, limits=Limits(connect=LIMIT)).open(call(url), Deadline.after(5.0))
+            Transport(url, limits=Limits(connect=LIMIT)).open(call(url), Deadline.after(LONG))
 
     assert ("connect", False) == (caught.value.phase, caught.value.sent)
     assert LIMIT <= time.monotonic() - began < LIMIT + overshoot
@@ -208,19 +220,16 @@ def test_a_black_hole_ends_at_the_deadline(overshoot):
     assert LIMIT <= time.monotonic() - began < LIMIT + overshoot
 
 
-def test_a_cancel_ends_a_connect(overshoot):
+def test_a_cancel_ends_a_connect(once_waiting, overshoot):
     """A socket that waits for its first answer is woken too (N2)."""
     cancellation = Cancellation()
-    timer = threading.Timer(0.1, cancellation.cancel)
     with black_hole() as url:
-        timer.start()
+        once_waiting(cancellation.cancel)
         began = time.monotonic()
         with pytest.raises(Cancelled):
-            Transport(url).open(call(url), Deadline.after(5.0, cancellation=cancellation))
-    ended = time.monotonic()
-    timer.join()
+            Transport(url).open(call(url), Deadline.after(LONG, cancellation=cancellation))
 
-    assert ended - began < 0.1 + overshoot
+    assert time.monotonic() - began < overshoot
 
 
 def bad_certificate(authority, hostname="127.0.0.1", **options):
@@ -259,7 +268,7 @@ def wrong_host(authority):
 def test_tls_that_cannot_be_trusted_is_final_here(made, authority, ca_file):
     """A certificate or version that will not do today will not do in a second; another vendor may (N5)."""
     with LoopbackServer(ok, tls=made(authority)) as server, pytest.raises(VendorUnavailable) as caught:
-        Transport(server.url, ca_bundle=ca_file).open(call(server.url), Deadline.after(5.0))
+        Transport(server.url, ca_bundle=ca_file).open(call(server.url), Deadline.after(LONG))
 
     error = caught.value
     assert ("tls", False, False, True) == (error.phase, error.sent, error.retry_here, error.try_elsewhere)
@@ -276,7 +285,7 @@ def test_plain_http_on_a_tls_port_is_final_here(ca_file):
     with LoopbackServer(ok, greet=plain) as server:
         url = server.url.replace("http:", "https:")
         with pytest.raises(VendorUnavailable) as caught:
-            Transport(url, ca_bundle=ca_file).open(call(url), Deadline.after(5.0))
+            Transport(url, ca_bundle=ca_file).open(call(url), Deadline.after(LONG))
 
     assert ("tls", False) == (caught.value.phase, caught.value.retry_here)
 
@@ -286,7 +295,7 @@ def test_a_reset_handshake_may_be_tried_again(ca_file):
     with LoopbackServer(ok, greet=lambda peer: peer.reset()) as server:
         url = server.url.replace("http:", "https:")
         with pytest.raises(VendorUnavailable) as caught:
-            Transport(url, ca_bundle=ca_file).open(call(url), Deadline.after(5.0))
+            Transport(url, ca_bundle=ca_file).open(call(url), Deadline.after(LONG))
 
     assert caught.value.phase in ("connect", "tls")  # the reset may overtake the end of the TCP handshake
     assert (False, True) == (caught.value.sent, caught.value.retry_here)
@@ -297,14 +306,16 @@ def test_a_stalled_upload_ends_at_the_deadline(serve, overshoot):
     reading = threading.Event()
 
     def deaf(peer: Peer) -> None:
-        reading.wait(5.0)
+        reading.wait(LONG)
 
     line = serve(ok, greet=deaf, receive_buffer=4096)
     began = time.monotonic()
-    with pytest.raises(DeadlineExceeded) as caught:
-        line.open(LIMIT, body=bytes(8_000_000))
-    ended = time.monotonic()
-    reading.set()
+    try:
+        with pytest.raises(DeadlineExceeded) as caught:
+            line.open(LIMIT, body=bytes(8_000_000))
+        ended = time.monotonic()
+    finally:
+        reading.set()
 
     assert ("send", True) == (caught.value.phase, caught.value.sent)
     assert LIMIT <= ended - began < LIMIT + overshoot
@@ -319,21 +330,23 @@ def test_a_stalled_upload_ends_at_the_deadline_in_tls(server_tls, ca_file, overs
     def handshake_only():
         sock, _ = ready.accept()
         with server_tls.wrap_socket(sock, server_side=True):
-            over.wait(5.0)
+            over.wait(LONG)
 
     server = threading.Thread(target=handshake_only)
     server.start()
     url = f"https://127.0.0.1:{ready.getsockname()[1]}"
     began = time.monotonic()
-    with pytest.raises(DeadlineExceeded) as caught:
-        Transport(url, ca_bundle=ca_file).open(call(url, bytes(64_000_000)), Deadline.after(LIMIT))
-    ended = time.monotonic()
-    over.set()
-    server.join()
-    ready.close()
+    try:
+        with pytest.raises(DeadlineExceeded) as caught:
+            Transport(url, ca_bundle=ca_file).open(call(url, bytes(64_000_000)), Deadline.after(LIMIT))
+        ended = time.monotonic()
+    finally:
+        over.set()
+        server.join()
+        ready.close()
 
     assert "send" == caught.value.phase
-    assert LIMIT <= ended - began < LIMIT + 2 * overshoot
+    assert LIMIT <= ended - began < LIMIT + overshoot
 
 
 def test_silence_before_the_answer_has_its_own_limit(serve, overshoot):
@@ -364,15 +377,19 @@ def test_silence_in_the_answer_has_its_own_limit(serve, overshoot):
 def test_the_idle_limit_counts_waiting_not_thinking(serve):
     """A reader that takes its time between two reads is not the vendor's silence (C2)."""
 
+    more, sent = threading.Event(), threading.Event()
+
     def two(peer, request):
-        peer.start_stream()
-        peer.chunk(b"1")
-        peer.chunk(b"2")
-        peer.chunk(b"")
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n")
+        more.wait(LONG)
+        peer.send(b"1\r\n2\r\n0\r\n\r\n")
+        sent.set()
 
     reply = serve(two, limits=Limits(idle=0.05)).open()
     first = next(reply.chunks)
-    time.sleep(0.08)  # longer than the idle limit, which is what is tested
+    more.set()
+    sent.wait(LONG)
+    time.sleep(0.08)  # longer than the idle limit, which is what is tested; what is read then has come
 
     assert b"12" == first + b"".join(reply.chunks)
 
@@ -524,15 +541,13 @@ def test_a_full_pool_within_one_attempt_is_overload(serve):
     assert (Overloaded, False) == (type(error), error.sent)
 
 
-def test_a_cancel_ends_the_wait_for_a_connection(serve):
+def test_a_cancel_ends_the_wait_for_a_connection(serve, once_waiting):
     """A caller in the queue leaves it when cancelled, and the next one takes the place (N10)."""
     line, cancellation = serve(first_token_only, pool_size=1), Cancellation()
     holding = line.open()
-    timer = threading.Timer(0.05, cancellation.cancel)
-    timer.start()
+    once_waiting(cancellation.cancel)
     with pytest.raises(Cancelled):
         line.open(cancel=cancellation)
-    timer.join()
     holding.close()
 
     next_one = line.open()
@@ -540,7 +555,7 @@ def test_a_cancel_ends_the_wait_for_a_connection(serve):
     next_one.close()
 
 
-def test_an_interrupt_in_the_queue_takes_no_place(serve):
+def test_an_interrupt_in_the_queue_takes_no_place(serve, interrupted):
     """Ctrl-C while waiting for a connection neither loses a place nor makes one (I7)."""
 
     def interrupt(*_):
@@ -548,13 +563,9 @@ def test_an_interrupt_in_the_queue_takes_no_place(serve):
 
     line = serve(first_token_only, pool_size=1)
     holding = line.open()
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            line.open()
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    interrupted(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        line.open()
     holding.close()
 
     assert 1 == line.transport._start().pool.pool.qsize()
@@ -600,8 +611,8 @@ def test_the_nth_operation_may_fail(serve, monkeypatch, operation, number, forev
         with monkeypatch.context() as patch:
             patch.setattr(PlainSocket, operation, fails)
             with contextlib.suppress(DispatchError):  # a request that was lost before it left is waited for to the deadline
-                line.get(seconds=1.0)
-                line.get(seconds=1.0)
+                line.get(seconds=0.25)
+                line.get(seconds=0.25)
         assert 2 == line.transport._start().pool.pool.qsize()
         if seen < failing:
             return

@@ -58,7 +58,7 @@ def test_closing_sends_the_waiting_away():
     slots, gone = Slots(1), []
 
     def wait():
-        make_current(Scope(Deadline.after(5.0), Limits(), "vendor.test"))
+        make_current(Scope(Deadline.after(30.0), Limits(), "vendor.test"))
         try:
             slots.get()
         except ClosedPoolError:

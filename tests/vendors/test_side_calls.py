@@ -1,7 +1,6 @@
 """What vendors are asked beside answers: vectors, counts of tokens, lists of models; over real sockets."""
 
 import json
-import time
 
 import pytest
 
@@ -126,7 +125,7 @@ def test_an_answer_with_too_few_vectors_is_malformed(serve):
     """A vector for another's text would be worse than none."""
     side = serve(lambda _wire, _asked: {"data": [{"index": 0, "embedding": [1.0]}], "model": "e-1"})
     with dispatcher("openai", side) as made, pytest.raises(MalformedReply, match="1 vectors for 2 texts"):
-        made.embed("e-1", ["a", "b"], timeout=2.0)
+        made.embed("e-1", ["a", "b"], timeout=30.0)
 
 
 def test_a_refusal_is_our_error_without_the_key(serve):
@@ -220,11 +219,10 @@ def test_a_vendor_of_ones_own_lists_its_capabilities():
 def test_the_deadline_holds_for_all_batches(serve):
     """One over the whole call, not one for each request."""
     side = serve(as_openai, delay=0.2)
-    began = time.monotonic()
     with dispatcher("openai", side) as made, pytest.raises(DeadlineExceeded):
         made.embed("e-1", ["a"] * 2048 * 5, timeout=0.5)
 
-    assert time.monotonic() - began < 0.8
+    assert len(side.asked) < 4, "three took 0.6 s"
 
 
 class Encoding:
