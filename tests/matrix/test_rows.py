@@ -1,8 +1,8 @@
 """The fault matrix through real sockets: every row, every variant, four vendors, plain and streamed; invariants after each.
 
 I1 the call ends in time, I2 with exactly one outcome, I3 threads and descriptors are back, I5 no key and no prompt
-anywhere. What the caller may see of each row stands in ``EXPECTED``; the table of what he saw is printed at the end. How late a call
-may be on a quiet machine is in benchmarks/README.md.
+anywhere. What the caller may see of each row stands in ``EXPECTED``; the table of what he saw is printed at the end.
+How late a call may be on a quiet machine is in benchmarks/README.md.
 """
 
 from __future__ import annotations
