@@ -28,23 +28,26 @@ from llmdispatcher import (
     Request,
     RetryPolicy,
 )
+from llmdispatcher.clock import SYSTEM_CLOCK, SystemClock
 from llmdispatcher.testing import VendorSimulator
+
+from ..conftest import PATIENCE
 
 CANARY = "sk-canary-5d1f0c7e9b"
 PROMPT = "whispered-prompt-71c4"
-LIMIT = 0.3
-"""Seconds of every single limit, so that faults that hang are over soon."""
+LIMIT = 0.2
+"""Seconds of every single limit of a vendor that hangs, so that it is given up soon; any other has :data:`PATIENCE`."""
 
-_BEAT, _STANDSTILL = 0.02, 0.1
+_BEAT, _STANDSTILL = 0.01, 0.03
 
 MODELS = {"openai": "gpt-4o", "azure": "gpt-4o", "anthropic": "claude-sonnet-4-6", "google": "gemini-2.5-flash"}
 _KINDS = {"openai": OpenAIVendor, "azure": AzureOpenAIVendor, "anthropic": AnthropicVendor, "google": GoogleVendor}
 _URLS = {"openai": "openai_url", "azure": "azure_url", "anthropic": "anthropic_url", "google": "google_url"}
 
 
-def vendor_at(simulator: VendorSimulator, kind: str, **settings: Any) -> HttpVendor:
-    """A vendor of that kind whose address is the simulator's."""
-    limits = {"connect_timeout": 5.0, "first_byte_timeout": LIMIT, "idle_timeout": LIMIT, "progress_timeout": 2 * LIMIT}
+def vendor_at(simulator: VendorSimulator, kind: str, *, each: float = PATIENCE, **settings: Any) -> HttpVendor:
+    """A vendor of that kind whose address is the simulator's; ``each`` of its limits is so many seconds."""
+    limits = {"connect_timeout": PATIENCE, "first_byte_timeout": each, "idle_timeout": each, "progress_timeout": 2 * each}
     return _KINDS[kind](
         **{"api_key": CANARY, "base_url": getattr(simulator, _URLS[kind]), "trust_env": False, **limits, **settings}
     )
@@ -66,13 +69,38 @@ class Result:
         return "ok" if self.error is None else type(self.error).__name__
 
 
-def ask(vendors: list[HttpVendor], kind: str, *, streamed: bool, timeout: float = 10.0, retries: int = 0) -> Result:
+class Hurried(SystemClock):
+    """The machine's clock, on which what a call waits of its own accord passes at once, and is noted."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic() + self._ahead
+
+    def wait(self, gate: threading.Lock, seconds: float) -> bool:
+        """Put the clock forward instead."""
+        self.waits.append(seconds)
+        self._ahead += seconds
+        return gate.acquire(blocking=False)
+
+
+def ask(
+    vendors: list[HttpVendor],
+    kind: str,
+    *,
+    streamed: bool,
+    timeout: float = 2 * PATIENCE,
+    retries: int = 0,
+    clock: SystemClock = SYSTEM_CLOCK,
+) -> Result:
     """One call, from a fresh dispatcher that is closed afterwards."""
     outcomes: list[Outcome] = []
     request = Request(model=MODELS[kind], messages=PROMPT, max_tokens=200)
-    with Dispatcher(
-        Config(retry_policy=RetryPolicy(max_retries=retries, initial_delay=0.05)), observers=[outcomes.append]
-    ) as dispatcher:
+    config = Config(retry_policy=RetryPolicy(max_retries=retries, initial_delay=0.05))
+    with Dispatcher(config, observers=[outcomes.append], clock=clock) as dispatcher:
         for vendor in vendors:
             dispatcher.register_vendor(vendor)
         return listen(dispatcher, request, outcomes, streamed=streamed, timeout=timeout)
@@ -115,7 +143,9 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def settled(base: tuple[int, int], within: float = 1.0, *, threads: Callable[[], int] = threading.active_count) -> tuple[int, int]:
+def settled(
+    base: tuple[int, int], within: float = PATIENCE, *, threads: Callable[[], int] = threading.active_count
+) -> tuple[int, int]:
     """Threads and descriptors beyond ``base`` that are left after at most ``within`` seconds."""
     start = time.monotonic()
     while True:
@@ -157,12 +187,15 @@ class _Pulse:
             due = time.monotonic() + _BEAT
 
 
-def undisturbed(trial: Callable[[], list[str]]) -> list[str]:
-    """What is wrong in a trial; made up to three times where the machine itself stood still: a defect is there each time."""
+def undisturbed(trial: Callable[[float], list[str]]) -> list[str]:
+    """What is wrong in a trial with limits of so many seconds.
+
+    Where the machine itself stood still it is made again with longer ones: a defect is there each time.
+    """
     wrong: list[str] = []
-    for _ in range(3):
+    for times in (1, 3, 9):
         with _Pulse() as pulse:
-            wrong = trial()
+            wrong = trial(times * LIMIT)
         if not wrong or pulse.latest < _STANDSTILL:
             break
     return wrong

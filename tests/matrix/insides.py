@@ -11,14 +11,14 @@ from llmdispatcher import Dispatcher, HttpVendor, Outcome
 from llmdispatcher.policy.breaker import COUNTED
 from llmdispatcher.watch import WATCH
 
-WITHIN = 1.0
-"""Seconds in which the loser of a race, and whoever closes a stream, is gone."""
+from ..conftest import PATIENCE
+
 _COUNTED = {kind.__name__ for kind in COUNTED}
 
 
 def residue(dispatcher: Dispatcher) -> list[str]:
-    """All that is still taken, after at most a second: permits, places, leases, seats, streams, connections (I7)."""
-    end = time.monotonic() + WITHIN
+    """All that is still taken when losers and closers had time to go: permits, places, leases, seats, streams, connections (I7)."""
+    end = time.monotonic() + PATIENCE
     while (left := _held(dispatcher)) and time.monotonic() < end:
         threading.Event().wait(0.005)
     return left

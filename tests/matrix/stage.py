@@ -14,9 +14,10 @@ from llmdispatcher.clock import SystemClock
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.testing.faults import Fault
 
+from ..conftest import PATIENCE, SLACK
 from .conftest import MODELS, PROMPT, Result, leaks, listen, vendor_at
 from .insides import disagreements, parked, remembered, residue
-from .test_rows import ANSWER, SLACK
+from .test_rows import ANSWER
 
 FIRST, SECOND = "openai", "anthropic"
 DAY = 86_500.0
@@ -139,10 +140,8 @@ def staged(plan: Plan, row: str, fault: Fault, *, streamed: bool) -> Iterator[St
         clock = Later()
         config = Config(**{**CALM, **plan.settings})
         dispatcher = stack.enter_context(Dispatcher(config, observers=[outcomes.append], clock=clock))
-        limits = {"idle_timeout": plan.each, "first_byte_timeout": plan.each, "progress_timeout": 2 * plan.each}
-        patient = dict.fromkeys(limits, 30.0)
-        dispatcher.register_vendor(vendor_at(faulty, FIRST, rate_limit=ROOMY, **limits))
+        dispatcher.register_vendor(vendor_at(faulty, FIRST, rate_limit=ROOMY, each=plan.each))
         if plan.helped:
-            second = vendor_at(healthy, SECOND, default_model=MODELS[SECOND], rate_limit=ROOMY, **patient)
+            second = vendor_at(healthy, SECOND, default_model=MODELS[SECOND], rate_limit=ROOMY, each=PATIENCE)
             dispatcher.register_vendor(second)
         yield Stage(row, fault, streamed, plan.timeout, faulty, healthy, clock, dispatcher, outcomes)

@@ -25,16 +25,15 @@ from llmdispatcher import Config, Dispatcher, DispatchError, Outcome, RateLimit,
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.transport import dns
 
+from ..conftest import PATIENCE, SLACK
 from .anomalies import DATABASE, HOST, OPERATIONS, Error, Saboteur, planted
 from .conftest import MODELS, PROMPT, Result, descriptors, leaks, listen, vendor_at
 from .insides import residue
 
 ANSWER = "one two three four five six seven eight nine ten eleven twelve."
 FIRST, SECOND = "openai", "anthropic"
-TIMEOUT, SLACK = 10.0, 0.5
+TIMEOUT = PATIENCE
 """No injection here makes anybody wait: a call that lasts until its deadline hangs."""
-BACK = 1.0
-"""Seconds in which threads, descriptors and outcomes are there."""
 MOST = 60
 """More operations of one kind than any way needs."""
 ROOMY = RateLimit(requests_per_minute=1_000, tokens_per_minute=10_000_000, max_in_flight=8)
@@ -184,7 +183,7 @@ class Scene:
 
 def back(base: tuple[int, int]) -> tuple[int, int]:
     """Threads and descriptors beyond ``base`` that are left in the end; nothing here may need the garbage collector."""
-    end = time.monotonic() + BACK
+    end = time.monotonic() + PATIENCE
     while True:
         left = (max(0, threading.active_count() - base[0]), max(0, descriptors() - base[1]))
         if left == (0, 0) or time.monotonic() > end:

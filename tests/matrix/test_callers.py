@@ -12,7 +12,8 @@ import pytest
 from llmdispatcher import Cancellation, Cancelled, Dispatcher, Request, VendorUnavailable
 from llmdispatcher.testing import VendorSimulator, faults
 
-from .conftest import MODELS, descriptors, settled, vendor_at
+from ..conftest import PATIENCE, SLACK
+from .conftest import MODELS, Hurried, ask, descriptors, settled, vendor_at
 
 LONG = " ".join(f"word{number}" for number in range(5_000))
 KINDS = ["openai", "azure", "anthropic", "google"]
@@ -30,9 +31,9 @@ def kind(request):
 
 @pytest.fixture
 def talking(base, kind):
-    """A vendor that talks for a long time, and a dispatcher towards it."""
-    with VendorSimulator(answers=LONG, tokens_per_second=200) as simulator, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(vendor_at(simulator, kind, first_byte_timeout=30, idle_timeout=30))
+    """A vendor that talks for far longer than :data:`SLACK`, and a dispatcher towards it."""
+    with VendorSimulator(answers=LONG, tokens_per_second=100) as simulator, Dispatcher() as dispatcher:
+        dispatcher.register_vendor(vendor_at(simulator, kind, each=45))
         dispatcher.simulator, dispatcher.ask = simulator, Request(model=MODELS[kind], messages="talk", max_tokens=100_000)
         yield dispatcher
 
@@ -41,11 +42,12 @@ def workers():
     return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-watch"))]
 
 
-def seconds_until_gone(within=2.0):
-    started = time.monotonic()
-    while workers() and time.monotonic() - started < within:
+def gone():
+    """Whether all workers end, long before their vendor does."""
+    end = time.monotonic() + SLACK
+    while workers() and time.monotonic() < end:
         threading.Event().wait(0.001)
-    return time.monotonic() - started
+    return not workers()
 
 
 def test_dropping_the_handle_hangs_up(talking):
@@ -56,7 +58,7 @@ def test_dropping_the_handle_hangs_up(talking):
     del stream
     gc.collect()
 
-    assert seconds_until_gone() < 1.0
+    assert gone()
 
 
 def test_a_reader_that_breaks_off_hangs_up(talking):
@@ -68,21 +70,21 @@ def test_a_reader_that_breaks_off_hangs_up(talking):
     with pytest.raises(ZeroDivisionError), talking.send_streaming(talking.ask) as stream:
         list(map(fail, stream))
 
-    assert seconds_until_gone() < 1.0
+    assert gone()
     assert "Cancelled" in talking.get_stats().vendor_stats[stream.vendor].errors
 
 
 def test_a_stalled_vendor_is_left_at_once(base):
-    """C3: close() while the worker waits for the vendor's next byte takes milliseconds, not the idle limit."""
+    """C3: close() while the worker waits for the vendor's next byte does not wait for the idle limit."""
     with VendorSimulator(answers=LONG).always(faults.stall_after(3)) as simulator, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(vendor_at(simulator, "openai", first_byte_timeout=30, idle_timeout=30))
+        dispatcher.register_vendor(vendor_at(simulator, "openai", each=45))
         stream = dispatcher.send_streaming(Request(model=MODELS["openai"], messages="talk"))
         reader = iter(stream)
         next(reader)
         stream.close()
         stream.close()
 
-        assert seconds_until_gone() < 1.0
+        assert gone()
         with pytest.raises(Cancelled):
             list(reader)
 
@@ -91,10 +93,10 @@ def test_cancelling_a_plain_call_ends_it_at_once(base):
     """Another thread's cancel wakes a call that waits for a silent vendor; the connection is not reused."""
     cancel, taken = Cancellation(), []
     with VendorSimulator().always(faults.silent()) as simulator, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(vendor_at(simulator, "openai", first_byte_timeout=30))
+        dispatcher.register_vendor(vendor_at(simulator, "openai", each=45))
 
         def stop():
-            simulator.await_hits(1)
+            simulator.await_hits(1, PATIENCE)
             taken.append(time.monotonic())
             cancel.cancel("changed my mind")
 
@@ -105,14 +107,14 @@ def test_cancelling_a_plain_call_ends_it_at_once(base):
         taken.append(time.monotonic())
         stopper.join()
 
-    assert taken[1] - taken[0] < 0.5
+    assert taken[1] - taken[0] < SLACK
     assert (0, 0) == settled(base)
 
 
 def test_late_cancels_never_hurt_the_next_user_of_a_connection():
     """A cancel that comes when its call is over does not touch the pooled connection: 400 calls, no innocent failure."""
     with VendorSimulator(answers="ok") as simulator, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(vendor_at(simulator, "openai", first_byte_timeout=30, idle_timeout=30))
+        dispatcher.register_vendor(vendor_at(simulator, "openai", each=45))
         request = Request(model=MODELS["openai"], messages="hi")
         pending: list[Cancellation] = []
         innocent = []
@@ -139,16 +141,20 @@ def test_late_cancels_never_hurt_the_next_user_of_a_connection():
 
 def test_ctrl_c_while_reading_ends_the_stream(talking):
     """C4: KeyboardInterrupt in the reading thread goes up, and nothing is left behind."""
+
+    def interrupted_soon(chunk):
+        if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(KeyboardInterrupt), talking.send_streaming(talking.ask) as stream:
-            list(stream)
+            list(map(interrupted_soon, stream))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
-    assert seconds_until_gone() < 1.0
+    assert gone()
 
 
 def test_closing_from_a_signal_handler_is_safe(talking):
@@ -156,26 +162,24 @@ def test_closing_from_a_signal_handler_is_safe(talking):
     stream = talking.send_streaming(talking.ask)
     before = signal.signal(signal.SIGALRM, lambda *_: stream.close())
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(Cancelled):
             list(stream)
     finally:
         signal.signal(signal.SIGALRM, before)
 
-    assert seconds_until_gone() < 1.0
+    assert gone()
 
 
 def test_a_slow_reader_holds_the_vendor_back():
     """C2: the channel fills, then the socket; the vendor cannot run ahead of a reader that does not read."""
     huge = " ".join("x" * 1_000 for _ in range(5_000))
     with VendorSimulator(answers=huge) as simulator, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(vendor_at(simulator, "openai", first_byte_timeout=30, idle_timeout=0.3))
+        dispatcher.register_vendor(vendor_at(simulator, "openai", idle_timeout=1.0))
         stream = dispatcher.send_streaming(Request(model=MODELS["openai"], messages="talk", max_tokens=1_000_000))
         reader = iter(stream)
         next(reader)
-        threading.Event().wait(
-            0.8
-        )  # longer than the idle limit: time in which the reader holds us back is not the vendor's silence
+        time.sleep(1.3)  # longer than the idle limit: time in which the reader holds us back is not the vendor's silence
         waiting = stream.content_channel.qsize()
         rest = sum(len(chunk.content) for chunk in reader)
 
@@ -186,7 +190,7 @@ def test_a_slow_reader_holds_the_vendor_back():
 def test_connections_are_reused_and_bounded():
     """N10: 40 calls by 8 threads over a pool of 2 open no more than 2 connections, and all are answered."""
     with VendorSimulator(answers="ok") as simulator, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(vendor_at(simulator, "openai", pool_size=2, first_byte_timeout=30))
+        dispatcher.register_vendor(vendor_at(simulator, "openai", pool_size=2, each=45))
         requests = [Request(model=MODELS["openai"], messages="hi")] * 40
 
         assert ["ok"] * 40 == [response.content for response in dispatcher.map(requests, max_workers=8)]
@@ -197,10 +201,10 @@ def test_a_refused_connection_goes_elsewhere_without_waiting():
     """N1: nobody listens at the first vendor; the second answers at once and the refused one was certainly not sent to."""
     with VendorSimulator() as gone:
         gone.start()
-    with VendorSimulator() as healthy, Dispatcher() as dispatcher:
-        dispatcher.register_vendor(vendor_at(gone, "openai"))
-        dispatcher.register_vendor(vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"]))
-        response = dispatcher.send(Request(model=MODELS["openai"], messages="hi"))
+    with VendorSimulator() as healthy:
+        vendors = [vendor_at(gone, "openai"), vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"])]
+        result = ask(vendors, "openai", streamed=False, retries=2, clock=(clock := Hurried()))
 
-    assert ("anthropic", False) == (response.vendor, response.trace[0].sent)
-    assert response.latency < 0.5
+    refused, answered = result.outcomes[0].attempts
+    assert ("ok", "anthropic", False) == (result.name, answered.vendor, refused.sent)
+    assert (True, []) == (result.seconds < SLACK, clock.waits)

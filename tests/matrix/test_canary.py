@@ -26,6 +26,7 @@ from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.testing.faults import FAULTS, Fault
 from llmdispatcher.vendor_config import VendorConfig
 
+from ..conftest import PATIENCE
 from .conftest import LIMIT, MODELS, vendor_at
 
 KEY = 'sk-canary/5d1f+0c7e"9b\\z=='
@@ -181,9 +182,9 @@ def told_by(dispatcher, ears, result, kind):
     return wrong
 
 
-def dispatcher_at(simulator, kind, ears, **settings):
+def dispatcher_at(simulator, kind, ears, each=PATIENCE, **settings):
     dispatcher = Dispatcher(Config(retry_policy=RetryPolicy(max_retries=1, initial_delay=0.01), **settings), observers=[ears])
-    dispatcher.register_vendor(vendor_at(simulator, kind, api_key=KEY))
+    dispatcher.register_vendor(vendor_at(simulator, kind, api_key=KEY, each=each))
     return dispatcher
 
 
@@ -195,7 +196,7 @@ def test_no_fault_tells_a_secret(number, row, everything):
         ears, kind = Ears(), KINDS[(number + streamed) % len(KINDS)]
         with (
             VendorSimulator(answers=ANSWER).always(FAULTS[row][0]) as simulator,
-            dispatcher_at(simulator, kind, ears) as dispatcher,
+            dispatcher_at(simulator, kind, ears, each=LIMIT) as dispatcher,
         ):
             result = asked(dispatcher, kind, streamed=streamed, timeout=2 * LIMIT)
             wrong += told_by(dispatcher, ears, result, kind)
@@ -248,7 +249,7 @@ def test_a_key_that_a_vendor_says_back_is_taken_out(where, streamed, everything)
     for kind in KINDS:
         ears = Ears()
         with VendorSimulator().always(_echo(ECHOES[where])) as simulator, dispatcher_at(simulator, kind, ears) as dispatcher:
-            result = asked(dispatcher, kind, streamed=streamed, timeout=3.0)
+            result = asked(dispatcher, kind, streamed=streamed, timeout=PATIENCE)
             assert isinstance(result, DispatchError), result
             wrong += told_by(dispatcher, ears, result, kind)
     wrong += found("log or output", everything())
@@ -270,7 +271,7 @@ def test_no_end_of_a_call_tells_a_secret(end, streamed, everything):
             cancel.cancel("changed my mind")
         if end == "closed":
             dispatcher.close()
-        result = asked(dispatcher, "openai", streamed=streamed, timeout=0.2 if end == "deadline" else 5.0, cancel=cancel)
+        result = asked(dispatcher, "openai", streamed=streamed, timeout=0.2 if end == "deadline" else PATIENCE, cancel=cancel)
         wrong = told_by(dispatcher, ears, result, "openai")
 
     assert (end == "answered") == (not isinstance(result, Exception))
@@ -312,7 +313,7 @@ def _calls_with_cache(store, everything):
             VendorSimulator(answers=ANSWER).script(faults.status(503), faults.error_in_200()) as simulator,
             dispatcher_at(simulator, kind, ears, cache=ResponseCache(store=store)) as dispatcher,
         ):
-            results = [asked(dispatcher, kind, streamed=streamed, timeout=5.0) for _ in range(4)]
+            results = [asked(dispatcher, kind, streamed=streamed, timeout=PATIENCE) for _ in range(4)]
             wrong += [hit for result in results for hit in told_by(dispatcher, ears, result, kind)]
             assert dispatcher.get_stats().cache_hits >= 1
     return wrong + found("log or output", everything())

@@ -2,6 +2,7 @@
 
 I1 the call ends in time, I2 with exactly one outcome, I3 threads and descriptors are back, I5 no key and no prompt
 anywhere. What the caller may see of each row stands in ``EXPECTED``; the table of what he saw is printed at the end.
+How late a call may be on a quiet machine is in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from llmdispatcher import chunk_stream
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.testing.faults import FAULTS
 
-from .conftest import LIMIT, ask, descriptors, leaks, settled, undisturbed, vendor_at
+from ..conftest import SLACK
+from .conftest import ask, descriptors, leaks, settled, undisturbed, vendor_at
 
 ANSWER = "one two three four five six seven eight nine ten eleven twelve."
-SLACK = 0.5
-"""Seconds by which a busy test machine may be late; the measured overshoot is in benchmarks/README.md."""
 
 UNAVAILABLE, MALFORMED, CUT, LATE = "VendorUnavailable", "MalformedReply", "StreamInterrupted", "DeadlineExceeded"
 EXPECTED: dict[str, tuple[set[str], set[str]]] = {
@@ -59,9 +59,8 @@ EXPECTED: dict[str, tuple[set[str], set[str]]] = {
     * 2,
     "R6": ({UNAVAILABLE, "InvalidRequest"}, {UNAVAILABLE, "InvalidRequest"}),
 }
-TIMEOUT = 3 * LIMIT
 HEAVY = {"B6", "B8", "S5"}
-"""Rows that move megabytes: the call may take as long as reading them takes."""
+"""Rows that move megabytes: shown once."""
 
 
 def cases():
@@ -79,6 +78,12 @@ def table():
         print(f"{row:5} " + ", ".join(f"{name} × {count}" for name, count in sorted(counts.items())))
 
 
+def hangs(fault):
+    """Whether nothing but a limit ends it soon; no other is held to a limit that a busy machine could miss."""
+    return fault.endless or fault.name == "trickled_body"
+
+
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("row", "fault"), list(cases()))
 def test_row(row, fault, table, log):
     """Every vendor, plain and streamed: in time, one outcome, nothing left behind, nothing leaked."""
@@ -86,18 +91,20 @@ def test_row(row, fault, table, log):
     for kind in ("openai",) if row in HEAVY else ("openai", "azure", "anthropic", "google"):
         for streamed in (False, True):
             where = f"{kind} {'stream' if streamed else 'plain'}"
-            found = undisturbed(lambda kind=kind, streamed=streamed: seen_wrong(row, fault, kind, streamed, (table, log)))
+            found = undisturbed(
+                lambda each, kind=kind, streamed=streamed: seen_wrong(row, fault, (kind, streamed, each), (table, log))
+            )
             wrong += [f"{where}: {what}" for what in found]
     assert not wrong, "\n".join(wrong)
 
 
-def seen_wrong(row, fault, kind, streamed, written):
+def seen_wrong(row, fault, call, written):
     """What a caller should not have seen, and the invariants that do not hold."""
-    table, log = written
+    (kind, streamed, each), (table, log) = call, written
     base = (threading.active_count(), descriptors())
-    limit, each = (30.0, 30.0) if row in HEAVY else (TIMEOUT, LIMIT)
+    limit, each = (3 * each, each) if hangs(fault) else (30.0, 30.0)
     with VendorSimulator(answers=ANSWER).always(fault) as simulator:
-        vendor = vendor_at(simulator, kind, idle_timeout=each, first_byte_timeout=each, progress_timeout=2 * each)
+        vendor = vendor_at(simulator, kind, each=each)
         result = ask([vendor], kind, streamed=streamed, timeout=limit)
         hits = simulator.hits
     table.setdefault(row, Counter())[result.name] += 1
@@ -125,18 +132,18 @@ def test_a_stream_ends_with_its_end_mark(kind):
     ends = []
     for fault in (faults.kept_open(), faults.data_after_end()):
         with VendorSimulator(answers=ANSWER).always(fault) as simulator:
-            result = ask([vendor_at(simulator, kind, idle_timeout=30, first_byte_timeout=30)], kind, streamed=True, timeout=60)
+            result = ask([vendor_at(simulator, kind, each=30)], kind, streamed=True, timeout=60)
             ends.append((result.name, result.text, result.seconds < SLACK))
 
     assert [("ok", ANSWER, True)] * 2 == ends
 
 
-@pytest.mark.parametrize(("patience", "timeout"), [(0.3, 60), (30, 1.0)])
+@pytest.mark.parametrize(("patience", "timeout"), [(0.3, 60), (30, 1.5)])
 def test_a_complete_answer_is_not_waited_for(monkeypatch, patience, timeout):
     """S8: where the end has no mark, a vendor has some seconds for its last words, and no longer than the deadline."""
     monkeypatch.setattr(chunk_stream, "LAST_WORDS", patience)
     with VendorSimulator(answers=ANSWER).always(faults.kept_open()) as simulator:
-        result = ask([vendor_at(simulator, "google", idle_timeout=30)], "google", streamed=True, timeout=timeout)
+        result = ask([vendor_at(simulator, "google", each=30)], "google", streamed=True, timeout=timeout)
 
     assert ("ok", ANSWER) == (result.name, result.text)
     assert min(patience, timeout) <= result.seconds < min(patience, timeout) + SLACK
@@ -156,6 +163,6 @@ def test_a_complete_answer_is_not_waited_for(monkeypatch, patience, timeout):
 def test_a_word_about_retrying_is_obeyed(fault, hits, streamed):
     """R6, R9: so a layer that has retried enough itself is asked once, not once more for each of our retries."""
     with VendorSimulator().always(fault) as simulator:
-        ask([vendor_at(simulator, "openai", idle_timeout=30, first_byte_timeout=30)], "openai", streamed=streamed, retries=3)
+        ask([vendor_at(simulator, "openai", each=30)], "openai", streamed=streamed, retries=3)
 
         assert hits == simulator.hits

@@ -6,7 +6,11 @@ import pytest
 
 from benchmarks.soak import soak
 
+from ..conftest import SLACK
+
 CALLS = 2_000
+LATEST = "latest past the deadline"
+"""The figure that tells of the machine as well; the long run has a bar for it."""
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +24,8 @@ def test_every_call_is_accounted_for(ran):
     """Calls, outcomes, stats, attempts and what the vendors counted agree; no wrong answer, no thread or descriptor left."""
     rows, ends, _ = ran
 
-    assert [] == [f"{row.name}: {row.value:g}" for row in rows if row.missed], ends
+    assert [] == [f"{row.name}: {row.value:g}" for row in rows if row.missed and row.name != LATEST], ends
+    assert [True] == [row.value < 1000 * SLACK for row in rows if row.name == LATEST]
     assert CALLS == sum(lane["begun"] for lane in ends.values())
 
 

@@ -32,7 +32,7 @@ dispatcher.register_vendor(OpenAIVendor(api_key="{KEY}", base_url=sys.argv[1], t
 
 
 def run(
-    script: str, *arguments: str, timeout: float = 30, python: str | Path = sys.executable, env: Mapping[str, str] | None = None
+    script: str, *arguments: str, timeout: float = 50, python: str | Path = sys.executable, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """What a script did in a process of its own, where every warning is an error."""
     return subprocess.run(

@@ -1,4 +1,7 @@
-"""How a process ends, or is stopped for a while, with calls and streams under way: X1 and X4."""
+"""How a process ends, or is stopped for a while, with calls and streams under way: X1 and X4.
+
+"At once" is far less than the minute and more for which the vendor talks (:data:`SLACK`).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
 from llmdispatcher.testing import VendorSimulator, faults
 
+from ..conftest import PATIENCE, SLACK
 from .conftest import MADE, run
 
 STREAMS = f"""{MADE}
@@ -43,25 +46,27 @@ ENDINGS = {
 
 @pytest.mark.parametrize(("ending", "code"), ENDINGS.values(), ids=ENDINGS)
 def test_a_process_with_live_streams_ends_at_once(talking, ending, code):
-    """X1: within 2 s, with the status that was asked for, and without a word on stderr."""
+    """X1: at once, with the status that was asked for, and without a word on stderr."""
     done = run(f"{STREAMS}{ending}\n", talking)
     now = time.monotonic()
 
     assert (code, "") == (done.returncode, done.stderr)
-    assert now - float(done.stdout.split()[0]) < 2
+    assert now - float(done.stdout.split()[0]) < SLACK
 
 
 AT_EXIT = {
-    "call": "said.append(dispatcher.send(ASK, timeout=1).content)",
-    "stream": "said.append(dispatcher.send_streaming(ASK, timeout=1).response().content)",
-    "map": "said.append(next(dispatcher.map([ASK], timeout=1)).content)",
-    "close": "dispatcher.close(drain=0.5); said.append('hello')",
+    "call": "said.append(dispatcher.send(ASK, timeout=40).content)",
+    "stream": "said.append(dispatcher.send_streaming(ASK, timeout=40).response().content)",
+    "map": "said.append(next(dispatcher.map([ASK], timeout=40)).content)",
+    "close": "dispatcher.close(drain=40); said.append('hello')",
 }
 
 
 @pytest.mark.parametrize("work", AT_EXIT.values(), ids=AT_EXIT)
 def test_work_at_exit_is_done_or_refused(hello, work):
-    """X1: what an atexit function asks is answered, or, where Python lets no thread start any more, an Overloaded; within 2 s."""
+    """X1: what an atexit function asks is answered, or, where Python lets no thread start any more, an Overloaded; the process
+    waits for nothing then.
+    """
     done = run(
         f"""{MADE}
 import atexit
@@ -81,29 +86,37 @@ atexit.register(last)
     now = time.monotonic()
 
     assert (0, "", "hello") == (done.returncode, done.stderr, done.stdout.split()[0])
-    assert now - float(done.stdout.split()[1]) < 2
+    assert now - float(done.stdout.split()[1]) < SLACK
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_signal_ends_it_as_it_ends_any_process(talking, number):
-    """X1: the library catches none: the process ends by that signal, within 2 s."""
-    done = run(f"{STREAMS}over(); os.kill(os.getpid(), {int(number)}); time.sleep(20)\n", talking)
+    """X1: the library catches none: the process ends by that signal, at once."""
+    done = run(f"{STREAMS}over(); os.kill(os.getpid(), {int(number)}); time.sleep(40)\n", talking)
     now = time.monotonic()
 
     assert -number == done.returncode
     assert number == signal.SIGINT or done.stderr == ""
-    assert now - float(done.stdout.split()[0]) < 2
+    assert now - float(done.stdout.split()[0]) < SLACK
 
 
 ASKED = f"""{MADE}
 TIMEOUT = float(sys.argv[2])
-outcomes, ends = [], []
+outcomes, ends, tried = [], [], threading.Semaphore(0)
+class Heard:
+    def on_attempt(self, record):
+        tried.release()
+    def on_outcome(self, outcome):
+        outcomes.append(outcome)
 settings = Config(
     retry_policy=RetryPolicy(max_retries=2, backoff_strategy="fixed", initial_delay=1.0),
     retry_budget={{"ratio": 10.0}},
     circuit_breaker={{"enabled": False}},
 )
-with Dispatcher(settings, observers=[outcomes.append]) as asked:
+def pauses(outcome):
+    tries = outcome.attempts
+    return [later.started - earlier.started - earlier.latency for earlier, later in zip(tries, tries[1:])]
+with Dispatcher(settings, observers=[Heard()]) as asked:
     asked.register_vendor(dispatcher.get_vendor("openai"))
     def call():
         try:
@@ -115,42 +128,44 @@ with Dispatcher(settings, observers=[outcomes.append]) as asked:
             asked.send_streaming(ASK, timeout=TIMEOUT).response()
         except DispatchError as error:
             ends.append(type(error).__name__)
+    def tell():
+        for _ in threads: tried.acquire()
+        print("tried", flush=True)
     threads = [threading.Thread(target=job) for job in (call, stream) * 10]
     for thread in threads: thread.start()
+    threading.Thread(target=tell, daemon=True).start()
     for thread in threads: thread.join()
-    print(len(outcomes), len(ends), *sorted(set(ends)))
+    hasty = sum(pause < 0.99 for outcome in outcomes for pause in pauses(outcome))
+    print(len(outcomes), len(ends), hasty, *sorted(set(ends)))
 """
-"""Twenty calls and streams at once, of as many seconds as the second argument says, each asked three times at most."""
+"""Twenty calls and streams at once, of as many seconds as the second argument says, each asked three times at most, with a second
+between two tries; says ``tried`` when each has failed once, and in the end how many tries came too early."""
 
 
-def paused(simulator, timeout, seconds=3.0):
-    """What :data:`ASKED` printed that was stopped after its first requests, and how many came in the 0.3 s after it went on."""
+def paused(simulator, timeout, ready, seconds):
+    """What :data:`ASKED` said in the end that was stopped for so many seconds when it was ``ready``."""
     command = [sys.executable, "-W", "error", "-c", ASKED, simulator.openai_url, str(timeout)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert simulator.await_hits(20, timeout=15)
+        assert ready(process)
         os.kill(process.pid, signal.SIGSTOP)
-        threading.Event().wait(seconds)
-        before = simulator.hits
+        time.sleep(seconds)
         os.kill(process.pid, signal.SIGCONT)
-        threading.Event().wait(0.3)
-        burst = simulator.hits - before
-        said, wrong = process.communicate(timeout=20)
+        said, wrong = process.communicate(timeout=PATIENCE)
     assert "" == wrong
-    return said.split(), burst
+    return [word for word in said.split() if word != "tried"]
 
 
 def test_deadlines_that_pass_while_stopped_fire_once():
-    """X4: stopped for 3 s with 20 calls and streams of 1.5 s under way, each ends as it goes on, once; nobody asks again."""
+    """X4: stopped until after the deadlines of 20 calls and streams, each ends as it goes on, once; nobody asks again."""
     with VendorSimulator().always(faults.silent()) as simulator:
-        said, burst = paused(simulator, timeout=1.5)
+        said = paused(simulator, 2.5, ready=lambda _process: simulator.await_hits(20, timeout=PATIENCE), seconds=2.6)
 
-    assert (["20", "20", "DeadlineExceeded"], 0, 20) == (said, burst, simulator.hits)
+    assert (["20", "20", "0", "DeadlineExceeded"], 20) == (said, simulator.hits)
 
 
 def test_retries_that_wait_while_stopped_come_once():
     """X4: 20 calls in a backoff that ends while the process is stopped ask once each when it goes on, and not more often later."""
     with VendorSimulator().always(faults.status(503)) as simulator:
-        said, burst = paused(simulator, timeout=20)
+        said = paused(simulator, 40, ready=lambda process: "tried\n" == process.stdout.readline(), seconds=1.2)
 
-    assert (["20", "20", "VendorUnavailable"], 60) == (said, simulator.hits)
-    assert burst <= 20
+    assert (["20", "20", "0", "VendorUnavailable"], 60) == (said, simulator.hits)

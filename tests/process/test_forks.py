@@ -6,13 +6,14 @@ import pytest
 
 from llmdispatcher.testing import VendorSimulator
 
+from ..conftest import SLACK
 from .conftest import MADE, run
 
 FORKED = f"""{MADE}
 import contextlib, gc, json, multiprocessing, warnings
 from pathlib import Path
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks with threads alive
-outcomes = []
+outcomes, SLACK = [], {SLACK}
 dispatcher = Dispatcher(Config(cache=ResponseCache(store=sys.argv[2], store_timeout=5)), observers=[outcomes.append])
 dispatcher.register_vendor(OpenAIVendor(api_key="sk-process-0123456789", base_url=sys.argv[1], trust_env=False))
 def asked(text, **settings):
@@ -58,7 +59,7 @@ def work():
         wrong.append("three")
     return [round(time.monotonic() - began, 3), wrong, inherited, len(outcomes) - before]
 """
-"""The beginning of a script with a cached dispatcher, and ``in_child(work)``."""
+"""The beginning of a script with a cached dispatcher, and ``in_child(work)``; a child that must not wait has ``SLACK`` seconds."""
 
 
 def answer(body):
@@ -74,7 +75,7 @@ def forked(tmp_path):
 
 
 def test_with_a_stream_and_calls_under_way(forked):
-    """The child works within a second on sockets of its own; the parent's stream and calls end as if nothing had been."""
+    """The child works at once, on sockets of its own; the parent's stream and calls end as if nothing had been."""
     done = forked(
         """
 stream = dispatcher.send_streaming(asked("long"))
@@ -93,7 +94,7 @@ text = first + "".join(chunk.content for chunk in reader)
 assert text.split() == ["word"] * 300, text[-100:]
 assert [answer.split() for answer in answers] == [["word"] * 300] * 3
 for seconds, wrong, inherited, count in children:
-    assert seconds < 1 and not wrong and count == 4, (seconds, wrong, count)
+    assert seconds < SLACK and not wrong and count == 4, (seconds, wrong, count)
     assert not mine & set(inherited), (mine, inherited)
 assert 4 == len(outcomes), outcomes
 assert not dispatcher._under_way._here()
@@ -164,7 +165,7 @@ def worked():
 seconds, wrong = in_child(worked)
 go_on.set()
 thread.join()
-assert (True, []) == (seconds < 1, wrong), (seconds, wrong)
+assert (True, []) == (seconds < SLACK, wrong), (seconds, wrong)
 assert "parent" == dispatcher.send(asked("parent")).content
 """
     )
@@ -216,9 +217,9 @@ reader = iter(stream)
 next(reader)
 def closed():
     began = time.monotonic()
-    dispatcher.close(drain=30)
+    dispatcher.close(drain=45)
     return time.monotonic() - began
-assert in_child(closed) < 0.5
+assert in_child(closed) < SLACK
 assert 299 <= len("".join(chunk.content for chunk in reader).split())
 assert stream.response().content.split() == ["word"] * 300
 """

@@ -10,6 +10,7 @@ from llmdispatcher import Config, Dispatcher, Hedge, OpenAIVendor, Overloaded, R
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 from llmdispatcher.transport import dns
 
+from ..conftest import PATIENCE
 from .conftest import KEY, MADE, run
 
 ASK = Request("gpt-4o", "hi")
@@ -66,10 +67,11 @@ def test_a_stream_without_a_thread_is_overloaded(scarce):
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_hedging_without_threads_asks_alone(scarce, count):
     """P3: as many ways as threads can be had, none of them needed: the answer comes all the same, with one outcome."""
-    slow, quick = FakeVendor("slow", name="a", latency=0.2), FakeVendor("quick", name="b")
+    slow = FakeVendor("slow", name="a", latency=30.0 if count == 2 else 0.1)  # nobody waits for it where another is asked as well
+    quick = FakeVendor("quick", name="b")
     dispatcher, outcomes = made(slow, quick, hedge=Hedge(after=0.02, share=1.0))
     scarce(count)
-    answer = dispatcher.send(ASK, timeout=5)
+    answer = dispatcher.send(ASK, timeout=45)
 
     assert ("quick" if count == 2 else "slow", 1) == (answer.content, len(outcomes))
     assert [] == dispatcher._under_way._here()
@@ -103,11 +105,11 @@ def test_a_name_is_not_resolved_without_a_thread(scarce, monkeypatch):
         for _ in range(3):
             scarce(0)
             with pytest.raises(Overloaded) as caught:
-                dispatcher.send(ASK, timeout=3)
+                dispatcher.send(ASK, timeout=PATIENCE)
             assert ("dns", False) == (caught.value.phase, caught.value.sent)
         scarce(None)
 
-        assert "fine" == dispatcher.send(ASK, timeout=3).content
+        assert "fine" == dispatcher.send(ASK, timeout=PATIENCE).content
         assert (4, 0) == (len(outcomes), len(dns.RESOLVER._asked))
         dispatcher.close()
         dns.RESOLVER.reset()
@@ -227,7 +229,7 @@ assert ends.count("failed") >= 2, ends
 assert "hello" == alone.send_streaming(ASK).response().content
 assert not alone._under_way._here()
 assert 2 + 8 + 1 == alone.get_stats().total_requests, alone.get_stats()
-deadline = time.monotonic() + 2
+deadline = time.monotonic() + {PATIENCE}
 while threading.active_count() > 1 and time.monotonic() < deadline:
     time.sleep(0.01)
 assert 1 == threading.active_count(), threading.enumerate()

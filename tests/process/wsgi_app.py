@@ -27,7 +27,7 @@ def application(environ, start_response):
 def answered(request):
     """The answer in one piece."""
     try:
-        return [dispatcher.send(request, timeout=10).content.encode()]
+        return [dispatcher.send(request, timeout=60).content.encode()]
     except DispatchError as error:
         return [f"error: {type(error).__name__}".encode()]
 
