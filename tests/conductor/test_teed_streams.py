@@ -34,7 +34,7 @@ class Stage:
             with self.dispatcher.send_streaming(ASK, **settings) as stream:
                 text = ""
                 for chunk in stream:
-                    if not text:
+                    if not text and chunk.content:
                         self.began.release()
                     text += chunk.content
                 into.append((text, stream.response().cached))
