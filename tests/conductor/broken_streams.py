@@ -3,6 +3,7 @@
 from llmdispatcher import Config, Dispatcher, Request, RetryPolicy
 from llmdispatcher.testing import VendorSimulator
 
+from ..conftest import PATIENCE
 from ..matrix.conftest import MODELS, PROMPT, descriptors, leaks, vendor_at, workers
 from ..matrix.insides import residue
 
@@ -16,10 +17,10 @@ REFUSES_PREFILL = "claude-sonnet-5"
 class Stage:
     """Two or three simulators, each a vendor of a kind: the first knows the whole text, the others the rest of it.
 
-    The first may be silent for 0.3 s, the others for ``patience``.
+    Any of them may be silent for ``idle`` seconds in the middle of a stream, the others but the first for ``patience`` before it.
     """
 
-    def __init__(self, *kinds, models=None, patience=1.0, **config):
+    def __init__(self, *kinds, models=None, idle=PATIENCE, patience=PATIENCE, **config):
         self.simulators = [VendorSimulator(answers=TEXT if not place else REST).start() for place in range(len(kinds))]
         self.outcomes = []
         self.base = workers(), descriptors()
@@ -28,7 +29,7 @@ class Stage:
         )
         for place, (simulator, kind) in enumerate(zip(self.simulators, kinds, strict=True)):
             model = (models or MODELS)[kind]
-            limits = {"first_byte_timeout": patience, "idle_timeout": patience} if place else {}
+            limits = {"idle_timeout": idle, "first_byte_timeout": patience if place else PATIENCE}
             self.dispatcher.register_vendor(vendor_at(simulator, kind, name=f"v{place}", model_map={"any": model}, **limits))
 
     def asked(self, place):
@@ -43,7 +44,7 @@ class Stage:
         for simulator in self.simulators:
             simulator.close()
 
-    def read(self, timeout=10.0, **settings):
+    def read(self, timeout=2 * PATIENCE, **settings):
         """Text, final response and error of one stream; afterwards nothing is held, and there is one outcome."""
         text, response, error = "", None, None
         settings = {"messages": PROMPT, "max_tokens": 200, **settings}

@@ -14,11 +14,11 @@ from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor, Request
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 from llmdispatcher.testing.loopback import LoopbackServer
 
+from ..conftest import PATIENCE, SLACK
+
 KEY = "sk-background-0123456789"
 INTERVAL = 0.05
 """Seconds."""
-PATIENCE = 5.0
-"""Seconds that anything may take to happen on a busy machine."""
 ANSWER = {"id": "c", "model": "m", "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}
 NAME = "llmdispatcher-health"
 
@@ -285,10 +285,11 @@ def test_a_silent_vendor_is_given_up_and_is_down(server):
 
 
 @pytest.mark.parametrize("end", ["close", "drop"])
-def test_it_ends_with_the_dispatcher(server, end):
-    """Within a second, also in the middle of a check."""
+def test_it_ends_with_the_dispatcher(server, monkeypatch, end):
+    """Also in the middle of a check, which would last a minute."""
+    monkeypatch.setattr("llmdispatcher.checkups.LEAST_PATIENCE", 60.0)
     own = Own(lambda deadline: deadline.sleep(60) or ())
-    dispatcher = made(own, openai(server), interval=5.0)  # the first look is due within a second, given up after five
+    dispatcher = made(own, openai(server), interval=1.0)
     dispatcher.send(Request("m", "hi"))
     assert becomes(lambda: own.looks == 1)
     (thread,) = threads()
@@ -296,7 +297,7 @@ def test_it_ends_with_the_dispatcher(server, end):
         dispatcher.close()
     del dispatcher
     gc.collect()
-    thread.join(1.0)
+    thread.join(PATIENCE)
 
     assert not thread.is_alive()
 
@@ -364,7 +365,7 @@ assert 1 == len(threads())
 
 def ran(script, url):
     code = SCRIPT + textwrap.dedent(script)
-    return subprocess.run([sys.executable, "-W", "error", "-c", code, url], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([sys.executable, "-W", "error", "-c", code, url], capture_output=True, text=True, timeout=50, check=False)
 
 
 def test_a_forked_child_has_a_thread_of_its_own():
@@ -381,7 +382,7 @@ def test_a_forked_child_has_a_thread_of_its_own():
                     dispatcher.send(Request("m", "hi"))
                     assert 1 == len(threads())
                     dispatcher.close()
-                    end = time.monotonic() + 1
+                    end = time.monotonic() + 20
                     while threads() and time.monotonic() < end: time.sleep(0.01)
                     os._exit(len(threads()))
                 except BaseException as error:
@@ -389,12 +390,12 @@ def test_a_forked_child_has_a_thread_of_its_own():
                     os._exit(9)
             assert 0 == os.waitpid(child, 0)[1]
             assert 1 == len(threads())
-            age = dispatcher.health()["openai"].age
-            end = time.monotonic() + 5
-            while age is None or age >= 0.01:
+            before, age = 0.0, None
+            end = time.monotonic() + 20
+            while age is None or age >= before:  # until it grows less: the parent's thread has looked again
                 assert time.monotonic() < end
                 time.sleep(0.001)
-                age = dispatcher.health()["openai"].age
+                before, age = age or 0.0, dispatcher.health()["openai"].age
             """,
             simulator.openai_url,
         )
@@ -409,4 +410,4 @@ def test_it_keeps_no_process_alive():
         ended = time.monotonic()
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert ended - float(done.stdout) < PATIENCE
+    assert ended - float(done.stdout) < SLACK

@@ -10,6 +10,8 @@ import pytest
 from llmdispatcher import Cancelled, Config, ConfigError, Dispatcher, Request, VendorUnavailable
 from llmdispatcher.testing import FakeVendor
 
+from ..conftest import PATIENCE, SLACK
+
 ASK = Request("any-model", "hello")
 
 
@@ -34,7 +36,7 @@ def vendor():
 
 @pytest.fixture
 def dispatcher(vendor):
-    with Dispatcher(Config(timeout=20)) as dispatcher:
+    with Dispatcher(Config(timeout=50)) as dispatcher:
         dispatcher.register_vendor(vendor)
         yield dispatcher
 
@@ -66,45 +68,45 @@ def test_calls_under_way_end_by_themselves(dispatcher, vendor):
     """A call and a stream that end within the time are whole, and closing is over as soon as they are."""
     stream = dispatcher.send_streaming(ASK)
     thread, ends = called(dispatcher)
-    assert vendor.asked.acquire(timeout=5)
-    assert vendor.asked.acquire(timeout=5)
-    closing = closed_in_background(dispatcher, 15)
+    assert vendor.asked.acquire(timeout=PATIENCE)
+    assert vendor.asked.acquire(timeout=PATIENCE)
+    closing = closed_in_background(dispatcher, 45)
     started = time.monotonic()
     vendor.gate.set()
-    thread.join(5)
-    closing.join(5)
+    thread.join(PATIENCE)
+    closing.join(PATIENCE)
 
     assert (["at last"], "at last", False) == (ends, stream.response().content, closing.is_alive())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SLACK
 
 
 def test_what_does_not_end_in_time_is_cancelled(dispatcher, vendor):
     """The reader of a stream and the caller of a call hear that the dispatcher was closed, soon after the time is over."""
     stream = dispatcher.send_streaming(ASK)
     thread, ends = called(dispatcher)
-    assert vendor.asked.acquire(timeout=5)
-    assert vendor.asked.acquire(timeout=5)
+    assert vendor.asked.acquire(timeout=PATIENCE)
+    assert vendor.asked.acquire(timeout=PATIENCE)
     started = time.monotonic()
     dispatcher.close(drain=0.2)
     with pytest.raises(Cancelled, match="the dispatcher was closed"):
         stream.response()
-    thread.join(5)
+    thread.join(PATIENCE)
 
     assert [Cancelled] == ends
-    assert 0.2 <= time.monotonic() - started < 1.0
+    assert 0.2 <= time.monotonic() - started < SLACK
 
 
 def test_nothing_begins_while_it_drains(dispatcher, vendor):
     """New calls and streams are refused at once, although an old call still has its time."""
     thread, ends = called(dispatcher)
-    assert vendor.asked.acquire(timeout=5)
-    closing = closed_in_background(dispatcher, 15)
+    assert vendor.asked.acquire(timeout=PATIENCE)
+    closing = closed_in_background(dispatcher, 45)
     for call in (dispatcher.send, dispatcher.send_streaming):
         with pytest.raises(ConfigError, match="closed"):
             call(ASK)
     vendor.gate.set()
-    thread.join(5)
-    closing.join(5)
+    thread.join(PATIENCE)
+    closing.join(PATIENCE)
 
     assert (["at last"], 1) == (ends, vendor.hits)
 
@@ -115,17 +117,17 @@ def test_without_calls_there_is_nothing_to_wait_for(dispatcher):
     dispatcher.close(drain=60)
     dispatcher.close(drain=60)
 
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < SLACK
 
 
 def test_two_may_drain_at_once(dispatcher, vendor):
     """Whoever closes it, everybody is let go when the last call has ended."""
     thread, _ = called(dispatcher)
-    assert vendor.asked.acquire(timeout=5)
-    closers = [closed_in_background(dispatcher, 15) for _ in range(3)]
+    assert vendor.asked.acquire(timeout=PATIENCE)
+    closers = [closed_in_background(dispatcher, 45) for _ in range(3)]
     vendor.gate.set()
     for one in (thread, *closers):
-        one.join(5)
+        one.join(PATIENCE)
 
     assert [False] * 3 == [closer.is_alive() for closer in closers]
 
@@ -149,6 +151,6 @@ def test_every_end_is_an_end(answer):
         with contextlib.suppress(VendorUnavailable):
             ask(ASK)
     started = time.monotonic()
-    dispatcher.close(drain=10)
+    dispatcher.close(drain=60)
 
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < SLACK

@@ -10,6 +10,7 @@ from llmdispatcher.continuing import GO_ON
 from llmdispatcher.testing import Answer, faults
 from llmdispatcher.testing.formats import Trouble
 
+from ..conftest import PATIENCE
 from ..matrix.conftest import CANARY, MODELS, PROMPT, settled, workers
 from .broken_streams import KINDS, REFUSES_PREFILL, REST, SAID, TEXT, WORDS, Stage
 
@@ -47,7 +48,7 @@ def test_every_kind_goes_on_after_every_other(first, second):
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_breaks_it(kind, fault):
     """A cut, a reset, silence and a failure inside the stream are all gone on from."""
-    with Stage(kind, "openai") as stage:
+    with Stage(kind, "openai", idle=0.5 if fault.endless else PATIENCE) as stage:
         stage.simulators[0].script(fault)
         text, _, error = stage.read()
 
@@ -150,7 +151,7 @@ def test_thoughts_stay_with_their_vendor():
 @pytest.mark.parametrize("trouble", [faults.bad_request(), faults.wrong_key(), faults.status(503), faults.silent()], ids=repr)
 def test_the_first_break_is_what_is_heard(trouble):
     """When the other fails, too, the error is that of the break, with its cause; the other's is an attempt."""
-    with Stage("openai", "anthropic") as stage:
+    with Stage("openai", "anthropic", idle=0.5, patience=0.5 if trouble.endless else PATIENCE) as stage:
         stage.simulators[0].script(faults.stall_after(WORDS))
         stage.simulators[1].always(trouble)
         text, _, error = stage.read()
@@ -163,7 +164,7 @@ def test_the_first_break_is_what_is_heard(trouble):
 
 def test_a_continuation_that_breaks_leaves_the_whole_text():
     """The error is the first one, its partial answer has the words and tokens of both."""
-    with Stage("anthropic", "google") as stage:
+    with Stage("anthropic", "google", idle=0.5) as stage:
         stage.simulators[0].script(faults.cut_after(WORDS))
         stage.simulators[1].script(faults.stall_after(2))
         text, _, error = stage.read()

@@ -7,6 +7,8 @@ from llmdispatcher import Dispatcher, OpenAIVendor
 from llmdispatcher.testing import FakeVendor
 from llmdispatcher.testing.loopback import LoopbackServer
 
+from ..conftest import SLACK
+
 KEY = "sk-health-0123456789"
 
 
@@ -47,13 +49,13 @@ def test_each_vendor_says_how_it_is(monkeypatch):
 
 def test_a_silent_vendor_holds_nobody_up():
     """All are asked at once, and none longer than the limit."""
-    silent = served(200, {"data": []}, delay=9.0)
+    silent = served(200, {"data": []}, delay=60.0)
     began = time.monotonic()
     with Dispatcher() as dispatcher, silent:
         for number in range(3):
             dispatcher.register_vendor(OpenAIVendor(name=f"v{number}", api_key=KEY, base_url=silent.url, trust_env=False))
         health = dispatcher.health_check(timeout=0.3)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < SLACK
 
     assert ["unhealthy"] * 3 == [each.status for each in health.values()]
 

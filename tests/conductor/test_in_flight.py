@@ -29,6 +29,8 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
+from ..conftest import PATIENCE, SLACK
+
 REQUEST = Request("m", "hi")
 ONE = RateLimit(max_in_flight=1)
 
@@ -62,14 +64,14 @@ def limited(*answers, name="v", rate_limit=ONE, **settings):
 
 
 def dispatcher(*vendors, **settings):
-    made = Dispatcher(Config(**{"timeout": 10.0, "retry_policy": RetryPolicy(max_retries=0), **settings}))
+    made = Dispatcher(Config(**{"timeout": 2 * PATIENCE, "retry_policy": RetryPolicy(max_retries=0), **settings}))
     for vendor in vendors:
         made.register_vendor(vendor)
     return made
 
 
 def until(claim):
-    end = time.monotonic() + 5.0
+    end = time.monotonic() + PATIENCE
     while not claim():
         assert time.monotonic() < end, "it did not come to hold"
         time.sleep(0.002)
@@ -95,7 +97,7 @@ def test_another_target_is_asked_rather_than_waited_for():
     until(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
     busy.gate.release()
-    first.join(5)
+    first.join(PATIENCE)
 
     assert ("from b", 1) == (content, busy.hits)
 
@@ -109,7 +111,7 @@ def test_without_another_target_calls_wait_for_each_other():
     status = made.get_rate_limit_status("v")
     vendor.gate.release(20)
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE)
 
     assert (3, 3, 17) == (status.in_flight_limit, status.in_flight, status.waiting)
     assert (20, 3, True) == (len(answers), vendor.most, free(made))
@@ -126,9 +128,9 @@ def test_a_call_that_waits_ends_at_its_deadline():
         made.send(REQUEST, timeout=0.1)
     taken = time.monotonic() - begun
     vendor.gate.release()
-    first.join(5)
+    first.join(PATIENCE)
 
-    assert (True, True, 1) == (0.09 < taken < 1.0, free(made), vendor.hits)
+    assert (True, True, 1) == (0.09 < taken < SLACK, free(made), vendor.hits)
 
 
 def test_a_call_that_waits_can_be_cancelled():
@@ -142,7 +144,7 @@ def test_a_call_that_waits_can_be_cancelled():
         made.send(REQUEST, cancel=cancel)
     vendor.gate.release()
     for thread in (first, canceller):
-        thread.join(5)
+        thread.join(PATIENCE)
 
     assert free(made)
 
@@ -156,7 +158,7 @@ def test_a_call_waits_for_a_place_or_for_a_backoff_whichever_is_first():
     until(lambda: busy.busy == 1)
     content = made.send(REQUEST).content
     busy.gate.release()
-    first.join(5)
+    first.join(PATIENCE)
 
     assert ("back", True) == (content, free(made, "a"))
 
@@ -173,7 +175,7 @@ def test_a_call_takes_the_place_that_comes_before_the_backoff_ends():
     until(lambda: made.get_rate_limit_status("a").waiting == 1)
     busy.gate.release(2)
     for thread in (first, second):
-        thread.join(5)
+        thread.join(PATIENCE)
 
     assert (["a"], 1) == (answers, failing.hits)
 
@@ -306,7 +308,7 @@ def test_ctrl_c_ends_the_wait():
         made.send(REQUEST)
     vendor.gate.release()
     for thread in (first, pressing):
-        thread.join(5)
+        thread.join(PATIENCE)
 
     assert (True, 1) == (free(made), vendor.hits)
 
@@ -327,9 +329,9 @@ def test_a_drained_dispatcher_ends_those_that_wait():
     second = in_thread(ask)
     until(lambda: made.get_rate_limit_status("v").waiting == 1)
     made.close()
-    second.join(5)
+    second.join(PATIENCE)
     vendor.gate.release()
-    first.join(5)
+    first.join(PATIENCE)
 
     assert (Cancelled, False) == (errors[0], second.is_alive())
 

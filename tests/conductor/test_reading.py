@@ -12,10 +12,9 @@ from llmdispatcher import Cancellation, Cancelled, DeadlineExceeded, Dispatcher,
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.watch import WATCH
 
+from ..conftest import PATIENCE, SLACK
 from .waiting import soon
 
-SLACK = 0.5
-"""Seconds by which a busy test machine may be late."""
 NUMBERS = [f"{number} " for number in range(400)]
 ASK = Request(model="gpt-4o", messages="count", max_tokens=100_000)
 
@@ -72,7 +71,7 @@ def test_whoever_iterates_reads_himself(trickling):
 
         assert soon(lambda: stream.vendor is not None and not named("stream"))
         assert 1 == len(named("watch"))
-    reader.join(2)
+    reader.join(PATIENCE)
     assert not reader.is_alive()
 
 
@@ -86,13 +85,13 @@ def test_nothing_is_lost_or_turned_round_when_the_reader_takes_over(counting):
 
 def test_a_reader_that_is_not_back_in_time_does_not_hold_the_call(stalling, heard):
     """The stream ends at its deadline although its reader is busy elsewhere, and the reader hears of it when he comes back."""
-    stream = stalling.send_streaming(ASK, timeout=0.4)
+    stream = stalling.send_streaming(ASK, timeout=1.0)
     reader = iter(stream)
     next(reader)
     started = time.monotonic()
 
     assert soon(lambda: heard)
-    assert time.monotonic() - started < 0.4 + SLACK
+    assert time.monotonic() - started < 1.0 + SLACK
     assert isinstance(heard[0].error, DeadlineExceeded)
     with pytest.raises(DeadlineExceeded):
         list(reader)
@@ -138,7 +137,7 @@ def test_a_reader_that_leaves_while_the_worker_lays_down_for_him_holds_nothing_u
     """The worker has seen him, he goes and finds nothing lying there, and then it lies there: somebody goes on all the same."""
     gone = threading.Event()
     add = WATCH.add
-    monkeypatch.setattr(WATCH, "add", lambda feed: gone.wait(5) and add(feed))
+    monkeypatch.setattr(WATCH, "add", lambda feed: gone.wait(PATIENCE) and add(feed))
     stream = counting.send_streaming(ASK)
     reader = iter(stream)
     next(reader)
@@ -146,7 +145,7 @@ def test_a_reader_that_leaves_while_the_worker_lays_down_for_him_holds_nothing_u
     done = stream.done_channel
     gone.set()
 
-    assert done.get(timeout=5)
+    assert done.get(timeout=PATIENCE)
     assert "".join(NUMBERS) == stream.response().content
 
 
@@ -168,7 +167,7 @@ def test_loop_and_channel_share_a_stream(counting):
     other = threading.Thread(target=lambda: seen.extend([chunk.content for batch in _batches(stream) for chunk in batch]))
     other.start()
     seen.extend([chunk.content for chunk in reader])
-    other.join(5)
+    other.join(PATIENCE)
 
     assert sorted(NUMBERS) == sorted(f"{word} " for word in "".join(seen).split())
 
@@ -176,6 +175,11 @@ def test_loop_and_channel_share_a_stream(counting):
 def _to_the_end(stream):
     with contextlib.suppress(Cancelled):
         list(stream)
+
+
+def _rung(stream):
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    list(stream)
 
 
 def _batches(stream):
@@ -191,7 +195,7 @@ def test_a_dropped_handle_is_noticed_when_nobody_reads(stalling, heard):
     gc.collect()
 
     assert soon(lambda: len(heard) == 1)
-    assert soon(lambda: not named("stream") and not named("watch"), within=1.0)
+    assert soon(lambda: not named("stream") and not named("watch"))
 
 
 def test_without_a_watchman_the_worker_stays(stalling, monkeypatch):
@@ -213,9 +217,8 @@ def test_what_a_signal_handler_raises_goes_up(stalling, heard):
     try:
         with stalling.send_streaming(ASK) as stream:
             next(iter(stream))
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
             with pytest.raises(ZeroDivisionError):
-                list(stream)
+                _rung(stream)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -224,17 +227,17 @@ def test_what_a_signal_handler_raises_goes_up(stalling, heard):
 
 
 def test_many_streams_whose_readers_are_elsewhere_all_end_in_time(stalling, heard):
-    """One watchman for all: fifty deadlines, none more than a moment late, and each call has one outcome."""
+    """One watchman for all: fifty deadlines, long before the vendor's own limit, and each call has one outcome."""
     readers = []
     for number in range(50):
-        reader = iter(stalling.send_streaming(ASK, timeout=3.0 + 0.01 * (number % 10)))
+        reader = iter(stalling.send_streaming(ASK, timeout=4.0 + 0.01 * (number % 10)))
         readers.append(reader)
     asked = time.monotonic()
     for reader in readers:
         next(reader)
     assert soon(lambda: len(heard) == 50)
 
-    assert time.monotonic() - asked < 3.4
+    assert time.monotonic() - asked < 4.0 + SLACK
     assert {"DeadlineExceeded"} == {type(outcome.error).__name__ for outcome in heard}
 
 
@@ -249,11 +252,10 @@ def test_a_handlers_time_out_is_not_taken_for_the_sockets(stalling):
         with stalling.send_streaming(ASK) as stream:
             next(iter(stream))
             started = time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
             with pytest.raises((TimeoutError, StreamInterrupted)):
-                list(stream)
+                _rung(stream)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
-    assert time.monotonic() - started < 0.1 + 2 * SLACK
+    assert time.monotonic() - started < SLACK

@@ -27,6 +27,8 @@ from llmdispatcher import (
 )
 from llmdispatcher.testing import FakeVendor, ManualClock
 
+from ..conftest import PATIENCE
+
 ASK = Request(model="any-model", messages="hello")
 NO_RETRY = RetryPolicy(max_retries=0)
 
@@ -52,7 +54,7 @@ def workers():
     return [thread for thread in threading.enumerate() if thread.name.startswith(("llmdispatcher-stream", "llmdispatcher-watch"))]
 
 
-def gone(within=2.0):
+def gone(within=PATIENCE):
     """Whether all stream workers end in time; returns how long it took."""
     started = time.monotonic()
     while workers():
@@ -186,14 +188,14 @@ def test_a_foreign_exception_in_a_stream_is_typed():
 
 
 def test_leaving_early_stops_the_worker():
-    """Breaking out of the with block ends the vendor's stream within 100 ms (bound here: 1 s on a busy machine)."""
+    """Breaking out of the with block ends the vendor's stream, which would go on for ever."""
     dispatcher = dispatcher_of(FakeVendor(endless))
 
     with dispatcher.send_streaming(ASK) as stream:
         for _ in stream:
             break
 
-    assert gone(1.0) is not None
+    assert gone() is not None
     assert ["Cancelled"] == [type(outcome.error).__name__ for outcome in dispatcher.heard]
 
 
@@ -206,7 +208,7 @@ def test_dropping_the_handle_stops_the_worker():
     del stream
     gc.collect()
 
-    assert gone(1.0) is not None
+    assert gone() is not None
 
 
 def test_a_handle_in_a_cycle_is_noticed_by_the_collector():
@@ -218,7 +220,7 @@ def test_a_handle_in_a_cycle_is_noticed_by_the_collector():
     del stream
     gc.collect()
 
-    assert gone(1.0) is not None
+    assert gone() is not None
 
 
 def test_closing_twice_and_from_another_thread_is_fine():
@@ -227,7 +229,7 @@ def test_closing_twice_and_from_another_thread_is_fine():
 
     def stuck(request):
         yield StreamChunk(content="a")
-        gate.wait(5)
+        gate.wait(PATIENCE)
         yield StreamChunk(content="b")
 
     stream = dispatcher_of(FakeVendor(stuck)).send_streaming(ASK)
@@ -255,7 +257,7 @@ def test_the_callers_cancellation_ends_a_stream():
 
     with pytest.raises(Cancelled, match="enough"):
         list(reader)
-    assert gone(1.0) is not None
+    assert gone() is not None
 
 
 def test_a_slow_reader_holds_the_vendor_back():
@@ -274,15 +276,15 @@ def test_a_slow_reader_holds_the_vendor_back():
     stream.close()
 
     assert held <= 256 + 2 + 256
-    assert gone(1.0) is not None
+    assert gone() is not None
 
 
 def test_the_deadline_ends_a_stream_that_nobody_reads():
     """A worker that waits for a reader gives up with the call's deadline."""
     dispatcher = dispatcher_of(FakeVendor(endless))
-    stream = dispatcher.send_streaming(ASK, timeout=0.2)
+    stream = dispatcher.send_streaming(ASK, timeout=0.5)
 
-    assert gone(2.0) is not None
+    assert gone() is not None
     with pytest.raises(DeadlineExceeded):
         stream.response()
     assert stream.partial.content.startswith("1 2 3 ")
@@ -331,7 +333,7 @@ def test_closing_the_dispatcher_ends_its_streams():
 
     with pytest.raises(Cancelled, match="closed"):
         list(stream)
-    assert gone(1.0) is not None
+    assert gone() is not None
 
 
 def test_the_callers_context_is_carried_into_the_worker():
@@ -373,7 +375,7 @@ def test_a_reader_may_close_the_channel_itself():
     stream.content_channel.get(timeout=5)
     stream.content_channel.close()
 
-    assert gone(1.0) is not None
+    assert gone() is not None
     assert ["Cancelled"] == [type(outcome.error).__name__ for outcome in dispatcher.heard]
 
 
@@ -401,7 +403,7 @@ def test_a_callers_own_end_teaches_nothing_about_a_vendor():
     dispatcher = dispatcher_of(FakeVendor(endless, name="a"), latency_optimization={"prefer_fast": True})
     with dispatcher.send_streaming(ASK) as stream:
         next(iter(stream))
-    assert gone(1.0) is not None
+    assert gone() is not None
 
     assert "not measured lately" in str(dispatcher.explain(ASK))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
+from ..conftest import PATIENCE
 
-def soon(condition, within=10.0):
+
+def soon(condition, within=PATIENCE):
     """Whether ``condition`` comes true in time."""
     end = time.monotonic() + within
     while not condition():

@@ -7,6 +7,8 @@ import pytest
 
 from llmdispatcher.channel import Channel, ChannelClosed
 
+from ..conftest import PATIENCE
+
 
 def nothing():
     """A check that never gives up."""
@@ -63,7 +65,7 @@ def test_closing_wakes_a_waiting_reader():
     reader = threading.Thread(target=read)
     reader.start()
     channel.close()
-    reader.join(5)
+    reader.join(PATIENCE)
 
     assert ["end"] == ends
 
@@ -87,7 +89,7 @@ def test_a_full_channel_holds_the_writer_back():
     for batch in iter(lambda: channel.take_all(()), None):
         most.append(len(batch))
         seen.extend(batch)
-    writer.join(5)
+    writer.join(PATIENCE)
 
     assert list(range(100)) == seen
     assert max(most) <= 4
@@ -129,7 +131,7 @@ def test_two_readers_share_without_loss():
     channel.put_all(list(range(500)), nothing)
     channel.close()
     for reader in readers:
-        reader.join(5)
+        reader.join(PATIENCE)
 
     assert list(range(500)) == sorted(seen)
 
@@ -141,12 +143,12 @@ def test_closing_wakes_who_waits_for_room():
 
     def put():
         with pytest.raises(ChannelClosed):
-            channel.put("more", timeout=5)
+            channel.put("more", timeout=2 * PATIENCE)
         heard.append("closed")
 
     writer = threading.Thread(target=put)
     writer.start()
     channel.close()
-    writer.join(2)
+    writer.join(PATIENCE)
 
     assert (["closed"], "full", 0) == (heard, channel.get(), channel.qsize())

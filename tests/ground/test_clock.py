@@ -10,6 +10,8 @@ from llmdispatcher.cancellation import Cancellation
 from llmdispatcher.clock import SYSTEM_CLOCK, Deadline
 from llmdispatcher.errors import Cancelled, ConfigError, DeadlineExceeded
 
+from ..conftest import SLACK
+
 
 @pytest.mark.parametrize("seconds", [0, -1, -0.5])
 def test_a_deadline_must_lie_ahead(seconds):
@@ -48,23 +50,23 @@ def test_sleep_ends_at_the_deadline():
     started = time.monotonic()
 
     with pytest.raises(DeadlineExceeded):
-        Deadline.after(0.05).sleep(10)
+        Deadline.after(0.05).sleep(60)
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SLACK
 
 
 def test_sleep_ends_when_cancelled():
     """Another thread's cancel wakes a sleeping call at once."""
     cancel = Cancellation()
-    deadline = Deadline.after(30, cancellation=cancel)
+    deadline = Deadline.after(60, cancellation=cancel)
     timer = threading.Timer(0.02, cancel.cancel)
     timer.start()
     started = time.monotonic()
 
     with pytest.raises(Cancelled):
-        deadline.sleep(20)
+        deadline.sleep(50)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SLACK
     timer.join()
 
 
@@ -74,7 +76,7 @@ def test_sleep_returns_after_its_time():
 
     Deadline.after(None).sleep(0.02)
 
-    assert 0.02 <= time.monotonic() - started < 2
+    assert 0.02 <= time.monotonic() - started < SLACK
 
 
 def test_the_wall_clock_is_aware():

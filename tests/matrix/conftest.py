@@ -30,6 +30,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.clock import SYSTEM_CLOCK, SystemClock
 from llmdispatcher.testing import VendorSimulator
+from llmdispatcher.testing.faults import Fault
 
 from ..conftest import PATIENCE
 
@@ -51,6 +52,11 @@ def vendor_at(simulator: VendorSimulator, kind: str, *, each: float = PATIENCE, 
     return _KINDS[kind](
         **{"api_key": CANARY, "base_url": getattr(simulator, _URLS[kind]), "trust_env": False, **limits, **settings}
     )
+
+
+def hangs(fault: Fault) -> bool:
+    """Whether nothing but a limit ends it soon; no other is held to a limit that a busy machine could miss."""
+    return fault.endless or fault.name == "trickled_body"
 
 
 @attrs.define

@@ -17,7 +17,7 @@ from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.testing.faults import FAULTS
 
 from ..conftest import SLACK
-from .conftest import ask, descriptors, leaks, settled, undisturbed, vendor_at
+from .conftest import ask, descriptors, hangs, leaks, settled, undisturbed, vendor_at
 
 ANSWER = "one two three four five six seven eight nine ten eleven twelve."
 
@@ -76,11 +76,6 @@ def table():
     print("\nrow   what the callers saw")
     for row, counts in seen.items():
         print(f"{row:5} " + ", ".join(f"{name} × {count}" for name, count in sorted(counts.items())))
-
-
-def hangs(fault):
-    """Whether nothing but a limit ends it soon; no other is held to a limit that a busy machine could miss."""
-    return fault.endless or fault.name == "trickled_body"
 
 
 @pytest.mark.timeout(240)

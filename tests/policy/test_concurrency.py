@@ -24,6 +24,8 @@ from llmdispatcher.policy.rate_limit import RateLimit
 from llmdispatcher.policy.target import Target
 from llmdispatcher.testing import ManualClock
 
+from ..conftest import PATIENCE
+
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")
 ELSEWHERE = Target(vendor="groq", model="m")
@@ -60,7 +62,7 @@ class Waiter(threading.Thread):
     def begin(self, made, waiting):
         """Start, and be back when so many wait."""
         self.start()
-        deadline = Deadline.after(5.0)
+        deadline = Deadline.after(PATIENCE)
         while made.status(TARGET, 0.0).waiting < waiting:
             deadline.check()
         return self
@@ -115,7 +117,7 @@ def test_first_come_first_served():
     for waiter in waiters:
         made.ended(holder, None)
         assert FOREVER == taken(made)
-        waiter.join(5)
+        waiter.join(PATIENCE)
         served.append([other.entered for other in waiters].count(TARGET))
         holder = waiter.place
 
@@ -128,7 +130,7 @@ def test_who_waits_is_woken_by_a_cancel():
     holder = taken(made)
     waiter = Waiter(made).begin(made, 1)
     waiter.cancellation.cancel("enough")
-    waiter.join(5)
+    waiter.join(PATIENCE)
     made.ended(holder, None)
 
     assert isinstance(waiter.error, Cancelled)
@@ -141,7 +143,7 @@ def test_who_waits_gives_up_at_the_deadline():
     taken(made)
     waiter = Waiter(made, seconds=0.05)
     waiter.start()
-    waiter.join(5)
+    waiter.join(PATIENCE)
 
     assert (DeadlineExceeded, "openai") == (type(waiter.error), waiter.error.vendor)
     assert 0 == made.status(TARGET, 0.0).waiting
@@ -154,7 +156,7 @@ def test_who_waits_for_two_takes_the_first_that_is_free():
     holders = [taken(made), taken(made, ELSEWHERE)]
     waiter = Waiter(made, TARGET, ELSEWHERE).begin(made, 1)
     made.ended(holders[1], None)
-    waiter.join(5)
+    waiter.join(PATIENCE)
     made.ended(holders[0], None)
 
     assert ELSEWHERE is waiter.entered
@@ -201,7 +203,7 @@ def test_nobody_starves_and_no_place_is_lost():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     status = made.status(TARGET, 0.0)
 
     assert (4000, True, 0, 0) == (len(most), max(most) <= 3, status.in_flight, status.waiting)
@@ -223,7 +225,7 @@ def test_no_place_is_lost_when_callers_give_up():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     status = made.status(TARGET, 0.0)
 
     assert (0, 0) == (status.in_flight, status.waiting)

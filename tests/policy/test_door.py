@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import threading
-import timeit
 
 import pytest
 
@@ -13,6 +12,9 @@ from llmdispatcher.errors import Cancelled, ConfigError, Overloaded
 from llmdispatcher.policy.admission import MOST_CALLS, Admission, Door, admission
 from llmdispatcher.testing import ManualClock
 from llmdispatcher.types import Request
+
+from ..conftest import PATIENCE
+from ..turns import best_in_turns
 
 ANYBODY = Request("m", "hi")
 
@@ -24,7 +26,7 @@ def of(user):
 class Guest(threading.Thread):
     """A call that enters, notes that it is in, and leaves when it is told to."""
 
-    def __init__(self, door, request=ANYBODY, seconds=30.0, arrived=None, clock=SYSTEM_CLOCK):
+    def __init__(self, door, request=ANYBODY, seconds=2 * PATIENCE, arrived=None, clock=SYSTEM_CLOCK):
         super().__init__(daemon=True)
         self.deadline = Deadline.after(seconds, clock=clock)
         self.request, self.arrived = request, arrived
@@ -36,7 +38,7 @@ class Guest(threading.Thread):
             self.door.enter(self.request, self.deadline)
             if self.arrived is not None:
                 self.arrived.append(self.request.user)
-            assert self.go.wait(20)
+            assert self.go.wait(PATIENCE)
         except Exception as error:
             self.error = error
         finally:
@@ -83,7 +85,7 @@ def served(made, first, guests):
     for guest in guests:
         guest.go.set()
     for guest in guests:
-        guest.join(5)
+        guest.join(PATIENCE)
 
 
 def test_so_many_and_no_more():
@@ -239,7 +241,7 @@ def test_who_gives_up_leaves_the_line_of_his_tenant_whole():
     first = entered(made)
     guests = queue(made, "a", "a", "b", arrived=arrived)
     guests[0].deadline.cancellation.cancel()
-    guests[0].join(5)
+    guests[0].join(PATIENCE)
     served(made, first, guests[1:])
 
     assert (Cancelled, ["a", "b"]) == (type(guests[0].error), arrived)
@@ -251,7 +253,7 @@ def test_a_cancelled_wait_ends_at_once():
     entered(made)
     guest = Guest(made).begin(1, 1)
     guest.deadline.cancellation.cancel("enough")
-    guest.join(5)
+    guest.join(PATIENCE)
 
     assert ("enough", (1, 0)) == (guest.error.message, made.status())
 
@@ -267,11 +269,11 @@ def test_a_place_that_comes_together_with_the_cancel_goes_on():
         canceller.start()
         both.wait()
         made.leave(first)
-        canceller.join(5)
+        canceller.join(PATIENCE)
         guest.go.set()
         second.go.set()
-        guest.join(5)
-        second.join(5)
+        guest.join(PATIENCE)
+        second.join(PATIENCE)
 
         assert (None, (0, 0), {}) == (second.error, made.status(), made._guests)
 
@@ -304,7 +306,7 @@ def test_a_storm_of_threads_and_cancels_loses_no_place():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
 
     assert ((0, 0), {}, 0, {}) == (made.status(), made._guests, len(made._room.seats), made._queue._lines)
     assert 0 < max(most) <= 5
@@ -332,7 +334,7 @@ def test_a_place_that_nobody_was_told_of_is_found(monkeypatch):
     made._room.seats.clear()
     holds(made, 1, 0)
     guest.go.set()
-    guest.join(5)
+    guest.join(PATIENCE)
 
     assert guest.error is None
 
@@ -358,7 +360,7 @@ def test_a_forked_child_starts_empty():
 
 @pytest.mark.usefixtures("untraced")
 def test_a_door_that_is_not_full_takes_no_time():
-    """In and out cost no more than six pairs of a semaphore of the standard library; it is two (3 µs)."""
+    """In and out cost no more than six pairs of a semaphore of the standard library, measured in turns; it is two (3 µs)."""
     made, semaphore = door(max_calls=50), threading.BoundedSemaphore(50)
     deadline = Deadline.after(30)
 
@@ -370,11 +372,8 @@ def test_a_door_that_is_not_full_takes_no_time():
         semaphore.acquire()
         semaphore.release()
 
-    assert best(pass_through) < 6 * best(plain)
-
-
-def best(action):
-    return min(timeit.repeat(action, number=500, repeat=100))
+    through, acquired = best_in_turns(pass_through, plain)
+    assert through < 6 * acquired
 
 
 def test_the_setting_has_short_forms():

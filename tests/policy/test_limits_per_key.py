@@ -12,6 +12,8 @@ from llmdispatcher.policy.rate_limit import RateLimit
 from llmdispatcher.policy.target import Target
 from llmdispatcher.response_values import Headroom
 
+from ..conftest import PATIENCE
+
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")
 REFUSED = RateLimitError("slow down", status=429)
@@ -167,7 +169,7 @@ def test_calls_in_flight_are_counted_by_key():
     while made.status(TARGET, 0.0).waiting != 1:
         threading.Event().wait(0.001)
     made.ended(second, None)
-    waiter.join(5)
+    waiter.join(PATIENCE)
     taken = made.take(TARGET, 1, 0.0, third)
 
     assert (1, 2, math.inf) == (first.key, second.key, full)
@@ -186,7 +188,7 @@ def test_who_waits_for_a_place_in_flight_does_not_stand_before_a_key_that_is_use
     while made.status(TARGET, 61.0).waiting != 1:
         threading.Event().wait(0.001)
     made.ended(first, None)
-    waiter.join(5)
+    waiter.join(PATIENCE)
 
     assert [math.inf, TARGET] == waits
     assert 1 == made.take(TARGET, 1, 61.0, third).key

@@ -18,6 +18,8 @@ from llmdispatcher.policy.shared_limits import REST, SharedLimits
 from llmdispatcher.policy.target import Target
 from llmdispatcher.testing import FakeVendor
 
+from ..conftest import PATIENCE, SLACK
+
 pytest.importorskip("limits", reason="the extra 'limits' is not installed")
 redis = pytest.importorskip("redis", reason="the extra 'limits' is not installed")
 
@@ -154,12 +156,12 @@ def _worker(address, barrier, results):
                 with lock:
                     counted.append(1)
 
-    barrier.wait(30)
+    barrier.wait(PATIENCE)
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     results.put((len(counted), limits.status(TARGET, time.monotonic()).shared))
     limits.close()
 
@@ -173,7 +175,7 @@ def test_four_processes_together_never_exceed_the_limit(server):
         worker.start()
     told = [results.get(timeout=30) for _ in workers]
     for worker in workers:
-        worker.join(10)
+        worker.join(PATIENCE)
 
     assert (100, [True] * 4) == (sum(count for count, _ in told), [shared for _, shared in told])
 
@@ -229,7 +231,7 @@ class Mute:
 
 
 def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened, mute):
-    """And not once per call."""
+    """And not once per call: the others ask nobody. The tenth is what each operation on the socket is given."""
     limits = opened(mute.url, requests_per_minute=1000, tokens_per_minute=10**6)
     asked, seconds = [], []
     for now in (100.0, 100.1, 102.0, 100.0 + REST + 0.1):
@@ -239,7 +241,8 @@ def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened, mute):
         asked.append(mute.asked())
 
     assert [1, 0, 0, 1] == asked
-    assert min(seconds[0], seconds[3]) < 0.12, seconds
+    assert shared_limits.TIMEOUT <= 0.1
+    assert max(seconds) < SLACK, seconds
 
 
 def test_a_call_near_its_deadline_is_not_held_up(opened, mute):
@@ -257,14 +260,14 @@ def test_after_its_rest_one_call_alone_tries(mute):
     before = mute.asked()
 
     def ask():
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         shared.take("k", limit, 1, 200.0)
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     shared.close()
 
     assert (1, 1) == (before, mute.asked())
