@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.loopback_redis import quiet_port
 from tests.orphans import mortal
 
 PATIENCE = 60.0
@@ -61,9 +61,7 @@ class Postgres:
         self._data = folder / "data"
         self._owner = _somebody()
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = quiet_port()
         self.url = self.url_of("postgres")
 
     def url_of(self, database: str) -> str:

@@ -16,11 +16,11 @@ REQUEST = Request("model-1", "Hello there")
 
 
 def sent(vendor):
-    return vendor.send(REQUEST, Deadline.after(5))
+    return vendor.send(REQUEST, Deadline.after(30))
 
 
 def streamed(vendor):
-    return list(vendor.stream(REQUEST, Deadline.after(5)))
+    return list(vendor.stream(REQUEST, Deadline.after(30)))
 
 
 def test_it_fulfils_the_protocol():
@@ -100,8 +100,8 @@ def test_chunks_come_out_until_the_exception():
     seen = []
 
     with pytest.raises(VendorUnavailable):
-        seen.extend(chunk.content for chunk in vendor.stream(REQUEST, Deadline.after(5)))
-    stream = vendor.stream(REQUEST, Deadline.after(5))
+        seen.extend(chunk.content for chunk in vendor.stream(REQUEST, Deadline.after(30)))
+    stream = vendor.stream(REQUEST, Deadline.after(30))
 
     assert ["a", "b"] == [next(stream).content, next(stream).content]
 

@@ -79,7 +79,7 @@ def test_a_model_is_asked_where_it_answers(model, settings, path):
     tools = [Tool(name="look")] if settings.pop("tools", False) else []
     with VendorSimulator(answers="hello") as simulator:
         made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
-        answer = made.send(Request(model, "hi", tools=tools, **settings), Deadline.after(10))
+        answer = made.send(Request(model, "hi", tools=tools, **settings), Deadline.after(30))
         made.close()
 
     assert path == simulator.requests[0].path

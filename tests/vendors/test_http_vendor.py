@@ -60,7 +60,7 @@ def address(simulator, kind):
 
 
 def ask(made, kind, **settings):
-    return made.send(Request(model=MODELS[kind], messages="hi", **settings), Deadline.after(10))
+    return made.send(Request(model=MODELS[kind], messages="hi", **settings), Deadline.after(30))
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -179,7 +179,7 @@ def test_an_echoed_key_is_censored_wherever_it_stands(echo, simulator):
     simulator.always(faults.Fault("echo", lambda peer, _scene: peer.reply(status, body)))
     made = OpenAIVendor(api_key=LONG_KEY, base_url=simulator.openai_url)
     with pytest.raises(DispatchError) as caught:
-        list(made.stream(Request(MODELS["openai"], "hi"), Deadline.after(5)))
+        list(made.stream(Request(MODELS["openai"], "hi"), Deadline.after(30)))
     made.close()
 
     assert LONG_KEY[:12] not in f"{caught.value} {caught.value.__dict__} {caught.value.args}"
@@ -238,8 +238,8 @@ def test_models_refuse_what_the_catalog_says_they_refuse(simulator):
     """A reasoning model gets max_completion_tokens, a model without sampling parameters gets none."""
     openai = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
     anthropic = AnthropicVendor(api_key=KEY, base_url=simulator.anthropic_url)
-    openai.send(Request(model="gpt-5", messages="hi", max_tokens=9), Deadline.after(10))
-    anthropic.send(Request(model="claude-opus-4-7", messages="hi", max_tokens=9, temperature=0.5), Deadline.after(10))
+    openai.send(Request(model="gpt-5", messages="hi", max_tokens=9), Deadline.after(30))
+    anthropic.send(Request(model="claude-opus-4-7", messages="hi", max_tokens=9, temperature=0.5), Deadline.after(30))
     openai.close()
     anthropic.close()
 
@@ -324,7 +324,7 @@ def test_a_response_carries_the_request_id(simulator):
 def test_a_stream_can_be_read_chunk_by_chunk(kind, simulator):
     """The vendor's own iterator, without a dispatcher."""
     made = MAKERS[kind](api_key=KEY, base_url=address(simulator, kind))
-    chunks = list(made.stream(Request(model=MODELS[kind], messages="hi"), Deadline.after(10)))
+    chunks = list(made.stream(Request(model=MODELS[kind], messages="hi"), Deadline.after(30)))
     made.close()
 
     assert "hello" == "".join(chunk.content for chunk in chunks)

@@ -56,7 +56,7 @@ def asked(server, clock, times=1):
     vendor = OpenAIVendor(api_key=list(KEYS), base_url=server.server.url, trust_env=False, clock=clock)
     try:
         for _ in range(times):
-            vendor.send(Request("m", "hi"), Deadline.after(10))
+            vendor.send(Request("m", "hi"), Deadline.after(30))
     finally:
         vendor.close()
     return vendor
@@ -82,7 +82,7 @@ def test_a_key_comes_back_after_its_rest(serve):
     vendor = OpenAIVendor(api_key=list(KEYS), base_url=server.server.url, trust_env=False, clock=clock)
     for wait in (0, 19, 2):
         clock.advance(wait)
-        vendor.send(Request("m", "hi"), Deadline.after(10))
+        vendor.send(Request("m", "hi"), Deadline.after(30))
     vendor.close()
 
     assert [1, 2, 2, 1, 2] == server.shown

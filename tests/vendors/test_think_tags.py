@@ -23,8 +23,8 @@ def test_thoughts_in_tags_are_told_from_the_answer(kind, model, split):
     """Plain and streamed, for the models whose row says so; for others a tag is text like any other."""
     with VendorSimulator(answers=SAID) as simulator:
         made = vendor(kind, api_key=KEY, base_url=simulator.openai_url, trust_env=False)
-        whole = made.send(Request(model, "1 + 1?"), Deadline.after(10))
-        chunks = list(made.stream(Request(model, "1 + 1?"), Deadline.after(10)))
+        whole = made.send(Request(model, "1 + 1?"), Deadline.after(30))
+        chunks = list(made.stream(Request(model, "1 + 1?"), Deadline.after(30)))
         made.close()
     streamed = ("".join(chunk.content for chunk in chunks), "".join(chunk.reasoning for chunk in chunks))
 
