@@ -4,20 +4,22 @@ Each edit finds its file by what the file holds, so that it works on any layout,
 Edits that only fit one layout are printed as what is left to do where they do not fit. Then ``ruff check --fix`` and ``ruff format``.
 """
 
+# ruff: noqa: E501  # the texts are those of the pages, line for line
+
 from __future__ import annotations
 
 import re
 import sys
 from pathlib import Path
 
-from .rename import OURS, ROOT, files
+from .rename import ROOT, files
 
 SKIPPED_TARGET = '''class SkippedTarget:
-    """A target that is not asked, and why; where a vendor has none that can be asked, ``model`` is ``None``.
+    """A target that is not asked, and why.
 
     ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"`` or the capability that it lacks;
-    empty for other reasons. ``at`` is given for a target that was on the route and was skipped when its turn came: seconds from
-    the beginning of the call.
+    empty for other reasons. ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route
+    that was skipped when its turn came; a vendor that is not on the route has neither.
     """
 
     vendor: str
@@ -90,6 +92,7 @@ class SkippedTarget:
         "{passed.target} passed over: {passed.reason}",
         "{passed.target} skipped: {passed.reason}",
     ),
+    ("llmdispatcher", "told = [(passed.at, f", "told = [(passed.at or 0.0, f"),
     (
         "llmdispatcher",
         '            "skipped": [attrs.asdict(skip) for skip in self.skipped],\n            "budgets"',
@@ -106,8 +109,16 @@ class SkippedTarget:
         "            at = self.deadline.clock.monotonic() - self.started\n"
         "            self.skipped.append(SkippedTarget(target.vendor, why, model=target.model, at=at))\n",
     ),
-    ("llmdispatcher", 'told.append(f"parked for another {self.cooldown:.1f} s")', 'told.append(f"cooling down for another {self.cooldown:.1f} s")'),
-    ("llmdispatcher", "``cooldown`` tells how long\n    the target asked to be left alone", "``cooldown`` tells for how\n    many seconds the target asked to be left alone"),
+    (
+        "llmdispatcher",
+        'told.append(f"parked for another {self.cooldown:.1f} s")',
+        'told.append(f"cooling down for another {self.cooldown:.1f} s")',
+    ),
+    (
+        "llmdispatcher",
+        "``cooldown`` tells how long\n    the target asked to be left alone",
+        "``cooldown`` tells for how\n    many seconds the target asked to be left alone",
+    ),
     ("tests", '"parked for another 30.0 s; 9 of 10 requests left"', '"cooling down for another 30.0 s; 9 of 10 requests left"'),
     # the protocol of what writes calls down
     (
@@ -125,8 +136,8 @@ class SkippedTarget:
         '''    def ended(self, outcome: Outcome) -> None:
         """A call has its outcome, which nobody has been given yet. What it raises is raised instead of the answer."""
 
-    def flush(self) -> object:
-        """Write what is left; a dispatcher that closes calls it, and leaves the log open for others."""
+    def flush(self, timeout: float = 10.0) -> object:
+        """Write what is left, within so many seconds; a dispatcher that closes calls it, and leaves the log open for others."""
 ''',
     ),
     ("llmdispatcher", "        self.ledger: Ledger | None = None\n", "        self.ledger: CallLog | None = None\n"),
@@ -135,7 +146,11 @@ class SkippedTarget:
         "            if self._owned:\n                self.ledger.close()\n",
         "            if self._owned:\n                made: Any = self.ledger  # a Ledger\n                made.close()\n",
     ),
-    ("llmdispatcher", "        ledger: Ledger | str | os.PathLike[str] | None = None,\n", "        ledger: CallLog | str | os.PathLike[str] | None = None,\n"),
+    (
+        "llmdispatcher",
+        "        ledger: Ledger | str | os.PathLike[str] | None = None,\n",
+        "        ledger: CallLog | str | os.PathLike[str] | None = None,\n",
+    ),
     ("llmdispatcher", "    def ledger(self) -> Ledger | None:\n", "    def ledger(self) -> CallLog | None:\n"),
     (
         "llmdispatcher",
@@ -158,24 +173,71 @@ class SkippedTarget:
         '"""Hears every outcome, or as a :class:`Observer` every attempt as well; any object with one of its two methods will do."""',
         '"""A function that hears every outcome, an :class:`Observer`, or any object with one of its two methods."""',
     ),
-    ("llmdispatcher", '"""What a simulated vendor says: an Answer, its tokens', '"""What a simulated vendor says: a SimulatedResponse, its tokens'),
-    ("llmdispatcher", "``responses`` is a string, an :class:`SimulatedResponse`", "``responses`` is a string, a :class:`SimulatedResponse`"),
-    ("llmdispatcher", "class SimulatedResponse:\n    \"\"\"One whole answer, before", "class SimulatedResponse:\n    \"\"\"One whole response, before"),
-    ("llmdispatcher", "An answer is a string, a :class:`Response`, an exception", "A response is a string, a :class:`Response`, an exception"),
+    (
+        "llmdispatcher",
+        '"""What a simulated vendor says: an Answer, its tokens',
+        '"""What a simulated vendor says: a SimulatedResponse, its tokens',
+    ),
+    (
+        "llmdispatcher",
+        "``responses`` is a string, an :class:`SimulatedResponse`",
+        "``responses`` is a string, a :class:`SimulatedResponse`",
+    ),
+    (
+        "llmdispatcher",
+        'class SimulatedResponse:\n    """One whole answer, before',
+        'class SimulatedResponse:\n    """One whole response, before',
+    ),
+    (
+        "llmdispatcher",
+        "An answer is a string, a :class:`Response`, an exception",
+        "A response is a string, a :class:`Response`, an exception",
+    ),
     # AnswerCache is no public name
     ("llmdispatcher", '    "AnswerCache",\n    "AnthropicVendor",\n', '    "AnthropicVendor",\n'),
-    ("llmdispatcher", '    "Budget",\n    "BudgetExceeded",\n', '    "Budget",\n    "BudgetExceeded",\n'),
     # pages
-    ("docs/names.md", "- `RateLimitRemaining`: what its vendor says is left of the limits", "- `RateLimitRemaining`: what its vendor says is left of its rate limits, as `response.rate_limit_remaining`"),
-    ("docs/names.md", "- `BudgetStatus`, `BudgetForecast`: what is spent and left of it, and what a call would reserve", "- `BudgetStatus`, `BudgetForecast`: what is spent and left of a budget, and what a call would reserve"),
-    ("docs/names.md", "- `AnswerCache`, `CacheStats`: what a dispatcher makes of it, and how often it served", "- `CacheStats`: how often the cache served, from `dispatcher.cache.stats()`"),
-    ("docs/names.md", "- `TargetStatus`: circuit, parking and limits of one candidate", "- `TargetStatus`: circuit, cooldown and rate limits of one candidate"),
-    ("docs/names.md", "- `Observer`: what an observer may hear of calls and attempts", "- `Observer`: hears of calls and attempts; override what you need"),
-    ("docs/names.md", "- `SkippedTarget`: whose turn it was, and why it was not asked", "- `SkippedTarget`: who was not asked, and why: no candidate (`plan.skipped`), or skipped in its turn (`trace.skipped`)"),
-    ("docs/names.md", "- `LedgerStats`: what became of the rows of this process", "- `LedgerStats`: what became of the rows of this process\n- `CallLog`: the protocol of what writes calls down; a `Ledger` is one"),
+    (
+        "docs/names.md",
+        "- `RateLimitRemaining`: what its vendor says is left of the limits",
+        "- `RateLimitRemaining`: what its vendor says is left of its rate limits, as `response.rate_limit_remaining`",
+    ),
+    (
+        "docs/names.md",
+        "- `BudgetStatus`, `BudgetForecast`: what is spent and left of it, and what a call would reserve",
+        "- `BudgetStatus`, `BudgetForecast`: what is spent and left of a budget, and what a call would reserve",
+    ),
+    (
+        "docs/names.md",
+        "- `AnswerCache`, `CacheStats`: what a dispatcher makes of it, and how often it served",
+        "- `CacheStats`: how often the cache served, from `dispatcher.cache.stats()`",
+    ),
+    (
+        "docs/names.md",
+        "- `TargetStatus`: circuit, parking and limits of one candidate",
+        "- `TargetStatus`: circuit, cooldown and rate limits of one candidate",
+    ),
+    (
+        "docs/names.md",
+        "- `Observer`: what an observer may hear of calls and attempts",
+        "- `Observer`: hears of calls and attempts; override what you need",
+    ),
+    (
+        "docs/names.md",
+        "- `SkippedTarget`: whose turn it was, and why it was not asked",
+        "- `SkippedTarget`: who was not asked, and why: no candidate (`plan.skipped`), or skipped in its turn (`trace.skipped`)",
+    ),
+    (
+        "docs/names.md",
+        "- `LedgerStats`: what became of the rows of this process",
+        "- `LedgerStats`: what became of the rows of this process\n- `CallLog`: the protocol of what writes calls down; a `Ledger` is one",
+    ),
     ("docs/names.md", "- `SimulatedResponse`: what it says", "- `SimulatedResponse`: a response that it gives"),
     ("docs/names.md", "- `UNREACHABLE`: addresses where nobody answers", "- `UNREACHABLE`: addresses where nothing answers"),
-    ("docs/names.md", "- `ApiError`: a refusal, before any format", "- `ApiError`: an error that a vendor answers with, before any format"),
+    (
+        "docs/names.md",
+        "- `ApiError`: a refusal, before any format",
+        "- `ApiError`: an error that a vendor answers with, before any format",
+    ),
     (
         "docs",
         "`AnswerCache` is what a dispatcher makes of the settings: `clear()` forgets everything for all that share the store, `stats()` gives `hits`, `misses`, `shared`,\n",
@@ -183,7 +245,7 @@ class SkippedTarget:
     ),
     (
         "docs",
-        '''from llmdispatcher.caching import AnswerCache, Inquiry, Place, ResponseCache
+        """from llmdispatcher.caching import AnswerCache, Inquiry, Place, ResponseCache
 from llmdispatcher import Deadline, Request, Response
 from llmdispatcher.clock import SYSTEM_CLOCK
 
@@ -193,8 +255,8 @@ for _ in range(3):
     print(cache.send(inquiry, lambda: Response(content="Because.", vendor="mine", model="m")).cached)
 print(cache.stats().hits, cache.stats().hit_rate)
 cache.clear()
-''',
-        '''from llmdispatcher import Config, Dispatcher, Request, ResponseCache
+""",
+        """from llmdispatcher import Config, Dispatcher, Request, ResponseCache
 from llmdispatcher.testing import FakeVendor
 
 with Dispatcher(Config(cache=ResponseCache(max_temperature=None))) as dispatcher:
@@ -203,28 +265,126 @@ with Dispatcher(Config(cache=ResponseCache(max_temperature=None))) as dispatcher
         print(dispatcher.send(Request("m", "Why?")).cached)
     print(dispatcher.cache.stats().hits, dispatcher.cache.stats().hit_rate)
     dispatcher.cache.clear()
-''',
+""",
+    ),
+]
+
+# docstrings that the longer names make too long
+LINES: list[tuple[str, str, str]] = [
+    (
+        "llmdispatcher",
+        """    functions of a :class:`~llmdispatcher.policy.balance.BalanceContext`) orders the targets of requests that name none. ``pools`` gives
+    names to ordered lists""",
+        """    functions of a :class:`~llmdispatcher.BalanceContext`) orders the targets of requests that name none. ``pools`` gives
+    names to ordered lists""",
+    ),
+    (
+        "llmdispatcher",
+        "A transaction that may write: ``with ledger.transaction() as connection``. In SQLite it has the file's only pen at once.",
+        "A transaction that may write: ``with ledger.transaction() as connection``. In SQLite it is the only writer at once.",
+    ),
+    (
+        "llmdispatcher",
+        """``torn`` are lines of a spool that could not be read. ``unavailable`` is why the database is
+    not written to now. ``aside``""",
+        """``torn`` are lines of a spool that could not be read. ``unavailable`` is why the
+    database is not written to now. ``aside``""",
+    ),
+    (
+        "llmdispatcher",
+        "(a function of a :class:`~llmdispatcher.policy.balance.BalanceContext`) that looks",
+        "(a function of a :class:`~llmdispatcher.BalanceContext`) that looks",
+    ),
+    (
+        "llmdispatcher",
+        """``limits`` what may still be asked in this minute; ``None`` where that was not looked at.
+    \"\"\"""",
+        """``limits`` what may still be asked in this minute; ``None`` where that was
+    not looked at.
+    \"\"\"""",
+    ),
+    (
+        "llmdispatcher",
+        """a :class:`SimulatedResponse`, a :class:`~llmdispatcher.types.Response` (said as it is, whatever is in it), a
+    callable that takes""",
+        """a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is), a
+    callable that takes""",
+    ),
+    (
+        "llmdispatcher",
+        """where that is little. ``parsed`` is the object that a
+    structured answer stands for.""",
+        """where that is little. ``parsed`` is the object
+    that a structured answer stands for.""",
     ),
 ]
 
 # layouts where the door of the package names modules as they stand today
 FLAT: list[tuple[str, str, str]] = [
-    ("llmdispatcher/__init__.py", "    from .caching import AnswerCache, CacheStats, ResponseCache\n", "    from .caching import CacheStats, ResponseCache\n"),
-    ("llmdispatcher/__init__.py", '    "caching": ("AnswerCache", "CacheStats", "ResponseCache"),\n', '    "caching": ("CacheStats", "ResponseCache"),\n'),
-    ("llmdispatcher/__init__.py", "    from .http_vendor import HttpVendor\n", "    from .http_vendor import HttpVendor\n    from .journal import CallLog\n"),
-    ("llmdispatcher/__init__.py", '    "http_vendor": ("HttpVendor",),\n', '    "http_vendor": ("HttpVendor",),\n    "journal": ("CallLog",),\n'),
-    ("llmdispatcher/__init__.py", '    "CacheStats",\n    "Cancellation",\n', '    "CacheStats",\n    "CallLog",\n    "Cancellation",\n'),
+    (
+        "llmdispatcher/__init__.py",
+        "    from .caching import AnswerCache, CacheStats, ResponseCache\n",
+        "    from .caching import CacheStats, ResponseCache\n",
+    ),
+    (
+        "llmdispatcher/__init__.py",
+        '    "caching": ("AnswerCache", "CacheStats", "ResponseCache"),\n',
+        '    "caching": ("CacheStats", "ResponseCache"),\n',
+    ),
+    (
+        "llmdispatcher/__init__.py",
+        "    from .http_vendor import HttpVendor\n",
+        "    from .http_vendor import HttpVendor\n    from .journal import CallLog\n",
+    ),
+    (
+        "llmdispatcher/__init__.py",
+        '    "http_vendor": ("HttpVendor",),\n',
+        '    "http_vendor": ("HttpVendor",),\n    "journal": ("CallLog",),\n',
+    ),
+    (
+        "llmdispatcher/__init__.py",
+        '    "CacheStats",\n    "Cancellation",\n',
+        '    "CacheStats",\n    "CallLog",\n    "Cancellation",\n',
+    ),
 ]
 
 CHANGELOG = """### Changed
 
-- Public names, before the first release and without aliases (old → new): `Standing` → `TargetStatus` with `parked_for` → `cooldown`, in `as_dict()` and `--json` too,
+- Public names are the field's own, without aliases. Write the new name where you wrote the old one, `old` → `new`:
+  - `Standing` → `TargetStatus`, its `parked_for` → `cooldown` (in `as_dict()` and `--json` too); `plan.standings`, `plan.standing()` → `plan.statuses`, `plan.status()`.
+  - `PassedOver` → `SkippedTarget`, one class for `plan.skipped` and `trace.skipped`, which was `trace.passed_over`; its `why` → `reason`. In `as_dict()` and `--json` one
+    list, `skipped`, has both, each entry with `target`, `vendor`, `model`, `reason`, `code` and `at`.
+  - `Outlook` → `BudgetForecast`; `Headroom` → `RateLimitRemaining`, `response.headroom` → `response.rate_limit_remaining`; `Situation` → `BalanceContext`.
+  - `Listener` → `Observer`; `Verification` → `ReceiptVerification`.
+  - `Pattern`, `MaxLength`, `PersonalData`, `MatchesSchema` → `PatternGuard`, `MaxLengthGuard`, `PersonalDataGuard`, `SchemaGuard`.
+  - `AnswerCache` is no public name; `dispatcher.cache` has its `stats()` and `clear()`.
+  - `ledger.writing()` → `ledger.transaction()`, `ledger.stats().away` → `.unavailable`; the `usage()` of a logged call takes `response=`, which was `answer=`.
+  - `receipts.certified()`, `receipts.uncertified()` → `receipts.certified_calls()`, `receipts.uncertified_calls()`.
+  - `registry.pinned_to()`, `.held()`, `.following()` → `.with_versions()`, `.editions()`, `.follow()`; `lockfile.told_missing()` → `.describe_missing()`.
+  - `deadline.exceeded()` → `deadline.to_error()`; `Embeddings.joined()`, `VendorConfig.merged()`, `RateLimitStatus.together()` → `.join()`, `.merge()`, `.combine()`.
+  - In `llmdispatcher.testing`: `Answer` → `SimulatedResponse`, its `limited()` → `truncate()`; `VendorSimulator(answers=...)`, `simulator.answers` → `responses`;
+    `SimulatedRequest.asked` → `.server_request`; `Trouble` → `ApiError`, and `trouble=` → `api_error=`; `DEAD_ENDS` → `UNREACHABLE`; in `faults`, `Scene` →
+    `FaultContext`, its `whole()` → `encode()`.
+- `Dispatcher(ledger=...)` takes any `CallLog`: the protocol of what writes calls down (`began`, `settled`, `ended`, `flush`).
+
 """
+
+
+def log_changes() -> bool:
+    """Write the changes into the changelog, ahead of the other sections of what is not released."""
+    path = ROOT / "CHANGELOG.md"
+    text = path.read_text(encoding="utf-8")
+    if "### Changed\n" in text.partition("## [Unreleased]")[2].partition("\n## [")[0]:
+        return "`TargetStatus`" in text
+    path.write_text(text.replace("## [Unreleased]\n\n", f"## [Unreleased]\n\n{CHANGELOG}", 1), encoding="utf-8")
+    return True
 
 
 def edit(where: str, old: str, new: str) -> bool:
     """Replace a text that stands in one file of ``where`` once; ``False`` where it does not."""
-    holders = [path for path in files() if path.relative_to(ROOT).as_posix().startswith(where) and old in path.read_text(encoding="utf-8")]
+    holders = [
+        path for path in files() if path.relative_to(ROOT).as_posix().startswith(where) and old in path.read_text(encoding="utf-8")
+    ]
     if len(holders) != 1 or holders[0].read_text(encoding="utf-8").count(old) != 1:
         return False
     holders[0].write_text(holders[0].read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
@@ -270,33 +430,44 @@ def export_skipped_target() -> None:
         return
     found = re.search(r"^from (\S+) import (.*\bSkippedTarget\b.*)$", text, re.M)
     if found is None:
-        raise SystemExit(f"{path}: the import of SkippedTarget is not on one line; write it as `import SkippedTarget as SkippedTarget`")
+        raise SystemExit(
+            f"{path}: the import of SkippedTarget is not on one line; write it as `import SkippedTarget as SkippedTarget`"
+        )
     rest = [name.strip() for name in found[2].split(",") if name.strip() != "SkippedTarget"]
     kept = f"from {found[1]} import {', '.join(rest)}\n" if rest else ""
-    path.write_text(text.replace(found[0] + "\n", f"{kept}from {found[1]} import SkippedTarget as SkippedTarget\n"), encoding="utf-8")
+    path.write_text(
+        text.replace(found[0] + "\n", f"{kept}from {found[1]} import SkippedTarget as SkippedTarget\n"), encoding="utf-8"
+    )
+
+
+def import_any() -> None:
+    """SkippedTarget needs typing.Any where its module has not got it."""
+    path = holder(r"^class SkippedTarget\b")
+    text = path.read_text(encoding="utf-8")
+    if re.search(r"^from typing import .*\bAny\b", text, re.M):
+        return
+    ahead = re.search(r"^import attrs\n", text, re.M)
+    if ahead is None:
+        raise SystemExit(f"{path}: no import of attrs")
+    path.write_text(text[: ahead.start()] + "from typing import Any\n\n" + text[ahead.start() :], encoding="utf-8")
 
 
 def main() -> int:
     """Make all edits; 1 where one was not found."""
-    missing = [old for where, old, new in EDITS if old != new and not edit(where, old, new)]
-    left = [(old, new) for where, old, new in FLAT if not edit(where, old, new)]
+    missing = [old for where, old, new in EDITS if not edit(where, old, new)]
+    left = [(old, new) for where, old, new in FLAT + LINES if not edit(where, old, new)]
     use_call_log(holder(r"^class Dispatcher\b"))
     use_call_log(holder(r"^        self\.ledger: CallLog \| None = None$"))
-    holder_of_any = holder(r"^class SkippedTarget\b")
-    text = holder_of_any.read_text(encoding="utf-8")
-    if not re.search(r"^from typing import .*\bAny\b", text, re.M):
-        ahead = re.search(r"^import attrs\n", text, re.M)
-        if ahead is None:
-            raise SystemExit(f"{holder_of_any}: no import of attrs")
-        holder_of_any.write_text(text[: ahead.start()] + "from typing import Any\n\n" + text[ahead.start() :], encoding="utf-8")
+    import_any()
     export_skipped_target()
+    if not log_changes():
+        left.append(("CHANGELOG.md, in the section Changed:\n", CHANGELOG))
     for old in missing:
         print(f"NOT FOUND ONCE:\n{old}\n")
     for old, new in left:
-        print(f"by hand, on this layout, in llmdispatcher/__init__.py or the room's door:\n-{old}+{new}")
+        print(f"by hand, on this layout:\n- {old}\n+ {new}")
     return 1 if missing else 0
 
 
 if __name__ == "__main__":
-    assert OURS
     sys.exit(main())
