@@ -28,7 +28,14 @@ import attrs
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "scripts" / "renames.tsv"
-OURS = {"scripts/rename.py", "scripts/rename_hand.py", "scripts/renames.tsv", "scripts/retired.txt", "CHANGELOG.md"}
+OURS = {
+    "scripts/rename.py",
+    "scripts/rename_hand.py",
+    "scripts/rename_texts.py",
+    "scripts/renames.tsv",
+    "scripts/retired.txt",
+    "CHANGELOG.md",
+}
 FOREIGN = {"re", "typing", "t"}
 SPAN = re.compile(r"``[^`]+``|`[^`\n]+`")
 SKIPPED = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT}
@@ -186,10 +193,14 @@ def code_spans(edits: Edits, start: int, end: int, row: Row) -> None:
 
 def python(text: str, table: Sequence[Row]) -> Edits:
     """Rename in a program."""
+    return program(text, [row for row in table if row.file is None or row.file.search(text)])
+
+
+def program(text: str, meant: Sequence[Row]) -> Edits:
+    """Rename by rows that concern this program."""
     edits, tokens = Edits(text), tokens_of(text)
     paths, calls = module_paths(tokens), calls_of(tokens)
     classes = list(classes_of(text))
-    meant = [row for row in table if row.file is None or row.file.search(text)]
     strangers = set(re.findall(r"^from (?:re|typing) import (.*)$", text, re.M))
     foreign = {name.strip() for line in strangers for name in line.split(",")}
     for number, token in enumerate(tokens):
@@ -242,6 +253,8 @@ def literal(edits: Edits, token: Tok, table: Sequence[Row], at: Place) -> None:
     prefix = re.match(r"[A-Za-z]*", token.text)
     marks = prefix[0].lower() if prefix and token.kind == tokenize.STRING else ""
     bare = token.text[len(marks) :].strip("\"'") if token.kind == tokenize.STRING else ""
+    if "\n" in bare and "import " in bare:
+        nested(edits, token, len(marks) + 3, table)
     for row in table:
         if "string" in row.kinds and bare == row.old:
             edits.put(token.start, token.end, row, token.text.replace(row.old, row.new))
@@ -252,6 +265,21 @@ def literal(edits: Edits, token: Tok, table: Sequence[Row], at: Place) -> None:
                 edits.put(piece.start(), piece.end(), row)
         if "f" in marks:
             expressions(edits, token, row, at)
+
+
+def nested(edits: Edits, token: Tok, at: int, table: Sequence[Row]) -> None:
+    """Rename in a program that is a string of this one; other texts are no Python and are left alone."""
+    inner = re.sub(r"(?<!\{)\{[^{}\n]+\}(?!\})", lambda field: "_" * len(field[0]), token.text[at:-3])
+    inner = inner.replace("{{", " {").replace("}}", "} ")
+    for ahead in ("", "if True:\n"):
+        try:
+            found = program(ahead + inner, table)
+        except (SyntaxError, tokenize.TokenError):
+            continue
+        for (start, end), new in found.spans.items():
+            edits.spans[token.start + at + start - len(ahead), token.start + at + end - len(ahead)] = new
+        edits.used += found.used
+        return
 
 
 def expressions(edits: Edits, token: Tok, row: Row, at: Place) -> None:
