@@ -8,8 +8,8 @@ Kinds, several with commas: ``name`` (every NAME token, but for the module path 
 and comments), ``text`` (an exact piece of text in literals and pages, such as programs in strings).
 
 Where, several with semicolons: ``file=`` a regular expression that the file holds, ``class=`` the class of ``member`` and
-``within``, ``call=`` a regular expression of the called name, ``on=`` one of what stands before the dot, ``while=`` a class that
-must still be defined in the package.
+``within`` (``*`` is any), ``call=`` a regular expression of the called name, ``on=`` one of what stands before the dot,
+``while=`` a class that must still be defined in the package.
 """
 
 from __future__ import annotations
@@ -242,9 +242,9 @@ class Place:
         if "keyword" in row.kinds and after == "=" and self.call and not dotted:
             return row.call is None or row.call.search(self.call) is not None
         if "member" in row.kinds and not dotted:
-            return any(name in row.classes and token.line in members for name, _, _, members in self.classes) and (
-                before in ("def", "", "\n") or self.tokens[self.number - 1].kind in SKIPPED
-            )
+            return any(
+                (name in row.classes or "*" in row.classes) and token.line in members for name, _, _, members in self.classes
+            ) and (before in ("def", "", "\n") or self.tokens[self.number - 1].kind in SKIPPED)
         return False
 
 

@@ -76,7 +76,7 @@ def relative(user: Path, module: Path) -> str:
 
 
 def use_call_log(user: Path) -> None:
-    """Import the protocol where the ledger was imported for its type alone."""
+    """Import the protocol beside the ledger, which ruff takes out where it is not used any more."""
     text, module = user.read_text(encoding="utf-8"), holder(r"^class CallLog\(Protocol\)")
     if user == module:
         return
@@ -86,7 +86,7 @@ def use_call_log(user: Path) -> None:
         return
     if ledger is None:
         raise SystemExit(f"{user}: nothing imports Ledger here; add by hand under TYPE_CHECKING: {line}")
-    user.write_text(text[: ledger.start()] + "    " + line + text[ledger.end() :], encoding="utf-8")
+    user.write_text(text[: ledger.start()] + "    " + line + text[ledger.start() :], encoding="utf-8")
 
 
 def export_skipped_target() -> None:
@@ -105,6 +105,15 @@ def export_skipped_target() -> None:
     path.write_text(
         text.replace(found[0] + "\n", f"{kept}from {found[1]} import SkippedTarget as SkippedTarget\n"), encoding="utf-8"
     )
+
+
+def shorten_simulator() -> None:
+    """The docstring of the simulator, however its lines are broken."""
+    path = holder(r"^class VendorSimulator\b")
+    text = path.read_text(encoding="utf-8")
+    said = re.compile(r"\(said as it is, whatever\s+is\s+in\s+it\), ?")
+    shorter = said.sub(lambda found: "(sent as it is)," + ("\n    " if "\n" in found[0] else " "), text)
+    path.write_text(shorter, encoding="utf-8")
 
 
 def import_any() -> None:
@@ -126,6 +135,7 @@ def main() -> int:
     use_call_log(holder(r"^class Dispatcher\b"))
     use_call_log(holder(r"^        self\.ledger: CallLog \| None = None$"))
     import_any()
+    shorten_simulator()
     export_skipped_target()
     if not log_changes():
         left.append(("CHANGELOG.md, in the section Changed:\n", CHANGELOG))

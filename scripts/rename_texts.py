@@ -183,6 +183,18 @@ class SkippedTarget:
         "An answer is a string, a :class:`Response`, an exception",
         "A response is a string, a :class:`Response`, an exception",
     ),
+    # prose that would read like a name
+    (
+        "llmdispatcher",
+        '"""Verification with nothing but the receipts and public keys: no ledger, no network."""',
+        '"""Verify receipts with nothing but them and public keys: no ledger, no network."""',
+    ),
+    (
+        "llmdispatcher",
+        '"""What a call tells of itself: the plan, who was passed over on the way, and every attempt; for people and for machines."""',
+        '"""What a call tells of itself: the plan, the targets that were skipped, and every attempt; for people and for machines."""',
+    ),
+    ("tests", '"""Trouble with one takes nothing from another."""', '"""A failure of one takes nothing from another."""'),
     # AnswerCache is no public name
     ("llmdispatcher", '    "AnswerCache",\n    "AnthropicVendor",\n', '    "AnthropicVendor",\n'),
     # pages
@@ -292,13 +304,6 @@ LINES: list[tuple[str, str, str]] = [
         """``limits`` what may still be asked in this minute; ``None`` where that was
     not looked at.
     \"\"\"""",
-    ),
-    (
-        "llmdispatcher",
-        """a :class:`SimulatedResponse`, a :class:`~llmdispatcher.types.Response` (said as it is, whatever is in it), a
-    callable that takes""",
-        """a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is), a
-    callable that takes""",
     ),
     (
         "llmdispatcher",
