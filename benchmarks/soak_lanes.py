@@ -22,7 +22,7 @@ from llmdispatcher import (
     Dispatcher,
     DispatchError,
     Hedge,
-    Listener,
+    Observer,
     OpenAIVendor,
     Outcome,
     RateLimit,
@@ -85,7 +85,7 @@ def _answer(request: Request) -> str:
     return answer_to(int(request.messages[0].text.removeprefix("ask ")))
 
 
-class Tally(Listener):
+class Tally(Observer):
     """What the observers of one lane heard."""
 
     def __init__(self) -> None:

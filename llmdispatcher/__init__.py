@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .caching import AnswerCache, CacheStats, ResponseCache
+    from .caching import CacheStats, ResponseCache
     from .cancellation import Cancellation
     from .catalog import ModelFacts, Price, get_model, list_models
     from .channel import Channel, ChannelClosed
@@ -51,42 +51,43 @@ if TYPE_CHECKING:
     from .functions import FunctionTool, tool
     from .health import VendorHealth
     from .http_vendor import HttpVendor
+    from .journal import CallLog
     from .ledger import Ledger, LedgerStats, open_ledger
     from .ledger.figures import UsageStats
     from .ledger.records import LedgerCall
     from .lockfile import Lockfile
     from .messages import Message, Tool, VendorTool
-    from .outcome import AttemptRecord, Listener, Outcome
+    from .outcome import AttemptRecord, Observer, Outcome
     from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
     from .policy.admission import Admission
-    from .policy.balance import Balance, Situation
+    from .policy.balance import Balance, BalanceContext
     from .policy.breaker import CircuitBreaker
     from .policy.budget import RetryBudget
     from .policy.concurrency import AdaptiveConcurrency
     from .policy.continuation import Continuation
-    from .policy.guards import MatchesSchema, MaxLength, Pattern, PersonalData
+    from .policy.guards import MaxLengthGuard, PatternGuard, PersonalDataGuard, SchemaGuard
     from .policy.hedge import Hedge
     from .policy.optimize import CostOptimization, LatencyOptimization
     from .policy.rate_limit import RateLimit, RateLimitStatus
     from .policy.retry import BackoffStrategy, RetryPolicy
     from .policy.route import Route
     from .policy.rules import RoutingCondition, RoutingRule
-    from .policy.standing import HedgePlan, Standing
+    from .policy.standing import HedgePlan, TargetStatus
     from .receipts.book import Receipts
-    from .receipts.findings import Verification
+    from .receipts.findings import ReceiptVerification
     from .receipts.keys import PublicKey, PublicKeys, SigningKey
     from .receipts.receipt import Receipt, ReceiptAnchor
     from .receipts.verifying import verify_receipts
     from .registry import Registry, RegistryStatus
     from .remote import RemoteFetch
-    from .response_values import Capabilities, Choice, Citation, Headroom, Response, Usage
+    from .response_values import Capabilities, Choice, Citation, RateLimitRemaining, Response, Usage
     from .spending.budget import Budget
-    from .spending.status import BudgetStatus, Outlook
+    from .spending.status import BudgetForecast, BudgetStatus
     from .stats import Stats, VendorStats
     from .streaming import StreamingResponse
     from .tokens import TokenCount
     from .tool_loop import ToolResult, ToolRun, run_tools
-    from .trace import PassedOver, Plan, Trace
+    from .trace import Plan, SkippedTarget, Trace
     from .types import Request
     from .vendor_config import VendorConfig
     from .vendors import (
@@ -102,7 +103,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
-    "caching": ("AnswerCache", "CacheStats", "ResponseCache"),
+    "caching": ("CacheStats", "ResponseCache"),
     "cancellation": ("Cancellation",),
     "catalog": ("ModelFacts", "Price", "get_model", "list_models"),
     "channel": ("Channel", "ChannelClosed"),
@@ -141,43 +142,44 @@ _ROOMS = {
     ),
     "health": ("VendorHealth",),
     "http_vendor": ("HttpVendor",),
+    "journal": ("CallLog",),
     "functions": ("FunctionTool", "tool"),
     "ledger": ("Ledger", "LedgerStats", "open_ledger"),
     "ledger.figures": ("UsageStats",),
     "ledger.records": ("LedgerCall",),
     "lockfile": ("Lockfile",),
     "messages": ("Message", "Tool", "VendorTool"),
-    "outcome": ("AttemptRecord", "Listener", "Outcome"),
+    "outcome": ("AttemptRecord", "Observer", "Outcome"),
     "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
     "policy.admission": ("Admission",),
-    "policy.balance": ("Balance", "Situation"),
+    "policy.balance": ("Balance", "BalanceContext"),
     "policy.breaker": ("CircuitBreaker",),
     "policy.budget": ("RetryBudget",),
     "policy.concurrency": ("AdaptiveConcurrency",),
     "policy.continuation": ("Continuation",),
-    "policy.guards": ("MatchesSchema", "MaxLength", "Pattern", "PersonalData"),
+    "policy.guards": ("SchemaGuard", "MaxLengthGuard", "PatternGuard", "PersonalDataGuard"),
     "policy.hedge": ("Hedge",),
     "policy.rate_limit": ("RateLimit", "RateLimitStatus"),
     "policy.optimize": ("CostOptimization", "LatencyOptimization"),
     "policy.retry": ("BackoffStrategy", "RetryPolicy"),
     "policy.route": ("Route",),
     "policy.rules": ("RoutingCondition", "RoutingRule"),
-    "policy.standing": ("HedgePlan", "Standing"),
+    "policy.standing": ("HedgePlan", "TargetStatus"),
     "registry": ("Registry", "RegistryStatus"),
     "receipts.book": ("Receipts",),
-    "receipts.findings": ("Verification",),
+    "receipts.findings": ("ReceiptVerification",),
     "receipts.keys": ("PublicKey", "PublicKeys", "SigningKey"),
     "receipts.receipt": ("Receipt", "ReceiptAnchor"),
     "receipts.verifying": ("verify_receipts",),
     "remote": ("RemoteFetch",),
     "spending.budget": ("Budget",),
-    "spending.status": ("BudgetStatus", "Outlook"),
+    "spending.status": ("BudgetStatus", "BudgetForecast"),
     "stats": ("Stats", "VendorStats"),
     "streaming": ("StreamingResponse",),
     "tool_loop": ("ToolResult", "ToolRun", "run_tools"),
     "tokens": ("TokenCount",),
-    "trace": ("PassedOver", "Plan", "Trace"),
-    "response_values": ("Capabilities", "Choice", "Citation", "Headroom", "Response", "Usage"),
+    "trace": ("SkippedTarget", "Plan", "Trace"),
+    "response_values": ("Capabilities", "Choice", "Citation", "RateLimitRemaining", "Response", "Usage"),
     "types": ("Request",),
     "vendor_config": ("VendorConfig",),
     "vendors": (
@@ -198,7 +200,6 @@ __all__ = [
     "AdaptiveConcurrency",
     "Admission",
     "AllTargetsFailed",
-    "AnswerCache",
     "AnthropicVendor",
     "AttemptRecord",
     "AudioPart",
@@ -206,10 +207,13 @@ __all__ = [
     "AzureOpenAIVendor",
     "BackoffStrategy",
     "Balance",
+    "BalanceContext",
     "Budget",
     "BudgetExceeded",
+    "BudgetForecast",
     "BudgetStatus",
     "CacheStats",
+    "CallLog",
     "Cancellation",
     "Cancelled",
     "Capabilities",
@@ -236,7 +240,6 @@ __all__ = [
     "FilePart",
     "FunctionTool",
     "GoogleVendor",
-    "Headroom",
     "Hedge",
     "HedgePlan",
     "HttpVendor",
@@ -248,26 +251,23 @@ __all__ = [
     "LedgerCall",
     "LedgerError",
     "LedgerStats",
-    "Listener",
     "Lockfile",
     "LockfileInvalid",
     "LockfileNotFound",
     "MalformedReply",
-    "MatchesSchema",
-    "MaxLength",
+    "MaxLengthGuard",
     "Message",
     "ModelFacts",
     "ModelNotFound",
+    "Observer",
     "OllamaVendor",
     "OpenAICompatibleVendor",
     "OpenAIVendor",
     "OtherPart",
     "Outcome",
-    "Outlook",
     "Overloaded",
-    "PassedOver",
-    "Pattern",
-    "PersonalData",
+    "PatternGuard",
+    "PersonalDataGuard",
     "Plan",
     "Price",
     "PublicKey",
@@ -275,10 +275,12 @@ __all__ = [
     "QuotaExceeded",
     "RateLimit",
     "RateLimitError",
+    "RateLimitRemaining",
     "RateLimitStatus",
     "ReasoningPart",
     "Receipt",
     "ReceiptAnchor",
+    "ReceiptVerification",
     "Receipts",
     "Registry",
     "RegistryStale",
@@ -292,13 +294,14 @@ __all__ = [
     "Route",
     "RoutingCondition",
     "RoutingRule",
+    "SchemaGuard",
     "SigningKey",
-    "Situation",
-    "Standing",
+    "SkippedTarget",
     "Stats",
     "StreamChunk",
     "StreamInterrupted",
     "StreamingResponse",
+    "TargetStatus",
     "TextPart",
     "TokenCount",
     "Tool",
@@ -316,7 +319,6 @@ __all__ = [
     "VendorStats",
     "VendorTool",
     "VendorUnavailable",
-    "Verification",
     "VideoPart",
     "__version__",
     "analyze_file",

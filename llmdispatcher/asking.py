@@ -14,7 +14,7 @@ from .chunks import StreamChunk
 from .clock import Deadline
 from .errors import DispatchError, MalformedReply, VendorUnavailable
 from .http_vendor import HttpVendor
-from .response_values import Headroom, Response
+from .response_values import RateLimitRemaining, Response
 from .types import Request
 from .vendors import Vendor
 
@@ -44,7 +44,7 @@ def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
     return response
 
 
-def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Begun:
+def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Begun:
     """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread."""
     ours = isinstance(vendor, HttpVendor)
     batches = (_batches if ours else _foreign)(vendor, request, deadline, heard)
@@ -58,16 +58,16 @@ def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[
     return Begun(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
 
 
-def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Batches:
+def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Batches:
     """What the vendor yields, read by read where it can; no generator more than it takes, since each read goes through all."""
     stream = vendor.stream(request, deadline)
     if not isinstance(stream, ChunkStream):
         return _singly(stream, deadline)
-    heard(stream.headroom)
+    heard(stream.rate_limit_remaining)
     return stream.batches()
 
 
-def _foreign(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[Headroom | None], None]) -> Batches:
+def _foreign(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Batches:
     """The same of a vendor of the user's, whose exceptions are translated."""
     try:
         yield from _batches(vendor, request, deadline, heard)

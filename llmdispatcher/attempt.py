@@ -12,7 +12,7 @@ from .cancellation import Cancellation
 from .clock import Deadline, new_id
 from .errors import ConfigError, DispatchError
 from .fast_init import evolved
-from .journal import Journal
+from .journal import CallLog
 from .meter import Meter
 from .outcome import AttemptRecord, Outcome, Whose, failure_of
 from .policy.breaker import FREE, Permit
@@ -22,7 +22,7 @@ from .policy.target import Target
 from .pricing import priced
 from .response_values import Response, Usage
 from .spending.hold import Hold, Purse
-from .trace import PassedOver, Plan, Trace, place_of
+from .trace import Plan, SkippedTarget, Trace, place_of
 from .types import Request
 from .under_way import UnderWay
 
@@ -136,12 +136,12 @@ class Call:
         "journal",
         "numbers",
         "origin",
-        "passed_over",
         "place",
         "plan",
         "profile",
         "purse",
         "request",
+        "skipped",
         "started",
         "streamed",
         "under_way",
@@ -153,7 +153,7 @@ class Call:
         self.id = new_id(deadline.clock)
         self.numbers = itertools.count(1)
         self.origin, self.profile = request.origin, request.profile
-        self.journal: Journal | None = None
+        self.journal: CallLog | None = None
         self.heard: Callable[[AttemptRecord], None] = _unheard
         self.deadline = deadline
         self.streamed = streamed
@@ -162,7 +162,7 @@ class Call:
         self.asked: dict[Target, int] = {}
         self.hedge = False
         self.plan: Plan | None = None
-        self.passed_over: list[PassedOver] = []
+        self.skipped: list[SkippedTarget] = []
         self.place: Place | None = None
         self.purse: Purse | None = None
         self.hold: Hold | None = None
@@ -209,7 +209,7 @@ class Call:
 
     def _known_as(self, way: Call) -> Call:
         """Have a way of this call count and tell as the call itself does."""
-        way.heard, way.plan, way.passed_over, way.purse = self.heard, self.plan, self.passed_over, self.purse
+        way.heard, way.plan, way.skipped, way.purse = self.heard, self.plan, self.skipped, self.purse
         way.id, way.numbers, way.journal = self.id, self.numbers, self.journal
         way.origin, way.profile = self.origin, self.profile
         return way
@@ -293,12 +293,13 @@ class Call:
     def trace(self, *, cached: bool = False) -> Trace:
         """What the call tells of itself, as of now."""
         plan = self.plan or Plan(route=Route(self.request.model, ()))
-        return Trace(plan=plan, attempts=tuple(self.attempts), passed_over=tuple(self.passed_over), cached=cached, call_id=self.id)
+        return Trace(plan=plan, attempts=tuple(self.attempts), skipped=tuple(self.skipped), cached=cached, call_id=self.id)
 
     def pass_over(self, target: Target, why: str) -> None:
         """Note that a target is not asked although it is its turn."""
-        if len(self.passed_over) < _MOST_PASSED_OVER:
-            self.passed_over.append(PassedOver(str(target), why, self.deadline.clock.monotonic() - self.started))
+        if len(self.skipped) < _MOST_PASSED_OVER:
+            at = self.deadline.clock.monotonic() - self.started
+            self.skipped.append(SkippedTarget(target.vendor, why, model=target.model, at=at))
 
     def settle(self, attempt: Attempt, usage: Usage, answer: Any = None) -> Usage:
         """Settle with a success that consumed ``usage``; gives it priced, unless whoever settled the attempt has done that."""

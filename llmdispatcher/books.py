@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 from .attempt import Call
 from .cancellation import Cancellation
 from .config import Config
-from .outcome import AttemptRecord, Observer, Outcome, heard_by, tell
+from .outcome import AttemptRecord, ObserverLike, Outcome, heard_by, tell
 from .stats import StatsBook
 from .under_way import UnderWay
 
 if TYPE_CHECKING:
+    from .journal import CallLog
     from .ledger import Ledger
 
 
 class Books:
     """The records of one dispatcher; a ledger that was named by its path or URL is made, and closed, here."""
 
-    def __init__(self, observers: Sequence[Observer], ledger: Any, config: Config) -> None:
+    def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
         self.stats = StatsBook()
-        self.ledger: Ledger | None = None
+        self.ledger: CallLog | None = None
         self._observers, self._listeners = heard_by(observers)
         self._origin, self._profile = config.origin, config.profile
         self._owned = ledger is not None and not hasattr(ledger, "began")
@@ -53,7 +54,8 @@ class Books:
         """Write down what is left; a ledger that was handed in stays open for others."""
         if self.ledger is not None:
             if self._owned:
-                self.ledger.close()
+                made: Any = self.ledger  # a Ledger
+                made.close()
             else:
                 self.ledger.flush()
 

@@ -10,7 +10,7 @@ from .errors import DeadlineExceeded, DispatchError, MalformedReply, VendorUnava
 from .http_values import HttpReply
 from .transport.failures import clean
 from .wire.base import StreamDecoder
-from .wire.hints import headroom
+from .wire.hints import rate_limit_remaining
 
 LAST_WORDS = 5.0
 """Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
@@ -34,7 +34,7 @@ class ChunkStream:
         *,
         answers: int = 1,
     ) -> None:
-        self.headroom = headroom(reply.headers, clock.now())
+        self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
         self._missing = set(range(answers)) if answers > 1 else set()
         self._explained = explained
         self._reply = reply

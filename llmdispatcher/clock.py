@@ -101,10 +101,10 @@ class Deadline:
             raise Cancelled(self.cancellation.reason)
         left = self.at - self.clock.monotonic()
         if left <= 0:
-            raise self.exceeded()
+            raise self.to_error()
         return left
 
-    def exceeded(self) -> DeadlineExceeded:
+    def to_error(self) -> DeadlineExceeded:
         """The error that says this deadline has passed, ready to raise."""
         return DeadlineExceeded(
             f"the call did not finish within its {self.seconds:g} s; raise timeout=, or ask for less"

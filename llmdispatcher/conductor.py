@@ -36,7 +36,7 @@ from .policy.route import Route, dead_end
 from .policy.standing import hedge_plan, standing
 from .policy.target import Target
 from .pricing import certain
-from .response_values import Headroom, Response, Usage
+from .response_values import RateLimitRemaining, Response, Usage
 from .spending.gate import Spending
 from .trace import Plan
 from .types import Request
@@ -244,10 +244,10 @@ class Conductor:
         """The route with what is held against its targets now; ``whole`` looks at limits, their storage and hedges, too."""
         if whole:
             held = [standing(target, self.breakers, self.parking, now, self.limits) for target in route.targets]
-            return Plan(route=route, standings=tuple(held), hedge=hedge_plan(self.hedges, route.targets))
+            return Plan(route=route, statuses=tuple(held), hedge=hedge_plan(self.hedges, route.targets))
         if not (self.breakers.in_use or self.parking.in_use):
             return Plan(route=route)
-        return Plan(route=route, standings=tuple([standing(target, self.breakers, self.parking, now) for target in route.targets]))
+        return Plan(route=route, statuses=tuple([standing(target, self.breakers, self.parking, now) for target in route.targets]))
 
     def _returned(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """Give back what an attempt had taken, once."""
@@ -274,10 +274,10 @@ class Conductor:
             call.hold.give_back()
             call.hold = None
 
-    def heard(self, attempt: Attempt, headroom: Headroom | None, now: float) -> None:
+    def heard(self, attempt: Attempt, rate_limit_remaining: RateLimitRemaining | None, now: float) -> None:
         """Take in what the vendor says is left of its own limits."""
-        if headroom is not None:
-            self.limits.told(attempt.target, headroom, now, attempt.meter.key)
+        if rate_limit_remaining is not None:
+            self.limits.told(attempt.target, rate_limit_remaining, now, attempt.meter.key)
 
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
@@ -296,7 +296,7 @@ class Conductor:
         self._learn(attempt, None, now)
         response = call.succeed(attempt, response)
         self._settle(attempt.place, response.usage.total_tokens or None, now)
-        self.heard(attempt, response.headroom, now)
+        self.heard(attempt, response.rate_limit_remaining, now)
         return response
 
     def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:

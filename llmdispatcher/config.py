@@ -99,7 +99,7 @@ class Config:
     ``guards`` see every request before it is sent and every answer before it is handed on (:mod:`~llmdispatcher.policy.guards`).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.policy.balance.Balance`) makes vendors that no rule or optimizer
     has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
-    functions of a :class:`~llmdispatcher.policy.balance.Situation`) orders the targets of requests that name none. ``pools`` gives
+    functions of a :class:`~llmdispatcher.BalanceContext`) orders the targets of requests that name none. ``pools`` gives
     names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``.
     ``lockfile`` (a path, a :class:`~llmdispatcher.lockfile.Lockfile`, or True for the one that holds here) has such names in a file
     of its own, and ``profile`` says which of its profiles holds where a request does not; it is read at the first call.

@@ -16,7 +16,7 @@ from .errors import ConfigError
 from .lockfile.alias import Alias
 from .lockfile.aliases import Aliases
 from .locks import new_lock
-from .policy.asked import MISSING, RULE, Skip
+from .policy.asked import MISSING, RULE, SkippedTarget
 from .policy.modes import is_any_model
 from .policy.route import NO_MODEL, Choice, split_ref
 from .policy.target import Target, known, without
@@ -41,7 +41,7 @@ class Candidates:
 
     model: str
     targets: tuple[Target, ...]
-    skipped: tuple[Skip, ...]
+    skipped: tuple[SkippedTarget, ...]
     choice: Choice = Choice.VENDORS
     alias: Alias | None = None
 
@@ -156,7 +156,11 @@ class Directory:
     def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
         """The same for a name that nobody has, which may be an alias that is missing."""
         told = self._aliases.missing(known.model, profile) if self._aliases is not None else None
-        return known if told is None else attrs.evolve(known, skipped=(*known.skipped, Skip(told[0], f"{NO_MODEL} {told[1]}")))
+        return (
+            known
+            if told is None
+            else attrs.evolve(known, skipped=(*known.skipped, SkippedTarget(told[0], f"{NO_MODEL} {told[1]}")))
+        )
 
     def _find(self, model: str | Alias) -> Candidates:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
@@ -165,7 +169,9 @@ class Directory:
         unknown = [*found.skipped]
         for field, wanted in self._named.items():
             if wanted is not None and catalog.canonical(wanted) not in map(catalog.canonical, self.vendors):
-                unknown.append(Skip(wanted, f"the {field} is not registered; there are {', '.join(self.vendors) or 'none'}", RULE))
+                unknown.append(
+                    SkippedTarget(wanted, f"the {field} is not registered; there are {', '.join(self.vendors) or 'none'}", RULE)
+                )
                 logger.warning("%s: %r is not registered", field, wanted)
         found = attrs.evolve(found, skipped=tuple(unknown))
         with self._lock:
@@ -181,14 +187,16 @@ class Directory:
         open_, targets, skipped = is_any_model(bare), [], []
         for name, vendor in list(self.vendors.items()):
             if pinned is not None and name != pinned:
-                skipped.append(Skip(name, f"the request names {pinned}"))
+                skipped.append(SkippedTarget(name, f"the request names {pinned}"))
                 continue
             theirs = list(_models(vendor)) if open_ else [model_at(vendor, bare)]
             targets += [target_of(name, vendor, known) for known in dict.fromkeys(theirs) if known is not None]
             if open_ and not theirs:
-                skipped.append(Skip(name, f"{NO_MODEL} a model that is known here; name its models in models=, or a default_model"))
+                skipped.append(
+                    SkippedTarget(name, f"{NO_MODEL} a model that is known here; name its models in models=, or a default_model")
+                )
             elif not open_ and theirs[0] is None:
-                skipped.append(Skip(name, f"{NO_MODEL} {bare}; give it a model_map or a default_model"))
+                skipped.append(SkippedTarget(name, f"{NO_MODEL} {bare}; give it a model_map or a default_model"))
         return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY if open_ else Choice.VENDORS)
 
     def _pool(self, alias: Alias) -> Candidates:
@@ -201,7 +209,7 @@ class Directory:
                 targets.setdefault(target.key, target)
             if not found:
                 why = f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {alias.name!r}"
-                skipped.append(Skip(member, why))
+                skipped.append(SkippedTarget(member, why))
         return Candidates(alias.name, tuple(targets.values()), tuple(skipped), Choice.POOL, alias)
 
 
@@ -249,10 +257,10 @@ def embeds(vendor: Vendor) -> bool:
     return hasattr(vendor, "embed") and bool(getattr(vendor, "can_embed", True))
 
 
-def _asleep(name: str, vendor: Vendor) -> Skip:
+def _asleep(name: str, vendor: Vendor) -> SkippedTarget:
     tell = getattr(vendor, "missing", None)
     lack = tell() if tell is not None else None
-    return Skip(name, "is not available: it says so") if lack is None else Skip(name, lack, MISSING)
+    return SkippedTarget(name, "is not available: it says so") if lack is None else SkippedTarget(name, lack, MISSING)
 
 
 def _awake(vendor: Vendor) -> bool:

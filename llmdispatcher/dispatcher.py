@@ -26,7 +26,7 @@ from .fanout import fan_out
 from .http_vendor import HttpVendor
 from .lookups import Lookups
 from .messages import Message
-from .outcome import Observer
+from .outcome import ObserverLike
 from .parts import TextPart
 from .policy import checks, guards
 from .policy.admission import Door
@@ -51,24 +51,24 @@ from .under_way import UnderWay
 from .vendors import Vendor, from_environment
 
 if TYPE_CHECKING:
-    from .ledger import Ledger
+    from .journal import CallLog
 
 
 class Dispatcher(Lookups):
     """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
 
-    ``observers`` hear the :class:`~llmdispatcher.outcome.Outcome` of every call, and as a
-    :class:`~llmdispatcher.outcome.Listener` every attempt; one that raises is logged and felt by nobody. ``ledger`` is where
-    every call is written down: a :class:`~llmdispatcher.ledger.Ledger`, or the path or URL of one. No thread is started and
-    nothing is opened before the first call.
+    ``observers`` hear the :class:`~llmdispatcher.Outcome` of every call, and as an :class:`~llmdispatcher.Observer` every
+    attempt; one that raises is logged and felt by nobody. ``ledger`` is where
+    every call is written down: a :class:`~llmdispatcher.Ledger` or another :class:`~llmdispatcher.CallLog`, or the path or URL of
+    a ledger. No thread is started and nothing is opened before the first call.
     """
 
     def __init__(
         self,
         config: Config | Mapping[str, Any] | None = None,
         *,
-        observers: Sequence[Observer] = (),
-        ledger: Ledger | str | os.PathLike[str] | None = None,
+        observers: Sequence[ObserverLike] = (),
+        ledger: CallLog | str | os.PathLike[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.config = checks.build(Config, {} if config is None else config, "config")
@@ -80,7 +80,7 @@ class Dispatcher(Lookups):
         self._books = Books(observers, ledger if ledger is not None else self.config.ledger, self.config)
         self._directory = Directory(self.config)
         published = self.config.registry
-        self._registry = published.following(self._directory.registry_versions) if published is not None else None
+        self._registry = published.follow(self._directory.registry_versions) if published is not None else None
         self._conductor = Conductor(
             self._directory.vendors,
             self.config.retry_policy,
@@ -228,7 +228,7 @@ class Dispatcher(Lookups):
         return self._books.stats.snapshot(*self._under_way.count())
 
     @property
-    def ledger(self) -> Ledger | None:
+    def ledger(self) -> CallLog | None:
         """Where the calls are written down, if anywhere."""
         return self._books.ledger
 

@@ -79,7 +79,7 @@ class Embeddings:
     latency: float | None = None
 
     @classmethod
-    def joined(cls, pieces: Iterable[Embeddings]) -> Embeddings:
+    def join(cls, pieces: Iterable[Embeddings]) -> Embeddings:
         """Several batches as one; what differs between them is that of the first."""
         first, *others = pieces
         return attrs.evolve(

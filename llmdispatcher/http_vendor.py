@@ -31,7 +31,7 @@ from .wire.codecs import codec_for
 from .wire.counting import COUNTING
 from .wire.embeddings import EMBEDDING_CODECS
 from .wire.faults import fault, request_id
-from .wire.hints import headroom
+from .wire.hints import rate_limit_remaining
 from .wire.listing import LISTINGS
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class HttpVendor:
         if row is None:
             raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in catalog.vendor_rows())}")
         self._row = row
-        self._config = VendorConfig.merged(config, settings)
+        self._config = VendorConfig.merge(config, settings)
         if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:
             raise ConfigError(f"api: {row.name} speaks one format of its own; leave api={self._config.api!r} out")
         self._credentials = Credentials(row, self._config, clock)
@@ -150,8 +150,8 @@ class HttpVendor:
         call, codec = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
         response = self._decoded(reply, codec.decode)
-        identity, left = request_id(reply.headers), headroom(reply.headers, self._clock.now())
-        return response if identity is None and left is None else evolved(response, request_id=identity, headroom=left)
+        identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
+        return response if identity is None and left is None else evolved(response, request_id=identity, rate_limit_remaining=left)
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
@@ -187,7 +187,7 @@ class HttpVendor:
         for batch in request.batches(codec.largest):
             call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model)
             pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
-        return Embeddings.joined(pieces)
+        return Embeddings.join(pieces)
 
     def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
         """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from .attempt import Attempt, Call
 
 
-class Journal(Protocol):
-    """Told in the thread of the call, so it must be quick; only one that is asked to be strict may raise, a ``LedgerError``."""
+class CallLog(Protocol):
+    """Where a dispatcher writes its calls down while they happen; a :class:`~llmdispatcher.Ledger` is one.
+
+    Its methods are called in the thread of the call, so they must be quick. Only one that is asked to be strict may raise, a
+    :class:`~llmdispatcher.errors.LedgerError`.
+    """
 
     def began(self, call: Call, attempt: Attempt) -> None:
         """A vendor is about to be asked; nothing has been sent yet. What it raises ends the call unsent."""
@@ -21,3 +25,6 @@ class Journal(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """A call has its outcome, which nobody has been given yet. What it raises is raised instead of the answer."""
+
+    def flush(self, timeout: float = 10.0) -> object:
+        """Write what is left, within so many seconds; a dispatcher that closes calls it, and leaves the log open for others."""

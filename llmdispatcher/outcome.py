@@ -147,8 +147,8 @@ class Outcome:
         return self.usage.cost if self.usage is not None else None
 
 
-class Listener:
-    """What an observer may hear; override one or both.
+class Observer:
+    """Hears attempts, outcomes or both; override one method or both.
 
     Each is called in the thread of the call; an exception is logged and felt by nobody.
     """
@@ -160,14 +160,14 @@ class Listener:
         """A call has ended."""
 
 
-Observer = Callable[[Outcome], None] | Listener
-"""Hears every outcome, or as a :class:`Listener` every attempt as well; any object with one of its two methods will do."""
+ObserverLike = Callable[[Outcome], None] | Observer
+"""A function that hears every outcome, an :class:`Observer`, or any object with one of its two methods."""
 
 OnOutcome = Callable[[Outcome], None]
 OnAttempt = Callable[[AttemptRecord], None]
 
 
-def heard_by(observers: Iterable[Observer]) -> tuple[tuple[OnOutcome, ...], tuple[OnAttempt, ...]]:
+def heard_by(observers: Iterable[ObserverLike]) -> tuple[tuple[OnOutcome, ...], tuple[OnAttempt, ...]]:
     """Who hears outcomes, and who hears attempts. Raises :class:`ConfigError` for something that can hear neither."""
     outcomes: list[OnOutcome] = []
     attempts: list[OnAttempt] = []

@@ -114,7 +114,7 @@ class Citation:
 
 
 @attrs.frozen(kw_only=True)
-class Headroom:
+class RateLimitRemaining:
     """What a vendor says is left, ``None`` where it does not say; ``*_reset`` are seconds until the count begins anew."""
 
     requests: int | None = None
@@ -147,8 +147,8 @@ class Response:
     ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or the vendor's own word in lower case where it has no common
     one; ``finish_reason_raw`` is always the vendor's own. ``parts`` is the answer in order where it is more than text and then
     calls: thoughts with their signatures, blocks of the vendor's own. ``logprobs`` are the vendor's entries, one for each token.
-    ``headroom`` is what the vendor says is left of its rate limits, where that is little. ``parsed`` is the object that a
-    structured answer stands for. ``latency`` is seconds from the call to the last byte. ``cached`` marks an answer that no
+    ``rate_limit_remaining`` is what the vendor says is left of its rate limits, where that is little. ``parsed`` is the object
+    that a structured answer stands for. ``latency`` is seconds from the call to the last byte. ``cached`` marks an answer that no
     vendor was asked for: its tokens are those of the first time, its cost is 0.
     """
 
@@ -166,7 +166,7 @@ class Response:
     logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
     other_choices: tuple[Choice, ...] = ()
     service_tier: str | None = None
-    headroom: Headroom | None = attrs.field(default=None, repr=False)
+    rate_limit_remaining: RateLimitRemaining | None = attrs.field(default=None, repr=False)
     parsed: Any = None
     response_id: str | None = None
     request_id: str | None = None

@@ -1,4 +1,4 @@
-"""What a call tells of itself: the plan, who was passed over on the way, and every attempt; for people and for machines."""
+"""What a call tells of itself: the plan, the targets that were skipped, and every attempt; for people and for machines."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any, overload
 import attrs
 
 from .outcome import AttemptRecord
-from .policy.asked import Skip
+from .policy.asked import SkippedTarget as SkippedTarget
 from .policy.modes import Placing
 from .policy.optimize import Ranking
 from .policy.route import Route, Step
-from .policy.standing import HedgePlan, Standing
+from .policy.standing import HedgePlan, TargetStatus
 from .policy.target import Target
-from .spending.status import Outlook
+from .spending.status import BudgetForecast
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
     """Who would be asked, or was to be asked, in which order and why; who not; and how they stood. ``str()`` is for people.
 
-    ``standings`` has those of the targets against which something was held or may be, by their order on the route; ``budgets``
+    ``statuses`` has those of the targets against which something was held or may be, by their order on the route; ``budgets``
     what asking each would reserve, where it concerns a budget.
     """
 
     route: Route
-    standings: tuple[Standing, ...] = ()
+    statuses: tuple[TargetStatus, ...] = ()
     hedge: HedgePlan | None = None
-    budgets: tuple[Outlook, ...] = ()
+    budgets: tuple[BudgetForecast, ...] = ()
 
     @property
     def model(self) -> str:
@@ -44,7 +44,7 @@ class Plan:
         return self.route.steps
 
     @property
-    def skipped(self) -> tuple[Skip, ...]:
+    def skipped(self) -> tuple[SkippedTarget, ...]:
         """Who is no candidate, and why."""
         return self.route.skipped
 
@@ -53,14 +53,14 @@ class Plan:
         """Whom to ask, in order."""
         return self.route.targets
 
-    def standing(self, target: Target) -> Standing:
+    def status(self, target: Target) -> TargetStatus:
         """How a candidate stood."""
-        return next((held for held in self.standings if held.target.key == target.key), None) or Standing(target=target)
+        return next((held for held in self.statuses if held.target.key == target.key), None) or TargetStatus(target=target)
 
     def __str__(self) -> str:
         lines = [self.route.heading]
         for place, step in enumerate(self.steps, 1):
-            held = str(self.standing(step.target))
+            held = str(self.status(step.target))
             lines.append(f"  {place}. {step.target}  ({step.reason}){f'  {held}' if held else ''}")
         lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
         if self.hedge is not None:
@@ -74,8 +74,8 @@ class Plan:
             "model": self.model,
             "alias": self.route.alias,
             "profile": self.route.profile,
-            "candidates": [_candidate(step) | self.standing(step.target).as_dict() for step in self.steps],
-            "skipped": [attrs.asdict(skip) for skip in self.skipped],
+            "candidates": [_candidate(step) | self.status(step.target).as_dict() for step in self.steps],
+            "skipped": [skip.as_dict() for skip in self.skipped],
             "budgets": [outlook.as_dict() for outlook in self.budgets],
             "hedge": self.hedge.as_dict() if self.hedge is not None else None,
         }
@@ -99,22 +99,16 @@ def _finite(seconds: float | None) -> float | None:
     return seconds if seconds is not None and seconds < float("inf") else None
 
 
-@attrs.frozen
-class PassedOver:
-    """A target whose turn it was and that was not asked then; ``at`` counts seconds from the beginning of the call."""
-
-    target: str
-    why: str
-    at: float
-
-
 @attrs.frozen(kw_only=True)
 class Trace(Sequence[AttemptRecord]):
-    """One call: its plan and, as a sequence, its attempts in the order in which they ended. ``str()`` is for people."""
+    """One call: its plan and, as a sequence, its attempts in the order in which they ended. ``str()`` is for people.
+
+    ``skipped`` has the targets whose turn came and that were not asked then; those that were no candidates are in ``plan.skipped``.
+    """
 
     plan: Plan
     attempts: tuple[AttemptRecord, ...] = ()
-    passed_over: tuple[PassedOver, ...] = ()
+    skipped: tuple[SkippedTarget, ...] = ()
     cached: bool = False
     call_id: str = ""
 
@@ -144,7 +138,7 @@ class Trace(Sequence[AttemptRecord]):
         return any(attempt.possibly_billed for attempt in self.attempts)
 
     def __str__(self) -> str:
-        told = [(passed.at, f"  +{passed.at:.3f} s  {passed.target} passed over: {passed.why}") for passed in self.passed_over]
+        told = [(passed.at or 0.0, f"  +{passed.at:.3f} s  {passed.target} skipped: {passed.reason}") for passed in self.skipped]
         told += [(attempt.started, f"  +{attempt.started:.3f} s  {attempt}") for attempt in self.attempts]
         lines = [line for _at, line in sorted(told, key=lambda entry: entry[0])]
         return "\n".join([str(self.plan), *(["  answered from memory"] if self.cached else lines)])
@@ -153,7 +147,7 @@ class Trace(Sequence[AttemptRecord]):
         """The same as JSON can hold it; US dollars are texts."""
         return {
             **self.plan.as_dict(),
-            "passed_over": [attrs.asdict(passed) for passed in self.passed_over],
+            "skipped": [skip.as_dict() for skip in (*self.plan.skipped, *self.skipped)],
             "attempts": [attempt.as_dict() for attempt in self.attempts],
             "cost": _dollars(self.cost),
             "possibly_billed": self.possibly_billed,

@@ -106,7 +106,7 @@ class VendorConfig:
             raise ConfigError(f"pool_size: {value!r} is no room for a connection; give 1 or more")
 
     @classmethod
-    def merged(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:
+    def merge(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:
         """``config`` with ``settings`` over it; an unknown setting is named."""
         base = checks.build(cls, {} if config is None else config, "vendor")
         known = [field.name for field in attrs.fields(cls)]

@@ -18,7 +18,7 @@ from llmdispatcher.errors import (
     VendorUnavailable,
 )
 from llmdispatcher.http_vendor import HttpVendor
-from llmdispatcher.testing import OK, Answer, Fault, VendorSimulator, faults
+from llmdispatcher.testing import OK, Fault, SimulatedResponse, VendorSimulator, faults
 
 TEXT = "Grüße aus Zürich 🏔️\n\n“Quotes”, \\slashes\\ and a tab\t: done"
 OSLO = ToolCall(name="get_weather", arguments='{"city": "Oslo", "days": 3}', id="call_one")
@@ -54,13 +54,13 @@ class Way:
             dispatcher.register_vendor(self.vendor)
             yield dispatcher
 
-    def send(self, answer: str | Answer | Fault, *messages: str | Message, **settings: Any) -> Any:
+    def send(self, answer: str | SimulatedResponse | Fault, *messages: str | Message, **settings: Any) -> Any:
         """What comes of a request that the simulator answers so."""
         self.simulator.always(answer)
         with self.dispatcher() as dispatcher:
             return dispatcher.send(self.ask(*messages, **settings))
 
-    def stream(self, answer: str | Answer | Fault, **settings: Any) -> Any:
+    def stream(self, answer: str | SimulatedResponse | Fault, **settings: Any) -> Any:
         """The same, streamed, as the whole response and how many pieces it came in."""
         self.simulator.always(answer)
         with self.dispatcher() as dispatcher, dispatcher.send_streaming(self.ask(**settings)) as stream:
@@ -88,12 +88,12 @@ def usage(way: Way) -> None:
 
 def length(way: Way) -> None:
     """An answer that was cut is told from one that ended."""
-    same("length", way.send(Answer("one two three", finish="length")).finish_reason)
+    same("length", way.send(SimulatedResponse("one two three", finish="length")).finish_reason)
 
 
 def tools(way: Way) -> None:
     """Two calls beside a text."""
-    response = way.send(Answer("I look it up.", tool_calls=(OSLO, LIMA)), tools=[TOOL])
+    response = way.send(SimulatedResponse("I look it up.", tool_calls=(OSLO, LIMA)), tools=[TOOL])
     same(_called(OSLO, LIMA), _called(*response.tool_calls))
     same(("I look it up.", "tool_calls", True), (response.content, response.finish_reason, all(c.id for c in response.tool_calls)))
 
@@ -126,7 +126,9 @@ def image(way: Way) -> None:
 
 def thoughts(way: Way) -> None:
     """What the model thought is told apart from what it says."""
-    response = way.send(Answer("It is 42.", reasoning="Six times seven makes it."), reasoning_effort="low", max_tokens=4000)
+    response = way.send(
+        SimulatedResponse("It is 42.", reasoning="Six times seven makes it."), reasoning_effort="low", max_tokens=4000
+    )
     same(("It is 42.", "Six times seven makes it."), (response.content, response.reasoning))
 
 
@@ -150,21 +152,21 @@ def stream_usage(way: Way) -> None:
 
 def stream_tools(way: Way) -> None:
     """Two streamed calls beside a text."""
-    response, _ = way.stream(Answer("I look it up.", tool_calls=(OSLO, LIMA)), tools=[TOOL])
+    response, _ = way.stream(SimulatedResponse("I look it up.", tool_calls=(OSLO, LIMA)), tools=[TOOL])
     same(_called(OSLO, LIMA), _called(*response.tool_calls))
     same(("I look it up.", "tool_calls"), (response.content, response.finish_reason))
 
 
 def stream_thoughts(way: Way) -> None:
     """Streamed thoughts."""
-    answer = Answer("It is 42.", reasoning="Six times seven makes it.")
+    answer = SimulatedResponse("It is 42.", reasoning="Six times seven makes it.")
     response, _ = way.stream(answer, reasoning_effort="low", max_tokens=4000)
     same(("It is 42.", "Six times seven makes it."), (response.content, response.reasoning))
 
 
 def stream_error(way: Way) -> None:
     """A stream that fails after three words is an error, never the cut text as if whole."""
-    way.simulator.answers = "one two three four five"
+    way.simulator.responses = "one two three four five"
     try:
         response, _ = way.stream(faults.error_event(3))
     except DispatchError:

@@ -156,7 +156,7 @@ def test_a_mistake_with_a_secret_does_not_tell_it(settings):
 
 def test_settings_go_over_the_configuration():
     """Keyword arguments win, the rest stays."""
-    merged = VendorConfig.merged(VendorConfig(api_key="k", timeout=5), {"timeout": 9, "name": "eu"})
+    merged = VendorConfig.merge(VendorConfig(api_key="k", timeout=5), {"timeout": 9, "name": "eu"})
 
     assert VendorConfig(api_key="k", timeout=9, name="eu") == merged
 
@@ -164,10 +164,10 @@ def test_settings_go_over_the_configuration():
 @pytest.mark.parametrize("given", [None, {"api_key": "k"}, VendorConfig(api_key="k")])
 def test_a_vendor_is_configured_by_value_dict_or_nothing(given):
     """All three are the same door."""
-    assert (given is not None) == (VendorConfig.merged(given, {}).api_key == "k")
+    assert (given is not None) == (VendorConfig.merge(given, {}).api_key == "k")
 
 
 def test_an_unknown_setting_is_named():
     """A typing mistake is not ignored."""
     with pytest.raises(ConfigError, match="vendor: unknown setting 'api_kye'; it takes api_key, base_url"):
-        VendorConfig.merged(None, {"api_kye": "k"})
+        VendorConfig.merge(None, {"api_kye": "k"})

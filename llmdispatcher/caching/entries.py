@@ -20,7 +20,7 @@ from .shape import Shape
 VERSION = 2
 """Of entries and keys; a change of either, or of what a codec makes of the same bytes, raises it, and old entries are not found."""
 
-_OF_THE_CALL = frozenset({"parsed", "trace", "headroom", "latency", "cached"})
+_OF_THE_CALL = frozenset({"parsed", "trace", "rate_limit_remaining", "latency", "cached"})
 """What belongs to one call, not to the answer."""
 
 _LISTS = ("parts", "tool_calls", "citations", "logprobs", "other_choices")
@@ -106,7 +106,7 @@ def recalled(data: bytes) -> Hit:
 def as_hit(response: Response) -> Hit:
     """The same of an answer that no entry could be made of."""
     usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="priced")
-    marked = attrs.evolve(response, usage=usage, cached=True, parsed=None, trace=(), headroom=None, latency=None)
+    marked = attrs.evolve(response, usage=usage, cached=True, parsed=None, trace=(), rate_limit_remaining=None, latency=None)
     return Hit(marked, response.usage.cost)
 
 

@@ -12,7 +12,7 @@ from .terminal import UsageError
 if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..receipts.book import Receipts
-    from ..receipts.findings import Verification
+    from ..receipts.findings import ReceiptVerification
     from ..receipts.keys import PublicKey, PublicKeys, SigningKey
     from ..receipts.receipt import ReceiptAnchor
 
@@ -63,7 +63,7 @@ def alone(signer: SigningKey) -> PublicKeys:
     return PublicKeys.of(signer.public)
 
 
-def verified(file: Path, trusted: PublicKey | Path, noted: ReceiptAnchor | None) -> Verification:
+def verified(file: Path, trusted: PublicKey | Path, noted: ReceiptAnchor | None) -> ReceiptVerification:
     """What is wrong with the receipts in a file."""
     from ..receipts.verifying import verify_receipts
 

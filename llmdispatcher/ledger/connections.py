@@ -85,7 +85,7 @@ class Connections:
             return self._engine
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """A transaction that may write; in SQLite it has the only pen from its beginning, so that it cannot fail half-way."""
         with self.engine.connect() as connection, connection.execution_options(**{_WRITES: True}).begin():
             yield connection

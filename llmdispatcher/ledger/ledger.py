@@ -160,12 +160,12 @@ class Ledger:
 
     @property
     def engine(self) -> Engine:
-        """SQLAlchemy's engine of this process, for questions; ``writing()`` is for changes. Does not make the tables."""
+        """SQLAlchemy's engine of this process, for questions; ``transaction()`` is for changes. Does not make the tables."""
         return self._connected().engine
 
-    def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that may write: ``with ledger.writing() as connection``. In SQLite it has the file's only pen at once."""
-        return self._connected().writing()
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite it is the only writer at once."""
+        return self._connected().transaction()
 
     def migrate(self) -> str:
         """Make the tables, or bring them up to date; gives their version. Idempotent, safe from many processes at once.

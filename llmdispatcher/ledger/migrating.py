@@ -47,7 +47,7 @@ def migrate(connections: Connections) -> str:
         with connections.engine.connect() as connection:
             if _current(connection) == newest():
                 return newest()
-        with connections.writing() as connection:
+        with connections.transaction() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             found = _current(connection)

@@ -43,16 +43,16 @@ class LoggedCall:
         self._first: float | None = None
         self._over = False
 
-    def usage(self, answer: Any = None, **facts: Any) -> None:
+    def usage(self, response: Any = None, **facts: Any) -> None:
         """Say what was consumed: an SDK's answer, an event of a stream, a usage, or facts by their names (``input_tokens=12``).
 
         May be said again; of pieces of a stream each adds what it knows. ``cost`` (US dollars) that is not said is the catalog's.
         """
         try:
             self._facts.update(facts)
-            if answer is not None:
-                self._raw.update(raw_usage(answer))
-                self._facts["model"] = self._facts.get("model") or model_of(answer)
+            if response is not None:
+                self._raw.update(raw_usage(response))
+                self._facts["model"] = self._facts.get("model") or model_of(response)
         except Exception:
             logger.exception("the usage of a logged call cannot be read; the call is not affected")
 

@@ -49,7 +49,7 @@ class Store:
         calls, attempts = folded(calls, attempts)
         for left in reversed(range(_TRIES)):
             try:
-                with self._connections.writing() as connection:
+                with self._connections.transaction() as connection:
                     statements = Statements.of(connection)
                     self._write_calls(connection, statements, calls, name)
                     statements.attempt.run(connection, [(*row, name) for row in attempts])
@@ -80,12 +80,12 @@ class Store:
         now = micros(self._clock.now())
         who = self._identity
         row = {"id": self.writer, "place": who.place, "pid": who.pid, "started": who.started, "begun_at": now, "seen_at": now}
-        with self._connections.writing() as connection:
+        with self._connections.transaction() as connection:
             connection.execute(Statements.of(connection).beat, row)
 
     def leave(self) -> None:
         """Say that this process has no open calls any more."""
-        with self._connections.writing() as connection:
+        with self._connections.transaction() as connection:
             connection.execute(text("DELETE FROM writers WHERE id = :id"), {"id": self.writer})
 
     def reconcile(self) -> int:
@@ -103,7 +103,7 @@ class Store:
     def _bury(self, writer: str) -> int:
         count = 0
         while True:
-            with self._connections.writing() as connection:
+            with self._connections.transaction() as connection:
                 statements = Statements.of(connection)
                 rows = [tuple(row) for row in connection.execute(statements.left_open, {"writer": writer, "most": _CHUNK})]
                 if not rows:

@@ -35,8 +35,8 @@ class LedgerStats:
     """What became of the rows of this process: ``queued`` are on their way, ``spooled`` went to the disk first.
 
     ``dropped`` could be kept nowhere, since the database was away and the disk or the spool full. ``refused`` the database would
-    not take; they are in the spool's folder. ``torn`` are lines of a spool that could not be read. ``away`` is why the database is
-    not written to now. ``aside`` counts broken files that were put aside.
+    not take; they are in the spool's folder. ``torn`` are lines of a spool that could not be read. ``unavailable`` is why the
+    database is not written to now. ``aside`` counts broken files that were put aside.
     """
 
     queued: int = 0
@@ -47,4 +47,4 @@ class LedgerStats:
     torn: int = 0
     unknown: int = 0
     aside: int = 0
-    away: str | None = None
+    unavailable: str | None = None

@@ -28,7 +28,7 @@ class Connectable(Protocol):
     def engine(self) -> Engine:
         """SQLAlchemy's engine of this process."""
 
-    def writing(self) -> AbstractContextManager[Connection]:
+    def transaction(self) -> AbstractContextManager[Connection]:
         """A transaction that may write."""
 
 
@@ -45,7 +45,7 @@ def reading(database: Connectable) -> Iterator[Connection]:
 @contextmanager
 def writing(database: Connectable) -> Iterator[Connection]:
     """A transaction that may write. Raises :class:`~llmdispatcher.errors.LedgerError`."""
-    with _translated(database, "written"), database.writing() as connection:
+    with _translated(database, "written"), database.transaction() as connection:
         yield connection
 
 

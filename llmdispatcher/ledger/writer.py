@@ -138,7 +138,9 @@ class Writer:
         """The counts as of now."""
         desk = self._desk
         aside = self._counts["aside"] + (desk.aside if desk is not None else 0)
-        return LedgerStats(queued=len(self._queue), torn=self._spool.torn, away=self._away, **{**self._counts, "aside": aside})
+        return LedgerStats(
+            queued=len(self._queue), torn=self._spool.torn, unavailable=self._away, **{**self._counts, "aside": aside}
+        )
 
     def after_fork(self) -> None:
         """Begin anew in a child; the rows that were on their way are the parent's."""

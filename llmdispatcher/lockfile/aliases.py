@@ -66,7 +66,7 @@ class Aliases:
         lockfile = self.lockfile
         if lockfile is None or ":" in name:
             return None
-        return str(lockfile.path or "the lockfile"), lockfile.told_missing(name, self.profile(profile))
+        return str(lockfile.path or "the lockfile"), lockfile.describe_missing(name, self.profile(profile))
 
     def find(self, name: str, profile: str | None = None) -> Alias | None:
         """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""

@@ -249,7 +249,7 @@ class Lockfile:
         form, text = (source.form, source.text) if source is not None else (reading.form_of(self.path.name), "")
         return ConfigError(f"{told}. Add {remedy.bindings_text(form, text, self.contents, name, bindings)}")
 
-    def told_missing(self, alias: str, profile: str | None = None) -> str:
+    def describe_missing(self, alias: str, profile: str | None = None) -> str:
         """That an alias is missing, for the middle of a sentence."""
         name = self.profile_in_use(profile)
         return f"an alias {alias!r} in the profile {name!r}{remedy.hints_text(self.contents, name, [alias])}"

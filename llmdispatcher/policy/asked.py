@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
@@ -22,16 +23,28 @@ _UNPRICED = CostOptimization(enabled=False)
 
 
 @attrs.frozen
-class Skip:
-    """A vendor that is not on the route, and why.
+class SkippedTarget:
+    """A target that is not asked, and why.
 
     ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"`` or the capability that it lacks;
-    empty for other reasons.
+    empty for other reasons. ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route
+    that was skipped when its turn came; a vendor that is not on the route has neither.
     """
 
     vendor: str
     reason: str
     code: str = ""
+    model: str | None = None
+    at: float | None = None
+
+    @property
+    def target(self) -> str:
+        """``"vendor:model"``, or the vendor where there is no model."""
+        return f"{self.vendor}:{self.model}" if self.model is not None else self.vendor
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as JSON can hold it."""
+        return {"target": self.target, **attrs.asdict(self)}
 
 
 def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
@@ -84,24 +97,24 @@ class Ask:
         amount = self.price(target)
         return None if amount is None else float(amount)
 
-    def objection(self, target: Target) -> Skip | None:
+    def objection(self, target: Target) -> SkippedTarget | None:
         """Why a target cannot be asked this, or ``None`` where it can."""
         if self.needs and not self.needs.isdisjoint(target.lacks):
             need = min(self.needs & target.lacks)
-            return Skip(target.vendor, f"{target.model} has no {need}", need)
+            return SkippedTarget(target.vendor, f"{target.model} has no {need}", need)
         if 0 < target.context_window < self.input_tokens:
             reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
-            return Skip(target.vendor, reason, WINDOW)
+            return SkippedTarget(target.vendor, reason, WINDOW)
         if self.strict_cost and target.price is None and not target.reports_cost:
-            return Skip(
+            return SkippedTarget(
                 target.vendor, f"the catalog knows no price of {target.model}, and the vendor does not tell its costs", UNPRICED
             )
         too_dear = self.cost.objection(target, self.tokens) if self.cost is not None and self.cost.max_cost is not None else None
         if too_dear is not None:
-            return Skip(target.vendor, too_dear, OVER_COST)
+            return SkippedTarget(target.vendor, too_dear, OVER_COST)
         if 0 < target.max_output < (self.request.max_tokens or 0):  # the last, since it is no objection where all have it
             reason = f"max_tokens {self.request.max_tokens} is more than the {target.max_output} that {target.model} gives"
-            return Skip(target.vendor, reason, OUTPUT)
+            return SkippedTarget(target.vendor, reason, OUTPUT)
         return None
 
     def in_words(self, target: Target) -> str:

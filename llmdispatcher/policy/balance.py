@@ -1,7 +1,7 @@
 """Balancing: in which order equal targets are asked. A strategy is a function of what is known at the moment of a call.
 
 Targets are equal when no rule and no optimizer has placed them. The first of a strategy's order is asked; the others are the
-failover, in that order. A strategy of one's own is any function of a :class:`Situation` that gives targets.
+failover, in that order. A strategy of one's own is any function of a :class:`BalanceContext` that gives targets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .target import Target
 
 @fast_init
 @attrs.frozen(kw_only=True, weakref_slot=False)
-class Situation:
+class BalanceContext:
     """What a strategy sees: the request, its equal targets in order of registration, and figures of each.
 
     ``turn`` counts calls, ``in_flight`` tells calls under way, ``seconds`` the observed latency (``None``: not measured lately),
@@ -42,44 +42,44 @@ class Situation:
     chance: Callable[[], float]
 
 
-Strategy = Callable[[Situation], Sequence[Target]]
+Strategy = Callable[[BalanceContext], Sequence[Target]]
 
 
-def round_robin(now: Situation) -> Sequence[Target]:
+def round_robin(now: BalanceContext) -> Sequence[Target]:
     """Each in its turn."""
     start = now.turn % len(now.targets)
     return [*now.targets[start:], *now.targets[:start]]
 
 
-def weighted(now: Situation) -> Sequence[Target]:
+def weighted(now: BalanceContext) -> Sequence[Target]:
     """By chance, in proportion to the weights; one of weight 0 only when all others failed."""
     # A draw u^(1/w) for each and the largest first is a weighted order without replacement (Efraimidis and Spirakis, 2006).
     draws = {target: now.chance() ** (1.0 / now.weight(target)) if now.weight(target) > 0 else -1.0 for target in now.targets}
     return sorted(now.targets, key=lambda target: -draws[target])
 
 
-def random(now: Situation) -> Sequence[Target]:
+def random(now: BalanceContext) -> Sequence[Target]:
     """By chance."""
     draws = {target: now.chance() for target in now.targets}
     return sorted(now.targets, key=draws.__getitem__)
 
 
-def least_loaded(now: Situation) -> Sequence[Target]:
+def least_loaded(now: BalanceContext) -> Sequence[Target]:
     """The fewest calls under way first, in proportion to the weights; equal ones in turn."""
     return sorted(round_robin(now), key=lambda target: (now.in_flight(target) + 1) / max(now.weight(target), 1e-9))
 
 
-def fastest(now: Situation) -> Sequence[Target]:
+def fastest(now: BalanceContext) -> Sequence[Target]:
     """By observed latency; one that was not measured lately first, so that it becomes known."""
     return sorted(round_robin(now), key=lambda target: _known(now.seconds(target), -math.inf))
 
 
-def cheapest(now: Situation) -> Sequence[Target]:
+def cheapest(now: BalanceContext) -> Sequence[Target]:
     """By estimated cost; one without a price last."""
     return sorted(round_robin(now), key=lambda target: _known(now.dollars(target), math.inf))
 
 
-def priority(now: Situation) -> Sequence[Target]:
+def priority(now: BalanceContext) -> Sequence[Target]:
     """The lowest number first; equal ones in turn."""
     return sorted(round_robin(now), key=now.priority)
 
@@ -106,7 +106,7 @@ def _strategy(value: Any) -> Strategy:
         return value  # type: ignore[no-any-return]  # whatever it gives is checked where it is called
     found = STRATEGIES.get(str(value).strip().lower())
     if found is None:
-        raise ConfigError(f"strategy: {value!r} is not a strategy; use {', '.join(STRATEGIES)}, or a function of a Situation")
+        raise ConfigError(f"strategy: {value!r} is not a strategy; use {', '.join(STRATEGIES)}, or a function of a BalanceContext")
     return found
 
 
@@ -223,10 +223,10 @@ class Balancer:
         turn: int,
         seconds: Callable[[Target], float | None],
         dollars: Callable[[Target], float | None],
-    ) -> Situation:
+    ) -> BalanceContext:
         """What a strategy or a mode is shown of some targets."""
         policy = self.policy
-        return Situation(
+        return BalanceContext(
             request=request,
             targets=tuple(targets),
             turn=turn,

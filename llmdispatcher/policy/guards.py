@@ -89,7 +89,7 @@ def _answer(response: Response, change: Callable[[str], str]) -> Response:
 
 
 @attrs.frozen(kw_only=True)
-class MaxLength:
+class MaxLengthGuard:
     """Refuses a conversation, or an answer, of more than so many characters."""
 
     request: int | None = attrs.field(default=None, validator=checks.whole)
@@ -117,7 +117,7 @@ def _pattern(value: Any) -> re.Pattern[str]:
 
 
 @attrs.frozen(kw_only=True)
-class Pattern:
+class PatternGuard:
     """Refuses, or masks with ``replacement``, what a regular expression finds in requests, responses or both; ``name`` is told."""
 
     pattern: re.Pattern[str] = attrs.field(converter=_pattern)
@@ -151,7 +151,7 @@ def _kinds(value: Iterable[str]) -> tuple[str, ...]:
 
 
 @attrs.frozen(kw_only=True)
-class PersonalData:
+class PersonalDataGuard:
     """Masks (``[email]``, ``[iban]`` …) or refuses personal data of some ``kinds``: patterns with check digits, no guesses.
 
     Names and addresses of people are not recognised: no pattern can.
@@ -184,7 +184,7 @@ class PersonalData:
 
 
 @attrs.frozen(kw_only=True)
-class MatchesSchema:
+class SchemaGuard:
     """Refuses an answer that is not JSON of a schema, whatever the request asked for; answers that call tools are let through."""
 
     schema: Mapping[str, Any] = attrs.field(validator=checks.mapping)
@@ -207,7 +207,7 @@ def check_guards(value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
-        raise ConfigError(f"guards: {type(value).__name__} is not a list of guards; give [MaxLength(...), ...]")
+        raise ConfigError(f"guards: {type(value).__name__} is not a list of guards; give [MaxLengthGuard(...), ...]")
     for number, guard in enumerate(value):
         if not (callable(getattr(guard, "before", None)) or callable(getattr(guard, "after", None))):
             raise ConfigError(f"guards[{number}]: {type(guard).__name__} has neither before(request) nor after(request, response)")

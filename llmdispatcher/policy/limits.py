@@ -19,7 +19,7 @@ from typing import cast
 from ..clock import Deadline
 from ..errors import DispatchError
 from ..locks import new_lock
-from ..response_values import Headroom
+from ..response_values import RateLimitRemaining
 from .concurrency import Capacity, Room, Seat
 from .lease import KeyLease
 from .rate_limit import Keys, RateLimit, RateLimitStatus
@@ -238,11 +238,11 @@ class Limits:
             place.room.leave(place, lambda *_: None)
             place.room = None
 
-    def told(self, target: Target, headroom: Headroom, now: float, number: int | None = None) -> None:
+    def told(self, target: Target, rate_limit_remaining: RateLimitRemaining, now: float, number: int | None = None) -> None:
         """Take in what the vendor says is left, of the key of that number; only a small rest is worth remembering."""
         said = {
-            "requests": (headroom.requests, headroom.requests_reset),
-            "tokens": (headroom.tokens, headroom.tokens_reset),
+            "requests": (rate_limit_remaining.requests, rate_limit_remaining.requests_reset),
+            "tokens": (rate_limit_remaining.tokens, rate_limit_remaining.tokens_reset),
         }
         known = {
             name: (left, now + min(reset, WINDOW))
@@ -265,7 +265,7 @@ class Limits:
         if keys is None:
             return self._status(key, limit, now)
         numbers = range(1, keys.key_count + 1)
-        return RateLimitStatus.together([self._status(_numbered(key, number)[1], limit, now) for number in numbers])
+        return RateLimitStatus.combine([self._status(_numbered(key, number)[1], limit, now) for number in numbers])
 
     def _status(self, key: tuple[str, ...], limit: RateLimit | None, now: float) -> RateLimitStatus:
         with self._lock:

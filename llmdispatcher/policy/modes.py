@@ -1,6 +1,6 @@
 """Modes: what a request is to be answered with. A mode orders the targets that are able; it changes nothing of the request.
 
-A mode is a strategy (a function of a :class:`~llmdispatcher.policy.balance.Situation`) that looks at what the targets are, where a
+A mode is a strategy (a function of a :class:`~llmdispatcher.BalanceContext`) that looks at what the targets are, where a
 strategy of balancing shares calls among equals. :data:`DEMANDS` is the whole criterion of ``auto``.
 """
 
@@ -18,7 +18,7 @@ from ..errors import ConfigError, InvalidRequest
 from ..parts import AudioPart, FilePart, ImagePart, VideoPart
 from ..request_fields import ANY_MODEL
 from ..types import Request
-from .balance import Situation, Strategy
+from .balance import BalanceContext, Strategy
 from .optimize import input_tokens, shown, speed_told
 from .target import Target
 
@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"\d+")
 _MEDIA = (ImagePart, AudioPart, VideoPart, FilePart)
 
 
-def fast(now: Situation) -> Sequence[Target]:
+def fast(now: BalanceContext) -> Sequence[Target]:
     """By observed time; those not measured lately after them, small models first; those that only failed last."""
     times = {target: now.seconds(target) for target in now.targets}
     cold = sorted([target for target in now.targets if times[target] is None], key=_size)
@@ -52,7 +52,7 @@ def _size(target: Target) -> tuple[bool, Decimal]:
     return (output > SMALL, output)
 
 
-def sophisticated(now: Situation) -> Sequence[Target]:
+def sophisticated(now: BalanceContext) -> Sequence[Target]:
     """The dearest output first, which is what a vendor takes for its best; then the larger window, then the newer version."""
     places = {vendor: place for place, vendor in enumerate(dict.fromkeys(target.vendor for target in now.targets))}
 
@@ -66,7 +66,7 @@ def sophisticated(now: Situation) -> Sequence[Target]:
     return sorted(now.targets, key=rank)
 
 
-def cost_saving(now: Situation) -> Sequence[Target]:
+def cost_saving(now: BalanceContext) -> Sequence[Target]:
     """By the estimated price of this request; one without a price last."""
     return sorted(now.targets, key=lambda target: math.inf if (amount := now.dollars(target)) is None else amount)
 
@@ -90,7 +90,7 @@ def demand(request: Request) -> str | None:
     return next((name for name, holds in DEMANDS if holds(request)), None)
 
 
-def auto(now: Situation) -> Sequence[Target]:
+def auto(now: BalanceContext) -> Sequence[Target]:
     """``sophisticated`` for a request that demands it, else ``cost_saving``."""
     return cost_saving(now) if demand(now.request) is None else sophisticated(now)
 
@@ -110,7 +110,9 @@ def own_modes(value: Any) -> dict[str, Strategy]:
         raise ConfigError(f"modes: {type(value).__name__} is not a mapping; give {{'mine': function_of_a_situation}}")
     for name, mode in value.items():
         if not isinstance(name, str) or not name.strip() or not callable(mode):
-            raise ConfigError(f"modes[{name!r}]: {type(mode).__name__} is not a mode; give a name and a function of a Situation")
+            raise ConfigError(
+                f"modes[{name!r}]: {type(mode).__name__} is not a mode; give a name and a function of a BalanceContext"
+            )
     return {_key(name): mode for name, mode in value.items()}
 
 

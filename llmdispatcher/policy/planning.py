@@ -8,7 +8,7 @@ import attrs
 
 from ..catalog import canonical
 from ..types import Request
-from .asked import EMBEDDINGS, OUTPUT, RULE, Ask, Skip, needs_of
+from .asked import EMBEDDINGS, OUTPUT, RULE, Ask, SkippedTarget, needs_of
 from .balance import Balance, Balancer, among
 from .modes import Chosen, Placing
 from .optimize import Ranking, ranked
@@ -71,11 +71,11 @@ class _Case:
         chosen = modes.of(self.request)
         return modes.named("auto", self.request) if chosen is None and self.choice is Choice.ANY else chosen
 
-    def sifted(self, targets: Iterable[Target]) -> tuple[list[Target], list[Skip]]:
+    def sifted(self, targets: Iterable[Target]) -> tuple[list[Target], list[SkippedTarget]]:
         """Those that can be asked, and why the others cannot. Where all give shorter answers than is asked for, they decide."""
         fitting: list[Target] = []
         short: list[Target] = []
-        skipped: list[Skip] = []
+        skipped: list[SkippedTarget] = []
         for target in targets:
             skip = self.ask.objection(target)
             if skip is None:
@@ -98,7 +98,7 @@ class _Case:
         head, colon, _model = self.request.model.partition(":")
         return bool(colon) and self.choice is not Choice.POOL and any(target.vendor_key == canonical(head) for target in fitting)
 
-    def by_rules(self, fitting: list[Target], skipped: list[Skip]) -> list[Step]:
+    def by_rules(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """Take out of ``fitting`` whom the rules name, in their order; a rule that cannot be followed is told among the skipped."""
         steps: dict[tuple[str, str], Step] = {}
         for rule in self.preferences.rules.matching(self.request, self.ask.needs):
@@ -109,17 +109,17 @@ class _Case:
             fitting[:] = [target for target in fitting if id(target) not in taken]
         return list(steps.values())
 
-    def _named(self, rule: RoutingRule, fitting: Sequence[Target], skipped: list[Skip]) -> list[Target]:
+    def _named(self, rule: RoutingRule, fitting: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
         """The targets that a rule names, as far as they can be asked."""
         if not rule.enabled:
-            skipped.append(Skip(rule.vendor, f"the rule {rule.label!r} is disabled", RULE))
+            skipped.append(SkippedTarget(rule.vendor, f"the rule {rule.label!r} is disabled", RULE))
             return []
         named = canonical(rule.vendor)
         found = [target for target in fitting if target.vendor_key == named]
         if not found:
             if all(canonical(skip.vendor) != named for skip in skipped):
                 reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
-                skipped.append(Skip(rule.vendor, reason, RULE))
+                skipped.append(SkippedTarget(rule.vendor, reason, RULE))
             return []
         if rule.model is None and self.mode is not None and len(found) > 1:
             return [step.target for step in self._by_mode(self.mode, found, [])]
@@ -128,7 +128,7 @@ class _Case:
         models = self.moment.models_at(rule.vendor, rule.model)
         return [target for model in models for target in self._asked_for(model, found, skipped)]
 
-    def _asked_for(self, model: str, found: Sequence[Target], skipped: list[Skip]) -> list[Target]:
+    def _asked_for(self, model: str, found: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
         """A vendor's targets for the model that a rule names, or one that is made for it."""
         there = [target for target in found if target.model == model]
         if there:
@@ -139,7 +139,7 @@ class _Case:
             skipped.append(skip)
         return [target] if skip is None else []
 
-    def rest(self, fitting: list[Target], skipped: list[Skip]) -> list[Step]:
+    def rest(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """Those whom no rule names, in the order of whatever decides here."""
         if self.mode is not None and (len(fitting) > 1 or self.choice is Choice.ANY):
             return self._by_mode(self.mode, fitting, skipped)
@@ -151,7 +151,7 @@ class _Case:
             return steps
         return [*self._balanced(fitting), *self._by_name(fitting)]
 
-    def _by_mode(self, mode: Chosen, targets: list[Target], skipped: list[Skip]) -> list[Step]:
+    def _by_mode(self, mode: Chosen, targets: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """As the mode has them, equals as they are balanced; slower ones than ``max_latency`` last."""
         moment, loads = self.moment, self.preferences.loads or Balancer(Balance(), lambda: 0.0)
         if self.preferences.balancer is not None:
@@ -159,7 +159,9 @@ class _Case:
         ordered = mode.order(loads.situation(self.request, targets, moment.turn, self._seconds, self.ask.dollars))
         ordered = sorted(among(list(ordered), targets, mode.label), key=self._is_too_slow)
         skipped += [
-            Skip(target.vendor, f"the {mode.label} leaves {target.model} out") for target in targets if target not in ordered
+            SkippedTarget(target.vendor, f"the {mode.label} leaves {target.model} out")
+            for target in targets
+            if target not in ordered
         ]
         if self.choice is Choice.ANY:
             ordered = _spread(ordered, skipped)
@@ -228,7 +230,7 @@ def _take(fitting: list[Target], vendor_key: str | None) -> list[Target]:
     return taken
 
 
-def _spread(ordered: Sequence[Target], skipped: list[Skip]) -> list[Target]:
+def _spread(ordered: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
     """The first few of each vendor, so that a failure soon comes to another vendor."""
     kept: list[Target] = []
     more: dict[str, int] = {}
@@ -237,5 +239,5 @@ def _spread(ordered: Sequence[Target], skipped: list[Skip]) -> list[Target]:
             kept.append(target)
         else:
             more[target.vendor] = more.get(target.vendor, 0) + 1
-    skipped += [Skip(vendor, f"{count} more of its models come after these") for vendor, count in more.items()]
+    skipped += [SkippedTarget(vendor, f"{count} more of its models come after these") for vendor, count in more.items()]
     return kept

@@ -58,7 +58,7 @@ class RateLimitStatus:
     keys: tuple[RateLimitStatus, ...] = ()
 
     @classmethod
-    def together(cls, keys: Sequence[RateLimitStatus]) -> RateLimitStatus:
+    def combine(cls, keys: Sequence[RateLimitStatus]) -> RateLimitStatus:
         """The sum of several keys; a call that waits for several of them is one."""
         return cls(
             **{name: _sum([getattr(key, name) for key in keys]) for name in _SUMMED},

@@ -19,7 +19,7 @@ from ..errors import (
     VendorUnavailable,
 )
 from ..fast_init import fast_init
-from .asked import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, WINDOW, Skip
+from .asked import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, WINDOW, SkippedTarget
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
@@ -68,7 +68,7 @@ class Route:
 
     model: str
     steps: tuple[Step, ...]
-    skipped: tuple[Skip, ...] = ()
+    skipped: tuple[SkippedTarget, ...] = ()
     choice: Choice = Choice.VENDORS
     alias: str | None = None
     profile: str | None = None

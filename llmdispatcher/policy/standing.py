@@ -16,17 +16,18 @@ from .target import Target
 
 
 @attrs.frozen(kw_only=True)
-class Standing:
+class TargetStatus:
     """One target at one moment; times are seconds from then on, ``str()`` is for people and empty where nothing is held against it.
 
-    ``circuit`` is ``"closed"``, ``"open"`` or ``"half-open"``, for another ``circuit_for`` seconds. ``parked_for`` tells how long
-    the target asked to be left alone, ``limits`` what may still be asked in this minute; ``None`` where that was not looked at.
+    ``circuit`` is ``"closed"``, ``"open"`` or ``"half-open"``, for another ``circuit_for`` seconds. ``cooldown`` tells for how
+    many seconds the target asked to be left alone, ``limits`` what may still be asked in this minute; ``None`` where that was
+    not looked at.
     """
 
     target: Target
     circuit: str = "closed"
     circuit_for: float = 0.0
-    parked_for: float = 0.0
+    cooldown: float = 0.0
     limits: RateLimitStatus | None = None
 
     def __str__(self) -> str:
@@ -34,13 +35,13 @@ class Standing:
         if self.circuit != "closed":
             left = f" for another {self.circuit_for:.1f} s" if self.circuit_for > 0 else ""
             told.append(f"circuit {self.circuit}{left}")
-        if self.parked_for > 0:
-            told.append(f"parked for another {self.parked_for:.1f} s")
+        if self.cooldown > 0:
+            told.append(f"cooling down for another {self.cooldown:.1f} s")
         return "; ".join(told + _left(self.limits))
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
-        told: dict[str, Any] = {"circuit": self.circuit, "circuit_for": self.circuit_for, "parked_for": self.parked_for}
+        told: dict[str, Any] = {"circuit": self.circuit, "circuit_for": self.circuit_for, "cooldown": self.cooldown}
         return told | {"limits": attrs.asdict(self.limits) if self.limits is not None else None}
 
 
@@ -62,13 +63,13 @@ class HedgePlan:
         return {"target": str(self.target), "beside": str(self.beside), "after": self.after}
 
 
-def standing(target: Target, breakers: Breakers, parking: Parking, now: float, limits: Limits | None = None) -> Standing:
+def standing(target: Target, breakers: Breakers, parking: Parking, now: float, limits: Limits | None = None) -> TargetStatus:
     """How a target stands now; its limits are looked at where they are given."""
-    return Standing(
+    return TargetStatus(
         target=target,
         circuit=breakers.state(target, now),
         circuit_for=max(0.0, breakers.ready_at(target, now) - now),
-        parked_for=max(0.0, parking.ready_at(target, now) - now),
+        cooldown=max(0.0, parking.ready_at(target, now) - now),
         limits=limits.status(target, now) if limits is not None and limits.in_use else None,
     )
 

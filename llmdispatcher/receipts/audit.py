@@ -17,14 +17,14 @@ from .canonical import canonical, moment_of, moment_text, parsed
 from .chain import ChainCheck, vouched
 from .checking import CertifiedCall, call_problems, form_problems, problem
 from .files import Read, Source, read
-from .findings import Problem, Verification
+from .findings import Problem, ReceiptVerification
 from .keys import PublicKeys
 from .receipt import ReceiptAnchor, differences
 from .store import StoredReceipt
 from .verifying import item_problems
 
 
-def audit(connection: Connection, trusted: PublicKeys, source: Source | None, anchor: ReceiptAnchor | None) -> Verification:
+def audit(connection: Connection, trusted: PublicKeys, source: Source | None, anchor: ReceiptAnchor | None) -> ReceiptVerification:
     """Verify the whole chain of a ledger, or the receipts of a source, against what the ledger has."""
     rotations = [_document(row) for row in store.stored(connection, receipts.c.receipt_type == "rotation")]
     if source is None:

@@ -21,7 +21,7 @@ from .chain import vouched
 from .checking import CertifiedCall
 from .drafting import Calls, checked_range, drafted
 from .files import Source, written
-from .findings import Verification
+from .findings import ReceiptVerification
 from .keys import Keys, PublicKeys, SigningKey
 from .making import Words
 from .receipt import Receipt, ReceiptAnchor, Summary, signed
@@ -114,7 +114,7 @@ class Receipts:
         with reading(self._ledger) as connection:
             return store.listed(connection, limit, before, receipt_type)
 
-    def certified(self, receipt_id: str) -> tuple[str, ...]:
+    def certified_calls(self, receipt_id: str) -> tuple[str, ...]:
         """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an id that no receipt has."""
         receipt = self.get(receipt_id)
         if receipt is None:
@@ -123,7 +123,7 @@ class Receipts:
             found = store.certified_calls(connection, receipt.sequence, receipt.sequence)
             return tuple([call.call_id for _, calls in found for call in calls])
 
-    def uncertified(self, *, limit: int = 1000, **chosen: Unpack[Range]) -> tuple[str, ...]:
+    def uncertified_calls(self, *, limit: int = 1000, **chosen: Unpack[Range]) -> tuple[str, ...]:
         """The ids of settled calls that have no receipt, the oldest first."""
         with reading(self._ledger) as connection:
             return store.uncertified_ids(connection, checked_range(chosen), limit)
@@ -156,7 +156,7 @@ class Receipts:
 
     def verify(
         self, source: Source | None = None, public_keys: Keys | None = None, *, anchor: ReceiptAnchor | None = None
-    ) -> Verification:
+    ) -> ReceiptVerification:
         """Compare receipts with this ledger: the chain, each signature, each certified row of a call.
 
         Without ``source`` the whole chain; with one the receipts in it, which the ledger must have just so. ``anchor`` is a head

@@ -16,7 +16,7 @@ import attrs
 
 from .canonical import canonical, digest
 from .checking import CertifiedCall, call_problems, form_problems, problem, signature_problem
-from .findings import Problem, Verification
+from .findings import Problem, ReceiptVerification
 from .keys import PublicKey, PublicKeys
 from .receipt import ReceiptAnchor
 
@@ -168,11 +168,11 @@ class ChainCheck:
             return
         yield Problem(code="anchor", text=text, sequence=anchor.sequence)
 
-    def verification(self, problems: Iterable[Problem]) -> Verification:
+    def verification(self, problems: Iterable[Problem]) -> ReceiptVerification:
         """The end."""
         last = max(self._links, key=lambda link: link.sequence, default=None)
         head = ReceiptAnchor(last.ledger, last.sequence, last.hash) if last is not None else self._after
-        return Verification(
+        return ReceiptVerification(
             problems=tuple(problems), warnings=tuple(self.warnings), receipts=self._read, calls=self._calls, head=head
         )
 

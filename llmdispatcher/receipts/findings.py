@@ -60,7 +60,7 @@ class Problem:
 
 
 @attrs.frozen(kw_only=True)
-class Verification:
+class ReceiptVerification:
     """The end of a verification: it is ``valid``, and true as a boolean, where there is no problem.
 
     ``receipts`` and ``calls`` count what was looked at; ``calls`` is 0 where only receipts were given. ``warnings`` are what may be

@@ -78,7 +78,7 @@ def appending(ledger: Ledger) -> Iterator[Connection]:
     Raises :class:`LedgerError` where the database is away.
     """
     try:
-        with ledger.writing() as connection:
+        with ledger.transaction() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             yield connection

@@ -1,4 +1,4 @@
-"""Verification with nothing but the receipts and public keys: no ledger, no network."""
+"""Verify receipts with nothing but them and public keys: no ledger, no network."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ..errors import InvalidRequest
 from .chain import ChainCheck, vouched
 from .checking import problem
 from .files import Item, Read, Source, read
-from .findings import Problem, Verification
+from .findings import Problem, ReceiptVerification
 from .keys import Keys, PublicKeys
 from .receipt import ReceiptAnchor
 
 
 def verify_receipts(
     source: Source, public_keys: Keys, *, anchor: ReceiptAnchor | None = None, after: ReceiptAnchor | None = None
-) -> Verification:
+) -> ReceiptVerification:
     """Whether a receipt, or a chain of them, is what the owner of a key has signed.
 
     A single receipt, or JSON of one, is verified by itself. Several are verified as a chain too: it begins with sequence 1, or

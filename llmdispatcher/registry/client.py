@@ -103,7 +103,7 @@ class Registry:
 
         The rows of another registry go. Asks nobody; False where nothing is held.
         """
-        held = self.held()
+        held = self.editions()
         if held and held != self._shown:
             rows = {vendor: catalog_rows(edition, str(self.source)) for vendor, edition in held.items()}
             catalog.overlay(rows, {vendor: f"registry {vendor} {edition.version}" for vendor, edition in held.items()})
@@ -123,7 +123,7 @@ class Registry:
         """How each vendor's models stand, by what is in memory or on disk; asks nobody."""
         return {vendor: self._status(vendor) for vendor in self._known_names()}
 
-    def held(self) -> dict[str, Edition]:
+    def editions(self) -> dict[str, Edition]:
         """The editions that count, by what is in memory or on disk; asks nobody."""
         copies = {vendor: self._copies.held(models_of(vendor, self.versions.get(vendor))) for vendor in self._known_names()}
         return {vendor: copy.value for vendor, copy in copies.items() if copy is not None}
@@ -197,7 +197,7 @@ class Registry:
         self._keeper.end()
         self._reader.close()
 
-    def pinned_to(self, versions: Mapping[str, int]) -> Registry:
+    def with_versions(self, versions: Mapping[str, int]) -> Registry:
         """This registry with further pinned versions, such as those of a lockfile's profile; this one stays as it is."""
         return self._alike(versions={**self.versions, **pins(versions)})
 
@@ -208,7 +208,7 @@ class Registry:
         # on the machine's clock: the registry's own tells what is due, and may stand still in a test
         return Deadline.after(self._timeout if timeout is None else timeout, cancellation=cancel)
 
-    def following(self, versions: Pins) -> Followed:
+    def follow(self, versions: Pins) -> Followed:
         """This registry for a dispatcher whose lockfile pins ``versions``, which are asked for with the first call."""
         return Followed(self, versions)
 

@@ -23,7 +23,7 @@ class Kept(Protocol):
     def versions(self) -> Mapping[str, int]:
         """Its own pins."""
 
-    def pinned_to(self, versions: Mapping[str, int]) -> Kept:
+    def with_versions(self, versions: Mapping[str, int]) -> Kept:
         """The same with further pins."""
 
     def begin(self, user: object, deadline: Deadline) -> None:
@@ -58,7 +58,7 @@ class Followed:
             logger.warning("registry: the lockfile's versions are not known: %s", error.message)
             found = {}
         further = {vendor: number for vendor, number in found.items() if number > 0 and vendor not in self._given.versions}
-        chosen = self._given.pinned_to(further) if further else self._given
+        chosen = self._given.with_versions(further) if further else self._given
         with self._lock:
             self._registry = self._registry or chosen  # of two threads one was first
             return self._registry

@@ -55,7 +55,7 @@ _RUNNING = text(
 class Place(Protocol):
     """A database with the tables of a ledger; :class:`~llmdispatcher.ledger.ledger.Ledger` is one."""
 
-    def writing(self) -> AbstractContextManager[Connection]:
+    def transaction(self) -> AbstractContextManager[Connection]:
         """A transaction that may write."""
 
     def migrate(self) -> str:
@@ -69,7 +69,7 @@ class DatabaseBook:
     """
 
     def __init__(self, place: Place) -> None:
-        self._clerk = Clerk(place.writing, place.migrate)
+        self._clerk = Clerk(place.transaction, place.migrate)
         self._swept_at = 0
         weakref.finalize(self, self._clerk.close, _CLOSING)
 

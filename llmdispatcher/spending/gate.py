@@ -22,7 +22,7 @@ from .budget import Budget, dollars, picodollars
 from .hold import Hold, Purse
 from .memory import MemoryBook
 from .periods import EPOCH, Period, period_at
-from .status import BudgetStatus, Outlook
+from .status import BudgetForecast, BudgetStatus
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class Spending:
         ordered = sorted([*found, *idle], key=lambda one: (place(one.account.budget), one.account.share))
         return tuple([_status(lasting[one.account.budget], one) for one in ordered])
 
-    def outlook(self, request: Request, targets: Iterable[Target]) -> tuple[Outlook, ...]:
+    def outlook(self, request: Request, targets: Iterable[Target]) -> tuple[BudgetForecast, ...]:
         """What asking each of these targets would reserve now, and what would be in the way; reserves nothing."""
         purse, told = Purse(request), []
         for target in targets:
@@ -172,7 +172,9 @@ class Spending:
                 continue
             refusal = case if isinstance(case, BudgetExceeded) else self._refusal(case)
             reserves = None if isinstance(case, BudgetExceeded) or not has_price(target) else dollars(case.amount)
-            told.append(Outlook(target=str(target), reserves=reserves, refusal=refusal.message if refusal is not None else ""))
+            told.append(
+                BudgetForecast(target=str(target), reserves=reserves, refusal=refusal.message if refusal is not None else "")
+            )
         return tuple(told)
 
     def _refusal(self, case: _Case) -> BudgetExceeded | None:

@@ -14,7 +14,7 @@ def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock) -> Spendin
     """What keeps these budgets, ``None`` where there are none. ``ledger`` has the database that other processes share."""
     if not budgets:
         return None
-    if not hasattr(ledger, "writing"):
+    if not hasattr(ledger, "transaction"):
         return Spending(budgets, clock, None)
     from .database import DatabaseBook  # late: it needs SQLAlchemy
 

@@ -46,7 +46,7 @@ class BudgetStatus:
 
 
 @attrs.frozen(kw_only=True)
-class Outlook:
+class BudgetForecast:
     """What asking one target would reserve now, in US dollars (``None`` if unknown), and why it would not be asked."""
 
     target: str

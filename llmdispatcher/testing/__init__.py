@@ -7,45 +7,45 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faults
-    from .answers import Answer
+    from .answers import SimulatedResponse
     from .clock import ManualClock
     from .fake import FakeVendor
-    from .faults import DEAD_ENDS, FAULTS, PEER_FAULTS, Fault
-    from .formats import SimulatedRequest, Trouble
+    from .faults import FAULTS, PEER_FAULTS, UNREACHABLE, Fault
+    from .formats import ApiError, SimulatedRequest
     from .loopback import LoopbackServer, Peer, WireRequest
     from .simulator import OK, VendorSimulator
 
 __all__ = [
-    "DEAD_ENDS",
     "FAULTS",
     "OK",
     "PEER_FAULTS",
-    "Answer",
+    "UNREACHABLE",
+    "ApiError",
     "FakeVendor",
     "Fault",
     "LoopbackServer",
     "ManualClock",
     "Peer",
     "SimulatedRequest",
-    "Trouble",
+    "SimulatedResponse",
     "VendorSimulator",
     "WireRequest",
     "faults",
 ]
 
 _ROOMS = {
-    "DEAD_ENDS": "faults",
+    "UNREACHABLE": "faults",
     "FAULTS": "faults",
     "OK": "simulator",
     "PEER_FAULTS": "faults",
-    "Answer": "answers",
+    "SimulatedResponse": "answers",
     "FakeVendor": "fake",
     "Fault": "faults",
     "LoopbackServer": "loopback",
     "ManualClock": "clock",
     "Peer": "loopback",
     "SimulatedRequest": "formats",
-    "Trouble": "formats",
+    "ApiError": "formats",
     "VendorSimulator": "simulator",
     "WireRequest": "loopback",
 }

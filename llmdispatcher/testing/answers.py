@@ -1,4 +1,4 @@
-"""What a simulated vendor says: an Answer, its tokens, and sentences made from the prompt where nothing was scripted."""
+"""What a simulated vendor says: a SimulatedResponse, its tokens, and sentences made from the prompt where nothing was scripted."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _calls(value: ToolCall | Iterable[ToolCall]) -> tuple[ToolCall, ...]:
 
 
 @attrs.frozen
-class Answer:
-    """One whole answer, before any format. ``finish`` is ``"stop"``, ``"length"``, ``"tool_calls"`` or ``"content_filter"``.
+class SimulatedResponse:
+    """One whole response, before any format. ``finish`` is ``"stop"``, ``"length"``, ``"tool_calls"`` or ``"content_filter"``.
 
     ``finish`` is worked out where it is not given; ``stop_sequence`` is the one that ended the text.
     """
@@ -53,7 +53,7 @@ class Answer:
         """Tokens of the reasoning."""
         return count_tokens(self.reasoning)
 
-    def limited(self, max_tokens: int | None, stops: Sequence[str] = ()) -> Answer:
+    def truncate(self, max_tokens: int | None, stops: Sequence[str] = ()) -> SimulatedResponse:
         """The answer as it comes out under a request's limits."""
         found = [(at, stop) for stop in stops if stop and (at := self.text.find(stop)) >= 0]
         answer = self

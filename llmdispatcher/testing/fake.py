@@ -18,16 +18,16 @@ DEFAULT_ANSWER = "This is a fake vendor speaking."
 
 
 class FakeVendor:
-    """Answers each request with the next of ``answers``; after the last one the last is repeated, or with ``cycle`` the first.
+    """Answers each request with the next of ``responses``; after the last one the last is repeated, or with ``cycle`` the first.
 
-    An answer is a string, a :class:`Response`, an exception to raise, a callable that takes the request and returns any of
+    A response is a string, a :class:`Response`, an exception to raise, a callable that takes the request and returns any of
     these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds pass on the
     deadline's clock before it speaks, so a ``ManualClock`` makes them free. ``seen`` lists the requests, ``hits`` counts them.
     """
 
     def __init__(
         self,
-        *answers: Any,
+        *responses: Any,
         name: str = "fake",
         capabilities: Capabilities | None = None,
         latency: float = 0.0,
@@ -40,7 +40,7 @@ class FakeVendor:
         self.available = available
         self.seen: list[Request] = []
         self._cycle = cycle
-        self._answers = answers or (DEFAULT_ANSWER,)
+        self._answers = responses or (DEFAULT_ANSWER,)
         self._next = 0
         self._lock = threading.Lock()
 
@@ -49,10 +49,10 @@ class FakeVendor:
         """How often it was asked."""
         return len(self.seen)
 
-    def script(self, *answers: Any) -> None:
+    def script(self, *responses: Any) -> None:
         """Answer with these from now on."""
         with self._lock:
-            self._answers, self._next = answers or (DEFAULT_ANSWER,), 0
+            self._answers, self._next = responses or (DEFAULT_ANSWER,), 0
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """The next answer as a whole; raises where the script says so."""

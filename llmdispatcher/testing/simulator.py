@@ -15,13 +15,13 @@ import attrs
 
 from ..clock import SYSTEM_CLOCK
 from ..response_values import Response
-from .answers import Answer, draw, plausible
-from .faults.base import Fault, Scene, last_chunk, send_all
+from .answers import SimulatedResponse, draw, plausible
+from .faults.base import Fault, FaultContext, last_chunk, send_all
 from .faults.refusals import status
-from .formats import FORMATS, Format, SimulatedRequest, Trouble, recognise
+from .formats import FORMATS, ApiError, Format, SimulatedRequest, recognise
 from .loopback import LoopbackServer, Peer, WireRequest
 
-Said = str | Answer | Response
+Said = str | SimulatedResponse | Response
 Answers = Said | Callable[[Any], Said] | Sequence[Said | Callable[[Any], Said]]
 Scripted = Fault | Said
 
@@ -36,8 +36,8 @@ _TICK = 0.002
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
-    ``answers`` is a string, an :class:`Answer`, a :class:`~llmdispatcher.response_values.Response` (said as it is, whatever is in
-    it), a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
+    ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.response_values.Response` (sent as it is),
+    a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
     by default sentences are made from the prompt. A callable that raises is a
     500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the
     pace of a stream (and the length of a whole answer); ``None`` is at once. ``error_rate`` of the requests get one of
@@ -46,7 +46,7 @@ class VendorSimulator:
     at the first use of an address or of ``with``; :meth:`close` ends every connection and thread.
     """
 
-    answers: Answers | None = None
+    responses: Answers | None = None
     latency: float = 0.0
     tokens_per_second: float | None = None
     error_rate: float = 0.0
@@ -144,16 +144,16 @@ class VendorSimulator:
         recognised = recognise(wire.target) if wire.method == "POST" else None
         form, said = recognised or (FORMATS["openai"], {})
         request, what = self._record(wire, form if recognised else None, said)
-        scene = Scene(request=request, form=form, compose=lambda: self._compose(form, request, None))
+        context = FaultContext(request=request, form=form, compose=lambda: self._compose(form, request, None))
         if not recognised:
-            scene.refuse(peer, Trouble(404, message="Invalid URL"))
+            context.refuse(peer, ApiError(404, message="Invalid URL"))
             return None
         if not isinstance(what, Fault) or what is OK:
-            return self._answer(peer, scene, what)
+            return self._answer(peer, context, what)
         try:
-            return what.act(peer, scene)
+            return what.act(peer, context)
         except (TypeError, AttributeError, LookupError):
-            scene.refuse(peer, Trouble(400))  # the request was too odd to make an answer of
+            context.refuse(peer, ApiError(400))  # the request was too odd to make an answer of
             return True
 
     def _record(self, wire: WireRequest, form: Format | None, said: dict[str, str]) -> tuple[SimulatedRequest, Scripted | None]:
@@ -168,7 +168,7 @@ class VendorSimulator:
                 json=parsed,
                 model=said.get("model") or str(fields.get("model") or ""),
                 stream=asked.stream if asked is not None else _streams(fields, said),
-                asked=asked,
+                server_request=asked,
                 connection=wire.connection,
                 reused=wire.connection in self._used,
                 number=number,
@@ -179,35 +179,35 @@ class VendorSimulator:
             self._changed.notify_all()
             return request, (self._script.popleft() if self._script and form is not None else self._always)
 
-    def _answer(self, peer: Peer, scene: Scene, scripted: Scripted | None) -> bool | None:
-        trouble = self._refusal(scene)
-        if trouble is not None:
-            scene.refuse(peer, trouble)
+    def _answer(self, peer: Peer, context: FaultContext, scripted: Scripted | None) -> bool | None:
+        api_error = self._refusal(context)
+        if api_error is not None:
+            context.refuse(peer, api_error)
             return False
         if self.latency > 0 and peer.wait(self.latency):
             return True
-        number = scene.request.number
+        number = context.request.number
         if scripted is None and draw(self.seed, number, "fails") < self.error_rate:
             fault = self.errors[int(draw(self.seed, number, "how") * len(self.errors))]
-            return fault.act(peer, scene)
+            return fault.act(peer, context)
         try:
-            answer = self._compose(scene.form, scene.request, None if scripted is OK else scripted)
+            answer = self._compose(context.form, context.request, None if scripted is OK else scripted)
         except Exception:
-            scene.refuse(peer, Trouble(500, message="The simulator's own answer failed."))
+            context.refuse(peer, ApiError(500, message="The simulator's own answer failed."))
             raise
-        return self._speak(peer, scene, answer)
+        return self._speak(peer, context, answer)
 
-    def _refusal(self, scene: Scene) -> Trouble | None:
-        key = scene.form.key(scene.request.headers)
+    def _refusal(self, context: FaultContext) -> ApiError | None:
+        key = context.form.key(context.request.headers)
         if not key or (self.keys is not None and key not in self.keys):
-            return Trouble(401, "key")
-        trouble = _objection(scene.form, scene.request)
-        if trouble is None and not any(fnmatchcase(scene.request.model, pattern) for pattern in self.models):
-            trouble = Trouble(404, "model")
-        return trouble
+            return ApiError(401, "key")
+        api_error = _objection(context.form, context.request)
+        if api_error is None and not any(fnmatchcase(context.request.model, pattern) for pattern in self.models):
+            api_error = ApiError(404, "model")
+        return api_error
 
-    def _compose(self, form: Format, request: SimulatedRequest, scripted: Scripted | None) -> Answer | Response:
-        said: Any = self.answers if scripted is None else scripted
+    def _compose(self, form: Format, request: SimulatedRequest, scripted: Scripted | None) -> SimulatedResponse | Response:
+        said: Any = self.responses if scripted is None else scripted
         if said is not None and not isinstance(said, Said) and not callable(said):
             said = said[request.number % len(said)]
         if callable(said):
@@ -216,21 +216,21 @@ class VendorSimulator:
             said = plausible(form.turns(request)[-1], self.seed)
         if isinstance(said, Response):
             return said
-        return (Answer(said) if isinstance(said, str) else said).limited(*form.limits(request))
+        return (SimulatedResponse(said) if isinstance(said, str) else said).truncate(*form.limits(request))
 
-    def _speak(self, peer: Peer, scene: Scene, answer: Answer | Response) -> bool:
+    def _speak(self, peer: Peer, context: FaultContext, answer: SimulatedResponse | Response) -> bool:
         rate = self.tokens_per_second
         seconds = _tokens(answer) / rate if rate else 0.0
-        if scene.request.stream:
-            return self._stream(peer, scene, answer, seconds)
+        if context.request.stream:
+            return self._stream(peer, context, answer, seconds)
         if seconds and peer.wait(seconds):
             return True
-        peer.reply(200, scene.body(answer), *scene.headers)
+        peer.reply(200, context.body(answer), *context.headers)
         return False
 
-    def _stream(self, peer: Peer, scene: Scene, answer: Answer | Response, seconds: float) -> bool:
-        pieces = scene.pieces(answer)
-        peer.start_stream(*scene.headers, content_type=pieces.content_type)
+    def _stream(self, peer: Peer, context: FaultContext, answer: SimulatedResponse | Response, seconds: float) -> bool:
+        pieces = context.pieces(answer)
+        peer.start_stream(*context.headers, content_type=pieces.content_type)
         if not seconds:
             send_all(peer, pieces.all)
         elif not _paced(peer, pieces.all, seconds):
@@ -239,18 +239,18 @@ class VendorSimulator:
         return False
 
 
-def _tokens(answer: Answer | Response) -> int:
+def _tokens(answer: SimulatedResponse | Response) -> int:
     return answer.usage.output_tokens if isinstance(answer, Response) else answer.output_tokens + answer.reasoning_tokens
 
 
-def _objection(form: Format, request: SimulatedRequest) -> Trouble | None:
+def _objection(form: Format, request: SimulatedRequest) -> ApiError | None:
     try:
-        trouble = form.check(request)
-        if trouble is None:
-            (form.pieces if request.stream else form.body)(request, Answer().limited(*form.limits(request)))
+        api_error = form.check(request)
+        if api_error is None:
+            (form.pieces if request.stream else form.body)(request, SimulatedResponse().truncate(*form.limits(request)))
     except (TypeError, AttributeError, LookupError):
-        return Trouble(400)
-    return trouble
+        return ApiError(400)
+    return api_error
 
 
 def _streams(fields: dict[str, Any], said: dict[str, str]) -> bool:

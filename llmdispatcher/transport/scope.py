@@ -152,7 +152,7 @@ class Scope:
         if self.cancellation.cancelled:
             return Cancelled(self.cancellation.reason)
         if self._now() >= self.deadline.at:
-            return self.deadline.exceeded().with_facts(phase=self.phase, sent=self.sent)
+            return self.deadline.to_error().with_facts(phase=self.phase, sent=self.sent)
         return None
 
     def late(self) -> DispatchError:

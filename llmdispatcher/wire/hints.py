@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..response_values import Headroom
+from ..response_values import RateLimitRemaining
 
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
@@ -111,7 +111,7 @@ _REMAINING = frozenset(pattern.format(what="remaining") for pattern, _ in _COUNT
 _LITTLE = 0.1
 
 
-def headroom(headers: Mapping[str, str], now: datetime) -> Headroom | None:
+def rate_limit_remaining(headers: Mapping[str, str], now: datetime) -> RateLimitRemaining | None:
     """What the vendor says is left of its limits, where that is less than a tenth; ``None`` where it is more, or not told."""
     if _REMAINING.isdisjoint(headers):
         return None
@@ -123,7 +123,7 @@ def headroom(headers: Mapping[str, str], now: datetime) -> Headroom | None:
         left, most = _number(remaining), _number(headers.get(pattern.format(what="limit")))
         if left is not None and (most is None or left < _LITTLE * most):
             said |= {name: int(left), f"{name}_reset": _reset(headers.get(pattern.format(what="reset")), now)}
-    return Headroom(**said) if said else None
+    return RateLimitRemaining(**said) if said else None
 
 
 def _reset(value: str | None, now: datetime) -> float | None:

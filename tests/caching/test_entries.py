@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmdispatcher.caching.entries import Entry, as_hit, dump, load, recalled
 from llmdispatcher.parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
-from llmdispatcher.response_values import Choice, Citation, Headroom, Response, Usage
+from llmdispatcher.response_values import Choice, Citation, RateLimitRemaining, Response, Usage
 
 from .conftest import ANSWER
 
@@ -63,7 +63,9 @@ def test_an_entry_is_json():
 
 def test_what_belongs_to_the_call_is_left_out():
     """What it stood for, how long it took, who was asked, what was left of a limit then."""
-    call = attrs.evolve(FULL, parsed=object(), trace=("t",), headroom=Headroom(requests=1), latency=2.0, cached=True)
+    call = attrs.evolve(
+        FULL, parsed=object(), trace=("t",), rate_limit_remaining=RateLimitRemaining(requests=1), latency=2.0, cached=True
+    )
 
     assert FULL == load(dump(call))
 

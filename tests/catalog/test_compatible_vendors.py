@@ -30,7 +30,7 @@ def bare_environment(monkeypatch):
 
 @pytest.fixture(scope="module")
 def simulator():
-    with VendorSimulator(answers="hello") as running:
+    with VendorSimulator(responses="hello") as running:
         yield running
 
 
@@ -82,7 +82,7 @@ def test_a_row_is_all_that_a_compatible_vendor_needs(row, simulator):
 def test_a_server_of_ones_own_needs_no_key():
     """No key, no header."""
     seen = []
-    with VendorSimulator(answers="hello", keys=None) as simulator:
+    with VendorSimulator(responses="hello", keys=None) as simulator:
         made = OpenAICompatibleVendor(name="mine", base_url=simulator.openai_url, trust_env=False)
         assert made.is_available()
         try:

@@ -251,7 +251,7 @@ def test_a_key_is_never_overwritten(command, signed):
 def test_a_lockfile_from_nothing(command, openai, away, monkeypatch):
     """Made, bound, listed, checked, and asked by its alias; the profile of the option holds."""
     monkeypatch.setattr(sys, "stdin", None)
-    openai.answers = "Yes."
+    openai.responses = "Yes."
     assert 0 == command("lock", "init").code
     assert 2 == command("lock", "init").code
     assert 0 == command("bind", "summarizer", "openai:gpt-4o-mini,anthropic:claude-haiku-4-5").code

@@ -34,7 +34,7 @@ def piped(*arguments, said=None, **more):
 
 def test_a_terminal_gets_the_answer_as_it_arrives(openai):
     """Words first, while the rest is still to come; then one line that says who answered and for how much."""
-    read, openai.answers = threading.Event(), "One two three four five six seven eight nine ten eleven twelve."
+    read, openai.responses = threading.Event(), "One two three four five six seven eight nine ten eleven twelve."
 
     def held(peer, scene):
         pieces = scene.start(peer)
@@ -58,7 +58,7 @@ def test_a_terminal_gets_the_answer_as_it_arrives(openai):
 
 def test_a_pipe_gets_the_answer_whole(openai):
     """And nothing else; stderr is quiet."""
-    openai.answers = "Rayleigh."
+    openai.responses = "Rayleigh."
     done = piped("ask", "-m", "gpt-4o-mini", "Why", "is", "the sky blue?")
 
     assert (0, "Rayleigh.\n", "") == (done.returncode, done.stdout, done.stderr)
@@ -107,7 +107,7 @@ def test_every_option_reaches_the_vendor(command, openai, away, monkeypatch):
 def test_json_holds_answer_usage_cost_and_attempts(command, openai, option, monkeypatch):
     """For programs; money is exact text."""
     monkeypatch.setattr(sys, "stdin", None)
-    openai.answers = "漢"
+    openai.responses = "漢"
     told = json.loads(command("ask", option, "-m", "gpt-4o-mini", "Hello").out)
 
     assert ("漢", "openai", "gpt-4o-mini", "stop") == tuple(told[name] for name in ("content", "vendor", "model", "finish_reason"))
@@ -183,7 +183,7 @@ def test_trace_tells_who_was_asked(command, monkeypatch):
 
 def test_a_model_cannot_steer_the_terminal(openai):
     """Neither by a title, nor by a cleared screen, nor by turned-around text; letters of all widths stay."""
-    openai.answers = "a\x1b]0;owned\x07b\x1b[2Jc\u202ed 漢字 😀\r!"
+    openai.responses = "a\x1b]0;owned\x07b\x1b[2Jc\u202ed 漢字 😀\r!"
     with Pty("ask", "-m", "gpt-4o-mini", "--quiet", "Hello") as terminal:
         terminal.until("漢字 😀!")
 
@@ -194,14 +194,14 @@ def test_a_model_cannot_steer_the_terminal(openai):
 
 def test_a_pipe_gets_it_as_it_is(openai):
     """A file must hold what the model said."""
-    openai.answers = "a\x1b[2Jb\u202e"
+    openai.responses = "a\x1b[2Jb\u202e"
 
     assert "a\x1b[2Jb\u202e\n" == piped("ask", "-m", "gpt-4o-mini", "Hello").stdout
 
 
 def test_ctrl_c_stops_a_stream(openai):
     """At once, with 130, at the beginning of a line."""
-    openai.tokens_per_second, openai.answers = 20, "word " * 4_000  # 200 seconds
+    openai.tokens_per_second, openai.responses = 20, "word " * 4_000  # 200 seconds
     with Pty("ask", "-m", "gpt-4o-mini", "Hello") as terminal:
         terminal.until("word word")
         terminal.press("c")
@@ -234,7 +234,7 @@ def test_ctrl_c_in_a_pipe(openai):
 def test_an_answer_that_was_cut_off_is_told(command, openai, monkeypatch):
     """So that nobody takes it for the whole."""
     monkeypatch.setattr(sys, "stdin", None)
-    openai.answers = "word " * 100
+    openai.responses = "word " * 100
     ended = command("ask", "-m", "gpt-4o-mini", "--max-tokens", 5, "Hello")
 
     assert 0 == ended.code
@@ -267,7 +267,7 @@ def test_a_configuration_file_holds(command, openai, away, monkeypatch):
 def test_json_steers_no_terminal(command, openai, monkeypatch):
     """What would is written as escapes, so that nothing is lost; letters stay as they are."""
     monkeypatch.setattr(sys, "stdin", None)
-    openai.answers = "a\x1b]0;x\x07\x9b2J\u202e漢"
+    openai.responses = "a\x1b]0;x\x07\x9b2J\u202e漢"
     out = command("ask", "--json", "-m", "gpt-4o-mini", "Hello").out
 
     assert "a\x1b]0;x\x07\x9b2J\u202e漢" == json.loads(out)["content"]

@@ -75,7 +75,7 @@ def test_ctrl_c_at_the_prompt_ends_nothing(openai):
 @pytest.mark.parametrize("marks", [("\x1b[200~", "\x1b[201~"), ("", "")], ids=["bracketed", "plain"])
 def test_a_paste_is_one_question(openai, marks):
     """Whatever lines it has, with a terminal that marks pastes and with one that does not."""
-    openai.answers = "Seen."
+    openai.responses = "Seen."
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         terminal.type(f"{marks[0]}def f():\n    return 1\n\nprint(f()){marks[1]}\n").until(r"Seen\.")
@@ -88,7 +88,7 @@ def test_a_paste_is_one_question(openai, marks):
 
 def test_fences_hold_many_lines(openai):
     """For those who type them."""
-    openai.answers = "Seen."
+    openai.responses = "Seen."
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         for line in ('"""', "one", "", "two", '"""'):
@@ -102,7 +102,7 @@ def test_fences_hold_many_lines(openai):
 
 def test_commands(openai, away):
     """All that /help lists does what it says."""
-    openai.answers = "Yes."
+    openai.responses = "Yes."
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         terminal.type("/help\n").until("/retry +ask the last question again")
@@ -131,7 +131,7 @@ def test_commands(openai, away):
 
 def test_lines_are_remembered_for_the_owner_alone(openai, away):
     """The next chat finds them with the arrow key."""
-    openai.answers = "Seen."
+    openai.responses = "Seen."
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         terminal.type("What I typed.\n").until(r"Seen\.")
@@ -166,7 +166,7 @@ def test_a_failure_does_not_end_the_chat(openai):
 
 def test_a_model_cannot_steer_the_chat(openai):
     """Control characters are taken out of what is shown."""
-    openai.answers = "a\x1b]0;owned\x07b"
+    openai.responses = "a\x1b]0;owned\x07b"
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         terminal.type("Hello\n").until("a]0;ownedb")
@@ -178,7 +178,7 @@ def test_a_model_cannot_steer_the_chat(openai):
 
 def test_wide_letters_are_typed_and_shown(openai):
     """As in any terminal."""
-    openai.answers = "漢字 😀"
+    openai.responses = "漢字 😀"
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
         terminal.type("Grüße 東京?\n").until("漢字 😀")

@@ -50,7 +50,7 @@ _STEERS = re.compile(r"\x1b\](?!8;)|\x1b\[\?1049|\x9b|[\x00-\x06\x0e-\x1a\x7f]")
 @pytest.mark.timeout(300)
 def test_every_command_does_its_work(openai, away, prompts):
     """It ends with the code that docs/cli.md gives it, says what is expected, shows no traceback, and steers no terminal."""
-    openai.answers = "Certainly."
+    openai.responses = "Certainly."
     prompts({"id": "a"}, {"id": "b"})
     (away / "settings.toml").write_text("timeout = 30\n")
     wrong = []

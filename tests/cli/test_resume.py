@@ -74,7 +74,7 @@ def test_a_killed_batch_is_gone_on_with(prompts, openai, away, kills, more):
     command = (file, "--output", "out.jsonl", "--resume", "--workers", WORKERS, "--json", *more)
     journal = journal_path(away / "out.jsonl")
     tap = Tap()
-    openai.answers = tap.answer
+    openai.responses = tap.answer
     for lines in kills:
         tap.open(lines + 2)
         process = batch(*command)
@@ -112,7 +112,7 @@ def wait_for(journal, lines, process):
 @pytest.fixture
 def half_done(command, prompts, openai, away):
     """A batch of four prompts of which two have failed; the command that goes on with it."""
-    openai.answers = echo
+    openai.responses = echo
     openai.script("One.", faults.bad_request(), "Three.", faults.bad_request())
     file = prompts(*({"id": number, "messages": f"prompt {number}"} for number in range(4)))
     ended = command("batch", file, "--output", "out.jsonl", "--workers", 1)
@@ -229,7 +229,7 @@ def test_the_journal_is_the_owners(command, half_done, away):
 
 def test_progress_tells_the_cost_so_far(prompts, openai, away):
     """On a terminal, with the failures."""
-    openai.answers = echo
+    openai.responses = echo
     openai.script(faults.bad_request())
     with Pty("batch", prompts(*({"id": number} for number in range(4))), "--workers", 1) as terminal:
         assert 1 == terminal.ended()
@@ -277,7 +277,7 @@ def test_an_unknown_price_keeps_no_cap(command, prompts, openai):
 @pytest.mark.parametrize(("said", "code", "hits"), [("y\n", 0, 1), ("n\n", 1, 0)], ids=["yes", "no"])
 def test_a_person_is_asked(prompts, openai, said, code, hits):
     """On a terminal."""
-    openai.answers = "Yes."
+    openai.responses = "Yes."
     with Pty("batch", prompts({"model": "gpt-4o", "max_tokens": 10_000}), "--max-cost", "0.01") as terminal:
         terminal.until(r"Go on\? \[y/N\] ")
         terminal.type(said)
@@ -296,7 +296,7 @@ def test_the_rate_is_kept(command, prompts, openai):
 
 def test_answers_of_prompts_that_were_not_read_are_kept(command, prompts, openai, away):
     """With --limit fewer are read; the paid answers of the others stay in the journal."""
-    openai.answers = echo
+    openai.responses = echo
     openai.script("One.", faults.bad_request(), "Three.")
     file = prompts(*({"id": number, "messages": f"prompt {number}"} for number in range(3)))
     command("batch", file, "--output", "out.jsonl", "--workers", 1)

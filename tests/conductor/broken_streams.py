@@ -21,7 +21,7 @@ class Stage:
     """
 
     def __init__(self, *kinds, models=None, idle=PATIENCE, patience=PATIENCE, **config):
-        self.simulators = [VendorSimulator(answers=TEXT if not place else REST).start() for place in range(len(kinds))]
+        self.simulators = [VendorSimulator(responses=TEXT if not place else REST).start() for place in range(len(kinds))]
         self.outcomes = []
         self.base = workers(), descriptors()
         self.dispatcher = Dispatcher(
@@ -34,7 +34,7 @@ class Stage:
 
     def asked(self, place):
         """What one of them was sent, as the library reads it."""
-        return [request.asked.request for request in self.simulators[place].requests]
+        return [request.server_request.request for request in self.simulators[place].requests]
 
     def __enter__(self):
         return self

@@ -22,7 +22,7 @@ from llmdispatcher import (
     Embeddings,
     Hedge,
     InvalidRequest,
-    MaxLength,
+    MaxLengthGuard,
     OpenAIVendor,
     Overloaded,
     Request,
@@ -244,7 +244,7 @@ def test_a_stream_has_its_place_until_it_ends(end):
 
 def test_a_stream_over_a_real_connection_that_is_left_gives_its_place_back():
     """Read by the caller's own thread, and left there in the middle."""
-    with VendorSimulator(answers=" ".join(["word"] * 2_000), tokens_per_second=100) as simulator:
+    with VendorSimulator(responses=" ".join(["word"] * 2_000), tokens_per_second=100) as simulator:
         vendor = OpenAIVendor(api_key="k", base_url=simulator.openai_url)
         made = dispatcher(vendor, admission=Admission(max_calls=1, max_wait=0))
         request = Request("gpt-4o-mini", "hi")
@@ -310,7 +310,7 @@ def broken(*_):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"guards": [MaxLength(request=1)]}, {"guards": [MaxLength(response=1)]}, {"balance": broken}],
+    [{"guards": [MaxLengthGuard(request=1)]}, {"guards": [MaxLengthGuard(response=1)]}, {"balance": broken}],
     ids=["request refused", "answer refused", "strategy"],
 )
 @pytest.mark.parametrize("streamed", [False, True], ids=["call", "stream"])
@@ -496,7 +496,7 @@ def test_a_forked_child_has_all_places():
 def test_no_place_is_lost_in_a_storm_of_faults():
     """Every fault that there is, in calls and streams of twenty threads: in the end nobody runs and nobody waits."""
     outcomes = []
-    with VendorSimulator(answers="one two three") as simulator:
+    with VendorSimulator(responses="one two three") as simulator:
         made = dispatcher(
             OpenAIVendor(api_key="k", base_url=simulator.openai_url),
             observers=[outcomes.append],

@@ -83,7 +83,7 @@ def threads():
 
 def circuit(dispatcher, vendor="openai"):
     plan = dispatcher.explain(Request("m", "hi"))
-    return next(standing.circuit for standing in plan.standings if standing.target.vendor == vendor)
+    return next(standing.circuit for standing in plan.statuses if standing.target.vendor == vendor)
 
 
 def test_nothing_runs_before_the_first_call(server):
@@ -370,7 +370,7 @@ def ran(script, url):
 
 def test_a_forked_child_has_a_thread_of_its_own():
     """From its own first call on; its end leaves the parent's thread alone."""
-    with VendorSimulator(answers="hi") as simulator:
+    with VendorSimulator(responses="hi") as simulator:
         done = ran(
             """
             import warnings
@@ -405,7 +405,7 @@ def test_a_forked_child_has_a_thread_of_its_own():
 
 def test_it_keeps_no_process_alive():
     """The interpreter exits at once, without a close and without a word."""
-    with VendorSimulator(answers="hi") as simulator:
+    with VendorSimulator(responses="hi") as simulator:
         done = ran("print(time.monotonic())", simulator.openai_url)
         ended = time.monotonic()
 

@@ -7,8 +7,8 @@ import pytest
 
 from llmdispatcher import Continuation, Message, Request, StreamInterrupted, Tool, ToolCall
 from llmdispatcher.continuing import GO_ON
-from llmdispatcher.testing import Answer, faults
-from llmdispatcher.testing.formats import Trouble
+from llmdispatcher.testing import SimulatedResponse, faults
+from llmdispatcher.testing.formats import ApiError
 
 from ..conftest import PATIENCE
 from ..matrix.conftest import CANARY, MODELS, PROMPT, settled, workers
@@ -91,7 +91,7 @@ def test_a_pinned_vendor_is_not_left(pinned):
 def test_a_model_that_takes_a_prefill_gets_one():
     """The text so far is its own turn, without a blank at the end, and what is left of max_tokens is asked for."""
     with Stage("openai", "anthropic") as stage:
-        stage.simulators[0].answers = "one two three four five \n six"
+        stage.simulators[0].responses = "one two three four five \n six"
         stage.simulators[0].script(faults.cut_after(WORDS))
         stage.read()
         asked = stage.asked(1)[0]
@@ -119,7 +119,7 @@ def test_a_repetition_at_the_seam_is_cut(again):
     """The reader sees it once, however much of the end the second one repeats."""
     with Stage("anthropic", "openai") as stage:
         stage.simulators[0].script(faults.cut_after(WORDS))
-        stage.simulators[1].answers = again + REST
+        stage.simulators[1].responses = again + REST
         text, response, _ = stage.read()
 
         assert (TEXT, TEXT) == (text, response.content)
@@ -140,7 +140,7 @@ def test_usage_and_cost_of_both():
 def test_thoughts_stay_with_their_vendor():
     """What the first has thought is not sent on, and stays in the answer."""
     with Stage("anthropic", "google") as stage:
-        stage.simulators[0].answers = Answer(TEXT, reasoning="let me count")
+        stage.simulators[0].responses = SimulatedResponse(TEXT, reasoning="let me count")
         stage.simulators[0].script(faults.cut_after(WORDS + 4))
         text, response, error = stage.read()
 
@@ -148,12 +148,12 @@ def test_thoughts_stay_with_their_vendor():
         assert "count" not in str(stage.simulators[1].requests[0].json)
 
 
-@pytest.mark.parametrize("trouble", [faults.bad_request(), faults.wrong_key(), faults.status(503), faults.silent()], ids=repr)
-def test_the_first_break_is_what_is_heard(trouble):
+@pytest.mark.parametrize("api_error", [faults.bad_request(), faults.wrong_key(), faults.status(503), faults.silent()], ids=repr)
+def test_the_first_break_is_what_is_heard(api_error):
     """When the other fails, too, the error is that of the break, with its cause; the other's is an attempt."""
-    with Stage("openai", "anthropic", idle=0.5, patience=0.5 if trouble.endless else PATIENCE) as stage:
+    with Stage("openai", "anthropic", idle=0.5, patience=0.5 if api_error.endless else PATIENCE) as stage:
         stage.simulators[0].script(faults.stall_after(WORDS))
-        stage.simulators[1].always(trouble)
+        stage.simulators[1].always(api_error)
         text, _, error = stage.read()
 
         assert (SAID, "v0", "idle") == (text, error.vendor, error.__cause__.phase)
@@ -181,7 +181,7 @@ def test_as_often_as_is_allowed():
     with Stage("openai", "google", "anthropic", continuation=Continuation(max_times=2)) as stage:
         stage.simulators[0].script(faults.cut_after(WORDS))
         stage.simulators[1].script(faults.reset_midway(2))
-        stage.simulators[2].answers = " eight nine ten"
+        stage.simulators[2].responses = " eight nine ten"
         text, response, error = stage.read()
 
         assert (TEXT, None, "v2") == (text, error, response.vendor)
@@ -194,7 +194,7 @@ def test_the_next_one_where_the_other_cannot():
     with Stage("openai", "google", "anthropic") as stage:
         stage.simulators[0].script(faults.cut_after(WORDS))
         stage.simulators[1].always(faults.status(503))
-        stage.simulators[2].answers = REST
+        stage.simulators[2].responses = REST
         text, response, _ = stage.read()
 
         assert (TEXT, "v2", 3) == (text, response.vendor, len(response.trace))
@@ -223,7 +223,9 @@ def test_only_plain_text_is_gone_on_with(settings):
 def test_a_call_that_has_begun_is_not_gone_on_with():
     """Nobody can finish the arguments that another has begun to write."""
     with Stage("openai", "anthropic") as stage:
-        stage.simulators[0].answers = Answer("one", tool_calls=ToolCall(name="f", arguments='{"a": "b c d e"}', id="call_1"))
+        stage.simulators[0].responses = SimulatedResponse(
+            "one", tool_calls=ToolCall(name="f", arguments='{"a": "b c d e"}', id="call_1")
+        )
         stage.simulators[0].script(faults.cut_after(2))
         _, _, error = stage.read(tools=[Tool(name="f", parameters={"type": "object"})])
 
@@ -233,7 +235,7 @@ def test_a_call_that_has_begun_is_not_gone_on_with():
 def test_a_filter_ends_it():
     """What a vendor's policy refuses in the middle is not asked for elsewhere."""
     with Stage("openai", "anthropic") as stage:
-        stage.simulators[0].script(faults.error_event(WORDS, Trouble(400, "filter")))
+        stage.simulators[0].script(faults.error_event(WORDS, ApiError(400, "filter")))
         _, _, error = stage.read()
 
         assert ("ContentFiltered", 0) == (type(error).__name__, stage.simulators[1].hits)

@@ -11,7 +11,7 @@ from llmdispatcher import (
     Dispatcher,
     DispatchError,
     Hedge,
-    Pattern,
+    PatternGuard,
     RateLimit,
     Request,
     ResponseCache,
@@ -99,7 +99,7 @@ def test_it_goes_on_after_a_hedge():
     """Whichever way has won may be gone on from, and both ways are in the trace."""
     with Stage("openai", "anthropic", "google", hedge=Hedge(after=0.05, share=1.0)) as stage:
         stage.simulators[0].script(faults.silent())
-        stage.simulators[1].answers = TEXT
+        stage.simulators[1].responses = TEXT
         stage.simulators[1].script(faults.cut_after(WORDS))
         text, response, error = stage.read()
 
@@ -115,7 +115,7 @@ def test_all_who_read_one_stream_read_on():
     with Stage("openai", "anthropic", cache=ResponseCache()) as stage:
         stage.simulators[0].script(faults.cut_after(WORDS))
         joined = threading.Event()
-        stage.simulators[1].answers = lambda _body: REST if joined.wait(PATIENCE) else ""
+        stage.simulators[1].responses = lambda _body: REST if joined.wait(PATIENCE) else ""
         request = Request("any", PROMPT)
         first = stage.dispatcher.send_streaming(request)
         assert stage.simulators[1].await_hits(1, PATIENCE)
@@ -166,7 +166,7 @@ def test_the_cap_on_the_cost_of_a_call_holds():
 
 def test_guards_see_what_is_sent_on():
     """A guard that refuses the text so far keeps it from the other vendor."""
-    guard = Pattern(pattern="three", where="request")
+    guard = PatternGuard(pattern="three", where="request")
     with Stage("openai", "anthropic", guards=[guard]) as stage:
         stage.simulators[0].script(faults.cut_after(WORDS))
         _, _, error = stage.read()

@@ -18,9 +18,9 @@ from llmdispatcher import (
     DeadlineExceeded,
     Dispatcher,
     InvalidRequest,
-    Listener,
     MalformedReply,
     ModelNotFound,
+    Observer,
     OpenAIVendor,
     QuotaExceeded,
     RateLimitError,
@@ -611,7 +611,7 @@ def test_a_listener_hears_attempts_and_outcomes():
     """Each as it happens, frozen; one that raises is felt by nobody."""
     heard = []
 
-    class Ear(Listener):
+    class Ear(Observer):
         def on_attempt(self, record):
             heard.append((record.vendor, record.error))
             raise RuntimeError("a listener of no use")

@@ -3,7 +3,7 @@
 import pytest
 
 from llmdispatcher import Capabilities, Config, Dispatcher, DispatchError, RateLimit, Request, Response, Usage, VendorUnavailable
-from llmdispatcher.response_values import Headroom
+from llmdispatcher.response_values import RateLimitRemaining
 from llmdispatcher.testing import ManualClock
 
 REQUEST = Request("m", "hi")
@@ -14,16 +14,16 @@ class Counting:
 
     capabilities = Capabilities(models=("m",))
 
-    def __init__(self, name="v", rate_limit=None, headroom=None):
+    def __init__(self, name="v", rate_limit=None, rate_limit_remaining=None):
         self.name = name
         self.rate_limit = rate_limit
-        self.headroom = headroom
+        self.rate_limit_remaining = rate_limit_remaining
         self.asked = []
 
     def send(self, request, deadline):
         self.asked.append(deadline.clock.monotonic())
         usage = Usage(input_tokens=10, output_tokens=10)
-        return Response(content=self.name, finish_reason="stop", usage=usage, headroom=self.headroom)
+        return Response(content=self.name, finish_reason="stop", usage=usage, rate_limit_remaining=self.rate_limit_remaining)
 
     def stream(self, request, deadline):
         raise NotImplementedError
@@ -72,7 +72,7 @@ def test_no_wait_goes_past_the_deadline():
 def test_what_the_vendor_says_is_obeyed():
     """Nothing left for five seconds: the next call waits them out."""
     clock = ManualClock()
-    vendor = Counting(headroom=Headroom(requests=0, requests_reset=5.0))
+    vendor = Counting(rate_limit_remaining=RateLimitRemaining(requests=0, requests_reset=5.0))
     made = dispatcher(clock, vendor)
     made.send(REQUEST)
     made.send(REQUEST)

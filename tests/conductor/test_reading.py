@@ -30,7 +30,7 @@ def heard():
 @pytest.fixture
 def counting(heard):
     """A dispatcher towards a vendor that counts to 400 in small pieces."""
-    with VendorSimulator(answers="".join(NUMBERS)) as simulator, Dispatcher(observers=[heard.append]) as dispatcher:
+    with VendorSimulator(responses="".join(NUMBERS)) as simulator, Dispatcher(observers=[heard.append]) as dispatcher:
         dispatcher.register_vendor(OpenAIVendor(api_key="sk-1", base_url=simulator.openai_url, trust_env=False))
         yield dispatcher
 
@@ -52,7 +52,7 @@ def trickling(heard):
 @contextlib.contextmanager
 def dispatching(fault, heard):
     with (
-        VendorSimulator(answers="".join(NUMBERS)).always(fault) as simulator,
+        VendorSimulator(responses="".join(NUMBERS)).always(fault) as simulator,
         Dispatcher(observers=[heard.append]) as dispatcher,
     ):
         dispatcher.register_vendor(OpenAIVendor(api_key="sk-1", base_url=simulator.openai_url, trust_env=False))

@@ -77,7 +77,7 @@ def test_a_request_may_say_no_and_time_runs_out():
 def test_many_that_ask_the_same_at_once_ask_once():
     """Thirty threads, one call to the vendor, thirty answers and outcomes."""
     outcomes, barrier, answers = [], threading.Barrier(30), []
-    with VendorSimulator(answers="hello", latency=0.2) as simulator:
+    with VendorSimulator(responses="hello", latency=0.2) as simulator:
         made = Dispatcher(Config(cache=ResponseCache()), observers=[outcomes.append])
         made.register_vendor(OpenAIVendor(api_key="sk-cache-0123456789", base_url=simulator.openai_url, trust_env=False))
 

@@ -71,7 +71,7 @@ def threads_of_tees():
 @pytest.fixture
 def slow():
     """A vendor that says three words, and the others when the test says so."""
-    with VendorSimulator(answers=WORDS) as simulator:
+    with VendorSimulator(responses=WORDS) as simulator:
         stage = Stage(simulator)
         simulator.always(Fault("hold", stage.hold))
         with stage.dispatcher:
@@ -81,7 +81,7 @@ def slow():
 @pytest.fixture
 def stalling():
     """A vendor that says three words and then nothing for a long time."""
-    with VendorSimulator(answers=WORDS).always(faults.stall_after(3)) as simulator:
+    with VendorSimulator(responses=WORDS).always(faults.stall_after(3)) as simulator:
         stage = Stage(simulator)
         with stage.dispatcher:
             yield stage
@@ -106,7 +106,7 @@ def test_many_readers_share_one_stream(slow):
 
 def test_many_readers_share_a_stream_that_ends_as_it_begins():
     """A short answer is over before those who wait for it can read; they have it all the same."""
-    with VendorSimulator(answers=WORDS, latency=0.1) as simulator:
+    with VendorSimulator(responses=WORDS, latency=0.1) as simulator:
         stage = Stage(simulator)
         with stage.dispatcher:
             threads, results = stage.readers(8)
@@ -218,7 +218,7 @@ def test_the_time_of_the_first_is_not_that_of_the_others(slow):
 
 def test_a_stream_that_breaks_breaks_for_all_that_read_it():
     """Each has an error of his own with the text so far; nothing is kept; one call alone has the attempt."""
-    with VendorSimulator(answers=WORDS, tokens_per_second=200).always(faults.cut_after(20)) as simulator:
+    with VendorSimulator(responses=WORDS, tokens_per_second=200).always(faults.cut_after(20)) as simulator:
         stage = Stage(simulator)
         with stage.dispatcher:
             threads, results = stage.readers(4)
@@ -234,7 +234,7 @@ def test_a_stream_that_breaks_breaks_for_all_that_read_it():
 
 def test_a_call_that_fails_before_its_first_output_fails_alone():
     """The next who waits asks for himself."""
-    with VendorSimulator(answers=WORDS).script(faults.status(400)) as simulator:
+    with VendorSimulator(responses=WORDS).script(faults.status(400)) as simulator:
         stage = Stage(simulator)
         with stage.dispatcher:
             threads, results = stage.readers(3)

@@ -19,7 +19,7 @@ from llmdispatcher import (
     Dispatcher,
     FailureClass,
     Hedge,
-    Listener,
+    Observer,
     OpenAIVendor,
     RateLimit,
     RateLimitError,
@@ -107,7 +107,7 @@ def test_the_policy_for_ambiguous_failures_is_checked():
 
 def test_an_attempt_tells_target_class_time_bytes_cost_and_connection():
     """Over real sockets: the second call goes over the kept connection."""
-    with VendorSimulator(answers="one two").script(faults.status(503), OK, OK) as simulator:
+    with VendorSimulator(responses="one two").script(faults.status(503), OK, OK) as simulator:
         vendor = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False)
         with dispatcher(vendor) as made:
             first, second = (made.send(Request("gpt-4o", "hi", max_tokens=9)).trace for _ in range(2))
@@ -124,7 +124,7 @@ def test_an_attempt_tells_target_class_time_bytes_cost_and_connection():
 
 def test_bytes_are_counted_exactly():
     """What the server was sent is what the record says, for a plain call and for a stream."""
-    with VendorSimulator(answers="one two") as simulator:
+    with VendorSimulator(responses="one two") as simulator:
         vendor = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False)
         with dispatcher(vendor) as made:
             request = Request("gpt-4o", "hi", max_tokens=9)
@@ -144,7 +144,7 @@ def test_a_vendor_of_ones_own_has_no_bytes():
 def test_the_key_is_told_by_its_number():
     """The first was refused, the second answered; neither is to be seen."""
     keys = ["sk-first-0123456789", "sk-second-0123456789"]
-    with VendorSimulator(answers="yes").script(faults.wrong_key(), OK) as simulator:
+    with VendorSimulator(responses="yes").script(faults.wrong_key(), OK) as simulator:
         vendor = OpenAIVendor(api_key=keys, base_url=simulator.openai_url, trust_env=False)
         with dispatcher(vendor) as made:
             trace = made.send(Request("gpt-4o", "hi")).trace
@@ -223,8 +223,8 @@ def test_who_is_passed_over_is_told_with_the_reason():
 
     trace = made.send(ASK).trace
 
-    assert [("a:m", "circuit open for another 8.0 s")] == [(passed.target, passed.why) for passed in trace.passed_over]
-    assert ["open", "closed"] == [trace.plan.standing(target).circuit for target in trace.plan.targets]
+    assert [("a:m", "circuit open for another 8.0 s")] == [(passed.target, passed.reason) for passed in trace.skipped]
+    assert ["open", "closed"] == [trace.plan.status(target).circuit for target in trace.plan.targets]
 
 
 def test_an_answer_from_memory_says_so():
@@ -258,13 +258,13 @@ def test_explain_tells_scores_circuits_parking_limits_and_hedges():
     first, second = plan.as_dict()["candidates"]
     assert ("a:m", 30.0, "closed", 9) == (
         first["target"],
-        first["parked_for"],
+        first["cooldown"],
         first["circuit"],
         first["limits"]["requests_remaining"],
     )
     assert Decimal(first["cost"]) < Decimal(second["cost"])
     assert {"target": "a:m", "beside": "b:m", "after": 2} == plan.as_dict()["hedge"]
-    assert "parked for another 30.0 s; 9 of 10 requests left" in str(plan)
+    assert "cooling down for another 30.0 s; 9 of 10 requests left" in str(plan)
     assert json.dumps(plan.as_dict())
     assert hits == parked.hits + plain.hits
 
@@ -313,7 +313,7 @@ def test_a_strict_circuit_breaker_still_fails_over_and_lets_its_probe_out():
     assert ["b", "a"] == answered
 
 
-class Both(Listener):
+class Both(Observer):
     def __init__(self):
         self.heard = []
 
@@ -325,7 +325,7 @@ class Both(Listener):
 
 
 class Unrelated:
-    """No Listener, but with its methods."""
+    """No Observer, but with its methods."""
 
     def __init__(self):
         self.records = []
@@ -347,7 +347,7 @@ def test_observers_hear_attempts_and_outcomes():
 def test_what_an_observer_raises_is_logged_and_felt_by_nobody(caplog):
     """Neither by the caller nor by the observers after it."""
 
-    class Broken(Listener):
+    class Broken(Observer):
         def on_attempt(self, record):
             raise RuntimeError("no attempt for me")
 

@@ -344,7 +344,7 @@ def test_a_stream_of_another_form_ends_with_the_error():
 @pytest.mark.parametrize("streamed", [False, True])
 def test_every_vendor_is_asked_for_the_form(kind, address, model, streamed):
     """Over a socket, in its own words; the answer is an instance."""
-    with VendorSimulator(answers=ADA) as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses=ADA) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(kind(base_url=getattr(simulator, address), api_key="simulated", trust_env=False))
         request = Request(model, [Message.user("Who?")], response_format=Person)
         response = dispatcher.send_streaming(request).response() if streamed else dispatcher.send(request)

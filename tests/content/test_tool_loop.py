@@ -33,7 +33,7 @@ from llmdispatcher import (
 from llmdispatcher.clock import Deadline
 from llmdispatcher.errors import Cancelled, ConfigError, DeadlineExceeded, VendorUnavailable
 from llmdispatcher.parts import ReasoningPart
-from llmdispatcher.testing import Answer, FakeVendor, ManualClock, VendorSimulator
+from llmdispatcher.testing import FakeVendor, ManualClock, SimulatedResponse, VendorSimulator
 
 
 @attrs.frozen
@@ -522,13 +522,13 @@ def test_a_wrong_setting_is_named(setting):
 def test_a_run_over_a_socket(kind, address, model):
     """Two calls at once, a second round, an answer, in every vendor's own words."""
     answers = [
-        Answer(
+        SimulatedResponse(
             tool_calls=[ToolCall(name="weather", arguments=f'{{"city": "{city}"}}', id=f"c{city}") for city in ("Oslo", "Bergen")]
         ),
-        Answer(tool_calls=ToolCall(name="weather", arguments='{"city": "Oslo", "unit": "F"}', id="c3")),
-        Answer("Wet everywhere."),
+        SimulatedResponse(tool_calls=ToolCall(name="weather", arguments='{"city": "Oslo", "unit": "F"}', id="c3")),
+        SimulatedResponse("Wet everywhere."),
     ]
-    with VendorSimulator(answers=answers) as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses=answers) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(kind(base_url=getattr(simulator, address), api_key="simulated", trust_env=False))
         run = dispatcher.run_tools(Request(model, "How is it?"), [tool(weather)])
         said = json.dumps(simulator.requests[2].json)

@@ -36,7 +36,7 @@ def test_block_runs(block, vendors, capsys, tmp_path, monkeypatch):
 
 def test_the_opening_example_prints_the_answer(vendors, capsys):
     """What a new user sees first is the answer, who gave it, and what it cost."""
-    vendors.answers = "Rayleigh scattering."
+    vendors.responses = "Rayleigh scattering."
     exec(BLOCKS[0].code, {"__name__": "example"})
     answer, told = capsys.readouterr().out.splitlines()
 
@@ -46,7 +46,7 @@ def test_the_opening_example_prints_the_answer(vendors, capsys):
 
 def test_quickstart(vendors, capsys):
     """It explains, asks and prints the cost."""
-    vendors.answers = "To wait in."
+    vendors.responses = "To wait in."
     runpy.run_path(str(ROOT / "examples" / "quickstart.py"), run_name="__main__")
     printed = capsys.readouterr().out
 
@@ -64,7 +64,7 @@ def test_quickstart_without_an_answer(vendors, capsys):
 
 def test_streaming(vendors, capsys):
     """It prints the chunks, and then who answered."""
-    vendors.answers = "A sink has a drain."
+    vendors.responses = "A sink has a drain."
     runpy.run_path(str(ROOT / "examples" / "streaming.py"), run_name="__main__")
     said, told = capsys.readouterr().out.splitlines()
 
@@ -83,7 +83,7 @@ def served(query):
 
 def test_view(vendors):
     """The view streams the answer to the question."""
-    vendors.answers = "Because of the air."
+    vendors.responses = "Because of the air."
 
     assert ("200 OK", "Because of the air.") == served("q=Why+is+the+sky+blue")
 

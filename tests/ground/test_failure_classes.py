@@ -21,7 +21,7 @@ from llmdispatcher.errors import (
 )
 from llmdispatcher.response_values import Response
 from llmdispatcher.testing import VendorSimulator
-from llmdispatcher.testing.faults import DEAD_ENDS, FAULTS, stale
+from llmdispatcher.testing.faults import FAULTS, UNREACHABLE, stale
 
 from ..conftest import PATIENCE
 from ..matrix.conftest import hangs, undisturbed
@@ -139,7 +139,7 @@ def test_every_fault_leaves_open_what_its_row_says(row):
 def left_open(fault, streamed, allowed, each):
     """What is not as the row says; the limits are short where nothing else ends the call."""
     wrong = []
-    with VendorSimulator(answers="one two three four five six seven eight nine ten.").always(fault) as simulator:
+    with VendorSimulator(responses="one two three four five six seven eight nine ten.").always(fault) as simulator:
         attempts = attempts_of(simulator.openai_url, streamed=streamed, each=each / 2 if hangs(fault) else PATIENCE)
     for attempt in attempts:
         if attempt.error is not None and attempt.failure_class not in allowed:
@@ -155,7 +155,7 @@ def test_dead_ends_leave_open_how_far_the_request_came(name, expected):
     billed = expected is AMBIGUOUS
 
     def wrong(each):
-        with DEAD_ENDS[name]() as url:
+        with UNREACHABLE[name]() as url:
             (attempt,) = attempts_of(url, streamed=False, each=each / 2)
         said = (attempt.failure_class, attempt.possibly_billed, bool(attempt.bytes_sent))
         return [] if said == (expected, billed, billed) else [f"{said}"]
@@ -165,7 +165,7 @@ def test_dead_ends_leave_open_how_far_the_request_came(name, expected):
 
 def test_a_stale_connection_is_no_attempt_but_is_written_down():
     """The vendor closed what it had kept: sent once more on a new connection, in the same attempt."""
-    with VendorSimulator(answers="yes").script("first", stale()) as simulator:
+    with VendorSimulator(responses="yes").script("first", stale()) as simulator:
         attempts = attempts_of(simulator.openai_url, streamed=False, asks=2)
 
     assert [(None, 0, False), (None, 1, False)] == [(attempt.error, attempt.resent, attempt.reused) for attempt in attempts]

@@ -20,7 +20,7 @@ import attrs
 from sqlalchemy import text
 
 from llmdispatcher.ledger import open_ledger
-from llmdispatcher.testing import Answer, VendorSimulator
+from llmdispatcher.testing import SimulatedResponse, VendorSimulator
 
 WORKER = """
 import ctypes, os, sys, threading
@@ -94,7 +94,7 @@ def kill_often(place: str, kills: int, *, strict: bool, seed: int = 1) -> Tale:
     """Let processes call and be killed at random moments; then look."""
     chance = random.Random(seed)
     acknowledged: dict[str, int] = {}
-    with VendorSimulator(answers=Answer("four tokens are these"), latency=0.01) as simulator:
+    with VendorSimulator(responses=SimulatedResponse("four tokens are these"), latency=0.01) as simulator:
         open_ledger(place).close()
         command = [sys.executable, "-c", WORKER, simulator.openai_url, place, "strict" if strict else "behind", str(os.getpid())]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as mother:

@@ -72,7 +72,7 @@ def between(chance: Random, start: datetime, end: datetime) -> datetime:
 
 def put(ledger: Ledger, rows: list[dict[str, Any]], asked: list[dict[str, Any]] = []) -> None:  # noqa: B006  # never changed
     """Write calls and attempts, with the sums by day."""
-    with ledger.writing() as connection:
+    with ledger.transaction() as connection:
         connection.execute(calls.insert(), rows)
         if asked:
             connection.execute(attempts.insert(), asked)

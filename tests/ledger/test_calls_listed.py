@@ -49,7 +49,7 @@ def test_calls_that_begin_meanwhile_change_no_page(ledger):
     rows = [made(chance, between(chance, START, END)) for _ in range(20)]
     put(ledger, rows)
     first = ledger.list_recent_calls(limit=10)
-    with ledger.writing() as connection:
+    with ledger.transaction() as connection:
         connection.execute(calls.insert(), [made(chance, END) for _ in range(5)])
 
     assert by_age(rows)[10:] == [call.id for call in ledger.list_recent_calls(limit=10, before=first[-1])]

@@ -104,22 +104,26 @@ def test_locked(opened, tmp_path):
         other.execute("BEGIN IMMEDIATE")
         caller.call(20)
         until(lambda: ledger.stats().spooled > 0)
-        assert ("SQLITE_BUSY", True) == (ledger.stats().away, ledger.stats().written < 46)
+        assert ("SQLITE_BUSY", True) == (ledger.stats().unavailable, ledger.stats().written < 46)
         caller.call(5)
         other.execute("COMMIT")
     assert ledger.flush()
 
     all_there(caller)
     assert median(caller.seconds) < 1, "the database was waited for 2 s; a busy machine makes few calls slow, not most"
-    assert (0, None, []) == (ledger.stats().dropped, ledger.stats().away, list((tmp_path / "ledger.db.spool").glob("*.jsonl")))
+    assert (0, None, []) == (
+        ledger.stats().dropped,
+        ledger.stats().unavailable,
+        list((tmp_path / "ledger.db.spool").glob("*.jsonl")),
+    )
 
 
 def test_no_write_begins_with_a_read(opened):
     """A transaction that writes has the pen from its beginning (D2), so it never finds that its view is old."""
     ledger = opened()
-    with ledger.writing() as first:
+    with ledger.transaction() as first:
         first.execute(text("SELECT * FROM calls"))
-        with pytest.raises(Exception, match="locked"), ledger.writing():
+        with pytest.raises(Exception, match="locked"), ledger.transaction():
             pass
 
 
@@ -149,7 +153,7 @@ def test_disk_full(opened, full, spool):
     ledger.close()
     full(True)
     caller.call(400)
-    until(lambda: ledger.stats().away == "SQLITE_FULL")
+    until(lambda: ledger.stats().unavailable == "SQLITE_FULL")
     assert not ledger.flush(0.1)
     full(False)
     assert ledger.flush()
@@ -166,7 +170,7 @@ def test_rows_that_can_be_kept_nowhere_are_counted(opened, full, caplog):
     full(True)
     caller = Caller(ledger)
     caller.call(400)
-    until(lambda: ledger.stats().away == "SQLITE_FULL")
+    until(lambda: ledger.stats().unavailable == "SQLITE_FULL")
     assert not ledger.flush(0.1)
     ledger.close(0.1)
 
@@ -215,7 +219,7 @@ def test_a_file_that_is_no_ledger_is_left_alone(tmp_path):
         ledger.migrate()
     caller = Caller(ledger)
     caller.call()
-    until(lambda: ledger.stats().away is not None)
+    until(lambda: ledger.stats().unavailable is not None)
     assert not ledger.flush(0.1)
     ledger.close(0.1)
 
@@ -329,7 +333,7 @@ def test_a_server_that_may_only_be_read(opened, postgres):
         connection.commit()
     ledger.close()
     caller.call(3)
-    until(lambda: ledger.stats().away == "25006")
+    until(lambda: ledger.stats().unavailable == "25006")
     assert not ledger.flush(0.1)
     with closing(ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT")) as connection:
         connection.execute(text("SET transaction_read_only = off"))

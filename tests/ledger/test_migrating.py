@@ -24,7 +24,7 @@ def test_the_tables_are_what_the_code_says(store, migrated):
     """Whether they were made at once or came by all migrations, with no difference."""
     with Ledger(store) as ledger:
         if migrated:
-            with ledger.writing() as connection:
+            with ledger.transaction() as connection:
                 upgrade(connection)
         ledger.migrate()
         with ledger.engine.connect() as connection:
@@ -39,7 +39,7 @@ def test_made_and_migrated_files_are_alike(tmp_path: Path):
     for name in ("made", "migrated"):
         with Ledger(tmp_path / name) as ledger:
             if name == "migrated":
-                with ledger.writing() as connection:
+                with ledger.transaction() as connection:
                     upgrade(connection)
             ledger.migrate()
             with ledger.engine.connect() as connection:
@@ -53,7 +53,7 @@ def test_an_older_ledger_is_brought_up_to_date(store):
     """Its calls are there afterwards, and newer tables, too."""
     with open_ledger(store) as ledger:
         ledger.record("openai", "gpt-4o", id="kept")
-        with ledger.writing() as connection:
+        with ledger.transaction() as connection:
             for table in ("reservations", "budgets"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0003'"))
@@ -109,7 +109,7 @@ def test_many_threads_migrate_once(store):
 def test_a_newer_schema_is_refused(store):
     """A database from the future is told as such and left alone."""
     with open_ledger(store) as ledger:
-        with ledger.writing() as connection:
+        with ledger.transaction() as connection:
             connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
 
         with pytest.raises(LedgerError, match=r"schema 9999 is newer than \d+, .*upgrade llmdispatcher"):

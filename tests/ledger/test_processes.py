@@ -190,7 +190,7 @@ def test_closing_does_not_wait_for_a_database_that_is_away(tmp_path: Path):
     open_ledger(place).close()
     ledger = Ledger(place, timeout=50)
     dispatcher = made(ledger)
-    with open_ledger(place) as other, other.writing():
+    with open_ledger(place) as other, other.transaction():
         dispatcher.send(ASK)
         begun = time.monotonic()
         ledger.close(0.3)

@@ -88,7 +88,7 @@ def test_sums_made_anew(ledger):
     right = ledger.get_usage_stats(start=START, end=END, group_by="day", by="user")
     since = MIDDLE.toordinal() - date(1970, 1, 1).toordinal()
     nobody = dict.fromkeys(DAILY_KEY, "") | dict.fromkeys(DAILY_SUMS, 0)
-    with ledger.writing() as connection:
+    with ledger.transaction() as connection:
         connection.execute(update(daily).where(daily.c.day >= since).values(calls=daily.c.calls + 1))
         connection.execute(daily.insert().values({**nobody, "day": since, "origin": "x", "calls": 1, "cost": Decimal(0)}))
     found = ledger.check_rollups()

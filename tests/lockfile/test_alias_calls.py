@@ -14,11 +14,11 @@ from llmdispatcher import (
     DispatchError,
     Embeddings,
     InvalidRequest,
-    Listener,
     Lockfile,
     LockfileInvalid,
     LockfileNotFound,
     ModelNotFound,
+    Observer,
     OpenAIVendor,
     QuotaExceeded,
     Request,
@@ -77,7 +77,7 @@ def stage(here):
     lock.bind("summarizer", [FIRST, SECOND])
     lock.bind("summarizer", [SECOND], profile="prod")
     lock.save()
-    with VendorSimulator(answers="one two three four") as openai, VendorSimulator(answers="five six") as anthropic:
+    with VendorSimulator(responses="one two three four") as openai, VendorSimulator(responses="five six") as anthropic:
         yield Stage(openai, anthropic, Lockfile.load("llmdispatcher.lock"))
 
 
@@ -349,7 +349,7 @@ def test_a_pool_without_a_vendor_says_so():
     assert "shut:n" in str(raised.value)
 
 
-class Ears(Listener):
+class Ears(Observer):
     """Hears attempts."""
 
     def __init__(self):

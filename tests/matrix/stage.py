@@ -135,7 +135,7 @@ def _who(outcome: Outcome) -> str:
 def staged(plan: Plan, row: str, fault: Fault, *, streamed: bool) -> Iterator[Stage]:
     """The two vendors, and a dispatcher towards them; all is closed afterwards."""
     with ExitStack() as stack:
-        faulty, healthy = [stack.enter_context(VendorSimulator(answers=ANSWER)) for _ in range(2)]
+        faulty, healthy = [stack.enter_context(VendorSimulator(responses=ANSWER)) for _ in range(2)]
         outcomes: list[Outcome] = []
         clock = Later()
         config = Config(**{**CALM, **plan.settings})

@@ -157,7 +157,7 @@ CASES = [pytest.param(way, operation, id=f"{way}-{operation}") for way in WAYS f
 
 
 @attrs.frozen
-class Scene:
+class Setting:
     """The vendors of one way, and how a dispatcher towards them is made."""
 
     way: Way
@@ -210,7 +210,7 @@ def broken(stage: Stage, log: str, *, left: bool) -> list[str]:
 class Loop:
     """One way, on which one operation after the other is failed; ``met`` is what became of the calls."""
 
-    scene: Scene
+    setting: Setting
     base: tuple[int, int]
     log: pytest.LogCaptureFixture
     met: Counter[str] = attrs.field(factory=Counter)
@@ -222,9 +222,9 @@ class Loop:
         """Fail the first, the second, … until there is none to fail; gives how many there were."""
         for turn in range(1, MOST):
             where = f"{operation}, {name}, {turn}{' and on' if forever else ''}"
-            self.scene.saboteur.plan(operation, error, turn, forever=forever)
+            self.setting.saboteur.plan(operation, error, turn, forever=forever)
             self.wrong += [f"{where}: {what}" for what in self.trial()]
-            if not self.scene.saboteur.struck or self.wrong:
+            if not self.setting.saboteur.struck or self.wrong:
                 return turn - 1
             self.injections += 1
         self.wrong.append(f"{operation}, {name}: the injection never ran out")
@@ -234,12 +234,12 @@ class Loop:
         """One dispatcher, sabotaged, then left in peace; what broke."""
         self.log.clear()
         self.outcomes = outcomes = []
-        left = self.scene.way.play is Stage.leave
-        with self.scene.dispatcher(outcomes) as dispatcher:
-            stage = Stage(dispatcher, outcomes, self.scene.way.streamed)
-            self.scene.way.play(stage)
+        left = self.setting.way.play is Stage.leave
+        with self.setting.dispatcher(outcomes) as dispatcher:
+            stage = Stage(dispatcher, outcomes, self.setting.way.streamed)
+            self.setting.way.play(stage)
             wrong = broken(stage, self.log.text, left=left)
-            self.scene.saboteur.rest()
+            self.setting.saboteur.rest()
             self.met.update(call.name for call in stage.seen)
             stage.ask()
             if stage.seen[-1].error is not None or stage.seen[-1].text != ANSWER:
@@ -273,10 +273,10 @@ def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Way]
         def of(way: Way) -> tuple[dict[str, VendorSimulator], str]:
             if id(way) not in made:
                 tls = context if way.tls else None
-                first = VendorSimulator(answers=ANSWER, tls=tls, **way.first)
+                first = VendorSimulator(responses=ANSWER, tls=tls, **way.first)
                 if way.fault is not None:
                     first.always(way.fault)
-                found = {FIRST: first} | ({SECOND: VendorSimulator(answers=ANSWER, tls=tls)} if way.helped else {})
+                found = {FIRST: first} | ({SECOND: VendorSimulator(responses=ANSWER, tls=tls)} if way.helped else {})
                 for simulator in found.values():
                     stack.enter_context(simulator)
                 made[id(way)] = found
@@ -293,7 +293,7 @@ def test_whichever_operation_fails(name, operation, vendors, table, tmp_path, mo
     simulators, ca_file = vendors(way)
     with monkeypatch.context() as patch:
         saboteur = planted(patch)
-        loop = Loop(Scene(way, simulators, saboteur, tmp_path, ca_file), (threading.active_count(), descriptors()), caplog)
+        loop = Loop(Setting(way, simulators, saboteur, tmp_path, ca_file), (threading.active_count(), descriptors()), caplog)
         loop.trial()  # what is loaded at the first use is no residue
         loop = attrs.evolve(loop, base=(threading.active_count(), descriptors()))
         assert any(loop.trial() == [] and way.shown(loop.outcomes) for _ in range(10)), f"goes another way: {loop.trial()}"

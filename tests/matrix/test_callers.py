@@ -32,7 +32,7 @@ def kind(request):
 @pytest.fixture
 def talking(base, kind):
     """A vendor that talks for far longer than :data:`SLACK`, and a dispatcher towards it."""
-    with VendorSimulator(answers=LONG, tokens_per_second=100) as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses=LONG, tokens_per_second=100) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(vendor_at(simulator, kind, each=45))
         dispatcher.simulator, dispatcher.ask = simulator, Request(model=MODELS[kind], messages="talk", max_tokens=100_000)
         yield dispatcher
@@ -76,7 +76,7 @@ def test_a_reader_that_breaks_off_hangs_up(talking):
 
 def test_a_stalled_vendor_is_left_at_once(base):
     """C3: close() while the worker waits for the vendor's next byte does not wait for the idle limit."""
-    with VendorSimulator(answers=LONG).always(faults.stall_after(3)) as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses=LONG).always(faults.stall_after(3)) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(vendor_at(simulator, "openai", each=45))
         stream = dispatcher.send_streaming(Request(model=MODELS["openai"], messages="talk"))
         reader = iter(stream)
@@ -113,7 +113,7 @@ def test_cancelling_a_plain_call_ends_it_at_once(base):
 
 def test_late_cancels_never_hurt_the_next_user_of_a_connection():
     """A cancel that comes when its call is over does not touch the pooled connection: 400 calls, no innocent failure."""
-    with VendorSimulator(answers="ok") as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses="ok") as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(vendor_at(simulator, "openai", each=45))
         request = Request(model=MODELS["openai"], messages="hi")
         pending: list[Cancellation] = []
@@ -177,7 +177,7 @@ def test_closing_from_a_signal_handler_is_safe(talking):
 def test_a_slow_reader_holds_the_vendor_back():
     """C2: the channel fills, then the socket; the vendor cannot run ahead of a reader that does not read."""
     huge = " ".join("x" * 1_000 for _ in range(5_000))
-    with VendorSimulator(answers=huge) as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses=huge) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(vendor_at(simulator, "openai", idle_timeout=1.0))
         stream = dispatcher.send_streaming(Request(model=MODELS["openai"], messages="talk", max_tokens=1_000_000))
         reader = iter(stream)
@@ -192,7 +192,7 @@ def test_a_slow_reader_holds_the_vendor_back():
 
 def test_connections_are_reused_and_bounded():
     """N10: 40 calls by 8 threads over a pool of 2 open no more than 2 connections, and all are answered."""
-    with VendorSimulator(answers="ok") as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses="ok") as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(vendor_at(simulator, "openai", pool_size=2, each=45))
         requests = [Request(model=MODELS["openai"], messages="hi")] * 40
 

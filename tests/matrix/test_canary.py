@@ -21,7 +21,7 @@ import attrs
 import pytest
 
 import llmdispatcher
-from llmdispatcher import Cancellation, Config, Dispatcher, DispatchError, Listener, Request, ResponseCache, RetryPolicy
+from llmdispatcher import Cancellation, Config, Dispatcher, DispatchError, Observer, Request, ResponseCache, RetryPolicy
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.testing.faults import FAULTS, Fault
 from llmdispatcher.vendor_config import VendorConfig
@@ -126,7 +126,7 @@ def test_the_search_finds_what_is_there(how):
     assert found("here", WRITTEN[how](PROMPT), "prompt")
 
 
-class Ears(Listener):
+class Ears(Observer):
     """Hears attempts and outcomes."""
 
     def __init__(self):
@@ -195,7 +195,7 @@ def test_no_fault_tells_a_secret(number, row, everything):
     for streamed in (False, True):
         ears, kind = Ears(), KINDS[(number + streamed) % len(KINDS)]
         with (
-            VendorSimulator(answers=ANSWER).always(FAULTS[row][0]) as simulator,
+            VendorSimulator(responses=ANSWER).always(FAULTS[row][0]) as simulator,
             dispatcher_at(simulator, kind, ears, each=LIMIT) as dispatcher,
         ):
             result = asked(dispatcher, kind, streamed=streamed, timeout=2 * LIMIT)
@@ -262,7 +262,7 @@ def test_a_key_that_a_vendor_says_back_is_taken_out(where, streamed, everything)
 def test_no_end_of_a_call_tells_a_secret(end, streamed, everything):
     """A good end, and those that the caller or the machine makes, are as clean as those of the vendors."""
     ears, cancel = Ears(), Cancellation()
-    with VendorSimulator(answers=ANSWER) as simulator, dispatcher_at(simulator, "openai", ears) as dispatcher:
+    with VendorSimulator(responses=ANSWER) as simulator, dispatcher_at(simulator, "openai", ears) as dispatcher:
         if end in ("deadline", "cancelled"):
             simulator.always(faults.silent())
         if end == "refused":
@@ -286,7 +286,7 @@ def test_settings_hide_the_key():
         VendorConfig(headers={"X-Key": KEY}),
         VendorConfig(proxy=f"http://user:{urllib.parse.quote(KEY, safe='')}@proxy.invalid:8080"),
         attrs.evolve(VendorConfig(api_key=KEY), timeout=3.0),
-        VendorConfig.merged({"api_key": KEY}, {"name": "x"}),
+        VendorConfig.merge({"api_key": KEY}, {"name": "x"}),
         Config(cache=ResponseCache(store=f"redis://user:{urllib.parse.quote(KEY, safe='')}@localhost:6379/0")),
     ]
 
@@ -310,7 +310,7 @@ def _calls_with_cache(store, everything):
     for kind, streamed in (("openai", False), ("anthropic", True)):
         ears = Ears()
         with (
-            VendorSimulator(answers=ANSWER).script(faults.status(503), faults.error_in_200()) as simulator,
+            VendorSimulator(responses=ANSWER).script(faults.status(503), faults.error_in_200()) as simulator,
             dispatcher_at(simulator, kind, ears, cache=ResponseCache(store=store)) as dispatcher,
         ):
             results = [asked(dispatcher, kind, streamed=streamed, timeout=PATIENCE) for _ in range(4)]

@@ -8,7 +8,7 @@ import pytest
 
 from llmdispatcher import OpenAIVendor
 from llmdispatcher.testing import VendorSimulator
-from llmdispatcher.testing.faults import DEAD_ENDS
+from llmdispatcher.testing.faults import UNREACHABLE
 
 from ..conftest import PATIENCE, SLACK
 from .conftest import CANARY, LIMIT, MODELS, Hurried, ask, descriptors, leaks, settled, vendor_at
@@ -23,12 +23,12 @@ def dead(url, row):
     return OpenAIVendor(api_key=CANARY, base_url=url, trust_env=False, **limits)
 
 
-@pytest.mark.parametrize("row", DEAD_ENDS)
+@pytest.mark.parametrize("row", UNREACHABLE)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_row(row, streamed, log):
     """It ends within its limit, says in which phase and whether anything was sent, once, and leaves nothing behind."""
     base = (threading.active_count(), descriptors())
-    with DEAD_ENDS[row]() as url:
+    with UNREACHABLE[row]() as url:
         result = ask([dead(url, row)], "openai", streamed=streamed)
 
     assert ("VendorUnavailable", 1) == (result.name, len(result.outcomes))
@@ -38,10 +38,10 @@ def test_row(row, streamed, log):
     assert (0, 0) == settled(base)
 
 
-@pytest.mark.parametrize("row", DEAD_ENDS)
+@pytest.mark.parametrize("row", UNREACHABLE)
 def test_a_dead_end_costs_its_limit_and_then_the_next_vendor_answers(row):
     """The healthy vendor's answer comes after one limit, without a backoff between different vendors."""
-    with DEAD_ENDS[row]() as url, VendorSimulator(answers="hello") as healthy:
+    with UNREACHABLE[row]() as url, VendorSimulator(responses="hello") as healthy:
         clock, second = Hurried(), vendor_at(healthy, "anthropic", default_model=MODELS["anthropic"])
         result = ask([dead(url, row), second], "openai", streamed=False, retries=2, clock=clock)
 

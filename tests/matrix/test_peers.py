@@ -64,7 +64,7 @@ def test_every_row_of_the_peers_matrix_is_here():
 @pytest.mark.parametrize("helped", [True, False], ids=["with a healthy vendor", "alone"])
 def test_row(row, helped):
     """It ends as promised, in time, and with exactly the promised number of hits."""
-    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(answers=ANSWER) as healthy:
+    with VendorSimulator(responses=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(responses=ANSWER) as healthy:
         vendors = [hurt(faulty, row), *([healthy_at(healthy)] if helped else [])]
         result = ask(vendors, "openai", streamed=row in STREAMED, timeout=TIMEOUTS.get(row, 2 * SLACK), retries=2)
         name, hits = PROMISED[row][0 if helped else 1]
@@ -78,7 +78,7 @@ def test_row(row, helped):
 @pytest.mark.parametrize("row", [row for row, (helped, _) in PROMISED.items() if helped == ("ok", 1) and "malformed" not in row])
 def test_a_healthy_vendor_is_asked_at_once(row):
     """Where a failure leads to another vendor it does so without a pause, whatever the vendor hints (the peers: 4 to 13 s)."""
-    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(answers=ANSWER) as healthy:
+    with VendorSimulator(responses=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(responses=ANSWER) as healthy:
         clock = Hurried()
         result = ask([hurt(faulty, row), healthy_at(healthy)], "openai", streamed=row in STREAMED, retries=2, clock=clock)
     failed, answered = result.outcomes[0].attempts
@@ -91,7 +91,7 @@ def test_a_healthy_vendor_is_asked_at_once(row):
 @pytest.mark.parametrize("row", [row for row, (helped, _) in PROMISED.items() if helped[0] == "StreamInterrupted"])
 def test_a_broken_stream_keeps_what_had_come(row):
     """It is never taken for complete: the error holds the nine words, the healthy vendor is not asked behind the reader's back."""
-    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(answers=ANSWER) as healthy:
+    with VendorSimulator(responses=ANSWER).always(PEER_FAULTS[row]) as faulty, VendorSimulator(responses=ANSWER) as healthy:
         result = ask([hurt(faulty, row), healthy_at(healthy)], "openai", streamed=True, retries=2)
 
     assert ANSWER.split()[:9] == result.error.partial.content.split()
@@ -101,7 +101,7 @@ def test_a_broken_stream_keeps_what_had_come(row):
 
 def test_a_malformed_line_costs_nothing_but_itself():
     """All words of the other lines are there (the peers: a raw JSONDecodeError)."""
-    with VendorSimulator(answers=ANSWER).always(PEER_FAULTS["malformed SSE line, rest fine"]) as faulty:
+    with VendorSimulator(responses=ANSWER).always(PEER_FAULTS["malformed SSE line, rest fine"]) as faulty:
         result = ask([vendor_at(faulty, "openai")], "openai", streamed=True)
 
     assert ("ok", ANSWER) == (result.name, result.text)
@@ -118,7 +118,7 @@ def test_a_bad_request_is_taken_nowhere_else():
 
 def test_a_hint_that_fits_is_waited_for_once():
     """Alone, with time: one wait of the two seconds that were asked for (the peers: 4.0 s), and the answer."""
-    with VendorSimulator(answers=ANSWER).script(PEER_FAULTS["429 Retry-After: 2"], OK) as limited:
+    with VendorSimulator(responses=ANSWER).script(PEER_FAULTS["429 Retry-After: 2"], OK) as limited:
         clock = Hurried()
         result = ask([vendor_at(limited, "openai")], "openai", streamed=False, retries=2, clock=clock)
     refused, answered = result.outcomes[0].attempts
@@ -142,7 +142,7 @@ def test_a_spent_quota_parks_the_key_for_long():
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_trickle_cannot_outlive_the_deadline(streamed):
     """Chunks that keep coming beat every per-read timeout; the call's own deadline ends them (the peers took 12.6 s of 3 s)."""
-    with VendorSimulator(answers=ANSWER).always(trickle(0.1)) as faulty:
+    with VendorSimulator(responses=ANSWER).always(trickle(0.1)) as faulty:
         result = ask([vendor_at(faulty, "openai")], "openai", streamed=streamed, timeout=0.9)
 
     assert "DeadlineExceeded" == result.name

@@ -98,7 +98,7 @@ def seen_wrong(row, fault, call, written):
     (kind, streamed, each), (table, log) = call, written
     base = (threading.active_count(), descriptors())
     limit, each = (3 * each, each) if hangs(fault) else (30.0, 30.0)
-    with VendorSimulator(answers=ANSWER).always(fault) as simulator:
+    with VendorSimulator(responses=ANSWER).always(fault) as simulator:
         vendor = vendor_at(simulator, kind, each=each)
         result = ask([vendor], kind, streamed=streamed, timeout=limit)
         hits = simulator.hits
@@ -126,7 +126,7 @@ def test_a_stream_ends_with_its_end_mark(kind):
     """
     ends = []
     for fault in (faults.kept_open(), faults.data_after_end()):
-        with VendorSimulator(answers=ANSWER).always(fault) as simulator:
+        with VendorSimulator(responses=ANSWER).always(fault) as simulator:
             result = ask([vendor_at(simulator, kind, each=30)], kind, streamed=True, timeout=60)
             ends.append((result.name, result.text, result.seconds < SLACK))
 
@@ -137,7 +137,7 @@ def test_a_stream_ends_with_its_end_mark(kind):
 def test_a_complete_answer_is_not_waited_for(monkeypatch, patience, timeout):
     """S8: where the end has no mark, a vendor has some seconds for its last words, and no longer than the deadline."""
     monkeypatch.setattr(chunk_stream, "LAST_WORDS", patience)
-    with VendorSimulator(answers=ANSWER).always(faults.kept_open()) as simulator:
+    with VendorSimulator(responses=ANSWER).always(faults.kept_open()) as simulator:
         result = ask([vendor_at(simulator, "google", each=30)], "google", streamed=True, timeout=timeout)
 
     assert ("ok", ANSWER) == (result.name, result.text)

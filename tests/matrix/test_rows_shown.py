@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmdispatcher.testing.faults import DEAD_ENDS, FAULTS
+from llmdispatcher.testing.faults import FAULTS, UNREACHABLE
 
 from .test_rows import EXPECTED
 
@@ -197,4 +197,4 @@ def test_every_row_is_shown(row):
 def test_rows_that_run_through_all_ways_have_faults():
     """A row that the tables of ways are said to show has variants, and an end that it may have."""
     assert {row for row, shown in SHOWN_BY.items() if set(WAYS) <= set(shown)} == set(FAULTS) == set(EXPECTED)
-    assert {row for row, shown in SHOWN_BY.items() if set(DEAD) <= set(shown)} == set(DEAD_ENDS)
+    assert {row for row, shown in SHOWN_BY.items() if set(DEAD) <= set(shown)} == set(UNREACHABLE)

@@ -43,7 +43,7 @@ def test_time_that_stands_still_or_jumps_is_no_trouble():
 
 
 def test_targets_have_their_own():
-    """Trouble with one takes nothing from another."""
+    """A failure of one takes nothing from another."""
     budgets = Budgets(RetryBudget())
     spent(budgets, 100.0)
 

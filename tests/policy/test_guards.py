@@ -3,7 +3,7 @@
 import pytest
 
 from llmdispatcher import Config, ConfigError, ContentFiltered, Dispatcher, ImagePart, Message, Request, Response, TextPart
-from llmdispatcher.policy.guards import MatchesSchema, MaxLength, Pattern, PersonalData, after, before
+from llmdispatcher.policy.guards import MaxLengthGuard, PatternGuard, PersonalDataGuard, SchemaGuard, after, before
 from llmdispatcher.testing import FakeVendor
 
 CARD, NO_CARD = "4111 1111 1111 1111", "4111 1111 1111 1112"
@@ -24,7 +24,7 @@ def test_nothing_is_copied_where_nothing_changes():
     """A request that passes is the same one."""
     request = Request("m", "hello")
 
-    assert before([PersonalData(), MaxLength(request=99), Pattern(pattern="secret")], request) is request
+    assert before([PersonalDataGuard(), MaxLengthGuard(request=99), PatternGuard(pattern="secret")], request) is request
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_nothing_is_copied_where_nothing_changes():
 )
 def test_personal_data_is_masked(text, masked):
     """Only what has the right form and, where there is one, the right check digit."""
-    assert masked == asked(text, PersonalData())
+    assert masked == asked(text, PersonalDataGuard())
 
 
 def test_personal_data_can_be_refused():
     """The error names the kind, never the data."""
     with pytest.raises(ContentFiltered, match=r"personal data \(email\)") as caught:
-        asked("jo@example.org", PersonalData(action="refuse"))
+        asked("jo@example.org", PersonalDataGuard(action="refuse"))
 
     assert "example.org" not in str(caught.value)
     assert not caught.value.try_elsewhere
@@ -57,30 +57,30 @@ def test_personal_data_can_be_refused():
 
 def test_answers_are_looked_at_where_that_is_wished():
     """By default only what goes out."""
-    assert ("a@b.ch", "[email]") == (told("a@b.ch", PersonalData()), told("a@b.ch", PersonalData(where="both")))
+    assert ("a@b.ch", "[email]") == (told("a@b.ch", PersonalDataGuard()), told("a@b.ch", PersonalDataGuard(where="both")))
 
 
 def test_parts_are_searched_and_pictures_left_alone():
     """Text in a list of parts is text."""
     picture = ImagePart(url="https://example.org/a.png")
     request = Request("m", [Message.user("a@b.ch", picture)])
-    content = before([PersonalData()], request).messages[0].content
+    content = before([PersonalDataGuard()], request).messages[0].content
 
     assert (TextPart(text="[email]"), picture) == content
 
 
 def test_a_pattern_refuses_or_masks():
     """By name, in one direction or both."""
-    guard = Pattern(pattern=r"project \w+", name="a code name", action="mask", where="response", replacement="[code name]")
+    guard = PatternGuard(pattern=r"project \w+", name="a code name", action="mask", where="response", replacement="[code name]")
 
     assert ("project apollo", "[code name]") == (asked("project apollo", guard), told("project apollo", guard))
     with pytest.raises(ContentFiltered, match="a code name was found"):
-        told("project apollo", Pattern(pattern="project", name="a code name"))
+        told("project apollo", PatternGuard(pattern="project", name="a code name"))
 
 
 def test_lengths_are_bounded():
     """Of the whole conversation, and of the answer."""
-    guard = MaxLength(request=5, response=3)
+    guard = MaxLengthGuard(request=5, response=3)
 
     assert ("12345", "123") == (asked("12345", guard), told("123", guard))
     with pytest.raises(ContentFiltered, match="the conversation has 6 characters, the limit is 5"):
@@ -91,7 +91,7 @@ def test_lengths_are_bounded():
 
 def test_an_answer_has_a_schema_or_is_refused():
     """Whatever the request asked for."""
-    guard = MatchesSchema(schema={"type": "object", "required": ["a"]})
+    guard = SchemaGuard(schema={"type": "object", "required": ["a"]})
 
     assert '{"a": 1}' == told('{"a": 1}', guard)
     for text in ("hello", "{}"):
@@ -125,7 +125,7 @@ def test_a_dispatcher_asks_its_guards():
 def test_what_a_guard_refuses_is_never_sent():
     """No vendor hears of it."""
     vendor = FakeVendor("fine")
-    with Dispatcher({"guards": [MaxLength(request=3)]}) as dispatcher:
+    with Dispatcher({"guards": [MaxLengthGuard(request=3)]}) as dispatcher:
         dispatcher.register_vendor(vendor)
         with pytest.raises(ContentFiltered):
             dispatcher.send(Request("m", "hello"))
@@ -137,7 +137,7 @@ def test_what_a_guard_refuses_is_never_sent():
 
 def test_an_answer_that_a_guard_refuses_was_asked_for():
     """The vendor has heard the prompt and will bill it, so the error does not say that nothing was sent."""
-    with Dispatcher({"guards": [MaxLength(response=3)]}) as dispatcher:
+    with Dispatcher({"guards": [MaxLengthGuard(response=3)]}) as dispatcher:
         dispatcher.register_vendor(FakeVendor("too long"))
         with pytest.raises(ContentFiltered) as caught:
             dispatcher.send(Request("m", "hello"))
@@ -150,9 +150,9 @@ def test_an_answer_that_a_guard_refuses_was_asked_for():
     [
         (lambda: Config(guards="all"), "guards: str is not a list"),
         (lambda: Config(guards=[object()]), r"guards\[0\]: object has neither before"),
-        (lambda: Pattern(pattern="("), r"pattern: '\(' is not a regular expression"),
-        (lambda: Pattern(pattern="a", action="eat"), "action: 'eat' is not known; use refuse, mask"),
-        (lambda: PersonalData(kinds=["shoe size"]), "kinds: 'shoe size' is not a kind"),
+        (lambda: PatternGuard(pattern="("), r"pattern: '\(' is not a regular expression"),
+        (lambda: PatternGuard(pattern="a", action="eat"), "action: 'eat' is not known; use refuse, mask"),
+        (lambda: PersonalDataGuard(kinds=["shoe size"]), "kinds: 'shoe size' is not a kind"),
     ],
 )
 def test_a_mistake_is_told(build, text):

@@ -8,7 +8,7 @@ from llmdispatcher.errors import ConfigError
 from llmdispatcher.policy.limits import Limits, Place
 from llmdispatcher.policy.rate_limit import RateLimit
 from llmdispatcher.policy.target import Target
-from llmdispatcher.response_values import Headroom
+from llmdispatcher.response_values import RateLimitRemaining
 
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")
@@ -85,7 +85,7 @@ def test_a_vendors_models_share_its_limit_unless_told_otherwise():
 def test_the_vendors_own_word_corrects_the_count():
     """What other processes use is seen only by the vendor."""
     made = Limits()
-    made.told(TARGET, Headroom(requests=1, requests_reset=8.0), 0.0)
+    made.told(TARGET, RateLimitRemaining(requests=1, requests_reset=8.0), 0.0)
 
     assert made.in_use
     assert isinstance(made.take(TARGET, 1, 0.0), Place)
@@ -96,17 +96,20 @@ def test_the_vendors_own_word_corrects_the_count():
 def test_too_few_tokens_left_wait_for_the_reset():
     """A call that needs more than the vendor says is left would only be refused."""
     made = Limits()
-    made.told(TARGET, Headroom(tokens=100, tokens_reset=6.0), 0.0)
+    made.told(TARGET, RateLimitRemaining(tokens=100, tokens_reset=6.0), 0.0)
 
     assert 6.0 == made.take(TARGET, 101, 0.0)
     assert isinstance(made.take(TARGET, 100, 0.0), Place)
 
 
-@pytest.mark.parametrize("headroom", [Headroom(), Headroom(requests=-1, requests_reset=5.0), Headroom(requests=0)])
-def test_a_word_that_says_nothing_is_not_heard(headroom):
+@pytest.mark.parametrize(
+    "rate_limit_remaining",
+    [RateLimitRemaining(), RateLimitRemaining(requests=-1, requests_reset=5.0), RateLimitRemaining(requests=0)],
+)
+def test_a_word_that_says_nothing_is_not_heard(rate_limit_remaining):
     """No reset, or Azure's minus one for unknown."""
     made = Limits()
-    made.told(TARGET, headroom, 0.0)
+    made.told(TARGET, rate_limit_remaining, 0.0)
 
     assert not made.in_use
 
@@ -114,7 +117,7 @@ def test_a_word_that_says_nothing_is_not_heard(headroom):
 def test_a_hostile_reset_blocks_no_longer_than_a_minute():
     """A hint of a year is a mistake."""
     made = Limits()
-    made.told(TARGET, Headroom(requests=0, requests_reset=1e9), 0.0)
+    made.told(TARGET, RateLimitRemaining(requests=0, requests_reset=1e9), 0.0)
 
     assert 60.0 == made.take(TARGET, 1, 0.0)
 

@@ -8,7 +8,7 @@ import pytest
 from llmdispatcher.catalog import CAPABILITIES, Price
 from llmdispatcher.errors import ConfigError, InvalidRequest
 from llmdispatcher.messages import AudioPart, FilePart
-from llmdispatcher.policy.asked import Skip, needs_of
+from llmdispatcher.policy.asked import SkippedTarget, needs_of
 from llmdispatcher.policy.balance import Balance, Balancer
 from llmdispatcher.policy.modes import Modes, cost_saving, own_modes
 from llmdispatcher.policy.optimize import CostOptimization, Latencies, LatencyOptimization
@@ -70,7 +70,7 @@ def test_who_lacks_a_capability_is_out():
     heard = Request("m", [Message.user(AudioPart(data=b"RIFF", format="wav"))])
     found = route(heard, (deaf, CHEAP))
 
-    assert (Skip("deaf", "m has no audio", "audio"),) == found.skipped
+    assert (SkippedTarget("deaf", "m has no audio", "audio"),) == found.skipped
     assert ("cheap",) == tuple(step.target.vendor for step in found.steps)
 
 
@@ -180,7 +180,7 @@ def test_a_mode_of_ones_own_sees_the_situation():
     found = route(modes={"mine": mine}, mode="mine")
 
     assert ["cheap", "middle"] == [step.target.vendor for step in found.steps]
-    assert (Skip("dear", "the mode mine leaves m out"),) == found.skipped
+    assert (SkippedTarget("dear", "the mode mine leaves m out"),) == found.skipped
     with pytest.raises(ConfigError, match="mode bad: it gave something"):
         route(modes={"bad": lambda now: ["cheap"]}, mode="bad")
 
@@ -201,7 +201,7 @@ def test_an_open_model_is_a_few_of_each_vendor():
     found = route(Request("auto", "Hello"), many, choice=Choice.ANY)
 
     assert ["a:m1", "a:m2", "b:n"] == [str(step.target) for step in found.steps]
-    assert (Skip("a", "1 more of its models come after these"),) == found.skipped
+    assert (SkippedTarget("a", "1 more of its models come after these"),) == found.skipped
 
 
 def test_a_rule_picks_among_a_vendors_open_models():

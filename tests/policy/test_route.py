@@ -8,7 +8,7 @@ import pytest
 from llmdispatcher.catalog import Price, model_facts
 from llmdispatcher.errors import BudgetExceeded, ConfigError, ContextWindowExceeded, ModelNotFound, VendorUnavailable
 from llmdispatcher.messages import ImagePart
-from llmdispatcher.policy.asked import Skip, needs_of
+from llmdispatcher.policy.asked import SkippedTarget, needs_of
 from llmdispatcher.policy.optimize import CostOptimization, Latencies, LatencyOptimization
 from llmdispatcher.policy.planning import plan
 from llmdispatcher.policy.route import NO_MODEL, Moment, Preferences, Route, Step, dead_end, split_ref
@@ -114,7 +114,7 @@ def test_a_rule_for_a_vendor_that_lacks_something_adds_no_second_reason():
 
     told = route(targets=(OPENAI, unable), streamed=True, rules=[RoutingRule(vendor="acme")]).skipped
 
-    assert (Skip("acme", "m has no streaming", "streaming"),) == told
+    assert (SkippedTarget("acme", "m has no streaming", "streaming"),) == told
 
 
 def test_a_rule_that_does_not_match_is_silent():
@@ -233,7 +233,7 @@ def test_needs_are_what_is_used():
 
 def test_a_route_explains_itself():
     """Each target with its place and reason, each skipped vendor with what is wrong."""
-    told = Route("m", (Step(OPENAI, "default vendor"),), (Skip("acme", "does not have m"),))
+    told = Route("m", (Step(OPENAI, "default vendor"),), (SkippedTarget("acme", "does not have m"),))
 
     assert "m:\n  1. openai:m  (default vendor)\n  -  acme  skipped: does not have m" == str(told)
     assert (OPENAI,) == told.targets
@@ -260,12 +260,12 @@ def test_nobody_registered_is_a_mistake_of_configuration():
 @pytest.mark.parametrize(
     ("skips", "kind"),
     [
-        ([Skip("a", "about $1 is over max_cost $0.5", "cost"), Skip("b", f"{NO_MODEL} m")], BudgetExceeded),
-        ([Skip("a", f"{NO_MODEL} m"), Skip("b", f"{NO_MODEL} m")], ModelNotFound),
-        ([Skip("a", f"{NO_MODEL} m"), Skip("x", "the rule names it", "rule")], ModelNotFound),
-        ([Skip("a", "too long", "window")], ContextWindowExceeded),
-        ([Skip("a", "m has no vision", "vision"), Skip("b", "too long", "window")], VendorUnavailable),
-        ([Skip("x", "the rule names it", "rule")], ConfigError),
+        ([SkippedTarget("a", "about $1 is over max_cost $0.5", "cost"), SkippedTarget("b", f"{NO_MODEL} m")], BudgetExceeded),
+        ([SkippedTarget("a", f"{NO_MODEL} m"), SkippedTarget("b", f"{NO_MODEL} m")], ModelNotFound),
+        ([SkippedTarget("a", f"{NO_MODEL} m"), SkippedTarget("x", "the rule names it", "rule")], ModelNotFound),
+        ([SkippedTarget("a", "too long", "window")], ContextWindowExceeded),
+        ([SkippedTarget("a", "m has no vision", "vision"), SkippedTarget("b", "too long", "window")], VendorUnavailable),
+        ([SkippedTarget("x", "the rule names it", "rule")], ConfigError),
     ],
 )
 def test_a_dead_end_is_of_the_kind_that_fits(skips, kind):

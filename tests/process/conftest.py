@@ -48,14 +48,14 @@ def run(
 @pytest.fixture
 def hello() -> Iterator[str]:
     """The address of a vendor that says hello at once."""
-    with VendorSimulator(answers="hello") as simulator:
+    with VendorSimulator(responses="hello") as simulator:
         yield simulator.openai_url
 
 
 @pytest.fixture
 def talking() -> Iterator[str]:
     """The address of a vendor that talks for more than a minute."""
-    with VendorSimulator(answers=" ".join(["word"] * 2_000), tokens_per_second=20) as simulator:
+    with VendorSimulator(responses=" ".join(["word"] * 2_000), tokens_per_second=20) as simulator:
         yield simulator.openai_url
 
 

@@ -135,7 +135,7 @@ def test_a_guard_that_fails_after_ends_the_call(way):
 @pytest.mark.parametrize("source", [broken, lambda: None, lambda: 7, lambda: "bad\nkey"], ids=["raises", "None", "7", "newline"])
 def test_a_token_source_that_fails_is_an_error_of_its_own(way, source):
     """Nothing is sent; alone the vendor fails with a typed error that tells no text, and its circuit does not count it."""
-    with VendorSimulator(answers="fine") as simulator:
+    with VendorSimulator(responses="fine") as simulator:
         vendor = OpenAIVendor(api_key=source, base_url=simulator.openai_url, trust_env=False)
         end, outcomes = ended(way, vendor, retry_policy=RetryPolicy(max_retries=0))
 
@@ -209,7 +209,7 @@ def test_permits_come_back_whatever_fails():
         def after(self, request, response):
             return broken() if fails[0] else response
 
-    with Dispatcher(Config(guards=[Moody()]), observers=[broken]) as dispatcher, VendorSimulator(answers="fine") as simulator:
+    with Dispatcher(Config(guards=[Moody()]), observers=[broken]) as dispatcher, VendorSimulator(responses="fine") as simulator:
         vendor = OpenAIVendor(
             api_key=lambda: broken() if fails[0] and next(turns) % 2 else "sk-process-0123456789",
             base_url=simulator.openai_url,

@@ -106,7 +106,7 @@ with Dispatcher(Config(retry_policy=RetryPolicy(max_retries=1, initial_delay=0.5
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_what_policies_remember_keeps_its_age(moving, hours):
     """T1: an open circuit stays open, a spent limit spent, a parked target parked, a kept answer kept."""
-    with VendorSimulator(answers="hello") as simulator:
+    with VendorSimulator(responses="hello") as simulator:
         done = moving(
             """
 def made(vendor, **config):

@@ -30,7 +30,7 @@ def _echo(body):
 
 
 def _serve(pipe):
-    with VendorSimulator(answers=_echo) as simulator:
+    with VendorSimulator(responses=_echo) as simulator:
         pipe.send(simulator.openai_url)
         pipe.recv()
 

@@ -70,7 +70,7 @@ def answer(body):
 @pytest.fixture
 def forked(tmp_path):
     """Runs a script that forks; its vendor says what it is told, and of ``long`` three hundred words."""
-    with VendorSimulator(answers=answer, tokens_per_second=300) as simulator:
+    with VendorSimulator(responses=answer, tokens_per_second=300) as simulator:
         yield lambda script: run(FORKED + script, simulator.openai_url, str(tmp_path / "answers.db"))
 
 

@@ -30,7 +30,7 @@ def test_greenlets_wait_side_by_side(servers, ask):
         asked.wait(PATIENCE)
         return "hello there"
 
-    with VendorSimulator(answers=answer) as vendor:
+    with VendorSimulator(responses=answer) as vendor:
         done = patched(
             servers,
             f"""
@@ -46,7 +46,7 @@ assert ["hello there"] * 20 == [job.value for job in jobs]
 
 def test_deadlines_cancels_and_drains_work(servers):
     """A deadline ends a call, another greenlet cancels one, map and the cache's single flight work, closing drains."""
-    with VendorSimulator(answers="hello there", latency=0.3).script(faults.silent(), faults.silent()) as vendor:
+    with VendorSimulator(responses="hello there", latency=0.3).script(faults.silent(), faults.silent()) as vendor:
         done = patched(
             servers,
             f"""
@@ -97,7 +97,7 @@ assert text == "hello", text
 @pytest.mark.parametrize("ask", [SEND, STREAM], ids=["send", "stream"])
 def test_a_patch_after_the_import_is_refused(servers, ask):
     """By a ConfigError that says what to do, before anybody is asked, instead of calls that block all greenlets."""
-    with VendorSimulator(answers="hello there") as vendor:
+    with VendorSimulator(responses="hello there") as vendor:
         done = patched(
             servers,
             f"""

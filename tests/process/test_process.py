@@ -52,7 +52,7 @@ def test_importing_starts_nothing_opens_nothing_and_loads_no_http():
 
 def test_no_event_loop_in_a_whole_call():
     """A call and a stream from start to end work where no event loop can be made."""
-    with VendorSimulator(answers="hello") as simulator:
+    with VendorSimulator(responses="hello") as simulator:
         done = run(
             """
             import asyncio, sys
@@ -74,7 +74,7 @@ def test_no_event_loop_in_a_whole_call():
 def test_exit_with_live_streams_waits_for_nobody(ending, code):
     """X1: the interpreter ends with the status that was asked for, at once, whatever still streams."""
     words = " ".join(["word"] * 10_000)  # two hundred seconds
-    with VendorSimulator(answers=words, tokens_per_second=50) as simulator:
+    with VendorSimulator(responses=words, tokens_per_second=50) as simulator:
         started = time.monotonic()
         done = run(
             f"""
@@ -99,7 +99,7 @@ def test_exit_with_live_streams_waits_for_nobody(ending, code):
 @pytest.mark.usefixtures("unlogged", "untraced")
 def test_a_forked_child_calls_on_its_own_connections():
     """F1: children of a parent in the middle of its calls answer and are answered, each its own words, locks held or not."""
-    with VendorSimulator(answers=lambda body: body["messages"][0]["content"]) as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses=lambda body: body["messages"][0]["content"]) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False))
         stop, wrong = threading.Event(), []
 
@@ -140,7 +140,7 @@ def _child(dispatcher, number):
 def test_a_stream_belongs_to_the_process_that_began_it():
     """The child's copy of a handle says so at once instead of waiting for a worker that it does not have."""
     words = " ".join(["word"] * 1_000)
-    with VendorSimulator(answers=words, tokens_per_second=500) as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses=words, tokens_per_second=500) as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False))
         stream = dispatcher.send_streaming(Request("gpt-4o", "talk", max_tokens=100_000))
         reader = iter(stream)

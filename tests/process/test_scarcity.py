@@ -95,7 +95,7 @@ def test_a_job_goes_on_with_the_threads_it_has(scarce, count):
 
 def test_a_name_is_not_resolved_without_a_thread(scarce, monkeypatch):
     """P3: the call is Overloaded and was not sent; the pool's place and the resolver's come back, and the next call works."""
-    with VendorSimulator(answers="fine") as simulator:
+    with VendorSimulator(responses="fine") as simulator:
         place = simulator.openai_url.replace("127.0.0.1", "vendor.test")
         real = dns.socket.getaddrinfo
         monkeypatch.setattr(dns.socket, "getaddrinfo", lambda host, *rest, **named: real("127.0.0.1", *rest, **named))
@@ -202,7 +202,7 @@ assert before == len(os.listdir("/proc/self/fd")), os.listdir("/proc/self/fd")
 def test_a_process_without_memory():
     """P5: an answer that there is no room for fails its call or stream, not the process; small ones go on, threads come back."""
     huge = "x" * (6 << 20)
-    with VendorSimulator(answers=lambda body: huge if body["messages"][0]["content"] == "much" else "hello") as simulator:
+    with VendorSimulator(responses=lambda body: huge if body["messages"][0]["content"] == "much" else "hello") as simulator:
         done = run(
             f"""{MADE}
 import resource

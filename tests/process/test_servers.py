@@ -106,7 +106,7 @@ def test_workers_of_a_preloaded_app_answer_each_their_own(servers, tmp_path):
     """F1: a dispatcher that was made and used before the fork serves two workers: 200 calls and streams, no wrong answer."""
     command = gunicorn(servers)
     with (
-        VendorSimulator(answers=echo) as vendor,
+        VendorSimulator(responses=echo) as vendor,
         served(command, tmp_path / "log", vendor.openai_url, WARM="send, stream") as server,
     ):
         first = server.get("/send/first")
@@ -121,7 +121,7 @@ def test_workers_of_a_preloaded_app_answer_each_their_own(servers, tmp_path):
 
 def test_streams_end_with_an_error_event_before_gunicorn_kills(servers, tmp_path):
     """X2: told to stop with 50 streams under way and some grace, each ends with an event that the app made of its error."""
-    with VendorSimulator(answers=" ".join(["word"] * 600), tokens_per_second=10) as vendor:
+    with VendorSimulator(responses=" ".join(["word"] * 600), tokens_per_second=10) as vendor:
         command = gunicorn(servers, "--graceful-timeout", "35", "--config", "gunicorn_conf.py")
         with served(command, tmp_path / "log", vendor.openai_url, DRAIN="1") as server:
             told, speaking = [], threading.Semaphore(0)
@@ -155,7 +155,7 @@ def test_short_calls_end_whole_while_a_worker_drains(servers, tmp_path):
         time.sleep(0.3)  # the workers have heard of it too
         return "whole"
 
-    with VendorSimulator(answers=answer) as vendor:
+    with VendorSimulator(responses=answer) as vendor:
         command = gunicorn(servers, "--graceful-timeout", "35", "--config", "gunicorn_conf.py")
         with served(command, tmp_path / "log", vendor.openai_url, DRAIN="30") as server:
 
@@ -178,7 +178,7 @@ def test_a_client_that_hangs_up_between_two_words_is_noticed_by_a_heartbeat(serv
     """C6: the vendor says one word and then nothing; the app, which comments every half second, knows that nobody listens."""
     gone = tmp_path / "gone"
     with (
-        VendorSimulator(answers="one two three four").always(faults.stall_after(1)) as vendor,
+        VendorSimulator(responses="one two three four").always(faults.stall_after(1)) as vendor,
         served(gunicorn(servers), tmp_path / "log", vendor.openai_url, GONE=str(gone)) as server,
     ):
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
@@ -217,7 +217,7 @@ def test_uwsgi_with_and_without_threads(uwsgi, tmp_path, options, warm):
         "--need-app",
         *options,
     ]
-    with VendorSimulator(answers=echo) as vendor, served(command, tmp_path / "log", vendor.openai_url, WARM=warm) as server:
+    with VendorSimulator(responses=echo) as vendor, served(command, tmp_path / "log", vendor.openai_url, WARM=warm) as server:
         server.get("/send/zero")
         answers = [server.get(path) for path in ("/stream/one", "/send/two", "/stream/three")]
         server.stop()

@@ -161,7 +161,7 @@ def ledger(store: str) -> Iterator[Ledger]:
 def settle(ledger: Ledger, *numbers: int, **facts: Any) -> list[str]:
     """Write calls into a ledger; gives their ids."""
     rows = [call_row(number, **facts) for number in numbers]
-    with ledger.writing() as connection:
+    with ledger.transaction() as connection:
         connection.execute(insert(calls), rows)
     return [row["id"] for row in rows]
 

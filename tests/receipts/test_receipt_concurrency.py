@@ -61,7 +61,7 @@ def test_threads_and_processes_make_one_chain(store, ledger, book, wish):
 
     assert ["[]"] * PROCESSES == said
     assert list(range(1, len(ids) + 1)) == [receipt.sequence for receipt in chain]
-    assert Counter(ids) == Counter(call_id for receipt in chain for call_id in book.certified(receipt.id))
+    assert Counter(ids) == Counter(call_id for receipt in chain for call_id in book.certified_calls(receipt.id))
     assert verify_receipts(chain, book.public_keys())
     assert book.verify()
 
@@ -75,7 +75,7 @@ def test_the_rest_is_certified_once(store, ledger, book):
 
     assert ["[]"] * PROCESSES == said
     assert len(ids) == sum(receipt.summary.total_calls for receipt in receipts)
-    assert Counter(ids) == Counter(call_id for receipt in receipts for call_id in book.certified(receipt.id))
+    assert Counter(ids) == Counter(call_id for receipt in receipts for call_id in book.certified_calls(receipt.id))
     assert book.verify()
 
 
@@ -107,10 +107,10 @@ def test_calls_go_on_while_receipts_are_signed(ledger, book):
     writer = Thread(target=lambda: [settle(ledger, number) for number in range(50, 90)])
     writer.start()
     while writer.is_alive():
-        if book.uncertified(limit=1):
+        if book.uncertified_calls(limit=1):
             book.create()
     writer.join()
-    if book.uncertified(limit=1):
+    if book.uncertified_calls(limit=1):
         book.create()
 
     assert 90 == sum(receipt.summary.total_calls for receipt in book.list(limit=1000))

@@ -20,7 +20,7 @@ from .conftest import NOON, call_row, settle
 
 def write(ledger, *statements):
     """Alter the database behind everybody's back."""
-    with ledger.writing() as connection:
+    with ledger.transaction() as connection:
         for statement in statements:
             connection.execute(statement)
 
@@ -40,7 +40,7 @@ def test_a_single_receipt(ledger, book):
     assert receipt == book.get(receipt.id)
     assert receipt.text == book.get(receipt.id).text
     assert verify_receipts(receipt.text, book.public_keys())
-    assert (call_id,) == book.certified(receipt.id)
+    assert (call_id,) == book.certified_calls(receipt.id)
 
 
 def test_a_receipt_tells_nobody_who_the_user_was(ledger, book):
@@ -74,7 +74,7 @@ def test_a_batch_adds_up(ledger, book):
         name: (share.calls, share.tokens) for name, share in summary.by_model.items()
     }
     assert {"deep": 2, "fast": 1} == {name: share.calls for name, share in summary.by_alias.items()}
-    assert ([], 1) == (list(book.uncertified()), len(book.list()))
+    assert ([], 1) == (list(book.uncertified_calls()), len(book.list()))
 
 
 def test_calls_are_chosen(ledger, book):
@@ -91,7 +91,7 @@ def test_calls_are_chosen(ledger, book):
         one.as_dict()["selection"]["by"] for one in (by_ids, by_time, by_order, rest)
     ]
     assert 2 == by_time.as_dict()["selection"]["certified_before"]
-    assert tuple(sorted([ids[4], ids[6], ids[7], *other])) == book.certified(rest.id)
+    assert tuple(sorted([ids[4], ids[6], ids[7], *other])) == book.certified_calls(rest.id)
     assert book.verify()
 
 
@@ -153,7 +153,7 @@ def test_receipts_are_listed_page_by_page(ledger, book, other_key):
     assert [4] == [one.sequence for one in book.list(receipt_type="rotation")]
     assert book.get("rcpt_x") is None
     with pytest.raises(InvalidRequest, match="is none of this ledger"):
-        book.certified("rcpt_x")
+        book.certified_calls("rcpt_x")
 
 
 def test_a_call_made_elsewhere(book):
@@ -223,10 +223,10 @@ def test_values_that_nobody_can_read_are_found(ledger, book):
             "cached": 7,
         }
     for name, value in wild.items():
-        with ledger.writing() as connection:
+        with ledger.transaction() as connection:
             connection.execute(text(f"UPDATE calls SET {name} = {value}"))
         assert [("call_altered", 1), ("call_altered", 2)] == told(book.verify()), name
-        with ledger.writing() as connection:
+        with ledger.transaction() as connection:
             connection.execute(text("DELETE FROM calls"))
         settle(ledger, 1, 2)
         assert book.verify()

@@ -173,7 +173,7 @@ READER = """
     for _ in range(int(sys.argv[3])):
         registry.refresh()
         other = Registry(sys.argv[1], cache_dir=sys.argv[2], vendors=["openai"])
-        seen.add(len(other.held()["openai"].models))
+        seen.add(len(other.editions()["openai"].models))
     print(sorted(seen))
 """
 

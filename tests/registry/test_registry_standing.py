@@ -119,7 +119,7 @@ def test_further_pins_make_another_registry(site, make):
     site.publish(version=7)
     site.publish(version=8)
     registry = make()
-    pinned = registry.pinned_to({"openai": 7})
+    pinned = registry.with_versions({"openai": 7})
 
     assert (8, 7) == (registry.load()["openai"].version, pinned.load()["openai"].version)
     assert ({}, {"openai": 7}) == (registry.versions, pinned.versions)
@@ -167,7 +167,7 @@ def test_a_pin_behind_is_stale(site, make):
         registry.assert_fresh()
 
     assert "pinned to version 7; the registry publishes 8" == registry.status()["openai"].reason
-    registry.pinned_to({"openai": 8}).assert_fresh()
+    registry.with_versions({"openai": 8}).assert_fresh()
 
 
 @pytest.mark.parametrize(("published", "fresh"), [("2025-12-31T00:00:00", True), ("2025-12-01T00:00:00", False), (None, False)])

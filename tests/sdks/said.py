@@ -7,15 +7,15 @@ from typing import Any
 
 from llmdispatcher.messages import ReasoningPart, TextPart, ToolCall
 from llmdispatcher.response_values import Choice, Citation, Response, Usage
-from llmdispatcher.testing import Answer
+from llmdispatcher.testing import SimulatedResponse
 
 TEXT = "Grüße aus Zürich 🏔️\n\n“Quotes”, \\slashes\\, \u2028 and a tab\t: done"
 OSLO = ToolCall(name="get_weather", arguments='{"city": "Oslo", "days": 3}', id="call_one")
 LIMA = ToolCall(name="get_weather", arguments='{"city": "Lima ☀", "days": 1}', id="call_two")
 NOW = ToolCall(name="now", arguments="{}", id="call_three")
-CALLS = Answer("I look it up.", tool_calls=(OSLO, LIMA, NOW))
-THOUGHT = Answer("It is 42.", reasoning="Six times seven makes it.")
-FORM = Answer('{"city": "Oslo", "degrees": -3}')
+CALLS = SimulatedResponse("I look it up.", tool_calls=(OSLO, LIMA, NOW))
+THOUGHT = SimulatedResponse("It is 42.", reasoning="Six times seven makes it.")
+FORM = SimulatedResponse('{"city": "Oslo", "degrees": -3}')
 WEATHER = {"city": "Oslo", "degrees": -3}
 
 COUNTED = Usage(input_tokens=30, output_tokens=12, cache_read_tokens=20, reasoning_tokens=4)

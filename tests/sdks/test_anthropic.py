@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher.testing import Answer, VendorSimulator, faults
+from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 
 from .said import CALLS, CITED, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, between
 
@@ -16,7 +16,7 @@ WAYS = ("message", "message_stream")
 @pytest.mark.parametrize("way", WAYS)
 def test_text_arrives_with_its_facts(anthropic_sdk, way):
     """Text to the last sign, role, model, the end."""
-    with VendorSimulator(answers=TEXT) as sim:
+    with VendorSimulator(responses=TEXT) as sim:
         told = anthropic_sdk(way, sim.anthropic_url, **ASKED)
 
     assert ([{"type": "text", "text": TEXT}], "assistant") == (told["blocks"], told["role"])
@@ -25,7 +25,7 @@ def test_text_arrives_with_its_facts(anthropic_sdk, way):
 
 def test_a_stream_comes_word_by_word(anthropic_sdk):
     """Each word in an event of its own."""
-    with VendorSimulator(answers="one two three") as sim:
+    with VendorSimulator(responses="one two three") as sim:
         told = anthropic_sdk("message_stream", sim.anthropic_url, **ASKED)
 
     assert ["one", " two", " three"] == told["pieces"]
@@ -34,7 +34,7 @@ def test_a_stream_comes_word_by_word(anthropic_sdk):
 @pytest.mark.parametrize("way", WAYS)
 def test_parallel_calls_arrive_whole(anthropic_sdk, way):
     """Three calls after a text, their input an object."""
-    with VendorSimulator(answers=CALLS) as sim:
+    with VendorSimulator(responses=CALLS) as sim:
         told = anthropic_sdk(way, sim.anthropic_url, tools=[TOOL], **ASKED)
     expected = [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.parsed} for call in (OSLO, LIMA, NOW)]
 
@@ -45,7 +45,7 @@ def test_parallel_calls_arrive_whole(anthropic_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_thoughts_come_first_and_are_signed(anthropic_sdk, way):
     """A block of thinking with what proves it, then the text."""
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         thought, text = anthropic_sdk(way, sim.anthropic_url, **ASKED)["blocks"]
 
     assert (THOUGHT.reasoning, True) == (thought["thinking"], bool(thought["signature"]))
@@ -55,7 +55,7 @@ def test_thoughts_come_first_and_are_signed(anthropic_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_usage_is_counted(anthropic_sdk, way):
     """Input and output, thoughts included."""
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         usage = anthropic_sdk(way, sim.anthropic_url, **ASKED)["usage"]
 
     assert {"input": 5, "output": 10, "tier": "standard"} == usage
@@ -65,14 +65,14 @@ def test_usage_is_counted(anthropic_sdk, way):
 @pytest.mark.parametrize(
     ("answer", "asked", "stop"),
     [
-        (Answer("word " * 40), {"max_tokens": 5}, "max_tokens"),
-        (Answer("", finish="content_filter"), {}, "refusal"),
+        (SimulatedResponse("word " * 40), {"max_tokens": 5}, "max_tokens"),
+        (SimulatedResponse("", finish="content_filter"), {}, "refusal"),
     ],
     ids=["length", "refusal"],
 )
 def test_every_end_has_its_word(anthropic_sdk, way, answer, asked, stop):
     """The vendor's stop reasons."""
-    with VendorSimulator(answers=answer) as sim:
+    with VendorSimulator(responses=answer) as sim:
         assert stop == anthropic_sdk(way, sim.anthropic_url, **{**ASKED, **asked})["stop"]
 
 
@@ -86,7 +86,7 @@ def test_tokens_are_counted_beforehand(anthropic_sdk):
 
 def test_a_structured_answer_is_parsed(anthropic_sdk):
     """Into the SDK's own class; the request has its schema."""
-    with VendorSimulator(answers=FORM) as sim:
+    with VendorSimulator(responses=FORM) as sim:
         told = anthropic_sdk("message_parse", sim.anthropic_url, **ASKED)
         asked = sim.requests[0].json["output_config"]["format"]
 
@@ -99,9 +99,9 @@ def test_a_picture_is_sent(anthropic_sdk):
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ENCODED}},
         {"type": "text", "text": "What is it?"},
     ]
-    with VendorSimulator(answers="A dot.") as sim:
+    with VendorSimulator(responses="A dot.") as sim:
         told = anthropic_sdk("message", sim.anthropic_url, **{**ASKED, "messages": [{"role": "user", "content": content}]})
-        picture, text = sim.requests[0].asked.request.messages[0].content
+        picture, text = sim.requests[0].server_request.request.messages[0].content
 
     assert [{"type": "text", "text": "A dot."}] == told["blocks"]
     assert (PICTURE, "image/png", "What is it?") == (picture.data, picture.media_type, text.text)
@@ -123,7 +123,7 @@ def test_settings_are_understood(anthropic_sdk):
     }
     with VendorSimulator() as sim:
         anthropic_sdk("message_stream", sim.anthropic_url, **{**ASKED, "messages": messages}, **settings)
-        asked = sim.requests[0].asked
+        asked = sim.requests[0].server_request
     request = asked.request
 
     assert (True, ["system", "user", "assistant", "tool"]) == (asked.stream, [message.role for message in request.messages])
@@ -155,7 +155,7 @@ def test_refusals_are_exceptions_of_their_kind(anthropic_sdk, way, fault, kind, 
 
 def test_an_error_within_a_stream_is_raised(anthropic_sdk):
     """With what the vendor says of it."""
-    with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
+    with VendorSimulator(responses="one two three four").always(faults.error_event(2)) as sim:
         error = anthropic_sdk.error("message_stream", sim.anthropic_url, **ASKED)
 
     assert "overloaded_error" == error["kind"]
@@ -172,7 +172,7 @@ def test_a_wrong_request_is_named(anthropic_sdk):
 @pytest.mark.parametrize("way", WAYS)
 def test_thoughts_keep_their_places_and_proofs(anthropic_sdk, way):
     """Between calls and text, each with its signature."""
-    with VendorSimulator(answers=between("anthropic_messages", signature="EqQBCg")) as sim:
+    with VendorSimulator(responses=between("anthropic_messages", signature="EqQBCg")) as sim:
         blocks = anthropic_sdk(way, sim.anthropic_url, **ASKED)["blocks"]
 
     assert ["thinking", "tool_use", "thinking", "text"] == [block["type"] for block in blocks]
@@ -182,7 +182,7 @@ def test_thoughts_keep_their_places_and_proofs(anthropic_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_sources_are_citations(anthropic_sdk, way):
     """With their address and words."""
-    with VendorSimulator(answers=CITED) as sim:
+    with VendorSimulator(responses=CITED) as sim:
         (block,) = anthropic_sdk(way, sim.anthropic_url, **ASKED)["blocks"]
 
     assert ("It rains in Bergen.", "web_search_result_location") == (block["text"], block["citations"][0]["type"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher.testing import Answer, VendorSimulator, faults
+from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 
 from .said import CALLS, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER
 
@@ -16,7 +16,7 @@ WAYS = ("generate", "generate_stream")
 @pytest.mark.parametrize("way", WAYS)
 def test_text_arrives_with_its_facts(google_sdk, way):
     """Text to the last sign, the model, the end."""
-    with VendorSimulator(answers=TEXT) as sim:
+    with VendorSimulator(responses=TEXT) as sim:
         told = google_sdk(way, sim.url, **ASKED)
 
     assert (TEXT, "gemini-3-pro", "STOP", "", []) == tuple(
@@ -26,14 +26,14 @@ def test_text_arrives_with_its_facts(google_sdk, way):
 
 def test_a_stream_comes_word_by_word(google_sdk):
     """Each word in an event of its own."""
-    with VendorSimulator(answers="one two three") as sim:
+    with VendorSimulator(responses="one two three") as sim:
         assert ["one", " two", " three"] == google_sdk("generate_stream", sim.url, **ASKED)["pieces"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_parallel_calls_arrive_whole(google_sdk, way):
     """Three calls after a text, their arguments an object, with the signature that Google wants back."""
-    with VendorSimulator(answers=CALLS) as sim:
+    with VendorSimulator(responses=CALLS) as sim:
         told = google_sdk(way, sim.url, config=TOOLS, **ASKED)
 
     assert [{"name": call.name, "args": call.parsed} for call in (OSLO, LIMA, NOW)] == told["calls"]
@@ -43,7 +43,7 @@ def test_parallel_calls_arrive_whole(google_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_thoughts_are_told_from_the_text(google_sdk, way):
     """Parts marked as thoughts."""
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         told = google_sdk(way, sim.url, **ASKED)
 
     assert (THOUGHT.reasoning, THOUGHT.text) == (told["reasoning"], told["content"])
@@ -52,7 +52,7 @@ def test_thoughts_are_told_from_the_text(google_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_usage_is_counted(google_sdk, way):
     """Prompt, answer, thoughts, all."""
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         assert [5, 3, 7, 15] == google_sdk(way, sim.url, **ASKED)["usage"]
 
 
@@ -60,14 +60,14 @@ def test_usage_is_counted(google_sdk, way):
 @pytest.mark.parametrize(
     ("answer", "config", "finish"),
     [
-        (Answer("word " * 40), {"max_output_tokens": 5}, "MAX_TOKENS"),
-        (Answer("", finish="content_filter"), {}, "SAFETY"),
+        (SimulatedResponse("word " * 40), {"max_output_tokens": 5}, "MAX_TOKENS"),
+        (SimulatedResponse("", finish="content_filter"), {}, "SAFETY"),
     ],
     ids=["length", "filter"],
 )
 def test_every_end_has_its_word(google_sdk, way, answer, config, finish):
     """The vendor's finish reasons."""
-    with VendorSimulator(answers=answer) as sim:
+    with VendorSimulator(responses=answer) as sim:
         assert finish == google_sdk(way, sim.url, config=config, **ASKED)["finish"]
 
 
@@ -79,7 +79,7 @@ def test_tokens_are_counted_beforehand(google_sdk):
 
 def test_a_structured_answer_is_parsed(google_sdk):
     """Into the SDK's own class; the request has its schema."""
-    with VendorSimulator(answers=FORM) as sim:
+    with VendorSimulator(responses=FORM) as sim:
         told = google_sdk("generate_parse", sim.url, **ASKED)
         asked = sim.requests[0].json["generationConfig"]
 
@@ -88,11 +88,11 @@ def test_a_structured_answer_is_parsed(google_sdk):
 
 def test_a_picture_is_sent(google_sdk):
     """In the SDK's own spelling of the field and of base64; it is understood as a picture."""
-    with VendorSimulator(answers="A dot.") as sim:
+    with VendorSimulator(responses="A dot.") as sim:
         told = google_sdk("generate", sim.url, picture=ENCODED, **ASKED)
         sent = sim.requests[0]
 
-    text, picture = sent.asked.request.messages[0].content
+    text, picture = sent.server_request.request.messages[0].content
     assert ("A dot.", "Tell me") == (told["content"], text.text)
     assert (PICTURE, "image/png") == (picture.data, picture.media_type)
     assert "mime_type" in sent.json["contents"][0]["parts"][1]["inlineData"]
@@ -111,7 +111,7 @@ def test_settings_are_understood(google_sdk):
     }
     with VendorSimulator() as sim:
         google_sdk("generate_stream", sim.url, config=config, **ASKED)
-        asked = sim.requests[0].asked
+        asked = sim.requests[0].server_request
     request = asked.request
 
     assert (True, ["system", "user"]) == (asked.stream, [message.role for message in request.messages])
@@ -141,7 +141,7 @@ def test_refusals_are_exceptions_of_their_kind(google_sdk, way, fault, kind, sta
 
 def test_an_error_within_a_stream_is_raised(google_sdk):
     """With what the vendor says of it."""
-    with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
+    with VendorSimulator(responses="one two three four").always(faults.error_event(2)) as sim:
         error = google_sdk.error("generate_stream", sim.url, **ASKED)
 
     assert "ServerError" == error["type"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmdispatcher.parts import data_url
-from llmdispatcher.testing import Answer, VendorSimulator, faults
+from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 
 from .said import (
     CALLS,
@@ -35,7 +35,7 @@ WAYS = ("chat", "chat_stream")
 @pytest.mark.parametrize("way", WAYS)
 def test_text_arrives_with_its_facts(openai_sdk, way):
     """Text to the last sign, the model, the end; nothing is there that was not said."""
-    with VendorSimulator(answers=TEXT) as sim:
+    with VendorSimulator(responses=TEXT) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert (TEXT, "gpt-5", "stop") == (told["content"], told["model"], told["finish"])
@@ -44,7 +44,7 @@ def test_text_arrives_with_its_facts(openai_sdk, way):
 
 def test_a_stream_comes_word_by_word(openai_sdk):
     """Each word in a chunk of its own."""
-    with VendorSimulator(answers="one two three") as sim:
+    with VendorSimulator(responses="one two three") as sim:
         told = openai_sdk("chat_chunks", sim.openai_url, **ASKED)
 
     assert (["one", " two", " three"], "stop", None) == (told["content"], told["finish"], told["usage"])
@@ -53,7 +53,7 @@ def test_a_stream_comes_word_by_word(openai_sdk):
 @pytest.mark.parametrize("way", WAYS)
 def test_parallel_calls_arrive_whole(openai_sdk, way):
     """Three calls beside a text, with ids, names and arguments."""
-    with VendorSimulator(answers=CALLS) as sim:
+    with VendorSimulator(responses=CALLS) as sim:
         told = openai_sdk(way, sim.openai_url, tools=[TOOL], **ASKED)
 
     assert (told_calls(OSLO, LIMA, NOW), "tool_calls") == (told["calls"], told["finish"])
@@ -62,7 +62,7 @@ def test_parallel_calls_arrive_whole(openai_sdk, way):
 
 def test_calls_come_in_pieces(openai_sdk):
     """The pieces of each call make it up."""
-    with VendorSimulator(answers=CALLS) as sim:
+    with VendorSimulator(responses=CALLS) as sim:
         told = openai_sdk("chat_chunks", sim.openai_url, tools=[TOOL], **ASKED)
 
     assert (told_calls(OSLO, LIMA, NOW), "tool_calls") == (list(told["calls"].values()), told["finish"])
@@ -71,7 +71,7 @@ def test_calls_come_in_pieces(openai_sdk):
 @pytest.mark.parametrize("way", ["chat", "chat_chunks"])
 def test_thoughts_stand_beside_the_text(openai_sdk, way):
     """In the field that compatible vendors have for them."""
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert (THOUGHT.reasoning, THOUGHT.text) == (told["reasoning"], "".join(told["content"]))
@@ -81,7 +81,7 @@ def test_thoughts_stand_beside_the_text(openai_sdk, way):
 def test_usage_is_counted(openai_sdk, way):
     """Prompt, completion, thoughts; in a stream where it is asked for."""
     asked = {**ASKED, "stream_options": {"include_usage": True}} if way == "chat_stream" else ASKED
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         usage = openai_sdk(way, sim.openai_url, **asked)["usage"]
 
     assert (5, 10, 15) == (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"])
@@ -90,7 +90,7 @@ def test_usage_is_counted(openai_sdk, way):
 
 def test_the_limit_is_an_error_of_the_accumulator(openai_sdk):
     """The SDK itself refuses to parse what was cut, so it saw the finish reason."""
-    with VendorSimulator(answers="word " * 40) as sim:
+    with VendorSimulator(responses="word " * 40) as sim:
         told = openai_sdk("chat", sim.openai_url, max_completion_tokens=5, **ASKED)
         cut = openai_sdk.error("chat_parse", sim.openai_url, max_completion_tokens=5, **ASKED)
 
@@ -99,13 +99,13 @@ def test_the_limit_is_an_error_of_the_accumulator(openai_sdk):
 
 def test_a_filtered_answer_is_told(openai_sdk):
     """The finish reason content_filter."""
-    with VendorSimulator(answers=Answer("", finish="content_filter")) as sim:
+    with VendorSimulator(responses=SimulatedResponse("", finish="content_filter")) as sim:
         assert "content_filter" == openai_sdk("chat", sim.openai_url, **ASKED)["finish"]
 
 
 def test_a_structured_answer_is_parsed(openai_sdk):
     """Into the SDK's own class; the request has its schema."""
-    with VendorSimulator(answers=FORM) as sim:
+    with VendorSimulator(responses=FORM) as sim:
         told = openai_sdk("chat_parse", sim.openai_url, **ASKED)
         asked = sim.requests[0].json["response_format"]
 
@@ -118,9 +118,9 @@ def test_a_picture_is_sent(openai_sdk):
         {"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ENCODED}", "detail": "low"}},
     ]
-    with VendorSimulator(answers="A dot.") as sim:
+    with VendorSimulator(responses="A dot.") as sim:
         told = openai_sdk("chat", sim.openai_url, model="gpt-5", messages=[{"role": "user", "content": content}])
-        text, picture = sim.requests[0].asked.request.messages[0].content
+        text, picture = sim.requests[0].server_request.request.messages[0].content
 
     assert ("A dot.", "What is it?", PICTURE, "low") == (told["content"], text.text, data_url(picture.url)[1], picture.detail)
 
@@ -145,7 +145,7 @@ def test_settings_are_understood(openai_sdk):
     }
     with VendorSimulator() as sim:
         openai_sdk("chat_stream", sim.openai_url, model="gpt-5", messages=messages, **settings)
-        asked = sim.requests[0].asked
+        asked = sim.requests[0].server_request
     request = asked.request
 
     assert (True, [message["role"] for message in messages]) == (asked.stream, [message.role for message in request.messages])
@@ -158,7 +158,7 @@ def test_settings_are_understood(openai_sdk):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_refusal_is_no_text(openai_sdk, way):
     """It stands in a field of its own."""
-    with VendorSimulator(answers=REFUSAL) as sim:
+    with VendorSimulator(responses=REFUSAL) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert (REFUSAL.refusal, True) == (told["refusal"], not told["content"])
@@ -167,7 +167,7 @@ def test_a_refusal_is_no_text(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_several_answers_are_told_apart(openai_sdk, way):
     """All that were asked for with n."""
-    with VendorSimulator(answers=SEVERAL) as sim:
+    with VendorSimulator(responses=SEVERAL) as sim:
         told = openai_sdk(way, sim.openai_url, n=2, **ASKED)
 
     assert ("heads", ["tails"]) == (told["content"], told["others"])
@@ -176,7 +176,7 @@ def test_several_answers_are_told_apart(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_likelihoods_come_with_their_tokens(openai_sdk, way):
     """As the vendor lists them."""
-    with VendorSimulator(answers=LIKELY) as sim:
+    with VendorSimulator(responses=LIKELY) as sim:
         assert ["so"] == openai_sdk(way, sim.openai_url, logprobs=True, **ASKED)["tokens"]
 
 
@@ -184,7 +184,7 @@ def test_likelihoods_come_with_their_tokens(openai_sdk, way):
 def test_usage_tells_what_was_remembered(openai_sdk, way):
     """Cached tokens are among the prompt."""
     asked = {**ASKED, "stream_options": {"include_usage": True}} if way == "chat_stream" else ASKED
-    with VendorSimulator(answers=SEVERAL) as sim:
+    with VendorSimulator(responses=SEVERAL) as sim:
         usage = openai_sdk(way, sim.openai_url, **asked)["usage"]
 
     assert (30, 20, 12) == (usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"], usage["completion_tokens"])
@@ -192,13 +192,13 @@ def test_usage_tells_what_was_remembered(openai_sdk, way):
 
 def test_sources_are_annotations(openai_sdk):
     """With their address."""
-    with VendorSimulator(answers=CITED) as sim:
+    with VendorSimulator(responses=CITED) as sim:
         assert [CITED.citations[0].url] == openai_sdk("chat", sim.openai_url, **ASKED)["cited"]
 
 
 def test_a_custom_tool_gets_free_text(openai_sdk):
     """In a call of its kind."""
-    with VendorSimulator(answers=CUSTOM) as sim:
+    with VendorSimulator(responses=CUSTOM) as sim:
         assert [["call_x", "run", "print('Grüße')"]] == openai_sdk("chat", sim.openai_url, **ASKED)["custom"]
 
 
@@ -225,7 +225,7 @@ def test_refusals_are_exceptions_of_their_kind(openai_sdk, way, fault, kind, sta
 @pytest.mark.parametrize("way", ["chat_chunks", "chat_stream"])
 def test_an_error_within_a_stream_is_raised(openai_sdk, way):
     """With what the vendor says of it."""
-    with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
+    with VendorSimulator(responses="one two three four").always(faults.error_event(2)) as sim:
         error = openai_sdk.error(way, sim.openai_url, **ASKED)
 
     assert ("APIError", True) == (error["type"], "currently overloaded" in error["message"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher.testing import Answer, VendorSimulator, faults
+from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
 
 from .said import CALLS, CITED, CUSTOM, ENCODED, FORM, LIMA, NOW, OSLO, PICTURE, SCHEMA, TEXT, THOUGHT, WEATHER, between, told_calls
 from .said import REFUSED as REFUSAL
@@ -17,7 +17,7 @@ WAYS = ("respond", "respond_stream")
 @pytest.mark.parametrize("way", WAYS)
 def test_text_arrives_with_its_facts(openai_sdk, way):
     """Text to the last sign, the model, the end; one message."""
-    with VendorSimulator(answers=TEXT) as sim:
+    with VendorSimulator(responses=TEXT) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert (TEXT, "gpt-5", "completed", None) == (told["content"], told["model"], told["status"], told["incomplete"])
@@ -26,7 +26,7 @@ def test_text_arrives_with_its_facts(openai_sdk, way):
 
 def test_a_stream_comes_word_by_word(openai_sdk):
     """Each word in an event of its own, the events counted without a gap, begun and ended as the vendor does."""
-    with VendorSimulator(answers="one two three") as sim:
+    with VendorSimulator(responses="one two three") as sim:
         told = openai_sdk("respond_stream", sim.openai_url, **ASKED)
 
     assert (["one", " two", " three"], True) == (told["pieces"], told["counted"])
@@ -38,7 +38,7 @@ def test_a_stream_comes_word_by_word(openai_sdk):
 @pytest.mark.parametrize("way", WAYS)
 def test_parallel_calls_arrive_whole(openai_sdk, way):
     """Three items after a message, with ids, names and arguments."""
-    with VendorSimulator(answers=CALLS) as sim:
+    with VendorSimulator(responses=CALLS) as sim:
         told = openai_sdk(way, sim.openai_url, tools=[TOOL], **ASKED)
 
     assert (["message", *["function_call"] * 3], CALLS.text) == (told["types"], told["content"])
@@ -48,7 +48,7 @@ def test_parallel_calls_arrive_whole(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_thoughts_are_an_item_before_the_message(openai_sdk, way):
     """Their summary is told."""
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert (THOUGHT.reasoning, THOUGHT.text, ["reasoning", "message"]) == (told["reasoning"], told["content"], told["types"])
@@ -57,7 +57,7 @@ def test_thoughts_are_an_item_before_the_message(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_usage_is_counted(openai_sdk, way):
     """Input, output, thoughts, all."""
-    with VendorSimulator(answers=THOUGHT) as sim:
+    with VendorSimulator(responses=THOUGHT) as sim:
         usage = openai_sdk(way, sim.openai_url, **ASKED)["usage"]
 
     assert (5, 10, 15) == (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"])
@@ -68,14 +68,14 @@ def test_usage_is_counted(openai_sdk, way):
 @pytest.mark.parametrize(
     ("answer", "asked", "reason"),
     [
-        (Answer("word " * 40), {"max_output_tokens": 5}, "max_output_tokens"),
-        (Answer("", finish="content_filter"), {}, "content_filter"),
+        (SimulatedResponse("word " * 40), {"max_output_tokens": 5}, "max_output_tokens"),
+        (SimulatedResponse("", finish="content_filter"), {}, "content_filter"),
     ],
     ids=["length", "filter"],
 )
 def test_an_answer_that_was_ended_is_incomplete(openai_sdk, way, answer, asked, reason):
     """With the vendor's reason."""
-    with VendorSimulator(answers=answer) as sim:
+    with VendorSimulator(responses=answer) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED, **asked)
 
     assert ("incomplete", reason) == (told["status"], told["incomplete"])
@@ -83,9 +83,9 @@ def test_an_answer_that_was_ended_is_incomplete(openai_sdk, way, answer, asked, 
 
 def test_a_structured_answer_is_parsed(openai_sdk):
     """Into the SDK's own class; the request has its schema."""
-    with VendorSimulator(answers=FORM) as sim:
+    with VendorSimulator(responses=FORM) as sim:
         told = openai_sdk("respond_parse", sim.openai_url, **ASKED)
-        request = sim.requests[0].asked.request
+        request = sim.requests[0].server_request.request
 
     assert (WEATHER, "json_schema") == (told, request.response_format["type"])
 
@@ -96,9 +96,9 @@ def test_a_picture_is_sent(openai_sdk):
         {"type": "input_text", "text": "What is it?"},
         {"type": "input_image", "image_url": f"data:image/png;base64,{ENCODED}", "detail": "low"},
     ]
-    with VendorSimulator(answers="A dot.") as sim:
+    with VendorSimulator(responses="A dot.") as sim:
         told = openai_sdk("respond", sim.openai_url, model="gpt-5", input=[{"role": "user", "content": content}])
-        text, picture = sim.requests[0].asked.request.messages[0].content
+        text, picture = sim.requests[0].server_request.request.messages[0].content
 
     assert ("A dot.", "What is it?", PICTURE, "low") == (told["content"], text.text, picture.data, picture.detail)
 
@@ -120,7 +120,7 @@ def test_settings_are_understood(openai_sdk):
     }
     with VendorSimulator() as sim:
         openai_sdk("respond_stream", sim.openai_url, model="gpt-5", input=said, **settings)
-        asked = sim.requests[0].asked
+        asked = sim.requests[0].server_request
     request = asked.request
 
     assert (True, ["user", "assistant", "tool"]) == (asked.stream, [message.role for message in request.messages][-3:])
@@ -157,7 +157,7 @@ def test_refusals_are_exceptions_of_their_kind(openai_sdk, way, fault, kind, sta
 
 def test_an_error_within_a_stream_is_an_event(openai_sdk):
     """The SDK hands it on, with what the vendor says of it."""
-    with VendorSimulator(answers="one two three four").always(faults.error_event(2)) as sim:
+    with VendorSimulator(responses="one two three four").always(faults.error_event(2)) as sim:
         told = openai_sdk("respond_stream", sim.openai_url, **ASKED)
 
     assert ("error", "server_error", True) == (told["kind"], told["code"], "currently overloaded" in told["message"])
@@ -174,7 +174,7 @@ def test_a_wrong_request_is_named(openai_sdk):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_refusal_is_no_text(openai_sdk, way):
     """It stands in a part of its own."""
-    with VendorSimulator(answers=REFUSAL) as sim:
+    with VendorSimulator(responses=REFUSAL) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert ([REFUSAL.refusal], "") == (told["refusals"], told["content"])
@@ -183,7 +183,7 @@ def test_a_refusal_is_no_text(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_sources_are_annotations(openai_sdk, way):
     """With their address."""
-    with VendorSimulator(answers=CITED) as sim:
+    with VendorSimulator(responses=CITED) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert ([CITED.citations[0].url], CITED.content) == (told["cited"], told["content"])
@@ -192,7 +192,7 @@ def test_sources_are_annotations(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_custom_tool_gets_free_text(openai_sdk, way):
     """In an item of its kind."""
-    with VendorSimulator(answers=CUSTOM) as sim:
+    with VendorSimulator(responses=CUSTOM) as sim:
         told = openai_sdk(way, sim.openai_url, tools=[{"type": "custom", "name": "run"}], **ASKED)
 
     assert [["call_x", "run", "print('Grüße')"]] == told["custom"]
@@ -201,7 +201,7 @@ def test_a_custom_tool_gets_free_text(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_thoughts_keep_their_places_and_proofs(openai_sdk, way):
     """Between calls and text, with what is encrypted of them."""
-    with VendorSimulator(answers=between("openai_responses", encrypted="gAAAA")) as sim:
+    with VendorSimulator(responses=between("openai_responses", encrypted="gAAAA")) as sim:
         told = openai_sdk(way, sim.openai_url, **ASKED)
 
     assert (["reasoning", "function_call", "reasoning", "message"], ["gAAAA"] * 2) == (told["types"], told["encrypted"])
@@ -210,7 +210,7 @@ def test_thoughts_keep_their_places_and_proofs(openai_sdk, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_usage_tells_what_was_remembered(openai_sdk, way):
     """Cached tokens are among the input."""
-    with VendorSimulator(answers=CITED) as sim:
+    with VendorSimulator(responses=CITED) as sim:
         usage = openai_sdk(way, sim.openai_url, **ASKED)["usage"]
 
     assert (30, 20, 12) == (usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"], usage["output_tokens"])

@@ -120,7 +120,7 @@ def test_every_recorded_answer_is_understood(answers, request, sdk, address, way
     """Text, thoughts, refusals and calls; every other recording whole, the others streamed."""
     driven, wrong = request.getfixturevalue(sdk), []
     chosen = list(answers.items())[streamed::2]
-    with VendorSimulator(answers=[answer for _, answer in chosen]) as sim:
+    with VendorSimulator(responses=[answer for _, answer in chosen]) as sim:
         for name, response in chosen:
             reply = driven.tell(f"{way}_stream" if streamed else way, getattr(sim, address), **ASKED[way])
             if FILTERED == reply.get("error", {}).get("type"):

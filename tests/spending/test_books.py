@@ -188,11 +188,11 @@ class Flaky:
         self.away = False
         self.slow = threading.Lock()
 
-    def writing(self):
+    def transaction(self):
         if self.away:
             raise ConnectionError("gone")
         with self.slow:
-            return self.ledger.writing()
+            return self.ledger.transaction()
 
     def migrate(self):
         if self.away:

@@ -39,7 +39,7 @@ WORDS = " ".join(["word"] * 400)
 
 @pytest.fixture
 def simulator():
-    with VendorSimulator(answers=WORDS) as made:
+    with VendorSimulator(responses=WORDS) as made:
         yield made
 
 
@@ -178,7 +178,7 @@ def test_each_retry_reserves_for_itself(simulator):
 
 def test_the_next_target_reserves_for_itself(simulator):
     """The first may be billed, the second has answered."""
-    with VendorSimulator(answers="ok") as second:
+    with VendorSimulator(responses="ok") as second:
         simulator.always(faults.reset_before_head())
         assert ["bound", "cost"] == ended(dispatcher(simulator, second), send)
 
@@ -212,7 +212,7 @@ def test_a_stream_that_is_cut_may_be_billed(simulator):
 def test_a_stream_that_goes_on_elsewhere_reserves_again(simulator):
     """For the conversation and the beginning of the answer."""
     simulator.script(faults.cut_after(3))
-    with VendorSimulator(answers="and more") as second:
+    with VendorSimulator(responses="and more") as second:
         made = dispatcher(simulator, second, continuation=True)
         book = remembering(made)
         with made:
@@ -228,7 +228,7 @@ def test_a_stream_that_goes_on_elsewhere_reserves_again(simulator):
 def test_both_legs_of_a_hedge_reserve(simulator, streamed):
     """The loser may be billed, since it was sent."""
     simulator.latency = 60.0
-    with VendorSimulator(answers="ok") as quick:
+    with VendorSimulator(responses="ok") as quick:
         made = dispatcher(simulator, quick, hedge=Hedge(after=0.05))
 
         def call(made):
@@ -240,7 +240,7 @@ def test_both_legs_of_a_hedge_reserve(simulator, streamed):
 def test_an_answer_from_memory_costs_nothing(simulator):
     """And reserves nothing."""
 
-    simulator.answers = "ok"
+    simulator.responses = "ok"
 
     def call(made):
         first, second = [made.send(attrs.evolve(ASK, cache=True)) for _ in range(2)]

@@ -29,7 +29,7 @@ from .spent import ASK, AT_ONCE, KEY, dispatcher, remembering
 
 @pytest.fixture
 def simulator():
-    with VendorSimulator(answers="ok") as made:
+    with VendorSimulator(responses="ok") as made:
         yield made
 
 
@@ -63,7 +63,7 @@ def test_a_call_without_money_is_refused_before_it_is_sent(simulator, bound):
     assert (status.ends, False, False) == (error.ends, error.retry_here, error.try_elsewhere)
     assert 0 < error.retry_after <= 31 * 86_400
     assert 0 == simulator.hits
-    assert ["v0:gpt-4o"] == [passed.target for passed in error.trace.passed_over]
+    assert ["v0:gpt-4o"] == [passed.target for passed in error.trace.skipped]
 
 
 def test_a_budget_that_fits_exactly_lets_a_call_go(simulator, bound):
@@ -81,7 +81,7 @@ def test_a_dear_target_is_left_out_for_a_cheaper_one(simulator, bound):
         response = made.send(attrs.evolve(ASK, model="smart"))
 
     assert ("ok", "gpt-4o-mini") == (response.content, response.trace[0].model)
-    assert ["v0:gpt-4o"] == [passed.target for passed in response.trace.passed_over]
+    assert ["v0:gpt-4o"] == [passed.target for passed in response.trace.skipped]
 
 
 def test_where_nobody_is_left_the_first_refusal_is_told(simulator, bound):
@@ -90,7 +90,7 @@ def test_where_nobody_is_left_the_first_refusal_is_told(simulator, bound):
     with made, pytest.raises(BudgetExceeded, match=r"^v0/gpt-4o: budget") as raised:
         made.send(ASK)
 
-    assert ["v0:gpt-4o", "v1:gpt-4o"] == [passed.target for passed in raised.value.trace.passed_over]
+    assert ["v0:gpt-4o", "v1:gpt-4o"] == [passed.target for passed in raised.value.trace.skipped]
 
 
 def test_a_failure_is_told_where_another_target_is_over_budget(simulator, bound):
@@ -153,7 +153,7 @@ def test_the_configured_origin_is_who_asks(simulator, bound):
 
 def test_a_free_model_is_always_allowed():
     """Also where there is no money at all."""
-    with VendorSimulator(answers="ok") as simulator:
+    with VendorSimulator(responses="ok") as simulator:
         made = Dispatcher(Config(budgets=[Budget(limit=0)]))
         made.register_vendor(OpenAIVendor(name="local", kind="ollama", api_key=KEY, base_url=simulator.openai_url, trust_env=False))
         with made:

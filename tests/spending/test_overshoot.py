@@ -22,7 +22,7 @@ PROCESSES = 4
 
 @pytest.fixture
 def simulator():
-    with VendorSimulator(answers=" ".join(["word"] * 100), latency=0.005) as made:
+    with VendorSimulator(responses=" ".join(["word"] * 100), latency=0.005) as made:
         yield made
 
 

@@ -95,7 +95,7 @@ def _options(path: tuple[str, ...]) -> Iterator[str]:
 
 def shapes() -> str:
     """What each command prints with ``--json``, and its exit code."""
-    with VendorSimulator(answers="Rayleigh scattering.") as simulator, workplace(simulator) as folder:
+    with VendorSimulator(responses="Rayleigh scattering.") as simulator, workplace(simulator) as folder:
         return as_text(dict(_shapes(folder, simulator)))
 
 

@@ -118,7 +118,7 @@ folder = os.environ["STORED_FOLDER"]
 config = {"cache": {}, "hedge": {"after": 0.01, "share": 1.0}, "budgets": [{"limit": "5.00", "unpriced": "allow"}],
           "health_interval": 3600, "registry": os.environ["STORED_REGISTRY"]}
 ask = Request("gpt-4o", "Why?", max_tokens=9, cache=False)
-with VendorSimulator(answers="Rayleigh scattering.") as simulator, Dispatcher(config, ledger=folder + "/threads.db") as made:
+with VendorSimulator(responses="Rayleigh scattering.") as simulator, Dispatcher(config, ledger=folder + "/threads.db") as made:
     made.register_vendor(OpenAIVendor(api_key="sk-0123456789abcdef", base_url=simulator.openai_url, trust_env=False))
     made.register_vendor(FakeVendor("Here.", name="other"))
     made.register_vendor(FakeVendor(asks, "Here.", name="tools"))
@@ -185,7 +185,7 @@ def modules() -> str:
 
 def _looked_at() -> dict[str, dict[str, list[str]]]:
     """For each stage what was loaded at the import, with the dispatcher, by the first call, and again by later ones."""
-    with tempfile.TemporaryDirectory() as made, VendorSimulator(answers='{"sky": "blue"}') as simulator:
+    with tempfile.TemporaryDirectory() as made, VendorSimulator(responses='{"sky": "blue"}') as simulator:
 
         def look(stage: str) -> Any:
             folder = Path(made) / re.sub(r"\W", "-", stage)

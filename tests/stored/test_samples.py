@@ -297,7 +297,7 @@ def echo(asked):
 
 def test_a_batch_that_was_half_done_is_gone_on_with(tmp_path):
     """Only what is missing is asked, and the answers stand in the order of the prompts."""
-    with VendorSimulator(answers=echo) as simulator, workplace(simulator) as here:
+    with VendorSimulator(responses=echo) as simulator, workplace(simulator) as here:
         for name in ("prompts.jsonl", "out.jsonl", "out.jsonl.journal"):
             sample(f"batch/{name}", here)
         ended = run("batch", "prompts.jsonl", "--output", "out.jsonl", "--resume", "--workers", "1", "--json")
@@ -326,7 +326,7 @@ def test_an_export_is_imported(tmp_path, name):
 
 def test_a_conversation_is_gone_on_with():
     """What was said comes before the next question, and is saved with it."""
-    with VendorSimulator(answers="Because.") as simulator, workplace(simulator) as here:
+    with VendorSimulator(responses="Because.") as simulator, workplace(simulator) as here:
         sample("talk.json", here)
         ended = run("chat", "--load", "talk.json", typed="And why?\n/save again.json\n")
         (asked,) = [request.json["messages"] for request in simulator.requests]

@@ -90,7 +90,7 @@ def publish(folder: Path, version: int, dollars: float) -> None:
 def _values(folder: Path) -> Iterator[tuple[str, Any]]:
     heard: list[Outcome] = []
     with ExitStack() as stack:
-        simulator = stack.enter_context(VendorSimulator(answers="Rayleigh scattering."))
+        simulator = stack.enter_context(VendorSimulator(responses="Rayleigh scattering."))
         ledger = stack.enter_context(open_ledger(folder / "ledger.db"))
         dispatcher = stack.enter_context(_dispatcher(simulator, ledger, heard))
         yield from _answers(dispatcher, simulator, heard)
@@ -121,7 +121,7 @@ def _answers(dispatcher: Dispatcher, simulator: VendorSimulator, heard: list[Out
     plan = dispatcher.explain(ASK)
     yield "Plan", plan
     yield "Plan.as_dict", plan.as_dict()
-    yield "Plan.standings[].as_dict", [standing.as_dict() for standing in plan.standings]
+    yield "Plan.standings[].as_dict", [standing.as_dict() for standing in plan.statuses]
     yield "Plan.hedge.as_dict", plan.hedge and plan.hedge.as_dict()
     yield "Plan.budgets[].as_dict", [outlook.as_dict() for outlook in plan.budgets]
     simulator.script(faults.status(503), OK)
@@ -221,7 +221,7 @@ def _receipts(ledger: Ledger, folder: Path) -> Iterator[tuple[str, Any]]:
     yield "exported receipts", [json.loads(line) for line in (folder / "receipts.jsonl").read_text().splitlines()]
     checked = receipts.verify()
     assert checked.valid, checked
-    yield "Verification", checked
+    yield "ReceiptVerification", checked
     wrong = verify_receipts({**single.as_dict(), "description": "Order 8"}, receipts.public_keys())
     yield "Verification.as_dict", wrong.as_dict()
 

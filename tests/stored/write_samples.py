@@ -56,7 +56,7 @@ def die(_asked):
     os._exit(9)
 
 made = spending(sys.argv[1])
-url = VendorSimulator(answers=die).openai_url
+url = VendorSimulator(responses=die).openai_url
 made.register_vendor(OpenAIVendor(api_key=KEY, base_url=url, trust_env=False))
 made.send(Request("gpt-4o", "Why?", max_tokens=10, user="bob", origin="lab"))
 """
@@ -91,7 +91,7 @@ def _ledger(place: Any) -> None:
         for number, status in enumerate(("success", "error", "timeout", "rate_limited", "cancelled")):
             ledger.record("anthropic", "claude-haiku-4-5", **_facts(number, status))
         ledger.record("ollama", "llama3", id=f"{7:032x}", begun_at=BEGUN + timedelta(days=40), cached=True, streamed=True)
-        with VendorSimulator(answers="Rayleigh scattering.") as simulator, spending(ledger) as made:
+        with VendorSimulator(responses="Rayleigh scattering.") as simulator, spending(ledger) as made:
             made.register_vendor(OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False))
             simulator.script(faults.status(503), OK)
             made.send(ASK)
@@ -102,7 +102,7 @@ def _ledger(place: Any) -> None:
         assert ledger.flush(60)
     died = subprocess.run([sys.executable, "-c", INTERRUPTED, str(place)], check=False)
     assert died.returncode == 9
-    with open_ledger(place) as ledger, ledger.writing() as connection:
+    with open_ledger(place) as ledger, ledger.transaction() as connection:
         connection.exec_driver_sql(ELSEWHERE)
 
 
@@ -248,7 +248,7 @@ def _caches(folder: Path) -> Any:
     try:
         import redis
 
-        with VendorSimulator(answers=["Rayleigh.", "A pixel."], port=CACHED_AT):
+        with VendorSimulator(responses=["Rayleigh.", "A pixel."], port=CACHED_AT):
             for store in (str(answers), server.url):
                 with remembering(store) as made:
                     told = {name: made.send(request).content for name, request in CACHED.items()}
@@ -309,7 +309,7 @@ def _commands() -> None:
     """What the command line writes: a batch that was half done, a conversation, the list of vendors with a key."""
     (SAMPLES / "batch").mkdir()
     with (
-        VendorSimulator(answers=lambda asked: f"answer to {asked['messages'][-1]['content']}") as simulator,
+        VendorSimulator(responses=lambda asked: f"answer to {asked['messages'][-1]['content']}") as simulator,
         workplace(simulator) as here,
     ):
         lines = [{"id": f"p{number}", "model": "gpt-4o-mini", "messages": f"prompt {number}"} for number in range(PROMPTS)]

@@ -130,5 +130,5 @@ def bytes_of(simulator, form="openai", *, enough=1 << 21, sign=None, quiet=0.3, 
 
 @pytest.fixture
 def sim():
-    with VendorSimulator(answers=NINE_AND_MORE) as simulator:
+    with VendorSimulator(responses=NINE_AND_MORE) as simulator:
         yield simulator

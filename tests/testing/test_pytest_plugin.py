@@ -19,7 +19,7 @@ def test_a_simulator_is_at_hand(vendor_simulator):
 
 def test_simulators_can_be_made(make_vendor_simulator):
     """Any number, each with settings of its own."""
-    one, other = make_vendor_simulator(answers="a"), make_vendor_simulator(keys=["x"])
+    one, other = make_vendor_simulator(responses="a"), make_vendor_simulator(keys=["x"])
 
     assert [200, 401] == [ask(one).status, ask(other).status]
 

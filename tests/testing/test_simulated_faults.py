@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from llmdispatcher.testing import DEAD_ENDS, FAULTS, PEER_FAULTS, VendorSimulator, faults
+from llmdispatcher.testing import FAULTS, PEER_FAULTS, UNREACHABLE, VendorSimulator, faults
 
 from .conftest import FORMATS, NINE_AND_MORE, PATIENCE, ask, bytes_of
 
@@ -43,7 +43,7 @@ def test_the_tables_cover_the_rows():
     """Every row that a server on an accepted connection can do, and all rows of the peers' matrix."""
     assert ROWS | {f"R{n}" for n in range(1, 7)} == set(FAULTS)
     assert 14 == len(PEER_FAULTS)
-    assert {"N1", "N2", "N6", "N7"} == set(DEAD_ENDS)
+    assert {"N1", "N2", "N6", "N7"} == set(UNREACHABLE)
 
 
 @pytest.mark.parametrize("fault", LIGHT, ids=lambda fault: fault.name)
@@ -415,14 +415,14 @@ def test_a_fault_survives_an_odd_request(sim):
 
 def test_a_refused_address_refuses():
     """N1: at once."""
-    with DEAD_ENDS["N1"]() as url, pytest.raises(urllib.error.URLError, match="refused"):
+    with UNREACHABLE["N1"]() as url, pytest.raises(urllib.error.URLError, match="refused"):
         urllib.request.urlopen(url, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("row", ["N2", "N6", "N7"])
 def test_a_dead_end_answers_nothing(row):
     """N2, N6, N7: neither accepted nor refused, or accepted and mute."""
-    with DEAD_ENDS[row]() as url, pytest.raises((TimeoutError, urllib.error.URLError), match="timed out"):
+    with UNREACHABLE[row]() as url, pytest.raises((TimeoutError, urllib.error.URLError), match="timed out"):
         urllib.request.urlopen(url, b"x" * (1 << 16), timeout=0.1)
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from llmdispatcher.chunks import fold
 from llmdispatcher.messages import ToolCall
-from llmdispatcher.testing import Answer, VendorSimulator
+from llmdispatcher.testing import SimulatedResponse, VendorSimulator
 from llmdispatcher.testing.answers import count_tokens, plausible
 from llmdispatcher.testing.formats import FORMATS as SPOKEN
-from llmdispatcher.testing.formats import SimulatedRequest, Trouble
+from llmdispatcher.testing.formats import ApiError, SimulatedRequest
 from llmdispatcher.types import Request
 from llmdispatcher.wire.codecs import CODECS
 
@@ -50,17 +50,17 @@ def limited(form, tokens):
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(NINE_AND_MORE),
-        Answer("Grüße 😀 and\n\ntwo lines\u2028"),
-        Answer("I look it up.", tool_calls=CALL, reasoning="It is about weather."),
-        Answer(tool_calls=[CALL, ToolCall(name="now", id="mine-1")]),
-        Answer(""),
+        SimulatedResponse(NINE_AND_MORE),
+        SimulatedResponse("Grüße 😀 and\n\ntwo lines\u2028"),
+        SimulatedResponse("I look it up.", tool_calls=CALL, reasoning="It is about weather."),
+        SimulatedResponse(tool_calls=[CALL, ToolCall(name="now", id="mine-1")]),
+        SimulatedResponse(""),
     ],
     ids=["text", "signs", "everything", "two calls", "nothing"],
 )
 def test_an_answer_arrives_as_it_was_given(form, stream, answer):
     """Text, reasoning and tool calls come out of the library's own codec as they went in."""
-    with VendorSimulator(answers=answer) as sim:
+    with VendorSimulator(responses=answer) as sim:
         got = said(form, ask(sim, form, stream=stream))
 
     assert (answer.text, answer.reasoning) == (got.content, got.reasoning)
@@ -72,7 +72,7 @@ def test_an_answer_arrives_as_it_was_given(form, stream, answer):
 @pytest.mark.parametrize("stream", [False, True])
 def test_max_tokens_cuts_the_answer(form, stream):
     """Four characters to the token, finish reason length, usage to match."""
-    with VendorSimulator(answers="x" * 100) as sim:
+    with VendorSimulator(responses="x" * 100) as sim:
         options = {"stream_options": {"include_usage": True}} if form in ("openai", "azure") and stream else {}
         got = said(form, ask(sim, form, stream=stream, **limited(form, 5), **options))
 
@@ -91,7 +91,7 @@ def test_max_tokens_cuts_the_answer(form, stream):
 )
 def test_a_stop_sequence_ends_the_answer(form, changes, raw):
     """Before the sequence, in the vendor's word."""
-    with VendorSimulator(answers=NINE_AND_MORE) as sim:
+    with VendorSimulator(responses=NINE_AND_MORE) as sim:
         got = said(form, ask(sim, form, **changes))
 
     assert ("one two three ", raw) == (got.content, got.finish_reason_raw)
@@ -99,7 +99,7 @@ def test_a_stop_sequence_ends_the_answer(form, changes, raw):
 
 def test_openai_streams_end_as_recorded():
     """Role first, usage in a chunk without choices if asked for, then [DONE]."""
-    with VendorSimulator(answers="a b") as sim:
+    with VendorSimulator(responses="a b") as sim:
         events = ask(sim, stream=True, stream_options={"include_usage": True}).events
         bare = ask(sim, stream=True).events
 
@@ -111,7 +111,7 @@ def test_openai_streams_end_as_recorded():
 
 def test_azure_streams_begin_with_the_filters_verdict():
     """A chunk without choices comes first."""
-    with VendorSimulator(answers="a") as sim:
+    with VendorSimulator(responses="a") as sim:
         first = ask(sim, "azure", stream=True).events[0]
 
     assert ([], True) == (first["choices"], "prompt_filter_results" in first)
@@ -119,7 +119,7 @@ def test_azure_streams_begin_with_the_filters_verdict():
 
 def test_anthropic_streams_have_named_events():
     """From message_start to message_stop, with a ping after the first block's start."""
-    with VendorSimulator(answers="a b") as sim:
+    with VendorSimulator(responses="a b") as sim:
         body = ask(sim, "anthropic", stream=True).body.decode()
     names = [line[7:] for line in body.splitlines() if line.startswith("event: ")]
     delta = "content_block_delta"
@@ -139,7 +139,7 @@ def test_anthropic_streams_have_named_events():
 def test_gemini_answers_with_an_array_without_alt_sse():
     """As the real one does for streamGenerateContent."""
     path = PATHS["gemini"].replace(":generate", ":streamGenerate")
-    with VendorSimulator(answers="a b c") as sim:
+    with VendorSimulator(responses="a b c") as sim:
         reply = ask(sim, "gemini", path=path)
 
     said = [item["candidates"][0]["content"].get("parts", [{"text": ""}])[0]["text"] for item in reply.json]
@@ -152,8 +152,10 @@ def test_gemini_answers_with_an_array_without_alt_sse():
 @pytest.mark.parametrize("stream", [False, True])
 def test_nothing_is_said_that_no_recording_says(form, stream, corpus):
     """Every key of the simulated JSON stands at the same place in some recorded exchange with that vendor."""
-    answer = Answer("some text", tool_calls=() if form == "azure" else CALL, reasoning="" if form in ("openai", "azure") else "hm")
-    with VendorSimulator(answers=answer) as sim:
+    answer = SimulatedResponse(
+        "some text", tool_calls=() if form == "azure" else CALL, reasoning="" if form in ("openai", "azure") else "hm"
+    )
+    with VendorSimulator(responses=answer) as sim:
         reply = ask(
             sim, form, stream=stream, **({"stream_options": {"include_usage": True}} if form == "openai" and stream else {})
         )
@@ -289,11 +291,11 @@ def test_azures_deployments_need_an_api_version():
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(
-    "trouble", [Trouble(status) for status in (400, 403, 404, 413, 429, 500, 503, 529)], ids=lambda t: str(t.status)
+    "api_error", [ApiError(status) for status in (400, 403, 404, 413, 429, 500, 503, 529)], ids=lambda t: str(t.status)
 )
-def test_errors_have_the_vendors_shape(form, trouble):
+def test_errors_have_the_vendors_shape(form, api_error):
     """The keys of a recorded error of that vendor, and a message."""
-    status, body = SPOKEN[form].error(trouble)
+    status, body = SPOKEN[form].error(api_error)
     keys = {
         "openai": {"message", "type", "param", "code"},
         "anthropic": {"type", "message"},
@@ -301,7 +303,7 @@ def test_errors_have_the_vendors_shape(form, trouble):
     }
     error = body["error"] if form != "ollama" else {"message": body["error"]}
 
-    assert trouble.status == status
+    assert api_error.status == status
     assert error["message"]
     assert set(error) <= keys.get(form, {"message", "type", "param", "code"})
 
@@ -323,12 +325,12 @@ def test_errors_have_the_vendors_shape(form, trouble):
 )
 def test_special_troubles_say_so(form, kind, words):
     """The words that tell a client what kind of refusal it is."""
-    assert words in json.dumps(SPOKEN[form].error(Trouble(429, kind))[1])
+    assert words in json.dumps(SPOKEN[form].error(ApiError(429, kind))[1])
 
 
 def test_words_of_ones_own_replace_the_usual():
     """Message, code and parameter of a trouble are taken over."""
-    error = SPOKEN["openai"].error(Trouble(400, message="No.", code="x", param="y"))[1]["error"]
+    error = SPOKEN["openai"].error(ApiError(400, message="No.", code="x", param="y"))[1]["error"]
 
     assert ("No.", "x", "y") == (error["message"], error["code"], error["param"])
 
@@ -338,7 +340,7 @@ def test_the_library_can_talk_to_it():
     request = Request(
         "m", [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}], max_tokens=9, stop=("ZZ",)
     )
-    with VendorSimulator(answers="yes ZZ no") as sim:
+    with VendorSimulator(responses="yes ZZ no") as sim:
         for form in ("openai", "anthropic", "gemini"):
             codec = CODECS[CODEC[form]]
             path = codec.path("m", stream=True)

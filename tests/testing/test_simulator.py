@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from llmdispatcher.testing import OK, Answer, VendorSimulator, faults
+from llmdispatcher.testing import OK, SimulatedResponse, VendorSimulator, faults
 
 from .conftest import FORMATS, HEADERS, NINE_AND_MORE, PATHS, PATIENCE, ask, bytes_of, wire_request
 
@@ -19,7 +19,7 @@ def said(reply):
 
 def test_answers_go_round():
     """A list is gone through again and again."""
-    with VendorSimulator(answers=["a", lambda asked: asked["model"], Answer("c")]) as sim:
+    with VendorSimulator(responses=["a", lambda asked: asked["model"], SimulatedResponse("c")]) as sim:
         assert ["a", "gpt-4o", "c", "a"] == [said(ask(sim)) for _ in range(4)]
 
 
@@ -58,8 +58,8 @@ def test_what_came_in_is_recorded():
 
 def test_a_script_is_for_the_next_requests():
     """One each, in order; then all is as before."""
-    with VendorSimulator(answers="usual") as sim:
-        sim.script(faults.status(503), OK, "special", Answer("whole"))
+    with VendorSimulator(responses="usual") as sim:
+        sim.script(faults.status(503), OK, "special", SimulatedResponse("whole"))
 
         assert [503, "usual", "special", "whole", "usual"] == [
             said(reply) if reply.status == 200 else reply.status for reply in (ask(sim) for _ in range(5))
@@ -80,7 +80,7 @@ def test_errors_come_at_their_rate():
     """The same requests fail for the same seed, others for another."""
 
     def failures(seed):
-        with VendorSimulator(answers="a", error_rate=0.3, seed=seed, errors=(faults.status(500),)) as sim:
+        with VendorSimulator(responses="a", error_rate=0.3, seed=seed, errors=(faults.status(500),)) as sim:
             return [number for number in range(60) if ask(sim).status != 200]
 
     first = failures(1)
@@ -91,7 +91,7 @@ def test_errors_come_at_their_rate():
 
 def test_a_scripted_answer_never_fails_by_chance():
     """What is scripted comes, whatever the rate."""
-    with VendorSimulator(answers="a", error_rate=1.0) as sim:
+    with VendorSimulator(responses="a", error_rate=1.0) as sim:
         sim.script(OK, "b")
 
         assert [200, 200, True] == [ask(sim).status, ask(sim).status, ask(sim).status >= 500]
@@ -132,7 +132,7 @@ def test_an_unknown_model_is_not_found(form):
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/nothing"), ("GET", "/v1/chat/completions")])
 def test_an_unknown_address_is_not_found(method, path):
     """It is recorded without a format, and leaves the script alone."""
-    with VendorSimulator(answers="a") as sim:
+    with VendorSimulator(responses="a") as sim:
         sim.script(faults.status(503))
         connection = http.client.HTTPConnection("127.0.0.1", int(sim.url.rpartition(":")[2]), timeout=PATIENCE)
         connection.request(method, path)
@@ -147,7 +147,7 @@ def test_a_callable_that_fails_shows():
     caught = []
     before, threading.excepthook = threading.excepthook, lambda args: caught.append(args.exc_type)
     try:
-        with VendorSimulator(answers=lambda _: 1 // 0) as sim:
+        with VendorSimulator(responses=lambda _: 1 // 0) as sim:
             status = ask(sim).status
     finally:
         threading.excepthook = before
@@ -158,7 +158,7 @@ def test_a_callable_that_fails_shows():
 @pytest.mark.parametrize("stream", [False, True])
 def test_latency_and_rate_make_the_time(stream):
     """The last byte comes after latency and tokens; a stream's first long before."""
-    with VendorSimulator(answers="word " * 40, latency=0.05, tokens_per_second=400) as sim:
+    with VendorSimulator(responses="word " * 40, latency=0.05, tokens_per_second=400) as sim:
         started = time.monotonic()
         ask(sim, stream=stream)
         seconds = time.monotonic() - started
@@ -168,7 +168,7 @@ def test_latency_and_rate_make_the_time(stream):
 
 def test_a_stream_comes_word_by_word():
     """The first word is there while the last is far away."""
-    with VendorSimulator(answers="word " * 40, tokens_per_second=1) as sim:
+    with VendorSimulator(responses="word " * 40, tokens_per_second=1) as sim:
         got, end = bytes_of(sim, stream=True)
 
     assert (b"chat.completion.chunk" in got, b"[DONE]" in got, "open") == (True, False, end)
@@ -176,7 +176,7 @@ def test_a_stream_comes_word_by_word():
 
 def test_a_connection_is_reused():
     """Keep-alive, and the record says so."""
-    with VendorSimulator(answers="a") as sim:
+    with VendorSimulator(responses="a") as sim:
         connection = http.client.HTTPConnection("127.0.0.1", int(sim.url.rpartition(":")[2]), timeout=PATIENCE)
         for _ in range(2):
             path, headers, body = wire_request("openai")
@@ -205,13 +205,13 @@ def test_base_urls_are_what_clients_take():
 )
 def test_any_prefix_will_do(path, form):
     """The end of the path tells the format."""
-    with VendorSimulator(answers="a") as sim:
+    with VendorSimulator(responses="a") as sim:
         assert (200, form) == (ask(sim, form, path=path).status, sim.requests[0].format)
 
 
 def test_fifty_connections_at_once():
     """All are answered, counted once each, and numbered without gaps."""
-    with VendorSimulator(answers=NINE_AND_MORE, latency=0.02) as sim:
+    with VendorSimulator(responses=NINE_AND_MORE, latency=0.02) as sim:
         barrier, statuses = threading.Barrier(50), []
 
         def run():
@@ -231,7 +231,7 @@ def test_fifty_connections_at_once():
 def test_close_ends_everything_at_once():
     """Silent, stalling and slow answers alike: long before the slowest would end, with no thread left."""
     before = set(threading.enumerate())
-    sim = VendorSimulator(answers="word " * 500, tokens_per_second=5).start()
+    sim = VendorSimulator(responses="word " * 500, tokens_per_second=5).start()
     sim.script(faults.silent(), faults.stall_after(2), faults.pings_for_ever(), faults.trickled_head(), OK, OK)
     clients = [
         threading.Thread(target=bytes_of, args=(sim,), kwargs={"stream": number < 5, "quiet": 50, "at_most": 50})
@@ -271,7 +271,7 @@ def test_a_port_can_be_chosen():
     """For a server that people type the address of."""
     with VendorSimulator() as first:
         port = int(first.url.rpartition(":")[2])
-    with VendorSimulator(port=port, answers="a") as second:
+    with VendorSimulator(port=port, responses="a") as second:
         assert f"http://127.0.0.1:{port}" == second.url
         assert 200 == ask(second).status
 
@@ -286,7 +286,7 @@ def test_it_speaks_tls():
     authority.issue_cert("127.0.0.1").configure_cert(server)
     authority.configure_trust(client)
     path, headers, body = wire_request("openai")
-    with VendorSimulator(tls=server, answers="a") as sim:
+    with VendorSimulator(tls=server, responses="a") as sim:
         request = urllib.request.Request(sim.url + PATHS["openai"], body, {**headers, "Content-Type": "application/json"})
         with urllib.request.urlopen(request, context=client, timeout=PATIENCE) as response:
             assert "a" == json.load(response)["choices"][0]["message"]["content"]

@@ -389,7 +389,7 @@ def test_results_of_tools_are_filled_as_well(files, allow):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_vendor_fetches_what_it_is_allowed(files, allow, streamed):
     """Ollama is sent the bytes, in the call itself."""
-    with VendorSimulator(answers="A cat.") as simulator:
+    with VendorSimulator(responses="A cat.") as simulator:
         vendor = OllamaVendor(base_url=simulator.openai_url, api_key="simulated", fetch_remote=allow, trust_env=False)
         if streamed:
             list(vendor.stream(asking(ImagePart(url=URL)), Deadline.after(30.0)))

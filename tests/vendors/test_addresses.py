@@ -77,7 +77,7 @@ def test_what_a_function_gives_is_checked():
 def test_a_model_is_asked_where_it_answers(model, settings, path):
     """OpenAI serves some models, and tools of others, by the Responses API alone."""
     tools = [Tool(name="look")] if settings.pop("tools", False) else []
-    with VendorSimulator(answers="hello") as simulator:
+    with VendorSimulator(responses="hello") as simulator:
         made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
         answer = made.send(Request(model, "hi", tools=tools, **settings), Deadline.after(30))
         made.close()

@@ -51,7 +51,7 @@ def bare_environment(monkeypatch):
 
 @pytest.fixture
 def simulator():
-    with VendorSimulator(answers="hello") as running:
+    with VendorSimulator(responses="hello") as running:
         yield running
 
 

@@ -21,7 +21,7 @@ SAID = "<think>one and one\nis two</think>\n\nIt is 2."
 )
 def test_thoughts_in_tags_are_told_from_the_answer(kind, model, split):
     """Plain and streamed, for the models whose row says so; for others a tag is text like any other."""
-    with VendorSimulator(answers=SAID) as simulator:
+    with VendorSimulator(responses=SAID) as simulator:
         made = vendor(kind, api_key=KEY, base_url=simulator.openai_url, trust_env=False)
         whole = made.send(Request(model, "1 + 1?"), Deadline.after(30))
         chunks = list(made.stream(Request(model, "1 + 1?"), Deadline.after(30)))
@@ -34,7 +34,7 @@ def test_thoughts_in_tags_are_told_from_the_answer(kind, model, split):
 
 def test_an_answer_of_a_form_is_parsed_where_the_vendor_knows_no_schemas():
     """The form is told in words, and held to the answer all the same."""
-    with VendorSimulator(answers='{"city": "Bern", "population": 134000}') as simulator, Dispatcher() as dispatcher:
+    with VendorSimulator(responses='{"city": "Bern", "population": 134000}') as simulator, Dispatcher() as dispatcher:
         dispatcher.register_vendor(vendor("deepseek", api_key=KEY, base_url=simulator.openai_url, trust_env=False))
         schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
         answer = dispatcher.send(Request("deepseek:deepseek-chat", "Where?", response_format=schema))

@@ -280,7 +280,7 @@ def test_many_texts_are_several_requests_and_one_answer():
     request = EmbeddingRequest("m", ["a", "b", "c"], dimensions=1)
     batches = request.batches(2)
     pieces = [Embeddings(vectors=((1.0,),) * len(batch.texts), model="m", usage=Usage(input_tokens=2)) for batch in batches]
-    joined = Embeddings.joined(pieces)
+    joined = Embeddings.join(pieces)
 
     assert [("a", "b"), ("c",)] == [batch.texts for batch in batches]
     assert (3, 4, "m") == (len(joined.vectors), joined.usage.input_tokens, joined.model)

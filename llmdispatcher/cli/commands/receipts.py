@@ -17,7 +17,7 @@ from ..tables import print_rows
 from ..terminal import FAILED, OK, UsageError, complain, plain
 
 if TYPE_CHECKING:
-    from ...receipts.findings import Verification
+    from ...receipts.findings import ReceiptVerification
     from ...receipts.receipt import Receipt
 
 command = Suite(
@@ -155,7 +155,7 @@ def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     return OK
 
 
-def _verified(found: Verification, settings: Settings) -> int:
+def _verified(found: ReceiptVerification, settings: Settings) -> int:
     if settings.json:
         print(json.dumps(found.as_dict(), indent=2, default=str))
         return OK if found.valid else FAILED

@@ -1,6 +1,6 @@
 """Faults as values: ``sim.script(faults.silent(), faults.status(503), OK)``; each knows how to misbehave in every format."""
 
-from .base import Fault, Scene
+from .base import Fault, FaultContext
 from .body import (
     bad_chunk_size,
     bytewise,
@@ -33,7 +33,7 @@ from .content import (
     no_content,
     not_a_number,
 )
-from .dead_ends import DEAD_ENDS, black_hole, mute, mute_tls, refused
+from .dead_ends import UNREACHABLE, black_hole, mute, mute_tls, refused
 from .head import (
     bad_status_line,
     bare_return_in_header,
@@ -90,11 +90,11 @@ from .stream import (
 from .tables import FAULTS, PEER_FAULTS
 
 __all__ = [
-    "DEAD_ENDS",
     "FAULTS",
     "PEER_FAULTS",
+    "UNREACHABLE",
     "Fault",
-    "Scene",
+    "FaultContext",
     "bad_chunk_size",
     "bad_request",
     "bad_status_line",

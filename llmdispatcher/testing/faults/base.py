@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from ...response_values import Response
-from ..answers import Answer
-from ..formats.base import Format, Pieces, SimulatedRequest, Trouble, dumps
+from ..answers import SimulatedResponse
+from ..formats.base import ApiError, Format, Pieces, SimulatedRequest, dumps
 from ..loopback import Peer
 
 # A whole answer has no words on the wire; cut into this many parts it can be stalled, cut and trickled like a stream.
@@ -16,38 +16,38 @@ _PARTS = 20
 
 
 @attrs.frozen(kw_only=True)
-class Scene:
+class FaultContext:
     """One request that a fault answers: the format, the healthy answer, the headers that go with it."""
 
     request: SimulatedRequest
     form: Format
-    compose: Callable[[], Answer | Response] = attrs.field(repr=False)
+    compose: Callable[[], SimulatedResponse | Response] = attrs.field(repr=False)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The headers of every answer."""
         return ((self.form.id_header, f"req_{self.request.id}"),)
 
-    def body(self, answer: Answer | Response | None = None) -> bytes:
+    def body(self, response: SimulatedResponse | Response | None = None) -> bytes:
         """The healthy answer as one JSON object, whether or not a stream was asked for."""
-        return self.form.body(self.request, answer or self.compose())
+        return self.form.body(self.request, response or self.compose())
 
-    def pieces(self, answer: Answer | Response | None = None) -> Pieces:
+    def pieces(self, response: SimulatedResponse | Response | None = None) -> Pieces:
         """The healthy answer as it goes over the wire: events, or for a whole answer the parts of its JSON."""
         if self.request.stream:
-            return self.form.pieces(self.request, answer or self.compose())
-        body = self.body(answer)
+            return self.form.pieces(self.request, response or self.compose())
+        body = self.body(response)
         size = -(-len(body) // _PARTS)
         parts = [body[at : at + size] for at in range(0, len(body), size)]
         return Pieces([], parts[:-1], parts[-1:], "application/json")
 
-    def whole(self) -> bytes:
+    def encode(self) -> bytes:
         """All bytes of the healthy answer."""
         return b"".join(self.pieces().all)
 
-    def refuse(self, peer: Peer, trouble: Trouble, headers: Iterable[tuple[str, str]] = ()) -> None:
+    def refuse(self, peer: Peer, api_error: ApiError, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Answer with the vendor's error."""
-        status, body = self.form.error(trouble)
+        status, body = self.form.error(api_error)
         peer.reply(status, dumps(body), *self.headers, *headers)
 
     def start(self, peer: Peer, content_type: str | None = None) -> Pieces:
@@ -57,7 +57,7 @@ class Scene:
         return pieces
 
 
-Act = Callable[[Peer, Scene], bool | None]
+Act = Callable[[Peer, FaultContext], bool | None]
 """Misbehaves towards one request; a true result closes the connection."""
 
 

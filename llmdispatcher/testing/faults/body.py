@@ -6,16 +6,16 @@ import functools
 import gzip
 
 from ..loopback import Peer
-from .base import Fault, Scene, cut, last_chunk, send_all
+from .base import Fault, FaultContext, cut, last_chunk, send_all
 
 
 def trickled_body(interval: float = 0.05, size: int = 1) -> Fault:
     """A body that comes byte by byte, faster than any read timeout (B1)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        pieces = scene.pieces()
+    def act(peer: Peer, context: FaultContext) -> bool:
+        pieces = context.pieces()
         body = b"".join(pieces.all)
-        peer.head(200, ("Content-Type", pieces.content_type), ("Content-Length", str(len(body))), *scene.headers)
+        peer.head(200, ("Content-Type", pieces.content_type), ("Content-Length", str(len(body))), *context.headers)
         peer.trickle(body, interval, size)
         return True
 
@@ -25,8 +25,8 @@ def trickled_body(interval: float = 0.05, size: int = 1) -> Fault:
 def trickled_chunk_size(interval: float = 0.05) -> Fault:
     """A chunk-size line that comes byte by byte and never ends (B5)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        scene.start(peer)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        context.start(peer)
         peer.trickle(b"0" * 60_000, interval)
         return True
 
@@ -46,8 +46,8 @@ def bad_chunk_size() -> Fault:
 def reset_midway(words: int = 0) -> Fault:
     """RST after so many words (B2)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        send_all(peer, cut(scene.start(peer), words))
+    def act(peer: Peer, context: FaultContext) -> bool:
+        send_all(peer, cut(context.start(peer), words))
         peer.reset()
         return True
 
@@ -57,8 +57,8 @@ def reset_midway(words: int = 0) -> Fault:
 def fin_in_chunk(words: int = 3) -> Fault:
     """FIN within a chunk that was announced longer (B3)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        said = b"".join(cut(scene.start(peer), words))
+    def act(peer: Peer, context: FaultContext) -> bool:
+        said = b"".join(cut(context.start(peer), words))
         peer.send(b"%x\r\n%s" % (len(said) + 100, said))
         return True
 
@@ -68,8 +68,8 @@ def fin_in_chunk(words: int = 3) -> Fault:
 def fin_before_last_chunk() -> Fault:
     """The whole answer, then FIN in place of the empty chunk that ends it (B3)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        send_all(peer, scene.start(peer).all)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        send_all(peer, context.start(peer).all)
         return True
 
     return Fault("fin_before_last_chunk", act)
@@ -78,10 +78,10 @@ def fin_before_last_chunk() -> Fault:
 def short_body() -> Fault:
     """Fewer bytes than the Content-Length says, then FIN (B4)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        pieces = scene.pieces()
+    def act(peer: Peer, context: FaultContext) -> bool:
+        pieces = context.pieces()
         body = b"".join(pieces.all)
-        peer.head(200, ("Content-Type", pieces.content_type), ("Content-Length", str(len(body))), *scene.headers)
+        peer.head(200, ("Content-Type", pieces.content_type), ("Content-Length", str(len(body))), *context.headers)
         peer.send(body[: len(body) // 2])
         return True
 
@@ -91,9 +91,9 @@ def short_body() -> Fault:
 def eof_cut(words: int = 3) -> Fault:
     """A body without length or chunks, cut after so many words: to HTTP a clean end (B4)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        pieces = scene.pieces()
-        peer.head(200, ("Content-Type", pieces.content_type), ("Connection", "close"), *scene.headers)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        pieces = context.pieces()
+        peer.head(200, ("Content-Type", pieces.content_type), ("Connection", "close"), *context.headers)
         peer.send(b"".join(cut(pieces, words)))
         return True
 
@@ -103,9 +103,9 @@ def eof_cut(words: int = 3) -> Fault:
 def gzip_bomb(mebibytes: int = 1024) -> Fault:
     """About a thousandth of it on the wire, blanks when unpacked (B6)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
+    def act(peer: Peer, context: FaultContext) -> bool:
         member, unpacked = _blanks(8 << 20)
-        kind = scene.pieces().content_type
+        kind = context.pieces().content_type
         length = len(member) * -(-(mebibytes << 20) // unpacked)
         peer.head(200, ("Content-Type", kind), ("Content-Encoding", "gzip"), ("Content-Length", str(length)))
         for _ in range(length // len(member)):
@@ -118,10 +118,10 @@ def gzip_bomb(mebibytes: int = 1024) -> Fault:
 def gzip_cut() -> Fault:
     """Half of a gzipped body under a Content-Length that fits the half: many clients take it for complete (B7)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        packed = gzip.compress(scene.whole())
+    def act(peer: Peer, context: FaultContext) -> bool:
+        packed = gzip.compress(context.encode())
         half = packed[: len(packed) // 2]
-        peer.reply(200, half, ("Content-Encoding", "gzip"), *scene.headers, content_type=scene.pieces().content_type)
+        peer.reply(200, half, ("Content-Encoding", "gzip"), *context.headers, content_type=context.pieces().content_type)
         return True
 
     return Fault("gzip_cut", act)
@@ -130,9 +130,9 @@ def gzip_cut() -> Fault:
 def mislabelled(encoding: str = "gzip") -> Fault:
     """A plain body that claims an encoding: gzip that is none, or br and zstd that nobody asked for (B7)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        kind = scene.pieces().content_type
-        peer.reply(200, scene.whole(), ("Content-Encoding", encoding), *scene.headers, content_type=kind)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        kind = context.pieces().content_type
+        peer.reply(200, context.encode(), ("Content-Encoding", encoding), *context.headers, content_type=kind)
         return True
 
     return Fault(f"mislabelled_{encoding}", act)
@@ -141,12 +141,12 @@ def mislabelled(encoding: str = "gzip") -> Fault:
 def chained_encodings(depth: int = 6) -> Fault:
     """A body gzipped so many times over (B7)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        body = scene.whole()
+    def act(peer: Peer, context: FaultContext) -> bool:
+        body = context.encode()
         for _ in range(depth):
             body = gzip.compress(body)
         encodings = ", ".join(["gzip"] * depth)
-        peer.reply(200, body, ("Content-Encoding", encodings), *scene.headers, content_type=scene.pieces().content_type)
+        peer.reply(200, body, ("Content-Encoding", encodings), *context.headers, content_type=context.pieces().content_type)
         return True
 
     return Fault("chained_encodings", act)
@@ -155,9 +155,9 @@ def chained_encodings(depth: int = 6) -> Fault:
 def unframed() -> Fault:
     """A healthy answer without length or chunks, ended by FIN: no fault to those who read the end marker."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        pieces = scene.pieces()
-        peer.head(200, ("Content-Type", pieces.content_type), ("Connection", "close"), *scene.headers)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        pieces = context.pieces()
+        peer.head(200, ("Content-Type", pieces.content_type), ("Connection", "close"), *context.headers)
         peer.send(b"".join(pieces.all))
         return True
 
@@ -167,8 +167,8 @@ def unframed() -> Fault:
 def bytewise() -> Fault:
     """A healthy answer in chunks of one byte: every cut between events, characters and line ends at once (S1)."""
 
-    def act(peer: Peer, scene: Scene) -> None:
-        body = b"".join(scene.start(peer).all)
+    def act(peer: Peer, context: FaultContext) -> None:
+        body = b"".join(context.start(peer).all)
         peer.send(b"".join([b"1\r\n%c\r\n" % byte for byte in body]))
         last_chunk(peer)
 
@@ -181,8 +181,8 @@ def _blanks(size: int) -> tuple[bytes, int]:
 
 
 def _odd_chunk(name: str, data: bytes) -> Fault:
-    def act(peer: Peer, scene: Scene) -> bool:
-        scene.start(peer)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        context.start(peer)
         peer.send(data)
         return True
 

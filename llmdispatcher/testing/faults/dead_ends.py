@@ -52,7 +52,7 @@ def mute_tls() -> AbstractContextManager[str]:
     return mute("https")
 
 
-DEAD_ENDS: Mapping[str, Callable[[], AbstractContextManager[str]]] = MappingProxyType(
+UNREACHABLE: Mapping[str, Callable[[], AbstractContextManager[str]]] = MappingProxyType(
     {"N1": refused, "N2": black_hole, "N6": mute_tls, "N7": mute}
 )
-"""By row of RELIABILITY.md §2: ``with DEAD_ENDS["N2"]() as url: ...``"""
+"""By row of RELIABILITY.md §2: ``with UNREACHABLE["N2"]() as url: ...``"""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..loopback import Peer
-from .base import Fault, Scene
+from .base import Fault, FaultContext
 
 
 def silent() -> Fault:
     """Reads the request and says nothing (H1)."""
 
-    def act(peer: Peer, _: Scene) -> bool:
+    def act(peer: Peer, _: FaultContext) -> bool:
         return peer.hang_up()
 
     return Fault("silent", act, endless=True)
@@ -18,7 +18,7 @@ def silent() -> Fault:
 def trickled_head(interval: float = 0.05) -> Fault:
     """A head that comes byte by byte and never ends (H2)."""
 
-    def act(peer: Peer, _: Scene) -> bool:
+    def act(peer: Peer, _: FaultContext) -> bool:
         peer.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
         peer.trickle(b"a" * 60_000, interval)
         return True
@@ -29,7 +29,7 @@ def trickled_head(interval: float = 0.05) -> Fault:
 def trickled_status_line(interval: float = 0.05) -> Fault:
     """A status line that comes byte by byte and never ends (H2)."""
 
-    def act(peer: Peer, _: Scene) -> bool:
+    def act(peer: Peer, _: FaultContext) -> bool:
         peer.trickle(b"HTTP/1.1 200 " + b"O" * 60_000, interval)
         return True
 
@@ -39,7 +39,7 @@ def trickled_status_line(interval: float = 0.05) -> Fault:
 def endless_continue(interval: float = 0.01) -> Fault:
     """``100 Continue`` for ever (H3)."""
 
-    def act(peer: Peer, _: Scene) -> bool:
+    def act(peer: Peer, _: FaultContext) -> bool:
         while not peer.wait(interval):
             peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True
@@ -71,10 +71,10 @@ def http_0_9() -> Fault:
 def length_and_chunked() -> Fault:
     """Transfer-Encoding and a Content-Length that contradicts it (H5)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        body = scene.whole()
-        head = ("Content-Type", scene.pieces().content_type), ("Transfer-Encoding", "chunked"), ("Content-Length", "7")
-        peer.head(200, *head, *scene.headers)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        body = context.encode()
+        head = ("Content-Type", context.pieces().content_type), ("Transfer-Encoding", "chunked"), ("Content-Length", "7")
+        peer.head(200, *head, *context.headers)
         peer.chunk(body)
         peer.chunk(b"")
         return True
@@ -85,10 +85,10 @@ def length_and_chunked() -> Fault:
 def two_lengths() -> Fault:
     """Two Content-Lengths that differ (H5)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        body = scene.whole()
+    def act(peer: Peer, context: FaultContext) -> bool:
+        body = context.encode()
         lengths = ("Content-Length", str(len(body))), ("Content-Length", str(len(body) // 2))
-        peer.head(200, ("Content-Type", scene.pieces().content_type), *lengths)
+        peer.head(200, ("Content-Type", context.pieces().content_type), *lengths)
         peer.send(body)
         return True
 
@@ -108,7 +108,7 @@ def bare_return_in_header() -> Fault:
 def redirect(status: int = 307, location: str = "http://127.0.0.1:1/elsewhere") -> Fault:
     """A redirect, which a client that bears a key must not follow (H6)."""
 
-    def act(peer: Peer, _: Scene) -> None:
+    def act(peer: Peer, _: FaultContext) -> None:
         peer.reply(status, b"", ("Location", location))
 
     return Fault(f"redirect_{status}", act)
@@ -117,7 +117,7 @@ def redirect(status: int = 307, location: str = "http://127.0.0.1:1/elsewhere") 
 def reset_before_head() -> Fault:
     """RST instead of an answer."""
 
-    def act(peer: Peer, _: Scene) -> bool:
+    def act(peer: Peer, _: FaultContext) -> bool:
         peer.reset()
         return True
 
@@ -127,7 +127,7 @@ def reset_before_head() -> Fault:
 def close_before_head() -> Fault:
     """FIN instead of an answer."""
 
-    def act(_: Peer, __: Scene) -> bool:
+    def act(_: Peer, __: FaultContext) -> bool:
         return True
 
     return Fault("close_before_head", act)
@@ -136,18 +136,18 @@ def close_before_head() -> Fault:
 def stale() -> Fault:
     """Closes without a byte where the connection was used before, answers well on a fresh one (N9); use it with ``always``."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        if scene.request.reused:
+    def act(peer: Peer, context: FaultContext) -> bool:
+        if context.request.reused:
             return True
-        body = scene.whole()
-        peer.reply(200, body, *scene.headers, content_type=scene.pieces().content_type)
+        body = context.encode()
+        peer.reply(200, body, *context.headers, content_type=context.pieces().content_type)
         return False
 
     return Fault("stale", act)
 
 
 def _raw(name: str, data: bytes) -> Fault:
-    def act(peer: Peer, _: Scene) -> bool:
+    def act(peer: Peer, _: FaultContext) -> bool:
         peer.send(data)
         return True
 
@@ -155,9 +155,9 @@ def _raw(name: str, data: bytes) -> Fault:
 
 
 def _healthy_after(name: str, header: bytes) -> Fault:
-    def act(peer: Peer, scene: Scene) -> bool:
-        body = scene.whole()
-        kind = scene.pieces().content_type.encode()
+    def act(peer: Peer, context: FaultContext) -> bool:
+        body = context.encode()
+        kind = context.pieces().content_type.encode()
         peer.send(b"HTTP/1.1 200 OK\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (header, kind, len(body), body))
         return True
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from ..loopback import Peer
-from .base import Fault, Scene, cut, last_chunk, send_all
+from .base import Fault, FaultContext, cut, last_chunk, send_all
 
 _LINE_END = re.compile(rb"\r\n|\n")
 
@@ -17,8 +17,8 @@ _LINE_END = re.compile(rb"\r\n|\n")
 def eof_after(words: int = 9) -> Fault:
     """A clean end after so many words, without the format's end marker (S4)."""
 
-    def act(peer: Peer, scene: Scene) -> None:
-        send_all(peer, cut(scene.start(peer), words))
+    def act(peer: Peer, context: FaultContext) -> None:
+        send_all(peer, cut(context.start(peer), words))
         last_chunk(peer)
 
     return Fault(f"eof_after_{words}_words", act)
@@ -27,8 +27,8 @@ def eof_after(words: int = 9) -> Fault:
 def cut_after(words: int = 9) -> Fault:
     """The connection closes after so many words, in the middle of the chunked body."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        send_all(peer, cut(scene.start(peer), words))
+    def act(peer: Peer, context: FaultContext) -> bool:
+        send_all(peer, cut(context.start(peer), words))
         return True
 
     return Fault(f"cut_after_{words}_words", act)
@@ -37,8 +37,8 @@ def cut_after(words: int = 9) -> Fault:
 def cut_before_words() -> Fault:
     """The connection closes when only the role was announced: nothing was said yet."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        send_all(peer, scene.start(peer).opening)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        send_all(peer, context.start(peer).opening)
         return True
 
     return Fault("cut_before_words", act)
@@ -47,8 +47,8 @@ def cut_before_words() -> Fault:
 def stall_after(words: int = 9) -> Fault:
     """So many words, then silence (S10 with one word)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        send_all(peer, cut(scene.start(peer), words))
+    def act(peer: Peer, context: FaultContext) -> bool:
+        send_all(peer, cut(context.start(peer), words))
         return peer.hang_up()
 
     return Fault(f"stall_after_{words}_words", act, endless=True)
@@ -57,8 +57,8 @@ def stall_after(words: int = 9) -> Fault:
 def trickle(seconds: float = 0.6) -> Fault:
     """A healthy answer, a word every so many seconds: alive to every idle limit, too slow for the whole call."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        for event in scene.start(peer).all:
+    def act(peer: Peer, context: FaultContext) -> bool:
+        for event in context.start(peer).all:
             peer.chunk(event)
             if peer.wait(seconds):
                 return True
@@ -71,9 +71,9 @@ def trickle(seconds: float = 0.6) -> Fault:
 def pings_for_ever(interval: float = 0.1) -> Fault:
     """Signs of life, but never a word (S9)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        scene.start(peer)
-        ping = scene.form.ping() if scene.request.stream else b" "
+    def act(peer: Peer, context: FaultContext) -> bool:
+        context.start(peer)
+        ping = context.form.ping() if context.request.stream else b" "
         while not peer.wait(interval):
             peer.chunk(ping)
         return True
@@ -84,8 +84,8 @@ def pings_for_ever(interval: float = 0.1) -> Fault:
 def data_after_end() -> Fault:
     """More words after the end marker (S8)."""
 
-    def act(peer: Peer, scene: Scene) -> None:
-        pieces = scene.start(peer)
+    def act(peer: Peer, context: FaultContext) -> None:
+        pieces = context.start(peer)
         send_all(peer, [*pieces.all, *pieces.deltas[:3]])
         last_chunk(peer)
 
@@ -95,8 +95,8 @@ def data_after_end() -> Fault:
 def kept_open() -> Fault:
     """A complete answer, then neither an end of the body nor of the connection (S8)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        send_all(peer, scene.start(peer).all)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        send_all(peer, context.start(peer).all)
         return peer.hang_up()
 
     return Fault("kept_open", act, endless=True)
@@ -105,8 +105,8 @@ def kept_open() -> Fault:
 def truncated_last_event() -> Fault:
     """The last event without the blank line that completes it (S3)."""
 
-    def act(peer: Peer, scene: Scene) -> None:
-        send_all(peer, [b"".join(scene.start(peer).all).rstrip(b"\r\n")])
+    def act(peer: Peer, context: FaultContext) -> None:
+        send_all(peer, [b"".join(context.start(peer).all).rstrip(b"\r\n")])
         last_chunk(peer)
 
     return Fault("truncated_last_event", act)
@@ -162,8 +162,8 @@ def many_comments(count: int = 1_000_000) -> Fault:
 def many_events(count: int = 100_000) -> Fault:
     """A healthy stream with the same word so many times (S5)."""
 
-    def act(peer: Peer, scene: Scene) -> bool:
-        pieces = scene.start(peer)
+    def act(peer: Peer, context: FaultContext) -> bool:
+        pieces = context.start(peer)
         send_all(peer, pieces.opening)
         block = pieces.deltas[0] * 100 if pieces.deltas else b""
         for _ in range(count // 100):
@@ -178,9 +178,9 @@ def many_events(count: int = 100_000) -> Fault:
 def _respelled(name: str, respell: Callable[[bytes], bytes]) -> Fault:
     """The healthy stream in another spelling; a whole answer stays as it is."""
 
-    def act(peer: Peer, scene: Scene) -> None:
-        body = b"".join(scene.start(peer).all)
-        send_all(peer, [respell(body) if scene.request.stream else body])
+    def act(peer: Peer, context: FaultContext) -> None:
+        body = b"".join(context.start(peer).all)
+        send_all(peer, [respell(body) if context.request.stream else body])
         last_chunk(peer)
 
     return Fault(name, act)

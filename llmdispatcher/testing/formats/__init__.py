@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from .anthropic import AnthropicCount, AnthropicFormat
-from .base import Format, Pieces, SimulatedRequest, Trouble
+from .base import ApiError, Format, Pieces, SimulatedRequest
 from .gemini import GeminiCount, GeminiFormat
 from .ollama import OllamaFormat
 from .openai import AzureFormat, OpenAIFormat
 from .openai_responses import ResponsesFormat
 
-__all__ = ["FORMATS", "Format", "Pieces", "SimulatedRequest", "Trouble", "recognise"]
+__all__ = ["FORMATS", "ApiError", "Format", "Pieces", "SimulatedRequest", "recognise"]
 
 _AZURE, _OPENAI, _ANTHROPIC, _GEMINI = AzureFormat(), OpenAIFormat(), AnthropicFormat(), GeminiFormat()
 _RESPONSES, _OLLAMA = ResponsesFormat(), OllamaFormat()

@@ -11,7 +11,7 @@ from ...chunks import StreamChunk, ToolCallDelta, unfold
 from ...clock import SYSTEM_CLOCK
 from ...messages import Part, ReasoningPart, TextPart, ToolCall
 from ...response_values import Response, Usage
-from ..answers import Answer, pieces
+from ..answers import SimulatedResponse, pieces
 
 
 @attrs.frozen(kw_only=True)
@@ -41,22 +41,22 @@ class Facts:
     input_tokens: int
     names: Names
 
-    def usage(self, answer: Answer | None) -> Usage:
+    def usage(self, answer: SimulatedResponse | None) -> Usage:
         """What was consumed; before the answer, a single token was written."""
         if answer is None:
             return Usage(input_tokens=self.input_tokens, output_tokens=1)
         thought = answer.reasoning_tokens
         return Usage(input_tokens=self.input_tokens, output_tokens=answer.output_tokens + thought, reasoning_tokens=thought)
 
-    def raw(self, answer: Answer) -> str | None:
+    def raw(self, answer: SimulatedResponse) -> str | None:
         """The vendor's own word for the end, where the common one does not tell it."""
         return self.names.stop if answer.stop_sequence is not None and answer.reason == "stop" else None
 
-    def calls(self, answer: Answer) -> tuple[ToolCall, ...]:
+    def calls(self, answer: SimulatedResponse) -> tuple[ToolCall, ...]:
         """The calls with ids and proofs where the vendor has them."""
         return tuple([self._call(number, call) for number, call in enumerate(answer.tool_calls)])
 
-    def thought(self, answer: Answer) -> tuple[ReasoningPart, ...]:
+    def thought(self, answer: SimulatedResponse) -> tuple[ReasoningPart, ...]:
         """The thought with what proves it, where the vendor proves any."""
         if not answer.reasoning or self.names.thought_proof is None:
             return ()
@@ -68,7 +68,7 @@ class Facts:
         return attrs.evolve(call, id=call.id or made, signature=call.signature or proof)
 
 
-def response(facts: Facts, answer: Answer | Response) -> Response:
+def response(facts: Facts, answer: SimulatedResponse | Response) -> Response:
     """A whole answer; one that was given as a response is only completed."""
     if isinstance(answer, Response):
         return _completed(facts, answer)
@@ -100,7 +100,7 @@ def _completed(facts: Facts, given: Response) -> Response:
     )
 
 
-def chunks(facts: Facts, answer: Answer | Response) -> tuple[StreamChunk, Iterator[StreamChunk], StreamChunk]:
+def chunks(facts: Facts, answer: SimulatedResponse | Response) -> tuple[StreamChunk, Iterator[StreamChunk], StreamChunk]:
     """The same as it is streamed: what begins it, the words, what ends it."""
     if isinstance(answer, Response):
         begun, *said, ended = unfold(_completed(facts, answer))
@@ -115,7 +115,7 @@ def chunks(facts: Facts, answer: Answer | Response) -> tuple[StreamChunk, Iterat
     return begun, _said(facts, answer), ended
 
 
-def _said(facts: Facts, answer: Answer) -> Iterator[StreamChunk]:
+def _said(facts: Facts, answer: SimulatedResponse) -> Iterator[StreamChunk]:
     for piece in pieces(answer.reasoning):
         yield _thought(piece)
     for part in facts.thought(answer):

@@ -22,7 +22,7 @@ from ...errors import (
 from ...response_values import Response
 from ...wire.base import Inbound, ServerCodec
 from ...wire.faults import STATUSES
-from ..answers import Answer
+from ..answers import SimulatedResponse
 from . import answering
 
 
@@ -45,11 +45,11 @@ class SimulatedRequest:
     reused: bool
     number: int
     id: str
-    asked: Inbound | None = attrs.field(default=None, repr=False)
+    server_request: Inbound | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
-class Trouble:
+class ApiError:
     """Why a vendor refuses, before any format.
 
     ``kind`` picks a special case of the status: ``"key"``, ``"model"``, ``"quota"``, ``"context"``, ``"filter"``; empty is the
@@ -114,11 +114,11 @@ class Format(ABC):
         """The API key that the request shows."""
 
     @abstractmethod
-    def check(self, request: SimulatedRequest) -> Trouble | None:
+    def check(self, request: SimulatedRequest) -> ApiError | None:
         """What is wrong with the request, as a real server would find it."""
 
     @abstractmethod
-    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
         """The vendor's usual message for a trouble, and its code."""
 
     @abstractmethod
@@ -141,13 +141,13 @@ class Format(ABC):
         asked = _asked(request).request
         return asked.max_tokens, asked.stop
 
-    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
+    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """A whole answer."""
         return self.codec.write_response(answering.response(self._facts(request), answer))
 
-    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
+    def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
         """A streamed answer."""
-        writer = self.codec.writer(request.asked)
+        writer = self.codec.writer(request.server_request)
         begun, said, ended = answering.chunks(self._facts(request), answer)
         opening, deltas = [writer.write(begun)], [event for chunk in said if (event := writer.write(chunk))]
         if deltas:  # what opens the first block is no word
@@ -155,19 +155,19 @@ class Format(ABC):
             opening, deltas[0] = [*opening, *before], first
         return Pieces(opening, deltas, [writer.write(ended) + writer.end()], self.codec.content_type)
 
-    def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
+    def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
         """Status and body of a refusal."""
-        status, body = self.codec.write_error(self.fault(trouble))
+        status, body = self.codec.write_error(self.fault(api_error))
         return status, json.loads(body)
 
-    def error_event(self, trouble: Trouble) -> bytes:
+    def error_event(self, api_error: ApiError) -> bytes:
         """A failure in the middle of a stream."""
-        return self.codec.writer().fail(self.fault(trouble))
+        return self.codec.writer().fail(self.fault(api_error))
 
-    def fault(self, trouble: Trouble) -> DispatchError:
+    def fault(self, api_error: ApiError) -> DispatchError:
         """A trouble as the error that a codec writes."""
-        message, code = self.words(trouble)
-        return trouble.error(trouble.message or message, status=trouble.status, code=trouble.code or code)
+        message, code = self.words(api_error)
+        return api_error.error(api_error.message or message, status=api_error.status, code=api_error.code or code)
 
     def _facts(self, request: SimulatedRequest) -> answering.Facts:
         tokens = input_tokens(self.turns(request))
@@ -178,9 +178,9 @@ class Format(ABC):
 
 
 def _asked(request: SimulatedRequest) -> Inbound:
-    if request.asked is None:
+    if request.server_request is None:
         raise LookupError("the request is none")
-    return request.asked
+    return request.server_request
 
 
 def dumps(value: Any) -> bytes:

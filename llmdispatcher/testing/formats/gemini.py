@@ -7,9 +7,9 @@ from typing import Any
 
 from ...response_values import Response
 from ...wire.gemini import GEMINI
-from ..answers import Answer
+from ..answers import SimulatedResponse
 from .answering import Names
-from .base import Format, Pieces, SimulatedRequest, Trouble, dumps, out_of_range
+from .base import ApiError, Format, Pieces, SimulatedRequest, dumps, out_of_range
 
 _USUAL = {
     400: "Request contains an invalid argument.",
@@ -48,18 +48,18 @@ class GeminiFormat(Format):
         """The ``x-goog-api-key`` header; a key in the address is not accepted, it would leak into logs."""
         return headers.get("x-goog-api-key")
 
-    def check(self, request: SimulatedRequest) -> Trouble | None:
+    def check(self, request: SimulatedRequest) -> ApiError | None:
         """JSON, contents, roles, parts, ranges, in this order."""
         asked = request.json
         if not isinstance(asked, dict):
-            return Trouble(400, message="Invalid JSON payload received. Unable to parse the body.")
+            return ApiError(400, message="Invalid JSON payload received. Unable to parse the body.")
         return _wrong_contents(asked.get("contents")) or _wrong_config(asked.get("generationConfig") or {})
 
-    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
         """Status and kind have a message each, and no code."""
-        return _SPECIAL.get(trouble.kind) or _USUAL.get(trouble.status, "The service failed."), None
+        return _SPECIAL.get(api_error.kind) or _USUAL.get(api_error.status, "The service failed."), None
 
-    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
+    def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
         """A full response per event; a JSON array where ``alt=sse`` is missing."""
         pieces = super().pieces(request, answer)
         if "alt=sse" in request.path:
@@ -68,12 +68,12 @@ class GeminiFormat(Format):
         listed = [event.removeprefix(b"data: ").rstrip() for found in events for event in found]
         return Pieces([b"["], [event + b",\r\n" for event in listed[:-1]], [listed[-1] + b"]"], "application/json; charset=UTF-8")
 
-    def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
+    def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
         """With the details that tell what the words do not; a wrong key is a 400 here, as it is at Google."""
-        if trouble.kind == "key":
-            trouble = Trouble(400, "key", message=trouble.message)
-        status, body = super().error(trouble)
-        details = _details(trouble)
+        if api_error.kind == "key":
+            api_error = ApiError(400, "key", message=api_error.message)
+        status, body = super().error(api_error)
+        details = _details(api_error)
         return status, {"error": {**body["error"], "details": details} if details else body["error"]}
 
     def ping(self) -> bytes:
@@ -86,36 +86,38 @@ class GeminiCount(GeminiFormat):
 
     name = "gemini_count"
 
-    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
+    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """The count alone."""
         return dumps({"totalTokens": self._facts(request).input_tokens})
 
 
-def _details(trouble: Trouble) -> list[dict[str, Any]]:
+def _details(api_error: ApiError) -> list[dict[str, Any]]:
     details: list[dict[str, Any]] = []
-    if trouble.kind == "key":
+    if api_error.kind == "key":
         details.append({"@type": _RPC + "ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"})
-    if trouble.kind == "quota":
+    if api_error.kind == "quota":
         quota = {"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "quotaValue": "50"}
         details.append({"@type": _RPC + "QuotaFailure", "violations": [quota]})
-    if trouble.delay:
-        details.append({"@type": _RPC + "RetryInfo", "retryDelay": trouble.delay})
+    if api_error.delay:
+        details.append({"@type": _RPC + "RetryInfo", "retryDelay": api_error.delay})
     return details
 
 
-def _wrong_contents(contents: Any) -> Trouble | None:
+def _wrong_contents(contents: Any) -> ApiError | None:
     if not isinstance(contents, list) or not contents:
-        return Trouble(400, message="* GenerateContentRequest.contents: contents is not specified")
+        return ApiError(400, message="* GenerateContentRequest.contents: contents is not specified")
     for number, content in enumerate(contents):
         if not isinstance(content, dict) or content.get("role", "user") not in ("user", "model"):
-            return Trouble(400, message="Please use a valid role: user, model.")
+            return ApiError(400, message="Please use a valid role: user, model.")
         if not content.get("parts"):
-            return Trouble(400, message=f"* GenerateContentRequest.contents[{number}].parts: contents.parts must not be empty.")
+            return ApiError(400, message=f"* GenerateContentRequest.contents[{number}].parts: contents.parts must not be empty.")
     return None
 
 
-def _wrong_config(config: Mapping[str, Any]) -> Trouble | None:
+def _wrong_config(config: Mapping[str, Any]) -> ApiError | None:
     for name, (low, high) in _RANGES.items():
         if out_of_range(config, name, low, high):
-            return Trouble(400, message=f"* GenerateContentRequest.generation_config.{name}: must be in the range [{low}, {high}].")
+            return ApiError(
+                400, message=f"* GenerateContentRequest.generation_config.{name}: must be in the range [{low}, {high}]."
+            )
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...wire.ollama_chat import OLLAMA_CHAT
 from .answering import Names
-from .base import Format, SimulatedRequest, Trouble, bearer
+from .base import ApiError, Format, SimulatedRequest, bearer
 
 _USUAL = {
     400: "invalid request",
@@ -34,15 +34,15 @@ class OllamaFormat(Format):
         """A bearer token; at home nobody asks for one."""
         return bearer(headers) or "none"
 
-    def check(self, request: SimulatedRequest) -> Trouble | None:
+    def check(self, request: SimulatedRequest) -> ApiError | None:
         """JSON and model; an empty conversation only loads the model."""
         if not isinstance(request.json, dict):
-            return Trouble(400, message="invalid character at the beginning of value")
-        return None if request.model else Trouble(400, message="model is required")
+            return ApiError(400, message="invalid character at the beginning of value")
+        return None if request.model else ApiError(400, message="model is required")
 
-    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
         """A message is all there is."""
-        return _SPECIAL.get(trouble.kind) or _USUAL.get(trouble.status, "internal server error"), None
+        return _SPECIAL.get(api_error.kind) or _USUAL.get(api_error.status, "internal server error"), None
 
     def ping(self) -> bytes:
         """An empty line."""

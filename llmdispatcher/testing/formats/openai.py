@@ -9,9 +9,9 @@ import attrs
 
 from ...response_values import Response
 from ...wire.openai_chat import OPENAI_CHAT
-from ..answers import Answer
+from ..answers import SimulatedResponse
 from .answering import Names
-from .base import Format, Pieces, SimulatedRequest, Trouble, bearer, dumps, out_of_range
+from .base import ApiError, Format, Pieces, SimulatedRequest, bearer, dumps, out_of_range
 from .openai_words import words
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
@@ -36,25 +36,25 @@ class OpenAIFormat(Format):
         """The bearer token."""
         return bearer(headers)
 
-    def check(self, request: SimulatedRequest) -> Trouble | None:
+    def check(self, request: SimulatedRequest) -> ApiError | None:
         """JSON, model, messages, roles, ranges, in this order."""
         asked = request.json
         if not isinstance(asked, dict):
-            return Trouble(400, message="We could not parse the JSON body of your request.")
+            return ApiError(400, message="We could not parse the JSON body of your request.")
         if not request.model:
-            return Trouble(400, message="you must provide a model parameter")
+            return ApiError(400, message="you must provide a model parameter")
         if not isinstance(asked.get("stream_options") or {}, dict):
-            return Trouble(400, param="stream_options")
+            return ApiError(400, param="stream_options")
         return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked)
 
-    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
         """Those of all of OpenAI's formats."""
-        return words(trouble)
+        return words(api_error)
 
-    def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
+    def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
         """With the parameter that it is about, which errors of ours do not tell apart."""
-        status, body = super().error(trouble)
-        body["error"]["param"] = trouble.param or ("model" if trouble.kind == "model" else None)
+        status, body = super().error(api_error)
+        body["error"]["param"] = api_error.param or ("model" if api_error.kind == "model" else None)
         return status, body
 
     def ping(self) -> bytes:
@@ -79,17 +79,17 @@ class AzureFormat(OpenAIFormat):
         """The ``api-key`` header, or a bearer token."""
         return headers.get("api-key") or bearer(headers)
 
-    def check(self, request: SimulatedRequest) -> Trouble | None:
+    def check(self, request: SimulatedRequest) -> ApiError | None:
         """Also that a deployment's address has its ``api-version``."""
         if "/deployments/" in request.path and "api-version=" not in request.path:
-            return Trouble(404)
+            return ApiError(404)
         return super().check(request)
 
-    def body(self, request: SimulatedRequest, answer: Answer | Response) -> bytes:
+    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """With the filter's verdict on the answer."""
         return _filtered(super().body(request, answer), _SAFE)
 
-    def pieces(self, request: SimulatedRequest, answer: Answer | Response) -> Pieces:
+    def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
         """The filter's verdict on the prompt comes first, and one with every piece."""
         pieces = super().pieces(request, answer)
         return attrs.evolve(
@@ -99,14 +99,14 @@ class AzureFormat(OpenAIFormat):
             closing=_each(pieces.closing, {}),
         )
 
-    def error(self, trouble: Trouble) -> tuple[int, dict[str, Any]]:
+    def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
         """Azure's own words where its gateway answers before OpenAI does."""
-        if trouble.kind == "filter":
-            return trouble.status, {"error": _FILTERED}
-        code, message = _AZURE.get(trouble.kind or str(trouble.status), (None, ""))
-        if code is None or trouble.code:
-            return super().error(trouble)
-        return trouble.status, {"error": {"code": code, "message": trouble.message or message}}
+        if api_error.kind == "filter":
+            return api_error.status, {"error": _FILTERED}
+        code, message = _AZURE.get(api_error.kind or str(api_error.status), (None, ""))
+        if code is None or api_error.code:
+            return super().error(api_error)
+        return api_error.status, {"error": {"code": code, "message": api_error.message or message}}
 
 
 _AZURE = {
@@ -140,24 +140,24 @@ def _each(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
     return [event.replace(_CHOICE, opened) for event in events]
 
 
-def _wrong_messages(messages: Any) -> Trouble | None:
+def _wrong_messages(messages: Any) -> ApiError | None:
     if messages is None:
         text = "Missing required parameter: 'messages'."
-        return Trouble(400, message=text, param="messages", code="missing_required_parameter")
+        return ApiError(400, message=text, param="messages", code="missing_required_parameter")
     if not isinstance(messages, list) or not messages:
         text = "Invalid 'messages': expected an array with minimum length 1."
-        return Trouble(400, message=text, param="messages", code="empty_array")
+        return ApiError(400, message=text, param="messages", code="empty_array")
     for number, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ROLES:
             text = f"Invalid value: {role!r}. Supported values are: {', '.join(map(repr, ROLES))}."
-            return Trouble(400, message=text, param=f"messages[{number}].role", code="invalid_value")
+            return ApiError(400, message=text, param=f"messages[{number}].role", code="invalid_value")
     return None
 
 
-def _wrong_numbers(asked: Mapping[str, Any]) -> Trouble | None:
+def _wrong_numbers(asked: Mapping[str, Any]) -> ApiError | None:
     for name, (low, high) in _RANGES.items():
         if out_of_range(asked, name, low, high):
             text = f"Invalid '{name}': expected a value from {low} to {high}."
-            return Trouble(400, message=text, param=name, code="decimal_out_of_range")
+            return ApiError(400, message=text, param=name, code="decimal_out_of_range")
     return None

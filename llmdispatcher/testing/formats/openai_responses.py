@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...wire.openai_responses import OPENAI_RESPONSES
 from .answering import Names
-from .base import Format, SimulatedRequest, Trouble, bearer, out_of_range
+from .base import ApiError, Format, SimulatedRequest, bearer, out_of_range
 from .openai_words import words
 
 _RANGES = {"temperature": (0, 2), "top_p": (0, 1), "max_output_tokens": (1, 1 << 20)}
@@ -23,24 +23,24 @@ class ResponsesFormat(Format):
         """The bearer token, or Azure's ``api-key``."""
         return headers.get("api-key") or bearer(headers)
 
-    def check(self, request: SimulatedRequest) -> Trouble | None:
+    def check(self, request: SimulatedRequest) -> ApiError | None:
         """JSON, model, input, ranges, in this order."""
         asked = request.json
         if not isinstance(asked, dict):
-            return Trouble(400, message="We could not parse the JSON body of your request.")
+            return ApiError(400, message="We could not parse the JSON body of your request.")
         if not request.model:
-            return Trouble(400, message="Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
+            return ApiError(400, message="Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
         if not asked.get("input") and not asked.get("prompt"):
-            return Trouble(400, message="Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+            return ApiError(400, message="Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
         for name, (low, high) in _RANGES.items():
             if out_of_range(asked, name, low, high):
                 text = f"Invalid '{name}': expected a value from {low} to {high}."
-                return Trouble(400, message=text, param=name, code="decimal_out_of_range")
+                return ApiError(400, message=text, param=name, code="decimal_out_of_range")
         return None
 
-    def words(self, trouble: Trouble) -> tuple[str, str | None]:
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
         """Those of chat completions."""
-        return words(trouble)
+        return words(api_error)
 
     def ping(self) -> bytes:
         """A comment."""

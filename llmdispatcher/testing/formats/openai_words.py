@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Trouble
+from .base import ApiError
 
 _USUAL = {
     400: ("The request is not valid.", None),
@@ -30,6 +30,6 @@ _SPECIAL = {
 _SERVER_ERROR = ("The server had an error while processing your request.", None)
 
 
-def words(trouble: Trouble) -> tuple[str, str | None]:
+def words(api_error: ApiError) -> tuple[str, str | None]:
     """The usual message for a trouble, and its code."""
-    return _SPECIAL.get(trouble.kind) or _USUAL.get(trouble.status, _SERVER_ERROR)
+    return _SPECIAL.get(api_error.kind) or _USUAL.get(api_error.status, _SERVER_ERROR)
