@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmdispatcher import Lockfile
-from llmdispatcher.lockfile import Aliases, Contents
-from llmdispatcher.lockfile.look_up import Extension
+from llmdispatcher.catalog import Aliases
+from llmdispatcher.catalog.lockfile.lockfile import Extension
+from llmdispatcher.catalog.lockfile.reading import Contents
 
 from .measure import cpu_per_call
 

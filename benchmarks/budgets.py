@@ -6,9 +6,9 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from llmdispatcher import Budget, Deadline, Request
-from llmdispatcher.clock import SYSTEM_CLOCK
-from llmdispatcher.policy.target import Target, known
-from llmdispatcher.spending.gate import Spending
+from llmdispatcher.accounting import Spending
+from llmdispatcher.catalog import Target, known
+from llmdispatcher.runtime import SYSTEM_CLOCK
 
 from .measure import cpu_per_call
 

@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from llmdispatcher.catalog import cost, get_model, list_models, model_facts, overlay
-from llmdispatcher.response_values import Usage
+from llmdispatcher import Usage, get_model, list_models
+from llmdispatcher.catalog import model_facts
+from llmdispatcher.catalog.models import overlay
+from llmdispatcher.types import cost_of as cost
 
 from .measure import cpu_per_call
 
 TIMES = 2_000
 PROCESSES = 9
 FIRST = """
-import time, llmdispatcher.catalog as c, llmdispatcher.clock, llmdispatcher.errors
+import time, llmdispatcher.catalog as c, llmdispatcher.runtime.deadline, llmdispatcher.errors
 begin = time.process_time(); {}; print(time.process_time() - begin)
 """
 LOADS = {

@@ -22,12 +22,8 @@ from typing import Any
 
 import attrs
 
-from llmdispatcher.chunks import fold, unfold
-from llmdispatcher.errors import DispatchError
-from llmdispatcher.messages import Message, Tool
-from llmdispatcher.parts import ImagePart, ReasoningPart, TextPart, ToolCall
-from llmdispatcher.response_values import Response, Usage
-from llmdispatcher.types import Request
+from llmdispatcher import DispatchError, ImagePart, Message, ReasoningPart, Request, Response, TextPart, Tool, ToolCall, Usage
+from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 

@@ -8,12 +8,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from llmdispatcher import Dispatcher, Request, Response, Usage
-from llmdispatcher.clock import SYSTEM_CLOCK, new_id
-from llmdispatcher.ledger import open_ledger
-from llmdispatcher.ledger.database import Database
-from llmdispatcher.ledger.ledger import Ledger
-from llmdispatcher.ledger.rows import ATTEMPT, CALL, Row
+from llmdispatcher import Dispatcher, Ledger, Request, Response, Usage, open_ledger
+from llmdispatcher.accounting.ledger.call import ATTEMPT, CALL, Row
+from llmdispatcher.accounting.ledger.database import Database
+from llmdispatcher.runtime import SYSTEM_CLOCK, new_id
 from llmdispatcher.testing import FakeVendor
 
 ASK = Request("gpt-4o-mini", "Hi", user="ann", metadata={"team": "blue"})

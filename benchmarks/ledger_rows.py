@@ -19,11 +19,11 @@ from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, Table, text
 
-from llmdispatcher.ledger import Ledger, open_ledger
-from llmdispatcher.ledger.keeping import PLAIN_CALLS
-from llmdispatcher.ledger.rows import CALL
-from llmdispatcher.ledger.schema import calls
-from llmdispatcher.ledger.units import TOKENS, micros, picodollars
+from llmdispatcher import Ledger, open_ledger
+from llmdispatcher.accounting.ledger.call import CALL
+from llmdispatcher.accounting.ledger.external import PLAIN_CALLS
+from llmdispatcher.accounting.ledger.schema import calls
+from llmdispatcher.accounting.units import TOKENS, micros, picodollars
 
 MONTH = (datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
 USERS = 1000

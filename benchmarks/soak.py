@@ -24,7 +24,7 @@ from typing import Any
 
 import attrs
 
-from llmdispatcher.stats import WINDOW
+from llmdispatcher.dispatcher.stats import WINDOW
 
 from .__main__ import Row, table
 from .measure import rss_kib

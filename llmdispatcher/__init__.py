@@ -5,22 +5,52 @@ Names are loaded at their first use, so that importing the package costs little 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ._lazy import door
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .caching import CacheStats, ResponseCache
-    from .cancellation import Cancellation
-    from .catalog import ModelFacts, Price, get_model, list_models
-    from .channel import Channel, ChannelClosed
-    from .chunks import StreamChunk, ToolCallDelta
-    from .clock import Deadline
-    from .config import Config
-    from .content import analyze_file, analyze_image, audio, document, image, video
-    from .dispatcher import Dispatcher
-    from .embeddings import EmbeddingRequest, Embeddings
+    from .accounting import (
+        Budget,
+        BudgetForecast,
+        BudgetStatus,
+        Ledger,
+        LedgerCall,
+        LedgerStats,
+        PublicKey,
+        PublicKeys,
+        Receipt,
+        ReceiptAnchor,
+        Receipts,
+        ReceiptVerification,
+        SigningKey,
+        UsageStats,
+        open_ledger,
+        verify_receipts,
+    )
+    from .cache import CacheStats, ResponseCache
+    from .catalog import Lockfile, ModelFacts, Registry, RegistryStatus, get_model, list_models
+    from .dispatcher import (
+        CallLog,
+        Config,
+        Continuation,
+        Dispatcher,
+        MaxLengthGuard,
+        PatternGuard,
+        PersonalDataGuard,
+        Plan,
+        SchemaGuard,
+        Stats,
+        StreamingResponse,
+        TokenCount,
+        ToolResult,
+        ToolRun,
+        Trace,
+        VendorHealth,
+        VendorStats,
+        run_tools,
+    )
     from .errors import (
         AllTargetsFailed,
         AuthenticationError,
@@ -48,153 +78,242 @@ if TYPE_CHECKING:
         ToolRoundsExceeded,
         VendorUnavailable,
     )
-    from .functions import FunctionTool, tool
-    from .health import VendorHealth
-    from .http_vendor import HttpVendor
-    from .journal import CallLog
-    from .ledger import Ledger, LedgerStats, open_ledger
-    from .ledger.figures import UsageStats
-    from .ledger.records import LedgerCall
-    from .lockfile import Lockfile
-    from .messages import Message, Tool, VendorTool
-    from .outcome import AttemptRecord, Observer, Outcome
-    from .parts import AudioPart, FilePart, ImagePart, OtherPart, ReasoningPart, TextPart, ToolCall, VideoPart
-    from .policy.admission import Admission
-    from .policy.balance import Balance, BalanceContext
-    from .policy.breaker import CircuitBreaker
-    from .policy.budget import RetryBudget
-    from .policy.concurrency import AdaptiveConcurrency
-    from .policy.continuation import Continuation
-    from .policy.guards import MaxLengthGuard, PatternGuard, PersonalDataGuard, SchemaGuard
-    from .policy.hedge import Hedge
-    from .policy.optimize import CostOptimization, LatencyOptimization
-    from .policy.rate_limit import RateLimit, RateLimitStatus
-    from .policy.retry import BackoffStrategy, RetryPolicy
-    from .policy.route import Route
-    from .policy.rules import RoutingCondition, RoutingRule
-    from .policy.standing import HedgePlan, TargetStatus
-    from .receipts.book import Receipts
-    from .receipts.findings import ReceiptVerification
-    from .receipts.keys import PublicKey, PublicKeys, SigningKey
-    from .receipts.receipt import Receipt, ReceiptAnchor
-    from .receipts.verifying import verify_receipts
-    from .registry import Registry, RegistryStatus
-    from .remote import RemoteFetch
-    from .response_values import Capabilities, Choice, Citation, RateLimitRemaining, Response, Usage
-    from .spending.budget import Budget
-    from .spending.status import BudgetForecast, BudgetStatus
-    from .stats import Stats, VendorStats
-    from .streaming import StreamingResponse
-    from .tokens import TokenCount
-    from .tool_loop import ToolResult, ToolRun, run_tools
-    from .trace import Plan, SkippedTarget, Trace
-    from .types import Request
-    from .vendor_config import VendorConfig
+    from .resilience import (
+        AdaptiveConcurrency,
+        Admission,
+        BackoffStrategy,
+        CircuitBreaker,
+        Hedge,
+        HedgePlan,
+        RateLimit,
+        RateLimitStatus,
+        RetryBudget,
+        RetryPolicy,
+        TargetStatus,
+    )
+    from .routing import (
+        Balance,
+        BalanceContext,
+        CostOptimization,
+        LatencyOptimization,
+        Route,
+        RoutingCondition,
+        RoutingRule,
+        SkippedTarget,
+    )
+    from .runtime import Cancellation, Channel, ChannelClosed, Deadline
+    from .types import (
+        AttemptRecord,
+        AudioPart,
+        Capabilities,
+        Choice,
+        Citation,
+        EmbeddingRequest,
+        Embeddings,
+        FilePart,
+        FunctionTool,
+        ImagePart,
+        Message,
+        Observer,
+        OtherPart,
+        Outcome,
+        Price,
+        RateLimitRemaining,
+        ReasoningPart,
+        RemoteFetch,
+        Request,
+        Response,
+        StreamChunk,
+        TextPart,
+        Tool,
+        ToolCall,
+        ToolCallDelta,
+        Usage,
+        VendorTool,
+        VideoPart,
+        analyze_file,
+        analyze_image,
+        audio,
+        document,
+        image,
+        tool,
+        video,
+    )
     from .vendors import (
         AnthropicVendor,
         AzureOpenAIVendor,
         GoogleVendor,
+        HttpVendor,
         HuggingFaceVendor,
         OllamaVendor,
         OpenAICompatibleVendor,
         OpenAIVendor,
         Vendor,
+        VendorConfig,
         vendor,
     )
-
-_ROOMS = {
-    "caching": ("CacheStats", "ResponseCache"),
-    "cancellation": ("Cancellation",),
-    "catalog": ("ModelFacts", "Price", "get_model", "list_models"),
-    "channel": ("Channel", "ChannelClosed"),
-    "chunks": ("StreamChunk", "ToolCallDelta"),
-    "clock": ("Deadline",),
-    "config": ("Config",),
-    "content": ("analyze_file", "analyze_image", "audio", "document", "image", "video"),
-    "dispatcher": ("Dispatcher",),
-    "embeddings": ("EmbeddingRequest", "Embeddings"),
-    "errors": (
-        "AllTargetsFailed",
-        "AuthenticationError",
-        "BudgetExceeded",
-        "Cancelled",
-        "CircuitOpen",
-        "ConfigError",
-        "ContentFiltered",
-        "ContextWindowExceeded",
-        "CostUnknown",
-        "DeadlineExceeded",
-        "DispatchError",
-        "FailureClass",
-        "InvalidRequest",
-        "LockfileInvalid",
-        "LockfileNotFound",
-        "LedgerError",
-        "MalformedReply",
-        "ModelNotFound",
-        "Overloaded",
-        "QuotaExceeded",
-        "RateLimitError",
-        "RegistryStale",
-        "StreamInterrupted",
-        "ToolRoundsExceeded",
-        "VendorUnavailable",
-    ),
-    "health": ("VendorHealth",),
-    "http_vendor": ("HttpVendor",),
-    "journal": ("CallLog",),
-    "functions": ("FunctionTool", "tool"),
-    "ledger": ("Ledger", "LedgerStats", "open_ledger"),
-    "ledger.figures": ("UsageStats",),
-    "ledger.records": ("LedgerCall",),
-    "lockfile": ("Lockfile",),
-    "messages": ("Message", "Tool", "VendorTool"),
-    "outcome": ("AttemptRecord", "Observer", "Outcome"),
-    "parts": ("AudioPart", "FilePart", "ImagePart", "OtherPart", "ReasoningPart", "TextPart", "ToolCall", "VideoPart"),
-    "policy.admission": ("Admission",),
-    "policy.balance": ("Balance", "BalanceContext"),
-    "policy.breaker": ("CircuitBreaker",),
-    "policy.budget": ("RetryBudget",),
-    "policy.concurrency": ("AdaptiveConcurrency",),
-    "policy.continuation": ("Continuation",),
-    "policy.guards": ("SchemaGuard", "MaxLengthGuard", "PatternGuard", "PersonalDataGuard"),
-    "policy.hedge": ("Hedge",),
-    "policy.rate_limit": ("RateLimit", "RateLimitStatus"),
-    "policy.optimize": ("CostOptimization", "LatencyOptimization"),
-    "policy.retry": ("BackoffStrategy", "RetryPolicy"),
-    "policy.route": ("Route",),
-    "policy.rules": ("RoutingCondition", "RoutingRule"),
-    "policy.standing": ("HedgePlan", "TargetStatus"),
-    "registry": ("Registry", "RegistryStatus"),
-    "receipts.book": ("Receipts",),
-    "receipts.findings": ("ReceiptVerification",),
-    "receipts.keys": ("PublicKey", "PublicKeys", "SigningKey"),
-    "receipts.receipt": ("Receipt", "ReceiptAnchor"),
-    "receipts.verifying": ("verify_receipts",),
-    "remote": ("RemoteFetch",),
-    "spending.budget": ("Budget",),
-    "spending.status": ("BudgetStatus", "BudgetForecast"),
-    "stats": ("Stats", "VendorStats"),
-    "streaming": ("StreamingResponse",),
-    "tool_loop": ("ToolResult", "ToolRun", "run_tools"),
-    "tokens": ("TokenCount",),
-    "trace": ("SkippedTarget", "Plan", "Trace"),
-    "response_values": ("Capabilities", "Choice", "Citation", "RateLimitRemaining", "Response", "Usage"),
-    "types": ("Request",),
-    "vendor_config": ("VendorConfig",),
-    "vendors": (
-        "AnthropicVendor",
-        "AzureOpenAIVendor",
-        "GoogleVendor",
-        "HuggingFaceVendor",
-        "OllamaVendor",
-        "OpenAICompatibleVendor",
-        "OpenAIVendor",
-        "Vendor",
-        "vendor",
-    ),
-}
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "accounting": (
+                "Budget",
+                "BudgetForecast",
+                "BudgetStatus",
+                "Ledger",
+                "LedgerCall",
+                "LedgerStats",
+                "open_ledger",
+                "PublicKey",
+                "PublicKeys",
+                "Receipt",
+                "ReceiptAnchor",
+                "Receipts",
+                "ReceiptVerification",
+                "SigningKey",
+                "UsageStats",
+                "verify_receipts",
+            ),
+            "cache": (
+                "CacheStats",
+                "ResponseCache",
+            ),
+            "catalog": (
+                "get_model",
+                "list_models",
+                "Lockfile",
+                "ModelFacts",
+                "Registry",
+                "RegistryStatus",
+            ),
+            "dispatcher": (
+                "CallLog",
+                "Config",
+                "Continuation",
+                "Dispatcher",
+                "MaxLengthGuard",
+                "PatternGuard",
+                "PersonalDataGuard",
+                "Plan",
+                "run_tools",
+                "SchemaGuard",
+                "Stats",
+                "StreamingResponse",
+                "TokenCount",
+                "ToolResult",
+                "ToolRun",
+                "Trace",
+                "VendorHealth",
+                "VendorStats",
+            ),
+            "errors": (
+                "AllTargetsFailed",
+                "AuthenticationError",
+                "BudgetExceeded",
+                "Cancelled",
+                "CircuitOpen",
+                "ConfigError",
+                "ContentFiltered",
+                "ContextWindowExceeded",
+                "CostUnknown",
+                "DeadlineExceeded",
+                "DispatchError",
+                "FailureClass",
+                "InvalidRequest",
+                "LedgerError",
+                "LockfileInvalid",
+                "LockfileNotFound",
+                "MalformedReply",
+                "ModelNotFound",
+                "Overloaded",
+                "QuotaExceeded",
+                "RateLimitError",
+                "RegistryStale",
+                "StreamInterrupted",
+                "ToolRoundsExceeded",
+                "VendorUnavailable",
+            ),
+            "resilience": (
+                "AdaptiveConcurrency",
+                "Admission",
+                "BackoffStrategy",
+                "CircuitBreaker",
+                "Hedge",
+                "HedgePlan",
+                "RateLimit",
+                "RateLimitStatus",
+                "RetryBudget",
+                "RetryPolicy",
+                "TargetStatus",
+            ),
+            "routing": (
+                "Balance",
+                "BalanceContext",
+                "CostOptimization",
+                "LatencyOptimization",
+                "Route",
+                "RoutingCondition",
+                "RoutingRule",
+                "SkippedTarget",
+            ),
+            "runtime": (
+                "Cancellation",
+                "Channel",
+                "ChannelClosed",
+                "Deadline",
+            ),
+            "types": (
+                "analyze_file",
+                "analyze_image",
+                "AttemptRecord",
+                "audio",
+                "AudioPart",
+                "Capabilities",
+                "Choice",
+                "Citation",
+                "document",
+                "EmbeddingRequest",
+                "Embeddings",
+                "FilePart",
+                "FunctionTool",
+                "image",
+                "ImagePart",
+                "Message",
+                "Observer",
+                "OtherPart",
+                "Outcome",
+                "Price",
+                "RateLimitRemaining",
+                "ReasoningPart",
+                "RemoteFetch",
+                "Request",
+                "Response",
+                "StreamChunk",
+                "TextPart",
+                "Tool",
+                "tool",
+                "ToolCall",
+                "ToolCallDelta",
+                "Usage",
+                "VendorTool",
+                "video",
+                "VideoPart",
+            ),
+            "vendors": (
+                "AnthropicVendor",
+                "AzureOpenAIVendor",
+                "GoogleVendor",
+                "HttpVendor",
+                "HuggingFaceVendor",
+                "OllamaVendor",
+                "OpenAICompatibleVendor",
+                "OpenAIVendor",
+                "Vendor",
+                "vendor",
+                "VendorConfig",
+            ),
+        },
+    )
 
 __all__ = [
     "AdaptiveConcurrency",
@@ -335,16 +454,3 @@ __all__ = [
     "verify_receipts",
     "video",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    room = _ROOM_OF.get(name)
-    if room is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{room}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOM_OF})

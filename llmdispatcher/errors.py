@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+
 _FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent", "remedy")
 
 
@@ -193,7 +194,7 @@ class QuotaExceeded(DispatchError):
 
 
 class BudgetExceeded(DispatchError):
-    """There is no money for it: a :class:`~llmdispatcher.spending.budget.Budget` is used up, or all targets are over ``max_cost``.
+    """There is no money for it: a :class:`~llmdispatcher.Budget` is used up, or all targets are over ``max_cost``.
 
     Of a budget: ``budget`` is its name; ``limit``, ``spent`` and ``reserved`` are its US dollars, ``needed`` is what the call may
     cost at most, ``ends`` when its period ends, which ``retry_after`` tells in seconds. ``None`` where unknown or none.
@@ -270,7 +271,7 @@ class CircuitOpen(DispatchError):
 
 
 class Overloaded(DispatchError):
-    """This process has no capacity for another call, or no place (:class:`~llmdispatcher.policy.admission.Admission`)."""
+    """This process has no capacity for another call, or no place (:class:`~llmdispatcher.Admission`)."""
 
     _means = FailureClass.UNSENT
 

@@ -186,9 +186,9 @@ def _circles(tree: Tree, imports: Iterable[Import]) -> Iterator[Place]:
 
 
 def reaching_imports(tree: Tree) -> Iterator[Place]:
-    """Imports of what lies behind another room's door, the root's own door included."""
+    """Imports of what lies behind another room's door, the root's own door included; ``__main__`` starts the command line."""
     for found in tree.imports:
-        if found.crosses and found.inside and room_of(found.wanted):
+        if found.crosses and found.inside and room_of(found.wanted) and found.source.path != f"{PACKAGE}/__main__.py":
             yield found.source.at(found.line, f"{found.wanted}{' (by text)' if found.text else ''}")
 
 

@@ -8,16 +8,24 @@ from typing import Any
 
 import attrs
 
-from llmdispatcher import Config, Dispatcher, DispatchError, ImagePart, Message, Request, RetryPolicy, Tool, ToolCall
-from llmdispatcher.errors import (
+from llmdispatcher import (
     AuthenticationError,
+    Config,
     ContextWindowExceeded,
+    Dispatcher,
+    DispatchError,
+    HttpVendor,
+    ImagePart,
     InvalidRequest,
+    Message,
     ModelNotFound,
     RateLimitError,
+    Request,
+    RetryPolicy,
+    Tool,
+    ToolCall,
     VendorUnavailable,
 )
-from llmdispatcher.http_vendor import HttpVendor
 from llmdispatcher.testing import OK, Fault, SimulatedResponse, VendorSimulator, faults
 
 TEXT = "Grüße aus Zürich 🏔️\n\n“Quotes”, \\slashes\\ and a tab\t: done"

@@ -7,8 +7,7 @@ import json
 import subprocess
 import sys
 
-from llmdispatcher import AnthropicVendor, OpenAIVendor
-from llmdispatcher.http_vendor import HttpVendor
+from llmdispatcher import AnthropicVendor, HttpVendor, OpenAIVendor
 from llmdispatcher.testing import VendorSimulator
 
 from .interop_checks import CHECKS, Way

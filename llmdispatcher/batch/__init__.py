@@ -1,27 +1,51 @@
-"""Many requests: a file of prompts, sent once each, that goes on where it was stopped, with an estimate of its cost."""
+"""Many requests: resumable, with a cost estimate."""
 
 from __future__ import annotations
 
-from .estimate import ModelEstimate, RunningTotal, Tally, estimate_cost, total_cost
-from .files import AnswersFile, InvalidLine, Journal, Prompt, PromptLine, is_complete, journal_path, read_prompts
-from .runner import Advance, BatchRunner, response_record, result_record
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Advance",
-    "AnswersFile",
-    "BatchRunner",
-    "InvalidLine",
-    "Journal",
-    "ModelEstimate",
-    "Prompt",
-    "PromptLine",
-    "RunningTotal",
-    "Tally",
-    "estimate_cost",
-    "is_complete",
-    "journal_path",
-    "read_prompts",
-    "response_record",
-    "result_record",
-    "total_cost",
-]
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .estimate import ModelEstimate as ModelEstimate
+    from .estimate import RunningTotal as RunningTotal
+    from .estimate import Tally as Tally
+    from .estimate import estimate_cost as estimate_cost
+    from .estimate import total_cost as total_cost
+    from .files import AnswersFile as AnswersFile
+    from .files import InvalidLine as InvalidLine
+    from .files import Journal as Journal
+    from .files import Prompt as Prompt
+    from .files import PromptLine as PromptLine
+    from .files import is_complete as is_complete
+    from .files import read_prompts as read_prompts
+    from .runner import Advance as Advance
+    from .runner import BatchRunner as BatchRunner
+    from .runner import response_record as response_record
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "estimate": (
+                "estimate_cost",
+                "ModelEstimate",
+                "RunningTotal",
+                "Tally",
+                "total_cost",
+            ),
+            "files": (
+                "AnswersFile",
+                "InvalidLine",
+                "is_complete",
+                "Journal",
+                "Prompt",
+                "PromptLine",
+                "read_prompts",
+            ),
+            "runner": (
+                "Advance",
+                "BatchRunner",
+                "response_record",
+            ),
+        },
+    )

@@ -9,10 +9,9 @@ from typing import Any
 
 import attrs
 
-from ..dispatcher import Dispatcher
-from ..locks import new_lock
-from ..policy.optimize import CostOptimization, tokens_of
-from ..stats import Stats
+from ..dispatcher import Dispatcher, Stats
+from ..routing import CostOptimization, tokens_of
+from ..runtime import new_lock
 from .files import InvalidLine, PromptLine
 
 _PRICES = CostOptimization(prefer_cheap=False)

@@ -24,7 +24,7 @@ from typing import Any, Literal, Self, TextIO
 import attrs
 
 from ..errors import ConfigError, DispatchError
-from ..locks import new_lock
+from ..runtime import new_lock
 from ..types import Request
 
 DEFAULT_OUTPUT = Path("answers.jsonl")

@@ -10,13 +10,10 @@ from typing import Any, Protocol
 
 import attrs
 
-from ..cancellation import Cancellation
-from ..clock import SYSTEM_CLOCK
-from ..dispatcher import Dispatcher
+from ..dispatcher import Dispatcher, StreamingResponse
 from ..errors import Cancelled, DispatchError
-from ..fanout import fan_out
-from ..response_values import Response, Usage
-from ..streaming import StreamingResponse
+from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out
+from ..types import Response, Usage
 from .estimate import Tally
 from .files import AnswersFile, InvalidLine, Journal, Prompt, PromptLine
 

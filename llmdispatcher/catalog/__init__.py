@@ -1,33 +1,85 @@
-"""Facts as data: vendors, models and prices, each with source and date; the tables are read at the first look-up."""
+"""Which models exist, what they cost, and which names stand for them; tables are read at the first look-up."""
 
-from .facts import ABILITIES, ModelFacts
-from .finding import get_model, list_models
-from .models import all_models, edition, knows_not, model_facts, model_names, models, overlay, owner
-from .prices import Price, cost
-from .traits import CAPABILITIES, Traits, traits
-from .vendors import VendorRow, canonical, in_family, vendor_row, vendor_rows
+from __future__ import annotations
 
-__all__ = [
-    "ABILITIES",
-    "CAPABILITIES",
-    "ModelFacts",
-    "Price",
-    "Traits",
-    "VendorRow",
-    "all_models",
-    "canonical",
-    "cost",
-    "edition",
-    "get_model",
-    "in_family",
-    "knows_not",
-    "list_models",
-    "model_facts",
-    "model_names",
-    "models",
-    "overlay",
-    "owner",
-    "traits",
-    "vendor_row",
-    "vendor_rows",
-]
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .facts import ABILITIES as ABILITIES
+    from .facts import CAPABILITIES as CAPABILITIES
+    from .facts import ModelFacts as ModelFacts
+    from .facts import Traits as Traits
+    from .facts import VendorRow as VendorRow
+    from .facts import canonical as canonical
+    from .facts import traits_of as traits_of
+    from .facts import vendor_row as vendor_row
+    from .facts import vendor_rows as vendor_rows
+    from .lockfile.alias import Alias as Alias
+    from .lockfile.aliases import Aliases as Aliases
+    from .lockfile.aliases import Source as Source
+    from .lockfile.aliases import source as source
+    from .lockfile.lockfile import Lockfile as Lockfile
+    from .lockfile.paths import BUNDLED as BUNDLED
+    from .models import all_models as all_models
+    from .models import edition as edition
+    from .models import get_model as get_model
+    from .models import knows_not as knows_not
+    from .models import list_models as list_models
+    from .models import model_facts as model_facts
+    from .models import model_names as model_names
+    from .models import models_of as models_of
+    from .registry.client import Registry as Registry
+    from .registry.client import registry_from as registry_from
+    from .registry.source import PUBLISHED as PUBLISHED
+    from .registry.status import RegistryStatus as RegistryStatus
+    from .target import Target as Target
+    from .target import known as known
+    from .target import without as without
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "facts": (
+                "ABILITIES",
+                "canonical",
+                "CAPABILITIES",
+                "ModelFacts",
+                "Traits",
+                "traits_of",
+                "vendor_row",
+                "vendor_rows",
+                "VendorRow",
+            ),
+            "lockfile.alias": ("Alias",),
+            "lockfile.aliases": (
+                "Aliases",
+                "Source",
+                "source",
+            ),
+            "lockfile.lockfile": ("Lockfile",),
+            "lockfile.paths": ("BUNDLED",),
+            "models": (
+                "all_models",
+                "edition",
+                "get_model",
+                "knows_not",
+                "list_models",
+                "model_facts",
+                "model_names",
+                "models_of",
+            ),
+            "registry.client": (
+                "Registry",
+                "registry_from",
+            ),
+            "registry.source": ("PUBLISHED",),
+            "registry.status": ("RegistryStatus",),
+            "target": (
+                "known",
+                "Target",
+                "without",
+            ),
+        },
+    )

@@ -1,16 +1,171 @@
-"""What is known of one model at one vendor, as a value, and how a row of the data is read."""
+"""What is known of one model at one vendor, as a value, and how a row of the data is read.
+
+The vendors: rows of ``vendors.toml``, by name or alias, and the families of model names that are theirs.
+
+Traits: what a model refuses, wants or calls differently at a vendor, by the rows of ``traits.toml``.
+"""
 
 from __future__ import annotations
 
 import datetime
+import pkgutil
+import re
+import tomllib
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from fnmatch import fnmatchcase, translate
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import attrs
 
-from .prices import Price
-from .traits import CAPABILITIES, traits
+from ..types import Price
+
+
+@attrs.frozen(kw_only=True)
+class VendorRow:
+    """One vendor of the catalog; ``vendors.toml`` says what each field means."""
+
+    name: str
+    codec: str
+    base_url: str | None = None
+    key_header: str = "Authorization"
+    key_prefix: str = "Bearer "
+    headers: tuple[tuple[str, str], ...] = ()
+    key_env: tuple[str, ...] = ()
+    url_env: tuple[str, ...] = ()
+    version_env: tuple[str, ...] = ()
+    keyless: bool = False
+    families: tuple[str, ...] = ()
+    any_model: bool = False
+    reports_cost: bool = False
+    quirks: tuple[str, ...] = ()
+    source: str
+    date: str
+
+
+_ALIASES = {"azure-openai": "azure", "gemini": "google"}
+
+
+@cache
+def _table() -> Mapping[str, VendorRow]:
+    rows = tomllib.loads((pkgutil.get_data(__package__, "data/vendors.toml") or b"").decode())
+    return {name: _row(name, fields) for name, fields in rows.items()}
+
+
+def _row(name: str, fields: Mapping[str, Any]) -> VendorRow:
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items() if key != "headers"
+    }
+    return VendorRow(name=name, headers=tuple(fields.get("headers", {}).items()), **plain)
+
+
+def canonical(name: str) -> str:
+    """A vendor's one name: lower case, without blanks, "azure-openai" and "azure" being the same."""
+    name = name.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def vendor_row(name: str) -> VendorRow | None:
+    """The row of a vendor by its name or alias."""
+    return _table().get(canonical(name))
+
+
+def vendor_rows() -> tuple[VendorRow, ...]:
+    """All rows, in the order in which a bare model name is placed."""
+    return tuple(_table().values())
+
+
+def in_family(kind: str, model: str) -> bool:
+    """Whether the model's name is of this vendor's families."""
+    row = vendor_row(kind)
+    return row is not None and any(fnmatchcase(model, family) for family in row.families)
+
+
+_REMEMBERED = 4096
+CAPABILITIES = ("streaming", "vision", "tools", "json_schema", "audio", "documents", "reasoning", "embeddings")
+"""What a request may use and a model may lack."""
+
+
+@attrs.frozen(kw_only=True)
+class Traits:
+    """What counts for one model: ``quirks`` for the codec, the ``efforts`` it knows (empty: any), the ``api`` it is reached by.
+
+    ``lacks`` are words of :data:`CAPABILITIES`; what is in neither of its rows is unknown, and unknown is able.
+    """
+
+    quirks: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
+    efforts: tuple[str, ...] = ()
+    api: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Family:
+    vendors: tuple[str, ...]
+    models: tuple[str, ...]
+    quirks: frozenset[str]
+    lacks: frozenset[str]
+    efforts: tuple[str, ...]
+    api: str | None
+    source: str
+    date: str
+
+
+@cache
+def families() -> tuple[_Family, ...]:
+    """The rows."""
+    document = tomllib.loads((pkgutil.get_data(__package__, "data/traits.toml") or b"").decode())
+    return tuple([_family(row) for row in document["family"]])
+
+
+@cache
+def _at(vendor: str) -> tuple[tuple[_Family, re.Pattern[str]], ...]:
+    """The families of a vendor's models, each with all its globs as one pattern, which is many times faster than one by one."""
+    mine = [family for family in families() if "*" in family.vendors or vendor in family.vendors]
+    return tuple([(family, re.compile("|".join(map(translate, family.models)))) for family in mine])
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _own(vendor: str) -> Traits:
+    """What counts for every model of a vendor that is of no family."""
+    row = vendor_row(vendor)
+    quirks = frozenset(row.quirks if row is not None else ())
+    return Traits(quirks=quirks, lacks=frozenset(("reasoning",) if "no_effort" in quirks else ()))
+
+
+def _family(row: Mapping[str, Any]) -> _Family:
+    return _Family(
+        vendors=tuple(row["vendors"]),
+        models=tuple(row["models"]),
+        quirks=frozenset(row.get("quirks", ())),
+        lacks=frozenset(row.get("lacks", ())),
+        efforts=tuple(row.get("efforts", ())),
+        api=row.get("api"),
+        source=row["source"],
+        date=row["date"],
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def traits_of(kind: str, model: str) -> Traits:
+    """What counts for a model at a vendor: the vendor's own quirks, and those of every family that the name is of."""
+    vendor, row = canonical(kind), vendor_row(kind)
+    name = model.lower().removeprefix("models/")
+    short = name.rpartition("/")[2]
+    mine = [
+        family for family, glob in _at(vendor) if glob.match(name) is not None or (short != name and glob.match(short) is not None)
+    ]
+    if not mine:
+        return _own(vendor)
+    quirks = frozenset(row.quirks if row is not None else ()).union(*[family.quirks for family in mine])
+    lacks = frozenset(("reasoning",) if "no_effort" in quirks else ())
+    return Traits(
+        quirks=quirks,
+        lacks=lacks.union(*[family.lacks for family in mine]),
+        efforts=next((family.efforts for family in reversed(mine) if family.efforts), ()),
+        api=next((family.api for family in reversed(mine) if family.api), None),
+    )
+
 
 ABILITIES = (*CAPABILITIES, "audio_output", "video", "prompt_caching", "web_search", "computer_use")
 """What a model can be known to be able to: what requests may use, and more."""
@@ -90,7 +245,7 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
     Further ``kind``, ``context_window``, ``max_tokens``, ``aliases``, ``since``, ``ends``, ``retired``, ``checked``, ``source`` and
     ``date``; each may be missing.
     """
-    own, kind = traits(vendor, name), row.get("kind", "chat")
+    own, kind = traits_of(vendor, name), row.get("kind", "chat")
     lacks = own.lacks.union(row["lacks"]) if "lacks" in row else own.lacks
     if kind == "embedding" or row.get("checked"):
         lacks |= _VECTORS if kind == "embedding" else {"embeddings"}

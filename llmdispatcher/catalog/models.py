@@ -1,13 +1,164 @@
-"""Models: what is known of each at each vendor, and whom a bare model name belongs to."""
+"""An edition: the rows that count at a time, those of the package with or without others over them, read as they are asked for.
+
+Models: what is known of each at each vendor, and whom a bare model name belongs to.
+
+Looking models up: by reference, and by what they can.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+import json
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from functools import cache
 from typing import Any
 
-from .editions import Edition
-from .facts import ModelFacts
-from .vendors import canonical, in_family, vendor_row, vendor_rows
+import attrs
+
+from ..errors import ConfigError, ModelNotFound
+from ..runtime import SYSTEM_CLOCK
+from .facts import ABILITIES, ModelFacts, canonical, facts_of, in_family, vendor_row, vendor_rows
+
+_REMEMBERED = 4096
+_NOT_THERE: Mapping[str, Any] = {"date": "", "sources": (), "able": (), "models": {}}
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+@cache
+def _packaged(vendor: str) -> Mapping[str, Any]:
+    """One vendor's file; empty for a vendor that has none."""
+    row = vendor_row(vendor)
+    if row is None:
+        return _NOT_THERE
+    try:
+        document: Mapping[str, Any] = json.loads(pkgutil.get_data(__package__, f"data/{row.name}.json") or b"{}")
+    except FileNotFoundError:
+        return _NOT_THERE
+    able = [frozenset(words.split()) for words in document["able"]]
+    for fields in document["models"].values():
+        fields["can"] = able[fields["can"]] if "can" in fields else ()
+        fields["source"] = document["sources"][fields["source"]] if "source" in fields else row.source
+        fields.setdefault("date", document["date"])
+    return document
+
+
+class _Shelf:
+    """One vendor's rows, by name and alias; facts are made when they are asked for, once."""
+
+    def __init__(self, vendor: str, over: Rows, version: str) -> None:
+        document = _packaged(vendor)
+        self._vendor, self._over, self._version = vendor, over, version
+        self._catalog = f"catalog {document['date']}"
+        self._packaged: Rows = document["models"]
+        self._listed = {alias: name for name, row in self._packaged.items() for alias in row.get("aliases", ())}
+        self._rows = dict(self._packaged)
+        for name, row in over.items():
+            self._rows[name] = _over(row, self._beneath(name))
+            self._listed.pop(name, None)
+        self._listed |= {alias: name for name, row in over.items() for alias in row.get("aliases", ()) if alias not in self._rows}
+        self._facts: dict[str, ModelFacts] = {}
+
+    def _beneath(self, name: str) -> Mapping[str, Any]:
+        """The packaged row that another is put over, without its other names where it is known by one of these."""
+        row = self._packaged.get(self._listed.get(name, name), {})
+        return row if name in self._packaged else {field: value for field, value in row.items() if field != "aliases"}
+
+    def find(self, name: str) -> ModelFacts | None:
+        """The facts of a model, under the name asked for."""
+        found = self._facts.get(name)
+        if found is None:
+            listed = self._listed.get(name, name)
+            row = self._rows.get(listed)
+            if row is None:
+                return None
+            version = self._version if listed in self._over else self._catalog
+            found = facts_of(self._vendor, listed, row, version)
+            found = self._facts[name] = found if name == listed else attrs.evolve(found, model=name)
+        return found
+
+    def names(self) -> Iterator[str]:
+        """The names, without aliases, in order."""
+        return iter(self._rows)
+
+    def aliases(self) -> Iterator[str]:
+        """The other names."""
+        return iter(self._listed)
+
+    def is_checked(self, name: str) -> bool:
+        """Whether a row was checked on the vendor's pages."""
+        return bool(self._rows[name].get("checked", False))
+
+
+def _over(row: Mapping[str, Any], packaged: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row over the packaged one, whose tiers, bands and further classes stay where both say the same of plain tokens."""
+    merged = {**packaged, **row}
+    price, known = row.get("price"), packaged.get("price")
+    if price and known and all(Decimal(price[name]) == Decimal(known[name]) for name in ("input", "output")):
+        merged["price"] = {**known, **price}
+    elif price is None:
+        merged["price"] = known
+    return merged
+
+
+class Edition:
+    """All vendors' rows. A vendor's are read at the first question about it; safe under threads, since nothing is ever changed."""
+
+    def __init__(self, rows: Mapping[str, Rows] | None = None, version: str | Mapping[str, str] = "") -> None:
+        self._rows = {vendor: dict(models) for vendor, models in (rows or {}).items()}
+        self._versions = dict.fromkeys(self._rows, version) if isinstance(version, str) else dict(version)
+        self._shelves: dict[str, _Shelf] = {}
+        self._checked: dict[str, tuple[ModelFacts, ...]] = {}
+        self.owners: dict[str, str | None] = {}
+
+    def _shelf(self, vendor: str) -> _Shelf:
+        shelf = self._shelves.get(vendor)
+        if shelf is None:
+            if vendor not in self._rows and vendor_row(vendor) is None:
+                return _EMPTY  # a name that anybody made up is not remembered
+            shelf = self._shelves[vendor] = _Shelf(vendor, self._rows.get(vendor, {}), self._versions.get(vendor, ""))
+        return shelf
+
+    def find(self, vendor: str, model: str) -> ModelFacts | None:
+        """The facts of a model at a vendor, by name or alias."""
+        return self._shelf(vendor).find(model.removeprefix("models/"))
+
+    def listed(self, vendor: str) -> Iterator[ModelFacts]:
+        """The facts of all models of a vendor, each once."""
+        shelf = self._shelf(vendor)
+        return (facts for name in shelf.names() if (facts := shelf.find(name)) is not None)
+
+    def names(self, vendor: str) -> list[str]:
+        """All names and aliases at a vendor."""
+        shelf = self._shelf(vendor)
+        return [*shelf.names(), *shelf.aliases()]
+
+    def checked(self, vendor: str) -> tuple[ModelFacts, ...]:
+        """The facts that were checked on the vendor's own pages."""
+        found = self._checked.get(vendor)
+        if found is None:
+            shelf = self._shelf(vendor)
+            facts = [shelf.find(name) for name in shelf.names() if shelf.is_checked(name)]
+            found = tuple([one for one in facts if one is not None])
+            if shelf is not _EMPTY:
+                self._checked[vendor] = found
+        return found
+
+    def vendors(self) -> list[str]:
+        """The vendors that rows were put over without the catalog having them."""
+        return [vendor for vendor in self._rows if vendor_row(vendor) is None]
+
+    def remember_owner(self, model: str, vendor: str | None) -> None:
+        """Keep whom a name belongs to; of names without end only some are kept."""
+        if len(self.owners) >= _REMEMBERED:
+            self.owners = {}
+        self.owners[model] = vendor
+
+
+_EMPTY = _Shelf("", {}, "")
+
 
 _edition = Edition()
 
@@ -29,7 +180,7 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     _edition = Edition(rows, version) if rows else Edition()
 
 
-def models(kind: str) -> tuple[str, ...]:
+def models_of(kind: str) -> tuple[str, ...]:
     """The names and aliases of the models at a vendor that were checked on its own pages: those that are chosen unasked."""
     return tuple([name for facts in _checked(kind) for name in (facts.listed, *facts.aliases)])
 
@@ -82,3 +233,75 @@ def knows_not(kind: str, model: str) -> bool:
     if row is None or row.any_model or model_facts(kind, model) is not None or in_family(kind, model):
         return False
     return owner(model) not in (None, canonical(kind))
+
+
+_NEAR = 3
+_ALIKE = 0.6
+
+
+def list_models(vendor: str | None = None, capabilities: Iterable[str] = (), *, active_only: bool = True) -> tuple[ModelFacts, ...]:
+    """The models that the catalog knows, each once: of one vendor or of all, that are known to have all the capabilities.
+
+    ``capabilities`` are words of :data:`~llmdispatcher.catalog.ABILITIES`; unless ``active_only`` is False, models that their
+    vendor serves no longer are left out. It asks nobody: what a vendor says of itself, ``dispatcher.list_models(vendor)`` tells.
+    Raises :class:`ConfigError` for a vendor or a capability that the catalog does not have.
+    """
+    wanted = _wanted(capabilities)
+    vendors = _vendors() if vendor is None else [_known(vendor)]
+    today = SYSTEM_CLOCK.now().date()
+    found = (facts for name in vendors for facts in edition().listed(name))
+    return tuple([facts for facts in found if wanted <= facts.capabilities and (not active_only or facts.is_active(today))])
+
+
+def get_model(ref: str) -> ModelFacts:
+    """What the catalog knows of a model, by ``"vendor:model"`` or by the model's bare name; aliases count.
+
+    A bare name is looked for first at the vendor whose name it is. Raises :class:`ModelNotFound` that tells names that are alike,
+    :class:`ConfigError` where ``ref`` is no text.
+    """
+    if not isinstance(ref, str) or not ref.strip():
+        raise ConfigError(f"ref: {ref!r} names no model; give 'vendor:model', such as 'openai:gpt-4o', or a model's name")
+    name = ref.strip()
+    current, (head, _, tail) = edition(), name.partition(":")
+    if tail and canonical(head) in _vendors():
+        found = current.find(canonical(head), tail.strip())
+        if found is None:
+            raise _not_found(ref, [canonical(head)], tail.strip())
+        return found
+    mine = owner(name)
+    for vendor in dict.fromkeys([*([mine] if mine is not None else []), *_vendors()]):
+        found = current.find(vendor, name)
+        if found is not None:
+            return found
+    raise _not_found(ref, _vendors(), name)
+
+
+def _vendors() -> list[str]:
+    return [*(row.name for row in vendor_rows()), *edition().vendors()]
+
+
+def _known(vendor: str) -> str:
+    name = canonical(vendor) if isinstance(vendor, str) else ""
+    if vendor_row(name) is None and name not in edition().vendors():
+        near = difflib.get_close_matches(name, _vendors(), _NEAR, _ALIKE)
+        hint = f"did you mean {' or '.join(map(repr, near))}" if near else f"there are {', '.join(_vendors())}"
+        raise ConfigError(f"vendor: {vendor!r} is not in the catalog; {hint}")
+    return name
+
+
+def _wanted(capabilities: Iterable[str]) -> frozenset[str]:
+    words = frozenset((capabilities,) if isinstance(capabilities, str) else capabilities)
+    for word in sorted(words - {*ABILITIES}):
+        raise ConfigError(f"capabilities: {word!r} is not one that is known of models; there are {', '.join(ABILITIES)}")
+    return words
+
+
+def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
+    near = difflib.get_close_matches(name, sorted({*_names(vendors)}), _NEAR, _ALIKE)
+    hint = f"did you mean {' or '.join(map(repr, near))}" if near else "list_models() tells those that are known"
+    return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", try_elsewhere=False)
+
+
+def _names(vendors: Iterable[str]) -> Iterator[str]:
+    for vendor in vendors:
+        yield from edition().names(vendor)

@@ -11,12 +11,11 @@ from typing import Any
 
 import attrs
 
-from .. import catalog
-from ..config import Config
+from ..catalog import vendor_row, vendor_rows
+from ..dispatcher import Config
 from ..errors import ConfigError
-from ..http_vendor import HttpVendor
-from ..policy import checks
-from ..vendors import vendor
+from ..types import build
+from ..vendors import HttpVendor, vendor
 from .terminal import UsageError
 
 
@@ -31,7 +30,7 @@ class ConfigFile:
     def config(self, **more: Any) -> Config:
         """The configuration, with ``more`` over it. Raises :class:`ConfigError` with the path of the first mistake."""
         try:
-            return checks.build(Config, {**self.fields, **more}, "config")
+            return build(Config, {**self.fields, **more}, "config")
         except TypeError as error:
             raise ConfigError(f"config: {error}") from None
 
@@ -41,7 +40,7 @@ class ConfigFile:
 
     def mistakes(self) -> list[str]:
         """What is wrong with each field and each vendor, each with its path."""
-        found = [_mistake(partial(checks.build, Config, {name: value}, "config")) for name, value in self.fields.items()]
+        found = [_mistake(partial(build, Config, {name: value}, "config")) for name, value in self.fields.items()]
         found += [_mistake(partial(_vendor, name, table)) for name, table in self.vendors.items()]
         told = [text for text in found if text is not None]
         together = _mistake(self.config) if not told else None  # what only shows where two fields meet
@@ -72,8 +71,8 @@ def _vendor(name: str, table: Any) -> HttpVendor:
         raise ConfigError(f"vendors.{name}: {type(table).__name__} is no table; write [vendors.{name}]")
     fields = dict(table)
     kind = fields.pop("kind", name)
-    if not isinstance(kind, str) or catalog.vendor_row(kind) is None:
-        known = ", ".join(row.name for row in catalog.vendor_rows())
+    if not isinstance(kind, str) or vendor_row(kind) is None:
+        known = ", ".join(row.name for row in vendor_rows())
         raise ConfigError(f"vendors.{name}.kind: {kind!r} is not in the catalog; use {known}")
     try:
         return vendor(kind, {"name": name, **fields})

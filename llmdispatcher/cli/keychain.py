@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .. import catalog
-from ..credentials import checked_key
-from .places import data_folder, private_file
+from ..catalog import vendor_row, vendor_rows
+from ..runtime import data_folder, private_file
+from ..vendors import checked_key
 from .terminal import Failed, UsageError
 
 SERVICE = "llmdispatcher"
@@ -48,9 +48,9 @@ def remove(vendor: str) -> None:
 
 def known_vendor(name: str) -> str:
     """The catalog's name of a vendor. Raises :class:`UsageError`."""
-    row = catalog.vendor_row(name)
+    row = vendor_row(name)
     if row is None:
-        known = ", ".join(row.name for row in catalog.vendor_rows())
+        known = ", ".join(row.name for row in vendor_rows())
         raise UsageError(f"{name}: no vendor of the catalog has this name; there are {known}")
     return row.name
 

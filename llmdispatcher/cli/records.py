@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .places import data_folder, made_folder
+from ..runtime import data_folder, made_folder
 from .settings import Settings
 from .terminal import UsageError
 
 if TYPE_CHECKING:
-    from ..ledger import Ledger
+    from ..accounting import Ledger
+
 
 FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
 
@@ -56,7 +57,7 @@ def named(settings: Settings) -> str:
 @contextmanager
 def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
-    from ..ledger import Ledger  # late: it is an extra
+    from ..accounting import Ledger  # late: it is an extra
 
     with Ledger(named(settings)) as ledger:
         if not make and not _is_there(ledger):
@@ -67,8 +68,8 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
 
 
 def _is_ledger(url: str) -> bool:
+    from ..accounting import Ledger
     from ..errors import LedgerError  # late: as below
-    from ..ledger import Ledger
 
     try:
         with Ledger(url) as ledger:
@@ -83,8 +84,7 @@ def _is_there(ledger: Ledger) -> bool:
         return False
     from sqlalchemy import inspect  # late: it is an extra
 
-    from ..ledger.migrating import VERSION_TABLE
-    from ..ledger.views import reading
+    from ..accounting import VERSION_TABLE, reading
 
     with reading(ledger) as connection:
         return inspect(connection).has_table(VERSION_TABLE)

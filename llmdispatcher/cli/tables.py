@@ -11,6 +11,7 @@ from .terminal import plain
 if TYPE_CHECKING:
     from rich.console import Console
 
+
 _PIPE_WIDTH = 120
 _NUMBERS = frozenset("0123456789.,–-+%$ ")
 

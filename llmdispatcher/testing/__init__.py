@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._lazy import door
 
 if TYPE_CHECKING:
     from . import faults
     from .answers import SimulatedResponse
-    from .clock import ManualClock
-    from .fake import FakeVendor
+    from .doubles import FakeVendor, ManualClock
     from .faults import FAULTS, PEER_FAULTS, UNREACHABLE, Fault
     from .formats import ApiError, SimulatedRequest
     from .loopback import LoopbackServer, Peer, WireRequest
     from .simulator import OK, VendorSimulator
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "answers": ("SimulatedResponse",),
+            "doubles": ("FakeVendor", "ManualClock"),
+            "faults": ("FAULTS", "PEER_FAULTS", "UNREACHABLE", "Fault"),
+            "formats": ("ApiError", "SimulatedRequest"),
+            "loopback": ("LoopbackServer", "Peer", "WireRequest"),
+            "simulator": ("OK", "VendorSimulator"),
+        },
+    )
 
 __all__ = [
     "FAULTS",
@@ -32,36 +44,3 @@ __all__ = [
     "WireRequest",
     "faults",
 ]
-
-_ROOMS = {
-    "UNREACHABLE": "faults",
-    "FAULTS": "faults",
-    "OK": "simulator",
-    "PEER_FAULTS": "faults",
-    "SimulatedResponse": "answers",
-    "FakeVendor": "fake",
-    "Fault": "faults",
-    "LoopbackServer": "loopback",
-    "ManualClock": "clock",
-    "Peer": "loopback",
-    "SimulatedRequest": "formats",
-    "ApiError": "formats",
-    "VendorSimulator": "simulator",
-    "WireRequest": "loopback",
-}
-
-
-def __getattr__(name: str) -> Any:
-    room = _ROOMS.get(name)
-    if room is not None:
-        value = getattr(importlib.import_module(f".{room}", __name__), name)
-    elif name == "faults":
-        value = importlib.import_module(".faults", __name__)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

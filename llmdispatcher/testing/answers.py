@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from ..messages import ToolCall
+from ..types import ToolCall
 
 _PIECES = re.compile(r"\s*\S+|\s+$")
 _WORDS = re.compile(r"[^\W\d_]{4,}")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .clock import ManualClock
-    from .fake import FakeVendor
+    from .doubles import FakeVendor, ManualClock
     from .simulator import VendorSimulator
 
 
@@ -35,7 +34,7 @@ def make_vendor_simulator() -> Iterator[Callable[..., VendorSimulator]]:
 @pytest.fixture
 def fake_vendor() -> FakeVendor:
     """A vendor without a network; ``fake_vendor.script(...)`` says what it answers."""
-    from .fake import FakeVendor
+    from .doubles import FakeVendor
 
     return FakeVendor()
 
@@ -43,6 +42,6 @@ def fake_vendor() -> FakeVendor:
 @pytest.fixture
 def manual_clock() -> ManualClock:
     """A clock that is moved by hand."""
-    from .clock import ManualClock
+    from .doubles import ManualClock
 
     return ManualClock()

@@ -13,12 +13,13 @@ from typing import Any, Self
 
 import attrs
 
-from ..clock import SYSTEM_CLOCK
-from ..response_values import Response
+from ..runtime import SYSTEM_CLOCK
+from ..types import Response
 from .answers import SimulatedResponse, draw, plausible
 from .faults.base import Fault, FaultContext, last_chunk, send_all
 from .faults.refusals import status
-from .formats import FORMATS, ApiError, Format, SimulatedRequest, recognise
+from .formats import FORMATS, recognise
+from .formats.base import ApiError, Format, SimulatedRequest
 from .loopback import LoopbackServer, Peer, WireRequest
 
 Said = str | SimulatedResponse | Response
@@ -36,7 +37,7 @@ _TICK = 0.002
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
-    ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.response_values.Response` (sent as it is),
+    ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is),
     a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
     by default sentences are made from the prompt. A callable that raises is a
     500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the

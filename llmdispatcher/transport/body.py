@@ -7,9 +7,8 @@ from typing import Any
 
 from ..errors import Cancelled, DispatchError, MalformedReply
 from .connection import WireResponse
-from .failures import FOREIGN, clean, translated
-from .inflating import Inflater
-from .scope import Scope
+from .context import FOREIGN, Scope, clean, translated
+from .http1 import Inflater
 from .sockets import RECEIVE
 
 _CLOSED = "the answer was closed by its reader"

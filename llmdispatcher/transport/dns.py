@@ -19,9 +19,9 @@ from typing import Any
 
 import attrs
 
-from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import Overloaded, VendorUnavailable
-from .scope import Scope
+from ..runtime import SYSTEM_CLOCK, Clock
+from .context import Scope
 
 Address = tuple[int, int, int, Any]
 """Family, type, protocol and what ``connect`` takes."""

@@ -1,1 +1,67 @@
-"""Pure codecs: values in, bytes out, and back. Whatever the bytes, only the library's own errors are raised."""
+"""Wire formats as pure codecs, both directions. Whatever the bytes, only the library's own errors are raised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .anthropic.fields import anthropic_usage as anthropic_usage
+    from .anthropic.response import ANTHROPIC_MESSAGES as ANTHROPIC_MESSAGES
+    from .base import ClientCodec as ClientCodec
+    from .base import Inbound as Inbound
+    from .base import ServerCodec as ServerCodec
+    from .base import StreamDecoder as StreamDecoder
+    from .codecs import codec_for as codec_for
+    from .counting import COUNTING as COUNTING
+    from .counting import LISTINGS as LISTINGS
+    from .embeddings import EMBEDDING_CODECS as EMBEDDING_CODECS
+    from .errors import STATUSES as STATUSES
+    from .errors import fault as fault
+    from .errors import rate_limit_remaining as rate_limit_remaining
+    from .errors import request_id as request_id
+    from .gemini.fields import gemini_usage as gemini_usage
+    from .gemini.response import GEMINI as GEMINI
+    from .ollama.codec import OLLAMA_CHAT as OLLAMA_CHAT
+    from .ollama.request import ollama_usage as ollama_usage
+    from .openai_chat.codec import OPENAI_CHAT as OPENAI_CHAT
+    from .openai_chat.fields import openai_chat_usage as openai_chat_usage
+    from .openai_responses.codec import OPENAI_RESPONSES as OPENAI_RESPONSES
+    from .openai_responses.fields import openai_responses_usage as openai_responses_usage
+    from .quirks import without_refused as without_refused
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "anthropic.fields": ("anthropic_usage",),
+            "anthropic.response": ("ANTHROPIC_MESSAGES",),
+            "base": (
+                "ClientCodec",
+                "Inbound",
+                "ServerCodec",
+                "StreamDecoder",
+            ),
+            "codecs": ("codec_for",),
+            "counting": (
+                "COUNTING",
+                "LISTINGS",
+            ),
+            "embeddings": ("EMBEDDING_CODECS",),
+            "errors": (
+                "fault",
+                "rate_limit_remaining",
+                "request_id",
+                "STATUSES",
+            ),
+            "gemini.fields": ("gemini_usage",),
+            "gemini.response": ("GEMINI",),
+            "ollama.codec": ("OLLAMA_CHAT",),
+            "ollama.request": ("ollama_usage",),
+            "openai_chat.codec": ("OPENAI_CHAT",),
+            "openai_chat.fields": ("openai_chat_usage",),
+            "openai_responses.codec": ("OPENAI_RESPONSES",),
+            "openai_responses.fields": ("openai_responses_usage",),
+            "quirks": ("without_refused",),
+        },
+    )

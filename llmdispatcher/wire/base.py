@@ -1,16 +1,36 @@
-"""The two protocols of a wire format, as a client and as a vendor speak it."""
+"""The first look at a request that came in: an object, and fields of the right kind.
+
+The two protocols of a wire format, as a client and as a vendor speak it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
-from ..chunks import StreamChunk
-from ..errors import DispatchError
-from ..response_values import Response
-from ..types import Request
+from ..errors import DispatchError, InvalidRequest
+from ..types import Request, Response, StreamChunk, parse_text
+
+
+def object_in(body: bytes, wanted: str) -> dict[str, Any]:
+    """The JSON object in a body; ``wanted`` names the fields that one has. Raises :class:`InvalidRequest`."""
+    try:
+        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    except ValueError:
+        raise InvalidRequest(f"body: this is not JSON; send a JSON object with {wanted}") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"body: this is no object; send a JSON object with {wanted}")
+    return document
+
+
+def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    """A field taken out of the others. Raises :class:`InvalidRequest` for one of another kind."""
+    value = fields.pop(name, default)
+    if value is not default and not isinstance(value, kind):
+        raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
+    return value
 
 
 class StreamDecoder(Protocol):

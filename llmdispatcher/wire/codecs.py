@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .anthropic_messages import ANTHROPIC_MESSAGES
+from .anthropic.response import ANTHROPIC_MESSAGES
 from .base import Codec
-from .gemini import GEMINI
-from .ollama_chat import OLLAMA_CHAT
-from .openai_chat import OPENAI_CHAT, OPENAI_CHAT_TAGGED
-from .openai_responses import OPENAI_RESPONSES
+from .gemini.response import GEMINI
+from .ollama.codec import OLLAMA_CHAT
+from .openai_chat.codec import OPENAI_CHAT, OPENAI_CHAT_TAGGED
+from .openai_responses.codec import OPENAI_RESPONSES
 
 CODECS: Mapping[str, Codec] = {
     codec.name: codec for codec in (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT)

@@ -11,15 +11,14 @@ from typing import Any
 
 import attrs
 
-from ..chunks import StreamChunk, fold
 from ..errors import MalformedReply
-from ..response_values import Response, Usage
+from ..types import Response, StreamChunk, Usage, fold
 from .base import StreamDecoder
-from .embeddings_vectors import usage_of
-from .faults import fault_inside
-from .ollama_chat import OllamaDecoder, read_body
-from .openai_chat import OPENAI_CHAT
-from .payload import EventDecoder, count, mapping, parse_object, text_of
+from .decoding import EventDecoder, count, mapping, parse_object, text_of
+from .embeddings import usage_of
+from .errors import fault_inside
+from .ollama.codec import OllamaDecoder, read_body
+from .openai_chat.codec import OPENAI_CHAT
 
 _FINISH = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "max_tokens": "length"}
 

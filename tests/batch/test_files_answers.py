@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmdispatcher import AttemptRecord, ConfigError, Message, RateLimitError, Request, Response, ToolCall, Usage
-from llmdispatcher.batch import AnswersFile, InvalidLine, Prompt, result_record
+from llmdispatcher.batch import AnswersFile, InvalidLine, Prompt
+from llmdispatcher.batch.runner import result_record
 
 from ..cli.conftest import records
 

@@ -5,8 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from llmdispatcher import Dispatcher, HttpVendor, HuggingFaceVendor, OllamaVendor, OpenAICompatibleVendor, Request, catalog, vendor
-from llmdispatcher.clock import Deadline
+from llmdispatcher import (
+    Deadline,
+    Dispatcher,
+    HttpVendor,
+    HuggingFaceVendor,
+    OllamaVendor,
+    OpenAICompatibleVendor,
+    Request,
+    catalog,
+    vendor,
+)
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.wire.codecs import CODECS
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from llmdispatcher import catalog
-from llmdispatcher.catalog import knows_not, list_models, model_facts, models, owner, traits, vendor_rows
-from llmdispatcher.response_values import Usage
+from llmdispatcher import Usage, catalog, list_models
+from llmdispatcher.catalog import knows_not, model_facts, vendor_rows
+from llmdispatcher.catalog import models_of as models
+from llmdispatcher.catalog import traits_of as traits
+from llmdispatcher.catalog.models import owner
 from scripts.catalog.gathered import facts
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")

@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from llmdispatcher import Dispatcher, Request, get_model, list_models
-from llmdispatcher.catalog import cost, model_facts, model_names, overlay, owner
-from llmdispatcher.response_values import Response, Usage
+from llmdispatcher import Dispatcher, Request, Response, Usage, get_model, list_models
+from llmdispatcher.catalog import model_facts, model_names
+from llmdispatcher.catalog.models import overlay, owner
 from llmdispatcher.testing import FakeVendor
+from llmdispatcher.types import cost_of as cost
 
 DEARER = {"openai": {"gpt-4o": {"price": {"input": "5", "output": "20"}}}}
 NEW = {

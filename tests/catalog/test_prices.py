@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmdispatcher.catalog import Price, cost, get_model, model_facts
-from llmdispatcher.response_values import Usage
+from llmdispatcher import Price, Usage, get_model
+from llmdispatcher.catalog import model_facts
+from llmdispatcher.types import cost_of as cost
 
 PRICE = Price(
     input=Decimal(3), output=Decimal(15), cache_read=Decimal("0.3"), cache_write=Decimal("3.75"), cache_write_long=Decimal(6)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from llmdispatcher import catalog
-from llmdispatcher.catalog.traits import families
+from llmdispatcher.catalog.facts import families
 from llmdispatcher.types import EFFORTS
 from llmdispatcher.wire.base import QUIRKS
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from llmdispatcher.catalog import canonical, in_family, vendor_row, vendor_rows
+from llmdispatcher.catalog import canonical, vendor_row, vendor_rows
+from llmdispatcher.catalog.facts import in_family
 
 HEADERS = {
     "openai": ("Authorization", "Bearer "),

@@ -14,7 +14,7 @@ import sys
 import termios
 from typing import Self
 
-from llmdispatcher.clock import SYSTEM_CLOCK
+from llmdispatcher.runtime import SYSTEM_CLOCK
 
 COMMAND = (sys.executable, "-m", "llmdispatcher")
 PATIENCE = 30.0

@@ -14,10 +14,10 @@ from decimal import Decimal
 
 import pytest
 
-from llmdispatcher.cli import picture
+from llmdispatcher import Ledger, open_ledger
+from llmdispatcher.cli.commands import usage as picture
 from llmdispatcher.cli.records import place
 from llmdispatcher.cli.settings import Settings
-from llmdispatcher.ledger import Ledger, open_ledger
 from llmdispatcher.testing import faults
 
 from .ptys import Pty

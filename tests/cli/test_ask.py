@@ -11,7 +11,8 @@ import threading
 
 import pytest
 
-from llmdispatcher.cli import fleet, keychain
+from llmdispatcher.cli import keychain
+from llmdispatcher.cli import session as fleet
 from llmdispatcher.cli.settings import Settings
 from llmdispatcher.cli.terminal import Failed
 from llmdispatcher.testing import faults

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from llmdispatcher import Message
-from llmdispatcher.cli.conversation import Conversation
+from llmdispatcher.cli.commands.chat import Conversation
 from llmdispatcher.cli.terminal import UsageError
 from llmdispatcher.testing import faults
 

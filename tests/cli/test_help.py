@@ -13,9 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
-from llmdispatcher.cli.app import top
+from llmdispatcher.cli.app import ALSO, ROOMS, top
 from llmdispatcher.cli.options import GLOBALS
-from llmdispatcher.cli.rooms import ALSO, ROOMS
 
 MOST = 1.7
 """Times the CPU of ``import click`` that ``--help`` may take; on an idle machine that keeps it well below 150 ms."""

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from llmdispatcher.cli.rooms import ROOMS
+from llmdispatcher.cli.app import ROOMS
 
 from .ptys import Pty
 

@@ -11,7 +11,8 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from llmdispatcher import ConfigError, VendorUnavailable, __version__
+from llmdispatcher import ConfigError, VendorUnavailable
+from llmdispatcher._version import __version__
 from llmdispatcher.cli import terminal
 from llmdispatcher.cli.commands import simulate
 from llmdispatcher.cli.commands.batch import progress

@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from llmdispatcher.batch import journal_path
+from llmdispatcher.batch.files import journal_path
 from llmdispatcher.testing import faults
 
 from .conftest import records

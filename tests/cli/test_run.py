@@ -168,7 +168,7 @@ def test_streaming_keeps_bad_lines_and_refusals_in_place(command, prompts, opena
 
 def test_every_simulated_vendor_is_in_the_catalog():
     """What the demonstration pretends to be exists."""
-    from llmdispatcher.cli.fleet import CHARACTERS
+    from llmdispatcher.cli.session import CHARACTERS
 
     assert all(catalog.vendor_row(character.kind) is not None for character in CHARACTERS)
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from llmdispatcher import Dispatcher, OpenAIVendor, Request, RetryPolicy
-from llmdispatcher.cli.stopping import stoppable
+from llmdispatcher.cli.terminal import stoppable
 from llmdispatcher.testing import LoopbackServer, faults
 
 from .conftest import records

@@ -12,10 +12,9 @@ from pathlib import Path
 import click
 import pytest
 
-from llmdispatcher.cli.app import top
+from llmdispatcher.cli.app import ROOMS, top
+from llmdispatcher.cli.commands.chat import DEEDS
 from llmdispatcher.cli.options import GLOBALS
-from llmdispatcher.cli.repl import DEEDS
-from llmdispatcher.cli.rooms import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")

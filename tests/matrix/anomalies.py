@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
-from llmdispatcher import watch
+from llmdispatcher.dispatcher import streaming as watch
 from llmdispatcher.transport import dns
 from llmdispatcher.transport.sockets import PlainSocket, TLSSocket
 

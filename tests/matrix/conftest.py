@@ -28,9 +28,9 @@ from llmdispatcher import (
     Request,
     RetryPolicy,
 )
-from llmdispatcher.clock import SYSTEM_CLOCK, SystemClock
-from llmdispatcher.testing import VendorSimulator
-from llmdispatcher.testing.faults import Fault
+from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher.runtime.deadline import SystemClock
+from llmdispatcher.testing import Fault, VendorSimulator
 
 from ..conftest import PATIENCE
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmdispatcher import Dispatcher, HttpVendor, Outcome
-from llmdispatcher.policy.breaker import COUNTED
-from llmdispatcher.watch import WATCH
+from llmdispatcher.dispatcher.streaming import WATCH
+from llmdispatcher.resilience.breaker import COUNTED
 
 from ..conftest import PATIENCE
 

@@ -10,9 +10,8 @@ from typing import Any
 import attrs
 
 from llmdispatcher import Config, Dispatcher, Outcome, RateLimit, Request, RetryPolicy
-from llmdispatcher.clock import SystemClock
-from llmdispatcher.testing import VendorSimulator
-from llmdispatcher.testing.faults import Fault
+from llmdispatcher.runtime.deadline import SystemClock
+from llmdispatcher.testing import Fault, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
 from .conftest import MODELS, PROMPT, Result, leaks, listen, vendor_at

@@ -21,10 +21,18 @@ import attrs
 import pytest
 
 import llmdispatcher
-from llmdispatcher import Cancellation, Config, Dispatcher, DispatchError, Observer, Request, ResponseCache, RetryPolicy
-from llmdispatcher.testing import VendorSimulator, faults
-from llmdispatcher.testing.faults import FAULTS, Fault
-from llmdispatcher.vendor_config import VendorConfig
+from llmdispatcher import (
+    Cancellation,
+    Config,
+    Dispatcher,
+    DispatchError,
+    Observer,
+    Request,
+    ResponseCache,
+    RetryPolicy,
+    VendorConfig,
+)
+from llmdispatcher.testing import FAULTS, Fault, VendorSimulator, faults
 
 from ..conftest import PATIENCE
 from .conftest import LIMIT, MODELS, vendor_at

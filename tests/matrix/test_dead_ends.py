@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from llmdispatcher import OpenAIVendor
-from llmdispatcher.testing import VendorSimulator
-from llmdispatcher.testing.faults import UNREACHABLE
+from llmdispatcher.testing import UNREACHABLE, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
 from .conftest import CANARY, LIMIT, MODELS, Hurried, ask, descriptors, leaks, settled, vendor_at

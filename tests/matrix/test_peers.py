@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from llmdispatcher import Config, Dispatcher, QuotaExceeded, RateLimitError, Request, RetryPolicy
-from llmdispatcher.testing import OK, VendorSimulator
-from llmdispatcher.testing.faults import PEER_FAULTS, trickle
+from llmdispatcher.testing import OK, PEER_FAULTS, VendorSimulator
+from llmdispatcher.testing.faults.stream import trickle
 
 from ..conftest import SLACK
 from .conftest import LIMIT, MODELS, Hurried, ask, vendor_at

@@ -12,9 +12,8 @@ from collections import Counter
 
 import pytest
 
-from llmdispatcher import chunk_stream
-from llmdispatcher.testing import VendorSimulator, faults
-from llmdispatcher.testing.faults import FAULTS
+from llmdispatcher.testing import FAULTS, VendorSimulator, faults
+from llmdispatcher.vendors import http as chunk_stream
 
 from ..conftest import SLACK
 from .conftest import ask, descriptors, hangs, leaks, settled, undisturbed, vendor_at

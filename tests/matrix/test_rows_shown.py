@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmdispatcher.testing.faults import FAULTS, UNREACHABLE
+from llmdispatcher.testing import FAULTS, UNREACHABLE
 
 from .test_rows import EXPECTED
 

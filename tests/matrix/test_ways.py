@@ -17,8 +17,7 @@ import attrs
 import pytest
 
 from llmdispatcher import RetryPolicy
-from llmdispatcher.testing import faults
-from llmdispatcher.testing.faults import FAULTS, Fault
+from llmdispatcher.testing import FAULTS, Fault, faults
 
 from ..conftest import PATIENCE
 from .conftest import descriptors, settled, undisturbed, workers

@@ -22,7 +22,7 @@ from llmdispatcher import (
     RetryPolicy,
     VendorUnavailable,
 )
-from llmdispatcher import tokens as tokens_module
+from llmdispatcher.dispatcher import tokens as tokens_module
 from llmdispatcher.testing import FakeVendor, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK

@@ -161,14 +161,14 @@ def test_backoff_computes_and_never_waits():
         assert not (isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "backoff"), name
 
     assert used <= {"constant", "expo", "fibo", "full_jitter", "random_jitter"}
-    assert {"policy/retry.py"} == importers
+    assert {"resilience/retry.py"} == importers
 
 
 def test_only_the_clock_reads_clocks_and_sleeps():
     """T1, T2: no other room has ``time``, or a wall clock without a time zone."""
     found = [
         f"{name}:{node.lineno}"
-        for name, node in nodes("clock.py")
+        for name, node in nodes("runtime/deadline.py")
         if (isinstance(node, ast.Import) and any(alias.name == "time" for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and not node.level and node.module == "time")
         or (

@@ -140,7 +140,7 @@ def test_with_every_lock_held(forked):
     """Whatever lock of the library another thread holds at the fork, the child calls, streams, counts and closes."""
     done = forked(
         """
-from llmdispatcher import locks
+from llmdispatcher.runtime import deadline as locks
 dispatcher.send(asked("warm"))
 dispatcher.send_streaming(asked("warm too")).response()
 held, go_on = threading.Event(), threading.Event()
@@ -151,7 +151,7 @@ def hold():
                 stack.enter_context(lock)
         held.set()
         go_on.wait()
-from llmdispatcher.caching import sqlite
+from llmdispatcher.cache import sqlite
 spared = {dispatcher.cache._store._store._lock, sqlite._turn}  # a fork takes them itself, and waits for whoever has them
 thread = threading.Thread(target=hold)
 thread.start()

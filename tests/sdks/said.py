@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from llmdispatcher.messages import ReasoningPart, TextPart, ToolCall
-from llmdispatcher.response_values import Choice, Citation, Response, Usage
+from llmdispatcher import Choice, Citation, ReasoningPart, Response, TextPart, ToolCall, Usage
 from llmdispatcher.testing import SimulatedResponse
 
 TEXT = "Grüße aus Zürich 🏔️\n\n“Quotes”, \\slashes\\, \u2028 and a tab\t: done"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher.parts import data_url
 from llmdispatcher.testing import SimulatedResponse, VendorSimulator, faults
+from llmdispatcher.types import data_url
 
 from .said import (
     CALLS,

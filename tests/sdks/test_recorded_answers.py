@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import DispatchError
+from llmdispatcher import DispatchError
 from llmdispatcher.testing import VendorSimulator
+from llmdispatcher.types import fold
 from llmdispatcher.wire.codecs import CODECS
 
 CODEC_OF = {

@@ -284,7 +284,7 @@ def test_a_shelf_of_a_registry_is_used(tmp_path):
     folder = sample("registry", tmp_path)
     with closing(shelved(folder)) as current, closing(shelved(folder, versions={"openai": 7})) as pinned:
         states = {name: state.as_dict() for name, state in current.status().items()}
-        held = [registry.held()["openai"].version for registry in (current, pinned)]
+        held = [registry.editions()["openai"].version for registry in (current, pinned)]
 
     assert [] == holds({"openai": {"state": "fresh", "version": 8}}, states)
     assert [8, 7] == held

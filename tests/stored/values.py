@@ -121,7 +121,7 @@ def _answers(dispatcher: Dispatcher, simulator: VendorSimulator, heard: list[Out
     plan = dispatcher.explain(ASK)
     yield "Plan", plan
     yield "Plan.as_dict", plan.as_dict()
-    yield "Plan.standings[].as_dict", [standing.as_dict() for standing in plan.statuses]
+    yield "Plan.statuses[].as_dict", [standing.as_dict() for standing in plan.statuses]
     yield "Plan.hedge.as_dict", plan.hedge and plan.hedge.as_dict()
     yield "Plan.budgets[].as_dict", [outlook.as_dict() for outlook in plan.budgets]
     simulator.script(faults.status(503), OK)
@@ -223,7 +223,7 @@ def _receipts(ledger: Ledger, folder: Path) -> Iterator[tuple[str, Any]]:
     assert checked.valid, checked
     yield "ReceiptVerification", checked
     wrong = verify_receipts({**single.as_dict(), "description": "Order 8"}, receipts.public_keys())
-    yield "Verification.as_dict", wrong.as_dict()
+    yield "ReceiptVerification.as_dict", wrong.as_dict()
 
 
 def _registry(folder: Path) -> Iterator[tuple[str, Any]]:

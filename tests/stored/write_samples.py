@@ -22,17 +22,7 @@ import attrs
 import keyring
 
 import llmdispatcher
-from llmdispatcher import (
-    DispatchError,
-    Ledger,
-    Lockfile,
-    OpenAIVendor,
-    PublicKeys,
-    Receipts,
-    Request,
-    SigningKey,
-    open_ledger,
-)
+from llmdispatcher import DispatchError, Ledger, Lockfile, OpenAIVendor, PublicKeys, Receipts, Request, SigningKey, open_ledger
 from llmdispatcher.testing import OK, FakeVendor, LoopbackServer, ManualClock, VendorSimulator, faults
 
 from ..loopback_postgres import Postgres, binaries

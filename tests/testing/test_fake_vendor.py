@@ -4,13 +4,19 @@ import threading
 
 import pytest
 
-from llmdispatcher.chunks import StreamChunk, fold
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import DeadlineExceeded, RateLimitError, VendorUnavailable
-from llmdispatcher.messages import ToolCall
-from llmdispatcher.response_values import Capabilities, Response
+from llmdispatcher import (
+    Capabilities,
+    Deadline,
+    DeadlineExceeded,
+    RateLimitError,
+    Request,
+    Response,
+    StreamChunk,
+    ToolCall,
+    VendorUnavailable,
+)
 from llmdispatcher.testing import FakeVendor, ManualClock
-from llmdispatcher.types import Request
+from llmdispatcher.types import fold
 
 REQUEST = Request("model-1", "Hello there")
 

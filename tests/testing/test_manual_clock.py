@@ -5,9 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import Cancelled, DeadlineExceeded
+from llmdispatcher import Cancellation, Cancelled, Deadline, DeadlineExceeded
 from llmdispatcher.testing import ManualClock
 
 

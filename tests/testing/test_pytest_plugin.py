@@ -6,8 +6,7 @@ import sys
 import pytest
 
 import llmdispatcher.testing as public
-from llmdispatcher.clock import Deadline
-from llmdispatcher.types import Request
+from llmdispatcher import Deadline, Request
 
 from .conftest import ask
 

@@ -4,13 +4,11 @@ import json
 
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.messages import ToolCall
-from llmdispatcher.testing import SimulatedResponse, VendorSimulator
+from llmdispatcher import Request, ToolCall
+from llmdispatcher.testing import ApiError, SimulatedRequest, SimulatedResponse, VendorSimulator
 from llmdispatcher.testing.answers import count_tokens, plausible
 from llmdispatcher.testing.formats import FORMATS as SPOKEN
-from llmdispatcher.testing.formats import ApiError, SimulatedRequest
-from llmdispatcher.types import Request
+from llmdispatcher.types import fold
 from llmdispatcher.wire.codecs import CODECS
 
 from .conftest import FORMATS, HEADERS, NINE_AND_MORE, PATHS, PROMPT, ask

@@ -17,12 +17,11 @@ from typing import Any
 import pytest
 import trustme
 
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import DispatchError
-from llmdispatcher.http_values import HttpCall, HttpReply
-from llmdispatcher.testing.loopback import Handler, LoopbackServer
+from llmdispatcher import Cancellation, Deadline, DispatchError
+from llmdispatcher.testing import LoopbackServer
+from llmdispatcher.testing.loopback import Handler
 from llmdispatcher.transport import Limits, Transport
+from llmdispatcher.types import HttpCall, HttpReply
 
 OVERSHOOT = 15.0
 """Seconds past a deadline or a cancel that a busy machine may need; what must not be waited for takes four times as long.

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.errors import Cancelled, MalformedReply, VendorUnavailable
+from llmdispatcher import Cancellation, Cancelled, MalformedReply, VendorUnavailable
 from llmdispatcher.transport import Limits
 
 from .conftest import LONG

@@ -8,17 +8,26 @@ import socket
 
 import pytest
 
-from llmdispatcher import OllamaVendor, VendorConfig
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import Cancelled, DeadlineExceeded, InvalidRequest
-from llmdispatcher.messages import Message
-from llmdispatcher.parts import FilePart, ImagePart, TextPart, VideoPart
-from llmdispatcher.remote import RemoteFetch
+from llmdispatcher import (
+    Cancellation,
+    Cancelled,
+    Deadline,
+    DeadlineExceeded,
+    FilePart,
+    ImagePart,
+    InvalidRequest,
+    Message,
+    OllamaVendor,
+    RemoteFetch,
+    Request,
+    TextPart,
+    VendorConfig,
+    VideoPart,
+)
 from llmdispatcher.testing import VendorSimulator
+from llmdispatcher.transport import fetch_remote
 from llmdispatcher.transport.dns import RESOLVER
-from llmdispatcher.transport.fetching import MOST, fetch_remote
-from llmdispatcher.types import Request
+from llmdispatcher.transport.fetch import MOST
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 HOST = "vendor.test"

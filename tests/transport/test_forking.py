@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmdispatcher.errors import DispatchError
+from llmdispatcher import DispatchError
 
 from .conftest import LONG
 

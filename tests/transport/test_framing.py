@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmdispatcher.errors import MalformedReply
-from llmdispatcher.transport.framing import Chunked, Endless, Head, HeadReader, Sized, framing_of
+from llmdispatcher import MalformedReply
+from llmdispatcher.transport.http1 import Chunked, Endless, Head, HeadReader, Sized, framing_of
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-A: 1\r\nx-a:  2 \r\n\r\n"
 CHUNKS = b"5;ext=1\r\nhello\r\n1\r\n \r\nA\r\nworld12345\r\n0\r\nTrailer: x\r\n\r\n"

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from llmdispatcher.errors import MalformedReply
-from llmdispatcher.transport.inflating import PIECE, Inflater, inflater_for
+from llmdispatcher import MalformedReply
+from llmdispatcher.transport.http1 import PIECE, Inflater, inflater_for
 
 TEXT = b'{"answer": "' + b"words and more words " * 50 + b'"}'
 

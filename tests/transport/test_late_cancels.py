@@ -8,10 +8,9 @@ import threading
 
 import pytest
 
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import Cancelled
-from llmdispatcher.transport.scope import Limits, Scope
+from llmdispatcher import Cancellation, Cancelled, Deadline
+from llmdispatcher.transport import Limits
+from llmdispatcher.transport.context import Scope
 
 from .conftest import LONG
 

@@ -13,13 +13,20 @@ import warnings
 
 import pytest
 
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import Cancelled, DeadlineExceeded, DispatchError, MalformedReply, Overloaded, VendorUnavailable
-from llmdispatcher.http_values import HttpCall
-from llmdispatcher.testing.loopback import LoopbackServer, Peer
+from llmdispatcher import (
+    Cancellation,
+    Cancelled,
+    Deadline,
+    DeadlineExceeded,
+    DispatchError,
+    MalformedReply,
+    Overloaded,
+    VendorUnavailable,
+)
+from llmdispatcher.testing import LoopbackServer, Peer
 from llmdispatcher.transport import Limits, Transport
 from llmdispatcher.transport.sockets import PlainSocket
+from llmdispatcher.types import HttpCall
 
 from .conftest import LONG, OVERSHOOT
 

@@ -11,11 +11,11 @@ import threading
 import pytest
 import responses
 
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import ConfigError, VendorUnavailable
-from llmdispatcher.http_values import HttpCall
-from llmdispatcher.testing.loopback import LoopbackServer
-from llmdispatcher.transport import Transport, environment_proxy
+from llmdispatcher import ConfigError, Deadline, VendorUnavailable
+from llmdispatcher.testing import LoopbackServer
+from llmdispatcher.transport import Transport
+from llmdispatcher.transport.request import environment_proxy
+from llmdispatcher.types import HttpCall
 
 VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
 
@@ -284,7 +284,7 @@ def test_a_ca_bundle_that_is_none_is_refused(tmp_path):
 
 def test_a_ca_directory_is_taken_too(tmp_path):
     """A directory of hashed certificates is a CA bundle as well."""
-    from llmdispatcher.transport.adapter import tls_context
+    from llmdispatcher.transport.connection import tls_context
 
     assert tls_context(str(tmp_path)).check_hostname
 
@@ -302,6 +302,6 @@ def test_a_closed_transport_opens_again(serve):
 
 def test_certificates_are_loaded_once(ca_file, serve, monkeypatch):
     """All transports with the same CA share one TLS context."""
-    from llmdispatcher.transport.adapter import tls_context
+    from llmdispatcher.transport.connection import tls_context
 
     assert tls_context(ca_file) is tls_context(ca_file)

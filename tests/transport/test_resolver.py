@@ -8,14 +8,12 @@ import time
 
 import pytest
 
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import Cancelled, DeadlineExceeded, Overloaded, VendorUnavailable
-from llmdispatcher.http_values import HttpCall
-from llmdispatcher.testing.loopback import LoopbackServer
+from llmdispatcher import Cancellation, Cancelled, Deadline, DeadlineExceeded, Overloaded, VendorUnavailable
+from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.transport import Limits, Transport, connection, dns
+from llmdispatcher.transport.context import Scope
 from llmdispatcher.transport.dns import FAILED, FRESH, STUCK, THREADS, Resolver
-from llmdispatcher.transport.scope import Scope
+from llmdispatcher.types import HttpCall
 
 from .conftest import LONG
 

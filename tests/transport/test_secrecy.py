@@ -13,12 +13,10 @@ import urllib.parse
 import pytest
 import responses
 
-from llmdispatcher.cancellation import Cancellation
-from llmdispatcher.clock import Deadline
-from llmdispatcher.errors import DispatchError
-from llmdispatcher.http_values import HttpCall
-from llmdispatcher.testing.loopback import LoopbackServer
+from llmdispatcher import Cancellation, Deadline, DispatchError
+from llmdispatcher.testing import LoopbackServer
 from llmdispatcher.transport import Limits, Transport
+from llmdispatcher.types import HttpCall
 
 KEY = "sk-canary-k3y/+Zz=="
 PROMPT = "a canary prompt"

@@ -8,9 +8,10 @@ import threading
 import pytest
 from urllib3.exceptions import ClosedPoolError
 
-from llmdispatcher.clock import Deadline
-from llmdispatcher.transport.scope import Limits, Scope, make_current
-from llmdispatcher.transport.slots import Slots
+from llmdispatcher import Deadline
+from llmdispatcher.transport import Limits
+from llmdispatcher.transport.context import Scope, make_current
+from llmdispatcher.transport.sockets import Slots
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import pytest
 
-from llmdispatcher import AzureOpenAIVendor, ConfigError, OllamaVendor, OpenAIVendor, Request, Tool, vendor
-from llmdispatcher.clock import Deadline
+from llmdispatcher import AzureOpenAIVendor, ConfigError, Deadline, OllamaVendor, OpenAIVendor, Request, Tool, vendor
 from llmdispatcher.testing import VendorSimulator
 
 KEY = "sk-address-0123456789"

@@ -4,8 +4,8 @@ import pytest
 
 from llmdispatcher import Request, catalog
 from llmdispatcher.catalog import Traits
-from llmdispatcher.fitting import fitted, nearest
 from llmdispatcher.types import EFFORTS
+from llmdispatcher.vendors.http import fitted, nearest
 
 
 def quirky(*quirks, efforts=()):

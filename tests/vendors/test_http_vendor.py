@@ -9,6 +9,7 @@ from llmdispatcher import (
     AuthenticationError,
     AzureOpenAIVendor,
     ConfigError,
+    Deadline,
     Dispatcher,
     DispatchError,
     GoogleVendor,
@@ -19,7 +20,6 @@ from llmdispatcher import (
     VendorConfig,
     vendor,
 )
-from llmdispatcher.clock import Deadline
 from llmdispatcher.testing import VendorSimulator, faults
 
 KEY = "sk-test-0123456789"

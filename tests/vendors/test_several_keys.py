@@ -5,10 +5,8 @@ import logging
 
 import pytest
 
-from llmdispatcher import AuthenticationError, ConfigError, Dispatcher, OpenAIVendor, RateLimit, RateLimitError, Request
-from llmdispatcher.clock import Deadline
-from llmdispatcher.testing import FakeVendor, ManualClock
-from llmdispatcher.testing.loopback import LoopbackServer
+from llmdispatcher import AuthenticationError, ConfigError, Deadline, Dispatcher, OpenAIVendor, RateLimit, RateLimitError, Request
+from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
 
 KEYS = ("sk-first-0123456789", "sk-second-0123456789", "sk-third-0123456789")
 ANSWER = {"id": "c", "model": "m", "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}

@@ -16,10 +16,9 @@ from llmdispatcher import (
     OpenAIVendor,
     Request,
     Tool,
-    tokens,
 )
-from llmdispatcher.testing import FakeVendor
-from llmdispatcher.testing.loopback import LoopbackServer
+from llmdispatcher.dispatcher import tokens
+from llmdispatcher.testing import FakeVendor, LoopbackServer
 
 KEY = "sk-side-0123456789"
 MAKERS = {"openai": OpenAIVendor, "google": GoogleVendor, "ollama": OllamaVendor, "anthropic": AnthropicVendor}

@@ -2,8 +2,7 @@
 
 import pytest
 
-from llmdispatcher import Dispatcher, Request, vendor
-from llmdispatcher.clock import Deadline
+from llmdispatcher import Deadline, Dispatcher, Request, vendor
 from llmdispatcher.testing import VendorSimulator
 
 KEY = "sk-think-0123456789"

@@ -7,10 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from llmdispatcher.messages import Message, Tool
-from llmdispatcher.parts import FilePart, ImagePart, ReasoningPart, TextPart, ToolCall
-from llmdispatcher.response_values import Response, Usage
-from llmdispatcher.types import EFFORTS, Request
+from llmdispatcher import FilePart, ImagePart, Message, ReasoningPart, Request, Response, TextPart, Tool, ToolCall, Usage
+from llmdispatcher.types import EFFORTS
 
 WORDS = st.text(min_size=1, max_size=12).filter(str.strip)
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True)

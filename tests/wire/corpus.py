@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import DispatchError
-from llmdispatcher.response_values import Response
+from llmdispatcher import DispatchError, Response
+from llmdispatcher.types import fold
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 

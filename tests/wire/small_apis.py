@@ -6,14 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from llmdispatcher.embeddings import EmbeddingRequest
-from llmdispatcher.messages import Message
-from llmdispatcher.response_values import Response
-from llmdispatcher.types import Request
+from llmdispatcher import EmbeddingRequest, Message, Request, Response
+from llmdispatcher.wire import COUNTING, EMBEDDING_CODECS, LISTINGS
 from llmdispatcher.wire.completions import COMPLETIONS
-from llmdispatcher.wire.counting import COUNTING
-from llmdispatcher.wire.embeddings import EMBEDDING_CODECS
-from llmdispatcher.wire.listing import LISTINGS
 
 from .corpus import body_of, decode_stream, streamed
 

@@ -4,11 +4,22 @@ import json
 
 import pytest
 
-from llmdispatcher.errors import InvalidRequest, MalformedReply
-from llmdispatcher.messages import ImagePart, Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.response_values import Citation
-from llmdispatcher.types import Request
-from llmdispatcher.wire.anthropic_messages import ANTHROPIC_MESSAGES, DEFAULT_MAX_TOKENS
+from llmdispatcher import (
+    Citation,
+    ImagePart,
+    InvalidRequest,
+    MalformedReply,
+    Message,
+    OtherPart,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+)
+from llmdispatcher.wire import ANTHROPIC_MESSAGES
+from llmdispatcher.wire.anthropic.request import DEFAULT_MAX_TOKENS
 
 from .corpus import decode_stream
 from .recordings import CLAUDE_WHOLE, sse

@@ -5,27 +5,35 @@ import json
 import attrs
 import pytest
 
-from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
-from llmdispatcher.errors import (
+from llmdispatcher import (
     AuthenticationError,
+    Citation,
     ContentFiltered,
     ContextWindowExceeded,
     DeadlineExceeded,
     DispatchError,
     InvalidRequest,
     MalformedReply,
+    Message,
     ModelNotFound,
+    OtherPart,
     Overloaded,
     QuotaExceeded,
     RateLimitError,
+    ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    VendorTool,
     VendorUnavailable,
 )
-from llmdispatcher.messages import Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.response_values import Citation, Response, Usage
-from llmdispatcher.types import Request
-from llmdispatcher.wire.anthropic_messages import ANTHROPIC_MESSAGES
-from llmdispatcher.wire.base import Inbound
-from llmdispatcher.wire.faults import fault
+from llmdispatcher.types import fold, unfold
+from llmdispatcher.wire import ANTHROPIC_MESSAGES, Inbound, fault
 
 from .corpus import FOLDER, body_of, decode_stream, exchanges, needs_corpus, streamed
 from .equivalences import anthropic_messages as normal

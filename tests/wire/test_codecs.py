@@ -6,10 +6,17 @@ import time
 import attrs
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import InvalidRequest, MalformedReply, StreamInterrupted, VendorUnavailable
-from llmdispatcher.messages import AudioPart, Message, ToolCall
-from llmdispatcher.types import Request
+from llmdispatcher import (
+    AudioPart,
+    InvalidRequest,
+    MalformedReply,
+    Message,
+    Request,
+    StreamInterrupted,
+    ToolCall,
+    VendorUnavailable,
+)
+from llmdispatcher.types import fold
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 

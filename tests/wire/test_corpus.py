@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmdispatcher.errors import (
+from llmdispatcher import (
     AuthenticationError,
     ContentFiltered,
     ContextWindowExceeded,
@@ -21,10 +21,11 @@ from llmdispatcher.errors import (
     ModelNotFound,
     QuotaExceeded,
     RateLimitError,
+    Response,
+    Usage,
     VendorUnavailable,
 )
-from llmdispatcher.response_values import Response, Usage
-from llmdispatcher.wire.faults import fault
+from llmdispatcher.wire import fault
 
 from .corpus import (
     CODEC_OF,

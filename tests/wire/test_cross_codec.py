@@ -6,10 +6,8 @@ import attrs
 import pytest
 from hypothesis import given, settings
 
-from llmdispatcher.chunks import unfold
-from llmdispatcher.messages import Message
-from llmdispatcher.parts import ReasoningPart, TextPart, ToolCall
-from llmdispatcher.types import Request
+from llmdispatcher import Message, ReasoningPart, Request, TextPart, ToolCall
+from llmdispatcher.types import unfold
 from llmdispatcher.wire.base import Codec
 from llmdispatcher.wire.codecs import CODECS
 

@@ -8,10 +8,7 @@ from collections import Counter
 import attrs
 import pytest
 
-from llmdispatcher.errors import InvalidRequest
-from llmdispatcher.messages import Message
-from llmdispatcher.parts import TextPart
-from llmdispatcher.types import Request
+from llmdispatcher import InvalidRequest, Message, Request, TextPart
 from llmdispatcher.wire.codecs import CODECS
 
 from .corpus import CODEC_OF, exchanges, needs_corpus

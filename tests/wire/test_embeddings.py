@@ -6,10 +6,9 @@ import struct
 
 import pytest
 
-from llmdispatcher.embeddings import EmbeddingRequest, Embeddings
-from llmdispatcher.errors import InvalidRequest, MalformedReply, ModelNotFound
-from llmdispatcher.response_values import Usage
-from llmdispatcher.wire.embeddings import EMBEDDING_CODECS, GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS, OPENAI_EMBEDDINGS
+from llmdispatcher import EmbeddingRequest, Embeddings, InvalidRequest, MalformedReply, ModelNotFound, Usage
+from llmdispatcher.wire import EMBEDDING_CODECS
+from llmdispatcher.wire.embeddings import GEMINI_EMBEDDINGS, OLLAMA_EMBEDDINGS, OPENAI_EMBEDDINGS
 
 from .corpus import needs_corpus, recorded
 from .small_apis import EMBEDDING_FORMATS, embedding_request

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llmdispatcher.errors import (
+from llmdispatcher import (
     AuthenticationError,
     ContentFiltered,
     ContextWindowExceeded,
@@ -15,7 +15,8 @@ from llmdispatcher.errors import (
     RateLimitError,
     VendorUnavailable,
 )
-from llmdispatcher.wire.faults import fault, fault_inside
+from llmdispatcher.wire import fault
+from llmdispatcher.wire.errors import fault_inside
 
 
 def refused(status, error=None, headers=None, **more):

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import DispatchError
+from llmdispatcher import DispatchError
+from llmdispatcher.types import fold
+from llmdispatcher.wire import fault
 from llmdispatcher.wire.codecs import CODECS
-from llmdispatcher.wire.faults import fault
 
 pytestmark = pytest.mark.usefixtures("untraced")  # thousands of examples: a measure of coverage would take longer than they do
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))

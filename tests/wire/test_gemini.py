@@ -4,20 +4,24 @@ import json
 
 import pytest
 
-from llmdispatcher.errors import InvalidRequest, MalformedReply, StreamInterrupted, VendorUnavailable
-from llmdispatcher.messages import (
+from llmdispatcher import (
+    Choice,
+    Citation,
     ImagePart,
+    InvalidRequest,
+    MalformedReply,
     Message,
     OtherPart,
     ReasoningPart,
+    Request,
+    StreamInterrupted,
     TextPart,
     Tool,
     ToolCall,
     VendorTool,
+    VendorUnavailable,
 )
-from llmdispatcher.response_values import Choice, Citation
-from llmdispatcher.types import Request
-from llmdispatcher.wire.gemini import GEMINI
+from llmdispatcher.wire import GEMINI
 
 from .corpus import decode_stream, sliced
 from .recordings import GEMINI_PIECES, GEMINI_WHOLE, sse

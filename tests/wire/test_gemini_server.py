@@ -9,38 +9,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
-from llmdispatcher.errors import (
+from llmdispatcher import (
+    AudioPart,
     AuthenticationError,
     Cancelled,
+    Choice,
+    Citation,
     ContentFiltered,
     ContextWindowExceeded,
     DispatchError,
+    FilePart,
+    ImagePart,
     InvalidRequest,
+    Message,
     ModelNotFound,
+    OtherPart,
     Overloaded,
     QuotaExceeded,
     RateLimitError,
-    VendorUnavailable,
-)
-from llmdispatcher.messages import (
-    AudioPart,
-    FilePart,
-    ImagePart,
-    Message,
-    OtherPart,
     ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
     TextPart,
     Tool,
     ToolCall,
+    ToolCallDelta,
+    Usage,
     VendorTool,
+    VendorUnavailable,
     VideoPart,
 )
-from llmdispatcher.response_values import Choice, Citation, Response, Usage
-from llmdispatcher.types import Request
-from llmdispatcher.wire.base import Inbound
-from llmdispatcher.wire.faults import fault
-from llmdispatcher.wire.gemini import GEMINI
+from llmdispatcher.types import fold, unfold
+from llmdispatcher.wire import GEMINI, Inbound, fault
 
 from .corpus import body_of, decode_stream, needs_corpus, recorded, streamed
 from .equivalences import gemini as normal

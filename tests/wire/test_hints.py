@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from llmdispatcher.errors import QuotaExceeded
-from llmdispatcher.wire.faults import fault
-from llmdispatcher.wire.hints import duration, retry_after
+from llmdispatcher import QuotaExceeded
+from llmdispatcher.wire import fault
+from llmdispatcher.wire.errors import duration, retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 

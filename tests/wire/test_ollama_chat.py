@@ -5,23 +5,27 @@ import json
 
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import InvalidRequest, MalformedReply, ModelNotFound, StreamInterrupted, VendorUnavailable
-from llmdispatcher.messages import (
+from llmdispatcher import (
     AudioPart,
     FilePart,
     ImagePart,
+    InvalidRequest,
+    MalformedReply,
     Message,
+    ModelNotFound,
     OtherPart,
     ReasoningPart,
+    Request,
+    StreamInterrupted,
     TextPart,
     Tool,
     ToolCall,
     VendorTool,
+    VendorUnavailable,
 )
-from llmdispatcher.types import Request
-from llmdispatcher.wire.ndjson import MAX_LINE, LineParser
-from llmdispatcher.wire.ollama_chat import OLLAMA_CHAT
+from llmdispatcher.types import fold
+from llmdispatcher.wire import OLLAMA_CHAT
+from llmdispatcher.wire.decoding import MAX_LINE, LineParser
 
 from .corpus import decode_stream, sliced
 from .recordings import lines

@@ -6,25 +6,32 @@ import json
 import attrs
 import pytest
 
-from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
-from llmdispatcher.errors import (
+from llmdispatcher import (
     AuthenticationError,
     Cancelled,
     ContentFiltered,
     ContextWindowExceeded,
+    ImagePart,
     InvalidRequest,
+    Message,
     ModelNotFound,
     Overloaded,
     QuotaExceeded,
     RateLimitError,
+    ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    VendorTool,
     VendorUnavailable,
 )
-from llmdispatcher.messages import ImagePart, Message, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.response_values import Response, Usage
-from llmdispatcher.types import Request
-from llmdispatcher.wire.base import Inbound
-from llmdispatcher.wire.faults import fault
-from llmdispatcher.wire.ollama_chat import OLLAMA_CHAT
+from llmdispatcher.types import fold, unfold
+from llmdispatcher.wire import OLLAMA_CHAT, Inbound, fault
 
 from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
 from .equivalences import ollama_chat as normal

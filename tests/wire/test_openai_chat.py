@@ -5,11 +5,20 @@ from decimal import Decimal
 
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import InvalidRequest, StreamInterrupted, VendorUnavailable
-from llmdispatcher.messages import FilePart, ImagePart, Message, Tool, ToolCall
-from llmdispatcher.types import Request
-from llmdispatcher.wire.openai_chat import OPENAI_CHAT, OPENAI_CHAT_TAGGED
+from llmdispatcher import (
+    FilePart,
+    ImagePart,
+    InvalidRequest,
+    Message,
+    Request,
+    StreamInterrupted,
+    Tool,
+    ToolCall,
+    VendorUnavailable,
+)
+from llmdispatcher.types import fold
+from llmdispatcher.wire import OPENAI_CHAT
+from llmdispatcher.wire.openai_chat.codec import OPENAI_CHAT_TAGGED
 
 from .corpus import decode_stream
 from .recordings import sse

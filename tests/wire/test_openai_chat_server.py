@@ -5,24 +5,30 @@ import json
 import attrs
 import pytest
 
-from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
-from llmdispatcher.errors import (
+from llmdispatcher import (
     AuthenticationError,
+    Choice,
+    Citation,
     ContentFiltered,
     ContextWindowExceeded,
+    ImagePart,
     InvalidRequest,
     ModelNotFound,
+    OtherPart,
     QuotaExceeded,
     RateLimitError,
+    ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
+    TextPart,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
     VendorUnavailable,
 )
-from llmdispatcher.messages import OtherPart, ReasoningPart, TextPart, ToolCall
-from llmdispatcher.parts import ImagePart
-from llmdispatcher.response_values import Choice, Citation, Response, Usage
-from llmdispatcher.types import Request
-from llmdispatcher.wire.base import Inbound
-from llmdispatcher.wire.faults import fault
-from llmdispatcher.wire.openai_chat import OPENAI_CHAT
+from llmdispatcher.types import fold, unfold
+from llmdispatcher.wire import OPENAI_CHAT, Inbound, fault
 
 from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
 

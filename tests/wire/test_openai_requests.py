@@ -4,11 +4,21 @@ import json
 
 import pytest
 
-from llmdispatcher.errors import InvalidRequest
-from llmdispatcher.messages import Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.parts import FilePart, ImagePart, VideoPart
-from llmdispatcher.types import Request
-from llmdispatcher.wire.openai_chat import OPENAI_CHAT
+from llmdispatcher import (
+    FilePart,
+    ImagePart,
+    InvalidRequest,
+    Message,
+    OtherPart,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+    VideoPart,
+)
+from llmdispatcher.wire import OPENAI_CHAT
 
 from .corpus import exchanges, needs_corpus
 from .equivalences import openai_chat as normal

@@ -7,31 +7,29 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import (
+from llmdispatcher import (
+    AudioPart,
     ContentFiltered,
     DispatchError,
-    InvalidRequest,
-    MalformedReply,
-    QuotaExceeded,
-    StreamInterrupted,
-    VendorUnavailable,
-)
-from llmdispatcher.messages import (
-    AudioPart,
     FilePart,
     ImagePart,
+    InvalidRequest,
+    MalformedReply,
     Message,
     OtherPart,
+    QuotaExceeded,
     ReasoningPart,
+    Request,
+    StreamInterrupted,
     TextPart,
     Tool,
     ToolCall,
     VendorTool,
+    VendorUnavailable,
     VideoPart,
 )
-from llmdispatcher.types import Request
-from llmdispatcher.wire.openai_responses import OPENAI_RESPONSES
+from llmdispatcher.types import fold
+from llmdispatcher.wire import OPENAI_RESPONSES
 
 from .corpus import decode_stream
 from .recordings import RESPONSES_STREAM, RESPONSES_WHOLE, sse

@@ -6,29 +6,38 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
-from llmdispatcher.chunks import StreamChunk, ToolCallDelta, fold, unfold
-from llmdispatcher.errors import (
+from llmdispatcher import (
     AuthenticationError,
     BudgetExceeded,
     Cancelled,
+    Citation,
     ConfigError,
     ContentFiltered,
     ContextWindowExceeded,
     DeadlineExceeded,
+    ImagePart,
     InvalidRequest,
     MalformedReply,
+    Message,
     ModelNotFound,
+    OtherPart,
     QuotaExceeded,
     RateLimitError,
+    ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
     StreamInterrupted,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    VendorTool,
     VendorUnavailable,
 )
-from llmdispatcher.messages import ImagePart, Message, OtherPart, ReasoningPart, TextPart, Tool, ToolCall, VendorTool
-from llmdispatcher.response_values import Citation, Response, Usage
-from llmdispatcher.types import Request
-from llmdispatcher.wire.base import Inbound
-from llmdispatcher.wire.faults import fault
-from llmdispatcher.wire.openai_responses import OPENAI_RESPONSES
+from llmdispatcher.types import fold, unfold
+from llmdispatcher.wire import OPENAI_RESPONSES, Inbound, fault
 
 from .corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
 from .equivalences import openai_responses as normal

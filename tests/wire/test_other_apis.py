@@ -4,15 +4,21 @@ import json
 
 import pytest
 
-from llmdispatcher.embeddings import EmbeddingRequest
-from llmdispatcher.errors import DispatchError, InvalidRequest, MalformedReply, ModelNotFound, StreamInterrupted, VendorUnavailable
-from llmdispatcher.messages import Message, Tool
-from llmdispatcher.types import Request
+from llmdispatcher import (
+    DispatchError,
+    EmbeddingRequest,
+    InvalidRequest,
+    MalformedReply,
+    Message,
+    ModelNotFound,
+    Request,
+    StreamInterrupted,
+    Tool,
+    VendorUnavailable,
+)
+from llmdispatcher.wire import COUNTING, EMBEDDING_CODECS, LISTINGS
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import COMPLETIONS
-from llmdispatcher.wire.counting import COUNTING
-from llmdispatcher.wire.embeddings import EMBEDDING_CODECS
-from llmdispatcher.wire.listing import LISTINGS
 
 from . import equivalences
 from .corpus import body_of, decode_stream, needs_corpus, recorded, streamed

@@ -3,8 +3,9 @@
 import pytest
 
 from llmdispatcher import InvalidRequest, Request
+from llmdispatcher.wire import without_refused
 from llmdispatcher.wire.base import QUIRKS
-from llmdispatcher.wire.quirks import without_effort, without_refused
+from llmdispatcher.wire.quirks import without_effort
 
 EVERYTHING = {
     "stop": "END",

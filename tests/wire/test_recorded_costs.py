@@ -14,10 +14,8 @@ from typing import Any
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
-from llmdispatcher import catalog
-from llmdispatcher.errors import DispatchError
-from llmdispatcher.response_values import Usage
-from llmdispatcher.wire.embeddings_vectors import usage_of
+from llmdispatcher import DispatchError, Usage, catalog
+from llmdispatcher.wire.embeddings import usage_of
 
 from .corpus import CODEC_OF, body_of, codec_of, decode_stream, needs_corpus, recorded, streamed
 

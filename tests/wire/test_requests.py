@@ -5,10 +5,8 @@ import json
 
 import pytest
 
-from llmdispatcher.chunks import fold
-from llmdispatcher.errors import InvalidRequest
-from llmdispatcher.messages import AudioPart, FilePart, ImagePart, Message, ReasoningPart, TextPart, Tool, ToolCall
-from llmdispatcher.types import Request
+from llmdispatcher import AudioPart, FilePart, ImagePart, InvalidRequest, Message, ReasoningPart, Request, TextPart, Tool, ToolCall
+from llmdispatcher.types import fold
 from llmdispatcher.wire.codecs import CODECS
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmdispatcher.errors import MalformedReply
+from llmdispatcher import MalformedReply
 from llmdispatcher.wire.sse import MAX_EVENT, MAX_LINE, SseParser
 
 READ = 1460

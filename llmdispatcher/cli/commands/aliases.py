@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .. import lockfiles
-from ..lockfiles import LOCKFILE
 from ..options import a_command
 from ..settings import Settings
 from ..tables import print_rows
 from ..terminal import OK, complain
+from . import lock
+from .lock import LOCKFILE
 
 
 @a_command("aliases", examples=("llmdispatcher aliases", "llmdispatcher aliases --profile prod --json"))
 @LOCKFILE
 def command(settings: Settings, lockfile: Path | None) -> int:
     """List the aliases of a profile, those of extended packages too, and the models they stand for, the first choice first."""
-    found = lockfiles.found(lockfile)
+    found = lock.find_lockfile(lockfile)
     aliases = found.aliases(settings.profile)
     profile = found.profile_in_use(settings.profile)
     if settings.json:
@@ -25,7 +25,7 @@ def command(settings: Settings, lockfile: Path | None) -> int:
         return OK
     if aliases:
         print_rows(("alias", "models"), [(name, ", ".join(models)) for name, models in aliases.items()], no_color=settings.no_color)
-    print(f"{len(aliases)} aliases; profile {profile} of {lockfiles.told(found)}")
+    print(f"{len(aliases)} aliases; profile {profile} of {lock.told(found)}")
     for extension in found.extensions():
         if extension.problem is not None:
             complain(extension.problem)

@@ -1,23 +1,147 @@
-"""``ask``: one question, one answer."""
+"""``ask``: one question, one answer.
+
+One question out of what was typed, piped in and attached.
+
+An answer on its way to people: words as they arrive, without what would steer a terminal, and what it cost.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ...batch import response_record
-from ...cancellation import Cancellation
 from ...dispatcher import Dispatcher
-from ...errors import Cancelled
-from ...response_values import Response
-from ...types import Request
-from .. import fleet, question, speaking
+from ...errors import Cancelled, InvalidRequest
+from ...runtime import Cancellation
+from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, image
+from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..stopping import stoppable
-from ..terminal import INTERRUPTED, OK, json_text, say
+from ..terminal import INTERRUPTED, OK, UsageError, json_text, say, shown, stoppable
+
+MODEL = "LLMDISPATCHER_MODEL"
+"""The variable that names the model where no option does."""
+
+NO_PROMPT = 'there is no prompt; write it behind the command ("Why is the sky blue?"), or pipe it in'
+
+
+def model_of(given: str | None) -> str:
+    """The model to ask: the option's, the environment's, else whichever the mode "auto" finds best."""
+    return given or os.environ.get(MODEL) or ANY_MODEL
+
+
+def prompt_of(words: Sequence[str]) -> str:
+    """What was typed and what was piped in, one below the other; empty where there is neither."""
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else _piped()
+    return "\n\n".join(text for text in (" ".join(words), piped) if text.strip())
+
+
+def _piped() -> str:
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode().removeprefix("\ufeff").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"stdin: not UTF-8 text, at byte {error.start + 1}; attach what is no text with --file") from None
+
+
+def attached(files: Sequence[str], images: Sequence[str]) -> list[Part]:
+    """The files and images as parts of a message; text stands in it as text. Raises :class:`UsageError`."""
+    try:
+        return [*(_file(name) for name in files), *(image(name) for name in images)]
+    except InvalidRequest as error:
+        raise UsageError(error.message) from None
+
+
+def _file(name: str) -> Part:
+    text = _text(Path(name))
+    return TextPart(text=f"{Path(name).name}:\n\n{text}") if text is not None else analyze_file(name, "")[1]
+
+
+def _text(path: Path) -> str | None:
+    """What a file says, if it is text that is not also a document of its own kind."""
+    try:
+        data = path.read_bytes() if path.is_file() else b"\0"
+        return None if b"\0" in data or data.startswith(b"%PDF") or not data else data.decode()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def schema_of(path: Path | None) -> Any:
+    """The JSON schema in a file. Raises :class:`UsageError`."""
+    if path is None:
+        return None
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise UsageError(f"{path}: a {type(schema).__name__} is no JSON schema; give an object")
+    return schema
+
+
+def request_of(prompt: str, parts: Sequence[Part], system: str | None, **fields: Any) -> Request:
+    """The request. Raises :class:`UsageError` that names the field that is wrong."""
+    if not prompt and not parts:
+        raise UsageError(NO_PROMPT)
+    asked = Message.user(prompt, *parts) if prompt else Message.user(*parts)
+    try:
+        return Request(messages=[*([Message.system(system)] if system else []), asked], **fields)
+    except InvalidRequest as error:
+        raise UsageError(error.message) from None
+
+
+def speak(dispatcher: Dispatcher, request: Request, stop: Cancellation, timeout: float | None) -> Response:
+    """Print an answer while it arrives; ends its line, whatever happens. Raises what goes wrong."""
+    out, last = sys.stdout, "\n"
+    try:
+        with dispatcher.send_streaming(request, timeout=timeout, cancel=stop) as stream:
+            for chunk in stream:
+                if chunk.content:
+                    out.write(shown(chunk.content, out))
+                    out.flush()
+                    last = chunk.content
+            return stream.response()
+    finally:
+        if not last.endswith("\n"):
+            out.write("\n")
+            out.flush()
+
+
+def write(response: Response) -> None:
+    """Print a whole answer."""
+    text = response.content
+    sys.stdout.write(shown(text, sys.stdout) + ("" if text.endswith("\n") else "\n"))
+    sys.stdout.flush()
+
+
+def tell(response: Response, settings: Settings) -> None:
+    """One line beside the answer, where people read it: who answered, and for how much."""
+    if response.refusal:
+        say(f"llmdispatcher: the model refuses: {response.refusal}")
+    if response.finish_reason == "length":
+        say("llmdispatcher: the answer was cut off at the most tokens that it may have; --max-tokens allows more")
+    if sys.stderr.isatty() and not settings.quiet:
+        usage = response.usage
+        seconds = "" if response.latency is None else f", {response.latency:.1f} s"
+        say(f"[{response.ref}, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(usage.cost)}{seconds}]")
+
+
+def dollars(amount: Decimal | None) -> str:
+    """US dollars for people: as many places as the first two digits that are not 0 need."""
+    if amount is None:
+        return "price unknown"
+    places = max(2, 1 - amount.adjusted()) if amount else 2
+    return f"US$ {amount:.{min(places, 12)}f}"
 
 
 @a_command(
@@ -51,20 +175,20 @@ def command(settings: Settings, **given: Any) -> int:
     The question is what is written behind the command, what is piped in, or both, one below the other. On a terminal the answer is
     printed while it arrives, without control characters; a pipe gets it whole and as it is.
     """
-    request = question.request_of(
-        question.prompt_of(given["prompt"]),
-        question.attached(given["files"], given["images"]),
+    request = request_of(
+        prompt_of(given["prompt"]),
+        attached(given["files"], given["images"]),
         given["system"],
-        model=question.model_of(given["model"]),
+        model=model_of(given["model"]),
         max_tokens=given["max_tokens"],
         temperature=given["temperature"],
-        response_format=question.schema_of(given["schema"]),
+        response_format=schema_of(given["schema"]),
     )
     as_json = settings.json or given["json_output"]
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
     with (
         stoppable() as stop,
-        fleet.assembled(settings, fleet.patient(simulate=given["simulate"])) as (
+        session.assembled(settings, session.patient(simulate=given["simulate"])) as (
             dispatcher,
             _,
         ),
@@ -76,18 +200,18 @@ def command(settings: Settings, **given: Any) -> int:
     _print(response, whole=whole, as_json=as_json)
     if given["trace"]:
         say(str(response.trace))
-    speaking.tell(response, settings)
+    tell(response, settings)
     return OK
 
 
 def _asked(dispatcher: Dispatcher, request: Request, stop: Cancellation, timeout: float | None, *, whole: bool) -> Response:
     if whole:
         return dispatcher.send(request, timeout=timeout, cancel=stop)
-    return speaking.speak(dispatcher, request, stop, timeout)
+    return speak(dispatcher, request, stop, timeout)
 
 
 def _print(response: Response, *, whole: bool, as_json: bool) -> None:
     if as_json:
         print(json_text(response_record(response)))
     elif whole:
-        speaking.write(response)
+        write(response)

@@ -30,20 +30,18 @@ from ...batch import (
     read_prompts,
     total_cost,
 )
+from ...dispatcher import Stats, StreamingResponse, VendorStats
 from ...errors import ConfigError, DispatchError
-from ...policy.concurrency import AdaptiveConcurrency
-from ...policy.rate_limit import RateLimit
-from ...stats import Stats, VendorStats
-from ...streaming import StreamingResponse
-from .. import fleet
+from ...resilience import AdaptiveConcurrency, RateLimit
+from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..stopping import stoppable
 from ..tables import console, print_rows
-from ..terminal import FAILED, INTERRUPTED, OK, UsageError, complain, say, shown
+from ..terminal import FAILED, INTERRUPTED, OK, UsageError, complain, say, shown, stoppable
 
 if TYPE_CHECKING:
     from rich.table import Table
+
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "prompts.jsonl"
 _MOST_FAILURES = 10
@@ -128,7 +126,7 @@ def command(settings: Settings, **given: Any) -> int:
     if options.resume and options.output is not None and not options.force and is_complete(options.output, lines):
         say(f"{options.output}: all is answered")
         return OK
-    with fleet.assembled(settings, _vendors(options)) as (dispatcher, told):
+    with session.assembled(settings, _vendors(options)) as (dispatcher, told):
         if not settings.quiet:
             say(told)
         if options.dry_run:
@@ -165,13 +163,13 @@ def choose_prompts(file: Path | None) -> Path:
     return file or EXAMPLES
 
 
-def _vendors(options: Options) -> fleet.Asked:
+def _vendors(options: Options) -> session.Asked:
     limit = RateLimit(
         requests_per_minute=options.rpm,
         tokens_per_minute=options.tpm,
         adaptive=AdaptiveConcurrency(initial=options.workers, maximum=options.workers),
     )
-    return fleet.Asked(simulate=options.simulate, exact=options.exact, limit=limit, pretend=True)
+    return session.Asked(simulate=options.simulate, exact=options.exact, limit=limit, pretend=True)
 
 
 @contextmanager

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ...lockfile import Lockfile
-from .. import lockfiles
-from ..lockfiles import LOCKFILE
+from ...catalog import Lockfile
 from ..options import a_command
 from ..settings import Settings
 from ..terminal import OK, UsageError, plain
+from . import lock
+from .lock import LOCKFILE
 
 
 @a_command(
@@ -49,5 +49,5 @@ def command(settings: Settings, alias: str, models: str | None, remove: bool, lo
 def _own(path: Path | None) -> Lockfile:
     if path is not None and not path.exists():
         return Lockfile.create_default(path)
-    found = lockfiles.found(path)
-    return Lockfile.create_default(lockfiles.NEW) if found.is_bundled else found
+    found = lock.find_lockfile(path)
+    return Lockfile.create_default(lock.NEW) if found.is_bundled else found

@@ -9,9 +9,8 @@ from pathlib import Path
 import attrs
 import click
 
-from ...caching import AnswerCache, ResponseCache
-from ...caching.inventory import inventory
-from ...clock import SYSTEM_CLOCK
+from ...cache import AnswerCache, ResponseCache, inspect_store
+from ...runtime import SYSTEM_CLOCK
 from .. import config_file
 from ..options import Suite, a_subcommand
 from ..settings import Settings
@@ -29,7 +28,7 @@ _STORE = "A file or redis://host:6379/0; else that of --config."
 def info(settings: Settings, store: str | None) -> int:
     """Count the answers in a store."""
     place = _place(settings, store)
-    found = inventory(place)
+    found = inspect_store(place)
     if settings.json:
         print(json.dumps({"store": _shown(place), **attrs.asdict(found)}, indent=2))
         return OK
@@ -49,7 +48,7 @@ def info(settings: Settings, store: str | None) -> int:
 def clear(settings: Settings, store: str | None, yes: bool) -> int:
     """Forget all answers in a store, for all programs that use it."""
     place = _place(settings, store)
-    found = inventory(place)
+    found = inspect_store(place)
     if not yes and not _agreed(f"Forget {found.entries:,} answers in {_shown(place)}?"):
         return FAILED
     cache = AnswerCache(ResponseCache(store=place), SYSTEM_CLOCK)

@@ -14,7 +14,8 @@ from ..tables import print_rows
 from ..terminal import FAILED, OK, complain, plain
 
 if TYPE_CHECKING:
-    from ...ledger.records import LedgerAttempt, LedgerCall
+    from ...accounting import LedgerAttempt, LedgerCall
+
 
 _STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from .. import fleet, question
+from .. import session
 from ..options import COUNT, a_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, plain
+from . import ask
 
 
 @a_command(
@@ -27,16 +28,16 @@ from ..terminal import FAILED, OK, plain
 @click.option("--simulate", is_flag=True, help="Among simulated vendors.")
 def command(settings: Settings, **given: Any) -> int:
     """Tell which vendors and models would be asked, in which order and why, and why others would not. Nothing is sent."""
-    request = question.request_of(
+    request = ask.request_of(
         " ".join(given["prompt"]) or "Hello",
         (),
         None,
-        model=question.model_of(given["model"]),
+        model=ask.model_of(given["model"]),
         mode=given["mode"],
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with fleet.assembled(settings, fleet.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (dispatcher, _):
+    with session.assembled(settings, session.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (dispatcher, _):
         plan = dispatcher.explain(request, streaming=given["stream"])
     print(json.dumps(plan.as_dict(), indent=2, default=str) if settings.json else plain(str(plan)))
     return OK if plan.targets else FAILED

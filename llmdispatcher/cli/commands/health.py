@@ -7,7 +7,7 @@ import json
 import attrs
 import click
 
-from .. import fleet
+from .. import session
 from ..options import Positive, a_command
 from ..settings import Settings
 from ..tables import print_rows
@@ -22,7 +22,7 @@ from ..terminal import FAILED, OK
 @click.option("--timeout", type=Positive(), default=5.0, show_default=True, metavar="S", help="Seconds for all together.")
 def command(settings: Settings, timeout: float) -> int:
     """Ask every vendor that has a key for its list of models; that costs nothing and shows that address and key are good."""
-    with fleet.assembled(settings, fleet.Asked()) as (dispatcher, _):
+    with session.assembled(settings, session.Asked()) as (dispatcher, _):
         found = dispatcher.health_check(timeout=timeout)
     if settings.json:
         print(json.dumps({name: attrs.asdict(state) | {"ok": state.ok} for name, state in found.items()}, indent=2))

@@ -9,11 +9,11 @@ import os
 import platform
 from typing import Any
 
-from ... import catalog
 from ..._version import __version__
+from ...catalog import all_models, vendor_rows
+from ...runtime import data_folder
 from .. import keychain
 from ..options import a_command
-from ..places import data_folder
 from ..settings import Settings
 from ..terminal import OK
 
@@ -44,11 +44,11 @@ def command(settings: Settings) -> int:
 
 
 def _told(settings: Settings) -> dict[str, Any]:
-    environment = [row.name for row in catalog.vendor_rows() if any(os.environ.get(name) for name in row.key_env)]
+    environment = [row.name for row in vendor_rows() if any(os.environ.get(name) for name in row.key_env)]
     return {
         "llmdispatcher": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})",
-        "prices": next(facts.price_version for facts in catalog.all_models("openai")),
+        "prices": next(facts.price_version for facts in all_models("openai")),
         "data_folder": str(data_folder()),
         "config": str(settings.config) if settings.config is not None else None,
         "profile": settings.profile,

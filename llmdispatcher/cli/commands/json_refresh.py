@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from .. import lockfiles
-from ..lockfiles import FROM
 from ..options import Positive, a_command
 from ..settings import Settings
 from ..tables import print_rows
 from ..terminal import FAILED, OK
+from . import lock
+from .lock import FROM
 
 
 @a_command(
@@ -27,7 +27,7 @@ def command(settings: Settings, **given: Any) -> int:
 
     A registry that is away, broken or hostile changes nothing: what was known counts on.
     """
-    registry = lockfiles.registry(settings, given["registry"])
+    registry = lock.registry_of(settings, given["registry"])
     try:
         states = registry.refresh(timeout=given["timeout"])
     finally:

@@ -1,20 +1,67 @@
-"""``lock``: lockfiles of aliases."""
+"""``lock``: lockfiles of aliases.
+
+Which lockfile a command means, and which registry.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...catalog import Lockfile
 from ...errors import ConfigError, DispatchError, LockfileNotFound
-from ...lockfile import Lockfile
-from .. import lockfiles
-from ..lockfiles import FROM, LOCKFILE
-from ..options import WRITABLE, Suite, a_subcommand
+from .. import config_file
+from ..options import FILE, WRITABLE, Suite, a_subcommand
 from ..settings import Settings
 from ..terminal import FAILED, OK, USAGE, UsageError, complain, plain
+
+if TYPE_CHECKING:
+    from ...catalog import Registry
+
+
+NEW = Path("llmdispatcher.lock")
+"""What a lockfile is called where nobody said."""
+
+REGISTRY = "LLMDISPATCHER_REGISTRY"
+"""The variable that names a registry."""
+
+LOCKFILE = click.option("--lockfile", type=FILE, metavar="FILE", help="Which lockfile; else the one that holds in this folder.")
+"""The option of every command that is about a lockfile."""
+
+FROM = click.option(
+    "--registry", metavar="URL|DIR", help=f"Which registry; else that of --config, of ${REGISTRY}, or the published one."
+)
+"""The option of every command that asks a registry."""
+
+
+def find_lockfile(path: Path | None) -> Lockfile:
+    """The lockfile that is meant."""
+    return Lockfile.load(path) if path is not None else Lockfile.discover()
+
+
+def registry_of(settings: Settings, given: str | None) -> Registry:
+    """The registry that is meant; nothing is asked yet."""
+    from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
+
+    configured: Any = config_file.read(settings.config).fields.get("registry")
+    return Registry(given or configured or os.environ.get(REGISTRY) or PUBLISHED)
+
+
+def told(lockfile: Lockfile) -> str:
+    """The lockfile's place, for people."""
+    return "the lockfile of llmdispatcher itself" if lockfile.is_bundled else str(lockfile.path)
+
+
+def complain_of(text: str) -> None:
+    """Each line of an error of many lines."""
+    for line in text.splitlines():
+        if line.strip():
+            complain(line)
+
 
 command = Suite(
     "lock",
@@ -29,7 +76,7 @@ command = Suite(
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     """Write a new lockfile with the profiles default, prod, staging and dev."""
-    path = file or lockfiles.NEW
+    path = file or NEW
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force begins anew, `llmdispatcher bind` changes it")
     made = Lockfile.create_default(path)
@@ -45,7 +92,7 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
 
 
 def _bundled() -> Path:
-    from ...lockfile.places import BUNDLED  # late: only a new lockfile is made of it
+    from ...catalog import BUNDLED  # late: only a new lockfile is made of it
 
     return BUNDLED
 
@@ -60,7 +107,7 @@ def _bundled() -> Path:
 def validate(settings: Settings, lockfile: Path | None) -> int:
     """Read a lockfile and name every mistake in it."""
     try:
-        found = lockfiles.found(lockfile)
+        found = find_lockfile(lockfile)
     except LockfileNotFound as error:
         complain(error.message)
         return USAGE
@@ -71,7 +118,7 @@ def validate(settings: Settings, lockfile: Path | None) -> int:
         _told(settings, [])
     elif not settings.quiet:
         profiles = {name: len(profile.bindings) for name, profile in found.contents.profiles.items()}
-        print(f"{lockfiles.told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
+        print(f"{told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
     return OK
 
 
@@ -94,9 +141,9 @@ def _told(settings: Settings, mistakes: list[str]) -> None:
 def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
     """See that the packages whose aliases a lockfile extends are installed, and that aliases are there."""
     try:
-        found = lockfiles.found(lockfile)
+        found = find_lockfile(lockfile)
     except ConfigError as error:
-        lockfiles.complain_of(error.message)
+        complain_of(error.message)
         return USAGE
     missing = [extension.problem for extension in found.extensions() if extension.problem is not None]
     missing += [
@@ -110,7 +157,7 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
     for text in missing:
         complain(text)
     if not missing and not settings.quiet:
-        print(f"{lockfiles.told(found)}: nothing is missing")
+        print(f"{told(found)}: nothing is missing")
     return FAILED if missing else OK
 
 
@@ -125,10 +172,10 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
 @click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
 def bump(settings: Settings, **given: Any) -> int:
     """Pin a profile to the versions of models and prices that the registry publishes now, and tell what changes."""
-    lockfile = lockfiles.found(given["lockfile"])
+    lockfile = find_lockfile(given["lockfile"])
     if lockfile.is_bundled:
         raise UsageError("there is no lockfile of your own here; `llmdispatcher lock init` makes one")
-    registry = lockfiles.registry(settings, given["registry"])
+    registry = registry_of(settings, given["registry"])
     profile = lockfile.contents.profile(lockfile.profile_in_use(settings.profile))
     failed = False
     for vendor in given["vendors"] or _vendors(profile):

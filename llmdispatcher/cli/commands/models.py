@@ -12,10 +12,9 @@ from typing import Any
 import attrs
 import click
 
-from ... import catalog
-from ...catalog import ModelFacts
-from ...clock import SYSTEM_CLOCK
-from .. import fleet
+from ...catalog import ModelFacts, all_models, vendor_rows
+from ...runtime import SYSTEM_CLOCK
+from .. import session
 from ..keychain import known_vendor
 from ..options import Positive, a_command
 from ..settings import Settings
@@ -70,7 +69,7 @@ def command(settings: Settings, **given: Any) -> int:
 
 
 def _words() -> tuple[str, ...]:
-    from ...catalog.facts import ABILITIES  # late: nobody else needs the words
+    from ...catalog import ABILITIES  # late: nobody else needs the words
 
     return ABILITIES
 
@@ -78,10 +77,10 @@ def _words() -> tuple[str, ...]:
 def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
     today = SYSTEM_CLOCK.now().date()
     pattern = (given["pattern"] or "*").lower()
-    for row in catalog.vendor_rows():
+    for row in vendor_rows():
         if vendor not in (None, row.name):
             continue
-        for facts in catalog.all_models(row.name):
+        for facts in all_models(row.name):
             names = (facts.listed, facts.ref, *facts.aliases)
             wanted = any(fnmatchcase(name.lower(), pattern) for name in names) and set(given["capabilities"]) <= facts.capabilities
             known = facts.checked or vendor is not None or given["pattern"] is not None
@@ -111,7 +110,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: which --vendor shall be asked?")
-    with fleet.assembled(settings, fleet.Asked()) as (dispatcher, _):
+    with session.assembled(settings, session.Asked()) as (dispatcher, _):
         names = [
             name for name in dispatcher.list_models(vendor, timeout=given["timeout"]) if fnmatchcase(name, given["pattern"] or "*")
         ]

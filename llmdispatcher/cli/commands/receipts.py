@@ -1,24 +1,97 @@
-"""``receipts``: what calls cost, signed."""
+"""``receipts``: what calls cost, signed.
+
+The keys and receipts that commands work with; loads the extra ``receipts`` when it is first used.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import records, signing
+from ...runtime import data_folder, made_folder
+from .. import records
 from ..options import FILE, WRITABLE, Suite, a_subcommand
 from ..settings import Settings
-from ..speaking import dollars
 from ..tables import print_rows
 from ..terminal import FAILED, OK, UsageError, complain, plain
+from .ask import dollars
 
 if TYPE_CHECKING:
-    from ...receipts.findings import ReceiptVerification
-    from ...receipts.receipt import Receipt
+    from ...accounting import Ledger, PublicKey, PublicKeys, Receipt, ReceiptAnchor, Receipts, ReceiptVerification, SigningKey
+
+
+FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+"""How a moment may be written; without an offset it is UTC."""
+
+
+def own_place() -> Path:
+    """The user's own private key."""
+    return data_folder() / "receipts.key"
+
+
+def generate_key(path: Path | None) -> tuple[Path, str]:
+    """Make a key; its file and its id."""
+    if path is None:
+        made_folder()
+        path = own_place()
+    from ...accounting import SigningKey
+
+    return path, SigningKey.generate(path).key_id
+
+
+def signing_key(path: Path | None) -> SigningKey:
+    """The private key that is meant. Raises :class:`UsageError` where there is none."""
+    from ...accounting import ENVIRONMENT, SigningKey
+    from ...runtime import from_environment
+
+    if path is not None:
+        return SigningKey.load(path)
+    if from_environment(ENVIRONMENT) is not None:
+        return SigningKey.from_environment()
+    if own_place().is_file():
+        return SigningKey.load(own_place())
+    raise UsageError("there is no key; `llmdispatcher receipts new-key` makes one, --key FILE names one")
+
+
+def open_receipts(ledger: Ledger, signer: SigningKey | None = None) -> Receipts:
+    """The receipts of a ledger."""
+    from ...accounting import Receipts
+
+    return Receipts(ledger, signer)
+
+
+def alone(signer: SigningKey) -> PublicKeys:
+    """The public half of a key, where no ledger knows of older ones."""
+    from ...accounting import PublicKeys
+
+    return PublicKeys.of(signer.public)
+
+
+def verified(file: Path, trusted: PublicKey | Path, noted: ReceiptAnchor | None) -> ReceiptVerification:
+    """What is wrong with the receipts in a file."""
+    from ...accounting import verify_receipts
+
+    return verify_receipts(file, trusted, anchor=noted)
+
+
+def read_anchor(text: str | None) -> ReceiptAnchor | None:
+    """A head of a chain, as it was noted."""
+    if text is None:
+        return None
+    from ...accounting import ReceiptAnchor
+
+    return ReceiptAnchor.parse(text)
+
+
+def aware(moment: datetime) -> datetime:
+    """UTC where a moment says no offset."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
 
 command = Suite(
     "receipts",
@@ -35,7 +108,7 @@ _KEY = click.option(
 @click.argument("file", type=WRITABLE, required=False, metavar="[FILE]", help="Where; else in the user's own folder.")
 def new_key(settings: Settings, file: Path | None) -> int:
     """Make a private key that signs receipts, in a file for its owner alone; a key is never overwritten."""
-    path, key_id = signing.generate(file)
+    path, key_id = generate_key(file)
     print(json.dumps({"path": str(path), "key_id": key_id}) if settings.json else f"{path}: {key_id}")
     return OK
 
@@ -50,8 +123,8 @@ def new_key(settings: Settings, file: Path | None) -> int:
     ),
 )
 @click.argument("calls", nargs=-1, metavar="[ID]...", help="These calls; else all that have ended and have no receipt.")
-@click.option("--since", type=click.DateTime(signing.FORMS), metavar="TIME", help="Only calls that began then or later.")
-@click.option("--until", type=click.DateTime(signing.FORMS), metavar="TIME", help="Only calls that began before.")
+@click.option("--since", type=click.DateTime(FORMS), metavar="TIME", help="Only calls that began then or later.")
+@click.option("--until", type=click.DateTime(FORMS), metavar="TIME", help="Only calls that began before.")
 @click.option("--origin", metavar="NAME", help="Only calls of this application.")
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A word to find it by; any number.")
@@ -59,13 +132,13 @@ def new_key(settings: Settings, file: Path | None) -> int:
 @_KEY
 def create(settings: Settings, **given: Any) -> int:
     """Sign a receipt for calls of the ledger. A call has at most one."""
-    chosen: dict[str, Any] = {name: signing.aware(given[name]) for name in ("since", "until") if given[name] is not None}
+    chosen: dict[str, Any] = {name: aware(given[name]) for name in ("since", "until") if given[name] is not None}
     chosen |= {"origin": given["origin"]} if given["origin"] is not None else {}
     calls = None if not given["calls"] else given["calls"][0] if len(given["calls"]) == 1 else given["calls"]
     with records.opened(settings) as ledger:
         if given["dry_run"]:
-            return _told(signing.receipts(ledger).preview(calls, **chosen), settings)
-        made = signing.receipts(ledger, signing.key(given["key"])).create(
+            return _told(open_receipts(ledger).preview(calls, **chosen), settings)
+        made = open_receipts(ledger, signing_key(given["key"])).create(
             calls, description=given["description"], tags=given["tags"], **chosen
         )
     print(made.text if settings.json else _line(made))
@@ -92,13 +165,13 @@ def create(settings: Settings, **given: Any) -> int:
 @_KEY
 def verify(settings: Settings, **given: Any) -> int:
     """Verify receipts. With a FILE and --public-key neither a ledger nor a network is needed."""
-    anchor = signing.anchor(given["anchor"])
-    trusted = given["public"] or signing.key(given["key"]).public
+    anchor = read_anchor(given["anchor"])
+    trusted = given["public"] or signing_key(given["key"]).public
     if given["file"] is not None:
-        found = signing.verified(given["file"], trusted, anchor)
+        found = verified(given["file"], trusted, anchor)
     else:
         with records.opened(settings) as ledger:
-            found = signing.receipts(ledger).verify(public_keys=trusted, anchor=anchor)
+            found = open_receipts(ledger).verify(public_keys=trusted, anchor=anchor)
     return _verified(found, settings)
 
 
@@ -107,7 +180,7 @@ def verify(settings: Settings, **given: Any) -> int:
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
     with records.opened(settings) as ledger:
-        found = signing.receipts(ledger).list(limit=limit)
+        found = open_receipts(ledger).list(limit=limit)
     if settings.json:
         print(json.dumps([receipt.as_dict() for receipt in found], indent=2))
     elif found:
@@ -130,7 +203,7 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     if file.exists() and not force:
         raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     with records.opened(settings) as ledger:
-        count = signing.receipts(ledger).export(file, rows=rows)
+        count = open_receipts(ledger).export(file, rows=rows)
     if not settings.quiet:
         print(f"{file}: {count} receipts")
     return OK
@@ -145,12 +218,12 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
 @_KEY
 def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     """Print the public keys, older ones too where a ledger has them, to be published."""
-    own = signing.key(key)
+    own = signing_key(key)
     if records.place(settings) is not None:
         with records.opened(settings) as ledger:
-            keys = signing.receipts(ledger, own).public_keys()
+            keys = open_receipts(ledger, own).public_keys()
     else:
-        keys = signing.alone(own)
+        keys = alone(own)
     print(keys.pem() if pem else keys.to_json(), end="")
     return OK
 

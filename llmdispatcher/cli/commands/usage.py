@@ -1,26 +1,167 @@
-"""``usage``: what was used, and what it cost."""
+"""``usage``: what was used, and what it cost.
+
+A picture of costs over time: bars in an SVG of our own, or a PNG where matplotlib is installed.
+
+A row of numbers as a row of little bars, for people who look at a terminal.
+"""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
+import itertools
 import json
+import math
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 import click
 
-from ...sparkline import sparkline
-from .. import picture, records
+from ...errors import InvalidRequest
+from .. import records
 from ..options import COUNT, WRITABLE, a_command
 from ..settings import Settings
-from ..speaking import dollars
 from ..tables import print_rows
 from ..terminal import OK, UsageError, plain, say
+from .ask import dollars
 
 if TYPE_CHECKING:
-    from ...ledger.figures import UsageBucket, UsageStats
+    from ...accounting import UsageBucket, UsageStats
+
+
+Point = tuple[str, Decimal]
+"""A period's name, and US dollars."""
+
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 960, 400, 80, 60, 50
+_LABELS = 8
+
+
+def check_picture(path: Path) -> None:
+    """Complain about a picture that cannot be drawn before anything else is done."""
+    kind = path.suffix.lower()
+    if kind not in (".svg", ".png"):
+        raise UsageError(f"--plot: {path}: what kind of picture is that? use a name that ends in .svg or .png")
+    if kind == ".png" and importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(
+            "--plot: a PNG needs matplotlib: pip install 'llmdispatcher[plot]'; a name that ends in .svg needs nothing"
+        )
+
+
+def draw_picture(path: Path, points: Sequence[Point], *, title: str) -> None:
+    """Write the picture."""
+    check_picture(path)
+    if path.suffix.lower() == ".svg":
+        path.write_text(svg(points, title), encoding="utf-8")
+    else:
+        _png(path, points, title)
+
+
+def svg(points: Sequence[Point], title: str) -> str:
+    """The picture as SVG: a bar for each period, each with its amount as its tooltip."""
+    most = max([amount for _, amount in points] or [Decimal(0)]) or Decimal(1)
+    room = (_WIDTH - _LEFT - 20) / max(1, len(points))
+    every = max(1, -(-len(points) // _LABELS))
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
+        f'<text x="{_LEFT}" y="28">{escape(title)}</text>',
+        *_axis(most),
+        *[line for place, point in enumerate(points) for line in _bar(place, point, room, most, named=place % every == 0)],
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _axis(most: Decimal) -> list[str]:
+    floor = _HEIGHT - _BOTTOM
+    lines = []
+    for part in range(5):
+        y = floor - part * (floor - _TOP) / 4
+        amount = most * part / 4
+        lines.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        lines.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">${float(amount):.4g}</text>')
+    return lines
+
+
+def _bar(place: int, point: Point, room: float, most: Decimal, *, named: bool) -> list[str]:
+    name, amount = point
+    floor = _HEIGHT - _BOTTOM
+    height = float(amount / most) * (floor - _TOP)
+    x, wide = _LEFT + place * room + room * 0.1, room * 0.8
+    told = f"<title>{escape(name)}: ${amount:f}</title>"
+    lines = [f'<rect x="{x:.1f}" y="{floor - height:.1f}" width="{wide:.1f}" height="{height:.1f}" fill="#4472c4">{told}</rect>']
+    if named:
+        lines.append(f'<text x="{x + wide / 2:.1f}" y="{floor + 20}" text-anchor="middle">{escape(name)}</text>')
+    return lines
+
+
+def _png(path: Path, points: Sequence[Point], title: str) -> None:
+    figures: Any = import_module("matplotlib.figure")
+    figure = figures.Figure(figsize=(9.6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.bar([name for name, _ in points], [float(amount) for _, amount in points], color="#4472c4")
+    axes.set_title(title, fontsize=9)
+    axes.set_ylabel("US$")
+    every = max(1, -(-len(points) // _LABELS))
+    axes.set_xticks(range(0, len(points), every))
+    figure.savefig(path, format="png", dpi=100)
+
+
+BARS = "▁▂▃▄▅▆▇█"
+"""Eight heights; ``"_.:-=+*#"`` does on a terminal without them."""
+
+Number = float | Decimal
+
+
+def sparkline(values: Iterable[Number | None], *, width: int | None = None, bars: str = BARS) -> str:
+    """One character for each value; the tallest bar is the greatest value, the lowest is 0 (or the least, if that is negative).
+
+    ``None`` and what is not finite is a blank. More values than ``width`` are drawn together, each character the mean of its
+    share, so that a peak keeps its place. Raises :class:`~llmdispatcher.InvalidRequest` for a width below 1 or no bars.
+    """
+    if width is not None and width < 1:
+        raise InvalidRequest(f"width: {width!r} has no room; give at least 1")
+    if not bars:
+        raise InvalidRequest("bars: an empty text draws nothing; give characters from the lowest to the tallest")
+    heights = [_height(value) for value in values]
+    if width is not None and len(heights) > width:
+        heights = [_mean(share) for share in _shares(heights, width)]
+    known = [height for height in heights if height is not None]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    return "".join([" " if height is None else bars[_step(height, low, high, len(bars))] for height in heights])
+
+
+def _height(value: Number | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        height = float(value)
+    except (OverflowError, ValueError):  # an int beyond any float, a signalling NaN
+        return None
+    return height if math.isfinite(height) else None
+
+
+def _shares(heights: Sequence[float | None], width: int) -> list[Sequence[float | None]]:
+    edges = [place * len(heights) // width for place in range(width + 1)]
+    return [heights[begin:end] for begin, end in itertools.pairwise(edges)]
+
+
+def _mean(share: Sequence[float | None]) -> float | None:
+    known = [height for height in share if height is not None]
+    return math.fsum(height / len(known) for height in known) if known else None
+
+
+def _step(height: float, low: float, high: float, steps: int) -> int:
+    """Which bar: the lowest for the low end alone, so that a little is told from nothing."""
+    share = (height / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.0
+    return min(steps - 1, math.ceil(share * (steps - 1)))
+
 
 _PERIODS = ("day", "week", "month")
 _BY = ("model", "vendor", "origin", "alias", "user")
@@ -51,7 +192,7 @@ def command(settings: Settings, **given: Any) -> int:
     by = given["by"] or (None if given["group_by"] else "model")
     asked = records.chosen(given) | {"days": given["days"], "timezone": given["timezone"]}
     if given["plot"] is not None:
-        picture.check(given["plot"])
+        check_picture(given["plot"])
     with records.opened(settings) as ledger:
         stats = ledger.get_usage_stats(**asked, group_by=given["group_by"], by=by)
         drawn = given["plot"] is not None or sys.stdout.isatty()
@@ -117,6 +258,6 @@ def _draw(path: Path, course: UsageStats, settings: Settings) -> None:
     if not course.buckets:
         raise UsageError("--plot: there is nothing to draw, no call is like that")
     points = [(bucket.period or "", bucket.total_cost) for bucket in course.buckets]
-    picture.draw(path, points, title=closing(course))
+    draw_picture(path, points, title=closing(course))
     if not settings.quiet:
         say(f"drawn: {path}")

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from ... import catalog
-from ...catalog import VendorRow
+from ...catalog import VendorRow, canonical, vendor_rows
 from .. import config_file, keychain
 from ..options import a_command
 from ..settings import Settings
@@ -25,7 +24,7 @@ def command(settings: Settings, ready: bool) -> int:
     Keys are looked for in the environment and in the keychain, and never shown. `llmdispatcher health` asks the vendors themselves.
     """
     file = config_file.read(settings.config)
-    rows = [_told(row, file.vendors) for row in catalog.vendor_rows()]
+    rows = [_told(row, file.vendors) for row in vendor_rows()]
     rows = [row for row in rows if row["key"] is not None or not ready]
     if settings.json:
         print(json.dumps(rows, indent=2))
@@ -51,7 +50,7 @@ def _told(row: VendorRow, in_file: Any) -> dict[str, Any]:
 def _place(row: VendorRow, in_file: Any) -> str | None:
     """Where a vendor's key is; ``None`` where it has none."""
     if any(
-        catalog.canonical(str(dict(table).get("kind", name) if isinstance(table, dict) else name)) == row.name
+        canonical(str(dict(table).get("kind", name) if isinstance(table, dict) else name)) == row.name
         for name, table in in_file.items()
     ):
         return "configuration"

@@ -1,56 +1,52 @@
-"""Faults as values: ``sim.script(faults.silent(), faults.status(503), OK)``; each knows how to misbehave in every format."""
+"""Faults as values: ``sim.script(faults.silent(), faults.status(503), OK)``; each knows how to misbehave in every format.
 
+The faults of RELIABILITY.md §2 and PEERS.md §4.4 as tables, for tests that run through all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from . import http, refusals, stream
 from .base import Fault, FaultContext
-from .body import (
+from .http import (
+    UNREACHABLE,
     bad_chunk_size,
+    bad_status_line,
+    bare_return_in_header,
+    black_hole,
     bytewise,
     chained_encodings,
+    close_before_head,
+    endless_continue,
     eof_cut,
     fin_before_last_chunk,
     fin_in_chunk,
+    folded_header,
     gzip_bomb,
     gzip_cut,
-    long_chunk_size,
-    mislabelled,
-    reset_midway,
-    short_body,
-    trickled_body,
-    trickled_chunk_size,
-    unframed,
-)
-from .content import (
-    deep_json,
-    duplicate_keys,
-    empty,
-    error_event,
-    error_in_200,
-    giant_json,
-    html,
-    huge_integer,
-    invalid_utf8,
-    lone_surrogate,
-    malformed_json,
-    no_content,
-    not_a_number,
-)
-from .dead_ends import UNREACHABLE, black_hole, mute, mute_tls, refused
-from .head import (
-    bad_status_line,
-    bare_return_in_header,
-    close_before_head,
-    endless_continue,
-    folded_header,
     http_0_9,
     length_and_chunked,
+    long_chunk_size,
     long_header,
     many_headers,
+    mislabelled,
+    mute,
+    mute_tls,
     redirect,
+    refused,
     reset_before_head,
+    reset_midway,
+    short_body,
     silent,
     stale,
+    trickled_body,
+    trickled_chunk_size,
     trickled_head,
     trickled_status_line,
     two_lengths,
+    unframed,
 )
 from .refusals import (
     bad_request,
@@ -75,19 +71,133 @@ from .stream import (
     cut_after,
     cut_before_words,
     data_after_end,
+    deep_json,
+    duplicate_keys,
+    empty,
     eof_after,
+    error_event,
+    error_in_200,
+    giant_json,
     giant_line,
+    html,
+    huge_integer,
+    invalid_utf8,
     kept_open,
+    lone_surrogate,
+    malformed_json,
     many_comments,
     many_events,
     mixed_line_ends,
+    no_content,
+    not_a_number,
     odd_fields,
     pings_for_ever,
     stall_after,
     trickle,
     truncated_last_event,
 )
-from .tables import FAULTS, PEER_FAULTS
+
+_TRANSIENT = (408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529)
+_FINAL = (400, 401, 402, 403, 404, 413, 422, 451)
+
+FAULTS: Mapping[str, tuple[Fault, ...]] = MappingProxyType(
+    {
+        "N9": (http.stale(), http.close_before_head()),
+        "H1": (http.silent(),),
+        "H2": (http.trickled_head(), http.trickled_status_line()),
+        "H3": (http.endless_continue(),),
+        "H4": (http.long_header(), http.many_headers(), http.bad_status_line(), http.http_0_9()),
+        "H5": (http.length_and_chunked(), http.two_lengths(), http.folded_header(), http.bare_return_in_header()),
+        "H6": tuple(http.redirect(code) for code in (301, 302, 303, 307, 308)),
+        "B1": (http.trickled_body(),),
+        "B2": (http.reset_before_head(), http.reset_midway(0), http.reset_midway(3)),
+        "B3": (http.fin_in_chunk(), http.fin_before_last_chunk(), http.bad_chunk_size()),
+        "B4": (http.short_body(), http.eof_cut()),
+        "B5": (http.trickled_chunk_size(), http.long_chunk_size()),
+        "B6": (http.gzip_bomb(),),
+        "B7": (
+            http.gzip_cut(),
+            http.mislabelled("gzip"),
+            http.mislabelled("br"),
+            http.mislabelled("zstd"),
+            http.chained_encodings(),
+        ),
+        "B8": (
+            stream.giant_json(),
+            stream.deep_json(),
+            stream.huge_integer(),
+            stream.not_a_number(),
+            stream.duplicate_keys(),
+            stream.lone_surrogate(),
+        ),
+        "B9": (stream.html(), stream.empty(), stream.no_content()),
+        "B10": (stream.error_in_200(), stream.error_event(), stream.error_event(3)),
+        "S1": (http.bytewise(),),
+        "S2": (
+            stream.crlf(),
+            stream.cr_only(),
+            stream.mixed_line_ends(),
+            stream.byte_order_mark(),
+            stream.comments(),
+            stream.odd_fields(),
+        ),
+        "S3": (stream.truncated_last_event(),),
+        "S4": (stream.eof_after(3), stream.cut_after(3), stream.cut_before_words()),
+        "S5": (stream.giant_line(), stream.many_events(), stream.many_comments()),
+        "S6": (stream.invalid_utf8(),),
+        "S7": (stream.malformed_json(),),
+        "S8": (stream.data_after_end(), stream.kept_open()),
+        "S9": (stream.pings_for_ever(),),
+        "S10": (stream.stall_after(1),),
+        "R1": (
+            refusals.rate_limit("2"),
+            refusals.rate_limit("1.5"),
+            refusals.rate_limit_until(2),
+            refusals.rate_limit_ms(350),
+            refusals.rate_limit_ms(350, retry_after="90"),
+            refusals.rate_limit(2),
+            refusals.retry_delay("2s"),
+        ),
+        "R2": (
+            *(refusals.rate_limit(odd) for odd in ("-1", "0", "1000000000", "inf", "nan", "abc", "")),
+            refusals.rate_limit_until(-3600),
+            refusals.rate_limit("1", ("Retry-After", "90")),
+            refusals.rate_limit_ms("nan"),
+            refusals.retry_delay("soon"),
+        ),
+        "R3": (refusals.rate_limit(), refusals.quota()),
+        "R4": (*(refusals.status(code) for code in _TRANSIENT), stream.html(502)),
+        "R5": (
+            *(refusals.status(code) for code in _FINAL),
+            refusals.context_overflow(),
+            refusals.filtered(),
+            refusals.model_missing(),
+        ),
+        "R6": (refusals.status(503, ("x-should-retry", "false")), refusals.status(400, ("x-should-retry", "true"))),
+    }
+)
+"""By row of RELIABILITY.md §2: the variants of each row that a server can do on an accepted connection."""
+
+PEER_FAULTS: Mapping[str, Fault] = MappingProxyType(
+    {
+        "clean EOF after 9 words, no end marker": stream.eof_after(9),
+        "connection cut after 9 words": stream.cut_after(9),
+        "cut after role chunk only": stream.cut_before_words(),
+        "stall after 9 words": stream.stall_after(9),
+        "trickle 0.6 s/chunk (12.6 s)": stream.trickle(0.6),
+        "malformed SSE line, rest fine": stream.malformed_json(),
+        "in-band error before text": stream.error_event(),
+        "silent server": http.silent(),
+        '200 with {"error"} body': stream.error_in_200(),
+        "502 HTML": stream.html(502),
+        "429 Retry-After: 2": refusals.rate_limit(2),
+        "429 Retry-After: 90": refusals.rate_limit(90),
+        "429 insufficient_quota": refusals.quota(),
+        "400 bad request": refusals.bad_request(),
+    }
+)
+"""By row name of PEERS.md §4.4."""
+
 
 __all__ = [
     "FAULTS",

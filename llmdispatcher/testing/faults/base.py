@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from ...response_values import Response
+from ...types import Response
 from ..answers import SimulatedResponse
 from ..formats.base import ApiError, Format, Pieces, SimulatedRequest, dumps
 from ..loopback import Peer

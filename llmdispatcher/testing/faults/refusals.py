@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from email.utils import format_datetime
 
-from ...clock import SYSTEM_CLOCK
+from ...runtime import SYSTEM_CLOCK
 from ..formats.base import ApiError
 from ..loopback import Peer
 from .base import Fault, FaultContext

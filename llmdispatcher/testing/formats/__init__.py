@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 
-from .anthropic import AnthropicCount, AnthropicFormat
 from .base import ApiError, Format, Pieces, SimulatedRequest
-from .gemini import GeminiCount, GeminiFormat
-from .ollama import OllamaFormat
-from .openai import AzureFormat, OpenAIFormat
-from .openai_responses import ResponsesFormat
+from .vendors import (
+    AnthropicCount,
+    AnthropicFormat,
+    AzureFormat,
+    GeminiCount,
+    GeminiFormat,
+    OllamaFormat,
+    OpenAIFormat,
+    ResponsesFormat,
+)
 
 __all__ = ["FORMATS", "ApiError", "Format", "Pieces", "SimulatedRequest", "recognise"]
 

@@ -1,0 +1,83 @@
+"""What calls cost: the ledger, budgets, receipts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .budgets.budget import Budget as Budget
+    from .budgets.budget import BudgetForecast as BudgetForecast
+    from .budgets.budget import BudgetStatus as BudgetStatus
+    from .budgets.budget import budgets_of as budgets_of
+    from .budgets.opening import spending_of as spending_of
+    from .budgets.reservation import Hold as Hold
+    from .budgets.reservation import Purse as Purse
+    from .budgets.reservation import Spending as Spending
+    from .ledger.call import LedgerAttempt as LedgerAttempt
+    from .ledger.call import LedgerCall as LedgerCall
+    from .ledger.database import VERSION_TABLE as VERSION_TABLE
+    from .ledger.figures import UsageBucket as UsageBucket
+    from .ledger.figures import UsageStats as UsageStats
+    from .ledger.ledger import Ledger as Ledger
+    from .ledger.ledger import open_ledger as open_ledger
+    from .ledger.queries import reading as reading
+    from .ledger.writer import LedgerStats as LedgerStats
+    from .receipts.keys import ENVIRONMENT as ENVIRONMENT
+    from .receipts.keys import PublicKey as PublicKey
+    from .receipts.keys import PublicKeys as PublicKeys
+    from .receipts.keys import SigningKey as SigningKey
+    from .receipts.receipt import Receipt as Receipt
+    from .receipts.receipt import ReceiptAnchor as ReceiptAnchor
+    from .receipts.receipts import Receipts as Receipts
+    from .receipts.verify import ReceiptVerification as ReceiptVerification
+    from .receipts.verify import verify_receipts as verify_receipts
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "budgets.budget": (
+                "Budget",
+                "BudgetForecast",
+                "budgets_of",
+                "BudgetStatus",
+            ),
+            "budgets.opening": ("spending_of",),
+            "budgets.reservation": (
+                "Hold",
+                "Purse",
+                "Spending",
+            ),
+            "ledger.call": (
+                "LedgerAttempt",
+                "LedgerCall",
+            ),
+            "ledger.database": ("VERSION_TABLE",),
+            "ledger.figures": (
+                "UsageBucket",
+                "UsageStats",
+            ),
+            "ledger.ledger": (
+                "Ledger",
+                "open_ledger",
+            ),
+            "ledger.queries": ("reading",),
+            "ledger.writer": ("LedgerStats",),
+            "receipts.keys": (
+                "ENVIRONMENT",
+                "PublicKey",
+                "PublicKeys",
+                "SigningKey",
+            ),
+            "receipts.receipt": (
+                "Receipt",
+                "ReceiptAnchor",
+            ),
+            "receipts.receipts": ("Receipts",),
+            "receipts.verify": (
+                "ReceiptVerification",
+                "verify_receipts",
+            ),
+        },
+    )

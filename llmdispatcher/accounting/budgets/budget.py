@@ -1,0 +1,253 @@
+"""Budgets of money as settings: how much may be spent in which time, by whom, and what happens to a call that would be too much.
+
+The stretches of time that a budget counts by: hours, days, weeks, months of a zone, summer time and all, or for ever.
+
+How budgets stand, as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from fnmatch import fnmatchcase
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import attrs
+
+from ...catalog import canonical
+from ...errors import ConfigError
+from ...routing import shown
+from ...types import build, non_blank, usd_amount
+
+PERIODS = ("call", "hour", "day", "week", "month", "total")
+"""One call; the running hour, day, week (from Monday) or month; everything there ever is."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@attrs.frozen
+class Period:
+    """From ``begins`` on, and before ``ends``; both aware, UTC. ``ends`` is ``None`` where it never does."""
+
+    begins: datetime
+    ends: datetime | None = None
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether a moment lies in it."""
+        return self.begins <= moment and (self.ends is None or moment < self.ends)
+
+
+FOR_EVER = Period(EPOCH)
+
+
+def period_at(kind: str, zone: ZoneInfo, now: datetime) -> Period:
+    """The period of this kind that ``now`` is in, by the wall clocks of ``zone``.
+
+    An hour is 60 minutes; a day is as long as the zone makes it, 23 to 25 hours.
+    """
+    if kind in ("call", "total"):
+        return FOR_EVER
+    local = now.astimezone(zone)
+    if kind == "hour":
+        begins = now - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        return Period(begins.astimezone(UTC), begins.astimezone(UTC) + timedelta(hours=1))
+    first, after = _days(kind, local.date())
+    return Period(_midnight(first, zone), _midnight(after, zone))
+
+
+def _days(kind: str, today: date) -> tuple[date, date]:
+    """The first day of the period, and the first after it."""
+    if kind == "day":
+        return today, today + timedelta(days=1)
+    if kind == "week":
+        monday = today - timedelta(days=today.weekday())
+        return monday, monday + timedelta(days=7)
+    first = today.replace(day=1)
+    return first, (first + timedelta(days=31)).replace(day=1)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """When a day begins. Where clocks skip midnight that is when they skip it, where they repeat it the first time (PEP 495)."""
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+
+
+SHARES = ("dispatcher", "vendor", "model", "origin", "user", "key", "id_at_origin")
+"""Whom a budget counts for: all together, or each vendor, model, application, user, key or purpose for itself."""
+
+FACTS = SHARES[1:]
+"""What ``match`` can look at."""
+
+PICO = 10**12
+"""A dollar, as it is counted: in whole numbers of a trillionth, so that sums are exact everywhere."""
+
+
+def picodollars(amount: Decimal) -> int:
+    """US dollars as a whole number of picodollars; a broken one counts as a whole one."""
+    return int(amount.scaleb(12).to_integral_value(ROUND_CEILING))
+
+
+def dollars(amount: int) -> Decimal:
+    """The other way round, without noughts at the end."""
+    money = Decimal(amount).scaleb(-12).normalize()
+    return money if money.as_tuple().exponent in range(-12, 1) else Decimal(int(money))
+
+
+def _limit(value: Any) -> Decimal:
+    return usd_amount("limit", value)
+
+
+def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in words:
+            raise ConfigError(f"{attribute.name}: {value!r} is not known; use {', '.join(words)}")
+
+    return check
+
+
+def _zone(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise ConfigError(
+            f"{attribute.name}: {value!r} is not a time zone; use a name such as 'Europe/Berlin' (the package tzdata has them all)"
+        ) from None
+
+
+def _patterns(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"match: {type(value).__name__} is not a mapping; give a dict such as {{'vendor': 'openai'}}")
+    for fact, pattern in value.items():
+        if fact not in FACTS:
+            raise ConfigError(f"match: {fact!r} is nothing to match; use {', '.join(FACTS)}")
+        if not isinstance(pattern, str) or not pattern:
+            raise ConfigError(f"match[{fact!r}]: {pattern!r} is not a pattern; give a name, or a glob such as 'gpt-*'")
+    return dict(value)
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """So many US dollars in each ``period`` for each ``per``; what a call may cost at most is reserved before it is sent.
+
+    ``limit`` is a Decimal or a text like "5.00". ``period`` is one of ``PERIODS`` on the clocks of ``zone``,
+    ``per`` one of ``SHARES``; requests that do not say whose they are share one account. ``match`` narrows the
+    budget to calls whose facts fit globs, such as ``{"vendor": "openai", "user": "guest-*"}``; ``?*`` matches any name but none.
+
+    ``on_exceed`` is ``"refuse"``: the call ends with :class:`~llmdispatcher.BudgetExceeded`; or ``"next_target"``: the route
+    goes on to a target for which there is money. ``unpriced`` says whether models without a known price may be asked, ``on_error``
+    whether any may while the budgets' database is away. ``name`` tells budgets apart, in a shared database too; two processes with
+    a budget of the same name share its accounts. Free models (price 0) are always allowed.
+    """
+
+    limit: Decimal = attrs.field(converter=_limit)
+    period: str = attrs.field(default="day", validator=_one_of(*PERIODS))
+    per: str = attrs.field(default="dispatcher", validator=_one_of(*SHARES))
+    match: Mapping[str, str] = attrs.field(factory=dict, converter=_patterns)
+    name: str = attrs.field(validator=non_blank)
+    on_exceed: str = attrs.field(default="refuse", validator=_one_of("refuse", "next_target"))
+    unpriced: str = attrs.field(default="refuse", validator=_one_of("refuse", "allow"))
+    on_error: str = attrs.field(default="refuse", validator=_one_of("refuse", "allow"))
+    zone: str = attrs.field(default="UTC", validator=_zone)
+
+    @name.default
+    def _described(self) -> str:
+        narrowed = [f"{fact}={pattern}" for fact, pattern in sorted(self.match.items())]
+        return " ".join([f"{self.per}/{self.period}", *narrowed])
+
+    @property
+    def clocks(self) -> ZoneInfo:
+        """The zone itself."""
+        return ZoneInfo(self.zone)
+
+    @property
+    def most(self) -> int:
+        """The limit in picodollars."""
+        return int(self.limit.scaleb(12))
+
+    def concerns(self, facts: Mapping[str, str]) -> bool:
+        """Whether a call of these facts counts; a missing fact is an empty text."""
+        return all(_fits(fact, facts.get(fact, ""), pattern) for fact, pattern in self.match.items())
+
+    def share(self, facts: Mapping[str, str]) -> str:
+        """Whose account it is; empty for the one of all together, and for those who do not say."""
+        return facts.get(self.per, "") if self.per != "dispatcher" else ""
+
+
+def _fits(fact: str, value: str, pattern: str) -> bool:
+    """A vendor fits in any spelling, a model with or without its vendor."""
+    if fnmatchcase(value, pattern):
+        return True
+    if fact == "vendor":
+        return fnmatchcase(canonical(value), canonical(pattern))
+    return fact == "model" and fnmatchcase(value.partition(":")[2], pattern)
+
+
+def budgets_of(value: Any) -> tuple[Budget, ...]:
+    """The budgets of a configuration; raises :class:`ConfigError` with the path of a mistake, and for two of one name."""
+    if value is None:
+        return ()
+    if isinstance(value, str | Mapping | Budget) or not isinstance(value, Sequence):
+        raise ConfigError(f"budgets: {type(value).__name__} is not a list of budgets; give [Budget(limit='5.00'), ...]")
+    built = tuple([build(Budget, one, f"budgets[{number}]") for number, one in enumerate(value)])
+    named: dict[str, int] = {}
+    for number, budget in enumerate(built):
+        if budget.name in named:
+            raise ConfigError(
+                f"budgets[{number}].name: {budget.name!r} is the name of budgets[{named[budget.name]}], too; give each its own"
+            )
+        named[budget.name] = number
+    return built
+
+
+@attrs.frozen(kw_only=True)
+class BudgetStatus:
+    """One account of a budget; money is US dollars, moments are aware, UTC.
+
+    ``share`` is whose it is (a user, a vendor, ...), empty for all together and for those who do not say. ``left`` is what the next
+    call may reserve, 0 where a vendor billed more than could be foreseen. ``ends`` is ``None`` for a budget without end.
+    """
+
+    budget: str
+    share: str
+    limit: Decimal
+    spent: Decimal
+    reserved: Decimal
+    begins: datetime
+    ends: datetime | None
+
+    @property
+    def left(self) -> Decimal:
+        """What is neither spent nor reserved."""
+        return max(Decimal(0), self.limit - self.spent - self.reserved)
+
+    def __str__(self) -> str:
+        whose = f" of {self.share}" if self.share else ""
+        until = f", until {self.ends:%Y-%m-%d %H:%M} UTC" if self.ends is not None else ""
+        held = f", {shown(self.reserved)} reserved" if self.reserved else ""
+        return f"{self.budget}{whose}: {shown(self.spent)} of {shown(self.limit)} spent{held}{until}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars and moments are texts."""
+        money = {name: f"{getattr(self, name):f}" for name in ("limit", "spent", "reserved", "left")}
+        ends = self.ends.isoformat() if self.ends is not None else None
+        return {"budget": self.budget, "share": self.share, **money, "begins": self.begins.isoformat(), "ends": ends}
+
+
+@attrs.frozen(kw_only=True)
+class BudgetForecast:
+    """What asking one target would reserve now, in US dollars (``None`` if unknown), and why it would not be asked."""
+
+    target: str
+    reserves: Decimal | None
+    refusal: str = ""
+
+    def __str__(self) -> str:
+        if self.refusal:
+            return f"{self.target}: {self.refusal}"
+        return f"{self.target}: at most {shown(self.reserves)}" if self.reserves is not None else f"{self.target}: price unknown"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars are texts."""
+        reserves = f"{self.reserves:f}" if self.reserves is not None else None
+        return {"target": self.target, "reserves": reserves, "refusal": self.refusal}

@@ -1,0 +1,325 @@
+"""The one thread of a process that speaks with a database of budgets: a call waits for it so long and no longer.
+
+What many calls want at once goes into one transaction, so that a process needs one line and one commit for all of them. An errand
+that must be done in the end (a settlement) is tried again until the database is back; one that is asked for is told of the failure,
+and undone where it succeeded after the asker had gone.
+
+Budgets that processes share: in the database of a ledger, SQLite or PostgreSQL.
+
+An account is a row with what is spent and what is reserved, and money is taken by one UPDATE that holds only if there is room. A
+transaction has the book for itself from its beginning: in SQLite by BEGIN IMMEDIATE, in PostgreSQL by an advisory lock, so that two
+that touch several accounts never wait for each other. A reservation whose process is gone counts as spent, in full, as soon as its
+time is over; if it is settled after all, the difference is put right.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, bindparam, text
+
+from ...runtime import new_lock
+from .store import Account, Balance, BookAway, Claim, Reservation
+
+logger = logging.getLogger("llmdispatcher.accounting")
+
+PATIENCE = 5.0
+"""Seconds after which a database that has answered before is away; making its tables may take longer."""
+AGAIN = 1.0
+"""Seconds between two tries of what could not be done."""
+MOST_WAITING = 10_000
+"""Errands that are kept while the database is away; of more the oldest are given up, whose reservations will expire."""
+_AT_ONCE = 64
+
+Work = Callable[[Any], Any]
+"""What is done with a connection, in a transaction that others share."""
+
+
+class Errand:
+    """One piece of work. ``undo`` is what takes it back; an errand that is ``lasting`` is tried until it succeeds."""
+
+    __slots__ = ("_lock", "_over", "error", "gate", "lasting", "result", "undo", "work")
+
+    def __init__(self, work: Work, undo: Work | None = None, *, lasting: bool = False) -> None:
+        self.work = work
+        self.undo = undo
+        self.lasting = lasting
+        self.result: Any = None
+        self.error: BookAway | None = None
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self._lock = new_lock()
+        self._over = False
+
+    def end(self) -> bool:
+        """Note that it is done, or that nobody waits for it any more; whether that is the first that is noted."""
+        with self._lock:
+            first, self._over = not self._over, True
+            return first
+
+    @property
+    def given_up(self) -> bool:
+        """Whether there is no need to begin."""
+        return self._over
+
+
+class Clerk:
+    """Does errands with connections that ``writing`` lends. The thread starts with the first errand, and anew after a fork."""
+
+    def __init__(self, writing: Callable[[], AbstractContextManager[Any]], prepare: Callable[[], object]) -> None:
+        self._writing = writing
+        self._prepare = prepare
+        self._prepared = False
+        self._lock = new_lock()
+        self._queue: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
+        self._again: deque[Errand] = deque(maxlen=MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def ask(self, errand: Errand, patience: float) -> Any:
+        """The result of an errand. Raises :class:`BookAway` where none comes within ``patience``, or :data:`PATIENCE`, seconds."""
+        if self._prepared:
+            patience = min(patience, PATIENCE)
+        self.tell(errand)
+        if not errand.gate.acquire(timeout=max(0.0, patience)) and errand.end():
+            raise BookAway(f"its database does not answer within {patience:.1f} s")
+        if errand.error is not None:
+            raise errand.error
+        return errand.result
+
+    def tell(self, errand: Errand) -> None:
+        """Have an errand done. Raises :class:`BookAway` where no thread can be started for it, unless it is lasting."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._queue, self._again, self._thread, self._pid = (
+                    queue.SimpleQueue(),
+                    deque(maxlen=MOST_WAITING),
+                    None,
+                    os.getpid(),
+                )
+            self._queue.put(errand)
+            if self._thread is None:
+                try:
+                    self._thread = self._started()
+                except (RuntimeError, MemoryError):
+                    if not errand.lasting:
+                        errand.end()
+                        raise BookAway("no thread can be started for it") from None
+
+    def close(self, patience: float) -> None:
+        """Do what waits, for at most so many seconds, and end the thread; it starts again with the next errand."""
+        with self._lock:
+            thread = self._thread if self._pid == os.getpid() else None
+            self._thread = None
+            if thread is not None:
+                self._queue.put(None)
+        if thread is not None:
+            thread.join(patience)
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, args=(self._queue,), name="llmdispatcher-budgets", daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self, errands: queue.SimpleQueue[Errand | None]) -> None:
+        while True:
+            try:
+                first = errands.get(timeout=AGAIN if self._again else None)
+            except queue.Empty:
+                self._do([])
+                continue
+            batch, last = [first], first is None
+            while not last and len(batch) < _AT_ONCE and not errands.empty():
+                batch.append(errands.get())
+                last = batch[-1] is None
+            self._do([errand for errand in batch if errand is not None])
+            if last:
+                return
+
+    def _do(self, batch: list[Errand]) -> None:
+        """Do a batch, and before it what could not be done before."""
+        batch = [*self._waiting(), *[errand for errand in batch if not errand.given_up]]
+        if not batch:
+            return
+        try:
+            if not self._prepared:
+                self._prepare()
+                self._prepared = True
+            with self._writing() as connection:
+                for errand in batch:
+                    errand.result = errand.work(connection)
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the database is away, and the thread must live on
+            self._failed(batch, type(getattr(error, "orig", None) or error).__name__)
+            return
+        for errand in batch:
+            if not errand.end() and errand.undo is not None:
+                self._again.append(Errand(errand.undo, lasting=True))
+            errand.gate.release()
+
+    def _waiting(self) -> list[Errand]:
+        return [self._again.popleft() for _ in range(min(_AT_ONCE, len(self._again)))]
+
+    def _failed(self, batch: list[Errand], why: str) -> None:
+        logger.warning("budgets: their database cannot be used (%s)", why)
+        for errand in batch:
+            if errand.lasting:
+                if len(self._again) == MOST_WAITING:
+                    logger.error("budgets: too many settlements wait; the oldest is given up, and will count at its bound")
+                self._again.append(errand)
+            else:
+                errand.error = BookAway(f"its database cannot be used ({why})")
+                errand.end()
+                errand.gate.release()
+
+
+SWEEP = 60_000_000
+"""Microseconds between two looks for reservations that have expired."""
+KEPT = 400 * 86_400_000_000
+"""Microseconds for which the accounts of past periods are kept."""
+_LOCK = 5_463_789_210_011
+_CLOSING = 2.0
+
+_OF = "name = :name AND share = :share AND begins = :begins"
+_ONE = text("SELECT pg_advisory_xact_lock(:key)")
+_OPEN = text(
+    "INSERT INTO budgets (name, share, begins, ends, spent, reserved) VALUES (:name, :share, :begins, :ends, 0, 0)"
+    " ON CONFLICT DO NOTHING"
+)
+_TAKE = text(f"UPDATE budgets SET reserved = reserved + :amount WHERE {_OF} AND spent + reserved + :amount <= :most")  # noqa: S608 - constants of ours
+_CHANGE = text(f"UPDATE budgets SET spent = spent + :spent, reserved = reserved - :amount WHERE {_OF}")  # noqa: S608 - as above
+_LOOK = text(f"SELECT spent, reserved FROM budgets WHERE {_OF}")  # noqa: S608 - as above
+_HOLD = text(
+    "INSERT INTO reservations (id, name, share, begins, amount, expires_at, expired)"
+    " VALUES (:id, :name, :share, :begins, :amount, :until, :no)"
+)
+_DROP = text(f"DELETE FROM reservations WHERE id = :id AND {_OF} RETURNING amount, expired")  # noqa: S608 - as above
+_LATE = text(
+    "UPDATE reservations SET expired = :yes WHERE expired = :no AND expires_at < :now RETURNING name, share, begins, amount"
+)
+_PAST = (
+    text("DELETE FROM budgets WHERE ends > 0 AND ends < :old AND reserved = 0"),
+    text("DELETE FROM reservations WHERE expired = :yes AND expires_at < :old"),
+)
+_RUNNING = text(
+    "SELECT name, share, begins, ends, spent, reserved FROM budgets WHERE name IN :names AND (ends = 0 OR ends > :now)"
+).bindparams(bindparam("names", expanding=True))
+
+
+class Place(Protocol):
+    """A database with the tables of a ledger; :class:`~llmdispatcher.Ledger` is one."""
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A transaction that may write."""
+
+    def migrate(self) -> str:
+        """Make the tables, or bring them up to date."""
+
+
+class DatabaseBook:
+    """Accounts and reservations of all processes that use one database; a :class:`~llmdispatcher.accounting.budgets.store.Book`.
+
+    Safe under threads and after a fork. What waits to be settled when the interpreter ends is settled then, if that can be done.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._clerk = Clerk(place.transaction, place.migrate)
+        self._swept_at = 0
+        weakref.finalize(self, self._clerk.close, _CLOSING)
+
+    def reserve(self, wanted: Reservation, now: int, patience: float) -> Balance | None:
+        """Take the money, or tell the account that has not so much left."""
+        errand = Errand(partial(self._reserve, wanted, now), partial(_settle, wanted, 0, True))
+        short: Balance | None = self._clerk.ask(errand, patience)
+        return short
+
+    def settle(self, held: Reservation, spent: int, *, booked: bool = True) -> None:
+        """Put what was really spent in the place of a reservation, soon."""
+        self._clerk.tell(Errand(partial(_settle, held, spent, booked), lasting=True))
+
+    def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[Balance]:
+        """The accounts of these budgets whose period has not ended."""
+        found: list[Balance] = self._clerk.ask(Errand(partial(self._balances, list(budgets), now)), patience)
+        return found
+
+    def close(self) -> None:
+        """Settle what waits, for at most two seconds; the database's connections are the ledger's."""
+        self._clerk.close(_CLOSING)
+
+    def _reserve(self, wanted: Reservation, now: int, connection: Connection) -> Balance | None:
+        _alone(connection)
+        if now - self._swept_at >= SWEEP:
+            self._sweep(now, connection)
+        taken: list[Claim] = []
+        for claim in wanted.claims:
+            if not _take(claim, wanted.amount, connection):
+                for other in taken:
+                    connection.execute(_CHANGE, {**_names(other.account), "spent": 0, "amount": wanted.amount})
+                return Balance(claim.account, *_look(claim.account, connection))
+            taken.append(claim)
+        for claim in taken:
+            row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
+            connection.execute(_HOLD, {**_names(claim.account), **row})
+        return None
+
+    def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[Balance]:
+        _alone(connection)
+        self._sweep(now, connection)
+        rows = connection.execute(_RUNNING, {"names": budgets, "now": now}).all()
+        return [Balance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
+
+    def _sweep(self, now: int, connection: Connection) -> None:
+        """Count as spent what nobody has settled in time, and forget what is long past."""
+        self._swept_at = now
+        for name, share, begins, amount in connection.execute(_LATE, {"yes": True, "no": False, "now": now}).all():
+            connection.execute(_CHANGE, {"name": name, "share": share, "begins": begins, "spent": amount, "amount": amount})
+        connection.execute(_PAST[0], {"old": now - KEPT})
+        connection.execute(_PAST[1], {"old": now - KEPT, "yes": True})
+
+
+def _alone(connection: Connection) -> None:
+    """Have the book for oneself until the transaction ends; in SQLite that is so from its beginning."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ONE, {"key": _LOCK})
+
+
+def _names(account: Account) -> dict[str, Any]:
+    return {"name": account.budget, "share": account.share, "begins": account.begins}
+
+
+def _take(claim: Claim, amount: int, connection: Connection) -> bool:
+    """Whether there was room; the account is opened where there is none."""
+    wanted = {**_names(claim.account), "amount": amount, "most": claim.limit}
+    if connection.execute(_TAKE, wanted).rowcount:
+        return True
+    opened = connection.execute(_OPEN, {**_names(claim.account), "ends": claim.account.ends}).rowcount
+    return bool(opened > 0 and connection.execute(_TAKE, wanted).rowcount)
+
+
+def _look(account: Account, connection: Connection) -> tuple[int, int]:
+    found = connection.execute(_LOOK, _names(account)).one_or_none()
+    return (found[0], found[1]) if found is not None else (0, 0)
+
+
+def _settle(held: Reservation, spent: int, booked: bool, connection: Connection) -> None:
+    """Settle each claim that is still held; one that has expired counts as spent already."""
+    _alone(connection)
+    for claim in held.claims:
+        names = _names(claim.account)
+        row = connection.execute(_DROP, {"id": held.id, **names}).one_or_none()
+        if row is not None:
+            before, expired = row
+            connection.execute(
+                _CHANGE, {**names, "spent": spent - before if expired else spent, "amount": 0 if expired else before}
+            )
+        elif not booked:
+            connection.execute(_OPEN, {**names, "ends": claim.account.ends})
+            connection.execute(_CHANGE, {**names, "spent": spent, "amount": 0})

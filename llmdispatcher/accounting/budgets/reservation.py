@@ -1,0 +1,637 @@
+"""What one attempt can cost at most, worked out before it is sent.
+
+Text is counted by its bytes in UTF-8: the tokenizers in use (byte-pair encodings of bytes, sentencepieces that fall back to bytes)
+make no token of less than a byte, so a text has at most as many tokens as bytes; one that normalises first (NFKC) can lengthen a
+text, so the longer form counts. What a vendor writes around it (roles, its own instructions for tools) is covered by allowances.
+Images have a ceiling for each vendor. What cannot be bounded, such as sound, films, documents, what a vendor's own tool finds or a
+conversation that it keeps, counts as the model's whole window. Output is ``max_tokens`` or as much as the model can say, for each
+of ``n`` answers. All of it costs the dearest price that such tokens may have: writes to a cache, sound, bands and tiers that the
+request can reach.
+
+What one call knows of its budgets, and what one attempt has reserved.
+
+The gate of the conductor: what an attempt may cost at most is reserved before it is sent, and settled when it has ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import attrs
+
+from ...catalog import Target
+from ...errors import BudgetExceeded, DispatchError
+from ...routing import shown
+from ...runtime import Clock, Deadline, Lease
+from ...types import (
+    EXACT,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    OtherPart,
+    Price,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+    VideoPart,
+)
+from .budget import EPOCH, Budget, BudgetForecast, BudgetStatus, Period, dollars, period_at, picodollars
+from .store import Account, Balance, Book, BookAway, Claim, MemoryBook, Reservation
+
+PER_REQUEST = 768
+"""Tokens that a vendor writes around a conversation by itself; the most that was seen are 612, of Llama's template."""
+WITH_SETTINGS = 2_048
+"""The same besides where vendors' own settings are used: a character, or a mode with instructions of its own (1,690 were seen)."""
+PER_MESSAGE = 16
+"""Tokens that mark a turn: its role, its beginning and end."""
+WITH_TOOLS = 1_024
+"""Tokens of a vendor's own instructions for tools."""
+PER_TOOL = 64
+PER_IMAGE: Mapping[str, int] = {"anthropic": 5_000, "google": 5_000, "vertex": 5_000, "bedrock": 5_000}
+"""The most tokens of an image that a vendor scales down itself."""
+ANY_IMAGE = 50_000
+"""The same where it is not known: what the dearest model of all, gpt-4o-mini, bills for one."""
+ANY_WINDOW = 2_000_000
+ANY_OUTPUT = 131_072
+THOUGHTS = 65_536
+"""Tokens that some formats need for thoughts above ``max_tokens``, at the highest effort."""
+LEAST_OUTPUT = 16
+"""What some APIs make of a smaller ``max_tokens``; others go over it by one."""
+OVER_OUTPUT: Mapping[str, int] = {"google": 2, "vertex": 2}
+"""How many times ``max_tokens`` a vendor may bill: its thoughts are counted, and not always stopped in time (by 30 % was seen)."""
+FEES: Mapping[str, Decimal] = {"perplexity": Decimal("0.022")}
+"""US dollars that a vendor takes at most for a request as such."""
+ROUTERS = frozenset({"openrouter/auto", "openrouter/bodybuilder", "typesafe/jev-router"})
+"""Names that stand for whichever model a vendor chooses: what a list of prices says of them, 0, is no price."""
+SEARCHES = 10
+"""How often a vendor's own tool is used where it sets no ``max_uses``."""
+
+_NOTHING = Decimal(0)
+_DAY = timedelta(days=1)
+_REMEMBERED = 1024
+_KEPT = frozenset({"background", "container", "conversation", "previous_response_id", "cachedContent", "cached_content", "prompt"})
+_SEARCHING = frozenset({"web_search_options", "plugins", "tools", "mcp_servers", "search_parameters", "googleSearch"})
+_LIMITS = frozenset(
+    {
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "maxOutputTokens",
+        "num_predict",
+        "budget_tokens",
+        "thinkingBudget",
+    }
+)
+_ANSWERS = frozenset({"n", "candidateCount", "candidate_count", "best_of"})
+
+
+@attrs.frozen(kw_only=True)
+class Measure:
+    """What a request holds, whoever is asked: ``text`` in tokens at most, ``images``, whether there is something ``unbounded``.
+
+    ``searches`` is how often vendors' own tools may be used.
+    """
+
+    text: int
+    images: int = 0
+    unbounded: bool = False
+    searches: int = 0
+    answers: int = 1
+    output: int | None = None
+
+
+def measured(request: Request) -> Measure:
+    """The measure of a request; one pass over its text."""
+    extra = request.extra_params
+    vendor_tools = [tool for tool in request.tools if isinstance(tool, VendorTool)]
+    searching = bool(vendor_tools) or not _SEARCHING.isdisjoint(extra)
+    text, images, unbounded = PER_REQUEST + _of_tools(request.tools) + _of_json(request.response_format), 0, searching
+    for message in request.messages:
+        text += _of_message(message)
+        if isinstance(message.content, str):
+            text += text_tokens(message.content)
+            continue
+        for part in message.content:
+            text += _of_part(part)
+            images += isinstance(part, ImagePart)
+            unbounded = unbounded or _unbounded(part)
+    counts = dict(_numbers(extra)) if extra else {}
+    return Measure(
+        text=text + _of_json(extra) + (WITH_SETTINGS if extra else 0),
+        images=images,
+        unbounded=unbounded or not _KEPT.isdisjoint(extra),
+        searches=sum([_uses(tool) for tool in vendor_tools]) or (SEARCHES if searching else 0),
+        answers=max([request.n or 1, *[count for name, count in counts.items() if name in _ANSWERS]]),
+        output=_most_output(request, [count for name, count in counts.items() if name in _LIMITS]),
+    )
+
+
+def bound(measure: Measure, request: Request, target: Target, now: datetime) -> Decimal:
+    """US dollars that a request can cost at a target with a known price, at most."""
+    per_image = PER_IMAGE.get(target.kind or "", ANY_IMAGE)
+    into = measure.text + measure.images * per_image + ((target.context_window or ANY_WINDOW) if measure.unbounded else 0)
+    output = measure.output
+    if output is None:
+        output = target.max_output or target.context_window or ANY_OUTPUT
+    else:
+        output *= OVER_OUTPUT.get(target.kind or "", 1)
+    ladder, search = _rates(target, request.service_tier, measure.unbounded, (now + _DAY).date())
+    steps = [step for step in ladder if into > step[0]]
+    dearest_in, dearest_out = max([step[1] for step in steps]), max([step[2] for step in steps])
+    tokens = EXACT.scaleb(EXACT.fma(into, dearest_in, EXACT.multiply(measure.answers * output, dearest_out)), -6)
+    fees = FEES.get(target.kind or "")
+    if fees is not None:
+        tokens = EXACT.add(tokens, fees)
+    return EXACT.fma(measure.searches, search, tokens) if measure.searches else tokens
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _rates(target: Target, tier: str | None, audible: bool, soon: date) -> tuple[tuple[tuple[int, Decimal, Decimal], ...], Decimal]:
+    """What tokens may cost at a target: (above so many, in at most, out at most); and the dearest call of a tool.
+
+    Of this day's prices and the next one's, of the tiers that a vendor may choose.
+    """
+    price = target.price
+    assert price is not None  # the gate has looked
+    ladder: list[tuple[int, Decimal, Decimal]] = []
+    for one in (price, *[later for later in price.later if later.valid_from is not None and later.valid_from <= soon]):
+        tiers = one.tiers.values() if tier in (None, "auto") else [one.of(0, tier)]
+        for way in (one, *tiers):
+            for above, rung in ((-1, way), *way.bands):
+                ladder.append((above, max(_of_input(rung, audible=audible)), _of_output(rung)))
+    return tuple(ladder), max(price.calls.values(), default=_NOTHING)
+
+
+def has_price(target: Target) -> bool:
+    """Whether it is known what a target costs."""
+    return target.price is not None and target.model not in ROUTERS
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def costs_nothing(target: Target) -> bool:
+    """Whether a target is known to be free."""
+    return target.price is not None and has_price(target) and is_free(target.price)
+
+
+def is_free(price: Price) -> bool:
+    """Whether nothing costs anything, in any class, band or tier, now or later."""
+    others = (*[dearer for _, dearer in price.bands], *price.tiers.values(), *price.later)
+    return not (any(_of_input(price, audible=True)) or _of_output(price) or any(price.calls.values())) and all(map(is_free, others))
+
+
+def text_tokens(text: str) -> int:
+    """The most tokens that a text can have."""
+    if text.isascii():
+        return len(text)
+    plain = len(text.encode("utf-8", "surrogatepass"))
+    if unicodedata.is_normalized("NFKC", text):
+        return plain
+    return max(plain, len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")))
+
+
+def _most_output(request: Request, written: list[int]) -> int | None:
+    """Output tokens of one answer at most, thoughts included; ``None`` where only the model sets an end."""
+    if request.max_tokens is None and not written:
+        return None
+    if request.max_tokens == 0 and not written:
+        return 0  # vectors are asked for
+    most = max([request.max_tokens or 0, *written, LEAST_OUTPUT]) + 1
+    if request.reasoning_tokens:
+        return most + request.reasoning_tokens
+    return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most
+
+
+def _of_input(price: Price, *, audible: bool) -> Iterable[Decimal]:
+    yield from (price.input, price.cache_read, price.cache_write, price.cache_write_long, price.image_input)
+    if audible:
+        yield from (price.audio_input, price.audio_cache_read)
+
+
+def _of_output(price: Price) -> Decimal:
+    return max(price.output, price.reasoning, price.audio_output, price.image_output)
+
+
+def _of_message(message: Message) -> int:
+    calls = sum([_of_part(call) for call in message.tool_calls]) if message.tool_calls else 0
+    names = text_tokens(message.name or "") + len(message.tool_call_id or "")
+    return PER_MESSAGE + calls + names + (_of_json(message.extra) if message.extra else 0)
+
+
+def _of_part(part: Any) -> int:
+    """Tokens of the text that a part holds."""
+    if isinstance(part, TextPart):
+        return text_tokens(part.text) + _of_json(part.extra)
+    if isinstance(part, ToolCall):
+        return PER_TOOL + text_tokens(part.name) + text_tokens(part.arguments) + len(part.id or "") + len(part.signature or "")
+    if isinstance(part, ReasoningPart):
+        return text_tokens(part.text) + len(part.signature or "") + len(part.encrypted or "") + _of_json(part.extra)
+    if isinstance(part, OtherPart):
+        return _of_json(part.data)
+    if isinstance(part, FilePart):
+        return len(part.data or b"") + text_tokens(part.name or "") if _is_text(part) else text_tokens(part.name or "")
+    return 0
+
+
+def _of_tools(tools: Sequence[Tool | VendorTool]) -> int:
+    return WITH_TOOLS + sum([PER_TOOL + _of_json(attrs.asdict(tool)) for tool in tools]) if tools else 0
+
+
+def _of_json(value: Any) -> int:
+    """Tokens of what is written as JSON; what JSON cannot hold by its ``repr``."""
+    return text_tokens(json.dumps(value, ensure_ascii=False, default=repr)) if value else 0
+
+
+def _is_text(part: FilePart) -> bool:
+    return part.data is not None and (part.media_type or "").startswith("text/")
+
+
+def _unbounded(part: Any) -> bool:
+    """Whether its tokens cannot be told by its bytes; a block of a vendor's own may hold what is encrypted, or stands elsewhere."""
+    return isinstance(part, AudioPart | VideoPart | OtherPart) or (isinstance(part, FilePart) and not _is_text(part))
+
+
+def _uses(tool: VendorTool) -> int:
+    most = tool.data.get("max_uses")
+    return most if isinstance(most, int) and most > 0 else SEARCHES
+
+
+def _numbers(value: Any) -> Iterator[tuple[str, int]]:
+    """Every whole number in nested mappings, with its name; the largest of a name comes last."""
+    found: list[tuple[str, int]] = []
+    todo = [value]
+    while todo:
+        for name, one in todo.pop().items():
+            if isinstance(one, Mapping):
+                todo.append(one)
+            elif isinstance(one, int) and not isinstance(one, bool):
+                found.append((name, one))
+    yield from sorted(found, key=lambda pair: pair[1])
+
+
+class Purse:
+    """One call's own accounts, for budgets that count by call, and the measure of its request; legs of a call share it."""
+
+    __slots__ = ("_measure", "_more", "book", "facts", "request")
+
+    def __init__(self, request: Request, origin: str | None = None, book: MemoryBook | None = None) -> None:
+        self.request = request
+        self.book = book
+        self.facts = {
+            "origin": request.origin or origin or "",
+            "user": request.user or "",
+            "id_at_origin": request.id_at_origin or "",
+        }
+        self._measure: Measure | None = None
+        self._more = 0
+
+    @property
+    def measure(self) -> Measure:
+        """What the request holds, and what was added since."""
+        if self._measure is None:
+            self._measure = measured(self.request)
+        return attrs.evolve(self._measure, text=self._measure.text + self._more) if self._more else self._measure
+
+    def goes_on(self, text: str, around: str) -> None:
+        """From now on the request is asked with a beginning of the answer, and words around that."""
+        self._more = text_tokens(text) + text_tokens(around)
+
+
+class PaidLease:
+    """The key of a reservation, and where that goes when the key is refused; a :class:`~llmdispatcher.runtime.Lease`."""
+
+    def __init__(self, hold: Hold, move: Callable[[Sequence[int]], int | None], other: Lease | None) -> None:
+        self._hold = hold
+        self._move = move
+        self._other = other
+
+    @property
+    def key(self) -> int | None:
+        """Its number."""
+        return self._hold.key
+
+    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
+        """Reserve for another of these keys, after a refusal; ``None`` where none has a place and money."""
+        if self._other is None:
+            return self._move(awake)
+        number = self._other.move(awake, error)
+        return None if number is None else self._move([number])
+
+
+class Hold:
+    """What one attempt has reserved; settled by whoever comes first, and the rest are not heard.
+
+    How an attempt ends decides what counts as spent. An answer: its cost, by the vendor's word or by usage and price; the whole
+    bound where neither is known. A request that certainly never reached the vendor, or that the vendor refused: nothing beside a
+    cost that is known. Anything else (broken off, cancelled, timed out, overtaken) may be billed by a sum that nobody can know: the
+    whole bound.
+    """
+
+    __slots__ = ("_book", "_purse", "booked", "key", "move", "of_call", "shared")
+
+    def __init__(self, purse: Purse, book: Book) -> None:
+        self._purse = purse
+        self._book = book
+        self.of_call: Reservation | None = None
+        self.shared: Reservation | None = None
+        self.booked = True
+        self.key: int | None = None
+        self.move: Callable[[Sequence[int]], int | None] | None = None
+
+    def lease(self, other: Lease | None) -> Lease | None:
+        """Which of several keys to show: the one whose money is reserved, and where it is refused another with money.
+
+        ``other`` is the lease of the limits, which comes first.
+        """
+        return other if self.key is None or self.move is None else PaidLease(self, self.move, other)
+
+    @property
+    def amount(self) -> Decimal | None:
+        """US dollars that are reserved; ``None`` where nothing is."""
+        held = self.shared or self.of_call
+        return dollars(held.amount) if held is not None else None
+
+    def give_back(self) -> None:
+        """Nothing was sent."""
+        self._spend(0)
+
+    def settle(self, error: DispatchError | None, cost: Decimal | None) -> None:
+        """The attempt has ended, with this error if any; ``cost`` is what is known of what it cost."""
+        held = self.shared or self.of_call
+        if held is None:
+            return
+        spent = picodollars(cost) if cost is not None else 0
+        if (error is None and cost is None) or (error is not None and error.possibly_billed):
+            spent = max(spent, held.amount)
+        self._spend(spent)
+
+    def _spend(self, spent: int) -> None:
+        of_call, shared, booked = self.of_call, self.shared, self.booked
+        if of_call is not None and self._purse.book is not None:
+            self._purse.book.settle(of_call, spent)
+            self.of_call = None
+        if shared is not None:
+            self._book.settle(shared, spent, booked=booked)
+            self.shared = None
+
+
+logger = logging.getLogger("llmdispatcher.accounting")
+
+PATIENCE = 60.0
+"""Seconds that a call waits for the place where budgets are kept, within its deadline, at most; the place may be sooner away."""
+LEASE = 600.0
+"""Seconds after its deadline when a reservation is believed to be a dead process's."""
+WITHOUT_DEADLINE = 86_400.0
+"""Seconds that a call without a deadline is believed to take at most."""
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@attrs.frozen
+class _Case:
+    """One target that is about to be asked, and the budgets that it concerns; ``amount`` is what it may cost, in picodollars."""
+
+    target: Target
+    claims: tuple[tuple[Budget, Claim], ...]
+    amount: int
+    now: datetime
+
+
+class _Ids:
+    """Names of reservations that no process gives twice: 16 hex digits of chance, which a forked child draws anew, and a count."""
+
+    def __init__(self) -> None:
+        self._pid, self._prefix, self._count = 0, "", itertools.count()
+
+    def next(self) -> str:
+        """The next one, of 32 digits."""
+        if self._pid != os.getpid():
+            self._prefix, self._pid = os.urandom(8).hex(), os.getpid()
+        return f"{self._prefix}{next(self._count):016x}"
+
+
+class Spending:
+    """The budgets of a dispatcher and the book that they are kept in; safe under threads and after a fork."""
+
+    def __init__(self, budgets: Sequence[Budget], clock: Clock, book: Book | None = None) -> None:
+        self.budgets = tuple(budgets)
+        self.book = book if book is not None else MemoryBook()
+        self._clock = clock
+        self._ids = _Ids()
+        self._by_call = any(budget.period == "call" for budget in self.budgets)
+        self.by_key = any(budget.per == "key" or "key" in budget.match for budget in self.budgets)
+        """Whether it matters which of a vendor's keys is shown."""
+        self._periods: dict[str, Period] = {}
+
+    def purse(self, request: Request, origin: str | None = None) -> Purse:
+        """What a call that begins carries; ``origin`` is for a request that names none."""
+        return Purse(request, origin, MemoryBook() if self._by_call else None)
+
+    def hold(self, purse: Purse) -> Hold:
+        """Where an attempt's reservation is noted."""
+        return Hold(purse, self.book)
+
+    def reserve(self, hold: Hold, purse: Purse, target: Target, keys: Sequence[int], deadline: Deadline) -> BudgetExceeded | None:
+        """Reserve what asking ``target`` may cost; or, nothing reserved, why it must not be asked.
+
+        ``keys`` are the numbers of the vendor's keys that may be shown, in order, where a budget counts by them: the first with
+        money is the one to show (:meth:`Hold.lease`). The error has ``try_elsewhere`` where another target may be asked instead.
+        What is reserved is noted in ``hold`` before it is taken, so that an interruption at any point leaves it to be given back.
+        """
+        if not (self.by_key and keys):
+            return self._reserve(hold, purse, target, None, deadline)
+        hold.move = lambda numbers: self._moved(hold, purse, target, numbers, deadline)
+        refusals = []
+        for key in keys:
+            refusal = self._reserve(hold, purse, target, key, deadline)
+            if refusal is None:
+                hold.key = key
+                return None
+            refusals.append(refusal)
+        return refusals[0]
+
+    def _moved(self, hold: Hold, purse: Purse, target: Target, keys: Sequence[int], deadline: Deadline) -> int | None:
+        """Another key with money, after one was refused, which costs nothing."""
+        hold.give_back()
+        hold.key = None
+        self.reserve(hold, purse, target, keys, deadline)
+        return hold.key
+
+    def _reserve(self, hold: Hold, purse: Purse, target: Target, key: int | None, deadline: Deadline) -> BudgetExceeded | None:
+        case = self._case(purse, target, key)
+        if isinstance(case, BudgetExceeded) or case is None:
+            return case
+        until = _micros(case.now) + int(1e6 * (min(deadline.remaining(), WITHOUT_DEADLINE) + LEASE))
+        own = tuple([claim for budget, claim in case.claims if budget.period == "call"])
+        if own and purse.book is not None:
+            hold.of_call = Reservation(self._ids.next(), own, case.amount, until)
+            short = purse.book.reserve(hold.of_call)
+            if short is not None:
+                hold.of_call = None
+                return _exceeded(case, short)
+        shared = tuple([claim for budget, claim in case.claims if budget.period != "call"])
+        refusal = self._book(hold, case, Reservation(self._ids.next(), shared, case.amount, until), deadline) if shared else None
+        if refusal is not None:
+            hold.give_back()
+        return refusal
+
+    def _book(self, hold: Hold, case: _Case, wanted: Reservation, deadline: Deadline) -> BudgetExceeded | None:
+        patience = min(PATIENCE, deadline.remaining())
+        hold.shared = wanted
+        try:
+            short = self.book.reserve(wanted, _micros(case.now), patience)
+        except BookAway as away:
+            hold.shared = None
+            deadline.check()
+            return self._unbooked(hold, case, wanted, away)
+        if short is None:
+            return None
+        hold.shared = None
+        return _exceeded(case, short)
+
+    def _unbooked(self, hold: Hold, case: _Case, wanted: Reservation, away: BookAway) -> BudgetExceeded | None:
+        """What follows where the book is away: a refusal, or the call goes on and is booked when it is back."""
+        strict = next((budget for budget, _ in case.claims if budget.on_error == "refuse"), None)
+        if strict is None:
+            logger.warning("budgets: %s; %s is asked nevertheless, as on_error says", away, case.target)
+            hold.shared, hold.booked = wanted, False
+            return None
+        text = f'budget {strict.name!r} cannot be looked at: {away}; bring it back, or allow calls without it by on_error="allow"'
+        return BudgetExceeded(text, budget=strict.name, limit=strict.limit, sent=False, **_asked(case.target))
+
+    def statuses(self) -> tuple[BudgetStatus, ...]:
+        """Every account in its present period; budgets that count by call have none. Raises :class:`BudgetExceeded` if away."""
+        now = self._clock.now()
+        lasting = {budget.name: budget for budget in self.budgets if budget.period != "call"}
+        try:
+            found = self.book.balances(list(lasting), _micros(now), PATIENCE) if lasting else []
+        except BookAway as away:
+            raise BudgetExceeded(f"budgets cannot be looked at: {away}", sent=False) from None
+        present = {name: self._account(budget, "", now) for name, budget in lasting.items()}
+        found = [one for one in found if one.account.begins == present[one.account.budget].begins]
+        seen = {one.account.key for one in found}
+        idle = [Balance(one, 0, 0) for one in present.values() if lasting[one.budget].per == "dispatcher" and one.key not in seen]
+        place = list(lasting).index
+        ordered = sorted([*found, *idle], key=lambda one: (place(one.account.budget), one.account.share))
+        return tuple([_status(lasting[one.account.budget], one) for one in ordered])
+
+    def outlook(self, request: Request, targets: Iterable[Target]) -> tuple[BudgetForecast, ...]:
+        """What asking each of these targets would reserve now, and what would be in the way; reserves nothing."""
+        purse, told = Purse(request), []
+        for target in targets:
+            case = self._case(purse, target, None)
+            if case is None:
+                continue
+            refusal = case if isinstance(case, BudgetExceeded) else self._refusal(case)
+            reserves = None if isinstance(case, BudgetExceeded) or not has_price(target) else dollars(case.amount)
+            told.append(
+                BudgetForecast(target=str(target), reserves=reserves, refusal=refusal.message if refusal is not None else "")
+            )
+        return tuple(told)
+
+    def _refusal(self, case: _Case) -> BudgetExceeded | None:
+        """What would be in the way of a case as things stand."""
+        try:
+            known = self.book.balances([budget.name for budget, _ in case.claims], _micros(case.now), PATIENCE)
+        except BookAway:
+            known = []
+        held = {one.account.key: one for one in known}
+        for _, claim in case.claims:
+            balance = held.get(claim.account.key, Balance(claim.account, 0, 0))
+            if balance.spent + balance.reserved + case.amount > claim.limit:
+                return _exceeded(case, balance)
+        return None
+
+    def _case(self, purse: Purse, target: Target, key: int | None) -> _Case | BudgetExceeded | None:
+        """What there is to reserve; ``None`` where no budget is concerned or nothing costs anything."""
+        facts = {**purse.facts, "vendor": target.vendor, "model": str(target), "key": f"{target.vendor}#{key or 1}"}
+        concerned = [budget for budget in self.budgets if budget.concerns(facts)]
+        if not concerned or costs_nothing(target):
+            return None
+        now, amount = self._clock.now(), 0
+        if has_price(target):
+            amount = picodollars(bound(purse.measure, purse.request, target, now))
+        else:
+            strict = next((budget for budget in concerned if budget.unpriced == "refuse"), None)
+            if strict is not None:
+                return _unpriced(strict, target)
+        claims = [(budget, Claim(self._account(budget, budget.share(facts), now), budget.most)) for budget in concerned]
+        return _Case(target, tuple(claims), amount, now)
+
+    def _account(self, budget: Budget, share: str, now: datetime) -> Account:
+        """An account in the present period, which is worked out once."""
+        period = self._periods.get(budget.name)
+        if period is None or not period.covers(now):
+            period = self._periods[budget.name] = period_at(budget.period, budget.clocks, now)
+        return Account(budget.name, share, _micros(period.begins), _micros(period.ends) if period.ends is not None else 0)
+
+    def close(self) -> None:
+        """Let go of the book's connections."""
+        self.book.close()
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def _status(budget: Budget, balance: Balance) -> BudgetStatus:
+    account = balance.account
+    return BudgetStatus(
+        budget=budget.name,
+        share=account.share,
+        limit=budget.limit,
+        spent=dollars(balance.spent),
+        reserved=dollars(balance.reserved),
+        begins=EPOCH + account.begins * _MICROSECOND,
+        ends=EPOCH + account.ends * _MICROSECOND if account.ends else None,
+    )
+
+
+def _asked(target: Target) -> dict[str, Any]:
+    return {"vendor": target.vendor, "model": target.model}
+
+
+def _exceeded(case: _Case, balance: Balance) -> BudgetExceeded:
+    """The error of a case that an account has no money for."""
+    budget = next(budget for budget, claim in case.claims if claim.account.key == balance.account.key)
+    status = _status(budget, balance)
+    whose = f" of {status.share!r}" if status.share else ""
+    when = f"; its period ends {status.ends:%Y-%m-%d %H:%M:%S} UTC" if status.ends is not None else ""
+    return BudgetExceeded(
+        f"budget {budget.name!r}{whose}: {shown(status.spent)} of {shown(budget.limit)} are spent, {shown(status.reserved)} are"
+        f" reserved, and this may cost up to {shown(dollars(case.amount))}{when}; set max_tokens, or raise limit",
+        budget=budget.name,
+        limit=budget.limit,
+        spent=status.spent,
+        reserved=status.reserved,
+        needed=dollars(case.amount),
+        ends=status.ends,
+        retry_after=max(0.0, (status.ends - case.now).total_seconds()) if status.ends is not None else None,
+        try_elsewhere=budget.on_exceed == "next_target",
+        sent=False,
+        **_asked(case.target),
+    )
+
+
+def _unpriced(budget: Budget, target: Target) -> BudgetExceeded:
+    """The error of a target whose price nobody knows."""
+    return BudgetExceeded(
+        f"budget {budget.name!r}: no price is known, so it cannot be kept;"
+        ' ask a model with a price, or allow others by unpriced="allow"',
+        budget=budget.name,
+        limit=budget.limit,
+        try_elsewhere=budget.on_exceed == "next_target",
+        sent=False,
+        **_asked(target),
+    )

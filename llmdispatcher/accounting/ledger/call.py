@@ -1,0 +1,432 @@
+"""A call and an attempt as the ledger has them, as values.
+
+What happened to a call as rows: tuples of plain values, made in the writer's thread of what calls hand to it.
+
+A row is "open" from before the first byte until its end is known; of two rows with the same key the one that is not open counts,
+whatever the order in which they come.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from ...types import AttemptRecord, Outcome
+from ..units import TOKENS, picodollars
+
+if TYPE_CHECKING:
+    from ...catalog import Target
+    from ...runtime import Deadline
+    from ...types import Request, Usage, Whose
+
+
+@attrs.frozen(kw_only=True)
+class LedgerCall:
+    """One call. Times are UTC, latencies seconds, ``cost`` US dollars; ``None`` is unknown.
+
+    ``status`` is "open", "success", "error", "timeout", "rate_limited", "cancelled", or "unknown" where its process died.
+    """
+
+    id: str
+    begun_at: datetime
+    ended_at: datetime | None = None
+    origin: str | None = None
+    id_at_origin: str | None = None
+    user: str | None = None
+    alias: str | None = None
+    profile: str | None = None
+    vendor: str | None = None
+    model: str = ""
+    status: str = "success"
+    error_class: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_long_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    cost: Decimal | None = None
+    cost_status: str | None = None
+    price_version: str | None = None
+    latency: float | None = None
+    first_token: float | None = None
+    streamed: bool = False
+    cached: bool = False
+    hedged: bool = False
+    attempts: int = 0
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together, as far as they are known."""
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+    @property
+    def cursor(self) -> str:
+        """Its place in the list, for ``list_recent_calls(before=...)``."""
+        return f"{self.begun_at.isoformat()}/{self.id}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars and times are texts."""
+        return _plain_record(self)
+
+
+@attrs.frozen(kw_only=True)
+class LedgerAttempt:
+    """One vendor asked once; see :class:`~llmdispatcher.AttemptRecord`. ``number`` counts from 1 in the order of asking."""
+
+    call_id: str
+    number: int
+    begun_at: datetime
+    vendor: str
+    model: str
+    status: str
+    error_class: str | None = None
+    http_status: int | None = None
+    retry: bool = False
+    failover: bool = False
+    hedge: bool = False
+    continuation: bool = False
+    sent: bool | None = None
+    possibly_billed: bool = False
+    cost: Decimal | None = None
+    latency: float | None = None
+    first_token: float | None = None
+    bytes_sent: int | None = None
+    bytes_received: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars and times are texts."""
+        return _plain_record(self)
+
+
+@attrs.frozen(kw_only=True)
+class RecordedCall:
+    """A call that was reported by hand. ``new`` is False where its id was there already, and nothing was changed."""
+
+    id: str
+    new: bool
+    begun_at: datetime
+    cost: Decimal | None = None
+    cost_status: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ImportProblem:
+    """A row that was not imported; ``line`` counts from 1, ``reason`` names the field and the remedy."""
+
+    line: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ImportReport:
+    """What became of the rows of an import: ``rows == imported + known + failed``; ``known`` were there already.
+
+    ``problems`` tells of those that failed, of the first thousand of them.
+    """
+
+    rows: int = 0
+    imported: int = 0
+    known: int = 0
+    failed: int = 0
+    problems: tuple[ImportProblem, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ExportReport:
+    """How many calls an export has written."""
+
+    rows: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class PruneReport:
+    """What retention has deleted, all from before ``before``; the sums by day stay."""
+
+    before: datetime
+    calls: int = 0
+    attempts: int = 0
+
+
+def _plain_record(record: Any) -> dict[str, Any]:
+    return {field.name: _written(getattr(record, field.name)) for field in attrs.fields(type(record))}
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+Row = tuple[Any, ...]
+CALL = (
+    "id",
+    "begun_at",
+    "ended_at",
+    "origin",
+    "id_at_origin",
+    "user",
+    "alias",
+    "profile",
+    "vendor",
+    "model",
+    "status",
+    "error_class",
+    *TOKENS,
+    "cost",
+    "cost_status",
+    "price_version",
+    "latency_us",
+    "first_token_us",
+    "streamed",
+    "cached",
+    "hedged",
+    "attempts",
+    "metadata",
+)
+"""The columns of a call's row, in their order; the writer's id is put behind them when they are written."""
+
+ATTEMPT = (
+    "call_id",
+    "number",
+    "begun_at",
+    "vendor",
+    "model",
+    "status",
+    "error_class",
+    "http_status",
+    "retry",
+    "failover",
+    "hedge",
+    "continuation",
+    "sent",
+    "possibly_billed",
+    "cost",
+    "latency_us",
+    "first_token_us",
+    "bytes_sent",
+    "bytes_received",
+)
+"""The columns of an attempt's row."""
+
+STATUS = CALL.index("status")
+ATTEMPT_STATUS = ATTEMPT.index("status")
+
+MOST_BYTES = 500
+"""Of one text; five of them are the key of a day's sums, and PostgreSQL's keys have 2,704 at most."""
+MOST_METADATA = 4096
+MOST_DEPTH = 4
+MOST_ITEMS = 64
+
+_SUBSTANCE = len(TOKENS)
+_NOTHING = (None,) * _SUBSTANCE
+_STATUS_OF = {
+    "DeadlineExceeded": "timeout",
+    "RateLimitError": "rate_limited",
+    "Cancelled": "cancelled",
+    "DispatchError": "cancelled",  # the bare class is an interruption, such as Ctrl-C
+}
+
+
+class CallView(Protocol):
+    """What a ledger reads of a call whose attempt is about to be made; the dispatcher's own calls live in a higher room."""
+
+    id: str
+    request: Request
+    deadline: Deadline
+    started: float
+    streamed: bool
+    hedge: bool
+
+    def whose(self) -> Whose:
+        """For whom it is made."""
+
+
+class AttemptView(Protocol):
+    """What a ledger reads of an attempt that is about to be made; ``of`` is its call's id."""
+
+    of: str
+    number: int
+    target: Target
+    started: float
+    retry: bool
+    failover: bool
+    continuation: bool
+
+
+def begun_at(call_id: str) -> int:
+    """The microsecond at which a call began."""
+    return int(call_id[:16], 16)
+
+
+def began(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
+    """The rows of a call and of an attempt that is about to be made."""
+    at = begun_at(call.id)
+    target = attempt.target
+    vendor, model = clean(target.vendor), clean(target.model)
+    whose = (at, None, *_whose(call.whose()), vendor, model, "open", None)
+    of_call = (
+        call.id,
+        *whose,
+        *_NOTHING,
+        *(None, None, None, None, None),
+        *(call.streamed, False, call.hedge, attempt.number, bounded(call.request.metadata)),
+    )
+    begins = at + int((attempt.started - call.started) * 1_000_000)
+    marks = (attempt.retry, attempt.failover, call.hedge, attempt.continuation)
+    return of_call, (attempt.of, attempt.number, begins, vendor, model, "open", None, None, *marks, None, False, *_NO_FIGURES)
+
+
+_NO_FIGURES = (None, None, None, None, None)
+
+
+def settled(record: AttemptRecord) -> tuple[None, Row]:
+    """The row of an attempt that is over."""
+    at = begun_at(record.call_id) + int(record.started * 1_000_000)
+    error = record.error
+    return None, (
+        record.call_id,
+        record.number,
+        at,
+        clean(record.vendor),
+        clean(record.model),
+        "success" if error is None else _STATUS_OF.get(error, "error"),
+        error,
+        record.status,
+        record.retry,
+        record.failover,
+        record.hedge,
+        record.continuation,
+        record.sent,
+        record.possibly_billed,
+        picodollars(record.cost) if record.cost is not None else None,
+        int(record.latency * 1_000_000),
+        int(record.first_token * 1_000_000) if record.first_token is not None else None,
+        record.bytes_sent,
+        record.bytes_received,
+    )
+
+
+def ended(outcome: Outcome) -> tuple[Row, None]:
+    """The row of a call that is over."""
+    at = begun_at(outcome.call_id)
+    took = int(outcome.latency * 1_000_000)
+    attempts, usage, error = outcome.attempts, outcome.usage, outcome.error
+    vendor, model = outcome.vendor, outcome.model
+    if vendor is None and attempts:
+        vendor, model = attempts[-1].vendor, attempts[-1].model
+    row = (
+        outcome.call_id,
+        at,
+        at + took,
+        *_whose(outcome),
+        clean(vendor),
+        clean(model),
+        status_of(error),
+        type(error).__name__ if error is not None else None,
+        *(_tokens(usage) if usage is not None else _NOTHING),
+        _cost(outcome),
+        clean(usage.cost_status) if usage is not None else None,
+        clean(usage.price_version) if usage is not None else None,
+        took,
+        int(outcome.first_token * 1_000_000) if outcome.first_token is not None else None,
+        outcome.streamed,
+        outcome.cached,
+        len(attempts) > 1 and any(attempt.hedge for attempt in attempts),
+        len(attempts),
+        bounded(outcome.metadata),
+    )
+    return row, None
+
+
+def _whose(of: Any) -> Row:
+    """Whose call it is, of a call or of its outcome."""
+    return (clean(of.origin), clean(of.id_at_origin), clean(of.user), clean(of.alias), clean(of.profile))
+
+
+def _tokens(usage: Usage) -> Row:
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_long_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+    )
+
+
+def _cost(outcome: Outcome) -> int | None:
+    """Picodollars of all attempts, of the failed ones too, as far as they are known; ``None`` where the answer's own is not."""
+    own = outcome.cost
+    if own is None and outcome.error is None:
+        return None
+    if len(outcome.attempts) > 1:
+        known = [attempt.cost for attempt in outcome.attempts if attempt.cost is not None]
+        own = sum(known[1:], known[0]) if known else own
+    return picodollars(own) if own is not None else None
+
+
+def folded(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """The last word of each call and of each attempt: of several rows with one key, the one that is not open."""
+    ends: dict[str, Row] = {}
+    for row in calls:
+        if row[STATUS] != "open" or row[0] not in ends:
+            ends[row[0]] = row
+    settled: dict[tuple[str, int], Row] = {}
+    for row in attempts:
+        if row[ATTEMPT_STATUS] != "open" or row[:2] not in settled:
+            settled[row[0], row[1]] = row
+    return list(ends.values()), list(settled.values())
+
+
+def status_of(error: BaseException | None) -> str:
+    """How a call stands that ended so; of several failures that are alike it is theirs."""
+    if error is None:
+        return "success"
+    several = {status_of(failure) for failure in getattr(error, "failures", ())}
+    return several.pop() if len(several) == 1 else _STATUS_OF.get(type(error).__name__, "error")
+
+
+def clean(text: str | None) -> str | None:
+    """A text that any database takes: without NUL, in whole characters, of :data:`MOST_BYTES` at most."""
+    if text is None or (len(text) <= MOST_BYTES and text.isascii() and "\0" not in text):
+        return text
+    return str(text).replace("\0", "").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+
+
+def bounded(metadata: Mapping[str, Any]) -> str | None:
+    """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named."""
+    if not metadata:
+        return None
+    kept = {clean(str(key)): _plain_value(value, MOST_DEPTH) for key, value in islice(metadata.items(), MOST_ITEMS)}
+    while True:
+        text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        if len(text.encode()) <= MOST_METADATA:
+            return text
+        kept.popitem()
+
+
+def _plain_value(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return clean(value)
+    if depth and isinstance(value, Mapping):
+        return {clean(str(key)): _plain_value(inner, depth - 1) for key, inner in islice(value.items(), MOST_ITEMS)}
+    if depth and isinstance(value, list | tuple):
+        return [_plain_value(inner, depth - 1) for inner in islice(value, MOST_ITEMS)]
+    return f"<{type(value).__name__}>"  # not its repr, which may hold anything

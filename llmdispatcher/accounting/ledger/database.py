@@ -1,0 +1,573 @@
+"""The writer's way to the database: whatever goes wrong there is translated here, into away, refused, or ruined.
+
+Away passes: a lock, a full disk, a server that restarts. Refused is a single row that no database would take; it is kept beside the
+spool. A ruined file of SQLite is put aside under another name, never deleted, and a new one begun.
+
+Brings the tables of a database up to what this code knows; of many processes that start together one does it.
+
+Looking whether something is to be done costs one question, and an empty database gets today's tables at once. Alembic, which takes
+half a second to load, is there for those that an older version made.
+
+What is said to each kind of database, written with SQLAlchemy's Core and made to text once.
+
+A batch has thousands of rows; they go to the driver as they are, since making each of them SQLAlchemy's costs as much as writing
+it. PostgreSQL takes a batch as one JSON text, which is far quicker for both sides than row by row.
+
+What a row of a call counts in the sums of its day.
+
+Rows into tables: a batch is one transaction, keyed, and may be repeated; the sums of a day are exact in each.
+
+A call's row goes from open to its end once, and "unknown" may still be put right. Who writes rows of calls first looks them up and
+locks them, so it knows which change counts; of two that insert the same row at once one fails, and does it all again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    TypeDecorator,
+    bindparam,
+    column,
+    inspect,
+    null,
+    or_,
+    select,
+    table,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+
+from ...errors import LedgerError
+from ...runtime import Clock
+from ..units import TOKENS, day_of, micros
+from .call import ATTEMPT, CALL, STATUS, Row, folded
+from .connections import Connections
+from .process import LOADING, Identity, is_dead, this
+from .schema import DAILY_KEY, DAILY_SUMS, attempts, calls, metadata, writers
+from .spool import Rows
+from .writer import Away
+
+VERSION_TABLE = "llmdispatcher_schema"
+"""Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
+
+APPLICATION = 0x6C6C6D64
+"""What says in the head of an SQLite file that it is a ledger."""
+
+_PLACE = Path(__file__).with_name("migrations")
+_LOCK = 5_463_789_210_007
+"""The key of PostgreSQL's advisory lock; any number that nobody else uses."""
+
+
+def newest() -> str:
+    """The version that this code knows."""
+    return known()[-1]
+
+
+def known() -> list[str]:
+    """All versions in order, by the names of their files."""
+    return sorted(file.stem[1:5] for file in (_PLACE / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def migrate(connections: Connections) -> str:
+    """Make or bring up to date the tables; gives their version. Idempotent, and one at a time over all processes.
+
+    Raises :class:`LedgerError` where the database is newer than this code, or cannot be reached or written.
+    """
+    try:
+        with connections.engine.connect() as connection:
+            if _current(connection) == newest():
+                return newest()
+        with connections.transaction() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            found = _current(connection)
+            if found != newest():
+                (_make if found is None else upgrade)(connection)
+                if connection.dialect.name == "sqlite":
+                    connection.execute(text(f"PRAGMA application_id = {APPLICATION}"))
+        return newest()
+    except (SQLAlchemyError, OSError) as error:
+        raise LedgerError(_told(error, connections.address.shown)) from error
+
+
+def _current(connection: Connection) -> str | None:
+    """The version that the database has; refuses one that is newer."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
+    if version is not None and version not in known():
+        raise LedgerError(
+            f"ledger: its schema {version} is newer than {newest()}, which this llmdispatcher knows; upgrade llmdispatcher"
+        )
+    return version
+
+
+def _make(connection: Connection) -> None:
+    """Today's tables, which none may be there of, as the migrations would have made them."""
+    metadata.create_all(connection, checkfirst=False)
+    version = Column("version_num", String(32), nullable=False)
+    versions = Table(VERSION_TABLE, MetaData(), version, PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
+    versions.create(connection)
+    connection.execute(versions.insert().values(version_num=newest()))
+
+
+def upgrade(connection: Connection) -> None:
+    """What the versions that are missing say; all of them in an empty database."""
+    with LOADING:
+        command, config = import_module("alembic.command"), import_module("alembic.config")
+    settings = config.Config()
+    settings.set_main_option("script_location", str(_PLACE).replace("%", "%%"))
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, "head")
+
+
+def _told(error: Exception, shown: str) -> str:
+    cause = getattr(error, "orig", None) or error
+    return f"ledger: {shown} cannot be used ({type(cause).__name__}); see that it exists, is a ledger, and may be written"
+
+
+UNSURE = ("open", "unknown")
+_CALL = (*CALL, "writer")
+_ATTEMPT = (*ATTEMPT, "writer")
+# Without types: the rows are made of what the databases take.
+_calls = table("calls", *[column(name) for name in _CALL])
+_attempts = table("attempts", *[column(name) for name in _ATTEMPT])
+_daily = table("daily", *[column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
+
+
+@attrs.frozen
+class Many:
+    """A statement for many rows, as the driver takes it: ``places`` are those in a row that it wants.
+
+    ``names`` are what columns are called in JSON, which leaves out what is null.
+    """
+
+    sql: str
+    places: tuple[int, ...]
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, statement: Any, names: Sequence[str], kind: str) -> Many:
+        """Of a statement whose parameters are named as the columns of a row."""
+        made = statement.compile(dialect=_dialect(kind))
+        return cls(made.string, tuple([names.index(name) for name in made.positiontup]))
+
+    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Say it for each row."""
+        if not rows:
+            return
+        if self.names:
+            given = [{name: value for name, value in zip(self.names, row, strict=True) if value is not None} for row in rows]
+            connection.exec_driver_sql(self.sql, (json.dumps(given, ensure_ascii=False, separators=(",", ":")),))
+        else:
+            connection.exec_driver_sql(self.sql, [tuple([row[place] for place in self.places]) for row in rows])
+
+
+def _from_json(into: Table, names: Sequence[str], rest: str = "") -> Many:
+    """Insert rows, in PostgreSQL, out of one JSON text."""
+    listed = ", ".join(map(_quoted, names))
+    picked = ", ".join([_picked(into, names, name) for name in names])
+    return Many(f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {_rows(into, names)} {rest}", (), _brief(names))  # noqa: S608 - names of ours
+
+
+def _ends_from_json() -> Many:
+    """Update rows of calls out of one JSON text."""
+    changed = ", ".join([f"{_quoted(name)} = {_picked(calls, CALL, name)}" for name in CALL if name not in ("id", "begun_at")])
+    where = f"calls.id = {_picked(calls, CALL, 'id')}"
+    return Many(f"UPDATE calls SET {changed} FROM {_rows(calls, CALL)} WHERE {where}", (), _brief(CALL))  # noqa: S608 - names of ours
+
+
+def _brief(names: Sequence[str]) -> tuple[str, ...]:
+    """What columns are called in the JSON, where each row repeats their names."""
+    return tuple([f"c{place}" for place in range(len(names))])
+
+
+def _rows(of: Table, names: Sequence[str]) -> str:
+    typed = ", ".join([f"{brief} {_type(of.c[name])}" for brief, name in zip(_brief(names), names, strict=True)])
+    return f"json_to_recordset(%s::json) AS r ({typed})"
+
+
+def _picked(of: Table, names: Sequence[str], name: str) -> str:
+    brief = f"r.{_brief(names)[names.index(name)]}"
+    return f"{brief}::json" if isinstance(of.c[name].type, JSON) else brief
+
+
+def _type(column: Column[Any]) -> str:
+    """The name that PostgreSQL has for a column's type."""
+    kind = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+    return "text" if isinstance(kind, JSON) else str(kind.compile(dialect=_dialect("postgresql")))
+
+
+def _dialect(kind: str) -> Any:
+    made: Any = sqlite.dialect if kind == "sqlite" else PGDialect_psycopg
+    return made(paramstyle="qmark" if kind == "sqlite" else "format")
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+class Statements:
+    """All that is said to one kind of database."""
+
+    _made: dict[str, Statements] = {}
+
+    def __init__(self, kind: str) -> None:
+        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[kind]
+        row = select(*[_calls.c[name] if name != "metadata" else null().label(name) for name in CALL])
+        if kind == "sqlite":
+            self.look = row.where(_calls.c.id.in_(text("SELECT value FROM json_each(:ids)")))  # one text for however many ids
+        else:
+            self.look = row.where(text("id = ANY(CAST(:ids AS char(32)[]))")).order_by(_calls.c.id).with_for_update()
+        of_writer = row.where(_calls.c.writer == bindparam("writer"), text("status = 'open'")).order_by(_calls.c.id)
+        self.left_open = of_writer.limit(bindparam("most")).with_for_update()
+        lost = update(_calls).where(_calls.c.id == bindparam("of")).values(status=text("'unknown'"))
+        late = insert(_daily)
+        sums = {name: _daily.c[name] + late.excluded[name] for name in DAILY_SUMS}
+        late = late.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=sums)
+        upsert = _upsert(insert)
+        if kind == "sqlite":
+            self.begin = Many.of(insert(_calls), _CALL, kind)
+            self.end = Many.of(_end(), [f"new_{name}" for name in CALL], kind)
+            self.attempt = Many.of(upsert, _ATTEMPT, kind)
+        else:
+            upserted = Many.of(upsert, _ATTEMPT, kind).sql
+            self.begin, self.end = _from_json(calls, _CALL), _ends_from_json()
+            self.attempt = _from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
+        self.lose = Many.of(lost, ["of"], kind)
+        self.daily = Many.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
+        beat = insert(table("writers", *[column(item.name) for item in writers.c]))
+        self.beat = beat.on_conflict_do_update(index_elements=["id"], set_={"seen_at": beat.excluded.seen_at})
+        self._kind = kind
+
+    @classmethod
+    def of(cls, connection: Connection) -> Statements:
+        """Those for the database of a connection."""
+        kind = connection.dialect.name
+        if kind not in cls._made:
+            cls._made[kind] = cls(kind)
+        return cls._made[kind]
+
+    def locked(self, connection: Connection, ids: list[str]) -> dict[str, Row]:
+        """The rows of calls that are there, locked until the end of the transaction; without their metadata."""
+        asked = json.dumps(ids) if self._kind == "sqlite" else ids
+        return {row[0]: tuple(row) for row in connection.execute(self.look, {"ids": asked})}
+
+
+def _end() -> Any:
+    """Put a call's end in its row."""
+    changed: Any = {name: bindparam(f"new_{name}") for name in CALL if name not in ("id", "begun_at")}
+    return update(_calls).where(_calls.c.id == bindparam("new_id")).values(changed)
+
+
+def _upsert(insert: Any) -> Any:
+    """Insert an attempt, or put its end in the place of what is not sure."""
+    new = insert(_attempts)
+    changed = {name: new.excluded[name] for name in ATTEMPT if name not in ("call_id", "number")}
+    unsure = or_(*[_attempts.c.status == text(f"'{status}'") for status in UNSURE])
+    where = unsure & (new.excluded.status != text("'open'"))
+    return new.on_conflict_do_update(index_elements=["call_id", "number"], set_=changed, where=where)
+
+
+Days = dict[tuple[Any, ...], list[int]]
+"""The sums, in their order, by day and key."""
+
+_PLACES = {name: place for place, name in enumerate(CALL)}
+_NUMBER = {name: place for place, name in enumerate(DAILY_SUMS)}
+_BEGUN = _PLACES["begun_at"]
+_KEY = tuple([_PLACES[name] for name in DAILY_KEY[1:]])
+_COST, _FIRST = _PLACES["cost"], _PLACES["first_token_us"]
+_SUMMED = tuple(
+    [
+        (_NUMBER[name], _PLACES[name])
+        for name in ("cached", "streamed", "hedged", "attempts", *TOKENS, "cost", "latency_us", "first_token_us")
+    ]
+)
+_CALLS, _UNPRICED, _FIRSTS = _NUMBER["calls"], _NUMBER["unpriced"], _NUMBER["first_tokens"]
+
+
+def add(days: Days, row: Row, sign: int = 1) -> None:
+    """Add what a row counts, or take it out again."""
+    key = (day_of(row[_BEGUN]), *[row[place] or "" for place in _KEY])
+    sums = days.get(key)
+    if sums is None:
+        sums = days[key] = [0] * len(DAILY_SUMS)
+    sums[_CALLS] += sign
+    sums[_NUMBER[row[STATUS]]] += sign
+    for number, place in _SUMMED:
+        amount = row[place]
+        if amount:
+            sums[number] += sign * amount
+    if row[_COST] is None:
+        sums[_UNPRICED] += sign
+    if row[_FIRST] is not None:
+        sums[_FIRSTS] += sign
+
+
+def changes(days: Days) -> list[tuple[Any, ...]]:
+    """What is to be added to the table; in one order for all, so that no two transactions wait for each other."""
+    return [(*key, *days[key]) for key in sorted(days) if any(days[key])]
+
+
+LEASE = timedelta(seconds=60)
+"""After this long without a sign of life a process of another machine counts as dead."""
+_TRIES = 4
+_CHUNK = 500
+# A writer is known before its first row; rows without one came late, out of the spool of a process that was dead already.
+_ORPHANED = text(
+    "SELECT writer FROM calls WHERE status = 'open' AND writer NOT IN (SELECT id FROM writers) "
+    "UNION SELECT writer FROM attempts WHERE status = 'open' AND writer NOT IN (SELECT id FROM writers)"
+)
+
+_LOST = text("UPDATE attempts SET status = 'unknown', possibly_billed = :yes WHERE writer = :writer AND status = 'open'")
+
+
+class Store:
+    """Writes for one process, under the name ``writer``; used by one thread at a time."""
+
+    def __init__(self, connections: Connections, clock: Clock, writer: str, identity: Identity) -> None:
+        self.writer = writer
+        self._connections = connections
+        self._clock = clock
+        self._identity = identity
+
+    def write(self, calls: Sequence[Row], attempts: Sequence[Row], writer: str | None = None) -> None:
+        """Write rows, of another writer where it is named. Raises SQLAlchemy's errors; then nothing has been written."""
+        name = writer or self.writer
+        calls, attempts = folded(calls, attempts)
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._connections.transaction() as connection:
+                    statements = Statements.of(connection)
+                    self._write_calls(connection, statements, calls, name)
+                    statements.attempt.run(connection, [(*row, name) for row in attempts])
+                return
+            except IntegrityError:
+                if not left:
+                    raise
+
+    def _write_calls(self, connection: Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
+        if not rows:
+            return
+        there = statements.locked(connection, [row[0] for row in rows])
+        new = [row for row in rows if row[0] not in there]
+        ends = [row for row in rows if row[STATUS] != "open" and row[0] in there and there[row[0]][STATUS] in UNSURE]
+        statements.begin.run(connection, [(*row, writer) for row in new])
+        statements.end.run(connection, ends)
+        days: Days = {}
+        for row in (*new, *ends):
+            if row[STATUS] != "open":
+                add(days, row)
+        for row in ends:
+            if there[row[0]][STATUS] != "open":
+                add(days, there[row[0]], -1)
+        statements.daily.run(connection, changes(days))
+
+    def beat(self) -> None:
+        """Say that this process lives."""
+        now = micros(self._clock.now())
+        who = self._identity
+        row = {"id": self.writer, "place": who.place, "pid": who.pid, "started": who.started, "begun_at": now, "seen_at": now}
+        with self._connections.transaction() as connection:
+            connection.execute(Statements.of(connection).beat, row)
+
+    def leave(self) -> None:
+        """Say that this process has no open calls any more."""
+        with self._connections.transaction() as connection:
+            connection.execute(text("DELETE FROM writers WHERE id = :id"), {"id": self.writer})
+
+    def reconcile(self) -> int:
+        """Mark what dead processes left open as unknown; gives how many calls that were."""
+        with self._connections.engine.connect() as connection:
+            known = list(connection.execute(select(writers).where(writers.c.id != self.writer)))
+            dead = {entry.id for entry in known if self._is_dead(entry)}
+            dead |= set(connection.scalars(_ORPHANED))
+        return sum([self._bury(writer) for writer in dead])
+
+    def _is_dead(self, entry: Any) -> bool:
+        dead = is_dead(Identity(entry.place, entry.pid, entry.started), self._identity)
+        return dead if dead is not None else self._clock.now() - entry.seen_at > LEASE
+
+    def _bury(self, writer: str) -> int:
+        count = 0
+        while True:
+            with self._connections.transaction() as connection:
+                statements = Statements.of(connection)
+                rows = [tuple(row) for row in connection.execute(statements.left_open, {"writer": writer, "most": _CHUNK})]
+                if not rows:
+                    connection.execute(_LOST, {"writer": writer, "yes": True})
+                    connection.execute(text("DELETE FROM writers WHERE id = :id"), {"id": writer})
+                    return count
+                unknown = [(*row[:STATUS], "unknown", *row[STATUS + 1 :]) for row in rows]
+                statements.lose.run(connection, [row[:1] for row in rows])
+                days: Days = {}
+                for row in unknown:
+                    add(days, row)
+                statements.daily.run(connection, changes(days))
+                count += len(rows)
+
+
+logger = logging.getLogger("llmdispatcher.accounting")
+T = TypeVar("T")
+_RUINED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/rescode.html
+_COMPANIONS = ("", "-wal", "-shm")
+
+
+class Database:
+    """A :class:`~llmdispatcher.accounting.ledger.writer.Desk` at a real database."""
+
+    def __init__(self, connections: Connections, clock: Clock, writer: str, refused: Path) -> None:
+        self.aside = 0
+        self._connections = connections
+        self._clock = clock
+        self._refused = refused
+        self._store = Store(connections, clock, writer, this())
+
+    def open(self) -> None:
+        """Connect, make the tables, and say that this process lives."""
+        self._done(lambda: migrate(self._connections))
+        self.beat()
+
+    def write(self, rows: Rows, writer: str | None = None) -> tuple[int, int]:
+        """Write rows, of another writer where it is named; gives how many were written and how many refused."""
+        calls, attempts = rows
+        try:
+            self._done(lambda: self._store.write(calls, attempts, writer))
+        except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError):
+            return self._one_by_one(rows, writer)
+        return len(calls) + len(attempts), 0
+
+    def beat(self) -> None:
+        """Say again that this process lives."""
+        self._done(self._store.beat)
+
+    def reconcile(self) -> int:
+        """Mark what dead processes left open as unknown."""
+        return self._done(self._store.reconcile)
+
+    def leave(self, *, idle: bool) -> None:
+        """Close."""
+        with contextlib.suppress(SQLAlchemyError, LedgerError, OSError):
+            if idle:
+                self._store.leave()
+        self._connections.close()
+
+    def _done(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives; a second time, where the file had to be put aside or another had done that."""
+        for again in (True, False):
+            try:
+                if not self._connections.same_file():
+                    self._connections.close()
+                    migrate(self._connections)
+                return work()
+            except (DataError, IntegrityError):
+                raise
+            except (DatabaseError, LedgerError) as error:
+                if not (again and (_was_cut_off(error) or (_is_ruined(error) and self._put_aside()))):
+                    raise Away(_name(error)) from None
+            except (SQLAlchemyError, OSError) as error:
+                if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+                    raise
+                raise Away(_name(error)) from None
+        raise Away("it was put aside")
+
+    def _one_by_one(self, rows: Rows, writer: str | None) -> tuple[int, int]:
+        written = refused = 0
+        single: list[Rows] = [([row], []) for row in rows[0]]
+        single += [([], [row]) for row in rows[1]]
+        for one in single:
+            try:
+                self._done(partial(self._store.write, *one, writer))
+                written += 1
+            except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError) as error:
+                self._keep((*one[0], *one[1])[0], error)
+                refused += 1
+        return written, refused
+
+    def _keep(self, row: Row, error: Exception) -> None:
+        """A row that no database takes must not stop the others; people can look at it."""
+        logger.error("the ledger's database refuses a row (%s); it is kept in %s", _name(error), self._refused)
+        with contextlib.suppress(OSError):
+            self._refused.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self._refused, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            with os.fdopen(file, "w") as lines:
+                lines.write(json.dumps({"why": _name(error), "row": row}, default=str) + "\n")
+
+    def _put_aside(self) -> bool:
+        """Give the broken file another name, unless another process has; False for a file that was never a ledger."""
+        path = self._connections.address.path
+        if path is None:
+            return False
+        with _only_one(path):
+            if self._connections.same_file():
+                if not _was_ledger(path):
+                    return False
+                self._connections.close()
+                name = f"{path}.broken-{self._clock.now():%Y%m%dT%H%M%S%f}"
+                for suffix in _COMPANIONS:
+                    with contextlib.suppress(FileNotFoundError):
+                        Path(f"{path}{suffix}").rename(f"{name}{suffix}")
+                logger.critical("the ledger's file is broken; it is now %s, and a new one was begun", name)
+                self.aside += 1
+            self._connections.close()
+            migrate(self._connections)
+            self._store.beat()
+        return True
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Let one process at a time decide about a file."""
+    lock = os.open(f"{path}.aside", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _was_ledger(path: Path) -> bool:
+    """Whether the file's head or its definitions say so: a wrong path must not move another's file."""
+    with path.open("rb") as file:
+        beginning = file.read(1 << 20)
+    return beginning[68:72] == APPLICATION.to_bytes(4, "big") or VERSION_TABLE.encode() in beginning
+
+
+def _is_ruined(error: Exception) -> bool:
+    cause = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    cause = getattr(cause, "orig", None) or cause
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _RUINED
+
+
+def _was_cut_off(error: Exception) -> bool:
+    """Whether the server had ended the connection, as it does with idle ones; the next one is new."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _name(error: Exception) -> str:
+    """The kind of an error; its text may hold an address, a password or a row."""
+    known = error.__cause__ if isinstance(error, LedgerError) and error.__cause__ is not None else error
+    cause = getattr(known, "orig", None) or known
+    return str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or type(cause).__name__)

@@ -1,0 +1,743 @@
+"""A call as somebody else tells it, by keyword or as a line of a file: its fields checked, and made the row that it stands for.
+
+The words of llmring's logs are understood beside our own. What is not listed here is not kept, a prompt least of all.
+
+Writes calls that were made elsewhere: each id once, with its part of the sums by day, in one transaction.
+
+Reads what an answer consumed off whatever a vendor's SDK returned: an object or a mapping, whole or in pieces.
+
+Known by the names of its fields alone, so that no SDK is loaded; the counting itself is that of the wire formats.
+
+Calls made outside the dispatcher, with a vendor's SDK or by hand, told to the ledger while they happen.
+
+Whatever goes wrong with the telling is logged and felt by nobody: what is called returns and raises what it would without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import json
+import logging
+import os
+import weakref
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from operator import itemgetter
+from types import GeneratorType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...catalog import canonical, model_facts, vendor_row
+from ...errors import ConfigError, InvalidRequest
+from ...runtime import Clock
+from ...types import Usage, cost_of
+from ...wire import anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
+from ..units import STATUSES, TOKENS, dollars, micros, moment, picodollars
+from .call import ATTEMPT, CALL, RecordedCall, bounded, clean
+from .periods import DAY
+from .queries import Connectable, pruned_before, writing
+from .schema import attempts as attempts_table
+from .schema import calls
+from .usage import add_rows
+
+Row = dict[str, Any]
+"""Column to value, in the units of the database; ``metadata`` is a mapping."""
+
+MOST_TOKENS = 10**12
+MOST_DOLLARS = 10**6
+"""Of one call; what is more is a slip, and sums of it would overflow."""
+
+_MOST_MICROSECONDS = 10**15
+_SHOWN = 40
+_TEXTS = ("origin", "id_at_origin", "user", "alias", "profile", "vendor", "model", "error_class", "cost_status", "price_version")
+_FLAGS = ("streamed", "cached", "hedged")
+_WORDS = {
+    "provider": "vendor",
+    "model_name": "model",
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "cached_input_tokens": "cache_read_tokens",
+    "cached_tokens": "cache_read_tokens",
+    "logged_at": "begun_at",
+    "called_at": "begun_at",
+    "created_at": "begun_at",
+    "timestamp": "begun_at",
+    "estimated_cost": "cost",
+    "total_cost": "cost",
+    "error_type": "error_class",
+    "stream": "streamed",
+    "log_id": "id",
+}
+_SCALES = {"latency": ("latency_us", 10**6), "latency_ms": ("latency_us", 1000), "response_time_ms": ("latency_us", 1000)}
+_SCALES |= {"first_token": ("first_token_us", 10**6), "first_token_ms": ("first_token_us", 1000)}
+_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+
+
+def row_of(told: Mapping[str, Any], now: datetime | None = None) -> Row:
+    """The row of a call that has ended; without an id. Raises :class:`~llmdispatcher.InvalidRequest` with field and remedy.
+
+    ``now`` is when it ended, where nothing says when it began. A cost that is missing is that of the catalog.
+    """
+    facts = _in_our_words(told)
+    row: Row = dict.fromkeys(CALL)
+    row |= {name: _text(name, facts.get(name)) for name in _TEXTS}
+    row |= {name: _count(name, facts.get(name), MOST_TOKENS) for name in TOKENS}
+    row |= {name: _flag(name, facts.get(name)) for name in _FLAGS}
+    row |= {name: _count(name, facts.get(name), _MOST_MICROSECONDS) for name in ("latency_us", "first_token_us")}
+    row["metadata"] = _metadata(facts.get("metadata"))
+    row["attempts"] = _count("attempts", facts.get("attempts"), 10**6)
+    row["cost"] = _money(facts.get("cost"))
+    _say_when(row, facts, now)
+    _say_who(row)
+    _say_how(row, facts.get("status"))
+    if "cost_status" not in facts:  # none of ours, which add up and say why they cost nothing
+        _add_up(row)
+        _price(row)
+    if row["attempts"] is None:
+        row["attempts"] = 0 if row["cached"] else 1
+    return row
+
+
+def attempt_of(told: Mapping[str, Any]) -> Row:
+    """The row of an attempt. Raises :class:`~llmdispatcher.InvalidRequest` with field and remedy."""
+    row: Row = dict.fromkeys(ATTEMPT)
+    row |= {name: _text(name, told.get(name)) or "" for name in ("vendor", "model", "status")}
+    row["error_class"] = _text("error_class", told.get("error_class"))
+    row["number"] = _count("number", told.get("number"), 32767)
+    row["http_status"] = _count("http_status", told.get("http_status"), 999)
+    row |= {name: _flag(name, told.get(name)) for name in ("retry", "failover", "hedge", "continuation", "possibly_billed")}
+    row |= {"sent": None if told.get("sent") is None else _flag("sent", told["sent"]), "cost": _money(told.get("cost"))}
+    row |= {name: _count(name, told.get(name), _MOST_MICROSECONDS) for name in ATTEMPT[-4:]}
+    row["begun_at"] = _moment("begun_at", told.get("begun_at"))
+    if not row["number"] or row["begun_at"] is None or row["status"] not in STATUSES:
+        raise _wrong("attempt_records", told, "an attempt has a number, a status and the moment at which it began")
+    return row
+
+
+def id_of(given: Any) -> str:
+    """The id of a row for an id that somebody else gave: 32 hex digits or a UUID as they are, of anything else the digest."""
+    text = clean(str(given).strip()) if isinstance(given, str | int) and not isinstance(given, bool) else ""
+    if not text:
+        raise _wrong("id", given, "give a text or a number that no other call has")
+    digits = text.replace("-", "").lower()
+    if len(digits) == 32 and not set(digits) - set("0123456789abcdef"):
+        return digits
+    return hashlib.sha256(f"id:{text}".encode()).hexdigest()[:32]
+
+
+def id_by_content(row: Row, again: int) -> str:
+    """An id for a row that has none: the same whenever the same row is read, for the first, second... one that looks so."""
+    ours = {"id", "cost_status", "price_version", *(["cost"] if row["cost_status"] == "priced" else [])}  # prices change
+    content = json.dumps([row[name] for name in CALL if name not in ours], sort_keys=True, default=str)
+    return f"{row['begun_at']:016x}{hashlib.sha256(f'{again}:{content}'.encode()).hexdigest()[:16]}"
+
+
+def _in_our_words(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts by our names; of two words for one fact ours counts, and what is empty is nothing."""
+    facts = {name: value for name, value in told.items() if value is not None and not (value == "" and name != "cost_status")}
+    if "cost_status" in told:
+        facts["cost_status"] = told["cost_status"]
+    for word, name in _WORDS.items():
+        if word in facts and name not in facts:
+            facts[name] = facts[word]
+    for word, (name, scale) in _SCALES.items():
+        if word in facts and name not in facts:
+            facts[name] = _scaled(word, facts[word], scale)
+    if "conversation_id" in facts and isinstance(facts.get("metadata", {}), Mapping):
+        facts["metadata"] = {"conversation_id": str(facts["conversation_id"]), **facts.get("metadata", {})}
+    return facts
+
+
+def _say_when(row: Row, facts: Mapping[str, Any], now: datetime | None) -> None:
+    begun, ended, took = _moment("begun_at", facts.get("begun_at")), _moment("ended_at", facts.get("ended_at")), row["latency_us"]
+    if begun is None and ended is None and now is not None:
+        ended = micros(now)
+    if begun is None:
+        if ended is None:
+            raise InvalidRequest("begun_at: nothing says when the call was made; give begun_at, or logged_at")
+        begun = max(0, ended - (took or 0))
+    if ended is None and took is not None:
+        ended = begun + took
+    row.update(begun_at=begun, ended_at=ended)
+
+
+def _say_who(row: Row) -> None:
+    if row["model"] is None:
+        raise InvalidRequest("model: nothing says which model was asked; give its name")
+    if row["vendor"] is None and ":" in row["model"]:
+        vendor, _, model = row["model"].partition(":")
+        if vendor_row(vendor) is not None and model:
+            row.update(vendor=vendor, model=model)
+    if row["vendor"] is not None and vendor_row(row["vendor"]) is not None:
+        row["vendor"] = canonical(row["vendor"])
+
+
+def _say_how(row: Row, status: Any) -> None:
+    if status is None:
+        status = "success" if row["error_class"] is None else "error"
+    if status not in STATUSES[1:]:
+        raise _wrong("status", status, f"give one of {', '.join(STATUSES[1:])}")
+    row["status"] = status
+
+
+def _add_up(row: Row) -> None:
+    """Have the input include what was read from and written to a cache, as it does here; of a vendor whose words leave it out."""
+    cached = (row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0)
+    if cached > (row["input_tokens"] or 0):
+        row["input_tokens"] = (row["input_tokens"] or 0) + cached
+
+
+def _price(row: Row) -> None:
+    """Say what the call cost by the catalog, or why that is not known."""
+    if row["cost"] is not None:
+        row["cost_status"] = "vendor_reported"
+        return
+    tokens: dict[str, Any] = {name: row[name] or 0 for name in TOKENS}
+    if row["cached"] or not any(tokens.values()):
+        row["cost_status"] = "no_usage"
+        return
+    facts = model_facts(row["vendor"], row["model"]) if row["vendor"] else None
+    price = facts.price if facts is not None else None
+    if facts is None or price is None:
+        row["cost_status"] = "unknown_model" if facts is None else "no_price"
+        return
+    moment = datetime.fromtimestamp(row["begun_at"] // 10**6, UTC)
+    row["cost"] = picodollars(cost_of(Usage(**tokens), price, at=moment))
+    row.update(cost_status="priced", price_version=facts.price_version)
+
+
+def _text(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _wrong(name, value, "give a text")
+        value = str(value)
+    return clean(value) or None
+
+
+def _count(name: str, value: Any, most: int) -> int | None:
+    if value is None or value == "":
+        return None
+    amount = _decimal(value)
+    if amount is None or not 0 <= amount <= most or amount != amount.to_integral_value():
+        raise _wrong(name, value, f"give a whole number from 0 to {most:,}")
+    return int(amount)
+
+
+def _scaled(name: str, value: Any, scale: int) -> int:
+    amount = _decimal(value)
+    if amount is None or not 0 <= amount <= _MOST_MICROSECONDS // scale:
+        raise _wrong(name, value, "give a number that is not negative")
+    return int((amount * scale).to_integral_value())
+
+
+def _money(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    amount = _decimal(value)
+    if amount is None or not 0 <= amount <= MOST_DOLLARS:
+        raise _wrong("cost", value, f"give US dollars from 0 to {MOST_DOLLARS:,}")
+    return picodollars(amount)
+
+
+def _decimal(value: Any) -> Decimal | None:
+    """A number that is one, however it is written."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal) or len(str(value)) > _SHOWN:
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None
+
+
+def _flag(name: str, value: Any) -> bool:
+    if isinstance(value, bool) or value is None:
+        return bool(value)
+    truth = _TRUTHS.get(str(value).lower()) if isinstance(value, str | int) else None
+    if truth is None:
+        raise _wrong(name, value, "give true or false")
+    return truth
+
+
+def _moment(name: str, value: Any) -> int | None:
+    """Microseconds since the epoch; a moment without a zone is of UTC."""
+    if value is None or value == "":
+        return None
+    moment = value
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        count = micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    except (ValueError, AttributeError, OverflowError):
+        raise _wrong(name, value, "write it as 2026-11-21T09:30:00Z") from None
+    if count < 0:
+        raise _wrong(name, value, "give a moment after 1970")
+    return count
+
+
+def _metadata(value: Any) -> Mapping[str, Any] | None:
+    if isinstance(value, str) and len(value) <= 10**6:
+        try:
+            value = json.loads(value, parse_constant=_no_number) if value else None
+        except (ValueError, RecursionError):
+            raise _wrong("metadata", value, "give a JSON object") from None
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _wrong("metadata", value, "give a mapping of names to values")
+    kept = bounded({name: _float(inner) for name, inner in value.items()})
+    return dict(json.loads(kept)) if kept is not None else None
+
+
+def _float(value: Any) -> Any:
+    """JSON's numbers, which are read as ``Decimal`` for the sake of money, as JSON has them."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [_float(inner) for inner in value]
+    return {name: _float(inner) for name, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _wrong(name: str, value: Any, remedy: str) -> InvalidRequest:
+    shown = repr(value)
+    return InvalidRequest(f"{name}: {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'} cannot be; {remedy}")
+
+
+_PLAIN = {
+    JSON: JSON(none_as_null=True),
+    Boolean: Boolean(),
+    Integer: Integer(),
+    SmallInteger: SmallInteger(),
+    BigInteger: BigInteger(),
+}
+
+
+def _in_units(table: Table) -> Table:
+    """The same table for rows that are in the units of the database already."""
+    columns = [Column(column.name, _column_type(column), primary_key=column.primary_key) for column in table.columns]
+    return Table(table.name, MetaData(), *columns)
+
+
+def _column_type(column: Column[Any]) -> Any:
+    kind = getattr(column.type, "impl", column.type)  # what a TypeDecorator is made of
+    return _PLAIN.get(type(kind) if not isinstance(kind, type) else kind, Text())
+
+
+PLAIN_CALLS, PLAIN_ATTEMPTS = _in_units(calls), _in_units(attempts_table)
+
+
+def record(database: Connectable, clock: Clock, told: Mapping[str, Any]) -> RecordedCall:
+    """What :meth:`~llmdispatcher.Ledger.record` gives."""
+    facts, given = dict(told), told.get("id")
+    usage = facts.pop("usage", None)
+    if usage is not None:
+        facts = {**_of_usage(usage), **facts}
+    row = row_of(facts, clock.now())
+    row["id"] = id_of(given) if given is not None else new_id(row["begun_at"])
+    with writing(database) as connection:
+        gone = held_mark(connection)
+        if row["begun_at"] < gone:
+            raise InvalidRequest(f"begun_at: {moment(row['begun_at']).isoformat()} is {too_old(gone)}")
+        new = put(connection, [row])
+    cost = dollars(row["cost"]) if row["cost"] is not None else None
+    return RecordedCall(id=row["id"], new=bool(new), begun_at=moment(row["begun_at"]), cost=cost, cost_status=row["cost_status"])
+
+
+def rows_of(told: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The row of a call, and of its one attempt, as the writer takes them."""
+    facts = dict(told)
+    status, usage = facts.pop("http_status", None), facts.pop("usage", None)
+    row = row_of({**(_of_usage(usage) if usage is not None else {}), **facts})
+    row["id"] = id_of(facts["id"]) if facts.get("id") is not None else new_id(row["begun_at"])
+    tried = dict.fromkeys(ATTEMPT, False) | {name: row[name] for name in ATTEMPT if name in row}
+    tried |= {"call_id": row["id"], "number": 1, "vendor": row["vendor"] or "", "http_status": status, "sent": None}
+    tried |= {"bytes_sent": None, "bytes_received": None}
+    row["metadata"] = bounded(row["metadata"]) if row["metadata"] else None
+    return tuple([row[name] for name in CALL]), tuple([tried[name] for name in ATTEMPT])
+
+
+def new_id(begun_at: int) -> str:
+    """An id that sorts by time and that no other process gives."""
+    return f"{begun_at:016x}{os.urandom(8).hex()}"
+
+
+def put(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = ()) -> set[str]:
+    """Write the rows whose ids are not there, and the attempts of those; gives the ids that are new."""
+    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
+    fresh = insert(PLAIN_CALLS).on_conflict_do_nothing(index_elements=["id"]).returning(PLAIN_CALLS.c.id)
+    # in one order for all, since who writes the same id waits for the other
+    new = set(connection.scalars(fresh, sorted(rows, key=itemgetter("id"))))
+    if new:
+        add_rows(connection, calls.c.id.in_(new))
+    of_new = [attempt for attempt in attempts if attempt["call_id"] in new]
+    if of_new:
+        connection.execute(insert(PLAIN_ATTEMPTS).on_conflict_do_nothing(index_elements=["call_id", "number"]), of_new)
+    return new
+
+
+def held_mark(connection: Connection) -> int:
+    """Before which microsecond calls have been deleted, and will not be until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE calls IN ROW EXCLUSIVE MODE"))
+    return pruned_before(connection)
+
+
+def too_old(gone: int) -> str:
+    """Why a call of a time whose calls were deleted is not written: nobody can tell whether it was one of them."""
+    day = datetime.fromtimestamp(gone // 10**6, UTC).date() if gone % DAY == 0 else moment(gone)
+    return f"before {day}, up to where calls have been deleted and only their sums are kept; leave it out"
+
+
+def _of_usage(usage: Any) -> dict[str, Any]:
+    if not isinstance(usage, Usage):
+        raise InvalidRequest(f"usage: {type(usage).__name__} is none; give a Usage, or the counts by their names")
+    facts: dict[str, Any] = {name: getattr(usage, name) for name in TOKENS}
+    if usage.cost is not None or usage.price_version is not None:
+        facts |= {"cost": usage.cost, "cost_status": usage.cost_status, "price_version": usage.price_version}
+    return facts
+
+
+_GEMINI = {
+    "prompt_token_count": "promptTokenCount",
+    "candidates_token_count": "candidatesTokenCount",
+    "thoughts_token_count": "thoughtsTokenCount",
+    "cached_content_token_count": "cachedContentTokenCount",
+    "tool_use_prompt_token_count": "toolUsePromptTokenCount",
+}
+_DETAILS = (
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "input_tokens_details",
+    "output_tokens_details",
+    "cache_creation",
+    "cache_write_tokens_details",
+)
+_COUNTS = (
+    *TOKENS,
+    *_GEMINI,
+    *_GEMINI.values(),
+    *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cached_input_tokens", "audio_tokens"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens", "ephemeral_1h_input_tokens", "thinking_tokens"),
+    *("ttl_30m_tokens", "ttl_12h_tokens", "prompt_cache_hit_tokens", "prompt_eval_count", "eval_count", "cost"),
+)
+_HOLDERS = ("usage", "usage_metadata", "usageMetadata")
+_INSIDE = ("message", "response")  # of an event in a stream
+_ANTHROPIC = {"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"}
+
+Raw = dict[str, Any]
+
+
+def raw_usage(answer: Any) -> Raw:
+    """The counts that an answer, an event or a usage has, by the names they have there; empty where there are none."""
+    if isinstance(answer, Usage):
+        return {"usage": answer}
+    for holder in (answer, *[_get(answer, name) for name in _INSIDE]):
+        for name in _HOLDERS:
+            held = _get(holder, name)
+            if isinstance(held, Usage):
+                return {"usage": held}
+            counts = _counts(held)
+            if counts:
+                return counts
+    return _counts(answer)
+
+
+def usage_of(raw: Raw) -> Usage | None:
+    """What the counts mean; ``None`` where nothing is counted."""
+    if not raw:
+        return None
+    own = raw.get("usage")
+    return own if isinstance(own, Usage) else _reader(raw)(raw)
+
+
+def model_of(answer: Any) -> str | None:
+    """The model that an answer or an event names."""
+    for holder in (answer, *[_get(answer, name) for name in _INSIDE]):
+        for name in ("model", "model_version", "modelVersion"):
+            model = _get(holder, name)
+            if isinstance(model, str) and model:
+                return model
+    return None
+
+
+def _reader(raw: Raw) -> Callable[[Raw], Usage]:
+    if raw.keys() & _ANTHROPIC:
+        return anthropic_usage
+    if "prompt_tokens" in raw or "completion_tokens" in raw:
+        return lambda counts: openai_chat_usage({"usage": counts})
+    if "promptTokenCount" in raw or "candidatesTokenCount" in raw:
+        return gemini_usage
+    if "prompt_eval_count" in raw or "eval_count" in raw:
+        return lambda counts: ollama_usage(counts) or Usage()
+    return _own_usage if raw.keys() & {*TOKENS[2:], "cached_input_tokens"} else openai_responses_usage
+
+
+def _own_usage(raw: Raw) -> Usage:
+    """Our own names, and llmring's."""
+    named = {**raw, "cache_read_tokens": raw.get("cache_read_tokens", raw.get("cached_input_tokens", 0))}
+    counts: dict[str, Any] = {name: int(named.get(name, 0)) for name in TOKENS}
+    return Usage(**counts)
+
+
+def _counts(held: Any, depth: int = 2) -> Raw:
+    """Numbers and groups of numbers, whatever else there is left out; an object may have no end."""
+    found: Raw = {}
+    for name in _COUNTS:
+        value = _get(held, name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            found[_GEMINI.get(name, name)] = value
+    for name in _DETAILS:
+        inner = _counts(_get(held, name), depth - 1) if held is not None and depth else None
+        if inner:
+            found[name] = inner
+    return found
+
+
+def _get(holder: Any, name: str) -> Any:
+    if holder is None or isinstance(holder, str | bytes | int | float | list | tuple):
+        return None
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Keep = Callable[[Mapping[str, Any]], None]
+
+logger = logging.getLogger("llmdispatcher.accounting")
+
+_ENDED_BY = {"GeneratorExit": "cancelled", "KeyboardInterrupt": "cancelled", "SystemExit": "cancelled"}
+
+
+class LoggedCall:
+    """One call under way: a context manager that is told what it consumed, and writes its row when it ends.
+
+    ``facts`` are those of :meth:`~llmdispatcher.Ledger.record`; a call ends once, whoever says so first.
+    """
+
+    def __init__(self, keep: Keep, clock: Clock, facts: Mapping[str, Any]) -> None:
+        self._keep = keep
+        self._clock = clock
+        self._facts = dict(facts)
+        self._raw: Raw = {}
+        self._begun_at = clock.now()
+        self._started = clock.monotonic()
+        self._first: float | None = None
+        self._over = False
+
+    def usage(self, response: Any = None, **facts: Any) -> None:
+        """Say what was consumed: an SDK's answer, an event of a stream, a usage, or facts by their names (``input_tokens=12``).
+
+        May be said again; of pieces of a stream each adds what it knows. ``cost`` (US dollars) that is not said is the catalog's.
+        """
+        try:
+            self._facts.update(facts)
+            if response is not None:
+                self._raw.update(raw_usage(response))
+                self._facts["model"] = self._facts.get("model") or model_of(response)
+        except Exception:
+            logger.exception("the usage of a logged call cannot be read; the call is not affected")
+
+    def chunk(self, piece: Any) -> None:
+        """Say that a piece of a stream has come; the first one's time is kept."""
+        if self._first is None:
+            self._first = self._clock.monotonic() - self._started
+        self._facts["streamed"] = True
+        self.usage(piece)
+
+    def end(self, status: str = "success", error: BaseException | None = None) -> None:
+        """Say that it is over; what is said after that is not heard."""
+        if self._over:
+            return
+        self._over = True
+        try:
+            self._keep(self._told(status, error))
+        except Exception:
+            logger.exception("a logged call was not kept; the call is not affected")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end("success" if error is None else status_of(error), error)
+
+    def _told(self, status: str, error: BaseException | None) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "begun_at": self._begun_at,
+            "latency": self._clock.monotonic() - self._started,
+            "first_token": self._first,
+            "status": status,
+            "error_class": type(error).__name__ if error is not None else None,
+            "http_status": http_status(error),
+        }
+        usage = usage_of(self._raw)
+        return {**told, **({"usage": usage} if usage is not None else {}), **self._facts}
+
+
+def status_of(error: BaseException) -> str:
+    """How a call stands that raised this, whoever's class it is."""
+    name = type(error).__name__
+    if isinstance(error, TimeoutError) or "Timeout" in name or "DeadlineExceeded" in name:
+        return "timeout"
+    if http_status(error) == 429 or name.startswith("RateLimit"):
+        return "rate_limited"
+    return "cancelled" if "Cancelled" in name else _ENDED_BY.get(name, "error")
+
+
+def http_status(error: BaseException | None) -> int | None:
+    """The status that an error carries, by the names that SDKs have for it."""
+    for name in ("status_code", "status", "code"):
+        status = getattr(error, name, None)
+        if isinstance(status, int) and 100 <= status <= 599:
+            return status
+    return None
+
+
+def logging_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator that has each call of a function logged. Raises :class:`ConfigError` for a coroutine."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(f"log_llm_call: {function.__qualname__} is a coroutine; write `with ledger.log_call(...)` inside it")
+        if inspect.isgeneratorfunction(function):
+            return functools.wraps(function)(_generator(begin, function))  # type: ignore[return-value]  # it yields what that yields
+
+        @functools.wraps(function)
+        def logged(*args: P.args, **kwargs: P.kwargs) -> T:
+            call = begin()
+            try:
+                answer = function(*args, **kwargs)
+            except BaseException as error:
+                call.end(status_of(error), error)
+                raise
+            watched: T = _watched(call, answer)
+            return watched
+
+        return logged
+
+    return decorate
+
+
+def _generator(begin: Callable[[], LoggedCall], function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
+    def logged(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return (yield from _drained(begin(), function(*args, **kwargs)))
+
+    return logged
+
+
+def _watched(call: LoggedCall, answer: Any) -> Any:
+    """The answer itself, or where it is still to come, one that is heard while it does."""
+    if isinstance(answer, GeneratorType):
+        drained = _drained(call, answer)
+        weakref.finalize(drained, call.end, "cancelled").atexit = False  # one that nobody begins never runs
+        return drained
+    if hasattr(type(answer), "__next__"):
+        return _Stream(call, answer)
+    call.usage(answer)
+    call.end()
+    return answer
+
+
+def _drained(call: LoggedCall, inner: Any) -> Generator[Any, Any, Any]:
+    with call:
+        return (yield from _Heard(call, inner))
+
+
+class _Heard:
+    """A generator's own protocol, with each piece told; ``yield from`` passes on what is sent and thrown."""
+
+    def __init__(self, call: LoggedCall, inner: Any) -> None:
+        self._call = call
+        self._inner = inner
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._hear(next(self._inner))
+
+    def send(self, value: Any) -> Any:
+        """Pass it on."""
+        return self._hear(self._inner.send(value))
+
+    def throw(self, error: BaseException) -> Any:
+        """Pass it on."""
+        return self._hear(self._inner.throw(error))
+
+    def close(self) -> None:
+        """Pass it on."""
+        self._inner.close()
+
+    def _hear(self, piece: Any) -> Any:
+        self._call.chunk(piece)
+        return piece
+
+
+class _Stream:
+    """An SDK's stream that is heard as it is read; in all else it is the other, its class included."""
+
+    def __init__(self, call: LoggedCall, inner: Any) -> None:
+        self.__dict__.update(_call=call, _inner=inner)
+        weakref.finalize(self, call.end, "cancelled").atexit = False
+
+    @property
+    def __class__(self) -> Any:
+        return type(self._inner)
+
+    @__class__.setter
+    def __class__(self, kind: Any) -> None:
+        self._inner.__class__ = kind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_inner"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._inner, name, value)
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            piece = next(self._inner)
+        except StopIteration:
+            self._call.end()
+            raise
+        except BaseException as error:
+            self._call.end(status_of(error), error)
+            raise
+        self._call.chunk(piece)
+        return piece
+
+    def __enter__(self) -> Any:
+        entered = self._inner.__enter__()
+        return self if entered is self._inner else entered
+
+    def __exit__(self, *raised: Any) -> Any:
+        try:
+            return self._inner.__exit__(*raised)
+        finally:
+            self._stopped(raised[1])
+
+    def close(self) -> Any:
+        """Close the stream; what was not read of it is not waited for."""
+        try:
+            return self._inner.close()
+        finally:
+            self._stopped(None)
+
+    def _stopped(self, error: BaseException | None) -> None:
+        """Read through one of the SDK's own ways, it knows at its end what it was."""
+        with contextlib.suppress(Exception):
+            self._call.usage(getattr(self._inner, "current_message_snapshot", None))
+        self._call.end("cancelled" if error is None else status_of(error), error)

@@ -1,0 +1,130 @@
+"""What a number of calls comes to, as values: for a whole span, and for each of its buckets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from ...types import EXACT
+
+MOST_RANKED = 100_000
+"""Percentiles are of at most so many calls; of more they would cost a look at every row."""
+
+
+@attrs.frozen(kw_only=True)
+class UsageFigures:
+    """What a number of calls comes to. Costs are US dollars; calls without a known cost count as zero and as ``unpriced_calls``.
+
+    ``successful_calls`` and those that ended as ``errors``, ``timeouts``, ``rate_limited``, ``cancelled`` or ``unknown`` add up
+    to ``total_calls``; calls that are under way are not among them. ``cached_calls`` were answered from memory. ``attempts`` is how
+    often a vendor was asked. Latencies are seconds, ``None`` where there are none.
+    """
+
+    total_calls: int = 0
+    successful_calls: int = 0
+    errors: int = 0
+    timeouts: int = 0
+    rate_limited: int = 0
+    cancelled: int = 0
+    unknown: int = 0
+    cached_calls: int = 0
+    streamed_calls: int = 0
+    hedged_calls: int = 0
+    unpriced_calls: int = 0
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_long_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    total_cost: Decimal = Decimal(0)
+    average_latency: float | None = None
+    average_first_token: float | None = None
+
+    @property
+    def total_requests(self) -> int:
+        """Another word for ``total_calls``."""
+        return self.total_calls
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def avg_cost_per_call(self) -> Decimal:
+        """US dollars, 0 where there are no calls."""
+        return EXACT.divide(self.total_cost, self.total_calls) if self.total_calls else Decimal(0)
+
+    @property
+    def success_rate(self) -> Decimal | None:
+        """Answered calls as a fraction of all, 0 to 1; ``None`` where there are no calls."""
+        return EXACT.divide(self.successful_calls, self.total_calls) if self.total_calls else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars are texts."""
+        shown = {field.name: getattr(self, field.name) for field in attrs.fields(UsageFigures)}
+        rate = self.success_rate
+        return shown | {
+            "total_requests": self.total_requests,
+            "total_tokens": self.total_tokens,
+            "total_cost": f"{self.total_cost:f}",
+            "avg_cost_per_call": f"{self.avg_cost_per_call:.12f}",
+            "success_rate": float(rate) if rate is not None else None,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class UsageBucket(UsageFigures):
+    """The figures of one ``period``, of one ``value`` of what they are told apart by, or of both; ``None`` where not asked for.
+
+    ``value`` is ``""`` for calls that have none.
+    """
+
+    start: datetime
+    end: datetime
+    period: str | None = None
+    value: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        own = {"period": self.period, "value": self.value, "start": self.start.isoformat(), "end": self.end.isoformat()}
+        return own | super().as_dict()
+
+
+@attrs.frozen(kw_only=True)
+class UsageStats(UsageFigures):
+    """The figures of a span as a whole, and its ``buckets``. ``end`` no longer belongs to it; moments are in the zone asked for.
+
+    ``p50_latency`` and ``p95_latency`` (seconds) are ``None`` for more than :data:`MOST_RANKED` calls. ``complete`` is False where
+    rows were needed that retention has deleted: then what they would have added is missing.
+    """
+
+    start: datetime
+    end: datetime
+    timezone: str
+    group_by: str | None = None
+    by: str | None = None
+    unique_models: int = 0
+    unique_origins: int = 0
+    p50_latency: float | None = None
+    p95_latency: float | None = None
+    complete: bool = True
+    buckets: tuple[UsageBucket, ...] = ()
+
+    @property
+    def summary(self) -> UsageStats:
+        """These figures without their buckets."""
+        return attrs.evolve(self, buckets=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it: ``summary``, and a list of ``buckets``."""
+        names = ("timezone", "group_by", "by", "unique_models", "unique_origins", "p50_latency", "p95_latency", "complete")
+        own = {"start": self.start.isoformat(), "end": self.end.isoformat()} | {name: getattr(self, name) for name in names}
+        return {"summary": own | super().as_dict(), "buckets": [bucket.as_dict() for bucket in self.buckets]}

@@ -1,0 +1,387 @@
+"""Takes calls in that were recorded elsewhere, each once however often it is told, and keeps the sums by day exact meanwhile.
+
+Reads calls out of files, a row at a time: JSON lines, a JSON array, CSV, Parquet, or values that the caller has at hand.
+
+A row that cannot be read is told with its line, and the next one is read; nothing is held but that row, however large the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from decimal import Decimal
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ...errors import ConfigError, InvalidRequest
+from .call import ImportProblem, ImportReport
+from .external import Row, attempt_of, held_mark, id_by_content, id_of, put, row_of, too_old
+from .queries import Connectable, writing
+
+FORMATS = ("jsonl", "json", "csv", "parquet")
+MOST_ROW = 1 << 20
+"""Bytes of one row; a call has a few hundred."""
+
+GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for a formula, and the mark that keeps it from doing so."""
+
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+_CHUNK = 1 << 16
+_BLANK = " \t\r\n"
+
+
+@attrs.frozen
+class Found:
+    """One row of a source: what it tells, or what is wrong with it. ``line`` counts from 1."""
+
+    line: int
+    told: Mapping[str, Any] | None = None
+    problem: str | None = None
+
+
+def found_in(source: Any, format: str | None = None) -> Iterator[Found]:
+    """The rows of a path, a file that is open for reading, or an iterable of mappings.
+
+    Raises :class:`~llmdispatcher.InvalidRequest` for a source or format that is none, ``OSError`` where it cannot be read.
+    """
+    if format is not None and format not in FORMATS:
+        raise InvalidRequest(f"format: {format!r} is not known; give one of {', '.join(FORMATS)}")
+    if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
+        return _values(source)
+    return _read(source, format or format_of(source))
+
+
+def format_of(place: Any) -> str | None:
+    """What the end of a path says of the format; ``None`` for other places and other ends."""
+    return _SUFFIXES.get(Path(place).suffix.lower()) if isinstance(place, str | os.PathLike) else None
+
+
+def _values(source: Any) -> Iterator[Found]:
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+        raise InvalidRequest(f"source: {type(source).__name__} has no rows; give a path, an open file, or a list of mappings")
+    return (_row(number, value) for number, value in enumerate(source, 1))
+
+
+def _row(line: int, value: Any) -> Found:
+    return Found(line, value) if isinstance(value, Mapping) else Found(line, problem=f"{type(value).__name__} is no object")
+
+
+def _read(source: Any, format: str | None) -> Iterator[Found]:
+    with ExitStack() as stack:
+        stream = source if hasattr(source, "read") else stack.enter_context(Path(source).open("rb"))
+        if format == "parquet":
+            yield from _parquet(stream)
+            return
+        buffered = io.BufferedReader(_Raw(stream), _CHUNK)
+        kind = format or _format_by(buffered.peek(_CHUNK))
+        yield from _json_array(buffered) if kind == "json" else _LINES[kind](_Lines(buffered))
+
+
+def _format_by(beginning: bytes) -> str:
+    return {b"{": "jsonl", b"[": "json"}.get(beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:1], "csv")
+
+
+class _Raw(io.RawIOBase):
+    """A stream of bytes or text that is open elsewhere, and stays so, as a raw stream of bytes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """That is what it is for."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on; a character of text may be four bytes."""
+        piece = self._stream.read(max(1, len(buffer) // 4))
+        raw = piece.encode("utf-8", "replace") if isinstance(piece, str) else piece
+        buffer[: len(raw)] = raw
+        return len(raw)
+
+
+class _Lines:
+    """The lines of a stream, as text; of one that is too long or no text only that it is."""
+
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
+        self._stream = stream
+        self.number = 0
+        self.problem: str | None = None
+        """What is wrong with the line that was read last."""
+
+    def read(self) -> str:
+        """The next line with its end; empty after the last."""
+        self.problem = None
+        raw = self._stream.readline(MOST_ROW)
+        if not raw:
+            return ""
+        self.number += 1
+        if len(raw) == MOST_ROW and not raw.endswith(b"\n"):
+            self.problem = f"the line is longer than {MOST_ROW:,} bytes"
+            while raw and not raw.endswith(b"\n"):
+                raw = self._stream.readline(MOST_ROW)
+            return "\n"
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.problem = "the line is not UTF-8"
+            return "\n"
+        return line.removeprefix("\ufeff") if self.number == 1 else line
+
+
+def _json_lines(lines: _Lines) -> Iterator[Found]:
+    while line := lines.read():
+        if lines.problem is not None:
+            yield Found(lines.number, problem=lines.problem)
+        elif line.strip():
+            yield _json(lines.number, line)
+
+
+def _json(line: int, text: str) -> Found:
+    try:
+        return _row(line, _DECODER.decode(text))
+    except (ValueError, RecursionError):
+        return Found(line, problem="it is not JSON")
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+
+
+def _json_array(stream: io.BufferedReader[Any]) -> Iterator[Found]:
+    """The objects of one array, with or without line ends in it; what follows a piece that is no JSON cannot be told apart."""
+    text = _Text(stream)
+    try:
+        line = text.skip(_BLANK + "\ufeff")
+        if text.head() != "[":
+            yield Found(line, problem="it is no JSON array")
+            return
+        text.take(1)
+        while (line := text.skip(_BLANK + ",")) and text.head() not in ("", "]"):
+            value = text.value()
+            if value is None:
+                yield Found(line, problem="it is not JSON; nothing behind it was read")
+                return
+            yield _row(line, value[0])
+        if not text.head():
+            yield Found(line, problem="the array has no end")
+    except UnicodeDecodeError:
+        yield Found(text.line, problem="it is not UTF-8; nothing behind it was read")
+
+
+class _Text:
+    """What is left of a stream, of which no more is held than the value that is being read."""
+
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._left = ""
+        self.line = 1
+
+    def head(self) -> str:
+        """The next character; empty at the end."""
+        return self._left[:1]
+
+    def take(self, count: int) -> None:
+        """Pass over so many characters."""
+        self.line += self._left.count("\n", 0, count)
+        self._left = self._left[count:]
+
+    def skip(self, blanks: str) -> int:
+        """Pass over blanks; gives the line where they end."""
+        while True:
+            self.take(len(self._left) - len(self._left.lstrip(blanks)))
+            if self._left or not self._more():
+                return self.line
+
+    def value(self) -> tuple[Any] | None:
+        """The next value, in a tuple; ``None`` where there is none."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._left)
+            except (ValueError, RecursionError):
+                if len(self._left) > MOST_ROW or not self._more():
+                    return None
+                continue
+            self.take(end)
+            return (value,)
+
+    def _more(self) -> bool:
+        """Read on, as much again as there is, so that a long value is looked at a few times only."""
+        raw = self._stream.read(max(_CHUNK, len(self._left)))
+        self._left += self._decoder.decode(raw, final=not raw)
+        return bool(raw)
+
+
+def _csv(lines: _Lines) -> Iterator[Found]:
+    flaws: list[str] = []
+    rows = csv.reader(_texts(lines, flaws), strict=True)
+    names: list[str] | None = None
+    while True:
+        begins = lines.number + 1
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Found(begins, problem=f"it is not CSV: {error}")
+            continue
+        if flaws:
+            yield Found(begins, problem=flaws.pop())
+            flaws.clear()
+        elif cells and names is None:
+            names = [cell.strip() for cell in cells]
+        elif cells:
+            yield _named(begins, names or [], cells)
+
+
+def _texts(lines: _Lines, flaws: list[str]) -> Iterator[str]:
+    while line := lines.read():
+        flaws.extend([lines.problem] if lines.problem else [])
+        yield line
+
+
+def _named(line: int, names: list[str], cells: list[str]) -> Found:
+    if len(cells) != len(names):
+        return Found(line, problem=f"it has {len(cells)} cells, and the head {len(names)}")
+    return Found(line, {name: unguarded(cell) for name, cell in zip(names, cells, strict=True)})
+
+
+def guarded(text: str) -> str:
+    """A text that no spreadsheet takes for a formula, and that :func:`unguarded` makes the same again."""
+    return f"'{text}" if text.startswith(GUARDED) else text
+
+
+def unguarded(text: str) -> str:
+    """What was guarded."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(GUARDED) else text
+
+
+_LINES = {"jsonl": _json_lines, "csv": _csv}
+
+
+def _parquet(stream: Any) -> Iterator[Found]:
+    number = 0
+    for batch in parquet_room().ParquetFile(stream).iter_batches(batch_size=1000):
+        for row in batch.to_pylist():
+            number += 1
+            yield _row(number, row)
+
+
+def parquet_room() -> Any:
+    """pyarrow's room of Parquet. Raises :class:`~llmdispatcher.ConfigError` where it is not installed."""
+    try:
+        return import_module("pyarrow.parquet")
+    except ModuleNotFoundError:
+        raise ConfigError("format: 'parquet' needs pyarrow; pip install 'llmdispatcher[parquet]'") from None
+
+
+BATCH = 1000
+"""Rows of one transaction."""
+
+MOST_PROBLEMS = 1000
+"""That are told one by one; the rest are counted."""
+
+_REMEMBERED = 100_000  # rows without an id; the same row told twice is told close by
+_MOST_ATTEMPTS = 1000
+
+
+@attrs.frozen
+class _Call:
+    line: int
+    row: Row
+    attempts: tuple[Row, ...] = ()
+
+
+class Import:
+    """One import under way: reads rows, writes those that are calls, and remembers what was wrong with the others."""
+
+    def __init__(self, database: Connectable, progress: Callable[[int, int | None], None] | None) -> None:
+        self._database = database
+        self._progress = progress
+        self._seen: OrderedDict[str, int] = OrderedDict()
+        self._problems: list[ImportProblem] = []
+        self._rows = self._imported = self._known = self._failed = 0
+
+    def run(self, source: Any, format: str | None) -> ImportReport:
+        """Read the source to its end."""
+        rows = found_in(source, format)
+        while batch := list(islice(rows, BATCH)):
+            self._rows += len(batch)
+            self._write([call for call in map(self._read, batch) if call is not None])
+            if self._progress is not None:
+                self._progress(self._rows, None)
+        return ImportReport(
+            rows=self._rows,
+            imported=self._imported,
+            known=self._known,
+            failed=self._failed,
+            problems=tuple(self._problems),
+        )
+
+    def _read(self, found: Found) -> _Call | None:
+        try:
+            if found.told is None:
+                raise InvalidRequest(found.problem or "it is no call")
+            row = row_of(found.told)
+            row["id"] = self._id(row, found.told)
+            return _Call(found.line, row, _attempts(row, found.told.get("attempt_records")))
+        except InvalidRequest as error:
+            self._failed_at(found.line, error.message)
+            return None
+
+    def _id(self, row: Row, told: Mapping[str, Any]) -> str:
+        for word in ("id", "log_id"):
+            if told.get(word) not in (None, ""):
+                return id_of(told[word])
+        looks = id_by_content(row, 0)
+        again = self._seen.pop(looks, 0)
+        self._seen[looks] = again + 1
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return id_by_content(row, again)
+
+    def _write(self, batch: Sequence[_Call]) -> None:
+        """One transaction; of an id that is told twice, the first counts."""
+        with writing(self._database) as connection:
+            gone = held_mark(connection)
+            late = [call for call in batch if call.row["begun_at"] < gone]
+            calls = {call.row["id"]: call for call in reversed(batch) if call.row["begun_at"] >= gone}
+            rows = [call.row for call in calls.values()]
+            new = put(connection, rows, [attempt for call in calls.values() for attempt in call.attempts]) if rows else set()
+        for call in late:
+            self._failed_at(call.line, f"begun_at: it is {too_old(gone)}")
+        self._imported += len(new)
+        self._known += len(batch) - len(late) - len(new)
+
+    def _failed_at(self, line: int, reason: str) -> None:
+        self._failed += 1
+        if len(self._problems) < MOST_PROBLEMS:
+            self._problems.append(ImportProblem(line=line, reason=reason))
+
+
+def _attempts(call: Row, told: Any) -> tuple[Row, ...]:
+    if not isinstance(told or [], list) or len(told or []) > _MOST_ATTEMPTS:
+        raise InvalidRequest(f"attempt_records: it is no list of at most {_MOST_ATTEMPTS:,} attempts; leave it out")
+    if not all(isinstance(one, Mapping) for one in told or []):
+        raise InvalidRequest("attempt_records: not all of them are objects; leave it out")
+    return tuple([attempt_of(one) | {"call_id": call["id"]} for one in told or []])
+
+
+def import_logs(
+    database: Connectable, source: Any, format: str | None, progress: Callable[[int, int | None], None] | None
+) -> ImportReport:
+    """What :meth:`~llmdispatcher.Ledger.import_usage_logs` gives."""
+    return Import(database, progress).run(source, format)

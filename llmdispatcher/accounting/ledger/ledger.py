@@ -1,0 +1,459 @@
+"""The ledger as a user holds it. Nothing is opened, and SQLAlchemy not loaded, before the first row or question."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import tzinfo
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+
+from ...errors import ConfigError, LedgerError
+from ...runtime import SYSTEM_CLOCK, Clock, new_lock
+from ...types import AttemptRecord, Outcome
+from .address import Address, address
+from .call import began, ended, settled
+from .process import LOADING, this
+from .spool import Spool
+from .writer import Desk, LedgerStats, Writer
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+    from decimal import Decimal
+
+    from sqlalchemy import Connection, Engine
+
+    from ...types import Usage
+    from .call import AttemptView, CallView, ExportReport, ImportReport, LedgerAttempt, LedgerCall, PruneReport, RecordedCall
+    from .connections import Connections
+    from .external import LoggedCall
+    from .figures import UsageStats
+    from .periods import When
+    from .usage import Progress, RollupCheck
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Spanned(TypedDict, total=False):
+    """The time that is meant; ``start_date`` and ``end_date`` are other words for ``start`` and ``end``."""
+
+    start: When | None
+    end: When | None
+    start_date: When | None
+    end_date: When | None
+    timezone: str | tzinfo
+
+
+class StatsAsked(Spanned, total=False):
+    """What else :meth:`Ledger.get_usage_stats` takes."""
+
+    user: str | None
+    alias: str | None
+    profile: str | None
+    vendor: str | None
+    model: str | None
+    group_by: str | None
+    by: str | None
+
+
+class CallsAsked(Spanned, total=False):
+    """What else :meth:`Ledger.list_recent_calls` takes."""
+
+    before: LedgerCall | str | None
+    user: str | None
+    alias: str | None
+    profile: str | None
+    vendor: str | None
+    model: str | None
+    status: str | None
+
+
+class Facts(TypedDict, total=False):
+    """What else :meth:`Ledger.record` takes; for what they are see :class:`~llmdispatcher.LedgerCall`."""
+
+    id: str | int | None
+    usage: Usage | None
+    begun_at: datetime | str | None
+    ended_at: datetime | str | None
+    origin: str | None
+    id_at_origin: str | None
+    user: str | None
+    alias: str | None
+    profile: str | None
+    status: str | None
+    error_class: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    cache_write_long_tokens: int | None
+    reasoning_tokens: int | None
+    audio_input_tokens: int | None
+    audio_output_tokens: int | None
+    cost: Decimal | float | str | None
+    cost_status: str | None
+    price_version: str | None
+    latency: float | None
+    first_token: float | None
+    streamed: bool
+    cached: bool
+    hedged: bool
+    attempts: int
+    metadata: Mapping[str, Any] | None
+
+
+class ExportAsked(Spanned, total=False):
+    """What else :meth:`Ledger.export_usage_logs` takes."""
+
+    origin: str | None
+    id_at_origin: str | None
+    user: str | None
+    alias: str | None
+    profile: str | None
+    vendor: str | None
+    model: str | None
+    status: str | None
+    attempts: bool
+
+
+class Ledger:
+    """Calls and attempts in a database; safe to share between threads, dispatchers and across forks.
+
+    ``place`` is the path of an SQLite file, or ``postgresql://user@host/name``. Rows are written behind the calls by one thread;
+    while the database is away they wait in ``spool`` (beside the file, or below ``~/.local/state``), a folder of at most
+    ``max_spool_bytes``. With ``strict_accounting`` nothing is sent before its row is safe in the database, and no answer is handed
+    on before its own is; a call fails with :class:`~llmdispatcher.LedgerError` where that takes longer than ``timeout``
+    seconds, which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for
+    a place that is none.
+    """
+
+    clock: Clock = SYSTEM_CLOCK
+    """What tells which day is today; a test sets another."""
+
+    def __init__(
+        self,
+        place: str | os.PathLike[str],
+        *,
+        strict_accounting: bool = False,
+        timeout: float = 5.0,
+        spool: str | os.PathLike[str] | None = None,
+        max_spool_bytes: int = 1 << 30,
+    ) -> None:
+        self.address = address(place)
+        self.strict_accounting = strict_accounting
+        self._timeout = timeout
+        _installed(self.address)
+        folder = Path(spool).expanduser() if spool is not None else self.address.spool
+        self._way = _Way(self.address, timeout, durable=strict_accounting)
+        self._writer = Writer(partial(self._way.desk, folder / "refused.json"), Spool(folder, max_spool_bytes))
+        weakref.finalize(self, self._writer.retire).atexit = False
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine of this process, for questions; ``transaction()`` is for changes. Does not make the tables."""
+        return self._connected().engine
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite it is the only writer at once."""
+        return self._connected().transaction()
+
+    def migrate(self) -> str:
+        """Make the tables, or bring them up to date; gives their version. Idempotent, safe from many processes at once.
+
+        Raises :class:`LedgerError` where the database is newer than this code, or cannot be reached or written.
+        """
+        from .database import migrate
+
+        version: str = migrate(self._connected())
+        return version
+
+    def began(self, call: CallView, attempt: AttemptView) -> None:
+        """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
+        if not self.strict_accounting:
+            self._writer.put(began, call, attempt)
+            return
+        why = self._writer.commit(min(self._timeout, call.deadline.remaining()), began, call, attempt)
+        if why is not None:
+            raise LedgerError(f"the ledger cannot be written ({why}), so nothing was sent (strict_accounting)", sent=False)
+
+    def settled(self, record: AttemptRecord) -> None:
+        """Write down how asking a vendor went."""
+        self._writer.put(settled, record)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Write down how a call ended. Raises :class:`LedgerError` where it is strict and cannot, and there is an answer."""
+        if not self.strict_accounting:
+            self._writer.put(ended, outcome)
+            return
+        why = self._writer.commit(self._timeout, ended, outcome)
+        if why is not None and outcome.error is None:
+            raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Whether all that was told so far came into the database within so many seconds."""
+        return self._writer.flush(timeout)
+
+    def stats(self) -> LedgerStats:
+        """What became of the rows of this process."""
+        return self._writer.stats()
+
+    def reconcile(self) -> int:
+        """Mark the open calls of dead processes as unknown; gives how many. The writer does so at its start and now and then."""
+        self.migrate()
+        from .database import Store
+
+        return Store(self._connected(), SYSTEM_CLOCK, "", this()).reconcile()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Write what is left, for so many seconds at most (the rest is spooled), and close; idempotent. Opens again when used."""
+        self._writer.close(timeout)
+        self._way.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.address.shown!r})"
+
+    def _connected(self) -> Connections:
+        return self._way.connections()
+
+    def get_usage_stats(
+        self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsAsked]
+    ) -> UsageStats:
+        """What was used from ``start`` to ``end``, in all and in buckets; without them in the last ``days``, today among them.
+
+        A day as ``end`` ("2026-11-21") belongs to the span as a whole, a moment does not. Days, weeks and months are those of
+        ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor`` and ``model`` say which
+        calls are meant; ``""`` are those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
+        ("model", "vendor", "origin", "alias", "user") one of each value, both together one of each value in each period.
+
+        Whole days of UTC come from sums that are kept by day, so that a month of ten million calls is told within a second; other
+        pieces, and what is asked by ``id_at_origin`` or ``profile``, are summed from their rows. Raises
+        :class:`~llmdispatcher.InvalidRequest` for what cannot be meant.
+        """
+        from .usage import usage_stats
+
+        stats: UsageStats = usage_stats(
+            self, self.clock, {**_asked(asked, StatsAsked), "origin": origin, "id_at_origin": id_at_origin, "days": days}
+        )
+        return stats
+
+    def list_recent_calls(
+        self,
+        origin: str | None = None,
+        id_at_origin: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        **asked: Unpack[CallsAsked],
+    ) -> list[LedgerCall]:
+        """The latest calls that have these facts, the latest first; at most ``limit``, up to 10,000.
+
+        ``before`` goes on where a page ended: its last call, or that one's ``cursor``. Unlike an ``offset`` it neither skips nor
+        repeats a call when others begin meanwhile. ``start``, ``end`` and ``""`` mean what they mean to :meth:`get_usage_stats`.
+        Raises :class:`~llmdispatcher.InvalidRequest` for what cannot be meant.
+        """
+        page = {"origin": origin, "id_at_origin": id_at_origin, "limit": limit, "offset": offset}
+        from .queries import recent_calls
+
+        found: list[LedgerCall] = recent_calls(self, {**_asked(asked, CallsAsked), **page})
+        return found
+
+    get_recent_calls = list_recent_calls
+
+    def get_call(self, call_id: str) -> LedgerCall | None:
+        """The call with that id, or ``None``."""
+        from .queries import one_call
+
+        found: LedgerCall | None = one_call(self, call_id)
+        return found
+
+    def get_attempts(self, call_id: str) -> list[LedgerAttempt]:
+        """Whom a call asked, in the order of asking; nobody for an id that there is not."""
+        from .queries import attempts_of
+
+        found: list[LedgerAttempt] = attempts_of(self, call_id)
+        return found
+
+    def record(self, vendor: str | None, model: str, **facts: Unpack[Facts]) -> RecordedCall:
+        """Write down a call that was made elsewhere, and that has ended; at once, not behind.
+
+        With an ``id`` of the caller's own the same call can be reported again, and is kept once. ``usage`` or the counts of tokens
+        say what was consumed; ``input_tokens`` includes what a cache had. A ``cost`` that is not given is the catalog's.
+        ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
+        Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` where it is not kept.
+        """
+        told = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        from .external import record
+
+        kept: RecordedCall = record(self, self.clock, told)
+        return kept
+
+    @overload
+    def export_usage_logs(
+        self, target: None = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    def export_usage_logs(
+        self, target: Any, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+    ) -> ExportReport: ...
+
+    def export_usage_logs(
+        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+    ) -> list[dict[str, Any]] | ExportReport:
+        """Write the calls that have ended, oldest first, to a path or an open file, in the memory of a page of them.
+
+        ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); without it the path's end says, else it
+        is "jsonl". A file is there when it is whole, readable by its owner alone. In CSV what a spreadsheet would take for a
+        formula has a ``'`` before it, which :meth:`import_usage_logs` takes off. ``attempts`` adds them to the JSON forms. Without
+        a ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
+        and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
+        """
+        chosen = {**_asked(asked, ExportAsked), "format": format}
+        from .exporting import export_logs
+
+        done: list[dict[str, Any]] | ExportReport = export_logs(self, target, chosen, progress)
+        return done
+
+    def import_usage_logs(self, source: Any, format: str | None = None, progress: Progress | None = None) -> ImportReport:
+        """Take in calls that an export has written, or llmring has logged: a path, an open file, or a list of mappings.
+
+        A call is kept once, by its ``id``; a row without one is known by its content, and by the how-manieth it is that looks so. A
+        row that is no call is reported with its line and the reason, and the rest is imported; a thousand at a time, so that an
+        import that was cut off is simply run again. Without ``format`` the path's end says, else how the file begins.
+        """
+        from .importing import import_logs
+
+        report: ImportReport = import_logs(self, source, format, progress)
+        return report
+
+    def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
+        """Delete the calls, and their attempts, of all days (UTC) before that age or day; statistics by day stay exact.
+
+        In batches of a thousand, so that others write in between. Calls that are under way stay, and no call of those days can be
+        imported or recorded any more, since nobody could tell whether it was one of them. The file of SQLite does not shrink, but
+        is used again.
+        """
+        from .queries import prune
+
+        report: PruneReport = prune(self, self.clock, older_than, progress)
+        return report
+
+    def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]) -> LoggedCall:
+        """A call that is about to be made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
+
+        Inside say ``call.usage(answer)``: the answers, events and usages of the vendors' SDKs are understood, and plain mappings.
+        The row is written behind, when the block ends; status and class of an error are those of what leaves the block.
+        ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
+        """
+        given = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        from .external import LoggedCall
+
+        call: LoggedCall = LoggedCall(self._record_behind, self.clock, given)
+        return call
+
+    def log_llm_call(
+        self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """A decorator that logs each call of a function that asks a model, by what it returns, or yields, or raises.
+
+        Returns and raises are untouched; a stream comes back behind one that is heard as it is read and is in all else the same.
+        Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
+        """
+        begin = partial(self.log_call, vendor, model, **facts)
+        from .external import logging_calls
+
+        decorate: Callable[[Callable[P, T]], Callable[P, T]] = logging_calls(begin)
+        return decorate
+
+    def _record_behind(self, told: Mapping[str, Any]) -> None:
+        """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
+        from .external import rows_of
+
+        rows = rows_of(told)  # here, so that what is wrong with them is logged with the call
+        self._writer.put(lambda: rows)
+
+    def rebuild_rollups(self, progress: Progress | None = None) -> int:
+        """Make the sums by day anew from the rows, day by day, while calls go on; gives how many days that were.
+
+        For a database that others have written to; the ledger itself keeps them exact. Days whose rows retention has deleted stay
+        as they are. ``progress`` is called with the days done and all days.
+        """
+        from .usage import rebuild
+
+        days: int = rebuild(self, progress)
+        return days
+
+    def check_rollups(self, progress: Progress | None = None) -> RollupCheck:
+        """Count every row and compare with the sums by day, all at one moment; changes nothing."""
+        from .usage import check
+
+        found: RollupCheck = check(self, progress)
+        return found
+
+
+def _installed(place: Address) -> None:
+    """See that what a ledger needs is there, without loading it."""
+    for name in ("sqlalchemy", "alembic", *(() if place.path is not None else ("psycopg",))):
+        if find_spec(name) is None:
+            extra = "postgres" if name == "psycopg" else "ledger"
+            raise ConfigError(f"ledger: {name} is not installed; pip install 'llmdispatcher[{extra}]'")
+
+
+class _Way:
+    """The one way to the database, made when it is first needed; the ledger and its writer share it."""
+
+    def __init__(self, place: Address, timeout: float, *, durable: bool) -> None:
+        self._make: partial[dict[str, Any]] = partial(dict, address=place, clock=SYSTEM_CLOCK, timeout=timeout, durable=durable)
+        self._lock = new_lock()
+        self._made: Connections | None = None
+
+    def connections(self) -> Connections:
+        """Made once."""
+        with self._lock:
+            if self._made is None:
+                with LOADING:
+                    from .connections import Connections
+                self._made = Connections(**self._make())
+            return self._made
+
+    def desk(self, refused: Path, writer: str) -> Desk:
+        """Where a writer of that name writes."""
+        with LOADING:
+            from .database import Database
+        desk: Desk = Database(self.connections(), SYSTEM_CLOCK, writer, refused)
+        return desk
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._made is not None:
+            self._made.close()
+
+
+def open_ledger(place: str | os.PathLike[str], **settings: Any) -> Ledger:
+    """A :class:`Ledger` at a path or an URL whose tables are there and up to date."""
+    ledger = Ledger(place, **settings)
+    ledger.migrate()
+    return ledger
+
+
+def _asked(given: Mapping[str, Any], known: Any) -> dict[str, Any]:
+    """The keywords under their one name each. Raises ``TypeError`` for one that there is not, as a call does."""
+    unknown = sorted(given.keys() - known.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"there is no argument {unknown[0]!r}; give {', '.join(sorted(known.__annotations__))}")
+    asked = dict(given)
+    for other, name in (("start_date", "start"), ("end_date", "end")):
+        if other in asked:
+            asked[name] = asked.pop(other)
+    return asked

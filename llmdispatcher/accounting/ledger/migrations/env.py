@@ -1,0 +1,12 @@
+"""What Alembic runs: the connection is handed in, with its transaction and its lock."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from llmdispatcher.accounting.ledger.database import VERSION_TABLE
+from llmdispatcher.accounting.ledger.schema import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, version_table=VERSION_TABLE, target_metadata=metadata)  # whose names constraints get
+context.run_migrations()

@@ -1,0 +1,139 @@
+"""Which time is asked about: days as people write them, their zone, and how a span falls into days, weeks and months."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from ...errors import InvalidRequest
+
+DAY = 86_400_000_000
+"""Microseconds of a day in UTC, which has no summer."""
+
+MOST_BUCKETS = 10_000
+"""More days, weeks or months than anybody draws; a slip in a year, rather."""
+
+_MICROSECOND = timedelta(microseconds=1)
+_NAMES: dict[str, Callable[[date], str]] = {
+    "day": date.isoformat,
+    "week": lambda day: f"{day:%G-W%V}",
+    "month": lambda day: f"{day:%Y-%m}",
+}
+_FIRST: dict[str, Callable[[date], date]] = {
+    "day": lambda day: day,
+    "week": lambda day: day - timedelta(days=day.weekday()),
+    "month": lambda day: day.replace(day=1),
+}
+_LENGTH = {"day": 1, "week": 7, "month": 31}
+
+When = datetime | date | str
+"""A moment, a day, or either as ISO 8601 writes it; days, and moments without a zone, are meant in the zone that is asked for."""
+
+
+@attrs.frozen
+class Span:
+    """From a moment up to another, which no longer belongs to it; both aware."""
+
+    start: datetime
+    end: datetime
+
+
+@attrs.frozen
+class Bucket(Span):
+    """A day, an ISO week or a month of a zone, cut to the span that was asked for: ``2026-11-21``, ``2026-W47``, ``2026-11``."""
+
+    name: str
+
+
+def zone_of(timezone: str | tzinfo) -> tzinfo:
+    """The zone of that name. Raises :class:`~llmdispatcher.InvalidRequest` for a name that nobody knows."""
+    if isinstance(timezone, tzinfo):
+        return timezone
+    if timezone.upper() in ("UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(timezone)
+    except (OSError, ValueError, KeyError):  # not there, or no name but a path
+        raise InvalidRequest(f"timezone: {timezone!r} is not known here; give a name like 'Europe/Berlin', or 'UTC'") from None
+
+
+def first_moment(value: When, zone: tzinfo, field: str = "start") -> datetime:
+    """The moment that is meant, or with which the day begins."""
+    meant = _meant(value, field)
+    return meant if isinstance(meant, datetime) and meant.tzinfo else _local(meant, zone, field)
+
+
+def last_moment(value: When, zone: tzinfo, field: str = "end") -> datetime:
+    """The moment that is meant; for a day the first of the next, so that the whole of it belongs."""
+    meant = _meant(value, field)
+    if isinstance(meant, datetime):
+        return first_moment(meant, zone, field)
+    return _local(_days_on(meant, 1, field), zone, field)
+
+
+def span_of(start: When | None, end: When | None, days: int, zone: tzinfo, now: datetime) -> Span:
+    """The time that is asked about: without ``end`` the rest of this day, without ``start`` so many days, the last included."""
+    if isinstance(days, bool) or not isinstance(days, int) or days < 1:
+        raise InvalidRequest(f"days: {days!r} is no number of days; give at least 1")
+    today = now.astimezone(zone).date()
+    until = last_moment(end if end is not None else today, zone)
+    if start is not None:
+        since = first_moment(start, zone)
+    else:
+        last = (until - _MICROSECOND).astimezone(zone).date()
+        since = _local(_days_on(last, 1 - days, "days"), zone, "days")
+    if since > until:
+        raise InvalidRequest(f"start: {since.isoformat()} is after the end, {until.isoformat()}; give an earlier one")
+    return Span(since, until)
+
+
+def buckets(span: Span, group_by: str, zone: tzinfo) -> tuple[Bucket, ...]:
+    """The days, weeks or months of the zone that the span touches, in order, without a gap; none for an empty span."""
+    if group_by not in _NAMES:
+        raise InvalidRequest(f"group_by: {group_by!r} is no period; give {', '.join(map(repr, _NAMES))}")
+    if (span.end - span.start).days // _LENGTH[group_by] > MOST_BUCKETS:
+        raise InvalidRequest(f"group_by: there are more than {MOST_BUCKETS:,} {group_by}s; give a later start, or a longer period")
+    return tuple(_buckets(span, group_by, zone))
+
+
+def _buckets(span: Span, group_by: str, zone: tzinfo) -> Iterator[Bucket]:
+    begin = span.start
+    first = _FIRST[group_by](begin.astimezone(zone).date())
+    while begin < span.end:
+        following = _FIRST[group_by](_days_on(first, _LENGTH[group_by], "end"))
+        end = min(_local(following, zone, "end"), span.end)
+        if end > begin:  # a day that a zone left out, as Samoa did
+            yield Bucket(begin, end, _NAMES[group_by](first))
+        begin, first = end, following
+
+
+def _meant(value: When, field: str) -> datetime | date:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise InvalidRequest(f"{field}: {value!r} is no day and no moment; write it as 2026-11-21 or 2026-11-21T09:30Z") from None
+
+
+def _local(value: date, zone: tzinfo, field: str) -> datetime:
+    """The moment at which a clock of the zone shows this, the first time it does; in UTC, for arithmetic that has no gaps."""
+    try:
+        shown = value if isinstance(value, datetime) else datetime.combine(value, time())
+        return shown.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise InvalidRequest(f"{field}: {value} is out of the calendar; give a day between the years 2 and 9998") from None
+
+
+def _days_on(day: date, count: int, field: str) -> date:
+    try:
+        return day + timedelta(days=count)
+    except OverflowError:
+        raise InvalidRequest(f"{field}: {count} days from {day} is out of the calendar; give fewer") from None

@@ -1,0 +1,100 @@
+"""How a fork is passed: it waits for the thread that loads a ledger's libraries, and then for who is at work with them.
+
+A child of a moment in the middle of an import has half a module for ever. What is loaded later than this room joins its hook
+instead of making its own: one that is made while a fork already waits here would be run after the fork, and not before it.
+
+Which process this is, so that another can tell whether it still lives: a pid means something in one place, and comes again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+PATIENCE = 5.0
+"""Seconds that a fork waits for an import; a thread that imports what the forking thread itself is importing never ends."""
+
+LOADING = threading.RLock()
+"""Held while a library is imported, and while a process forks."""
+
+_halts: list[Callable[[], Callable[[bool], None]]] = []
+_halted: list[Callable[[bool], None]] = []
+
+logging.getLogger(
+    "llmdispatcher.accounting"
+)  # its own hook must be there before ours: the last one runs first, and its lock is taken by who imports
+
+
+def at_fork(halt: Callable[[], Callable[[bool], None]]) -> None:
+    """Have a function called before each fork; what it gives is called after it, and told whether it is the child."""
+    _halts.append(halt)
+
+
+def _before() -> None:
+    LOADING.acquire(timeout=PATIENCE)
+    _halted[:] = [halt() for halt in _halts]
+
+
+def _in_parent() -> None:
+    for go_on in _halted:
+        go_on(False)
+    with contextlib.suppress(RuntimeError):  # it was not waited for any longer
+        LOADING.release()
+
+
+def _in_child() -> None:
+    LOADING._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does it for its own; typeshed omits it
+    for go_on in _halted:
+        go_on(True)
+
+
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+_PROC = Path("/proc")
+
+
+@attrs.frozen
+class Identity:
+    """``place`` is where the pid means something: host, boot and namespace; ``started`` is the process's start in clock ticks."""
+
+    place: str
+    pid: int
+    started: int
+
+
+def this() -> Identity:
+    """The present process."""
+    pid = os.getpid()
+    return Identity(_place(), pid, _started(pid) or 0)
+
+
+def is_dead(other: Identity, here: Identity) -> bool | None:
+    """Whether another process is certainly dead; ``None`` where that cannot be seen from here."""
+    if not other.started or not here.started or other.place != here.place:
+        return None
+    return _started(other.pid) != other.started
+
+
+def _place() -> str:
+    boot = namespace = ""
+    with contextlib.suppress(OSError):
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    with contextlib.suppress(OSError):
+        namespace = str((_PROC / "self/ns/pid").readlink())
+    return f"{platform.node()} {boot} {namespace}"
+
+
+def _started(pid: int) -> int | None:
+    """The start of a process that lives; ``None`` for one that does not, or is only waiting to be buried."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return int(fields[19]) if fields[0] not in "ZX" else None
+    return None

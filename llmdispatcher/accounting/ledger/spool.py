@@ -1,0 +1,182 @@
+"""Rows that wait on disk while the database is away: segments of JSON lines, each of which one process at a time has locked.
+
+A line is appended in one write and not waited for (it outlives the process, and a loss of power only if the system had time to
+write it); a segment is synced to the disk when it is closed. A segment whose lock can be had has nobody who appends to it, being
+full or of a dead process. Whoever empties it holds the lock meanwhile, so that two never do. A line that was torn, by a kill or a
+full disk, is skipped and counted; it was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ...runtime import SYSTEM_CLOCK, new_id, new_lock
+from .call import ATTEMPT, CALL, Row
+
+MOST_SEGMENT = 8 << 20
+CHUNK = 1000
+"""Rows that are handed on at once when a segment is emptied."""
+
+Rows = tuple[list[Row], list[Row]]
+"""Rows of calls and of attempts."""
+
+
+class SpoolFull(OSError):
+    """The spool has the size that it may have."""
+
+
+class Spool:
+    """The segments of one ledger on this machine; safe under threads. ``most`` is bytes of all segments together."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder = folder
+        self._most = most
+        self._lock = new_lock()
+        self._own: int | None = None
+        self._size = 0
+        self._others = 0
+        self._torn_before = False
+        self.torn = 0
+        """Lines that could not be read."""
+
+    def append(self, calls: Sequence[Row], attempts: Sequence[Row], writer: str) -> None:
+        """Keep rows. Raises ``OSError`` where the disk or the spool is full."""
+        lines = [*(["c", *row] for row in calls), *(["a", *row] for row in attempts)]
+        data = "".join([json.dumps(line, separators=(",", ":")) + "\n" for line in lines]).encode()
+        with self._lock:
+            if self._own is None or self._size >= MOST_SEGMENT:
+                self._rotate(writer)
+            if self._others + self._size + len(data) > self._most:
+                raise SpoolFull(f"the spool has {self._most:,} bytes")
+            self._write(data)
+
+    def empty(self, write: Callable[[Rows, str], None]) -> int:
+        """Hand on what all segments hold that nobody else is at, oldest first, and delete each; gives how many rows.
+
+        Whatever ``write`` raises is raised, and its segment stays.
+        """
+        self.close()
+        count = 0
+        for path in self._segments():
+            with self._locked(path) as file:
+                if file is not None:
+                    for rows, writer in self._chunks(file):
+                        write(rows, writer)
+                        count += len(rows[0]) + len(rows[1])
+                    path.unlink()
+        return count
+
+    def waits(self) -> bool:
+        """Whether there is any segment, of whomever."""
+        return bool(self._segments())
+
+    def close(self) -> None:
+        """Let others empty what is there."""
+        with self._lock:
+            own, self._own = self._own, None
+            if own is not None:
+                with contextlib.suppress(OSError):
+                    os.fsync(own)
+                os.close(own)
+
+    def forget(self) -> None:
+        """Leave the parent's segment to the parent, in a forked child; its lock is not this process's to give back."""
+        if self._own is not None:
+            os.close(self._own)
+        self._own, self._size = None, 0
+
+    def _write(self, data: bytes) -> None:
+        if self._own is None:
+            raise OSError("no segment is open")
+        if self._torn_before:
+            data = b"\n" + data
+        try:
+            written = os.write(self._own, data)
+        except OSError:
+            self._torn_before = True
+            raise
+        self._torn_before = written < len(data)
+        self._size += written
+        if self._torn_before:
+            raise OSError("the disk took a part only")
+
+    def _rotate(self, writer: str) -> None:
+        self.close()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._others = sum([_size(path) for path in self._segments()])
+        name = self._folder / new_id(SYSTEM_CLOCK)  # others see it when it is locked, and not before
+        self._own = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._size, self._torn_before = 0, False
+        self._write(json.dumps({"writer": writer, "calls": CALL, "attempts": ATTEMPT}).encode() + b"\n")
+        name.rename(name.with_suffix(".jsonl"))
+
+    def _segments(self) -> list[Path]:
+        with contextlib.suppress(OSError):
+            return sorted(self._folder.glob("*.jsonl"))
+        return []
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path) -> Iterator[int | None]:
+        """The segment with its lock, or ``None`` where another has it or has just deleted it."""
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            yield None
+            return
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield None
+                return
+            yield file if os.fstat(file).st_nlink else None
+        finally:
+            os.close(file)
+
+    def _chunks(self, file: int) -> Iterator[tuple[Rows, str]]:
+        """The rows of a segment with their writer, fitted to the columns of today."""
+        with os.fdopen(os.dup(file), "rb") as lines:
+            head = _parsed(next(lines, b""))
+            if not isinstance(head, dict):
+                self.torn += 1
+                return
+            fit_call, fit_attempt = _fitting(head.get("calls", CALL), CALL), _fitting(head.get("attempts", ATTEMPT), ATTEMPT)
+            calls: list[Row] = []
+            attempts: list[Row] = []
+            for line in lines:
+                row = _parsed(line)
+                if not isinstance(row, list) or len(row) < 2:
+                    self.torn += bool(line.strip())
+                    continue
+                (calls if row[0] == "c" else attempts).append((fit_call if row[0] == "c" else fit_attempt)(row[1:]))
+                if len(calls) + len(attempts) >= CHUNK:
+                    yield (calls, attempts), str(head.get("writer"))
+                    calls, attempts = [], []
+            if calls or attempts:
+                yield (calls, attempts), str(head.get("writer"))
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        value: object = json.loads(line)
+    except ValueError:
+        return None
+    return value
+
+
+def _fitting(had: Sequence[str], wanted: Sequence[str]) -> Callable[[Sequence[object]], Row]:
+    """How a row of other columns, of an older or newer version, becomes one of these."""
+    places = [had.index(name) if name in had else None for name in wanted]
+    return lambda row: tuple([row[place] if place is not None and place < len(row) else None for place in places])
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0

@@ -1,0 +1,362 @@
+"""The one text of a value: RFC 8785 canonical JSON out, strict JSON in, and how moments and money are written in both.
+
+RFC 8785 is defined for what every JSON parser reads alike (I-JSON, RFC 7493): whole numbers up to 2**53 - 1, no NaN, no name twice
+in an object, no half of a surrogate pair. Whatever else comes is refused; nothing is rounded, and Unicode is not normalised.
+
+The form of every field of a receipt, as tables; what does not have it is named by its path.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import attrs
+import rfc8785
+
+from ...errors import InvalidRequest
+
+MOST = 2**53 - 1
+"""The largest whole number that all readers of JSON agree upon (RFC 7493, 2.2)."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_MONEY = re.compile(r"0|-?(?:0|[1-9]\d{0,17})\.\d{0,11}[1-9]|-?[1-9]\d{0,17}", re.ASCII)
+
+
+def canonical(value: Any) -> bytes:
+    """The canonical JSON of dicts with text keys, lists, texts, numbers, booleans and ``None``.
+
+    Raises :class:`InvalidRequest` for a number that is not finite or beyond :data:`MOST`, half a surrogate pair, any other type.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as foreign:
+        raise InvalidRequest(f"receipt: {_reason(foreign)}; it has no canonical JSON (RFC 8785)") from None
+
+
+def _reason(foreign: Exception) -> str:
+    if isinstance(foreign, UnicodeEncodeError):
+        return "a name has half a surrogate pair"
+    return "it is nested too deeply" if isinstance(foreign, RecursionError) else str(foreign)
+
+
+def parsed(text: str | bytes, what: str = "receipt") -> Any:
+    """What a JSON text stands for, where all readers agree upon it.
+
+    Raises :class:`InvalidRequest` that begins with ``what`` for bytes that are not UTF-8, a text that is not JSON, a name that an
+    object has twice, NaN and Infinity, a whole number beyond :data:`MOST`.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole)
+    except (ValueError, RecursionError) as foreign:
+        reason = "it is nested too deeply" if isinstance(foreign, RecursionError) else str(foreign)
+        raise InvalidRequest(f"{what}: {reason}; give JSON as it was exported") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"an object has {name!r} twice")
+        found[name] = value
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 17 or abs(int(digits)) > MOST:
+        raise ValueError(f"the number {digits[:20]} is beyond 2**53 - 1")
+    return int(digits)
+
+
+def digest(content: bytes) -> str:
+    """``"sha256:"`` and 64 hexadecimal digits."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def moment_text(moment: datetime) -> str:
+    """``"2026-11-21T16:00:00.000000Z"``, the one form that is stored and signed; raises :class:`InvalidRequest` for a naive one."""
+    if moment.tzinfo is None:
+        raise InvalidRequest(f"time: {moment.isoformat()} has no time zone; give an aware datetime")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def moment_of(text: str) -> datetime:
+    """The other way; raises :class:`ValueError` for any other form."""
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(f"{text!r} is not like 2026-11-21T16:00:00.000000Z")
+    return datetime.fromisoformat(text)
+
+
+def money_text(dollars: Decimal) -> str:
+    """US dollars without exponent and without zeros at the end: ``"0.000125"``, ``"3"``, ``"0"``."""
+    if not dollars.is_finite():
+        raise InvalidRequest(f"cost: {dollars} is no amount; give a finite Decimal")
+    text = f"{dollars:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
+
+
+def money_of(text: str) -> Decimal:
+    """The other way, down to picodollars; raises :class:`ValueError` for any other form."""
+    if not _MONEY.fullmatch(text):
+        raise ValueError(f"{text!r} is not an amount such as 0.000125")
+    return Decimal(text)
+
+
+VERSION = 1
+"""Of the form of receipts that is written; a receipt of another one is refused, not guessed at."""
+
+SIGNATURE = "ed25519:"
+
+
+@attrs.frozen
+class Leaf:
+    """One value, and what it should be in words."""
+
+    fits: Callable[[Any], bool]
+    should_be: str
+
+
+@attrs.frozen
+class Maybe:
+    """That, or null."""
+
+    form: Form
+
+
+@attrs.frozen
+class Each:
+    """An object with any names, all of whose values are like that."""
+
+    form: Form
+
+
+@attrs.frozen
+class Many:
+    """A list of such."""
+
+    form: Form
+
+
+Form = Leaf | Maybe | Each | Many | Mapping[str, "Form"]
+
+
+def faults(value: Any, form: Form, path: str = "") -> Iterator[tuple[str, str]]:
+    """Path and reason of each thing in ``value`` that does not have the form; an empty path is the whole."""
+    match form:
+        case Leaf():
+            if not form.fits(value):
+                yield path, f"{shown(value)} is not {form.should_be}"
+        case Maybe():
+            if value is not None:
+                yield from faults(value, form.form, path)
+        case Each() | Many():
+            yield from _of_many(value, form, path)
+        case _:
+            yield from _of_object(value, form, path)
+
+
+def _of_many(value: Any, form: Each | Many, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(form, Many):
+        if not isinstance(value, list):
+            yield path, f"{shown(value)} is not a list"
+            return
+        for number, item in enumerate(value):
+            yield from faults(item, form.form, f"{path}[{number}]")
+    elif not isinstance(value, dict):
+        yield path, f"{shown(value)} is not an object"
+    else:
+        for name, item in value.items():
+            yield from faults(item, form.form, f"{path}[{name!r}]")
+
+
+def _of_object(value: Any, form: Mapping[str, Form], path: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(value, dict):
+        yield path, f"{shown(value)} is not an object"
+        return
+    for name in [name for name in form if name not in value]:
+        yield _below(path, name), "it is missing"
+    for name, item in value.items():
+        if name in form:
+            yield from faults(item, form[name], _below(path, name))
+        else:
+            yield _below(path, str(name)), "no field of this name belongs here"
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def shown(value: Any) -> str:
+    """A value in few characters, for a message."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def unpadded(text: str, size: int) -> bytes:
+    """The bytes of base64url without padding, in the one way to write them; raises :class:`ValueError` for another length or way.
+
+    The last letter holds bits that a decoder ignores: without this check it could be altered and nobody would see.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raise ValueError("it is not base64url") from None
+    if len(raw) != size or base64url(raw) != text:
+        raise ValueError(f"it is not {size} bytes in base64url without padding")
+    return raw
+
+
+def base64url(raw: bytes) -> str:
+    """Bytes in base64url without padding."""
+    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+def signature_of(text: str) -> bytes:
+    """The 64 bytes of a signature's text; raises :class:`ValueError` for another algorithm or form."""
+    if not text.startswith(SIGNATURE):
+        raise ValueError("it is not a signature by Ed25519")
+    return unpadded(text.removeprefix(SIGNATURE), 64)
+
+
+def signature_text(raw: bytes) -> str:
+    """``"ed25519:"`` and the signature in base64url without padding."""
+    return SIGNATURE + base64url(raw)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST
+
+
+def _like(pattern: str) -> Callable[[Any], bool]:
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
+
+
+def _read_by(read: Callable[[str], object]) -> Callable[[Any], bool]:
+    def fits(value: Any) -> bool:
+        try:
+            return isinstance(value, str) and read(value) is not None
+        except ValueError:
+            return False
+
+    return fits
+
+
+def _one_of(*choices: object) -> Leaf:
+    words = " or ".join(repr(choice) for choice in choices)
+    return Leaf(lambda value: any(type(value) is type(choice) and value == choice for choice in choices), words)
+
+
+TEXT = Leaf(_text, "a text")
+COUNT = Leaf(_count, "a whole number from 0 to 2**53 - 1")
+NUMBER = Leaf(lambda value: _count(value) and value > 0, "a whole number from 1 to 2**53 - 1")
+MONEY = Leaf(_read_by(money_of), "US dollars as a text such as '0.000125'")
+MOMENT = Leaf(_read_by(moment_of), "a time like '2026-11-21T16:00:00.000000Z'")
+HASH = Leaf(_like(r"sha256:[0-9a-f]{64}"), "'sha256:' and 64 hexadecimal digits")
+KEY_ID = Leaf(_like(r"key_[0-9a-f]{16}"), "'key_' and 16 hexadecimal digits")
+SIGNED = Leaf(_read_by(signature_of), "'ed25519:' and 64 bytes in base64url without padding")
+
+KEY: Mapping[str, Form] = {
+    "key_id": KEY_ID,
+    "public_key": Leaf(_read_by(lambda value: unpadded(value, 32)), "32 bytes in base64url without padding"),
+    "algorithm": _one_of("Ed25519"),
+    "format": _one_of("base64url"),
+}
+TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_long_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+CALL: Mapping[str, Form] = {
+    "id": TEXT,
+    "begun_at": MOMENT,
+    "ended_at": Maybe(MOMENT),
+    **dict.fromkeys(("origin", "id_at_origin", "alias", "profile", "vendor"), Maybe(TEXT)),
+    "model": TEXT,
+    "status": TEXT,
+    **dict.fromkeys(TOKENS, Maybe(COUNT)),
+    "total_tokens": COUNT,
+    "cost": Maybe(MONEY),
+    "cost_status": Maybe(TEXT),
+    "price_version": Maybe(TEXT),
+}
+ROW: Mapping[str, Form] = {
+    **{name: form for name, form in CALL.items() if name != "total_tokens"},
+    **dict.fromkeys(("user", "error_class"), Maybe(TEXT)),
+    **dict.fromkeys(("latency_us", "first_token_us"), Maybe(COUNT)),
+    **dict.fromkeys(("streamed", "cached", "hedged"), _one_of(True, False)),
+    "attempts": COUNT,
+    "metadata": Maybe(HASH),
+}
+"""What is certified of a call's row; ``metadata`` is the digest of its JSON."""
+CERTIFIED: Mapping[str, Form] = {"call_id": TEXT, "digest": HASH, "row": Maybe(ROW)}
+"""A call in an export: its row, and the digest noted when it was certified."""
+SHARE: Mapping[str, Form] = {"calls": COUNT, "tokens": COUNT, "cost": MONEY}
+SUMMARY: Mapping[str, Form] = {
+    "total_calls": NUMBER,
+    "input_tokens": COUNT,
+    "output_tokens": COUNT,
+    "total_tokens": COUNT,
+    "total_cost": MONEY,
+    "unpriced_calls": COUNT,
+    "start": MOMENT,
+    "end": MOMENT,
+    "by_model": Each(SHARE),
+    "by_alias": Each(SHARE),
+}
+SELECTION: Mapping[str, Form] = {
+    "by": _one_of("ids", "range", "uncertified"),
+    "since": Maybe(MOMENT),
+    "until": Maybe(MOMENT),
+    "origin": Maybe(TEXT),
+    "id_at_origin": Maybe(TEXT),
+    "certified_before": COUNT,
+}
+_EVERY: Mapping[str, Form] = {
+    "version": _one_of(VERSION),
+    "receipt_type": _one_of("single", "batch", "rotation"),
+    "receipt_id": Leaf(_like(r"rcpt_[0-9a-f]{32}"), "'rcpt_' and 32 hexadecimal digits"),
+    "ledger": Leaf(_like(r"ledger_[0-9a-f]{32}"), "'ledger_' and 32 hexadecimal digits"),
+    "sequence": NUMBER,
+    "previous": Maybe(HASH),
+    "timestamp": MOMENT,
+    "key_id": KEY_ID,
+    "description": TEXT,
+    "tags": Many(TEXT),
+    "signature": SIGNED,
+}
+FORMS: Mapping[str, Mapping[str, Form]] = {
+    "single": {**_EVERY, "call": CALL, "calls_digest": HASH},
+    "batch": {**_EVERY, "selection": SELECTION, "summary": SUMMARY, "calls_digest": HASH},
+    "rotation": {**_EVERY, "old_key": Maybe(KEY), "new_key": KEY, "acceptance": Maybe(SIGNED)},
+}
+"""By ``receipt_type``: every field that a receipt has; all of them but ``signature`` are signed."""
+
+
+def form_of(document: Mapping[str, Any]) -> Mapping[str, Form]:
+    """The form that a receipt says it has; that which all have where it says none."""
+    kind = document.get("receipt_type")
+    return FORMS.get(kind, _EVERY) if isinstance(kind, str) else _EVERY

@@ -1,0 +1,341 @@
+"""The receipts of one ledger: made, found, exported and verified.
+
+Receipts before they are signed: what goes into each kind of document.
+
+Which calls a receipt is to certify: chosen by ids or by a range, each of them settled and without a receipt.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Unpack, cast
+
+import attrs
+from sqlalchemy import Connection
+
+from ...errors import ConfigError, InvalidRequest
+from ...runtime import SYSTEM_CLOCK, Clock
+from ..ledger.ledger import Ledger
+from ..ledger.queries import reading
+from ..ledger.schema import receipts
+from . import store
+from .audit import audit
+from .format import MOST, VERSION, canonical, moment_text, signature_text
+from .keys import Keys, PublicKeys, SigningKey
+from .receipt import Receipt, ReceiptAnchor, Summary, signed
+from .rows import Tally, calls_digest, row_digest, shown_call
+from .store import Range
+from .verify import CertifiedCall, ReceiptVerification, Source, vouched, written
+
+
+@attrs.frozen
+class Words:
+    """What the signer says of a receipt; any text and any number of tags."""
+
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, description: str, tags: Iterable[str]) -> Words:
+        """Raises :class:`InvalidRequest` for what is no text, or none that JSON can carry."""
+        found = cls(description, (tags,) if isinstance(tags, str) else tuple(tags))
+        if not all(isinstance(word, str) for word in (description, *found.tags)):
+            raise InvalidRequest("description: it and the tags are texts; give a text, and a list of texts")
+        canonical([description, *found.tags])
+        return found
+
+    def fields(self) -> dict[str, Any]:
+        """As a receipt has them."""
+        return {"description": self.description, "tags": list(self.tags)}
+
+
+@attrs.frozen
+class Draft:
+    """What a receipt is about to say of calls, and which rows it certifies, by id and digest."""
+
+    fields: Mapping[str, Any]
+    certified: tuple[tuple[str, str], ...] = ()
+
+
+def single(facts: Mapping[str, Any]) -> Draft:
+    """Of one call."""
+    certified = ((facts["id"], row_digest(facts)),)
+    return Draft({"receipt_type": "single", "call": shown_call(facts), "calls_digest": calls_digest(certified)}, certified)
+
+
+def batch(rows: Iterable[Mapping[str, Any]], selection: Mapping[str, Any]) -> Draft:
+    """Of several; ``selection`` says how they were chosen."""
+    tally, certified = Tally(), []
+    for facts in rows:
+        tally.add(facts)
+        certified.append((facts["id"], row_digest(facts)))
+    summary = tally.summary()
+    if summary["total_tokens"] > MOST:
+        raise InvalidRequest("calls: their tokens are beyond 2**53 - 1; certify fewer at once")
+    fields = {"selection": dict(selection), "summary": summary, "calls_digest": calls_digest(certified)}
+    return Draft({"receipt_type": "batch", **fields}, tuple(certified))
+
+
+def selection(by: str, wanted: Mapping[str, Any], certified_before: int) -> dict[str, Any]:
+    """How calls were chosen, and how many such calls were left out since they have receipts of their own."""
+    moments = {name: wanted.get(name) for name in ("since", "until")}
+    texts = {name: wanted.get(name) for name in ("origin", "id_at_origin")}
+    return {
+        "by": by,
+        **{name: None if moment is None else moment_text(moment) for name, moment in moments.items()},
+        **texts,
+        "certified_before": certified_before,
+    }
+
+
+def following(last: Receipt | None, now: datetime) -> dict[str, Any]:
+    """The fields of the next receipt that say where it is in the chain; the first one names the ledger by chance."""
+    anchor = last.anchor if last is not None else None
+    return {
+        "version": VERSION,
+        "receipt_id": f"rcpt_{secrets.token_hex(16)}",
+        "ledger": anchor.ledger if anchor is not None else f"ledger_{secrets.token_hex(16)}",
+        "sequence": anchor.sequence + 1 if anchor is not None else 1,
+        "previous": anchor.hash if anchor is not None else None,
+        "timestamp": moment_text(now),
+    }
+
+
+def rotation(place: Mapping[str, Any], words: Words, old: SigningKey, new: SigningKey) -> Receipt:
+    """The record that another key signs from here on; both keys sign it."""
+    body = {
+        **place,
+        **words.fields(),
+        "receipt_type": "rotation",
+        "key_id": old.key_id,
+        "old_key": old.public.as_dict(),
+        "new_key": new.public.as_dict(),
+    }
+    return signed({**body, "acceptance": signature_text(new.sign(canonical(body)))}, old)
+
+
+def takeover(place: Mapping[str, Any], words: Words, new: SigningKey) -> Receipt:
+    """The record that a key signs from here on since the one before is lost; who verifies must know it from elsewhere."""
+    fields = {"receipt_type": "rotation", "old_key": None, "new_key": new.public.as_dict(), "acceptance": None}
+    return signed({**place, **words.fields(), **fields}, new)
+
+
+Calls = str | Iterable[str] | None
+"""One id, several, or none for all that a range selects."""
+
+_NAMES = Range.__annotations__.keys()
+
+
+def drafted(connection: Connection, calls: Calls, chosen: Range) -> Draft:
+    """The draft of a single receipt for one id, of a batch for anything else; raises :class:`InvalidRequest`."""
+    wanted = checked_range(chosen)
+    if calls is None:
+        rows = store.uncertified_rows(connection, wanted)
+        before = store.count_certified(connection, wanted) if wanted else 0
+        return batch(rows, selection("range" if wanted else "uncertified", wanted, before))
+    if wanted:
+        raise InvalidRequest(f"calls: ids and {', '.join(wanted)} do not go together; give one of them")
+    if isinstance(calls, str):
+        return single(next(_by_id(connection, [calls])))
+    return batch(_by_id(connection, _checked_ids(calls)), selection("ids", {}, 0))
+
+
+def checked_range(chosen: Range) -> Range:
+    """What of a range was given; raises :class:`InvalidRequest` for another name, and for what is no aware time or no text."""
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    for name, value in given.items():
+        if name not in _NAMES:
+            raise InvalidRequest(f"{name}: calls are not chosen by it; give {', '.join(_NAMES)}")
+        if name in ("since", "until") and (not isinstance(value, datetime) or value.tzinfo is None):
+            raise InvalidRequest(f"{name}: {value!r} is no time with a zone; give an aware datetime")
+        if name in ("origin", "id_at_origin") and not isinstance(value, str):
+            raise InvalidRequest(f"{name}: {value!r} is no text; give the text that the calls have")
+    return cast(Range, given)
+
+
+def _by_id(connection: Connection, ids: list[str]) -> Iterator[dict[str, Any]]:
+    """The facts of just these calls; raises :class:`InvalidRequest` for the first that cannot be certified."""
+    missing = set(ids)
+    for facts, sequence in store.rows_by_id(connection, ids):
+        if sequence is not None:
+            raise InvalidRequest(f"calls: {facts['id']} has a receipt, sequence {sequence}; leave it out")
+        if facts["status"] in store.UNSETTLED:
+            raise InvalidRequest(
+                f"calls: {facts['id']} is {facts['status']}: its row may still change; certify it when it has ended"
+            )
+        missing.discard(facts["id"])
+        yield facts
+    if missing:
+        raise InvalidRequest(f"calls: the ledger has no {min(missing)}; flush() it first, or give another id")
+
+
+def _checked_ids(ids: Iterable[str]) -> list[str]:
+    found = list(ids)
+    if not found or not all(isinstance(one, str) for one in found):
+        raise InvalidRequest("calls: it names none; give ids of the ledger, or leave it out for all that have no receipt")
+    return found
+
+
+class Receipts:
+    """The receipts of a ledger, in one chain; safe to share between threads and processes. Making one does no I/O.
+
+    ``key`` signs; without one receipts can be read and verified. A call has at most one receipt, so that receipts can be added up.
+    Methods raise :class:`~llmdispatcher.LedgerError` where the database is away.
+    """
+
+    def __init__(self, ledger: Ledger, key: SigningKey | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._ledger = ledger
+        self._key = key
+        self._clock = clock
+
+    def create(self, calls: Calls = None, *, description: str = "", tags: Iterable[str] = (), **chosen: Unpack[Range]) -> Receipt:
+        """Sign a receipt: of one call by its id, of several by their ids, or of all settled calls that have none yet.
+
+        The last can be narrowed by ``since`` and ``until`` (when the call began; aware), ``origin`` and ``id_at_origin``. Calls
+        under way, and those of a process that died, are left for later. Raises :class:`InvalidRequest` where there is no such call,
+        and for an id that has a receipt, is not settled or not known; :class:`ConfigError` without the key whose turn it is.
+        """
+        key, words = self._own_key(), Words.of(description, tags)
+        with reading(self._ledger) as connection:  # outside of the chain's lock, since there may be a million
+            seen = store.head(connection)
+            draft = drafted(connection, calls, chosen)
+        with store.appending(self._ledger) as connection:
+            newer = store.certified_since(connection, seen.sequence if seen is not None else 0)
+            if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now nobody can be
+                draft = drafted(connection, calls, chosen)
+            receipt = signed({**self._place(connection, key), **words.fields(), **draft.fields}, key)
+            store.append(connection, receipt, draft.certified)
+        return receipt
+
+    def preview(self, calls: Calls = None, **chosen: Unpack[Range]) -> Summary:
+        """What a batch receipt of these calls would say that they come to; signs and writes nothing."""
+        with reading(self._ledger) as connection:
+            draft = drafted(connection, [calls] if isinstance(calls, str) else calls, chosen)
+        return Summary.of(draft.fields["summary"])
+
+    def create_receipt(
+        self, model: str, input_tokens: int, output_tokens: int, cost: Decimal | float | str | None = None
+    ) -> Receipt:
+        """Record a call that was made elsewhere, and sign a receipt for it: ``.id`` and ``.signature``.
+
+        ``model`` may pin its vendor, ``"openai:gpt-4o"``; a ``cost`` in US dollars that is not given is the catalog's.
+        """
+        recorded = self._ledger.record(None, model, input_tokens=input_tokens, output_tokens=output_tokens, cost=cost)
+        return self.create(recorded.id)
+
+    def rotate(self, new_key: SigningKey, *, description: str = "") -> Receipt:
+        """Let another key sign from here on, by a record in the chain that both keys sign; this object signs with it then.
+
+        Save the new key before. Older receipts are verified with the old public key, which :meth:`public_keys` keeps.
+        """
+        old, words = self._own_key(), Words.of(description, ())
+        if new_key.key_id == old.key_id:
+            raise ConfigError(f"new_key: {old.key_id} is the key that signs already; generate another")
+        with store.appending(self._ledger) as connection:
+            receipt = rotation(self._place(connection, old), words, old, new_key)
+            store.append(connection, receipt, ())
+        self._key = new_key
+        return receipt
+
+    def take_over(self, *, description: str = "") -> Receipt:
+        """Go on with this key where the one before is lost.
+
+        Who verifies must know both public keys from elsewhere, since neither vouches for the other; there it is a warning.
+        """
+        key, words = self._own_key(), Words.of(description, ())
+        with store.appending(self._ledger) as connection:
+            last = store.head(connection)
+            if last is None or last.next_key_id == key.key_id:
+                raise ConfigError(f"key: there is nothing to take over, {key.key_id} may sign already; create receipts with it")
+            receipt = takeover(following(last, self._clock.now()), words, key)
+            store.append(connection, receipt, ())
+        return receipt
+
+    def get(self, receipt_id: str) -> Receipt | None:
+        """The receipt of this id."""
+        with reading(self._ledger) as connection:
+            found = next(store.stored(connection, receipts.c.receipt_id == receipt_id), None)
+        return Receipt(found.document) if found is not None else None
+
+    def list(self, *, limit: int = 100, before: int | None = None, receipt_type: str | None = None) -> tuple[Receipt, ...]:
+        """Receipts, the newest first; ``before`` is the sequence to go on from."""
+        with reading(self._ledger) as connection:
+            return store.listed(connection, limit, before, receipt_type)
+
+    def certified_calls(self, receipt_id: str) -> tuple[str, ...]:
+        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an id that no receipt has."""
+        receipt = self.get(receipt_id)
+        if receipt is None:
+            raise InvalidRequest(f"receipt_id: {receipt_id!r} is none of this ledger; list() tells which there are")
+        with reading(self._ledger) as connection:
+            found = store.certified_calls(connection, receipt.sequence, receipt.sequence)
+            return tuple([call.call_id for _, calls in found for call in calls])
+
+    def uncertified_calls(self, *, limit: int = 1000, **chosen: Unpack[Range]) -> tuple[str, ...]:
+        """The ids of settled calls that have no receipt, the oldest first."""
+        with reading(self._ledger) as connection:
+            return store.uncertified_ids(connection, checked_range(chosen), limit)
+
+    def anchor(self) -> ReceiptAnchor | None:
+        """The head of the chain, to be noted where nobody can alter it; ``None`` before the first receipt."""
+        with reading(self._ledger) as connection:
+            last = store.head(connection)
+        return last.anchor if last is not None else None
+
+    def public_keys(self) -> PublicKeys:
+        """The public key of this object, and the older ones that rotations lead back to; to be published."""
+        key = self._own_key().public
+        with reading(self._ledger) as connection:
+            rotations = [Receipt(row.document).as_dict() for row in store.stored(connection, receipts.c.receipt_type == "rotation")]
+        return vouched(PublicKeys((key,), key.key_id), rotations)
+
+    def export(self, path: str | os.PathLike[str], *, rows: bool = False) -> int:
+        """Write the whole chain to a file, JSON Lines where its name ends so, else JSON; tells how many receipts.
+
+        With ``rows`` the certified rows of the calls go along, who the user was too, so that they can be verified elsewhere.
+        Raises :class:`ConfigError` where the file cannot be written.
+        """
+        target = Path(path)
+        try:
+            with reading(self._ledger) as connection, target.open("w", encoding="utf-8", newline="\n") as file:
+                return written(_chain(connection, rows), file, lines=target.suffix == ".jsonl")
+        except OSError as error:
+            raise ConfigError(f"path: {target} cannot be written ({error.strerror}); choose another place") from None
+
+    def verify(
+        self, source: Source | None = None, public_keys: Keys | None = None, *, anchor: ReceiptAnchor | None = None
+    ) -> ReceiptVerification:
+        """Compare receipts with this ledger: the chain, each signature, each certified row of a call.
+
+        Without ``source`` the whole chain; with one the receipts in it, which the ledger must have just so. ``anchor`` is a head
+        that was noted before. ``public_keys`` are trusted instead of this object's own key. Whatever is wrong is in the result.
+        """
+        trusted = PublicKeys.of(public_keys if public_keys is not None else self._own_key().public)
+        with reading(self._ledger) as connection:
+            return audit(connection, trusted, source, anchor)
+
+    def _own_key(self) -> SigningKey:
+        if self._key is None:
+            raise ConfigError("key: there is none; give Receipts(ledger, key) the signing key, or verify with public_keys=")
+        return self._key
+
+    def _place(self, connection: Connection, key: SigningKey) -> dict[str, Any]:
+        """The next place in the chain; raises :class:`ConfigError` where another key has its turn."""
+        last = store.head(connection)
+        if last is not None and last.next_key_id != key.key_id:
+            raise ConfigError(
+                f"key: {last.next_key_id} signs this ledger's receipts, not {key.key_id}; load that key, rotate() with it,"
+                " or where it is lost take_over() with this one"
+            )
+        return following(last, self._clock.now())
+
+
+def _chain(connection: Connection, rows: bool) -> Iterator[tuple[Receipt, Iterable[CertifiedCall] | None]]:
+    certified = store.Merged(store.certified_calls(connection)) if rows else None
+    for row in store.stored(connection):
+        yield Receipt(row.document), None if certified is None else certified.of(row.sequence)

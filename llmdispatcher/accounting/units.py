@@ -1,0 +1,51 @@
+"""Money, time and tokens as the database has them; light, so that rows can be made before SQLAlchemy is loaded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PICO = 1_000_000_000_000
+_MICROSECOND = timedelta(microseconds=1)
+_DAY = 86_400_000_000
+
+STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
+"""How a call or an attempt stands; ``unknown`` is one whose process died before it could tell."""
+
+TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_long_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+"""The classes of tokens, named as in :class:`~llmdispatcher.Usage`."""
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch, exact."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def moment(micros: int) -> datetime:
+    """The aware datetime of so many microseconds since the epoch."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def day_of(micros: int) -> int:
+    """Days since 1970-01-01, UTC."""
+    return micros // _DAY
+
+
+def picodollars(money: Decimal) -> int:
+    """Whole picodollars; what is smaller is rounded half to even."""
+    return int((money * PICO).to_integral_value())
+
+
+def dollars(pico: int) -> Decimal:
+    """The exact ``Decimal`` of so many picodollars."""
+    return Decimal(pico).scaleb(-12)

@@ -1,0 +1,35 @@
+"""The response cache: keys, entries, stores, and one call for many that ask the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .cache import AnswerCache as AnswerCache
+    from .cache import Inquiry as Inquiry
+    from .entry import place as place
+    from .inventory import inspect_store as inspect_store
+    from .settings import STATEFUL as STATEFUL
+    from .settings import CacheStats as CacheStats
+    from .settings import ResponseCache as ResponseCache
+    from .single_flight import Flights as Flights
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "cache": (
+                "AnswerCache",
+                "Inquiry",
+            ),
+            "entry": ("place",),
+            "inventory": ("inspect_store",),
+            "settings": (
+                "CacheStats",
+                "ResponseCache",
+                "STATEFUL",
+            ),
+            "single_flight": ("Flights",),
+        },
+    )

@@ -1,0 +1,274 @@
+"""Entries: a whole answer as JSON and back, without pickle, so that a store that was tampered with can make nothing but answers.
+
+The fields of a frozen class, read in one go: those that say something, as opposed to those at their default.
+
+Keys: one for each question to one target, so that a byte of difference that can change the answer is a different key.
+
+A key is the BLAKE2b of canonical JSON: fields in their order, mappings sorted, bytes as their own digest. It tells nothing of the
+conversation. What is not sent (metadata, who asks, the cache's own switches) is left out; the model is the target's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any, NamedTuple, get_args
+
+import attrs
+
+from ..types import Choice, Citation, Message, Part, Request, Response, Tool, Usage, VendorTool, json_encoder
+
+
+class Shape:
+    """Which fields of a class count; made once for each class."""
+
+    __slots__ = ("_defaults", "_names", "values")
+
+    def __init__(self, kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> None:
+        fields = [field for field in attrs.fields(kind) if field.name not in leave_out]
+        self._names = tuple([field.name for field in fields])
+        self._defaults = tuple([_default(field) for field in fields])
+        self.values: Callable[[Any], tuple[Any, ...]] = attrgetter(*self._names)
+
+    def said(self, value: Any) -> dict[str, Any]:
+        """The fields that are not at their default."""
+        return self.named(self.values(value))
+
+    def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        """Those of the values of all fields that are not at their default, by name."""
+        if values == self._defaults:
+            return {}
+        return {
+            name: given
+            for name, given, default in zip(self._names, values, self._defaults, strict=True)
+            if given is not default and given != default
+        }
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    factory = getattr(field.default, "factory", None)
+    if factory is not None and field.default.takes_self:  # type: ignore[union-attr]  # a factory has it
+        return _NO_DEFAULT
+    return factory() if factory is not None else field.default
+
+
+_NO_DEFAULT = object()
+"""What nothing equals: a default that depends on the value's other fields is always written."""
+
+
+VERSION = 2
+"""Of entries and keys; a change of either, or of what a codec makes of the same bytes, raises it, and old entries are not found."""
+
+_OF_THE_CALL = frozenset({"parsed", "trace", "rate_limit_remaining", "latency", "cached"})
+"""What belongs to one call, not to the answer."""
+
+_LISTS = ("parts", "tool_calls", "citations", "logprobs", "other_choices")
+_lists = attrgetter(*_LISTS)
+_LONGEST_LETTER, _FACTS = 12, 65536
+"""Bytes of JSON: the most for one character, and more than the facts of an answer have without its text."""
+
+_ATOMS = frozenset({int, float, str, bool, type(None), datetime, Decimal})
+
+Reader = Callable[[Any], Any]
+
+
+class Hit(NamedTuple):
+    """An answer that nobody was asked for: marked, its tokens kept, its cost 0; ``saved`` is what it cost the first time."""
+
+    response: Response
+    saved: Decimal | None
+
+
+class Entry:
+    """An answer on its way into a store. Its bytes are made when somebody first wants them, as few answers are asked for again.
+
+    One that holds more than text and numbers is written at once, since whoever has it might change that. Raises what :func:`dump`
+    raises.
+    """
+
+    __slots__ = ("_data", "_letters", "_values")
+
+    def __init__(self, response: Response) -> None:
+        self._values = _flat(response)
+        self._data = None if self._values else dump(response)
+        self._letters = len(response.content) + len(response.reasoning) + (len(self._values[2]) if self._values else 0)
+
+    def __bytes__(self) -> bytes:
+        values = self._values  # before the look at the data: whoever else writes it empties these last
+        if self._data is None:
+            answer, usage, raw = values
+            counted = {**_FLAT_USAGE.named(usage), "raw": json.loads(raw)}
+            self._data = _encode(["Response", {**_FLAT_ANSWER.named(answer), "usage": ["Usage", counted]}]).encode()
+            self._values = ()
+        return self._data
+
+    def fits(self, most: int) -> bool:
+        """Whether the bytes are at most that many; a short text is not written to be counted."""
+        return (self._data is None and _LONGEST_LETTER * self._letters + _FACTS <= most) or len(bytes(self)) <= most
+
+
+def _flat(response: Response) -> tuple[Any, ...]:
+    """The values of an answer that is all text and numbers, of which none can change; its usage as told is JSON. Else nothing."""
+    usage = response.usage
+    if any(_lists(response)) or usage.tool_requests:
+        return ()
+    answer, counted = _FLAT_ANSWER.values(response), _FLAT_USAGE.values(usage)
+    return (answer, counted, _encode(usage.raw)) if _ATOMS.issuperset(map(type, answer + counted)) else ()
+
+
+def dump(response: Response) -> bytes:
+    """The answer as bytes. Raises ``TypeError`` or ``ValueError`` for what a vendor of the user's put there that is no JSON."""
+    return _encode(response).encode()
+
+
+def load(data: bytes) -> Response:
+    """The answer again. Raises some ``Exception`` for bytes that are none."""
+    response = _made(json.loads(data))
+    if not isinstance(response, Response):
+        raise ValueError(f"{type(response).__name__} is no answer")
+    return response
+
+
+def recalled(data: bytes) -> Hit:
+    """An entry as the answer that nobody was asked for; the marks are put in before the object is made, which is far cheaper."""
+    pair = json.loads(data)
+    usage = pair[1].setdefault("usage", ["Usage", {}])[1]
+    cost = usage.get("cost")
+    usage.update(cost=0, cost_status="priced")
+    pair[1].update(cached=True, trace=())
+    response = _made(pair)
+    if not isinstance(response, Response):
+        raise ValueError(f"{type(response).__name__} is no answer")
+    return Hit(response, Decimal(cost) if cost is not None else None)
+
+
+def as_hit(response: Response) -> Hit:
+    """The same of an answer that no entry could be made of."""
+    usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="priced")
+    marked = attrs.evolve(response, usage=usage, cached=True, parsed=None, trace=(), rate_limit_remaining=None, latency=None)
+    return Hit(marked, response.usage.cost)
+
+
+def _many(values: Any) -> tuple[Any, ...]:
+    return tuple([_made(value) for value in values])
+
+
+def _made(value: Any) -> Any:
+    """The object that a pair of name and fields stands for."""
+    name, fields = value
+    for field, read in _READERS[name].items():
+        if fields.get(field) is not None:
+            fields[field] = read(fields[field])
+    return _ENTRY_KINDS[name](**fields)
+
+
+_ENTRY_KINDS: Mapping[str, type[attrs.AttrsInstance]] = {
+    kind.__name__: kind for kind in (Response, Choice, Usage, Citation, *get_args(Part))
+}
+_CHOICE: Mapping[str, Reader] = {"parts": _many, "tool_calls": _many, "logprobs": tuple}
+_BYTES: Mapping[str, Reader] = {"data": base64.b64decode}
+_READERS: Mapping[str, Mapping[str, Reader]] = {
+    **{name: {} for name in _ENTRY_KINDS},
+    "Choice": _CHOICE,
+    "Response": {
+        **_CHOICE,
+        "usage": _made,
+        "citations": _many,
+        "other_choices": _many,
+        "created_at": datetime.fromisoformat,
+    },
+    "Usage": {"cost": Decimal},
+    **dict.fromkeys(("ImagePart", "FilePart", "AudioPart", "VideoPart"), _BYTES),
+}
+
+
+_SHAPES = {kind: Shape(kind, _OF_THE_CALL) for kind in _ENTRY_KINDS.values()}
+_FLAT_ANSWER, _FLAT_USAGE = Shape(Response, {*_OF_THE_CALL, *_LISTS, "usage"}), Shape(Usage, {"raw", "tool_requests"})
+"""What an answer of text and numbers has."""
+
+
+def _entry_json(value: Any) -> Any:
+    shape = _SHAPES.get(type(value))
+    if shape is not None:
+        return [type(value).__name__, shape.said(value)]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+_encode = json_encoder(_entry_json)
+
+
+_UNSENT = ("model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode", "profile")
+_FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+
+
+class Place(NamedTuple):
+    """Who is asked: the vendor's registered name, its name for the model, and what else tells it from another of that name."""
+
+    vendor: str
+    model: str
+    identity: Any = None
+
+
+class Unkeyable(ValueError):
+    """A request that has no canonical form, such as one with an object in ``extra_params`` that is no JSON."""
+
+
+def place(vendor: Any, name: str, model: str) -> Place:
+    """The place of a vendor that is asked for ``model``.
+
+    A vendor tells by its optional ``identity`` what its answers depend on beside the request: kind, address, API. One without it
+    is told by its ``kind`` and its class.
+    """
+    identity = getattr(vendor, "identity", None)
+    if identity is None:
+        identity = (getattr(vendor, "kind", None), type(vendor).__qualname__)
+    return Place(name, model, identity)
+
+
+def key_of(request: Request, where: Place, tenant: Any = None) -> str:
+    """The key of a request at a place, for a tenant. Raises :class:`Unkeyable`."""
+    try:
+        numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same wish
+        text = _canonical([VERSION, where, tenant, _fields(request), numbers])
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unkeyable(f"the request has no canonical form: {type(error).__name__}") from None
+
+
+def _all(kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> Callable[[Any], Any]:
+    return attrgetter(*[field.name for field in attrs.fields(kind) if field.name not in leave_out])
+
+
+_fields, _numbers = _all(Request, (*_UNSENT, *_FLOATS)), attrgetter(*_FLOATS)
+_message = _all(Message)
+_KEY_KINDS: dict[type, Callable[[Any], Any]] = {kind: _all(kind) for kind in (*get_args(Part), Tool, VendorTool)}
+
+
+def _key_json(value: Any) -> Any:
+    """What JSON can hold of a value that it cannot hold itself."""
+    if isinstance(value, Message):
+        return _message(value)
+    if isinstance(value, bytes | bytearray):
+        return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    for kind in type(value).__mro__:
+        if kind in _KEY_KINDS:
+            return [kind.__name__, _KEY_KINDS[kind](value)]
+    raise TypeError(type(value).__name__)
+
+
+_canonical = json_encoder(_key_json, sort_keys=True, ensure_ascii=False)

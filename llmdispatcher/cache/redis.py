@@ -1,0 +1,115 @@
+"""Entries on a Redis server: a key each, which the server itself forgets in time. Needs the extra ``redis``.
+
+A client belongs to the process that made it; after a fork the child makes its own and leaves the inherited one as it is. A server
+that fails is left alone for :data:`REST`, so that one that is down costs a call no more than one time-out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, SupportsBytes, TypeVar
+
+from ..errors import ConfigError
+from ..runtime import Clock, new_lock
+from .entry import VERSION
+
+T = TypeVar("T")
+
+PREFIX = f"llmdispatcher:answer:{VERSION}:"
+REST = 1.0
+"""Seconds."""
+
+_PAGE = 500
+_inherited: list[Any] = []
+"""Clients of a parent process, kept from being closed here: that would speak on the parent's connections."""
+
+
+class Resting(ConnectionError):
+    """The server has just failed and is not asked."""
+
+
+def check_installed() -> None:
+    """Raises :class:`ConfigError` where the extra is missing."""
+    if find_spec("redis") is None:
+        raise ConfigError("cache.store: a Redis server needs the extra 'redis'; install llmdispatcher[redis], or use a file")
+
+
+class RedisStore:
+    """Entries on a server, shared by all that reach it; how many it keeps is its own ``maxmemory-policy``."""
+
+    def __init__(self, url: str, timeout: float, clock: Clock) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._clock = clock
+        self._lock = new_lock()
+        self._client: Any = None
+        self._pid = os.getpid()
+        self._rests_until = 0.0
+
+    def get(self, key: str) -> bytes | None:
+        """The entry, if the server has it."""
+        entry: bytes | None = self._asked(lambda client: client.get(PREFIX + key))
+        return entry
+
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
+        """Keep an entry; the server counts its time."""
+        data = bytes(entry)
+        self._asked(lambda client: client.set(PREFIX + key, data, px=max(1, round(ttl * 1000))))
+        return 0
+
+    def clear(self) -> None:
+        """Forget everything of ours, page by page; nothing else on the server is touched."""
+        self._asked(_cleared)
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            client.close()
+
+    def _asked(self, ask: Callable[[Any], T]) -> T:
+        if self._clock.monotonic() < self._rests_until:
+            raise Resting
+        try:
+            answer = ask(self._own())
+        except Exception:
+            self._rests_until = self._clock.monotonic() + REST
+            raise
+        return answer
+
+    def _own(self) -> Any:
+        """The client of this process."""
+        with self._lock:
+            if self._pid != os.getpid():
+                _inherited.append(self._client)
+                self._client, self._pid, self._rests_until = None, os.getpid(), 0.0
+            client = self._client
+        if client is not None:
+            return client
+        made = self._made()
+        with self._lock:
+            self._client = self._client or made
+            return self._client
+
+    def _made(self) -> Any:
+        """A client that has not connected yet. A connection that the server has closed is tried again, a time-out is not."""
+        redis = import_module("redis")
+        once = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 1, (redis.ConnectionError,))
+        return redis.Redis.from_url(
+            self._url, socket_timeout=self._timeout, socket_connect_timeout=self._timeout, retry=once, decode_responses=False
+        )
+
+
+def _cleared(client: Any) -> None:
+    page: list[Any] = []
+    for name in client.scan_iter(match=f"{PREFIX}*", count=_PAGE):
+        page.append(name)
+        if len(page) == _PAGE:
+            client.unlink(*page)
+            page = []
+    if page:
+        client.unlink(*page)

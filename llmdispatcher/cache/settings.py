@@ -1,0 +1,167 @@
+"""What a cache has done, counted exactly under threads.
+
+What is cached, for how long and where: the settings of a response cache, and the rule that follows from them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigError
+from ..runtime import new_lock
+from ..types import EXACT, CacheWish, Choice, Request, Response, at_least, boolean, non_negative_integer, string_tuple
+
+
+@attrs.frozen(kw_only=True)
+class CacheStats:
+    """What a cache has done in this process: ``shared`` answers came from a call under way, ``hits`` from the store.
+
+    ``errors`` are failures of the store, ``saved_cost`` is US dollars that hits and shared answers did not cost.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    shared: int = 0
+    stores: int = 0
+    evictions: int = 0
+    errors: int = 0
+    saved_cost: Decimal = Decimal(0)
+
+    @property
+    def hit_rate(self) -> float:
+        """Answers that nobody was asked for, as a fraction of all looked up, 0 to 1; 0 before the first."""
+        spared = self.hits + self.shared
+        return spared / (spared + self.misses) if spared else 0.0
+
+
+class Tally:
+    """The running counts of a cache."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._counts: dict[str, int] = {}
+        self._saved = Decimal(0)
+
+    def add(self, name: str, step: int = 1) -> None:
+        """Count one thing more."""
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + step
+
+    def spared(self, how: str, cost: Decimal | None) -> None:
+        """Count an answer that nobody was asked for, and what it cost the first time."""
+        with self._lock:
+            self._counts[how] = self._counts.get(how, 0) + 1
+            if cost:
+                self._saved = EXACT.add(self._saved, cost)
+
+    def snapshot(self) -> CacheStats:
+        """All counts of one moment."""
+        with self._lock:
+            return CacheStats(**self._counts, saved_cost=self._saved)
+
+
+MEMORY = "memory"
+REDIS = ("redis://", "rediss://", "unix://")
+"""How the address of a Redis server begins."""
+
+STATEFUL = frozenset({"background", "container", "conversation", "previous_response_id"})
+"""Parameters of vendors that keep something between calls: the same request means something else the next time."""
+
+_PASSWORD = re.compile(r"(?<=//)[^/]*(?=@)|\?.*", re.DOTALL)
+
+
+def _above_zero(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    at_least(0)(_instance, attribute, value)
+    if not value:
+        raise ConfigError(f"{attribute.name}: {value!r} is no time; give a number of seconds > 0, or enabled=False")
+
+
+def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    non_negative_integer(_instance, attribute, value)
+    if not value:
+        raise ConfigError(f"{attribute.name}: {value!r} leaves room for nothing; give 1 or more, or enabled=False")
+
+
+def _place(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str) or not value.strip() or value == ":memory:" or ("://" in value and not value.startswith(REDIS)):
+        shown = _shown(value) if isinstance(value, str) else repr(value)
+        raise ConfigError(f"{attribute.name}: {shown} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'")
+
+
+def _shown(value: str) -> str:
+    """A store as it may be seen: without the password of a server."""
+    return repr(_PASSWORD.sub("…", value) if "://" in value else value)
+
+
+def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value) and not (isinstance(value, str) and value):
+        raise ConfigError(f"{attribute.name}: {value!r} names no tenant; give a key of the metadata, or a function of the request")
+
+
+def _reasons(value: Any) -> tuple[str, ...]:
+    return string_tuple("finish_reasons", value)
+
+
+@attrs.frozen(kw_only=True)
+class ResponseCache:
+    """How answers are remembered. ``ttl`` is seconds; ``store`` is ``"memory"``, the path of an SQLite file, or ``"redis://…"``.
+
+    By rule a request is cached whose ``temperature`` is not said or at most ``max_temperature`` (``None``: any), which has no tools
+    unless ``tools``, and which continues nothing that the vendor keeps. ``Request.cache`` overrules that; ``enabled=False``
+    overrules all. Kept are whole answers: no refusal, no finish reason but ``finish_reasons``, no more than ``max_entry_bytes``.
+
+    ``max_entries`` holds for memory (the one unused for longest goes) and file (the one that expires first goes); a Redis server
+    has its own ``maxmemory-policy``. ``tenant`` is a key of ``Request.metadata`` or a function of the request: two tenants never
+    share an answer, and a request without one is not cached. ``store_timeout`` is the seconds that a store may hold up a call.
+    """
+
+    enabled: bool = attrs.field(default=True, validator=boolean)
+    ttl: float = attrs.field(default=3600.0, validator=_above_zero)
+    max_entries: int = attrs.field(default=1000, validator=_some)
+    max_temperature: float | None = attrs.field(default=0.1, validator=at_least(0))
+    tools: bool = attrs.field(default=False, validator=boolean)
+    finish_reasons: tuple[str, ...] = attrs.field(default=("stop", "tool_calls"), converter=_reasons)
+    max_entry_bytes: int = attrs.field(default=1_000_000, validator=_some)
+    store: str = attrs.field(default=MEMORY, converter=_place, validator=_store, repr=_shown)
+    store_timeout: float = attrs.field(default=0.25, validator=_above_zero)
+    tenant: str | Callable[[Request], Any] | None = attrs.field(default=None, validator=_tenant)
+
+    def ttl_of(self, request: Request) -> float | None:
+        """For how many seconds an answer to this request may be given again; ``None`` where it may not."""
+        if request.cache is None:
+            return self.ttl if self.enabled and self._by_rule(request) else None
+        wish = CacheWish.of(request.cache)
+        wanted = wish.enabled if wish.enabled is not None else self._by_rule(request)
+        return (wish.ttl_seconds or self.ttl) if wanted and self.enabled else None
+
+    def _by_rule(self, request: Request) -> bool:
+        warm, limit = request.temperature, self.max_temperature
+        if limit is not None and warm is not None and warm > limit:
+            return False
+        return (self.tools or not request.tools) and not (request.extra_params and STATEFUL & request.extra_params.keys())
+
+    def tenant_of(self, request: Request) -> Any:
+        """Whose request it is, ``None`` where that is not said; what a function of the user's raises comes through."""
+        if callable(self.tenant):
+            return self.tenant(request)
+        return request.metadata.get(self.tenant) if self.tenant is not None else None
+
+    def worth_keeping(self, response: Response) -> bool:
+        """Whether an answer is whole, and one model's. A vendor that gives no finish reason is believed that it has finished."""
+        if [record for record in response.trace or () if record.continuation]:
+            return False
+        answers: tuple[Response | Choice, ...] = (response, *response.other_choices)
+        whole = (None, *self.finish_reasons)
+        if [answer for answer in answers if answer.refusal is not None or answer.finish_reason not in whole]:
+            return False
+        return bool(response.content or response.tool_calls or response.parts)

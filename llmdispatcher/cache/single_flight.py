@@ -1,0 +1,387 @@
+"""Single flight: of many that ask the same at the same time one asks, the others wait for its answer.
+
+```
+   join ──► leads ──► landed, shared ──► every waiter has the answer
+     │        └─────► failed, cancelled, or not for others ──► the next waiter leads
+     └────► waits, within its own deadline ──► has the answer, leads, or gives up
+```
+Whoever leaves, on whatever way, leaves in one place (:meth:`Flights._leave`), so nobody waits for somebody who is gone.
+
+A stream that many read: one asks, and what comes is handed to all who asked the same meanwhile, from its beginning on.
+
+A thread of its own reads the vendor, so that no reader waits for another who is slow or goes. The vendor is stopped when the last
+reader has left. Of the calls that read, the first to end pays: the attempt and its cost are its outcome, the others' are hits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import os
+import threading
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import Generic, Protocol, SupportsBytes, TypeVar
+
+import attrs
+
+from ..errors import DispatchError, Overloaded, StreamInterrupted
+from ..runtime import Deadline, new_lock
+from ..types import ChunkSource, Fold, Response, StreamChunk
+
+
+@attrs.frozen(kw_only=True)
+class Landed:
+    """An answer, and the entry that others are given; ``shared`` is whether they may have it at all."""
+
+    response: Response
+    entry: SupportsBytes | None = None
+    shared: bool = True
+    hit: bool = False
+
+
+class Shareable(Protocol):
+    """What a flight brings."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may have it."""
+
+
+T = TypeVar("T", bound=Shareable)
+
+
+class _Seat(Generic[T]):
+    """One caller in a flight; ``thread`` is its own, the ``gate`` is made for who waits."""
+
+    __slots__ = ("gate", "landed", "leads", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.leads = False
+        self.landed: T | None = None
+        self.gate: threading.Lock
+
+    def open(self) -> None:
+        """Wake who waits; whoever comes second finds it open."""
+        with contextlib.suppress(RuntimeError):
+            self.gate.release()
+
+    def wait(self, deadline: Deadline) -> None:
+        """Until the gate opens. Raises :class:`Cancelled` and :class:`DeadlineExceeded`."""
+        key = deadline.cancellation.subscribe(self.open)
+        try:
+            deadline.clock.wait(self.gate, deadline.check())
+        finally:
+            deadline.cancellation.unsubscribe(key)
+        if self.landed is None:
+            deadline.check()
+
+
+class _Flight(Generic[T]):
+    """Who leads, and who waits, in order."""
+
+    __slots__ = ("leader", "waiting")
+
+    def __init__(self, leader: _Seat[T]) -> None:
+        self.leader = leader
+        self.waiting: dict[_Seat[T], None] = {}
+
+
+class Flights(Generic[T]):
+    """The questions that are being asked now; safe under threads and after a fork."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._flights: dict[str, _Flight[T]] = {}
+        self._pid = os.getpid()
+
+    def fly(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
+        """The answer, and whether it is another's. What ``ask`` raises is raised here alone, and nobody else is told."""
+        seat: _Seat[T] = _Seat()
+        try:
+            if not self._join(key, seat):
+                return ask(), False
+            while not seat.leads:
+                seat.wait(deadline)
+                if seat.landed is not None:
+                    return seat.landed, True
+            landed = ask()
+            if landed.shared:
+                seat.landed = landed
+            return landed, False
+        finally:
+            self._leave(key, seat)
+
+    def _join(self, key: str, seat: _Seat[T]) -> bool:
+        """Take a seat; False for a thread that leads this flight itself and would wait for its own end."""
+        with self._lock:
+            if self._pid != os.getpid():  # whoever was in a flight at a fork does not exist here
+                self._flights, self._pid = {}, os.getpid()
+            flight = self._flights.get(key)
+            if flight is None:
+                seat.leads = True
+                self._flights[key] = _Flight(seat)
+                return True
+            if flight.leader.thread == seat.thread:
+                return False
+            seat.gate = threading.Lock()
+            seat.gate.acquire()
+            flight.waiting[seat] = None
+            return True
+
+    def _leave(self, key: str, seat: _Seat[T]) -> None:
+        """Give up the seat: a leader hands out its answer, or the lead; a waiter is waited for by nobody."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is None:
+                return
+            flight.waiting.pop(seat, None)
+            if flight.leader is not seat:
+                return
+            woken = self._handed_on(flight, seat.landed) if flight.waiting else ()
+            if flight.leader is seat:
+                del self._flights[key]
+        for other in woken:
+            other.open()
+
+    @staticmethod
+    def _handed_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
+        """Whoever is to be woken: all that wait, with the answer, or without one the first, as the new leader."""
+        woken = list(flight.waiting)[: None if landed is not None else 1]
+        for seat in woken:
+            del flight.waiting[seat]
+            seat.landed = landed
+            if landed is None:
+                seat.leads = True
+                flight.leader = seat
+        return woken
+
+
+_numbers = itertools.count(1)
+
+
+class Source(Protocol):
+    """A call that is made for whoever reads it; once it is loose it is bound to none of them."""
+
+    def begin(self) -> ChunkSource:
+        """Up to the first output, within the time of the one who asks."""
+
+    def loosen(self) -> None:
+        """From now on only :meth:`stop` ends it."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+class Tee:
+    """One stream, all that has come of it, and those who read it. ``keep`` is given the whole, and its result is ``kept``."""
+
+    shared = True
+
+    def __init__(self, source: Source, opened: ChunkSource, keep: Callable[[Response], Landed], over: Callable[[], None]) -> None:
+        self.source = source
+        self.opened = opened
+        self.kept: Landed | None = None
+        self._keep = keep
+        self._tell_over = over
+        self._lock = threading.Lock()
+        self._batches: list[list[StreamChunk]] = []
+        self._gates: list[threading.Lock] = []
+        self._failure: DispatchError | None = None
+        self._over = self._led = False
+        self._readers = 0
+        self._unpaid = [True]
+        self._last: Callable[[bool], None] | None = None
+
+    def start(self) -> None:
+        """Read on in a thread. Raises :class:`Overloaded`, and gives the stream up, where none can be started."""
+        thread = threading.Thread(target=self._read_on, name=f"llmdispatcher-tee-{next(_numbers)}", daemon=True)
+        self.source.loosen()
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            failure = Overloaded("no thread can be started for another stream; close some streams or raise the process's limit")
+            self.opened.close()
+            self.opened.fail(failure, Response())
+            self._end()
+            raise failure from None
+
+    def join(self, *, lead: bool = False) -> bool:
+        """Become a reader, of one that has just ended well, too; False where it failed, or everybody has left."""
+        with self._lock:
+            for_others = self.kept is not None and self.kept.shared
+            if self._last is not None or (self._over and not for_others):
+                return False
+            self._readers += 1
+            self._led = self._led or lead
+            return True
+
+    def done(self, *, lead: bool) -> bool:
+        """Leave at the end; whether this reader is the one that pays: the first, or, if he left before, the next."""
+        with self._lock:
+            self._readers -= 1
+            return (lead or not self._led) and self._pays()
+
+    def leave(self, settle: Callable[[bool], None], *, lead: bool) -> None:
+        """Leave before the end. ``settle`` is told whether to pay: here, or when a stream that nobody reads has stopped."""
+        with self._lock:
+            self._readers -= 1
+            self._led = self._led and not lead
+            if not self._readers:
+                self._last = settle
+            waits = self._last is not None and not self._over
+        if self._last is None:
+            settle(False)
+        elif waits:
+            self.source.stop()
+        else:
+            settle(self._pays())
+
+    def _pays(self) -> bool:
+        return bool(self._unpaid) and self._unpaid.pop()
+
+    def batches(self, deadline: Deadline) -> Generator[list[StreamChunk]]:
+        """All that came and comes, within the reader's own time. Raises what the vendor's stream ended with."""
+        place = 0
+        while True:
+            if place < len(self._batches):
+                yield self._batches[place]
+                place += 1
+            elif not self._over:
+                self._wait(place, deadline)
+            elif place == len(self._batches):
+                break
+        if self._failure is not None:
+            raise copy.copy(self._failure)
+
+    def _wait(self, place: int, deadline: Deadline) -> None:
+        gate = threading.Lock()
+        gate.acquire()
+        key = deadline.cancellation.subscribe(partial(_open, gate))
+        self._gates.append(gate)
+        try:
+            left = deadline.check()
+            if place == len(self._batches) and not self._over:
+                deadline.clock.wait(gate, left)
+        finally:
+            deadline.cancellation.unsubscribe(key)
+            with contextlib.suppress(ValueError):  # the reader was woken
+                self._gates.remove(gate)
+        deadline.check()
+
+    def _wake(self) -> None:
+        while self._gates:
+            with contextlib.suppress(IndexError):  # whoever waited has just taken his own away
+                _open(self._gates.pop())
+
+    def _read_on(self) -> None:
+        fold = Fold()
+        try:
+            for batch in self.opened.batches:
+                for chunk in batch:
+                    fold.add(chunk)
+                self._batches.append(batch)
+                self._wake()
+        except BaseException as error:  # noqa: BLE001 - the thread ends here: whatever it is, the readers must hear of it
+            self._failure = _interrupted(error, fold.response())
+            self.opened.fail(self._failure, fold.response())
+        else:
+            self._finish(fold.response())
+        finally:
+            self._end()
+
+    def _finish(self, response: Response) -> None:
+        try:
+            self.kept = self._keep(self.opened.finish(response))
+        except Exception as error:  # noqa: BLE001 - a guard of the user's may raise anything
+            self._failure = _interrupted(error, response)
+
+    def _end(self) -> None:
+        self._tell_over()
+        with self._lock:
+            self._over = True
+        self._wake()
+        if self._last is not None:
+            self._last(self._pays())
+
+
+class Tees:
+    """The streams that are being read now, by key; safe under threads and after a fork."""
+
+    def __init__(self) -> None:
+        self._flights: Flights[Tee] = Flights()
+        self._live: dict[str, Tee] = {}
+        self._pid = os.getpid()
+
+    def joined(self, key: str, deadline: Deadline, ask: Callable[[], Tee]) -> tuple[Tee, bool]:
+        """The stream to read, as one of its readers, and whether it is another's."""
+        while True:
+            tee = self._live.get(key) if self._pid == os.getpid() else None
+            if tee is not None and tee.join():
+                return tee, True
+            tee, others = self._flights.fly(key, deadline, ask)
+            if not others or tee.join():
+                return tee, others
+
+    def open(self, key: str, source: Source, opened: ChunkSource, keep: Callable[[Response], Landed]) -> Tee:
+        """A stream that has begun, with its leader as its reader, for others to find."""
+        tee = Tee(source, opened, keep, lambda: self._forget(key, tee))
+        tee.join(lead=True)
+        if self._pid != os.getpid():
+            self._live, self._pid = {}, os.getpid()
+        self._live[key] = tee
+        tee.start()
+        return tee
+
+    def _forget(self, key: str, tee: Tee) -> None:
+        if self._live.get(key) is tee:
+            del self._live[key]
+
+
+def _open(gate: threading.Lock) -> None:
+    with contextlib.suppress(RuntimeError):  # somebody was faster
+        gate.release()
+
+
+def _interrupted(error: BaseException, partial: Response) -> DispatchError:
+    if isinstance(error, DispatchError):
+        return error
+    failure = StreamInterrupted(f"the stream's worker failed with {type(error).__name__}", partial=partial)
+    failure.__cause__ = error
+    return failure
+
+
+class Teed:
+    """One reader's view of a :class:`Tee`, as an open stream; ``settle`` is given how the call ends, and whether it pays."""
+
+    movable = True
+
+    def __init__(self, tee: Tee, deadline: Deadline, settle: Settle, *, lead: bool) -> None:
+        self._tee = tee
+        self._settle = settle
+        self._lead = lead
+        self.vendor = tee.opened.vendor
+        self.model = tee.opened.model
+        self.batches = tee.batches(deadline)
+        self.close = self.batches.close
+
+    def finish(self, _folded: Response) -> Response:
+        """Settle as a success: as the one that pays, or as a hit."""
+        pays = self._tee.done(lead=self._lead)
+        return self._settle.finished(self._tee.kept, self._tee.source, pays=pays)  # type: ignore[arg-type]  # it is there at the end
+
+    def fail(self, error: DispatchError, _partial: Response) -> None:
+        """Settle as a failure; the last to leave pays for what was read for nobody."""
+        self._tee.leave(lambda pays: self._settle.failed(error, self._tee.source, pays=pays), lead=self._lead)
+
+
+class Settle(Protocol):
+    """How the call of one reader is settled."""
+
+    def finished(self, landed: Landed, source: Source, *, pays: bool) -> Response:
+        """With the whole answer."""
+
+    def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
+        """With a failure, his own or the vendor's."""

@@ -1,0 +1,74 @@
+"""Entries in this process: a time to live, and when it is full the one unused for longest goes.
+
+What a store is: bytes by key, for a time. It may fail as it likes; the cache sees to it that no call feels it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Protocol, SupportsBytes
+
+from ..runtime import Clock, new_lock
+
+
+class MemoryStore:
+    """At most so many entries; getting and putting take the same time however many there are."""
+
+    def __init__(self, max_entries: int, clock: Clock) -> None:
+        self._max_entries = max_entries
+        self._clock = clock
+        self._lock = new_lock()
+        self._entries: OrderedDict[str, tuple[float, SupportsBytes]] = OrderedDict()
+
+    def get(self, key: str) -> bytes | None:
+        """The entry, which is then the one used last."""
+        now = self._clock.monotonic()
+        with self._lock:
+            found = self._entries.get(key)
+            if found is None:
+                return None
+            if found[0] <= now:
+                del self._entries[key]
+                return None
+            self._entries.move_to_end(key)
+        return bytes(found[1])
+
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
+        """Keep an entry."""
+        until = self._clock.monotonic() + ttl
+        evicted = 0
+        with self._lock:
+            self._entries[key] = (until, entry)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
+                evicted += 1
+        return evicted
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries = OrderedDict()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class StoreBroken(Exception):
+    """The store will not work again in this process, such as a file that is no database; the cache stops asking it."""
+
+
+class Store(Protocol):
+    """Where entries are kept; safe under threads and after a fork."""
+
+    def get(self, key: str) -> bytes | None:
+        """The entry of that key, if there is one that has not expired."""
+
+    def put(self, key: str, entry: SupportsBytes, ttl: float) -> int:
+        """Keep an entry for ``ttl`` seconds; gives how many others had to go for it."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def close(self) -> None:
+        """Give back connections; the store opens new ones if it is used again."""

@@ -1,0 +1,75 @@
+"""A dispatcher's aliases: the lockfile of its configuration, which is read when the first name is looked up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+from ...errors import ConfigError
+from ...runtime import new_lock
+from .alias import Alias
+
+if TYPE_CHECKING:
+    from .lockfile import Lockfile
+
+
+Source: TypeAlias = "Lockfile | Path | bool"
+"""A lockfile, its path, or whether it is to be looked for."""
+
+
+def source(value: Any) -> Source:
+    """What a configuration may say of its lockfile. Raises :class:`ConfigError`."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, str | os.PathLike) and str(value).strip():
+        return Path(value).expanduser()
+    if _is_lockfile(value):
+        return value
+    raise ConfigError(f"lockfile: {value!r} is no lockfile; give a path, a Lockfile, or True for the one that holds here")
+
+
+def _is_lockfile(value: Any) -> TypeGuard[Lockfile]:
+    """Told by what it can do, since its class need not be loaded."""
+    return hasattr(value, "profile_in_use")
+
+
+class Aliases:
+    """Looks names up in the lockfile of a configuration; ``profile`` holds where a request names none."""
+
+    def __init__(self, source: Source, profile: str | None) -> None:
+        self._profile = profile
+        self._source = source
+        self._lock = new_lock()
+        self._lockfile: Lockfile | None = source if _is_lockfile(source) else None
+
+    @property
+    def lockfile(self) -> Lockfile | None:
+        """The lockfile, read now if it was not before; ``None`` where the configuration has none."""
+        return self._lockfile or self._read()
+
+    def _read(self) -> Lockfile | None:
+        if self._source is False:
+            return None
+        from .lockfile import Lockfile  # late: whoever has no lockfile does not pay for one
+
+        read = Lockfile.load(self._source) if isinstance(self._source, Path) else Lockfile.discover()
+        with self._lock:
+            self._lockfile = self._lockfile or read  # two threads may have read it at once; one of the two is kept
+            return self._lockfile
+
+    def profile(self, asked: str | None) -> str | None:
+        """The profile that a request says, else the configuration's."""
+        return asked if asked is not None and asked.strip() else self._profile
+
+    def missing(self, name: str, profile: str | None) -> tuple[str, str] | None:
+        """For a name that nobody has: the lockfile, and which alias it has not got; ``None`` for what cannot be one."""
+        lockfile = self.lockfile
+        if lockfile is None or ":" in name:
+            return None
+        return str(lockfile.path or "the lockfile"), lockfile.describe_missing(name, self.profile(profile))
+
+    def find(self, name: str, profile: str | None = None) -> Alias | None:
+        """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""
+        lockfile = self._lockfile or self._read()
+        return lockfile.find(name, self.profile(profile)) if lockfile is not None else None

@@ -1,0 +1,412 @@
+"""In which line of a TOML or JSON text something stands, for messages; neither parser of the standard library tells.
+
+A lockfile's contents as values: profiles of aliases, each an ordered pool of models; and their canonical form.
+
+From a lockfile's text to its contents. Every mistake is told, with its line and path, in one error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from ...errors import LockfileInvalid
+from ...types import ANY_MODEL
+
+Path = tuple[str | int, ...]
+"""Keys of tables and numbers of list entries, from the outside in."""
+
+_DECODER = json.JSONDecoder()
+_BLANK = " \t\r\n"
+
+
+def written(path: Path) -> str:
+    """``profiles.prod.bindings[2].models``."""
+    return "".join([f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]).lstrip(".")
+
+
+def line_of(text: str, form: str, path: Path) -> int | None:
+    """The line, counted from 1, where ``path`` or the nearest thing around it stands; ``None`` where that cannot be told."""
+    if form == "json":
+        return _json_line(text, path)
+    best: Path = ()
+    line = None
+    for number, here in _toml_places(text):
+        if path[: len(here)] == here and len(here) > len(best):
+            best, line = here, number
+    return line
+
+
+def _toml_places(text: str) -> Iterator[tuple[int, Path]]:
+    """What each line of a TOML text begins: a table, or a key in one."""
+    table: Path = ()
+    counts: dict[Path, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            steps = _parsed(stripped)
+            if steps:
+                table = _numbered(steps, counts, stripped.startswith("[["))
+                yield number, table
+        elif "=" in stripped:
+            yield number, (*table, *_parsed(f"{stripped.partition('=')[0]} = 0"))
+
+
+def _parsed(line: str) -> Path:
+    """The keys that one line of TOML spells; none where it is no line of its own."""
+    try:
+        inner: Any = tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return ()
+    steps: list[str | int] = []
+    while isinstance(inner, dict | list) and inner:
+        step, inner = next(iter(inner.items())) if isinstance(inner, dict) else (None, inner[0])
+        steps += [step] if step is not None else []
+    return tuple(steps)
+
+
+def _numbered(steps: Path, counts: dict[Path, int], more: bool) -> Path:
+    """A header's keys with the numbers of the list entries that it stands in; ``more`` begins a new one."""
+    if more:
+        counts[steps] = counts.get(steps, -1) + 1
+    path: list[str | int] = []
+    for place, step in enumerate(steps, 1):
+        path.append(step)
+        if steps[:place] in counts:
+            path.append(counts[steps[:place]])
+    return tuple(path)
+
+
+def _json_line(text: str, path: Path) -> int | None:
+    try:
+        position = _descend(text, path)
+    except (ValueError, IndexError):
+        return None
+    return text.count("\n", 0, position) + 1
+
+
+def _descend(text: str, path: Sequence[str | int]) -> int:
+    """Where the value at ``path`` begins, or the nearest one around it."""
+    at = _past(text, 0)
+    for step in path:
+        inner = next((place for name, place in _members(text, at) if name == step), None)
+        if inner is None:
+            break
+        at = inner
+    return at
+
+
+def _members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
+    """The keys, or numbers, of what stands in a JSON object or list, each with the place of its value."""
+    if text[at] not in "{[":
+        return
+    keyed, number = text[at] == "{", 0
+    at = _past(text, at + 1)
+    while text[at] not in "}]":
+        name: str | int = number
+        if keyed:
+            name, at = _DECODER.raw_decode(text, at)
+            at = _past(text, _past(text, at) + 1)
+        yield name, at
+        _, at = _DECODER.raw_decode(text, at)
+        at = _past(text, at)
+        at = _past(text, at + 1) if text[at] == "," else at
+        number += 1
+
+
+def _past(text: str, at: int) -> int:
+    """The first place from ``at`` on that is not blank."""
+    while text[at] in _BLANK:
+        at += 1
+    return at
+
+
+VERSION = "1.0"
+DEFAULT_PROFILE = "default"
+PROFILES = (DEFAULT_PROFILE, "prod", "staging", "dev")
+"""What a new lockfile has."""
+
+
+@attrs.frozen
+class Binding:
+    """An alias and its models, the first choice first; ``constraints`` are kept as they are written."""
+
+    alias: str
+    models: tuple[str, ...]
+    constraints: Mapping[str, Any] | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """As a file holds it."""
+        said: dict[str, Any] = {"alias": self.alias, "models": list(self.models)}
+        return said if self.constraints is None else said | {"constraints": self.constraints}
+
+
+@attrs.frozen
+class Profile:
+    """The aliases of one surrounding, such as ``prod``, and the registry's version of each vendor that it goes by."""
+
+    name: str
+    bindings: Mapping[str, Binding] = attrs.field(factory=dict)
+    registry_versions: Mapping[str, int] = attrs.field(factory=dict)
+
+    def dump(self) -> dict[str, Any]:
+        """As a file holds it; empty lists are left out, so that a binding can be added at the end of the file by hand."""
+        said: dict[str, Any] = {"name": self.name}
+        if self.bindings:
+            said["bindings"] = [binding.dump() for binding in self.bindings.values()]
+        return said | ({"registry_versions": dict(self.registry_versions)} if self.registry_versions else {})
+
+
+@attrs.frozen(kw_only=True)
+class Contents:
+    """All that a lockfile says. Datetimes are aware; ``None`` where the file does not tell."""
+
+    version: str = VERSION
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    default_profile: str = DEFAULT_PROFILE
+    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    packages: tuple[str, ...] = ()
+    profiles: Mapping[str, Profile] = attrs.field(factory=dict)
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name; an empty one where there is none."""
+        return self.profiles.get(name) or Profile(name)
+
+    def with_profile(self, profile: Profile) -> Contents:
+        """The same with this profile, in its place where there is one of its name."""
+        return attrs.evolve(self, profiles={**self.profiles, profile.name: profile})
+
+    def aliases(self) -> frozenset[str]:
+        """The names that any profile binds."""
+        return frozenset([alias for profile in self.profiles.values() for alias in profile.bindings])
+
+    def digest(self) -> str:
+        """SHA-256, hex, of the canonical form: compact JSON, sorted, every field there, datetimes with their offset."""
+        document = {
+            "version": self.version,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "default_profile": self.default_profile,
+            "metadata": self.metadata,
+            "extends": {"packages": list(self.packages)},
+            "profiles": {name: _whole(profile) for name, profile in self.profiles.items()},
+        }
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=_plain)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _whole(profile: Profile) -> dict[str, Any]:
+    bindings = [binding.dump() | {"constraints": binding.constraints} for binding in profile.bindings.values()]
+    return {"name": profile.name, "bindings": bindings, "registry_versions": profile.registry_versions}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: mappings that are no dicts, and TOML's dates and times."""
+    return dict(value) if isinstance(value, Mapping) else value.isoformat()
+
+
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+"""A distribution's name, https://packaging.python.org/en/latest/specifications/name-normalization/; no line end behind it."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@attrs.frozen
+class Source:
+    """A lockfile as it was read: its text, ``form`` ("toml" or "json"), the plain tree in it, and what that means."""
+
+    text: str
+    form: str
+    tree: Mapping[str, Any]
+    contents: Contents
+
+
+def form_of(name: str, text: str = "") -> str:
+    """``"json"`` or ``"toml"``, by the name of a file, else by what it begins with."""
+    return "json" if name.lower().endswith(".json") or text.lstrip("\ufeff \t\r\n").startswith("{") else "toml"
+
+
+def read(text: str, name: str) -> Source:
+    """The lockfile in a text; ``name`` is the file's, for messages. Raises :class:`LockfileInvalid`."""
+    form = form_of(name, text)
+    try:
+        tree = plain(text, form)
+    except (ValueError, RecursionError) as error:  # both parsers tell line and column in theirs
+        told = str(error) or type(error).__name__
+        raise LockfileInvalid(f"{name}: this is no {form.upper()}: {told}", problems=[told]) from None
+    reader = _Reader()
+    contents = reader.contents(tree)
+    if reader.problems:
+        told_all = [_told(text, form, path, problem) for path, problem in reader.problems]
+        raise LockfileInvalid("\n  ".join([f"{name}: {_counted(told_all)}", *told_all]), problems=told_all)
+    return Source(text, form, tree, contents)
+
+
+def plain(text: str, form: str) -> Any:
+    """The tree in a text, as its parser gives it."""
+    return json.loads(text) if form == "json" else tomllib.loads(text)
+
+
+def _told(text: str, form: str, path: Path, problem: str) -> str:
+    line = line_of(text, form, path)
+    where = f"{written(path)}: {problem}" if path else problem
+    return f"line {line}: {where}" if line is not None else where
+
+
+def _counted(problems: list[str]) -> str:
+    return "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+
+
+def alias_problem(alias: Any) -> str | None:
+    """Why something cannot be an alias, or ``None`` where it can."""
+    if not isinstance(alias, str) or not alias.strip() or _CONTROL.search(alias) or alias.strip().lower() == ANY_MODEL:
+        return f"{alias!r} is no name for an alias; give a text in one line, other than {ANY_MODEL!r}"
+    return None
+
+
+def model_problem(model: Any) -> str | None:
+    """Why something cannot be a model of an alias, or ``None`` where it can."""
+    if not isinstance(model, str) or not model.strip() or _CONTROL.search(model):
+        return f"{model!r} is no model's name; give 'vendor:model'"
+    if model.partition(":")[2].strip() == "" and ":" in model:
+        return f"{model!r} names no model behind its vendor; give 'vendor:model'"
+    return None
+
+
+def package_problem(name: Any) -> str | None:
+    """Why something cannot be a package's name, or ``None`` where it can."""
+    if isinstance(name, str) and _PACKAGE.match(name):
+        return None
+    return f"{name!r} is no package's name; give that of an installed distribution, such as 'my-library'"
+
+
+class _Reader:
+    """Reads what is right and writes down what is not."""
+
+    def __init__(self) -> None:
+        self.problems: list[tuple[Path, str]] = []
+
+    def contents(self, tree: Any) -> Contents:
+        """The whole file."""
+        if not isinstance(tree, Mapping):
+            self.problems.append(((), f"{type(tree).__name__} is no table; a lockfile is one, with 'profiles' in it"))
+            return Contents()
+        return Contents(
+            version=self._version(tree.get("version", VERSION)),
+            created_at=self._time(tree, "created_at"),
+            updated_at=self._time(tree, "updated_at"),
+            default_profile=self._name(tree.get("default_profile", DEFAULT_PROFILE), ("default_profile",), "profile"),
+            metadata=self._table(tree, "metadata"),
+            packages=self._packages(self._table(tree, "extends")),
+            profiles={name: self._profile(name, tree["profiles"]) for name in self._table(tree, "profiles")},
+        )
+
+    def _version(self, value: Any) -> str:
+        text = str(value)
+        if text.partition(".")[0] != VERSION.partition(".")[0] or isinstance(value, bool):
+            self.problems.append((("version",), f"{value!r} is not a version that is known here; this reads {VERSION}"))
+        return text
+
+    def _time(self, tree: Mapping[str, Any], key: str) -> datetime | None:
+        value = tree.get(key)
+        if value is None:
+            return None
+        try:
+            moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        except (TypeError, ValueError):
+            self.problems.append(((key,), f"{value!r} is no date and time; write it as '2026-11-01T12:00:00+00:00'"))
+            return None
+
+    def _name(self, value: Any, path: Path, what: str) -> str:
+        if isinstance(value, str) and value.strip() and not _CONTROL.search(value):
+            return value.strip()
+        self.problems.append((path, f"{value!r} is no name of a {what}; give a text in one line"))
+        return str(value)
+
+    def _table(self, tree: Mapping[str, Any], key: str, path: Path = ()) -> Mapping[str, Any]:
+        value = tree.get(key)
+        if value is None or isinstance(value, Mapping):
+            return value or {}
+        self.problems.append(((*path, key), f"{type(value).__name__} is no table"))
+        return {}
+
+    def _list(self, tree: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+        value = tree.get(key)
+        if value is None or isinstance(value, list):
+            return value or []
+        self.problems.append(((*path, key), f"{value!r} is no list"))
+        return []
+
+    def _packages(self, extends: Mapping[str, Any]) -> tuple[str, ...]:
+        names = self._list(extends, "packages", ("extends",))
+        for number, name in enumerate(names):
+            self._note(("extends", "packages", number), package_problem(name))
+        return tuple([str(name) for name in names])
+
+    def _note(self, path: Path, problem: str | None) -> bool:
+        if problem is not None:
+            self.problems.append((path, problem))
+        return problem is None
+
+    def _profile(self, key: str, profiles: Mapping[str, Any]) -> Profile:
+        path: Path = ("profiles", key)
+        tree = self._table(profiles, key, ("profiles",))
+        self._name(key, path, "profile")
+        if tree.get("name", key) != key:
+            self._note((*path, "name"), f"{tree['name']!r} is not the profile's own name; write {key!r}, or leave it out")
+        return Profile(key, self._bindings(tree, path), self._versions(tree, path))
+
+    def _bindings(self, tree: Mapping[str, Any], path: Path) -> Mapping[str, Binding]:
+        places: dict[str, Path] = {}
+        bindings: dict[str, Binding] = {}
+        for number, entry in enumerate(self._list(tree, "bindings", path)):
+            place: Path = (*path, "bindings", number)
+            binding = self._binding(entry, place)
+            if binding is None:
+                continue
+            if binding.alias in bindings:
+                self._note((*place, "alias"), f"{binding.alias!r} is bound above already; keep one of the two")
+            bindings[binding.alias], places[binding.alias] = binding, place
+        for alias, binding in bindings.items():
+            for number, model in enumerate(binding.models):
+                if model in bindings:
+                    text = f"{model!r} is an alias itself; an alias holds models, such as 'vendor:model'"
+                    self._note((*places[alias], "models", number), text)
+        return bindings
+
+    def _versions(self, tree: Mapping[str, Any], path: Path) -> Mapping[str, int]:
+        versions = self._table(tree, "registry_versions", path)
+        for vendor, version in versions.items():
+            if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+                self._note((*path, "registry_versions", vendor), f"{version!r} is no whole number ≥ 0; write the vendor's version")
+        return dict(versions)
+
+    def _binding(self, entry: Any, path: Path) -> Binding | None:
+        if not isinstance(entry, Mapping):
+            self._note(path, f"{entry!r} is no table; write alias = '...' and models = ['vendor:model']")
+            return None
+        named = self._note((*path, "alias"), alias_problem(entry.get("alias")))
+        models = self._models(entry, path)
+        constraints = self._table(entry, "constraints", path) if entry.get("constraints") is not None else None
+        return Binding(entry["alias"].strip(), models, constraints) if named else None
+
+    def _models(self, entry: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+        """A binding's models; earlier files had ``provider`` and ``model`` for the one there was."""
+        models = entry.get("models")
+        if models is None and "model" in entry:
+            provider = entry.get("provider")
+            models = [f"{provider}:{entry['model']}" if provider else entry["model"]]
+        if not isinstance(models, list) or not models:
+            self._note((*path, "models"), f"{models!r} is no list of models; write ['vendor:model', ...], the first choice first")
+            return ()
+        for number, model in enumerate(models):
+            self._note((*path, "models", number), model_problem(model))
+        return tuple([str(model).strip() for model in models])

@@ -1,0 +1,265 @@
+"""Brings a registry's documents, from the net or from files: bounded, no redirects, one deadline, nothing sent but an ETag.
+
+Where a registry is: the one place that decides which addresses may be one.
+
+What a registry is given, checked where it is given: every mistake is told with its field and its remedy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from ipaddress import ip_address
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import url2pathname
+
+import attrs
+
+from ..._version import __version__
+from ...errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
+from ...runtime import Deadline, cache_folder, new_lock
+from ...transport import Limits, Transport
+from ...types import HttpCall
+from ..facts import canonical
+from .document import MOST_BYTES, MOST_VERSION
+
+PUBLISHED = "https://llmring.github.io/registry"
+"""The public registry whose layout this is."""
+VENDOR = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What a vendor is called in an address."""
+MANIFEST = "manifest.json"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_HALF_A_NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
+
+
+@attrs.frozen
+class Source:
+    """A registry's address: ``url`` for the net, without a slash at its end, or ``folder``; ``str()`` is for people."""
+
+    url: str = ""
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, value: str | PathLike[str]) -> Source:
+        """A source from an https address, a ``file://`` address or a path. Raises :class:`ConfigError`."""
+        if not isinstance(value, str | PathLike) or not fspath(value):
+            raise ConfigError(f"registry: {value!r} is no address; give an https:// address, or the path of a folder")
+        text = fspath(value)
+        if "\0" in text or (isinstance(value, str) and not text.isprintable()):
+            raise ConfigError("registry: the address has control characters; give an https:// address, or the path of a folder")
+        if isinstance(value, PathLike) or "://" not in text:
+            return cls(folder=Path(text).expanduser())
+        try:
+            parts = urlsplit(text)
+            parts.port  # noqa: B018  # it raises where it is none
+        except ValueError:
+            raise ConfigError("registry: this is not a URL; use one such as 'https://registry.example.com/models'") from None
+        return cls._file(parts) if parts.scheme == "file" else cls._net(parts)
+
+    @classmethod
+    def _file(cls, parts: SplitResult) -> Source:
+        if parts.netloc not in ("", "localhost") or parts.query or parts.fragment or not parts.path:
+            raise ConfigError("registry: a file:// address names a folder of this machine, as in 'file:///srv/registry'")
+        return cls(folder=Path(url2pathname(parts.path)))
+
+    @classmethod
+    def _net(cls, parts: SplitResult) -> Source:
+        host = (parts.hostname or "").rstrip(".")
+        if parts.scheme not in ("https", "http") or not host:
+            raise ConfigError("registry: only https:// and file:// addresses are asked; use 'https://registry.example.com/models'")
+        if "@" in parts.netloc or parts.query or parts.fragment or not parts.geturl().isascii() or " " in parts.geturl():
+            raise ConfigError("registry: an address has no user, password, query or fragment, and ASCII letters only")
+        if parts.scheme == "http" and host not in _LOOPBACK:
+            raise ConfigError(f"registry: {host!r} is asked over https:// only; http:// is for localhost, 127.0.0.1 and ::1")
+        if _unspecified(host):
+            raise ConfigError(f"registry: {host!r} is no address of a machine; write localhost, 127.0.0.1 or the machine's own")
+        return cls(url=f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}")
+
+    def __str__(self) -> str:
+        return self.url or str(self.folder)
+
+
+def _unspecified(host: str) -> bool:
+    """Whether a host is 0.0.0.0 or ::, or a number that resolvers take for an address and people do not."""
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return _HALF_A_NUMBER.fullmatch(host) is not None
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return ip.is_unspecified or (mapped is not None and mapped.is_unspecified)
+
+
+def document_path(vendor: str, version: int | None = None) -> str:
+    """Where a vendor's models lie below a registry's address: the current ones, or those of one version for ever."""
+    if not VENDOR.fullmatch(vendor):
+        raise ConfigError(f"registry: {vendor!r} is no vendor's name; use lower-case letters, digits and hyphens")
+    return f"{vendor}/models.json" if version is None else f"{vendor}/v/{version}/models.json"
+
+
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"llmdispatcher/{__version__}"}
+_LIMITS = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=MOST_BYTES)
+_CONNECTIONS = 2
+MOST_ETAG = 512
+
+
+@attrs.frozen(kw_only=True)
+class Brought:
+    """What an address brought; ``body`` is ``None`` where it is what ``etag`` already stood for."""
+
+    body: bytes | None = attrs.field(repr=False)
+    etag: str | None
+
+
+class Reader(Protocol):
+    """Brings documents by their path below the registry's address."""
+
+    def read(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
+        """The document, or that it is the one of ``etag``. Raises a :class:`~llmdispatcher.DispatchError`."""
+
+    def close(self) -> None:
+        """Close what is idle."""
+
+
+class FolderReader:
+    """From a folder, or the ``pages`` in it; a file's tag is its identity, size and time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
+        """The file. Raises :class:`VendorUnavailable` where there is none, :class:`MalformedReply` for one that is too large."""
+        deadline.check()
+        pages = self._folder / "pages"
+        file = (pages if pages.is_dir() else self._folder) / path
+        try:
+            known = file.stat()
+            tag = f"{known.st_ino}-{known.st_size}-{known.st_mtime_ns}"
+            return Brought(body=None if tag == etag else read_bounded(file, MOST_BYTES), etag=tag)
+        except OSError as error:
+            absent = isinstance(error, FileNotFoundError)
+            text = f"registry: {path} {'is not there' if absent else f'cannot be read: {error.strerror}'}"
+            raise VendorUnavailable(text, status=404 if absent else None) from None
+        except ValueError as wrong:
+            raise MalformedReply(f"registry: {path} is {wrong}") from None
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class HttpReader:
+    """From a server, over the library's own transport: certificates verified, kept connections, no cookies or credentials."""
+
+    def __init__(self, source: Source, ca_bundle: str | None) -> None:
+        self._base = source.url
+        self._ca_bundle = ca_bundle
+        self._lock = new_lock()
+        self._transport: Transport | None = None
+
+    def read(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
+        """The document. Raises what the transport raises, :class:`VendorUnavailable` for any other status than 200 and 304."""
+        try:
+            return self._brought(path, etag, deadline)
+        except (Cancelled, DeadlineExceeded, ConfigError):
+            raise
+        except DispatchError as error:
+            if error.phase is None:
+                raise type(error)(f"registry: {path}: {error.message}", status=error.status) from None
+            what = "was cut off" if error.sent else "could not be reached"
+            raise VendorUnavailable(f"registry: {path} {what} ({error.phase})", phase=error.phase, sent=error.sent) from None
+
+    def _brought(self, path: str, etag: str | None, deadline: Deadline) -> Brought:
+        headers = _HEADERS if etag is None else {**_HEADERS, "If-None-Match": etag}
+        call = HttpCall(method="GET", url=f"{self._base}/{path}", headers=headers)
+        with closing(self._connected().open(call, deadline)) as reply:
+            if reply.status == 304 and etag is not None:
+                return Brought(body=None, etag=etag)
+            if reply.status != 200:
+                where = "; redirects are not followed, give the address that it leads to" if 300 <= reply.status < 400 else ""
+                raise VendorUnavailable(f"answered with status {reply.status}{where}", status=reply.status)
+            return Brought(body=reply.read(), etag=known_etag(reply.headers.get("etag")))
+
+    def close(self) -> None:
+        """Close idle connections; a later read opens new ones."""
+        transport = self._transport
+        if transport is not None:
+            transport.close()
+
+    def _connected(self) -> Transport:
+        """The transport, made at the first read, since it looks at the environment; a loopback is not asked through a proxy."""
+        with self._lock:
+            if self._transport is None:
+                secure = self._base.startswith("https://")
+                self._transport = Transport(
+                    self._base, limits=_LIMITS, pool_size=_CONNECTIONS, ca_bundle=self._ca_bundle, trust_env=secure
+                )
+            return self._transport
+
+
+def reader_for(source: Source, ca_bundle: str | None) -> Reader:
+    """What reads a source."""
+    return FolderReader(source.folder) if source.folder is not None else HttpReader(source, ca_bundle)
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The bytes of a regular file. Raises ``OSError``, and ``ValueError`` for one that is longer or no file."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError("too long")
+    return data
+
+
+def known_etag(value: object) -> str | None:
+    """An entity tag that can be sent back, ``None`` for anything else."""
+    if not isinstance(value, str) or not 0 < len(value) <= MOST_ETAG or value != value.strip():
+        return None
+    return value if value.isascii() and value.isprintable() else None
+
+
+def shelf_folder(source: Source, cache_dir: str | PathLike[str] | None) -> Path | None:
+    """A folder for each source, so that two registries never mix; none for what is on disk already."""
+    if source.folder is not None:
+        return None
+    base = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder()
+    return None if base is None else base / "registry" / hashlib.sha256(source.url.encode()).hexdigest()[:16]
+
+
+def vendor_name(name: Any) -> str:
+    """A vendor in its one spelling. Raises :class:`ConfigError`."""
+    found = canonical(name) if isinstance(name, str) else ""
+    if not VENDOR.fullmatch(found):
+        raise ConfigError(f"registry: {name!r} is no vendor's name; use one such as 'openai'")
+    return found
+
+
+def known_version(version: Any) -> int | None:
+    """A version, or ``None`` for the current one. Raises :class:`ConfigError`."""
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or not 0 < version <= MOST_VERSION):
+        raise ConfigError(f"registry.versions: {version!r} is no version; give a whole number > 0, such as 7")
+    return version
+
+
+def known_since(since: Any) -> int:
+    """A version, or 0 for the time before the first. Raises :class:`ConfigError`."""
+    return 0 if since == 0 and not isinstance(since, bool) else known_version(since) or 0
+
+
+def pins(versions: Any) -> dict[str, int]:
+    """Pinned versions by vendor, such as a lockfile's ``registry_versions``. Raises :class:`ConfigError`."""
+    if versions is not None and not isinstance(versions, Mapping):
+        raise ConfigError(f"registry.versions: {type(versions).__name__} is no mapping; give one such as {{'openai': 7}}")
+    return {vendor_name(vendor): known_version(version) or 0 for vendor, version in (versions or {}).items() if version is not None}
+
+
+def seconds(field: str, value: Any) -> float:
+    """A length of time. Raises :class:`ConfigError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigError(f"registry.{field}: {value!r} is not a number of seconds > 0")
+    return float(value)

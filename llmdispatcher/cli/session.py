@@ -1,0 +1,215 @@
+"""Who answers a run: the vendors whose keys are in the environment, or four simulated ones of different character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..dispatcher import Dispatcher
+from ..resilience import RateLimit, RetryPolicy
+from ..routing import RoutingCondition, RoutingRule
+from ..vendors import HttpVendor, from_environment, vendor
+from . import config_file, keychain, records
+from .settings import Settings
+from .terminal import Failed, UsageError, complain
+
+if TYPE_CHECKING:
+    from ..testing import VendorSimulator
+
+
+STAND_INS: Mapping[str, Mapping[str, str]] = {
+    "openai": {"claude-haiku-*": "gpt-4o-mini", "claude-*": "gpt-4.1", "gemini-*-pro*": "gpt-4.1", "gemini-*": "gpt-4o-mini"},
+    "anthropic": {
+        "gpt-*-mini": "claude-haiku-4-5",
+        "gpt-*": "claude-sonnet-4-6",
+        "gemini-*-pro*": "claude-sonnet-4-6",
+        "gemini-*": "claude-haiku-4-5",
+    },
+    "google": {
+        "gpt-*-mini": "gemini-2.5-flash",
+        "gpt-*": "gemini-2.5-pro",
+        "claude-haiku-*": "gemini-2.5-flash",
+        "claude-*": "gemini-2.5-pro",
+    },
+}
+"""By vendor: which of its models answers for one that it does not have. Azure's names are deployments; it stands in for none."""
+
+_OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
+
+
+@attrs.frozen(kw_only=True)
+class Character:
+    """What a simulated vendor is like. Seconds, output tokens a second, share of requests that fail."""
+
+    kind: str
+    latency: float
+    tokens_per_second: float
+    error_rate: float = 0.0
+    errors: tuple[str, ...] = ()
+    told: str
+
+
+CHARACTERS = (
+    Character(
+        kind="azure",
+        latency=0.02,
+        tokens_per_second=400,
+        error_rate=1,
+        errors=("unavailable",),
+        told="first for gpt-4.1, and down (503)",
+    ),
+    Character(
+        kind="openai",
+        latency=0.12,
+        tokens_per_second=500,
+        error_rate=0.25,
+        errors=("rate_limit",),
+        told="quick, limits the rate now and then (429)",
+    ),
+    Character(kind="anthropic", latency=0.3, tokens_per_second=250, told="slow and dear, never fails"),
+    Character(
+        kind="google",
+        latency=0.05,
+        tokens_per_second=900,
+        error_rate=0.1,
+        errors=("internal", "overloaded"),
+        told="fast and cheap, stumbles (500, 529)",
+    ),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """Whom a command wants: ``simulate`` nobody real, ``exact`` no other model, ``pretend`` those where nobody has a key."""
+
+    simulate: bool = False
+    exact: bool = True
+    pretend: bool = False
+    limit: RateLimit | None = None
+    timeout: float | None = None
+    """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
+
+
+def patient(*, simulate: bool) -> Asked:
+    """For a person before a terminal, who sees the answer grow and can stop it: a long one is no failure."""
+    return Asked(simulate=simulate, exact=not simulate, timeout=300.0)
+
+
+@contextmanager
+def assembled(settings: Settings, asked: Asked) -> Iterator[tuple[Dispatcher, str]]:
+    """A dispatcher, and one line that tells people who is in it; everything is closed at the end.
+
+    Raises :class:`UsageError` where nobody can be asked.
+    """
+    file = config_file.read(settings.config)
+    real = [] if asked.simulate else _real(file, asked)
+    if not real and not asked.simulate and not asked.pretend:
+        raise UsageError(
+            "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
+            " `llmdispatcher keys set openai`, or try it out with --simulate"
+        )
+    with ExitStack() as running:
+        more = _defaults(file, patient=bool(real), exact=asked.exact) | _own(file, settings, asked, simulated=not real)
+        dispatcher = running.enter_context(Dispatcher(file.config(**more)))
+        told = _register_real(dispatcher, real, asked) if real else _register_simulated(dispatcher, running, exact=asked.exact)
+        yield dispatcher, told
+
+
+def _defaults(file: config_file.ConfigFile, *, patient: bool, exact: bool) -> dict[str, Any]:
+    """Each model goes to its owner first; simulated vendors are worth shorter waits. What the file says comes before."""
+    if patient and exact:
+        return {}
+    rules = [RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items()]
+    own: dict[str, Any] = {"routing_rules": rules}
+    if not patient:
+        first = RoutingRule(
+            condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
+        )
+        own = {"routing_rules": [first, *rules], "retry_policy": RetryPolicy(initial_delay=0.1, max_delay=1.0)}
+    return {name: value for name, value in own.items() if name not in file.fields}
+
+
+def _own(file: config_file.ConfigFile, settings: Settings, asked: Asked, *, simulated: bool) -> dict[str, Any]:
+    """Where calls are written down, which lockfile and profile hold, and who asks; simulated calls cost nothing and are nowhere."""
+    own: dict[str, Any] = {}
+    unless_said: dict[str, Any] = {"lockfile": True, "origin": "llmdispatcher"}
+    if asked.timeout is not None:
+        unless_said["timeout"] = asked.timeout
+    ledger = records.place(settings, file.fields.get("ledger"))
+    if ledger is not None:
+        own["ledger"] = None if simulated and not settings.database_given else ledger
+    if settings.profile is not None:
+        own["profile"] = settings.profile
+    return {name: value for name, value in unless_said.items() if name not in file.fields} | own
+
+
+def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+    """The vendors of the file, those whose keys are in the environment, and those whose keys are in the keychain."""
+    more: dict[str, Any] = {} if asked.limit is None else {"rate_limit": asked.limit}
+    found = {made.name: made for made in file.made()}
+    for known in from_environment():
+        if known.name not in found:
+            found[known.name] = vendor(known.name, **_stand_in(known.name, asked), **more)
+    for name in keychain.listed():
+        if name not in found and (key := _kept(name)) is not None:
+            found[name] = vendor(name, api_key=key, **_stand_in(name, asked), **more)
+    return list(found.values())
+
+
+def _kept(name: str) -> str | None:
+    """The key in the keychain; a keychain that cannot be opened keeps nobody from the other vendors."""
+    try:
+        return keychain.key_of(name)
+    except (Failed, UsageError) as error:
+        complain(f"{name}: {error}")
+        return None
+
+
+def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
+    return {} if asked.exact else {"model_map": STAND_INS.get(kind, {})}
+
+
+def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Asked) -> str:
+    for one in vendors:
+        dispatcher.register_vendor(one)
+    stand_ins = "; where a model's own vendor is missing or fails, a similar model of another answers (--exact forbids it)"
+    names = ", ".join(dispatcher.get_vendors())
+    return f"Asking {names}, whose keys are known{'' if asked.exact else stand_ins}."
+
+
+def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, exact: bool) -> str:
+    for character in CHARACTERS:
+        simulator = running.enter_context(_simulator(character))
+        dispatcher.register_vendor(
+            vendor(
+                character.kind,
+                api_key="simulated",
+                base_url=getattr(simulator, f"{character.kind}_url"),
+                model_map={} if exact else STAND_INS.get(character.kind, {}),
+                models=("gpt-*",) if character.kind == "azure" else (),
+                trust_env=False,
+            )
+        )
+    lines = [f"  {character.kind:<10} {character.told}" for character in CHARACTERS]
+    return "\n".join(["Nothing is sent anywhere: four simulated vendors on this machine answer, with made-up text.", *lines])
+
+
+def _simulator(character: Character) -> VendorSimulator:
+    from ..testing import VendorSimulator, faults  # late: only a run without keys needs them
+
+    named = {
+        "unavailable": faults.status(503),
+        "internal": faults.status(500),
+        "overloaded": faults.status(529),
+        "rate_limit": faults.rate_limit_ms(400),
+    }
+    return VendorSimulator(
+        latency=character.latency,
+        tokens_per_second=character.tokens_per_second,
+        error_rate=character.error_rate,
+        errors=tuple(named[name] for name in character.errors) or (named["unavailable"],),
+        seed=len(character.kind),
+    )

@@ -1,0 +1,398 @@
+"""The one loop of the library: ask target after target, wait where waiting helps, until one answers or none can.
+
+A plain call and a stream share it; they differ only in how one vendor is asked, which for a stream is over at the first
+output. After that there is no way back: what happens later is the stream's own failure.
+
+Between the dispatcher and its cache: a call that may be answered from memory, and is settled like any other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import attrs
+
+from ..accounting import Spending
+from ..cache import AnswerCache, Inquiry, place
+from ..catalog import Target
+from ..errors import AllTargetsFailed, DispatchError
+from ..resilience import (
+    Breakers,
+    Budgets,
+    Hedges,
+    Limits,
+    Parking,
+    Permit,
+    Place,
+    RetryPolicy,
+    Schedule,
+    Turn,
+    hedge_plan,
+    standing,
+)
+from ..routing import Balancer, CostOptimization, Latencies, Route, dead_end, total_tokens
+from ..runtime import Lease
+from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage, evolved
+from ..vendors import Vendor
+from . import guards, structured
+from .call import Attempt, Call, certain
+from .config import Continuation, wanted
+from .continuation import Continued, Reword
+from .hedging import hedged
+from .trace import Plan
+from .vendor_call import OpenStream, begun, whole
+
+T = TypeVar("T")
+Ask = Callable[[Call, Attempt, Vendor, Request], T]
+_SILENT = frozenset({"first_byte", "idle", "total"})
+
+
+@attrs.define(eq=False)
+class Conductor:
+    """Walks the targets of one call after the other; what it learns stays with the policies that it holds."""
+
+    vendors: Mapping[str, Vendor]
+    retry_policy: RetryPolicy
+    breakers: Breakers
+    budgets: Budgets
+    balancer: Balancer | None = None
+    hedges: Hedges | None = None
+    limits: Limits = attrs.field(factory=Limits)
+    parking: Parking = attrs.field(factory=Parking)
+    latencies: Latencies = attrs.field(factory=Latencies)
+    continuation: Continuation | None = None
+    cost: CostOptimization | None = None
+    strict_cost: bool = False
+    spending: Spending | None = None
+
+    def send(self, call: Call, route: Route) -> Response:
+        """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
+        response = self._first(call, route, self._send, lambda _late: None)
+        if self.hedges is not None:
+            response = attrs.evolve(response, trace=call.trace())  # with the leg that lost
+        return guards.after(call.guards, call.request, response)
+
+    def embed(self, call: Call, route: Route, asked: EmbeddingRequest) -> Embeddings:
+        """The vectors of some texts, from the first target that makes them. Settles the call."""
+
+        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Embeddings:
+            embeddings: Embeddings = vendor.embed(attrs.evolve(asked, model=request.model), call.deadline)  # type: ignore[attr-defined]  # the route has those alone that can
+            now = call.deadline.clock.monotonic()
+            self._learn(attempt, None, now)
+            usage = call.settle(attempt, embeddings.usage, embeddings)
+            self._settle(attempt.place, usage.total_tokens or None, now)
+            target = attempt.target
+            return attrs.evolve(
+                embeddings, vendor=target.vendor, model=embeddings.model or target.model, usage=usage, latency=now - call.started
+            )
+
+        embeddings = self._answer(call, route, ask)
+        if self.strict_cost:
+            certain(embeddings.usage, embeddings)
+        return embeddings
+
+    def stream(self, call: Call, route: Route) -> ChunkSource:
+        """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
+        opened = self._first(call, route, self._open, lambda late: late.drop())
+        continuation = wanted(self.continuation, call.request.continue_broken)
+        if continuation is None:
+            return opened
+        return Continued(opened, route, continuation, vendors=self.vendors, resume=self.go_on, cost=self.cost)
+
+    def go_on(self, call: Call, route: Route, reword: Reword) -> OpenStream:
+        """An answer that goes on where one broke off, asked for in words of its own. The call stays open where none begins."""
+
+        def ask(call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
+            attempt.continuation = True
+            return self._open(call, attempt, vendor, reword(vendor, request))
+
+        try:
+            return self._walk(call, route, ask, [])
+        finally:
+            self._unsent(call)
+
+    def _first(self, call: Call, route: Route, ask: Ask[T], discard: Callable[[T], None]) -> T:
+        """The answer of the one way there is, or, hedged, of the first of two."""
+        if self.hedges is None:
+            return self._answer(call, route, ask)
+        return hedged(self.hedges, call, route, lambda leg, way: self._answer(leg, way, ask), discard)
+
+    def _answer(self, call: Call, route: Route, ask: Ask[T]) -> T:
+        failures: list[DispatchError] = []
+        try:
+            return self._walk(call, route, ask, failures)
+        except DispatchError as error:
+            if failures and error is not failures[-1] and error.__cause__ is None:
+                error.__cause__ = failures[-1]
+            self._unsent(call)
+            call.fail(error)
+            raise
+        except BaseException as interruption:
+            self._unsent(call)
+            call.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
+            raise
+
+    def _walk(self, call: Call, route: Route, ask: Ask[T], failures: list[DispatchError]) -> T:
+        now = call.deadline.clock.monotonic
+        schedule = Schedule(route.targets, self.retry_policy, self.parking, now(), transient_only=route.transient_only)
+        while (turn := self._next(call, schedule)) is not None:
+            target = turn.target
+            if self.parking.in_use and schedule.set_aside(target, now()):
+                self._pass_over(call, target, "it has just asked to be left alone")
+                continue  # another call has just been told to leave it alone
+            if not self._has_room(call, schedule, target, now()):
+                continue
+            permit = self._permit(turn, now())
+            if permit is None:
+                schedule.put_off(target)
+                self._pass_over(call, target, self._refusal(target, now()))
+                continue
+            attempt = call.ask(target, permit)
+            attempt.place, attempt.hold = call.place, call.hold
+            attempt.meter.lease = self._lease(call, target)
+            if self.balancer is not None:
+                self.balancer.begin(target)
+            try:
+                call.place = call.hold = None
+                call.sends(attempt)
+                return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
+            except DispatchError as error:
+                error.with_facts(vendor=target.vendor, model=target.model)
+                self._learn(attempt, error, now())
+                attempt.settle(error)
+                failures.append(error)
+                if error.sent is False and attempt.place is not None:
+                    self.limits.give_back(attempt.place, now())
+                schedule.failed(target, error, now())
+            except BaseException as interruption:
+                neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
+                attempt.settle(neutral)
+                self._returned(attempt, neutral, now())
+                raise
+        raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
+
+    def _next(self, call: Call, schedule: Schedule) -> Turn | None:
+        """Whose turn it is, when it has come; ``None`` when nobody's is left."""
+        deadline = call.deadline
+        turn = schedule.next(deadline.at)
+        if turn is None:
+            return None
+        if turn.crowd:
+            call.place = call.place or Place(deadline.at)
+            entered = self.limits.wait(turn.crowd, call.place, deadline, turn.ready_at)
+            if entered is not None:
+                return schedule.instead(turn, entered)
+        wait = turn.ready_at - deadline.clock.monotonic()
+        if wait > 0:
+            deadline.sleep(wait)
+        deadline.check()
+        return turn
+
+    def _take(self, call: Call, target: Target, now: float) -> float | None:
+        """Take a place in the limits, or tell when there may be one."""
+        call.place = call.place or Place(call.deadline.at)
+        taken = self.limits.take(target, total_tokens(call.request), now, call.place)
+        return taken if isinstance(taken, float) else None
+
+    def _has_room(self, call: Call, schedule: Schedule, target: Target, now: float) -> bool:
+        """Take what asking needs of limits and budgets. Where there is none the target is put off, or by a budget left out."""
+        ready = self._take(call, target, now) if self.limits.in_use else None
+        if ready is not None:
+            schedule.limited(target, ready, now)
+            call.pass_over(target, _full(ready - now))
+        return ready is None and (self.spending is None or self._afford(self.spending, call, schedule, target))
+
+    def _afford(self, spending: Spending, call: Call, schedule: Schedule, target: Target) -> bool:
+        """Reserve what asking may cost; raises where a budget is to end the call."""
+        if call.purse is None:
+            return True
+        call.hold = spending.hold(call.purse)
+        keys: Sequence[int] = ()
+        if spending.by_key:
+            own = call.place.key if call.place is not None else None
+            keys = (own,) if own is not None else getattr(self.vendors[target.vendor], "awake_keys", tuple)()
+        over = spending.reserve(call.hold, call.purse, target, keys, call.deadline)
+        if over is not None:
+            schedule.drop(over)
+            self._pass_over(call, target, over.message)
+            if not over.try_elsewhere:
+                raise over
+        return over is None
+
+    def _lease(self, call: Call, target: Target) -> Lease | None:
+        """What tells the vendor which of its keys to show; ``None`` where that is its own choice."""
+        lease = self.limits.lease(target, call.place, call.deadline.clock.monotonic)
+        return lease if call.hold is None else call.hold.lease(lease)
+
+    def _permit(self, turn: Turn, now: float) -> Permit | None:
+        """Leave to ask now: of the target's circuit, and for a retry of its budget."""
+        if turn.retry:
+            return self.breakers.admit(turn.target, now) if self.budgets.spend(turn.target, now) else None
+        self.budgets.called(turn.target, now)
+        return self.breakers.admit(turn.target, now, forced=turn.forced)
+
+    def _pass_over(self, call: Call, target: Target, why: str) -> None:
+        """Note that a target is not asked now, and give back what was taken for it."""
+        self._unsent(call)
+        call.pass_over(target, why)
+
+    def _refusal(self, target: Target, now: float) -> str:
+        """Why there was no permit."""
+        return str(standing(target, self.breakers, self.parking, now)) or "its retry budget is spent"
+
+    def plan(self, route: Route, now: float, *, whole: bool) -> Plan:
+        """The route with what is held against its targets now; ``whole`` looks at limits, their storage and hedges, too."""
+        if whole:
+            held = [standing(target, self.breakers, self.parking, now, self.limits) for target in route.targets]
+            return Plan(route=route, statuses=tuple(held), hedge=hedge_plan(self.hedges, route.targets))
+        if not (self.breakers.in_use or self.parking.in_use):
+            return Plan(route=route)
+        return Plan(route=route, statuses=tuple([standing(target, self.breakers, self.parking, now) for target in route.targets]))
+
+    def _returned(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
+        """Give back what an attempt had taken, once."""
+        if attempt.returned:
+            return
+        attempt.returned = True
+        if attempt.place is not None:
+            self.limits.ended(attempt.place, error)
+        self.breakers.report(attempt.target, attempt.permit, error, now)
+        if self.balancer is not None:
+            self.balancer.end(attempt.target)
+
+    def _settle(self, place: Place | None, used: int | None, now: float) -> None:
+        """Put in the limits what a call really used, where it took a place."""
+        if place is not None:
+            self.limits.settle(place, used, now)
+
+    def _unsent(self, call: Call) -> None:
+        """Give back what was taken of limits and budgets for a request that was not sent."""
+        place, call.place = call.place, None
+        if place is not None:
+            self.limits.give_back(place, call.deadline.clock.monotonic())
+        if call.hold is not None:
+            call.hold.give_back()
+            call.hold = None
+
+    def heard(self, attempt: Attempt, rate_limit_remaining: RateLimitRemaining | None, now: float) -> None:
+        """Take in what the vendor says is left of its own limits."""
+        if rate_limit_remaining is not None:
+            self.limits.told(attempt.target, rate_limit_remaining, now, attempt.meter.key)
+
+    def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
+        """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
+        self._returned(attempt, error, now)
+        if error is None and self.hedges is not None:
+            taken = attempt.first_token if attempt.first_token is not None else now - attempt.started
+            self.hedges.observe(attempt.target, taken)
+        if error is None or error.phase in _SILENT:
+            self.latencies.observe(attempt.target, now - attempt.started, attempt.first_token, now)
+        elif error.retry_here or error.try_elsewhere:
+            self.latencies.failed(attempt.target, now)
+
+    def _send(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> Response:
+        response = whole(vendor, request, call.deadline)
+        now = call.deadline.clock.monotonic()
+        self._learn(attempt, None, now)
+        response = call.succeed(attempt, response)
+        self._settle(attempt.place, response.usage.total_tokens or None, now)
+        self.heard(attempt, response.rate_limit_remaining, now)
+        return response
+
+    def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
+        """Read up to the first output, or to the end of an answer that has none."""
+        stream = begun(vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic()))
+        if stream.has_output:
+            attempt.first_output()
+        return OpenStream(self.ended, call, attempt, stream)
+
+    def ended(self, call: Call, attempt: Attempt, error: DispatchError | None, usage: Usage) -> None:
+        """Hear how a stream that had begun has ended."""
+        now = call.deadline.clock.monotonic()
+        self._learn(attempt, error, now)
+        self._settle(attempt.place, usage.total_tokens or None, now)
+
+
+def _full(seconds: float) -> str:
+    """Why a target without a place in its limits is not asked now."""
+    return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
+
+
+def _addressed(request: Request, target: Target) -> Request:
+    return request if request.model == target.model else evolved(request, model=target.model)
+
+
+def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:
+    """The one error that a call ends with when no target is left to be asked in time."""
+    if not failures:
+        return blocked or dead_end(route)
+    last = failures[-1]
+    if len({(failure.vendor, failure.model) for failure in failures}) == 1 or not (last.try_elsewhere or last.retry_here):
+        return last
+    listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
+    hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
+    return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
+
+
+class _Source:
+    """A call that is made for all who read its stream: bound to the one who asks until the stream is open, then to nobody."""
+
+    def __init__(self, conductor: Conductor, call: Call, away: Call, route: Route) -> None:
+        self.away = away
+        self._conductor = conductor
+        self._route = route
+        self._bond = call.deadline.cancellation
+        self._key = self._bond.subscribe(self.stop)
+
+    def begin(self) -> ChunkSource:
+        """Up to the first output."""
+        return self._conductor.stream(self.away, self._route)
+
+    def loosen(self) -> None:
+        """Each reader keeps to a deadline of his own from now on."""
+        self._bond.unsubscribe(self._key)
+        self.away.deadline.at = math.inf
+
+    def stop(self) -> None:
+        """End it."""
+        self.away.deadline.cancellation.cancel("nobody reads the stream any more")
+
+
+@attrs.frozen
+class Memory:
+    """The cache, and those who are asked where it knows nothing."""
+
+    cache: AnswerCache
+    conductor: Conductor
+    vendors: Mapping[str, Vendor]
+
+    def send(self, call: Call, route: Route) -> Response:
+        """The answer from memory, from the same call under way, or from a vendor."""
+        return self.cache.send(self._inquiry(call, route, streamed=False), partial(self.conductor.send, call, route))
+
+    def stream(self, call: Call, route: Route) -> ChunkSource:
+        """The same, piece by piece."""
+        inquiry = self._inquiry(call, route, streamed=True)
+        inquiry.source = lambda: _Source(self.conductor, call, call.detached(), route)
+        inquiry.adopt = lambda source, error: call.adopt(source.away, error)
+        return self.cache.stream(inquiry, partial(self.conductor.stream, call, route))
+
+    def _inquiry(self, call: Call, route: Route, *, streamed: bool) -> Inquiry:
+        def form(response: Response) -> Response:
+            return structured.read(call.request, response)
+
+        def recall(response: Response) -> Response:
+            recalled = call.recall(response)
+            return form(recalled) if streamed else recalled
+
+        return Inquiry(
+            request=call.request,
+            places=[place(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
+            deadline=call.deadline,
+            check=form,
+            recall=recall,
+            fail=call.fail,
+        )

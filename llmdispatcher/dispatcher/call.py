@@ -1,0 +1,524 @@
+"""One call from its beginning to its one outcome, and each vendor asked on the way, settled exactly once.
+
+What keeps a record of calls while they happen; the ledger is one, and the conductor knows no more of it than this.
+
+What an answer cost: the vendor's own word, or the catalog's price of what was used; and the wish to know it for certain.
+
+The calls of one dispatcher that are under way: whoever closes it may wait for them a while, and cancels those that are left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import attrs
+
+from ..accounting import Hold, Purse
+from ..catalog import Target, model_facts
+from ..errors import ConfigError, CostUnknown, DispatchError
+from ..resilience import FREE, Permit, Place
+from ..routing import Route, SkippedTarget
+from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
+from ..types import AttemptRecord, Outcome, Request, Response, Usage, Whose, cost_of, evolved, failure_of
+from .trace import Plan, Trace, place_of
+
+if TYPE_CHECKING:
+    from ..types import ChunkSource
+
+
+class CallLog(Protocol):
+    """Where a dispatcher writes its calls down while they happen; a :class:`~llmdispatcher.Ledger` is one.
+
+    Its methods are called in the thread of the call, so they must be quick. Only one that is asked to be strict may raise, a
+    :class:`~llmdispatcher.LedgerError`.
+    """
+
+    def began(self, call: Call, attempt: Attempt) -> None:
+        """A vendor is about to be asked; nothing has been sent yet. What it raises ends the call unsent."""
+
+    def settled(self, record: AttemptRecord) -> None:
+        """A vendor was asked, and this is how it went."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """A call has its outcome, which nobody has been given yet. What it raises is raised instead of the answer."""
+
+    def flush(self, timeout: float = 10.0) -> object:
+        """Write what is left, within so many seconds; a dispatcher that closes calls it, and leaves the log open for others."""
+
+
+def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer: Any = None) -> Usage:
+    """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays.
+
+    The tier is the one that ``answer`` names, else the one that was asked for. A target whose model the catalog does not know, such
+    as a deployment, is priced as the model that the answer names.
+    """
+    if usage.cost is not None:
+        return usage
+    if not usage.input_tokens and not usage.output_tokens and not usage.tool_requests:
+        return usage if usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage")
+    price, version = target.price, target.price_version
+    if price is None and version is None and target.kind is not None and answer is not None and answer.model:
+        facts = model_facts(target.kind, answer.model)
+        price, version = (facts.price, facts.price_version) if facts is not None else (None, None)
+    if price is None:
+        return evolved(usage, cost_status="unknown_model" if version is None else "no_price", price_version=version)
+    tier = getattr(answer, "service_tier", None) or request.service_tier
+    moment = clock.now() if price.later or price.off_peak is not None else None
+    cost = cost_of(usage, price, tier=tier, at=moment)
+    return evolved(usage, cost=cost, cost_status="priced", price_version=version)
+
+
+def certain(usage: Usage, answer: Any) -> None:
+    """Raise :class:`CostUnknown`, with the answer in it, where its cost is not known."""
+    if usage.cost is None:
+        text = (
+            f"the cost of an answer of {answer.vendor}:{answer.model} is not known ({usage.cost_status}); error.response holds it"
+        )
+        raise CostUnknown(text, response=answer, cost_status=usage.cost_status, vendor=answer.vendor, model=answer.model)
+
+
+class Answers(Protocol):
+    """Who answers calls: a conductor, or the memory before it."""
+
+    def send(self, call: Call, route: Route) -> Response:
+        """The whole answer."""
+
+    def stream(self, call: Call, route: Route) -> ChunkSource:
+        """An answer that has begun."""
+
+
+@attrs.frozen
+class Certain:
+    """Answers whose cost is known; of others the caller gets a :class:`CostUnknown` that holds them, after they are settled."""
+
+    answers: Answers
+
+    def send(self, call: Call, route: Route) -> Response:
+        """The whole answer."""
+        response = self.answers.send(call, route)
+        certain(response.usage, response)
+        return response
+
+    def stream(self, call: Call, route: Route) -> ChunkSource:
+        """An answer that has begun; how it ends shows what it cost."""
+        return _CertainStream(self.answers.stream(call, route))
+
+
+class _CertainStream:
+    """A stream that is asked at its end what it cost; in all else it is the other."""
+
+    def __init__(self, opened: ChunkSource) -> None:
+        self._opened = opened
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+    def finish(self, response: Response) -> Response:
+        """Settle as a success, then look at the cost."""
+        response = self._opened.finish(response)
+        certain(response.usage, response)
+        return response
+
+
+class Admitting(Protocol):
+    """Whoever lets only so many calls in."""
+
+    def leave(self, cancellation: Cancellation) -> None:
+        """A call has left; idempotent."""
+
+    def status(self) -> tuple[int, int]:
+        """How many calls were let in, and how many wait."""
+
+
+class UnderWay:
+    """Calls between their beginning and their outcome, known by what cancels them.
+
+    No lock: single steps of a dict are atomic, and a signal handler may call, or close, in the middle of any of them. Each call
+    is kept with its process, since a forked child inherits those of threads that it does not have.
+    """
+
+    def __init__(self, clock: Clock, door: Admitting | None = None) -> None:
+        self._clock = clock
+        self._door = door
+        self._calls: dict[Cancellation, int] = {}
+        self._gates: tuple[threading.Lock, ...] = ()
+        self._closed = False
+
+    def begin(self, cancellation: Cancellation) -> None:
+        """A call begins. Raises :class:`ConfigError` once closed."""
+        self._calls[cancellation] = os.getpid()
+        if self._closed:  # asked only now, so that whoever closes it either is seen here or sees this call
+            self.end(cancellation)
+            raise ConfigError("the dispatcher is closed; make a new one")
+
+    def end(self, cancellation: Cancellation) -> None:
+        """A call has its outcome, and gives its place back; idempotent."""
+        if self._door is not None:
+            self._door.leave(cancellation)
+        self._calls.pop(cancellation, None)
+        if self._gates and not self._any():
+            for gate in self._gates:
+                with contextlib.suppress(RuntimeError):  # open already
+                    gate.release()
+
+    def count(self) -> tuple[int, int]:
+        """How many calls of this process are under way, and how many wait to be let in."""
+        return self._door.status() if self._door is not None else (len(self._here()), 0)
+
+    def close(self, seconds: float) -> None:
+        """Let no call begin any more, wait so many seconds at most for those under way, and cancel the rest."""
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise ConfigError(f"drain: {seconds!r} is not a number of seconds ≥ 0")
+        self._closed = True
+        if seconds:
+            self._wait(seconds)
+        for cancellation in self._here():
+            cancellation.cancel("the dispatcher was closed")
+
+    def _wait(self, seconds: float) -> None:
+        gate = threading.Lock()
+        gate.acquire()
+        self._gates = (*self._gates, gate)
+        if self._any():
+            self._clock.wait(gate, seconds)
+
+    def _any(self) -> bool:
+        return os.getpid() in list(self._calls.values())
+
+    def _here(self) -> list[Cancellation]:
+        """The calls of this process, as of one moment."""
+        here = os.getpid()
+        return [cancellation for cancellation, process in list(self._calls.items()) if process == here]
+
+
+logger = logging.getLogger("llmdispatcher.dispatcher")
+
+T = TypeVar("T")
+_MOST_PASSED_OVER = 100
+Report = Callable[[Outcome], None]
+
+
+def _unheard(_record: AttemptRecord) -> None:
+    """Nobody listens to single attempts."""
+
+
+class Attempt:
+    """One target asked once. Whoever asks settles it on every path; only the first settlement counts."""
+
+    __slots__ = (
+        "_call",
+        "continuation",
+        "failover",
+        "first_token",
+        "hold",
+        "meter",
+        "number",
+        "of",
+        "permit",
+        "place",
+        "record",
+        "retry",
+        "returned",
+        "started",
+        "target",
+    )
+
+    def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
+        self._call = call
+        self.of, self.number = call.id, next(call.numbers)
+        self.target = target
+        self.permit = permit
+        self.meter = call.deadline.meter = Meter()
+        self.place: Place | None = None
+        self.hold: Hold | None = None
+        self.returned = False
+        self.retry = retry
+        self.failover = failover
+        self.continuation = False
+        self.started = call.deadline.clock.monotonic()
+        self.first_token: float | None = None
+        self.record: AttemptRecord | None = None
+
+    def first_output(self) -> None:
+        """Note that the reader sees something now."""
+        self.first_token = self._call.deadline.clock.monotonic() - self.started
+
+    def settle(self, error: DispatchError | None = None, cost: Decimal | None = None, *, lost: bool = False) -> None:
+        """Write down how it went, and what it cost where that is known; what is ``lost`` may be under way still, and cost money."""
+        meter = self.meter
+        if error is not None and error.sent is None and meter.wired:
+            error.sent = meter.sent > 0
+        reserved = self.hold.amount if self.hold is not None else None
+        if self.hold is not None and not lost:
+            self.hold.settle(error, cost)
+        if self.record is not None:
+            return
+        self.record = AttemptRecord(
+            call_id=self.of,
+            number=self.number,
+            vendor=self.target.vendor,
+            model=self.target.model,
+            started=self.started - self._call.started,
+            latency=self._call.deadline.clock.monotonic() - self.started,
+            first_token=self.first_token,
+            retry=self.retry,
+            failover=self.failover,
+            hedge=self._call.hedge,
+            continuation=self.continuation,
+            cost=cost,
+            bytes_sent=meter.sent if meter.wired else None,
+            bytes_received=meter.received if meter.wired else None,
+            reused=meter.reused,
+            resent=meter.resent,
+            key=meter.key,
+            reserved=reserved,
+            **failure_of(error),
+        )
+        self._call.attempts.append(self.record)
+        self._call.heard(self.record)
+        if error is not None:
+            logger.info(
+                "%s/%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
+            )
+
+
+class Call:
+    """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
+
+    __slots__ = (
+        "_asking",
+        "_outcome",
+        "_report",
+        "_settled",
+        "asked",
+        "attempts",
+        "deadline",
+        "guards",
+        "heard",
+        "hedge",
+        "hold",
+        "id",
+        "journal",
+        "numbers",
+        "origin",
+        "place",
+        "plan",
+        "profile",
+        "purse",
+        "request",
+        "skipped",
+        "started",
+        "streamed",
+        "under_way",
+    )
+
+    def __init__(self, request: Request, deadline: Deadline, report: Report, *, streamed: bool, guards: Sequence[Any] = ()) -> None:
+        self.request = request
+        self.guards = guards
+        self.id = new_id(deadline.clock)
+        self.numbers = itertools.count(1)
+        self.origin, self.profile = request.origin, request.profile
+        self.journal: CallLog | None = None
+        self.heard: Callable[[AttemptRecord], None] = _unheard
+        self.deadline = deadline
+        self.streamed = streamed
+        self.started = deadline.clock.monotonic()
+        self.attempts: list[AttemptRecord] = []
+        self.asked: dict[Target, int] = {}
+        self.hedge = False
+        self.plan: Plan | None = None
+        self.skipped: list[SkippedTarget] = []
+        self.place: Place | None = None
+        self.purse: Purse | None = None
+        self.hold: Hold | None = None
+        self.under_way: UnderWay | None = None
+        self._asking: Attempt | None = None
+        self._outcome: Outcome | None = None
+        self._report = report
+        self._settled = False
+
+    def kept(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives; if it raises, the call has ended."""
+        try:
+            return work()
+        except BaseException as error:
+            self.abandon(error)
+            raise
+
+    def abandon(self, error: BaseException) -> None:
+        """End with what was raised, unless it has ended already; Ctrl-C may have come in the middle of the end itself."""
+        if not isinstance(error, DispatchError):
+            told = f"interrupted by {type(error).__name__}"
+            self.deadline.cancellation.cancel(told)
+            error = DispatchError(told)
+        if not self._settled:
+            self.fail(error)
+        if self.under_way is not None:
+            self.under_way.end(self.deadline.cancellation)
+
+    def leg(self, *, hedge: bool) -> Call:
+        """The same call on a way of its own, beside another: with a cancellation of its own, and heard only if adopted."""
+        cancellation = Cancellation()
+        cancellation.follow(self.deadline.cancellation)
+        deadline = Deadline(self.deadline.at, self.deadline.clock, cancellation, self.deadline.seconds)
+        leg = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
+        leg.started, leg.attempts, leg.hedge, leg._report = self.started, self.attempts, hedge, leg._keep
+        return self._known_as(leg)
+
+    def detached(self) -> Call:
+        """The same call on a way that may outlive it: it has its own end, and is heard only if adopted, by this call or another."""
+        deadline = Deadline(self.deadline.at, self.deadline.clock, Cancellation(), self.deadline.seconds)
+        away = Call(self.request, deadline, self._report, streamed=self.streamed, guards=self.guards)
+        away.started, away._report = self.started, away._keep
+        return self._known_as(away)
+
+    def _known_as(self, way: Call) -> Call:
+        """Have a way of this call count and tell as the call itself does."""
+        way.heard, way.plan, way.skipped, way.purse = self.heard, self.plan, self.skipped, self.purse
+        way.id, way.numbers, way.journal = self.id, self.numbers, self.journal
+        way.origin, way.profile = self.origin, self.profile
+        return way
+
+    def _keep(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def adopt(self, leg: Call, error: DispatchError | None = None) -> None:
+        """Take the end of a leg for the call's own, now or when it comes; ``error`` is another end to what the leg has done."""
+        if self._settled:
+            return
+        leg._report, self._settled = self._adopted, True
+        if leg.attempts is not self.attempts:
+            self.attempts += leg.attempts
+        outcome = leg._outcome
+        if outcome is not None:
+            if error is not None:
+                error.attempts, error.trace = len(self.attempts), self.trace()
+            self._adopted(evolved(outcome, attempts=tuple(self.attempts), error=error or outcome.error))
+
+    def _adopted(self, outcome: Outcome) -> None:
+        """Report another's end, which may have been asked for by somebody else, as this call's own."""
+        self._report(evolved(outcome, **self.named()))
+
+    def named(self) -> dict[str, Any]:
+        """Which call it is, and whose."""
+        return {"call_id": self.id, "metadata": self.request.metadata, **self.whose()._asdict()}
+
+    def whose(self) -> Whose:
+        """For whom it is made."""
+        request, route = self.request, self.plan.route if self.plan is not None else None
+        alias, profile = (route.alias, route.profile) if route is not None else (None, None)
+        return Whose(self.origin, request.id_at_origin, request.user, alias, profile or self.profile)
+
+    def lose(self, error: DispatchError) -> None:
+        """End this leg unheard; what it was asking is written down as lost."""
+        self.deadline.cancellation.cancel(error.message)
+        if self._asking is not None:
+            self._asking.settle(error, lost=True)
+
+    def routed(self, route: Callable[[Call], Route]) -> Route:
+        """What ``route`` gives; a call that gets no route, since a function of the user's failed on the way, is settled."""
+        try:
+            return route(self)
+        except DispatchError as error:
+            self.fail(error)
+            raise
+        except Exception as foreign:  # noqa: BLE001 - a strategy or a vendor of the user's may raise anything
+            text = f"the request cannot be routed: a strategy or a vendor of yours raised {place_of(foreign)}"
+            failure = ConfigError(text)
+        self.fail(failure)
+        raise failure
+
+    def ask(self, target: Target, permit: Permit = FREE) -> Attempt:
+        """Begin an attempt at ``target``, which ``permit`` allows."""
+        times = self.asked.get(target, 0)
+        attempt = Attempt(self, target, permit, retry=times > 0, failover=not times and bool(self.asked))
+        self.asked[target] = times + 1
+        self._asking = attempt
+        return attempt
+
+    def sends(self, attempt: Attempt) -> None:
+        """Have it written down that a vendor is about to be asked."""
+        if self.journal is not None:
+            self.journal.began(self, attempt)
+
+    def succeed(self, attempt: Attempt, response: Response) -> Response:
+        """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""
+        latency = self.deadline.clock.monotonic() - self.started
+        usage = self.settle(attempt, response.usage, response)
+        return evolved(
+            response,
+            vendor=attempt.target.vendor,
+            model=response.model or attempt.target.model,
+            usage=usage,
+            created_at=response.created_at or self.deadline.clock.now(),
+            latency=latency,
+            trace=self.trace(),
+        )
+
+    def trace(self, *, cached: bool = False) -> Trace:
+        """What the call tells of itself, as of now."""
+        plan = self.plan or Plan(route=Route(self.request.model, ()))
+        return Trace(plan=plan, attempts=tuple(self.attempts), skipped=tuple(self.skipped), cached=cached, call_id=self.id)
+
+    def pass_over(self, target: Target, why: str) -> None:
+        """Note that a target is not asked although it is its turn."""
+        if len(self.skipped) < _MOST_PASSED_OVER:
+            at = self.deadline.clock.monotonic() - self.started
+            self.skipped.append(SkippedTarget(target.vendor, why, model=target.model, at=at))
+
+    def settle(self, attempt: Attempt, usage: Usage, answer: Any = None) -> Usage:
+        """Settle with a success that consumed ``usage``; gives it priced, unless whoever settled the attempt has done that."""
+        usage = self.priced(usage, attempt.target, answer) if attempt.record is None else usage
+        attempt.settle(cost=usage.cost)
+        self._settle(usage, None, attempt)
+        return usage
+
+    def priced(self, usage: Usage, target: Target, answer: Any = None) -> Usage:
+        """What ``target`` used for this call, with its cost; ``answer`` is what it answered, where there is one."""
+        return priced(usage, target, self.request, self.deadline.clock, answer)
+
+    def recall(self, response: Response) -> Response:
+        """Settle with an answer from memory: nobody was asked."""
+        latency = self.deadline.clock.monotonic() - self.started
+        self._settle(response.usage, None, None, recalled=response)
+        return evolved(response, latency=latency, trace=self.trace(cached=True))
+
+    def fail(self, error: DispatchError, attempt: Attempt | None = None, usage: Usage | None = None) -> None:
+        """Settle with a failure; ``usage`` is what a broken answer had reported."""
+        if attempt is not None:
+            usage = self.priced(usage, attempt.target) if usage is not None and attempt.record is None else usage
+            attempt.settle(error, usage.cost if usage is not None else None)
+        error.attempts, error.trace = len(self.attempts), self.trace()
+        self._settle(usage, error, attempt)
+
+    def _settle(
+        self, usage: Usage | None, error: DispatchError | None, attempt: Attempt | None, *, recalled: Response | None = None
+    ) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        answered = (attempt.target.vendor, attempt.target.model) if attempt is not None else (None, self.request.model)
+        if recalled is not None:
+            answered = (recalled.vendor, recalled.model)
+        self._report(
+            Outcome(
+                vendor=answered[0],
+                model=answered[1],
+                cached=recalled is not None,
+                error=error,
+                attempts=tuple(self.attempts),
+                usage=usage,
+                latency=self.deadline.clock.monotonic() - self.started,
+                first_token=attempt.first_token if attempt is not None else None,
+                streamed=self.streamed,
+                **self.named(),
+            )
+        )

@@ -1,0 +1,193 @@
+"""The configuration as values; every mistake is reported with its path.
+
+Whether, and how often, another target goes on with a stream that broke off after text was delivered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..accounting import Budget, budgets_of
+from ..cache import ResponseCache
+from ..catalog import Source, source
+from ..errors import ConfigError
+from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server
+from ..routing import (
+    Balance,
+    Balancer,
+    CostOptimization,
+    LatencyOptimization,
+    Modes,
+    Pools,
+    Preferences,
+    RoutingRule,
+    RuleTable,
+    Strategy,
+    known_mode,
+    own_modes,
+    pools,
+)
+from ..types import at_least, boolean, build, integer, optional_non_blank, optional_seconds
+from .guards import check_guards
+
+
+@attrs.frozen(kw_only=True)
+class Continuation:
+    """Let another target go on where a stream of plain text broke off, at most ``max_times`` in one call.
+
+    Each continuation is one more request that is billed: the whole conversation, and the text so far. A repetition of the end of
+    that text is cut, up to ``max_overlap`` characters, which are held back until it is clear whether they repeat.
+    """
+
+    max_times: int = attrs.field(default=1, validator=[integer, at_least(0)])
+    max_overlap: int = attrs.field(default=400, validator=[integer, at_least(0)])
+
+
+def continuation(value: Any) -> Continuation | None:
+    """The setting that a value of the configuration stands for: True is the default one, ``None`` and False are none."""
+    if isinstance(value, bool):
+        return Continuation() if value else None
+    return None if value is None else build(Continuation, value, "continuation")
+
+
+def wanted(configured: Continuation | None, wish: bool | None) -> Continuation | None:
+    """What counts for one request: its own switch, and where it has none the configuration."""
+    if wish is False:
+        return None
+    return configured or (Continuation() if wish else None)
+
+
+def _retry_policy(value: Any) -> RetryPolicy:
+    return build(RetryPolicy, {} if value is None else value, "retry_policy")
+
+
+def _breaker(value: Any) -> CircuitBreaker:
+    return build(CircuitBreaker, {} if value is None else value, "circuit_breaker")
+
+
+def _budget(value: Any) -> RetryBudget:
+    return build(RetryBudget, {} if value is None else value, "retry_budget")
+
+
+def _cache(value: Any) -> ResponseCache | None:
+    return None if value is None else build(ResponseCache, value, "cache")
+
+
+def _hedge(value: Any) -> Hedge | None:
+    return None if value is None else build(Hedge, value, "hedge")
+
+
+def _rules(value: Any) -> tuple[RoutingRule, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise ConfigError(f"routing_rules: {type(value).__name__} is not a list of rules; give [RoutingRule(...), ...]")
+    return tuple([build(RoutingRule, rule, f"routing_rules[{number}]") for number, rule in enumerate(value)])
+
+
+def _balance(value: Any) -> Balance | None:
+    if value is None or isinstance(value, Balance):
+        return value
+    named = isinstance(value, str) or callable(value)
+    return build(Balance, {"strategy": value} if named else value, "balance")
+
+
+def _cost(value: Any) -> CostOptimization | None:
+    return None if value is None else build(CostOptimization, value, "cost_optimization")
+
+
+def _latency(value: Any) -> LatencyOptimization | None:
+    return None if value is None else build(LatencyOptimization, value, "latency_optimization")
+
+
+def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (value is None or isinstance(value, str | os.PathLike) or hasattr(value, "began")):
+        raise ConfigError(f"{attribute.name}: {type(value).__name__} is no ledger; give a path, postgresql://..., or a Ledger")
+
+
+def _registry(value: Any) -> Any:
+    """A registry from its address; its room is loaded by those who have one."""
+    if value is None:
+        return None
+    from ..catalog import registry_from
+
+    return registry_from(value)
+
+
+def _interval(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    at_least(0)(_instance, attribute, value)
+    if value == 0:
+        raise ConfigError(f"{attribute.name}: 0 leaves no time between two checks; give seconds > 0, or None for no checks")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
+
+    ``guards`` see every request before it is sent and every answer before it is handed on (docs/structured.md).
+    ``balance`` (a strategy's name, or a :class:`~llmdispatcher.Balance`) makes vendors that no rule or optimizer
+    has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
+    functions of a :class:`~llmdispatcher.BalanceContext`) orders the targets of requests that name none. ``pools`` gives
+    names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``.
+    ``lockfile`` (a path, a :class:`~llmdispatcher.Lockfile`, or True for the one that holds here) has such names in a file
+    of its own, and ``profile`` says which of its profiles holds where a request does not; it is read at the first call.
+    ``registry`` (an address, a folder, or a :class:`~llmdispatcher.Registry`) publishes the models and prices that count.
+    ``continuation`` (True, or a :class:`~llmdispatcher.Continuation`) lets another
+    target go on with a stream that broke off. ``limits_storage``, the address of a Redis server, shares the counts of rate limits
+    with other processes. ``admission`` (a number of calls, True for 2,000, or an
+    :class:`~llmdispatcher.Admission`) lets only so many be under way at once. ``budgets`` are amounts of money
+    (:class:`~llmdispatcher.Budget`) that calls reserve from before they are sent. ``health_interval``, in seconds,
+    lets a thread ask each vendor's list of models so often, and tell the circuit breaker (:mod:`~llmdispatcher.dispatcher.health`).
+    ``ledger`` (a path, an URL or a :class:`~llmdispatcher.Ledger`) is where every call is written down, and ``origin`` the
+    application that it is for, where a request does not say. With
+    ``strict_cost`` no call goes to a target whose price is unknown, and an answer whose cost is unknown is raised, in a
+    :class:`~llmdispatcher.CostUnknown`, instead of returned. Nested values may be given as dicts of their fields. Raises
+    :class:`~llmdispatcher.ConfigError` with the path of a mistake, such as ``routing_rules[2].condition.requires``.
+    Whether the named vendors exist is seen at the first call, since they are registered later.
+    """
+
+    default_vendor: str | None = attrs.field(default=None, validator=optional_non_blank)
+    fallback_vendor: str | None = attrs.field(default=None, validator=optional_non_blank)
+    timeout: float | None = attrs.field(default=30.0, validator=optional_seconds)
+    retry_policy: RetryPolicy = attrs.field(default=None, converter=_retry_policy)
+    circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)
+    retry_budget: RetryBudget = attrs.field(default=None, converter=_budget)
+    routing_rules: tuple[RoutingRule, ...] = attrs.field(default=(), converter=_rules)
+    cache: ResponseCache | None = attrs.field(default=None, converter=_cache)
+    hedge: Hedge | None = attrs.field(default=None, converter=_hedge)
+    continuation: Continuation | None = attrs.field(default=None, converter=continuation)
+    guards: tuple[Any, ...] = attrs.field(default=(), converter=check_guards)
+    balance: Balance | None = attrs.field(default=None, converter=_balance)
+    modes: Mapping[str, Strategy] = attrs.field(default=None, converter=own_modes)
+    mode: str | None = attrs.field(default=None, validator=known_mode)
+    pools: Pools = attrs.field(default=None, converter=pools)
+    cost_optimization: CostOptimization | None = attrs.field(default=None, converter=_cost)
+    latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
+    lockfile: Source = attrs.field(default=False, converter=source)
+    profile: str | None = attrs.field(default=None, validator=optional_non_blank)
+    limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
+    admission: Admission | None = attrs.field(default=None, converter=admission_of)
+    registry: Any = attrs.field(default=None, converter=_registry)
+    budgets: tuple[Budget, ...] = attrs.field(default=(), converter=budgets_of)
+    health_interval: float | None = attrs.field(default=None, validator=_interval)
+    ledger: Any = attrs.field(default=None, repr=False, validator=_ledger)
+    origin: str | None = attrs.field(default=None, validator=optional_non_blank)
+    strict_cost: bool = attrs.field(default=False, validator=boolean)
+
+    def preferences(self, balancer: Balancer | None = None) -> Preferences:
+        """What of this routing needs."""
+        return Preferences(
+            rules=RuleTable(self.routing_rules),
+            cost=self.cost_optimization,
+            latency=self.latency_optimization,
+            balancer=balancer if self.balance is not None else None,
+            loads=balancer,
+            modes=Modes(own=self.modes, default=self.mode),
+            default_vendor=self.default_vendor,
+            fallback_vendor=self.fallback_vendor,
+            strict_cost=self.strict_cost,
+        )

@@ -1,0 +1,473 @@
+"""Who is told how calls and attempts end: the statistics, the user's observers, and last the ledger, which may be strict.
+
+What a dispatcher tells without a call: its vendors, their models, limits and health, and what an alias stands for.
+
+Dispatcher: the one object that a user holds. Two verbs, one conductor; everything else is asked of it here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+
+import attrs
+
+from ..accounting import BudgetStatus, spending_of
+from ..cache import AnswerCache
+from ..catalog import Target
+from ..errors import ConfigError, DispatchError, InvalidRequest
+from ..resilience import Breakers, Budgets, Door, Hedges, Limits, RateLimit, RateLimitStatus
+from ..routing import Balance, Balancer, Moment, Route, dead_end, plan
+from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out
+from ..types import (
+    AttemptRecord,
+    EmbeddingRequest,
+    Embeddings,
+    Message,
+    ObserverLike,
+    Outcome,
+    Request,
+    Response,
+    TextPart,
+    build,
+    heard_by,
+    tell,
+)
+from ..vendors import HttpVendor, Vendor, from_environment
+from . import guards, streaming, structured, tools
+from .attempts import Conductor, Memory
+from .call import Call, Certain, UnderWay
+from .config import Config
+from .health import Checkups, VendorHealth
+from .router import Candidates, Directory
+from .stats import Stats, StatsBook
+from .streaming import StreamingResponse
+from .tokens import TokenCount, estimated
+from .trace import Plan
+
+if TYPE_CHECKING:
+    from ..accounting import Ledger
+    from ..catalog import Lockfile
+    from .call import CallLog
+
+
+class Books:
+    """The records of one dispatcher; a ledger that was named by its path or URL is made, and closed, here."""
+
+    def __init__(self, observers: Sequence[ObserverLike], ledger: Any, config: Config) -> None:
+        self.stats = StatsBook()
+        self.ledger: CallLog | None = None
+        self._observers, self._listeners = heard_by(observers)
+        self._origin, self._profile = config.origin, config.profile
+        self._owned = ledger is not None and not hasattr(ledger, "began")
+        if ledger is not None:
+            self.ledger = _ledger_at(ledger) if self._owned else ledger
+
+    def attach(self, call: Call) -> None:
+        """Have a call tell of its attempts."""
+        call.origin = call.origin if call.origin is not None else self._origin
+        call.profile = call.profile if call.profile is not None else self._profile
+        call.journal = self.ledger
+        if self._listeners or self.ledger is not None:
+            call.heard = self._heard
+
+    def report(self, under_way: UnderWay, cancellation: Cancellation, outcome: Outcome) -> None:
+        """A call has ended; only a strict ledger raises, for an answer that it cannot keep the record of."""
+        under_way.end(cancellation)
+        self.stats.record(outcome)
+        tell(self._observers, outcome)
+        if self.ledger is not None:
+            self.ledger.ended(outcome)
+
+    def reporter(self, under_way: UnderWay, cancellation: Cancellation) -> partial[None]:
+        """What a call reports its end to."""
+        return partial(self.report, under_way, cancellation)
+
+    def close(self) -> None:
+        """Write down what is left; a ledger that was handed in stays open for others."""
+        if self.ledger is not None:
+            if self._owned:
+                made: Any = self.ledger  # a Ledger
+                made.close()
+            else:
+                self.ledger.flush()
+
+    def _heard(self, record: AttemptRecord) -> None:
+        if self.ledger is not None:
+            self.ledger.settled(record)
+        tell(self._listeners, record)
+
+
+def _ledger_at(place: Any) -> Ledger:
+    from ..accounting import Ledger  # late: SQLAlchemy is loaded by those who have a ledger
+
+    return Ledger(place)
+
+
+class Lookups:
+    """The half of a dispatcher that looks things up; none of it is a call, and none of it costs money."""
+
+    config: Config
+    _clock: Clock
+    _directory: Directory
+    _conductor: Conductor
+    _checkups: Checkups
+
+    def get_vendors(self) -> list[str]:
+        """The names of the registered vendors, in order of registration."""
+        return list(self._directory.vendors)
+
+    def get_vendor(self, name: str) -> Vendor | None:
+        """The vendor of that name, or ``None``."""
+        return self._directory.vendors.get(name)
+
+    @property
+    def lockfile(self) -> Lockfile | None:
+        """The lockfile of the configuration, read now if it was not before; ``None`` where there is none."""
+        return self._directory.lockfile
+
+    def resolve_alias(self, alias: str, profile: str | None = None) -> str:
+        """The first ``"vendor:model"`` that can be asked now under a name, be it an alias, a pool or a model's own.
+
+        Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
+        """
+        found = self._directory.candidates(alias, profile)
+        if not found.targets:
+            raise dead_end(Route(alias, (), found.skipped))
+        return str(found.targets[0])
+
+    def has_alias(self, alias: str, profile: str | None = None) -> bool:
+        """Whether a name is an alias of the lockfile or a pool of the configuration."""
+        return self._directory.has_alias(alias, profile)
+
+    def require_aliases(self, names: str | Iterable[str], *, context: str | None = None, profile: str | None = None) -> None:
+        """Raise one :class:`ConfigError` for all aliases that are missing; what a program does first. ``context`` says who asks."""
+        self._directory.require_aliases([names] if isinstance(names, str) else list(names), context, profile)
+
+    def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
+        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""
+        asked = self._directory.known(vendor)
+        listed = getattr(asked, "list_models", None)
+        return tuple(listed(self._deadline(timeout))) if listed is not None else asked.capabilities.models
+
+    def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
+        """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
+        return self._checkups.ask(timeout)
+
+    def health(self) -> dict[str, VendorHealth]:
+        """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
+        return self._checkups.known()
+
+    def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
+        """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
+        return self._conductor.limits.status(
+            Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
+        )
+
+    def get_budgets(self) -> tuple[BudgetStatus, ...]:
+        """How every account of every budget stands in its present period, in the order of the configuration.
+
+        Budgets that count by call have none. Raises :class:`BudgetExceeded` where the place that they are kept in is away.
+        """
+        spending = self._conductor.spending
+        return spending.statuses() if spending is not None else ()
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
+
+
+class Dispatcher(Lookups):
+    """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
+
+    ``observers`` hear the :class:`~llmdispatcher.Outcome` of every call, and as an :class:`~llmdispatcher.Observer` every
+    attempt; one that raises is logged and felt by nobody. ``ledger`` is where
+    every call is written down: a :class:`~llmdispatcher.Ledger` or another :class:`~llmdispatcher.CallLog`, or the path or URL of
+    a ledger. No thread is started and nothing is opened before the first call.
+    """
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        observers: Sequence[ObserverLike] = (),
+        ledger: CallLog | str | os.PathLike[str] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.config = build(Config, {} if config is None else config, "config")
+        self._clock = clock
+        balancer = Balancer(self.config.balance or Balance(), clock.random)
+        shares = balancer if self.config.balance is not None or self.config.modes else None
+        self._preferences = self.config.preferences(balancer)
+        self._turns = itertools.count()
+        self._books = Books(observers, ledger if ledger is not None else self.config.ledger, self.config)
+        self._directory = Directory(self.config)
+        published = self.config.registry
+        self._registry = published.follow(self._directory.registry_versions) if published is not None else None
+        self._conductor = Conductor(
+            self._directory.vendors,
+            self.config.retry_policy,
+            Breakers(self.config.circuit_breaker),
+            Budgets(self.config.retry_budget),
+            shares,
+            Hedges(self.config.hedge) if self.config.hedge is not None else None,
+            Limits(self.config.limits_storage),
+            continuation=self.config.continuation,
+            cost=self.config.cost_optimization,
+            strict_cost=self.config.strict_cost,
+            spending=spending_of(self.config.budgets, self._books.ledger, clock),
+        )
+        self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
+        """The response cache, if there is one: ``clear()``, ``stats()``."""
+        answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
+        self._answers = Certain(answers) if self.config.strict_cost else answers
+        self._door = Door(self.config.admission, clock) if self.config.admission is not None else None
+        self._under_way = UnderWay(clock, self._door)
+        self._checkups = Checkups(self._directory.vendors, self._conductor.breakers, self.config.health_interval, clock)
+
+    @classmethod
+    def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
+        """A dispatcher with every vendor of the catalog whose key is in the environment."""
+        dispatcher = cls(config, **settings)
+        for found in from_environment():
+            dispatcher.register_vendor(found)
+        return dispatcher
+
+    def register_vendor(self, vendor: Vendor) -> None:
+        """Add a vendor; its name must be new. Raises :class:`ConfigError` that names a member it lacks."""
+        self._directory.register(vendor)
+        limit = getattr(vendor, "rate_limit", None)
+        if isinstance(limit, RateLimit):
+            self._conductor.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
+
+    def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
+        """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).
+
+        Raises a :class:`DispatchError`: the vendor's own failure, or :class:`AllTargetsFailed` where several were asked, or
+        :class:`MalformedReply` for an answer that does not have the form of ``response_format``.
+        """
+        return self._answer(self._routed, request, timeout, cancel)
+
+    def send_streaming(
+        self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> StreamingResponse:
+        """Answer a request piece by piece; returns at once, vendor trouble is raised by reading the stream.
+
+        With ``Config(admission=...)`` it first waits for a place, and may raise :class:`Overloaded`.
+        """
+        return self._stream(self._routed, request, timeout, cancel)
+
+    def send_to_vendor(
+        self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> Response:
+        """Answer a request by this vendor and no other, with the same retries."""
+        self._directory.known(vendor)
+        return self._answer(partial(self._pinned, name=vendor), request, timeout, cancel)
+
+    def send_streaming_to_vendor(
+        self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
+    ) -> StreamingResponse:
+        """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
+        self._directory.known(vendor)
+        return self._stream(partial(self._pinned, name=vendor), request, timeout, cancel)
+
+    @overload
+    def map(
+        self,
+        requests: Iterable[Request],
+        *,
+        max_workers: int = ...,
+        timeout: float | None = ...,
+        return_errors: Literal[False] = ...,
+    ) -> Iterator[Response]: ...
+
+    @overload
+    def map(
+        self, requests: Iterable[Request], *, max_workers: int = ..., timeout: float | None = ..., return_errors: Literal[True]
+    ) -> Iterator[Response | DispatchError]: ...
+
+    def map(
+        self, requests: Iterable[Request], *, max_workers: int = 8, timeout: float | None = None, return_errors: bool = False
+    ) -> Iterator[Response | DispatchError]:
+        """Answer many requests with ``max_workers`` threads; yields results in the order of the requests, as they become ready.
+
+        ``requests`` may be endless: no more than a few per worker are taken in advance, by the caller's thread, so it must not
+        wait for an answer that it is to yield itself. The first error is raised, or
+        yielded in its place with ``return_errors=True``. ``timeout`` is seconds for each call.
+        """
+        return fan_out(partial(self.send, timeout=timeout), requests, max_workers, return_errors=return_errors)
+
+    def run_tools(self, request: Request, functions: tools.Functions = (), **settings: Unpack[tools.RunSettings]) -> tools.ToolRun:
+        """Answer a request with Python functions as its tools; see :func:`llmdispatcher.run_tools`."""
+        return tools.run_tools(self, request, functions, clock=self._clock, **settings)
+
+    def embed(
+        self,
+        model: str,
+        texts: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        cancel: Cancellation | None = None,
+        **settings: Any,
+    ) -> Embeddings:
+        """The vectors of some texts, in their order; asked for in batches of as many as the vendor takes.
+
+        ``settings`` are those of :class:`~llmdispatcher.EmbeddingRequest`, such as ``dimensions``. Routed, retried and
+        counted like any call. Raises :class:`InvalidRequest` where no vendor of the model makes vectors.
+        """
+        asked = EmbeddingRequest(model, texts, **settings)
+        words = [Message("user", [TextPart(text=text) for text in asked.texts])]
+        probe = Request(model, words, max_tokens=0, user=asked.user, metadata=asked.metadata, profile=asked.profile)
+        call = self._begin(probe, timeout, cancel, streamed=False)
+        try:
+            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
+        except BaseException as error:
+            call.abandon(error)
+            raise
+
+    def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
+        """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
+        deadline = self._deadline(timeout)
+        for target in self._route(request, streamed=False).targets[:1]:
+            count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
+            tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
+            if tokens is not None:
+                return TokenCount(tokens=tokens, source="vendor", vendor=target.vendor, model=target.model)
+        return estimated(request)
+
+    def explain(self, request: Request, *, streaming: bool = False) -> Plan:
+        """Which targets would be asked, in which order, how they stand now, and why the others would not; sends nothing.
+
+        ``str()`` is for people, ``as_dict()`` for machines.
+        """
+        plan = self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
+        spending = self._conductor.spending
+        return plan if spending is None else attrs.evolve(plan, budgets=spending.outlook(request, plan.targets))
+
+    def get_stats(self) -> Stats:
+        """The counts of all calls that have ended, as of one moment, and how many run and wait."""
+        return self._books.stats.snapshot(*self._under_way.count())
+
+    @property
+    def ledger(self) -> CallLog | None:
+        """Where the calls are written down, if anywhere."""
+        return self._books.ledger
+
+    def close(self, *, drain: float = 0.0) -> None:
+        """End live calls and streams, close pooled connections; idempotent. A closed dispatcher refuses further calls.
+
+        With ``drain``, those under way have so many seconds to end by themselves; it returns as soon as they have. A server's
+        shutdown is what that is for. Raises :class:`ConfigError` for a number that is not ≥ 0.
+        """
+        self._under_way.close(drain)
+        self._checkups.close()
+        if self._registry is not None:
+            self._registry.leave(self)
+        if self.cache is not None:
+            self.cache.close()
+        self._conductor.limits.close()
+        if self._conductor.spending is not None:
+            self._conductor.spending.close()
+        for vendor in list(self._directory.vendors.values()):
+            close = getattr(vendor, "close", None)
+            if close is not None:
+                close()
+        self._books.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Dispatcher(vendors={self.get_vendors()})"
+
+    def _begin(self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool) -> Call:
+        if not isinstance(request, Request):
+            raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
+        request = guards.before(self.config.guards, request)
+        cancellation = Cancellation()
+        if cancel is not None and not isinstance(cancel, Cancellation):
+            raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
+        if cancel is not None:
+            cancellation.follow(cancel)
+        seconds = timeout if timeout is not None else self.config.timeout
+        deadline = Deadline.after(seconds, clock=self._clock, cancellation=cancellation)
+        call = Call(
+            request, deadline, self._books.reporter(self._under_way, cancellation), streamed=streamed, guards=self.config.guards
+        )
+        self._books.attach(call)
+        self._under_way.begin(cancellation)
+        try:
+            call.under_way = self._under_way
+            if self._conductor.spending is not None:
+                call.purse = self._conductor.spending.purse(request, call.origin)
+            self._checkups.begin()
+            if self._registry is not None:
+                self._registry.begin(self, deadline)
+            if self._door is not None:
+                self._door.enter(request, deadline)
+            return call
+        except BaseException as error:
+            call.abandon(error)
+            raise
+
+    def _answer(
+        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
+    ) -> Response:
+        def ask(request: Request, seconds: float | None) -> Response:
+            call = self._begin(request, seconds, cancel, streamed=False)
+            try:
+                return self._answers.send(call, call.routed(route))
+            except BaseException as error:
+                call.abandon(error)
+                raise
+
+        if not isinstance(request, Request) or request.response_format is None:
+            return ask(request, timeout)
+        seconds = timeout if timeout is not None else self.config.timeout
+        return structured.answered(ask, request, seconds, self._clock)
+
+    def _stream(
+        self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
+    ) -> StreamingResponse:
+        call = self._begin(request, timeout, cancel, streamed=True)
+        try:
+            begin = partial(self._answers.stream, call, call.routed(route))
+            return streaming.start(call.deadline, partial(call.kept, begin))
+        except BaseException as error:
+            call.abandon(error)
+            raise
+
+    def _routed(self, call: Call, *, vectors: bool = False) -> Route:
+        request = call.request
+        candidates = self._directory.candidates(request.model, request.profile)
+        moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors)
+        return self._told(call, self._plan(request, candidates, moment))
+
+    def _told(self, call: Call, route: Route) -> Route:
+        call.plan = self._conductor.plan(route, call.started, whole=False)
+        return route
+
+    def _route(self, request: Request, *, streamed: bool) -> Route:
+        candidates = self._directory.candidates(request.model, request.profile)
+        return self._plan(request, candidates, self._moment(request, streamed=streamed))
+
+    def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
+        route = plan(request, candidates.targets, self._preferences, moment, candidates.choice)
+        if (alias := candidates.alias) is not None:
+            route = attrs.evolve(route, alias=alias.name, profile=alias.profile)
+        return attrs.evolve(route, skipped=(*candidates.skipped, *route.skipped)) if candidates.skipped else route
+
+    def _moment(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
+        now = self._clock.monotonic()
+        models_at = partial(self._directory.models_at, profile=request.profile)
+        latencies = self._conductor.latencies
+        return Moment(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
+
+    def _pinned(self, call: Call, name: str) -> Route:
+        candidates = self._directory.pinned(call.request.model, name, call.request.profile)
+        return self._told(call, self._plan(call.request, candidates, self._moment(call.request, streamed=call.streamed)))

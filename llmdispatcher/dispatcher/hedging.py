@@ -1,0 +1,143 @@
+"""Two ways for one call: the first target alone, and after a silence another beside it; the first content wins.
+
+Each leg runs in a thread of its own with a cancellation of its own, below the call's deadline. The loser is cancelled, its attempt
+is written down as lost, and if it answers nevertheless its answer is thrown away. A stream is hedged only up to its first output.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import attrs
+
+from ..errors import Cancelled, DispatchError
+from ..resilience import Hedges
+from ..routing import Route
+from .call import Call
+
+T = TypeVar("T")
+Walk = Callable[[Call, Route], T]
+_GLANCE = 1.0
+"""Seconds; CPython can miss a signal that comes just as a wait without end begins, so no wait is without end."""
+_numbers = itertools.count(1)
+
+
+@attrs.define(eq=False)
+class _Leg(Generic[T]):
+    """One way: its call, and how it ended."""
+
+    call: Call
+    answer: T | None = None
+    error: BaseException | None = None
+
+
+class _Race(Generic[T]):
+    """The legs of one call; decided once."""
+
+    def __init__(self, call: Call, walk: Walk[T], discard: Callable[[T], None]) -> None:
+        self._call = call
+        self._walk = walk
+        self._discard = discard
+        self._lock = threading.Lock()
+        self._over = False
+        self._ended: queue.SimpleQueue[_Leg[T]] = queue.SimpleQueue()
+        self.legs: list[_Leg[T]] = []
+        self.running = 0
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._call.deadline.clock.monotonic()
+
+    def start(self, route: Route, *, hedge: bool = False) -> bool:
+        """One more leg; False where no thread can be started for it."""
+        leg: _Leg[T] = _Leg(self._call.leg(hedge=hedge))
+        context = contextvars.copy_context()
+        thread = threading.Thread(
+            target=context.run, args=(self._run, leg, route), name=f"llmdispatcher-hedge-{next(_numbers)}", daemon=True
+        )
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            return False
+        self.legs.append(leg)
+        self.running += 1
+        return True
+
+    def _run(self, leg: _Leg[T], route: Route) -> None:
+        try:
+            leg.answer = self._walk(leg.call, route)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, where it is raised
+            leg.error = error
+        with self._lock:
+            late = self._over
+            if not late:
+                self._ended.put(leg)
+        if late and leg.answer is not None:
+            self._discard(leg.answer)
+
+    def wait(self, seconds: float | None) -> _Leg[T] | None:
+        """The next leg that ends; ``None`` when none does in so many seconds. Raises when the call's own time is over."""
+        left = seconds
+        while True:
+            step = min(_GLANCE, self._call.deadline.check(), *([left] if left is not None else []))
+            try:
+                leg = self._ended.get(timeout=step)
+            except queue.Empty:
+                left = None if left is None else left - step
+                if left is not None and left <= 0:
+                    return None
+                continue
+            self.running -= 1
+            return leg
+
+    def decide(self, winner: _Leg[T] | None) -> None:
+        """Stop everybody else; whoever ends from now on ends unheard."""
+        with self._lock:
+            self._over = True
+        for leg in self.legs:
+            if leg is not winner:
+                leg.call.lose(Cancelled("another target answered first" if winner is not None else "the call is over"))
+        while not self._ended.empty():
+            late = self._ended.get()
+            if late is not winner and late.answer is not None:
+                self._discard(late.answer)
+
+
+def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Callable[[T], None]) -> T:
+    """What the first leg that answers brings; raises, and settles the call, where none does."""
+    now = call.deadline.clock.monotonic
+    hedges.called(now())
+    delay = hedges.delay(route.targets[0]) if len(route.targets) > 1 else None
+    race: _Race[T] = _Race(call, walk, discard)
+    if delay is None or not race.start(route):
+        return walk(call, route)
+    winner: _Leg[T] | None = None
+    try:
+        winner = _winner(race, hedges, route, delay)
+    except DispatchError as error:
+        call.fail(error)
+        raise
+    except BaseException as interruption:
+        call.fail(DispatchError(f"interrupted by {type(interruption).__name__}"))
+        raise
+    finally:
+        race.decide(winner)
+    call.adopt(winner.call)
+    if winner.error is not None:
+        raise winner.error
+    return winner.answer  # type: ignore[return-value]  # a leg without an error has an answer
+
+
+def _winner(race: _Race[T], hedges: Hedges, route: Route, delay: float) -> _Leg[T]:
+    """Wait for a leg that answers, or for the last to fail."""
+    leg = race.wait(delay)
+    if leg is None and hedges.spend(race.now()):
+        race.start(attrs.evolve(route, steps=(*route.steps[1:], route.steps[0])), hedge=True)
+    while leg is None or (leg.error is not None and race.running):
+        leg = race.wait(None)
+    return leg

@@ -1,0 +1,162 @@
+"""How one vendor is asked: for a whole answer, or for one that begins. Foreign exceptions of a user's vendor are translated.
+
+An answer that has begun: what a stream's worker pumps, and how each of its ends settles the call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+
+import attrs
+
+from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
+from ..runtime import Deadline
+from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage
+from ..vendors import ChunkStream, HttpVendor, Vendor
+from . import guards, structured
+from .call import Attempt, Call
+
+Batches = Generator[list[StreamChunk]]
+
+
+@attrs.frozen
+class Begun:
+    """An answer that has come up to its first output, if it has any. ``movable``: any thread may read on, one at a time."""
+
+    batches: Iterator[list[StreamChunk]]
+    close: Callable[[], None]
+    has_output: bool
+    movable: bool
+
+
+def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
+    """The vendor's answer."""
+    try:
+        response = vendor.send(request, deadline)
+    except DispatchError:
+        raise
+    except Exception as foreign:  # noqa: BLE001 - a vendor of the user's own may raise anything; here it is translated
+        raise _translated(vendor, foreign) from None
+    if not isinstance(response, Response):
+        raise MalformedReply(f"vendor {vendor.name!r} returned {type(response).__name__}; send() must return a Response")
+    return response
+
+
+def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Begun:
+    """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread."""
+    ours = isinstance(vendor, HttpVendor)
+    batches = (_batches if ours else _foreign)(vendor, request, deadline, heard)
+    held: list[StreamChunk] = []
+    has_output = False
+    for batch in batches:
+        held += batch
+        has_output = any(chunk.has_output for chunk in batch)
+        if has_output:
+            break
+    return Begun(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
+
+
+def _batches(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Batches:
+    """What the vendor yields, read by read where it can; no generator more than it takes, since each read goes through all."""
+    stream = vendor.stream(request, deadline)
+    if not isinstance(stream, ChunkStream):
+        return _singly(stream, deadline)
+    heard(stream.rate_limit_remaining)
+    return stream.batches()
+
+
+def _foreign(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Batches:
+    """The same of a vendor of the user's, whose exceptions are translated."""
+    try:
+        yield from _batches(vendor, request, deadline, heard)
+    except DispatchError:
+        raise
+    except Exception as foreign:  # noqa: BLE001 - as above
+        raise _translated(vendor, foreign) from None
+
+
+def _singly(chunks: Iterable[StreamChunk], deadline: Deadline) -> Batches:
+    try:
+        for chunk in chunks:
+            deadline.check()
+            if not isinstance(chunk, StreamChunk):
+                raise MalformedReply(f"stream() yielded {type(chunk).__name__}; it must yield StreamChunk objects")
+            yield [chunk]
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def _translated(vendor: Vendor, foreign: Exception) -> Exception:
+    """The error for what a user's vendor raised: its class and place, not the exception, which may hold headers and prompts.
+
+    Out of our own vendors nothing comes but our errors, and what the caller's signal handler raised: that is passed on.
+    """
+    if isinstance(vendor, HttpVendor):
+        return foreign
+    place = traceback.extract_tb(foreign.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    text = f"vendor {vendor.name!r} raised {type(foreign).__name__} at {where}; a vendor should raise a DispatchError"
+    return VendorUnavailable(text, vendor=vendor.name, retry_here=False)
+
+
+Ended = Callable[[Call, Attempt, DispatchError | None, Usage], None]
+"""Hears how a stream that had begun has ended."""
+
+
+class OpenStream:
+    """An answer that has begun: what the stream's worker pumps, and how it settles the call."""
+
+    __slots__ = ("_ended", "attempt", "batches", "call", "close", "model", "movable", "vendor")
+
+    def __init__(self, ended: Ended, call: Call, attempt: Attempt, stream: Begun) -> None:
+        self._ended = ended
+        self.call = call
+        self.attempt = attempt
+        self.vendor = attempt.target.vendor
+        self.model = attempt.target.model
+        self.batches = stream.batches
+        self.close = stream.close
+        self.movable = stream.movable
+
+    def finish(self, response: Response, before: Usage | None = None) -> Response:
+        """Settle as a success; raises :class:`MalformedReply` for an answer of another form than was asked for.
+
+        ``before`` is what those have used, priced, with whose answers this one went on.
+        """
+        call, attempt = self.call, self.attempt
+        self._ended(call, attempt, None, response.usage)
+        if before is not None:
+            used = call.priced(response.usage, attempt.target, response)
+            attempt.settle(cost=used.cost)
+            response = attrs.evolve(response, usage=before + used)
+        response = call.succeed(attempt, response)
+        return structured.read(call.request, guards.after(call.guards, call.request, response))
+
+    def fail(self, error: DispatchError, partial: Response) -> None:
+        """Settle as a failure."""
+        error.with_facts(vendor=self.vendor, model=self.model)
+        self._ended(self.call, self.attempt, error, partial.usage)
+        self.call.fail(error, self.attempt, partial.usage)
+
+    def broke(self, error: DispatchError, usage: Usage) -> Usage:
+        """Settle this attempt as a failure, while its call may go on; gives what it has used, priced."""
+        target = self.attempt.target
+        error.with_facts(vendor=target.vendor, model=target.model)
+        self._ended(self.call, self.attempt, error, usage)
+        usage = self.call.priced(usage, target)
+        self.attempt.settle(error, usage.cost)
+        return usage
+
+    def drop(self) -> None:
+        """End unheard: another answered first, and what this one had taken is given back."""
+        lost = Cancelled("another target answered first")
+        try:
+            self.close()
+        finally:
+            self._ended(self.call, self.attempt, lost, Usage())
+            self.attempt.settle(lost)

@@ -1,1 +1,0 @@
-"""Decisions as values: rules, optimizers, retry schedules and parking; no I/O."""

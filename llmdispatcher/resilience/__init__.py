@@ -1,0 +1,83 @@
+"""When a target may be asked: retries, circuit breaker, rate limits, concurrency, admission, hedging."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .admission import Admission as Admission
+    from .admission import Door as Door
+    from .admission import admission_of as admission_of
+    from .breaker import FREE as FREE
+    from .breaker import Breakers as Breakers
+    from .breaker import CircuitBreaker as CircuitBreaker
+    from .breaker import Permit as Permit
+    from .concurrency import AdaptiveConcurrency as AdaptiveConcurrency
+    from .hedge import Hedge as Hedge
+    from .hedge import Hedges as Hedges
+    from .limits import Limits as Limits
+    from .limits import Place as Place
+    from .rate_limit import RateLimit as RateLimit
+    from .rate_limit import RateLimitStatus as RateLimitStatus
+    from .rate_limit import server as server
+    from .retry import BackoffStrategy as BackoffStrategy
+    from .retry import Parking as Parking
+    from .retry import RetryPolicy as RetryPolicy
+    from .retry import Schedule as Schedule
+    from .retry import Turn as Turn
+    from .retry_budget import Budgets as Budgets
+    from .retry_budget import RetryBudget as RetryBudget
+    from .status import HedgePlan as HedgePlan
+    from .status import TargetStatus as TargetStatus
+    from .status import hedge_plan as hedge_plan
+    from .status import standing as standing
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "admission": (
+                "Admission",
+                "admission_of",
+                "Door",
+            ),
+            "breaker": (
+                "Breakers",
+                "CircuitBreaker",
+                "FREE",
+                "Permit",
+            ),
+            "concurrency": ("AdaptiveConcurrency",),
+            "hedge": (
+                "Hedge",
+                "Hedges",
+            ),
+            "limits": (
+                "Limits",
+                "Place",
+            ),
+            "rate_limit": (
+                "RateLimit",
+                "RateLimitStatus",
+                "server",
+            ),
+            "retry": (
+                "BackoffStrategy",
+                "Parking",
+                "RetryPolicy",
+                "Schedule",
+                "Turn",
+            ),
+            "retry_budget": (
+                "Budgets",
+                "RetryBudget",
+            ),
+            "status": (
+                "hedge_plan",
+                "HedgePlan",
+                "standing",
+                "TargetStatus",
+            ),
+        },
+    )

@@ -1,0 +1,247 @@
+"""Admission: so many calls of a dispatcher are under way, the next ones wait at its door, and nobody waits for ever.
+
+Tenants that wait are let in by turns, the calls of each in the order in which they came: a flood of one costs another no more than
+its turn. A place that becomes free is handed to the one whose turn it is before anybody new is let in. Who has waited long enough
+ends with :class:`~llmdispatcher.Overloaded`, which tells when to come back, by the rate at which calls end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import attrs
+
+from ..errors import ConfigError, Overloaded
+from ..runtime import Cancellation, Clock, Deadline, new_lock
+from ..types import Request, at_least, build, integer
+from .concurrency import Capacity, Room, Seat
+
+MOST_CALLS = 2_000
+"""Streams that one process carries in time: of 2,000 with four tokens a second each, 99 in 100 come within a tenth of a second."""
+_GLANCE = 5.0
+"""Seconds; CPython can miss a signal that comes just as a wait begins, and a signal can lose a place on its way to the next."""
+_REMEMBERED, _RECENT = 64, 60.0
+"""Ends of calls, and seconds, that their rate is estimated from."""
+logger = logging.getLogger("llmdispatcher.resilience")
+
+
+def _some(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    integer(instance, attribute, value)
+    if value < 1:
+        raise ConfigError(f"{attribute.name}: {value!r} would let nothing through; give 1 or more")
+
+
+def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value) and not (isinstance(value, str) and value):
+        raise ConfigError(f"{attribute.name}: {value!r} names no tenant; give a key of the metadata, or a function of the request")
+
+
+@attrs.frozen(kw_only=True)
+class Admission:
+    """At most ``max_calls`` of a dispatcher are under way at once: calls, embeddings, and streams until they end.
+
+    The next ones wait, at most ``max_wait`` seconds (``None``: as long as their deadline allows, 0: not at all), and then end with
+    :class:`~llmdispatcher.Overloaded`. Tenants that wait are served by turns. Whose a request is tells ``tenant``, a key of
+    ``Request.metadata`` or a function of the request; without it ``Request.user``.
+    """
+
+    max_calls: int = attrs.field(default=MOST_CALLS, validator=_some)
+    max_wait: float | None = attrs.field(default=None, validator=at_least(0))
+    tenant: str | Callable[[Request], Any] | None = attrs.field(default=None, validator=_tenant)
+
+    def tenant_of(self, request: Request) -> Any:
+        """Whose request it is, ``None`` where that is not said; what a function of the user's raises comes through."""
+        if self.tenant is None:
+            return request.user
+        return self.tenant(request) if callable(self.tenant) else request.metadata.get(self.tenant)
+
+
+def admission_of(value: Any) -> Admission | None:
+    """The setting: True, a number of calls, an :class:`Admission` or a dict of its fields."""
+    if value is None or value is False:
+        return None
+    if isinstance(value, int):
+        value = {} if value is True else {"max_calls": value}
+    return build(Admission, value, "admission")
+
+
+class _Guest(Seat):
+    """The place of one call, and whose it is, which is known as soon as it waits."""
+
+    __slots__ = ("tenant",)
+    tenant: str | None
+
+
+class Turns:
+    """Those who wait: tenant by tenant, one of each, and of each who came first. A line that was served goes to the back.
+
+    It holds at every single step, since a signal may interrupt it anywhere: a line may be empty, or be lost for a moment.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str | None, dict[Seat, None]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def __bool__(self) -> bool:
+        return any(self._lines.values())
+
+    def __iter__(self) -> Iterator[Seat]:
+        """Whose turn it is; then, line by line, the rest."""
+        for line in self._lines.values():
+            yield from line
+
+    def __contains__(self, seat: Seat) -> bool:
+        return seat in self._lines.get(_whose(seat), ())
+
+    def __setitem__(self, seat: Seat, nothing: None, /) -> None:
+        line = self._lines.get(_whose(seat))
+        if line is None:
+            self._lines[_whose(seat)] = {seat: nothing}
+        else:
+            line[seat] = nothing
+
+    def pop(self, seat: Seat, nothing: None, /) -> None:
+        """Forget one, who may not be there; if it was let in, the others of its tenant wait for their next turn."""
+        tenant = _whose(seat)
+        line = self._lines.get(tenant)
+        if line is None or seat not in line:
+            return
+        del line[seat]
+        if seat.room is not None or not line:
+            del self._lines[tenant]
+            if line:
+                self._lines[tenant] = line
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._lines.clear()
+
+
+def _whose(seat: Seat) -> str | None:
+    return seat.tenant if isinstance(seat, _Guest) else None
+
+
+class Door:
+    """Lets calls in and out, each known by what cancels it; safe under threads and after a fork."""
+
+    def __init__(self, settings: Admission, clock: Clock) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._lock = new_lock()
+        self._queue = Turns()
+        self._room = Room(Capacity(settings.max_calls, None), self._queue)
+        self._guests: dict[Cancellation, _Guest] = {}
+        self._ends: deque[float] = deque(maxlen=_REMEMBERED)
+        self._complained = False
+        self._pid = os.getpid()
+
+    def enter(self, request: Request, deadline: Deadline) -> None:
+        """Take a place, now or when there is one. Raises :class:`Overloaded` where there is none in time, and when cancelled."""
+        guest = _Guest()
+        with self._lock:
+            if self._pid != os.getpid():
+                self._forked()
+            self._guests[deadline.cancellation] = guest
+            if self._room.enter(guest):
+                return
+        try:
+            guest.tenant = self._tenant(request)
+            self._wait(guest, deadline)
+        except BaseException:
+            self.leave(deadline.cancellation)
+            raise
+
+    def _tenant(self, request: Request) -> str | None:
+        """Whose request it is; a function of the user's that fails is logged once, and felt by nobody."""
+        try:
+            tenant = self.settings.tenant_of(request)
+            return None if tenant is None else str(tenant)
+        except Exception as foreign:  # noqa: BLE001 - it may raise anything
+            if not self._complained:
+                logger.warning("admission: its tenant function raised %s; such calls wait in one line", type(foreign).__name__)
+            self._complained = True
+            return None
+
+    def _wait(self, guest: _Guest, deadline: Deadline) -> None:
+        begun = self._clock.monotonic()
+        longest = self.settings.max_wait
+        until = deadline.at if longest is None else min(deadline.at, begun + longest)
+        guest.gate = threading.Lock()
+        guest.gate.acquire()
+        key = deadline.cancellation.subscribe(guest.wake)
+        try:
+            while not self._let_in(guest):
+                left = until - self._clock.monotonic()
+                if left <= 0:
+                    self._refuse(begun)
+                self._clock.wait(guest.gate, min(left, _GLANCE))
+                if deadline.cancelled:
+                    deadline.check()
+        finally:
+            deadline.cancellation.unsubscribe(key)
+
+    def _let_in(self, guest: _Guest) -> bool:
+        """Whether it has a place by now; if not, it stands in its line, also where that was lost in a fork or by a signal."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._forked()
+            if guest in self._room.seats:
+                return True
+            guest.room = None
+            if guest in self._queue:
+                self._room.admit()
+            elif not self._room.enter(guest):
+                self._queue[guest] = None
+            return guest in self._room.seats
+
+    def leave(self, cancellation: Cancellation) -> None:
+        """A call is over, or does not wait any more; idempotent."""
+        guest = self._guests.get(cancellation)
+        if guest is None:
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._forked()
+            if guest.gate is not None:
+                self._queue.pop(guest, None)
+            if guest in self._room.seats:
+                self._ends.append(self._clock.monotonic())
+            self._room.leave(guest, _unheard)
+            self._guests.pop(cancellation, None)
+
+    def status(self) -> tuple[int, int]:
+        """How many calls are under way, and how many wait."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._forked()
+            return len(self._room.seats), len(self._queue)
+
+    def _refuse(self, begun: float) -> NoReturn:
+        now = self._clock.monotonic()
+        with self._lock:
+            running, others = len(self._room.seats), max(len(self._queue) - 1, 0)
+            ends = [end for end in self._ends if now - _RECENT <= end < now]
+        raise Overloaded(
+            f"{running} calls are under way, {others} others wait, and for {now - begun:.1f} s no place was free; it was not sent. "
+            "Come back later (error.retry_after), or raise max_calls or max_wait of Config(admission=...)",
+            sent=False,
+            retry_after=round((others + 1) * (now - ends[0]) / len(ends), 3) if ends else None,
+        )
+
+    def _forked(self) -> None:
+        """In a forked child nobody is under way: the calls are the parent's."""
+        self._room.empty()
+        self._guests.clear()
+        self._ends.clear()
+        self._pid = os.getpid()
+
+
+def _unheard(_capacity: Capacity, _issued: int, _there: int) -> None:
+    """A fixed number of places learns nothing from how a call ended."""

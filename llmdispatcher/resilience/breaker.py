@@ -1,0 +1,291 @@
+"""The circuit breaker: a target that fails too often is left alone for a while, then tried with a few probes.
+
+```
+            failure rate over the window              open time over
+  CLOSED ──────────────────────────────────▶ OPEN ─────────────────────▶ HALF-OPEN
+    ▲                                          ▲                          │     │
+    │                                          └──────── a probe fails ───┘     │
+    └──────────────────────────────── a probe succeeds ─────────────────────────┘
+```
+
+Only failures of the target count: no connection, silence, 5xx, a broken answer. What the caller did (a wrong request, a
+cancelled call) and a rate limit, which parks a target, are neutral. A probe holds a lease that expires, so that a probe that
+never reports back blocks nothing. Results of calls from before the circuit opened say nothing about it now. A vendor that a
+health check found down is left alone as if its circuits were open; when it answers again, those that are open are half-open at
+once. Moments are monotonic seconds and handed in.
+
+Vendors that were found down by asking them on purpose, not by a call: left alone until they answer, or the finding is too old.
+
+A finding is weaker than a call: it is not taken in where a call has succeeded meanwhile, and a call that succeeds nevertheless ends
+it. No lock: single steps of a dict are atomic. Moments are monotonic seconds and handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from ..catalog import Target
+from ..errors import CircuitOpen, ConfigError, DispatchError, MalformedReply, StreamInterrupted, VendorUnavailable
+from ..runtime import new_lock
+from ..types import at_least, boolean, non_negative_integer
+
+
+class Outages:
+    """Who is down until when, and who has answered a call when."""
+
+    def __init__(self) -> None:
+        self.down: dict[str, float] = {}
+        self.watched = False
+        """Whether anybody asks: else answers of calls need not be noted."""
+        self._answered: dict[str, float] = {}
+
+    def answered(self, vendor: str, now: float, *, forced: bool) -> None:
+        """A call has succeeded; one that was ``forced``, since nobody else was left, ends the outage."""
+        self._answered[vendor] = now
+        if forced:
+            self.down.pop(vendor, None)
+
+    def found(self, vendor: str, since: float, until: float) -> bool:
+        """Leave a vendor alone until then; False where a call has succeeded ``since`` the trouble was first seen."""
+        if self._answered.get(vendor, -math.inf) >= since:
+            return False
+        self.down[vendor] = until
+        return True
+
+    def over(self, vendor: str) -> None:
+        """The vendor answers again."""
+        self.down.pop(vendor, None)
+
+    def until(self, vendor: str, now: float) -> float:
+        """The moment when the vendor may be asked again; minus infinity where it may be asked now."""
+        until = self.down.get(vendor, -math.inf)
+        return until if until > now else -math.inf
+
+
+_SLICES = 10
+_MOST = 10_000
+COUNTED = (VendorUnavailable, MalformedReply, StreamInterrupted)
+"""The errors that speak against a target."""
+
+
+def _rate(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    at_least(0)(_instance, attribute, value)
+    if value is None or not 0 < value <= 1:
+        raise ConfigError(f"{attribute.name}: {value!r} is not a part of all calls; give a number above 0, up to 1.0")
+
+
+@attrs.frozen(kw_only=True)
+class CircuitBreaker:
+    """When a target is left alone: at least ``min_calls`` in the last ``window`` seconds, ``failure_rate`` of them failed.
+
+    It stays alone for ``open_time`` seconds, twice as long each further time, at most ``max_open_time``; then ``probes`` calls
+    at a time may try it, and the first that succeeds closes the circuit. A probe that is not heard of for ``probe_timeout`` is
+    forgotten. ``jitter`` makes the actual open time of the computed one, so that processes do not come back all at once.
+
+    A call that finds all its targets left alone asks the least bad of them; with ``strict`` it asks nobody, and ends at once with
+    :class:`CircuitOpen`.
+    """
+
+    enabled: bool = attrs.field(default=True, validator=boolean)
+    failure_rate: float = attrs.field(default=0.5, validator=_rate)
+    min_calls: int = attrs.field(default=10, validator=non_negative_integer)
+    window: float = attrs.field(default=30.0, validator=at_least(0.001))
+    open_time: float = attrs.field(default=5.0, validator=at_least(0))
+    max_open_time: float = attrs.field(default=300.0, validator=at_least(0))
+    probes: int = attrs.field(default=1, validator=non_negative_integer)
+    probe_timeout: float = attrs.field(default=60.0, validator=at_least(0.001))
+    jitter: Callable[[float], float] | None = None
+    strict: bool = attrs.field(default=False, validator=boolean)
+
+    def rest(self, times: int) -> float:
+        """Seconds to stay open for the first, second, … time in a row."""
+        seconds = min(self.open_time * 2.0 ** min(times - 1, 32), self.max_open_time)
+        return max(0.0, self.jitter(seconds)) if self.jitter is not None else seconds
+
+
+@attrs.frozen
+class Permit:
+    """Leave to ask a target once; handed back with the result. ``epoch`` counts how often the circuit has opened."""
+
+    epoch: int = 0
+    probe: bool = False
+    forced: bool = False
+
+
+FREE = Permit()
+"""The permit of a target that nothing is held against."""
+
+
+@attrs.frozen
+class Circuit:
+    """The state of one target; every transition gives a new one."""
+
+    slices: tuple[tuple[int, int, int], ...] = ()
+    """Number of a slice of the window, calls and failures in it."""
+    epoch: int = 0
+    times_open: int = 0
+    open_until: float = -math.inf
+    leases: tuple[float, ...] = ()
+    """When the probes that are out will be forgotten."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls go through as they come."""
+        return not self.times_open
+
+    def counted(self, policy: CircuitBreaker, now: float, *, failed: bool) -> Circuit:
+        """One more call of a closed circuit; opens it where that was one failure too many."""
+        number = int(now / policy.window * _SLICES)
+        kept = [entry for entry in self.slices if number - _SLICES < entry[0] < number]
+        calls, failures = next(((entry[1], entry[2]) for entry in self.slices if entry[0] == number), (0, 0))
+        slices = (*kept, (number, calls + 1, failures + failed))
+        circuit = attrs.evolve(self, slices=slices)
+        total, bad = sum([entry[1] for entry in slices]), sum([entry[2] for entry in slices])
+        if failed and total >= policy.min_calls and bad >= policy.failure_rate * total:
+            return circuit.opened(policy, now)
+        return circuit
+
+    def opened(self, policy: CircuitBreaker, now: float) -> Circuit:
+        """Left alone from now on, longer than the last time."""
+        times = self.times_open + 1
+        return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times))
+
+    def admitted(self, policy: CircuitBreaker, now: float) -> tuple[Circuit, Permit | None]:
+        """A permit, if there is one: always while closed, for a probe once the open time is over."""
+        if self.closed:
+            return self, Permit(self.epoch)
+        leases = tuple([expiry for expiry in self.leases if expiry > now])
+        if now < self.open_until or len(leases) >= policy.probes:
+            return self, None
+        return attrs.evolve(self, leases=(*leases, now + policy.probe_timeout)), Permit(self.epoch, probe=True)
+
+    def reported(self, policy: CircuitBreaker, permit: Permit, now: float, *, failed: bool | None) -> Circuit:
+        """After a result: ``failed`` is ``None`` for one that says nothing about the target."""
+        if permit.epoch != self.epoch:
+            return self
+        if permit.forced:
+            return Circuit(epoch=self.epoch + 1) if failed is False else self
+        if not permit.probe:
+            return self if failed is None or not self.closed else self.counted(policy, now, failed=failed)
+        if failed is None:
+            return attrs.evolve(self, leases=self.leases[1:])
+        return self.opened(policy, now) if failed else Circuit(epoch=self.epoch + 1)
+
+    def ready_at(self, now: float) -> float:
+        """When it makes sense to ask for a permit again; minus infinity while closed."""
+        if self.closed:
+            return -math.inf
+        if now < self.open_until:
+            return self.open_until
+        return min(self.leases, default=-math.inf)
+
+    def idle(self, policy: CircuitBreaker, now: float) -> bool:
+        """Whether it can be forgotten: closed, and no failure left in the window."""
+        number = int(now / policy.window * _SLICES)
+        return self.closed and not any(entry[2] for entry in self.slices if entry[0] > number - _SLICES)
+
+
+_CLOSED = Circuit()
+
+
+def speaks_against(error: DispatchError | None) -> bool | None:
+    """Whether a result counts as a failure of the target (True), a success (False), or as neither (``None``)."""
+    if error is None:
+        return False
+    return True if isinstance(error, COUNTED) else None
+
+
+class Breakers:
+    """The circuits of all targets; safe under threads, bounded. A target without failures has none and costs a look-up."""
+
+    def __init__(self, policy: CircuitBreaker) -> None:
+        self._policy = policy
+        self._lock = new_lock()
+        self._circuits: dict[tuple[str, ...], Circuit] = {}
+        self.outages = Outages()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any target has failed lately, or a vendor was found down."""
+        return bool(self._circuits or self.outages.down)
+
+    def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
+        """Leave to ask the target now, or ``None`` while its circuit is open; whoever gets it reports back.
+
+        ``forced`` asks although the circuit is open, because nobody else is left: a success closes it, a failure changes nothing.
+        """
+        if self.outages.down and self.outages.until(target.vendor, now) > now:
+            epoch = self._circuits.get(target.key, _CLOSED).epoch
+            return Permit(epoch, forced=True) if forced and not self._policy.strict else None
+        if target.key not in self._circuits:
+            return FREE
+        with self._lock:
+            circuit, permit = self._circuits.get(target.key, _CLOSED).admitted(self._policy, now)
+            self._circuits[target.key] = circuit
+        return Permit(circuit.epoch, forced=True) if permit is None and forced and not self._policy.strict else permit
+
+    def report(self, target: Target, permit: Permit, error: DispatchError | None, now: float) -> None:
+        """Take in how a permitted call ended."""
+        failed = speaks_against(error)
+        if self.outages.watched and failed is False:
+            self.outages.answered(target.vendor, now, forced=permit.forced)
+        if not self._policy.enabled or (not failed and target.key not in self._circuits):
+            return
+        with self._lock:
+            known = self._circuits.get(target.key, _CLOSED)
+            circuit = known.reported(self._policy, permit, now, failed=failed)
+            if circuit.idle(self._policy, now):
+                self._circuits.pop(target.key, None)
+            else:
+                self._put(target.key, circuit)
+
+    def found_down(self, vendor: str, since: float, until: float) -> bool:
+        """A health check found a vendor down, first at ``since``: leave it alone until then. False where calls know better."""
+        return self._policy.enabled and self.outages.found(vendor, since, until)
+
+    def answers_again(self, vendor: str, now: float) -> None:
+        """A vendor that was found down answers: its targets may be asked, those with an open circuit by a probe."""
+        self.outages.over(vendor)
+        with self._lock:
+            for key, circuit in self._circuits.items():
+                if key[0] == vendor and circuit.open_until > now:
+                    self._circuits[key] = attrs.evolve(circuit, open_until=now)
+
+    def _put(self, key: tuple[str, ...], circuit: Circuit) -> None:
+        if key not in self._circuits and len(self._circuits) >= _MOST:
+            del self._circuits[next(iter(self._circuits))]
+        self._circuits[key] = circuit
+
+    def ready_at(self, target: Target, now: float) -> float:
+        """The moment when the target may be asked again; minus infinity where it may be asked now."""
+        circuit = self._circuits.get(target.key)
+        ready = -math.inf if circuit is None else circuit.ready_at(now)
+        return max(ready, self.outages.until(target.vendor, now)) if self.outages.down else ready
+
+    def refusal(self, targets: Sequence[Target], now: float) -> CircuitOpen | None:
+        """What a call hears that was let to none of its targets: when the first of them may be asked again."""
+        waits = [(self.ready_at(target, now) - now, number) for number, target in enumerate(targets)]
+        left, number = min([wait for wait in waits if wait[0] > 0], default=(0.0, -1))
+        if number < 0:
+            return None
+        return CircuitOpen(
+            f"it failed too often lately, or was found down, and is left alone for another {left:.1f} s;"
+            " come back then or register another vendor",
+            vendor=targets[number].vendor,
+            model=targets[number].model,
+            retry_after=left,
+            sent=False,
+        )
+
+    def state(self, target: Target, now: float) -> str:
+        """``"closed"``, ``"open"`` or ``"half-open"``, for people."""
+        circuit = self._circuits.get(target.key, _CLOSED)
+        if self.outages.until(target.vendor, now) > now:
+            return "open"
+        if circuit.closed:
+            return "closed"
+        return "open" if now < circuit.open_until else "half-open"

@@ -1,0 +1,66 @@
+"""When a second target is asked beside the first: the delay, and how many of all calls may be doubled."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from ..catalog import Target
+from ..runtime import new_lock
+from ..types import at_least
+from .retry_budget import Budgets, RetryBudget
+
+_REMEMBERED = 128
+_ENOUGH = 20
+_MOST = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class Hedge:
+    """Ask one more target when the first has said nothing for unusually long; whoever has content first, wins.
+
+    The delay is ``after`` seconds, or without it the 95th percentile of what the target took lately, at least ``min_delay``; a
+    target that answered fewer than 20 times is not hedged then. At most ``share`` of all calls are doubled. Each hedge may be
+    billed by both vendors.
+    """
+
+    after: float | None = attrs.field(default=None, validator=at_least(0))
+    min_delay: float = attrs.field(default=1.0, validator=at_least(0))
+    share: float = attrs.field(default=0.05, validator=at_least(0))
+
+
+class Hedges:
+    """What each target took lately, and what is left of the share; safe under threads, bounded."""
+
+    def __init__(self, policy: Hedge) -> None:
+        self.policy = policy
+        self._lock = new_lock()
+        self._taken: dict[tuple[str, str], deque[float]] = {}
+        self._budgets = Budgets(RetryBudget(ratio=policy.share, per_second=0.01, window=100.0))
+        self._all = Target(vendor="*", model="*")
+
+    def observe(self, target: Target, seconds: float) -> None:
+        """Take in what one answer, or the first token of a stream, took."""
+        with self._lock:
+            if target.key not in self._taken and len(self._taken) >= _MOST:
+                del self._taken[next(iter(self._taken))]
+            self._taken.setdefault(target.key, deque(maxlen=_REMEMBERED)).append(seconds)
+
+    def delay(self, target: Target) -> float | None:
+        """Seconds of silence after which this target is hedged; ``None`` while too little is known of it."""
+        if self.policy.after is not None:
+            return self.policy.after
+        with self._lock:
+            taken = sorted(self._taken.get(target.key, ()))
+        if len(taken) < _ENOUGH:
+            return None
+        return max(self.policy.min_delay, taken[int(0.95 * (len(taken) - 1))])
+
+    def called(self, now: float) -> None:
+        """Note a call, of which a share may be doubled."""
+        self._budgets.called(self._all, now)
+
+    def spend(self, now: float) -> bool:
+        """Take one hedge out of the share; False where none is left."""
+        return self._budgets.spend(self._all, now)

@@ -1,0 +1,367 @@
+"""The key that an attempt shows, where each of a vendor's keys has limits of its own.
+
+Rate limits: what a vendor may be asked at once and in any minute, by our own count, corrected by what the vendor says is left.
+
+A call takes its place before it is sent: one in flight, one request, and the tokens that it is estimated to cost. Where each of a
+vendor's keys counts for itself, that is a place of the first key that has one, which is then the key to show. A target without
+one goes to the back: it is ready when enough of the last minute has passed, or, where calls in flight are too many, as soon as one
+of them ends; so that a call goes elsewhere or waits, whichever comes first. When the answer is there, the estimate becomes what was
+really used. A storage shares the count with other processes; where it fails, our own goes on. Moments are monotonic seconds and
+handed in.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from ..catalog import Target
+from ..errors import DispatchError
+from ..runtime import Deadline, new_lock
+from ..types import RateLimitRemaining
+from .concurrency import Capacity, Room, Seat
+from .rate_limit import PATIENCE, WINDOW, Entry, Keys, RateLimit, RateLimitStatus, Receipt, Shared, Window
+
+
+class KeyLease:
+    """The key of a place in the limits, and where it goes when that is refused; a :class:`~llmdispatcher.runtime.Lease`."""
+
+    def __init__(self, place: Place, move: Callable[[Sequence[int], DispatchError], int | None]) -> None:
+        self._place = place
+        self._move = move
+
+    @property
+    def key(self) -> int | None:
+        """Its number."""
+        return self._place.key
+
+    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
+        """Take a place of another of these keys, after a refusal; ``None`` where none has one."""
+        return self._move(awake, error)
+
+
+_MOST = 10_000
+_Way = tuple[int | None, tuple[str, ...]]
+"""The number of a key, where those count for themselves, and the name of a count."""
+
+
+class Place(Seat):
+    """What one call has taken of the limits; given back with what it really used. ``until`` is the call's deadline.
+
+    ``key`` is the number of the key that it is a place of, ``full`` holds the rooms that had none for it.
+    """
+
+    __slots__ = ("count", "entry", "full", "key", "receipt", "until")
+
+    def __init__(self, until: float = math.inf) -> None:
+        super().__init__()
+        self.until = until
+        self.count: _Count | None = None
+        self.entry: Entry | None = None
+        self.receipt: Receipt | None = None
+        self.key: int | None = None
+        self.full: list[Room] = []
+
+
+class _Count:
+    """All that is counted under one key."""
+
+    def __init__(self, key: str, limit: RateLimit, shared: Shared | None) -> None:
+        self.key = key
+        self.limit = limit
+        self.window = Window(limit.requests_per_minute, limit.tokens_per_minute)
+        limited = limit.max_in_flight is not None or limit.adaptive is not None
+        self.room = Room(Capacity(limit.max_in_flight, limit.adaptive)) if limited else None
+        self.shared = shared
+
+
+class Limits:
+    """The counts of all vendors that have a limit or told of one; safe under threads and after a fork, bounded.
+
+    ``storage`` is that of all limits that have none of their own. Raises :class:`ConfigError` where its extra is missing.
+    """
+
+    def __init__(self, storage: str | None = None) -> None:
+        self._storage = storage
+        self._limits: dict[str, RateLimit] = {}
+        self._keys: dict[str, Keys] = {}
+        self._lock = new_lock()
+        self._counts: dict[tuple[str, ...], _Count] = {}
+        self._storages: dict[str, Shared] = {}
+        self._pid = os.getpid()
+        self.in_use = False
+        """Whether there is any limit at all: without one a call need not ask."""
+        if storage is not None:
+            self._stored_at(storage)
+
+    def set(self, vendor: str, limit: RateLimit, keys: Keys | None = None) -> None:
+        """Limit what a vendor is asked, by each of its ``keys`` where the limit says so."""
+        if limit.per_key and keys is not None and keys.key_count > 1:
+            self._keys[vendor] = keys
+        if limit.storage is not None:
+            self._stored_at(limit.storage)
+        self._limits[vendor] = limit
+        self.in_use = True
+
+    def take(self, target: Target, tokens: int, now: float, place: Place | None = None) -> Place | float | None:
+        """A place for a call now, or the moment when there may be one, or ``None`` where no limit is known.
+
+        The moment is infinite where nobody knows it: too many calls are in flight, and one of them must end (:meth:`wait`).
+        ``place`` is where to note what is taken; whoever hands one in can give it back even where this is interrupted.
+        """
+        ways, limit = self._ways(target), self._limits.get(target.vendor)
+        if limit is None and ways[0][1] not in self._counts:
+            return None
+        place = Place() if place is None else place
+        return self._first(place, self._ordered(ways, limit, place), limit, tokens, now)
+
+    def _first(self, place: Place, ways: Sequence[_Way], limit: RateLimit | None, tokens: int, now: float) -> Place | float:
+        """A place on the first count that has one, or when there may be one; infinite where only a call's end can tell."""
+        place.full, soonest = [], math.inf
+        for way in ways:
+            ready = self._put(place, way, limit, tokens, now)
+            if ready is None:
+                return place
+            soonest = min(soonest, ready)
+        return math.inf if place.full else soonest
+
+    def _put(self, place: Place, way: _Way, limit: RateLimit | None, tokens: int, now: float) -> float | None:
+        """Take a place on one count; the moment when there may be one, where there is none."""
+        number, key = way
+        with self._lock:
+            count = self._count(key, limit)
+            if count.room is not None and place.room is not count.room and not count.room.enter(place):
+                place.full.append(count.room)
+                return math.inf
+            count.window.forget(now)
+            ready = count.window.ready_at(tokens)
+            if ready > now:
+                self._leave(place)
+                return ready
+            place.count, place.entry, place.key = count, count.window.take(tokens, now), number
+        shared = _in_time(place, now)
+        taken = shared.take(count.key, count.limit, tokens, now) if shared is not None else None
+        if isinstance(taken, float):
+            self.give_back(place, now)
+            return taken
+        place.receipt = taken
+        return None
+
+    def _ordered(self, ways: list[_Way], limit: RateLimit | None, place: Place) -> list[_Way]:
+        """The count first whose place in flight the call has waited for."""
+        if place.room is None or ways[0][0] is None:
+            return ways
+        with self._lock:
+            entered = [way for way in ways if self._count(way[1], limit).room is place.room]
+            if not entered:
+                self._leave(place)  # that of a key which has been laid to rest since
+        return entered + [way for way in ways if way not in entered]
+
+    def lease(self, target: Target, place: Place | None, clock: Callable[[], float]) -> KeyLease | None:
+        """What tells a vendor which of its keys to show; ``None`` where that is its own choice."""
+        if place is None or place.key is None:
+            return None
+        return KeyLease(place, lambda awake, error: self.move(place, target, awake, error, clock()))
+
+    def move(self, place: Place, target: Target, numbers: Sequence[int], error: DispatchError, now: float) -> int | None:
+        """A place with another key, for a call whose key was refused: that used a request, and no tokens."""
+        tokens = place.entry.tokens if place.entry is not None else 0
+        self.settle(place, 0, now)
+        self.ended(place, error)
+        place.room = None
+        key, limit = self._key(target)
+        taken = self._first(place, [_numbered(key, number) for number in numbers], limit, tokens, now)
+        return place.key if isinstance(taken, Place) else None
+
+    def wait(self, targets: Sequence[Target], place: Place, deadline: Deadline, until: float) -> Target | None:
+        """The first of these targets with a place in flight, which is taken; ``None`` if there was none before that moment.
+
+        Raises when the deadline has passed or the call is cancelled; what was taken then is for the caller to give back.
+        """
+        place.gate = threading.Lock()
+        place.gate.acquire()
+        queued: dict[Room, Target] = {}
+        ways = [(target, self._ways(target)) for target in targets]
+        try:
+            with self._lock:
+                entered = self._queue(ways, place, queued)
+            if entered is not None:
+                return entered
+            key = deadline.cancellation.subscribe(place.wake)
+            try:
+                left = min(until, deadline.at) - deadline.clock.monotonic()
+                if left > 0:
+                    deadline.clock.wait(place.gate, left)
+            finally:
+                deadline.cancellation.unsubscribe(key)
+        finally:
+            with self._lock:
+                for room in queued:
+                    room.queue.pop(place, None)
+        try:
+            deadline.check()
+        except DispatchError as error:
+            raise error.with_facts(vendor=targets[0].vendor, model=targets[0].model) from None
+        return queued[place.room] if place.room is not None else None
+
+    def _queue(self, ways: Sequence[tuple[Target, list[_Way]]], place: Place, queued: dict[Room, Target]) -> Target | None:
+        """Stand in all the queues, unless there is a place: gives the target that has it."""
+        for target, counts in ways:
+            rooms = [self._count(key, self._limits.get(target.vendor)).room for _, key in counts]
+            for room in [room for room in rooms if room in place.full] or rooms:
+                if room is None or room.enter(place):
+                    return target
+                room.queue[place] = None
+                queued.setdefault(room, target)
+        return None
+
+    def settle(self, place: Place, used: int | None, now: float = 0.0) -> None:
+        """Put what a call really used in the place of its estimate; ``None`` keeps the estimate."""
+        if used is None or place.count is None or place.entry is None:
+            return
+        with self._lock:
+            place.count.window.correct(place.entry, used)
+        receipt, place.receipt = place.receipt, None
+        shared = _in_time(place, now)
+        if receipt is not None and shared is not None:
+            shared.settle(receipt, used, now)
+
+    def give_back(self, place: Place, now: float = 0.0) -> None:
+        """The call was not made after all."""
+        with self._lock:
+            if place.count is not None and place.entry is not None:
+                place.count.window.drop(place.entry)
+            self._leave(place)
+        receipt, place.receipt = place.receipt, None
+        shared = _in_time(place, now)
+        if receipt is not None and shared is not None:
+            shared.give_back(receipt, now)
+
+    def ended(self, place: Place, error: DispatchError | None) -> None:
+        """The call is not in flight any more: it has ended, and how. Idempotent."""
+        if place.room is None:
+            return
+        with self._lock:
+            self._here()
+            place.room.leave(place, lambda capacity, issued, there: capacity.hear(error, place.number, issued, there))
+
+    def _leave(self, place: Place) -> None:
+        self._here()
+        if place.room is not None:
+            place.room.leave(place, lambda *_: None)
+            place.room = None
+
+    def told(self, target: Target, rate_limit_remaining: RateLimitRemaining, now: float, number: int | None = None) -> None:
+        """Take in what the vendor says is left, of the key of that number; only a small rest is worth remembering."""
+        said = {
+            "requests": (rate_limit_remaining.requests, rate_limit_remaining.requests_reset),
+            "tokens": (rate_limit_remaining.tokens, rate_limit_remaining.tokens_reset),
+        }
+        known = {
+            name: (left, now + min(reset, WINDOW))
+            for name, (left, reset) in said.items()
+            if left is not None and reset is not None and left >= 0 and reset > 0
+        }
+        if not known:
+            return
+        key, limit = self._key(target)
+        if number is not None and target.vendor in self._keys:
+            _, key = _numbered(key, number)
+        with self._lock:
+            self._count(key, limit).window.told.update(known)
+            self.in_use = True
+
+    def status(self, target: Target, now: float) -> RateLimitStatus:
+        """What is left for a target."""
+        key, limit = self._key(target)
+        keys = self._keys.get(target.vendor)
+        if keys is None:
+            return self._status(key, limit, now)
+        numbers = range(1, keys.key_count + 1)
+        return RateLimitStatus.combine([self._status(_numbered(key, number)[1], limit, now) for number in numbers])
+
+    def _status(self, key: tuple[str, ...], limit: RateLimit | None, now: float) -> RateLimitStatus:
+        with self._lock:
+            self._here()
+            count = self._counts.get(key) or self._new(key, limit)
+            count.window.forget(now)
+            requests, tokens = count.window.left()
+            reset, room = count.window.reset(now), count.room
+            places = room.capacity.places if room is not None else math.inf
+            busy, waiting = (len(room.seats), len(room.queue)) if room is not None else (None, 0)
+        shared = count.shared.left(count.key, count.limit, now) if count.shared is not None else None
+        return RateLimitStatus(
+            requests_limit=count.limit.requests_per_minute,
+            requests_remaining=_less(requests, shared[0] if shared else None),
+            tokens_limit=count.limit.tokens_per_minute,
+            tokens_remaining=_less(tokens, shared[1] if shared else None),
+            reset=reset,
+            in_flight_limit=None if places == math.inf else int(places),
+            in_flight=busy,
+            waiting=waiting,
+            shared=None if count.shared is None else shared is not None,
+        )
+
+    def close(self) -> None:
+        """Give back the connections of the storages."""
+        for stored in list(self._storages.values()):
+            stored.close()
+
+    def _key(self, target: Target) -> tuple[tuple[str, ...], RateLimit | None]:
+        limit = self._limits.get(target.vendor)
+        return (target.key if limit is None or limit.per_model else (target.vendor,)), limit
+
+    def _ways(self, target: Target) -> list[_Way]:
+        """The counts on which a call may take its place, the best first."""
+        key, _ = self._key(target)
+        keys = self._keys.get(target.vendor)
+        return [(None, key)] if keys is None else [_numbered(key, number) for number in keys.awake_keys()]
+
+    def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
+        self._here()
+        count = self._counts.get(key)
+        if count is None:
+            if len(self._counts) >= _MOST:
+                del self._counts[next(iter(self._counts))]
+            count = self._counts[key] = self._new(key, limit)
+        return count
+
+    def _new(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
+        limit = limit or RateLimit()
+        counted = limit.requests_per_minute is not None or limit.tokens_per_minute is not None
+        address = limit.storage or self._storage
+        return _Count(":".join(key), limit, self._stored_at(address) if counted and address is not None else None)
+
+    def _stored_at(self, address: str) -> Shared:
+        """The count on a server; its module is loaded only now, and opens nothing before the first call."""
+        stored = self._storages.get(address)
+        if stored is None:
+            from .shared_rate_limit import SharedLimits
+
+            made = cast("Shared", SharedLimits(address))  # it takes back what it gave: a receipt of its own kind
+            stored = self._storages.setdefault(address, made)
+        return stored
+
+    def _here(self) -> None:
+        """In a forked child nobody is in flight: the calls are the parent's."""
+        if self._pid != os.getpid():
+            for count in self._counts.values():
+                if count.room is not None:
+                    count.room.empty()
+            self._pid = os.getpid()
+
+
+def _numbered(key: tuple[str, ...], number: int) -> _Way:
+    return number, (*key, f"key{number}")
+
+
+def _in_time(place: Place, now: float) -> Shared | None:
+    """The storage of a place, unless the call's deadline is so near that it could be held up past it."""
+    return place.count.shared if place.count is not None and now + PATIENCE <= place.until else None
+
+
+def _less(own: int | None, shared: int | None) -> int | None:
+    return own if shared is None else shared if own is None else min(own, shared)

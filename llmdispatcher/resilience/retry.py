@@ -1,0 +1,389 @@
+"""Targets that asked to be left alone until a moment, across calls: a 429's hint, a spent quota.
+
+When to ask again, and whom: backoff as a value, and the schedule of one call.
+
+The schedule has one rule: the target that is ready first is asked next, ties by rank. A target that was not asked yet is
+ready at once, so a failure moves on to the next target without waiting; one that failed is ready after its backoff, or
+after the hint that it gave, never earlier.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice, repeat
+from typing import Any, Literal
+
+import attrs
+import backoff
+
+from ..catalog import Target
+from ..errors import (
+    AuthenticationError,
+    ConfigError,
+    ContextWindowExceeded,
+    DispatchError,
+    FailureClass,
+    ModelNotFound,
+    QuotaExceeded,
+    RateLimitError,
+)
+from ..runtime import new_lock
+from ..types import at_least, non_negative_integer, string_tuple
+
+QUOTA_REST = 600.0
+"""Seconds for which a target whose quota is spent is left alone when it gives no hint of its own."""
+LONGEST_REST = 86_400.0
+"""Seconds; a hint beyond a day is a mistake or malice, and must not remove a target for good."""
+_MOST = 10_000
+
+
+def rest_of(error: DispatchError) -> float:
+    """Seconds for which a failed target wants to be left alone; 0 where it does not say."""
+    rest = error.retry_after
+    if rest is None:
+        rest = QUOTA_REST if isinstance(error, QuotaExceeded) else 0.0
+    return min(rest, LONGEST_REST) if rest > 0 else 0.0
+
+
+@attrs.frozen
+class _Parked:
+    """Until when (monotonic), and the facts of the failure that told so."""
+
+    until: float
+    kind: type[DispatchError]
+    status: int | None
+    code: str | None
+
+
+class Parking:
+    """Who is parked until when; safe under threads, bounded. Moments are monotonic seconds and handed in."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._parked: dict[tuple[str, str], _Parked] = {}
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody was ever parked and not forgotten since."""
+        return bool(self._parked)
+
+    def park(self, target: Target, until: float, error: DispatchError) -> None:
+        """Leave the target alone until then; a parking that lasts longer stays."""
+        with self._lock:
+            known = self._parked.get(target.key)
+            if known is not None and known.until >= until:
+                return
+            if known is None and len(self._parked) >= _MOST:
+                del self._parked[min(self._parked, key=lambda key: self._parked[key].until)]
+            self._parked[target.key] = _Parked(until, type(error), error.status, error.code)
+
+    def ready_at(self, target: Target, now: float) -> float:
+        """The moment when the target may be asked again; minus infinity where it may be asked now."""
+        parked = self._parked.get(target.key)
+        if parked is None:
+            return -math.inf
+        if parked.until > now:
+            return parked.until
+        self._forget(target, parked)
+        return -math.inf
+
+    def refusal(self, target: Target, now: float) -> DispatchError | None:
+        """What a call hears that would have needed this target: the same kind of error, without asking the vendor again."""
+        parked = self._parked.get(target.key)
+        if parked is None or parked.until <= now:
+            return None
+        left = parked.until - now
+        return parked.kind(
+            f"left alone for another {left:.1f} s, as it asked after an earlier call; come back then or register another vendor",
+            vendor=target.vendor,
+            model=target.model,
+            status=parked.status,
+            code=parked.code,
+            retry_after=left,
+            sent=False,
+        )
+
+    def _forget(self, target: Target, parked: _Parked) -> None:
+        with self._lock:
+            if self._parked.get(target.key) is parked:
+                del self._parked[target.key]
+
+
+LONGEST_WAIT = 60.0
+"""Seconds; a target that wants to be left alone for longer is not waited for, whatever the deadline."""
+
+
+class BackoffStrategy(enum.Enum):
+    """How the wait before coming back to the same target grows."""
+
+    FIXED = "fixed"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+    JITTER = "jitter"
+
+
+def _strategy(value: Any) -> BackoffStrategy:
+    if isinstance(value, BackoffStrategy):
+        return value
+    try:
+        return BackoffStrategy(str(value).strip().lower())
+    except ValueError:
+        names = ", ".join(strategy.value for strategy in BackoffStrategy)
+        raise ConfigError(f"backoff_strategy: {value!r} is not a strategy; use one of {names}") from None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple([text.lower() for text in string_tuple("retryable_errors", value)])
+
+
+def _required(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        raise ConfigError(f"{attribute.name}: None is not a number; leave it out for the default")
+
+
+def _function(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a function of seconds; give one, such as random jitter, or None")
+
+
+def _ambiguous(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (isinstance(value, bool) or value == "elsewhere"):
+        raise ConfigError(f'{attribute.name}: {value!r} is not known; use True, False, or "elsewhere" for other targets only')
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a call comes back to a target that failed.
+
+    ``max_retries`` counts returns to a target that this call has asked already; a first try at another target is a
+    failover and costs none. Delays are seconds: FIXED waits ``initial_delay``, LINEAR ``initial_delay`` × n, EXPONENTIAL
+    ``initial_delay`` × 2^(n-1), JITTER a random part of that; all at most ``max_delay``. ``jitter``, where given, makes the actual
+    wait of the computed one, for every strategy. ``retryable_errors`` are texts: an error whose class, code or message
+    contains one, in any case, is retried although its class says no.
+
+    ``retry_ambiguous`` tells what follows when a request was sent and no answer was heard, so that it may be billed
+    already: True asks again like after any failure, ``"elsewhere"`` asks other targets only, False asks nobody and ends the call.
+    """
+
+    max_retries: int = attrs.field(default=3, validator=[_required, non_negative_integer])
+    backoff_strategy: BackoffStrategy = attrs.field(default=BackoffStrategy.EXPONENTIAL, converter=_strategy)
+    initial_delay: float = attrs.field(default=1.0, validator=[_required, at_least(0)])
+    max_delay: float = attrs.field(default=60.0, validator=[_required, at_least(0)])
+    retryable_errors: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    jitter: Callable[[float], float] | None = attrs.field(default=None, validator=_function)
+    retry_ambiguous: bool | Literal["elsewhere"] = attrs.field(default=True, validator=_ambiguous)
+
+    def wait(self, nth_failure: int) -> float:
+        """Seconds between the first, second, … failure of one target and its next turn; a new draw each time with jitter."""
+        grown = self._growth()
+        delay = next(islice((step for step in grown if step is not None), nth_failure - 1, None))
+        jitter = self.jitter
+        if jitter is None and self.backoff_strategy is BackoffStrategy.JITTER:
+            jitter = backoff.full_jitter
+        return min(max(0.0, jitter(delay) if jitter is not None else delay), self.max_delay)
+
+    def _growth(self) -> Iterator[float | None]:
+        """The delays of one target; backoff's generators begin with an empty yield, made for ``send()``."""
+        if self.backoff_strategy is BackoffStrategy.LINEAR:
+            return (min(self.initial_delay * nth, self.max_delay) for nth in count(1))
+        if self.backoff_strategy is BackoffStrategy.FIXED or not self.initial_delay:
+            return iter(backoff.constant(repeat(min(self.initial_delay, self.max_delay))))
+        return iter(backoff.expo(factor=self.initial_delay, max_value=self.max_delay))
+
+    def retryable(self, error: DispatchError) -> bool:
+        """Whether the same target may be asked again after this error."""
+        if self.retry_ambiguous is not True and error.failure_class is FailureClass.AMBIGUOUS:
+            return False
+        if error.retry_here:
+            return True
+        if not self.retryable_errors:
+            return False
+        said = f"{type(error).__name__} {error.code or ''} {error.message}".lower()
+        return any(text in said for text in self.retryable_errors)
+
+    def movable(self, error: DispatchError, *, transient_only: bool = False) -> bool:
+        """Whether another target may be asked after this error; in a pool only if it is one that passes."""
+        if transient_only and isinstance(error, _LASTING):
+            return False
+        return error.try_elsewhere and (self.retry_ambiguous is not False or error.failure_class is not FailureClass.AMBIGUOUS)
+
+
+_LASTING = (AuthenticationError, QuotaExceeded, ModelNotFound, ContextWindowExceeded)
+"""Failures that last: in a pool they are told at once, lest its second choice hide for weeks that the first is set up wrongly."""
+
+
+class _Place:
+    """What the schedule knows of a target that is not simply next: it failed, it is parked, or it is crowded."""
+
+    __slots__ = ("crowded", "failures", "rank", "ready_at", "target")
+
+    def __init__(self, rank: int, target: Target, ready_at: float) -> None:
+        self.rank = rank
+        self.target = target
+        self.ready_at = ready_at
+        self.failures = 0
+        self.crowded = False
+
+
+@attrs.frozen
+class Turn:
+    """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
+
+    ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off: nobody else is left.
+    ``crowd`` are targets with too many calls in flight: whichever has a place earlier is asked instead.
+    """
+
+    target: Target
+    ready_at: float
+    retry: bool = False
+    forced: bool = False
+    crowd: tuple[Target, ...] = ()
+
+
+class Schedule:
+    """Whose turn it is, for one call in one thread; holds no clock, is handed the time.
+
+    Only targets that failed or are parked have a place; a call whose first target answers never makes one.
+    """
+
+    def __init__(
+        self, targets: Sequence[Target], policy: RetryPolicy, parking: Parking, now: float, *, transient_only: bool = False
+    ) -> None:
+        self._policy = policy
+        self._transient_only = transient_only
+        self._parking = parking
+        self._retries_left = policy.max_retries
+        self._places: list[_Place] = []
+        self._asking: tuple[int, _Place | None] = (0, None)
+        self._put_off: list[tuple[int, Target]] = []
+        self._limited: tuple[Target, float] | None = None
+        self._dropped: DispatchError | None = None
+        self._anybody_failed = self._resorting = False
+        self._fresh: Iterator[tuple[int, Target]] = enumerate(targets)
+        if parking.in_use:
+            self._set_parked_aside(targets, now)
+
+    def _set_parked_aside(self, targets: Sequence[Target], now: float) -> None:
+        until = [self._parking.ready_at(target, now) for target in targets]
+        ranked = list(enumerate(targets))
+        self._places = [
+            _Place(rank, target, until[rank] if until[rank] - now <= LONGEST_WAIT else math.inf)
+            for rank, target in ranked
+            if until[rank] > now
+        ]
+        self._fresh = iter([(rank, target) for rank, target in ranked if until[rank] <= now])
+
+    def next(self, deadline_at: float) -> Turn | None:
+        """The next turn; ``None`` when no target is left whose time comes before the deadline."""
+        fresh = next(self._fresh, None)
+        if fresh is not None:
+            rank, target = fresh
+            self._asking = (rank, None)
+            return Turn(target, -math.inf)
+        ready = [place for place in self._places if not place.failures or self._retries_left > 0]
+        place = min(ready, key=lambda place: (place.ready_at, place.rank), default=None)
+        crowd = tuple([place.target for place in ready if place.crowded])
+        if place is None or place.ready_at >= deadline_at:
+            return Turn(crowd[0], math.inf, crowd=crowd) if crowd else self._last_resort()
+        return self._turn(place, crowd)
+
+    def _turn(self, place: _Place, crowd: tuple[Target, ...] = ()) -> Turn:
+        place.crowded = False
+        if place.failures:
+            self._retries_left -= 1
+        self._asking = (place.rank, place)
+        return Turn(place.target, place.ready_at, retry=bool(place.failures), crowd=crowd)
+
+    def instead(self, turn: Turn, target: Target) -> Turn:
+        """The turn of one of the crowd, which has got a place, instead of another's."""
+        if turn.retry:
+            self._retries_left += 1
+        return self._turn(next(place for place in self._places if place.crowded and place.target is target))
+
+    def _last_resort(self) -> Turn | None:
+        """One of those that were put off, where nobody was asked yet: a bad chance is better than none."""
+        if self._anybody_failed or not self._put_off:
+            return None
+        self._resorting = True
+        rank, target = self._put_off.pop(0)
+        self._asking = (rank, None)
+        return Turn(target, -math.inf, forced=True)
+
+    def put_off(self, target: Target) -> None:
+        """Take back the turn of ``target``: it is asked only if there is nobody else, and not again in this call."""
+        rank, place = self._asking
+        if place is not None and place in self._places:
+            self._places.remove(place)
+        if (place is None or not place.failures) and not self._resorting:
+            self._put_off.append((rank, target))
+
+    def drop(self, why: DispatchError) -> None:
+        """Take back the last turn for good: its target is not asked in this call, and ``why`` is told where nobody is."""
+        self._dropped = self._dropped or why
+        place = self._asking[1]
+        if place is not None and place in self._places:
+            self._places.remove(place)
+
+    def set_aside(self, target: Target, now: float) -> bool:
+        """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
+        until = self._parking.ready_at(target, now)
+        if until > now:
+            self._postpone(target, until, now)
+        return until > now
+
+    def limited(self, target: Target, until: float, now: float) -> None:
+        """Put off the turn of ``target``, uncounted, until its rate limit has a place; infinite: until a call in flight ends."""
+        if until < math.inf:
+            held = (target, until)
+            self._limited = held if self._limited is None else min(self._limited, held, key=lambda held: held[1])
+        self._postpone(target, until, now).crowded = until == math.inf
+
+    def _postpone(self, target: Target, until: float, now: float) -> _Place:
+        rank, place = self._asking
+        if place is None:
+            place = _Place(rank, target, until)
+            self._places.append(place)
+        elif place.failures:
+            self._retries_left += 1
+        place.ready_at = until if until - now <= LONGEST_WAIT else math.inf
+        return place
+
+    def failed(self, target: Target, error: DispatchError, now: float) -> None:
+        """Take in how the last turn, that of ``target``, went: who may be asked again, and when."""
+        self._anybody_failed = True
+        rest = rest_of(error)
+        if rest > 0 and error.sent is not False:  # what never reached the vendor is no word of it
+            self._parking.park(target, now + rest, error)
+        rank, place = self._asking
+        again = self._policy.retryable(error)
+        if not self._policy.movable(error, transient_only=self._transient_only):
+            self._fresh, self._places = iter(()), [place] if place is not None else []
+        if again:
+            if place is None:
+                place = _Place(rank, target, now)
+                self._places.append(place)
+            place.failures += 1
+            place.ready_at = now + max(self._policy.wait(place.failures), rest) if rest <= LONGEST_WAIT else math.inf
+        elif place is not None:
+            self._places.remove(place)
+
+    def blocked(self, now: float) -> DispatchError | None:
+        """What a call hears when nobody could be asked at all: the wait that ends first; ``None`` if nobody had to wait."""
+        if self._dropped is not None:
+            return self._dropped
+        if self._limited is not None:
+            target, until = self._limited
+            return RateLimitError(
+                f"its rate limit has no place for another {until - now:.1f} s; come back then, or register another vendor",
+                vendor=target.vendor,
+                model=target.model,
+                retry_after=until - now,
+                sent=False,
+            )
+        parked = [place.target for place in self._places if self._parking.ready_at(place.target, now) > now]
+        if not parked:
+            return None
+        first = min(parked, key=lambda target: self._parking.ready_at(target, now))
+        return self._parking.refusal(first, now)

@@ -1,0 +1,95 @@
+"""Which targets are asked, in which order: rules, modes, price and speed, balance. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .balance import Balance as Balance
+    from .balance import BalanceContext as BalanceContext
+    from .balance import Balancer as Balancer
+    from .balance import Strategy as Strategy
+    from .modes import Modes as Modes
+    from .modes import Placing as Placing
+    from .modes import Pools as Pools
+    from .modes import is_any_model as is_any_model
+    from .modes import known_mode as known_mode
+    from .modes import own_modes as own_modes
+    from .modes import pools as pools
+    from .optimize import CostOptimization as CostOptimization
+    from .optimize import Latencies as Latencies
+    from .optimize import LatencyOptimization as LatencyOptimization
+    from .optimize import Ranking as Ranking
+    from .optimize import input_tokens as input_tokens
+    from .optimize import shown as shown
+    from .optimize import tokens_of as tokens_of
+    from .optimize import total_tokens as total_tokens
+    from .planner import plan as plan
+    from .requirements import MISSING as MISSING
+    from .requirements import RULE as RULE
+    from .requirements import SkippedTarget as SkippedTarget
+    from .route import NO_MODEL as NO_MODEL
+    from .route import Choice as Choice
+    from .route import Moment as Moment
+    from .route import Preferences as Preferences
+    from .route import Route as Route
+    from .route import Step as Step
+    from .route import dead_end as dead_end
+    from .route import split_ref as split_ref
+    from .rules import RoutingCondition as RoutingCondition
+    from .rules import RoutingRule as RoutingRule
+    from .rules import RuleTable as RuleTable
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "balance": (
+                "Balance",
+                "BalanceContext",
+                "Balancer",
+                "Strategy",
+            ),
+            "modes": (
+                "is_any_model",
+                "known_mode",
+                "Modes",
+                "own_modes",
+                "Placing",
+                "Pools",
+                "pools",
+            ),
+            "optimize": (
+                "CostOptimization",
+                "input_tokens",
+                "Latencies",
+                "LatencyOptimization",
+                "Ranking",
+                "shown",
+                "tokens_of",
+                "total_tokens",
+            ),
+            "planner": ("plan",),
+            "requirements": (
+                "MISSING",
+                "RULE",
+                "SkippedTarget",
+            ),
+            "route": (
+                "Choice",
+                "dead_end",
+                "Moment",
+                "NO_MODEL",
+                "Preferences",
+                "Route",
+                "split_ref",
+                "Step",
+            ),
+            "rules": (
+                "RoutingCondition",
+                "RoutingRule",
+                "RuleTable",
+            ),
+        },
+    )

@@ -1,0 +1,242 @@
+"""How a route is made: the targets that are able, in the order that rules, mode, optimizers, balance and names give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from ..catalog import Target, canonical
+from ..types import Request
+from .balance import Balance, Balancer, among
+from .modes import Chosen, Placing
+from .optimize import Ranking, ranked
+from .requirements import EMBEDDINGS, OUTPUT, RULE, Ask, SkippedTarget, needs_of
+from .route import Choice, Moment, Preferences, Route, Step
+from .rules import RoutingRule
+
+MOST_OF_A_VENDOR = 2
+"""Of how many models one vendor is asked where the request leaves the model open; the next is another vendor's."""
+_VECTORS = frozenset({EMBEDDINGS})
+
+
+def plan(
+    request: Request, targets: Iterable[Target], preferences: Preferences, moment: Moment, choice: Choice = Choice.VENDORS
+) -> Route:
+    """Order the targets for a request: rules → mode → optimizers → default vendor → fallback vendor → any other that is able.
+
+    With a balancer the others share the calls, and the fallback vendor comes after them. A pool keeps its order unless the
+    request itself names a mode.
+
+    A target that lacks a capability which the request uses, whose window is too small, or that would cost too much is skipped, and
+    where others give a longer answer one that gives a shorter one than ``max_tokens``. One that has the capability in a roundabout
+    way comes after those that have it. ``targets`` holds one target per vendor, in order of registration, but for a pool and where
+    the model is left open; a request that pins a vendor comes with the targets of that one alone.
+    """
+    case = _Case(request, preferences, moment, choice)
+    fitting, skipped = case.sifted(targets)
+    steps = [] if case.pins(fitting) else case.by_rules(fitting, skipped)
+    later = [target for target in fitting if case.ask.in_words(target)] if case.splits else []
+    if later and len(later) < len(fitting):
+        steps += case.rest([target for target in fitting if target not in later], skipped)
+        fitting = later
+    if fitting:
+        steps += case.rest(fitting, skipped)
+    if case.ask.needs:
+        steps = [attrs.evolve(step, in_words=case.ask.in_words(step.target)) for step in steps]
+    return Route(request.model, tuple(steps), tuple(skipped), choice)
+
+
+class _Case:
+    """One request on its way to a route: what it asks for, and what orders its targets."""
+
+    __slots__ = ("ask", "choice", "mode", "moment", "preferences", "request")
+
+    def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice) -> None:
+        cost = preferences.cost
+        needs = _VECTORS if moment.vectors else needs_of(request, streamed=moment.streamed)
+        self.ask = Ask(request, cost if cost is not None and cost.enabled else None, needs, strict_cost=preferences.strict_cost)
+        self.request = request
+        self.preferences = preferences
+        self.moment = moment
+        self.choice = choice
+        self.mode = self._mode()
+
+    def _mode(self) -> Chosen | None:
+        """The mode that orders, if one does."""
+        modes = self.preferences.modes
+        if self.choice is Choice.POOL and not self.request.mode:
+            return None
+        chosen = modes.of(self.request)
+        return modes.named("auto", self.request) if chosen is None and self.choice is Choice.ANY else chosen
+
+    def sifted(self, targets: Iterable[Target]) -> tuple[list[Target], list[SkippedTarget]]:
+        """Those that can be asked, and why the others cannot. Where all give shorter answers than is asked for, they decide."""
+        fitting: list[Target] = []
+        short: list[Target] = []
+        skipped: list[SkippedTarget] = []
+        for target in targets:
+            skip = self.ask.objection(target)
+            if skip is None:
+                fitting.append(target)
+                continue
+            skipped.append(skip)
+            if skip.code == OUTPUT:
+                short.append(target)
+        if short and not fitting:
+            return short, [skip for skip in skipped if skip.code != OUTPUT]
+        return fitting, skipped
+
+    @property
+    def splits(self) -> bool:
+        """Whether those that are able in a roundabout way come after the others; a pool says itself who comes first."""
+        return bool(self.ask.needs) and (self.choice is not Choice.POOL or self.mode is not None)
+
+    def pins(self, fitting: Sequence[Target]) -> bool:
+        """Whether the request names the vendor, which is stronger than any rule."""
+        head, colon, _model = self.request.model.partition(":")
+        return bool(colon) and self.choice is not Choice.POOL and any(target.vendor_key == canonical(head) for target in fitting)
+
+    def by_rules(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
+        """Take out of ``fitting`` whom the rules name, in their order; a rule that cannot be followed is told among the skipped."""
+        steps: dict[tuple[str, str], Step] = {}
+        for rule in self.preferences.rules.matching(self.request, self.ask.needs):
+            for target in self._named(rule, fitting, skipped):
+                steps.setdefault(target.key, Step(target, f"rule: {rule.label}"))
+        if steps:
+            taken = {id(step.target) for step in steps.values()}
+            fitting[:] = [target for target in fitting if id(target) not in taken]
+        return list(steps.values())
+
+    def _named(self, rule: RoutingRule, fitting: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
+        """The targets that a rule names, as far as they can be asked."""
+        if not rule.enabled:
+            skipped.append(SkippedTarget(rule.vendor, f"the rule {rule.label!r} is disabled", RULE))
+            return []
+        named = canonical(rule.vendor)
+        found = [target for target in fitting if target.vendor_key == named]
+        if not found:
+            if all(canonical(skip.vendor) != named for skip in skipped):
+                reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
+                skipped.append(SkippedTarget(rule.vendor, reason, RULE))
+            return []
+        if rule.model is None and self.mode is not None and len(found) > 1:
+            return [step.target for step in self._by_mode(self.mode, found, [])]
+        if rule.model is None:
+            return found
+        models = self.moment.models_at(rule.vendor, rule.model)
+        return [target for model in models for target in self._asked_for(model, found, skipped)]
+
+    def _asked_for(self, model: str, found: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
+        """A vendor's targets for the model that a rule names, or one that is made for it."""
+        there = [target for target in found if target.model == model]
+        if there:
+            return there
+        target = found[0].asked_for(model)
+        skip = self.ask.objection(target)
+        if skip is not None:
+            skipped.append(skip)
+        return [target] if skip is None else []
+
+    def rest(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
+        """Those whom no rule names, in the order of whatever decides here."""
+        if self.mode is not None and (len(fitting) > 1 or self.choice is Choice.ANY):
+            return self._by_mode(self.mode, fitting, skipped)
+        if self.choice is Choice.POOL:
+            return [Step(target, "in the order of its pool") for target in fitting]
+        if self.pins(fitting):
+            return [Step(target, "the request names it") for target in fitting]
+        if (steps := self._by_figures(fitting)) is not None:
+            return steps
+        return [*self._balanced(fitting), *self._by_name(fitting)]
+
+    def _by_mode(self, mode: Chosen, targets: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
+        """As the mode has them, equals as they are balanced; slower ones than ``max_latency`` last."""
+        moment, loads = self.moment, self.preferences.loads or Balancer(Balance(), lambda: 0.0)
+        if self.preferences.balancer is not None:
+            targets = self.preferences.balancer.order(self.request, targets, moment.turn, moment.speed, self.ask.dollars)
+        ordered = mode.order(loads.situation(self.request, targets, moment.turn, self._seconds, self.ask.dollars))
+        ordered = sorted(among(list(ordered), targets, mode.label), key=self._is_too_slow)
+        skipped += [
+            SkippedTarget(target.vendor, f"the {mode.label} leaves {target.model} out")
+            for target in targets
+            if target not in ordered
+        ]
+        if self.choice is Choice.ANY:
+            ordered = _spread(ordered, skipped)
+        return [
+            Step(target, Placing(target=target, mode=mode.label, cost=self.ask.price(target), seconds=self._seconds(target)))
+            for target in ordered
+        ]
+
+    def _seconds(self, target: Target) -> float | None:
+        """The seconds that a target is expected to take, as the configuration weighs them."""
+        seconds, latency = self.moment.speed(target), self.preferences.latency
+        return seconds * latency.weight(target) if seconds is not None and latency is not None and latency.enabled else seconds
+
+    def _is_too_slow(self, target: Target) -> bool:
+        latency = self.preferences.latency
+        most = latency.max_latency if latency is not None and latency.enabled else None
+        return most is not None and (self.moment.speed(target) or 0.0) > most
+
+    def _by_figures(self, fitting: Sequence[Target]) -> list[Step] | None:
+        """In the order of the optimizers, if one of them is on."""
+        latency, cost = self.preferences.latency, self.ask.cost
+        timed = latency is not None and latency.enabled
+        cheap = cost is not None and cost.prefer_cheap
+        if not cheap and not timed:
+            return None
+        by = " and ".join([word for word, counts in (("price", cheap), ("speed", timed)) if counts])
+        rankings = [
+            Ranking(
+                target=target,
+                by=by,
+                cost=self.ask.price(target) if cost is not None else None,
+                seconds=self._seconds(target) if timed else None,
+                too_slow=self._is_too_slow(target),
+            )
+            for target in fitting
+        ]
+        fast = latency is not None and timed and latency.prefer_fast
+        return [Step(ranking.target, ranking) for ranking in ranked(rankings, cheap=cheap, fast=fast)]
+
+    def _balanced(self, fitting: list[Target]) -> list[Step]:
+        """Take out all but the fallback vendor: the default vendor first, then equals as the strategy has them."""
+        balancer, moment = self.preferences.balancer, self.moment
+        if balancer is None:
+            return []
+        first = _take(fitting, self.preferences.default_vendor)
+        equals = [target for target in fitting if target.vendor_key != self.preferences.fallback_vendor]
+        ordered = balancer.order(self.request, equals, moment.turn, moment.speed, self.ask.dollars)
+        fitting[:] = [target for target in fitting if target not in equals]
+        why = f"balanced, {balancer.label(self.request)}"
+        return [*[Step(target, "default vendor") for target in first], *[Step(target, why) for target in ordered]]
+
+    def _by_name(self, fitting: list[Target]) -> list[Step]:
+        """Take out the default vendor, the fallback vendor, and then all others."""
+        steps = [Step(target, "default vendor") for target in _take(fitting, self.preferences.default_vendor)]
+        steps += [Step(target, "fallback vendor") for target in _take(fitting, self.preferences.fallback_vendor)]
+        return steps + [Step(target, "able, in order of registration") for target in fitting]
+
+
+def _take(fitting: list[Target], vendor_key: str | None) -> list[Target]:
+    """Take out the targets of a vendor."""
+    if vendor_key is None:
+        return []
+    taken = [target for target in fitting if target.vendor_key == vendor_key]
+    if taken:
+        fitting[:] = [target for target in fitting if target.vendor_key != vendor_key]
+    return taken
+
+
+def _spread(ordered: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
+    """The first few of each vendor, so that a failure soon comes to another vendor."""
+    kept: list[Target] = []
+    more: dict[str, int] = {}
+    for target in ordered:
+        if sum([other.vendor == target.vendor for other in kept]) < MOST_OF_A_VENDOR:
+            kept.append(target)
+        else:
+            more[target.vendor] = more.get(target.vendor, 0) + 1
+    skipped += [SkippedTarget(vendor, f"{count} more of its models come after these") for vendor, count in more.items()]
+    return kept

@@ -1,0 +1,120 @@
+"""What a request asks of a target: the capabilities that it uses, its length, its price; and why a target cannot be asked."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from ..catalog import Target
+from ..types import AudioPart, FilePart, ImagePart, Request, Usage
+from .optimize import CostOptimization, input_tokens, tokens_of
+
+OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE, MISSING = "cost", "price", "window", "output", "rule", "missing"
+"""Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
+could not be followed, no key or address."""
+EMBEDDINGS = "embeddings"
+_NO_NEEDS: frozenset[str] = frozenset()
+_PARTS = ((ImagePart, "vision"), (AudioPart, "audio"), (FilePart, "documents"))
+_UNPRICED = CostOptimization(enabled=False)
+
+
+@attrs.frozen
+class SkippedTarget:
+    """A target that is not asked, and why.
+
+    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"`` or the capability that it lacks;
+    empty for other reasons. ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route
+    that was skipped when its turn came; a vendor that is not on the route has neither.
+    """
+
+    vendor: str
+    reason: str
+    code: str = ""
+    model: str | None = None
+    at: float | None = None
+
+    @property
+    def target(self) -> str:
+        """``"vendor:model"``, or the vendor where there is no model."""
+        return f"{self.vendor}:{self.model}" if self.model is not None else self.vendor
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as JSON can hold it."""
+        return {"target": self.target, **attrs.asdict(self)}
+
+
+def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
+    """The capabilities that a request uses, words of :data:`~llmdispatcher.catalog.CAPABILITIES`."""
+    parts: set[type] = set()
+    for message in request.messages:
+        if type(message.content) is tuple:
+            parts.update(map(type, message.content))
+    form, thinks = request.response_format, request.reasoning_effort or request.reasoning_tokens
+    if not (streamed or parts or request.tools or thinks or form is not None):
+        return _NO_NEEDS
+    used = {
+        "streaming": streamed,
+        "tools": bool(request.tools),
+        "json_schema": form is not None and form.get("type") == "json_schema",
+        "reasoning": bool(thinks) and request.reasoning_effort != "none" and not request.drop_params,
+        **{need: kind in parts for kind, need in _PARTS},
+    }
+    return frozenset([need for need, is_used in used.items() if is_used])
+
+
+class Ask:
+    """One request as routing sees it: what it uses, how long it is, what it may cost."""
+
+    __slots__ = ("_tokens", "cost", "input_tokens", "needs", "request", "strict_cost")
+
+    def __init__(
+        self, request: Request, cost: CostOptimization | None, needs: frozenset[str], *, strict_cost: bool = False
+    ) -> None:
+        self.strict_cost = strict_cost
+        self.request = request
+        self.needs = needs
+        self.cost = cost
+        self._tokens: Usage | None = None
+        self.input_tokens = input_tokens(request)
+
+    @property
+    def tokens(self) -> Usage:
+        """What the whole call is estimated to use."""
+        if self._tokens is None:
+            self._tokens = tokens_of(self.request)
+        return self._tokens
+
+    def price(self, target: Target) -> Decimal | None:
+        """The estimated US dollars of this request at a target; ``None`` where nobody knows."""
+        return (self.cost or _UNPRICED).estimate(target, self.tokens)
+
+    def dollars(self, target: Target) -> float | None:
+        """The same, as strategies see it."""
+        amount = self.price(target)
+        return None if amount is None else float(amount)
+
+    def objection(self, target: Target) -> SkippedTarget | None:
+        """Why a target cannot be asked this, or ``None`` where it can."""
+        if self.needs and not self.needs.isdisjoint(target.lacks):
+            need = min(self.needs & target.lacks)
+            return SkippedTarget(target.vendor, f"{target.model} has no {need}", need)
+        if 0 < target.context_window < self.input_tokens:
+            reason = f"about {self.input_tokens} tokens do not fit the window of {target.context_window} of {target.model}"
+            return SkippedTarget(target.vendor, reason, WINDOW)
+        if self.strict_cost and target.price is None and not target.reports_cost:
+            return SkippedTarget(
+                target.vendor, f"the catalog knows no price of {target.model}, and the vendor does not tell its costs", UNPRICED
+            )
+        too_dear = self.cost.objection(target, self.tokens) if self.cost is not None and self.cost.max_cost is not None else None
+        if too_dear is not None:
+            return SkippedTarget(target.vendor, too_dear, OVER_COST)
+        if 0 < target.max_output < (self.request.max_tokens or 0):  # the last, since it is no objection where all have it
+            reason = f"max_tokens {self.request.max_tokens} is more than the {target.max_output} that {target.model} gives"
+            return SkippedTarget(target.vendor, reason, OUTPUT)
+        return None
+
+    def in_words(self, target: Target) -> str:
+        """What of this a target can only do in a roundabout way; empty where it is able of itself."""
+        return ", ".join(sorted(self.needs & target.makeshift)) if self.needs and target.makeshift else ""

@@ -1,0 +1,175 @@
+"""Routes as values: which targets, in which order, and why the others are not on it; and what is told where there is none."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from ..catalog import Target, canonical
+from ..errors import (
+    BudgetExceeded,
+    ConfigError,
+    ContextWindowExceeded,
+    CostUnknown,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    VendorUnavailable,
+)
+from ..types import fast_init
+from .balance import Balancer
+from .modes import Modes, Placing
+from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
+from .requirements import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, WINDOW, SkippedTarget
+from .rules import RuleTable
+
+NO_MODEL = "does not have"
+"""How the reason begins for a vendor that does not have the model."""
+
+
+class Choice(enum.Enum):
+    """What the targets of a request are to each other."""
+
+    VENDORS = "vendors"
+    """One model at several vendors, or the one vendor that the request names."""
+    POOL = "pool"
+    """The models of a pool, in its order."""
+    ANY = "any"
+    """All models that the vendors are known to have."""
+
+
+@attrs.frozen
+class Step:
+    """A target on the route, and why it has its place: a text, or the figures of optimizers or mode, whose ``str()`` is one.
+
+    ``in_words`` names what the request uses and the target has in a roundabout way only; such ones come after the others.
+    """
+
+    target: Target
+    why: str | Ranking | Placing
+    in_words: str = ""
+
+    @property
+    def reason(self) -> str:
+        """All of that for people."""
+        return f"{self.why}; {self.in_words} in a roundabout way" if self.in_words else str(self.why)
+
+
+@fast_init
+@attrs.frozen(weakref_slot=False)
+class Route:
+    """The whole decision about one request; ``str()`` tells it to people.
+
+    ``alias`` is the pool or the lockfile's alias that the request names, ``profile`` the lockfile's profile that it was found in.
+    """
+
+    model: str
+    steps: tuple[Step, ...]
+    skipped: tuple[SkippedTarget, ...] = ()
+    choice: Choice = Choice.VENDORS
+    alias: str | None = None
+    profile: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """What was asked for, as the first line of an explanation."""
+        return f"{self.model}:" if self.profile is None else f"{self.model} (an alias in the profile {self.profile}):"
+
+    @property
+    def transient_only(self) -> bool:
+        """Whether only a failure that passes leads on to the next target."""
+        return self.choice is Choice.POOL
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Whom to ask, in order."""
+        return tuple([step.target for step in self.steps])
+
+    def __str__(self) -> str:
+        lines = [self.heading]
+        lines += [f"  {place}. {step.target}  ({step.reason})" for place, step in enumerate(self.steps, 1)]
+        lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
+        return "\n".join(lines)
+
+
+def _key(vendor: str | None) -> str | None:
+    return canonical(vendor) if vendor is not None else None
+
+
+@attrs.frozen(kw_only=True)
+class Preferences:
+    """What a configuration says about routing; ``loads`` shows modes their targets, ``balancer`` orders equals, if it is on."""
+
+    rules: RuleTable = attrs.field(factory=RuleTable)
+    cost: CostOptimization | None = None
+    latency: LatencyOptimization | None = None
+    balancer: Balancer | None = None
+    modes: Modes = attrs.field(factory=Modes)
+    loads: Balancer | None = None
+    default_vendor: str | None = attrs.field(default=None, converter=_key)
+    fallback_vendor: str | None = attrs.field(default=None, converter=_key)
+    strict_cost: bool = False
+
+
+def split_ref(model: str, vendors: Iterable[str]) -> tuple[str | None, str]:
+    """``("openai", "gpt-4o")`` for ``"openai:gpt-4o"``, if a vendor of that name is registered, else ``(None, model)``.
+
+    Only the first colon counts; the vendor may be written in any case and comes back as it is registered.
+    """
+    head, colon, tail = model.partition(":")
+    if colon and tail.strip():
+        wanted = canonical(head)
+        for vendor in vendors:
+            if canonical(vendor) == wanted:
+                return vendor, tail.strip()
+    return None, model.strip()
+
+
+def _itself(_vendor: str, model: str) -> tuple[str, ...]:
+    return (model,)
+
+
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Moment:
+    """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number.
+
+    ``streamed`` and ``vectors`` say what is wanted: an answer in pieces, or vectors and no answer. ``models_at`` tells what a
+    vendor is asked for under a name that may be an alias.
+    """
+
+    latencies: Latencies
+    now: float
+    streamed: bool = False
+    turn: int = 0
+    vectors: bool = False
+    models_at: Callable[[str, str], tuple[str, ...]] = _itself
+
+    def speed(self, target: Target) -> float | None:
+        """Seconds that a target is expected to take; ``None`` if not measured lately."""
+        return self.latencies.estimate(target, self.now, streamed=self.streamed)
+
+
+def dead_end(route: Route) -> DispatchError:
+    """The error of a route without a target: it names every vendor and what is wrong with it."""
+    reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in route.skipped)
+    if not any(skip.code != RULE for skip in route.skipped):
+        told = f" ({reasons})" if reasons else ""
+        return ConfigError(f"no vendor is registered; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
+    asked = [skip for skip in route.skipped if skip.code != RULE]
+    having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
+    if having and all(skip.code == MISSING for skip in having):
+        return ConfigError(f"no vendor can be asked: {reasons}", model=route.model)
+    if any(skip.code == UNPRICED for skip in asked):
+        return CostUnknown(f"strict_cost: the price of no target is known: {reasons}", model=route.model)
+    if any(skip.code == OVER_COST for skip in asked):
+        return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
+    if asked and all(skip.code == WINDOW for skip in asked):
+        return ContextWindowExceeded(f"the conversation fits no target: {reasons}", model=route.model, try_elsewhere=False)
+    if asked and all(skip.code == EMBEDDINGS or skip.reason.startswith(NO_MODEL) for skip in asked) and having:
+        return InvalidRequest(f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}", model=route.model)
+    if asked and all(skip.reason.startswith(NO_MODEL) for skip in asked):
+        return ModelNotFound(f"no registered vendor has the model: {reasons}", model=route.model, try_elsewhere=False)
+    return VendorUnavailable(f"no vendor can take the request: {reasons}", model=route.model, retry_here=False, try_elsewhere=False)

@@ -1,0 +1,248 @@
+"""A request to stop that any thread, signal handler or finalizer may make at any moment.
+
+There is no lock here: listeners live in a dict whose ``popitem`` is atomic, so each is told exactly once, and
+``cancel`` can neither block nor deadlock, not even from ``weakref.finalize`` in the middle of ``subscribe``.
+
+What one attempt has moved over the network: the transport writes it down as it goes, whoever settles the attempt reads it.
+
+Time, waiting and chance: the only room that reads a clock, sleeps or draws a number.
+
+Locks that a forked child finds open: whoever held one at the fork does not exist there to release it.
+
+https://docs.python.org/3/library/os.html#os.register_at_fork; what a lock guards here is values that are swapped whole, so
+the child sees the state before or after a change, never half of one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ..errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError
+
+_keys = itertools.count()
+
+
+class Cancellation:
+    """Go's context, the cancelling half: pass it as ``cancel=`` and call :meth:`cancel` from any thread."""
+
+    __slots__ = ("__weakref__", "_listeners", "cancelled", "reason")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.reason = ""
+        self._listeners: dict[int, Callable[[], None]] = {}
+
+    def cancel(self, reason: str = "the caller cancelled the call") -> None:
+        """Stop whatever watches this; idempotent, never blocks, and the first reason stays."""
+        if not self.cancelled:
+            self.reason = reason
+            self.cancelled = True
+        self._tell()
+
+    def subscribe(self, listener: Callable[[], None]) -> int:
+        """Call ``listener`` once when cancelled, at once if that has happened; returns a key for :meth:`unsubscribe`.
+
+        A listener must neither block nor raise: it may run in a signal handler or a finalizer.
+        """
+        key = next(_keys)
+        self._listeners[key] = listener
+        if self.cancelled:
+            self._tell()
+        return key
+
+    def follow(self, other: Cancellation) -> None:
+        """Be cancelled when ``other`` is; holds no reference that keeps this one alive."""
+        own = weakref.ref(self)
+
+        def pass_on() -> None:
+            follower = own()
+            if follower is not None:
+                follower.cancel(other.reason)
+
+        key = other.subscribe(pass_on)
+        weakref.finalize(self, other.unsubscribe, key).atexit = False
+
+    def unsubscribe(self, key: int) -> None:
+        """Forget a listener; one that was told already is no error."""
+        self._listeners.pop(key, None)
+
+    def _tell(self) -> None:
+        while True:
+            try:
+                _, listener = self._listeners.popitem()
+            except KeyError:
+                return
+            listener()
+
+    def __repr__(self) -> str:
+        return f"Cancellation(cancelled={self.cancelled})"
+
+
+class Lease(Protocol):
+    """Which of several keys an attempt is to show, counted from 1, and another where it is refused."""
+
+    @property
+    def key(self) -> int | None:
+        """Its number."""
+
+    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
+        """The number of another of these keys to show; ``None`` where none of them has a place in its limits."""
+
+
+class Meter:
+    """Bytes and connections of one attempt; hung on the deadline that every room is handed.
+
+    ``wired`` tells that the library's own transport was asked, so that the counts mean something. ``sent`` and ``received`` are
+    bytes of HTTP, as handed to and taken from the connection. ``reused`` tells whether that had served before, ``resent``
+    how often the request was sent once more since the vendor had closed a kept connection. ``key`` counts the vendor's keys from 1.
+    ``lease``, where there is one, says which of them to show.
+    """
+
+    __slots__ = ("key", "lease", "received", "resent", "reused", "sent", "wired")
+
+    def __init__(self) -> None:
+        self.wired = False
+        self.sent = self.received = self.resent = 0
+        self.reused: bool | None = None
+        self.key: int | None = None
+        self.lease: Lease | None = None
+
+
+class Clock(Protocol):
+    """What the library needs of the world; ``testing.ManualClock`` is the other implementation."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, whatever happens to the wall clock."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC; for records only, never for deadlines."""
+
+    def wait(self, gate: threading.Lock, seconds: float) -> bool:
+        """Wait until the held ``gate`` is released or ``seconds`` have passed; True if released."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    monotonic = staticmethod(time.monotonic)
+    random = staticmethod(random.random)
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC."""
+        return datetime.now(UTC)
+
+    def wait(self, gate: threading.Lock, seconds: float) -> bool:
+        """Sleep on the lock: releasing it is safe from finalizers and signal handlers, unlike setting an Event."""
+        return gate.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+
+
+SYSTEM_CLOCK = SystemClock()
+
+
+def new_id(clock: Clock) -> str:
+    """32 hex digits that nobody else has and that sort by time: 16 of microseconds since the epoch, 16 of chance.
+
+    The chance is the system's, since a program that seeds ``random`` in each of its processes would have the same ids in all.
+    """
+    return f"{int(clock.now().timestamp() * 1_000_000):016x}{os.urandom(8).hex()}"
+
+
+class Deadline:
+    """The end of one whole call and the wish to stop it early; every room is handed the same one.
+
+    ``at`` is on the clock's monotonic scale, infinite for no limit. It covers queueing, every attempt, every wait and
+    the reading of the answer. ``meter`` is where the transport writes down what the present attempt moves, if anybody asks.
+    """
+
+    __slots__ = ("at", "cancellation", "clock", "meter", "seconds")
+
+    def __init__(self, at: float, clock: Clock, cancellation: Cancellation, seconds: float | None) -> None:
+        self.at = at
+        self.clock = clock
+        self.cancellation = cancellation
+        self.seconds = seconds
+        self.meter: Meter | None = None
+
+    @classmethod
+    def after(
+        cls, seconds: float | None = None, *, clock: Clock = SYSTEM_CLOCK, cancellation: Cancellation | None = None
+    ) -> Deadline:
+        """A deadline ``seconds`` from now; ``None`` never ends. Raises :class:`ConfigError` for a number that is not > 0."""
+        if seconds is None:
+            at = math.inf
+        elif isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
+            at = clock.monotonic() + seconds
+        else:
+            raise ConfigError(f"timeout: {seconds!r} is not a positive number of seconds; use None for no limit")
+        return cls(at, clock, cancellation or Cancellation(), seconds)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller asked to stop."""
+        return self.cancellation.cancelled
+
+    def remaining(self) -> float:
+        """Seconds left, never negative, infinite without a limit."""
+        return max(0.0, self.at - self.clock.monotonic())
+
+    def check(self) -> float:
+        """Seconds left; raises :class:`Cancelled` or :class:`DeadlineExceeded` when there are none."""
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
+        left = self.at - self.clock.monotonic()
+        if left <= 0:
+            raise self.to_error()
+        return left
+
+    def to_error(self) -> DeadlineExceeded:
+        """The error that says this deadline has passed, ready to raise."""
+        return DeadlineExceeded(
+            f"the call did not finish within its {self.seconds:g} s; raise timeout=, or ask for less"
+            if self.seconds is not None
+            else "the call did not finish within its deadline"
+        )
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not past the deadline; raises :class:`Cancelled` as soon as cancelled, :class:`DeadlineExceeded` at the end."""
+        gate = threading.Lock()
+        gate.acquire()
+        key = self.cancellation.subscribe(gate.release)
+        try:
+            self.clock.wait(gate, min(seconds, self.check()))
+        finally:
+            self.cancellation.unsubscribe(key)
+        self.check()
+
+    def __repr__(self) -> str:
+        return f"Deadline(remaining={self.remaining():.3f}, cancelled={self.cancelled})"
+
+
+_locks: weakref.WeakSet[AbstractContextManager[bool]] = weakref.WeakSet()
+
+
+def new_lock() -> AbstractContextManager[bool]:
+    """A lock that is open again in a forked child, and that a signal handler may take in the middle of its own thread's work."""
+    lock = threading.RLock()
+    _locks.add(lock)
+    return lock
+
+
+def _open_all() -> None:
+    for lock in list(_locks):
+        lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does it for its own; typeshed omits it
+
+
+os.register_at_fork(after_in_child=_open_all)

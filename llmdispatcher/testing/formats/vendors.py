@@ -1,0 +1,505 @@
+"""Anthropic messages, from the vendor's side (WIRE.md §3).
+
+Gemini generateContent and streamGenerateContent, from the vendor's side (WIRE.md §4).
+
+Ollama's own chat, from its side.
+
+What OpenAI says of each trouble, in all of its formats: message and code.
+
+OpenAI chat completions and Azure's dialect of them, from the vendor's side (WIRE.md §1 and §5).
+
+OpenAI's responses, from the vendor's side (WIRE.md §2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from ...types import Response
+from ...wire import ANTHROPIC_MESSAGES, GEMINI, OLLAMA_CHAT, OPENAI_CHAT, OPENAI_RESPONSES
+from ..answers import SimulatedResponse
+from .base import ApiError, Format, Names, Pieces, SimulatedRequest, bearer, dumps, out_of_range
+
+VERSIONS = ("2023-06-01", "2026-10-21")
+
+_ANTHROPIC_USUAL = {
+    400: "The request is not valid.",
+    401: "invalid x-api-key",
+    402: "Your credit balance is too low to access the API.",
+    403: "Your API key does not have permission to use the specified resource.",
+    404: "Not Found",
+    413: "Request exceeds the maximum size",
+    429: "This request would exceed your account's rate limit. Please try again later.",
+    504: "Request timed out.",
+    529: "Overloaded",
+}
+_ANTHROPIC_SPECIAL = {
+    "context": "prompt is too long: 210000 tokens > 200000 maximum",
+    "filter": "Output blocked by content filtering policy",
+    "model": "model: not found",
+    "quota": "The organization has reached its enforced spend limit.",
+}
+
+
+class AnthropicFormat(Format):
+    """``/v1/messages``, and any prefix before ``/messages``."""
+
+    name = "anthropic"
+    id_header = "request-id"
+    codec = ANTHROPIC_MESSAGES
+    names = Names(
+        answer="msg_",
+        call="toolu_",
+        tier="standard",
+        origin=ANTHROPIC_MESSAGES.name,
+        thought_proof="sig_",
+        stop="stop_sequence",
+        early_usage=True,
+    )
+
+    def key(self, headers: Mapping[str, str]) -> str | None:
+        """The ``x-api-key`` header, or a bearer token."""
+        return headers.get("x-api-key") or bearer(headers)
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """Version, JSON, required fields, roles, ranges, in this order."""
+        version = request.headers.get("anthropic-version")
+        if version is None:
+            return ApiError(400, message="anthropic-version: header is required")
+        if version not in VERSIONS:
+            return ApiError(400, message=f'anthropic-version: "{version}" is not a valid version')
+        asked = request.json
+        if not isinstance(asked, dict):
+            return ApiError(400, message="The request body is not valid JSON")
+        return self._missing(asked) or _wrong_turns(asked["messages"]) or _wrong_sampling(asked, version)
+
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
+        """A status has one message; a spent budget has a code."""
+        usual = _ANTHROPIC_USUAL.get(api_error.status, "Internal server error")
+        return _ANTHROPIC_SPECIAL.get(api_error.kind, usual), "enforced_spend_limit_reached" if api_error.kind == "quota" else None
+
+    def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
+        """With a ping before the first word."""
+        pieces = super().pieces(request, answer)
+        return attrs.evolve(pieces, opening=[*pieces.opening, self.ping()])
+
+    def ping(self) -> bytes:
+        """The ``ping`` event."""
+        return b'event: ping\ndata: {"type":"ping"}\n\n'
+
+    def _missing(self, asked: Mapping[str, Any]) -> ApiError | None:
+        for field in ("model", "max_tokens", "messages"):
+            if asked.get(field) is None:
+                return ApiError(400, message=f"{field}: Field required")
+        if out_of_range(asked, "max_tokens", 1, 1 << 20):
+            return ApiError(400, message="max_tokens: Input should be greater than or equal to 1")
+        return None
+
+
+class AnthropicCount(AnthropicFormat):
+    """``/v1/messages/count_tokens``: how long a conversation is."""
+
+    name = "anthropic_count"
+
+    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
+        """The count alone."""
+        return dumps({"input_tokens": self._facts(request).input_tokens})
+
+    def _missing(self, asked: Mapping[str, Any]) -> ApiError | None:
+        return super()._missing({"max_tokens": 1, **asked})
+
+
+def _wrong_turns(messages: Any) -> ApiError | None:
+    if not isinstance(messages, list) or not messages:
+        return ApiError(400, message="messages: at least one message is required")
+    for number, message in enumerate(messages):
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in ("user", "assistant"):
+            return ApiError(400, message=f"messages.{number}.role: unexpected role {role!r}; system is a top-level field")
+        if not message.get("content"):
+            return ApiError(400, message=f"messages.{number}: content must be non-empty")
+    return None if messages[0]["role"] == "user" else ApiError(400, message='messages: first message must use the "user" role')
+
+
+def _wrong_sampling(asked: Mapping[str, Any], version: str) -> ApiError | None:
+    for name in ("temperature", "top_p", "top_k"):
+        if name in asked and version != VERSIONS[0]:
+            return ApiError(400, message=f"{name}: not supported in version {version}")
+    for name in ("temperature", "top_p"):
+        if out_of_range(asked, name, 0, 1):
+            return ApiError(400, message=f"{name}: range: 0..1")
+    return None
+
+
+_GEMINI_USUAL = {
+    400: "Request contains an invalid argument.",
+    401: "Request had invalid authentication credentials.",
+    402: "Billing is not enabled for this project.",
+    403: "The caller does not have permission.",
+    404: "Requested entity was not found.",
+    408: "The request timed out.",
+    409: "The operation was aborted.",
+    429: "Resource exhausted. Please try again later.",
+    500: "An internal error has occurred. Please retry.",
+    501: "The operation is not implemented.",
+    503: "The model is overloaded. Please try again later.",
+    504: "Deadline expired before operation could complete.",
+}
+_GEMINI_SPECIAL = {
+    "key": "API key not valid. Please pass a valid API key.",
+    "model": "models/unknown is not found for this API version, or is not supported for generateContent.",
+    "quota": "You exceeded your current quota, please check your plan and billing details.",
+    "context": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+    "filter": "The prompt was blocked.",
+}
+_RPC = "type.googleapis.com/google.rpc."
+_GEMINI_RANGES = {"temperature": (0, 2), "topP": (0, 1), "maxOutputTokens": (1, 1 << 20)}
+
+
+class GeminiFormat(Format):
+    """``/v1/models/{model}:generateContent`` and ``:streamGenerateContent``, v1beta and any prefix too."""
+
+    name = "gemini"
+    codec = GEMINI
+    names = Names(call=None, call_proof="c2ln")
+    separator = b"\r\n\r\n"
+
+    def key(self, headers: Mapping[str, str]) -> str | None:
+        """The ``x-goog-api-key`` header; a key in the address is not accepted, it would leak into logs."""
+        return headers.get("x-goog-api-key")
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """JSON, contents, roles, parts, ranges, in this order."""
+        asked = request.json
+        if not isinstance(asked, dict):
+            return ApiError(400, message="Invalid JSON payload received. Unable to parse the body.")
+        return _wrong_contents(asked.get("contents")) or _wrong_config(asked.get("generationConfig") or {})
+
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
+        """Status and kind have a message each, and no code."""
+        return _GEMINI_SPECIAL.get(api_error.kind) or _GEMINI_USUAL.get(api_error.status, "The service failed."), None
+
+    def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
+        """A full response per event; a JSON array where ``alt=sse`` is missing."""
+        pieces = super().pieces(request, answer)
+        if "alt=sse" in request.path:
+            return pieces
+        events = [self._events(piece) for piece in pieces.all]
+        listed = [event.removeprefix(b"data: ").rstrip() for found in events for event in found]
+        return Pieces([b"["], [event + b",\r\n" for event in listed[:-1]], [listed[-1] + b"]"], "application/json; charset=UTF-8")
+
+    def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
+        """With the details that tell what the words do not; a wrong key is a 400 here, as it is at Google."""
+        if api_error.kind == "key":
+            api_error = ApiError(400, "key", message=api_error.message)
+        status, body = super().error(api_error)
+        details = _details(api_error)
+        return status, {"error": {**body["error"], "details": details} if details else body["error"]}
+
+    def ping(self) -> bytes:
+        """A comment; Google itself sends no pings."""
+        return b": ping\r\n\r\n"
+
+
+class GeminiCount(GeminiFormat):
+    """``:countTokens``: how long a conversation is."""
+
+    name = "gemini_count"
+
+    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
+        """The count alone."""
+        return dumps({"totalTokens": self._facts(request).input_tokens})
+
+
+def _details(api_error: ApiError) -> list[dict[str, Any]]:
+    details: list[dict[str, Any]] = []
+    if api_error.kind == "key":
+        details.append({"@type": _RPC + "ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"})
+    if api_error.kind == "quota":
+        quota = {"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "quotaValue": "50"}
+        details.append({"@type": _RPC + "QuotaFailure", "violations": [quota]})
+    if api_error.delay:
+        details.append({"@type": _RPC + "RetryInfo", "retryDelay": api_error.delay})
+    return details
+
+
+def _wrong_contents(contents: Any) -> ApiError | None:
+    if not isinstance(contents, list) or not contents:
+        return ApiError(400, message="* GenerateContentRequest.contents: contents is not specified")
+    for number, content in enumerate(contents):
+        if not isinstance(content, dict) or content.get("role", "user") not in ("user", "model"):
+            return ApiError(400, message="Please use a valid role: user, model.")
+        if not content.get("parts"):
+            return ApiError(400, message=f"* GenerateContentRequest.contents[{number}].parts: contents.parts must not be empty.")
+    return None
+
+
+def _wrong_config(config: Mapping[str, Any]) -> ApiError | None:
+    for name, (low, high) in _GEMINI_RANGES.items():
+        if out_of_range(config, name, low, high):
+            return ApiError(
+                400, message=f"* GenerateContentRequest.generation_config.{name}: must be in the range [{low}, {high}]."
+            )
+    return None
+
+
+_OLLAMA_USUAL = {
+    400: "invalid request",
+    401: "unauthorized",
+    404: "not found",
+    429: "too many requests",
+    503: "server busy, please try again. maximum pending requests exceeded",
+}
+_OLLAMA_SPECIAL = {
+    "model": "model 'unknown' not found",
+    "quota": "you have reached your weekly usage limit, upgrade for higher limits",
+    "context": "the input length exceeds the context length",
+}
+
+
+class OllamaFormat(Format):
+    """``/api/chat``, in lines of JSON."""
+
+    name = "ollama"
+    codec = OLLAMA_CHAT
+    names = Names(call="call_")
+    separator = b"\n"
+
+    def key(self, headers: Mapping[str, str]) -> str | None:
+        """A bearer token; at home nobody asks for one."""
+        return bearer(headers) or "none"
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """JSON and model; an empty conversation only loads the model."""
+        if not isinstance(request.json, dict):
+            return ApiError(400, message="invalid character at the beginning of value")
+        return None if request.model else ApiError(400, message="model is required")
+
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
+        """A message is all there is."""
+        return _OLLAMA_SPECIAL.get(api_error.kind) or _OLLAMA_USUAL.get(api_error.status, "internal server error"), None
+
+    def ping(self) -> bytes:
+        """An empty line."""
+        return b"\n"
+
+
+_OPENAI_USUAL = {
+    400: ("The request is not valid.", None),
+    401: ("Incorrect API key provided.", "invalid_api_key"),
+    402: ("The account is not active; check its billing details.", "billing_not_active"),
+    403: ("You are not allowed to sample from this model.", None),
+    404: ("There is nothing at this address.", None),
+    408: ("The request timed out.", None),
+    409: ("The resource is locked by another request.", None),
+    413: ("The request is larger than the limit.", None),
+    422: ("The request could not be processed.", None),
+    429: ("Rate limit reached for requests per min. Please try again later.", "rate_limit_exceeded"),
+    451: ("This country or region is not supported.", "unsupported_country_region_territory"),
+    503: ("The engine is currently overloaded, please try again later.", None),
+}
+_OPENAI_SPECIAL = {
+    "model": ("The model does not exist or you do not have access to it.", "model_not_found"),
+    "quota": ("You exceeded your current quota; check your plan and billing details.", "insufficient_quota"),
+    "context": (
+        "This model's maximum context length is 128000 tokens. However, your messages resulted in 131072 tokens.",
+        "context_length_exceeded",
+    ),
+    "filter": ("The prompt was rejected by the safety system.", "content_policy_violation"),
+}
+_SERVER_ERROR = ("The server had an error while processing your request.", None)
+
+
+def words(api_error: ApiError) -> tuple[str, str | None]:
+    """The usual message for a trouble, and its code."""
+    return _OPENAI_SPECIAL.get(api_error.kind) or _OPENAI_USUAL.get(api_error.status, _SERVER_ERROR)
+
+
+ROLES = ("system", "assistant", "user", "function", "tool", "developer")
+_CHAT_RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "max_tokens": (1, 1 << 20),
+    "max_completion_tokens": (1, 1 << 20),
+}
+
+
+class OpenAIFormat(Format):
+    """``/v1/chat/completions``, and any prefix before ``/chat/completions``."""
+
+    name = "openai"
+    codec = OPENAI_CHAT
+    names = Names(answer="chatcmpl-", call="call_", tier="default")
+
+    def key(self, headers: Mapping[str, str]) -> str | None:
+        """The bearer token."""
+        return bearer(headers)
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """JSON, model, messages, roles, ranges, in this order."""
+        asked = request.json
+        if not isinstance(asked, dict):
+            return ApiError(400, message="We could not parse the JSON body of your request.")
+        if not request.model:
+            return ApiError(400, message="you must provide a model parameter")
+        if not isinstance(asked.get("stream_options") or {}, dict):
+            return ApiError(400, param="stream_options")
+        return _wrong_messages(asked.get("messages")) or _wrong_numbers(asked)
+
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
+        """Those of all of OpenAI's formats."""
+        return words(api_error)
+
+    def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
+        """With the parameter that it is about, which errors of ours do not tell apart."""
+        status, body = super().error(api_error)
+        body["error"]["param"] = api_error.param or ("model" if api_error.kind == "model" else None)
+        return status, body
+
+    def ping(self) -> bytes:
+        """A comment, as OpenAI-compatible servers send it."""
+        return b": keep-alive\n\n"
+
+
+_SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
+_VERDICT = {"prompt_index": 0, "content_filter_results": _SAFE}
+_PROMPT = b"data: %s\n\n" % dumps(
+    {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [_VERDICT]}
+)
+
+
+class AzureFormat(OpenAIFormat):
+    """The same over ``/openai/deployments/{name}/chat/completions?api-version=`` or ``/openai/v1/chat/completions``."""
+
+    name = "azure"
+    id_header = "apim-request-id"
+
+    def key(self, headers: Mapping[str, str]) -> str | None:
+        """The ``api-key`` header, or a bearer token."""
+        return headers.get("api-key") or bearer(headers)
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """Also that a deployment's address has its ``api-version``."""
+        if "/deployments/" in request.path and "api-version=" not in request.path:
+            return ApiError(404)
+        return super().check(request)
+
+    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
+        """With the filter's verdict on the answer."""
+        return _filtered(super().body(request, answer), _SAFE)
+
+    def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
+        """The filter's verdict on the prompt comes first, and one with every piece."""
+        pieces = super().pieces(request, answer)
+        return attrs.evolve(
+            pieces,
+            opening=[_PROMPT, *_each(pieces.opening, {})],
+            deltas=_each(pieces.deltas, _SAFE),
+            closing=_each(pieces.closing, {}),
+        )
+
+    def error(self, api_error: ApiError) -> tuple[int, dict[str, Any]]:
+        """Azure's own words where its gateway answers before OpenAI does."""
+        if api_error.kind == "filter":
+            return api_error.status, {"error": _FILTERED}
+        code, message = _AZURE.get(api_error.kind or str(api_error.status), (None, ""))
+        if code is None or api_error.code:
+            return super().error(api_error)
+        return api_error.status, {"error": {"code": code, "message": api_error.message or message}}
+
+
+_AZURE = {
+    "401": ("401", "Access denied due to invalid subscription key or wrong API endpoint."),
+    "key": ("401", "Access denied due to invalid subscription key or wrong API endpoint."),
+    "404": ("404", "Resource not found"),
+    "model": ("DeploymentNotFound", "The API deployment for this resource does not exist."),
+    "429": ("RateLimitReached", "Your requests have exceeded the call rate limit. Please retry later."),
+}
+_FILTERED = {
+    "message": "The response was filtered due to the prompt triggering the content management policy.",
+    "type": None,
+    "param": "prompt",
+    "code": "content_filter",
+    "status": 400,
+    "innererror": {
+        "code": "ResponsibleAIPolicyViolation",
+        "content_filter_result": {**_SAFE, "violence": {"filtered": True, "severity": "medium"}},
+    },
+}
+_CHOICE = b'"choices":[{'
+
+
+def _filtered(document: bytes, verdict: Mapping[str, Any]) -> bytes:
+    """A verdict in every choice; what opens it stands nowhere else, since text has its quotes escaped."""
+    return document.replace(_CHOICE, b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict)))
+
+
+def _each(events: Iterable[bytes], verdict: Mapping[str, Any]) -> list[bytes]:
+    opened = b'%s"content_filter_results":%s,' % (_CHOICE, dumps(verdict))
+    return [event.replace(_CHOICE, opened) for event in events]
+
+
+def _wrong_messages(messages: Any) -> ApiError | None:
+    if messages is None:
+        text = "Missing required parameter: 'messages'."
+        return ApiError(400, message=text, param="messages", code="missing_required_parameter")
+    if not isinstance(messages, list) or not messages:
+        text = "Invalid 'messages': expected an array with minimum length 1."
+        return ApiError(400, message=text, param="messages", code="empty_array")
+    for number, message in enumerate(messages):
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in ROLES:
+            text = f"Invalid value: {role!r}. Supported values are: {', '.join(map(repr, ROLES))}."
+            return ApiError(400, message=text, param=f"messages[{number}].role", code="invalid_value")
+    return None
+
+
+def _wrong_numbers(asked: Mapping[str, Any]) -> ApiError | None:
+    for name, (low, high) in _CHAT_RANGES.items():
+        if out_of_range(asked, name, low, high):
+            text = f"Invalid '{name}': expected a value from {low} to {high}."
+            return ApiError(400, message=text, param=name, code="decimal_out_of_range")
+    return None
+
+
+_RESPONSES_RANGES = {"temperature": (0, 2), "top_p": (0, 1), "max_output_tokens": (1, 1 << 20)}
+
+
+class ResponsesFormat(Format):
+    """``/v1/responses``, and any prefix before ``/responses``."""
+
+    name = "openai_responses"
+    codec = OPENAI_RESPONSES
+    names = Names(answer="resp_", call="call_", tier="default")
+
+    def key(self, headers: Mapping[str, str]) -> str | None:
+        """The bearer token, or Azure's ``api-key``."""
+        return headers.get("api-key") or bearer(headers)
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """JSON, model, input, ranges, in this order."""
+        asked = request.json
+        if not isinstance(asked, dict):
+            return ApiError(400, message="We could not parse the JSON body of your request.")
+        if not request.model:
+            return ApiError(400, message="Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
+        if not asked.get("input") and not asked.get("prompt"):
+            return ApiError(400, message="Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+        for name, (low, high) in _RESPONSES_RANGES.items():
+            if out_of_range(asked, name, low, high):
+                text = f"Invalid '{name}': expected a value from {low} to {high}."
+                return ApiError(400, message=text, param=name, code="decimal_out_of_range")
+        return None
+
+    def words(self, api_error: ApiError) -> tuple[str, str | None]:
+        """Those of chat completions."""
+        return words(api_error)
+
+    def ping(self) -> bytes:
+        """A comment."""
+        return b": keep-alive\n\n"

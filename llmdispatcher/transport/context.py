@@ -1,0 +1,348 @@
+"""Foreign exceptions become ours, once; nothing of them is kept but the kind of failure.
+
+The exceptions of requests hold the request and so the key; they are never chained, quoted or logged.
+
+The hold that one call has on whatever it waits for: its limits, its phase, and the one right to wake it up.
+
+A box holds at most one way to wake the call (shut its socket down, release its gate). Whoever takes that out of
+the box owns the right to use it, and taking is atomic: so a cancel that comes late finds the box empty and cannot touch a
+socket that serves another call by now, and there is no lock that a finalizer or a signal handler could block on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import ssl
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from typing import Any
+
+import attrs
+from requests import RequestException
+from urllib3.exceptions import ClosedPoolError, EmptyPoolError, HTTPError
+
+from ..errors import Cancelled, DispatchError, Overloaded, VendorUnavailable
+from ..runtime import Deadline, Meter
+
+_LONGEST = 1e6
+"""Seconds that one wait may last; poll() counts milliseconds in a C int, which ends after 24 days."""
+_HANDOVER = 1.0
+"""Seconds to wait for a canceller in the middle of its shutdown; it needs microseconds."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How long one attempt may take, in seconds, ``None`` for no limit of its own beside the call's deadline.
+
+    ``connect`` covers name, TCP and TLS over all addresses together; ``first_byte`` the time from the request being sent to
+    the whole response head; ``idle`` the silence between two reads of the body; ``total`` the whole attempt.
+    ``max_body`` is the most decoded bytes that one answer may have.
+    """
+
+    connect: float | None = 5.0
+    first_byte: float | None = 60.0
+    idle: float | None = 60.0
+    total: float | None = None
+    max_body: int = 32 * 1024 * 1024
+
+
+Admit = Callable[[tuple[Any, ...]], None]
+"""Raises where one of a host's resolved addresses must not be connected to."""
+
+_SILENCE = {
+    "dns": ("dns", "the name was not resolved", "connect"),
+    "connect": ("connect", "no connection was made", "connect"),
+    "tls": ("tls", "the TLS handshake did not end", "connect"),
+    "send": ("send", "the request was not taken", "first_byte"),
+    "first_byte": ("first_byte", "no answer began", "first_byte"),
+    "body": ("idle", "the answer fell silent", "idle"),
+}
+"""Phase -> the phase to report, what did not happen, and the limit that governs it."""
+
+
+class Scope:
+    """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
+
+    ``placed`` tells whether the call has a place in the connection pool, ``fresh`` that it must not use a kept connection.
+    ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be. ``meter`` counts.
+    """
+
+    __slots__ = (
+        "_box",
+        "_busy",
+        "_idle",
+        "_key",
+        "_now",
+        "_total",
+        "admit",
+        "cancellation",
+        "deadline",
+        "fresh",
+        "host",
+        "limits",
+        "meter",
+        "phase",
+        "placed",
+        "until",
+    )
+
+    def __init__(self, deadline: Deadline, limits: Limits, host: str, admit: Admit | None = None) -> None:
+        self.deadline = deadline
+        self.admit = admit
+        self.limits = limits
+        self._idle = limits.idle
+        self.host = host
+        self.meter = deadline.meter or Meter()
+        self.meter.wired = True
+        self.phase = "pool"
+        self.fresh = False
+        self.placed = False
+        self._now = deadline.clock.monotonic
+        self._total = math.inf if limits.total is None else self._now() + limits.total
+        self.until = self.end
+        self._box: list[Callable[[], None]] = []
+        self._busy = threading.Lock()
+        self.cancellation = deadline.cancellation
+        self._key = deadline.cancellation.subscribe(self.wake)
+
+    @property
+    def end(self) -> float:
+        """When the attempt must be over; a deadline may be moved."""
+        at = self.deadline.at
+        return at if at < self._total else self._total
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the vendor."""
+        return self.phase in ("send", "first_byte", "body")
+
+    def enter(self, phase: str, limit: float | None) -> None:
+        """Begin a phase that may last ``limit`` seconds, within the attempt."""
+        self.phase = phase
+        self.until = self.end if limit is None else min(self.end, self._now() + limit)
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than that for what may still come of the body."""
+        self._idle = min(seconds, self._idle or math.inf)
+        self.limits = attrs.evolve(self.limits, idle=self._idle)
+
+    def left(self) -> float:
+        """Seconds for the next operation; raises what ended the call when there are none."""
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
+        left = self.until - self._now()
+        if left <= 0:
+            raise self.late()
+        return min(left, _LONGEST)
+
+    def listen(self) -> float:
+        """Begin to wait for a piece of the body; :meth:`enter` and :meth:`left` in one, since every piece comes by here."""
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
+        now, idle, until = self._now(), self._idle, self.end
+        if idle is not None and now + idle < until:
+            until = now + idle
+        self.phase, self.until = "body", until
+        left = until - now
+        if left <= 0:
+            raise self.late()
+        return left if left < _LONGEST else _LONGEST
+
+    def check(self) -> None:
+        """Raise if the call was cancelled."""
+        if self.cancellation.cancelled:
+            raise Cancelled(self.cancellation.reason)
+
+    def ended(self) -> DispatchError | None:
+        """What ended the call from outside: the caller's cancel, or its deadline."""
+        if self.cancellation.cancelled:
+            return Cancelled(self.cancellation.reason)
+        if self._now() >= self.deadline.at:
+            return self.deadline.to_error().with_facts(phase=self.phase, sent=self.sent)
+        return None
+
+    def late(self) -> DispatchError:
+        """The error for time that ran out, judged from the widest limit to the narrowest."""
+        ended = self.ended()
+        if ended is not None:
+            return ended
+        if self.phase == "pool":
+            busy = self.limits.total or math.inf
+            text = f"{self.host}: all connections stayed busy for {busy:g} s; raise pool_size, or send less at once"
+            return Overloaded(text, phase="pool", sent=False)
+        if self._now() >= self.end:
+            text = (
+                f"{self.host}: the attempt took longer than its {self.limits.total or math.inf:g} s; raise timeout= or ask for less"
+            )
+            return VendorUnavailable(text, phase="total", sent=self.sent)
+        phase, what, name = _SILENCE[self.phase]
+        limit = getattr(self.limits, name)
+        text = f"{self.host}: {what} within {name}={limit or math.inf:g} s; try again, ask another vendor, or raise that limit"
+        return VendorUnavailable(text, phase=phase, sent=self.sent)
+
+    def own(self, wake: Callable[[], None]) -> None:
+        """Put the way to wake this call into the box; raises if it is cancelled already."""
+        self._box.append(wake)
+        if self.cancellation.cancelled:
+            self.disown()
+            self.check()
+
+    def disown(self) -> bool:
+        """Empty the box; False when a canceller was first, and has finished by now."""
+        try:
+            self._box.pop()
+        except IndexError:
+            if self._busy.acquire(timeout=_HANDOVER):
+                self._busy.release()
+            return False
+        return True
+
+    def wake(self) -> None:
+        """Wake whatever waits, once; never blocks, never raises."""
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            wake = self._box.pop() if self._box else None
+            if wake is not None:
+                wake()
+        except (IndexError, OSError, RuntimeError):
+            pass  # taken back by its owner, closed by the peer, or a gate that is open already
+        finally:
+            self._busy.release()
+
+    def wait(self, gate: threading.Lock, seconds: float) -> None:
+        """Wait until the held ``gate`` is released, for ``seconds``, or for what is left; raises what ended the call."""
+        self.own(gate.release)
+        try:
+            self.deadline.clock.wait(gate, min(seconds, self.left()))
+        finally:
+            self.disown()
+        self.check()
+
+    def leave(self) -> None:
+        """Forget the caller's cancellation; the call is over."""
+        self.cancellation.unsubscribe(self._key)
+
+
+_current = threading.local()
+
+
+def current() -> Scope:
+    """The scope of the call that this thread is making; the libraries between have no parameter to hand it through."""
+    scope: Scope = _current.scope
+    return scope
+
+
+def make_current(scope: Scope | None) -> Scope | None:
+    """Set the current scope and return the one before, to be set again: a signal handler may make a call of its own."""
+    before: Scope | None = getattr(_current, "scope", None)
+    _current.scope = scope
+    return before
+
+
+HANG_UPS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""How a peer that closes looks, in TCP and in TLS."""
+
+_DOING = {
+    "pool": "while waiting for a connection",
+    "dns": "while resolving the name",
+    "connect": "while connecting",
+    "tls": "in the TLS handshake",
+    "send": "while the request was sent",
+    "first_byte": "before an answer began",
+    "body": "in the middle of the answer",
+}
+
+
+class Stale(Exception):
+    """A kept connection turned out to be closed before a byte of the answer came; a new one may carry the request again."""
+
+
+FOREIGN: tuple[type[Exception], ...] = (
+    DispatchError,
+    Stale,
+    OSError,
+    ValueError,
+    HTTPException,
+    HTTPError,
+    RequestException,
+    zlib.error,
+    MemoryError,
+)
+"""What sockets, urllib3 and requests raise. Whatever else flies through, out of the caller's signal handler say, is his own:
+it is passed on, never taken for a vendor's failure. (A handler's TimeoutError cannot be told from a socket's.)"""
+
+
+def translated(foreign: BaseException, scope: Scope) -> DispatchError:
+    """The error that ``foreign`` stands for; the caller's own end is judged first, whatever the exception looks like."""
+    ended = scope.ended()
+    if ended is not None:
+        return ended
+    causes = list(_causes(foreign))
+    for cause in causes:
+        if isinstance(cause, DispatchError):
+            return cause
+    for cause in causes:
+        if isinstance(cause, TimeoutError | EmptyPoolError):
+            return scope.late()
+        if isinstance(cause, ssl.SSLError):
+            return _tls(cause, scope)
+        if isinstance(cause, MemoryError):
+            text = f"{scope.host}: no memory {_DOING[scope.phase]}; send less at once"
+            return Overloaded(text, phase=scope.phase, sent=scope.sent)
+        if isinstance(cause, ClosedPoolError):
+            return Overloaded(f"{scope.host}: the transport was closed; open a new dispatcher", phase="pool", sent=False)
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return _broken(_reason(cause), scope)
+    return _broken(_named(causes[-1]), scope)
+
+
+def clean(error: DispatchError) -> DispatchError:
+    """The error without the foreign exceptions and frames that it met on its way."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def broken_off(scope: Scope) -> DispatchError:
+    """The error for a peer that closed without a word more."""
+    return scope.ended() or _broken("the vendor closed the connection", scope)
+
+
+def _causes(foreign: BaseException) -> Iterator[BaseException]:
+    """An exception and what it was raised from or wraps, outermost first."""
+    seen: set[int] = set()
+    waiting: list[object] = [foreign]
+    while waiting and len(seen) < 16:
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+
+
+def _tls(cause: ssl.SSLError, scope: Scope) -> DispatchError:
+    if scope.phase != "tls" or isinstance(cause, HANG_UPS):
+        return _broken("the TLS connection broke", scope)
+    reason = getattr(cause, "verify_message", None) or (cause.reason or "no TLS spoken").replace("_", " ").lower()
+    text = f"{scope.host}: TLS failed: {reason}; check base_url, or give the CA that signed its certificate as ca_bundle"
+    return VendorUnavailable(text, retry_here=False, phase="tls", sent=False)
+
+
+def _reason(cause: OSError) -> str:
+    if isinstance(cause, socket.gaierror):
+        return cause.strerror or "the name is unknown"
+    return os.strerror(cause.errno or 0).lower()
+
+
+def _named(cause: BaseException) -> str:
+    """The kind of an exception without an error number; http.client tells a proxy's refusal in words only."""
+    return "the proxy refused the tunnel" if str(cause).startswith("Tunnel connection failed") else type(cause).__name__
+
+
+def _broken(reason: str, scope: Scope) -> VendorUnavailable:
+    text = f"{scope.host}: {reason} {_DOING[scope.phase]}; check base_url and the network, or ask another vendor"
+    return VendorUnavailable(text, phase=scope.phase, sent=scope.sent)

@@ -1,0 +1,192 @@
+"""Brings what a request names by address, for vendors that want the bytes: only where allowed, only from the open internet.
+
+A name is resolved once. Every address that it has must be allowed, and one of these very addresses is connected to: a name server
+that answers differently a moment later is not asked again. No redirects, no proxy, no credentials, no other port than 443.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+from .._version import __version__
+from ..errors import Cancelled, DeadlineExceeded, DispatchError, InvalidRequest
+from ..runtime import Deadline
+from ..types import (
+    IMAGE,
+    VIDEO,
+    FilePart,
+    HttpCall,
+    HttpReply,
+    ImagePart,
+    Medium,
+    Message,
+    Part,
+    RemoteFetch,
+    Request,
+    VideoPart,
+    media_type_of,
+    medium_of,
+)
+from .context import Limits
+from .dns import Address
+from .request import target_of
+from .transport import Transport
+
+MOST = 16
+"""Addresses that one request may name."""
+
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"llmdispatcher/{__version__}"}
+_MEDIA: Mapping[type[Part], Medium] = {ImagePart: IMAGE, VideoPart: VIDEO}
+_GOOGLES = ("generativelanguage.googleapis.com", "youtube.com", "www.youtube.com", "youtu.be")
+
+Named = ImagePart | FilePart | VideoPart
+"""The parts that can name an address."""
+
+
+def _always(_part: Named) -> bool:
+    return True
+
+
+def _documents(part: Named) -> bool:
+    return isinstance(part, FilePart)
+
+
+def _not_googles(part: Named) -> bool:
+    return urlsplit(part.url or "").hostname not in _GOOGLES
+
+
+NEEDS_BYTES: Mapping[str, Callable[[Named], bool]] = {
+    "ollama": _always,
+    "ollama_chat": _always,
+    "bedrock_converse": _always,
+    "openai_chat": _documents,
+    "gemini": _not_googles,
+}
+"""By wire format or vendor kind: which parts must be sent as bytes. Who is not here takes addresses."""
+
+
+def fetch_remote(request: Request, allow: RemoteFetch | None, deadline: Deadline, *speaks: str) -> Request:
+    """The request with bytes in place of the addresses that whoever ``speaks`` so (vendor kind, wire format) cannot fetch.
+
+    The request itself where nothing is allowed or needed. Raises :class:`InvalidRequest` for an address that is not allowed, not
+    there, too large or of the wrong kind; another vendor may take it.
+    """
+    needs = next((NEEDS_BYTES[name] for name in speaks if name in NEEDS_BYTES), None)
+    if allow is None or needs is None:
+        return request
+    urls = dict.fromkeys(part.url or "" for part in _remote(request) if needs(part))
+    if not urls:
+        return request
+    if len(urls) > MOST:
+        raise _refusal(f"{len(urls)} addresses would have to be fetched, more than {MOST}; send their bytes")
+    fetched = _all(list(urls), allow, deadline)
+    messages = [_filled(message, fetched, needs) for message in request.messages]
+    return attrs.evolve(request, messages=messages)
+
+
+def _remote(request: Request) -> Iterator[Named]:
+    for message in request.messages:
+        if type(message.content) is tuple:
+            yield from (part for part in message.content if isinstance(part, Named) and _is_address(part.url))
+
+
+def _is_address(url: str | None) -> bool:
+    return url is not None and url.lower().startswith(("http://", "https://"))
+
+
+def _filled(message: Message, fetched: Mapping[str, Fetched], needs: Callable[[Named], bool]) -> Message:
+    if type(message.content) is not tuple:
+        return message
+    return attrs.evolve(message, content=tuple([_with_bytes(part, fetched, needs) for part in message.content]))
+
+
+def _with_bytes(part: Part, fetched: Mapping[str, Fetched], needs: Callable[[Named], bool]) -> Part:
+    if not isinstance(part, Named) or part.url is None or part.url not in fetched or not needs(part):
+        return part
+    found = fetched[part.url]
+    media_type = media_type_of(found.data, part.url, found.said)
+    medium = _MEDIA.get(type(part), medium_of(media_type))
+    if medium is None or not medium.takes(media_type):
+        wanted = "a document" if medium is None else f"an {medium.name}" if medium is IMAGE else f"a {medium.name}"
+        raise _refusal(f"{found.host} sent {media_type or 'bytes of no known kind'} where {wanted} was asked for")
+    return attrs.evolve(part, url=None, data=found.data, media_type=media_type)
+
+
+@attrs.frozen(kw_only=True)
+class Fetched:
+    """What one address brought."""
+
+    host: str
+    data: bytes = attrs.field(repr=False)
+    said: str | None
+    """The media type that the server told."""
+
+
+def _all(urls: list[str], allow: RemoteFetch, deadline: Deadline) -> Mapping[str, Fetched]:
+    end = deadline.clock.monotonic() + allow.timeout
+    own = Deadline(min(end, deadline.at), deadline.clock, deadline.cancellation, allow.timeout)
+    try:
+        return {url: fetch(url, allow, own) for url in urls}
+    except DeadlineExceeded:
+        deadline.check()
+        raise _refusal(f"its addresses were not fetched within {allow.timeout:g} s (fetch_remote.timeout)") from None
+
+
+def fetch(url: str, allow: RemoteFetch, deadline: Deadline) -> Fetched:
+    """The bytes behind one address. Raises :class:`InvalidRequest`, which shows no more of the address than its host."""
+    parts, host = _checked(url, allow)
+    limits = Limits(connect=5.0, first_byte=None, idle=10.0, max_body=allow.max_bytes)
+    admit = partial(_admit, host, allow)
+    call = HttpCall(method="GET", url=f"https://{host}{target_of(parts)}", headers=_HEADERS)
+    try:
+        with closing(Transport(f"https://{host}", limits=limits, pool_size=1, ca_bundle=allow.ca_bundle, admit=admit)) as transport:
+            reply = transport.open(call, deadline)
+            said = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Fetched(host=host, data=_body(reply, host), said=said or None)
+    except (InvalidRequest, Cancelled, DeadlineExceeded):
+        raise
+    except DispatchError as error:
+        what = f"failed ({error.phase})" if error.phase is not None else f"is malformed, or longer than {allow.max_bytes} bytes"
+        raise _refusal(f"the answer of {host} {what}; send the bytes themselves") from None
+
+
+def _checked(url: str, allow: RemoteFetch) -> tuple[SplitResult, str]:
+    """The address in its pieces, and its host."""
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise _refusal("an address that cannot be read") from None
+    if parts.scheme != "https" or not host or port not in (None, 443):
+        raise _refusal("only https:// addresses at the usual port are fetched; send the bytes themselves")
+    if "@" in parts.netloc or not url.isprintable() or " " in url or not host.isascii():
+        raise _refusal("an address with a user, blanks, control characters or a host beyond ASCII is not fetched")
+    if not allow.allows_host(host):
+        raise _refusal(f"{host} is not among the hosts that may be fetched from; add it to fetch_remote.hosts")
+    return parts, f"[{host}]" if ":" in host else host
+
+
+def _admit(host: str, allow: RemoteFetch, addresses: tuple[Address, ...]) -> None:
+    """Refuse a host of which any address is not allowed."""
+    if not all(allow.allows_address(str(where[0])) for _, _, _, where in addresses):
+        raise _refusal(f"{host} leads to an address that is not public; fetch_remote.networks can allow its network")
+
+
+def _body(reply: HttpReply, host: str) -> bytes:
+    if reply.status != 200:
+        reply.close()
+        where = "; give the address that it leads to" if 300 <= reply.status < 400 else ""
+        raise _refusal(f"{host} answered with status {reply.status}{where}")
+    data = reply.read()
+    if not data:
+        raise _refusal(f"{host} sent nothing")
+    return data
+
+
+def _refusal(text: str) -> InvalidRequest:
+    return InvalidRequest(f"message.content: {text}", try_elsewhere=True)

@@ -1,0 +1,369 @@
+"""HTTP/1.1 as a client reads it, as pure machines: bytes in, head and payload out, whatever the cuts between them.
+
+Stricter than the libraries below where leniency has cost others dearly: a length and chunks together, two lengths, a size line
+that is no number, a head without end, a file of interim answers. All of these raise :class:`MalformedReply`.
+
+Compressed bodies, unpacked piece by piece as they arrive, so that a bomb is noticed before it goes off.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Protocol
+
+import attrs
+
+from ..errors import MalformedReply
+
+MAX_HEAD = 65536
+MAX_HEADERS = 100
+MAX_INTERIM = 10
+MAX_LINE = 4096
+"""Bytes of a chunk-size line, extensions included, and of all trailers together."""
+
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n\0]*)?")
+_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_LINE_END = re.compile(rb"\r?\n")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_SIZE_LINE = re.compile(_SIZE.pattern + rb"\r?\n")
+
+
+@attrs.frozen(kw_only=True)
+class Head:
+    """The beginning of an answer; header names are lower case, repeated ones joined by a comma."""
+
+    status: int
+    headers: dict[str, str] = attrs.field(repr=False)
+    keep_alive: bool
+
+
+class Framing(Protocol):
+    """Finds the payload in the bytes of a body. ``excess`` means that more came than the body has.
+
+    ``fault`` is what was wrong after the payload that :meth:`feed` has returned; the next feed raises it.
+    """
+
+    done: bool
+    excess: bool
+    fault: MalformedReply | None
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in ``data``, perhaps none."""
+
+    def end(self) -> bool:
+        """Whether a closed connection ends this body as it should."""
+
+    def between(self) -> bool:
+        """Whether the end of the body may be all that is left to come."""
+
+
+class HeadReader:
+    """Reads one final head, skipping interim ones; :attr:`rest` is what came after it."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._interim = 0
+
+    def feed(self, data: bytes) -> Head | None:
+        """The head that ``data`` completes, or ``None`` while it is not whole."""
+        start = max(0, len(self.rest) - 3)
+        data = self.rest + data if self.rest else data
+        while True:
+            end = _HEAD_END.search(data, start)
+            if (end.end() if end else len(data)) > MAX_HEAD:
+                raise MalformedReply(f"the head of the answer is longer than {MAX_HEAD} bytes; is base_url an HTTP API?")
+            if end is None:
+                self.rest = data
+                return None
+            head = _parsed(data[: end.start()])
+            data, start = data[end.end() :], 0
+            if head.status >= 200:
+                self.rest = data
+                return head
+            self._count_interim(head.status)
+
+    def _count_interim(self, status: int) -> None:
+        self._interim += 1
+        if status == 101 or self._interim > MAX_INTERIM:
+            raise MalformedReply(
+                f"the vendor sent {self._interim} interim answers, the last with status {status}, and no final one"
+            )
+
+
+def _parsed(block: bytes) -> Head:
+    if b"\n " in block or b"\n\t" in block:
+        block = _FOLD.sub(b" ", block)
+    first, *lines = _LINE_END.split(block)
+    status = _STATUS.fullmatch(first)
+    if status is None:
+        raise MalformedReply("the answer does not begin like HTTP/1.1; is base_url an HTTP API, and its scheme right?")
+    if len(lines) > MAX_HEADERS:
+        raise MalformedReply(f"the answer has {len(lines)} headers, more than {MAX_HEADERS}")
+    headers = _fields(lines)
+    return Head(status=int(status[2]), headers=headers, keep_alive=_keeps_alive(status[1], headers))
+
+
+def _fields(lines: list[bytes]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    match = _FIELD.fullmatch
+    for line in lines:
+        field = match(line.decode("latin-1"))
+        if field is None:
+            raise MalformedReply("the answer has a header line that is none")
+        name, value = field[1].lower(), field[2].rstrip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _keeps_alive(minor: bytes, headers: dict[str, str]) -> bool:
+    connection = headers.get("connection")
+    if connection is None:
+        return minor == b"1"
+    options = [option.strip() for option in connection.lower().split(",")]
+    return "close" not in options and (minor == b"1" or "keep-alive" in options)
+
+
+def framing_of(head: Head, method: str) -> Framing:
+    """How the body of this answer is delimited (RFC 9112 section 6.3); raises where the head contradicts itself."""
+    coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
+    if coding is not None:
+        if length is not None or coding.lower() != "chunked":
+            raise MalformedReply("the answer's Content-Length and Transfer-Encoding contradict each other, or are unknown")
+        return Sized(0) if method == "HEAD" else Chunked()
+    if method == "HEAD" or head.status in (204, 304):
+        return Sized(0)
+    if length is None:
+        return Endless()
+    if not (length.isascii() and length.isdecimal()):
+        length = _one_length(length)
+    return Sized(int(length[:18]))
+
+
+def _one_length(text: str) -> str:
+    lengths = {length.strip() for length in text.split(",")}
+    if len(lengths) == 1:
+        length = lengths.pop()
+        if length.isascii() and length.isdecimal():
+            return length
+    raise MalformedReply("the answer's Content-Length is not one number")
+
+
+class Sized:
+    """A body of ``length`` bytes."""
+
+    __slots__ = ("done", "excess", "fault", "left")
+
+    def __init__(self, length: int) -> None:
+        self.fault: MalformedReply | None = None
+        self.left = length
+        self.done = length == 0
+        self.excess = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in ``data``."""
+        self.left -= len(data)
+        if self.left <= 0:
+            self.done = True
+            if self.left < 0:
+                self.excess = True
+                return data[: self.left]
+        return data
+
+    def end(self) -> bool:
+        """Never: the length was promised."""
+        return False
+
+    def between(self) -> bool:
+        """Never: what is left is payload."""
+        return False
+
+
+class Endless:
+    """A body that ends with the connection; only its format can tell whether it is whole."""
+
+    __slots__ = ("done", "excess", "fault")
+
+    def __init__(self) -> None:
+        self.fault: MalformedReply | None = None
+        self.done = False
+        self.excess = True
+
+    def feed(self, data: bytes) -> bytes:
+        """All of it."""
+        return data
+
+    def end(self) -> bool:
+        """Always."""
+        self.done = True
+        return True
+
+    def between(self) -> bool:
+        """Never: the connection cannot be kept anyway."""
+        return False
+
+
+class Chunked:
+    """A body in chunks. ``_left`` counts the payload that this chunk still has; ``_held`` is an unfinished line.
+
+    States: size line -> payload -> line end -> size line ...; a size of 0 -> trailers -> done.
+    """
+
+    __slots__ = ("_held", "_left", "_state", "done", "excess", "fault")
+
+    def __init__(self) -> None:
+        self.fault: MalformedReply | None = None
+        self.done = False
+        self.excess = False
+        self._held = b""
+        self._left = 0
+        self._state = "size"
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload of all chunks in ``data``."""
+        if self.fault is not None:
+            raise self.fault
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif self._state == "size" and (line := _SIZE_LINE.match(data)) is not None:
+            start = line.end()
+            if len(data) - start - 2 == int(line[1], 16) > 0 and data.endswith(b"\r\n"):
+                return data[start:-2]  # one chunk and no more, as most events come
+        payload: list[bytes] = []
+        try:
+            self._split(data, payload)
+        except MalformedReply as fault:
+            if not payload:
+                raise
+            self.fault = fault
+        return payload[0] if len(payload) == 1 else b"".join(payload)
+
+    def _split(self, data: bytes, payload: list[bytes]) -> None:
+        position, length = self._whole_chunks(data, payload), len(data)
+        while position < length and not self.done:
+            if self._state == "payload":
+                piece = data[position : position + self._left]
+                payload.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._state = "gap"
+                continue
+            end = data.find(b"\n", position)
+            if end < 0:
+                self._hold(data[position:])
+                break
+            self._line(data[position:end].removesuffix(b"\r"))
+            position = end + 1
+        self.excess = self.done and position < length
+
+    def _whole_chunks(self, data: bytes, payload: list[bytes]) -> int:
+        """Take the chunks that are all there, which most are, without the detour over states; returns where they end."""
+        position = 0
+        while self._state == "size" and (line := _SIZE_LINE.match(data, position)) is not None:
+            start = line.end()
+            stop = start + int(line[1], 16)
+            if stop == start or data[stop : stop + 2] != b"\r\n":
+                break
+            payload.append(data[start:stop])
+            position = stop + 2
+        return position
+
+    def end(self) -> bool:
+        """Never: the last chunk has not come."""
+        return False
+
+    def between(self) -> bool:
+        """Whether all payload so far belongs to whole chunks."""
+        return self._state != "payload"
+
+    def _hold(self, line: bytes) -> None:
+        if len(line) > MAX_LINE:
+            raise MalformedReply(f"the answer has a chunk line longer than {MAX_LINE} bytes")
+        self._held = line
+
+    def _line(self, line: bytes) -> None:
+        if self._state == "gap":
+            if line:
+                raise MalformedReply("the answer has a chunk longer than its size")
+            self._state = "size"
+        elif self._state == "size":
+            self._begin(line)
+        elif not line:
+            self.done = True
+        else:
+            self._left += len(line)
+            if self._left > MAX_LINE:
+                raise MalformedReply(f"the answer has trailers of more than {MAX_LINE} bytes")
+
+    def _begin(self, line: bytes) -> None:
+        size = _SIZE.fullmatch(line)
+        if size is None or len(line) > MAX_LINE:
+            raise MalformedReply("the answer has a chunk without a size")
+        self._left = int(size[1], 16)
+        self._state = "payload" if self._left else "trailers"
+
+
+PIECE = 262144
+"""Most bytes to unpack at once."""
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class Inflater:
+    """Unpacks gzip (several members too) or deflate (with or without its zlib wrapper)."""
+
+    __slots__ = ("_began", "_encoding", "_packed", "_unpack")
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._packed = b""
+        self._began = False
+        self._unpack = zlib.decompressobj(_GZIP)
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came; :meth:`piece` gives it unpacked."""
+        if not self._began and data:
+            self._began = True
+            if self._encoding == "deflate":
+                wrapped = data[0] & 0x0F == 8 and data[0] >> 4 <= 7
+                self._unpack = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+        self._packed += data
+
+    def piece(self) -> bytes:
+        """The next unpacked piece, or nothing when more must be fed. Raises :class:`MalformedReply`."""
+        while self._packed:
+            if self._unpack.eof:
+                self._unpack = self._next_member()
+            try:
+                piece = self._unpack.decompress(self._packed, PIECE)
+            except zlib.error:
+                raise MalformedReply(f"the answer is labelled {self._encoding} and is not") from None
+            self._packed = self._unpack.unconsumed_tail or self._unpack.unused_data
+            if piece:
+                return piece
+        return b""
+
+    def finish(self) -> None:
+        """The body has ended; raises where the packing has not."""
+        if self._began and not self._unpack.eof:
+            raise MalformedReply(f"the answer's {self._encoding} data is cut off")
+
+    def _next_member(self) -> zlib._Decompress:
+        if self._encoding == "deflate":
+            raise MalformedReply("the answer has data after its end")
+        return zlib.decompressobj(_GZIP)
+
+
+def inflater_for(encoding: str) -> Inflater | None:
+    """What unpacks a Content-Encoding, ``None`` for nothing to unpack; refuses all that was not asked for."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return Inflater(encoding)
+    raise MalformedReply(
+        "the answer has a Content-Encoding other than gzip, deflate or identity, which were all that was asked for"
+    )

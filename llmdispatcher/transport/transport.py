@@ -1,0 +1,143 @@
+"""HttpCall -> HttpReply over requests and urllib3, under one total deadline, cancellable in every phase."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+from requests.models import Response
+
+from ..errors import ConfigError, MalformedReply
+from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
+from ..types import HttpCall, HttpReply
+from .body import Body
+from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
+from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
+from .http1 import inflater_for
+from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy
+from .sockets import Governed
+
+__all__ = ["Limits", "Transport", "environment_proxy"]
+
+logger = logging.getLogger("llmdispatcher.transport")
+
+
+class Transport:
+    """Sends calls to one vendor's origin; share it between threads, keep it across a fork.
+
+    Making one does no I/O. ``proxy`` is an ``http://`` URL, ``ca_bundle`` a PEM file or directory in place of the usual CAs; at
+    most ``pool_size`` connections are open at once, and who finds all busy waits. There are no cookies, no netrc, no
+    redirects and no retries. With ``trust_env``, a proxy or CA bundle that is not given comes from the standard environment
+    variables, now. Limits run on the clock of each call's deadline; ``clock`` is not asked.
+    ``admit`` judges the resolved addresses before any is connected to (not with a proxy, which resolves itself). Raises
+    :class:`~llmdispatcher.ConfigError` for a URL that cannot be.
+    """
+
+    def __init__(  # noqa: PLR0913 - a vendor's settings, all by keyword
+        self,
+        base_url: str,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        pool_size: int = 128,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        trust_env: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+        admit: Admit | None = None,
+    ) -> None:
+        environment = environment_proxy(base_url) if trust_env else (None, None)
+        self.limits = limits
+        self._origin = Origin.of(base_url)
+        self._outgoing = Outgoing(self._origin)
+        self._pool_size = pool_size
+        self._proxy = checked_proxy(proxy or environment[0])
+        self._ca_bundle = ca_bundle or environment[1]
+        self._admit = admit
+        self._adapter: OriginAdapter | None = None
+        self._forget()
+
+    def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
+        """Send ``call`` and return as soon as the head of the answer is there, whatever its status.
+
+        Read the body through ``reply.chunks``, and close the reply on every path. Raises ``Cancelled``, ``DeadlineExceeded``,
+        ``VendorUnavailable`` (with ``phase`` and ``sent``), ``MalformedReply``, ``Overloaded`` or ``ConfigError``; none of them
+        holds a key, a prompt or a foreign exception.
+        """
+        request = self._outgoing.prepare(call)
+        adapter = self._adapter if self._pid == os.getpid() else None
+        adapter = adapter or self._start()
+        scope = Scope(deadline, self.limits, self._origin.host, self._admit)
+        before = make_current(scope)
+        try:
+            scope.left()
+            return self._reply(self._send(adapter, request, scope), scope)
+        except FOREIGN as foreign:
+            failure = translated(foreign, scope)
+        except BaseException:
+            scope.leave()
+            raise
+        finally:
+            make_current(before)
+        scope.leave()
+        raise clean(failure)
+
+    def close(self) -> None:
+        """Close the idle connections; calls under way end as they would, and a later call opens new ones."""
+        with self._lock:
+            adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            adapter.close()
+
+    def _send(self, adapter: OriginAdapter, request: Prepared, scope: Scope) -> Response:
+        try:
+            return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
+        except Stale:
+            logger.debug("%s had closed a kept connection; sending once more on a new one", self._origin.host)
+        scope.fresh = True
+        scope.meter.resent += 1
+        scope.enter("pool", None)
+        return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
+
+    def _reply(self, response: Response, scope: Scope) -> HttpReply:
+        scope.phase = "body"
+        raw = response.raw
+        headers = raw.headers if isinstance(raw, WireResponse) else _lower(response.headers)
+        try:
+            inflater = inflater_for(headers.get("content-encoding", ""))
+            length = headers.get("content-length", "")
+            if length.isdecimal() and len(length) < 20 and int(length) > scope.limits.max_body:
+                raise MalformedReply(f"the answer announces {length} bytes, more than {scope.limits.max_body}")
+        except MalformedReply:
+            raw.close()
+            raise
+        body = Body(raw, scope, inflater)
+        return HttpReply(status=response.status_code, headers=headers, chunks=body, close=body.close, hurry=scope.hurry)
+
+    def _start(self) -> OriginAdapter:
+        _check_patch()
+        if self._pid != os.getpid():
+            self._forget()
+        with self._lock:
+            if self._adapter is None:
+                self._adapter = OriginAdapter(self._origin, pool_size=self._pool_size, proxy=self._proxy, ca_bundle=self._ca_bundle)
+            return self._adapter
+
+    def _forget(self) -> None:
+        """Begin without connections; those of a forked parent are closed already, without a word to the vendor."""
+        self._pid = os.getpid()
+        self._lock = new_lock()
+        self._adapter = None
+
+
+def _check_patch() -> None:
+    """Refuse a process that gevent has patched after the sockets here were made of the classes of before: calls would block it."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket") and not issubclass(Governed, socket.socket):
+        raise ConfigError("gevent's monkey.patch_all() came after llmdispatcher was loaded; call it before anything is imported")
+
+
+def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

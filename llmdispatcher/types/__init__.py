@@ -1,0 +1,201 @@
+"""The vocabulary: requests, responses, messages and their parts, chunks, usage, prices, JSON schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .chunk import ChunkSource as ChunkSource
+    from .chunk import Fold as Fold
+    from .chunk import StreamChunk as StreamChunk
+    from .chunk import ToolCallDelta as ToolCallDelta
+    from .chunk import fold as fold
+    from .chunk import unfold as unfold
+    from .content import IMAGE as IMAGE
+    from .content import VIDEO as VIDEO
+    from .content import Medium as Medium
+    from .content import analyze_file as analyze_file
+    from .content import analyze_image as analyze_image
+    from .content import audio as audio
+    from .content import begins_as as begins_as
+    from .content import document as document
+    from .content import image as image
+    from .content import media_type_of as media_type_of
+    from .content import medium_of as medium_of
+    from .content import video as video
+    from .embeddings import EmbeddingRequest as EmbeddingRequest
+    from .embeddings import Embeddings as Embeddings
+    from .fast_values import evolved as evolved
+    from .fast_values import fast_init as fast_init
+    from .http import HttpCall as HttpCall
+    from .http import HttpReply as HttpReply
+    from .json_check import mismatch as mismatch
+    from .message import ROLES as ROLES
+    from .message import AudioPart as AudioPart
+    from .message import Content as Content
+    from .message import Extra as Extra
+    from .message import FilePart as FilePart
+    from .message import ImagePart as ImagePart
+    from .message import Message as Message
+    from .message import OtherPart as OtherPart
+    from .message import Part as Part
+    from .message import ReasoningPart as ReasoningPart
+    from .message import TextPart as TextPart
+    from .message import Tool as Tool
+    from .message import ToolCall as ToolCall
+    from .message import VendorTool as VendorTool
+    from .message import VideoPart as VideoPart
+    from .message import data_url as data_url
+    from .outcome import AttemptRecord as AttemptRecord
+    from .outcome import Observer as Observer
+    from .outcome import ObserverLike as ObserverLike
+    from .outcome import Outcome as Outcome
+    from .outcome import Whose as Whose
+    from .outcome import failure_of as failure_of
+    from .outcome import heard_by as heard_by
+    from .outcome import tell as tell
+    from .price import EXACT as EXACT
+    from .price import Price as Price
+    from .price import cost_of as cost_of
+    from .remote import RemoteFetch as RemoteFetch
+    from .request import EFFORTS as EFFORTS
+    from .request import CacheWish as CacheWish
+    from .request import Request as Request
+    from .request import ResponseFormat as ResponseFormat
+    from .request_fields import ANY_MODEL as ANY_MODEL
+    from .response import Capabilities as Capabilities
+    from .response import Choice as Choice
+    from .response import Citation as Citation
+    from .response import RateLimitRemaining as RateLimitRemaining
+    from .response import Response as Response
+    from .response import Usage as Usage
+    from .schema import FunctionTool as FunctionTool
+    from .schema import bare as bare
+    from .schema import json_encoder as json_encoder
+    from .schema import parse_text as parse_text
+    from .schema import schema_of as schema_of
+    from .schema import tool as tool
+    from .validators import at_least as at_least
+    from .validators import boolean as boolean
+    from .validators import build as build
+    from .validators import integer as integer
+    from .validators import mapping as mapping
+    from .validators import non_blank as non_blank
+    from .validators import non_negative_integer as non_negative_integer
+    from .validators import optional_non_blank as optional_non_blank
+    from .validators import optional_seconds as optional_seconds
+    from .validators import string_tuple as string_tuple
+    from .validators import usd_amount as usd_amount
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "chunk": (
+                "ChunkSource",
+                "Fold",
+                "fold",
+                "StreamChunk",
+                "ToolCallDelta",
+                "unfold",
+            ),
+            "content": (
+                "analyze_file",
+                "analyze_image",
+                "audio",
+                "begins_as",
+                "document",
+                "IMAGE",
+                "image",
+                "media_type_of",
+                "Medium",
+                "medium_of",
+                "VIDEO",
+                "video",
+            ),
+            "embeddings": (
+                "EmbeddingRequest",
+                "Embeddings",
+            ),
+            "fast_values": (
+                "evolved",
+                "fast_init",
+            ),
+            "http": (
+                "HttpCall",
+                "HttpReply",
+            ),
+            "json_check": ("mismatch",),
+            "message": (
+                "AudioPart",
+                "Content",
+                "data_url",
+                "Extra",
+                "FilePart",
+                "ImagePart",
+                "Message",
+                "OtherPart",
+                "Part",
+                "ReasoningPart",
+                "ROLES",
+                "TextPart",
+                "Tool",
+                "ToolCall",
+                "VendorTool",
+                "VideoPart",
+            ),
+            "outcome": (
+                "AttemptRecord",
+                "failure_of",
+                "heard_by",
+                "Observer",
+                "ObserverLike",
+                "Outcome",
+                "tell",
+                "Whose",
+            ),
+            "price": (
+                "cost_of",
+                "EXACT",
+                "Price",
+            ),
+            "remote": ("RemoteFetch",),
+            "request": (
+                "CacheWish",
+                "EFFORTS",
+                "Request",
+                "ResponseFormat",
+            ),
+            "request_fields": ("ANY_MODEL",),
+            "response": (
+                "Capabilities",
+                "Choice",
+                "Citation",
+                "RateLimitRemaining",
+                "Response",
+                "Usage",
+            ),
+            "schema": (
+                "bare",
+                "FunctionTool",
+                "json_encoder",
+                "parse_text",
+                "schema_of",
+                "tool",
+            ),
+            "validators": (
+                "at_least",
+                "boolean",
+                "build",
+                "integer",
+                "mapping",
+                "non_blank",
+                "non_negative_integer",
+                "optional_non_blank",
+                "optional_seconds",
+                "string_tuple",
+                "usd_amount",
+            ),
+        },
+    )

@@ -1,0 +1,354 @@
+"""Parts of a message out of what people have at hand: a path, bytes, an address, a data URL.
+
+A file is read when its part is made, and not before. A plain address is passed on as it is: the vendor fetches it, or, for a
+vendor that cannot, :mod:`llmdispatcher.transport.fetch` where the user allows that.
+
+Which kind of medium bytes are: by how they begin, and only then by a name or by what somebody says of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from ..errors import InvalidRequest
+from .message import AudioPart, FilePart, ImagePart, Part, TextPart, VideoPart, data_url
+
+_ISO_BRANDS = {
+    b"qt  ": "video/quicktime",
+    b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "image/heic"),
+}
+"""The brand in the first box of an ISO file (ISO/IEC 14496-12), where it is not a plain MP4."""
+
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"PK\x03\x04", "application/zip"),
+)
+
+_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
+
+_SUFFIXES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".heic": "image/heic",
+    ".heif": "image/heic",
+    ".pdf": "application/pdf",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".m4a": "audio/mp4",
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".webm": "video/webm",
+    ".mov": "video/quicktime",
+    ".txt": "text/plain",
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".html": "text/html",
+    ".htm": "text/html",
+}
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_PDF_WITHIN = 1024
+"""Bytes within which a PDF's mark stands (PDF 1.7, appendix H.3, note 13)."""
+_TEXTUAL = ("text/", "application/json")
+
+
+def begins_as(data: bytes) -> str | None:
+    """The media type that the first bytes tell; ``None`` where they tell nothing, as those of text do."""
+    for mark, media_type in _BEGINNINGS:
+        if data.startswith(mark):
+            return media_type
+    return next((told for look in _LOOKS if (told := look(data)) is not None), None)
+
+
+def named_as(name: str) -> str | None:
+    """The media type that the end of a file name or of a URL's path tells."""
+    path = urlsplit(name).path if "://" in name else name
+    return _SUFFIXES.get(PurePosixPath(path).suffix.lower())
+
+
+def media_type_of(data: bytes, name: str | None = None, said: str | None = None) -> str | None:
+    """The media type of ``data``: from its beginning, its ``name``, what was ``said`` of it; text is what reads as text.
+
+    A name or a word can tell one kind of text from another, but cannot make a picture of what does not begin like one.
+    """
+    told = begins_as(data)
+    if told is not None:
+        return told
+    if not _reads_as_text(data):
+        return None
+    claims = [claim for claim in (named_as(name) if name else None, said) if claim is not None and claim.startswith(_TEXTUAL)]
+    return claims[0] if claims else "text/plain"
+
+
+def _riff(data: bytes) -> str | None:
+    return _RIFF.get(data[8:12]) if data[:4] == b"RIFF" else None
+
+
+def _iso(data: bytes) -> str | None:
+    if data[4:8] == b"ftyp":
+        return _ISO_BRANDS.get(data[8:12], "video/mp4")
+    return "video/quicktime" if data[4:8] in (b"moov", b"mdat", b"wide") else None
+
+
+def _ebml(data: bytes) -> str | None:
+    if not data.startswith(_EBML):
+        return None
+    return "video/webm" if b"webm" in data[:64] else "video/x-matroska"
+
+
+def _mpeg_audio(data: bytes) -> str | None:
+    """An MP3 without tags: eleven bits set, layer III, a bit rate and a sampling rate that exist."""
+    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE6 != 0xE2:
+        return None
+    return "audio/mpeg" if data[2] & 0xF0 != 0xF0 and data[2] & 0x0C != 0x0C else None
+
+
+def _pdf(data: bytes) -> str | None:
+    return "application/pdf" if b"%PDF-" in data[:_PDF_WITHIN] else None
+
+
+def _html(data: bytes) -> str | None:
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return "text/html" if start.startswith((b"<!doctype html", b"<html")) else None
+
+
+_LOOKS: tuple[Callable[[bytes], str | None], ...] = (_riff, _iso, _ebml, _mpeg_audio, _html, _pdf)
+
+
+def _reads_as_text(data: bytes) -> bool:
+    if b"\0" in data:
+        return False
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@attrs.frozen(kw_only=True)
+class Medium:
+    """One kind of content: which media types it has, and how many bytes are sent of it."""
+
+    name: str
+    media_types: tuple[str, ...]
+    most: int
+
+    def takes(self, media_type: str | None) -> bool:
+        """Whether a thing of this media type is of this kind."""
+        return media_type in self.media_types
+
+
+_MB = 1_000_000
+IMAGE = Medium(name="image", media_types=("image/png", "image/jpeg", "image/gif", "image/webp", "image/heic"), most=20 * _MB)
+DOCUMENT = Medium(
+    name="document",
+    media_types=("application/pdf", "text/plain", "text/markdown", "text/csv", "application/json", "text/html"),
+    most=50 * _MB,
+)
+AUDIO = Medium(
+    name="audio",
+    media_types=("audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "video/mp4", "video/webm"),
+    most=100 * _MB,
+)
+"""MP4 and WebM too: whether such a file holds pictures as well is not seen at its beginning."""
+VIDEO = Medium(name="video", media_types=("video/mp4", "video/webm", "video/quicktime"), most=100 * _MB)
+MEDIA = (IMAGE, DOCUMENT, VIDEO, AUDIO)
+
+AUDIO_FORMATS: Mapping[str, str] = {
+    "audio/wav": "wav",
+    "audio/mpeg": "mp3",
+    "audio/flac": "flac",
+    "audio/ogg": "ogg",
+    "audio/mp4": "m4a",
+    "video/mp4": "m4a",
+    "video/webm": "webm",
+}
+"""Media type -> the word for it in :class:`~llmdispatcher.AudioPart`."""
+
+
+def medium_of(media_type: str | None) -> Medium | None:
+    """The first kind that takes this media type."""
+    return next((medium for medium in MEDIA if medium.takes(media_type)), None)
+
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview
+"""A path, the bytes themselves, an address, or a data URL."""
+
+_ADDRESSES = ("https://", "http://", "gs://")
+_SHOWN = 80
+_LONGEST_PATH = 4096
+
+
+def image(source: Source, *, detail: str | None = None) -> ImagePart:
+    """An image from a path, bytes, an address or a data URL; ``detail`` ("low", "high", "auto") is OpenAI's.
+
+    Raises :class:`InvalidRequest` where there is no such file, it is empty, larger than 20 MB, or no PNG, JPEG, GIF, WebP or HEIC.
+    """
+    return attrs.evolve(_image(_read(source, IMAGE)), detail=detail)
+
+
+def document(source: Source, *, name: str | None = None) -> FilePart:
+    """A document, PDF or any text, of up to 50 MB; ``name`` is the file's own where it has one. Raises as :func:`image`."""
+    part = _document(_read(source, DOCUMENT, name))
+    return part if name is None else attrs.evolve(part, name=name)
+
+
+def audio(source: Source) -> AudioPart:
+    """A recording (WAV, MP3, FLAC, Ogg, M4A, WebM) of up to 100 MB; not by address. Raises as :func:`image`."""
+    return _audio(_read(source, AUDIO))
+
+
+def video(source: Source) -> VideoPart:
+    """A film (MP4, WebM, QuickTime) of up to 100 MB, or the address of one. Raises as :func:`image`."""
+    return _video(_read(source, VIDEO))
+
+
+def analyze_image(path: Source, prompt: str) -> tuple[Part, ...]:
+    """What to ask about an image: ``Message.user(*analyze_image("photo.png", "What is this?"))``."""
+    return TextPart(text=prompt), image(path)
+
+
+def analyze_file(path: Source, prompt: str) -> tuple[Part, ...]:
+    """What to ask about any file: its kind, image, document, recording or film, is seen by how it begins."""
+    read = _read(path, None)
+    medium = medium_of(read.media_type)
+    if medium is None:
+        shown = _short(read.url or "")
+        raise InvalidRequest(f"file: the address {shown!r} does not tell what is there; use image(), document() or video()")
+    return TextPart(text=prompt), _MAKERS[medium](read)
+
+
+@attrs.frozen(kw_only=True)
+class _Read:
+    """What was found at a source."""
+
+    url: str | None = None
+    data: bytes | None = None
+    media_type: str | None = None
+    name: str | None = None
+
+
+def _image(read: _Read) -> ImagePart:
+    return ImagePart(url=read.url, data=read.data, media_type=read.media_type)
+
+
+def _document(read: _Read) -> FilePart:
+    return FilePart(url=read.url, data=read.data, media_type=read.media_type, name=read.name)
+
+
+def _audio(read: _Read) -> AudioPart:
+    if read.data is None or read.media_type is None:
+        raise InvalidRequest("audio: no vendor takes a recording by address; save it first, and give its path or its bytes")
+    return AudioPart(data=read.data, format=AUDIO_FORMATS[read.media_type])
+
+
+def _video(read: _Read) -> VideoPart:
+    return VideoPart(url=read.url, data=read.data, media_type=read.media_type)
+
+
+_MAKERS: Mapping[Medium, Callable[[_Read], Part]] = {IMAGE: _image, DOCUMENT: _document, AUDIO: _audio, VIDEO: _video}
+
+
+def _read(source: Source, medium: Medium | None, name: str | None = None) -> _Read:
+    kind = medium.name if medium is not None else "file"
+    if isinstance(source, str) and source.startswith("data:"):
+        return _checked(*_unpacked(source, kind), name, medium)
+    if isinstance(source, str) and source.lower().startswith(_ADDRESSES):
+        told = named_as(source)
+        suits = medium is None or medium.takes(told)
+        return _Read(url=source, media_type=told if suits else None, name=_last(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _checked(bytes(source), None, name, medium)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source).expanduser()
+        return _checked(_contents(path, source, medium), None, path.name, medium)
+    raise InvalidRequest(f"{kind}: {type(source).__name__} is not a source; give a path, bytes, an https:// address or a data URL")
+
+
+def _unpacked(url: str, kind: str) -> tuple[bytes, str]:
+    whole = data_url(url)
+    if whole is None:
+        raise InvalidRequest(f"{kind}: the data URL is not 'data:<media type>;base64,' and then base64; give the bytes themselves")
+    return whole[1], whole[0]
+
+
+def _last(url: str) -> str | None:
+    return unquote(PurePosixPath(urlsplit(url).path).name) or None
+
+
+def _contents(path: Path, source: object, medium: Medium | None) -> bytes:
+    """The bytes of a file; not more than the limit are read, whatever it grows to meanwhile."""
+    kind, most = (medium.name, medium.most) if medium is not None else ("file", VIDEO.most)
+    shown = _short(str(source))
+    if not _holds(path, path.is_file):
+        what = "is not a file" if _holds(path, path.exists) else "is no address, and no file is there"
+        raise InvalidRequest(
+            f"{kind}: {shown!r} {what} (looked for {_short(str(path.absolute()))!r}); give a path, bytes, an https:// address"
+            " or a data URL"
+        )
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except OSError as foreign:
+        raise InvalidRequest(f"{kind}: {shown!r} cannot be read ({foreign.strerror or type(foreign).__name__})") from None
+
+
+def _holds(path: Path, claim: Callable[[], bool]) -> bool:
+    """Whether something is so of a path, which may be a whole text that was meant as something else."""
+    try:
+        return len(str(path)) <= _LONGEST_PATH and claim()
+    except OSError:
+        return False
+
+
+def _checked(data: bytes, said: str | None, name: str | None, medium: Medium | None) -> _Read:
+    kind = medium.name if medium is not None else "file"
+    about = f"{kind}: {_short(name)!r}" if name else f"{kind}: this"
+    if not data:
+        raise InvalidRequest(f"{about} is empty; there is nothing to send")
+    media_type = media_type_of(data, name, said)
+    found = medium if medium is not None else medium_of(media_type)
+    if found is None or not found.takes(media_type):
+        raise InvalidRequest(f"{about} is {media_type or 'of no known kind'}, {_remedy(media_type, found)}")
+    if len(data) > found.most:
+        raise InvalidRequest(f"{about} has more than {found.most // 1_000_000} MB, the most for one {found.name}; send less of it")
+    return _Read(data=data, media_type=media_type, name=name)
+
+
+def _remedy(media_type: str | None, medium: Medium | None) -> str:
+    """What to do with a thing of the wrong kind."""
+    better = medium_of(media_type)
+    if better is not None:
+        return f"not for {medium.name}(); use {better.name}()" if medium is not None else "which nobody takes"
+    listed = ", ".join(medium.media_types) if medium is not None else "an image, a document, a recording or a film"
+    return f"which is not sent; give {listed}, or make the part yourself where a vendor takes it"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

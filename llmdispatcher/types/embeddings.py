@@ -1,0 +1,89 @@
+"""Texts as vectors: what goes in and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from .response import Usage
+
+Vector = tuple[float, ...]
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence) and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    raise InvalidRequest(f"texts: {type(value).__name__} is no list of texts; give ['...', ...]")
+
+
+def _model(instance: Any, _attribute: Any, value: str) -> None:
+    if not isinstance(value, str) or not (value.strip() or instance.wire_format):
+        raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'text-embedding-3-small'")
+
+
+def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidRequest(f"dimensions: {value!r} is not a whole number > 0; omit it for the model's default")
+
+
+def _params(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+
+
+@attrs.frozen
+class EmbeddingRequest:
+    """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
+
+    ``dimensions`` is the length of a vector where the model leaves a choice. ``extra_params`` is merged last into the vendor's
+    JSON, such as Google's ``taskType``. ``profile`` is that of the lockfile, where ``model`` is an
+    alias. ``drop_params`` leaves out what a vendor has no place for; ``wire_format`` is the one that a request was read from.
+    """
+
+    model: str = attrs.field(validator=_model)
+    texts: tuple[str, ...] = attrs.field(converter=_texts)
+    dimensions: int | None = attrs.field(default=None, kw_only=True, validator=_dimensions)
+    user: str | None = attrs.field(default=None, kw_only=True)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
+    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
+    drop_params: bool = attrs.field(default=False, kw_only=True)
+    profile: str | None = attrs.field(default=None, kw_only=True)
+    wire_format: str | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.texts and not (self.wire_format and self.extra_params):  # some formats take lists of tokens as well
+            raise InvalidRequest("texts: there are none; give at least one")
+
+    def batches(self, largest: int) -> tuple[EmbeddingRequest, ...]:
+        """The same in requests of at most so many texts."""
+        if len(self.texts) <= largest:
+            return (self,)
+        starts = range(0, len(self.texts), largest)
+        return tuple([attrs.evolve(self, texts=self.texts[start : start + largest]) for start in starts])
+
+
+@attrs.frozen(kw_only=True)
+class Embeddings:
+    """The vectors of a request's texts, in their order."""
+
+    vectors: tuple[Vector, ...] = attrs.field(default=(), repr=False)
+    model: str = ""
+    vendor: str = ""
+    usage: Usage = attrs.field(factory=Usage)
+    request_id: str | None = None
+    latency: float | None = None
+
+    @classmethod
+    def join(cls, pieces: Iterable[Embeddings]) -> Embeddings:
+        """Several batches as one; what differs between them is that of the first."""
+        first, *others = pieces
+        return attrs.evolve(
+            first,
+            vectors=sum([piece.vectors for piece in others], first.vectors),
+            usage=sum([piece.usage for piece in others], first.usage),
+        )

@@ -1,0 +1,412 @@
+"""What is said in a conversation: its turns and the tools that a model may ask for.
+
+The model is complete for every format; what a given codec cannot express it refuses with an
+:class:`~llmdispatcher.InvalidRequest` that names the part.
+
+What a turn of a conversation is made of: text, media, thoughts, calls, and blocks that only one format knows.
+
+``extra`` holds, by the name of a wire format, the fields of a part that have no name here; that format writes them back as they
+were, no other does. Plain dicts in the form of OpenAI's chat are read too (:func:`part_from_dict`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from .fast_values import fast_init
+
+Extra = Mapping[str, Mapping[str, Any]]
+"""Further fields, by wire format."""
+
+CACHE_TIMES = (None, "5m", "1h")
+"""How long a vendor is asked to remember what comes up to and with a part."""
+
+
+def cache_time(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate a cache mark."""
+    if value not in CACHE_TIMES:
+        raise InvalidRequest(f"{attribute.name}: {value!r} is not a cache time; use '5m', '1h' or None")
+
+
+@attrs.frozen(kw_only=True)
+class TextPart:
+    """Plain text."""
+
+    text: str
+    cache: str | None = attrs.field(default=None, validator=cache_time)
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ImagePart:
+    """An image, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes, not base64) with its ``media_type``."""
+
+    url: str | None = None
+    file_id: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=False)
+    media_type: str | None = None
+    detail: str | None = None
+    cache: str | None = attrs.field(default=None, validator=cache_time)
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class FilePart:
+    """A document such as a PDF, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes)."""
+
+    url: str | None = None
+    file_id: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=False)
+    media_type: str | None = None
+    name: str | None = None
+    cache: str | None = attrs.field(default=None, validator=cache_time)
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class AudioPart:
+    """A recording as ``data`` (raw bytes) in ``format`` ("wav", "mp3", ...)."""
+
+    data: bytes = attrs.field(repr=False)
+    format: str
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class VideoPart:
+    """A film, by ``url`` or as ``data`` (raw bytes) with its ``media_type``."""
+
+    url: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=False)
+    media_type: str | None = None
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ReasoningPart:
+    """What a model thought, with what a vendor needs to get back unchanged in a tool loop.
+
+    ``signature`` proves the text; ``encrypted`` stands in its place where a vendor hides it. ``origin`` is the wire format that it
+    came in: only that one gets it back, since no other can make anything of it.
+    """
+
+    text: str = ""
+    signature: str | None = attrs.field(default=None, repr=False)
+    encrypted: str | None = attrs.field(default=None, repr=False)
+    id: str | None = None
+    origin: str | None = None
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class OtherPart:
+    """A block that only the wire format ``origin`` knows, such as a vendor's own tool at work; ``data`` is the block as it was."""
+
+    origin: str
+    data: Mapping[str, Any] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ToolCall:
+    """A model's wish to have a function called. ``arguments`` is the raw text that the model wrote.
+
+    ``kind`` is ``"function"``, whose arguments are JSON, or ``"custom"``, whose arguments are free text.
+    """
+
+    name: str
+    arguments: str = ""
+    id: str | None = None
+    signature: str | None = attrs.field(default=None, repr=False)
+    kind: str = "function"
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+    @property
+    def parsed(self) -> Any:
+        """The arguments as Python values; ``None`` for an empty text. Raises ``ValueError`` for text that is not JSON."""
+        return json.loads(self.arguments) if self.arguments.strip() else None
+
+
+Part = TextPart | ImagePart | FilePart | AudioPart | VideoPart | ReasoningPart | OtherPart | ToolCall
+
+
+def data_url(url: str) -> tuple[str, bytes] | None:
+    """Media type and bytes of a ``data:`` URL with base64; ``None`` for any other URL, and where the base64 is none."""
+    head, comma, encoded = url.partition(",")
+    if not (url.startswith("data:") and comma and head.endswith(";base64")):
+        return None
+    try:
+        return head[5:].partition(";")[0] or "text/plain", base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def part_from_dict(item: Mapping[str, Any]) -> Part:
+    """One part in the plain form of OpenAI's chat: ``{"type": "text", "text": ...}``, ``image_url``, ``input_audio``, ``file``."""
+    kind = item.get("type")
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        raise InvalidRequest(
+            f"message.content: a part of type {kind!r} is not a part; use a string, a part object, or a dict of type"
+            f" {', '.join(map(repr, _READERS))}"
+        )
+    return reader(item)
+
+
+def _text(item: Mapping[str, Any]) -> Part:
+    return TextPart(text=_string(item.get("text", ""), "text"))
+
+
+def _image(item: Mapping[str, Any]) -> Part:
+    image = item.get("image_url")
+    if isinstance(image, Mapping):
+        return ImagePart(url=_string(image.get("url"), "image_url.url"), detail=image.get("detail"))
+    return ImagePart(url=_string(image, "image_url"))
+
+
+def _video(item: Mapping[str, Any]) -> Part:
+    video = item.get("video_url")
+    return VideoPart(url=_string(video.get("url") if isinstance(video, Mapping) else video, "video_url.url"))
+
+
+def _audio(item: Mapping[str, Any]) -> Part:
+    audio = item.get("input_audio")
+    if not isinstance(audio, Mapping):
+        raise InvalidRequest("message.content: input_audio is not a dict; give {'data': base64, 'format': 'wav'}")
+    return AudioPart(
+        data=_decoded(audio.get("data"), "input_audio.data"), format=_string(audio.get("format"), "input_audio.format")
+    )
+
+
+def _file(item: Mapping[str, Any]) -> Part:
+    file = item.get("file")
+    if not isinstance(file, Mapping):
+        raise InvalidRequest("message.content: file is not a dict; give {'file_id': ...} or {'filename': ..., 'file_data': ...}")
+    name, data = file.get("filename"), file.get("file_data")
+    if file.get("file_id") is not None:
+        return FilePart(file_id=_string(file["file_id"], "file.file_id"), name=name)
+    whole = data_url(_string(data, "file.file_data"))
+    if whole is not None:
+        return FilePart(data=whole[1], media_type=whole[0], name=name)
+    return FilePart(url=data, name=name)
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part]] = {
+    "text": _text,
+    "image_url": _image,
+    "input_audio": _audio,
+    "file": _file,
+    "video_url": _video,
+}
+
+
+def _string(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"message.content: {field} is {type(value).__name__}, not text; give a string")
+    return value
+
+
+def _decoded(value: Any, field: str) -> bytes:
+    try:
+        return base64.b64decode(_string(value, field), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"message.content: {field} is not base64; encode the bytes with base64.b64encode") from None
+
+
+__all__ = [
+    "ROLES",
+    "AudioPart",
+    "Content",
+    "FilePart",
+    "ImagePart",
+    "Message",
+    "OtherPart",
+    "Part",
+    "ReasoningPart",
+    "TextPart",
+    "Tool",
+    "ToolCall",
+    "VendorTool",
+    "VideoPart",
+]
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+@attrs.frozen(kw_only=True)
+class Tool:
+    """A function that a model may ask for; ``parameters`` is the JSON schema of its arguments.
+
+    ``cache`` asks to remember the tools up to this one; ``extra`` holds further fields by wire format.
+    """
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    strict: bool | None = None
+    cache: str | None = attrs.field(default=None, validator=cache_time)
+    extra: Extra = attrs.field(factory=dict, repr=False)
+
+    @classmethod
+    def from_dict(cls, tool: Mapping[str, Any]) -> Tool:
+        """Read OpenAI's ``{"type": "function", "function": {...}}`` or the bare function object."""
+        function = tool.get("function", tool)
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+            raise InvalidRequest(
+                "tools: a tool has no name; give {'name': ..., 'parameters': {...}} or OpenAI's {'type': 'function', ...}"
+            )
+        return cls(
+            name=function["name"],
+            description=function.get("description"),
+            parameters=function.get("parameters") or {},
+            strict=function.get("strict"),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class VendorTool:
+    """A tool that the vendor itself runs, such as its web search; ``data`` is its entry in the format ``origin``."""
+
+    origin: str
+    data: Mapping[str, Any]
+
+
+Content = str | tuple[Part, ...]
+
+
+def _content(value: Any) -> Content:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return tuple([_part(item) for item in value])
+    raise InvalidRequest(f"message.content: {type(value).__name__} is not text; give a string or a list of parts")
+
+
+def _part(item: Any) -> Part:
+    if isinstance(item, Part):
+        return item
+    if isinstance(item, str):
+        return TextPart(text=item)
+    if isinstance(item, Mapping):
+        return part_from_dict(item)
+    raise InvalidRequest(
+        f"message.content: a {type(item).__name__} is not a part; use a string, a part object or {{'type': 'text', 'text': ...}}"
+    )
+
+
+def _tool_calls(value: Any) -> tuple[ToolCall, ...]:
+    if value is None or value == ():
+        return ()
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise InvalidRequest(f"message.tool_calls: {type(value).__name__} is not a list of calls; give [ToolCall(...), ...]")
+    return tuple([call if isinstance(call, ToolCall) else _tool_call(call) for call in value])
+
+
+def _tool_call(call: Any) -> ToolCall:
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise InvalidRequest("message.tool_calls: a call is neither a ToolCall nor OpenAI's {'id': ..., 'function': {...}}")
+    return ToolCall(name=function.get("name", ""), arguments=function.get("arguments") or "", id=call.get("id"))
+
+
+def _role(_instance: Any, _attribute: Any, value: str) -> None:
+    if value not in ROLES:
+        raise InvalidRequest(f"message.role: {value!r} is not a role; use one of {', '.join(ROLES)}")
+
+
+@fast_init
+@attrs.frozen(weakref_slot=False)
+class Message:
+    """One turn of a conversation.
+
+    ``content`` is text or a sequence of parts. An assistant's turn may consist of ``tool_calls`` alone; they come after what was
+    said, and a call that came in between stands in ``content`` as well. A turn of role ``"tool"`` answers the call named by
+    ``tool_call_id``. ``extra`` holds further fields by wire format.
+    """
+
+    role: str = attrs.field(validator=_role)
+    content: Content = attrs.field(default="", converter=_content)
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_tool_calls)
+    tool_call_id: str | None = None
+    is_error: bool | None = None
+    extra: Extra = attrs.field(factory=dict, repr=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.content) is tuple and any(isinstance(part, ToolCall) for part in self.content):
+            self._settle_calls(self.content)
+        if not self.content and not self.tool_calls and self.role not in ("assistant", "tool"):
+            raise InvalidRequest(f"message.content: a {self.role} message is empty; give it text or parts")
+        if self.tool_calls and self.role != "assistant":
+            raise InvalidRequest(f"message.tool_calls: a {self.role} message cannot call tools; only an assistant's can")
+
+    def _settle_calls(self, content: tuple[Part, ...]) -> None:
+        """All calls are in ``tool_calls``; only one that something was said after stays in its place in ``content``."""
+        inside = tuple([part for part in content if isinstance(part, ToolCall)])
+        after = tuple([call for call in self.tool_calls if call not in inside])
+        end = len(content)
+        while end and isinstance(content[end - 1], ToolCall):
+            end -= 1
+        object.__setattr__(self, "content", content[:end])
+        object.__setattr__(self, "tool_calls", inside + after)
+
+    @property
+    def text(self) -> str:
+        """The text of all text parts, joined."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join([part.text for part in self.content if isinstance(part, TextPart)])
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Everything of this turn in order, calls included; text alone is one part."""
+        if isinstance(self.content, str):
+            said: tuple[Part, ...] = (TextPart(text=self.content),) if self.content else ()
+            return (*said, *self.tool_calls)
+        placed = sum([isinstance(part, ToolCall) for part in self.content])
+        return (*self.content, *self.tool_calls[placed:])
+
+    @classmethod
+    def system(cls, *content: str | Part) -> Message:
+        """Instructions that hold for the whole conversation."""
+        return cls("system", _joined(content))
+
+    @classmethod
+    def user(cls, *content: str | Part) -> Message:
+        """What the user says: text, parts, or a mix."""
+        return cls("user", _joined(content))
+
+    @classmethod
+    def assistant(cls, *content: str | Part, tool_calls: Sequence[ToolCall] = ()) -> Message:
+        """What the model said in an earlier turn."""
+        return cls("assistant", _joined(content), tool_calls=tool_calls)
+
+    @classmethod
+    def tool(cls, content: str, tool_call_id: str | None = None, *, name: str | None = None) -> Message:
+        """The result of a tool call."""
+        return cls("tool", content, name=name, tool_call_id=tool_call_id)
+
+    @classmethod
+    def from_dict(cls, message: Mapping[str, Any]) -> Message:
+        """Read the plain form ``{"role": ..., "content": ...}``; raises :class:`InvalidRequest` that names a wrong key."""
+        unknown = message.keys() - _MESSAGE_KEYS
+        if unknown:
+            raise InvalidRequest(f"messages: unknown key {sorted(unknown)[0]!r}; a message has {', '.join(sorted(_MESSAGE_KEYS))}")
+        if "role" not in message:
+            raise InvalidRequest(f"messages: {sorted(message)!s} has no 'role'; use one of {', '.join(ROLES)}")
+        return cls(**message)
+
+
+_MESSAGE_KEYS = frozenset(field.name for field in attrs.fields(Message))
+
+
+def _joined(content: tuple[str | Part, ...]) -> str | tuple[str | Part, ...]:
+    return content[0] if len(content) == 1 and isinstance(content[0], str) else content

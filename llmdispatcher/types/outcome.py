@@ -1,0 +1,194 @@
+"""What happened, as values: each vendor asked, and the one outcome of a call. Observers are handed these."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+
+import attrs
+
+from ..errors import ConfigError, DispatchError, FailureClass
+from .fast_values import fast_init
+from .response import Usage
+
+T = TypeVar("T")
+logger = logging.getLogger("llmdispatcher.types")
+
+
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class AttemptRecord:
+    """One vendor asked once. Times are seconds; ``started`` counts from the beginning of the call, ``latency`` is what it took.
+
+    ``error`` is the class name of the failure, ``None`` for an answer, ``failure_class`` what it leaves open. ``retry`` marks a
+    return to a target of this call, ``failover`` a first try at another one, ``hedge`` one that was asked beside another that was
+    slow, ``continuation`` one that was to go on where a stream had broken off. ``sent`` is False only when the request certainly
+    never reached the vendor. ``cost`` is in US dollars, where usage and price are known, of failures too; ``possibly_billed`` marks
+    an attempt that may cost more than that: it was sent, and neither answered nor refused, or it was cut short. ``reserved`` is
+    what budgets had set aside for it, where they did.
+
+    Of attempts over the library's own transport: the bytes of HTTP in both directions; ``reused``, whether the connection had
+    served before; ``resent``, how often the request was sent once more since the vendor had closed such a connection;
+    ``key``, which of several keys was used last, counted from 1. ``None`` elsewhere.
+
+    ``call_id`` and ``number`` (from 1, in the order of asking) name it for ever.
+    """
+
+    vendor: str
+    model: str
+    started: float
+    latency: float
+    first_token: float | None = None
+    error: str | None = None
+    failure_class: FailureClass | None = None
+    status: int | None = None
+    retry: bool = False
+    failover: bool = False
+    hedge: bool = False
+    continuation: bool = False
+    sent: bool | None = True
+    possibly_billed: bool = False
+    cost: Decimal | None = None
+    reserved: Decimal | None = None
+    bytes_sent: int | None = None
+    bytes_received: int | None = None
+    reused: bool | None = None
+    resent: int = 0
+    key: int | None = None
+    call_id: str = ""
+    number: int = 0
+
+    @property
+    def target(self) -> str:
+        """``"vendor:model"``."""
+        return f"{self.vendor}:{self.model}"
+
+    def __str__(self) -> str:
+        status = f" {self.status}" if self.status is not None else ""
+        how = f"failed with {self.error}{status} ({self.failure_class})" if self.error is not None else "answered"
+        told = [f"{self.target}  {how} after {self.latency:.3f} s"]
+        told += [f"first token {self.first_token:.3f} s"] if self.first_token is not None else []
+        told += [word for word in ("retry", "failover", "hedge", "continuation") if getattr(self, word)]
+        told += [f"${self.cost:f}"] if self.cost is not None else []
+        told += [f"${self.reserved:f} reserved"] if self.reserved is not None else []
+        told += ["possibly billed"] if self.possibly_billed else []
+        if self.bytes_sent is not None:
+            told.append(f"{self.bytes_sent:,} bytes out, {self.bytes_received or 0:,} in")
+        told += [f"sent again on a new connection ({self.resent})"] if self.resent else []
+        told += [f"key {self.key}"] if self.key is not None else []
+        return ", ".join(told)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it; US dollars are a text."""
+        money = {name: f"{amount:f}" for name in ("cost", "reserved") if (amount := getattr(self, name)) is not None}
+        return {"target": self.target, **attrs.asdict(self), **money}
+
+
+_NO_FAILURE: Mapping[str, Any] = {}
+
+
+def failure_of(error: DispatchError | None) -> Mapping[str, Any]:
+    """The fields of a record that tell of an error."""
+    if error is None:
+        return _NO_FAILURE
+    return {
+        "error": type(error).__name__,
+        "failure_class": error.failure_class,
+        "status": error.status,
+        "sent": error.sent,
+        "possibly_billed": error.possibly_billed,
+    }
+
+
+class Whose(NamedTuple):
+    """For whom a call is made; the fields are those of :class:`Outcome`."""
+
+    origin: str | None
+    id_at_origin: str | None
+    user: str | None
+    alias: str | None
+    profile: str | None
+
+
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Outcome:
+    """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
+
+    ``cached`` marks an answer from memory: nobody was asked, its tokens are those of the first time, its cost is 0.
+    ``call_id`` is 32 hex digits that sort by the time when the call began; its first 16 are that time in microseconds since the
+    epoch. ``origin``, ``id_at_origin``, ``user`` and ``metadata`` are the request's, ``alias`` is the pool or
+    alias that it named, and ``profile`` the lockfile's profile that it was found in,
+    or for a model's own name the one that the request or the configuration names.
+    """
+
+    vendor: str | None
+    model: str
+    error: DispatchError | None
+    attempts: tuple[AttemptRecord, ...]
+    usage: Usage | None
+    latency: float
+    first_token: float | None
+    streamed: bool
+    cached: bool = False
+    call_id: str = ""
+    origin: str | None = None
+    id_at_origin: str | None = None
+    user: str | None = None
+    alias: str | None = None
+    profile: str | None = None
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars, where they are known."""
+        return self.usage.cost if self.usage is not None else None
+
+
+class Observer:
+    """Hears attempts, outcomes or both; override one method or both.
+
+    Each is called in the thread of the call; an exception is logged and felt by nobody.
+    """
+
+    def on_attempt(self, record: AttemptRecord) -> None:
+        """One vendor was asked, and this is how it went."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """A call has ended."""
+
+
+ObserverLike = Callable[[Outcome], None] | Observer
+"""A function that hears every outcome, an :class:`Observer`, or any object with one of its two methods."""
+
+OnOutcome = Callable[[Outcome], None]
+OnAttempt = Callable[[AttemptRecord], None]
+
+
+def heard_by(observers: Iterable[ObserverLike]) -> tuple[tuple[OnOutcome, ...], tuple[OnAttempt, ...]]:
+    """Who hears outcomes, and who hears attempts. Raises :class:`ConfigError` for something that can hear neither."""
+    outcomes: list[OnOutcome] = []
+    attempts: list[OnAttempt] = []
+    for number, observer in enumerate(observers):
+        on_outcome, on_attempt = getattr(observer, "on_outcome", None), getattr(observer, "on_attempt", None)
+        if on_outcome is None and on_attempt is None and callable(observer):
+            on_outcome = observer
+        if not (callable(on_outcome) or callable(on_attempt)):
+            kind = type(observer).__name__
+            raise ConfigError(
+                f"observers[{number}]: {kind} is no function, and has neither on_outcome(outcome) nor on_attempt(record)"
+            )
+        outcomes += [on_outcome] if callable(on_outcome) else []
+        attempts += [on_attempt] if callable(on_attempt) else []
+    return tuple(outcomes), tuple(attempts)
+
+
+def tell(observers: Iterable[Callable[[T], None]], news: T) -> None:
+    """Hand on what happened; whatever an observer raises is logged, since the caller's answer is not its business."""
+    for observer in observers:
+        try:
+            observer(news)
+        except Exception:  # it may raise anything
+            logger.exception("an observer failed; the call is not affected")

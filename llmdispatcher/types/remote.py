@@ -1,0 +1,136 @@
+"""Which addresses of the net may be fetched on a user's behalf: a decision, no I/O.
+
+Whoever can name a URL could otherwise make this machine ask what only this machine can reach: its own ports, its network's
+services, the metadata of its cloud. The tables are IANA's registries of special addresses, not ``ipaddress.is_global``, which
+differs between versions of Python and knows nothing of IPv4 inside of IPv6.
+https://www.iana.org/assignments/iana-ipv4-special-registry https://www.iana.org/assignments/iana-ipv6-special-registry
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigError
+
+_NOT_PUBLIC_V4 = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "168.63.129.16/32",  # Azure's host, asked from inside of its machines
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.31.196.0/24",
+            "192.52.193.0/24",
+            "192.88.99.0/24",
+            "192.168.0.0/16",
+            "192.175.48.0/24",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/3",
+        ),
+    )
+)
+_UNICAST_V6 = IPv6Network("2000::/3")
+"""All that is public in IPv6, less what follows."""
+_NOT_PUBLIC_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
+"""Among these Teredo and 6to4, which carry IPv4; mapped addresses and NAT64 lie outside of 2000::/3."""
+
+Network = IPv4Network | IPv6Network
+
+
+def is_public(address: str) -> bool:
+    """Whether an address, as a resolver gives it, belongs to the open internet."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, IPv4Address):
+        return not any(ip in network for network in _NOT_PUBLIC_V4)
+    return _is_public_v6(ip)
+
+
+def _is_public_v6(ip: IPv6Address) -> bool:
+    return ip.scope_id is None and ip in _UNICAST_V6 and not any(ip in network for network in _NOT_PUBLIC_V6)
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise ConfigError(f"fetch_remote.hosts: {value!r} is not a list; give a list such as ['*.example.com']")
+    for host in value:
+        if not isinstance(host, str) or not host or "/" in host or ":" in host:
+            raise ConfigError(f"fetch_remote.hosts: {host!r} is not a host; give names or globs such as '*.example.com'")
+    return tuple([host.lower() for host in value])
+
+
+def _networks(value: Any) -> tuple[Network, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise ConfigError(f"fetch_remote.networks: {value!r} is not a list; give a list such as ['10.1.2.0/24']")
+    try:
+        return tuple([ip_network(network) for network in value])
+    except ValueError as foreign:
+        raise ConfigError(f"fetch_remote.networks: {foreign}; give networks such as '10.1.2.0/24'") from None
+
+
+def _number(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigError(f"fetch_remote.{attribute.name}: {value!r} is not a number > 0")
+
+
+@attrs.frozen(kw_only=True)
+class RemoteFetch:
+    """What may be fetched for a vendor that takes no addresses, as ``VendorConfig(fetch_remote=...)``.
+
+    ``hosts`` are names or globs; none means every host of the open internet. ``networks`` may be reached although they are not
+    public, such as that of a server of one's own. ``max_bytes`` is the most that one address may bring, ``timeout`` the seconds
+    for all that a request names, within its deadline. ``ca_bundle`` is a PEM file in place of the usual CAs.
+    """
+
+    hosts: tuple[str, ...] = attrs.field(default=(), converter=_hosts)
+    networks: tuple[Network, ...] = attrs.field(default=(), converter=_networks)
+    max_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=_number)
+    timeout: float = attrs.field(default=20.0, validator=_number)
+    ca_bundle: str | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> RemoteFetch | None:
+        """What a setting means: True is the defaults, False and ``None`` nothing, a dict its fields."""
+        if value is None or value is False or isinstance(value, RemoteFetch):
+            return value or None
+        if value is True:
+            return cls()
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"fetch_remote: {type(value).__name__} is no permission; give True, or a dict of {_FIELDS}")
+        unknown = next((key for key in value if key not in _FIELDS), None)
+        if unknown is not None:
+            raise ConfigError(f"fetch_remote: unknown key {unknown!r}; it takes {', '.join(_FIELDS)}")
+        return cls(**value)
+
+    def allows_host(self, host: str) -> bool:
+        """Whether a host may be asked at all."""
+        return not self.hosts or any(fnmatchcase(host, pattern) for pattern in self.hosts)
+
+    def allows_address(self, address: str) -> bool:
+        """Whether a resolved address may be connected to."""
+        if is_public(address):
+            return True
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            return False
+        return any(ip in network for network in self.networks)
+
+
+_FIELDS = tuple([field.name for field in attrs.fields(RemoteFetch)])

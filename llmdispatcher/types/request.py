@@ -1,0 +1,187 @@
+"""What a request itself says about being remembered: ``True``, ``False``, or ``{"enabled": ..., "ttl_seconds": ...}``.
+
+What form an answer is to have: a class or a schema of the user's, in the shape that every codec reads.
+
+The shape is OpenAI's ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``; the class goes along with it.
+
+What goes in: Request.
+
+It is frozen; a changed copy is made with ``attrs.evolve``. ``None`` means "not said" and is never sent; 0.0 is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from . import request_fields
+from .fast_values import fast_init
+from .message import Message, Tool, VendorTool, cache_time
+from .schema import has_fields, is_strict, schema_of
+
+KEYS = ("enabled", "ttl_seconds")
+
+
+@attrs.frozen
+class CacheWish:
+    """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone."""
+
+    enabled: bool | None = None
+    ttl_seconds: float | None = None
+
+    @classmethod
+    def of(cls, value: bool | Mapping[str, Any] | None) -> CacheWish:
+        """The wish that a checked value of ``Request.cache`` is."""
+        return cls(**value) if isinstance(value, Mapping) else cls(value)
+
+
+def checked_wish(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate ``Request.cache``."""
+    if value is None or isinstance(value, bool):
+        return
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"{attribute.name}: {value!r} is no wish; use True, False or {{'enabled': True, 'ttl_seconds': 60}}")
+    for key in value:
+        if key not in KEYS:
+            raise InvalidRequest(f"{attribute.name}: unknown key {key!r}; it takes {', '.join(KEYS)}")
+    enabled, seconds = value.get("enabled"), value.get("ttl_seconds")
+    if enabled is not None and not isinstance(enabled, bool):
+        raise InvalidRequest(f"{attribute.name}.enabled: {enabled!r} is neither True nor False")
+    if seconds is not None and not _is_time(seconds):
+        raise InvalidRequest(f"{attribute.name}.ttl_seconds: {seconds!r} is not a number of seconds > 0")
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+_SCHEMAS = ("object", "array", "string", "integer", "number", "boolean", "null")
+_SCHEMA_WORDS = frozenset({"$ref", "anyOf", "properties"})
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
+
+
+class ResponseFormat(dict[str, Any]):
+    """A response format in OpenAI's shape that remembers the class it was made of; ``None`` where it was a schema."""
+
+    kind: type | None = None
+
+    @classmethod
+    def of_class(cls, kind: type) -> ResponseFormat:
+        """The form of an answer that makes an instance of ``kind``; strict where the vendors' strict modes can take it."""
+        made = cls._named(kind.__name__, schema_of(kind, strict=True))
+        made.kind = kind
+        return made
+
+    @classmethod
+    def of_schema(cls, schema: Mapping[str, Any]) -> ResponseFormat:
+        """The form of an answer that fits a bare JSON schema."""
+        return cls._named(str(schema.get("title") or "answer"), schema)
+
+    @classmethod
+    def _named(cls, name: str, schema: Mapping[str, Any]) -> ResponseFormat:
+        described: dict[str, Any] = {"name": _NOT_IN_NAMES.sub("_", name)[:64], "schema": schema}
+        if is_strict(schema):
+            described["strict"] = True
+        return cls(type="json_schema", json_schema=described)
+
+
+def form_of(value: Any) -> Any:
+    """A request's ``response_format`` as codecs read it; what is neither class nor schema stays as it is."""
+    if value is None or isinstance(value, ResponseFormat):
+        return value
+    if isinstance(value, Mapping):
+        bare = value.get("type") in _SCHEMAS or ("type" not in value and value.keys() & _SCHEMA_WORDS)
+        return ResponseFormat.of_schema(value) if bare else value
+    if has_fields(value):
+        return ResponseFormat.of_class(value)
+    raise InvalidRequest(
+        f"response_format: {getattr(value, '__name__', type(value).__name__)} is no form of an answer; give a class made with"
+        " attrs, dataclasses or TypedDict, a JSON schema, or {'type': 'json_object'}"
+    )
+
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""How much a model thinks, from not at all to as much as it can; a vendor with fewer levels gets the nearest."""
+
+
+_TEXT = request_fields.kinds(str, remedy="give a text")
+
+
+@fast_init
+@attrs.frozen(weakref_slot=False)
+class Request:
+    """One question to a model, whoever answers it.
+
+    ``model`` is a bare name (``"gpt-4o"``), pins the vendor (``"openai:gpt-4o"``), names a pool of the configuration or an alias of
+    the lockfile (in its profile ``profile``), or is ``"auto"`` (with a ``mode`` also empty): any model that the registered vendors
+    are known to have. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to
+    look for. ``messages`` are :class:`~llmdispatcher.Message` objects or plain dicts; a string is one user message.
+    ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
+    ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
+    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
+
+    ``reasoning_effort`` is one of :data:`EFFORTS`, ``reasoning_tokens`` the most tokens of thought, ``reasoning_summary`` asks to
+    be told the thoughts ("auto", "concise", "detailed", "none"). ``prompt_cache`` ("5m", "1h") lets the vendor remember the prompt
+    where that must be asked for; ``prompt_cache_key`` groups requests that share one.
+
+    ``response_format`` is a class (attrs, dataclass, ``TypedDict``) or a JSON schema, and ``response.parsed`` then what the answer
+    stands for; or OpenAI's ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``,
+    for every vendor. ``reask`` is how often a model whose answer has another form is told so and asked again.
+
+    What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
+    logged. ``wire_format`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
+    ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``; ``None`` leaves it to the cache's rule.
+    ``continue_broken`` says so of :class:`~llmdispatcher.Continuation`: another target goes on with a stream.
+    Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
+    """
+
+    model: str = attrs.field(validator=request_fields.model)
+    messages: tuple[Message, ...] = attrs.field(converter=request_fields.messages_of)
+    temperature: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(0, 2))
+    max_tokens: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    top_p: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(0, 1))
+    top_k: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    frequency_penalty: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(-2, 2))
+    presence_penalty: float | None = attrs.field(default=None, kw_only=True, validator=request_fields.bounded(-2, 2))
+    seed: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.kinds(int, remedy="give a whole number"))
+    n: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    logprobs: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)
+    top_logprobs: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=request_fields.stops)
+    user: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    tools: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, converter=request_fields.tools_of)
+    tool_choice: str | Mapping[str, Any] | None = attrs.field(
+        default=None,
+        kw_only=True,
+        validator=request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', 'required', a name or a dict"),
+    )
+    parallel_tool_calls: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=form_of)
+    reask: int = attrs.field(default=0, kw_only=True, validator=request_fields.count)
+    reasoning_effort: str | None = attrs.field(default=None, kw_only=True, validator=request_fields.one_of(None, *EFFORTS))
+    reasoning_tokens: int | None = attrs.field(default=None, kw_only=True, validator=request_fields.count)
+    reasoning_summary: str | None = attrs.field(
+        default=None, kw_only=True, validator=request_fields.one_of(None, "auto", "concise", "detailed", "none")
+    )
+    prompt_cache: str | None = attrs.field(default=None, kw_only=True, validator=cache_time)
+    prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    service_tier: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
+    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
+    drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
+    cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
+    continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)
+    mode: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    profile: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    id_at_origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    wire_format: str | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
+            raise InvalidRequest("messages: an empty list is no conversation; give at least one message")

@@ -1,0 +1,123 @@
+"""What the fields of a request take: converters and checks, each of which names the field, the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from . import schema
+from .message import Message, Tool, VendorTool
+
+
+def bounded(low: float, high: float) -> Any:
+    """A number within bounds, or ``None``."""
+
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise InvalidRequest(
+                f"{attribute.name}: {value!r} is not a number from {low:g} to {high:g}; omit it for the model's default"
+            )
+
+    return check
+
+
+def count(_instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    """A whole number of at least 0, or ``None``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ 0; omit it for the model's default")
+
+
+ANY_MODEL = "auto"
+"""The name of no model and of all: whichever a mode finds best among those that the registered vendors are known to have."""
+
+
+def model(instance: Any, _attribute: Any, value: str) -> None:
+    """A model's name; an empty one where a mode chooses."""
+    if not isinstance(value, str) or not (value.strip() or instance.wire_format or instance.mode):
+        raise InvalidRequest(
+            f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5', or a mode=\"fast\""
+        )
+
+
+def messages_of(value: Any) -> tuple[Message, ...]:
+    """A conversation from messages, dicts, or one text of the user."""
+    if isinstance(value, str):
+        return (Message.user(value),)
+    if not isinstance(value, (list, tuple, Sequence)):  # the common ones first: an abstract class takes its time
+        raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; give at least one message")
+    return tuple([message if isinstance(message, Message) else _message(message) for message in value])
+
+
+def _message(value: Any) -> Message:
+    if isinstance(value, (dict, Mapping)):
+        return Message.from_dict(value)
+    raise InvalidRequest(
+        f"messages: {type(value).__name__} is not a message; use Message.user(...) or {{'role': ..., 'content': ...}}"
+    )
+
+
+def stops(value: Any) -> tuple[str, ...]:
+    """Stop sequences from one or several."""
+    if value is None or value == ():
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise InvalidRequest(f"stop: {value!r} is not a string or a list of strings")
+
+
+def tools_of(value: Any) -> tuple[Tool | VendorTool, ...]:
+    """Tools from tools, dicts and Python functions."""
+    if value is None or value == ():
+        return ()
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise InvalidRequest(f"tools: {type(value).__name__} is not a list of tools; give [Tool(...), ...]")
+    return tuple([tool if isinstance(tool, Tool | VendorTool) else _tool(tool) for tool in value])
+
+
+def _tool(value: Any) -> Tool:
+    if isinstance(value, Mapping):
+        return Tool.from_dict(value)
+    if callable(value):
+        return schema.tool(value)
+    raise InvalidRequest(
+        f"tools: {type(value).__name__} is not a tool; use Tool(...), {{'name': ..., 'parameters': ...}} or a Python function"
+    )
+
+
+def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A dict or the like."""
+    if not isinstance(value, (dict, Mapping)):
+        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+
+
+def kinds(*kinds: type, remedy: str) -> Any:
+    """A value of one of these types, or ``None``; ``remedy`` says what to give instead."""
+
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not allowed here; {remedy}")
+
+    return check
+
+
+def one_of(*words: str | None) -> Any:
+    """One of these words."""
+
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in words:
+            raise InvalidRequest(f"{attribute.name}: {value!r} is not known; use {', '.join(map(str, words))}")
+
+    return check
+
+
+def flag(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """True, False or ``None``."""
+    if value not in (None, True, False):
+        raise InvalidRequest(f"{attribute.name}: {value!r} is neither True nor False; omit it for the model's default")

@@ -1,0 +1,219 @@
+"""What comes out: Response, Choice, Usage, Citation, Headroom; and Capabilities, what a vendor can do.
+
+All are frozen; a changed copy is made with ``attrs.evolve``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from .fast_values import fast_init
+from .message import Message, Part, ReasoningPart, ToolCall
+
+COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported")
+"""Why a usage has the cost that it has: computed by a price, none since no usage was told, since the catalog does not know the
+model, or since it knows no price of it; or the vendor's own word."""
+
+
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Usage:
+    """What an answer consumed, in tokens, the same for every vendor.
+
+    ``input_tokens`` includes cache reads and writes, audio and images, ``output_tokens`` includes reasoning, audio and images.
+    ``cache_write_tokens`` counts all writes, ``cache_write_long_tokens`` those of them kept for an hour or more. ``tool_requests``
+    counts what a vendor's own tools did and bills by the piece, such as ``{"web_search": 2}``.
+
+    ``cost`` is in US dollars, or ``None`` where ``cost_status``, one of :data:`COST_STATUSES`, says why. ``price_version`` names
+    the prices that it was computed with ("catalog 2026-11-21"). ``raw`` is the vendor's own record.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_long_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    audio_cache_read_tokens: int = 0
+    image_input_tokens: int = 0
+    image_output_tokens: int = 0
+    tool_requests: Mapping[str, int] = attrs.field(factory=dict)
+    cost: Decimal | None = None
+    cost_status: str = attrs.field()
+    price_version: str | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @cost_status.default
+    def _status(self) -> str:
+        if self.cost is not None:
+            return "vendor_reported"
+        return "no_price" if self.input_tokens or self.output_tokens or self.tool_requests else "no_usage"
+
+    @property
+    def prompt_tokens(self) -> int:
+        """OpenAI's word for ``input_tokens``."""
+        return self.input_tokens
+
+    @property
+    def completion_tokens(self) -> int:
+        """OpenAI's word for ``output_tokens``."""
+        return self.output_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; the cost is unknown where one of them is, unless that one consumed nothing."""
+        counts: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        if self.tool_requests or other.tool_requests:
+            used = dict.fromkeys((*self.tool_requests, *other.tool_requests), 0)
+            counts["tool_requests"] = {tool: self.tool_requests.get(tool, 0) + other.tool_requests.get(tool, 0) for tool in used}
+        unpriced = next((one for one in (self, other) if one.cost is None and one.total_tokens), None)
+        if unpriced is not None:
+            return Usage(**counts, cost_status=unpriced.cost_status)
+        known = [one for one in (self, other) if one.cost is not None]
+        if not known:
+            return Usage(**counts, cost_status=self.cost_status)
+        versions = [one.price_version for one in known if one.price_version is not None]
+        return Usage(
+            **counts,
+            cost=sum([one.cost for one in known if one.cost is not None], Decimal(0)),
+            cost_status=known[0].cost_status,
+            price_version=versions[0] if versions else None,
+        )
+
+    @property
+    def counts(self) -> tuple[Any, ...]:
+        """What was consumed, without what it cost: two usages with the same counts are of the same answer."""
+        return (*[getattr(self, name) for name in _COUNTS], dict(self.tool_requests))
+
+
+_COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])
+
+
+@attrs.frozen(kw_only=True)
+class Citation:
+    """What a piece of the answer rests on: a web page or document, and, where told, which characters of the answer it is for."""
+
+    url: str | None = None
+    title: str | None = None
+    text: str | None = None
+    start: int | None = None
+    end: int | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class RateLimitRemaining:
+    """What a vendor says is left, ``None`` where it does not say; ``*_reset`` are seconds until the count begins anew."""
+
+    requests: int | None = None
+    requests_reset: float | None = None
+    tokens: int | None = None
+    tokens_reset: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """One of several answers to the same request; its fields are those of :class:`Response`."""
+
+    index: int = 0
+    content: str = ""
+    reasoning: str = ""
+    parts: tuple[Part, ...] = ()
+    refusal: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    finish_reason_raw: str | None = None
+    logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
+
+
+@fast_init
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Response:
+    """One finished answer.
+
+    ``model`` is the vendor's bare model name, ``vendor`` the vendor's registered name. ``finish_reason`` is one of
+    ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or the vendor's own word in lower case where it has no common
+    one; ``finish_reason_raw`` is always the vendor's own. ``parts`` is the answer in order where it is more than text and then
+    calls: thoughts with their signatures, blocks of the vendor's own. ``logprobs`` are the vendor's entries, one for each token.
+    ``rate_limit_remaining`` is what the vendor says is left of its rate limits, where that is little. ``parsed`` is the object
+    that a structured answer stands for. ``latency`` is seconds from the call to the last byte. ``cached`` marks an answer that no
+    vendor was asked for: its tokens are those of the first time, its cost is 0.
+    """
+
+    content: str = ""
+    model: str = ""
+    vendor: str = ""
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+    finish_reason_raw: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    parts: tuple[Part, ...] = ()
+    refusal: str | None = None
+    citations: tuple[Citation, ...] = ()
+    logprobs: tuple[Any, ...] = attrs.field(default=(), repr=False)
+    other_choices: tuple[Choice, ...] = ()
+    service_tier: str | None = None
+    rate_limit_remaining: RateLimitRemaining | None = attrs.field(default=None, repr=False)
+    parsed: Any = None
+    response_id: str | None = None
+    request_id: str | None = None
+    created_at: datetime | None = None
+    latency: float | None = None
+    cached: bool = False
+    trace: Any = attrs.field(default=None, repr=False)
+
+    @property
+    def ref(self) -> str:
+        """``"vendor:model"``, as a request can name it."""
+        return f"{self.vendor}:{self.model}"
+
+    @property
+    def reasoning_parts(self) -> tuple[ReasoningPart, ...]:
+        """The thoughts among the parts, with what proves them."""
+        return tuple([part for part in self.parts if isinstance(part, ReasoningPart)])
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """All answers where the request asked for ``n`` of them; the first is this response's own."""
+        return (Choice(**{name: getattr(self, name) for name in _CHOSEN}), *self.other_choices)
+
+    @property
+    def message(self) -> Message:
+        """This answer as a turn to continue the conversation with, thoughts included where their vendor wants them back."""
+        if not self.parts:
+            return Message("assistant", self.content, tool_calls=self.tool_calls)
+        return Message("assistant", self.parts, tool_calls=self.tool_calls)
+
+
+_CHOSEN = tuple([field.name for field in attrs.fields(Choice) if field.name != "index"])
+
+
+def _names(value: Sequence[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class Capabilities:
+    """What a vendor can do; zero and empty mean unknown, which never excludes a vendor.
+
+    ``models`` are names or globs, ``max_tokens`` the most output tokens, ``context_window`` the most tokens in all.
+    """
+
+    models: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    max_tokens: int = 0
+    context_window: int = 0
+    supports_streaming: bool = True
+    supports_vision: bool = False
+    supports_tools: bool = True

@@ -1,0 +1,111 @@
+"""The few shapes of validation that all policies share; each names the field, the value and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+import attrs
+
+from ..errors import ConfigError
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def at_least(low: float) -> Check:
+    """A finite number of at least ``low``, or ``None``."""
+
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and not (_is_number(value) and low <= value < math.inf):
+            raise ConfigError(f"{attribute.name}: {value!r} is not a number ≥ {low:g}")
+
+    return check
+
+
+def optional_seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """``None`` or a number of seconds above zero."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds > 0; use None for no limit")
+
+
+def non_negative_integer(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A whole number of at least 0, or ``None``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a whole number ≥ 0")
+
+
+def integer(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A whole number, of either sign."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a whole number")
+
+
+def boolean(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """True or False; nothing that merely looks like one, such as the text "false"."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{attribute.name}: {value!r} is neither True nor False")
+
+
+def non_blank(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{attribute.name}: {value!r} is not a name; give a non-empty string")
+
+
+def optional_non_blank(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A text that is not blank, or ``None``."""
+    if value is not None:
+        non_blank(instance, attribute, value)
+
+
+def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A dict or the like."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+
+
+def string_tuple(field: str, value: Any) -> tuple[str, ...]:
+    """A list of texts; a single text is refused, since it would be read as a list of letters."""
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise ConfigError(f"{field}: {value!r} is not a list; give a list of strings")
+    for item in value:
+        if not isinstance(item, str) or not item:
+            raise ConfigError(f"{field}: {item!r} is not a non-empty string")
+    return tuple(value)
+
+
+def usd_amount(field: str, value: Any) -> Decimal:
+    """US dollars from a string, a Decimal, an int, or a float as it is written."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ConfigError(f"{field}: {value!r} is not an amount of US dollars; write it as '0.05'") from None
+    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        raise ConfigError(f"{field}: {value!r} is not an amount ≥ 0 of US dollars; write it as '0.05'")
+    return amount
+
+
+def build(kind: type[T], value: Any, path: str) -> T:
+    """``kind`` from a mapping of its fields, or the value itself; raises :class:`ConfigError` with the path of the mistake."""
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path}: {type(value).__name__} is not a {kind.__name__}; give one, or a dict of its fields")
+    fields = {field.name: field for field in attrs.fields(kind) if field.init}
+    for key in value:
+        if key not in fields:
+            raise ConfigError(f"{path}: unknown key {key!r}; it takes {', '.join(fields)}")
+    for key, field in fields.items():
+        if field.default is attrs.NOTHING and key not in value:
+            raise ConfigError(f"{path}: {key!r} is missing; a {kind.__name__} needs it")
+    try:
+        return kind(**value)
+    except ConfigError as error:
+        raise ConfigError(f"{path}.{error.message}") from None

@@ -1,0 +1,47 @@
+"""The Vendor protocol, the vendors of the catalog, and the HTTP vendor that they are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import door
+
+if TYPE_CHECKING:
+    from .builtin import AnthropicVendor as AnthropicVendor
+    from .builtin import AzureOpenAIVendor as AzureOpenAIVendor
+    from .builtin import GoogleVendor as GoogleVendor
+    from .builtin import HuggingFaceVendor as HuggingFaceVendor
+    from .builtin import OllamaVendor as OllamaVendor
+    from .builtin import OpenAICompatibleVendor as OpenAICompatibleVendor
+    from .builtin import OpenAIVendor as OpenAIVendor
+    from .builtin import Vendor as Vendor
+    from .builtin import from_environment as from_environment
+    from .builtin import vendor as vendor
+    from .config import VendorConfig as VendorConfig
+    from .credentials import checked_key as checked_key
+    from .http import ChunkStream as ChunkStream
+    from .http import HttpVendor as HttpVendor
+else:
+    __getattr__, __dir__ = door(
+        __name__,
+        {
+            "builtin": (
+                "AnthropicVendor",
+                "AzureOpenAIVendor",
+                "from_environment",
+                "GoogleVendor",
+                "HuggingFaceVendor",
+                "OllamaVendor",
+                "OpenAICompatibleVendor",
+                "OpenAIVendor",
+                "Vendor",
+                "vendor",
+            ),
+            "config": ("VendorConfig",),
+            "credentials": ("checked_key",),
+            "http": (
+                "ChunkStream",
+                "HttpVendor",
+            ),
+        },
+    )

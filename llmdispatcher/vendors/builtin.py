@@ -1,0 +1,97 @@
+"""Vendors: the protocol that any object may fulfil, and the catalog's by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from ..catalog import vendor_rows
+from ..runtime import Deadline
+from ..runtime import from_environment as value_from_environment
+from ..types import Capabilities, Request, Response, StreamChunk
+from .config import VendorConfig
+from .http import HttpVendor
+
+
+@runtime_checkable
+class Vendor(Protocol):
+    """Who can be asked; any object with these five members, no base class.
+
+    Optional members that the dispatcher uses where they exist: ``kind`` (a catalog vendor, for prices), ``model_for(model)``
+    (the vendor's own name for a model, or ``None`` where it does not have it), ``missing()`` (what it was not told, for the error)
+    and ``close()``.
+    """
+
+    @property
+    def name(self) -> str:
+        """What rules and ``send_to_vendor`` call it; unique in a dispatcher."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    def send(self, request: Request, deadline: Deadline) -> Response:
+        """Answer, within ``deadline.remaining()`` seconds; raises a :class:`DispatchError`."""
+
+    def stream(self, request: Request, deadline: Deadline) -> Iterable[StreamChunk]:
+        """Answer in pieces; a normal end of the iteration means a complete answer."""
+
+    def is_available(self) -> bool:
+        """Whether it makes sense to ask it now; cheap, never spends money."""
+
+
+class OpenAIVendor(HttpVendor):
+    """OpenAI; the key comes from ``OPENAI_API_KEY`` unless given."""
+
+    default_kind = "openai"
+
+
+class AnthropicVendor(HttpVendor):
+    """Anthropic; the key comes from ``ANTHROPIC_API_KEY`` unless given."""
+
+    default_kind = "anthropic"
+
+
+class GoogleVendor(HttpVendor):
+    """Google's Gemini API; the key comes from ``GEMINI_API_KEY`` or ``GOOGLE_API_KEY`` unless given."""
+
+    default_kind = "google"
+
+
+class AzureOpenAIVendor(HttpVendor):
+    """Azure OpenAI; key and address come from ``AZURE_OPENAI_API_KEY`` and ``AZURE_OPENAI_ENDPOINT`` unless given.
+
+    A model's name is a deployment's name. With ``api_version`` (or ``AZURE_OPENAI_API_VERSION``) the classic addresses
+    are used, else v1.
+    """
+
+    default_kind = "azure"
+
+
+class OllamaVendor(HttpVendor):
+    """An Ollama server, by default the one on this machine; it needs no key."""
+
+    default_kind = "ollama"
+
+
+class HuggingFaceVendor(HttpVendor):
+    """Hugging Face's router; the key comes from ``HF_TOKEN`` unless given. Models are ``org/name`` or ``org/name:provider``."""
+
+    default_kind = "huggingface"
+
+
+class OpenAICompatibleVendor(HttpVendor):
+    """Any server that speaks OpenAI's format: give ``base_url``, and a ``name`` of your own; a key only if it wants one."""
+
+    default_kind = "local"
+
+
+def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **settings: Any) -> HttpVendor:
+    """The catalog's vendor of that name: ``vendor("anthropic", api_key="...")``."""
+    return HttpVendor(config, kind=kind, **settings)
+
+
+def from_environment() -> list[HttpVendor]:
+    """Every vendor of the catalog whose key, and address where it has none of its own, is in the environment."""
+    given = [row for row in vendor_rows() if value_from_environment(row.url_env if row.keyless else row.key_env) is not None]
+    return [made for row in given if (made := HttpVendor(kind=row.name)).is_available()]

@@ -1,0 +1,115 @@
+"""How one vendor is reached, as a value; every mistake is reported with its path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigError
+from ..resilience import RateLimit
+from ..types import RemoteFetch, boolean, build, integer, mapping, optional_non_blank, optional_seconds, string_tuple
+
+
+def _rate_limit(value: Any) -> RateLimit | None:
+    return None if value is None else build(RateLimit, value, "rate_limit")
+
+
+def _globs(value: Any) -> tuple[str, ...]:
+    return string_tuple("models", value)
+
+
+def _address(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value.strip().lower().startswith(("http://", "https://"))):
+        shown = "the value" if "@" in str(value) else repr(value)  # what stands before an @ may be a password
+        raise ConfigError(f"{attribute.name}: {shown} is not an address; it begins with https:// (or http://)")
+
+
+def _keys(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _key(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value == ():
+        raise ConfigError(f"{attribute.name}: the list of keys is empty; give at least one, or leave it out")
+    for key in value if isinstance(value, tuple) else (value,):
+        if not callable(key):
+            _secret(instance, attribute, key)
+
+
+def _secret(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ConfigError(f"{attribute.name}: it is empty or no text; leave it out to read the environment")
+
+
+def _words(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    mapping(instance, attribute, value)
+    for key, text in value.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise ConfigError(f"{attribute.name}[{key!r}]: {type(text).__name__} is not a text; names and values are strings")
+
+
+def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in (None, "chat", "responses"):
+        raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses', or leave the choice to the model")
+
+
+def _fetch(value: Any) -> RemoteFetch | None:
+    return RemoteFetch.of(value)
+
+
+@attrs.frozen(kw_only=True)
+class VendorConfig:
+    """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.
+
+    ``timeout`` is one whole attempt at this vendor; ``connect_timeout`` covers name, TCP and TLS; ``first_byte_timeout`` the
+    silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
+    ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
+    ``models`` (globs), where given, are the only names that it is asked for.
+    ``api_key`` may be a list of keys, of which the next is used while one is refused, limited or spent, or a function that gives
+    a fresh token for each call. ``api`` is "chat" or "responses" for vendors of OpenAI's
+    kind; without it each model is asked by the one that it needs. ``drop_params`` leaves out, with a log line, what the vendor
+    cannot express. ``fetch_remote`` (True, or a :class:`~llmdispatcher.RemoteFetch`) lets what a request names by address
+    be fetched where the vendor cannot. ``api_version`` is Azure's; ``trust_env`` reads proxy and CA bundle from the standard
+    environment variables.
+    """
+
+    api_key: str | tuple[str, ...] | Callable[[], str] | None = attrs.field(
+        default=None, repr=False, converter=_keys, validator=_key
+    )
+    base_url: str | None = attrs.field(default=None, validator=_address)
+    timeout: float | None = attrs.field(default=None, validator=optional_seconds)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, validator=_words)
+    name: str | None = attrs.field(default=None, validator=optional_non_blank)
+    models: tuple[str, ...] = attrs.field(default=(), converter=_globs)
+    model_map: Mapping[str, str] = attrs.field(factory=dict, validator=_words)
+    default_model: str | None = attrs.field(default=None, validator=optional_non_blank)
+    api: str | None = attrs.field(default=None, validator=_api)
+    api_version: str | None = attrs.field(default=None, validator=optional_non_blank)
+    connect_timeout: float | None = attrs.field(default=5.0, validator=optional_seconds)
+    first_byte_timeout: float | None = attrs.field(default=60.0, validator=optional_seconds)
+    idle_timeout: float | None = attrs.field(default=60.0, validator=optional_seconds)
+    progress_timeout: float | None = attrs.field(default=120.0, validator=optional_seconds)
+    drop_params: bool = attrs.field(default=False, validator=boolean)
+    rate_limit: RateLimit | None = attrs.field(default=None, converter=_rate_limit)
+    pool_size: int = attrs.field(default=128, validator=integer)
+    fetch_remote: RemoteFetch | None = attrs.field(default=None, converter=_fetch)
+    trust_env: bool = attrs.field(default=True, validator=boolean)
+    ca_bundle: str | None = attrs.field(default=None, validator=optional_non_blank)
+    proxy: str | None = attrs.field(default=None, repr=False, validator=_secret)
+
+    @pool_size.validator
+    def _some(self, _attribute: Any, value: int) -> None:
+        if value < 1:
+            raise ConfigError(f"pool_size: {value!r} is no room for a connection; give 1 or more")
+
+    @classmethod
+    def merge(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:
+        """``config`` with ``settings`` over it; an unknown setting is named."""
+        base = build(cls, {} if config is None else config, "vendor")
+        known = [field.name for field in attrs.fields(cls)]
+        for key in settings:
+            if key not in known:
+                raise ConfigError(f"vendor: unknown setting {key!r}; it takes {', '.join(known)}")
+        return attrs.evolve(base, **settings) if settings else base

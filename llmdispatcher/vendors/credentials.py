@@ -1,0 +1,204 @@
+"""Keys and addresses: from the configuration, from a function that hands out fresh tokens, or from the environment."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+import attrs
+
+from ..catalog import VendorRow
+from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
+from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
+from .config import VendorConfig
+
+_REMEMBERED = 64
+_RESTS: tuple[tuple[type[DispatchError], float], ...] = (
+    (AuthenticationError, 86_400.0),
+    (QuotaExceeded, 600.0),
+    (RateLimitError, 10.0),
+)
+"""Seconds that one of several keys rests after what was said of it, unless the vendor says how long."""
+_PLACES = re.compile(r"{(\w+)}")
+_CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
+"""What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
+
+
+def checked_key(key: str, field: str) -> str:
+    """The key, if a header can carry it; the error shows no more than its last four characters."""
+    if not isinstance(key, str) or not _CARRIED.fullmatch(key):
+        tail = key[-4:] if isinstance(key, str) and len(key) >= 12 and key[-4:].isprintable() else ""
+        raise ConfigError(
+            f"{field}: the key ending in {tail!r} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
+            " copy it again without what surrounds it"
+        )
+    return key
+
+
+def _written(key: str) -> list[str]:
+    """A key in plain, in JSON, in JSON within JSON and in an address; the longest first, since one may be a part of another."""
+    escaped = json.dumps(key)[1:-1]
+    return sorted({key, escaped, json.dumps(escaped)[1:-1], quote(key), quote(key, safe="")}, key=len, reverse=True)
+
+
+class _Ring:
+    """Several keys of one vendor: which are resting, after what was said of them. Moments are monotonic seconds."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.keys = keys
+        self._lock = new_lock()
+        self._rests: dict[str, float] = {}
+
+    def pick(self, now: float) -> str:
+        """The first that does not rest, else the one whose rest ends first."""
+        with self._lock:
+            awake = next((key for key in self.keys if self._rests.get(key, now) <= now), None)
+            return awake or min(self.keys, key=lambda key: self._rests[key])
+
+    def rest(self, key: str, until: float) -> None:
+        """Let a key rest."""
+        with self._lock:
+            self._rests[key] = max(until, self._rests.get(key, until))
+
+    def awake(self, now: float) -> tuple[int, ...]:
+        """The numbers of those that do not rest, counted from 1."""
+        with self._lock:
+            return tuple([number for number, key in enumerate(self.keys, 1) if self._rests.get(key, now) <= now])
+
+
+@attrs.define(eq=False)
+class Credentials:
+    """What one vendor is reached with. The environment is read anew at each question, a function is asked for each key.
+
+    Of several keys the first is used until the vendor refuses it, limits it, or says that its quota is spent; then it rests.
+    """
+
+    row: VendorRow
+    config: VendorConfig = attrs.field(repr=False)
+    clock: Clock = SYSTEM_CLOCK
+    _ring: _Ring | None = attrs.field(default=None, init=False, repr=False)
+    _shown: deque[str] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED), init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        given = self.config.api_key
+        if isinstance(given, tuple):
+            self._ring = _Ring(tuple([checked_key(key, "api_key") for key in given]))
+
+    @property
+    def varies(self) -> bool:
+        """Whether the key may be another for each call."""
+        return self._ring is not None or callable(self.config.api_key)
+
+    def header(self, key: str | None = None) -> dict[str, str]:
+        """The header that shows a key, or the one for the next call; nothing where there is none.
+
+        Raises :class:`ConfigError` for a key that no header can carry.
+        """
+        key = key or self._key()
+        if key is None:
+            return {}
+        checked_key(key, self.config.name or self.row.name)
+        if key not in self._shown:
+            self._shown.append(key)
+        return {self.row.key_header: f"{self.row.key_prefix}{key}"}
+
+    def _key(self) -> str | None:
+        given = self.config.api_key
+        if self._ring is not None:
+            return self._ring.pick(self.clock.monotonic())
+        if callable(given):
+            return _fetched(given, self.config.name or self.row.name)
+        return given if isinstance(given, str) else from_environment(self.row.key_env)
+
+    def refused(self, headers: Mapping[str, str], error: DispatchError, lease: Lease | None = None) -> dict[str, str] | None:
+        """After a refusal: the header of another key to try at once, where it was about the key and there is another awake.
+
+        Where keys have limits of their own, the ``lease`` says which of them has a place.
+        """
+        rest = next((seconds for kind, seconds in _RESTS if isinstance(error, kind)), None)
+        if self._ring is None or rest is None:
+            return None
+        now = self.clock.monotonic()
+        used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
+        self._ring.rest(used, now + (error.retry_after or rest))
+        awake = self._ring.awake(now)
+        if not awake:
+            return None
+        other = awake[0] if lease is None else lease.move(awake, error)
+        return None if other is None else self.numbered(other)
+
+    @property
+    def count(self) -> int:
+        """How many keys there are to choose from; 0 where they were not given as a list."""
+        return len(self._ring.keys) if self._ring is not None else 0
+
+    def awake(self) -> tuple[int, ...]:
+        """The numbers of the keys to use now, the first first; that whose rest ends first where all rest."""
+        if self._ring is None:
+            return ()
+        now = self.clock.monotonic()
+        return self._ring.awake(now) or (self._ring.keys.index(self._ring.pick(now)) + 1,)
+
+    def numbered(self, number: int) -> dict[str, str]:
+        """The header that shows the key of this number."""
+        return self.header(self._ring.keys[number - 1]) if self._ring is not None else {}
+
+    def number(self, headers: Mapping[str, str]) -> int | None:
+        """Which of several keys these headers show, counted from 1."""
+        if self._ring is None:
+            return None
+        used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
+        return self._ring.keys.index(used) + 1 if used in self._ring.keys else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys that were shown lately, as a vendor may say them back, to be kept out of errors."""
+        return tuple([form for key in list(self._shown) for form in _written(key)])
+
+    def url(self) -> str | None:
+        """The address, without a slash at its end."""
+        row = self.row
+        url = self.config.base_url or from_environment(row.url_env) or _filled(row.base_url)
+        if url and "://" not in url:  # OLLAMA_HOST is a bare host, as its server's documentation has it
+            url = f"http://{url}" if ":" in url else f"http://{url}:{(row.base_url or '').rpartition(':')[2]}"
+        return url.rstrip("/") if url else None
+
+    def version(self) -> str | None:
+        """The API's version, where a vendor has several."""
+        return self.config.api_version or from_environment(self.row.version_env)
+
+    def missing(self) -> str | None:
+        """What is still to be told, and where; ``None`` when nothing is."""
+        row = self.row
+        if not (self.config.api_key or from_environment(row.key_env) or row.keyless):
+            return f"no API key; pass api_key=... or set {' or '.join(row.key_env)}"
+        if self.url() is None:
+            return f"no address; pass base_url=... or set {' or '.join((*row.url_env, *_PLACES.findall(row.base_url or '')))}"
+        return None
+
+
+def _fetched(source: Callable[[], str], vendor: str) -> str:
+    """The token of a function; raises :class:`AuthenticationError` where it gives none, so that another vendor is asked."""
+    try:
+        token = source()
+    except DispatchError:
+        raise
+    except Exception as foreign:  # noqa: BLE001 - a function of the user's may raise anything, and its text may hold a secret
+        text = f"{vendor}: the function that gives the key raised {type(foreign).__name__}"
+        raise AuthenticationError(text, sent=False) from None
+    if not isinstance(token, str):
+        raise AuthenticationError(f"{vendor}: the function that gives the key gave {type(token).__name__}, not a text", sent=False)
+    return token
+
+
+def _filled(url: str | None) -> str | None:
+    """An address whose {NAME}s are taken from the environment; ``None`` where one is not there."""
+    for name in _PLACES.findall(url or ""):
+        value = from_environment((name,))
+        if value is None:
+            return None
+        url = (url or "").replace(f"{{{name}}}", value.rstrip("/"))
+    return url

@@ -1,0 +1,525 @@
+"""The chunks of one HTTP answer, as the transport's reads bring them.
+
+Where and how a vendor is reached: address, headers with the key, and the transport that carries the calls.
+
+Fits a request to one model before a format writes it: the nearest effort that it knows, and sampling where it takes that.
+
+What a model refuses in any case is left out where the request is written (:mod:`~llmdispatcher.wire.quirks`).
+
+HttpVendor: a catalog row, the codecs that its models need, and the transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote
+
+import attrs
+
+from .._version import __version__
+from ..catalog import Traits, VendorRow, knows_not, model_facts, models_of, traits_of, vendor_row, vendor_rows
+from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
+from ..resilience import RateLimit
+from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
+from ..transport import Limits, Transport, clean, fetch_remote
+from ..types import (
+    EFFORTS,
+    Capabilities,
+    EmbeddingRequest,
+    Embeddings,
+    HttpCall,
+    HttpReply,
+    Request,
+    Response,
+    StreamChunk,
+    evolved,
+)
+from ..wire import (
+    COUNTING,
+    EMBEDDING_CODECS,
+    LISTINGS,
+    ClientCodec,
+    StreamDecoder,
+    codec_for,
+    fault,
+    rate_limit_remaining,
+    request_id,
+    without_refused,
+)
+from .config import VendorConfig
+from .credentials import Credentials, checked_key
+
+LAST_WORDS = 5.0
+"""Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
+
+Explain = Callable[[DispatchError, HttpReply], DispatchError]
+
+
+class ChunkStream:
+    """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
+
+    ``answers`` is how many were asked for: of several the next may begin long after the first is complete.
+    """
+
+    def __init__(
+        self,
+        reply: HttpReply,
+        decoder: StreamDecoder,
+        clock: Clock,
+        progress: float | None,
+        explained: Explain,
+        *,
+        answers: int = 1,
+    ) -> None:
+        self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
+        self._missing = set(range(answers)) if answers > 1 else set()
+        self._explained = explained
+        self._reply = reply
+        self._arrivals = iter(reply.chunks)
+        self._decoder = decoder
+        self._clock = clock
+        self._progress = progress
+
+    def batches(self) -> Generator[list[StreamChunk]]:
+        """Lists of chunks as they arrive; closes the reply at the end, whatever the end is.
+
+        Raises :class:`VendorUnavailable` with phase ``"idle"`` when only pings come for longer than the progress limit, before the
+        answer is complete. An error leaves without the frames and exceptions that it met: they hold what the vendor said, which may
+        be the key.
+        """
+        reply, decoder, arrivals = self._reply, self._decoder, self._arrivals
+        try:
+            last = self._clock.monotonic()
+            while True:
+                try:
+                    data = arrivals.__next__()  # faster than next(), which enters the interpreter anew
+                except StopIteration:
+                    break
+                except (VendorUnavailable, MalformedReply, DeadlineExceeded) as error:
+                    self._forgive(error)
+                    break
+                chunks = decoder.feed(data)
+                if chunks:
+                    yield chunks
+                    decoder.check()
+                    last = self._clock.monotonic()
+                    if decoder.ended or self._missing:
+                        self._count(chunks)
+                if decoder.done:
+                    return
+                if not chunks and self._only_pings(last):
+                    break
+                del data, chunks  # the wait may be long: what nobody needs is given back while the processor knows where it is
+            rest = decoder.finish()
+            if rest:
+                yield rest
+        except DispatchError as error:
+            raise clean(self._explained(error, reply)) from None
+        finally:
+            reply.close()
+
+    def _count(self, chunks: list[StreamChunk]) -> None:
+        """See which answers have ended; after the last of them what may still come must come soon."""
+        self._missing.difference_update([chunk.choice for chunk in chunks if chunk.finish_reason is not None])
+        if self._complete() and not self._decoder.done:
+            self._reply.hurry(LAST_WORDS)
+
+    def _complete(self) -> bool:
+        """Whether there is nothing left to come but last words: of several answers all have ended."""
+        return self._decoder.ended and not self._missing
+
+    def _forgive(self, error: DispatchError) -> None:
+        """Raise it, unless the answer is complete: then losing the connection, or the time, loses nothing."""
+        if not self._complete():
+            raise error
+
+    def _only_pings(self, last: float) -> bool:
+        """Whether a vendor that only sends pings has no more to say: its answer is complete, and its last words are overdue."""
+        silence = self._clock.monotonic() - last
+        if self._complete():
+            return silence > LAST_WORDS
+        if self._progress is not None and silence > self._progress:
+            text = (
+                f"the stream is alive but has said nothing for {self._progress:g} s; raise progress_timeout or ask another vendor"
+            )
+            raise VendorUnavailable(text, phase="idle", sent=True)
+        return False
+
+    def __iter__(self) -> Iterator[StreamChunk]:
+        for batch in self.batches():
+            yield from batch
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """Everything about reaching a vendor that stays the same from call to call."""
+
+    transport: Transport
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    stream_headers: Mapping[str, str] = attrs.field(repr=False)
+    address: Callable[[str, str], str]
+    """Where a model is asked, given the path that its format wants."""
+
+    @classmethod
+    def made(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
+        """Bring row, settings and key together."""
+        limits = Limits(
+            connect=config.connect_timeout, first_byte=config.first_byte_timeout, idle=config.idle_timeout, total=config.timeout
+        )
+        transport = Transport(
+            url,
+            limits=limits,
+            pool_size=config.pool_size,
+            proxy=config.proxy,
+            ca_bundle=config.ca_bundle,
+            trust_env=config.trust_env,
+        )
+        common = {
+            "Content-Type": "application/json",
+            "User-Agent": f"llmdispatcher/{__version__}",
+            **dict(row.headers),
+            **key_header,
+            **config.headers,
+        }
+        return cls(
+            transport=transport,
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", **common},
+            stream_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", **common},
+            address=_addresses(row, config, url),
+        )
+
+
+def _addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str, str], str]:
+    """Where a model is asked."""
+    if row.name == "azure":
+        root, version = _azure(url, config)
+        return _Deployments(root, version) if version is not None else lambda _model, path: root + path
+    if row.codec == "ollama_chat":  # its own API and OpenAI's stand side by side
+        root = url.removesuffix("/v1")
+        return lambda _model, path: root + (path if path.startswith("/api/") else f"/v1{path}")
+    return lambda _model, path: url + path
+
+
+@attrs.frozen
+class _Deployments:
+    """Azure's classic addresses: a deployment is part of most paths, the version of all."""
+
+    root: str
+    version: str
+
+    def __call__(self, model: str, path: str) -> str:
+        deployed = "" if path.startswith("/responses") else f"/deployments/{quote(model, safe='')}"
+        return f"{self.root}{deployed}{path}?api-version={self.version}"
+
+
+def _azure(url: str, config: VendorConfig) -> tuple[str, str | None]:
+    """Azure's two kinds of address: classic deployments with an api-version, or v1 without.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    """
+    version = config.api_version
+    if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
+        return (url if url.endswith("/v1") else f"{url.removesuffix('/openai')}/openai/v1"), None
+    return f"{url.removesuffix('/openai')}/openai", version
+
+
+_NO_SAMPLING = frozenset({"no_sampling"})
+
+
+def fitted(request: Request, traits: Traits) -> Request:
+    """The request as this model takes it; the same one where there is nothing to change."""
+    effort = request.reasoning_effort
+    if "sampling_without_effort" in traits.quirks and effort not in (None, "none"):
+        request = without_refused(request, _NO_SAMPLING, request.model)
+    if effort is None or not traits.efforts:
+        return request
+    known = nearest(effort, traits.efforts)
+    return request if known == effort else attrs.evolve(request, reasoning_effort=known)
+
+
+def nearest(effort: str, known: tuple[str, ...]) -> str:
+    """Of the levels that a model knows the one next to what is asked for; of two as near, the lower."""
+    wanted = EFFORTS.index(effort)
+    return min(known, key=lambda level: (abs(EFFORTS.index(level) - wanted), EFFORTS.index(level)))
+
+
+T = TypeVar("T")
+_MOST_PAGES = 100
+APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
+"""The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
+
+OPENAI_COMPATIBLE = ("openai_chat", "openai_responses", "ollama_chat")
+"""Rows of these formats take the setting ``api``."""
+
+
+class HttpVendor:
+    """A vendor of the catalog, reached over HTTP; safe to share between threads and after a fork.
+
+    ``kind`` names the catalog's row. Settings come from ``config``, from keyword arguments (they win), or, for key and base
+    URL, from the row's environment variables, which are read at the first use. Raises :class:`ConfigError` for an unknown
+    setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
+    """
+
+    default_kind: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        config: VendorConfig | Mapping[str, Any] | None = None,
+        *,
+        kind: str | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        **settings: Any,
+    ) -> None:
+        row = vendor_row(kind or self.default_kind)
+        if row is None:
+            raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in vendor_rows())}")
+        self._row = row
+        self._config = VendorConfig.merge(config, settings)
+        if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:
+            raise ConfigError(f"api: {row.name} speaks one format of its own; leave api={self._config.api!r} out")
+        self._credentials = Credentials(row, self._config, clock)
+        self._clock = clock
+        self._lock = new_lock()
+        self._endpoint: Endpoint | None = None
+        self.name: str = self._config.name or row.name
+        if isinstance(self._config.api_key, str):
+            checked_key(self._config.api_key, "api_key")
+
+    @property
+    def kind(self) -> str:
+        """The catalog's row, which tells prices."""
+        return self._row.name
+
+    @cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """What its answers depend on beside the request: who it is, where, by which API, and what it leaves out."""
+        config = self._config
+        return (self.kind, self._credentials.url(), config.api, config.api_version, config.drop_params)
+
+    @property
+    def drops_params(self) -> bool:
+        """Whether it leaves out what a model does not take, as configured."""
+        return self._config.drop_params
+
+    @property
+    def default_model(self) -> str | None:
+        """The model that serves names which it does not have, as configured."""
+        return self._config.default_model
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """How much it may be asked, as configured."""
+        return self._config.rate_limit
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the catalog knows of this vendor's models, taken together."""
+        known = [facts for model in models_of(self.kind) if (facts := model_facts(self.kind, model)) is not None]
+        return Capabilities(
+            models=self._config.models or tuple(facts.model for facts in known),
+            max_tokens=max((facts.max_tokens for facts in known), default=0),
+            context_window=max((facts.context_window for facts in known), default=0),
+            supports_streaming=True,
+            supports_vision=any(facts.supports_vision for facts in known),
+            supports_tools=any(facts.supports_tools for facts in known),
+        )
+
+    def model_for(self, model: str) -> str | None:
+        """This vendor's own name for a model; ``None`` where it is known not to have it and nothing serves in its place."""
+        for pattern, mapped in self._config.model_map.items():
+            if fnmatchcase(model, pattern):
+                return mapped
+        if self._config.models:
+            listed = any(fnmatchcase(model, pattern) for pattern in self._config.models)
+        else:
+            listed = not knows_not(self.kind, model)
+        return model if listed else self._config.default_model
+
+    @property
+    def key_count(self) -> int:
+        """How many keys it was given as a list."""
+        return self._credentials.count
+
+    def awake_keys(self) -> tuple[int, ...]:
+        """The numbers of those keys that do not rest, counted from 1; where all do, the one that is awake first."""
+        return self._credentials.awake()
+
+    def is_available(self) -> bool:
+        """Whether there is a key and an address; asks nobody."""
+        if self._endpoint is not None:
+            return True
+        return self.missing() is None
+
+    def missing(self) -> str | None:
+        """What it needs to be told before it can be asked, and where to say it; ``None`` when nothing is missing."""
+        return self._credentials.missing()
+
+    def send(self, request: Request, deadline: Deadline) -> Response:
+        """One answer in one piece."""
+        call, codec = self._encoded(request, deadline, stream=False)
+        reply = self.open(call, deadline)
+        response = self._decoded(reply, codec.decode)
+        identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
+        return response if identity is None and left is None else evolved(response, request_id=identity, rate_limit_remaining=left)
+
+    def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
+        """One answer in pieces."""
+        call, codec = self._encoded(request, deadline, stream=True)
+        reply = self.open(call, deadline)
+        progress = self._config.progress_timeout
+        return ChunkStream(reply, codec.decoder(), self._clock, progress, self._explained, answers=request.n or 1)
+
+    def takes_prefill(self, request: Request) -> bool:
+        """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.
+
+        Newer models refuse it, so one that the catalog does not know is taken for one of them.
+        """
+        traits = traits_of(self.kind, request.model)
+        thinks = request.reasoning_effort not in (None, "none") or request.reasoning_tokens or "thinking" in request.extra_params
+        if thinks or "no_prefill" in traits.quirks or self._format(request, traits) != "anthropic_messages":
+            return False
+        return model_facts(self.kind, request.model) is not None
+
+    @property
+    def can_embed(self) -> bool:
+        """Whether its format makes vectors of texts."""
+        return self._row.codec in EMBEDDING_CODECS
+
+    def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
+        """The vectors of some texts, asked for in batches of at most as many as the format takes."""
+        codec = EMBEDDING_CODECS.get(self._row.codec)
+        if codec is None:
+            raise InvalidRequest(f"{self.name} makes no vectors; ask another vendor", vendor=self.name, try_elsewhere=True)
+        if self._config.drop_params and not request.drop_params:
+            request = attrs.evolve(request, drop_params=True)
+        pieces = []
+        for batch in request.batches(codec.largest):
+            call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model)
+            pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
+        return Embeddings.join(pieces)
+
+    def count_tokens(self, request: Request, deadline: Deadline) -> int | None:
+        """How many tokens a request has, by the vendor's own count; ``None`` where it has no way to ask."""
+        traits = traits_of(self.kind, request.model)
+        counting = COUNTING.get(self.kind) or COUNTING.get(self._counted_as(request, traits))
+        if counting is None:
+            return None
+        call = self.call(counting.path(request.model), counting.encode(fitted(request, traits), traits.quirks), model=request.model)
+        return self._read(call, deadline, counting.decode)
+
+    def _counted_as(self, request: Request, traits: Traits) -> str:
+        """OpenAI itself counts by its Responses API, whichever it is asked by; servers like it count nothing."""
+        name = self._format(request, traits)
+        return "openai_responses" if name == "openai_chat" and self.kind == "openai" else name
+
+    def list_models(self, deadline: Deadline) -> tuple[str, ...]:
+        """The names of the models that the vendor says it has; asks it, which costs nothing."""
+        listing = LISTINGS[self._row.codec]
+        names: tuple[str, ...] = ()
+        path: str | None = listing.path
+        for _page in range(_MOST_PAGES):
+            if path is None:
+                break
+            body = self._read(self.call(path, b""), deadline, bytes)
+            names, path = names + listing.decode(body), listing.next(body)
+        return names
+
+    def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
+        """One exchange, its body read and decoded."""
+        return self._decoded(self.open(call, deadline), decode)
+
+    def _decoded(self, reply: HttpReply, decode: Callable[[bytes], T]) -> T:
+        body = reply.read()
+        try:
+            return decode(body)
+        except DispatchError as error:
+            failure = clean(self._explained(error, reply))
+        del body  # what the vendor said may hold the key, and a crash reporter writes the frames of an error down
+        raise failure
+
+    def close(self) -> None:
+        """Close pooled connections; the vendor opens new ones if it is used again."""
+        with self._lock:
+            endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.transport.close()
+
+    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, ClientCodec]:
+        """The call that asks for an answer, and the format that it will come in."""
+        traits = traits_of(self.kind, request.model)
+        codec = codec_for(self._format(request, traits), traits.quirks)
+        if self._config.drop_params and not request.drop_params:
+            request = attrs.evolve(request, drop_params=True)
+        if self._config.fetch_remote is not None:
+            request = fetch_remote(request, self._config.fetch_remote, deadline, self.kind, codec.name)
+        body = codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
+        return self.call(codec.path(request.model, stream=stream), body, model=request.model, stream=stream), codec
+
+    def _format(self, request: Request, traits: Traits) -> str:
+        """The wire format: what the user chose, else what this model needs, else the row's."""
+        api = self._config.api or traits.api
+        if api is None and request.tools and "tools_by_responses" in traits.quirks and request.reasoning_effort != "none":
+            api = "responses"
+        return self._row.codec if api is None else APIS[api]
+
+    def call(self, path: str, body: bytes, *, model: str = "", stream: bool = False) -> HttpCall:
+        """A call to a path below the base URL, with this vendor's headers; ``model`` is part of some addresses."""
+        endpoint = self._endpoint or self._connect()
+        headers = endpoint.stream_headers if stream else endpoint.headers
+        if self._credentials.varies:
+            headers = {**headers, **self._credentials.header()}
+        return HttpCall(url=endpoint.address(model, path), headers=headers, body=body, method="POST" if body else "GET")
+
+    def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
+        """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""
+        endpoint = self._endpoint or self._connect()
+        lease = deadline.meter.lease if deadline.meter is not None else None
+        if lease is not None and lease.key is not None:
+            call = attrs.evolve(call, headers={**call.headers, **self._credentials.numbered(lease.key)})
+        while True:
+            if deadline.meter is not None:
+                deadline.meter.key = self._credentials.number(call.headers)
+            reply = endpoint.transport.open(call, deadline)
+            if reply.ok:
+                return reply
+            error = self._refusal(reply)
+            other = self._credentials.refused(call.headers, error, lease)
+            if other is None:
+                raise error
+            call = attrs.evolve(call, headers={**call.headers, **other})
+
+    def _refusal(self, reply: HttpReply) -> DispatchError:
+        body = reply.read()
+        for key in self._credentials.secrets:
+            if len(key) >= 12:  # before an excerpt cuts an echoed key in two; a shorter one may be a word of the format
+                body = body.replace(key.encode(), b"***")
+        return self._explained(fault(reply.status, reply.headers, body, self._clock.now()), reply)
+
+    def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
+        """The error with the call's id, and without the key, which some vendors echo in their text."""
+        error.with_facts(request_id=request_id(reply.headers))
+        for key in self._credentials.secrets:
+            if key in f"{error.message} {error.code} {error.request_id}":
+                error.args = (error.message.replace(key, "***"),)
+                for field in ("message", "code", "request_id"):
+                    said = getattr(error, field)
+                    setattr(error, field, said and said.replace(key, "***"))
+        return error
+
+    def _connect(self) -> Endpoint:
+        """Read what the environment gives and make ready to talk; opens nothing yet."""
+        credentials = self._credentials
+        url, lack = credentials.url(), credentials.missing()
+        if url is None or lack is not None:
+            raise ConfigError(lack or "no address", vendor=self.name)
+        with self._lock:
+            if self._endpoint is None:
+                config = attrs.evolve(self._config, api_version=credentials.version())
+                self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
+            return self._endpoint
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"

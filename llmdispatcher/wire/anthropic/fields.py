@@ -1,0 +1,114 @@
+"""The words of Anthropic's messages that both directions share: names, reasons, cache marks, usage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from ...types import Citation, Usage
+from ..decoding import MAX_COUNT, count, mapping, text_of
+
+NAME = "anthropic_messages"
+
+STRUCTURE = "respond_with_structure"
+"""The tool whose input is the answer, for models that know no JSON schema; its call is read as text."""
+
+WEB = "web_search_result_location"
+"""The kind of citation that another vendor's are written as."""
+
+FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
+
+ADAPTIVE = {"thinking": "adaptive"}
+"""The mark in ``request.metadata`` of a request that was read: its effort came with adaptive thinking, not alone."""
+
+
+def cache_control(cache: str) -> dict[str, str]:
+    """A cache mark; five minutes are the default and go without saying."""
+    return {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
+
+
+def cache_of(mark: Any) -> str | None:
+    """The cache time of a mark; ``None`` for one that says more or something else."""
+    if not isinstance(mark, Mapping) or mark.get("type") != "ephemeral" or not mark.keys() <= {"type", "ttl"}:
+        return None
+    time = mark.get("ttl", "5m")
+    return time if time in ("5m", "1h") else None
+
+
+def anthropic_usage(raw: Mapping[str, Any]) -> Usage:
+    """The canonical usage: Anthropic's ``input_tokens`` leaves out what was read from and written to the cache."""
+    if not raw:
+        return Usage()
+    read, write = count(raw.get("cache_read_input_tokens")), count(raw.get("cache_creation_input_tokens"))
+    by_ttl = mapping(raw.get("cache_creation"))
+    used = mapping(raw.get("server_tool_use"))
+    output, cost = count(raw.get("output_tokens")), raw.get("cost")  # OpenRouter's word
+    told = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < MAX_COUNT
+    return Usage(
+        input_tokens=count(raw.get("input_tokens")) + read + write,
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_tokens=write,
+        cache_write_long_tokens=min(write, count(by_ttl.get("ephemeral_1h_input_tokens"))),
+        reasoning_tokens=min(output, count(mapping(raw.get("output_tokens_details")).get("thinking_tokens"))),
+        cost=Decimal(str(cost)) if told else None,
+        tool_requests={name.removesuffix("_requests"): count(times) for name, times in used.items() if count(times)},
+        raw=dict(raw),
+    )
+
+
+def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
+    """The usage as Anthropic writes it: its own record where there is one, else one made of the canonical counts."""
+    raw = usage.raw
+    same = anthropic_usage(raw).counts == usage.counts
+    if raw and same and "total_tokens" not in raw:
+        return dict(raw)
+    read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_long_tokens
+    made: dict[str, Any] = {
+        "input_tokens": max(0, usage.input_tokens - read - write),
+        "cache_creation_input_tokens": write,
+        "cache_read_input_tokens": read,
+        "output_tokens": usage.output_tokens,
+    }
+    if write:
+        made["cache_creation"] = {"ephemeral_5m_input_tokens": write - long, "ephemeral_1h_input_tokens": long}
+    if usage.reasoning_tokens:
+        made["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+    return {**made, "service_tier": tier} if tier in ("standard", "priority", "batch") else made
+
+
+def finish_of(raw: Any) -> str | None:
+    """The common word for a stop reason; its own where there is none."""
+    return FINISH.get(raw, raw) if isinstance(raw, str) else None
+
+
+def stop_reason(reason: str | None, raw: str | None) -> str | None:
+    """The stop reason for a common word; the vendor's own where it is one of this format."""
+    if raw is not None and finish_of(raw) == reason and (raw in FINISH or reason not in FINISH.values()):
+        return raw
+    return next((word for word, common in FINISH.items() if common == reason), reason)
+
+
+def tier_of(raw: Mapping[str, Any]) -> str | None:
+    """The service tier that a usage names."""
+    return text_of(raw.get("service_tier")) or None
+
+
+def web_citation(citation: Citation) -> dict[str, Any]:
+    """A source that another vendor named; there is nothing that proves it."""
+    return {
+        "type": WEB,
+        "url": citation.url,
+        "title": citation.title,
+        "cited_text": citation.text or "",
+        "encrypted_index": "",
+    }

@@ -1,0 +1,489 @@
+"""A request as Anthropic's messages write it. https://platform.claude.com/docs/en/api/messages
+
+The turns of a conversation as Anthropic's messages write them. https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ...errors import InvalidRequest
+from ...types import (
+    FilePart,
+    ImagePart,
+    Message,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+    data_url,
+)
+from ..decoding import LEADING_ROLES, leave_out, own
+from ..quirks import without_refused
+from .fields import ADAPTIVE, CHOICES, NAME, STRUCTURE, cache_control
+
+_OWN = (None, NAME)
+_TEXTUAL = ("text/", "application/json")
+_STRANGE = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """The turns without the leading system messages, roles alternating.
+
+    Anthropic wants all results of a round in the turn after it, before anything else that is said there. System messages in the
+    middle stay there in a request that was read from this format; else :func:`encoded_system` has them.
+    """
+    native = request.wire_format == NAME
+    turns: list[dict[str, Any]] = []
+    for message in named_calls(spoken(request), native):
+        role, content = _turn(request, message, quirks)
+        if content is None:
+            continue
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] = [*_listed(turns[-1]["content"]), *_listed(content)]
+        else:
+            turns.append({"role": role, "content": content, **({} if message.role == "tool" else own(message, NAME))})
+    if not turns:
+        raise InvalidRequest("messages: Anthropic needs at least one message that is not a system message")
+    if "no_prefill" in quirks and turns[-1]["role"] == "assistant":
+        raise InvalidRequest("messages: this model does not continue an assistant's turn; end the conversation with the user's")
+    return turns if native else [_sorted(turn) for turn in turns]
+
+
+def spoken(request: Request) -> Sequence[Message]:
+    """The messages that become turns."""
+    if request.wire_format == NAME:
+        return request.messages[_leading(request.messages) :]
+    return [message for message in request.messages if message.role not in LEADING_ROLES]
+
+
+def _leading(messages: Sequence[Message]) -> int:
+    return next((place for place, message in enumerate(messages) if message.role not in LEADING_ROLES), len(messages))
+
+
+def encoded_system(request: Request) -> Any:
+    """The top-level ``system``: text, or blocks where a message was written as blocks; ``None`` for none."""
+    native = request.wire_format == NAME
+    messages = request.messages[: _leading(request.messages)] if native else request.messages
+    found = [message for message in messages if message.role in LEADING_ROLES]
+    for message in found:
+        if not native and not all(isinstance(part, TextPart) for part in message.parts):
+            raise InvalidRequest(f"messages: a {message.role} message must be text here; put other parts into a user message")
+    if all(isinstance(message.content, str) for message in found):
+        return "\n\n".join([message.text for message in found]) or None
+    return [block for message in found for block in _blocks(request, message.parts, frozenset())] or None
+
+
+def _turn(request: Request, message: Message, quirks: frozenset[str]) -> tuple[str, Any]:
+    """Role and content of a message; no content where nothing of it can be sent."""
+    if message.role == "tool":
+        return "user", [_result(request, message)]
+    if isinstance(message.content, str) and not message.tool_calls:
+        return message.role, message.content if message.content or request.wire_format == NAME else None
+    blocks = _blocks(request, message.parts, quirks)
+    return message.role, blocks if blocks or request.wire_format == NAME else None
+
+
+def _listed(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return list(content)
+
+
+def _sorted(turn: dict[str, Any]) -> dict[str, Any]:
+    """Results first, as Anthropic wants them."""
+    if isinstance(turn["content"], str):
+        return turn
+    return {**turn, "content": sorted(turn["content"], key=lambda block: block["type"] != "tool_result")}
+
+
+def named_calls(messages: Iterable[Message], native: bool) -> list[Message]:
+    """The messages with an id on every call and result: other formats can do without, or write ids that Anthropic refuses."""
+    ids = _CallIds()
+    return list(messages) if native else [ids.named(message) for message in messages]
+
+
+class _CallIds:
+    """Makes up ids for calls, and gives results without one the id of the call of their round that they answer."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._open: list[ToolCall] = []
+
+    def named(self, message: Message) -> Message:
+        if message.role == "tool":
+            return attrs.evolve(message, tool_call_id=self._answered(message))
+        if message.role == "assistant" and message.tool_calls:
+            renamed = {id(call): self._call(call) for call in message.tool_calls}
+            self._open = list(renamed.values())
+            return attrs.evolve(
+                message,
+                content=message.content
+                if isinstance(message.content, str)
+                else tuple([self._again(part, message, renamed) for part in message.content]),
+                tool_calls=tuple(renamed.values()),
+            )
+        return message
+
+    def _again(self, part: Part, message: Message, renamed: Mapping[int, ToolCall]) -> Part:
+        """The same call where it stands between what was said."""
+        if not isinstance(part, ToolCall):
+            return part
+        return renamed[id(next(call for call in message.tool_calls if call is part or call == part))]
+
+    def _call(self, call: ToolCall) -> ToolCall:
+        if call.id:
+            return attrs.evolve(call, id=_STRANGE.sub("_", call.id))
+        self._made += 1
+        return attrs.evolve(call, id=f"call_{self._made - 1}")
+
+    def _answered(self, message: Message) -> str:
+        if message.tool_call_id:
+            told = _STRANGE.sub("_", message.tool_call_id)
+            self._open = [call for call in self._open if call.id != told]
+            return told
+        fitting = [call for call in self._open if message.name in (None, call.name)] or self._open
+        if not fitting:
+            raise InvalidRequest("message.tool_call_id: a tool message to Anthropic must name the call that it answers")
+        answered = fitting[0]
+        self._open.remove(answered)
+        return answered.id or ""
+
+
+def _result(request: Request, message: Message) -> dict[str, Any]:
+    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+    if isinstance(message.content, str):
+        result["content"] = message.content
+    elif message.content:
+        result["content"] = _blocks(request, message.content, frozenset())
+    if message.is_error is not None:
+        result["is_error"] = message.is_error
+    return {**result, **own(message, NAME)}
+
+
+def _blocks(request: Request, parts: Iterable[Part], quirks: frozenset[str]) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, ReasoningPart):
+            blocks += _thought(part, "replay_reasoning" in quirks)
+        elif isinstance(part, OtherPart):
+            blocks += _other(request, part)
+        elif not isinstance(part, TextPart) or part.text or request.wire_format == NAME:
+            blocks += _block(request, part)
+    return blocks
+
+
+def _block(request: Request, part: Part) -> list[dict[str, Any]]:
+    writer = _WRITERS.get(type(part))
+    if writer is None:
+        leave_out(request, NAME, f"message.content: {type(part).__name__}")
+        return []
+    block = writer(part)
+    cache = getattr(part, "cache", None)
+    if cache is not None:
+        block["cache_control"] = cache_control(cache)
+    return [{**block, **own(part, NAME)}]
+
+
+def _thought(part: ReasoningPart, unsigned: bool) -> list[dict[str, Any]]:
+    """A thought with its proof. One without comes from elsewhere, and Anthropic refuses it; compatible vendors may want it."""
+    if part.origin not in _OWN:
+        return []
+    if part.encrypted is not None:
+        return [{"type": "redacted_thinking", "data": part.encrypted, **own(part, NAME)}]
+    if part.signature is None and not unsigned:
+        return []
+    return [{"type": "thinking", "thinking": part.text, "signature": part.signature or "", **own(part, NAME)}]
+
+
+def _other(request: Request, part: OtherPart) -> list[dict[str, Any]]:
+    if part.origin == NAME:
+        return [dict(part.data)]
+    leave_out(request, NAME, f"message.content: {part.data.get('type', 'a part')!r}", f"is known to {part.origin} alone")
+    return []
+
+
+def _text(part: TextPart) -> dict[str, Any]:
+    return {"type": "text", "text": part.text}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
+
+
+def _input(call: ToolCall) -> dict[str, Any]:
+    if call.kind == "custom":
+        return {"input": call.arguments}
+    try:
+        arguments = call.parsed
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Anthropic wants them") from None
+    if not isinstance(arguments, dict | None):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are no object, as Anthropic wants them")
+    return arguments or {}
+
+
+def _image(part: ImagePart) -> dict[str, Any]:
+    return {"type": "image", "source": _file(part.file_id) or _source(part.url, part.data, part.media_type, "image")}
+
+
+def _document(part: FilePart) -> dict[str, Any]:
+    document: dict[str, Any] = {"type": "document", "source": _file(part.file_id) or _written(part)}
+    if part.name is not None:
+        document["title"] = part.name
+    return document
+
+
+def _written(part: FilePart) -> dict[str, Any]:
+    """A document's source; text of any kind is sent as plain text, since bytes are taken of a PDF alone."""
+    whole = data_url(part.url) if part.url is not None else None
+    media_type, data = whole or (part.media_type, part.data)
+    if data is not None and media_type is not None and media_type.startswith(_TEXTUAL):
+        return {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8", "replace")}
+    return _source(part.url, part.data, part.media_type, "file")
+
+
+def _file(file_id: str | None) -> dict[str, Any]:
+    return {"type": "file", "file_id": file_id} if file_id is not None else {}
+
+
+def _source(url: str | None, data: bytes | None, media_type: str | None, kind: str) -> dict[str, Any]:
+    if url is not None and url.startswith("data:"):
+        head, _, encoded = url[5:].partition(",")
+        return {"type": "base64", "media_type": head.partition(";")[0], "data": encoded}
+    if url is not None:
+        return {"type": "url", "url": url}
+    if data is None or media_type is None:
+        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
+    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
+
+
+_WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    TextPart: _text,
+    ImagePart: _image,
+    FilePart: _document,
+    ToolCall: _call,
+}
+
+
+DEFAULT_MAX_TOKENS = 4096
+"""The format wants a limit; this one is sent where the request has none."""
+
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+"""The tokens of thought for an effort, where a model goes by tokens."""
+
+_LEAST_BUDGET = 1024
+_EFFORTS = {"minimal": "low"}
+_TIERS = {"auto": "auto", "default": "standard_only", "standard": "standard_only", "standard_only": "standard_only"}
+_NOWHERE = ("seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
+_JSON_ONLY = "Answer with one JSON object and nothing else."
+_BY_TOOL = f"Give your answer by calling the tool {STRUCTURE}."
+_FORCED = ("any", "tool")
+
+
+def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """All fields but ``stream``."""
+    request = without_refused(request, quirks, NAME)
+    for name in _NOWHERE:
+        if getattr(request, name):
+            leave_out(request, NAME, name)
+    if (request.n or 1) > 1:
+        leave_out(request, NAME, "n")
+    thoughts = _thinking(request, quirks)
+    tools = _tools(request, quirks, thinks=_thinks(request, thoughts))
+    return {
+        **_limits(request, thoughts),
+        "messages": encoded_turns(request, quirks),
+        **_system(request, tools),
+        **tools,
+        **_sampling(request, thinks=_thinks(request, thoughts)),
+        **thoughts,
+        **_output(request, thoughts, quirks),
+        **_advice(request),
+    }
+
+
+def _limits(request: Request, thoughts: Mapping[str, Any]) -> dict[str, Any]:
+    """Model and limit; some clouds have the model in the path, and say the version in its place."""
+    fields: dict[str, Any] = {}
+    if request.model and "anthropic_version" not in request.extra_params:
+        fields["model"] = request.model
+    limit = request.max_tokens
+    if request.wire_format == NAME:
+        return fields if limit is None else {**fields, "max_tokens": limit}
+    limit = DEFAULT_MAX_TOKENS if limit is None else limit
+    budget = thoughts.get("thinking", {}).get("budget_tokens", 0)
+    return {**fields, "max_tokens": limit if limit > budget else budget + limit}
+
+
+def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
+    """The instructions, with those that stand for a response format that the model does not know."""
+    system = encoded_system(request)
+    added = None
+    if (request.response_format or {}).get("type") == "json_object":
+        added = _JSON_ONLY
+    elif tools.get("tool_choice") == {"type": "auto"} and any(tool.get("name") == STRUCTURE for tool in tools.get("tools", ())):
+        added = _BY_TOOL
+    if added is not None:
+        system = (
+            [*system, {"type": "text", "text": added}] if isinstance(system, list) else "\n\n".join(filter(None, [system, added]))
+        )
+    return {} if system is None else {"system": system}
+
+
+def _thinks(request: Request, thoughts: Mapping[str, Any]) -> bool:
+    """Whether what Anthropic refuses beside thoughts is to be left out; the author of a request in this format knows better."""
+    return request.wire_format != NAME and thoughts.get("thinking", {}).get("type") in ("enabled", "adaptive")
+
+
+def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    effort, budget = request.reasoning_effort, request.reasoning_tokens
+    if request.wire_format == NAME:
+        return _thinking_as_read(request)
+    if effort is None and budget is None:
+        return {}
+    if effort == "none" or budget == 0:
+        return {"thinking": {"type": "disabled"}}
+    if "adaptive_thinking" not in quirks:
+        tokens = budget if budget is not None else BUDGETS[effort or "low"]
+        return {"thinking": {"type": "enabled", "budget_tokens": max(_LEAST_BUDGET, tokens), **_display(request)}}
+    effort = effort or next((word for word, tokens in BUDGETS.items() if budget is not None and budget <= tokens), "max")
+    fields: dict[str, Any] = {"thinking": {"type": "adaptive", **_display(request)}}
+    return fields if "no_effort" in quirks else {**fields, "output_config": {"effort": _EFFORTS.get(effort, effort)}}
+
+
+def _thinking_as_read(request: Request) -> dict[str, Any]:
+    """What a request in this format said: effort and thoughts are two things there."""
+    fields: dict[str, Any] = {}
+    if request.reasoning_effort == "none":
+        fields["thinking"] = {"type": "disabled"}
+    elif request.reasoning_effort is not None:
+        fields["output_config"] = {"effort": _EFFORTS.get(request.reasoning_effort, request.reasoning_effort)}
+    if request.reasoning_tokens is not None:
+        fields["thinking"] = {"type": "enabled", "budget_tokens": request.reasoning_tokens, **_display(request)}
+    elif request.metadata.get(NAME) == ADAPTIVE:
+        fields["thinking"] = {"type": "adaptive", **_display(request)}
+    return fields
+
+
+def _display(request: Request) -> dict[str, str]:
+    if request.reasoning_summary is None:
+        return {}
+    return {"display": "omitted" if request.reasoning_summary == "none" else "summarized"}
+
+
+def _sampling(request: Request, *, thinks: bool) -> dict[str, Any]:
+    """Temperature and its kin, and where to stop; beside thoughts only a ``top_p`` near 1 is allowed."""
+    names = ("top_p",) if thinks else ("temperature", "top_p", "top_k")
+    fields: dict[str, Any] = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+    if thinks and fields.get("top_p", 1) < 0.95:
+        del fields["top_p"]
+    if request.stop:
+        fields["stop_sequences"] = list(request.stop)
+    return fields
+
+
+def _advice(request: Request) -> dict[str, Any]:
+    """What changes no answer."""
+    fields: dict[str, Any] = {}
+    if request.user is not None:
+        fields["metadata"] = {"user_id": request.user}
+    if request.prompt_cache is not None:
+        fields["cache_control"] = cache_control(request.prompt_cache)
+    tier = request.service_tier if request.wire_format == NAME else _TIERS.get(request.service_tier or "")
+    return {**fields, "service_tier": tier} if tier is not None else fields
+
+
+def _output(request: Request, thoughts: Mapping[str, Any], quirks: frozenset[str]) -> dict[str, Any]:
+    """The form of the answer, beside the effort."""
+    schema = _schema(request.response_format)
+    if schema is None or "no_json_schema" in quirks:
+        return {}
+    return {"output_config": {**thoughts.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}}
+
+
+def _schema(response_format: Mapping[str, Any] | None) -> Any:
+    if response_format is None or response_format.get("type") in ("text", "json_object"):
+        return None
+    kind, described = response_format.get("type"), response_format.get("json_schema")
+    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
+        return described["schema"]
+    raise InvalidRequest(f"response_format: Anthropic has no {kind!r}; give a 'json_schema' with its 'schema'")
+
+
+def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
+    """Which tools there are, and which must be used."""
+    strict = "no_json_schema" not in quirks
+    tools = [_tool(request, tool, strict=strict) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    choice = _choice(request)
+    schema = _schema(request.response_format) if "no_json_schema" in quirks else None
+    if schema is not None:
+        choice = (
+            choice if choice.get("type") == "tool" else {"type": "any"} if tools and choice.get("type") != "none" else _STRUCTURED
+        )
+        tools.append({"name": STRUCTURE, "description": "The one way to give the final answer.", "input_schema": schema})
+    if choice.get("type") in _FORCED and (thinks or "no_forced_tools" in quirks):
+        if schema is None:
+            leave_out(request, NAME, "tool_choice", "cannot be forced here" + ", beside thoughts" * thinks)
+        choice = {"type": "auto"}
+    choice = _one_by_one(request, choice, bool(tools))
+    return {**({"tools": tools} if tools else {}), **({"tool_choice": choice} if choice else {})}
+
+
+_STRUCTURED = {"type": "tool", "name": STRUCTURE}
+
+
+def _is_ours(request: Request, tool: VendorTool) -> bool:
+    if tool.origin == NAME:
+        return True
+    leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    return False
+
+
+def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[str, Any]:
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    schema = tool.parameters or ({} if request.wire_format == NAME else {"type": "object", "properties": {}})
+    fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
+    if tool.description is not None:
+        fields["description"] = tool.description
+    if tool.strict is not None and strict:  # schemas came with it
+        fields["strict"] = tool.strict
+    if tool.cache is not None:
+        fields["cache_control"] = cache_control(tool.cache)
+    return {**fields, **own(tool, NAME)}
+
+
+def _choice(request: Request) -> dict[str, Any]:
+    choice = request.tool_choice
+    if choice is None:
+        return {}
+    if isinstance(choice, str):
+        if choice in CHOICES:
+            return {"type": CHOICES[choice]}
+        if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
+            return {"type": "tool", "name": choice}
+        raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
+    function = choice.get("function")
+    if isinstance(function, Mapping) and function.get("name"):
+        return {"type": "tool", "name": function["name"]}
+    return dict(choice)
+
+
+def _one_by_one(request: Request, choice: dict[str, Any], has_tools: bool) -> dict[str, Any]:
+    """The choice, with whether several calls may be made at once."""
+    parallel = request.parallel_tool_calls
+    if parallel is None or choice.get("type") == "none":
+        return choice
+    if not choice and (parallel or not has_tools):
+        return choice
+    return {**(choice or {"type": "auto"}), "disable_parallel_tool_use": not parallel}

@@ -1,0 +1,344 @@
+"""Anthropic messages. https://platform.claude.com/docs/en/api/messages, version 2023-06-01."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from ...errors import DispatchError, InvalidRequest, MalformedReply
+from ...types import (
+    Citation,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
+    TextPart,
+    ToolCallDelta,
+    fold,
+    parse_text,
+)
+from ..base import Inbound
+from ..decoding import EventDecoder, dump, mapping, parse_object, text_of
+from ..errors import fault_inside
+from .fields import NAME, STRUCTURE, anthropic_usage, finish_of, tier_of
+from .request import DEFAULT_MAX_TOKENS, encoded
+from .server_request import inbound
+from .server_response import MessagesWriter, refusal, whole
+
+__all__ = ["ANTHROPIC_MESSAGES", "DEFAULT_MAX_TOKENS", "AnthropicMessages", "MessagesDecoder"]
+
+_THOUGHTS = ("thinking", "redacted_thinking")
+
+
+class AnthropicMessages:
+    """The codec; without state."""
+
+    name = NAME
+    content_type = "text/event-stream; charset=utf-8"
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """The model travels in the body, so the path is always the same."""
+        return "/v1/messages"
+
+    def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+        """The JSON body of a request; system messages, wherever they stand, become the top-level ``system``."""
+        payload = encoded(request, quirks)
+        return dump({**payload, "stream": True} if stream else payload, request, self.name)
+
+    def decode(self, body: bytes) -> Response:
+        """A whole answer."""
+        document = parse_object(body)
+        blocks = document.get("content")
+        if not isinstance(blocks, list):
+            if document.get("error") or document.get("type") == "error":
+                raise fault_inside(document)
+            raise MalformedReply("the vendor's answer has no content", sent=True)
+        decoder = MessagesDecoder()
+        return fold([chunk for event in _events(document, blocks) for chunk in decoder.read_event(event)])
+
+    def decoder(self) -> MessagesDecoder:
+        """A fresh decoder for one stream."""
+        return MessagesDecoder()
+
+    def read_request(self, body: bytes, path: str = "") -> Inbound:
+        """The request in a body, also in one that is only to be counted."""
+        try:
+            return inbound(body, path)
+        except RecursionError:
+            raise InvalidRequest("body: nested too deeply; send a flatter document") from None
+
+    def write_response(self, response: Response) -> bytes:
+        """The body of a whole answer."""
+        return whole(response)
+
+    def writer(self, asked: Inbound | None = None) -> MessagesWriter:
+        """A fresh writer for one stream."""
+        return MessagesWriter(asked)
+
+    def write_error(self, error: DispatchError) -> tuple[int, bytes]:
+        """Status and body of a refusal."""
+        return refusal(error)
+
+
+ANTHROPIC_MESSAGES = AnthropicMessages()
+
+
+class MessagesDecoder(EventDecoder):
+    """message_start … message_stop; complete with a stop reason, over at message_stop. Unknown events are skipped."""
+
+    __slots__ = ("_blocks", "_calls", "_length", "_run", "_structured", "_usage")
+    END_MARKER = "message_stop or a stop reason"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocks: dict[int, _Block] = {}  # under way, by index
+        self._calls = 0
+        self._structured = False
+        self._run: list[str] = []  # the text since the last finished part or call
+        self._length = 0  # of all text so far
+        self._usage: dict[str, Any] = {}
+
+    def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        """What one event says."""
+        reader = _READERS.get(text_of(document.get("type")))
+        return reader(self, document) if reader is not None else []
+
+    def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        message = mapping(document.get("message"))
+        self._usage.update(mapping(message.get("usage")))
+        model, told = text_of(message.get("model")) or None, text_of(message.get("id")) or None
+        return [StreamChunk(model=model, response_id=told, **self._use())]
+
+    def _use(self) -> dict[str, Any]:
+        return {"usage": anthropic_usage(self._usage), "service_tier": tier_of(self._usage)} if self._usage else {}
+
+    def _block_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        fields = mapping(document.get("content_block"))
+        kind = text_of(fields.get("type"))
+        block = self._blocks[_index(document)] = _Block(fields)
+        if kind == "tool_use":
+            return self._call_start(block)
+        if kind in ("text", ""):
+            return self._text_start(block)
+        return self._thought_start(block) if kind in _THOUGHTS else []
+
+    def _call_start(self, block: _Block) -> list[StreamChunk]:
+        fields = block.fields
+        if fields.get("name") == STRUCTURE:
+            self._structured = block.is_answer = True
+            return self._boundary()
+        self._run = []
+        block.slot, self._calls = self._calls, self._calls + 1
+        extra = {name: value for name, value in fields.items() if name not in _CALL and value is not None}
+        delta = ToolCallDelta(
+            index=block.slot,
+            id=text_of(fields.get("id")) or None,
+            name=text_of(fields.get("name")) or None,
+            extra={NAME: extra} if extra else None,
+        )
+        return [StreamChunk(tool_calls=(delta,))]
+
+    def _text_start(self, block: _Block) -> list[StreamChunk]:
+        boundary, listed = self._boundary(), block.fields.get("citations")
+        block.citations = [mapping(citation) for citation in listed] if isinstance(listed, list) else []
+        return boundary + self._said(block, text_of(block.fields.get("text")))
+
+    def _boundary(self) -> list[StreamChunk]:
+        """Text right after another block of text is told from it: what hangs on either is its alone."""
+        return [self._finished(TextPart(text="".join(self._run)))] if self._run else []
+
+    def _finished(self, part: Part) -> StreamChunk:
+        self._run = []
+        return StreamChunk(parts=(part,))
+
+    def _said(self, block: _Block, text: str) -> list[StreamChunk]:
+        if not text:
+            return []
+        block.text.append(text)
+        self._run.append(text)
+        self._length += len(text)
+        return [StreamChunk(content=text)]
+
+    def _thought_start(self, block: _Block) -> list[StreamChunk]:
+        block.signature.append(text_of(block.fields.get("signature")))
+        return self._thought(block, text_of(block.fields.get("thinking")))
+
+    def _thought(self, block: _Block, text: str) -> list[StreamChunk]:
+        if not text:
+            return []
+        block.text.append(text)
+        return [StreamChunk(reasoning=text)]
+
+    def _block_delta(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        delta = mapping(document.get("delta"))
+        block, boundary = self._blocks.get(_index(document)), []
+        if block is None:  # some servers send no start
+            block = self._blocks[_index(document)] = _Block({})
+            boundary = self._boundary()
+        reader = _DELTAS.get(text_of(delta.get("type")), MessagesDecoder._other_delta)
+        return boundary + reader(self, block, delta)
+
+    def _text_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
+        return self._said(block, text_of(delta.get("text")))
+
+    def _thinking_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
+        return self._thought(block, text_of(delta.get("thinking")))
+
+    def _signature_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
+        block.signature.append(text_of(delta.get("signature")))
+        return []
+
+    def _citations_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
+        if isinstance(delta.get("citation"), dict):
+            block.citations.append(delta["citation"])
+        return []
+
+    def _input_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
+        text = text_of(delta.get("partial_json"))
+        if block.is_answer:
+            return self._said(block, text)
+        if text:
+            block.text.append(text)
+        return [StreamChunk(tool_calls=(ToolCallDelta(index=block.slot, arguments=text),))] if text and block.slot >= 0 else []
+
+    def _other_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
+        """What completes a block that is kept whole: texts grow, all else counts as it is last said."""
+        if block.is_other:
+            for name, value in delta.items():
+                known = block.fields.get(name)
+                if name != "type" and value is not None:
+                    block.fields[name] = known + value if isinstance(known, str) and isinstance(value, str) else value
+        return []
+
+    def _block_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        block = self._blocks.pop(_index(document), None)
+        if block is None:
+            return []
+        kind = text_of(block.fields.get("type"))
+        if kind == "tool_use":
+            return self._call_stop(block)
+        if kind in ("text", ""):
+            return self._text_stop(block)
+        return [self._finished(_thought(block) if kind in _THOUGHTS else _other(block))]
+
+    def _call_stop(self, block: _Block) -> list[StreamChunk]:
+        if block.text:
+            return []
+        arguments = json.dumps(mapping(block.fields.get("input")), ensure_ascii=False)
+        if block.is_answer:
+            return self._said(block, arguments)
+        return [StreamChunk(tool_calls=(ToolCallDelta(index=block.slot, arguments=arguments),))]
+
+    def _text_stop(self, block: _Block) -> list[StreamChunk]:
+        if not block.citations:
+            return []
+        text = "".join(self._run)
+        start = self._length - len(text)
+        citations = tuple([_citation(raw, start, self._length) for raw in block.citations])
+        part = TextPart(text=text, extra={NAME: {"citations": block.citations}})
+        return [attrs.evolve(self._finished(part), citations=citations)]
+
+    def _message_delta(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        raw = mapping(document.get("delta")).get("stop_reason")
+        # Counts here are cumulative and complete what message_start said; null says nothing.
+        self._usage.update({name: value for name, value in mapping(document.get("usage")).items() if value is not None})
+        if not isinstance(raw, str):
+            return [StreamChunk(**self._use())]
+        self.ended = True
+        answered = self._structured and not self._calls and raw == "tool_use"
+        return [StreamChunk(finish_reason="stop" if answered else finish_of(raw), finish_reason_raw=raw, **self._use())]
+
+    def _message_stop(self, _document: Mapping[str, Any]) -> list[StreamChunk]:
+        self.ended = self.done = True
+        return []
+
+    def read_whole(self, body: bytes) -> Response:
+        """A server that ignores ``stream`` answers in one piece."""
+        return ANTHROPIC_MESSAGES.decode(body)
+
+
+_CALL = ("type", "id", "name", "input")
+_READERS: Mapping[str, Callable[[MessagesDecoder, Mapping[str, Any]], list[StreamChunk]]] = {
+    "message_start": MessagesDecoder._message_start,
+    "content_block_start": MessagesDecoder._block_start,
+    "content_block_delta": MessagesDecoder._block_delta,
+    "content_block_stop": MessagesDecoder._block_stop,
+    "message_delta": MessagesDecoder._message_delta,
+    "message_stop": MessagesDecoder._message_stop,
+}
+
+
+class _Block:
+    """A block under way."""
+
+    __slots__ = ("citations", "fields", "is_answer", "signature", "slot", "text")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.fields = dict(fields)
+        self.text: list[str] = []
+        self.signature: list[str] = []
+        self.citations: list[Mapping[str, Any]] = []
+        self.slot = -1  # place among the calls
+        self.is_answer = False  # a call that stands for a structured answer
+
+    @property
+    def is_other(self) -> bool:
+        """Whether it is kept whole."""
+        return text_of(self.fields.get("type")) not in ("", "text", "tool_use", *_THOUGHTS)
+
+
+_DELTAS: Mapping[str, Callable[[MessagesDecoder, _Block, Mapping[str, Any]], list[StreamChunk]]] = {
+    "text_delta": MessagesDecoder._text_delta,
+    "thinking_delta": MessagesDecoder._thinking_delta,
+    "signature_delta": MessagesDecoder._signature_delta,
+    "citations_delta": MessagesDecoder._citations_delta,
+    "input_json_delta": MessagesDecoder._input_delta,
+}
+
+
+def _events(document: Mapping[str, Any], blocks: list[Any]) -> Iterator[Mapping[str, Any]]:
+    """The events that a stream would have brought a whole answer in."""
+    yield {"type": "message_start", "message": document}
+    for index, block in enumerate(blocks):
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+        yield {"type": "content_block_stop", "index": index}
+    yield {"type": "message_delta", "delta": document}
+
+
+def _index(document: Mapping[str, Any]) -> int:
+    index = document.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def _thought(block: _Block) -> ReasoningPart:
+    return ReasoningPart(
+        text="".join(block.text),
+        signature="".join(block.signature) or None,
+        encrypted=text_of(block.fields.get("data")) or None,
+        origin=NAME,
+    )
+
+
+def _other(block: _Block) -> OtherPart:
+    data = block.fields
+    if block.text:  # the input of a tool that the vendor runs
+        with contextlib.suppress(ValueError):
+            data = {**data, "input": parse_text("".join(block.text))}
+    return OtherPart(origin=NAME, data=data)
+
+
+def _citation(raw: Mapping[str, Any], start: int, end: int) -> Citation:
+    return Citation(
+        url=text_of(raw.get("url")) or text_of(raw.get("source")) or None,
+        title=text_of(raw.get("title")) or text_of(raw.get("document_title")) or None,
+        text=text_of(raw.get("cited_text")) or None,
+        start=start,
+        end=end,
+        raw=raw,
+    )

@@ -1,0 +1,370 @@
+"""A request in Anthropic's messages, read; also one that only counts its tokens.
+
+Turns and blocks of Anthropic's messages, read. A block that is unknown, or says more than a part can, is kept whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+from urllib.parse import unquote
+
+from ...errors import InvalidRequest
+from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
+from ..base import Inbound, object_in, popped
+from .fields import ADAPTIVE, NAME, WEB, cache_of
+
+_ROLES = ("user", "assistant", "system")
+
+
+def turns_of(said: Sequence[Any]) -> list[Message]:
+    """All turns; results of tools become messages of their own."""
+    return [message for place, turn in enumerate(said) for message in _turn(turn, f"messages.{place}")]
+
+
+def _turn(turn: Any, where: str) -> list[Message]:
+    role = turn.get("role") if isinstance(turn, dict) else None
+    if not isinstance(role, str) or role not in _ROLES:
+        raise InvalidRequest(f"{where}: this is no message; give {{'role': 'user' or 'assistant', 'content': ...}}")
+    content = turn.get("content")
+    extra = {name: value for name, value in turn.items() if name not in ("role", "content") and value is not None}
+    if isinstance(content, str):
+        return [Message(role, content, extra={NAME: extra} if extra else {})]
+    if role != "user":
+        return [Message(role, parts_of(content, where), extra={NAME: extra} if extra else {})]
+    messages = []
+    for is_result, blocks in groupby(_listed(content, where), key=lambda block: block["type"] == "tool_result"):
+        if is_result:
+            messages += [_result(block, where) for block in blocks]
+        else:
+            messages.append(Message("user", tuple([_part(block, where) for block in blocks])))
+    return messages or [Message("user", "")]
+
+
+def _listed(content: Any, where: str) -> list[dict[str, Any]]:
+    if not isinstance(content, list):
+        raise InvalidRequest(f"{where}.content: {type(content).__name__} is no content; give text or a list of blocks")
+    for block in content:
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            raise InvalidRequest(f"{where}.content: there is no block without a type; give {{'type': 'text', 'text': ...}}")
+    return content
+
+
+def _result(block: dict[str, Any], where: str) -> Message:
+    known, extra = _split(block, "tool_use_id", "content", "is_error")
+    content, answered, error = known.get("content", ()), known.get("tool_use_id"), known.get("is_error")
+    if not isinstance(answered, str) or not isinstance(error, bool | None):
+        raise InvalidRequest(f"{where}: a tool_result needs the tool_use_id of the call that it answers")
+    return Message(
+        "tool",
+        content if isinstance(content, str | tuple) else parts_of(content, where),
+        tool_call_id=answered,
+        is_error=error,
+        extra=extra,
+    )
+
+
+def parts_of(content: Any, where: str) -> tuple[Part, ...]:
+    """The parts that a list of blocks stands for."""
+    return tuple([_part(block, where) for block in _listed(content, where)])
+
+
+def _part(block: dict[str, Any], where: str) -> Part:
+    reader = _PART_READERS.get(block["type"])
+    part = reader(block) if reader is not None else None
+    if part is None and block["type"] in ("text", "tool_use"):
+        raise InvalidRequest(f"{where}.content: a block of type {block['type']!r} lacks what it is made of, or has it malformed")
+    return part if part is not None else OtherPart(origin=NAME, data=block)
+
+
+def _split(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The known fields of a block, and the others as this format's own."""
+    known = {name: block[name] for name in names if block.get(name) is not None}
+    extra = {name: value for name, value in block.items() if name not in ("type", *names) and value is not None}
+    return known, {NAME: extra} if extra else {}
+
+
+def _marked(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], str | None, dict[str, dict[str, Any]]]:
+    """The same of a block that may have a cache mark."""
+    cache = cache_of(block.get("cache_control"))
+    known, extra = _split({name: value for name, value in block.items() if name != "cache_control" or cache is None}, *names)
+    return known, cache, extra
+
+
+def _text(block: dict[str, Any]) -> Part | None:
+    known, cache, extra = _marked(_checkable(block), "text")
+    text = known.get("text")
+    return TextPart(text=text, cache=cache, extra=extra) if isinstance(text, str) else None
+
+
+def _checkable(block: dict[str, Any]) -> dict[str, Any]:
+    """A block without the sources that another vendor named: Anthropic takes back only those that it can prove."""
+    cited = block.get("citations")
+    if not isinstance(cited, list) or not any(_is_foreign(citation) for citation in cited):
+        return block
+    return {**block, "citations": [citation for citation in cited if not _is_foreign(citation)] or None}
+
+
+def _is_foreign(citation: Any) -> bool:
+    return isinstance(citation, dict) and citation.get("type") == WEB and not citation.get("encrypted_index")
+
+
+def _image(block: dict[str, Any]) -> Part | None:
+    _, cache, extra = _marked(block, "source")
+    source = _source(block.get("source"))
+    return ImagePart(**source, cache=cache, extra=extra) if source is not None else None
+
+
+def _document(block: dict[str, Any]) -> Part | None:
+    known, cache, extra = _marked(block, "source", "title")
+    source, title = _source(block.get("source")), known.get("title")
+    if source is None or not isinstance(title, str | None) or (source.get("media_type") or "").startswith("text/"):
+        source = _plain(block.get("source"))
+    if source is None or not isinstance(title, str | None):
+        return None
+    return FilePart(**source, name=title, cache=cache, extra=extra)
+
+
+def _source(source: Any) -> dict[str, Any] | None:
+    """Where bytes are, as the fields of a part; ``None`` for what these cannot say."""
+    kind = source.get("type") if isinstance(source, dict) else None
+    fields = {name: value for name, value in source.items() if name != "type"} if isinstance(kind, str) else {}
+    if not all(isinstance(value, str) for value in fields.values()):
+        return None
+    if kind == "base64" and fields.keys() == {"data", "media_type"}:
+        data = _bytes(fields["data"])
+        if data is None:  # sent on as it is; the vendor may be less strict
+            return {"url": f"data:{fields['media_type']};base64,{fields['data']}"}
+        return {"data": data, "media_type": fields["media_type"]}
+    if (kind, *fields) in (("url", "url"), ("file", "file_id")):
+        return fields
+    return None
+
+
+def _plain(source: Any) -> dict[str, Any] | None:
+    if not isinstance(source, dict) or source.keys() != {"type", "media_type", "data"} or source["type"] != "text":
+        return None
+    if source["media_type"] != "text/plain" or not isinstance(source["data"], str):
+        return None
+    return {"data": source["data"].encode("utf-8", "replace"), "media_type": "text/plain"}
+
+
+def _bytes(encoded: str) -> bytes | None:
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if base64.b64encode(data).decode() == encoded else None
+
+
+def _thinking(block: dict[str, Any]) -> Part | None:
+    known, extra = _split(block, "thinking", "signature")
+    text, signature = known.get("thinking", ""), known.get("signature", "")
+    if not isinstance(text, str) or not isinstance(signature, str):
+        return None
+    return ReasoningPart(text=text, signature=signature or None, origin=NAME, extra=extra)
+
+
+def _redacted(block: dict[str, Any]) -> Part | None:
+    known, extra = _split(block, "data")
+    data = known.get("data")
+    return ReasoningPart(encrypted=data, origin=NAME, extra=extra) if isinstance(data, str) else None
+
+
+def _call(block: dict[str, Any]) -> Part | None:
+    known, extra = _split(block, "id", "name", "input")
+    name, given, told = known.get("name"), known.get("input", {}), known.get("id")
+    if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(told, str | None):
+        return None
+    return ToolCall(name=name, arguments=json.dumps(given, ensure_ascii=False), id=told, extra=extra)
+
+
+_PART_READERS: Mapping[str, Callable[[dict[str, Any]], Part | None]] = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "thinking": _thinking,
+    "redacted_thinking": _redacted,
+    "tool_use": _call,
+}
+
+
+_IN_PATH = re.compile(r"/models?/(.+?)(?::\w*[rR]awPredict|/(?:invoke|converse)\S*)(?:\?|$)")
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_CHOICES = {"auto": "auto", "none": "none", "any": "required"}
+_DISPLAYS = {"summarized": "auto", "omitted": "none"}
+_BOUNDS = {"temperature": 2, "top_p": 1}
+_COUNTS = ("max_tokens", "top_k")
+_NAME_OF_FORMAT = "answer"
+
+
+def inbound(body: bytes, path: str) -> Inbound:
+    """The request in a body; some clouds have the model in the path."""
+    fields = {name: value for name, value in object_in(body, "'model', 'max_tokens' and 'messages'").items() if value is not None}
+    model = popped(fields, "model", str, "") or _model_in(path)
+    stream = popped(fields, "stream", bool, False)
+    said = popped(fields, "messages", list, None)
+    if not said:
+        raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
+    messages = [*_system(fields), *turns_of(said)]
+    known: dict[str, Any] = {}
+    for reader in _FIELD_READERS:
+        known |= reader(fields)
+    request = Request(model, messages, **known, extra_params=fields, wire_format=NAME)
+    return Inbound(request=request, stream=stream)
+
+
+def _model_in(path: str) -> str:
+    found = _IN_PATH.search(path)
+    return unquote(found.group(1)) if found else ""
+
+
+def _system(fields: dict[str, Any]) -> list[Message]:
+    system = fields.pop("system", None)
+    if not system:
+        return []
+    return [Message("system", system if isinstance(system, str) else parts_of(system, "system"))]
+
+
+def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
+    """Sampling and limits; a number that is out of our bounds is the vendor's to judge."""
+    found: dict[str, Any] = {}
+    for name in (*_BOUNDS, *_COUNTS):
+        value = fields.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidRequest(f"{name}: {type(value).__name__} is not a number; give one, or leave it out")
+        fits = 0 <= value <= _BOUNDS[name] if name in _BOUNDS else type(value) is int and value >= 0
+        if fits and name in fields:
+            found[name] = fields.pop(name)
+    return found
+
+
+def _words(fields: dict[str, Any]) -> dict[str, Any]:
+    """Where to stop, for whom, how fast, and what to remember."""
+    found: dict[str, Any] = {}
+    stop = fields.pop("stop_sequences", [])
+    if not isinstance(stop, list) or not all(isinstance(item, str) for item in stop):
+        raise InvalidRequest("stop_sequences: this is not a list of strings; give one, or leave it out")
+    user = _taken(fields, "metadata", "user_id", lambda value: isinstance(value, str))
+    if isinstance(fields.get("service_tier"), str):
+        found["service_tier"] = fields.pop("service_tier")
+    cache = cache_of(fields.get("cache_control"))
+    if cache is not None:
+        del fields["cache_control"]
+    return {**found, "stop": stop, "user": user, "prompt_cache": cache}
+
+
+def _taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
+    """One field out of a mapping whose others stay where they are."""
+    whole = fields.get(name)
+    if not isinstance(whole, dict) or not fits(whole.get(inner)):
+        return None
+    rest = {key: value for key, value in whole.items() if key != inner and value is not None}
+    if rest:
+        fields[name] = rest
+    else:
+        del fields[name]
+    return whole[inner]
+
+
+def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
+    """How much to think. An effort may come with adaptive thinking or alone, which the metadata remember."""
+    found: dict[str, Any] = {}
+    thinking = fields.get("thinking")
+    kind = thinking.get("type") if isinstance(thinking, dict) else None
+    if isinstance(thinking, dict) and isinstance(kind, str) and kind in _THINKING:
+        known = _THINKING[kind](thinking)
+        del fields["thinking"]
+        rest = {name: value for name, value in thinking.items() if name not in ("type", *known) and value is not None}
+        found = {name: value for field in known.values() for name, value in field.items()}
+        if rest:
+            fields["thinking"] = rest
+    if "reasoning_effort" not in found:
+        found["reasoning_effort"] = _taken(fields, "output_config", "effort", lambda value: value in _EFFORTS)
+    return found
+
+
+def _disabled(_thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"type": {"reasoning_effort": "none"}}
+
+
+def _enabled(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    budget = thinking.get("budget_tokens")
+    if type(budget) is not int or budget < 0:
+        raise InvalidRequest(f"thinking.budget_tokens: {budget!r} is not a whole number; give one, or {{'type': 'adaptive'}}")
+    return {"budget_tokens": {"reasoning_tokens": budget}, **_display(thinking)}
+
+
+def _adaptive(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"type": {"metadata": {NAME: ADAPTIVE}}, **_display(thinking)}
+
+
+def _display(thinking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    display = thinking.get("display")
+    return {"display": {"reasoning_summary": _DISPLAYS[display]}} if isinstance(display, str) and display in _DISPLAYS else {}
+
+
+_THINKING: Mapping[str, Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]]] = {
+    "disabled": _disabled,
+    "enabled": _enabled,
+    "adaptive": _adaptive,
+}
+"""By kind of thinking: which of its fields are known, and what they become."""
+
+
+def _format(fields: dict[str, Any]) -> dict[str, Any]:
+    asked = _taken(fields, "output_config", "format", _is_schema)
+    if asked is None:
+        return {}
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": asked["schema"]}}}
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("type") == "json_schema" and value.keys() == {"type", "schema"}
+
+
+def _choice(fields: dict[str, Any]) -> dict[str, Any]:
+    choice = fields.get("tool_choice")
+    if not isinstance(choice, dict):
+        return {}
+    found: dict[str, Any] = {}
+    rest = {name: value for name, value in choice.items() if value is not None}
+    alone = rest.pop("disable_parallel_tool_use", None)
+    if rest.keys() == {"type", "name"} and rest["type"] == "tool" and rest["name"]:
+        found["tool_choice"] = {"type": "function", "function": {"name": rest["name"]}}
+    elif rest.keys() == {"type"} and isinstance(rest["type"], str) and rest["type"] in _CHOICES:
+        found["tool_choice"] = _CHOICES[rest["type"]]
+    if not found or not isinstance(alone, bool | None):
+        return {}
+    del fields["tool_choice"]
+    return {**found, "parallel_tool_calls": None if alone is None else not alone}
+
+
+def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+    tools = popped(fields, "tools", list, ())
+    return {"tools": [_tool(tool, f"tools.{place}") for place, tool in enumerate(tools)]}
+
+
+def _tool(tool: Any, where: str) -> Tool | VendorTool:
+    if not isinstance(tool, dict):
+        raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'name': ..., 'input_schema': ...}}")
+    if tool.get("type") not in (None, "custom"):
+        return VendorTool(origin=NAME, data=tool)
+    rest = {name: value for name, value in tool.items() if value is not None}
+    name, schema = rest.pop("name", ""), rest.pop("input_schema", {})
+    if not isinstance(name, str) or not name or not isinstance(schema, dict):
+        raise InvalidRequest(f"{where}: a tool needs a name and an input_schema; give {{'name': ..., 'input_schema': {{...}}}}")
+    cache = cache_of(rest.get("cache_control"))
+    if cache is not None:
+        del rest["cache_control"]
+    known = {key: rest.pop(key) for key, kind in (("description", str), ("strict", bool)) if isinstance(rest.get(key), kind)}
+    return Tool(name=name, parameters=schema, cache=cache, extra={NAME: rest} if rest else {}, **known)
+
+
+_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_numbers, _words, _thoughts, _format, _choice, _tools)
+"""Each takes out of the fields what it knows; what is left is this format's alone."""

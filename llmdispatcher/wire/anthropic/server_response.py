@@ -1,0 +1,381 @@
+"""An answer as Anthropic writes it in one piece, and a refusal.
+
+An answer as Anthropic streams it: named events, each of a block by its number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...errors import CircuitOpen, DispatchError, Overloaded
+from ...types import (
+    Citation,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Response,
+    StreamChunk,
+    TextPart,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    parse_text,
+)
+from ..base import Inbound
+from ..decoding import own, written
+from ..server_errors import refused
+from .fields import NAME, raw_usage, stop_reason, web_citation
+
+NO_ID = "msg_0"
+"""Names an answer that came without a name."""
+
+
+def whole(response: Response) -> bytes:
+    """The body of a whole answer."""
+    return written(
+        {
+            "id": response.response_id or NO_ID,
+            "type": "message",
+            "role": "assistant",
+            "model": response.model,
+            "content": _blocks(response),
+            "stop_reason": stop_reason(response.finish_reason, response.finish_reason_raw),
+            "stop_sequence": None,
+            "usage": raw_usage(response.usage, response.service_tier),
+        }
+    )
+
+
+def _blocks(response: Response) -> list[dict[str, Any]]:
+    said: tuple[Part, ...] = (TextPart(text=response.content),) if response.content else ()
+    parts = response.parts or (*said, *response.tool_calls)
+    blocks: list[dict[str, Any]] = []
+    if response.reasoning and not any(isinstance(part, ReasoningPart) and part.text for part in parts):
+        blocks.append(_thinking(response.reasoning))
+    calls = 0
+    for part in parts:
+        blocks += _call(part, calls) if isinstance(part, ToolCall) else _block(part)
+        calls += isinstance(part, ToolCall)
+    _cite(blocks, response.citations)
+    return [*blocks, {"type": "text", "text": response.refusal}] if response.refusal else blocks
+
+
+def _cite(blocks: list[dict[str, Any]], citations: Iterable[Citation]) -> None:
+    """Sources that another vendor named are those of the text as a whole; Anthropic's own stand in their blocks."""
+    text = next((block for block in reversed(blocks) if block["type"] == "text"), None)
+    sources = [web_citation(citation) for citation in citations if citation.url]
+    if sources and text is not None and not any("citations" in block for block in blocks):
+        text["citations"] = sources
+
+
+def _block(part: Part) -> list[dict[str, Any]]:
+    if isinstance(part, TextPart):
+        return [{"type": "text", "text": part.text, **own(part, NAME)}]
+    if isinstance(part, ReasoningPart):
+        return _thought(part)
+    return [dict(part.data)] if isinstance(part, OtherPart) and part.origin == NAME else []
+
+
+def _thought(part: ReasoningPart) -> list[dict[str, Any]]:
+    """A thought; another format's proof of it would only be taken for one of Anthropic's."""
+    native = part.origin in (None, NAME)
+    if native and part.encrypted is not None:
+        return [{"type": "redacted_thinking", "data": part.encrypted}]
+    return [_thinking(part.text, (part.signature if native else None) or "")] if part.text or native else []
+
+
+def _thinking(text: str, signature: str = "") -> dict[str, Any]:
+    return {"type": "thinking", "thinking": text, "signature": signature}
+
+
+def _call(call: ToolCall, place: int) -> list[dict[str, Any]]:
+    head = {"type": "tool_use", "id": call.id or f"call_{place}", "name": call.name}
+    return [{**head, "input": input_of(call.arguments, call.kind), **own(call, NAME)}]
+
+
+def input_of(arguments: str, kind: str | None) -> dict[str, Any]:
+    """Arguments as the object that the format wants; what is none is put into one."""
+    if kind == "custom":
+        return {"input": arguments}
+    try:
+        value = parse_text(arguments) if arguments.strip() else {}
+    except ValueError:
+        value = arguments
+    if value is None:
+        return {}
+    return value if isinstance(value, dict) else {"input": value}
+
+
+_STATUSES: Mapping[type[DispatchError], int] = {Overloaded: 529, CircuitOpen: 529}
+_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def refusal(error: DispatchError) -> tuple[int, bytes]:
+    """Status and body of an error."""
+    return refused(error, lambda status, code: error_document(error, status, code), _STATUSES)
+
+
+def error_document(error: DispatchError, status: int, code: str | None = None) -> dict[str, Any]:
+    """What is said of an error."""
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    told: dict[str, Any] = {"type": kind, "message": error.message}
+    if code is not None:
+        told["details"] = {"error_code": code}
+    return {"type": "error", "error": told, "request_id": error.request_id}
+
+
+_EMPTY: Mapping[str, Mapping[str, Any]] = {
+    "text": {"type": "text", "text": ""},
+    "thinking": {"type": "thinking", "thinking": "", "signature": ""},
+}
+_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":'
+_GROWTH: Mapping[str, bytes] = {
+    "text": _HEAD + b'{"type":"text_delta","text":%s}}\n\n',
+    "thinking": _HEAD + b'{"type":"thinking_delta","thinking":%s}}\n\n',
+}
+"""The events that a stream mostly consists of; only the text is still to be written."""
+_NOTHING_YET = {"input_tokens": 0, "output_tokens": 0}
+
+
+class _Call:
+    """A call under way; it is told from its name on, and its arguments with it."""
+
+    __slots__ = ("arguments", "closed", "extra", "id", "index", "kind", "name", "waiting")
+
+    def __init__(self, slot: int) -> None:
+        self.id = f"call_{slot}"
+        self.name = ""
+        self.kind = "function"
+        self.extra: Any = None
+        self.arguments: list[str] = []
+        self.waiting: list[str] = []
+        self.index = -1
+        self.closed = False
+
+    def learn(self, delta: ToolCallDelta) -> None:
+        """Take in a piece."""
+        self.id, self.name, self.kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self.kind
+        self.extra = delta.extra or self.extra
+        if delta.arguments:
+            self.waiting.append(delta.arguments)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether its arguments begin as the object that the format wants."""
+        return bool(self.arguments) or "".join(self.waiting).lstrip()[:1] == "{"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are complete as they stand."""
+        try:
+            parse_text("".join([*self.arguments, *self.waiting]))
+        except ValueError:
+            return False
+        return True
+
+
+class MessagesWriter:
+    """message_start … message_stop. One block is open at a time, but calls whose arguments come by turns."""
+
+    __slots__ = (
+        "_asked",
+        "_calls",
+        "_count",
+        "_finish",
+        "_id",
+        "_kind",
+        "_model",
+        "_out",
+        "_started",
+        "_tier",
+        "_tier_told",
+        "_usage",
+    )
+
+    def __init__(self, asked: Inbound | None = None) -> None:
+        self._asked = asked
+        self._calls: dict[int, _Call] = {}
+        self._count = 0  # blocks so far
+        self._kind: str | None = None  # of the last block, where it is open and no call
+        self._out: list[bytes] = []
+        self._started = False
+        self._model: str | None = None
+        self._id: str | None = None
+        self._tier: str | None = None
+        self._tier_told: str | None = None
+        self._usage: Usage | None = None
+        self._finish: str | None = None
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The events that one chunk becomes; an answer beside the first has no place."""
+        if chunk.choice:
+            return b""
+        self._learn(chunk)
+        if self._model is not None:
+            self._start()
+        for kind, text in (("thinking", chunk.reasoning), ("text", chunk.content), ("text", chunk.refusal)):
+            if text:
+                self._grow(kind, text)
+        for delta in chunk.tool_calls:
+            self._call(delta)
+        for part in chunk.parts:
+            self._part(part)
+        if self._kind == "text":  # else they are in the block that is just finished, or come too late
+            for citation in [citation for citation in chunk.citations if citation.url]:
+                self._delta("citations_delta", self._count - 1, citation=web_citation(citation))
+        return self._flushed()
+
+    def end(self) -> bytes:
+        """What is still owed, and the end marker."""
+        self._start()
+        self._close()
+        usage = raw_usage(self._usage or Usage(), self._tier if self._tier != self._tier_told else None)
+        self._emit("message_delta", delta={"stop_reason": self._finish, "stop_sequence": None}, usage=usage)
+        self._emit("message_stop")
+        return self._flushed()
+
+    def fail(self, error: DispatchError) -> bytes:
+        """The event that tells of a failure in the middle of a stream."""
+        return b"event: error\ndata: " + refusal(error)[1] + b"\n\n"
+
+    def _learn(self, chunk: StreamChunk) -> None:
+        self._model, self._id = self._model or chunk.model, self._id or chunk.response_id
+        self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
+        if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
+            self._finish = stop_reason(chunk.finish_reason, chunk.finish_reason_raw)
+
+    def _flushed(self) -> bytes:
+        out, self._out = b"".join(self._out), []
+        return out
+
+    def _emit(self, kind: str, **fields: Any) -> None:
+        self._out.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), written({"type": kind, **fields})))
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        message: dict[str, Any] = {
+            "id": self._id or NO_ID,
+            "type": "message",
+            "role": "assistant",
+            "model": self._model or (self._asked.request.model if self._asked is not None else ""),
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": raw_usage(self._usage, self._tier) if self._usage else _NOTHING_YET,
+        }
+        if self._usage:
+            self._tier_told = self._tier
+        self._emit("message_start", message=message)
+
+    def _open(self, block: Mapping[str, Any]) -> int:
+        self._start()
+        self._emit("content_block_start", index=self._count, content_block=block)
+        self._count += 1
+        return self._count - 1
+
+    def _delta(self, kind: str, index: int, **fields: Any) -> None:
+        self._emit("content_block_delta", index=index, delta={"type": kind, **fields})
+
+    def _grow(self, kind: str, text: str) -> None:
+        if self._kind != kind:
+            self._close()
+            self._open(_EMPTY[kind])
+            self._kind = kind
+        self._out.append(_GROWTH[kind] % (self._count - 1, written(text)))
+
+    def _close(self) -> None:
+        """End what is open."""
+        self._close_text()
+        for call in self._calls.values():
+            if not call.closed:
+                self._close_call(call)
+
+    def _close_text(self) -> None:
+        if self._kind is not None:
+            self._emit("content_block_stop", index=self._count - 1)
+            self._kind = None
+
+    def _call(self, delta: ToolCallDelta) -> None:
+        call = self._calls.get(delta.index)
+        if call is None:
+            self._close_text()
+            for other in self._calls.values():
+                if not other.closed and other.is_whole:
+                    self._close_call(other)
+            call = self._calls[delta.index] = _Call(len(self._calls))
+        call.learn(delta)
+        if call.name and call.kind != "custom":
+            self._tell(call)
+
+    def _tell(self, call: _Call) -> None:
+        if call.index < 0:
+            further = call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
+            call.index = self._open({"type": "tool_use", "id": call.id, "name": call.name, "input": {}, **further})
+        if not call.is_object:
+            return
+        for text in call.waiting:
+            self._delta("input_json_delta", call.index, partial_json=text)
+        call.arguments += call.waiting
+        call.waiting = []
+
+    def _close_call(self, call: _Call) -> None:
+        if call.kind == "custom" or (call.waiting and not call.is_object):
+            call.waiting = [json.dumps(input_of("".join(call.waiting), call.kind), ensure_ascii=False)]
+        self._tell(call)
+        call.closed = True
+        self._emit("content_block_stop", index=call.index)
+
+    def _part(self, part: Part) -> None:
+        if isinstance(part, TextPart):
+            self._hang(part)
+        elif isinstance(part, ReasoningPart):
+            self._prove(part)
+        elif isinstance(part, OtherPart) and part.origin == NAME:
+            self._close()
+            self._kind = "other"
+            self._open(part.data)
+            self._close()
+
+    def _hang(self, part: TextPart) -> None:
+        """What hangs on a text that was told before."""
+        citations = own(part, NAME).get("citations") or ()
+        if self._kind != "text" and citations:
+            self._close()
+            self._open(_EMPTY["text"])
+            self._kind = "text"
+        for citation in citations:
+            self._delta("citations_delta", self._count - 1, citation=citation)
+        if self._kind == "text":
+            self._close_text()
+
+    def _prove(self, part: ReasoningPart) -> None:
+        """What proves a thought that was told before, or stands for one; another format's proof is none here."""
+        native = part.origin in (None, NAME)
+        if native and part.encrypted is not None:
+            self._close()
+            self._open({"type": "redacted_thinking", "data": part.encrypted})
+            self._kind = "other"
+        elif native and self._kind != "thinking":
+            self._close()
+            self._open(_EMPTY["thinking"])
+            self._kind = "thinking"
+            if part.text:
+                self._delta("thinking_delta", self._count - 1, thinking=part.text)
+        if native and part.signature and self._kind == "thinking":
+            self._delta("signature_delta", self._count - 1, signature=part.signature)
+        if self._kind in ("thinking", "other"):
+            self._close_text()

@@ -1,0 +1,367 @@
+"""Streams of one JSON document a line. https://github.com/ndjson/ndjson-spec
+
+JSON in and out of codecs, and the decoder that all event streams share.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
+from ..types import Request, Response, StreamChunk, TextPart, json_encoder, parse_text, unfold
+from .errors import excerpt, fault_inside, read
+from .sse import SseParser
+
+LEADING_ROLES = ("system", "developer")
+MAX_COUNT = 10**15
+"""No answer has more tokens; a number beyond it is noise."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+_NONE: Mapping[str, Any] = {}
+_log = logging.getLogger("llmdispatcher")
+_encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
+
+
+def parse(body: bytes) -> Any:
+    """The document in ``body``. Raises :class:`MalformedReply` for anything that is not JSON, with a safe excerpt."""
+    try:
+        return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    except ValueError:
+        raise MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True) from None
+
+
+def parse_object(body: bytes) -> Mapping[str, Any]:
+    """The object in ``body``, also where it is the first of a list; an empty one where there is none."""
+    document = parse(body)
+    if isinstance(document, list) and document:
+        document = document[0]
+    return mapping(document)
+
+
+def _described(body: bytes) -> str:
+    if not body:
+        return "empty"
+    if body[:1] in (b"{", b"["):  # a piece of an answer has no place in an error
+        return f"no valid JSON, or cut short ({len(body)} bytes)"
+    return f"not JSON: {excerpt(body)}"
+
+
+class Asked(Protocol):
+    """What every kind of request has."""
+
+    @property
+    def model(self) -> str:
+        """Who is asked."""
+
+    @property
+    def extra_params(self) -> Mapping[str, Any]:
+        """What is merged into the body."""
+
+    @property
+    def drop_params(self) -> bool:
+        """Whether what has no place is left out."""
+
+    @property
+    def wire_format(self) -> str | None:
+        """The format that it was read from."""
+
+
+def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
+    """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
+
+    Those of a request that was read from another format are refused or, if it allows that, dropped.
+    """
+    merged = dict(payload)
+    foreign = request.wire_format not in (None, codec)
+    if foreign and request.extra_params:
+        leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
+    for name, value in () if foreign else request.extra_params.items():
+        known = merged.get(name)
+        merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    try:
+        return _encode(merged).encode("utf-8", "replace")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
+
+
+def written(document: Any) -> bytes:
+    """An answer as JSON. Raises :class:`MalformedReply` where a vendor's values are none, such as an infinite number."""
+    try:
+        return _encode(document).encode("utf-8", "replace")
+    except (TypeError, ValueError, RecursionError):
+        raise MalformedReply("the vendor's answer has values that JSON cannot carry", sent=True) from None
+
+
+def leave_out(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
+    """Refuse what a format cannot express, or log that it is dropped where the request allows that (``drop_params``)."""
+    if not request.drop_params:
+        raise InvalidRequest(f"{field}: {why} ({codec}); leave it out, ask another vendor, or set drop_params=True")
+    _log.info("%s is not sent to %s: it %s (%s)", field, request.model, why, codec)
+
+
+def own(part: Any, codec: str) -> Mapping[str, Any]:
+    """The further fields of a part, call, tool or message that are of this format."""
+    return part.extra.get(codec, _NONE) if part.extra else _NONE
+
+
+def instructions(request: Request) -> list[str]:
+    """The system messages, for formats that keep them apart. Raises :class:`InvalidRequest` for one that is not all text."""
+    found = [message for message in request.messages if message.role in LEADING_ROLES]
+    for message in found:
+        if not isinstance(message.content, str) and not all(isinstance(part, TextPart) for part in message.content):
+            raise InvalidRequest(f"messages: a {message.role} message must be text here; put other parts into a user message")
+    return [message.text for message in found]
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """``value`` if it is an object, else an empty one: vendors send null and worse where an object belongs."""
+    return value if isinstance(value, dict) else {}
+
+
+def count(value: Any) -> int:
+    """A token count; some servers send floats, null, or nothing."""
+    if type(value) is int:
+        return value if 0 < value < MAX_COUNT else 0
+    return int(value) if isinstance(value, int | float) and 0 < value < MAX_COUNT else 0
+
+
+def text_of(value: Any) -> str:
+    """``value`` if it is text, else nothing."""
+    return value if isinstance(value, str) else ""
+
+
+class Event(Protocol):
+    """One event of a stream."""
+
+    @property
+    def event(self) -> str:
+        """Its name."""
+
+    @property
+    def data(self) -> str:
+        """What it says."""
+
+
+class EventParser(Protocol):
+    """Finds the events in the bytes of a stream, such as :class:`~llmdispatcher.wire.sse.SseParser`."""
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """The events that ``data`` completes."""
+
+    def rest(self) -> bytes:
+        """What came in and was no event."""
+
+
+class EventDecoder(ABC):
+    """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
+
+    A server that answers a stream request with plain JSON is understood as well. Single events that are not
+    JSON are skipped and counted (``skipped``); a stream of nothing but those is malformed.
+    """
+
+    __slots__ = ("_failure", "_good", "_is_plain", "_plain", "_sse", "done", "ended", "skipped")
+
+    END_MARKER: ClassVar[str]
+    """What ends a stream of this format, for the error text."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.ended = False
+        self._failure: DispatchError | None = None
+        self._sse: EventParser | None = None
+        self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
+        self._is_plain = False
+        self._good = 0
+        self.skipped = 0
+
+    def feed(self, data: bytes) -> list[StreamChunk]:
+        """The chunks that ``data`` completes."""
+        parser = self._sse
+        if parser is None:
+            opened = self._opened(data)
+            if opened is None:
+                return []
+            parser, data = opened
+            self._sse, self._plain = parser, []
+        if self._failure is not None:
+            raise self._failure
+        chunks: list[StreamChunk] = []
+        try:
+            for event in parser.feed(data):
+                if self.done:
+                    break
+                self._take(event.event, event.data, chunks)
+        except DispatchError as failure:
+            if not chunks:
+                raise
+            self._failure = failure
+        return chunks
+
+    def _opened(self, data: bytes) -> tuple[EventParser, bytes] | None:
+        """The parser for a stream and its first bytes, as soon as it shows itself to be one; till then all is kept."""
+        self._plain.append(data)
+        if self._is_plain:
+            return None
+        start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]  # all that came before it is blank, or would have shown itself
+        self._is_plain = start in (b"{", b"[", b"<")
+        if self._is_plain or not start:
+            return None
+        return SseParser(), b"".join(self._plain)
+
+    def check(self) -> None:
+        """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
+        if data.startswith("[DONE]"):
+            self._raise_if_all_malformed()
+            self.ended = self.done = True
+            return
+        try:
+            document = parse_text(data)
+        except ValueError:
+            if name == "error":
+                raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}) from None
+            self.skipped += 1
+            return
+        self._good += 1
+        if isinstance(document, list) and document:
+            document = document[0]
+        if not isinstance(document, dict):
+            return
+        failure = self.failure_in(name, document)
+        if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
+            said = self.read_event(document)
+            if isinstance(said, list):
+                chunks += said
+            elif said is not None:
+                chunks.append(said)
+        if failure is not None:
+            raise fault_inside(failure)
+
+    def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What tells of a failure in an event, if something does."""
+        return document if name == "error" or document.get("error") else None
+
+    def finish(self) -> list[StreamChunk]:
+        """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""
+        self.check()
+        if self._sse is None:
+            return self.finish_plain(b"".join(self._plain))
+        self._raise_trailing_error(self._sse.rest())
+        if self.ended:
+            return []
+        self._raise_if_all_malformed()
+        raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+
+    def _raise_if_all_malformed(self) -> None:
+        if self.skipped and not self._good:
+            raise MalformedReply(f"none of the stream's {self.skipped} events, from event 1 on, is JSON", sent=True)
+
+    def _raise_trailing_error(self, rest: bytes) -> None:
+        """Google may append an error as bare JSON lines, which are no event."""
+        if rest.lstrip()[:1] in (b"{", b"["):
+            try:
+                document = parse(rest)
+            except MalformedReply:
+                return
+            if read(document) is not None:
+                raise fault_inside(document)
+
+    def finish_plain(self, body: bytes) -> list[StreamChunk]:
+        """The chunks of a body that is no event stream."""
+        self.ended = self.done = True
+        return list(unfold(self.read_whole(body)))
+
+    @abstractmethod
+    def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
+        """What one event says; sets ``ended`` (complete as it stands) and ``done`` (nothing more is to come)."""
+
+    @abstractmethod
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer."""
+
+
+MAX_LINE = 8 << 20
+"""A whole answer may come in one line, with all that its calls say."""
+_BLANKS = b"\xef\xbb\xbf \t\r\n"
+_GOES_ON = (b"{", b"[", b",", b":")
+"""What a line of one document over several lines ends with."""
+
+
+class Line(NamedTuple):
+    """One line, as an event of a stream."""
+
+    data: str
+    event: str = "message"
+
+
+class LineParser:
+    """Bytes in, lines out, whatever the cuts between them."""
+
+    __slots__ = ("_partial", "_size")
+
+    def __init__(self) -> None:
+        self._partial: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[Line]:
+        """The lines that ``data`` completes, without the empty ones. Raises :class:`MalformedReply` for one over 8 MiB."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._hold(data)
+            return []
+        whole = b"".join([*self._partial, data[:end]]) if self._partial else data[:end]
+        self._partial, self._size = [], 0
+        if end < len(data):
+            self._hold(data[end:])
+        return [Line(line.decode("utf-8", "replace")) for line in map(bytes.strip, whole.split(b"\n")) if line]
+
+    def _hold(self, piece: bytes) -> None:
+        self._partial.append(piece)
+        self._size += len(piece)
+        if self._size > MAX_LINE:
+            raise MalformedReply(f"a line of the stream is longer than {MAX_LINE} bytes", sent=True)
+
+    def rest(self) -> bytes:
+        """The beginning of a line that has not ended."""
+        return b"".join(self._partial)
+
+
+class LineDecoder(EventDecoder):
+    """A stream of JSON lines; one document over several lines is a whole answer, server-sent events are understood too."""
+
+    __slots__ = ()
+
+    def _opened(self, data: bytes) -> tuple[EventParser, bytes] | None:
+        """A stream of lines shows itself by its first one."""
+        if not self._plain:
+            data = data.lstrip(_BLANKS)
+            if not data:
+                return None
+        if self._is_plain or (self._plain or [data])[0][:1] != b"{":
+            return super()._opened(data)
+        self._plain.append(data)
+        return self._first_line() if b"\n" in data else None
+
+    def _first_line(self) -> tuple[EventParser, bytes] | None:
+        data = b"".join(self._plain)
+        self._is_plain = data.partition(b"\n")[0].rstrip().endswith(_GOES_ON)
+        return None if self._is_plain else (LineParser(), data)
+
+    def finish(self) -> list[StreamChunk]:
+        """What is left at the end of the body; its last line needs no line end."""
+        self.check()
+        is_sse = self._sse is not None and not isinstance(self._sse, LineParser)
+        last = [] if self.done or self._is_plain or is_sse else self.feed(b"\n")
+        return [*last, *super().finish()]

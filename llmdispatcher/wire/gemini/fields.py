@@ -1,0 +1,506 @@
+"""What an answer of Google's rests on, and how likely its tokens were, both ways.
+
+https://ai.google.dev/api/generate-content#GroundingMetadata, https://ai.google.dev/api/generate-content#LogprobsResult
+
+The words of Google's format that both directions share: names, reasons, tokens, kinds of sound.
+
+Parts of a turn as Google writes them, both ways. https://ai.google.dev/api/caching#Part
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ...errors import InvalidRequest
+from ...types import (
+    AudioPart,
+    Citation,
+    FilePart,
+    ImagePart,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCall,
+    Usage,
+    VideoPart,
+    parse_text,
+)
+from ..decoding import count, mapping, own, text_of
+
+_SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
+_SUPPORT = "groundingSupport"
+"""What tells in a citation's own record which piece of the answer it is for."""
+
+
+def citations_of(grounding: Mapping[str, Any], text: str) -> tuple[Citation, ...]:
+    """The sources of an answer with the pieces that rest on them, then those that no piece names; ``text`` is the answer so far."""
+    listed, supports = grounding.get("groundingChunks"), grounding.get("groundingSupports")
+    chunks = [mapping(chunk) for chunk in listed] if isinstance(listed, list) else []
+    found: list[Citation] = []
+    cited: set[int] = set()
+    for support in map(mapping, supports if isinstance(supports, list) else ()):
+        places = support.get("groundingChunkIndices")
+        for place in places if isinstance(places, list) else ():
+            if type(place) is int and 0 <= place < len(chunks):
+                cited.add(place)
+                found.append(_citation(chunks[place], support, text))
+    return (*found, *[_citation(chunk, {}, text) for place, chunk in enumerate(chunks) if place not in cited])
+
+
+def _citation(chunk: Mapping[str, Any], support: Mapping[str, Any], text: str) -> Citation:
+    source = next((mapping(chunk[kind]) for kind in _SOURCE_KINDS if kind in chunk), {})
+    start, end = _places(mapping(support.get("segment")), text)
+    told = {name: value for name, value in support.items() if name != "groundingChunkIndices"}
+    return Citation(
+        url=text_of(source.get("uri")) or None,
+        title=text_of(source.get("title")) or None,
+        text=text_of(source.get("text")) or None,
+        start=start,
+        end=end,
+        raw={**chunk, _SUPPORT: told} if told else chunk,
+    )
+
+
+def _places(segment: Mapping[str, Any], text: str) -> tuple[int | None, int | None]:
+    """Where a segment begins and ends in characters; Google counts bytes, and those of its part."""
+    start, end = segment.get("startIndex", 0), segment.get("endIndex")
+    if type(start) is not int or type(end) is not int or segment.get("partIndex") or not 0 <= start <= end:
+        return None, None
+    return (start, end) if text.isascii() else (_characters(text, start), _characters(text, end))
+
+
+def _characters(text: str, size: int) -> int:
+    return len(text.encode("utf-8", "replace")[:size].decode("utf-8", "ignore"))
+
+
+def grounding_of(citations: Iterable[Citation], text: str) -> dict[str, Any]:
+    """The record that those sources are read from again; that of another vendor's is made."""
+    chunks: list[Mapping[str, Any]] = []
+    supports: list[dict[str, Any]] = []
+    for citation in citations:
+        chunk, support = _source(citation), _support(citation, text)
+        if not support:
+            chunks.append(chunk)
+            continue
+        if chunk not in chunks:
+            chunks.append(chunk)
+        place = chunks.index(chunk)
+        if supports and {name: value for name, value in supports[-1].items() if name != "groundingChunkIndices"} == support:
+            supports[-1]["groundingChunkIndices"].append(place)
+        else:
+            supports.append({**support, "groundingChunkIndices": [place]})
+    fields = {"groundingChunks": chunks, "groundingSupports": supports}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _is_native(citation: Citation) -> bool:
+    return any(isinstance(citation.raw.get(kind), Mapping) for kind in _SOURCE_KINDS)
+
+
+def _source(citation: Citation) -> Mapping[str, Any]:
+    if _is_native(citation):
+        return {name: value for name, value in citation.raw.items() if name != _SUPPORT}
+    told = {"uri": citation.url, "title": citation.title}
+    return {"web": {name: value for name, value in told.items() if value is not None}}
+
+
+def _support(citation: Citation, text: str) -> Mapping[str, Any]:
+    if _is_native(citation):
+        return mapping(citation.raw.get(_SUPPORT))
+    if citation.start is None or citation.end is None or not 0 <= citation.start <= citation.end:
+        return {}
+    said = text[citation.start : citation.end]
+    start = len(text[: citation.start].encode("utf-8", "replace"))
+    return {"segment": {"startIndex": start, "endIndex": start + len(said.encode("utf-8", "replace")), "text": said}}
+
+
+def logprobs_of(result: Any) -> tuple[Any, ...]:
+    """An entry for each token, as Google gives it, with its rivals in ``topCandidates``."""
+    chosen, rivals = mapping(result).get("chosenCandidates"), mapping(result).get("topCandidates")
+    if not isinstance(chosen, list):
+        return ()
+    beside = [mapping(entry).get("candidates") for entry in rivals] if isinstance(rivals, list) else []
+    beside += [None] * (len(chosen) - len(beside))
+    return tuple(
+        [
+            {**mapping(entry), "topCandidates": others} if isinstance(others, list) else entry
+            for entry, others in zip(chosen, beside, strict=False)
+        ]
+    )
+
+
+def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
+    """The record that those entries are read from again; OpenAI's words become Google's."""
+    known = [_token(entry) for entry in entries]
+    chosen = [{name: value for name, value in entry.items() if name != "topCandidates"} for entry in known]
+    if not any("topCandidates" in entry for entry in known):
+        return {"chosenCandidates": chosen}
+    return {"chosenCandidates": chosen, "topCandidates": [{"candidates": entry.get("topCandidates", [])} for entry in known]}
+
+
+def _token(entry: Any) -> dict[str, Any]:
+    told = dict(mapping(entry))
+    if "logprob" not in told:
+        return told
+    token: dict[str, Any] = {"token": told.get("token"), "logProbability": told["logprob"]}
+    rivals = told.get("top_logprobs")
+    return {**token, "topCandidates": [_token(rival) for rival in rivals]} if isinstance(rivals, list) else token
+
+
+NAME = "gemini"
+RESPONSE_SCHEMA = "responseSchema"
+THINKING_BUDGET = "thinkingBudget"
+"""Marks in ``request.metadata`` of a request that was read: how a schema was spelt, and that the model may choose its budget."""
+
+FINISH = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(
+        (
+            "SAFETY",
+            "RECITATION",
+            "BLOCKLIST",
+            "PROHIBITED_CONTENT",
+            "SPII",
+            "MODEL_ARMOR",
+            "IMAGE_SAFETY",
+            "IMAGE_PROHIBITED_CONTENT",
+        ),
+        "content_filter",
+    ),
+}
+LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH", "max": "XHIGH"}
+BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": -1}
+"""The tokens of thought for an effort, where a model goes by tokens; -1 leaves it to the model."""
+
+SETTINGS = (
+    ("temperature", "temperature"),
+    ("top_p", "topP"),
+    ("top_k", "topK"),
+    ("max_tokens", "maxOutputTokens"),
+    ("n", "candidateCount"),
+    ("seed", "seed"),
+    ("frequency_penalty", "frequencyPenalty"),
+    ("presence_penalty", "presencePenalty"),
+    ("logprobs", "responseLogprobs"),
+    ("top_logprobs", "logprobs"),
+)
+"""Our name and Google's."""
+
+VERBATIM = frozenset(
+    {
+        "args",
+        "response",
+        "parameters",
+        "parametersJsonSchema",
+        "responseSchema",
+        "responseJsonSchema",
+        "_responseJsonSchema",
+        "labels",
+        "headers",
+        "partMetadata",
+    }
+)
+"""What is not the format's own: whoever wrote it chose the names in it, and its nulls are said on purpose."""
+
+_SOUNDS = {
+    "audio/mpeg": "mp3",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/vnd.wave": "wav",
+    "audio/mp4": "m4a",
+    "audio/x-m4a": "m4a",
+    "audio/x-flac": "flac",
+    "audio/x-aiff": "aiff",
+}
+_TRAFFIC = {"ON_DEMAND": "standard", "ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority"}
+_AFTER_A_LETTER = re.compile(r"(?<=[A-Za-z0-9])_+([A-Za-z0-9])")
+
+
+def camel(value: Any) -> Any:
+    """The format's own names as Google writes them (it takes ``snake_case`` too), without what is null."""
+    if isinstance(value, dict):
+        named = [(in_camel(name), inner) for name, inner in value.items() if inner is not None]
+        return {name: inner if name in VERBATIM else camel(inner) for name, inner in named}
+    return [camel(item) for item in value] if isinstance(value, list) else value
+
+
+def in_camel(name: str) -> str:
+    """``top_p`` as ``topP``."""
+    return _AFTER_A_LETTER.sub(lambda found: found.group(1).upper(), name) if "_" in name else name
+
+
+def listed(value: Any) -> list[Any]:
+    """A list, or what stands in its place as if it were the only one in it, which Google takes too."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def sound_of(media_type: str) -> str:
+    """The format of a recording by its media type."""
+    return _SOUNDS.get(media_type, media_type.removeprefix("audio/"))
+
+
+def finish_of(raw: Any, *, called: bool) -> str | None:
+    """The common word for why an answer ended; a call still ends with ``STOP``."""
+    if not isinstance(raw, str):
+        return None
+    reason = FINISH.get(raw, raw.lower())
+    return "tool_calls" if called and reason == "stop" else reason
+
+
+def finish_word(reason: str | None, raw: str | None) -> str | None:
+    """Google's word for a common one; the vendor's own where it is one of this format."""
+    if reason == "tool_calls":
+        return "STOP"
+    if raw is not None and FINISH.get(raw) == reason:
+        return raw
+    return next((word for word, common in FINISH.items() if common == reason), None if reason is None else reason.upper())
+
+
+def gemini_usage(raw: Mapping[str, Any]) -> Usage:
+    """The canonical usage: thoughts are billed output beside the candidates, prompts of tools are further input."""
+    thoughts = count(raw.get("thoughtsTokenCount"))
+    into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
+    return Usage(
+        input_tokens=into,
+        output_tokens=count(raw.get("candidatesTokenCount")) + thoughts,
+        cache_read_tokens=min(into, count(raw.get("cachedContentTokenCount"))),
+        reasoning_tokens=thoughts,
+        audio_input_tokens=_of("AUDIO", raw.get("promptTokensDetails")),
+        audio_output_tokens=_of("AUDIO", raw.get("candidatesTokensDetails")),
+        audio_cache_read_tokens=_of("AUDIO", raw.get("cacheTokensDetails")),
+        image_input_tokens=_of("IMAGE", raw.get("promptTokensDetails")),
+        image_output_tokens=_of("IMAGE", raw.get("candidatesTokensDetails")),
+        raw=raw,
+    )
+
+
+def _of(modality: str, details: Any) -> int:
+    if not isinstance(details, list):
+        return 0
+    return sum([count(entry.get("tokenCount")) for entry in map(mapping, details) if entry.get("modality") == modality])
+
+
+def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
+    """The usage as Google writes it: its own record, or one made of the counts; empty where nothing is known."""
+    raw = usage.raw
+    known = any(name.endswith("TokenCount") or name in ("trafficType", "serviceTier") for name in raw)
+    if known and gemini_usage(raw).counts == usage.counts:
+        return dict(raw)
+    if not usage.total_tokens:
+        return {}
+    answer = max(0, usage.output_tokens - usage.reasoning_tokens)
+    made: dict[str, Any] = {
+        "promptTokenCount": usage.input_tokens,
+        "candidatesTokenCount": answer,
+        "totalTokenCount": usage.total_tokens,
+    }
+    if usage.cache_read_tokens:
+        made["cachedContentTokenCount"] = usage.cache_read_tokens
+    if usage.reasoning_tokens:
+        made["thoughtsTokenCount"] = usage.reasoning_tokens
+    made |= {name: told for name, audio, images in _DETAILS if (told := _details(getattr(usage, audio), getattr(usage, images)))}
+    return {**made, "serviceTier": tier} if tier is not None else made
+
+
+_DETAILS = (
+    ("promptTokensDetails", "audio_input_tokens", "image_input_tokens"),
+    ("candidatesTokensDetails", "audio_output_tokens", "image_output_tokens"),
+)
+
+
+def _details(audio: int, images: int) -> list[dict[str, Any]]:
+    return [{"modality": name, "tokenCount": tokens} for name, tokens in (("AUDIO", audio), ("IMAGE", images)) if tokens]
+
+
+def tier_of(raw: Mapping[str, Any]) -> str | None:
+    """The service tier that a usage names."""
+    tier = raw.get("serviceTier")
+    if tier and type(tier) is str:
+        return tier
+    traffic = text_of(raw.get("trafficType"))
+    return _TRAFFIC.get(traffic, traffic.lower()) or None
+
+
+_STANDARD = str.maketrans("-_", "+/")
+
+
+def part_of(block: Mapping[str, Any]) -> Part:
+    """The part that a block stands for; one that is unknown, or not what it should be, is kept whole."""
+    block = {name: value for name, value in block.items() if value is not None and not (name == "thought" and value is False)}
+    kinds = [kind for kind in _READERS if kind in block]
+    part = _READERS[kinds[0]](block) if len(kinds) == 1 else None
+    return part if part is not None else OtherPart(origin=NAME, data=block)
+
+
+def extra_of(block: Mapping[str, Any], kind: str, *known: str) -> dict[str, dict[str, Any]]:
+    """What else a block says, and beneath its own name what else that says whose fields are ``known``."""
+    inner = {name: value for name, value in block[kind].items() if name not in known and value is not None}
+    further = {name: value for name, value in block.items() if name != kind}
+    if inner:
+        further[kind] = inner
+    return {NAME: further} if further else {}
+
+
+def _text(block: Mapping[str, Any]) -> Part | None:
+    text, signature = block["text"], block.get("thoughtSignature")
+    if not isinstance(text, str):
+        return None
+    rest = {name: value for name, value in block.items() if name != "text"}
+    if block.get("thought") is not True:
+        return TextPart(text=text, extra={NAME: rest} if rest else {})
+    del rest["thought"]
+    if isinstance(signature, str):
+        del rest["thoughtSignature"]
+    return ReasoningPart(
+        text=text,
+        signature=signature if isinstance(signature, str) else None,
+        origin=NAME,
+        extra={NAME: rest} if rest else {},
+    )
+
+
+def _call(block: Mapping[str, Any]) -> Part | None:
+    call, signature = block["functionCall"], block.get("thoughtSignature")
+    if not isinstance(call, dict):
+        return None
+    name, given, told = call.get("name"), call.get("args", {}), call.get("id")
+    if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(told, str | None):
+        return None
+    signed = isinstance(signature, str)
+    rest = {name: value for name, value in block.items() if not (signed and name == "thoughtSignature")}
+    return ToolCall(
+        name=name,
+        arguments=json.dumps(given, ensure_ascii=False),
+        id=told,
+        signature=signature if signed else None,
+        extra=extra_of(rest, "functionCall", "name", "args", "id"),
+    )
+
+
+def _inline(block: Mapping[str, Any]) -> Part | None:
+    blob = block["inlineData"]
+    if not isinstance(blob, dict):
+        return None
+    kind, data = blob.get("mimeType"), decoded(blob.get("data"))
+    if not isinstance(kind, str) or data is None:
+        return None
+    extra = extra_of(block, "inlineData", "mimeType", "data")
+    if kind.startswith("audio/"):
+        sound = sound_of(kind)
+        if f"audio/{sound}" != kind:
+            extra = extra_of(block, "inlineData", "data")
+        return AudioPart(data=data, format=sound, extra=extra)
+    return _MEDIA_KINDS.get(kind.partition("/")[0], FilePart)(data=data, media_type=kind, extra=extra)
+
+
+_MEDIA_KINDS: Mapping[str, Callable[..., Part]] = {"image": ImagePart, "video": VideoPart}
+
+
+def decoded(encoded: Any) -> bytes | None:
+    """The bytes of base64 in either alphabet, with or without padding; ``None`` for what is none."""
+    if not isinstance(encoded, str):
+        return None
+    try:
+        plain = encoded.translate(_STANDARD).rstrip("=")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _file(block: Mapping[str, Any]) -> Part | None:
+    file = block["fileData"]
+    uri, kind = (file.get("fileUri"), file.get("mimeType")) if isinstance(file, dict) else (None, None)
+    if not isinstance(uri, str) or not isinstance(kind, str | None):
+        return None
+    extra = extra_of(block, "fileData", "fileUri", "mimeType")
+    return _MEDIA_KINDS.get((kind or "").partition("/")[0], FilePart)(url=uri, media_type=kind, extra=extra)
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
+    "text": _text,
+    "functionCall": _call,
+    "inlineData": _inline,
+    "fileData": _file,
+}
+
+
+def encoded_part(part: Part) -> dict[str, Any]:
+    """A part as it is written, with the further fields that it was read with."""
+    if isinstance(part, OtherPart):
+        return dict(part.data)
+    return merged(_WRITERS[type(part)](part), own(part, NAME))
+
+
+def merged(block: dict[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    """A block with further fields, those of a mapping in it included."""
+    for name, value in further.items():
+        known = block.get(name)
+        block[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return block
+
+
+def _written_text(part: TextPart) -> dict[str, Any]:
+    return {"text": part.text}
+
+
+def _written_sound(part: AudioPart) -> dict[str, Any]:
+    return _blob(part.data, f"audio/{part.format}")
+
+
+def _written_thought(part: ReasoningPart) -> dict[str, Any]:
+    thought: dict[str, Any] = {"text": part.text, "thought": True}
+    return thought if part.signature is None else {**thought, "thoughtSignature": part.signature}
+
+
+def _written_medium(part: ImagePart | FilePart | VideoPart) -> dict[str, Any]:
+    reference = part.url if part.url is not None else getattr(part, "file_id", None)
+    if reference is not None and reference.startswith("data:"):
+        head, _, encoded = reference[5:].partition(",")
+        return {"inlineData": {"mimeType": head.partition(";")[0], "data": encoded}}
+    if reference is not None:
+        file = {"fileUri": reference}
+        return {"fileData": file if part.media_type is None else {**file, "mimeType": part.media_type}}
+    if part.data is None or part.media_type is None:
+        raise InvalidRequest("message.content: the image or file has neither a url nor data with a media_type; give one of them")
+    return _blob(part.data, part.media_type)
+
+
+def _blob(data: bytes, media_type: str) -> dict[str, Any]:
+    return {"inlineData": {"mimeType": media_type, "data": base64.b64encode(data).decode()}}
+
+
+def _written_call(call: ToolCall) -> dict[str, Any]:
+    try:
+        given = given_of(call)
+    except ValueError:
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Google wants them") from None
+    function: dict[str, Any] = {"name": call.name, "args": given}
+    if call.id is not None:
+        function["id"] = call.id
+    return {"functionCall": function} if call.signature is None else {"functionCall": function, "thoughtSignature": call.signature}
+
+
+def given_of(call: ToolCall) -> dict[str, Any]:
+    """The arguments as the object that the format wants. Raises ``ValueError`` for a text that is not JSON."""
+    value: Any = call.arguments
+    if call.kind != "custom":
+        value = parse_text(call.arguments) if call.arguments.strip() else {}
+    return value if isinstance(value, dict) else {} if value is None else {"input": value}
+
+
+_WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
+    TextPart: _written_text,
+    AudioPart: _written_sound,
+    ReasoningPart: _written_thought,
+    ImagePart: _written_medium,
+    FilePart: _written_medium,
+    VideoPart: _written_medium,
+    ToolCall: _written_call,
+}

@@ -1,0 +1,276 @@
+"""A request as Google's generateContent writes it. https://ai.google.dev/api/generate-content
+
+Schemas in the dialect of OpenAPI that Google's older fields speak, as JSON schemas. https://ai.google.dev/api/caching#Schema
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import InvalidRequest
+from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool, parse_text
+from ..decoding import LEADING_ROLES, instructions, leave_out, own
+from ..quirks import without_effort, without_refused
+from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part, merged
+
+_WITHIN = frozenset({"items", "anyOf", "additionalProperties", "prefixItems", "not", "oneOf", "allOf"})
+_BY_NAME = frozenset({"properties", "$defs", "defs", "definitions", "patternProperties"})
+_COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
+_NOT_JSON_SCHEMA = frozenset({"nullable", "propertyOrdering", "property_ordering"})
+_NAMES = {
+    "any_of": "anyOf",
+    "additional_properties": "additionalProperties",
+    "prefix_items": "prefixItems",
+    "min_items": "minItems",
+    "max_items": "maxItems",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "min_properties": "minProperties",
+    "max_properties": "maxProperties",
+}
+
+
+def json_schema(schema: Any) -> Any:
+    """The same in JSON schema: types in lower case, ``nullable`` as a type, counts as numbers."""
+    if isinstance(schema, list):
+        return [json_schema(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name not in _NOT_JSON_SCHEMA:
+            name = _NAMES.get(name) or name
+            found[name] = _value(name, value)
+    return _or_null(found) if schema.get("nullable") is True else found
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "type":
+        return _types(value)
+    if name in _WITHIN:
+        return json_schema(value)
+    if name in _BY_NAME and isinstance(value, Mapping):
+        return {inner: json_schema(described) for inner, described in value.items()}
+    if name in _COUNTS and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    return value
+
+
+def _types(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_types(item) for item in value]
+    return value.lower() if isinstance(value, str) else value
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return {**schema, "type": [kind, "null"]}
+    if isinstance(schema.get("anyOf"), list):
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    return schema
+
+
+_OWN = (None, NAME)
+_ROLES = {"user": "user", "assistant": "model"}
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
+_TIERS = {"flex": "FLEX", "priority": "PRIORITY", "standard": "STANDARD", "default": "STANDARD"}
+_SCHEMAS = ("parametersJsonSchema", "parameters")
+
+
+def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """The JSON object of a request, without its ``extra_params``; the user's name has no place in this format."""
+    request = without_effort(without_refused(request, quirks, NAME), quirks)
+    if request.parallel_tool_calls is False:
+        leave_out(request, NAME, "parallel_tool_calls")
+    payload: dict[str, Any] = {"contents": _turns(request), **_tools(request), **_choice(request, quirks)}
+    system = _system(request)
+    if system:
+        payload["systemInstruction"] = system
+    settings = {**_format(request), **_settings(request), **_thinking(request, quirks)}
+    if settings:
+        payload["generationConfig"] = settings
+    tier = request.service_tier or ""
+    tier = tier.upper() if request.wire_format == NAME else _TIERS.get(tier, "")
+    return {**payload, "serviceTier": tier} if tier else payload
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name, theirs in SETTINGS:
+        value = getattr(request, name)
+        if value is not None:
+            settings[theirs] = value
+    if request.top_logprobs and request.logprobs is None and request.wire_format != NAME:
+        settings["responseLogprobs"] = True
+    if request.stop:
+        settings["stopSequences"] = list(request.stop)
+    return settings
+
+
+def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """How much to think: a level, or a budget of tokens where the model goes by that, or the request names one."""
+    effort, budget = request.reasoning_effort, request.reasoning_tokens
+    config: dict[str, Any] = {}
+    if effort == "none" or budget == 0:
+        config["thinkingBudget"] = 0
+    elif budget is not None and (effort is None or "thinking_budget" in quirks or request.wire_format == NAME):
+        config["thinkingBudget"] = budget
+    elif effort is not None and "thinking_budget" in quirks and request.wire_format != NAME:
+        config["thinkingBudget"] = BUDGETS[effort]
+    if effort in LEVELS and (not config or request.wire_format == NAME):
+        config["thinkingLevel"] = LEVELS[effort]
+    config |= _as_read(request, THINKING_BUDGET)
+    if request.reasoning_summary is not None:
+        config["includeThoughts"] = request.reasoning_summary != "none"
+    return {"thinkingConfig": config} if config else {}
+
+
+def _as_read(request: Request, name: str) -> dict[str, Any]:
+    """What only this format can say, remembered by its reader."""
+    marks = request.metadata.get(NAME) if request.wire_format == NAME else None
+    return {name: marks[name]} if isinstance(marks, Mapping) and name in marks else {}
+
+
+def _format(request: Request) -> dict[str, Any]:
+    """The settings that make the answer JSON, of a schema if there is one."""
+    asked = request.response_format
+    if asked is None or asked.get("type") == "text":
+        return {}
+    kind, described = asked.get("type"), asked.get("json_schema")
+    if kind == "json_object":
+        return {"responseMimeType": "application/json"}
+    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
+        spelt = _as_read(request, RESPONSE_SCHEMA)
+        same = bool(spelt) and json_schema(spelt[RESPONSE_SCHEMA]) == described["schema"]
+        return {"responseMimeType": "application/json", **(spelt if same else {"responseJsonSchema": described["schema"]})}
+    raise InvalidRequest(f"response_format: Google has no {kind!r}; use 'json_object' or 'json_schema' with a schema")
+
+
+def _system(request: Request) -> dict[str, Any]:
+    """All instructions, each text a part of its own."""
+    instructions(request)  # refuses what is no text
+    found = [message for message in request.messages if message.role in LEADING_ROLES]
+    parts = [encoded_part(part) for message in found for part in message.parts]
+    fields = {name: value for message in found for name, value in own(message, NAME).items()}
+    return {"parts": parts, **fields} if found else {}
+
+
+def _turns(request: Request) -> list[dict[str, Any]]:
+    """The turns without the system's. Results of tools become parts of one user turn, which name the function that was called."""
+    turns: list[dict[str, Any]] = []
+    results: dict[str, Any] | None = None
+    names: dict[str | None, str] = {}
+    for message in request.messages:
+        names |= {call.id: call.name for call in message.tool_calls}
+        if message.role == "tool":
+            role = own(message, NAME).get("role", "user")
+            if results is None or results["role"] != role:
+                results = {"role": role, "parts": []}
+                turns.append(results)
+            results["parts"].append(_result(request, message, names))
+        elif message.role not in LEADING_ROLES:
+            results = None
+            parts = _parts(request, message.parts)
+            if parts or request.wire_format == NAME:
+                turns.append({"role": _ROLES[message.role], "parts": parts, **own(message, NAME)})
+    if not turns:
+        raise InvalidRequest("messages: Google needs at least one message that is not a system message")
+    return turns
+
+
+def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
+    """Parts as they are written, without foreign thoughts; those of another format's own are refused or dropped."""
+    written = []
+    for part in parts:
+        if isinstance(part, OtherPart) and part.origin != NAME:
+            leave_out(request, NAME, "message.content", f"has a block that is known to {part.origin} alone")
+        elif not (isinstance(part, ReasoningPart) and part.origin not in _OWN):
+            written.append(encoded_part(part))
+    return written
+
+
+def _result(request: Request, message: Message, names: Mapping[str | None, str]) -> dict[str, Any]:
+    name = message.name or names.get(message.tool_call_id)
+    if name is None:
+        raise InvalidRequest("message.name: a tool message to Google names its function, or the id of an earlier call")
+    response: dict[str, Any] = {"name": name, "response": object_of(message.text, message.is_error)}
+    if message.tool_call_id is not None:
+        response["id"] = message.tool_call_id
+    seen = _parts(request, tuple([part for part in message.parts if not isinstance(part, TextPart | ToolCall | ReasoningPart)]))
+    if seen:
+        response["parts"] = seen
+    further = {field: value for field, value in own(message, NAME).items() if field != "role"}
+    return merged({"functionResponse": response}, further)
+
+
+def object_of(text: str, is_error: bool | None) -> dict[str, Any]:
+    """A result as the object that the format wants."""
+    if is_error:
+        return {"error": text}
+    try:
+        value = parse_text(text)
+    except ValueError:
+        value = text
+    return value if isinstance(value, dict) else {"result": value}
+
+
+def _tools(request: Request) -> dict[str, Any]:
+    """All functions in one entry, which is what Google asks for; each tool of its own in another."""
+    functions: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    for tool in request.tools:
+        if isinstance(tool, Tool):
+            if not functions:
+                entries.append({"functionDeclarations": functions})
+            functions.append(_declared(tool))
+        elif tool.origin == NAME:
+            entries.append(dict(tool.data))
+        else:
+            leave_out(request, NAME, f"tools: {_kind(tool)!r}", f"is a tool of {tool.origin}")
+    return {"tools": entries} if entries else {}
+
+
+def _kind(tool: VendorTool) -> str:
+    return str(tool.data.get("type") or next(iter(tool.data), "a tool"))
+
+
+def _declared(tool: Tool) -> dict[str, Any]:
+    """A function; parameters that were read in the dialect of OpenAPI go out as they came, unless they are others by now."""
+    declaration: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        declaration["description"] = tool.description
+    further = own(tool, NAME)
+    spelt = further.keys() & _SCHEMAS
+    same = bool(spelt) and (further.get(_SCHEMAS[0]) or json_schema(further.get(_SCHEMAS[1], {}))) == tool.parameters
+    if tool.parameters and not same:
+        declaration[_SCHEMAS[0]] = tool.parameters
+    return {**declaration, **{name: value for name, value in further.items() if same or name not in spelt}}
+
+
+def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """Which tools must be used."""
+    choice = request.tool_choice
+    if choice is None:
+        return {}
+    config = _by_word(request, choice) if isinstance(choice, str) else _by_name(choice)
+    if "no_forced_tools" in quirks and config.get("mode") == "ANY":
+        leave_out(request, NAME, "tool_choice", "cannot be forced here")
+        config = {"mode": "AUTO"}
+    return {"toolConfig": {"functionCallingConfig": config}}
+
+
+def _by_word(request: Request, choice: str) -> dict[str, Any]:
+    if choice in _MODES:
+        return {"mode": _MODES[choice]}
+    if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
+        return {"mode": "ANY", "allowedFunctionNames": [choice]}
+    raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
+
+
+def _by_name(choice: Mapping[str, Any]) -> dict[str, Any]:
+    function = choice.get("function")
+    if isinstance(function, Mapping) and function.get("name"):
+        return {"mode": "ANY", "allowedFunctionNames": [function["name"]]}
+    return dict(choice)

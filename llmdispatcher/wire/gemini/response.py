@@ -1,0 +1,384 @@
+"""Google's generateContent and streamGenerateContent. https://ai.google.dev/api/generate-content
+
+Arguments of a call that Google streams in pieces, put together. https://ai.google.dev/api/caching#FunctionCall
+
+What Google answers, in pieces or in one. https://ai.google.dev/api/generate-content#GenerateContentResponse
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+from urllib.parse import quote
+
+from ...errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
+from ...types import OtherPart, Part, ReasoningPart, Request, Response, StreamChunk, TextPart, ToolCallDelta, fold
+from ..base import Inbound
+from ..decoding import EventDecoder, dump, mapping, parse, text_of
+from ..errors import fault_inside
+from .fields import NAME, citations_of, finish_of, gemini_usage, logprobs_of, part_of, tier_of
+from .request import encoded
+from .server_request import inbound
+from .server_response import ContentWriter, refusal, whole
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
+_VALUES = ("stringValue", "numberValue", "boolValue")
+_MOST_STEPS = 64
+
+
+class Arguments:
+    """The object that grows piece by piece: each piece names a place in it, and a value or the next words of a text."""
+
+    __slots__ = ("_open", "_root")
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._root: dict[str, Any] = dict(given)
+        self._open: str | None = None  # the place of a text that goes on
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """Take in a piece; one that names no place is left out."""
+        path = piece.get("jsonPath")
+        steps = _steps(path) if isinstance(path, str) else []
+        if not steps or not isinstance(path, str) or not ("nullValue" in piece or any(name in piece for name in _VALUES)):
+            return
+        value = next((piece[name] for name in _VALUES if name in piece), None)
+        goes_on = self._open == path and isinstance(value, str)
+        self._put(steps, value, append=goes_on)
+        self._open = path if piece.get("willContinue") is True else None
+
+    def _put(self, steps: list[str | int], value: Any, *, append: bool) -> None:
+        place: Any = self._root
+        for step, following in pairwise(steps):
+            inner = _at(place, step)
+            if not isinstance(inner, list if isinstance(following, int) else dict):
+                inner = [] if isinstance(following, int) else {}
+                _set(place, step, inner)
+            place = inner
+        known = _at(place, steps[-1])
+        _set(place, steps[-1], known + value if append and isinstance(known, str) else value)
+
+    def value(self) -> dict[str, Any]:
+        """The object so far."""
+        return self._root
+
+
+def _steps(path: str) -> list[str | int]:
+    """The names and numbers of ``$.a[0]['b']``; none where it is no such path."""
+    found = list(_STEP.finditer(path, 1))
+    if not path.startswith("$") or "".join([step.group() for step in found]) != path[1:] or len(found) > _MOST_STEPS:
+        return []
+    steps: list[str | int] = []
+    for step in found:
+        dotted, number, single, double = step.groups()
+        steps.append(int(number) if number is not None else next(name for name in (dotted, single, double) if name is not None))
+    return steps if steps and isinstance(steps[0], str) else []
+
+
+def _at(place: Any, step: str | int) -> Any:
+    if isinstance(step, int):
+        return place[step] if step < len(place) else None
+    return place.get(step)
+
+
+def _set(place: Any, step: str | int, value: Any) -> None:
+    if isinstance(step, int):
+        place.extend([None] * (step + 1 - len(place)))
+    place[step] = value
+
+
+_MOST_CANDIDATES = 1_000
+_GROWING = ("partialArgs", "willContinue")
+_PLAIN = frozenset({"content", "index"})
+_Said = dict[str, Any]
+"""The fields of a chunk."""
+
+
+class _Candidate:
+    """One of the answers under way."""
+
+    __slots__ = ("_call", "_calls", "_given", "_run", "_text", "_thought", "finished")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []  # all of it
+        self._run = 0  # where in it the run begins that is still growing
+        self._thought: list[str] = []
+        self._calls = 0
+        self._call = 0  # the call whose arguments come in pieces
+        self._given: Arguments | None = None
+        self.finished = False
+
+    def word(self, candidate: Mapping[str, Any]) -> str | None:
+        """The text of a piece that says nothing else, which most pieces of a stream are."""
+        if self._thought or not candidate.keys() <= _PLAIN:
+            return None
+        content = candidate.get("content")
+        parts = content.get("parts") if type(content) is dict else None
+        part = parts[0] if type(parts) is list and len(parts) == 1 else None
+        text = part.get("text") if type(part) is dict and len(part) == 1 else None
+        if type(text) is not str:
+            return None
+        self._text.append(text)
+        return text
+
+    def read(self, candidate: Mapping[str, Any]) -> list[_Said]:
+        """What a piece says of this answer, in order."""
+        said: list[_Said] = []
+        parts = mapping(candidate.get("content")).get("parts")
+        for part in parts if type(parts) is list else ():
+            if type(part) is dict:
+                said += self._part(part)
+        if candidate.get("finishReason"):
+            said += self._finish(candidate["finishReason"])
+        further = self._beside(candidate)
+        return [*said, further] if further else said
+
+    def _beside(self, candidate: Mapping[str, Any]) -> _Said:
+        grounding, tokens = candidate.get("groundingMetadata"), candidate.get("logprobsResult")
+        citations = citations_of(grounding, "".join(self._text)) if grounding and type(grounding) is dict else ()
+        logprobs = logprobs_of(tokens) if tokens else ()
+        return {"citations": citations, "logprobs": logprobs} if citations or logprobs else {}
+
+    def _part(self, part: Mapping[str, Any]) -> list[_Said]:
+        text = part.get("text")
+        if "functionCall" in part:
+            return [*self._thought_over(), *self._called(part)]
+        if type(text) is not str:
+            return self._other(part_of(part))
+        if part.get("thought"):
+            return self._think(part, text)
+        if len(part) > 1:
+            return [*self._thought_over(), *self._signed(part_of(part), text)]
+        self._text.append(text)
+        return [*self._thought_over(), {"content": text}]
+
+    def _think(self, part: Mapping[str, Any], text: str) -> list[_Said]:
+        """A piece of a thought; one with a proof is its last."""
+        known = part_of({**part, "thought": True})
+        proven = isinstance(known, ReasoningPart) and bool(known.signature or known.extra)
+        if not text and not proven:
+            return []
+        self._run = len(self._text)
+        self._thought.append(text)
+        if isinstance(known, ReasoningPart) and proven:
+            return [{"reasoning": text, "parts": (self._whole_thought(known.signature, known.extra),)}]
+        return [{"reasoning": text}]
+
+    def _thought_over(self) -> list[_Said]:
+        return [{"parts": (self._whole_thought(None, {}),)}] if self._thought else []
+
+    def _whole_thought(self, signature: str | None, extra: Any) -> Part:
+        text, self._thought = "".join(self._thought), []
+        return ReasoningPart(text=text, signature=signature, origin=NAME, extra=extra)
+
+    def _signed(self, part: Part, text: str) -> list[_Said]:
+        """Text with what hangs on it, which must not grow together with the text before it."""
+        if not isinstance(part, TextPart):
+            self._text.append(text)
+            return [{"content": text}, *self._other(_without_text(part))]
+        if not part.extra:
+            self._text.append(text)
+            return [{"content": text}]
+        before = "".join(self._text[self._run :])
+        self._text.append(text)
+        self._run = len(self._text)
+        said: _Said = {"content": text, "parts": (part,)}
+        return [{"parts": (TextPart(text=before),)}, said] if before else [said]
+
+    def _other(self, part: Part) -> list[_Said]:
+        """A block of Google's own, or a picture."""
+        if isinstance(part, OtherPart) and not part.data:
+            return []
+        self._run = len(self._text)
+        return [*self._thought_over(), {"parts": (part,)}]
+
+    def _called(self, part: Mapping[str, Any]) -> list[_Said]:
+        """A call arrives whole, or its arguments piece by piece."""
+        self._run = len(self._text)
+        call = mapping(part.get("functionCall"))
+        over = self._call_over() if call.get("name") else []
+        if self._given is None and not (call.get("willContinue") or call.get("partialArgs")):
+            return [*over, self._told(part, json.dumps(call.get("args") or {}, ensure_ascii=False))]
+        if self._given is None:
+            self._call, self._given = self._calls, Arguments(mapping(call.get("args")))
+            over.append(self._told(part, ""))
+        pieces = call.get("partialArgs")
+        for piece in pieces if isinstance(pieces, list) else ():
+            self._given.add(mapping(piece))
+        return over if call.get("willContinue") else [*over, *self._call_over()]
+
+    def _told(self, part: Mapping[str, Any], arguments: str) -> _Said:
+        slot, self._calls = self._calls, self._calls + 1
+        call = {name: value for name, value in mapping(part.get("functionCall")).items() if name not in _GROWING}
+        known = part_of({**part, "functionCall": call})
+        further = {} if isinstance(known, OtherPart) else known.extra
+        delta = ToolCallDelta(
+            index=slot,
+            id=text_of(call.get("id")) or None,
+            name=text_of(call.get("name")) or None,
+            arguments=arguments,
+            signature=text_of(part.get("thoughtSignature")) or None,
+            extra=further or None,
+        )
+        return {"tool_calls": (delta,)}
+
+    def _call_over(self) -> list[_Said]:
+        if self._given is None:
+            return []
+        text, self._given = json.dumps(self._given.value(), ensure_ascii=False), None
+        return [{"tool_calls": (ToolCallDelta(index=self._call, arguments=text),)}]
+
+    def over(self) -> list[_Said]:
+        """What was still growing."""
+        return [*self._thought_over(), *self._call_over()]
+
+    def _finish(self, raw: Any) -> list[_Said]:
+        self.finished, over = True, self.over()
+        if not isinstance(raw, str):
+            return over
+        return [*over, {"finish_reason": finish_of(raw, called=self._calls > 0), "finish_reason_raw": raw}]
+
+
+class GeminiDecoder(EventDecoder):
+    """Each event is a piece of an answer in the form of a whole one; complete once every answer in it has a reason why it ended."""
+
+    __slots__ = ("_candidates", "answered")
+    END_MARKER = "a finishReason"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._candidates: dict[int, _Candidate] = {}
+        self.answered = False
+
+    def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        """One piece."""
+        candidates = document.get("candidates")
+        candidates = candidates if type(candidates) is list else []
+        word = self._word(candidates[0]) if len(candidates) == 1 else None
+        if word is not None:
+            return [StreamChunk(content=word, **_facts(document))]
+        said: list[_Said] = []
+        for candidate in candidates:
+            if type(candidate) is dict and candidate:
+                said += self._read(candidate)
+        if not said and "promptFeedback" in document:
+            said += self._blocked(mapping(document["promptFeedback"]).get("blockReason"))
+        facts = _facts(document)
+        if facts and said and "choice" not in said[-1]:
+            said[-1] |= facts
+        elif facts:
+            said.append(facts)
+        return [StreamChunk(**fields) for fields in said]
+
+    def _word(self, candidate: Any) -> str | None:
+        if type(candidate) is not dict or candidate.get("index") or 0 not in self._candidates:
+            return None
+        return self._candidates[0].word(candidate)
+
+    def _read(self, candidate: Mapping[str, Any]) -> list[_Said]:
+        self.answered = True
+        index = candidate.get("index")
+        index = index if type(index) is int and 0 <= index < _MOST_CANDIDATES else 0
+        if index not in self._candidates:
+            self._candidates[index] = _Candidate()
+        said = self._candidates[index].read(candidate)
+        if candidate.get("finishReason"):
+            self.ended = all(answer.finished for answer in self._candidates.values())
+        return [{**fields, "choice": index} for fields in said] if index else said
+
+    def _blocked(self, reason: Any) -> list[_Said]:
+        """A prompt that was refused has no candidates."""
+        if not reason or self._candidates:
+            return []
+        self.answered = self.ended = True
+        return [{"finish_reason": "content_filter", "finish_reason_raw": reason}] if isinstance(reason, str) else []
+
+    def finish_plain(self, body: bytes) -> list[StreamChunk]:
+        """The array of pieces that Google sends where ``alt=sse`` was lost on the way; it too must be complete."""
+        chunks = self.read_pieces(body)
+        if not self.ended:
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        return chunks
+
+    def read_pieces(self, body: bytes) -> list[StreamChunk]:
+        """All pieces of a body that is no event stream; raises what an error in their place stands for."""
+        document = parse(body)
+        chunks: list[StreamChunk] = []
+        for piece in document if isinstance(document, list) else [document]:
+            if mapping(piece).get("error"):
+                raise fault_inside(piece)
+            chunks += self.read_event(mapping(piece))
+        if not self.answered:
+            raise MalformedReply("the vendor's answer has no candidates", sent=True)
+        left = [(index, fields) for index, answer in self._candidates.items() for fields in answer.over()]
+        return [*chunks, *[StreamChunk(**fields, choice=index) for index, fields in left]]
+
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
+        return fold(self.read_pieces(body))
+
+
+def _without_text(part: Part) -> Part:
+    """The rest of a block that had a text beside what it was."""
+    return part_of({**part.data, "text": None}) if isinstance(part, OtherPart) else part
+
+
+def _facts(document: Mapping[str, Any]) -> _Said:
+    usage = document.get("usageMetadata")
+    facts: _Said = {}
+    if usage and type(usage) is dict:
+        facts["usage"] = gemini_usage(usage)
+        facts["service_tier"] = tier_of(usage)
+    model, told = document.get("modelVersion"), document.get("responseId")
+    if model and type(model) is str:
+        facts["model"] = model
+    if told and type(told) is str:
+        facts["response_id"] = told
+    return facts
+
+
+class Gemini:
+    """The codec; without state."""
+
+    name = NAME
+    content_type = "text/event-stream"
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """The model is part of the path; a stream is asked for as server-sent events."""
+        if ".." in model.split("/"):
+            raise InvalidRequest(f"model: {model!r} is not a model's name")
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"/{quote(model if '/' in model else f'models/{model}')}:{method}"
+
+    def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+        """The JSON body of a request; whether a stream is wanted is said in the path."""
+        return dump(encoded(request, quirks), request, self.name)
+
+    def decode(self, body: bytes) -> Response:
+        """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
+        return GeminiDecoder().read_whole(body)
+
+    def decoder(self) -> GeminiDecoder:
+        """A fresh decoder for one stream."""
+        return GeminiDecoder()
+
+    def read_request(self, body: bytes, path: str = "") -> Inbound:
+        """The request in a body that was sent to ``path``, which names the model."""
+        return inbound(body, path)
+
+    def write_response(self, response: Response) -> bytes:
+        """The body of a whole answer."""
+        return whole(response)
+
+    def writer(self, asked: Inbound | None = None) -> ContentWriter:
+        """A fresh writer for one stream."""
+        return ContentWriter(asked)
+
+    def write_error(self, error: DispatchError) -> tuple[int, bytes]:
+        """Status and body of a refusal."""
+        return refusal(error)
+
+
+GEMINI = Gemini()

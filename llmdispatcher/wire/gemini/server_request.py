@@ -1,0 +1,323 @@
+"""A request to Google's generateContent, read; also one that only counts its tokens.
+
+Turns of a request to Google's generateContent, read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from typing import Any
+from urllib.parse import unquote
+
+from ...errors import InvalidRequest
+from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
+from ..base import Inbound
+from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
+from .request import json_schema, object_of
+
+_ROLES = {"user": "user", "function": "user", "model": "assistant"}
+
+
+def system_of(fields: dict[str, Any]) -> list[Message]:
+    """The instructions as one message; what is no text stays where it is."""
+    said = fields.get("systemInstruction")
+    said = {"parts": [{"text": said}]} if isinstance(said, str) else said
+    if not isinstance(said, dict):
+        return []
+    blocks = listed(said.get("parts"))
+    parts = [part_of(block) for block in blocks if isinstance(block, dict)]
+    if not parts or len(parts) < len(blocks) or not all(isinstance(part, TextPart) for part in parts):
+        return []
+    del fields["systemInstruction"]
+    further = {name: value for name, value in said.items() if name != "parts"}
+    return [Message("system", _content(parts), extra={NAME: further} if further else {})]
+
+
+def _content(parts: list[Part]) -> str | tuple[Part, ...]:
+    """The parts, or the text alone where there is nothing else."""
+    only = parts[0] if len(parts) == 1 else None
+    return only.text if isinstance(only, TextPart) and only.text and not only.extra else tuple(parts)
+
+
+def turns_of(said: list[Any]) -> list[Message]:
+    """All turns; results of functions become messages of their own."""
+    return [message for place, turn in enumerate(said) for message in _turn(turn, f"contents.{place}")]
+
+
+def _turn(turn: Any, where: str) -> Iterator[Message]:
+    role = turn.get("role") or "user" if isinstance(turn, dict) else None
+    if not isinstance(role, str) or role not in _ROLES:
+        raise InvalidRequest(f"{where}: this is no turn; give {{'role': 'user' or 'model', 'parts': [...]}}")
+    blocks = listed(turn.get("parts"))
+    if not all(isinstance(block, dict) for block in blocks) or not (blocks or role == "model"):
+        raise InvalidRequest(f"{where}.parts: this is no list of parts; give at least one {{'text': ...}}")
+    further = {name: value for name, value in turn.items() if name not in ("role", "parts")}
+    further |= {"role": role} if role == "function" else {}
+    extra = {NAME: further} if further else {}
+    if role == "model":
+        yield Message("assistant", _content([part_of(block) for block in blocks]), extra=extra)
+        return
+    for is_result, run in groupby(blocks, key=lambda block: isinstance(block.get("functionResponse"), dict)):
+        if is_result:
+            for block in run:
+                yield _result(block, where, role)
+        else:
+            yield Message("user", _content([_said(block) for block in run]), extra=extra)
+
+
+def _said(block: dict[str, Any]) -> Part:
+    """What a user says; a call in a user's turn is nothing that another format knows."""
+    return OtherPart(origin=NAME, data=block) if "functionCall" in block else part_of(block)
+
+
+def _result(block: dict[str, Any], where: str, role: str) -> Message:
+    result = block["functionResponse"]
+    name, told, given = result.get("name"), result.get("id"), result.get("response", {})
+    seen = listed(result.get("parts"))
+    if not isinstance(name, str) or not isinstance(told, str | None) or not isinstance(given, dict):
+        raise InvalidRequest(f"{where}: a functionResponse needs the function's 'name' and a 'response', which is an object")
+    if not all(isinstance(part, dict) for part in seen):
+        raise InvalidRequest(f"{where}: the 'parts' of a functionResponse are objects such as {{'inlineData': {{...}}}}")
+    text, is_error = _told(given)
+    extra = extra_of(block, "functionResponse", "name", "id", "response", "parts").get(NAME, {})
+    extra |= {"role": role} if role == "function" else {}
+    return Message(
+        "tool",
+        (TextPart(text=text), *[_shown(part) for part in seen]) if seen else text,
+        name=name,
+        tool_call_id=told,
+        is_error=is_error,
+        extra={NAME: extra} if extra else {},
+    )
+
+
+def _shown(block: dict[str, Any]) -> Part:
+    """A medium in a result; what is none is kept whole."""
+    part = part_of(block)
+    return (
+        part
+        if not isinstance(part, TextPart) and "text" not in block and "functionCall" not in block
+        else OtherPart(origin=NAME, data=block)
+    )
+
+
+def _told(given: dict[str, Any]) -> tuple[str, bool | None]:
+    """The text of a result, and whether it tells of a failure; plain where it is written back as the same object."""
+    if given.keys() == {"error"} and isinstance(given["error"], str):
+        return given["error"], True
+    if given.keys() == {"result"}:
+        value = given["result"]
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if object_of(text, None) == given:
+            return text, None
+    return json.dumps(given, ensure_ascii=False), None
+
+
+_IN_PATH = re.compile(r"/?(?:v\d\w*/)?(.+?):(\w+)$")
+_STREAM = "streamGenerateContent"
+_COUNTED = "generateContentRequest"
+_MODES = {"AUTO": "auto", "NONE": "none", "ANY": "required"}
+_NAME_OF_FORMAT = "answer"
+_SCHEMAS = (RESPONSE_SCHEMA, "responseJsonSchema")
+_LEAST = {"frequency_penalty": -2, "presence_penalty": -2, "seed": None}
+_MOST = {"temperature": 2, "top_p": 1, "frequency_penalty": 2, "presence_penalty": 2}
+_WHOLE = frozenset({"top_k", "max_tokens", "n", "seed", "top_logprobs"})
+_EFFORTS = {level: effort for effort, level in LEVELS.items() if effort != "max"}
+
+
+def inbound(body: bytes, path: str) -> Inbound:
+    """The request in a body; model, and whether a stream is wanted, are in the path."""
+    fields = _document(body)
+    if isinstance(fields.get(_COUNTED), dict):
+        fields = fields[_COUNTED]
+    named, method = _asked(path)
+    model = named or _model_of(fields.get("model"))
+    fields.pop("model", None)
+    said = listed(fields.pop("contents", None))
+    if not said:
+        raise InvalidRequest("contents: there are none; give a list of at least one {'role': ..., 'parts': [...]}")
+    messages = [*system_of(fields), *turns_of(said)]
+    known: dict[str, Any] = {}
+    for reader in _READERS:
+        known |= reader(fields)
+    return Inbound(request=Request(model, messages, **known, extra_params=fields, wire_format=NAME), stream=method == _STREAM)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = camel(parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff")))
+    except (ValueError, RecursionError):
+        raise InvalidRequest("body: this is not JSON; send a JSON object with 'contents'") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest("body: this is no object; send a JSON object with 'contents'")
+    return document
+
+
+def _asked(path: str) -> tuple[str, str]:
+    """Model and method in a path; a model of another kind, such as a tuned one, is named with its kind."""
+    found = _IN_PATH.match(path.partition("?")[0])
+    return (_model_of(unquote(found.group(1))), found.group(2)) if found else ("", "")
+
+
+def _model_of(name: Any) -> str:
+    return name.rpartition("models/")[2] if isinstance(name, str) else ""
+
+
+def _config(fields: dict[str, Any]) -> dict[str, Any]:
+    """Sampling, limits, thoughts and the form of the answer; what is out of our bounds is the vendor's to judge."""
+    config = fields.pop("generationConfig", {})
+    if not isinstance(config, dict):
+        raise InvalidRequest(f"generationConfig: {type(config).__name__} is no group of settings; give an object")
+    config = dict(config)
+    marks: dict[str, Any] = {}
+    found = {**_numbers(config), **_format(config, marks), **_thoughts(config, marks)}
+    stop = config.get("stopSequences")
+    if isinstance(stop, list) and all(isinstance(item, str) for item in stop):
+        found["stop"] = config.pop("stopSequences")
+    if config:
+        fields["generationConfig"] = config
+    return {**found, "metadata": {NAME: marks}} if marks else found
+
+
+def _numbers(config: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, theirs in SETTINGS:
+        value = _fitting(name, config.get(theirs))
+        if value is not None:
+            found[name] = value
+            del config[theirs]
+    return found
+
+
+def _fitting(name: str, value: Any) -> Any:
+    """The value as a request has it; ``None`` where it cannot."""
+    if name == "logprobs":
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    least, most = _LEAST.get(name, 0), _MOST.get(name)
+    if (least is not None and not value >= least) or (most is not None and not value <= most):
+        return None
+    if name not in _WHOLE or isinstance(value, int):
+        return value
+    return int(value) if value.is_integer() else None
+
+
+def _format(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
+    """JSON, of a schema if there is one; a schema in the dialect of OpenAPI is remembered as it was spelt."""
+    names = [name for name in _SCHEMAS if name in config]
+    if config.get("responseMimeType") != "application/json" or len(names) > 1:
+        return {}
+    if not names:
+        del config["responseMimeType"]
+        return {"response_format": {"type": "json_object"}}
+    spelt = config[names[0]]
+    if not isinstance(spelt, dict):
+        return {}
+    del config["responseMimeType"], config[names[0]]
+    if names[0] == RESPONSE_SCHEMA:
+        marks[RESPONSE_SCHEMA], spelt = spelt, json_schema(spelt)
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": spelt}}}
+
+
+def _thoughts(config: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
+    """How much to think, and whether to tell; a group that says more stays as it is."""
+    asked = config.get("thinkingConfig")
+    if not isinstance(asked, dict):
+        return {}
+    found = [_THINKING[name](value) if name in _THINKING else None for name, value in asked.items()]
+    if None in found:
+        return {}
+    del config["thinkingConfig"]
+    if asked.get(THINKING_BUDGET) == -1:
+        marks[THINKING_BUDGET] = -1
+    return {name: value for fields in found if fields is not None for name, value in fields.items()}
+
+
+def _budget(value: Any) -> dict[str, Any] | None:
+    if type(value) is not int or value < -1:
+        return None
+    return {"reasoning_tokens": value} if value >= 0 else {}
+
+
+def _level(value: Any) -> dict[str, Any] | None:
+    effort = _EFFORTS.get(value.upper()) if isinstance(value, str) else None
+    return None if effort is None else {"reasoning_effort": effort}
+
+
+def _telling(value: Any) -> dict[str, Any] | None:
+    return {"reasoning_summary": "auto" if value else "none"} if isinstance(value, bool) else None
+
+
+_THINKING: Mapping[str, Callable[[Any], dict[str, Any] | None]] = {
+    THINKING_BUDGET: _budget,
+    "thinkingLevel": _level,
+    "includeThoughts": _telling,
+}
+
+
+def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+    """Functions, and each tool of Google's own, however they were grouped."""
+    tools: list[Tool | VendorTool] = []
+    for place, entry in enumerate(listed(fields.pop("tools", None))):
+        if not isinstance(entry, dict):
+            raise InvalidRequest(f"tools.{place}: {type(entry).__name__} is not a tool; give {{'functionDeclarations': [...]}}")
+        for name, value in entry.items():
+            if name == "functionDeclarations":
+                tools += [_function(declared, f"tools.{place}") for declared in listed(value)]
+            else:
+                tools.append(VendorTool(origin=NAME, data={name: value}))
+    return {"tools": tools}
+
+
+def _function(declared: Any, where: str) -> Tool:
+    """A function; parameters in the dialect of OpenAPI are remembered as they were spelt."""
+    name = declared.get("name") if isinstance(declared, dict) else None
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest(f"{where}: a functionDeclaration has no name; give {{'name': ..., 'parametersJsonSchema': {{...}}}}")
+    rest = {field: value for field, value in declared.items() if field != "name"}
+    known = {"description": rest.pop("description")} if isinstance(rest.get("description"), str) else {}
+    schema: Any = rest.get("parametersJsonSchema")
+    if isinstance(schema, dict) and schema and "parameters" not in rest:
+        del rest["parametersJsonSchema"]
+    schema = schema or json_schema(rest.get("parameters", {}))
+    if not isinstance(schema, dict):
+        raise InvalidRequest(f"{where}: the parameters of {name!r} are no schema; give an object, or leave them out")
+    return Tool(name=name, parameters=schema, extra={NAME: rest} if rest else {}, **known)
+
+
+def _choice(fields: dict[str, Any]) -> dict[str, Any]:
+    """Which tools must be used; what is not one of our choices stays as it is."""
+    config = fields.get("toolConfig")
+    asked = config.get("functionCallingConfig") if isinstance(config, dict) else None
+    choice = _chosen(asked) if isinstance(asked, dict) else None
+    if choice is None or not isinstance(config, dict):
+        return {}
+    del fields["toolConfig"]
+    rest = {name: value for name, value in config.items() if name != "functionCallingConfig"}
+    if rest:
+        fields["toolConfig"] = rest
+    return {"tool_choice": choice}
+
+
+def _chosen(asked: Mapping[str, Any]) -> Any:
+    mode, names = asked.get("mode"), asked.get("allowedFunctionNames", [])
+    word = _MODES.get(mode.upper()) if isinstance(mode, str) else None
+    if word is None or not asked.keys() <= {"mode", "allowedFunctionNames"}:
+        return None
+    if names == []:
+        return word
+    if word == "required" and isinstance(names, list) and len(names) == 1 and isinstance(names[0], str) and names[0]:
+        return {"type": "function", "function": {"name": names[0]}}
+    return None
+
+
+def _tier(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"service_tier": fields.pop("serviceTier").lower()} if isinstance(fields.get("serviceTier"), str) else {}
+
+
+_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_config, _tools, _choice, _tier)
+"""Each takes out of the fields what it knows; what is left is this format's alone."""

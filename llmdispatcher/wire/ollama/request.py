@@ -1,0 +1,245 @@
+"""A request as Ollama's chat writes it.
+
+The words of Ollama's chat that both directions share: names, reasons, usage.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...errors import InvalidRequest
+from ...types import (
+    ImagePart,
+    Message,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    Usage,
+    VendorTool,
+    data_url,
+)
+from ..decoding import count, leave_out, own
+from ..quirks import without_refused
+
+NAME = "ollama_chat"
+
+FINISH = {"stop": "stop", "length": "length"}
+LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+"""The level of thought for an effort."""
+
+THINKS = {"think": True}
+"""The mark in ``request.metadata`` of a request that was read: it asked for thoughts, of no level."""
+
+SETTINGS = (
+    ("max_tokens", "num_predict"),
+    ("temperature", "temperature"),
+    ("top_p", "top_p"),
+    ("top_k", "top_k"),
+    ("seed", "seed"),
+    ("presence_penalty", "presence_penalty"),
+    ("frequency_penalty", "frequency_penalty"),
+)
+"""Our names of what is in ``options``, and theirs."""
+
+_COUNTED = (
+    "prompt_eval_count",
+    "eval_count",
+    "total_duration",
+    "load_duration",
+    "prompt_eval_duration",
+    "eval_duration",
+)
+
+
+def ollama_usage(document: Mapping[str, Any]) -> Usage | None:
+    """The canonical usage of a last line; durations are in nanoseconds and stay raw."""
+    raw = {name: document[name] for name in _COUNTED if name in document}
+    if not raw:
+        return None
+    return Usage(input_tokens=count(raw.get("prompt_eval_count")), output_tokens=count(raw.get("eval_count")), raw=raw)
+
+
+def raw_usage(usage: Usage | None) -> dict[str, Any]:
+    """The usage as Ollama writes it: its own record where there is one, else one made of the canonical counts."""
+    if usage is None or (not usage.raw and usage.counts == Usage().counts):
+        return {}
+    own = ollama_usage(usage.raw)
+    if own is not None and own.counts == usage.counts:
+        return dict(usage.raw)
+    return {"prompt_eval_count": usage.input_tokens, "eval_count": usage.output_tokens}
+
+
+def finish_of(raw: Any, *, called: bool) -> str:
+    """The common word for a reason; old servers name none, and none of them tells a call from a plain end."""
+    reason = FINISH.get(raw, raw.lower()) if isinstance(raw, str) and raw else "stop"
+    return "tool_calls" if called and reason == "stop" else reason
+
+
+def done_reason(reason: str | None, raw: str | None) -> str:
+    """The reason for a common word; the vendor's own where it is one of this format."""
+    if raw is not None and reason in (finish_of(raw, called=False), finish_of(raw, called=True)) and raw == raw.lower():
+        return raw
+    return "stop" if reason in (None, "tool_calls") else str(reason)
+
+
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
+
+
+def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """All fields but ``stream``."""
+    request = without_refused(request, quirks, NAME)
+    if (request.n or 1) > 1:
+        leave_out(request, NAME, "n")
+    if request.parallel_tool_calls is False:
+        leave_out(request, NAME, "parallel_tool_calls")
+    fields: dict[str, Any] = {"model": request.model} if request.model else {}
+    fields["messages"] = _messages(request)
+    fields |= _tools(request)
+    fields |= _format(request.response_format)
+    fields |= _thinking(request, quirks)
+    options = _options(request)
+    if options:
+        fields["options"] = options
+    for name in ("logprobs", "top_logprobs"):
+        if getattr(request, name) is not None:
+            fields[name] = getattr(request, name)
+    return fields
+
+
+def _options(request: Request) -> dict[str, Any]:
+    options = {theirs: getattr(request, name) for name, theirs in SETTINGS if getattr(request, name) is not None}
+    return {**options, "stop": list(request.stop)} if request.stop else options
+
+
+def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """Whether to think, and how much; models without levels only know whether."""
+    effort, budget = request.reasoning_effort, request.reasoning_tokens
+    if effort is None and budget is None:
+        return {}
+    if effort == "none" or budget == 0:
+        return {"think": False}
+    if request.wire_format == NAME:
+        return {"think": True if request.metadata.get(NAME) == THINKS else effort}
+    return {"think": True if effort is None or "no_effort" in quirks else LEVELS[effort]}
+
+
+def _format(response_format: Mapping[str, Any] | None) -> dict[str, Any]:
+    kind = (response_format or {"type": "text"}).get("type")
+    described = (response_format or {}).get("json_schema")
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"format": "json"}
+    if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
+        return {"format": described["schema"]}
+    raise InvalidRequest(f"response_format: Ollama has no {kind!r}; give 'json_object', or a 'json_schema' with its 'schema'")
+
+
+def _tools(request: Request) -> dict[str, Any]:
+    """The tools; there is no choice among them but to send none."""
+    choice = request.tool_choice
+    if choice == "none":
+        return {}
+    if choice not in (None, "auto"):
+        leave_out(request, NAME, "tool_choice", "cannot be forced here")
+    tools = [_tool(request, tool) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    return {"tools": tools} if tools else {}
+
+
+def _is_ours(request: Request, tool: VendorTool) -> bool:
+    if tool.origin == NAME:
+        return True
+    leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    return False
+
+
+def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.parameters or request.wire_format != NAME:
+        function["parameters"] = tool.parameters or _NO_ARGUMENTS
+    if tool.strict is not None and request.wire_format == NAME:
+        function["strict"] = tool.strict
+    return _merged({"type": "function", "function": function}, own(tool, NAME))
+
+
+def _merged(entry: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with what was further said in it and in its function."""
+    return {**entry, **further, "function": {**entry["function"], **further.get("function", {})}}
+
+
+def _messages(request: Request) -> list[dict[str, Any]]:
+    """The turns; a result names its function, whose name is that of the call if the message tells none."""
+    names: dict[str | None, str] = {}
+    turns = []
+    for message in request.messages:
+        names |= {call.id: call.name for call in message.tool_calls if call.id is not None}
+        turn = _turn(request, message)
+        if message.role == "tool":
+            name = message.name or names.get(message.tool_call_id)
+            turn |= {"tool_name": name} if name is not None else {}
+            turn |= {"tool_call_id": message.tool_call_id} if message.tool_call_id is not None else {}
+        turns.append({**turn, **own(message, NAME)})
+    return turns
+
+
+def _turn(request: Request, message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
+    parts: tuple[Part, ...] = (TextPart(text=message.content),) if isinstance(message.content, str) else message.content
+    turn["content"] = "\n".join([part.text for part in parts if isinstance(part, TextPart)])
+    thoughts = [part.text for part in parts if isinstance(part, ReasoningPart) and part.origin in (None, NAME)]
+    if any(thoughts):
+        turn["thinking"] = "".join(thoughts)
+    images = _images(request, parts)
+    if images:
+        turn["images"] = images
+    if message.tool_calls:
+        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
+    return turn
+
+
+def _images(request: Request, parts: Iterable[Part]) -> list[str]:
+    found = []
+    for part in parts:
+        if isinstance(part, ImagePart):
+            found.append(base64.b64encode(_bytes(part)).decode())
+        elif isinstance(part, OtherPart):
+            leave_out(request, NAME, f"message.content: {part.data.get('type', 'a part')!r}", f"is known to {part.origin} alone")
+        elif not isinstance(part, TextPart | ReasoningPart | ToolCall):
+            raise InvalidRequest(f"message.content: Ollama takes no {type(part).__name__}, only text and images")
+    return found
+
+
+def _bytes(image: ImagePart) -> bytes:
+    if image.data is not None:
+        return image.data
+    whole = data_url(image.url) if image.url is not None else None
+    if whole is None:
+        raise InvalidRequest("message.content: Ollama fetches no images; give the bytes, as ImagePart(data=..., media_type=...)")
+    return whole[1]
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    entry: dict[str, Any] = {"function": {"name": call.name, "arguments": _arguments(call)}}
+    return _merged(entry if call.id is None else {"id": call.id, **entry}, own(call, NAME))
+
+
+def _arguments(call: ToolCall) -> dict[str, Any]:
+    if call.kind == "custom":
+        return {"input": call.arguments}
+    try:
+        arguments = call.parsed
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Ollama wants them") from None
+    if not isinstance(arguments, dict | None):
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are no object, as Ollama wants them")
+    return arguments or {}

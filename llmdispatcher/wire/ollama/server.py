@@ -1,0 +1,362 @@
+"""A request in Ollama's chat, read.
+
+An answer as Ollama writes it, whole and in lines, and a refusal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ...errors import DispatchError, InvalidRequest
+from ...types import (
+    EFFORTS,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    VendorTool,
+    begins_as,
+    data_url,
+    parse_text,
+    unfold,
+)
+from ..base import Inbound, object_in, popped
+from ..decoding import written
+from ..server_errors import refused
+from .request import NAME, SETTINGS, THINKS, done_reason, raw_usage
+
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_NAME_OF_FORMAT = "answer"
+_WHOLE = ("max_tokens", "top_k", "seed")
+_LEAST = {"seed": None, "presence_penalty": -2, "frequency_penalty": -2}
+_MOST = {"temperature": 2, "top_p": 1, "presence_penalty": 2, "frequency_penalty": 2}
+
+
+def inbound(body: bytes) -> Inbound:
+    """The request in a body; a stream is what an answer is unless another was asked for."""
+    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
+    model = popped(fields, "model", str, "")
+    stream = popped(fields, "stream", bool, True)
+    said = popped(fields, "messages", list, [])
+    messages = [_message(turn, f"messages.{place}") for place, turn in enumerate(said)]
+    known: dict[str, Any] = {}
+    for reader in _READERS:
+        known |= reader(fields)
+    return Inbound(request=Request(model, messages, **known, extra_params=fields, wire_format=NAME), stream=stream)
+
+
+def _options(fields: dict[str, Any]) -> dict[str, Any]:
+    """Sampling and limits; what is out of our bounds, or has no name in ours, is the vendor's to judge."""
+    options = {name: value for name, value in popped(fields, "options", dict, {}).items() if value is not None}
+    found: dict[str, Any] = {}
+    for name, theirs in SETTINGS:
+        if theirs in options and _fits(name, options[theirs], theirs):
+            found[name] = options.pop(theirs)
+    stop = options.pop("stop", [])
+    if not isinstance(stop, str | list) or not all(isinstance(item, str) for item in stop):
+        raise InvalidRequest("options.stop: this is not a list of strings; give one, or leave it out")
+    if options:
+        fields["options"] = options
+    return {**found, "stop": stop}
+
+
+def _fits(name: str, value: Any, theirs: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequest(f"options.{theirs}: {type(value).__name__} is not a number; give one, or leave it out")
+    least, most = _LEAST.get(name, 0), _MOST.get(name)
+    is_number = not (name in _WHOLE and isinstance(value, float))
+    return is_number and (least is None or value >= least) and (most is None or value <= most)
+
+
+def _thinking(fields: dict[str, Any]) -> dict[str, Any]:
+    """Whether to think, and how much; a plain yes is remembered as such."""
+    think = fields.get("think")
+    if think is True:
+        del fields["think"]
+        return {"reasoning_effort": "medium", "metadata": {NAME: THINKS}}
+    if think is False:
+        del fields["think"]
+        return {"reasoning_effort": "none"}
+    if think in EFFORTS and think != "none":
+        return {"reasoning_effort": fields.pop("think")}
+    return {}
+
+
+def _format(fields: dict[str, Any]) -> dict[str, Any]:
+    asked = fields.pop("format", "")
+    if asked == "":
+        return {}
+    if asked == "json":
+        return {"response_format": {"type": "json_object"}}
+    if not isinstance(asked, dict):
+        raise InvalidRequest(f"format: {asked!r} is no format; give 'json' or a JSON schema")
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": asked}}}
+
+
+def _tokens(fields: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if isinstance(fields.get("logprobs"), bool):
+        found["logprobs"] = fields.pop("logprobs")
+    if type(fields.get("top_logprobs")) is int and fields["top_logprobs"] >= 0:
+        found["top_logprobs"] = fields.pop("top_logprobs")
+    return found
+
+
+def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+    tools = popped(fields, "tools", list, [])
+    return {"tools": [_tool(tool, f"tools.{place}") for place, tool in enumerate(tools)]}
+
+
+def _tool(tool: Any, where: str) -> Tool | VendorTool:
+    if not isinstance(tool, dict):
+        raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
+    if tool.get("type", "function") != "function":
+        return VendorTool(origin=NAME, data=tool)
+    function = tool.get("function")
+    rest = {name: value for name, value in function.items() if value is not None} if isinstance(function, dict) else {}
+    name, schema = rest.pop("name", ""), rest.pop("parameters", {})
+    if not isinstance(name, str) or not name or not isinstance(schema, dict):
+        raise InvalidRequest(f"{where}: a tool needs a function with a name; give {{'type': 'function', 'function': {{...}}}}")
+    known = {key: rest.pop(key) for key, kind in (("description", str), ("strict", bool)) if isinstance(rest.get(key), kind)}
+    return Tool(name=name, parameters=schema, extra=_extra(tool, rest, "type", "function"), **known)
+
+
+def _extra(entry: Mapping[str, Any], in_function: Mapping[str, Any], *known: str) -> dict[str, dict[str, Any]]:
+    """What else an entry said, and what its function did."""
+    further = {name: value for name, value in entry.items() if name not in known and value is not None}
+    further |= {"function": dict(in_function)} if in_function else {}
+    return {NAME: further} if further else {}
+
+
+def _message(turn: Any, where: str) -> Message:
+    if not isinstance(turn, dict) or turn.get("role") not in _ROLES:
+        raise InvalidRequest(f"{where}: this is no message; give {{'role': {', '.join(map(repr, _ROLES))}, 'content': ...}}")
+    rest = {name: value for name, value in turn.items() if name != "role" and value is not None}
+    text, thought = _popped_in(rest, "content", where), _popped_in(rest, "thinking", where)
+    images = [_image(image, where) for image in _listed(rest, "images", where)]
+    calls = [_call(call, where) for call in _listed(rest, "tool_calls", where)]
+    answered = {ours: rest.pop(name) for name, ours in _ANSWERED.items() if isinstance(rest.get(name), str)}
+    said: list[Part] = [TextPart(text=text)] if text or not (images or thought) else []
+    thoughts: list[Part] = [ReasoningPart(text=thought, origin=NAME)] if thought else []
+    plain = text and not (images or thought)
+    return Message(
+        turn["role"],
+        text if plain or (calls and not (images or thought)) else (*thoughts, *said, *images),
+        tool_calls=calls,
+        extra={NAME: rest} if rest else {},
+        **answered,
+    )
+
+
+_ANSWERED = {"tool_name": "name", "tool_call_id": "tool_call_id"}
+
+
+def _popped_in(turn: dict[str, Any], name: str, where: str) -> str:
+    value = turn.pop(name, "")
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{where}.{name}: {type(value).__name__} is not text; give a string")
+    return value
+
+
+def _listed(turn: dict[str, Any], name: str, where: str) -> list[Any]:
+    value = turn.pop(name, [])
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{where}.{name}: {type(value).__name__} is not a list; give one, or leave it out")
+    return value
+
+
+def _image(encoded: Any, where: str) -> ImagePart:
+    if not isinstance(encoded, str):
+        raise InvalidRequest(f"{where}.images: {type(encoded).__name__} is no image; give its bytes in base64")
+    whole = data_url(encoded)
+    try:
+        data = whole[1] if whole is not None else base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"{where}.images: this is no base64; give the bytes of an image in base64") from None
+    return ImagePart(data=data, media_type=begins_as(data) or (whole[0] if whole is not None else "image/png"))
+
+
+def _call(call: Any, where: str) -> ToolCall:
+    function = call.get("function") if isinstance(call, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(name, str):
+        raise InvalidRequest(f"{where}.tool_calls: a call has no function with a name; give {{'function': {{'name': ...}}}}")
+    given, told = function.get("arguments"), call.get("id")
+    rest = {key: value for key, value in function.items() if key not in ("name", "arguments") and value is not None}
+    known = ("id", "function") if isinstance(told, str | None) else ("function",)
+    return ToolCall(
+        name=name,
+        arguments=given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False),
+        id=told if isinstance(told, str) else None,
+        extra=_extra(call, rest, *known),
+    )
+
+
+_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_options, _thinking, _format, _tokens, _tools)
+"""Each takes out of the fields what it knows; what is left is this format's alone."""
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TAIL = b'},"done":false}\n'
+"""What ends the lines that a stream mostly consists of; of those only the text is still to be written."""
+
+
+def whole(response: Response) -> bytes:
+    """The body of a whole answer."""
+    writer = ChatWriter()
+    for chunk in unfold(response):
+        writer.learn(chunk)
+    return writer.in_one(response.created_at or _EPOCH)
+
+
+def _head(model: str) -> bytes:
+    """What such a line begins with, up to its text."""
+    line = {"model": model, "created_at": _told_time(_EPOCH), "message": {"role": "assistant", "content": ""}}
+    return written(line).removesuffix(b'""}}')
+
+
+def _told_time(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _is_text(chunk: StreamChunk) -> bool:
+    """Whether a chunk says a piece of the text and nothing else that this format has a place for."""
+    other = chunk.reasoning or chunk.refusal or chunk.tool_calls or chunk.logprobs or chunk.choice
+    return bool(chunk.content) and not other and chunk.usage is None and chunk.finish_reason is chunk.finish_reason_raw is None
+
+
+class _Call:
+    """A call under way; it is told once it is whole."""
+
+    __slots__ = ("arguments", "id", "kind", "name", "told")
+
+    def __init__(self, place: int) -> None:
+        self.id = f"call_{place}"
+        self.name = ""
+        self.kind = "function"
+        self.arguments: list[str] = []
+        self.told = False
+
+    def learn(self, delta: ToolCallDelta) -> None:
+        """Take in a piece."""
+        self.id, self.name, self.kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self.kind
+        self.arguments.append(delta.arguments)
+
+    def given(self) -> dict[str, Any] | None:
+        """The arguments as the object that the format wants; ``None`` as long as they are no JSON."""
+        text = "".join(self.arguments)
+        if self.kind == "custom":
+            return {"input": text}
+        try:
+            value = parse_text(text) if text.strip() else {}
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else {} if value is None else {"input": value}
+
+    def entry(self, place: int) -> dict[str, Any]:
+        """The call as it is told."""
+        given = self.given()
+        function = {"index": place, "name": self.name, "arguments": {"input": "".join(self.arguments)} if given is None else given}
+        return {"id": self.id, "function": function}
+
+
+class ChatWriter:
+    """A line for each piece; calls are told whole, before what is said after them or at the end."""
+
+    __slots__ = ("_calls", "_content", "_finish", "_head", "_logprobs", "_model", "_thinking", "_usage")
+
+    def __init__(self, asked: Inbound | None = None) -> None:
+        self._model = asked.request.model if asked is not None else ""
+        self._head = _head(self._model)
+        self._calls: dict[int, _Call] = {}
+        self._content: list[str] = []
+        self._thinking: list[str] = []
+        self._logprobs: list[Any] = []
+        self._finish = done_reason(None, None)
+        self._usage: Usage | None = None
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The lines that one chunk becomes; an answer beside the first has no place."""
+        if not self._calls and _is_text(chunk) and chunk.model in (None, self._model):
+            return self._head + written(chunk.content) + _TAIL
+        known = self._told() if (chunk.content or chunk.reasoning or chunk.refusal) and not chunk.choice else b""
+        self.learn(chunk)
+        said = self._message()
+        return known + self._line(said, done=False) if len(said) > 2 or said["content"] or self._logprobs else known
+
+    def learn(self, chunk: StreamChunk) -> None:
+        """Take in what a chunk says."""
+        if chunk.choice:
+            return
+        if chunk.model and chunk.model != self._model:
+            self._model, self._head = chunk.model, _head(chunk.model)
+        self._content += [text for text in (chunk.content, chunk.refusal) if text]
+        self._thinking += [chunk.reasoning] if chunk.reasoning else []
+        self._logprobs += chunk.logprobs
+        for delta in chunk.tool_calls:
+            self._calls.setdefault(delta.index, _Call(delta.index)).learn(delta)
+        self._usage = chunk.usage or self._usage
+        if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
+            self._finish = done_reason(chunk.finish_reason, chunk.finish_reason_raw)
+
+    def end(self) -> bytes:
+        """The calls that are still owed, and the last line."""
+        return self._told(even_broken=True) + self._line(self._message(), done=True)
+
+    def in_one(self, created: datetime) -> bytes:
+        """All of it as one document."""
+        message = self._message()
+        calls = self._owed(even_broken=True)
+        return self._line({**message, "tool_calls": calls} if calls else message, done=True, created=created).rstrip()
+
+    def fail(self, error: DispatchError) -> bytes:
+        """The line that tells of a failure in the middle of a stream."""
+        status, body = refusal(error)
+        return written({**parse_text(body.decode()), "status_code": status}) + b"\n"
+
+    def _message(self) -> dict[str, Any]:
+        """What was taken in and not told yet, but for calls."""
+        message = {"role": "assistant", "content": "".join(self._content)}
+        if self._thinking:
+            message["thinking"] = "".join(self._thinking)
+        self._content, self._thinking = [], []
+        return message
+
+    def _told(self, *, even_broken: bool = False) -> bytes:
+        calls = self._owed(even_broken=even_broken)
+        return self._line({"role": "assistant", "content": "", "tool_calls": calls}, done=False) if calls else b""
+
+    def _owed(self, *, even_broken: bool) -> list[dict[str, Any]]:
+        owed = []
+        for place, call in enumerate(self._calls.values()):
+            if not call.told and (even_broken or call.given() is not None):
+                call.told = True
+                owed.append(call.entry(place))
+        return owed
+
+    def _line(self, message: Mapping[str, Any], *, done: bool, created: datetime = _EPOCH) -> bytes:
+        line: dict[str, Any] = {"model": self._model, "created_at": _told_time(created), "message": message}
+        if self._logprobs:
+            line["logprobs"], self._logprobs = self._logprobs, []
+        line["done"] = done
+        if done:
+            line |= {"done_reason": self._finish, **raw_usage(self._usage)}
+        return written(line) + b"\n"
+
+
+def refusal(error: DispatchError) -> tuple[int, bytes]:
+    """Status and body of an error; a code is added only where it would be read as another class without."""
+    return refused(error, lambda _status, code: {"error": error.message, **({"code": code} if code else {})})

@@ -1,0 +1,173 @@
+"""What an answer consumed, as OpenAI's chat format and its compatible servers tell it.
+
+The words of OpenAI's chat format that its reading and its writing share, those of compatible servers among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import attrs
+
+from ...types import Extra, ReasoningPart, Usage
+from ..decoding import count, mapping, own, text_of
+
+_REPORTED = "vendor_reported"
+
+
+def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
+    """The canonical usage; prompt tokens include cached ones, completion tokens reasoning (xAI's do not, as their total shows)."""
+    raw = document.get("usage")
+    if not isinstance(raw, dict):
+        return Usage()
+    into, out = mapping(raw.get("prompt_tokens_details")), mapping(raw.get("completion_tokens_details"))
+    told = (raw.get("prompt_tokens"), raw.get("completion_tokens"), out.get("reasoning_tokens"), into.get("cached_tokens"))
+    prompt, completion, reasoning, read = [count(number) if number else 0 for number in told]
+    if reasoning and count(raw.get("total_tokens")) == prompt + completion + reasoning:
+        completion += reasoning
+    read = read or count(raw.get("prompt_cache_hit_tokens"))
+    write = long = 0
+    if "cache_write_tokens" in into:
+        write = count(into["cache_write_tokens"])
+        long = count(mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens"))
+    return Usage(
+        input_tokens=max(prompt, read + write),
+        output_tokens=completion,
+        cache_read_tokens=read,
+        cache_write_tokens=write,
+        cache_write_long_tokens=min(long, write),
+        reasoning_tokens=min(reasoning, completion),
+        audio_input_tokens=count(into.get("audio_tokens")),
+        audio_output_tokens=count(out.get("audio_tokens")),
+        cost=_reported_cost(raw["cost"]) if "cost" in raw else None,
+        raw=raw,
+    )
+
+
+def _reported_cost(value: Any) -> Decimal | None:
+    if isinstance(value, dict):
+        value = value.get("total_cost")
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        cost = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return cost if cost.is_finite() else None
+
+
+_COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])
+
+
+def written_usage(usage: Usage) -> Mapping[str, Any] | None:
+    """What was consumed: a record of this format as it came, else one with the same counts; ``None`` where nothing is known."""
+    if not usage.raw and not usage.total_tokens:
+        return None
+    known = openai_chat_usage({"usage": dict(usage.raw)}) if "prompt_tokens" in usage.raw else None
+    if known is not None and all(getattr(known, name) == getattr(usage, name) for name in _COUNTS):
+        return usage.raw
+    into: dict[str, Any] = {"cached_tokens": usage.cache_read_tokens}
+    if usage.cache_write_tokens:
+        into["cache_write_tokens"] = usage.cache_write_tokens
+    if usage.cache_write_long_tokens:
+        long = usage.cache_write_long_tokens
+        into["cache_write_tokens_details"] = {"ttl_30m_tokens": usage.cache_write_tokens - long, "ttl_12h_tokens": long}
+    told = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {**into, "audio_tokens": usage.audio_input_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_output_tokens},
+    }
+    return {**told, "cost": float(usage.cost)} if usage.cost is not None and usage.cost_status == _REPORTED else told
+
+
+NAME = "openai_chat"
+FINISH = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
+REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+"""The fields of a message that hold thoughts, the better spelling first."""
+
+AS = "as"
+"""In the ``extra`` of parts, calls and tools: how the format wrote one that it can write in several ways."""
+LEGACY = "legacy"
+"""Said of tools and calls in the words of before tools: ``functions``, ``function_call``, role ``function``."""
+BARE = "bare"
+"""Said of a part that was a string where most servers want an object."""
+FIELD = "field"
+"""Said of a refusal that stood beside the content."""
+
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "max_tokens": ("max_completion_tokens", "max_tokens"),
+    "seed": ("seed", "random_seed"),
+}
+"""What servers call a field; where a request says it twice, the first counts."""
+
+
+def noted(fields: Mapping[str, Any]) -> Extra:
+    """Further fields as ``extra``."""
+    return {NAME: fields} if fields else {}
+
+
+def rest(fields: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """The fields that are not known, and say something."""
+    return {name: value for name, value in fields.items() if name not in known and value is not None}
+
+
+def how(part: Any) -> Any:
+    """In which of several ways a part, call or tool was written; ``None`` for the usual one."""
+    return own(part, NAME).get(AS) if getattr(part, "extra", None) else None
+
+
+def with_own(written: Mapping[str, Any], part: Any) -> dict[str, Any]:
+    """What is written of a part, with its further fields; those of an inner mapping go into it."""
+    merged = dict(written)
+    for name, value in own(part, NAME).items() if getattr(part, "extra", None) else ():
+        known = merged.get(name)
+        if name != AS:
+            merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def thoughts_in(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a message that hold thoughts; also empty ones, which some models insist on."""
+    return {name: message[name] for name in REASONING if message.get(name) is not None}
+
+
+def thought_of(fields: Mapping[str, Any]) -> ReasoningPart:
+    """A thought, in whichever fields it came: all are kept to be sent back."""
+    details = details_in(fields)
+    return ReasoningPart(
+        text=thought_text(fields),
+        signature=next((text for part in details if (text := text_of(part.get("signature")))), None),
+        encrypted=next((text for part in details if (text := text_of(part.get("data")))), None),
+        origin=NAME,
+        extra={NAME: fields},
+    )
+
+
+def thought_text(fields: Mapping[str, Any]) -> str:
+    """What was thought, in the first of the spellings that is there."""
+    for name in ("reasoning_content", "reasoning"):
+        if name in fields and isinstance(fields[name], str) and fields[name]:
+            return str(fields[name])
+    return "".join([text_of(part.get("text")) or text_of(part.get("summary")) for part in details_in(fields)])
+
+
+def details_in(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """OpenRouter's pieces of thought."""
+    details = fields.get("reasoning_details")
+    return [mapping(part) for part in details] if isinstance(details, list) else []
+
+
+def block_of(block: Mapping[str, Any]) -> ReasoningPart:
+    """A thought that stands among the content, as Mistral writes it."""
+    return ReasoningPart(text=text_within(block.get("thinking")), origin=NAME, extra={NAME: block})
+
+
+def text_within(content: Any) -> str:
+    """The text of a content that is text or a list of texts."""
+    if isinstance(content, list):
+        return "".join([text_of(mapping(part).get("text")) for part in content])
+    return text_of(content)

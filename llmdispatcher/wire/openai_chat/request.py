@@ -1,0 +1,365 @@
+"""A request as OpenAI's chat format writes it. https://platform.openai.com/docs/api-reference/chat/create
+
+The turns of a conversation as OpenAI's chat format writes them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Any
+
+import attrs
+
+from ...errors import InvalidRequest
+from ...types import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+    VideoPart,
+)
+from ..anthropic.fields import cache_control
+from ..decoding import leave_out, mapping, own, written
+from ..quirks import without_effort, without_refused
+from .fields import BARE, FIELD, LEGACY, NAME, how, with_own
+
+REFUSAL = "refusal"
+_TEXT_ALONE = frozenset({"type", "text"})
+_DOCUMENT = "document_url"
+"""How Mistral calls a file by its URL."""
+
+
+class Turns:
+    """The turns of one request, which know of the calls before them: calls and results without ids get ids by their order."""
+
+    def __init__(self, request: Request, quirks: frozenset[str]) -> None:
+        self._request = request
+        self._native = request.wire_format == NAME
+        self._replays = self._native or "replay_reasoning" in quirks  # who writes this format knows what its server takes
+        self._roles = {"developer": "system"} if "system_role" in quirks else {}
+        self._called = self._answered = 0
+
+    def written(self, message: Message) -> dict[str, Any]:
+        """One turn. Raises :class:`InvalidRequest` for a part that the format has no place for."""
+        fields: dict[str, Any] = {"role": self._roles.get(message.role, message.role), "content": message.content}
+        if _is_text(message):
+            return fields
+        fields |= self._thoughts(message)
+        fields["content"] = self._content(message)
+        refusals = [part.text for part in message.parts if isinstance(part, TextPart) and how(part) == FIELD]
+        if refusals:
+            fields[REFUSAL] = "".join(refusals)
+        if message.tool_calls:
+            fields |= self._calls(message.tool_calls)
+        if not fields["content"]:
+            empty = None if message.tool_calls or refusals else ""
+            fields["content"] = own(message, NAME).get("content", empty)
+        if message.name is not None:
+            fields["name"] = message.name
+        if message.role == "tool":
+            fields |= self._answer(message)
+        return {**fields, **{name: value for name, value in own(message, NAME).items() if name != "content"}}
+
+    def _answer(self, message: Message) -> dict[str, Any]:
+        if message.tool_call_id is not None or own(message, NAME).get("role"):
+            return {} if message.tool_call_id is None else {"tool_call_id": message.tool_call_id}
+        self._answered += 1
+        return {"tool_call_id": f"call_{self._answered - 1}"}
+
+    def _calls(self, calls: tuple[ToolCall, ...]) -> dict[str, Any]:
+        if len(calls) == 1 and how(calls[0]) == LEGACY:
+            return {"function_call": {"name": calls[0].name, "arguments": calls[0].arguments}}
+        return {"tool_calls": [written_call(self._identified(call)) for call in calls]}
+
+    def _identified(self, call: ToolCall) -> ToolCall:
+        if call.id is not None:
+            return call
+        self._called += 1
+        return attrs.evolve(call, id=f"call_{self._called - 1}")
+
+    def _thoughts(self, message: Message) -> dict[str, Any]:
+        """Thoughts that stand beside the content, in the fields that they came in."""
+        return joined_thoughts(message.content) if self._replays and not isinstance(message.content, str) else {}
+
+    def _content(self, message: Message) -> Any:
+        if isinstance(message.content, str):
+            return message.content
+        said = [part for part in message.content if self._is_said(part)]
+        blocks = [self._part(part) for part in said]
+        plain = all(type(block) is dict and block.keys() == _TEXT_ALONE and block["type"] == "text" for block in blocks)
+        beside = len(said) < len(message.content)
+        if plain and (beside or [block["text"] for block in blocks] == [""]):  # many servers want an answer's text as text
+            return "".join([block["text"] for block in blocks])
+        return blocks
+
+    def _is_said(self, part: Part) -> bool:
+        if isinstance(part, ReasoningPart):
+            return self._replays and is_block(part)
+        if isinstance(part, OtherPart) and part.origin != NAME:
+            what = f"message.content: {part.data.get('type', 'a part')!r}"
+            leave_out(self._request, NAME, what, f"is known to {part.origin} alone")
+            return False
+        return not isinstance(part, ToolCall) and how(part) != FIELD
+
+    def _part(self, part: Part) -> Any:
+        if how(part) == BARE and isinstance(part, TextPart):
+            return part.text
+        block = written_part(part)
+        if isinstance(part, FilePart) and self._native and part.name is None:
+            block.get("file", {}).pop("filename", None)
+        return block
+
+
+def written_call(call: ToolCall) -> dict[str, Any]:
+    """One call of a whole turn."""
+    named = {"name": call.name, "input" if call.kind == "custom" else "arguments": call.arguments}
+    return with_own({"id": call.id, "type": call.kind, call.kind: named}, call)
+
+
+def is_block(part: ReasoningPart) -> bool:
+    """Whether a thought stands among the content."""
+    return part.origin == NAME and own(part, NAME).get("type") == "thinking"
+
+
+def thought_fields(part: ReasoningPart) -> Mapping[str, Any]:
+    """The fields of a message for a thought of this format's, or of nobody's; none for another's."""
+    if part.origin is None:
+        return {"reasoning_content": part.text} if part.text else {}
+    return own(part, NAME) if part.origin == NAME else {}
+
+
+def joined_thoughts(parts: Iterable[Part]) -> dict[str, Any]:
+    """The fields of a message for all thoughts that stand beside its content."""
+    fields: dict[str, Any] = {}
+    for part in parts:
+        for name, value in thought_fields(part).items() if isinstance(part, ReasoningPart) and not is_block(part) else ():
+            grows = isinstance(value, str | list) and type(fields.get(name)) is type(value)
+            fields[name] = fields[name] + value if grows else value
+    return fields
+
+
+def written_part(part: Part) -> dict[str, Any]:
+    """A part of a message's content. Raises :class:`InvalidRequest` for one that the format has no place for."""
+    writer = _WRITERS.get(type(part))
+    block = writer(part) if writer is not None else None
+    if block is None:
+        what = "a file by URL" if isinstance(part, FilePart) else f"this {type(part).__name__}"
+        raise InvalidRequest(
+            f"message.content: OpenAI's chat format does not carry {what}; send text, images, audio, or a file's data or id"
+        )
+    block = with_own(block, part)
+    cache = getattr(part, "cache", None)
+    return block if cache is None else {**block, "cache_control": cache_control(cache)}
+
+
+def _text(part: TextPart) -> dict[str, Any]:
+    kind = REFUSAL if how(part) == REFUSAL else "text"
+    return {"type": kind, kind: part.text}
+
+
+def _image(part: ImagePart) -> dict[str, Any] | None:
+    if part.url is None and part.file_id is not None:
+        return None
+    url = part.url if part.url is not None else _data_url(part.data, part.media_type, "image")
+    if how(part) == BARE:
+        return {"type": "image_url", "image_url": url}
+    return {"type": "image_url", "image_url": {"url": url} if part.detail is None else {"url": url, "detail": part.detail}}
+
+
+def _audio(part: AudioPart) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(part.data).decode(), "format": part.format}}
+
+
+def _video(part: VideoPart) -> dict[str, Any]:
+    url = part.url if part.url is not None else _data_url(part.data, part.media_type, "video")
+    return {"type": "video_url", "video_url": url if how(part) == BARE else {"url": url}}
+
+
+def _file(part: FilePart) -> dict[str, Any] | None:
+    if part.file_id is not None:
+        return {"type": "file", "file": {"file_id": part.file_id, **({"filename": part.name} if part.name else {})}}
+    if part.url is None:
+        return _file_data(part, _data_url(part.data, part.media_type, "file"))
+    if how(part) == _DOCUMENT:
+        return {"type": _DOCUMENT, _DOCUMENT: part.url, **({} if part.name is None else {"document_name": part.name})}
+    if part.url.startswith("data:") or how(part) == "file":
+        return _file_data(part, part.url)
+    return None
+
+
+def _file_data(part: FilePart, data: str) -> dict[str, Any]:
+    return {"type": "file", "file": {"filename": part.name or "file", "file_data": data}}
+
+
+def _data_url(data: bytes | None, media_type: str | None, kind: str) -> str:
+    if data is None or media_type is None:
+        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _other(part: OtherPart) -> dict[str, Any]:
+    return dict(part.data)
+
+
+def _block(part: ReasoningPart) -> dict[str, Any]:
+    return dict(own(part, NAME))
+
+
+_WRITERS: Mapping[type, Callable[[Any], dict[str, Any] | None]] = {
+    TextPart: _text,
+    ImagePart: _image,
+    AudioPart: _audio,
+    VideoPart: _video,
+    FilePart: _file,
+    OtherPart: _other,
+    ReasoningPart: _block,
+}
+
+
+def _is_text(message: Message) -> bool:
+    """Whether a turn is nothing but a text, as most are."""
+    more = message.tool_calls or message.name is not None or message.extra or message.role == "tool"
+    return type(message.content) is str and message.content != "" and not more
+
+
+_PLAIN = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "max_tokens",
+    "user",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "prompt_cache_key",
+    "service_tier",
+)
+_plain = attrgetter(*_PLAIN)
+_CHOICES = ("auto", "none", "required")
+GROUP, TEXT = "reasoning", "text"
+"""How a request spelt its effort or its stop: within OpenRouter's ``reasoning``; as one text."""
+
+
+def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
+    """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
+    request = without_effort(without_refused(_with_words(request, quirks), quirks, NAME), quirks)
+    spelt = request.metadata.get(NAME, {})
+    names = {**spelt, **_renamed(quirks)}
+    payload: dict[str, Any] = {"model": request.model} if request.model else {}
+    if request.messages:
+        turns = Turns(request, quirks)
+        payload["messages"] = [turns.written(message) for message in request.messages]
+    for name, value in zip(_PLAIN, _plain(request), strict=True):
+        if value is not None and names.get(name) != GROUP:
+            payload[names.get(name, name)] = value
+    if request.stop:
+        payload["stop"] = request.stop[0] if spelt.get("stop") == TEXT else list(request.stop)
+    if spelt or request.reasoning_tokens is not None:
+        payload |= _reasoning(request, grouped=GROUP in spelt.values())
+    if request.tools or request.tool_choice is not None:
+        payload |= _tools(request) | _choice(request, quirks)
+    return {**payload, **_streaming(quirks)} if stream else payload
+
+
+def _with_words(request: Request, quirks: frozenset[str]) -> Request:
+    """For vendors that promise JSON but know no schemas: what form it is to have is told in words."""
+    form = request.response_format
+    if "no_json_schema" not in quirks or form is None or form.get("type") != "json_schema":
+        return request
+    schema = written(mapping(form.get("json_schema")).get("schema", {})).decode()
+    told = Message.system(f"Answer with one JSON document, and nothing else, that fits this JSON schema: {schema}")
+    return attrs.evolve(request, response_format={"type": "json_object"}, messages=(told, *request.messages))
+
+
+def _renamed(quirks: frozenset[str]) -> dict[str, str]:
+    names = {"max_tokens": "max_completion_tokens"} if "max_completion_tokens" in quirks else {}
+    names |= {"max_tokens": "max_tokens"} if "no_max_completion_tokens" in quirks else {}
+    return {**names, "seed": "random_seed"} if "random_seed" in quirks else names
+
+
+def _reasoning(request: Request, *, grouped: bool) -> dict[str, Any]:
+    """OpenRouter's group of settings, where the request was written so; a budget of tokens has a place nowhere else."""
+    if not grouped:
+        if request.reasoning_tokens is not None:
+            leave_out(request, NAME, "reasoning_tokens")
+        return {}
+    told = {"effort": "reasoning_effort", "max_tokens": "reasoning_tokens"}
+    fields = {theirs: getattr(request, ours) for theirs, ours in told.items()}
+    return {GROUP: {name: value for name, value in fields.items() if value is not None}}
+
+
+def _streaming(quirks: frozenset[str]) -> dict[str, Any]:
+    return {"stream": True} if "no_stream_options" in quirks else {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def _tools(request: Request) -> dict[str, Any]:
+    """The tools, those of before there were tools apart."""
+    kept = [tool for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
+    legacy = [tool for tool in kept if isinstance(tool, Tool) and how(tool) == LEGACY]
+    tools = [_tool(request, tool) for tool in kept if tool not in legacy]
+    fields: dict[str, Any] = {"functions": [_tool(request, tool)["function"] for tool in legacy]} if legacy else {}
+    return {**fields, "tools": tools} if tools else fields
+
+
+def _is_ours(request: Request, tool: VendorTool) -> bool:
+    if tool.origin != NAME:
+        leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    return tool.origin == NAME
+
+
+def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
+    """A function that the model may call, or a tool of the vendor's own."""
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.parameters or request.wire_format != NAME:
+        function["parameters"] = tool.parameters
+    for name in ("description", "strict"):
+        if getattr(tool, name) is not None:
+            function[name] = getattr(tool, name)
+    entry = with_own({"type": "function", "function": function}, tool)
+    return entry if tool.cache is None else {**entry, "cache_control": cache_control(tool.cache)}
+
+
+def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    choice = request.tool_choice
+    if choice is None:
+        return {}
+    wanted = _named(request, choice) if isinstance(choice, str) else choice
+    if "no_forced_tools" in quirks and wanted not in ("auto", "none"):
+        leave_out(request, NAME, "tool_choice", "cannot be forced here")
+        wanted = "auto"
+    if any(isinstance(tool, Tool) and how(tool) == LEGACY for tool in request.tools):
+        return {"function_call": wanted if isinstance(wanted, str) else wanted.get("function", wanted)}
+    return {"tool_choice": wanted}
+
+
+def _named(request: Request, choice: str) -> str | Mapping[str, Any]:
+    """A word, or the one tool that is meant by its name; ``any`` is Mistral's word, which only a request from there keeps."""
+    if choice in _CHOICES or (choice == "any" and request.wire_format == NAME):
+        return choice
+    if choice == "any":
+        return "required"
+    for tool in request.tools:
+        custom = tool.data.get("custom") if isinstance(tool, VendorTool) else None
+        if isinstance(tool, Tool) and tool.name == choice:
+            return {"type": "function", "function": {"name": choice}}
+        if isinstance(custom, Mapping) and custom.get("name") == choice:
+            return {"type": "custom", "custom": {"name": choice}}
+    raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")

@@ -1,0 +1,383 @@
+"""A request in OpenAI's chat format, read.
+
+The turns of a request in OpenAI's chat format, read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from ...errors import InvalidRequest
+from ...types import (
+    EFFORTS,
+    ROLES,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    OtherPart,
+    Part,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+    VideoPart,
+    data_url,
+)
+from ..anthropic.fields import cache_of
+from ..base import Inbound, object_in, popped
+from ..decoding import mapping
+from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
+from .request import GROUP, REFUSAL, TEXT
+from .response import arguments_in
+
+_MESSAGE = ("role", "content", "name", "tool_calls", "function_call", "tool_call_id", REFUSAL, *REASONING)
+
+
+def turn_of(message: Any, where: str) -> Message:
+    """One turn."""
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise InvalidRequest(f"{where}: this is no message; give {{'role': ..., 'content': ...}}")
+    role, extra = message["role"], rest(message, *_MESSAGE)
+    if role == "function":  # the result of a call, before calls had ids
+        role, extra = "tool", {**extra, "role": role}
+    if role not in ROLES:
+        raise InvalidRequest(f"{where}.role: {role!r} is not a role; use one of {', '.join(ROLES)}")
+    refused, calls = message.get(REFUSAL), _calls(message, where)
+    content, empty = message.get("content"), None if calls or refused else ""
+    if not content and content != empty:
+        extra["content"] = content
+    return Message(
+        role,
+        _said(message, content, refused, where),
+        name=_text(message.get("name"), f"{where}.name"),
+        tool_calls=calls,
+        tool_call_id=_text(message.get("tool_call_id"), f"{where}.tool_call_id"),
+        extra=noted(extra),
+    )
+
+
+def _text(value: Any, where: str) -> str | None:
+    if not isinstance(value, str | None):
+        raise InvalidRequest(f"{where}: {type(value).__name__} is not text; give a string")
+    return value
+
+
+def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) -> str | list[Part]:
+    """What was said: text as text, else parts, thoughts first."""
+    thoughts = thoughts_in(message)
+    before: list[Part] = [thought_of(thoughts)] if thoughts else []
+    after: list[Part] = [TextPart(text=refused, extra={NAME: {AS: FIELD}})] if isinstance(refused, str) and refused else []
+    if isinstance(content, list):
+        return [*before, *[part_of(part, f"{where}.content.{place}") for place, part in enumerate(content)], *after]
+    if not isinstance(content, str | None):
+        raise InvalidRequest(f"{where}.content: {type(content).__name__} is not text; give a string or a list of parts")
+    empty = not content and message["role"] not in ("assistant", "tool", "function")
+    if before or after or empty:
+        return [*before, *([TextPart(text=content or "")] if content or empty else []), *after]
+    return content or ""
+
+
+def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise InvalidRequest(f"{where}.tool_calls: this is not a list of calls; give [{{'id': ..., 'function': {{...}}}}]")
+    legacy = message.get("function_call")
+    if isinstance(legacy, dict) and not calls:
+        return [_call({"function": legacy, AS: LEGACY}, where)]
+    return [_call(call, where) for call in calls]
+
+
+def _call(call: Mapping[str, Any], where: str) -> ToolCall:
+    kind = "custom" if call.get("type") == "custom" else "function"
+    named = mapping(call.get(kind))
+    name, argument = named.get("name"), "input" if kind == "custom" else "arguments"
+    if not isinstance(name, str):
+        raise InvalidRequest(f"{where}.tool_calls: a call has no name; give {{'id': ..., 'function': {{'name': ...}}}}")
+    further, inner = rest(call, "id", "type", kind), rest(named, "name", argument)
+    return ToolCall(
+        id=_text(call.get("id"), f"{where}.tool_calls.id"),
+        name=name,
+        arguments=arguments_in(named.get(argument)),
+        kind=kind,
+        extra=noted({**further, kind: inner} if inner else further),
+    )
+
+
+def part_of(part: Any, where: str) -> Part:
+    """One part of a content; one of an unknown type is kept whole."""
+    if isinstance(part, str):
+        return TextPart(text=part, extra={NAME: {AS: BARE}})
+    if not isinstance(part, dict):
+        raise InvalidRequest(f"{where}: {type(part).__name__} is not a part; give {{'type': 'text', 'text': ...}}")
+    kind = part.get("type")
+    reader = _PART_READERS.get(kind) if isinstance(kind, str) else None
+    read = reader(part) if reader is not None else None
+    return OtherPart(origin=NAME, data=part) if read is None else read
+
+
+def _plain(part: Mapping[str, Any]) -> Part | None:
+    if not isinstance(part.get("text"), str):
+        return None
+    further = rest(part, "type", "text")
+    cache = cache_of(further.get("cache_control"))
+    if cache is not None:
+        del further["cache_control"]
+    return TextPart(text=part["text"], cache=cache, extra=noted(further))
+
+
+def _refusal(part: Mapping[str, Any]) -> Part | None:
+    text = part.get(REFUSAL)
+    return TextPart(text=text, extra={NAME: {AS: REFUSAL, **rest(part, "type", REFUSAL)}}) if isinstance(text, str) else None
+
+
+def _inner(part: Mapping[str, Any], kind: str, *known: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The object that a part is about, also where it is only a URL, and the further fields of both."""
+    inner, further = part.get(kind), rest(part, "type", kind)
+    if isinstance(inner, str):
+        return {"url": inner}, {**further, AS: BARE}
+    left = rest(mapping(inner), *known)
+    return mapping(inner), {**further, kind: left} if left else further
+
+
+def _image(part: Mapping[str, Any]) -> Part | None:
+    image, further = _inner(part, "image_url", "url", "detail")
+    url, detail = image.get("url"), image.get("detail")
+    if not isinstance(url, str) or not isinstance(detail, str | None):
+        return None
+    cache = cache_of(further.get("cache_control"))
+    if cache is not None:
+        del further["cache_control"]
+    return ImagePart(url=url, detail=detail, cache=cache, extra=noted(further))
+
+
+def _video(part: Mapping[str, Any]) -> Part | None:
+    video, further = _inner(part, "video_url", "url")
+    return VideoPart(url=video["url"], extra=noted(further)) if isinstance(video.get("url"), str) else None
+
+
+def _audio(part: Mapping[str, Any]) -> Part | None:
+    """A recording; one that is not exactly what would be written of it is kept whole, such as Mistral's by URL."""
+    audio = mapping(part.get("input_audio"))
+    encoded, form = audio.get("data"), audio.get("format")
+    if not isinstance(encoded, str) or not isinstance(form, str):
+        return None
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if base64.b64encode(data).decode() != encoded:
+        return None
+    left, further = rest(audio, "data", "format"), rest(part, "type", "input_audio")
+    return AudioPart(data=data, format=form, extra=noted({**further, "input_audio": left} if left else further))
+
+
+def _file(part: Mapping[str, Any]) -> Part | None:
+    file, further = _inner(part, "file", "file_id", "file_data", "filename")
+    told, data, name = file.get("file_id"), file.get("file_data"), file.get("filename")
+    if AS in further or not isinstance(name, str | None):
+        return None
+    cache = cache_of(further.get("cache_control"))
+    if cache is not None:
+        del further["cache_control"]
+    if isinstance(told, str) and data is None:
+        return FilePart(file_id=told, name=name, cache=cache, extra=noted(further))
+    if told is not None or not isinstance(data, str) or not data.startswith(("data:", "http://", "https://")):
+        return None
+    whole = data_url(data)
+    if whole is None or data != f"data:{whole[0]};base64,{base64.b64encode(whole[1]).decode()}":
+        return FilePart(url=data, name=name, cache=cache, extra=noted({AS: "file", **further}))
+    return FilePart(data=whole[1], media_type=whole[0], name=name, cache=cache, extra=noted(further))
+
+
+def _document(part: Mapping[str, Any]) -> Part | None:
+    """Mistral's documents by their URL."""
+    url, name = part.get("document_url"), part.get("document_name")
+    if not isinstance(url, str) or not isinstance(name, str | None):
+        return None
+    further = rest(part, "type", "document_url", "document_name")
+    return FilePart(url=url, name=name, extra={NAME: {AS: "document_url", **further}})
+
+
+def _thinking(part: Mapping[str, Any]) -> Part | None:
+    return block_of(part)
+
+
+_PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
+    "text": _plain,
+    REFUSAL: _refusal,
+    "image_url": _image,
+    "video_url": _video,
+    "input_audio": _audio,
+    "file": _file,
+    "document_url": _document,
+    "thinking": _thinking,
+}
+
+
+_IN_PATH = re.compile(r"/deployments/([^/?]+)/")
+_BOUNDS = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
+_COUNTS = ("max_tokens", "top_k", "n", "top_logprobs", "seed")
+_FLAGS = ("logprobs", "parallel_tool_calls")
+_TEXTS = ("user", "prompt_cache_key", "service_tier")
+_CHOICES = ("auto", "none", "required", "any")
+
+
+def inbound(body: bytes, path: str) -> Inbound:
+    """The request in a body; what has no name in ours stays in ``extra_params``."""
+    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
+    model = popped(fields, "model", str, "") or _model_in(path)
+    stream, usage = popped(fields, "stream", bool, False), _usage_wanted(fields)
+    said = popped(fields, "messages", list, [])
+    if not said:
+        raise InvalidRequest("messages: there are none; give a list of at least one {'role': ..., 'content': ...}")
+    messages = [turn_of(message, f"messages.{place}") for place, message in enumerate(said)]
+    known: dict[str, Any] = {"metadata": {}}
+    for reader in _FIELD_READERS:
+        found = reader(fields)
+        known |= {**found, "metadata": {**known["metadata"], **found.get("metadata", {})}}
+    known["metadata"] = noted(known["metadata"])
+    request = Request(model, messages, **known, extra_params=fields, wire_format=NAME)
+    return Inbound(request=request, stream=stream, stream_usage=usage)
+
+
+def _model_in(path: str) -> str:
+    """Azure's deployment, which stands for the model."""
+    found = _IN_PATH.search(path)
+    return unquote(found.group(1)) if found else ""
+
+
+def _usage_wanted(fields: dict[str, Any]) -> bool:
+    """Whether a stream is to tell its usage; other options of a stream stay where they are."""
+    return _taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
+
+
+def _taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
+    """One field out of a mapping whose others stay where they are; ``None`` where it is not what fits."""
+    whole = fields.get(name)
+    if not isinstance(whole, dict) or not fits(whole.get(inner)):
+        return None
+    left = rest(whole, inner)
+    if left:
+        fields[name] = left
+    else:
+        del fields[name]
+    return whole[inner]
+
+
+def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
+    """Sampling and limits; a number that is out of our bounds is the vendor's to judge."""
+    found: dict[str, Any] = {}
+    for name, (low, high) in _BOUNDS.items():
+        if name in fields and low <= _number(fields, name) <= high:
+            found[name] = fields.pop(name)
+    spelt: dict[str, Any] = {}
+    for name in _COUNTS:
+        said = next((spelling for spelling in SPELLINGS.get(name, (name,)) if spelling in fields), name)
+        value: Any = _number(fields, said) if said in fields else None
+        if type(value) is int and (value >= 0 or name == "seed"):
+            found[name] = fields.pop(said)
+            spelt |= {name: said} if said != name else {}
+    return {**found, "metadata": spelt}
+
+
+def _number(fields: Mapping[str, Any], name: str) -> float:
+    value = fields[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequest(f"{name}: {type(value).__name__} is not a number; give one, or leave it out")
+    return value
+
+
+def _words(fields: dict[str, Any]) -> dict[str, Any]:
+    """Flags and texts, and where to stop; what is of another kind has another meaning somewhere."""
+    kinds = {**dict.fromkeys(_FLAGS, bool), **dict.fromkeys(_TEXTS, str)}
+    found = {name: fields.pop(name) for name, kind in kinds.items() if isinstance(fields.get(name), kind)}
+    stop = fields.get("stop")
+    if isinstance(stop, str):
+        return {**found, "stop": fields.pop("stop"), "metadata": {"stop": TEXT}}
+    if isinstance(stop, list) and stop and all(isinstance(word, str) for word in stop):
+        found["stop"] = fields.pop("stop")
+    return found
+
+
+def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
+    """How much to think, said alone or in OpenRouter's group."""
+    if fields.get("reasoning_effort") in EFFORTS:
+        return {"reasoning_effort": fields.pop("reasoning_effort")}
+    found = {
+        "reasoning_effort": _taken(fields, GROUP, "effort", lambda value: value in EFFORTS),
+        "reasoning_tokens": _taken(fields, GROUP, "max_tokens", lambda value: type(value) is int and value >= 0),
+    }
+    return {**found, "metadata": {name: GROUP for name, value in found.items() if value is not None}}
+
+
+def _format(fields: dict[str, Any]) -> dict[str, Any]:
+    wanted = mapping(fields.get("response_format"))
+    kind = wanted.get("type")
+    plain = kind in ("text", "json_object") and wanted.keys() == {"type"}
+    described = kind == "json_schema" and wanted.keys() == {"type", kind} and "schema" in mapping(wanted[kind])
+    return {"response_format": fields.pop("response_format")} if plain or described else {}
+
+
+def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+    """Tools and which of them is to be called, in the words of today or in those of before tools."""
+    entries, functions = popped(fields, "tools", list, []), popped(fields, "functions", list, [])
+    tools = [_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
+    older = [_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
+    field = "function_call" if older else "tool_choice"
+    choice = fields.get(field)
+    if choice in _CHOICES if isinstance(choice, str) else False:
+        return {"tools": [*tools, *older], "tool_choice": fields.pop(field)}
+    name = mapping(choice).get("name") if older else _chosen(mapping(choice))
+    if not isinstance(name, str) or not name:
+        return {"tools": [*tools, *older]}
+    del fields[field]
+    return {"tools": [*tools, *older], "tool_choice": {"type": "function", "function": {"name": name}}}
+
+
+def _chosen(choice: Mapping[str, Any]) -> Any:
+    """The function that must be called, where nothing else is said."""
+    function = mapping(choice.get("function"))
+    plain = choice.get("type", "function") == "function" and choice.keys() <= {"type", "function"}
+    return function.get("name") if plain and function.keys() == {"name"} else None
+
+
+def _tool(tool: Any, where: str) -> Tool | VendorTool:
+    if not isinstance(tool, dict):
+        raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
+    if tool.get("type") not in (None, "function"):
+        return VendorTool(origin=NAME, data=tool)
+    return _function(tool, where, rest(tool, "type", "function"))
+
+
+def _function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Tool:
+    function = mapping(tool.get("function"))
+    name, parameters = function.get("name"), function.get("parameters") or {}
+    described = isinstance(function.get("description"), str | None) and isinstance(function.get("strict"), bool | None)
+    if not isinstance(name, str) or not name or not isinstance(parameters, dict) or not described:
+        raise InvalidRequest(
+            f"{where}: a function has no name or a field of a wrong kind; give {{'name': ..., 'parameters': {{...}}}}"
+        )
+    cache = cache_of(extra.get("cache_control"))
+    if cache is not None:
+        del extra["cache_control"]
+    further = rest(function, "name", "description", "parameters", "strict")
+    further |= {"parameters": {}} if function.get("parameters") == {} else {}  # where none at all would be left out
+    return Tool(
+        name=name,
+        description=function.get("description"),
+        parameters=parameters,
+        strict=function.get("strict"),
+        cache=cache,
+        extra=noted({**extra, "function": further} if further else extra),
+    )
+
+
+_FIELD_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_numbers, _words, _thoughts, _format, _tools)
+"""Each takes out of the fields what it knows; what is left is this format's alone."""

@@ -1,0 +1,275 @@
+"""An answer as OpenAI's chat format writes it in one piece, and what pieces of a stream have in common with that.
+
+A stream as OpenAI's chat format writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ...errors import DispatchError
+from ...types import (
+    Choice,
+    Citation,
+    ImagePart,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Response,
+    StreamChunk,
+    TextPart,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from ..base import Inbound
+from ..decoding import mapping, own, parse, written
+from ..openai_responses.errors import refusal
+from .fields import AS, FINISH, LEGACY, NAME, details_in, how, written_usage
+from .request import is_block, joined_thoughts, written_call, written_part
+
+NO_ID = "chatcmpl-0"
+"""Names an answer that came without a name."""
+CITATION = "url_citation"
+_WORDS = ("stop", "length", "tool_calls", "content_filter", "function_call")
+
+
+def whole(response: Response) -> bytes:
+    """The body of a whole answer."""
+    usage = written_usage(response.usage)
+    choices = [_choice(choice) for choice in response.choices]
+    told, sources = cited(response.citations)
+    if told:
+        choices[0]["message"]["annotations"] = told
+    return written(
+        {
+            "id": response.response_id or NO_ID,
+            "object": "chat.completion",
+            "created": 0 if response.created_at is None else int(response.created_at.timestamp()),
+            "model": response.model,
+            "choices": choices,
+            **({} if usage is None else {"usage": usage}),
+            **({} if response.service_tier is None else {"service_tier": response.service_tier}),
+            **sources,
+        }
+    )
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": _content(choice), "refusal": choice.refusal}
+    message |= _thoughts(choice)
+    calls = [made_up(call, place) for place, call in enumerate(choice.tool_calls)]
+    if len(calls) == 1 and how(calls[0]) == LEGACY:
+        message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
+    elif calls:
+        message["tool_calls"] = [written_call(call) for call in calls]
+    images = pictures(choice.parts)
+    if images:
+        message["images"] = images
+    return {
+        "index": choice.index,
+        "message": message,
+        "logprobs": {"content": list(choice.logprobs), "refusal": None} if choice.logprobs else None,
+        "finish_reason": finish_word(choice.finish_reason, choice.finish_reason_raw, called=bool(calls)),
+    }
+
+
+def _content(choice: Choice) -> str | list[Any] | None:
+    """Text, but for answers with parts among it that only this format knows."""
+    blocks = [part for part in choice.parts if is_own(part)]
+    if not blocks:
+        return choice.content or (None if choice.tool_calls or choice.refusal else "")
+    return [written_part(part) for part in choice.parts if isinstance(part, TextPart) or is_own(part)]
+
+
+def is_own(part: Part) -> bool:
+    """Whether a part stands among the content and only this format knows it."""
+    return (isinstance(part, OtherPart) and part.origin == NAME) or (isinstance(part, ReasoningPart) and is_block(part))
+
+
+def _thoughts(choice: Choice) -> dict[str, Any]:
+    """Thoughts beside the content: in the fields that they came in, else in the spelling that most servers use."""
+    own = [part for part in choice.parts if isinstance(part, ReasoningPart) and part.origin == NAME]
+    if own:
+        return joined_thoughts(own)
+    return {"reasoning_content": choice.reasoning} if choice.reasoning else {}
+
+
+def made_up(call: ToolCall, place: int) -> ToolCall:
+    """The call with an id; clients count on one."""
+    return call if call.id or how(call) == LEGACY else attrs.evolve(call, id=f"call_{place}")
+
+
+def finish_word(reason: str | None, raw: str | None, *, called: bool) -> str:
+    """Why an answer ended, in a word of this format: the vendor's own if it is one, and calls are never a plain end."""
+    if reason is None:
+        return "tool_calls" if called else "stop"
+    if raw in _WORDS and (FINISH.get(raw, raw) == reason):
+        return raw
+    return reason
+
+
+def pictures(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Pictures that a model made, as OpenRouter sends them."""
+    return [written_part(part) for part in parts if isinstance(part, ImagePart) and (part.url or (part.data and part.media_type))]
+
+
+def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
+    """The sources of an answer: as annotations of its message, and Perplexity's beside it."""
+    listed = [citation for citation in citations if "url" in citation.raw and "type" not in citation.raw]
+    told = [_annotation(citation) for citation in citations if citation not in listed and (citation.url or citation.raw)]
+    results = [citation.raw for citation in listed if len(citation.raw) > 1]
+    beside = {"citations": [citation.url for citation in listed]} if listed else {}
+    return [one for one in told if one is not None], {**beside, "search_results": results} if results else beside
+
+
+def _annotation(citation: Citation) -> Mapping[str, Any] | None:
+    if citation.raw.get("type") == CITATION and mapping(citation.raw.get(CITATION)):
+        return citation.raw
+    if not citation.url:
+        return None
+    known = {"start_index": citation.start, "end_index": citation.end, "content": citation.text}
+    source = {
+        "url": citation.url,
+        "title": citation.title or "",
+        **{name: value for name, value in known.items() if value is not None},
+    }
+    return {"type": CITATION, CITATION: source}
+
+
+_DONE = b"data: [DONE]\n\n"
+
+
+class ChatWriter:
+    """Chunks in, events out; thoughts are always spelt ``reasoning_content``, which is known before they are complete."""
+
+    def __init__(self, asked: Inbound | None = None) -> None:
+        self._tells_usage = asked is None or asked.stream_usage
+        self._model = self._id = self._tier = ""
+        self._usage: Usage | None = None
+        self._choices: dict[int, _Choice] = {}
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The events that one chunk becomes; the first that says anything opens its choice."""
+        self._model, self._id = self._model or chunk.model or "", self._id or chunk.response_id or ""
+        self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
+        annotations, beside = cited(chunk.citations) if chunk.citations else ([], {})
+        choice, opening = self._choices.get(chunk.choice), b""
+        if choice is None:
+            if not (self._id or chunk.has_output or chunk.parts or chunk.finish_reason):
+                return b""
+            self._id = self._id or NO_ID
+            choice, opening = self._opened(chunk.choice)
+        delta = choice.delta(chunk)
+        if annotations:
+            delta["annotations"] = annotations
+        said = self._event(chunk.choice, delta, chunk.logprobs, beside) if delta or beside or chunk.logprobs else b""
+        if chunk.finish_reason is None or choice.finished:
+            return opening + said
+        choice.finished = True
+        word = finish_word(chunk.finish_reason, chunk.finish_reason_raw, called=choice.called)
+        return opening + said + self._event(chunk.choice, {}, finish=word)
+
+    def _opened(self, index: int) -> tuple[_Choice, bytes]:
+        self._choices[index] = _Choice()
+        return self._choices[index], self._event(index, {"role": "assistant", "content": ""})
+
+    def _event(
+        self,
+        index: int,
+        delta: Mapping[str, Any],
+        logprobs: tuple[Any, ...] = (),
+        beside: Mapping[str, Any] | None = None,
+        *,
+        finish: str | None = None,
+    ) -> bytes:
+        choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
+        if logprobs:
+            choice["logprobs"] = {"content": list(logprobs), "refusal": None}
+        return self._document([choice], beside or {})
+
+    def _document(self, choices: list[Any], more: Mapping[str, Any]) -> bytes:
+        head = {"id": self._id or NO_ID, "object": "chat.completion.chunk", "created": 0, "model": self._model, "choices": choices}
+        return _framed({**head, **({"service_tier": self._tier} if self._tier else {}), **more})
+
+    def end(self) -> bytes:
+        """Why choices ended that did not say so, the usage if it was asked for, and the end marker."""
+        opening = b"" if self._choices else self._opened(0)[1]
+        owed = [(index, choice) for index, choice in self._choices.items() if not choice.finished]
+        ends = [self._event(index, {}, finish=finish_word(None, None, called=choice.called)) for index, choice in owed]
+        usage = written_usage(self._usage) if self._usage is not None and self._tells_usage else None
+        told = b"" if usage is None else self._document([], {"usage": usage})
+        return b"".join([opening, *ends, told, _DONE])
+
+    def fail(self, error: DispatchError) -> bytes:
+        """The event that tells of a failure in the middle of a stream; it has no status of its own, so the error names it."""
+        status, body = refusal(error)
+        return _framed({"error": {**parse(body)["error"], "status": status}})
+
+
+def _framed(document: Mapping[str, Any]) -> bytes:
+    return b"data: " + written(document) + b"\n\n"
+
+
+class _Choice:
+    """What was written of one choice."""
+
+    __slots__ = ("_kinds", "finished")
+
+    def __init__(self) -> None:
+        self._kinds: dict[int, str] = {}  # of its calls
+        self.finished = False
+
+    @property
+    def called(self) -> bool:
+        """Whether it has calls."""
+        return bool(self._kinds)
+
+    def delta(self, chunk: StreamChunk) -> dict[str, Any]:
+        """What a chunk says, as this format has it."""
+        delta: dict[str, Any] = {"content": chunk.content} if chunk.content else {}
+        if chunk.reasoning:
+            delta["reasoning_content"] = chunk.reasoning
+        if chunk.refusal:
+            delta["refusal"] = chunk.refusal
+        if chunk.tool_calls:
+            delta |= self._calls(chunk.tool_calls)
+        if chunk.parts:
+            delta |= _of_parts(chunk)
+        return delta
+
+    def _calls(self, deltas: tuple[ToolCallDelta, ...]) -> dict[str, Any]:
+        if deltas[0].index == 0 and (self._kinds.get(0) == LEGACY or _own(deltas[0]).get(AS) == LEGACY):
+            self._kinds[0] = LEGACY
+            named = {} if deltas[0].name is None else {"name": deltas[0].name}
+            return {"function_call": {**named, "arguments": deltas[0].arguments}}
+        return {"tool_calls": [self._call(delta) for delta in deltas]}
+
+    def _call(self, delta: ToolCallDelta) -> dict[str, Any]:
+        begins = delta.index not in self._kinds
+        kind = self._kinds.setdefault(delta.index, delta.kind or "function")
+        named = {} if delta.name is None else {"name": delta.name}
+        piece = {kind: {**named, "input" if kind == "custom" else "arguments": delta.arguments}, **_own(delta)}
+        head = {"id": delta.id or f"call_{delta.index}", "type": kind} if begins else {}
+        return {"index": delta.index, **head, **piece}
+
+
+def _own(delta: ToolCallDelta) -> Mapping[str, Any]:
+    return (delta.extra or {}).get(NAME) or {}
+
+
+def _of_parts(chunk: StreamChunk) -> dict[str, Any]:
+    """What finished parts add to the text that was written of them already."""
+    delta: dict[str, Any] = {}
+    blocks = [written_part(part) for part in chunk.parts if is_own(part) and not isinstance(part, ReasoningPart)]
+    if blocks:
+        delta["content"] = [{"type": "text", "text": chunk.content}, *blocks] if chunk.content else blocks
+    thoughts = [part for part in chunk.parts if isinstance(part, ReasoningPart) and part.origin == NAME and not is_block(part)]
+    details = [detail for part in thoughts for detail in details_in(own(part, NAME))]
+    if details:
+        delta["reasoning_details"] = details
+    images = pictures(chunk.parts)
+    return {**delta, "images": images} if images else delta

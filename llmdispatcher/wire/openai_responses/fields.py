@@ -1,0 +1,120 @@
+"""What an answer in OpenAI's responses format says besides its items: why it ended, what it consumed, what it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from ...types import Citation, Part, TextPart, Usage
+from ..decoding import count, mapping, own, text_of
+from .request import NAME, noted
+
+INCOMPLETE = {
+    "max_output_tokens": "length",
+    "max_tokens": "length",
+    "length": "length",
+    "content_filter": "content_filter",
+}
+"""Why an answer is incomplete, in common words."""
+
+
+def finish(status: str, response: Mapping[str, Any], *, called: bool) -> str | None:
+    """The common word for why an answer ended."""
+    if status == "completed":
+        return "tool_calls" if called else "stop"
+    if status == "incomplete":
+        reason = text_of(mapping(response.get("incomplete_details")).get("reason")).lower()
+        return INCOMPLETE.get(reason, reason or status)
+    return status.lower() or None
+
+
+def openai_responses_usage(raw: Mapping[str, Any]) -> Usage:
+    """The canonical usage; input tokens include what was read from and written to the cache, output tokens the reasoning."""
+    into, out = mapping(raw.get("input_tokens_details")), mapping(raw.get("output_tokens_details"))
+    read, output, cost = count(into.get("cached_tokens")), count(raw.get("output_tokens")), _cost(raw.get("cost"))
+    writes = mapping(into.get("cache_write_tokens_details"))
+    short, long = count(writes.get("ttl_30m_tokens")), count(writes.get("ttl_12h_tokens"))
+    write = max(count(into.get("cache_write_tokens")), short + long)
+    return Usage(
+        input_tokens=max(count(raw.get("input_tokens")), read + write),
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_tokens=write,
+        cache_write_long_tokens=long,
+        reasoning_tokens=min(output, count(out.get("reasoning_tokens"))),
+        audio_input_tokens=count(into.get("audio_tokens")),
+        audio_output_tokens=count(out.get("audio_tokens")),
+        cost=cost,
+        raw=dict(raw),
+    )
+
+
+def with_searches(usage: Usage, output: Any) -> Usage:
+    """The usage with the searches of the web among an answer's items; opening what was found is not billed."""
+    calls = [mapping(item) for item in output] if isinstance(output, list) else []
+    searches = [call for call in calls if call.get("type") == "web_search_call"]
+    billed = sum([mapping(call.get("action")).get("type", "search") == "search" for call in searches])
+    return attrs.evolve(usage, tool_requests={"web_search": billed}) if billed else usage
+
+
+def _cost(told: Any) -> Decimal | None:
+    known = isinstance(told, int | float) and not isinstance(told, bool) and math.isfinite(told)
+    return Decimal(str(told)) if known else None
+
+
+def refusal_of(parts: Iterable[Part]) -> str:
+    """The text of all refusals in a message."""
+    return "".join([part.text for part in parts if isinstance(part, TextPart) and _refused(part)])
+
+
+def _refused(part: TextPart) -> bool:
+    return own(part, NAME).get("type") == "refusal"
+
+
+def spoken(parts: Iterable[Part]) -> list[TextPart]:
+    """The text parts of a message that say something, each with what hangs on it but the logprobs, which an answer has apart."""
+    return [
+        attrs.evolve(part, extra=noted({name: value for name, value in own(part, NAME).items() if name != "logprobs"}))
+        for part in parts
+        if isinstance(part, TextPart) and part.text and not _refused(part)
+    ]
+
+
+def logprobs_of(parts: Iterable[Part]) -> tuple[Any, ...]:
+    """The entries of all tokens of a message."""
+    found = [own(part, NAME).get("logprobs") for part in parts if isinstance(part, TextPart)]
+    return tuple([entry for entries in found if isinstance(entries, list) for entry in entries])
+
+
+def annotated(texts: list[TextPart], annotations: list[Any]) -> list[TextPart]:
+    """The same with annotations that came by themselves, where the finished message has none."""
+    if not annotations or not texts or any("annotations" in own(part, NAME) for part in texts):
+        return texts
+    return [attrs.evolve(texts[0], extra=noted({**own(texts[0], NAME), "annotations": annotations})), *texts[1:]]
+
+
+def citations_of(texts: Iterable[TextPart], start: int) -> tuple[Citation, ...]:
+    """What a message rests on; its text begins at character ``start`` of the answer."""
+    found: list[Citation] = []
+    for part in texts:
+        annotations = own(part, NAME).get("annotations")
+        found += (
+            [_citation(entry, start) for entry in annotations if isinstance(entry, dict)] if isinstance(annotations, list) else []
+        )
+        start += len(part.text)
+    return tuple(found)
+
+
+def _citation(entry: Mapping[str, Any], start: int) -> Citation:
+    first, last = entry.get("start_index"), entry.get("end_index")
+    return Citation(
+        url=text_of(entry.get("url")) or None,
+        title=text_of(entry.get("title")) or text_of(entry.get("filename")) or None,
+        start=start + first if isinstance(first, int) else None,
+        end=start + last if isinstance(last, int) else None,
+        raw=entry,
+    )

@@ -1,0 +1,425 @@
+"""The items that OpenAI's responses format makes a conversation of, as parts of a turn, and back.
+
+One item is a message, a thought, a call, the result of one, or a block that only this format knows. What a message item says
+besides its text (id, status, phase) hangs on each of its text parts as ``item``: parts with the same one were one item.
+
+Requests as OpenAI's responses format writes them. https://platform.openai.com/docs/api-reference/responses/create
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ...errors import InvalidRequest
+from ...types import (
+    AudioPart,
+    Extra,
+    FilePart,
+    ImagePart,
+    Message,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+)
+from ..decoding import dump, leave_out, mapping, own, text_of
+from ..quirks import without_effort, without_refused
+
+NAME = "openai_responses"
+CALLS: Mapping[str, tuple[str, str]] = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
+"""Items that are calls: what kind of call, and where its arguments stand."""
+SAID = {"output_text": "text", "input_text": "text", "text": "text", "refusal": "refusal"}
+"""What an assistant's message is made of: where each part has its text."""
+MADE_UP = "rs_made_"
+"""How the ids of thoughts begin that came from another format: clients send them back, vendors know nothing of them."""
+THEIRS = ("_output", "_response")
+"""How the types of items end that answer what the assistant asked for."""
+
+_ITEM_OF = {kind: (item, field) for item, (kind, field) in CALLS.items()}
+_EMPTY_UNLESS_SAID = ("annotations", "logprobs")
+
+
+def rest(data: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """The fields that are not known, null and empty lists of annotations left out."""
+    return {
+        name: value
+        for name, value in data.items()
+        if name not in known and value is not None and (value or name not in _EMPTY_UNLESS_SAID)
+    }
+
+
+def noted(fields: Mapping[str, Any]) -> Extra:
+    """Further fields as ``extra`` of a part."""
+    return {NAME: fields} if fields else {}
+
+
+def read_item(item: Mapping[str, Any]) -> list[Part]:
+    """What an item of the assistant's is in our words; one of an unknown type is kept whole."""
+    kind = text_of(item.get("type")) or "message"
+    if kind == "message":
+        return read_message(item)
+    if kind == "reasoning":
+        return [read_thought(item)]
+    return [read_call(item) if kind in CALLS else OtherPart(origin=NAME, data=item)]
+
+
+def read_message(item: Mapping[str, Any]) -> list[Part]:
+    """The texts of an assistant's message; content of another type becomes a message of its own, kept whole."""
+    content, about = item.get("content"), rest(item, "type", "role", "content")
+    if isinstance(content, str):
+        return [TextPart(text=content, extra=noted({"item": about} if about else {}))]
+    parts: list[Part] = []
+    for entry in content if isinstance(content, list) else ():
+        field = SAID.get(text_of(mapping(entry).get("type")))
+        if field is not None and isinstance(entry.get(field), str):
+            parts.append(_text(entry, field, about))
+        else:
+            parts.append(OtherPart(origin=NAME, data={**item, "content": [entry]}))
+    return parts
+
+
+def _text(entry: Mapping[str, Any], field: str, about: Mapping[str, Any]) -> TextPart:
+    fields = rest(entry, field, *(("type",) if entry["type"] == "output_text" else ()))
+    for name in _EMPTY_UNLESS_SAID:
+        if not (isinstance(fields.get(name), list) and all(isinstance(each, dict) for each in fields[name])):
+            fields.pop(name, None)  # whatever that was
+    return TextPart(text=entry[field], extra=noted({**fields, "item": about} if about else fields))
+
+
+def read_thought(item: Mapping[str, Any]) -> ReasoningPart:
+    """A reasoning item; how its text is divided is kept where it is not one summary."""
+    thought = ReasoningPart(
+        text=thought_text(item),
+        encrypted=text_of(item.get("encrypted_content")) or None,
+        id=text_of(item.get("id")) or None,
+        origin=NAME,
+        extra=noted(rest(item, "type", "id", "encrypted_content", "summary")),
+    )
+    if item.get("summary") != _summary(thought):
+        fields = {**own(thought, NAME), "summary": item.get("summary") or []}
+        return ReasoningPart(text=thought.text, encrypted=thought.encrypted, id=thought.id, origin=NAME, extra=noted(fields))
+    return thought
+
+
+def thought_text(item: Mapping[str, Any]) -> str:
+    """The text of a thought: its summaries, and what it says in full where a vendor tells that."""
+    told = [item.get("summary"), item.get("content")]
+    return "".join([text_of(mapping(entry).get("text")) for entries in told if isinstance(entries, list) for entry in entries])
+
+
+def read_call(item: Mapping[str, Any]) -> ToolCall:
+    """A call of a function or of a tool that takes free text."""
+    kind, field = CALLS[item["type"]]
+    arguments = item.get(field)
+    return ToolCall(
+        name=text_of(item.get("name")),
+        arguments=json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else text_of(arguments),
+        id=text_of(item.get("call_id")) or text_of(item.get("id")) or None,
+        kind=kind,
+        extra=noted(rest(item, "type", "call_id", "name", field)),
+    )
+
+
+def written_items(parts: Iterable[Part]) -> list[dict[str, Any]]:
+    """The items of an assistant's turn, in order; parts that have no place in one are left to the caller."""
+    items: list[dict[str, Any]] = []
+    texts: list[TextPart] = []
+    for part in parts:
+        if texts and not (isinstance(part, TextPart) and _about(part) == _about(texts[0])):
+            items.append(_message(texts))
+            texts = []
+        if isinstance(part, TextPart):
+            texts.append(part)
+        else:
+            items.extend(_item(part))
+    return [*items, _message(texts)] if texts else items
+
+
+def _item(part: Part) -> list[dict[str, Any]]:
+    if isinstance(part, ReasoningPart):
+        return [written_thought(part)]
+    if isinstance(part, ToolCall):
+        return [written_call(part)]
+    return [dict(part.data)] if isinstance(part, OtherPart) else []
+
+
+def _about(part: TextPart) -> Mapping[str, Any]:
+    return mapping(own(part, NAME).get("item"))
+
+
+def _message(texts: Sequence[TextPart]) -> dict[str, Any]:
+    about = _about(texts[0])
+    if len(texts) == 1 and not own(texts[0], NAME):
+        return {"role": "assistant", "content": texts[0].text}
+    return {"type": "message", "role": "assistant", "content": [written_text(part, "output_text") for part in texts], **about}
+
+
+def written_text(part: TextPart, kind: str) -> dict[str, Any]:
+    """A text part of a message."""
+    fields = rest(own(part, NAME), "item")
+    kind = fields.pop("type", kind)
+    return {"type": kind, SAID.get(kind, "text"): part.text, **fields}
+
+
+def written_thought(part: ReasoningPart) -> dict[str, Any]:
+    """A reasoning item."""
+    proof = rest({"id": part.id, "encrypted_content": part.encrypted})
+    return {"type": "reasoning", **proof, "summary": _summary(part), **own(part, NAME)}
+
+
+def _summary(part: ReasoningPart) -> list[dict[str, Any]]:
+    return [{"type": "summary_text", "text": part.text}] if part.text else []
+
+
+def written_call(call: ToolCall) -> dict[str, Any]:
+    """A call."""
+    kind, field = _ITEM_OF.get(call.kind, _ITEM_OF["function"])
+    return {"type": kind, "call_id": call.id, "name": call.name, field: call.arguments, **own(call, NAME)}
+
+
+LOGPROBS = "message.output_text.logprobs"
+"""What ``include`` names to get logprobs."""
+
+_ABSENT = ("top_k", "frequency_penalty", "presence_penalty", "seed", "reasoning_tokens")
+_PLAIN = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "user": "user",
+    "max_tokens": "max_output_tokens",
+    "top_logprobs": "top_logprobs",
+    "service_tier": "service_tier",
+    "prompt_cache_key": "prompt_cache_key",
+}
+_ITEMS = frozenset({"message", "item_reference", "compaction", "additional_tools"})
+_CHOICES = {"any": "required", "auto": "auto", "none": "none", "required": "required"}
+_FORCED = "is refused by this model"
+
+
+def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> bytes:
+    """The JSON body of a request."""
+    request = without_effort(without_refused(request, quirks, NAME), quirks)
+    _refuse_absent(request)
+    payload: dict[str, Any] = {"model": request.model} if request.model else {}
+    payload |= _input(request, quirks)
+    for name, field in _PLAIN.items():
+        if getattr(request, name) is not None:
+            payload[field] = getattr(request, name)
+    payload |= _tools(request, quirks) | _reasoning(request)
+    if request.response_format is not None:
+        payload["text"] = {"format": _format(request.response_format)}
+    if stream:
+        payload["stream"] = True
+    if request.logprobs:
+        request = _including(request, payload)
+    return dump(payload, request, NAME)
+
+
+def _refuse_absent(request: Request) -> None:
+    for name in _ABSENT:
+        if getattr(request, name) is not None:
+            leave_out(request, NAME, name)
+    if request.stop:
+        leave_out(request, NAME, "stop")
+    if request.n is not None and request.n > 1:
+        leave_out(request, NAME, "n")
+
+
+def _reasoning(request: Request) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if request.reasoning_effort is not None:
+        fields["effort"] = request.reasoning_effort
+    if request.reasoning_summary not in (None, "none"):
+        fields["summary"] = request.reasoning_summary
+    return {"reasoning": fields} if fields else {}
+
+
+def _including(request: Request, payload: dict[str, Any]) -> Request:
+    """Asks for logprobs beside what the request wants included itself."""
+    wanted = request.extra_params.get("include") if request.wire_format in (None, NAME) else None
+    if isinstance(wanted, Sequence) and LOGPROBS not in wanted:
+        return attrs.evolve(request, extra_params={**request.extra_params, "include": [*wanted, LOGPROBS]})
+    payload["include"] = [LOGPROBS]
+    return request
+
+
+def _format(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = wanted.get("json_schema")
+    if wanted.get("type") != "json_schema" or not isinstance(schema, Mapping):
+        return wanted
+    return {"type": "json_schema", "name": "response", **schema}
+
+
+def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    tools = [tool for tool in request.tools if isinstance(tool, Tool) or _native(request, tool)]
+    if tools:
+        fields["tools"] = [_tool(tool) for tool in tools]
+    if request.tool_choice is not None:
+        fields |= _choice(request, quirks)
+    if request.parallel_tool_calls is not None:
+        fields["parallel_tool_calls"] = request.parallel_tool_calls
+    return fields
+
+
+def _native(request: Request, tool: VendorTool) -> bool:
+    if tool.origin != NAME:
+        leave_out(request, NAME, "tools", f"has a {tool.data.get('type')!r} that is known to {tool.origin} alone")
+    return tool.origin == NAME
+
+
+def _tool(tool: Tool | VendorTool) -> dict[str, Any]:
+    if isinstance(tool, VendorTool):
+        return dict(tool.data)
+    fields: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
+    for name in ("description", "strict"):
+        if getattr(tool, name) is not None:
+            fields[name] = getattr(tool, name)
+    return {**fields, **own(tool, NAME)}
+
+
+def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    choice = request.tool_choice
+    if isinstance(choice, str):
+        wanted: Any = _CHOICES.get(choice, {"type": "function", "name": choice})
+    else:
+        function = choice.get("function") if choice is not None else None
+        wanted = {"type": "function", "name": function.get("name")} if isinstance(function, Mapping) else choice
+    if "no_forced_tools" in quirks and wanted not in ("auto", "none"):
+        leave_out(request, NAME, "tool_choice", _FORCED)
+        return {}
+    return {"tool_choice": wanted}
+
+
+def _input(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+    """Instructions and items. Calls and results without ids get ids by their order."""
+    told = [message for message in request.messages if own(message, NAME).get("instructions")]
+    fields: dict[str, Any] = {"instructions": "\n\n".join([message.text for message in told])} if told else {}
+    conversation = _Conversation(request, quirks)
+    items = [item for message in request.messages if message not in told for item in conversation.items(message)]
+    if items or (not told and request.messages):
+        fields["input"] = items
+    return fields
+
+
+class _Conversation:
+    """The turns of one request, which know of the calls before them."""
+
+    def __init__(self, request: Request, quirks: frozenset[str]) -> None:
+        self._request = request
+        self._roles = {"developer": "system"} if "system_role" in quirks else {}
+        self._custom: set[str | None] = set()
+        self._called = self._answered = 0
+
+    def items(self, message: Message) -> list[dict[str, Any]]:
+        """The items of one turn."""
+        if message.name is not None and message.role != "tool":
+            leave_out(self._request, NAME, "message.name")
+        if message.role == "assistant":
+            return written_items([fit for part in message.parts if (fit := self._said(part)) is not None])
+        if message.role == "tool":
+            return [self._result(message)]
+        if isinstance(message.content, tuple) and all(map(_whole_item, message.content)):
+            return [dict(part.data) for part in message.content if isinstance(part, OtherPart) and self._keeps(part)]
+        role = self._roles.get(message.role, message.role)
+        return [{"role": role, "content": self._content(message.content), **own(message, NAME)}]
+
+    def _said(self, part: Part) -> Part | None:
+        """A part of an assistant's turn, if it has a place there."""
+        if isinstance(part, ToolCall):
+            return self._identified(part)
+        if isinstance(part, ReasoningPart):
+            passed = part.encrypted is None and (part.id or "").startswith(MADE_UP)
+            return part if part.origin in (None, NAME) and not passed else None
+        if isinstance(part, OtherPart):
+            return part if self._keeps(part) else None
+        if isinstance(part, TextPart):
+            return part
+        self._out_of_place(f"{type(part).__name__} in an assistant's turn")
+        return None
+
+    def _identified(self, call: ToolCall) -> ToolCall:
+        if call.id is None:
+            call, self._called = attrs.evolve(call, id=f"call_{self._called}"), self._called + 1
+        if call.kind == "custom":
+            self._custom.add(call.id)
+        return call
+
+    def _keeps(self, part: OtherPart) -> bool:
+        if part.origin != NAME:
+            leave_out(self._request, NAME, "message.content", f"has a {part.data.get('type')!r} known to {part.origin} alone")
+        return part.origin == NAME
+
+    def _out_of_place(self, what: str) -> None:
+        leave_out(self._request, NAME, "message.content", f"has a {what}, which has no place in this format")
+
+    def _result(self, message: Message) -> dict[str, Any]:
+        call = message.tool_call_id
+        if call is None:
+            call, self._answered = f"call_{self._answered}", self._answered + 1
+        kind = "custom_tool_call_output" if call in self._custom else "function_call_output"
+        return {"type": kind, "call_id": call, "output": self._content(message.content), **own(message, NAME)}
+
+    def _content(self, content: str | Sequence[Part]) -> Any:
+        if isinstance(content, str):
+            return content
+        return [entry for part in content if (entry := self._entry(part)) is not None]
+
+    def _entry(self, part: Part) -> dict[str, Any] | None:
+        """A part of a user's or the system's turn, or of a result."""
+        if isinstance(part, TextPart):
+            return written_text(part, "input_text")
+        if isinstance(part, OtherPart):
+            return dict(part.data) if self._keeps(part) else None
+        if isinstance(part, ReasoningPart) and part.origin not in (None, NAME):
+            return None
+        writer = _ENTRIES.get(type(part))
+        if writer is None:
+            self._out_of_place(type(part).__name__)
+            return None
+        return {**writer(part), **own(part, NAME)}
+
+
+def _whole_item(part: Part) -> bool:
+    """Whether it is an item of its own, and no content of a message."""
+    kind = str(part.data.get("type")) if isinstance(part, OtherPart) else ""
+    return kind in _ITEMS or kind.endswith(THEIRS)
+
+
+def _image(part: ImagePart) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "input_image"}
+    if part.file_id is not None:
+        entry["file_id"] = part.file_id
+    if part.url is not None or part.data is not None or part.file_id is None:
+        entry["image_url"] = part.url if part.url is not None else _data_url(part, "image")
+    if part.detail is not None:
+        entry["detail"] = part.detail
+    return entry
+
+
+def _file(part: FilePart) -> dict[str, Any]:
+    entry = {"type": "input_file", **rest({"filename": part.name, "file_id": part.file_id, "file_url": part.url})}
+    if part.data is not None or (part.file_id is None and part.url is None and "file_data" not in own(part, NAME)):
+        entry["file_data"] = _data_url(part, "file")
+    return entry
+
+
+def _data_url(part: ImagePart | FilePart, kind: str) -> str:
+    if part.data is None or part.media_type is None:
+        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
+    return f"data:{part.media_type};base64,{base64.b64encode(part.data).decode()}"
+
+
+def _audio(part: AudioPart) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(part.data).decode(), "format": part.format}}
+
+
+_ENTRIES: Mapping[type, Any] = {ImagePart: _image, FilePart: _file, AudioPart: _audio}

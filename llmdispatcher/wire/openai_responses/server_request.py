@@ -1,0 +1,359 @@
+"""A request in OpenAI's responses format, read.
+
+Instructions and input items of OpenAI's responses format, read as turns of a conversation.
+
+All that the assistant said, thought and called between two turns of others is one turn, its items in order.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mimetypes
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import InvalidRequest
+from ...types import (
+    EFFORTS,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    OtherPart,
+    Part,
+    Request,
+    TextPart,
+    Tool,
+    VendorTool,
+    data_url,
+)
+from ..base import Inbound, object_in, popped
+from ..decoding import mapping, own
+from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
+
+_ROLES = ("system", "developer", "user", "assistant")
+_RESULTS = ("function_call_output", "custom_tool_call_output")
+
+
+def instructions_of(fields: dict[str, Any]) -> list[Message]:
+    """The system message that ``instructions`` stand for."""
+    told = fields.pop("instructions", None)
+    if told is not None and not isinstance(told, str):
+        raise InvalidRequest(f"instructions: {type(told).__name__} is no text; give a string")
+    return [] if not told else [Message("system", told, extra=noted({"instructions": True}))]
+
+
+def turns_of(fields: dict[str, Any]) -> list[Message]:
+    """The turns of ``input``, which may be missing where the vendor keeps the conversation."""
+    given = fields.pop("input", None) or []
+    if isinstance(given, str):
+        return [Message.user(given)]
+    if not isinstance(given, list):
+        raise InvalidRequest(f"input: {type(given).__name__} is no conversation; give a text or a list of items")
+    turns = _Turns()
+    for item in given:
+        turns.add(item)
+    return turns.end()
+
+
+class _Turns:
+    """Puts items together to turns."""
+
+    def __init__(self) -> None:
+        self._turns: list[Message] = []
+        self._said: list[Part] = []  # by the assistant, since the last turn of another
+
+    def add(self, item: Any) -> None:
+        """The next item."""
+        if not isinstance(item, dict) or not any(isinstance(item.get(name), str) for name in ("type", "role", "id")):
+            raise InvalidRequest("input: an item has neither a role nor a type; give {'role': 'user', 'content': ...}")
+        kind = item.get("type") or ("message" if "role" in item else "item_reference")
+        if not isinstance(kind, str):
+            raise InvalidRequest(f"input: {type(kind).__name__} is no type of an item; give a word such as 'message'")
+        if kind == "message" and item.get("role") != "assistant":
+            self._answer(_message(item))
+        elif kind in _RESULTS:
+            self._answer(_result(item, kind))
+        elif kind.endswith(THEIRS):
+            self._answer(_whole(item))
+        else:
+            self._say(_assistant(item, kind))
+
+    def _answer(self, turn: Message) -> None:
+        self.end()
+        self._turns.append(turn)
+
+    def _say(self, parts: list[Part]) -> None:
+        """What the assistant said; a message that would melt into the one before it begins a turn of its own."""
+        first, last = parts[0], self._said[-1] if self._said else None
+        if isinstance(first, TextPart) and isinstance(last, TextPart) and _about(first) == _about(last):
+            self.end()
+        self._said += parts
+
+    def end(self) -> list[Message]:
+        """All turns."""
+        if self._said:
+            self._turns.append(Message("assistant", self._said))
+            self._said = []
+        return self._turns
+
+
+def _about(part: TextPart) -> Any:
+    return own(part, NAME).get("item")
+
+
+def _whole(item: Mapping[str, Any]) -> Message:
+    return Message("user", [OtherPart(origin=NAME, data=item)])
+
+
+def _assistant(item: Mapping[str, Any], kind: str) -> list[Part]:
+    """What an item of the assistant's says; a message with content of another type is kept whole."""
+    if kind == "item_reference":
+        return [OtherPart(origin=NAME, data=item)]
+    if kind in CALLS and not all(isinstance(item.get(name), str) for name in ("call_id", "name", CALLS[kind][1])):
+        raise InvalidRequest(f"input: a call lacks its id, name or arguments; give call_id, name and {CALLS[kind][1]} as strings")
+    if kind != "message":
+        return read_item(item)
+    content = item.get("content")
+    if not isinstance(content, str | list):
+        raise InvalidRequest("input: the content of a message is neither a text nor a list of parts")
+    known = isinstance(content, str) or (content and all(_is_text(entry) for entry in content))
+    return read_item(item) if known else [OtherPart(origin=NAME, data={"type": "message", **item})]
+
+
+def _is_text(entry: Any) -> bool:
+    field = SAID.get(str(mapping(entry).get("type")))
+    return field is not None and isinstance(entry.get(field), str)
+
+
+def _message(item: Mapping[str, Any]) -> Message:
+    role, content = item.get("role"), item.get("content")
+    if role not in _ROLES:
+        raise InvalidRequest(f"input: {role!r} is not a role; use one of {', '.join(_ROLES)}")
+    if not content and isinstance(content, list):
+        return _whole({"type": "message", **item})
+    return Message(role, _content(content) or [TextPart(text="")], extra=noted(rest(item, "type", "role", "content")))
+
+
+def _result(item: Mapping[str, Any], kind: str) -> Message:
+    call = item.get("call_id")
+    if not isinstance(call, str):
+        raise InvalidRequest("input: the result of a call does not name its call; give its call_id")
+    fields = rest(item, "call_id", "output", *(("type",) if kind == _RESULTS[0] else ()))
+    output = item.get("output")
+    return Message("tool", "" if output is None else _content(output), tool_call_id=call, extra=noted(fields))
+
+
+def _content(content: Any) -> str | list[Part]:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise InvalidRequest(f"input: content is {type(content).__name__}; give a text or a list of parts")
+    return [_part(entry) for entry in content]
+
+
+def _part(entry: Any) -> Part:
+    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+        raise InvalidRequest("input: a part of a message has no type; give {'type': 'input_text', 'text': ...}")
+    reader = _PART_READERS.get(entry["type"])
+    part = reader(entry) if reader is not None else None
+    return part if part is not None else OtherPart(origin=NAME, data=entry)
+
+
+def _text(entry: Mapping[str, Any]) -> Part | None:
+    if not isinstance(entry.get("text"), str):
+        raise InvalidRequest("input: a text part has no text; give {'type': 'input_text', 'text': ...}")
+    return TextPart(text=entry["text"], extra=noted(rest(entry, "text", *(("type",) if entry["type"] == "input_text" else ()))))
+
+
+def _image(entry: Mapping[str, Any]) -> Part | None:
+    if not _texts(entry, "image_url", "file_id", "detail"):
+        return None
+    url = entry.get("image_url")
+    found = _embedded(url)
+    return ImagePart(
+        url=url if found is None else None,
+        file_id=entry.get("file_id"),
+        media_type=found[0] if found else None,
+        data=found[1] if found else None,
+        detail=entry.get("detail"),
+        extra=noted(rest(entry, "type", "image_url", "file_id", "detail")),
+    )
+
+
+def _file(entry: Mapping[str, Any]) -> Part | None:
+    if not _texts(entry, "file_data", "file_id", "file_url", "filename"):
+        return None
+    data, name = entry.get("file_data"), entry.get("filename")
+    found = _embedded(data)
+    further = rest(entry, "type", "file_id", "file_url", "filename", *(("file_data",) if found else ()))
+    if found is None and data is not None:  # plain base64, whose type only the name tells
+        found = _decoded(data, name)
+    return FilePart(
+        url=entry.get("file_url"),
+        file_id=entry.get("file_id"),
+        media_type=found[0] if found else None,
+        data=found[1] if found else None,
+        name=name,
+        extra=noted(further),
+    )
+
+
+def _audio(entry: Mapping[str, Any]) -> Part | None:
+    audio = mapping(entry.get("input_audio"))
+    found = _decoded(audio.get("data"), None)
+    if found is None or not isinstance(audio.get("format"), str) or len(audio) > 2 or len(entry) > 2:
+        return None
+    return AudioPart(data=found[1], format=audio["format"])
+
+
+def _texts(entry: Mapping[str, Any], *names: str) -> bool:
+    """Whether each of the fields is text or missing, and one is there."""
+    values = [entry.get(name) for name in names]
+    return any(values) and all(value is None or isinstance(value, str) for value in values)
+
+
+def _embedded(url: Any) -> tuple[str, bytes] | None:
+    """What a data URL holds, if writing that gives the same URL again."""
+    found = data_url(url) if isinstance(url, str) else None
+    return found if found and url == f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}" else None
+
+
+def _decoded(data: Any, name: str | None) -> tuple[str, bytes] | None:
+    try:
+        decoded = base64.b64decode(data, validate=True) if isinstance(data, str) else b""
+    except (binascii.Error, ValueError):
+        return None
+    return (mimetypes.guess_type(name or "")[0] or "application/octet-stream", decoded) if decoded else None
+
+
+_PART_READERS: Mapping[str, Callable[[Mapping[str, Any]], Part | None]] = {
+    "input_text": _text,
+    "output_text": _text,
+    "text": _text,
+    "input_image": _image,
+    "input_file": _file,
+    "input_audio": _audio,
+}
+
+
+_TEXTS = {"user": "user", "service_tier": "service_tier", "prompt_cache_key": "prompt_cache_key"}
+_COUNTS = {"max_output_tokens": "max_tokens", "top_logprobs": "top_logprobs"}
+_SUMMARIES = ("auto", "concise", "detailed")
+_WORDS = ("auto", "none", "required")
+
+
+def inbound(body: bytes) -> Inbound:
+    """The request in a body; what has no name in ours stays in ``extra_params``."""
+    fields = {name: value for name, value in object_in(body, "'model' and 'input'").items() if value is not None}
+    model = popped(fields, "model", str, "")
+    stream = popped(fields, "stream", bool, False)
+    messages = [*instructions_of(fields), *turns_of(fields)]
+    if not messages and not fields:
+        raise InvalidRequest("input: there is none; give a text or a list of items such as {'role': 'user', 'content': ...}")
+    known: dict[str, Any] = {}
+    for reader in _FIELD_READERS:
+        known |= reader(fields)
+    request = Request(model, messages, **known, extra_params=fields, wire_format=NAME)
+    return Inbound(request=request, stream=stream)
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Texts, numbers and flags; a number that is out of our bounds is the vendor's to judge."""
+    found: dict[str, Any] = {}
+    for name, bound in (("temperature", 2), ("top_p", 1)):
+        if 0 <= _number(fields, name, -1) <= bound:
+            found[name] = fields.pop(name)
+    for name, ours in _COUNTS.items():
+        value = _number(fields, name, -1)
+        if isinstance(value, int) and value >= 0:
+            found[ours] = fields.pop(name)
+    for name, ours in _TEXTS.items():
+        if isinstance(fields.get(name), str):
+            found[ours] = fields.pop(name)
+    if isinstance(fields.get("parallel_tool_calls"), bool):
+        found["parallel_tool_calls"] = fields.pop("parallel_tool_calls")
+    if LOGPROBS in _popped_back(fields, "include"):
+        found["logprobs"] = True
+    return found
+
+
+def _popped_back(fields: Mapping[str, Any], name: str) -> list[Any]:
+    value = fields.get(name, [])
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{name}: {type(value).__name__} is not a list; give one, or leave it out")
+    return value
+
+
+def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
+    value = fields.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequest(f"{name}: {type(value).__name__} is not a number; give one, or leave it out")
+    return value
+
+
+def _taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
+    """One field out of a mapping whose others stay where they are; ``None`` where it is not what fits."""
+    whole = fields.get(name)
+    if not isinstance(whole, dict) or not fits(whole.get(inner)):
+        return None
+    left = {key: value for key, value in whole.items() if key != inner and value is not None}
+    if left:
+        fields[name] = left
+    else:
+        del fields[name]
+    return whole[inner]
+
+
+def _reasoning(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "reasoning_effort": _taken(fields, "reasoning", "effort", lambda value: value in EFFORTS),
+        "reasoning_summary": _taken(fields, "reasoning", "summary", lambda value: value in _SUMMARIES),
+    }
+
+
+def _format(fields: dict[str, Any]) -> dict[str, Any]:
+    wanted = _taken(fields, "text", "format", _known_format)
+    if wanted is None or wanted["type"] != "json_schema":
+        return {"response_format": wanted}
+    return {"response_format": {"type": "json_schema", "json_schema": rest(wanted, "type")}}
+
+
+def _known_format(value: Any) -> bool:
+    kind = mapping(value).get("type")
+    return kind == "json_schema" or (kind in ("text", "json_object") and len(value) == 1)
+
+
+def _tools(fields: dict[str, Any]) -> dict[str, Any]:
+    tools = [_tool(tool) for tool in popped(fields, "tools", list, [])]
+    choice = fields.get("tool_choice")
+    if isinstance(choice, str) and choice in _WORDS:
+        return {"tools": tools, "tool_choice": fields.pop("tool_choice")}
+    if mapping(choice).get("type") == "function" and isinstance(mapping(choice).get("name"), str):
+        name = fields.pop("tool_choice")["name"]
+        return {"tools": tools, "tool_choice": {"type": "function", "function": {"name": name}}}
+    return {"tools": tools}
+
+
+def _tool(tool: Any) -> Tool | VendorTool:
+    if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
+        raise InvalidRequest("tools: a tool has no type; give {'type': 'function', 'name': ..., 'parameters': {...}}")
+    if tool["type"] != "function":
+        return VendorTool(origin=NAME, data=tool)
+    name, parameters = tool.get("name"), tool.get("parameters") or {}
+    described = isinstance(tool.get("description"), str | None) and isinstance(tool.get("strict"), bool | None)
+    if not isinstance(name, str) or not name or not isinstance(parameters, dict) or not described:
+        raise InvalidRequest(
+            "tools: a function has no name or a field of a wrong kind; give {'type': 'function', 'name': ..., 'parameters': {...}}"
+        )
+    return Tool(
+        name=name,
+        description=tool.get("description"),
+        parameters=parameters,
+        strict=tool.get("strict"),
+        extra=noted(rest(tool, "type", "name", "description", "parameters", "strict")),
+    )
+
+
+_FIELD_READERS = (_plain, _reasoning, _format, _tools)

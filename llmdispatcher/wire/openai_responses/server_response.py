@@ -1,0 +1,524 @@
+"""Answers as OpenAI's responses format writes them: the response object and its items.
+
+An answer's chunks as the events of OpenAI's responses format.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ...errors import DispatchError
+from ...types import (
+    Citation,
+    Fold,
+    ImagePart,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Response,
+    StreamChunk,
+    TextPart,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from ..base import Inbound
+from ..decoding import mapping, own, written
+from .errors import failure_event
+from .fields import INCOMPLETE
+from .request import CALLS, MADE_UP, NAME, written_call, written_items, written_thought
+
+STATUSES = ("completed", "incomplete", "in_progress", "queued", "cancelled", "failed")
+_REASONS = {word: reason for reason, word in reversed(INCOMPLETE.items())}
+_IDS = {
+    "message": "msg_",
+    "reasoning": MADE_UP,
+    "function_call": "fc_",
+    "custom_tool_call": "ctc_",
+    "image_generation_call": "ig_",
+}
+
+
+def whole(response: Response) -> dict[str, Any]:
+    """An answer in one piece."""
+    items = [complete(item, number) for number, item in enumerate(output_of(response))]
+    return envelope(response, items)
+
+
+def envelope(response: Response, items: Sequence[Mapping[str, Any]], status: str | None = None) -> dict[str, Any]:
+    """The response object around its items; settings of the request that an answer would repeat are told as the defaults."""
+    status = status or status_of(response)
+    reason = _REASONS.get(response.finish_reason or "", response.finish_reason)
+    return {
+        "id": response.response_id or "resp_0",
+        "object": "response",
+        "created_at": int(response.created_at.timestamp()) if response.created_at is not None else 0,
+        "status": status,
+        "background": False,
+        "error": None,
+        "incomplete_details": {"reason": reason} if status == "incomplete" and reason not in (None, "incomplete") else None,
+        "instructions": None,
+        "max_output_tokens": None,
+        "max_tool_calls": None,
+        "model": response.model,
+        "output": list(items),
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "service_tier": response.service_tier,
+        "store": False,
+        "temperature": None,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_logprobs": 0,
+        "top_p": None,
+        "truncation": "disabled",
+        "usage": written_usage(response.usage),
+        "user": None,
+        "metadata": {},
+    }
+
+
+def status_of(response: Response) -> str:
+    """The format's word for how an answer ended; its own where it was one."""
+    if response.finish_reason_raw in STATUSES:
+        return str(response.finish_reason_raw)
+    return "incomplete" if response.finish_reason in _REASONS else "completed"
+
+
+def written_usage(usage: Usage) -> dict[str, Any] | None:
+    """What was consumed; nothing where nothing is known."""
+    if not (usage.raw or usage.input_tokens or usage.output_tokens):
+        return None
+    into: dict[str, Any] = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    if usage.cache_write_long_tokens:
+        long = usage.cache_write_long_tokens
+        into["cache_write_tokens_details"] = {"ttl_30m_tokens": usage.cache_write_tokens - long, "ttl_12h_tokens": long}
+    if usage.audio_input_tokens:
+        into["audio_tokens"] = usage.audio_input_tokens
+    out = {"reasoning_tokens": usage.reasoning_tokens}
+    if usage.audio_output_tokens:
+        out["audio_tokens"] = usage.audio_output_tokens
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": into,
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": out,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def output_of(response: Response) -> list[dict[str, Any]]:
+    """The items of a whole answer."""
+    said: tuple[Part, ...] = (TextPart(text=response.content),) if response.content else ()
+    parts = list(response.parts or (*said, *response.tool_calls))
+    if response.reasoning and not response.reasoning_parts:
+        parts.insert(0, ReasoningPart(text=response.reasoning))
+    items = written_items([part for part in map(placed, parts) if part is not None])
+    hang(items, response.citations, response.logprobs)
+    if response.refusal:
+        items.append({"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": response.refusal}]})
+    return items
+
+
+def placed(part: Part) -> Part | None:
+    """A part as this format has it: another format's thought is its text alone, a picture is a call that made it."""
+    if isinstance(part, TextPart | ToolCall):
+        return part
+    if isinstance(part, ReasoningPart):
+        return part if part.origin in (None, NAME) else ReasoningPart(text=part.text) if part.text else None
+    if isinstance(part, OtherPart):
+        return part if part.origin == NAME else None
+    if isinstance(part, ImagePart) and part.data is not None:
+        made = base64.b64encode(part.data).decode()
+        return OtherPart(origin=NAME, data={"type": "image_generation_call", "status": "completed", "result": made})
+    return None
+
+
+def hang(items: Iterable[dict[str, Any]], citations: Sequence[Citation], logprobs: Sequence[Any], start: int = 0) -> None:
+    """Puts onto the text of messages what an answer has apart from it; annotations that are there already stay alone.
+
+    The first message begins at character ``start`` of the answer.
+    """
+    messages = [item for item in items if isinstance(item.get("content"), str | list) and "role" in item]
+    for item in messages:
+        if isinstance(item["content"], str):
+            item["content"] = [{"type": "output_text", "text": item["content"]}]
+    entries = [entry for item in messages for entry in item["content"] if is_text(entry)]
+    if citations and entries and not any(entry.get("annotations") for entry in entries):
+        _annotate(entries, citations, start)
+    if logprobs and entries:
+        entries[-1]["logprobs"] = list(logprobs)
+
+
+def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], start: int) -> None:
+    """Each citation goes to the text that it begins in, and counts from there."""
+    begins = [start + sum(len(entry["text"]) for entry in entries[:number]) for number in range(len(entries))]
+    for citation in citations:
+        first, last = citation.start or 0, citation.end or 0
+        place = max([number for number, begin in enumerate(begins) if begin <= first], default=0)
+        annotation = {"start_index": max(0, first - begins[place]), "end_index": max(0, last - begins[place])}
+        told = {"type": "url_citation", "url": citation.url or "", "title": citation.title or "", **annotation}
+        entries[place].setdefault("annotations", []).append(told)
+
+
+def complete(item: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """An item with all the fields that clients count on; ids are made up from its place. One of an unknown type stays as it is."""
+    kind = str(item.get("type", "message"))
+    if kind not in _IDS or (kind == "message" and not isinstance(item.get("content"), str | list)):
+        return dict(item)
+    whole = {"type": kind, "id": made_id(kind, number), **item}
+    if kind == "message":
+        return {"status": "completed", **whole, "content": _content(item["content"])}
+    if kind in CALLS:
+        return {"status": "completed", **whole, "call_id": item["call_id"] or f"call_{number}"}
+    return whole
+
+
+def made_id(kind: str, number: int) -> str:
+    """The id of an item that came without one."""
+    return f"{_IDS[kind]}{number}"
+
+
+def _content(content: Any) -> list[Any]:
+    entries = [{"type": "output_text", "text": content}] if isinstance(content, str) else content
+    return [{"annotations": [], "logprobs": [], **entry} if is_text(entry) else entry for entry in entries]
+
+
+def is_text(entry: Any) -> bool:
+    """Whether an entry of a message's content is text that the model wrote; a vendor may put anything there."""
+    return isinstance(entry, dict) and entry.get("type") == "output_text" and isinstance(entry.get("text"), str)
+
+
+_EVENTS = {"function_call": "response.function_call_arguments", "custom_tool_call": "response.custom_tool_call_input"}
+_WORD = (
+    b"event: response.output_text.delta\n"
+    b'data: {"type":"response.output_text.delta","sequence_number":%d,%s,"delta":%s,"logprobs":%s}\n\n'
+)
+"""The event that a stream mostly consists of."""
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A message or a thought under way."""
+
+    kind: str
+    place: int
+    id: str
+    told: bool  # whether the vendor named it
+    about: bytes = b""  # what every word of it repeats
+    text: list[str] = attrs.field(factory=list)
+    refusal: list[str] = attrs.field(factory=list)
+    entries: list[str] = attrs.field(factory=list)  # the types of the parts that were begun
+    texts: list[TextPart] = attrs.field(factory=list)  # as finished
+    citations: list[Citation] = attrs.field(factory=list)
+    logprobs: list[Any] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class _Call:
+    """A call under way."""
+
+    place: int
+    deltas: list[ToolCallDelta] = attrs.field(factory=list)
+    id: str | None = None
+    event: str = ""
+
+    @property
+    def call(self) -> ToolCall:
+        """What is known of it so far."""
+        return ToolCall(
+            name=next((delta.name for delta in self.deltas if delta.name), ""),
+            id=next((delta.id for delta in self.deltas if delta.id), None),
+            arguments="".join([delta.arguments for delta in self.deltas]),
+            kind=next((delta.kind for delta in self.deltas if delta.kind), "function"),
+            extra=next((delta.extra for delta in reversed(self.deltas) if delta.extra), {}),
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether its arguments are complete, as far as that can be seen."""
+        try:
+            return isinstance(self.call.parsed, dict)
+        except ValueError:
+            return False
+
+
+class ResponsesWriter:
+    """response.created … response.completed; every event numbered, every item with its id and place from the first event on.
+
+    A thought whose vendor named it stays open until it is told what proves it; calls stay open while their arguments may grow.
+    """
+
+    def __init__(self, asked: Inbound | None = None) -> None:
+        self._asked = asked
+        self._fold = Fold()
+        self._events: list[bytes] = []
+        self._number = 0
+        self._items: list[dict[str, Any] | None] = []
+        self._open: _Open | None = None
+        self._waiting: dict[str, _Open] = {}
+        self._calls: dict[int, _Call] = {}
+        self._closed: set[int] = set()
+        self._length = 0  # of the text of closed messages, which citations are counted from
+
+    def write(self, chunk: StreamChunk) -> bytes:
+        """The events that one chunk becomes."""
+        self._fold.add(chunk)
+        if not chunk.choice:
+            self._begin()
+            self._say(chunk)
+        return self._flushed()
+
+    def end(self) -> bytes:
+        """What is still owed, and the whole response."""
+        self._begin()
+        self._close_all()
+        for thought in self._waiting.values():
+            self._close(thought)
+        response = self._envelope(status_of(self._fold.response()))
+        kind = "incomplete" if response["status"] == "incomplete" else "completed"
+        self._event(f"response.{kind}", response=response)
+        return self._flushed()
+
+    def fail(self, error: DispatchError) -> bytes:
+        """An error event."""
+        self._event("error", **failure_event(error))
+        return self._flushed()
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        document = {"type": kind, "sequence_number": self._number, **fields}
+        self._number += 1
+        self._events.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), written(document)))
+
+    def _flushed(self) -> bytes:
+        events, self._events = b"".join(self._events), []
+        return events
+
+    def _begin(self) -> None:
+        if not self._number:
+            response = {**self._envelope("in_progress"), "usage": None}
+            self._event("response.created", response=response)
+            self._event("response.in_progress", response=response)
+
+    def _envelope(self, status: str) -> dict[str, Any]:
+        response = self._fold.response()
+        if not response.model and self._asked is not None:
+            response = attrs.evolve(response, model=self._asked.request.model)
+        return envelope(response, [item for item in self._items if item is not None], status)
+
+    def _say(self, chunk: StreamChunk) -> None:
+        if chunk.reasoning:
+            self._think(chunk.reasoning, chunk.item or _named(chunk.parts, ReasoningPart))
+        if chunk.content:
+            self._speak(chunk)
+        if chunk.refusal:
+            self._refuse(chunk.refusal)
+        if chunk.citations or chunk.logprobs:
+            self._hang(chunk)
+        for delta in chunk.tool_calls:
+            self._call(delta)
+        for part in chunk.parts:
+            self._part(part)
+
+    def _opened(self, kind: str, name: str | None) -> _Open:
+        """The open item of a kind, or a new one; a name that is not its own begins another."""
+        found = self._open
+        if found is not None and found.kind == kind and (name == found.id or (name is None and not found.texts)):
+            return found
+        self._close_all()
+        place = self._placed()
+        opened = self._open = _Open(kind=kind, place=place, id=name or made_id(kind, place), told=name is not None)
+        item: dict[str, Any] = {"type": kind, "id": opened.id}
+        item |= {"summary": []} if kind == "reasoning" else {"status": "in_progress", "role": "assistant", "content": []}
+        self._event("response.output_item.added", output_index=place, item=item)
+        return opened
+
+    def _placed(self) -> int:
+        self._items.append(None)
+        return len(self._items) - 1
+
+    def _think(self, text: str, name: str | None) -> None:
+        opened = self._opened("reasoning", name)
+        about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
+        if not opened.text:
+            self._event("response.reasoning_summary_part.added", **about, part={"type": "summary_text", "text": ""})
+        opened.text.append(text)
+        self._event("response.reasoning_summary_text.delta", **about, delta=text)
+
+    def _speak(self, chunk: StreamChunk) -> None:
+        opened = self._opened("message", chunk.item or _named(chunk.parts, TextPart))
+        index = self._entry(opened, "output_text")
+        opened.text.append(chunk.content)
+        if not opened.about:
+            opened.about = written({"item_id": opened.id, "output_index": opened.place, "content_index": index})[1:-1]
+        logprobs = written(list(chunk.logprobs)) if chunk.logprobs else b"[]"
+        self._events.append(_WORD % (self._number, opened.about, written(chunk.content), logprobs))
+        self._number += 1
+
+    def _refuse(self, text: str) -> None:
+        opened = self._open if self._open is not None and self._open.kind == "message" else self._opened("message", None)
+        index = self._entry(opened, "refusal")
+        opened.refusal.append(text)
+        about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
+        self._event("response.refusal.delta", **about, delta=text)
+
+    def _entry(self, opened: _Open, kind: str) -> int:
+        """The place of a part in its message, begun if it is new."""
+        if kind not in opened.entries:
+            opened.entries.append(kind)
+            part = {"type": kind, "refusal": ""} if kind == "refusal" else _empty_text()
+            index = len(opened.entries) - 1
+            about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
+            self._event("response.content_part.added", **about, part=part)
+        return opened.entries.index(kind)
+
+    def _hang(self, chunk: StreamChunk) -> None:
+        if self._open is not None and self._open.kind == "message":
+            self._open.citations += chunk.citations
+            self._open.logprobs += chunk.logprobs
+
+    def _call(self, delta: ToolCallDelta) -> None:
+        if delta.index in self._closed:
+            return
+        if delta.index not in self._calls:
+            self._close_open()
+            for index in [index for index, call in self._calls.items() if call.whole]:
+                self._close_call(index)
+            self._calls[delta.index] = _Call(place=self._placed())
+        call = self._calls[delta.index]
+        call.deltas.append(delta)
+        if call.id is None and not call.call.name:
+            return
+        text = delta.arguments
+        if call.id is None:
+            self._add_call(call)
+            text = call.call.arguments
+        if text:
+            self._event(f"{call.event}.delta", item_id=call.id, output_index=call.place, delta=text)
+
+    def _add_call(self, call: _Call) -> None:
+        item = complete(written_call(attrs.evolve(call.call, arguments="")), call.place)
+        call.id, call.event = str(item["id"]), _EVENTS[item["type"]]
+        self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})
+
+    def _part(self, part: Part) -> None:
+        fit = placed(part)
+        if isinstance(fit, TextPart):
+            self._finish_text(fit)
+        elif isinstance(fit, ReasoningPart):
+            self._finish_thought(fit)
+        elif isinstance(fit, OtherPart):
+            self._close_all()
+            place = self._placed()
+            self._event("response.output_item.added", output_index=place, item=complete(fit.data, place))
+            self._done(place, complete(fit.data, place))
+
+    def _finish_text(self, part: TextPart) -> None:
+        opened = self._open
+        if opened is None or opened.kind != "message" or (opened.texts and _about(opened.texts[0]) != _about(part)):
+            self._speak(StreamChunk(content=part.text, parts=(part,)))
+        if self._open is not None:
+            self._open.texts.append(part)
+
+    def _finish_thought(self, part: ReasoningPart) -> None:
+        found = self._waiting.pop(part.id or "", None)
+        if found is not None and self._open is not None and self._open.texts:
+            self._close_open()  # what is finished is told in the order that it was
+        if found is None and self._open is not None and self._open.kind == "reasoning" and self._open.text:
+            found, self._open = self._open, None
+        if found is None:
+            self._close_all()
+            found = self._opened("reasoning", part.id)
+            self._open = None
+        self._close(found, part)
+
+    def _close_all(self) -> None:
+        self._close_open()
+        for index in list(self._calls):
+            self._close_call(index)
+
+    def _close_open(self) -> None:
+        opened, self._open = self._open, None
+        if opened is not None and opened.kind == "reasoning" and opened.told:
+            self._waiting[opened.id] = opened
+        elif opened is not None:
+            self._close(opened)
+
+    def _close(self, opened: _Open, thought: ReasoningPart | None = None) -> None:
+        if opened.kind == "message":
+            self._close_message(opened)
+            return
+        text = "".join(opened.text)
+        if text:
+            about = {"item_id": opened.id, "output_index": opened.place, "summary_index": 0}
+            self._event("response.reasoning_summary_text.done", **about, text=text)
+            self._event("response.reasoning_summary_part.done", **about, part={"type": "summary_text", "text": text})
+        self._done(opened.place, {**written_thought(thought or ReasoningPart(text=text)), "id": opened.id})
+
+    def _close_message(self, opened: _Open) -> None:
+        texts: Sequence[TextPart] = opened.texts or [TextPart(text="".join(opened.text))]
+        items = written_items([part for part in texts if part.text]) or [{"role": "assistant", "content": []}]
+        hang(items, opened.citations, opened.logprobs, self._length)
+        self._length += sum([len(part.text) for part in texts])
+        item = complete({**items[0], "id": opened.id}, opened.place)
+        if opened.refusal:
+            said = {"type": "refusal", "refusal": "".join(opened.refusal)}
+            item["content"].insert(opened.entries.index("refusal"), said)
+        for index, part in enumerate(item["content"]):
+            self._close_entry(opened, index, part)
+        self._done(opened.place, item)
+
+    def _close_entry(self, opened: _Open, index: int, part: Mapping[str, Any]) -> None:
+        about = {"item_id": opened.id, "output_index": opened.place, "content_index": index}
+        for number, annotation in enumerate(part.get("annotations", ())):
+            told = {"annotation_index": number, "annotation": annotation}
+            self._event("response.output_text.annotation.added", **about, **told)
+        if index >= len(opened.entries):
+            self._event("response.content_part.added", **about, part=_empty_text())
+        elif part.get("type") == "refusal":
+            self._event("response.refusal.done", **about, refusal=part["refusal"])
+        elif is_text(part):
+            self._event("response.output_text.done", **about, text=part["text"], logprobs=part["logprobs"])
+        self._event("response.content_part.done", **about, part=part)
+
+    def _close_call(self, index: int) -> None:
+        state = self._calls.pop(index)
+        self._closed.add(index)
+        call = state.call
+        if state.id is None:
+            self._add_call(state)
+        item = complete({**written_call(call), "id": state.id}, state.place)
+        if item.get("status") == "in_progress":
+            item["status"] = "completed"
+        field = CALLS[item["type"]][1]
+        self._event(f"{state.event}.done", item_id=state.id, output_index=state.place, **{field: call.arguments})
+        self._done(state.place, item)
+
+    def _done(self, place: int, item: dict[str, Any]) -> None:
+        self._items[place] = item
+        self._event("response.output_item.done", output_index=place, item=item)
+
+
+def _empty_text() -> dict[str, Any]:
+    return {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+
+
+def _about(part: TextPart) -> Mapping[str, Any]:
+    return mapping(own(part, NAME).get("item"))
+
+
+def _named(parts: Iterable[Part], kind: type) -> str | None:
+    """The id that a finished part gives to what was said in the same chunk."""
+    for part in parts:
+        if isinstance(part, ReasoningPart) and kind is ReasoningPart and part.origin in (None, NAME):
+            return part.id
+        if isinstance(part, TextPart) and kind is TextPart:
+            name = _about(part).get("id")
+            return name if isinstance(name, str) else None
+    return None

@@ -1,0 +1,356 @@
+"""The database locked, full, broken, restarted, gone: calls go on, no row is lost, and none is there twice."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from llmdispatcher import Dispatcher, Ledger, LedgerError, Request, Response, Usage, open_ledger
+from llmdispatcher.accounting.ledger.call import CALL
+from llmdispatcher.accounting.ledger.connections import Connections
+from llmdispatcher.testing import FakeVendor
+
+ASK = Request("m", "hi")
+ANSWER = Response(content="x", usage=Usage(input_tokens=3, output_tokens=2))
+QUICK = 15.0
+"""Seconds that no call may take on a busy machine, however long the database does."""
+PATIENT = 40.0
+"""Seconds that a ledger waits for its database where no call may wait with it."""
+
+
+class Caller:
+    """Makes calls that are written in a ledger, and keeps the ids of those that were answered."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.ids: list[str] = []
+        self.seconds: list[float] = []
+        self._dispatcher = Dispatcher(ledger=ledger)
+        self._dispatcher.register_vendor(FakeVendor(ANSWER, name="v"))
+
+    def call(self, times: int = 1) -> None:
+        """Ask so often."""
+        for _ in range(times):
+            begun = time.monotonic()
+            response = self._dispatcher.send(ASK)
+            self.seconds.append(time.monotonic() - begun)
+            self.ids.append(response.trace.call_id)
+
+    @property
+    def slowest(self) -> float:
+        """Seconds of the slowest call."""
+        return max(self.seconds)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
+    """Opens ledgers, and closes them."""
+    made: list[Ledger] = []
+
+    def opened(place: str | Path | None = None, **settings: Any) -> Ledger:
+        ledger = open_ledger(place or tmp_path / "ledger.db", **{"timeout": 0.3, **settings})
+        made.append(ledger)
+        return ledger
+
+    yield opened
+    for ledger in made:
+        ledger.close(0.5)
+
+
+def ids(ledger: Ledger) -> list[str]:
+    """The calls that are in the database."""
+    with ledger.engine.connect() as connection:
+        return list(connection.execute(text("SELECT id FROM calls ORDER BY id")).scalars())
+
+
+def all_there(caller: Caller, ledger: Ledger | None = None) -> None:
+    """Every call is there once, answered, with its attempt, and in the day's sums."""
+    ledger = ledger or caller.ledger
+    assert sorted(caller.ids) == ids(ledger)
+    with ledger.engine.connect() as connection:
+        count = len(caller.ids)
+        assert count == connection.scalar(text("SELECT count(*) FROM calls WHERE status = 'success'"))
+        assert count == connection.scalar(text("SELECT count(*) FROM attempts WHERE status = 'success'"))
+        assert (count, 3 * count) == tuple(connection.execute(text("SELECT sum(calls), sum(input_tokens) FROM daily")).one())
+
+
+def until(said: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for something that another thread does."""
+    end = time.monotonic() + seconds
+    while not said():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_locked(opened, tmp_path):
+    """Another process has the pen (D1): calls go on, rows wait on disk, and are written when it lets go."""
+    ledger = opened(timeout=2)
+    caller = Caller(ledger)
+    caller.call(3)
+    assert ledger.flush()
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        caller.call(20)
+        until(lambda: ledger.stats().spooled > 0)
+        assert ("SQLITE_BUSY", True) == (ledger.stats().unavailable, ledger.stats().written < 46)
+        caller.call(5)
+        other.execute("COMMIT")
+    assert ledger.flush()
+
+    all_there(caller)
+    assert median(caller.seconds) < 1, "the database was waited for 2 s; a busy machine makes few calls slow, not most"
+    assert (0, None, []) == (
+        ledger.stats().dropped,
+        ledger.stats().unavailable,
+        list((tmp_path / "ledger.db.spool").glob("*.jsonl")),
+    )
+
+
+def test_no_write_begins_with_a_read(opened):
+    """A transaction that writes has the pen from its beginning (D2), so it never finds that its view is old."""
+    ledger = opened()
+    with ledger.transaction() as first:
+        first.execute(text("SELECT * FROM calls"))
+        with pytest.raises(Exception, match="locked"), ledger.transaction():
+            pass
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Makes the disk full for the next connections to SQLite, as far as SQLite can tell."""
+    real = Connections._introduce
+    state = {"full": False}
+
+    def introduce(self: Connections, connection: Any, record: Any) -> None:
+        real(self, connection, record)
+        if state["full"]:
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    monkeypatch.setattr(Connections, "_introduce", introduce)
+    return lambda yes: state.update(full=yes)
+
+
+@pytest.mark.parametrize("spool", [{}, {"max_spool_bytes": 3000}], ids=["room in the spool", "none there either"])
+def test_disk_full(opened, full, spool):
+    """The file cannot grow (D3): rows wait in the spool, or in memory, and are written when there is room."""
+    ledger = opened(**spool)
+    caller = Caller(ledger)
+    caller.call()
+    assert ledger.flush()
+    ledger.close()
+    full(True)
+    caller.call(400)
+    until(lambda: ledger.stats().unavailable == "SQLITE_FULL")
+    assert not ledger.flush(0.1)
+    full(False)
+    assert ledger.flush()
+
+    all_there(caller)
+    assert caller.slowest < QUICK
+    assert 0 == ledger.stats().dropped
+
+
+def test_rows_that_can_be_kept_nowhere_are_counted(opened, full, caplog):
+    """At the end of a process with all disks full the loss is counted and told."""
+    ledger = opened(max_spool_bytes=1)
+    ledger.close()
+    full(True)
+    caller = Caller(ledger)
+    caller.call(400)
+    until(lambda: ledger.stats().unavailable == "SQLITE_FULL")
+    assert not ledger.flush(0.1)
+    ledger.close(0.1)
+
+    assert ledger.stats().dropped > 0
+    assert "loses rows" in caplog.text
+    full(False)
+
+
+@pytest.mark.parametrize("at", ["header", "pages"])
+def test_corrupt(opened, tmp_path, caplog, at):
+    """A broken file (D4) is put aside, never deleted; a new one is begun, and nothing that is on its way is lost."""
+    ledger = opened()
+    Caller(ledger).call(200)
+    assert ledger.flush()
+    path = tmp_path / "ledger.db"
+    ledger.close()
+    spoil(path, whole=at == "header")
+    before = path.read_bytes()
+    caller = Caller(ledger)
+    caller.call(5)
+    assert ledger.flush()
+
+    all_there(caller)
+    (aside,) = [file for file in tmp_path.glob("ledger.db.broken-*") if not file.name.endswith(("-wal", "-shm"))]
+    assert before == aside.read_bytes()
+    assert (1, 0) == (ledger.stats().aside, ledger.stats().dropped)
+    assert "is broken" in caplog.text
+
+
+def spoil(path: Path, *, whole: bool) -> None:
+    """Overwrite the header, or all pages after the first."""
+    with path.open("r+b") as file:
+        if whole:
+            file.write(b"\xde\xad" * 50)
+        else:
+            file.seek(4096)
+            file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
+def test_a_file_that_is_no_ledger_is_left_alone(tmp_path):
+    """A path that was mistaken harms nobody's file; it is a typed error (D5)."""
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes" * 1000)
+    ledger = Ledger(path, timeout=0.3)
+    with pytest.raises(LedgerError, match="cannot be used"):
+        ledger.migrate()
+    caller = Caller(ledger)
+    caller.call()
+    until(lambda: ledger.stats().unavailable is not None)
+    assert not ledger.flush(0.1)
+    ledger.close(0.1)
+
+    assert "my notes" * 1000 == path.read_text()
+
+
+def test_a_place_that_cannot_be_written_is_a_typed_error(tmp_path):
+    """A folder where the file should be, and a file where the folder should be (D5)."""
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path, tmp_path / "file" / "ledger.db"):
+        with pytest.raises(LedgerError, match="cannot be used"):
+            Ledger(place, timeout=0.3).migrate()
+
+
+def test_a_file_that_was_deleted_is_made_anew(opened, tmp_path):
+    """Whoever removes the file loses what was in it, and nothing else."""
+    ledger = opened()
+    Caller(ledger).call()
+    assert ledger.flush()
+    for path in tmp_path.glob("ledger.db*"):
+        if path.is_file():
+            path.unlink()
+    caller = Caller(ledger)
+    caller.call(3)
+    assert ledger.flush()
+
+    all_there(caller)
+
+
+def test_a_server_that_restarts_under_load(opened, postgres):
+    """Three times at once in the middle of writing (D6): no row is lost, none is doubled, no call fails or is slow."""
+    ledger = opened(postgres.database(), timeout=PATIENT)
+    callers = [Caller(ledger) for _ in range(4)]
+    over: list[bool] = []
+
+    def load(caller: Caller) -> None:
+        while not over:
+            caller.call()
+            time.sleep(0.001)
+
+    threads = [Thread(target=load, args=(caller,)) for caller in callers]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            before = ledger.stats().written
+            until(lambda before=before: ledger.stats().written > before + 100)
+            postgres.stop("immediate")
+            postgres.start()
+    finally:
+        over.append(True)
+        for thread in threads:
+            thread.join()
+    assert ledger.flush(30)
+
+    together = Caller(ledger)
+    together.ids = [call for caller in callers for call in caller.ids]
+    all_there(together)
+    assert 0 == ledger.stats().dropped
+    assert max(caller.slowest for caller in callers) < QUICK
+
+
+def test_a_server_that_is_gone_for_long(opened, postgres, tmp_path):
+    """Rows wait on disk, within bounds (D7), in order, and come when it does."""
+    ledger = opened(postgres.database(), timeout=PATIENT, spool=tmp_path / "spool")
+    caller = Caller(ledger)
+    caller.call(2)
+    assert ledger.flush()
+    postgres.stop()
+    try:
+        caller.call(500)
+        until(lambda: ledger.stats().spooled > 0)
+        caller.call(500)
+        assert not ledger.flush(0.1)
+        assert 0 < sum(path.stat().st_size for path in (tmp_path / "spool").iterdir()) < 2_000_000
+        assert [0o600] * 1 == [path.stat().st_mode & 0o777 for path in (tmp_path / "spool").iterdir()][:1]
+    finally:
+        postgres.start()
+    assert ledger.flush(30)
+
+    all_there(caller)
+    assert caller.slowest < QUICK
+
+
+def test_a_session_that_the_server_ends(opened, postgres):
+    """A connection that was closed for idling, or by an administrator, is replaced."""
+    ledger = opened(postgres.database())
+    caller = Caller(ledger)
+    caller.call()
+    assert ledger.flush()
+    import psycopg
+
+    with psycopg.connect(postgres.url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'llmdispatcher ledger'")
+    caller.call(3)
+    assert ledger.flush()
+
+    all_there(caller)
+
+
+def test_a_server_that_may_only_be_read(opened, postgres):
+    """After a failover to a standby rows wait, too."""
+    url = postgres.database()
+    ledger = opened(url)
+    caller = Caller(ledger)
+    caller.call()
+    assert ledger.flush()
+    name = url.rpartition("/")[2]
+    with closing(ledger.engine.connect()) as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        connection.commit()
+    ledger.close()
+    caller.call(3)
+    until(lambda: ledger.stats().unavailable == "25006")
+    assert not ledger.flush(0.1)
+    with closing(ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT")) as connection:
+        connection.execute(text("SET transaction_read_only = off"))
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = off"))
+    ledger.close()
+    assert ledger.flush()
+
+    all_there(caller)
+
+
+def test_a_row_that_no_database_takes_stops_no_other(opened, tmp_path):
+    """It is kept beside the spool, for people."""
+    ledger = opened(spool=tmp_path / "spool")
+    caller = Caller(ledger)
+    ledger._writer.put(lambda: (("f" * 32, *[None] * (len(CALL) - 1)), None))
+    caller.call(3)
+    assert ledger.flush()
+
+    all_there(caller)
+    assert 1 == ledger.stats().refused
+    assert "f" * 32 == json.loads((tmp_path / "spool" / "refused.json").read_text())["row"][0]

@@ -1,0 +1,145 @@
+"""The tables are made once, by whoever comes first."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from llmdispatcher import ConfigError, Ledger, LedgerError, open_ledger
+from llmdispatcher.accounting import VERSION_TABLE
+from llmdispatcher.accounting.ledger.database import known, newest, upgrade
+from llmdispatcher.accounting.ledger.schema import metadata
+
+
+@pytest.mark.parametrize("migrated", [True, False], ids=["migrated", "made"])
+def test_the_tables_are_what_the_code_says(store, migrated):
+    """Whether they were made at once or came by all migrations, with no difference."""
+    with Ledger(store) as ledger:
+        if migrated:
+            with ledger.transaction() as connection:
+                upgrade(connection)
+        ledger.migrate()
+        with ledger.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": False})
+
+            assert [] == compare_metadata(context, metadata)
+
+
+def test_made_and_migrated_files_are_alike(tmp_path: Path):
+    """To the letter: constraints have the same names."""
+    said = []
+    for name in ("made", "migrated"):
+        with Ledger(tmp_path / name) as ledger:
+            if name == "migrated":
+                with ledger.transaction() as connection:
+                    upgrade(connection)
+            ledger.migrate()
+            with ledger.engine.connect() as connection:
+                found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+                said.append({each: " ".join(sql.split()) for each, sql in found})
+
+    assert said[0] == said[1]
+
+
+def test_an_older_ledger_is_brought_up_to_date(store):
+    """Its calls are there afterwards, and newer tables, too."""
+    with open_ledger(store) as ledger:
+        ledger.record("openai", "gpt-4o", id="kept")
+        with ledger.transaction() as connection:
+            for table in ("reservations", "budgets"):
+                connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0003'"))
+
+        assert newest() == ledger.migrate()
+        assert ["gpt-4o"] == [call.model for call in ledger.list_recent_calls()]
+        with ledger.engine.connect() as connection:
+            assert 0 == connection.scalar(text("SELECT count(*) FROM budgets"))
+
+
+def test_migrating_again_does_nothing(store):
+    """A second time gives the same version."""
+    with Ledger(store) as ledger:
+        assert [newest(), newest()] == [ledger.migrate(), ledger.migrate()]
+
+
+def test_the_versions_are_one_line():
+    """Each version has a number of its own and follows the one before."""
+    assert [f"{number:04d}" for number in range(1, len(known()) + 1)] == known()
+
+
+@pytest.mark.timeout(240)
+def test_many_processes_that_start_together_migrate_once(store):
+    """Of four processes each finds the tables at the newest version, and none fails."""
+    program = "import sys; from llmdispatcher import open_ledger; ledger = open_ledger(sys.argv[1]); ledger.close()"
+    processes = [subprocess.Popen([sys.executable, "-c", program, store], stderr=subprocess.PIPE) for _ in range(4)]
+    errors = [process.communicate(timeout=200)[1].decode() for process in processes]
+
+    assert [""] * 4 == errors
+    with Ledger(store) as ledger, ledger.engine.connect() as connection:
+        assert [newest()] == list(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars())
+
+
+def test_many_threads_migrate_once(store):
+    """Threads with ledgers of their own do not get in each other's way."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            open_ledger(store).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [] == failures
+
+
+def test_a_newer_schema_is_refused(store):
+    """A database from the future is told as such and left alone."""
+    with open_ledger(store) as ledger:
+        with ledger.transaction() as connection:
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+
+        with pytest.raises(LedgerError, match=r"schema 9999 is newer than \d+, .*upgrade llmdispatcher"):
+            ledger.migrate()
+
+
+def test_nothing_is_opened_at_construction(tmp_path: Path):
+    """A ledger that is not used makes no file."""
+    Ledger(tmp_path / "ledger.db").close()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path):
+    """Mode 0600, of the companions too."""
+    with open_ledger(tmp_path / "ledger.db") as ledger, ledger.engine.connect():
+        assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("value", ["", ":memory:", "sqlite://", "mysql://localhost/x", 7])
+def test_no_place_for_a_ledger(value):
+    """What names no file and no server is refused when it is given."""
+    with pytest.raises(ConfigError, match=r"^ledger: "):
+        Ledger(value)
+
+
+def test_a_password_is_never_shown():
+    """Neither a repr nor an error has it."""
+    ledger = Ledger("postgresql://me:hush@127.0.0.1:1/x", timeout=1)
+
+    with pytest.raises(LedgerError) as raised:
+        ledger.migrate()
+    assert "hush" not in repr(ledger) + str(raised.value) + repr(ledger.address)

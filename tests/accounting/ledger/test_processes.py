@@ -1,0 +1,214 @@
+"""One ledger in many threads and processes, before and after a fork, and at the end of a process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from llmdispatcher import Dispatcher, Ledger, Request, open_ledger
+from llmdispatcher.testing import FakeVendor
+
+pytestmark = pytest.mark.timeout(240)  # on a busy machine a process takes a while to start
+
+ASK = Request("m", "hi")
+HEAD = """
+import os, sys, threading, time
+from llmdispatcher import Dispatcher, Request
+from llmdispatcher.accounting.ledger import process as loading
+from llmdispatcher.testing import FakeVendor
+loading.PATIENCE = 60.0  # on a busy machine an import takes longer than the 5 s that a fork waits for it
+ASK = Request("m", "hi")
+dispatcher = Dispatcher(ledger=sys.argv[1])
+dispatcher.register_vendor(FakeVendor("x", name="v"))
+"""
+
+
+def made(ledger: Any) -> Dispatcher:
+    """A dispatcher that writes there."""
+    dispatcher = Dispatcher(ledger=ledger)
+    dispatcher.register_vendor(FakeVendor("x", name="v"))
+    return dispatcher
+
+
+def count(place: str) -> tuple[int, int, int]:
+    """Calls, attempts, and calls in the sums."""
+    with open_ledger(place) as ledger, ledger.engine.connect() as connection:
+        assert ledger.flush(30)  # what a process that ended on a busy machine had to leave on disk
+        asked = (
+            "SELECT count(*) FROM calls WHERE status = 'success'",
+            "SELECT count(*) FROM attempts",
+            "SELECT SUM(calls) FROM daily",
+        )
+        found = [int(connection.scalar(text(question)) or 0) for question in asked]
+    return found[0], found[1], found[2]
+
+
+def descriptors() -> set[str]:
+    """The files and sockets that this process has open."""
+    names = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            names.add(str(link.readlink()))
+    return {name for name in names if not name.startswith("/proc/")}
+
+
+def run(script: str, *arguments: str) -> subprocess.Popen[str]:
+    """A process of its own, where every warning is an error."""
+    command = [sys.executable, "-W", "error", "-c", HEAD + script, *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def over(process: subprocess.Popen[str]) -> None:
+    """It has ended well and said nothing."""
+    _out, errors = process.communicate(timeout=200)
+    assert ("", 0) == (errors, process.returncode)
+
+
+def test_threads(store):
+    """Eight threads, one ledger, two dispatchers."""
+    with Ledger(store) as ledger:
+        dispatchers = [made(ledger), made(ledger)]
+        threads = [Thread(target=lambda who=who: [dispatchers[who % 2].send(ASK) for _ in range(50)]) for who in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert ledger.flush()
+
+    assert (400, 400, 400) == count(store)
+
+
+def test_the_end_of_a_process_writes_what_is_left(store):
+    """Nobody has to flush or close."""
+    over(run("for _ in range(20): dispatcher.send(ASK)", store))
+
+    assert (20, 20, 20) == count(store)
+
+
+def test_two_processes_one_place(store):
+    """Both write at once, and the sums of the day are of both."""
+    both = [run("for _ in range(200): dispatcher.send(ASK)", store) for _ in range(2)]
+    for process in both:
+        over(process)
+
+    assert (400, 400, 400) == count(store)
+
+
+FORKS = """
+for _ in range(5): dispatcher.send(ASK)
+children = []
+for _ in range(4):
+    pid = os.fork()
+    if not pid:
+        for _ in range(10): dispatcher.send(ASK)
+        assert dispatcher.ledger.flush(50)
+        os._exit(0)
+    children.append(pid)
+    dispatcher.send(ASK)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+for _ in range(5): dispatcher.send(ASK)
+"""
+
+
+def test_forks(store):
+    """Children write their own rows and none of their parent's; the parent goes on."""
+    over(run(FORKS, store))
+
+    assert (54, 54, 54) == count(store)
+
+
+BUSY = """
+def work():
+    for _ in range(100): dispatcher.send(ASK)
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+children = []
+for _ in range(5):
+    pid = os.fork()
+    if not pid:
+        dispatcher.send(ASK)
+        dispatcher.ledger.close()
+        os._exit(0)
+    children.append(pid)
+    time.sleep(0.02)
+for thread in threads: thread.join()
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_forks_in_the_middle_of_writing(store):
+    """Whatever the writer is doing at that moment."""
+    over(run(BUSY, store))
+    with Ledger(store) as ledger:
+        assert ledger.flush()  # what a child may have had to spool
+
+    assert (205, 205, 205) == count(store)
+
+
+def test_a_ledger_that_is_dropped_writes_what_is_left(store):
+    """Without a close its thread ends with its last row."""
+    ledger = Ledger(store)
+    dispatcher = made(ledger)
+    dispatcher.send(ASK)
+    thread = ledger._writer._thread
+    assert thread is not None
+    del ledger, dispatcher
+    while thread.is_alive():  # what it was told refers to itself
+        gc.collect()
+        thread.join(0.05)
+
+    assert (1, 1, 1) == count(store)
+
+
+def test_a_closed_ledger_opens_again(store):
+    """A call that ends late is written, too."""
+    ledger = Ledger(store)
+    dispatcher = made(ledger)
+    for _ in range(3):
+        dispatcher.send(ASK)
+        ledger.close()
+
+    assert (3, 3, 3) == count(store)
+
+
+def test_closing_does_not_wait_for_a_database_that_is_away(tmp_path: Path):
+    """It is bounded, and what could not be written waits on disk for the next process."""
+    place = tmp_path / "ledger.db"
+    open_ledger(place).close()
+    ledger = Ledger(place, timeout=50)
+    dispatcher = made(ledger)
+    with open_ledger(place) as other, other.transaction():
+        dispatcher.send(ASK)
+        begun = time.monotonic()
+        ledger.close(0.3)
+        assert time.monotonic() - begun < 15
+    with Ledger(place) as ledger:
+        assert ledger.flush()
+
+    assert (1, 1, 1) == count(str(place))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_child_has_no_descriptor_of_its_parents_database(store):
+    """Neither a line to the server nor a file of SQLite passes a fork; in the parent it was there."""
+    before = descriptors()
+    with Ledger(store) as ledger:
+        made(ledger).send(ASK)
+        assert ledger.flush()
+        assert descriptors() - before
+        pid = os.fork()
+        if not pid:
+            os._exit(bool(descriptors() - before))
+        assert 0 == os.waitpid(pid, 0)[1]

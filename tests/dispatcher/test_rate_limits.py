@@ -1,0 +1,121 @@
+"""Rate limits as callers feel them: elsewhere at once, or a wait that ends before the deadline."""
+
+import pytest
+
+from llmdispatcher import (
+    Capabilities,
+    Config,
+    Dispatcher,
+    DispatchError,
+    RateLimit,
+    RateLimitRemaining,
+    Request,
+    Response,
+    Usage,
+    VendorUnavailable,
+)
+from llmdispatcher.testing import ManualClock
+
+REQUEST = Request("m", "hi")
+
+
+class Counting:
+    """A vendor that answers at once, and notes when."""
+
+    capabilities = Capabilities(models=("m",))
+
+    def __init__(self, name="v", rate_limit=None, rate_limit_remaining=None):
+        self.name = name
+        self.rate_limit = rate_limit
+        self.rate_limit_remaining = rate_limit_remaining
+        self.asked = []
+
+    def send(self, request, deadline):
+        self.asked.append(deadline.clock.monotonic())
+        usage = Usage(input_tokens=10, output_tokens=10)
+        return Response(content=self.name, finish_reason="stop", usage=usage, rate_limit_remaining=self.rate_limit_remaining)
+
+    def stream(self, request, deadline):
+        raise NotImplementedError
+
+    def is_available(self):
+        return True
+
+
+def dispatcher(clock, *vendors, timeout=120.0):
+    made = Dispatcher(Config(timeout=timeout), clock=clock)
+    for vendor in vendors:
+        made.register_vendor(vendor)
+    return made
+
+
+def test_another_target_is_asked_rather_than_waited_for():
+    """The first two calls fill the first vendor's minute."""
+    made = dispatcher(ManualClock(), Counting("a", RateLimit(requests_per_minute=2)), Counting("b"))
+
+    assert ["a", "a", "b", "b"] == [made.send(REQUEST).content for _ in range(4)]
+
+
+def test_without_another_target_the_call_waits():
+    """Until the first call is a minute old; nothing is sent before."""
+    clock = ManualClock()
+    vendor = Counting(rate_limit=RateLimit(requests_per_minute=1))
+    made = dispatcher(clock, vendor)
+    made.send(REQUEST)
+    made.send(REQUEST)
+
+    assert [0.0, 60.0] == [round(at - vendor.asked[0], 3) for at in vendor.asked]
+
+
+def test_no_wait_goes_past_the_deadline():
+    """A place that comes too late is an error at once."""
+    clock = ManualClock()
+    made = dispatcher(clock, Counting(rate_limit=RateLimit(requests_per_minute=1)), timeout=30.0)
+    made.send(REQUEST)
+    before = clock.monotonic()
+    with pytest.raises(DispatchError, match="rate limit"):
+        made.send(REQUEST)
+
+    assert before == clock.monotonic()
+
+
+def test_what_the_vendor_says_is_obeyed():
+    """Nothing left for five seconds: the next call waits them out."""
+    clock = ManualClock()
+    vendor = Counting(rate_limit_remaining=RateLimitRemaining(requests=0, requests_reset=5.0))
+    made = dispatcher(clock, vendor)
+    made.send(REQUEST)
+    made.send(REQUEST)
+
+    assert [0.0, 5.0] == [round(at - vendor.asked[0], 3) for at in vendor.asked]
+
+
+def test_the_status_is_told():
+    """In requests and tokens, after one call of twenty tokens."""
+    made = dispatcher(ManualClock(), Counting(rate_limit=RateLimit(requests_per_minute=9, tokens_per_minute=100)))
+    made.send(REQUEST)
+    status = made.get_rate_limit_status("v")
+
+    assert (8, 80) == (status.requests_remaining, status.tokens_remaining)
+
+
+def test_a_request_that_never_left_takes_no_place():
+    """A connection that was refused used nothing up; the next call goes at once."""
+    clock = ManualClock()
+    vendor = Counting(rate_limit=RateLimit(requests_per_minute=1))
+    answers = iter([VendorUnavailable("refused", sent=False, retry_here=False)])
+    plain = vendor.send
+
+    def send(request, deadline):
+        for failure in answers:
+            raise failure
+        return plain(request, deadline)
+
+    vendor.send = send
+    made = dispatcher(clock, vendor)
+    before = clock.monotonic()
+    with pytest.raises(VendorUnavailable):
+        made.send(REQUEST)
+    made.send(REQUEST)
+
+    assert [before] == vendor.asked

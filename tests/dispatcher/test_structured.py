@@ -1,0 +1,440 @@
+"""Answers of a form: classes, schemas, what models make of them, and what they are told."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+import json
+import pickle
+import subprocess
+import sys
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, TypedDict
+
+import attrs
+import pytest
+
+from llmdispatcher import (
+    AnthropicVendor,
+    DeadlineExceeded,
+    Dispatcher,
+    GoogleVendor,
+    InvalidRequest,
+    MalformedReply,
+    Message,
+    OpenAIVendor,
+    Request,
+    Response,
+    ToolCall,
+    Usage,
+)
+from llmdispatcher.dispatcher.structured import Unfit, built, plain, read, read_json
+from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
+
+
+@attrs.frozen
+class Person:
+    """Somebody."""
+
+    name: str
+    age: Annotated[int, "In years."] = 0
+
+
+@dataclasses.dataclass
+class Event:
+    title: str
+    day: date
+    guests: list[Person] = dataclasses.field(default_factory=list)
+
+
+class Place(TypedDict):
+    city: str
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@attrs.frozen
+class Positive:
+    number: int = attrs.field()
+
+    @number.validator
+    def _positive(self, _attribute, value):
+        if value <= 0:
+            raise ValueError(f"{value} is not positive")
+
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+ADA = '{"name": "Ada", "age": 36}'
+
+
+def asking(form, **options):
+    return Request("m", "Who?", response_format=form, **options)
+
+
+def ask(vendor, request, **options):
+    dispatcher = Dispatcher(clock=options.pop("clock", SYSTEM_CLOCK))
+    dispatcher.register_vendor(vendor)
+    return dispatcher.send(request, **options)
+
+
+def refused(vendor, request, **options):
+    with pytest.raises(MalformedReply) as caught:
+        ask(vendor, request, **options)
+    return caught.value
+
+
+def test_a_class_becomes_openais_shape():
+    """With its name, its schema, and strict, which every field is required for."""
+    described = asking(Person).response_format["json_schema"]
+
+    assert ("Person", True, ["name", "age"]) == (described["name"], described["strict"], described["schema"]["required"])
+    assert "json_schema" == asking(Person).response_format["type"]
+
+
+def test_a_bare_schema_becomes_openais_shape():
+    """Strict where it is, named by its title."""
+    expected = {
+        "type": "json_schema",
+        "json_schema": {"name": "A_place", "schema": {**SCHEMA, "title": "A place!"[:-1]}, "strict": True},
+    }
+
+    assert expected == asking({**SCHEMA, "title": "A place"}).response_format
+    assert {"name": "answer", "schema": {"type": "object"}} == asking({"type": "object"}).response_format["json_schema"]
+
+
+@pytest.mark.parametrize("form", [{"type": "json_object"}, {"type": "text"}, {"type": "grammar", "grammar": "x"}, None])
+def test_other_forms_stay_as_they_are(form):
+    """They may be a vendor's own."""
+    assert form is asking(form).response_format
+
+
+@pytest.mark.parametrize("form", [int, list[int], 7, "json", Color])
+def test_what_is_no_form_is_refused(form):
+    """With what to give."""
+    with pytest.raises(InvalidRequest, match=r"response_format: .* is no form of an answer; give a class"):
+        asking(form)
+
+
+def test_the_class_stays_with_the_request():
+    """Through copies, changes and pickles."""
+    request = asking(Person)
+
+    for other in (attrs.evolve(request, model="n"), copy.deepcopy(request), pickle.loads(pickle.dumps(request))):
+        assert Person is other.response_format.kind
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "expected"),
+    [
+        (Person, ADA, Person("Ada", 36)),
+        (Person, '{"name": "Ada"}', Person("Ada")),
+        (
+            Event,
+            '{"title": "Tea", "day": "2026-12-01", "guests": [{"name": "Ada"}]}',
+            Event("Tea", date(2026, 12, 1), [Person("Ada")]),
+        ),
+        (Place, '{"city": "Oslo"}', {"city": "Oslo"}),
+        (SCHEMA, '{"city": "Oslo"}', {"city": "Oslo"}),
+        ({"type": "array", "items": {"type": "integer"}}, "[1, 2]", [1, 2]),
+        ({"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}, '{"city": "Oslo"}', {"city": "Oslo"}),
+        ({"type": "json_object"}, '{"a": 1}', {"a": 1}),
+        ({"type": "text"}, "Ada", None),
+    ],
+    ids=str,
+)
+def test_an_answer_is_parsed(form, text, expected):
+    """An instance for a class, plain values for a schema, nothing where no form was asked for."""
+    assert expected == ask(FakeVendor(text), asking(form)).parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"  \n{ADA}\n ",
+        f"```json\n{ADA}\n```",
+        f"```\n{ADA}```",
+        f"```JSON\r\n{ADA}\r\n```\n",
+        f"Here you are:\n```json\n{ADA}\n```\nAnything else?",
+    ],
+)
+def test_fences_and_blanks_are_tolerated(text):
+    """Models like them."""
+    assert Person("Ada", 36) == ask(FakeVendor(text), asking(Person)).parsed
+
+
+def test_a_fence_within_the_answer_is_text():
+    """Whatever surrounds the whole."""
+    value = {"code": "```py\nx\n```"}
+
+    assert value == read_json(json.dumps(value, indent=1))
+    assert value == read_json(f"```json\n{json.dumps(value)}\n```")
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "word"),
+    [
+        (Person, "Ada, 36", "the answer is no JSON (Expecting value at character 0)"),
+        (Person, "", "the answer is empty"),
+        (Person, '{"name": NaN}', "the answer is no JSON"),
+        (Person, f"```\n{ADA}\n```\n```\n{ADA}\n```", "the answer is no JSON"),
+        (Person, '{"age": 36}', "the answer lacks 'name'"),
+        (Person, '{"name": "Ada", "age": "secret"}', "the answer.age is of kind string, not integer"),
+        (Person, '{"name": "Ada", "secret": 1}', "the answer has a key that is not among 'name', 'age'"),
+        (SCHEMA, "{}", "the answer lacks 'city'"),
+        ({"type": "json_object"}, "[1]", "the answer is no JSON object"),
+        (Event, '{"title": "secret", "day": "soon"}', "the answer is refused by Event"),
+        (Positive, '{"number": -42}', "the answer is refused by Positive"),
+    ],
+)
+def test_another_form_is_an_error(form, text, word):
+    """What is wrong is told by the schema's words; what was said is kept beside them, not in them."""
+    error = refused(FakeVendor(text), asking(form))
+
+    assert str(error).startswith(f"{word}") or word in str(error)
+    assert text == error.text
+    assert "secret" not in str(error)
+    assert "-42" not in str(error)
+    assert error.__cause__ is None
+
+
+def test_the_text_survives_a_pickle():
+    """As all facts of an error do."""
+    assert "x" == pickle.loads(pickle.dumps(MalformedReply("no", text="x"))).text
+
+
+def test_the_vendor_did_answer():
+    """It is asked once, and the call counts as a success: it was paid for."""
+    vendor = FakeVendor("no")
+    dispatcher = Dispatcher()
+    dispatcher.register_vendor(vendor)
+    with pytest.raises(MalformedReply):
+        dispatcher.send(asking(Person))
+
+    assert (1, 1) == (vendor.hits, dispatcher.get_stats().successful_requests)
+
+
+def test_a_refusal_is_told():
+    """With what the model says."""
+    vendor = FakeVendor(Response(content="", refusal="I won't.", finish_reason="stop"))
+    error = refused(vendor, asking(Person, reask=3))
+
+    assert ("I won't.", 1) == (error.text, vendor.hits)
+    assert "the model refuses to answer" in str(error)
+
+
+def test_an_answer_that_was_cut_off_is_told():
+    """Asking again would end the same way."""
+    vendor = FakeVendor(Response(content='{"name": "A', finish_reason="length"))
+    error = refused(vendor, asking(Person, reask=3))
+
+    assert ('{"name": "A', 1) == (error.text, vendor.hits)
+    assert "raise max_tokens" in str(error)
+
+
+def test_a_whole_answer_at_the_limit_is_good():
+    """Where all of it is there."""
+    vendor = FakeVendor(Response(content=ADA, finish_reason="length"))
+
+    assert Person("Ada", 36) == ask(vendor, asking(Person)).parsed
+
+
+def test_calls_come_before_the_answer():
+    """A turn that asks for tools is not read yet."""
+    response = Response(content="Let me see.", tool_calls=(ToolCall(name="look"),), finish_reason="tool_calls")
+
+    assert ask(FakeVendor(response), asking(Person)).parsed is None
+
+
+def test_what_came_over_a_wire_is_passed_on():
+    """A gateway's client reads the answer himself."""
+    response = Response(content="no JSON")
+
+    assert response is read(asking({"type": "json_object"}, wire_format="openai_chat"), response)
+
+
+def test_a_model_is_told_what_is_wrong():
+    """Its answer and the mistake follow the conversation; the second answer counts, the usage of both is summed."""
+    vendor = FakeVendor('{"age": "x"}', ADA)
+    response = ask(vendor, asking(Person, reask=1))
+    first, second = vendor.seen
+    turns = second.messages[len(first.messages) :]
+
+    assert Person("Ada", 36) == response.parsed
+    assert ["assistant", "user"] == [turn.role for turn in turns]
+    assert '{"age": "x"}' == turns[0].text
+    assert "the answer lacks 'name'" in turns[1].text
+    assert 1 + 1 + len(second.messages[0].text) // 4 < response.usage.input_tokens
+
+
+def test_the_words_of_a_class_are_for_the_model():
+    """It hears why its number was refused."""
+    vendor = FakeVendor('{"number": -42}', '{"number": 42}')
+
+    assert Positive(42) == ask(vendor, asking(Positive, reask=1)).parsed
+    assert "ValueError: -42 is not positive" in vendor.seen[1].messages[-1].text
+
+
+def test_an_empty_answer_is_not_repeated():
+    """Vendors refuse empty turns."""
+    vendor = FakeVendor("", ADA)
+    ask(vendor, asking(Person, reask=1))
+
+    assert ["user", "user"] == [turn.role for turn in vendor.seen[1].messages]
+
+
+def test_asking_again_has_an_end():
+    """So many times and not more."""
+    vendor = FakeVendor("no", "nor", "neither", ADA)
+
+    assert "neither" == refused(vendor, asking(Person, reask=2)).text
+    assert 3 == vendor.hits
+
+
+def test_all_asking_is_under_one_deadline():
+    """The second call has what the first one left."""
+    clock = ManualClock()
+    vendor = FakeVendor("no", latency=2.0)
+    with pytest.raises(DeadlineExceeded):
+        ask(vendor, asking(Person, reask=9), clock=clock, timeout=5.0)
+
+    assert 3 == vendor.hits
+    assert 5.0 == pytest.approx(sum(clock.sleeps), abs=1.5)
+
+
+def test_a_pinned_vendor_answers_in_the_form_too():
+    """By its name."""
+    dispatcher = Dispatcher()
+    dispatcher.register_vendor(FakeVendor("no", ADA))
+
+    assert Person("Ada", 36) == dispatcher.send_to_vendor("fake", asking(Person, reask=1)).parsed
+
+
+def test_many_answers_have_the_form():
+    """As those of one."""
+    dispatcher = Dispatcher()
+    dispatcher.register_vendor(FakeVendor(ADA))
+
+    assert [Person("Ada", 36)] * 3 == [response.parsed for response in dispatcher.map([asking(Person)] * 3)]
+
+
+def test_a_stream_is_parsed_at_its_end():
+    """``response()`` holds the instance."""
+    dispatcher = Dispatcher()
+    dispatcher.register_vendor(FakeVendor(ADA))
+    with dispatcher.send_streaming(asking(Person)) as stream:
+        assert ADA == "".join(chunk.content for chunk in stream)
+        assert Person("Ada", 36) == stream.response().parsed
+
+
+def test_a_stream_of_another_form_ends_with_the_error():
+    """After all of it was delivered; what came is there as ``partial``."""
+    dispatcher = Dispatcher()
+    dispatcher.register_vendor(FakeVendor("Ada, 36"))
+    with dispatcher.send_streaming(asking(Person)) as stream:
+        heard = []
+        with pytest.raises(MalformedReply, match="no JSON"):
+            heard.extend(chunk.content for chunk in stream)
+        with pytest.raises(MalformedReply):
+            stream.response()
+
+        assert "Ada, 36" == "".join(heard) == stream.partial.content
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "model"),
+    [
+        (OpenAIVendor, "openai_url", "gpt-4o"),
+        (AnthropicVendor, "anthropic_url", "claude-sonnet-4-5"),
+        (GoogleVendor, "google_url", "gemini-2.5-flash"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_every_vendor_is_asked_for_the_form(kind, address, model, streamed):
+    """Over a socket, in its own words; the answer is an instance."""
+    with VendorSimulator(responses=ADA) as simulator, Dispatcher() as dispatcher:
+        dispatcher.register_vendor(kind(base_url=getattr(simulator, address), api_key="simulated", trust_env=False))
+        request = Request(model, [Message.user("Who?")], response_format=Person)
+        response = dispatcher.send_streaming(request).response() if streamed else dispatcher.send(request)
+
+        assert Person("Ada", 36) == response.parsed
+        assert '"In years."' in json.dumps(simulator.requests[0].json)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (3, float, 3.0),
+        ("red", Color, Color.RED),
+        ("2026-12-01T10:00:00+00:00", datetime, datetime.fromisoformat("2026-12-01T10:00:00+00:00")),
+        ([1, "a"], list[int | str], [1, "a"]),
+        ({"name": "Ada"}, Person | list[Person], Person("Ada")),
+        ([{"name": "Ada"}], Person | list[Person], [Person("Ada")]),
+        (None, Person | None, None),
+        ({"name": "Ada"}, Person | None, Person("Ada")),
+        ([1, "a"], tuple[int, str], (1, "a")),
+        ([1, 1], set[int], {1}),
+        ({"a": {"name": "Ada"}}, dict[str, Person], {"a": Person("Ada")}),
+        ({"x": [1]}, object, {"x": [1]}),
+        (3, Annotated[int, ["what cannot be remembered"]], 3),
+    ],
+    ids=str,
+)
+def test_values_are_built_by_their_type(value, hint, expected):
+    """Unions by the first type that fits."""
+    made = built(value, hint, "it")
+
+    assert expected == made
+    assert type(expected) is type(made)
+
+
+@pytest.mark.parametrize(("value", "hint"), [("3", int), (3, str), (True, int), (1.5, int), ("blue", Color), ([1], Person | None)])
+def test_nothing_is_bent_to_fit(value, hint):
+    """A text of digits is no number."""
+    with pytest.raises(Unfit):
+        built(value, hint, "it")
+
+
+def test_values_become_plain():
+    """What JSON can hold."""
+    event = Event("Tea", date(2026, 12, 1), [Person("Ada")])
+
+    assert {"title": "Tea", "day": "2026-12-01", "guests": [{"name": "Ada", "age": 0}]} == plain(event)
+
+
+def test_cattrs_waits_for_its_first_use():
+    """A program that wants no instances does not load it."""
+    code = "import sys, llmdispatcher; llmdispatcher.Dispatcher(); print('cattrs' in sys.modules)"
+
+    assert "False" == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "cost", "status"),
+    [
+        (
+            Usage(input_tokens=1, cost=Decimal(1), cost_status="priced"),
+            Usage(output_tokens=2, cost=Decimal(2), cost_status="priced"),
+            3,
+            "priced",
+        ),
+        (
+            Usage(input_tokens=1, cost=Decimal(1), cost_status="priced"),
+            Usage(input_tokens=1, cost_status="no_price"),
+            None,
+            "no_price",
+        ),
+        (Usage(), Usage(input_tokens=1, cost=Decimal(1), cost_status="priced"), 1, "priced"),
+        (Usage(), Usage(), None, "no_usage"),
+    ],
+)
+def test_usages_add_up(one, other, cost, status):
+    """The cost is known where both are, or where one consumed nothing."""
+    both = one + other
+
+    assert one.total_tokens + other.total_tokens == both.total_tokens
+    assert (cost, status) == (both.cost, both.cost_status)

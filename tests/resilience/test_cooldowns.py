@@ -1,0 +1,113 @@
+"""Parking: a target that asked to be left alone is left alone by every call, and no longer than a day."""
+
+import math
+
+import pytest
+
+from llmdispatcher import QuotaExceeded, RateLimitError, VendorUnavailable
+from llmdispatcher.catalog import Target
+from llmdispatcher.resilience import Parking
+from llmdispatcher.resilience import retry as room
+from llmdispatcher.resilience.retry import rest_of
+
+TARGET = Target(vendor="openai", model="gpt-4o")
+LIMITED = RateLimitError("slow down", status=429, code="rate_limit_exceeded", retry_after=5.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (RateLimitError("", retry_after=5.0), 5.0),
+        (RateLimitError(""), 0.0),
+        (RateLimitError("", retry_after=0.0), 0.0),
+        (RateLimitError("", retry_after=-1.0), 0.0),
+        (RateLimitError("", retry_after=math.nan), 0.0),
+        (RateLimitError("", retry_after=1e9), 86_400.0),
+        (QuotaExceeded(""), 600.0),
+        (QuotaExceeded("", retry_after=30.0), 30.0),
+        (VendorUnavailable(""), 0.0),
+    ],
+)
+def test_how_long_a_failed_target_rests(error, seconds):
+    """As long as it said, at most a day; ten minutes for a spent quota that says nothing."""
+    assert seconds == rest_of(error)
+
+
+def test_a_parked_target_is_ready_when_it_said():
+    """Until the moment, and not a moment longer."""
+    parking = Parking()
+    parking.park(TARGET, 15.0, LIMITED)
+
+    assert [15.0, 15.0, -math.inf] == [parking.ready_at(TARGET, now) for now in (10.0, 14.9, 15.0)]
+
+
+def test_who_is_not_parked_is_ready():
+    """The same vendor's other models are other targets."""
+    parking = Parking()
+    parking.park(TARGET, 15.0, LIMITED)
+
+    assert -math.inf == parking.ready_at(Target(vendor="openai", model="gpt-5"), 10.0)
+
+
+def test_a_parking_is_known_by_name():
+    """Two targets of the same vendor and model are one parking place."""
+    parking = Parking()
+    parking.park(TARGET, 15.0, LIMITED)
+
+    assert 15.0 == parking.ready_at(Target(vendor="openai", model="gpt-4o"), 10.0)
+
+
+def test_the_longer_parking_stays():
+    """A shorter hint of another call does not undercut a longer one."""
+    parking = Parking()
+    parking.park(TARGET, 15.0, LIMITED)
+    parking.park(TARGET, 12.0, LIMITED)
+
+    assert 15.0 == parking.ready_at(TARGET, 10.0)
+
+
+def test_a_refusal_is_the_same_kind_of_error():
+    """The call hears what the vendor said earlier and how long to wait from now, and that nobody was asked."""
+    parking = Parking()
+    parking.park(TARGET, 15.0, LIMITED)
+    refusal = parking.refusal(TARGET, 11.0)
+
+    assert RateLimitError is type(refusal)
+    assert ("openai", "gpt-4o", 429, "rate_limit_exceeded", 4.0, False) == (
+        refusal.vendor,
+        refusal.model,
+        refusal.status,
+        refusal.code,
+        refusal.retry_after,
+        refusal.sent,
+    )
+
+
+@pytest.mark.parametrize("now", [15.0, 99.0])
+def test_a_parking_that_ended_refuses_nobody(now):
+    """There is no error to tell."""
+    parking = Parking()
+    parking.park(TARGET, 15.0, LIMITED)
+
+    assert None is parking.refusal(TARGET, now)
+
+
+def test_an_ended_parking_is_forgotten():
+    """Looking at it is enough; nothing is left to look at."""
+    parking = Parking()
+    parking.park(TARGET, 15.0, LIMITED)
+    assert parking.in_use
+
+    parking.ready_at(TARGET, 20.0)
+    assert not parking.in_use
+
+
+def test_parking_is_bounded(monkeypatch):
+    """When all places are taken, the one that ends first is given up."""
+    monkeypatch.setattr(room, "_MOST", 2)
+    parking = Parking()
+    targets = [Target(vendor="a", model=str(number)) for number in range(3)]
+    for target, until in zip(targets, (30.0, 20.0, 10.0), strict=True):
+        parking.park(target, until, LIMITED)
+
+    assert [30.0, -math.inf, 10.0] == [parking.ready_at(target, 0.0) for target in targets]

@@ -1,0 +1,349 @@
+"""Limits that processes share, on a real Redis server, and on those that fail: refused, mute, full, read-only."""
+
+import logging
+import multiprocessing
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from llmdispatcher import Config, ConfigError, Dispatcher, RateLimit, Request
+from llmdispatcher.catalog import Target
+from llmdispatcher.resilience import Limits, Place
+from llmdispatcher.resilience import shared_rate_limit as shared_limits
+from llmdispatcher.resilience.shared_rate_limit import REST, SharedLimits
+from llmdispatcher.testing import FakeVendor
+
+from ..conftest import PATIENCE, SLACK
+
+pytest.importorskip("limits", reason="the extra 'limits' is not installed")
+redis = pytest.importorskip("redis", reason="the extra 'limits' is not installed")
+
+TARGET = Target(vendor="openai", model="m")
+NOBODY = "redis://user:geheim@127.0.0.1:1/0"
+
+
+@pytest.fixture
+def server(redis_server, monkeypatch):
+    """With patience for a machine that is busy: these tests are about counts, not about haste."""
+    monkeypatch.setattr(shared_limits, "TIMEOUT", 10.0)
+    monkeypatch.setattr(shared_limits, "PATIENCE", 10.0)
+    client = redis.Redis.from_url(redis_server.url)
+    client.flushall()
+    yield redis_server
+    client.flushall()
+    client.close()
+
+
+@pytest.fixture
+def admin(server):
+    client = redis.Redis.from_url(server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def opened():
+    """Limits that are closed when the test is over."""
+    made = []
+
+    def make(address, **settings):
+        limits = Limits(address)
+        limits.set("openai", RateLimit(**settings))
+        made.append(limits)
+        return limits
+
+    yield make
+    for limits in made:
+        limits.close()
+
+
+def take(limits, tokens=1, now=100.0):
+    return limits.take(TARGET, tokens, now)
+
+
+def kinds(taken):
+    """Places, and the rounded seconds to wait."""
+    return ["place" if isinstance(each, Place) else round(each - 100.0) for each in taken]
+
+
+def test_two_share_one_count(server, opened):
+    """As two processes would; whoever is refused hears when there may be a place."""
+    first, second = (opened(server.url, requests_per_minute=3) for _ in range(2))
+
+    assert ["place", "place", "place", 60, 60] == kinds(take(limits) for limits in (first, second, first, second, first))
+
+
+def test_tokens_are_shared(server, opened):
+    """A call counts as many as it is estimated to use; one larger than the limit goes when it is alone."""
+    first, second = (opened(server.url, tokens_per_minute=100) for _ in range(2))
+    large = opened(server.url, tokens_per_minute=50)
+
+    assert ["place", "place", "place"] == kinds([take(first, 60), take(second, 40), take(large, 500)])
+    assert all(isinstance(take(limits, 20), float) for limits in (first, second, large))
+
+
+def test_a_refused_request_keeps_no_tokens(server, opened):
+    """What was taken of one limit is given back where the other has no place."""
+    first, second = (opened(server.url, requests_per_minute=1, tokens_per_minute=100) for _ in range(2))
+    take(first, 10)
+    refused = take(second, 50)
+
+    assert (True, 90) == (isinstance(refused, float), second.status(TARGET, 100.0).tokens_remaining)
+
+
+@pytest.mark.parametrize(("used", "left"), [(10, 90), (95, 5), (500, 0)])
+def test_what_was_really_used_takes_the_place_of_the_estimate(server, opened, used, left):
+    """For all processes: fewer, more, or more than there is."""
+    first, second = (opened(server.url, tokens_per_minute=100) for _ in range(2))
+    first.settle(take(first, 60), used, 100.0)
+
+    assert left == second.status(TARGET, 101.0).tokens_remaining
+
+
+def test_an_estimate_of_a_minute_that_is_over_is_not_corrected(server, opened):
+    """It counts less and less by itself; to take it off the minute that runs would let too much through."""
+    first, second = (opened(server.url, tokens_per_minute=100) for _ in range(2))
+    first.settle(take(first, 60), 10, 100.0 + 150.0)
+
+    assert 40 == second.status(TARGET, 100.0).tokens_remaining
+
+
+def test_a_call_that_was_not_made_gives_its_place_back(server, opened):
+    """Request and tokens, for all processes."""
+    first, second = (opened(server.url, requests_per_minute=1, tokens_per_minute=100) for _ in range(2))
+    first.give_back(take(first, 60), 100.1)
+    status = second.status(TARGET, 100.1)
+
+    assert (1, 100) == (status.requests_remaining, status.tokens_remaining)
+
+
+def test_the_wait_for_tokens_is_long_enough(server, opened, admin):
+    """With a minute that runs and one before: what it tells is when there is room, not before."""
+    limits = opened(server.url, tokens_per_minute=100)
+    take(limits, 80)
+    current = next(key for key in admin.keys("*tokens*") if not key.endswith(b"/-1"))
+    admin.pexpire(current, 90_000)  # half of its minute is over
+    alone = take(opened(server.url, tokens_per_minute=100), 60) - 100.0
+    admin.pexpire(current, 30_000)  # as if it had been over for half a minute: 40 of the 80 count
+    other = take(opened(server.url, tokens_per_minute=100), 80) - 100.0
+
+    assert (pytest.approx(60.0, abs=0.2), pytest.approx(15.0, abs=0.2)) == (alone, other)
+
+
+def test_the_status_tells_what_all_have_left(server, opened):
+    """Not just what this process has used; and that the count is shared."""
+    first, second = (opened(server.url, requests_per_minute=10, tokens_per_minute=100) for _ in range(2))
+    take(first, 30)
+    take(second, 20)
+    status = first.status(TARGET, 100.0)
+
+    assert (8, 50, True) == (status.requests_remaining, status.tokens_remaining, status.shared)
+
+
+def _worker(address, barrier, results):
+    limits = Limits(address)
+    limits.set("openai", RateLimit(requests_per_minute=100))
+    counted, lock = [], threading.Lock()
+
+    def work():
+        for _ in range(25):
+            if isinstance(limits.take(TARGET, 1, time.monotonic()), Place):
+                with lock:
+                    counted.append(1)
+
+    barrier.wait(PATIENCE)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    results.put((len(counted), limits.status(TARGET, time.monotonic()).shared))
+    limits.close()
+
+
+def test_four_processes_together_never_exceed_the_limit(server):
+    """Each with four threads, each wanting the whole limit for itself: exactly the limit is taken."""
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(4), context.Queue()
+    workers = [context.Process(target=_worker, args=(server.url, barrier, results)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    told = [results.get(timeout=30) for _ in workers]
+    for worker in workers:
+        worker.join(PATIENCE)
+
+    assert (100, [True] * 4) == (sum(count for count, _ in told), [shared for _, shared in told])
+
+
+def test_a_forked_child_has_a_client_of_its_own(server, opened):
+    """The parent's is not spoken on, and works on; both count together."""
+    limits = opened(server.url, requests_per_minute=2)
+    assert isinstance(take(limits), Place)
+    child = os.fork()
+    if child == 0:
+        try:
+            fine = isinstance(take(limits), Place) and len(shared_limits._inherited) == 1
+            os._exit(0 if fine else 1)
+        finally:
+            os._exit(2)
+
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert isinstance(take(limits), float)
+
+
+def test_a_server_that_is_down_leaves_each_process_its_own_count(opened, caplog):
+    """No exception; told once, by its class, without the password."""
+    limits = opened(NOBODY, requests_per_minute=2)
+    with caplog.at_level(logging.WARNING):
+        taken = [take(limits, now=100.0 + step) for step in (0, 6, 12)]
+
+    assert ["place", "place", 60] == kinds(taken)
+    assert (False, 1) == (limits.status(TARGET, 112.0).shared, len(caplog.records))
+    assert "geheim" not in caplog.text
+
+
+@pytest.fixture
+def mute():
+    """A port that takes connections and says nothing; ``asked`` counts them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        listening.setblocking(False)
+        yield Mute(listening)
+
+
+class Mute:
+    def __init__(self, listening):
+        self._listening = listening
+        self.url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+
+    def asked(self):
+        """How many connections have come since it was last asked."""
+        count = 0
+        with suppress(BlockingIOError):
+            while True:
+                self._listening.accept()[0].close()
+                count += 1
+        return count
+
+
+def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened, mute):
+    """And not once per call: the others ask nobody. The tenth is what each operation on the socket is given."""
+    limits = opened(mute.url, requests_per_minute=1000, tokens_per_minute=10**6)
+    asked, seconds = [], []
+    for now in (100.0, 100.1, 102.0, 100.0 + REST + 0.1):
+        begun = time.perf_counter()
+        assert isinstance(take(limits, now=now), Place)
+        seconds.append(time.perf_counter() - begun)
+        asked.append(mute.asked())
+
+    assert [1, 0, 0, 1] == asked
+    assert shared_limits.TIMEOUT <= 0.1
+    assert max(seconds) < SLACK, seconds
+
+
+def test_a_call_near_its_deadline_is_not_held_up(opened, mute):
+    """It goes by its own process's count, and does not wait for a server that may be mute."""
+    limits = opened(mute.url, requests_per_minute=2)
+    taken = [limits.take(TARGET, 1, 100.0, Place(until=100.05)) for _ in range(3)]
+
+    assert (["place", "place", 60], 0) == (kinds(taken), mute.asked())
+
+
+def test_after_its_rest_one_call_alone_tries(mute):
+    """The others go on with their own count meanwhile."""
+    shared, limit, barrier = SharedLimits(mute.url), RateLimit(requests_per_minute=9), threading.Barrier(20)
+    shared.take("k", limit, 1, 100.0)
+    before = mute.asked()
+
+    def ask():
+        barrier.wait(PATIENCE)
+        shared.take("k", limit, 1, 200.0)
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    shared.close()
+
+    assert (1, 1) == (before, mute.asked())
+
+
+def test_a_server_that_is_slow_again_and_again_rests(server, opened, monkeypatch):
+    """One late answer, as on a busy machine, is as good as any."""
+    limits = opened(server.url, requests_per_minute=50)
+    monkeypatch.setattr(shared_limits, "PATIENCE", 0.0)
+    shared = [limits.status(TARGET, 100.0).shared for _ in range(4)]
+
+    assert [True, True, True, False] == shared
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_server_that_takes_nothing_is_as_good_as_down(server, opened, admin, trouble):
+    """Out of memory, or a replica; and it is used again when it is well."""
+    limits = opened(server.url, requests_per_minute=5)
+    if trouble == "full":
+        admin.config_set("maxmemory", 1)
+    else:
+        admin.replicaof("127.0.0.1", 1)
+    try:
+        taken = take(limits)
+        ill = limits.status(TARGET, 101.0).shared
+    finally:
+        admin.config_set("maxmemory", 0)
+        admin.replicaof("NO", "ONE")
+    again = take(limits, now=100.0 + REST + 1)
+    status = limits.status(TARGET, 100.0 + REST + 1)
+
+    assert (Place, False, Place, True) == (type(taken), ill, type(again), status.shared)
+    assert 3 == status.requests_remaining
+
+
+def test_a_server_that_goes_and_comes_back(server, opened):
+    """The count goes on alone, and together again after the rest."""
+    limits = opened(server.url, requests_per_minute=50)
+    take(limits)
+    server.stop()
+    try:
+        alone = [type(take(limits, now=101.0)), limits.status(TARGET, 101.0).shared]
+    finally:
+        server.start()
+    together = [type(take(limits, now=110.0)), limits.status(TARGET, 110.0).shared]
+
+    assert ([Place, False], [Place, True]) == (alone, together)
+
+
+def test_callers_wait_for_a_place_that_another_process_has(server, opened, admin):
+    """Two dispatchers as in two processes: the second goes elsewhere while the minute is full."""
+    vendors = [FakeVendor("mine", name="openai"), FakeVendor("other", name="b")]
+    vendors[0].rate_limit = RateLimit(requests_per_minute=2)
+    made = Dispatcher(Config(limits_storage=server.url))
+    for vendor in vendors:
+        made.register_vendor(vendor)
+    elsewhere = opened(server.url, requests_per_minute=2)
+    take(elsewhere, now=time.monotonic())
+    answers = [made.send(Request("m", "hi")).content for _ in range(3)]
+    status = made.get_rate_limit_status("openai")
+    made.close()
+
+    assert (["mine", "other", "other"], 0, True) == (answers, status.requests_remaining, status.shared)
+
+
+@pytest.mark.parametrize("settings", [{"storage": NOBODY}, {}])
+def test_without_the_extra_it_is_a_mistake_of_the_configuration(monkeypatch, settings):
+    """Told before the first call, with what to install."""
+    monkeypatch.setattr(shared_limits, "find_spec", lambda name: None)
+
+    with pytest.raises(ConfigError, match=r"install llmdispatcher\[limits\]"):
+        Limits(None if settings else NOBODY).set("openai", RateLimit(**settings))
+
+
+def test_a_wrong_address_is_told_without_its_password():
+    """By the field, not by the value."""
+    with pytest.raises(ConfigError, match="storage") as told:
+        Limits("redis://user:geheim#1@host")
+
+    assert "geheim" not in str(told.value)

@@ -1,0 +1,43 @@
+"""A request's own word about the cache is checked where it is made."""
+
+import pytest
+
+from llmdispatcher import InvalidRequest, Request
+from llmdispatcher.types import CacheWish
+
+
+@pytest.mark.parametrize(
+    ("value", "wish"),
+    [
+        (None, CacheWish(None, None)),
+        (True, CacheWish(True, None)),
+        (False, CacheWish(False, None)),
+        ({}, CacheWish(None, None)),
+        ({"enabled": False}, CacheWish(False, None)),
+        ({"ttl_seconds": 0.5}, CacheWish(None, 0.5)),
+        ({"enabled": True, "ttl_seconds": 60}, CacheWish(True, 60)),
+    ],
+)
+def test_a_wish_is_read(value, wish):
+    """What is not said is left to the dispatcher."""
+    assert wish == CacheWish.of(Request("m", "hi", cache=value).cache)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("yes", "cache: 'yes' is no wish"),
+        (1, "cache: 1 is no wish"),
+        ({"ttl": 60}, "cache: unknown key 'ttl'; it takes enabled, ttl_seconds"),
+        ({"enabled": 1}, "cache.enabled: 1 is neither True nor False"),
+        ({"ttl_seconds": 0}, "cache.ttl_seconds: 0 is not a number of seconds > 0"),
+        ({"ttl_seconds": True}, "cache.ttl_seconds: True"),
+        ({"ttl_seconds": "60"}, "cache.ttl_seconds: '60'"),
+        ({"ttl_seconds": float("inf")}, "cache.ttl_seconds: inf"),
+        ({"ttl_seconds": float("nan")}, "cache.ttl_seconds: nan"),
+    ],
+)
+def test_a_wrong_wish_is_named(value, text):
+    """Field, value and remedy."""
+    with pytest.raises(InvalidRequest, match=text):
+        Request("m", "hi", cache=value)

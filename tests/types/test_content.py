@@ -1,0 +1,349 @@
+"""Parts out of paths, bytes, addresses and data URLs: what is recognised, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from llmdispatcher import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    InvalidRequest,
+    Message,
+    TextPart,
+    VideoPart,
+    analyze_file,
+    analyze_image,
+    audio,
+    document,
+    image,
+    video,
+)
+from llmdispatcher.types import content as media_room
+from llmdispatcher.types import media_type_of
+from llmdispatcher.types.content import named_as
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
+PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
+WAV = b"RIFF\x24\0\0\0WAVEfmt "
+MP4 = b"\0\0\0\x18ftypisom\0\0\2\0"
+SAMPLES = {
+    "image/png": PNG,
+    "image/jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF",
+    "image/gif": b"GIF89a\1\0",
+    "image/webp": b"RIFF\x24\0\0\0WEBPVP8 ",
+    "image/heic": b"\0\0\0\x18ftypheic\0\0\0\0",
+    "application/pdf": PDF,
+    "audio/wav": WAV,
+    "audio/mpeg": b"ID3\4\0\0\0",
+    "audio/flac": b"fLaC\0\0",
+    "audio/ogg": b"OggS\0\2",
+    "audio/mp4": b"\0\0\0\x1cftypM4A \0\0\0\0",
+    "video/mp4": MP4,
+    "video/quicktime": b"\0\0\0\x14ftypqt  \0\0\0\0",
+    "video/webm": b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1fB\x82\x84webm",
+    "text/html": b"\n <!DOCTYPE HTML><title>x",
+    "text/plain": "Grüße".encode(),
+}
+
+
+def refusal(make, *arguments, **options):
+    """The text of the InvalidRequest that ``make`` raises."""
+    with pytest.raises(InvalidRequest) as caught:
+        make(*arguments, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("media_type", SAMPLES)
+def test_the_beginning_tells_the_kind(media_type):
+    """Each format is known by its first bytes, whatever it is called."""
+    assert media_type == media_type_of(SAMPLES[media_type], "misnamed.xyz")
+
+
+@pytest.mark.parametrize("second", [0xFB, 0xF3, 0xF2, 0xFA])
+def test_an_mp3_without_tags_is_known_by_its_first_frame(second):
+    """MPEG 1 and 2, with and without a checksum."""
+    assert "audio/mpeg" == media_type_of(bytes([0xFF, second, 0x90, 0x64]))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.MD", "text/markdown"),
+        ("a.csv", "text/csv"),
+        ("b.json", "application/json"),
+        ("c.txt", "text/plain"),
+        ("c.py", "text/plain"),
+        (None, "text/plain"),
+    ],
+)
+def test_the_name_tells_one_text_from_another(name, expected):
+    """Text has no mark of its own; text of an unknown name is plain."""
+    assert expected == media_type_of(b"a,b\n1,2\n", name)
+
+
+def test_a_name_makes_no_picture_of_text():
+    """Nothing begins like a PNG but a PNG."""
+    assert "text/plain" == media_type_of(b"not a picture", "photo.png")
+
+
+def test_bytes_without_a_mark_that_are_no_text_are_of_no_kind():
+    """A name does not help them either."""
+    assert media_type_of(b"\0\1\2\xff", "photo.png") is None
+
+
+def test_the_name_in_an_address_is_the_end_of_its_path():
+    """Query and fragment are not part of it."""
+    assert "image/webp" == named_as("https://example.com/a/b.webp?size=large.png#x.gif")
+
+
+def test_image_from_a_path(tmp_path):
+    """The bytes are read, the kind comes from them; ``str`` and ``Path`` are the same."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(PNG)
+
+    assert ImagePart(data=PNG, media_type="image/png", detail="low") == image(str(path), detail="low") == image(path, detail="low")
+
+
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
+    """``~`` is the user's home directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photo.png").write_bytes(PNG)
+
+    assert PNG == image("~/photo.png").data
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_image_from_bytes(kind):
+    """Whatever holds them."""
+    assert ImagePart(data=PNG, media_type="image/png") == image(kind(PNG))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/a.png", "HTTPS://example.com/a", "http://example.com/a.png", "gs://bucket/a.png"]
+)
+def test_an_address_is_passed_on(url):
+    """Nothing is fetched; the media type is what the name tells, or nothing."""
+    assert ImagePart(url=url, media_type="image/png" if url.endswith(".png") else None) == image(url)
+
+
+def test_image_from_a_data_url():
+    """It becomes the bytes that it holds, of the kind that they are."""
+    url = f"data:image/jpeg;base64,{base64.b64encode(PNG).decode()}"
+
+    assert ImagePart(data=PNG, media_type="image/png") == image(url)
+
+
+def test_a_data_url_tells_the_kind_of_its_text():
+    """Where the bytes alone do not."""
+    url = f"data:text/csv;base64,{base64.b64encode(b'a,b').decode()}"
+
+    assert FilePart(data=b"a,b", media_type="text/csv") == document(url)
+
+
+def test_document_from_a_path(tmp_path):
+    """It keeps its name."""
+    path = tmp_path / "Bericht 1.pdf"
+    path.write_bytes(PDF)
+
+    assert FilePart(data=PDF, media_type="application/pdf", name="Bericht 1.pdf") == document(path)
+
+
+def test_document_with_another_name(tmp_path):
+    """``name=`` wins."""
+    path = tmp_path / "x.pdf"
+    path.write_bytes(PDF)
+
+    assert "report.pdf" == document(path, name="report.pdf").name
+
+
+def test_document_from_bytes_with_a_name():
+    """The name tells which text it is."""
+    assert FilePart(data=b"# Hi", media_type="text/markdown", name="hi.md") == document(b"# Hi", name="hi.md")
+
+
+def test_document_by_address_is_named_after_it():
+    """By the last segment of its path, decoded."""
+    url = "https://example.com/docs/annual%20report.pdf?x=1"
+
+    assert FilePart(url=url, media_type="application/pdf", name="annual report.pdf") == document(url)
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (WAV, "wav"),
+        (SAMPLES["audio/mpeg"], "mp3"),
+        (SAMPLES["audio/flac"], "flac"),
+        (SAMPLES["audio/ogg"], "ogg"),
+        (SAMPLES["audio/mp4"], "m4a"),
+        (MP4, "m4a"),
+        (SAMPLES["video/webm"], "webm"),
+    ],
+)
+def test_audio_has_a_format(data, word):
+    """The short word that vendors know it by."""
+    assert AudioPart(data=data, format=word) == audio(data)
+
+
+@pytest.mark.parametrize("media_type", ["video/mp4", "video/webm", "video/quicktime"])
+def test_video_from_bytes(media_type):
+    """Three containers."""
+    assert VideoPart(data=SAMPLES[media_type], media_type=media_type) == video(SAMPLES[media_type])
+
+
+def test_audio_by_address_is_refused():
+    """There is no place for it in any format."""
+    assert "give its path or its bytes" in refusal(audio, "https://example.com/a.mp3")
+
+
+def test_a_pdf_is_no_image(tmp_path):
+    """The error says which function is for it."""
+    path = tmp_path / "scan.png"
+    path.write_bytes(PDF)
+
+    assert "image: 'scan.png' is application/pdf, not for image(); use document()" == refusal(image, path)
+
+
+def test_an_image_is_no_document():
+    """The other way round."""
+    assert "document: this is image/png, not for document(); use image()" == refusal(document, PNG)
+
+
+def test_a_kind_that_nobody_sends_is_named():
+    """A TIFF, say; what is sent is listed."""
+    assert "image: this is image/tiff, which is not sent; give image/png" in refusal(image, b"II*\0\0\0\0\0")
+
+
+def test_unknown_bytes_are_refused():
+    """No guess is made."""
+    assert "is of no known kind" in refusal(document, b"\0\1\2\3")
+
+
+@pytest.mark.parametrize("source", [b"", "data:image/png;base64,"])
+def test_nothing_is_refused(source):
+    """An empty source is a mistake, not a request."""
+    assert "image: this is empty; there is nothing to send" == refusal(image, source)
+
+
+def test_an_empty_file_is_named(tmp_path):
+    """So that one of many can be found."""
+    (tmp_path / "none.png").touch()
+
+    assert "'none.png' is empty" in refusal(image, tmp_path / "none.png")
+
+
+def test_a_missing_file_tells_what_was_tried(tmp_path, monkeypatch):
+    """The text as it was given, and the place where a file was looked for."""
+    monkeypatch.chdir(tmp_path)
+    told = refusal(image, "photo.pgn")
+
+    assert "'photo.pgn' is no address, and no file is there" in told
+    assert str(tmp_path)[:40] in told
+
+
+def test_a_directory_is_no_file(tmp_path):
+    """It exists, and is not one."""
+    assert "is not a file" in refusal(image, tmp_path)
+
+
+@pytest.mark.parametrize("source", ["What is this?\n" * 1000, "a\0b", "x" * 300])
+def test_a_text_that_cannot_be_a_path_is_refused(source):
+    """Not with an OSError or a ValueError, and it is not repeated at length."""
+    assert len(refusal(image, source)) < 400
+
+
+def test_a_broken_data_url_is_refused():
+    """The base64 is not shown."""
+    told = refusal(image, "data:image/png;base64,!!secret!!")
+
+    assert "the data URL is not" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("source", [None, 7, ["a.png"]])
+def test_what_is_no_source_is_named(source):
+    """By its type."""
+    assert f"image: {type(source).__name__} is not a source" in refusal(image, source)
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    """With the system's reason."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(PNG)
+
+    def deny(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", deny)
+
+    assert "cannot be read (Permission denied)" in refusal(image, path)
+
+
+@pytest.mark.parametrize(("make", "data", "most"), [(image, PNG, 20), (document, PDF, 50), (audio, WAV, 100), (video, MP4, 100)])
+def test_each_kind_has_a_limit(make, data, most, tmp_path):
+    """A byte more than the most is refused, a sparse file of that size quickly; exactly the most is not."""
+    path = tmp_path / "large"
+    path.write_bytes(data)
+    with path.open("r+b") as file:
+        file.truncate(most * 1_000_000)
+    allowed = make(path)
+    with path.open("r+b") as file:
+        file.truncate(most * 1_000_000 + 1)
+
+    assert most * 1_000_000 == len(allowed.data)
+    assert f"has more than {most} MB" in refusal(make, path)
+
+
+def test_parts_go_into_a_message():
+    """Between texts, in order."""
+    message = Message.user("Look:", image(PNG), "What is it?")
+
+    assert (TextPart(text="Look:"), ImagePart(data=PNG, media_type="image/png"), TextPart(text="What is it?")) == message.content
+
+
+def test_analyze_image_is_prompt_and_image(tmp_path):
+    """Ready for ``Message.user``."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    content = analyze_image(tmp_path / "a.png", "What is this?")
+
+    assert (TextPart(text="What is this?"), ImagePart(data=PNG, media_type="image/png")) == content
+    assert content == Message.user(*content).content
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("a", PNG, ImagePart(data=PNG, media_type="image/png")),
+        ("a.pdf", PDF, FilePart(data=PDF, media_type="application/pdf", name="a.pdf")),
+        ("a.csv", b"a,b", FilePart(data=b"a,b", media_type="text/csv", name="a.csv")),
+        ("a.wav", WAV, AudioPart(data=WAV, format="wav")),
+        ("a.mov", SAMPLES["video/quicktime"], VideoPart(data=SAMPLES["video/quicktime"], media_type="video/quicktime")),
+    ],
+)
+def test_analyze_file_sees_the_kind(tmp_path, name, data, expected):
+    """Image, document, recording or film."""
+    (tmp_path / name).write_bytes(data)
+
+    assert (TextPart(text="Sum it up."), expected) == analyze_file(tmp_path / name, "Sum it up.")
+
+
+def test_analyze_file_by_address():
+    """The name must tell, since nothing is fetched."""
+    url = "https://example.com/a.pdf"
+
+    assert FilePart(url=url, media_type="application/pdf", name="a.pdf") == analyze_file(url, "?")[1]
+    assert "does not tell what is there" in refusal(analyze_file, "https://example.com/a", "?")
+
+
+def test_analyze_file_of_an_unknown_kind():
+    """It lists no single function, since none is for it."""
+    assert "is application/zip, which is not sent" in refusal(analyze_file, b"PK\3\4\0\0", "?")
+
+
+def test_every_kind_of_audio_has_a_word():
+    """The table of words is complete."""
+    assert set(media_room.AUDIO.media_types) == set(media_room.AUDIO_FORMATS)

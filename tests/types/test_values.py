@@ -1,0 +1,161 @@
+"""Requests are checked where they are made, with field, value and remedy; nothing is changed behind the caller's back."""
+
+import attrs
+import pytest
+
+from llmdispatcher import ImagePart, InvalidRequest, Message, Request, Response, TextPart, Tool, ToolCall, Usage
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"temperature": 2.1}, r"temperature: 2\.1 .* 0 to 2"),
+        ({"temperature": -0.1}, "temperature: -0.1"),
+        ({"temperature": True}, "temperature: True"),
+        ({"temperature": "hot"}, "temperature: 'hot'"),
+        ({"temperature": float("nan")}, "temperature: nan"),
+        ({"top_p": 1.5}, "top_p: 1.5 .* 0 to 1"),
+        ({"max_tokens": -1}, "max_tokens: -1 .* ≥ 0"),
+        ({"max_tokens": 1.5}, "max_tokens: 1.5"),
+        ({"frequency_penalty": 3}, "frequency_penalty: 3"),
+        ({"model": ""}, "model: ''"),
+        ({"model": "  "}, "model: '  '"),
+        ({"model": None}, "model: None"),
+        ({"messages": []}, "messages: an empty list"),
+        ({"messages": None}, "messages: NoneType"),
+        ({"messages": [3]}, "messages: int is not a message"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "message.role: 'robot' .* system, developer, user"),
+        ({"messages": [{"content": "x"}]}, "'role'"),
+        ({"messages": [{"role": "user", "content": "x", "colour": 1}]}, "unknown key 'colour'"),
+        ({"messages": [{"role": "user", "content": ""}]}, "a user message is empty"),
+        ({"messages": [{"role": "user", "content": None}]}, "a user message is empty"),
+        ({"messages": [{"role": "user", "content": 5}]}, "message.content: int"),
+        ({"messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, "'hologram'"),
+        ({"messages": [{"role": "user", "content": [7]}]}, "a int is not a part"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}]}, "only an assistant"),
+        ({"stop": [1]}, "stop: "),
+        ({"stop": 1}, "stop: 1"),
+        ({"metadata": "x"}, "metadata: str is not a mapping"),
+        ({"extra_params": [1]}, "extra_params: list is not a mapping"),
+        ({"tools": [{"type": "function"}]}, "tools: a tool has no name"),
+        ({"tools": 5}, "tools: int is not a list of tools"),
+        ({"tools": {"name": "f"}}, "tools: dict is not a list of tools"),
+        ({"tools": [5]}, "tools: int is not a tool"),
+        ({"tool_choice": 5}, "tool_choice: int .* 'required'"),
+        ({"response_format": "json"}, "response_format: str .*json_object"),
+        ({"seed": "one"}, "seed: str .* whole number"),
+        ({"user": 5}, "user: int .* text"),
+    ],
+)
+def test_wrong_input_is_named(wrong, text):
+    """The error tells the field, the value and what to do."""
+    with pytest.raises(InvalidRequest, match=text):
+        Request(**{"model": "gpt-4o", "messages": HELLO, **wrong})
+
+
+@pytest.mark.parametrize(
+    "fine", [{"temperature": 0.0}, {"temperature": 2}, {"top_p": 0}, {"max_tokens": 0}, {"stop": "END"}, {"stop": ["a", "b"]}]
+)
+def test_limits_belong_to_the_range(fine):
+    """0.0 is a value, not an absence."""
+    request = Request("gpt-4o", HELLO, **fine)
+
+    assert all(getattr(request, name) not in (None, ()) for name in fine)
+
+
+def test_plain_dicts_strings_and_objects_are_the_same_messages():
+    """However a conversation is written, it reads the same."""
+    assert Request("m", HELLO).messages == Request("m", [Message.user("hello")]).messages == Request("m", "hello").messages
+
+
+def test_an_assistant_may_say_nothing_but_call_a_tool():
+    """Tool turns have no text of their own."""
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    request = Request(
+        "m",
+        [
+            *HELLO,
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": "9 °C", "tool_call_id": "c1"},
+        ],
+    )
+
+    assert (ToolCall(id="c1", name="weather", arguments='{"city": "Oslo"}'),) == request.messages[1].tool_calls
+    assert {"city": "Oslo"} == request.messages[1].tool_calls[0].parsed
+
+
+def test_parts_are_read_from_dicts():
+    """OpenAI's part dicts, strings and objects mix."""
+    message = Message(
+        "user",
+        [
+            {"type": "text", "text": "What is "},
+            "this? ",
+            {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
+        ],
+    )
+
+    assert (TextPart(text="What is "), TextPart(text="this? "), ImagePart(url="https://x/y.png", detail="low")) == message.content
+    assert "What is this? " == message.text
+
+
+def test_an_image_url_may_be_a_bare_string():
+    """A common shorthand is understood."""
+    assert (ImagePart(url="https://x/y.png"),) == Message("user", [{"type": "image_url", "image_url": "https://x/y.png"}]).content
+
+
+def test_a_request_is_frozen_and_copies_leave_it_alone():
+    """Nobody changes the caller's request."""
+    request = Request("gpt-4o", HELLO)
+    copy = attrs.evolve(request, model="gpt-4.1")
+
+    assert ("gpt-4o", "gpt-4.1") == (request.model, copy.model)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        request.model = "other"
+
+
+def test_a_wrong_message_does_not_repeat_what_was_said():
+    """Prompts stay out of error texts."""
+    with pytest.raises(InvalidRequest) as caught:
+        Request("m", [{"role": "user", "content": [{"type": "hologram", "text": "my secret"}]}])
+
+    assert "my secret" not in str(caught.value)
+
+
+def test_tools_are_read_from_either_form():
+    """OpenAI's wrapper and the bare function are one tool."""
+    bare = {"name": "f", "description": "d", "parameters": {"type": "object"}}
+
+    assert Request("m", HELLO, tools=[bare]).tools == Request("m", HELLO, tools=[{"type": "function", "function": bare}]).tools
+    assert Tool(name="f", description="d", parameters={"type": "object"}) == Request("m", HELLO, tools=[bare]).tools[0]
+
+
+def test_tool_arguments_may_be_empty():
+    """A call without arguments parses to None."""
+    assert ToolCall(name="now", arguments="  ").parsed is None
+
+
+def test_message_makers_give_each_role():
+    """The short forms build what the long ones do."""
+    made = [Message.system("s"), Message.user("u"), Message.assistant("a"), Message.tool("r", "c1", name="f")]
+
+    assert ["system", "user", "assistant", "tool"] == [message.role for message in made]
+    assert ("r", "c1", "f") == (made[3].text, made[3].tool_call_id, made[3].name)
+
+
+def test_a_response_goes_on_as_a_message():
+    """An answer, tool calls included, can be put back into the conversation."""
+    call = ToolCall(name="f", arguments="{}", id="1")
+    response = Response(content="hi", model="gpt-4o", vendor="openai", tool_calls=(call,))
+
+    assert Message("assistant", "hi", tool_calls=(call,)) == response.message
+    assert "openai:gpt-4o" == response.ref
+
+
+def test_usage_speaks_both_vocabularies():
+    """prompt/completion and input/output are the same numbers."""
+    usage = Usage(input_tokens=7, output_tokens=5)
+
+    assert (7, 5, 12) == (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
