@@ -16,12 +16,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import attrs
-import rfc8785
 
-from ...errors import InvalidRequest
+from ...errors import ConfigError, InvalidRequest
+
+RFC8785: Any = import_module("rfc8785") if find_spec("rfc8785") is not None else None
+"""The package, ``None`` without the extra."""
 
 MOST = 2**53 - 1
 """The largest whole number that all readers of JSON agree upon (RFC 7493, 2.2)."""
@@ -30,14 +34,25 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _MONEY = re.compile(r"0|-?(?:0|[1-9]\d{0,17})\.\d{0,11}[1-9]|-?[1-9]\d{0,17}", re.ASCII)
 
 
+def require_extra(*packages: str) -> None:
+    """Raise :class:`ConfigError` unless the packages of the extra ``receipts``, and *packages* of ``ledger``, are installed."""
+    for package in ("cryptography", "rfc8785", *packages):
+        if find_spec(package) is None:
+            extra = "ledger" if package in packages else "receipts"
+            raise ConfigError(f"receipts: {package} is not installed; pip install 'llmdispatcher[{extra}]'")
+
+
 def canonical(value: Any) -> bytes:
     """The canonical JSON of dicts with text keys, lists, texts, numbers, booleans and ``None``.
 
     Raises :class:`InvalidRequest` for a number that is not finite or beyond :data:`MOST`, half a surrogate pair, any other type.
     """
+    if RFC8785 is None:
+        require_extra()
     try:
-        return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as foreign:
+        text: bytes = RFC8785.dumps(value)
+        return text
+    except (RFC8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as foreign:
         raise InvalidRequest(f"receipt: {_reason(foreign)}; it has no canonical JSON (RFC 8785)") from None
 
 

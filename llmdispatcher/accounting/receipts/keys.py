@@ -23,13 +23,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key, load_pem_public_key
 
 from ...errors import ConfigError
 from ...runtime import from_environment
-from .format import KEY, base64url, faults, parsed, unpadded
+from .format import KEY, base64url, faults, parsed, require_extra, unpadded
+
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key, load_pem_public_key
+except ImportError:  # `require_extra` says so
+    pass
 
 _HEAD = "# llmdispatcher: private key for receipts. Whoever has it signs in your name."
 
@@ -98,6 +102,7 @@ class PublicKey:
     raw: bytes = attrs.field(repr=False)
 
     def __attrs_post_init__(self) -> None:
+        require_extra()
         if len(self.raw) != 32:
             raise ConfigError(f"public_key: {len(self.raw)} bytes are not a key of Ed25519; it has 32")
 
@@ -203,6 +208,7 @@ def _text_of(path: Path) -> str:
 
 
 def _from_pem(text: str) -> tuple[PublicKey, ...]:
+    require_extra()
     blocks = [block.strip() for block in text.split(_PEM_END) if block.strip()]
     keys = []
     for block in blocks:
@@ -229,6 +235,7 @@ class SigningKey:
         """Out of its 32 secret bytes; mostly one uses :meth:`generate`, :meth:`load` or :meth:`from_environment`."""
         if not isinstance(raw, bytes) or len(raw) != 32:
             raise ConfigError("key: a private key of Ed25519 has 32 bytes; generate one, or load its file")
+        require_extra()
         self._key = Ed25519PrivateKey.from_private_bytes(raw)
         self.public = PublicKey(self._key.public_key().public_bytes_raw())
 
@@ -238,6 +245,7 @@ class SigningKey:
 
         Raises :class:`ConfigError` where the file exists, since nothing is ever overwritten, or cannot be written.
         """
+        require_extra()
         key = cls(Ed25519PrivateKey.generate().private_bytes_raw())
         if path is not None:
             key.save(path)

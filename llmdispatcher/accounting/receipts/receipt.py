@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 import attrs
 
 from ...errors import InvalidRequest
 from .format import canonical, digest, faults, form_of, moment_of, money_of, parsed, signature_text
 from .keys import PublicKey, SigningKey
+
+
+class Range(TypedDict, total=False):
+    """Which calls: begun from ``since`` up to ``until`` (aware; ``until`` no longer belongs), of an origin, for its own purpose."""
+
+    since: datetime | None
+    until: datetime | None
+    origin: str | None
+    id_at_origin: str | None
 
 
 @attrs.frozen

@@ -16,21 +16,26 @@ from pathlib import Path
 from typing import Any, Unpack, cast
 
 import attrs
-from sqlalchemy import Connection
 
 from ...errors import ConfigError, InvalidRequest
 from ...runtime import SYSTEM_CLOCK, Clock
 from ..ledger.ledger import Ledger
-from ..ledger.queries import reading
-from ..ledger.schema import receipts
-from . import store
-from .audit import audit
-from .format import MOST, VERSION, canonical, moment_text, signature_text
+from .format import MOST, VERSION, canonical, moment_text, require_extra, signature_text
 from .keys import Keys, PublicKeys, SigningKey
-from .receipt import Receipt, ReceiptAnchor, Summary, signed
+from .receipt import Range, Receipt, ReceiptAnchor, Summary, signed
 from .rows import Tally, calls_digest, row_digest, shown_call
-from .store import Range
 from .verify import CertifiedCall, ReceiptVerification, Source, vouched, written
+
+try:
+    from sqlalchemy import Connection
+
+    from ..ledger.queries import reading
+    from ..ledger.schema import receipts
+    from . import store
+    from .audit import audit
+except ModuleNotFoundError as missing:  # `require_extra` says so
+    if missing.name != "sqlalchemy":
+        raise
 
 
 @attrs.frozen
@@ -189,6 +194,7 @@ class Receipts:
     """
 
     def __init__(self, ledger: Ledger, key: SigningKey | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        require_extra("sqlalchemy")
         self._ledger = ledger
         self._key = key
         self._clock = clock

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
-from typing import Any, TypedDict
+from typing import Any
 
 import attrs
 from sqlalchemy import (
@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...errors import LedgerError
 from ..ledger.ledger import Ledger
 from ..ledger.schema import Moment, Money, calls, receipt_calls, receipts
-from .receipt import Receipt
+from .receipt import Range, Receipt
 from .rows import ROW_FIELDS, facts_of
 from .verify import CertifiedCall
 
@@ -48,15 +48,6 @@ _ROW: list[ColumnElement[Any]] = [
 """The columns as the database keeps them, so that a value that nobody could read is found too, instead of stopping the search."""
 UNSETTLED = ("open", "unknown")
 """Calls that may still change: one under way, and one whose process died and whose end may still come out of a spool."""
-
-
-class Range(TypedDict, total=False):
-    """Which calls: begun from ``since`` up to ``until`` (aware; ``until`` no longer belongs), of an origin, for its own purpose."""
-
-    since: datetime | None
-    until: datetime | None
-    origin: str | None
-    id_at_origin: str | None
 
 
 @attrs.frozen

@@ -26,7 +26,19 @@ from typing import Any, TextIO
 import attrs
 
 from ...errors import ConfigError, InvalidRequest
-from .format import CERTIFIED, canonical, digest, faults, form_of, money_of, money_text, parsed, signature_of, unpadded
+from .format import (
+    CERTIFIED,
+    canonical,
+    digest,
+    faults,
+    form_of,
+    money_of,
+    money_text,
+    parsed,
+    require_extra,
+    signature_of,
+    unpadded,
+)
 from .keys import Keys, PublicKey, PublicKeys
 from .receipt import Receipt, ReceiptAnchor, differences, without
 from .rows import Tally, calls_digest, row_digest, shown_call, total_of
@@ -543,6 +555,7 @@ def verify_receipts(
     Whatever is wrong with receipts is in the result. Raises :class:`~llmdispatcher.InvalidRequest` for a source that is not
     JSON, or an anchor beside a single receipt; :class:`~llmdispatcher.ConfigError` for keys or files that cannot be read.
     """
+    require_extra()
     found = read(source)
     if not found.chain and (anchor or after):
         raise InvalidRequest("anchor: one receipt by itself is no chain; give the whole chain as a list or a file")
