@@ -13,6 +13,7 @@ from llmdispatcher.catalog import knows_not, model_facts, vendor_rows
 from llmdispatcher.catalog import models_of as models
 from llmdispatcher.catalog import traits_of as traits
 from llmdispatcher.catalog.models import owner
+from llmdispatcher.types import cost_of
 from scripts.catalog.gathered import facts
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")
@@ -216,7 +217,7 @@ def test_an_answer_of_every_listed_model_can_be_priced():
     """No row is left without a working price."""
     usage = Usage(input_tokens=1000, output_tokens=1000)
 
-    assert all(catalog.cost(usage, model_facts(kind, model).price) > 0 for kind, model in ROWS)
+    assert all(cost_of(usage, model_facts(kind, model).price) > 0 for kind, model in ROWS)
 
 
 def test_a_model_with_aliases_is_listed_once():

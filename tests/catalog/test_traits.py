@@ -34,7 +34,7 @@ def test_the_quirks_of_vendors_are_known_words(row):
 
 def test_families_add_up():
     """A model is of every family that its name is of."""
-    pro = catalog.traits("openai", "gpt-5-pro-2025-10-06")
+    pro = catalog.traits_of("openai", "gpt-5-pro-2025-10-06")
 
     assert {"max_completion_tokens", "no_sampling", "no_stop"} <= pro.quirks
     assert "responses" == pro.api
@@ -43,18 +43,18 @@ def test_families_add_up():
 @pytest.mark.parametrize("name", ["gemini-2.5-pro", "models/gemini-2.5-pro", "google/gemini-2.5-pro", "Gemini-2.5-Pro"])
 def test_a_model_is_known_by_all_its_names(name):
     """Prefixes and case make no other model."""
-    assert {"thinking_budget"} == catalog.traits("google", name).quirks
+    assert {"thinking_budget"} == catalog.traits_of("google", name).quirks
 
 
 def test_a_newer_family_decides_the_efforts():
     """The last row that lists them counts."""
-    assert ("none", "low", "medium", "high", "xhigh", "max") == catalog.traits("openai", "gpt-5.6-sol").efforts
+    assert ("none", "low", "medium", "high", "xhigh", "max") == catalog.traits_of("openai", "gpt-5.6-sol").efforts
 
 
 def test_a_name_that_nobody_knows_has_no_traits():
     """Nothing is guessed from a likeness."""
-    assert catalog.Traits() == catalog.traits("openai", "my-own")
-    assert catalog.Traits() == catalog.traits("somebody", "gpt-5")
+    assert catalog.Traits() == catalog.traits_of("openai", "my-own")
+    assert catalog.Traits() == catalog.traits_of("somebody", "gpt-5")
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_a_name_that_nobody_knows_has_no_traits():
 )
 def test_what_a_model_is_known_to_lack(kind, model, lacks):
     """Known at that vendor; everything else is taken to be able."""
-    assert lacks == catalog.traits(kind, model).lacks
+    assert lacks == catalog.traits_of(kind, model).lacks

@@ -16,7 +16,7 @@ def test_a_request_that_fits_is_not_copied():
     """The usual case costs nothing."""
     request = Request("gpt-4o", "hi", temperature=0.0)
 
-    assert fitted(request, catalog.traits("openai", "gpt-4o")) is request
+    assert fitted(request, catalog.traits_of("openai", "gpt-4o")) is request
 
 
 def test_sampling_goes_where_there_is_no_effort():

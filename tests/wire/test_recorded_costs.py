@@ -15,6 +15,7 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 
 from llmdispatcher import DispatchError, Usage, catalog
+from llmdispatcher.types import cost_of
 from llmdispatcher.wire.embeddings import usage_of
 
 from .corpus import CODEC_OF, body_of, codec_of, decode_stream, needs_corpus, recorded, streamed
@@ -129,7 +130,7 @@ def outcome(exchange: dict[str, Any], vendor: str) -> str:
     theirs = their_cost(exchange, model)
     if theirs is None:
         return "not known to them"
-    ours = catalog.cost(usage, facts.price, at=AT)
+    ours = cost_of(usage, facts.price, at=AT)
     if abs(ours - theirs) <= EXACTLY:
         return "equal"
     searches = usage.tool_requests.get("web_search", 0) * facts.price.calls.get("web_search", Decimal(0))

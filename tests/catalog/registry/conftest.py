@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from llmdispatcher import Registry, catalog
+from llmdispatcher import Registry
+from llmdispatcher.catalog.models import overlay
 from llmdispatcher.testing import LoopbackServer, ManualClock, Peer, WireRequest
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")
@@ -123,7 +124,7 @@ def make(site: Site, clock: ManualClock, tmp_path: Path) -> Iterator[Callable[..
 def bare_catalog() -> Iterator[None]:
     """What a test puts over the catalog goes with it."""
     yield
-    catalog.overlay(None)
+    overlay(None)
 
 
 @pytest.fixture(scope="session")

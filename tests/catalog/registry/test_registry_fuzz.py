@@ -8,8 +8,9 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmdispatcher import MalformedReply, Usage, catalog
+from llmdispatcher import MalformedReply, Usage
 from llmdispatcher.catalog import model_facts
+from llmdispatcher.catalog.models import overlay
 from llmdispatcher.catalog.registry.document import read_edition
 from llmdispatcher.catalog.registry.status import catalog_rows, changes
 from llmdispatcher.types import cost_of as cost
@@ -44,7 +45,7 @@ def checked(body):
     except MalformedReply:
         return None
     rows = catalog_rows(edition, "fuzz")
-    catalog.overlay({"openai": rows}, "fuzz")
+    overlay({"openai": rows}, "fuzz")
     usage = Usage(input_tokens=300_000, output_tokens=1_000, cache_read_tokens=5, cache_write_tokens=5)
     for name in rows:
         facts = model_facts("openai", name)
