@@ -1,4 +1,4 @@
-"""Which models exist, what they cost, and which names stand for them; tables are read at the first look-up."""
+"""Which models exist, what they cost, and which aliases stand for them. The tables are read at the first look-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wire formats as pure codecs, both directions. Whatever the bytes, only the library's own errors are raised."""
+"""Wire formats as pure codecs, in both directions. Whatever the bytes, they raise only the library's own errors."""
 
 from __future__ import annotations
 

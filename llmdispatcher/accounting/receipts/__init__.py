@@ -1,4 +1,4 @@
-"""Receipts: what calls cost, signed so that anybody can verify it and nobody can alter it unseen. Needs the extra ``receipts``."""
+"""Receipts: what calls cost, signed, so that anybody can verify it and any change shows. Needs the extra ``receipts``."""
 
 from __future__ import annotations
 
