@@ -85,7 +85,7 @@ def certain(usage: Usage, answer: Any) -> None:
 
 
 class Answers(Protocol):
-    """Who answers calls: a conductor, or the memory before it."""
+    """What answers calls: the attempt loop, or the cache in front of it."""
 
     def send(self, call: Call, route: Route) -> Response:
         """The whole answer."""

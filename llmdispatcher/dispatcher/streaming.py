@@ -292,7 +292,7 @@ class Feed:
             self._fail(stream, error)
 
     def _watched(self) -> bool:
-        """Whether the watchman knows of the stream, so that it may lie there."""
+        """Whether the thread of :data:`WATCH` knows of the stream, so that it may be left without a reader."""
         if self._listening is None and WATCH.add(self):
             self._listening = self.deadline.cancellation.subscribe(lambda: WATCH.tell(self))
         return self._listening is not None

@@ -163,7 +163,7 @@ def _rates(target: Target, tier: str | None, audible: bool, soon: date) -> tuple
     Of this day's prices and the next one's, of the tiers that a vendor may choose.
     """
     price = target.price
-    assert price is not None  # the gate has looked
+    assert price is not None  # the caller has checked it
     ladder: list[tuple[int, Decimal, Decimal]] = []
     for one in (price, *[later for later in price.later if later.valid_from is not None and later.valid_from <= soon]):
         tiers = one.tiers.values() if tier in (None, "auto") else [one.of(0, tier)]

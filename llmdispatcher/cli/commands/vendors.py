@@ -1,4 +1,4 @@
-"""``vendors``: list the vendors of the catalog, and which of them have a key here."""
+"""``vendors``: list the vendors of the catalog, and which of them can be asked from here."""
 
 from __future__ import annotations
 
