@@ -1,4 +1,4 @@
-"""What the gate of budgets adds to a call: everything is reserved and settled in memory, nothing is sent."""
+"""What budgets add to a call: everything is reserved and settled in memory, nothing is sent."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from statistics import median
 
 from llmdispatcher import Usage, get_model, list_models
-from llmdispatcher.catalog import model_facts
-from llmdispatcher.catalog.models import overlay
+from llmdispatcher.catalog import model_facts, overlay
 from llmdispatcher.types import cost_of as cost
 
 from .measure import cpu_per_call

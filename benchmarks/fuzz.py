@@ -24,8 +24,8 @@ import attrs
 
 from llmdispatcher import DispatchError, ImagePart, Message, ReasoningPart, Request, Response, TextPart, Tool, ToolCall, Usage
 from llmdispatcher.types import fold, unfold
+from llmdispatcher.wire import CODECS
 from llmdispatcher.wire.base import Codec
-from llmdispatcher.wire.codecs import CODECS
 
 CODEC_OF = {
     "chat_completions": "openai_chat",

@@ -1,6 +1,6 @@
-"""The dispatcher for large language models that synchronous Python deserves: one blocking call, any vendor.
+"""A synchronous, threaded dispatcher for large language models: one blocking call, any vendor.
 
-Names are loaded at their first use, so that importing the package costs little and importing one name no more than it needs.
+Names are loaded at their first use, so importing the package is cheap, and importing one name loads only what that name needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m llmdispatcher``."""
+"""Run the command line: ``python -m llmdispatcher``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doors: packages that load their names from their modules at the first use."""
+"""Doors: packages that load the names they offer from their modules at the first use."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The one tree of errors; each class says whether the same or another target may be asked again.
+"""The exceptions of the library. Each class says whether the same target, or another one, may be asked again.
 
-A class's ``retry_here`` and ``try_elsewhere`` are the whole retry table of the library; the conductor only reads them.
-An error carries facts (vendor, status, retry_after, ...) and a text that says what to do. It never carries a key, a
-prompt, or a foreign exception that holds headers.
+``retry_here`` and ``try_elsewhere`` of these classes are the complete retry table of the library; the attempt loop only reads them.
+An error carries facts (vendor, status, retry_after, ...) and a text that says what to do. It never carries a key, a prompt, or a
+foreign exception that holds headers.
 """
 
 from __future__ import annotations

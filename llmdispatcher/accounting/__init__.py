@@ -1,4 +1,4 @@
-"""What calls cost: the ledger, budgets, receipts."""
+"""What calls cost: the ledger of calls, budgets, and signed receipts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Money, time and tokens as the database has them; light, so that rows can be made before SQLAlchemy is loaded."""
+"""Units of the database: picodollars and microseconds, to and from Python's values. It loads nothing, not even SQLAlchemy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many requests: resumable, with a cost estimate."""
+"""Many requests: batches that can be resumed, with an estimate of their cost."""
 
 from __future__ import annotations
 

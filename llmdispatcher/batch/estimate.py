@@ -1,4 +1,4 @@
-"""What a batch may cost before it is sent, by model, and what it has come to: while it runs, and at its end."""
+"""What a batch may cost, by model, before it is sent; and what it has cost, while it runs and at its end."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""The files of a batch: the prompts, one line each; the answers, in the order of the prompts; and the journal beside the answers.
+"""The files of a batch: prompts, answers in the order of the prompts, and a journal beside the answers file.
 
-Each file holds one JSON object a line. A line of prompts is a Request, or it is invalid, and then its mistake names line and field.
-
-The journal has each answer on the disk before its prompt counts as answered, in the order of arrival: the fingerprint of the
-prompt's line, and the line for the answers file. A line that a crash tore is cut off; its prompt is sent again. Only one process at
-a time has a journal open.
+Each file has one JSON object a line. A line of the prompts file is read as a ``Request`` or reported as invalid, with line and
+field. An answer is in the journal, on disk, before its prompt counts as answered. The journal's entries stand in the order of
+arrival; each has the fingerprint of the prompt's line and the line for the answers file. A line torn by a crash is cut off, and its
+prompt is sent again. Only one process at a time has a journal open.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A batch at work: every prompt is sent once, each answer is in the journal before it counts, the answers file is in order."""
+"""Run a batch: each prompt is sent once, each answer is in the journal before it counts, and the answers file is in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The response cache: keys, entries, stores, and one call for many that ask the same."""
+"""The response cache: keys, entries, stores, and one call to the vendor for identical requests at the same time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The cache of a dispatcher: look up, or ask and keep. Whatever its store does, a call goes on as if there were none.
+"""The cache of a dispatcher: look up a response, or ask the vendor and store what it gave.
 
-Streams and the cache: an entry given again piece by piece, and a stream that is kept once it has ended well.
+A failing store never fails a call. A stored entry is replayed as a stream in pieces; a stream is stored once it has ended well.
 """
 
 from __future__ import annotations

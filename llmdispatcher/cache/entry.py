@@ -1,11 +1,10 @@
-"""Entries: a whole answer as JSON and back, without pickle, so that a store that was tampered with can make nothing but answers.
+"""Entries and their keys: a whole response as JSON, and the hash that identifies one request to one target.
 
-The fields of a frozen class, read in one go: those that say something, as opposed to those at their default.
+No pickle is used, so a store that was tampered with can yield nothing but responses. Fields at their default are left out.
 
-Keys: one for each question to one target, so that a byte of difference that can change the answer is a different key.
-
-A key is the BLAKE2b of canonical JSON: fields in their order, mappings sorted, bytes as their own digest. It tells nothing of the
-conversation. What is not sent (metadata, who asks, the cache's own switches) is left out; the model is the target's.
+A key is the BLAKE2b hash of canonical JSON: fields in order, mappings sorted, bytes as their digest. It reveals nothing of the
+conversation. What is not sent (metadata, origin, the cache's own settings) is left out, and the model is the target's. Any
+difference that can change the response gives a different key.
 """
 
 from __future__ import annotations

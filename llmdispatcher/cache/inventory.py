@@ -1,4 +1,4 @@
-"""What a store of answers holds, looked at from outside and without keeping anybody from it."""
+"""What a store holds, read from outside without blocking its users or keeping it open."""
 
 from __future__ import annotations
 

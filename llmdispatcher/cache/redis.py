@@ -1,7 +1,7 @@
-"""Entries on a Redis server: a key each, which the server itself forgets in time. Needs the extra ``redis``.
+"""Entries on a Redis server: one key each, which the server expires. Needs the extra ``redis``.
 
-A client belongs to the process that made it; after a fork the child makes its own and leaves the inherited one as it is. A server
-that fails is left alone for :data:`REST`, so that one that is down costs a call no more than one time-out.
+A client belongs to the process that made it; a forked child makes its own and leaves the inherited one alone. A server that fails
+is not asked again for :data:`REST`, so a server that is down costs a call at most one time-out.
 """
 
 from __future__ import annotations

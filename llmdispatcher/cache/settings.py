@@ -1,7 +1,4 @@
-"""What a cache has done, counted exactly under threads.
-
-What is cached, for how long and where: the settings of a response cache, and the rule that follows from them.
-"""
+"""The settings of the response cache (what is cached, for how long, where), and its counters, exact under threads."""
 
 from __future__ import annotations
 

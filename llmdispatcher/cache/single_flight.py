@@ -1,16 +1,15 @@
-"""Single flight: of many that ask the same at the same time one asks, the others wait for its answer.
+"""Single flight: of identical requests at the same time, one goes to the vendor and the others share its response.
 
 ```
-   join ──► leads ──► landed, shared ──► every waiter has the answer
-     │        └─────► failed, cancelled, or not for others ──► the next waiter leads
-     └────► waits, within its own deadline ──► has the answer, leads, or gives up
+   join ──► leads ──► landed, shared ──► every waiter has the response
+     │        └─────► failed, cancelled, or not to be shared ──► the next waiter leads
+     └────► waits, within its own deadline ──► has the response, leads, or gives up
 ```
-Whoever leaves, on whatever way, leaves in one place (:meth:`Flights._leave`), so nobody waits for somebody who is gone.
+Every way out of a flight goes through one method (:meth:`Flights._leave`), so no waiter waits for a call that is gone.
 
-A stream that many read: one asks, and what comes is handed to all who asked the same meanwhile, from its beginning on.
-
-A thread of its own reads the vendor, so that no reader waits for another who is slow or goes. The vendor is stopped when the last
-reader has left. Of the calls that read, the first to end pays: the attempt and its cost are its outcome, the others' are hits.
+A stream is shared by a :class:`Tee`: each reader gets it from its beginning. A thread of the tee reads the vendor, so that no
+reader waits for a slower one. The vendor is stopped when the last reader has left. Of the calls that share it, the first to end is
+charged: it has the attempt and the cost; the others count as cache hits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Entries in an SQLite file that processes share: one connection for each thread at work, none across a fork.
+"""Entries in an SQLite file that processes share: one connection for each active thread, none across a fork.
 
-SQLite remembers the locks of an open file for the process (https://www.sqlite.org/howtocorrupt.html, 2.6): a child of a fork would
-believe that it holds its parent's. So a fork first waits for what is under way, closes what is idle, and lets nobody begin until it
-is over; where something is still under way after :data:`PATIENCE`, the child leaves the file alone.
+SQLite keeps the locks of an open file for the process (https://www.sqlite.org/howtocorrupt.html, 2.6), so a forked child would
+believe that it holds its parent's. A fork therefore waits for running statements, closes idle connections, and lets no statement
+begin until it is over. If one still runs after :data:`PATIENCE`, the child does not use the file.
 """
 
 from __future__ import annotations

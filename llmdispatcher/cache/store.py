@@ -1,6 +1,7 @@
-"""Entries in this process: a time to live, and when it is full the one unused for longest goes.
+"""The protocol of a store (bytes by key, for a time), and the store in memory.
 
-What a store is: bytes by key, for a time. It may fail as it likes; the cache sees to it that no call feels it.
+The store in memory has a time to live; when it is full, it drops the least recently used entry. A store may raise anything: the
+cache keeps its failures away from calls.
 """
 
 from __future__ import annotations

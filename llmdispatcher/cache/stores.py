@@ -1,4 +1,4 @@
-"""A store behind a guard: it is opened at its first use, and none of its failures is a failure of a call."""
+"""A guard around a store: it opens the store at its first use and turns its failures into cache misses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models exist, what they cost, and which names stand for them; tables are read at the first look-up."""
+"""Which models exist, what they cost, and which aliases stand for them. The tables are read at the first look-up."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .models import model_facts as model_facts
     from .models import model_names as model_names
     from .models import models_of as models_of
+    from .models import overlay as overlay
     from .registry.client import Registry as Registry
     from .registry.client import registry_from as registry_from
     from .registry.source import PUBLISHED as PUBLISHED
@@ -69,6 +70,7 @@ else:
                 "model_facts",
                 "model_names",
                 "models_of",
+                "overlay",
             ),
             "registry.client": (
                 "Registry",

@@ -1,8 +1,8 @@
-"""What is known of one model at one vendor, as a value, and how a row of the data is read.
+"""Facts about models and vendors, read from the catalog's tables.
 
-The vendors: rows of ``vendors.toml``, by name or alias, and the families of model names that are theirs.
-
-Traits: what a model refuses, wants or calls differently at a vendor, by the rows of ``traits.toml``.
+- ``ModelFacts``: what is known of one model at one vendor.
+- ``VendorRow``: a row of ``vendors.toml``, found by name or alias, with the families of model names that belong to the vendor.
+- ``Traits``: what a model refuses, requires or names differently at a vendor, by the rows of ``traits.toml``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""An edition: the rows that count at a time, those of the package with or without others over them, read as they are asked for.
+"""Models: look them up by reference or by capability, and find the vendor that a bare model name belongs to.
 
-Models: what is known of each at each vendor, and whom a bare model name belongs to.
-
-Looking models up: by reference, and by what they can.
+An :class:`Edition` is the set of rows in force at one time: those of the package, with or without a registry's rows over them. It
+is replaced as a whole; rows are read when they are asked for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A target: one vendor asked for one model, with what is known of the pair."""
+"""A target: one vendor and one model, with the facts known of that pair."""
 
 from __future__ import annotations
 

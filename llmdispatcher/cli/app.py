@@ -1,6 +1,7 @@
-"""The commands as one: found by name, loaded when they are needed, and every way that one can end as an exit code.
+"""The command line as one click application: commands are found by name and loaded when they run.
 
-Which commands there are, where each lives, and what it is for: all that ``--help`` needs to know.
+The table of commands has all that ``--help`` needs, so that ``--help`` loads no command. Every way that a command can end becomes
+an exit code here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keys in the system's keychain. Which vendors have one there is listed in a file, since a keychain cannot be asked for that."""
+"""Keys in the system's keychain. A keychain cannot list its keys, so a file holds the names of the vendors that have one."""
 
 from __future__ import annotations
 

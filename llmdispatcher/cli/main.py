@@ -1,4 +1,4 @@
-"""``llmdispatcher`` and ``python -m llmdispatcher``: prepare the streams, run the command, say what went wrong."""
+"""The entry point of ``llmdispatcher`` and ``python -m llmdispatcher``: prepare the streams, run the command, report errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that explain themselves, and the options that all of them take, before the command's name or after it."""
+"""The commands' base class, and the options that all commands take, before or after the command's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger that the command line writes to and asks: which it is, and how it is opened."""
+"""The ledger that the command line uses: which one it is, and how it is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who answers a run: the vendors whose keys are in the environment, or four simulated ones of different character."""
+"""The vendors of one run of the command line: those whose keys are in the environment, or four simulated ones."""
 
 from __future__ import annotations
 

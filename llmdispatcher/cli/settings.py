@@ -1,4 +1,4 @@
-"""The global options as one value: what was given on the line beats what the environment says."""
+"""The global options as one value: what is given on the command line takes precedence over the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows for people: a table that fits the terminal, and does not cut anything off where there is none."""
+"""Tables for people: fitted to the terminal's width; nothing is cut off where the output is no terminal."""
 
 from __future__ import annotations
 

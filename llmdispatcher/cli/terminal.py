@@ -1,8 +1,7 @@
-"""Lines that a person types or pastes, with the arrow keys' history kept in the user's own folder; or lines out of a pipe.
+"""The terminal: read lines, turn Ctrl-C into a cancellation, and print text safely.
 
-Ctrl-C as a cancellation: what is in flight ends, what was answered is kept.
-
-What people see: plain lines on stderr, and text of models without the characters that would steer a terminal.
+Lines are typed or pasted, with a history kept in the user's own folder, or come from a pipe. Ctrl-C ends the calls in flight and
+keeps what was answered. Messages go to stderr; characters in a model's text that would control the terminal are removed.
 """
 
 from __future__ import annotations

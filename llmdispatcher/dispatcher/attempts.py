@@ -1,9 +1,9 @@
-"""The one loop of the library: ask target after target, wait where waiting helps, until one answers or none can.
+"""The attempt loop: ask target after target, wait where that helps, until one answers or none can.
 
-A plain call and a stream share it; they differ only in how one vendor is asked, which for a stream is over at the first
-output. After that there is no way back: what happens later is the stream's own failure.
+Plain calls and streams share the loop. They differ only in how one vendor is asked; for a stream that ends at the first output.
+From then on there is no failover: a later failure is the stream's own.
 
-Between the dispatcher and its cache: a call that may be answered from memory, and is settled like any other.
+:class:`Memory` stands between the dispatcher and its cache: a call that is answered from the cache is settled like any other.
 """
 
 from __future__ import annotations

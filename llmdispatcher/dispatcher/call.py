@@ -1,10 +1,9 @@
-"""One call from its beginning to its one outcome, and each vendor asked on the way, settled exactly once.
+"""A call from its beginning to its one outcome, and its attempts, each settled exactly once.
 
-What keeps a record of calls while they happen; the ledger is one, and the conductor knows no more of it than this.
-
-What an answer cost: the vendor's own word, or the catalog's price of what was used; and the wish to know it for certain.
-
-The calls of one dispatcher that are under way: whoever closes it may wait for them a while, and cancels those that are left.
+- :class:`CallLog` is the protocol of what records calls. The ledger is one; nothing else of it is known here.
+- :func:`priced` computes the cost of a response: as the vendor reports it, or by the catalog's prices.
+- :class:`Certain` refuses calls and responses whose cost is not known, for ``strict_cost``.
+- :class:`UnderWay` holds the calls in flight of one dispatcher: ``close`` waits for them for a time and cancels the rest.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def certain(usage: Usage, answer: Any) -> None:
 
 
 class Answers(Protocol):
-    """Who answers calls: a conductor, or the memory before it."""
+    """What answers calls: the attempt loop, or the cache in front of it."""
 
     def send(self, call: Call, route: Route) -> Response:
         """The whole answer."""

@@ -1,7 +1,4 @@
-"""The configuration as values; every mistake is reported with its path.
-
-Whether, and how often, another target goes on with a stream that broke off after text was delivered.
-"""
+"""The configuration of a dispatcher as values. Every mistake is reported with its path."""
 
 from __future__ import annotations
 

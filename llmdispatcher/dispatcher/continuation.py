@@ -1,10 +1,8 @@
-"""Between conductor and feed: a stream that goes on at another target where it broke off, for those who have asked for that.
+"""Continue a stream at another target where it broke off, for callers who have asked for it.
 
-Only plain text is gone on with: no call that had begun, no form that was asked for, no refusal. The other target gets the
-conversation and the text so far, but no thoughts, which are their own vendor's. Where nobody can go on, the first break is what
-the reader hears of.
-
-The seam between a text that broke off and what goes on with it: a repetition is cut, whatever pieces it comes in.
+Only plain text is continued: not if a tool call had begun, a form was requested, or the model refused. The next target gets the
+conversation and the text so far, but no reasoning, which belongs to its own vendor. If no target can continue, the reader gets the
+first error. :class:`Seam` removes text that the next target repeats, however it is divided into chunks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Who is told how calls and attempts end: the statistics, the user's observers, and last the ledger, which may be strict.
+"""``Dispatcher``: the one object that a user holds. It sends requests, and answers questions about vendors, models and limits.
 
-What a dispatcher tells without a call: its vendors, their models, limits and health, and what an alias stands for.
-
-Dispatcher: the one object that a user holds. Two verbs, one conductor; everything else is asked of it here.
+:class:`Books` reports the end of calls and attempts: first to the statistics, then to the observers, last to the ledger, which may
+be strict and raise. :class:`Lookups` has the methods that send no request.
 """
 
 from __future__ import annotations

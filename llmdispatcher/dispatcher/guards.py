@@ -1,8 +1,8 @@
-"""Guards: what may go out and what may come back. Each may refuse or rewrite, before a vendor is asked and after it has answered.
+"""Guards: check what is sent and what comes back. A guard may refuse or rewrite both.
 
-A guard is any object with ``before(request)``, which gives the request to send, or with ``after(request, response)``, which gives
-the response to hand on, or with both. It refuses by raising; :class:`ContentFiltered` is the word for it. The guards here are exact
-rules without a model: lengths, patterns, kinds of personal data, a JSON schema. They look at text, not at pictures or recordings.
+A guard is any object with ``before(request)``, which returns the request to send, or ``after(request, response)``, which returns
+the response to give to the caller, or both. It refuses by raising, by convention :class:`ContentFiltered`. The guards in this file
+are exact rules without a model: length, patterns, kinds of personal data, a JSON schema. They look at text, not at images or audio.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""Background health: with an interval, one thread for each dispatcher asks vendor after vendor how it is, without spending money.
+"""Health of vendors: a check of all at once on request, and checks in the background, neither of which costs money.
 
-What it sees goes to the circuit breaker: a vendor that is down is left alone before a call finds out, and one that answers again is
-tried before its open time is over. Only silence, failed connections and 5xx count, twice in a row; a refusal, even 401, 404 or 429,
-comes from a vendor that is there, and is told in the state alone. The thread starts with the first call, in a forked child with
-the first call there, and holds nothing that keeps a dropped dispatcher alive. It lives on the machine's clock, whatever the
-dispatcher's.
-
-How the vendors are, asked without spending money: each lists its models, all at the same time.
+A check lists a vendor's models. In the background, one thread for each dispatcher checks vendor after vendor at an interval and
+reports to the circuit breaker: a vendor that is down is avoided before a call finds out, and one that answers again is tried before
+its circuit's open time is over. Only silence, failed connections and 5xx count, twice in a row. A vendor that refuses, even with
+401, 404 or 429, is up; its answer is only shown in its health. The thread starts with the first call, in a forked child with the
+first call there, and keeps no dropped dispatcher alive. It uses the system's clock, whatever clock the dispatcher has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Two ways for one call: the first target alone, and after a silence another beside it; the first content wins.
+"""Hedging: ask a second target when the first is silent for too long; the first with output wins.
 
-Each leg runs in a thread of its own with a cancellation of its own, below the call's deadline. The loser is cancelled, its attempt
-is written down as lost, and if it answers nevertheless its answer is thrown away. A stream is hedged only up to its first output.
+Each branch runs in its own thread with its own cancellation below the call's deadline. The loser is cancelled and its attempt
+recorded as lost; if it answers nevertheless, its answer is dropped. A stream is hedged up to its first output only.
 """
 
 from __future__ import annotations

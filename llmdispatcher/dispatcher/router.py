@@ -1,4 +1,4 @@
-"""The registered vendors, and whom a model name can be asked of."""
+"""The registered vendors, and the targets that a model name can be asked of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts, latencies and cost: exact under threads, read as one consistent snapshot."""
+"""Statistics of calls: counts, latencies and cost, exact under threads and read as one consistent snapshot."""
 
 from __future__ import annotations
 

@@ -1,20 +1,15 @@
-"""Feed: the half of a stream that its readers share: the channels, what has come, and who reads on.
+"""Streams: the handle that a caller gets, the state that its readers share, and the thread that ends idle streams.
 
-A worker thread opens the stream and feeds the channels. As soon as somebody iterates, the worker lays the open stream down and
-ends: from then on the iterating thread reads the vendor itself, which saves two thread switches a chunk. It holds the stream only
-while it reads. When it goes away, or is not back in time, the watchman lets a worker go on; so does reading a channel. The stream
-lies in a place of its own, and taking it from there is atomic: never do two read.
+A worker thread opens the stream and feeds its channels. When somebody iterates the handle, the worker hands the open stream over
+and ends. From then on the iterating thread reads the vendor itself, which saves two thread switches a chunk. It holds the stream
+only while it reads. Taking the stream is atomic, so two threads never read it at once. If the reader leaves, cancels, or is not
+back at the deadline, or if somebody reads a channel, a worker reads on.
 
-The watchman: one thread for all streams that their readers read themselves.
+:class:`Watch` is one thread for all streams that no worker reads. It learns through a ``SimpleQueue``, which finalizers and signal
+handlers may use, that a reader has left, and starts the worker. It starts with the first such stream and ends soon after the last.
 
-Such a stream has no worker. When its reader goes away, cancels, or is not back at the deadline, somebody must end it: the watchman
-hears of it and lets a worker go on with the stream. He is told through a ``SimpleQueue``, which finalizers and signal handlers
-may use too. He starts with the first such stream, and goes home soon after the last.
-
-StreamingResponse: the handle on an answer that arrives. What its readers share is the :class:`Feed`.
-
-Whoever reads on knows only the feed, never the handle, so that dropping the handle is noticed: a finalizer then cancels
-the call. That finalizer, ``close()`` and a signal handler all do the same lock-free thing, they cancel.
+Readers and workers refer to the :class:`Feed`, never to the handle, so the handle can be collected when a caller drops it: its
+finalizer then cancels the call. The finalizer, ``close()`` and signal handlers all do the same: they cancel, without a lock.
 """
 
 from __future__ import annotations
@@ -297,7 +292,7 @@ class Feed:
             self._fail(stream, error)
 
     def _watched(self) -> bool:
-        """Whether the watchman knows of the stream, so that it may lie there."""
+        """Whether the thread of :data:`WATCH` knows of the stream, so that it may be left without a reader."""
         if self._listening is None and WATCH.add(self):
             self._listening = self.deadline.cancellation.subscribe(lambda: WATCH.tell(self))
         return self._listening is not None

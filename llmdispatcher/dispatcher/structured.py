@@ -1,4 +1,4 @@
-"""Answers of a form that the request asked for: text to JSON, JSON to what the schema or the class says.
+"""Structured responses: text to JSON, and JSON to what the requested schema or class describes.
 
 cattrs makes the instances; it is imported when the first one is made.
 """

@@ -1,4 +1,4 @@
-"""How many tokens a request has: as its vendor counts them, else an estimate that says what it is."""
+"""Count the tokens of a request: as its vendor counts them, or else by an estimate that says that it is one."""
 
 from __future__ import annotations
 

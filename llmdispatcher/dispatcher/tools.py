@@ -1,7 +1,7 @@
-"""The loop that every user of tools writes: ask, call what the model asks for, tell it the results, until it answers.
+"""The tool loop: ask, call the tools that the model asks for, send their results, until it answers.
 
-What a tool does wrong is told to the model, not raised: it may do better. Only the model's own failures, the deadline and
-the caller's cancel end a run early.
+An error of a tool is sent to the model instead of being raised, since the model may correct it. Only the model's own failures, the
+deadline and the caller's cancel end a run early.
 """
 
 from __future__ import annotations

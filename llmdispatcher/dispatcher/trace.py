@@ -1,4 +1,4 @@
-"""What a call tells of itself: the plan, the targets that were skipped, and every attempt; for people and for machines."""
+"""The trace of a call: its plan, the targets that were skipped, and every attempt, as text and as a dict."""
 
 from __future__ import annotations
 

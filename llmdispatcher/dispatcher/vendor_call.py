@@ -1,6 +1,7 @@
-"""How one vendor is asked: for a whole answer, or for one that begins. Foreign exceptions of a user's vendor are translated.
+"""Ask one vendor: for a whole response, or for a stream up to its first output.
 
-An answer that has begun: what a stream's worker pumps, and how each of its ends settles the call.
+Foreign exceptions that a user's own vendor raises are translated here. :class:`OpenStream` is a stream that has begun: the worker
+reads it, and each of its ends settles the call.
 """
 
 from __future__ import annotations

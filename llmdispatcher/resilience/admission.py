@@ -1,8 +1,8 @@
-"""Admission: so many calls of a dispatcher are under way, the next ones wait at its door, and nobody waits for ever.
+"""Admission: a limited number of calls in flight for each dispatcher, and a queue with a time limit for the calls beyond it.
 
-Tenants that wait are let in by turns, the calls of each in the order in which they came: a flood of one costs another no more than
-its turn. A place that becomes free is handed to the one whose turn it is before anybody new is let in. Who has waited long enough
-ends with :class:`~llmdispatcher.Overloaded`, which tells when to come back, by the rate at which calls end.
+Tenants take turns, and the calls of one tenant keep their order, so a flood of one tenant costs another no more than its turn. A
+free slot goes to the next waiter before any new call. A call that has waited long enough ends with
+:class:`~llmdispatcher.Overloaded`, which tells when to come back, computed from the rate at which calls end.
 """
 
 from __future__ import annotations

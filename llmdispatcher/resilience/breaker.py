@@ -1,4 +1,4 @@
-"""The circuit breaker: a target that fails too often is left alone for a while, then tried with a few probes.
+"""The circuit breaker: a target that fails too often is not asked for a while, then tried with a few probes.
 
 ```
             failure rate over the window              open time over
@@ -8,16 +8,15 @@
     └──────────────────────────────── a probe succeeds ─────────────────────────┘
 ```
 
-Only failures of the target count: no connection, silence, 5xx, a broken answer. What the caller did (a wrong request, a
-cancelled call) and a rate limit, which parks a target, are neutral. A probe holds a lease that expires, so that a probe that
-never reports back blocks nothing. Results of calls from before the circuit opened say nothing about it now. A vendor that a
-health check found down is left alone as if its circuits were open; when it answers again, those that are open are half-open at
-once. Moments are monotonic seconds and handed in.
+Only failures of the target count: no connection, silence, 5xx, a malformed answer. What the caller did (an invalid request, a
+cancelled call) is neutral, and so is a rate limit, which starts a cooldown instead. A probe holds a lease that expires, so a probe
+that never reports back blocks nothing. Results of calls from before the circuit opened are ignored.
 
-Vendors that were found down by asking them on purpose, not by a call: left alone until they answer, or the finding is too old.
+A vendor that a health check found down (:class:`Outages`) is treated as if its circuits were open. When it answers again, its open
+circuits become half-open at once. The finding is weaker than a call: it is ignored if a call has succeeded meanwhile, it ends when
+a call succeeds, and it expires. It needs no lock, since single steps of a dict are atomic.
 
-A finding is weaker than a call: it is not taken in where a call has succeeded meanwhile, and a call that succeeds nevertheless ends
-it. No lock: single steps of a dict are atomic. Moments are monotonic seconds and handed in.
+Times are monotonic seconds and passed in.
 """
 
 from __future__ import annotations

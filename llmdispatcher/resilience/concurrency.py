@@ -1,8 +1,8 @@
-"""Calls in flight: a room with so many places, a queue before its door, and a number of places that follows the vendor's word.
+"""Limits of concurrent calls: a number of slots, a queue for them, and a number that adapts to the vendor.
 
-Who comes first enters first: a place that becomes free is handed to the head of the queue before anybody new is let in. The number
-is fixed, or adapts itself (AIMD): a refusal for overload takes a part away, at most once a round trip, since all that was sent
-before the last step back tells nothing new; each window of successes adds one.
+First come, first served: a free slot goes to the head of the queue before any new call. The number is fixed, or adapts (AIMD): a
+refusal for overload decreases it, at most once a round trip, since all that was sent before the last decrease tells nothing new;
+each window of successes adds one.
 """
 
 from __future__ import annotations

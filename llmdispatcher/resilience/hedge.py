@@ -1,4 +1,4 @@
-"""When a second target is asked beside the first: the delay, and how many of all calls may be doubled."""
+"""The settings of hedging: the delay after which a second target is asked, and the share of calls that may be doubled."""
 
 from __future__ import annotations
 

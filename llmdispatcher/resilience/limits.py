@@ -1,13 +1,12 @@
-"""The key that an attempt shows, where each of a vendor's keys has limits of its own.
+"""Rate limits of a vendor: the local count of requests, tokens and concurrent calls, corrected by what the vendor reports as left.
 
-Rate limits: what a vendor may be asked at once and in any minute, by our own count, corrected by what the vendor says is left.
+An attempt reserves before it is sent: one concurrent call, one request, and the tokens that it is estimated to cost. If each of a
+vendor's keys has its own limits, it reserves with the first key that has room, and that key is sent. A target without room goes to
+the back of the order. It is ready when enough of the last minute has passed, or, if too many calls are in flight, when one of them
+ends; so a call goes elsewhere or waits, whichever is sooner. After the response, the estimate is replaced by what was used. A
+shared storage counts for several processes; if it fails, the local count goes on.
 
-A call takes its place before it is sent: one in flight, one request, and the tokens that it is estimated to cost. Where each of a
-vendor's keys counts for itself, that is a place of the first key that has one, which is then the key to show. A target without
-one goes to the back: it is ready when enough of the last minute has passed, or, where calls in flight are too many, as soon as one
-of them ends; so that a call goes elsewhere or waits, whichever comes first. When the answer is there, the estimate becomes what was
-really used. A storage shares the count with other processes; where it fails, our own goes on. Moments are monotonic seconds and
-handed in.
+Times are monotonic seconds and passed in.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A rate limit as a value, how much of it is left as another, and what a vendor with several keys tells of them.
+"""``RateLimit`` and ``RateLimitStatus`` as values, the protocol of a storage that processes share, and the window of one minute.
 
-Where processes share their counts: what is asked of such a storage, and for how long it may hold up a call.
-
-The calls of the last minute of one vendor or model, and what the vendor itself said is left.
+The window holds the calls of the last minute of one vendor or model, and what the vendor itself reports as left. With several keys,
+a status combines those of all keys.
 """
 
 from __future__ import annotations

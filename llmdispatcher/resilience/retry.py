@@ -1,10 +1,8 @@
-"""Targets that asked to be left alone until a moment, across calls: a 429's hint, a spent quota.
+"""Retries: the backoff as a value, the schedule of one call, and cooldowns of targets across calls.
 
-When to ask again, and whom: backoff as a value, and the schedule of one call.
-
-The schedule has one rule: the target that is ready first is asked next, ties by rank. A target that was not asked yet is
-ready at once, so a failure moves on to the next target without waiting; one that failed is ready after its backoff, or
-after the hint that it gave, never earlier.
+The schedule has one rule: the target that is ready first is asked next, ties by rank. A target that was not asked yet is ready at
+once, so a failure moves on to the next target without waiting. One that failed is ready after its backoff, or after the time that
+it asked for, never earlier. A target that asked to be left alone (a 429 with a time, a spent quota) is in cooldown for all calls.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The retry budget: how much more than what was asked for a target may be asked, so that trouble is not answered with a storm.
+"""The retry budget: a limit on the retries of all calls together, so that an outage is not answered with a flood of them.
 
-Returns to a target that failed draw on it; a first try at another target does not, since the circuit breakers bound those. The
-figures follow Finagle's budget (20 % of the calls and a few per second): a full outage then costs at most a fifth more attempts
-than calls, while a caller with little traffic can still retry. Moments are monotonic seconds and handed in.
+Only retries of a target that failed draw on it; the first attempt at another target does not, since circuit breakers limit those.
+The figures follow Finagle's budget (20 % of the calls and a few per second): a full outage costs at most a fifth more attempts than
+calls, and a caller with little traffic can still retry. Times are monotonic seconds and passed in.
 """
 
 from __future__ import annotations

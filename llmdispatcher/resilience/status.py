@@ -1,4 +1,4 @@
-"""How the candidates of a call stand at one moment: circuit, parking, what is left of their limits, and who would be a hedge."""
+"""The status of a call's candidates at one moment: circuit, cooldown, what is left of their limits, and which would be a hedge."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Balancing: in which order equal targets are asked. A strategy is a function of what is known at the moment of a call.
+"""Balancing: the order in which equal targets are asked. A strategy is a function of what is known when the call is made.
 
-Targets are equal when no rule and no optimizer has placed them. The first of a strategy's order is asked; the others are the
-failover, in that order. A strategy of one's own is any function of a :class:`BalanceContext` that gives targets.
+Targets are equal when no rule and no optimizer has ordered them. The first of a strategy's order is asked; the others are the
+failover, in that order. Any function of a :class:`BalanceContext` that returns targets is a strategy.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Modes: what a request is to be answered with. A mode orders the targets that are able; it changes nothing of the request.
+"""Modes and pools: the kind of model that a request wants, and names that stand for several models in order.
 
-A mode is a strategy (a function of a :class:`~llmdispatcher.BalanceContext`) that looks at what the targets are, where a
-strategy of balancing shares calls among equals. :data:`DEMANDS` is the whole criterion of ``auto``.
-
-Pools: names that stand for several models, asked in the order given. A lockfile's aliases are such names.
+A mode orders the targets that are able to answer, and changes nothing in the request. It is a strategy (a function of a
+:class:`~llmdispatcher.BalanceContext`) that looks at what the targets are, while balancing shares calls among equals.
+:data:`DEMANDS` is the complete criterion of ``auto``. The aliases of a lockfile are pools.
 """
 
 from __future__ import annotations

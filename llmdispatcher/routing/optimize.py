@@ -1,4 +1,4 @@
-"""Choosing by price and by speed: estimates, the hard cap on cost, and the order that both give."""
+"""Order targets by price and by speed: the estimates, the hard cap on cost, and the resulting order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a route is made: the targets that are able, in the order that rules, mode, optimizers, balance and names give them."""
+"""Make a route: the targets that are able to answer, ordered by rules, mode, price and speed, balance and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request asks of a target: the capabilities that it uses, its length, its price; and why a target cannot be asked."""
+"""The requirements of a request (capabilities, length, price), and the reason why a target does not meet them."""
 
 from __future__ import annotations
 

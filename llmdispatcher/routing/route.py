@@ -1,4 +1,4 @@
-"""Routes as values: which targets, in which order, and why the others are not on it; and what is told where there is none."""
+"""Routes as values: which targets in which order, why others are not on it, and the error where there is none."""
 
 from __future__ import annotations
 

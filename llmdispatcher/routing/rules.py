@@ -1,4 +1,4 @@
-"""Routing rules: who is asked first, by what the request says. The cost of a look-up does not grow with the rules."""
+"""Routing rules: choose the first target by what the request says. The cost of a look-up does not grow with the rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine gives: clock, deadline, cancellation, channels, threads, the environment."""
+"""What the machine provides: clock, deadline, cancellation, channels, threads, the environment."""
 
 from __future__ import annotations
 

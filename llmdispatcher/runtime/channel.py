@@ -1,8 +1,8 @@
-"""A bounded ``queue.Queue`` that can be closed: Go's channel, the one primitive of streaming.
+"""A bounded ``queue.Queue`` that can be closed, like Go's channel; streaming is built on it.
 
-The end is state, not an item that might not fit: a closed channel hands out what it holds and then raises
-:class:`ChannelClosed`, which is a ``queue.Empty``. A ``put`` that waits looks up in slices, so that it sees a cancelled
-call even when the reader is gone and nobody will ever notify it.
+The end is state, not an item that might not fit: a closed channel hands out what it holds and then raises :class:`ChannelClosed`,
+which is a ``queue.Empty``. A ``put`` that waits looks up at intervals, so it sees a cancelled call even when the reader is gone and
+nobody will ever notify it.
 """
 
 from __future__ import annotations

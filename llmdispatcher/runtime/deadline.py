@@ -1,16 +1,16 @@
-"""A request to stop that any thread, signal handler or finalizer may make at any moment.
+"""Time and cancellation: the clock, the deadline of a call, the request to stop it, and locks that survive a fork.
 
-There is no lock here: listeners live in a dict whose ``popitem`` is atomic, so each is told exactly once, and
-``cancel`` can neither block nor deadlock, not even from ``weakref.finalize`` in the middle of ``subscribe``.
+Only this file reads a clock, sleeps or draws a random number.
 
-What one attempt has moved over the network: the transport writes it down as it goes, whoever settles the attempt reads it.
+:class:`Cancellation` may be used by any thread, signal handler or finalizer. It has no lock: its callbacks live in a dict whose
+``popitem`` is atomic, so each is called exactly once, and ``cancel`` can neither block nor deadlock, not even from
+``weakref.finalize`` in the middle of ``subscribe``.
 
-Time, waiting and chance: the only room that reads a clock, sleeps or draws a number.
+:func:`new_lock` makes locks that are open in a forked child, where the thread that held one at the fork does not exist
+(https://docs.python.org/3/library/os.html#os.register_at_fork). Such a lock guards values that are replaced as a whole, so the
+child sees the state before or after a change, never half of one.
 
-Locks that a forked child finds open: whoever held one at the fork does not exist there to release it.
-
-https://docs.python.org/3/library/os.html#os.register_at_fork; what a lock guards here is values that are swapped whole, so
-the child sees the state before or after a change, never half of one.
+:class:`Meter` holds what one attempt has moved over the network: the transport writes it, and whoever settles the attempt reads it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Where the command line keeps what is the user's own: in one folder that only he may read.
-
-Where a user's caches lie, by the rules of each platform.
-
-The reader of environment variables.
-"""
+"""The environment: variables, the user's folders for data and caches on each platform, and private files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many calls at once, answers in order: a bounded window of daemon threads over an iterable of requests."""
+"""Run many calls at once and return their results in order: a bounded window of daemon threads over an iterable."""
 
 from __future__ import annotations
 

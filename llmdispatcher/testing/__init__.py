@@ -1,4 +1,4 @@
-"""Public test tools: a simulator of every vendor, its faults, a fake vendor, a clock that is moved by hand, a raw server."""
+"""Public test tools: a simulator of every vendor, faults, a fake vendor, a manual clock, a raw server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a simulated vendor says: a SimulatedResponse, its tokens, and sentences made from the prompt where nothing was scripted."""
+"""The responses of simulated vendors: ``SimulatedResponse``, its tokens, and text made from the prompt if nothing was scripted."""
 
 from __future__ import annotations
 

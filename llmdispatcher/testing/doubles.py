@@ -1,7 +1,4 @@
-"""A clock that is moved by hand: tests of waiting that wait for nothing.
-
-A vendor without a network: scripted answers, the requests that it saw.
-"""
+"""Test doubles: a clock moved by hand, and a vendor without a network that gives scripted responses and records requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A raw HTTP/1.1 server on the loopback whose handler writes every byte itself, so that it can misbehave in any way."""
+"""A raw HTTP/1.1 server on the loopback. Its handler writes every byte itself, so it can misbehave in any way."""
 
 from __future__ import annotations
 

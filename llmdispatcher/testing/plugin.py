@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures ``vendor_simulator``, ``fake_vendor`` and ``manual_clock``; loads nothing before one is used."""
+"""The pytest plugin: fixtures ``vendor_simulator``, ``fake_vendor`` and ``manual_clock``. It loads nothing before one is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server on the loopback that speaks every wire format as its vendor does, and misbehaves on request."""
+"""The simulator: a server on the loopback that speaks every wire format as its vendor does, and misbehaves on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP: connections, sockets, DNS, time-outs, cancellation. The only room that opens a socket."""
+"""HTTP: connections, sockets, DNS, time-outs, cancellation. Only this room opens sockets."""
 
 from __future__ import annotations
 

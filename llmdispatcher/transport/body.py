@@ -1,4 +1,4 @@
-"""The body of an answer as an iterator: unpacked, bounded, live, and safe to close from any thread at any moment."""
+"""The body of an answer as an iterator: decompressed, bounded, incremental, and safe to close from any thread at any time."""
 
 from __future__ import annotations
 

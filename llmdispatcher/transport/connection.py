@@ -1,10 +1,7 @@
-"""The requests adapter of one origin: pool, proxy and TLS are settled once, each call only passes through.
+"""Connections, pools and the requests adapter of one origin: they write a request, read the answer, and return or close the socket.
 
-``HTTPAdapter.send`` itself is left alone, so that ``responses`` and every other tool that hooks it sees each call.
-
-Connections and pools of ours for urllib3: they write a request, read its answer, and give the socket back or close it.
-
-urllib3 keeps what it is best at: pools, proxies and tunnels, and TLS with its verification.
+Pool, proxy and TLS are chosen once for an origin. urllib3 does pools, proxies, tunnels and TLS with its verification.
+``HTTPAdapter.send`` is not overridden, so ``responses`` and other tools that hook it see each call.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Foreign exceptions become ours, once; nothing of them is kept but the kind of failure.
+"""The I/O scope of one call (time limits, phase, the right to wake it up), and the translation of foreign exceptions.
 
-The exceptions of requests hold the request and so the key; they are never chained, quoted or logged.
+A scope's box holds at most one way to wake the call: shut down its socket, or release its gate. Whoever takes it from the box owns
+it, and taking is atomic. So a late cancel finds the box empty and cannot touch a socket that another call uses by now, and there is
+no lock that a finalizer or a signal handler could block on.
 
-The hold that one call has on whatever it waits for: its limits, its phase, and the one right to wake it up.
-
-A box holds at most one way to wake the call (shut its socket down, release its gate). Whoever takes that out of
-the box owns the right to use it, and taking is atomic: so a cancel that comes late finds the box empty and cannot touch a
-socket that serves another call by now, and there is no lock that a finalizer or a signal handler could block on.
+Of a foreign exception only the kind of failure is kept. The exceptions of requests hold the request and so the key; they are never
+chained, quoted or logged.
 """
 
 from __future__ import annotations

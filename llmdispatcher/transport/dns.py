@@ -1,8 +1,7 @@
-"""Names to addresses without ever waiting past a deadline.
+"""Resolve names without waiting past a deadline.
 
-``getaddrinfo`` cannot be interrupted and may take ten seconds and more with a mute resolver, so it runs in at most four
-daemon threads, once per name at a time. Addresses are kept for half a minute and, where a resolver fails or is slow, used
-beyond that.
+``getaddrinfo`` cannot be interrupted and may take ten seconds and more if a resolver does not answer, so it runs in at most four
+daemon threads, once per name at a time. Addresses are kept for half a minute, and are used longer if a resolver fails or is slow.
 """
 
 from __future__ import annotations

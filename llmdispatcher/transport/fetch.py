@@ -1,7 +1,7 @@
-"""Brings what a request names by address, for vendors that want the bytes: only where allowed, only from the open internet.
+"""Fetch what a request names by address, for vendors that need the bytes: only where allowed, and only from the public internet.
 
-A name is resolved once. Every address that it has must be allowed, and one of these very addresses is connected to: a name server
-that answers differently a moment later is not asked again. No redirects, no proxy, no credentials, no other port than 443.
+A name is resolved once. Every address that it has must be allowed, and the connection goes to one of these addresses: a name server
+that answers differently a moment later is not asked again. No redirects, no proxy, no credentials, no port but 443.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""HTTP/1.1 as a client reads it, as pure machines: bytes in, head and payload out, whatever the cuts between them.
+"""HTTP/1.1 as a client reads it, without I/O: bytes in, head and payload out, however the bytes are divided.
 
-Stricter than the libraries below where leniency has cost others dearly: a length and chunks together, two lengths, a size line
-that is no number, a head without end, a file of interim answers. All of these raise :class:`MalformedReply`.
-
-Compressed bodies, unpacked piece by piece as they arrive, so that a bomb is noticed before it goes off.
+It is stricter than the libraries below, where leniency has cost others dearly: both a length and chunks, two lengths, a chunk size
+that is no number, a head without end, an endless series of interim answers. All of these raise :class:`MalformedReply`. Compressed
+bodies are decompressed piece by piece as they arrive, so a decompression bomb is detected before it expands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What leaves: the one origin that a vendor's credentials belong to, and requests that HTTP can carry as they are meant."""
+"""Outgoing requests: the one origin that a vendor's credentials may go to, and requests checked to be valid HTTP."""
 
 from __future__ import annotations
 

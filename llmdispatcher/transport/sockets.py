@@ -1,6 +1,7 @@
-"""The queue of a connection pool: last in first out, first come first served, and never a lock that a finalizer could meet.
+"""Sockets that keep to their call's time limits, and the queue of a connection pool.
 
-Sockets that ask their call's scope before every operation how long it may take.
+Before every operation a socket asks its call's scope how long it may take. The queue gives out the connection that was used last,
+serves waiters in order, and has no lock that a finalizer could block on.
 """
 
 from __future__ import annotations

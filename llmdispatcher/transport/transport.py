@@ -1,4 +1,4 @@
-"""HttpCall -> HttpReply over requests and urllib3, under one total deadline, cancellable in every phase."""
+"""The transport: ``HttpCall`` to ``HttpReply`` over requests and urllib3, with one total deadline, cancellable in every phase."""
 
 from __future__ import annotations
 

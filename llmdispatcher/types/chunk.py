@@ -1,4 +1,4 @@
-"""Pieces of an answer as they arrive, and the fold that makes a whole Response of them."""
+"""Chunks of a streamed response, and the fold that makes a whole ``Response`` of them."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def _joined(deltas: list[ToolCallDelta]) -> ToolCall:
 
 
 class ChunkSource(Protocol):
-    """An answer that has begun, as the conductor hands it over. ``movable``: any thread may read on, one at a time."""
+    """An answer that has begun, as the attempt loop hands it over. ``movable``: any thread may read on, one at a time."""
 
     vendor: str
     model: str

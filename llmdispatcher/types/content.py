@@ -1,9 +1,8 @@
-"""Parts of a message out of what people have at hand: a path, bytes, an address, a data URL.
+"""Parts of a message made from a path, bytes, an address or a data URL, and the detection of media types.
 
-A file is read when its part is made, and not before. A plain address is passed on as it is: the vendor fetches it, or, for a
-vendor that cannot, :mod:`llmdispatcher.transport.fetch` where the user allows that.
-
-Which kind of medium bytes are: by how they begin, and only then by a name or by what somebody says of them.
+A file is read when its part is made. A plain address is passed on: the vendor fetches it, or, for a vendor that cannot,
+``llmdispatcher.transport`` does where the user allows it. The media type is decided by the first bytes, and only then by a name or
+by what the caller says.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts as vectors: what goes in and what comes out."""
+"""Requests for embeddings, and their results."""
 
 from __future__ import annotations
 

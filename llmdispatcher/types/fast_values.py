@@ -1,8 +1,8 @@
-"""Frozen attrs classes whose objects are made, and copied with changes, as fast as those of other classes.
+"""Frozen attrs classes whose objects are created and changed as fast as those of mutable classes.
 
-attrs fills the fields of a frozen object through ``object.__setattr__``, one call and one look-up for each. A call makes a dozen
-objects with twenty fields, a stream one for every chunk: a tenth of what they cost. Here an object belongs to a twin of its class
-until its fields are filled, which has the same slots and may be written to.
+attrs fills the fields of a frozen object through ``object.__setattr__``, one call and one look-up for each. A call creates a dozen
+objects with twenty fields and a stream one for every chunk: a tenth of what they cost. Here an object has a twin of its class, with
+the same slots but mutable, until its fields are filled.
 """
 
 from __future__ import annotations

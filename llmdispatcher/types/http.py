@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, the values between wire formats and transport."""
+"""An HTTP request and its answer as values, exchanged between wire formats and transport."""
 
 from __future__ import annotations
 

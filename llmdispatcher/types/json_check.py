@@ -1,8 +1,8 @@
-"""Whether a value from JSON fits a schema, and if not, where: the part of JSON Schema that answers and arguments need.
+"""Check a JSON value against a schema, and tell where it does not fit: the part of JSON Schema that responses and arguments need.
 
-Known are ``type``, ``enum``, ``const``, ``properties``, ``required``, ``additionalProperties``, ``items``, ``prefixItems``, the
+Supported are ``type``, ``enum``, ``const``, ``properties``, ``required``, ``additionalProperties``, ``items``, ``prefixItems``, the
 limits of numbers, texts and lists, ``pattern``, ``anyOf``, ``oneOf``, ``allOf``, ``not`` and references within the schema; other
-words are ignored. https://json-schema.org/draft/2020-12/json-schema-validation
+keywords are ignored. https://json-schema.org/draft/2020-12/json-schema-validation
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""What is said in a conversation: its turns and the tools that a model may ask for.
+"""Messages of a conversation, their parts (text, media, reasoning, tool calls), and tools.
 
-The model is complete for every format; what a given codec cannot express it refuses with an
-:class:`~llmdispatcher.InvalidRequest` that names the part.
-
-What a turn of a conversation is made of: text, media, thoughts, calls, and blocks that only one format knows.
-
-``extra`` holds, by the name of a wire format, the fields of a part that have no name here; that format writes them back as they
-were, no other does. Plain dicts in the form of OpenAI's chat are read too (:func:`part_from_dict`).
+The model covers every format. What a codec cannot express, it refuses with an :class:`~llmdispatcher.InvalidRequest` that names the
+part. ``extra`` holds, by the name of a wire format, the fields of a part that have no name here; only that format writes them back.
+Plain dicts in OpenAI's chat format are accepted too (:func:`part_from_dict`).
 """
 
 from __future__ import annotations

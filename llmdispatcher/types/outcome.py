@@ -1,4 +1,4 @@
-"""What happened, as values: each vendor asked, and the one outcome of a call. Observers are handed these."""
+"""What happened, as values: each attempt, and the one outcome of a call. Observers receive these."""
 
 from __future__ import annotations
 

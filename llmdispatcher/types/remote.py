@@ -1,4 +1,4 @@
-"""Which addresses of the net may be fetched on a user's behalf: a decision, no I/O.
+"""Decide which addresses may be fetched on a user's behalf. No I/O.
 
 Whoever can name a URL could otherwise make this machine ask what only this machine can reach: its own ports, its network's
 services, the metadata of its cloud. The tables are IANA's registries of special addresses, not ``ipaddress.is_global``, which

@@ -1,12 +1,8 @@
-"""What a request itself says about being remembered: ``True``, ``False``, or ``{"enabled": ..., "ttl_seconds": ...}``.
+"""``Request``, with its wishes for the cache and for the form of the response.
 
-What form an answer is to have: a class or a schema of the user's, in the shape that every codec reads.
-
-The shape is OpenAI's ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``; the class goes along with it.
-
-What goes in: Request.
-
-It is frozen; a changed copy is made with ``attrs.evolve``. ``None`` means "not said" and is never sent; 0.0 is.
+A request is frozen; ``attrs.evolve`` makes a changed copy. ``None`` means "not given" and is never sent; 0.0 is sent. The form of a
+response is a user's class or schema, kept in the shape that every codec reads:
+``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``, together with the class.
 """
 
 from __future__ import annotations

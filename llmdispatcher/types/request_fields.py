@@ -1,4 +1,4 @@
-"""What the fields of a request take: converters and checks, each of which names the field, the value and the remedy."""
+"""Converters and validators of the fields of ``Request``. Each error names the field, the value and the remedy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What comes out: Response, Choice, Usage, Citation, Headroom; and Capabilities, what a vendor can do.
+"""``Response`` and its values: ``Choice``, ``Usage``, ``Citation``, ``RateLimitRemaining``; and ``Capabilities`` of a vendor.
 
-All are frozen; a changed copy is made with ``attrs.evolve``.
+All are frozen; ``attrs.evolve`` makes a changed copy.
 """
 
 from __future__ import annotations

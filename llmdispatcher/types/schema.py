@@ -1,12 +1,9 @@
-"""Tools out of Python functions: the schema from the annotations, the words from the docstring.
+"""JSON schemas of Python's types, tools made from Python functions, and JSON as text.
 
-JSON schemas of Python's types: what a function's arguments, or an answer, must look like.
-
-Known are ``str``, ``int``, ``float``, ``bool``, ``None``, ``Any``, dates, ``Literal``, enumerations, lists, sets, tuples, dicts
+Supported are ``str``, ``int``, ``float``, ``bool``, ``None``, ``Any``, dates, ``Literal``, enumerations, lists, sets, tuples, dicts
 with text keys, unions, and classes made with attrs, dataclasses or ``TypedDict``; ``Annotated[T, "..."]`` describes any of them. A
-class that contains itself is put under ``$defs``.
-
-JSON as text, by the standard library's own encoder and decoder, which are set up once and not anew for each text.
+class that contains itself is put under ``$defs``. A tool's schema comes from the function's annotations, its descriptions from the
+docstring. JSON text is read and written by the standard library, whose encoder and decoder are set up once.
 """
 
 from __future__ import annotations

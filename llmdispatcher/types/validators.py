@@ -1,4 +1,4 @@
-"""The few shapes of validation that all policies share; each names the field, the value and the remedy."""
+"""Validators that the settings of several rooms share. Each error names the field, the value and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Vendor protocol, the vendors of the catalog, and the HTTP vendor that they are made of."""
+"""The ``Vendor`` protocol, the vendors of the catalog, and ``HttpVendor``, which they are made of."""
 
 from __future__ import annotations
 

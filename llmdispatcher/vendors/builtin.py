@@ -1,4 +1,4 @@
-"""Vendors: the protocol that any object may fulfil, and the catalog's by name."""
+"""The ``Vendor`` protocol, which any object may implement, and the vendors of the catalog by name."""
 
 from __future__ import annotations
 

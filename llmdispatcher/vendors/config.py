@@ -1,4 +1,4 @@
-"""How one vendor is reached, as a value; every mistake is reported with its path."""
+"""``VendorConfig``: how one vendor is reached. Every mistake is reported with its path."""
 
 from __future__ import annotations
 

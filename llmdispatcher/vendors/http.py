@@ -1,12 +1,8 @@
-"""The chunks of one HTTP answer, as the transport's reads bring them.
+"""``HttpVendor``: a catalog row, the codecs that its models need, and the transport.
 
-Where and how a vendor is reached: address, headers with the key, and the transport that carries the calls.
-
-Fits a request to one model before a format writes it: the nearest effort that it knows, and sampling where it takes that.
-
-What a model refuses in any case is left out where the request is written (:mod:`~llmdispatcher.wire.quirks`).
-
-HttpVendor: a catalog row, the codecs that its models need, and the transport.
+A request is first adapted to its model: the nearest reasoning effort that the model knows, and sampling settings only where it
+takes them. What a model always refuses is left out when the request is encoded (``llmdispatcher.wire``). An :class:`Endpoint` has
+the address, the headers with the key, and the transport; a :class:`ChunkStream` yields chunks as reads of the transport bring them.
 """
 
 from __future__ import annotations

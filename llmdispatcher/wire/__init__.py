@@ -1,4 +1,4 @@
-"""Wire formats as pure codecs, both directions. Whatever the bytes, only the library's own errors are raised."""
+"""Wire formats as pure codecs, in both directions. Whatever the bytes, they raise only the library's own errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .base import Inbound as Inbound
     from .base import ServerCodec as ServerCodec
     from .base import StreamDecoder as StreamDecoder
+    from .codecs import CODECS as CODECS
     from .codecs import codec_for as codec_for
     from .counting import COUNTING as COUNTING
     from .counting import LISTINGS as LISTINGS
@@ -42,7 +43,10 @@ else:
                 "ServerCodec",
                 "StreamDecoder",
             ),
-            "codecs": ("codec_for",),
+            "codecs": (
+                "codec_for",
+                "CODECS",
+            ),
             "counting": (
                 "COUNTING",
                 "LISTINGS",

@@ -1,7 +1,4 @@
-"""The first look at a request that came in: an object, and fields of the right kind.
-
-The two protocols of a wire format, as a client and as a vendor speak it.
-"""
+"""The protocols of a wire format, as a client and as a server speak it, and the first check of an incoming request."""
 
 from __future__ import annotations
 

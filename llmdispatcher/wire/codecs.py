@@ -1,4 +1,4 @@
-"""The table of wire formats by name; a new one is a file of its own and a line here."""
+"""The table of wire formats by name. A new format is a folder in this room and a line here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of the older APIs that continue a text instead of a conversation; only read, since no request is written in them.
+"""Decode responses of the older APIs that continue a text instead of a conversation. Requests to them are not encoded.
 
 https://platform.openai.com/docs/api-reference/completions, https://docs.ollama.com/api/generate,
 https://platform.claude.com/docs/en/api/complete, https://docs.mistral.ai/api/endpoint/fim

@@ -1,9 +1,8 @@
-"""How many tokens a request has, by asking its vendor: the same body as for an answer, without what is only about the answer.
+"""Requests that count tokens, and requests that list a vendor's models, in each format.
 
+Tokens are counted from the same body as a response is requested with, without the settings that concern the output only.
 https://platform.claude.com/docs/en/api/messages-count-tokens, https://ai.google.dev/api/tokens,
 https://platform.openai.com/docs/api-reference/responses/input-tokens
-
-Which models a vendor has.
 
 https://platform.openai.com/docs/api-reference/models/list, https://platform.claude.com/docs/en/api/models-list,
 https://ai.google.dev/api/models, https://docs.ollama.com/api/tags

@@ -1,6 +1,6 @@
-"""Streams of one JSON document a line. https://github.com/ndjson/ndjson-spec
+"""What codecs share: JSON in and out, checked fields, and the decoders of event streams and of streams of JSON lines.
 
-JSON in and out of codecs, and the decoder that all event streams share.
+https://github.com/ndjson/ndjson-spec
 """
 
 from __future__ import annotations

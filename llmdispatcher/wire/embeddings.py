@@ -1,8 +1,6 @@
-"""Vectors of texts, as each format asks for them and gives them.
+"""Encode requests for embeddings and decode their vectors, which are lists of numbers or bytes in base64.
 
 https://platform.openai.com/docs/api-reference/embeddings, https://ai.google.dev/api/embeddings, https://docs.ollama.com/api/embed
-
-Vectors in JSON: lists of numbers, or bytes in base64.
 """
 
 from __future__ import annotations

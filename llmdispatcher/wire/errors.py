@@ -1,9 +1,8 @@
-"""What a vendor's refusal means: status, headers and body to one of our errors, by tables for all formats.
+"""Make an error of the library from a vendor's refusal: its status, headers and body, by tables for all formats.
 
-No other room knows a status code. The order of judgement: the vendor's own code where it is unmistakable, then the
-wording of its message where vendors hide one failure behind another's status, then the status.
-
-When a vendor wants to be asked again, in every form in which vendors say so; always seconds, never negative.
+Only this file knows status codes of vendors. The order of judgement: the vendor's own code where it is unmistakable, then the
+wording of its message where vendors hide one failure behind another's status, then the status. A retry delay is read in every form
+that vendors use; it is in seconds and never negative.
 """
 
 from __future__ import annotations

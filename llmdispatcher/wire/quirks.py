@@ -1,9 +1,8 @@
-"""What a model or vendor refuses, left out of a request before a format writes it: one table for all formats.
+"""Adapt a request to what a model or vendor refuses, before it is encoded; separate reasoning written into the text.
 
-A setting that only tunes an answer is left out, since its absence is all that the model accepts; one that decides what the answer
-is (``stop``, ``logprobs``) is an error that says so, unless the request allows that it is dropped.
-
-Thoughts that a model writes into its text, between ``<think>`` and ``</think>`` at the beginning, told from the text.
+One table serves all formats. A setting that only tunes a response is left out, since the model accepts nothing but its absence. One
+that decides what the response is (``stop``, ``logprobs``) raises an error that says so, unless the request allows dropping it.
+Reasoning between ``<think>`` and ``</think>`` at the beginning of a text is separated from the text.
 """
 
 from __future__ import annotations

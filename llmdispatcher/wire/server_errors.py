@@ -1,4 +1,4 @@
-"""What every format's refusals have in common: the status of each class of error, and how a client tells the class again."""
+"""What the error responses of all formats share: the status of each class of error, and how a client finds the class again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Server-sent events, fed in pieces of any size: sseclient-py reads the fields, the guard in front of it keeps to the standard.
+"""Server-sent events, fed in pieces of any size: sseclient-py reads the fields, and the guard in front of it keeps to the standard.
 
 sseclient-py 1.9.0 alone dispatches a truncated last event, mixes up line ends, loses the first event after a byte order
-mark, raises on bad UTF-8, has no limits and is quadratic on a giant line (measured). So it gets whole events only:
-newlines normalised, comments gone, text valid, sizes bounded. https://html.spec.whatwg.org/multipage/server-sent-events.html
+mark, raises on bad UTF-8, has no limits and is quadratic on a giant line (measured). So it gets whole events only: newlines
+normalized, comments removed, text valid, sizes bounded. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who reads a stream: a worker, or whoever iterates; and the watchman for streams whose reader is gone."""
+"""Who reads a stream: a worker, or whoever iterates; and the thread that ends streams whose reader is gone."""
 
 import contextlib
 import gc
@@ -98,7 +98,7 @@ def test_a_reader_that_is_not_back_in_time_does_not_hold_the_call(stalling, hear
 
 
 def test_a_cancel_ends_a_stream_whose_reader_is_elsewhere(trickling, heard):
-    """Nobody waits at the socket to be woken; the watchman is."""
+    """Nobody waits at the socket to be woken; the thread that watches idle streams is woken."""
     cancel = Cancellation()
     stream = trickling.send_streaming(ASK, cancel=cancel)
     reader = iter(stream)
@@ -187,7 +187,7 @@ def _batches(stream):
 
 
 def test_a_dropped_handle_is_noticed_when_nobody_reads(stalling, heard):
-    """The finalizer tells the watchman; the vendor is stopped and the call has its one outcome."""
+    """The finalizer tells the thread that watches idle streams; the vendor is stopped and the call has its one outcome."""
     stream = stalling.send_streaming(ASK)
     reader = iter(stream)
     next(reader)
@@ -227,7 +227,7 @@ def test_what_a_signal_handler_raises_goes_up(stalling, heard):
 
 
 def test_many_streams_whose_readers_are_elsewhere_all_end_in_time(stalling, heard):
-    """One watchman for all: fifty deadlines, long before the vendor's own limit, and each call has one outcome."""
+    """One thread watches all idle streams: fifty deadlines, long before the vendor's own limit, and each call has one outcome."""
     readers = []
     for number in range(50):
         reader = iter(stalling.send_streaming(ASK, timeout=4.0 + 0.01 * (number % 10)))

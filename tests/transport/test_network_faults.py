@@ -461,7 +461,7 @@ def test_a_stale_connection_is_replaced_once(serve, secure):
 
 
 def test_a_new_connection_is_never_replaced(serve, secure):
-    """A vendor that hangs up on a fresh connection has perhaps acted: that is the conductor's to judge (N9)."""
+    """A vendor that hangs up on a fresh connection has perhaps acted: that is the attempt loop's to judge (N9)."""
 
     def rude(peer, request):
         return True

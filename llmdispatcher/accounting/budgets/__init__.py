@@ -1,1 +1,1 @@
-"""Budgets of money: settings, what a call may cost at most, and where budgets are kept."""
+"""Budgets of money: their settings, the most that a call may cost, and the stores that hold what is spent."""

@@ -1,8 +1,7 @@
-"""Budgets of money as settings: how much may be spent in which time, by whom, and what happens to a call that would be too much.
+"""Budgets of money as values: the settings of a budget, its periods of time, and its status.
 
-The stretches of time that a budget counts by: hours, days, weeks, months of a zone, summer time and all, or for ever.
-
-How budgets stand, as values.
+A period is an hour, a day, a week or a month of a time zone, daylight saving time included, or all time. ``Budget`` is what a user
+configures; ``BudgetStatus`` and ``BudgetForecast`` are what the dispatcher returns about it.
 """
 
 from __future__ import annotations

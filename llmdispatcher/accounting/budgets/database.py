@@ -1,15 +1,13 @@
-"""The one thread of a process that speaks with a database of budgets: a call waits for it so long and no longer.
+"""Budgets that processes share, in the database of a ledger (SQLite or PostgreSQL), and the thread that talks to that database.
 
-What many calls want at once goes into one transaction, so that a process needs one line and one commit for all of them. An errand
-that must be done in the end (a settlement) is tried again until the database is back; one that is asked for is told of the failure,
-and undone where it succeeded after the asker had gone.
+An account is a row with what is spent and what is reserved. Money is reserved by one UPDATE that succeeds only if there is room.
+Each transaction locks all budgets from its beginning (SQLite: BEGIN IMMEDIATE; PostgreSQL: an advisory lock), so two transactions
+that touch several accounts never deadlock. A reservation whose process has died counts as spent, in full, once it expires; if it is
+settled later, the difference is corrected.
 
-Budgets that processes share: in the database of a ledger, SQLite or PostgreSQL.
-
-An account is a row with what is spent and what is reserved, and money is taken by one UPDATE that holds only if there is room. A
-transaction has the book for itself from its beginning: in SQLite by BEGIN IMMEDIATE, in PostgreSQL by an advisory lock, so that two
-that touch several accounts never wait for each other. A reservation whose process is gone counts as spent, in full, as soon as its
-time is over; if it is settled after all, the difference is put right.
+Each process has one thread (:class:`Clerk`) that uses the database. It puts what many calls want at the same time into one
+transaction. A call waits for a limited time. A settlement is retried until the database is back; a reservation that fails is
+reported to the call, and one that succeeds after the call has given up is undone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the budgets of a dispatcher are kept: in its ledger's database where it has one, else in its own memory."""
+"""Choose where the budgets of a dispatcher are kept: in its ledger's database if it has one, otherwise in memory."""
 
 from __future__ import annotations
 

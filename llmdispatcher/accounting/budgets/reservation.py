@@ -1,16 +1,14 @@
-"""What one attempt can cost at most, worked out before it is sent.
+"""What an attempt can cost at most, and the reservation of that amount in the budgets before the attempt is sent.
+
+The upper bound comes first (:func:`bound`), then what a call and an attempt hold of their budgets (:class:`Purse`, :class:`Hold`),
+then :class:`Spending`, which reserves before an attempt is sent and settles when it has ended.
 
 Text is counted by its bytes in UTF-8: the tokenizers in use (byte-pair encodings of bytes, sentencepieces that fall back to bytes)
-make no token of less than a byte, so a text has at most as many tokens as bytes; one that normalises first (NFKC) can lengthen a
-text, so the longer form counts. What a vendor writes around it (roles, its own instructions for tools) is covered by allowances.
-Images have a ceiling for each vendor. What cannot be bounded, such as sound, films, documents, what a vendor's own tool finds or a
-conversation that it keeps, counts as the model's whole window. Output is ``max_tokens`` or as much as the model can say, for each
-of ``n`` answers. All of it costs the dearest price that such tokens may have: writes to a cache, sound, bands and tiers that the
-request can reach.
-
-What one call knows of its budgets, and what one attempt has reserved.
-
-The gate of the conductor: what an attempt may cost at most is reserved before it is sent, and settled when it has ended.
+make no token of less than a byte. A tokenizer that normalizes first (NFKC) can lengthen a text, so the longer form counts. Fixed
+allowances cover what a vendor adds (roles, its own instructions for tools); images have a ceiling for each vendor. What cannot be
+bounded (audio, video, documents, results of a vendor's own tools, a conversation that the vendor stores) counts as the model's
+whole context window. Output is ``max_tokens`` or the model's limit, for each of ``n`` choices. All of it is priced at the highest
+rate that such tokens can have: cache writes, audio, and every band and tier that the request can reach.
 """
 
 from __future__ import annotations
@@ -165,7 +163,7 @@ def _rates(target: Target, tier: str | None, audible: bool, soon: date) -> tuple
     Of this day's prices and the next one's, of the tiers that a vendor may choose.
     """
     price = target.price
-    assert price is not None  # the gate has looked
+    assert price is not None  # the caller has checked it
     ladder: list[tuple[int, Decimal, Decimal]] = []
     for one in (price, *[later for later in price.later if later.valid_from is not None and later.valid_from <= soon]):
         tiers = one.tiers.values() if tier in (None, "auto") else [one.of(0, tier)]

@@ -1,6 +1,6 @@
-"""Where budgets are kept: accounts with what is spent and what is reserved, changed for several budgets at once or not at all.
+"""Stores of budgets: the protocol that every store implements, and the store in memory for one process.
 
-Budgets of one process, in memory.
+An account holds what is spent and what is reserved. Changes to several accounts are made all together or not at all.
 """
 
 from __future__ import annotations

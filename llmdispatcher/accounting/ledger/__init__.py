@@ -1,1 +1,1 @@
-"""Every call and every attempt in a database: who was asked and what it cost, never a prompt or a response."""
+"""The ledger: every call and every attempt in a database, with its vendor, usage and cost, and never a prompt or a response."""

@@ -1,4 +1,4 @@
-"""Where a ledger is: a file of SQLite or a database of PostgreSQL, named by a path or an URL; the password is never shown."""
+"""Where a ledger is: a path of an SQLite file or a URL of a PostgreSQL database. The password is never shown."""
 
 from __future__ import annotations
 

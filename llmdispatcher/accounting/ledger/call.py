@@ -1,9 +1,7 @@
-"""A call and an attempt as the ledger has them, as values.
+"""Calls and attempts of the ledger: the values that a user reads, and the rows that are written.
 
-What happened to a call as rows: tuples of plain values, made in the writer's thread of what calls hand to it.
-
-A row is "open" from before the first byte until its end is known; of two rows with the same key the one that is not open counts,
-whatever the order in which they come.
+Rows are tuples of plain values. The writer's thread makes them from what calls hand to it. A row is "open" from before the first
+byte is sent until its end is known. Of two rows with the same key, the one that is not open counts, in whatever order they come.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The engine of one ledger in one process: what each connection is told, how a write begins, and how a fork is passed.
+"""The SQLAlchemy engine of one ledger in one process: the settings of each connection, how a write begins, and what a fork does.
 
-SQLite remembers the locks of an open file for the process (https://www.sqlite.org/howtocorrupt.html, 2.6), and two processes on one
-line to a server talk over each other. So a fork first waits for what is under way and closes what is idle; where something is still
-under way after :data:`PATIENCE`, the child never touches it, and leaves a file of SQLite alone.
+SQLite keeps the locks of an open file for the process (https://www.sqlite.org/howtocorrupt.html, 2.6), and two processes must not
+use one connection to a server. So a fork waits for running statements and closes idle connections. If a statement still runs after
+:data:`PATIENCE`, the child never touches its connection, and does not open that SQLite file.
 """
 
 from __future__ import annotations

@@ -1,24 +1,17 @@
-"""The writer's way to the database: whatever goes wrong there is translated here, into away, refused, or ruined.
+"""The database as the writer uses it: schema versions, SQL statements, batches of rows, and the translation of database errors.
 
-Away passes: a lock, a full disk, a server that restarts. Refused is a single row that no database would take; it is kept beside the
-spool. A ruined file of SQLite is put aside under another name, never deleted, and a new one begun.
+Rows: a batch is one transaction with keyed rows, so it can be repeated. A call's row goes from open to its end once; "unknown" may
+be corrected later. A write first selects and locks the rows of its calls, so it knows which change counts for the daily totals.
+If two writers insert the same row at the same time, one fails and repeats the batch.
 
-Brings the tables of a database up to what this code knows; of many processes that start together one does it.
+Statements are written with SQLAlchemy Core and compiled to text once, since building each row in SQLAlchemy costs as much as
+writing it. PostgreSQL takes a batch as one JSON text, which is faster for both sides than single rows.
 
-Looking whether something is to be done costs one question, and an empty database gets today's tables at once. Alembic, which takes
-half a second to load, is there for those that an older version made.
+Schema: one query tells whether a migration is due, and an empty database gets the current tables directly. Alembic takes half a
+second to load, so only databases of older versions load it. Of many processes that start together, one migrates.
 
-What is said to each kind of database, written with SQLAlchemy's Core and made to text once.
-
-A batch has thousands of rows; they go to the driver as they are, since making each of them SQLAlchemy's costs as much as writing
-it. PostgreSQL takes a batch as one JSON text, which is far quicker for both sides than row by row.
-
-What a row of a call counts in the sums of its day.
-
-Rows into tables: a batch is one transaction, keyed, and may be repeated; the sums of a day are exact in each.
-
-A call's row goes from open to its end once, and "unknown" may still be put right. Who writes rows of calls first looks them up and
-locks them, so it knows which change counts; of two that insert the same row at once one fails, and does it all again.
+Errors become one of three: unavailable (a lock, a full disk, a server that restarts: it is retried), refused (one row that no
+database would take: it is kept beside the spool), or corrupt (an SQLite file is renamed, never deleted, and a new one is created).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Writes calls out, page by page, oldest first: a file of any size takes the memory of one page, and no long transaction.
+"""Export calls to files: JSON, JSON Lines, CSV, Parquet or a caller's own function.
 
-The formats that calls are written in, and the files they are written to: whole or not at all, for their owner's eyes.
+Calls are read page by page, oldest first, so a file of any size needs the memory of one page and no long transaction. A file is
+written completely or not at all, readable by its owner only.
 """
 
 from __future__ import annotations

@@ -1,16 +1,12 @@
-"""A call as somebody else tells it, by keyword or as a line of a file: its fields checked, and made the row that it stands for.
+"""Calls that were made outside the dispatcher: check their fields, record them, and log them while they happen.
 
-The words of llmring's logs are understood beside our own. What is not listed here is not kept, a prompt least of all.
-
-Writes calls that were made elsewhere: each id once, with its part of the sums by day, in one transaction.
-
-Reads what an answer consumed off whatever a vendor's SDK returned: an object or a mapping, whole or in pieces.
-
-Known by the names of its fields alone, so that no SDK is loaded; the counting itself is that of the wire formats.
-
-Calls made outside the dispatcher, with a vendor's SDK or by hand, told to the ledger while they happen.
-
-Whatever goes wrong with the telling is logged and felt by nobody: what is called returns and raises what it would without.
+- :func:`row_of` checks the fields of a call, given as keywords or as a line of a file, and makes its row. The field names of
+  llmring's logs are accepted too. Unknown fields, a prompt above all, are not kept.
+- :func:`record` and :func:`put` write such calls: each id once, with its part of the daily totals, in one transaction.
+- :func:`usage_of` reads the usage from whatever a vendor's SDK returned, an object or a mapping, whole or a chunk. It goes by field
+  names alone, so that no SDK is imported; the wire formats do the counting.
+- :func:`logging_calls` and :class:`LoggedCall` log calls to a vendor's SDK as they happen. An error of the logging itself is logged
+  and never reaches the caller: the wrapped function returns and raises what it would without it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a number of calls comes to, as values: for a whole span, and for each of its buckets."""
+"""Usage statistics as values: the totals of a time span, and of each of its buckets."""
 
 from __future__ import annotations
 

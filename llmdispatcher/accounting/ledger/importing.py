@@ -1,8 +1,7 @@
-"""Takes calls in that were recorded elsewhere, each once however often it is told, and keeps the sums by day exact meanwhile.
+"""Import calls that were recorded elsewhere: JSON Lines, a JSON array, CSV, Parquet, or values in memory.
 
-Reads calls out of files, a row at a time: JSON lines, a JSON array, CSV, Parquet, or values that the caller has at hand.
-
-A row that cannot be read is told with its line, and the next one is read; nothing is held but that row, however large the file.
+Files are read one row at a time, however large they are. A row that cannot be read is reported with its line, and reading goes on.
+Each call is recorded once, however often it is imported, and the daily totals stay exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ledger as a user holds it. Nothing is opened, and SQLAlchemy not loaded, before the first row or question."""
+"""The ledger as a user holds it. The database is opened, and SQLAlchemy loaded, with the first row or query, not before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which time is asked about: days as people write them, their zone, and how a span falls into days, weeks and months."""
+"""The time span of a query: days as people write them, in a time zone, and its division into days, weeks and months."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""How a fork is passed: it waits for the thread that loads a ledger's libraries, and then for who is at work with them.
+"""Processes: how the ledger handles a fork, and how a process is identified so that others can tell whether it still runs.
 
-A child of a moment in the middle of an import has half a module for ever. What is loaded later than this room joins its hook
-instead of making its own: one that is made while a fork already waits here would be run after the fork, and not before it.
+A fork in the middle of an import would leave the child with a half-loaded module. So a fork waits for the thread that loads the
+ledger's libraries, and then for the users of those libraries. What is loaded later joins this module's fork hook instead of
+registering its own, since a hook that is registered while a fork waits here would run after the fork, not before it.
 
-Which process this is, so that another can tell whether it still lives: a pid means something in one place, and comes again.
+A pid alone identifies no process: it is valid on one machine or in one container only, and is used again.
 """
 
 from __future__ import annotations

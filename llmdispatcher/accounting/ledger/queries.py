@@ -1,10 +1,8 @@
-"""Looks calls and their attempts up: the latest first, page by page, each in one place of the order however many share a moment.
+"""Queries of calls and attempts: filters, pages, and the deletion of old calls.
 
-Which calls are meant: by who asked, who answered and how it went; as conditions on the rows, and on their sums by day.
-
-How a question looks at the database: at one moment of it; and how what a database says becomes an error of this library.
-
-Deletes old calls in small batches, so that nobody waits for it long; what they came to stays in the sums by day.
+Calls are listed latest first. Every call has one place in that order, even among calls of the same microsecond. A query reads one
+consistent snapshot; errors of the database are raised as the library's own. Old calls are deleted in small batches, so that no
+writer waits long; the daily totals keep their sums.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The tables of a ledger, for SQLite and PostgreSQL alike: facts and figures of calls, never a prompt or an answer.
+"""The tables of a ledger, the same for SQLite and PostgreSQL: facts and figures of calls, never a prompt or a response.
 
-Times are microseconds since the epoch, UTC, in the database and aware datetimes in Python; money is picodollars (1e-12) there and
-``Decimal`` dollars here. Changes of this file need a migration beside the others.
+In the database times are microseconds since the epoch (UTC) and money is picodollars (1e-12 dollars); in Python they are aware
+datetimes and ``Decimal`` dollars. A change of this file needs a migration.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Rows that wait on disk while the database is away: segments of JSON lines, each of which one process at a time has locked.
+"""The spool: rows that wait on disk while the database is unavailable, in segments of JSON lines, each locked by one process.
 
-A line is appended in one write and not waited for (it outlives the process, and a loss of power only if the system had time to
-write it); a segment is synced to the disk when it is closed. A segment whose lock can be had has nobody who appends to it, being
-full or of a dead process. Whoever empties it holds the lock meanwhile, so that two never do. A line that was torn, by a kill or a
-full disk, is skipped and counted; it was never acknowledged.
+A line is appended by one write without a sync: it survives the death of the process, and a loss of power only if the system had
+time to write it. A segment is synced when it is closed. A segment whose lock is free has no writer: it is full, or its process is
+dead. Whoever empties a segment holds its lock, so two never do. A line that was torn by a kill or a full disk is skipped and
+counted; it was never acknowledged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The sums by day: how rows are added to them, how they are made anew, and how it is shown that they are exact.
+"""Usage statistics: aggregates of calls, from the daily totals where they suffice and from the rows where they do not.
 
-What calls come to: counts, tokens, money and time, summed from their rows or from the sums by day, exact and alike.
-
-Asks what was used: from the sums by day where they tell, from the rows where they do not; exact to the call, in one view.
+Both ways give the same exact figures, read from one snapshot. The daily totals can be added to, checked against the rows, and
+rebuilt from them.
 """
 
 from __future__ import annotations

@@ -1,16 +1,13 @@
-"""What the writer needs of a database; :mod:`~llmdispatcher.accounting.ledger.database` is it, and is loaded with the first row.
-
-What the writer tells those who wait for a row, and those who ask how it goes.
-
-The one thread that writes: calls hand it rows and go on; it waits a moment, takes what has come, and writes it at once.
+"""The writer: one thread that writes rows to the database in batches, so that calls do not wait for it.
 
 ```
-put ── queue ── thread ──► database           a batch is one transaction, and keyed: it may be repeated
-         │         └────► spool on disk       while the database is away; emptied, in order, when it is back
-         └──────────────► spool               by the caller's own thread, where the queue is full
+put ── queue ── thread ──► database           a batch is one transaction with keyed rows: it may be repeated
+         │         └────► spool on disk       while the database is unavailable; emptied, in order, when it is back
+         └──────────────► spool               written by the calling thread when the queue is full
 ```
 
-What is lost when a process is killed is what came within the last :data:`LINGER` seconds, unless the ledger is strict.
+A killed process loses only the rows of the last :data:`LINGER` seconds, and none if the ledger is strict. :class:`Desk` is what the
+writer needs of a database; :mod:`~llmdispatcher.accounting.ledger.database` implements it and is loaded with the first row.
 """
 
 from __future__ import annotations

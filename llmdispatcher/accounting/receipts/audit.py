@@ -1,4 +1,4 @@
-"""Receipts against the ledger that they are of: the rows of receipts, and the rows of calls that they certify."""
+"""Compare receipts with the ledger that they came from: the rows of receipts, and the rows of the calls that they certify."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The one text of a value: RFC 8785 canonical JSON out, strict JSON in, and how moments and money are written in both.
+"""The format of receipts: canonical JSON (RFC 8785), strict parsing, times and money as text, and the form of every field.
 
-RFC 8785 is defined for what every JSON parser reads alike (I-JSON, RFC 7493): whole numbers up to 2**53 - 1, no NaN, no name twice
-in an object, no half of a surrogate pair. Whatever else comes is refused; nothing is rounded, and Unicode is not normalised.
-
-The form of every field of a receipt, as tables; what does not have it is named by its path.
+RFC 8785 covers what every JSON parser reads alike (I-JSON, RFC 7493): integers up to 2**53 - 1, no NaN, no duplicate names in an
+object, no lone surrogates. Anything else is refused; nothing is rounded, and Unicode is not normalized. The tables in ``FORMS``
+give the form of every field; a field that does not match is reported with its path.
 """
 
 from __future__ import annotations

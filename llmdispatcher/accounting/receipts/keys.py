@@ -1,12 +1,12 @@
-"""The file of a private key: made whole or not at all, never over another, for its owner alone.
+"""Ed25519 keys: private keys that sign, kept in files that only the owner can read, and public keys that verify, by id.
+
+A key file is written completely or not at all, and never over another file:
 
 ::
 
     # llmdispatcher: private key for receipts. Whoever has it signs in your name.
     key_id = key_0123456789abcdef
     private_key = 43 letters of base64url
-
-Ed25519 keys: the private one that signs, in a file that only its owner reads, and the public ones that verify, by id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Receipts as values: the signed document, what it says in words of Python, and the chain's head to be noted outside."""
+"""Receipts as values: the signed document, its content, and the anchor: the end of a chain, to be noted elsewhere."""
 
 from __future__ import annotations
 

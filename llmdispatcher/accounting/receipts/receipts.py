@@ -1,8 +1,6 @@
-"""The receipts of one ledger: made, found, exported and verified.
+"""The receipts of one ledger: create, find, export and verify them.
 
-Receipts before they are signed: what goes into each kind of document.
-
-Which calls a receipt is to certify: chosen by ids or by a range, each of them settled and without a receipt.
+A receipt certifies calls chosen by ids or by a range. Each of them must be settled and have no receipt yet.
 """
 
 from __future__ import annotations

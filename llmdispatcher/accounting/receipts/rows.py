@@ -1,4 +1,4 @@
-"""Rows of calls as a receipt proves them: the facts and digest of each, the digest and the summary of all."""
+"""Rows of calls as a receipt certifies them: the facts and the digest of each call, the digest and the summary of all."""
 
 from __future__ import annotations
 

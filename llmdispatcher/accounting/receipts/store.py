@@ -1,4 +1,4 @@
-"""Receipts and what they certify in the tables of a ledger, on SQLite and PostgreSQL; who appends has the chain to himself."""
+"""Receipts and what they certify in the tables of a ledger (SQLite or PostgreSQL). An append locks the whole chain."""
 
 from __future__ import annotations
 

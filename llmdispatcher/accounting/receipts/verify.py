@@ -1,18 +1,14 @@
-"""Receipts in a row: whether each is signed by the key whose turn it is, and whether any is missing, moved, doubled or replaced.
+"""Verify receipts with nothing but the receipts and public keys: no ledger, no network.
+
+Checked are each receipt by itself (form, sums, signature, the rows of its calls if they are at hand), and the chain: whether every
+receipt is signed by the right key, and none is missing, moved, duplicated or replaced.
 
 ::
 
-    sequence 1  <- previous = sha256(receipt 1) -  sequence 2  <- ...  the head, whose hash an anchor has noted
+    sequence 1  <- previous = sha256(receipt 1) -  sequence 2  <- ...  the last one, whose hash an anchor has noted
 
-One chain has one key at a time. A key is vouched for by being given, or by a rotation that both it and such a key have signed.
-
-What a verification found, as values: every single thing that is wrong, and where.
-
-One receipt against itself: its form, what follows from what, its signature; and the rows of calls that it stands for.
-
-Receipts as files: JSON and JSON Lines, alone or with the rows of their calls; whatever holds receipts, read.
-
-Verify receipts with nothing but them and public keys: no ledger, no network.
+A chain has one key at a time. A key is trusted because it is given, or because a trusted key and the new key have both signed its
+rotation. Receipts are read from JSON and JSON Lines, alone or with the rows of their calls.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Lockfiles: aliases that stand for ordered pools of models, in profiles; found, read, changed and saved."""
+"""Lockfiles: aliases that stand for ordered pools of models, in profiles."""

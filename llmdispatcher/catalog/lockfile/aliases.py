@@ -1,4 +1,4 @@
-"""A dispatcher's aliases: the lockfile of its configuration, which is read when the first name is looked up."""
+"""The aliases of a dispatcher: those of its configured lockfile, which is read at the first look-up."""
 
 from __future__ import annotations
 

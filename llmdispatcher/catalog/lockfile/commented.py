@@ -1,4 +1,4 @@
-"""The part of writing that keeps the comments of a TOML file; loaded where one is saved, since tomlkit is an extra."""
+"""Change a TOML file and keep its comments. It is loaded when such a file is saved, since it needs tomlkit, an extra."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Lockfile: which models an alias stands for, profile by profile; read, asked, changed and saved here.
+"""``Lockfile``: which models an alias stands for, in each profile; read, look up, change and save it.
 
-Looking an alias up: in a profile of the file, or of a package that it extends; what was found once is remembered.
+An alias is looked up in a profile of the file, then in those of the packages that it extends. Results are cached.
 """
 
 from __future__ import annotations

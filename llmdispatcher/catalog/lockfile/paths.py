@@ -1,4 +1,4 @@
-"""Where lockfiles are: by path, by the environment, beside the program, with a package, and the one that comes with this one."""
+"""Where lockfiles are found: an explicit path, the environment, the program's folder, an installed package, or the bundled one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small TOML writer for files that are new, and for the lines that a message shows; needs nothing installed."""
+"""A small TOML writer without dependencies, for new files and for the lines that a message shows."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""In which line of a TOML or JSON text something stands, for messages; neither parser of the standard library tells.
+"""Read the text of a lockfile: profiles of aliases, each an ordered pool of models.
 
-A lockfile's contents as values: profiles of aliases, each an ordered pool of models; and their canonical form.
-
-From a lockfile's text to its contents. Every mistake is told, with its line and path, in one error.
+All mistakes of a file are reported in one error, each with its line and path. The parsers of the standard library do not give line
+numbers of values, so this file finds them in the TOML or JSON text.
 """
 
 from __future__ import annotations

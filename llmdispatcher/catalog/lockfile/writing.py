@@ -1,6 +1,6 @@
-"""What is told of aliases that are missing: which, where, and the whole text that would mend it.
+"""Write a lockfile: changes go into the text that was read, and the rest stays as it was. Also the text of missing aliases.
 
-From contents to a lockfile's text: what has changed is written into what was read, and all else stays as it is.
+For aliases that are missing, a message says which, where, and the complete text that adds them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Models and prices as a registry publishes them: fetched with care, kept on disk, put over the packaged catalog."""
+"""Registries: models and prices that somebody publishes; fetched, bounded, cached on disk, and put over the packaged catalog."""

@@ -1,14 +1,10 @@
-"""The registry client: what is published of each vendor's models, kept on disk, never in a call's way.
+"""``Registry``: the models that a registry publishes for each vendor, cached on disk, and refreshed in the background.
 
-The documents of a registry: a vendor's current models, those of one version, and the list of vendors.
-
-A dispatcher's registry: the one of its configuration, with the pins of its lockfile, which is read with the first call.
-
-Keeps a registry's rows over the catalog while dispatchers use it: one daemon thread, which is in no call's way.
-
-The thread starts with the first call, in a forked child with the first call there. It loads what is on disk, asks for what is due,
-puts that over the catalog, and sleeps until the next is due. The first calls wait for it, for at most ``Registry(wait=...)``
-seconds, and only until something is known; nobody waits for anything after that.
+A dispatcher's registry is that of its configuration, with the pins of its lockfile; it is read with the first call. One daemon
+thread (:class:`Keeper`) keeps its rows over the catalog as long as dispatchers use it. The thread starts with the first call, in a
+forked child with the first call there. It loads what is on disk, fetches what is due, puts the result over the catalog, and sleeps
+until more is due. The first calls wait for it until something is known, at most ``Registry(wait=...)`` seconds; later calls never
+wait.
 """
 
 from __future__ import annotations

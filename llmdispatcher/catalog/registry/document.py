@@ -1,6 +1,7 @@
-"""One version of one vendor's models: read from the published document, bounded in every direction, good rows kept.
+"""One version of one vendor's models: the published document and its rows, read strictly and written in the same layout.
 
-One model as a registry publishes it: read strictly, since a registry is somebody else's file, and written in the same layout.
+The document is somebody else's file, so it is bounded in size, count and range. Bad rows are dropped and reported; good rows are
+kept.
 """
 
 from __future__ import annotations

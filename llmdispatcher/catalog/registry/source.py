@@ -1,8 +1,7 @@
-"""Brings a registry's documents, from the net or from files: bounded, no redirects, one deadline, nothing sent but an ETag.
+"""Where a registry's documents come from: a URL or a folder, its settings, and the checks of both.
 
-Where a registry is: the one place that decides which addresses may be one.
-
-What a registry is given, checked where it is given: every mistake is told with its field and its remedy.
+Requests to the network are bounded, follow no redirect, have one deadline and send nothing but an ETag. Mistakes in the settings
+are reported with their field and remedy.
 """
 
 from __future__ import annotations

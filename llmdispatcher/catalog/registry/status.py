@@ -1,11 +1,7 @@
-"""An edition as rows that are put over the catalog's: prices count as published, everything else only widens what is known.
+"""Rows of a registry over the catalog, the difference of two versions, and the status of each vendor's models.
 
-A registry is compiled by machines and may be wrong or hostile. What would keep a call from being sent, a capability that a model is
-said to lack or a limit below the catalog's, is therefore not taken from it.
-
-What differs between two versions of a vendor's models: for people, and as a dict for machines.
-
-How each vendor's models stand: from where, which version, how old, and whether that can be relied on.
+Prices count as published. Everything else may only add: a registry is compiled by machines and may be wrong or hostile, so what
+would keep a call from being sent (a capability that a model is said to lack, a limit below the catalog's) is not taken from it.
 """
 
 from __future__ import annotations

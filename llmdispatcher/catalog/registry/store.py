@@ -1,14 +1,14 @@
-"""What a registry's documents are now: in memory, on the shelf, or at the registry; each asked for once at a time, when it is due.
+"""The current documents of a registry: in memory, in files that processes share, or fetched; one request at a time for each.
 
 ```
-   in memory, not due ──► given                       (a version of its own is never due again)
-   else on the shelf, not due ──► given               (another process has asked)
-   else asked with its tag ──► 304: confirmed ──► given
-                          └──► 200: read, kept ──► given
-                          └──► anything else: raised, and what is held stays held
+   in memory, not due ──► returned                    (a given version is never due again)
+   else on disk, not due ──► returned                 (another process has fetched it)
+   else fetched with its ETag ──► 304: confirmed ──► returned
+                             └──► 200: read, kept ──► returned
+                             └──► anything else: raised; what is held stays
 ```
 
-Documents kept in files between processes: each file is whole or not believed, and replaced in one step.
+A file is replaced in one step and is used only if it is complete.
 """
 
 from __future__ import annotations

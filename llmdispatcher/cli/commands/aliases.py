@@ -1,4 +1,4 @@
-"""``aliases``: which aliases there are."""
+"""``aliases``: list the aliases of the lockfile."""
 
 from __future__ import annotations
 

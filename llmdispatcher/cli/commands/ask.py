@@ -1,8 +1,7 @@
-"""``ask``: one question, one answer.
+"""``ask``: ask one question and print the response.
 
-One question out of what was typed, piped in and attached.
-
-An answer on its way to people: words as they arrive, without what would steer a terminal, and what it cost.
+The question is made of what was typed, piped in and attached. Words are printed as they arrive, without characters that would
+control the terminal; the cost follows.
 """
 
 from __future__ import annotations

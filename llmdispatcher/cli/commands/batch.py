@@ -1,4 +1,4 @@
-"""``batch``: read prompts, send them all, write the answers down in order, say how it went."""
+"""``batch``: read prompts, send them all, write the answers in order, and report how it went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``bind``: let an alias stand for models."""
+"""``bind``: bind an alias to models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cache``: what a store of answers holds, and how it is emptied."""
+"""``cache``: show what a store of responses holds, or empty it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``calls``: the latest calls, or one with its attempts."""
+"""``calls``: list the latest calls, or show one with its attempts."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""``chat``: talk with a model on the terminal.
+"""``chat``: talk with a model in the terminal.
 
-A conversation: its turns, its model, what it has cost; to a file and back.
-
-The talk itself: read, ask, print, again; and what begins with a slash.
+A conversation has its turns, its model and its cost, and can be saved to a file and loaded. Lines that begin with a slash are
+commands.
 """
 
 from __future__ import annotations

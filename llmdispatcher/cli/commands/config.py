@@ -1,4 +1,4 @@
-"""``config check``: what is wrong with a configuration, before a program starts with it."""
+"""``config check``: find the mistakes of a configuration before a program starts with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``explain``: who would be asked, and why."""
+"""``explain``: show which targets a request would be sent to, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``export``: the calls of the ledger as a file."""
+"""``export``: write the calls of the ledger to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``health``: how the vendors are."""
+"""``health``: ask the vendors whether they are available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``import``: calls that were exported, or logged elsewhere, into the ledger."""
+"""``import``: add calls that were exported, or logged elsewhere, to the ledger."""
 
 from __future__ import annotations
 

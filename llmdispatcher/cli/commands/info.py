@@ -1,4 +1,4 @@
-"""``info``: versions, places, and what is installed: what a report of a problem should have."""
+"""``info``: versions, paths and installed extras: what a bug report should contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``init-db``: make the ledger."""
+"""``init-db``: create the tables of the ledger."""
 
 from __future__ import annotations
 

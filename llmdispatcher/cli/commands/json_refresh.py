@@ -1,4 +1,4 @@
-"""``json-refresh``: models and prices as the registry publishes them now."""
+"""``json-refresh``: fetch models and prices from the registry."""
 
 from __future__ import annotations
 

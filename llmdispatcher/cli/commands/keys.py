@@ -1,4 +1,4 @@
-"""``keys``: keys of vendors in the system's keychain."""
+"""``keys``: manage vendors' keys in the system's keychain."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``lock``: lockfiles of aliases.
-
-Which lockfile a command means, and which registry.
-"""
+"""``lock``: create, check and update lockfiles of aliases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``models``: what is known of the models."""
+"""``models``: list what the catalog knows of models."""
 
 from __future__ import annotations
 

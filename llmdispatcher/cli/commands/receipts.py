@@ -1,7 +1,4 @@
-"""``receipts``: what calls cost, signed.
-
-The keys and receipts that commands work with; loads the extra ``receipts`` when it is first used.
-"""
+"""``receipts``: create, verify and export signed receipts. The extra ``receipts`` is loaded when it is first used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``simulate``: the simulated vendors in the foreground, for playing."""
+"""``simulate``: run the simulated vendors in the foreground, to try things out."""
 
 from __future__ import annotations
 

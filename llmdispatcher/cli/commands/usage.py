@@ -1,8 +1,6 @@
-"""``usage``: what was used, and what it cost.
+"""``usage``: show what was used and what it cost, as a table, a sparkline, or a picture.
 
-A picture of costs over time: bars in an SVG of our own, or a PNG where matplotlib is installed.
-
-A row of numbers as a row of little bars, for people who look at a terminal.
+Pictures are bars in an SVG that is written here, or a PNG where matplotlib is installed.
 """
 
 from __future__ import annotations

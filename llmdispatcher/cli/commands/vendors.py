@@ -1,4 +1,4 @@
-"""``vendors``: whom the catalog knows, and who of them can be asked from here."""
+"""``vendors``: list the vendors of the catalog, and which of them can be asked from here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Faults as values: ``sim.script(faults.silent(), faults.status(503), OK)``; each knows how to misbehave in every format.
+"""Faults as values: ``sim.script(faults.silent(), faults.status(503), OK)``. Each can misbehave in every format.
 
-The faults of RELIABILITY.md §2 and PEERS.md §4.4 as tables, for tests that run through all of them.
+The tables ``FAULTS`` and ``PEER_FAULTS`` list those of RELIABILITY.md §2 and PEERS.md §4.4, for tests that run through all of them.
 """
 
 from __future__ import annotations

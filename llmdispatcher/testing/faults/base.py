@@ -1,4 +1,4 @@
-"""What a fault is, and what it has at hand when it misbehaves."""
+"""The base class of faults, and the context that a fault is given."""
 
 from __future__ import annotations
 

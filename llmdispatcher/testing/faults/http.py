@@ -1,8 +1,6 @@
-"""Faults of a body's framing, encoding and size, for whole answers and streams alike (RELIABILITY.md B1–B7).
+"""Faults of HTTP: the connection, the head, and the framing, encoding and size of the body (RELIABILITY.md N, H, B1–B7).
 
-Addresses where nobody ever answers: what goes wrong before a request is read (RELIABILITY.md N1, N2, N6, N7).
-
-Faults before the body: silence, heads that never end or make no sense, connections that break (RELIABILITY.md N, H).
+``UNREACHABLE`` has the addresses where nothing answers, for what goes wrong before a request is read (N1, N2, N6, N7).
 """
 
 from __future__ import annotations

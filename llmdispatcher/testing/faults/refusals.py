@@ -1,4 +1,4 @@
-"""Refusals: statuses with the vendor's own error body and every way to say when to come back (RELIABILITY.md R)."""
+"""Faults that refuse: statuses with the vendor's own error body and every form of a retry delay (RELIABILITY.md R)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Faults of what the body says: no JSON, hostile JSON, web pages, errors under a 200 (RELIABILITY.md B8–B10, S6, S7).
+"""Faults of content: what a body says (RELIABILITY.md B8–B10, S6, S7), and how a stream proceeds and ends (S).
 
-Faults of a stream's course: ends too early, too late, never, or in an odd spelling (RELIABILITY.md S).
-
-A request for a whole answer meets the same faults in the parts of its JSON.
+Content: no JSON, hostile JSON, web pages, errors under a 200. Streams: they end too early, too late, never, or in an odd spelling.
+A request for a whole response meets the faults of streams in the parts of its JSON.
 """
 
 from __future__ import annotations

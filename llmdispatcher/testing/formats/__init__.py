@@ -1,4 +1,4 @@
-"""The wire formats from the vendor's side; a request's path tells which one it speaks."""
+"""The wire formats as simulated vendors speak them. The path of a request tells which one it uses."""
 
 from __future__ import annotations
 

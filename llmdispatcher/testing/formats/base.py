@@ -1,7 +1,4 @@
-"""A simulated answer in the library's own words, whole or in chunks: what the codecs write.
-
-What every simulated format shares, and the words between formats, faults and the simulator.
-"""
+"""What all simulated formats share, and a simulated response as the values that the codecs write."""
 
 from __future__ import annotations
 

@@ -1,14 +1,6 @@
-"""Anthropic messages, from the vendor's side (WIRE.md §3).
+"""The simulated formats: OpenAI chat (and Azure's), OpenAI responses, Anthropic, Gemini, Ollama (WIRE.md §1–§5).
 
-Gemini generateContent and streamGenerateContent, from the vendor's side (WIRE.md §4).
-
-Ollama's own chat, from its side.
-
-What OpenAI says of each trouble, in all of its formats: message and code.
-
-OpenAI chat completions and Azure's dialect of them, from the vendor's side (WIRE.md §1 and §5).
-
-OpenAI's responses, from the vendor's side (WIRE.md §2).
+The texts and codes of OpenAI's errors are one table for both of its formats.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The words of Anthropic's messages that both directions share: names, reasons, cache marks, usage."""
+"""Names, finish reasons, cache marks and usage of Anthropic's Messages API, shared by both directions."""
 
 from __future__ import annotations
 

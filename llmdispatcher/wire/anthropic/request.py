@@ -1,7 +1,4 @@
-"""A request as Anthropic's messages write it. https://platform.claude.com/docs/en/api/messages
-
-The turns of a conversation as Anthropic's messages write them. https://platform.claude.com/docs/en/api/messages
-"""
+"""Encode a request for Anthropic's Messages API, with its messages. https://platform.claude.com/docs/en/api/messages"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anthropic messages. https://platform.claude.com/docs/en/api/messages, version 2023-06-01."""
+"""The codec of Anthropic's Messages API, version 2023-06-01, and its decoders. https://platform.claude.com/docs/en/api/messages"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A request in Anthropic's messages, read; also one that only counts its tokens.
+"""Decode a client's request to Anthropic's Messages API, or to its token counting.
 
-Turns and blocks of Anthropic's messages, read. A block that is unknown, or says more than a part can, is kept whole.
+A content block that is unknown, or has fields that a part cannot hold, is kept whole.
 """
 
 from __future__ import annotations

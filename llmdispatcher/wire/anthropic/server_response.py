@@ -1,6 +1,6 @@
-"""An answer as Anthropic writes it in one piece, and a refusal.
+"""Encode responses, errors and streams as Anthropic's Messages API sends them.
 
-An answer as Anthropic streams it: named events, each of a block by its number.
+A stream consists of named events, each of which belongs to a content block by its index.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""What an answer of Google's rests on, and how likely its tokens were, both ways.
+"""Names, finish reasons, usage, parts, grounding and log probabilities of Google's Gemini API, in both directions.
 
-https://ai.google.dev/api/generate-content#GroundingMetadata, https://ai.google.dev/api/generate-content#LogprobsResult
-
-The words of Google's format that both directions share: names, reasons, tokens, kinds of sound.
-
-Parts of a turn as Google writes them, both ways. https://ai.google.dev/api/caching#Part
+https://ai.google.dev/api/caching#Part, https://ai.google.dev/api/generate-content#GroundingMetadata,
+https://ai.google.dev/api/generate-content#LogprobsResult
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A request as Google's generateContent writes it. https://ai.google.dev/api/generate-content
+"""Encode a request for Google's generateContent. https://ai.google.dev/api/generate-content
 
-Schemas in the dialect of OpenAPI that Google's older fields speak, as JSON schemas. https://ai.google.dev/api/caching#Schema
+Schemas in the OpenAPI dialect of Google's older fields become JSON schemas. https://ai.google.dev/api/caching#Schema
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Google's generateContent and streamGenerateContent. https://ai.google.dev/api/generate-content
+"""The codec of Google's generateContent and streamGenerateContent, and its decoders.
 
-Arguments of a call that Google streams in pieces, put together. https://ai.google.dev/api/caching#FunctionCall
-
-What Google answers, in pieces or in one. https://ai.google.dev/api/generate-content#GenerateContentResponse
+https://ai.google.dev/api/generate-content#GenerateContentResponse; the arguments of a function call may arrive in pieces that name
+their place by a path: https://ai.google.dev/api/caching#FunctionCall
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A request to Google's generateContent, read; also one that only counts its tokens.
-
-Turns of a request to Google's generateContent, read.
-"""
+"""Decode a client's request to Google's generateContent, or to its token counting."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""An answer as Google writes it, whole and in pieces.
-
-A refusal as Google writes it. https://cloud.google.com/apis/design/errors
-"""
+"""Encode responses, streams and errors as Google's generateContent sends them. https://cloud.google.com/apis/design/errors"""
 
 from __future__ import annotations
 

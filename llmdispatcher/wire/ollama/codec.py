@@ -1,4 +1,4 @@
-"""Ollama's own chat, and what it answers. https://docs.ollama.com/api/chat"""
+"""The codec of Ollama's chat API, and its decoders. https://docs.ollama.com/api/chat"""
 
 from __future__ import annotations
 

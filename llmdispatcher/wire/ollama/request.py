@@ -1,7 +1,4 @@
-"""A request as Ollama's chat writes it.
-
-The words of Ollama's chat that both directions share: names, reasons, usage.
-"""
+"""Encode a request for Ollama's chat API, with the names, finish reasons and usage that both directions share."""
 
 from __future__ import annotations
 

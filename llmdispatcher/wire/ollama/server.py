@@ -1,7 +1,4 @@
-"""A request in Ollama's chat, read.
-
-An answer as Ollama writes it, whole and in lines, and a refusal.
-"""
+"""Decode a client's request to Ollama's chat API, and encode responses, streams of JSON lines and errors."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""OpenAI's chat completions, and whoever speaks them."""
+"""OpenAI's chat completions API, which Azure and every compatible server speak too."""

@@ -1,6 +1,6 @@
-"""OpenAI chat completions, as OpenAI, Azure and every compatible server speak it.
+"""The codec of OpenAI's chat completions API, as OpenAI, Azure and every compatible server speak it.
 
-https://platform.openai.com/docs/api-reference/chat; deviations of compatible servers as recorded from real traffic.
+https://platform.openai.com/docs/api-reference/chat; deviations of compatible servers are those recorded from real traffic.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What an answer consumed, as OpenAI's chat format and its compatible servers tell it.
-
-The words of OpenAI's chat format that its reading and its writing share, those of compatible servers among them.
-"""
+"""Names and usage of OpenAI's chat completions API in both directions, those of compatible servers among them."""
 
 from __future__ import annotations
 

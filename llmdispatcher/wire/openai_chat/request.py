@@ -1,6 +1,6 @@
-"""A request as OpenAI's chat format writes it. https://platform.openai.com/docs/api-reference/chat/create
+"""Encode a request for OpenAI's chat completions API, with its messages.
 
-The turns of a conversation as OpenAI's chat format writes them.
+https://platform.openai.com/docs/api-reference/chat/create
 """
 
 from __future__ import annotations

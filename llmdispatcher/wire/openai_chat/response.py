@@ -1,6 +1,6 @@
-"""Tool calls of OpenAI's chat format, read: pieces of a stream find their call, whatever a server leaves out or repeats.
+"""Decode the choices of OpenAI's chat completions API and their tool calls, chunk by chunk.
 
-One of an answer's choices in OpenAI's chat format, read piece by piece.
+Pieces of a streamed tool call are matched to their call, whatever a compatible server leaves out or repeats.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A request in OpenAI's chat format, read.
-
-The turns of a request in OpenAI's chat format, read.
-"""
+"""Decode a client's request to OpenAI's chat completions API."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""An answer as OpenAI's chat format writes it in one piece, and what pieces of a stream have in common with that.
-
-A stream as OpenAI's chat format writes it.
-"""
+"""Encode responses and streams as OpenAI's chat completions API sends them."""
 
 from __future__ import annotations
 

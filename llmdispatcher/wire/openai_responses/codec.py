@@ -1,4 +1,4 @@
-"""OpenAI responses. https://platform.openai.com/docs/api-reference/responses"""
+"""The codec of OpenAI's Responses API, and its decoders. https://platform.openai.com/docs/api-reference/responses"""
 
 from __future__ import annotations
 

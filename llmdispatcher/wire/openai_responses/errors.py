@@ -1,4 +1,4 @@
-"""Errors as OpenAI's responses format writes them: as a refusal, and in the middle of a stream."""
+"""Errors of OpenAI's Responses API: as a refusal, and as an event of a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer in OpenAI's responses format says besides its items: why it ended, what it consumed, what it rests on."""
+"""Finish reasons, usage and citations of OpenAI's Responses API: what a response says besides its items."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The items that OpenAI's responses format makes a conversation of, as parts of a turn, and back.
+"""Encode a request for OpenAI's Responses API; convert items to parts of a message and back.
 
-One item is a message, a thought, a call, the result of one, or a block that only this format knows. What a message item says
-besides its text (id, status, phase) hangs on each of its text parts as ``item``: parts with the same one were one item.
-
-Requests as OpenAI's responses format writes them. https://platform.openai.com/docs/api-reference/responses/create
+https://platform.openai.com/docs/api-reference/responses/create. An item is a message, reasoning, a tool call, the result of one, or
+a block that only this format knows. What a message item says besides its text (id, status, phase) is kept on each of its text parts
+as ``item``: parts with the same one were one item.
 """
 
 from __future__ import annotations

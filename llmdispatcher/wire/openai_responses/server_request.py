@@ -1,8 +1,6 @@
-"""A request in OpenAI's responses format, read.
+"""Decode a client's request to OpenAI's Responses API: instructions, input items, settings.
 
-Instructions and input items of OpenAI's responses format, read as turns of a conversation.
-
-All that the assistant said, thought and called between two turns of others is one turn, its items in order.
+All items of the assistant between two turns of others become one message, its items in order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Answers as OpenAI's responses format writes them: the response object and its items.
-
-An answer's chunks as the events of OpenAI's responses format.
-"""
+"""Encode responses and streams as OpenAI's Responses API sends them: the response object, its items, its events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Alembic runs: the connection is handed in, with its transaction and its lock."""
+"""The script that Alembic runs. The connection is passed in, with its transaction and its lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls, their attempts, the daily sums, and who writes."""
+"""Calls, their attempts, the daily totals, and the processes that write."""
 
 from __future__ import annotations
 

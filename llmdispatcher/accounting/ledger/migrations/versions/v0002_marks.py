@@ -1,4 +1,4 @@
-"""Up to where rows have been deleted, and the way from an application's own id to its calls."""
+"""The time up to which rows have been deleted, and the index from an application's own id to its calls."""
 
 from __future__ import annotations
 

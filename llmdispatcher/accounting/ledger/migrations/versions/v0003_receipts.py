@@ -1,4 +1,4 @@
-"""Signed receipts, and which calls each certifies."""
+"""Signed receipts, and the calls that each certifies."""
 
 from __future__ import annotations
 
