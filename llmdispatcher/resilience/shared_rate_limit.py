@@ -1,8 +1,8 @@
 """Rate limits that processes share: requests and tokens counted on a Redis server by the package ``limits``, an extra.
 
 Requests are counted one by one (its moving window: never more than the limit in any minute), tokens in two counters (its sliding
-window, where a call of 100,000 tokens costs no more work than one of ten). A server that fails or takes too long is left alone for
-:data:`REST`; meanwhile each process uses its own count. A client belongs to the process that made it.
+window, where a call of 100,000 tokens costs no more work than one of ten). A server that fails, or takes too long, is left alone
+for :data:`REST`; meanwhile each process uses its own count. A client belongs to the process that made it.
 """
 
 from __future__ import annotations
