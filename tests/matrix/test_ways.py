@@ -268,7 +268,7 @@ def test_both_answer_at_once(streamed):
 
     plan = Plan(settings={"hedge": {"after": 0.0, "share": 1.0}}, helped=True, each=30.0, timeout=30.0)
     with staged(plan, "G1", faults.status(503), streamed=streamed) as stage:
-        stage.faulty.answers = stage.healthy.answers = answer
+        stage.faulty.responses = stage.healthy.responses = answer
         for _ in range(50):
             stage.ask()
         wrong = stage.broken("")

@@ -130,7 +130,7 @@ with Dispatcher(settings, observers=[Heard()]) as asked:
             ends.append(type(error).__name__)
     def tell():
         for _ in threads: tried.acquire()
-        print("tried", flush=True)
+        os.write(1, b"tried\\n")  # at once, so that it never stands within another line
     threads = [threading.Thread(target=job) for job in (call, stream) * 10]
     for thread in threads: thread.start()
     threading.Thread(target=tell, daemon=True).start()

@@ -181,6 +181,16 @@ LATE = {
 """Functions that load what only some users need."""
 
 
+def importing(tree: ast.AST, function: str = "") -> set[str]:
+    """Names of the functions that have an import in them, each the innermost."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if function and isinstance(node, ast.Import | ast.ImportFrom):
+            found.add(function)
+        found |= importing(node, node.name if isinstance(node, ast.FunctionDef) else function)
+    return found
+
+
 def test_nothing_is_imported_in_the_middle_of_a_call():
     """A fork while another thread imports leaves the child an import lock that nobody opens: imports stand at the top."""
     package = Path(llmdispatcher.__file__).parent
@@ -188,10 +198,6 @@ def test_nothing_is_imported_in_the_middle_of_a_call():
     for file in package.rglob("*.py"):
         if {"cli", "testing"} & set(file.relative_to(package).parts):
             continue
-        for function in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(function, ast.FunctionDef) and any(
-                isinstance(n, ast.Import | ast.ImportFrom) for n in ast.walk(function)
-            ):
-                late.setdefault(file.relative_to(package).as_posix(), set()).add(function.name)
+        late |= {file.relative_to(package).as_posix(): names for names in [importing(ast.parse(file.read_text("utf-8")))] if names}
 
     assert late == LATE
