@@ -1,7 +1,7 @@
 """``Dispatcher``: the one object that a user holds. It sends requests, and answers questions about vendors, models and limits.
 
 :class:`Books` reports the end of calls and attempts: first to the statistics, then to the observers, last to the ledger, which may
-be strict and raise. :class:`Lookups` has the methods that send no request.
+be strict and raise.
 """
 
 from __future__ import annotations
@@ -106,79 +106,7 @@ def _ledger_at(place: Any) -> Ledger:
     return Ledger(place)
 
 
-class Lookups:
-    """The half of a dispatcher that looks things up; none of it is a call, and none of it costs money."""
-
-    config: Config
-    _clock: Clock
-    _directory: Directory
-    _conductor: Conductor
-    _checkups: Checkups
-
-    def get_vendors(self) -> list[str]:
-        """The names of the registered vendors, in order of registration."""
-        return list(self._directory.vendors)
-
-    def get_vendor(self, name: str) -> Vendor | None:
-        """The vendor of that name, or ``None``."""
-        return self._directory.vendors.get(name)
-
-    @property
-    def lockfile(self) -> Lockfile | None:
-        """The lockfile of the configuration, read now if it was not before; ``None`` where there is none."""
-        return self._directory.lockfile
-
-    def resolve_alias(self, alias: str, profile: str | None = None) -> str:
-        """The first ``"vendor:model"`` that can be asked now under a name, be it an alias, a pool or a model's own.
-
-        Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
-        """
-        found = self._directory.candidates(alias, profile)
-        if not found.targets:
-            raise dead_end(Route(alias, (), found.skipped))
-        return str(found.targets[0])
-
-    def has_alias(self, alias: str, profile: str | None = None) -> bool:
-        """Whether a name is an alias of the lockfile or a pool of the configuration."""
-        return self._directory.has_alias(alias, profile)
-
-    def require_aliases(self, names: str | Iterable[str], *, context: str | None = None, profile: str | None = None) -> None:
-        """Raise one :class:`ConfigError` for all aliases that are missing; what a program does first. ``context`` says who asks."""
-        self._directory.require_aliases([names] if isinstance(names, str) else list(names), context, profile)
-
-    def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
-        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""
-        asked = self._directory.known(vendor)
-        listed = getattr(asked, "list_models", None)
-        return tuple(listed(self._deadline(timeout))) if listed is not None else asked.capabilities.models
-
-    def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
-        """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
-        return self._checkups.ask(timeout)
-
-    def health(self) -> dict[str, VendorHealth]:
-        """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
-        return self._checkups.known()
-
-    def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
-        """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
-        return self._conductor.limits.status(
-            Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
-        )
-
-    def get_budgets(self) -> tuple[BudgetStatus, ...]:
-        """How every account of every budget stands in its present period, in the order of the configuration.
-
-        Budgets that count by call have none. Raises :class:`BudgetExceeded` where the place that they are kept in is away.
-        """
-        spending = self._conductor.spending
-        return spending.statuses() if spending is not None else ()
-
-    def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
-
-
-class Dispatcher(Lookups):
+class Dispatcher:
     """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
 
     ``observers`` hear the :class:`~llmdispatcher.Outcome` of every call, and as an :class:`~llmdispatcher.Observer` every
@@ -345,6 +273,65 @@ class Dispatcher(Lookups):
         spending = self._conductor.spending
         return plan if spending is None else attrs.evolve(plan, budgets=spending.outlook(request, plan.targets))
 
+    def get_vendors(self) -> list[str]:
+        """The names of the registered vendors, in order of registration."""
+        return list(self._directory.vendors)
+
+    def get_vendor(self, name: str) -> Vendor | None:
+        """The vendor of that name, or ``None``."""
+        return self._directory.vendors.get(name)
+
+    @property
+    def lockfile(self) -> Lockfile | None:
+        """The lockfile of the configuration, read now if it was not before; ``None`` where there is none."""
+        return self._directory.lockfile
+
+    def resolve_alias(self, alias: str, profile: str | None = None) -> str:
+        """The first ``"vendor:model"`` that can be asked now under a name, be it an alias, a pool or a model's own.
+
+        Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
+        """
+        found = self._directory.candidates(alias, profile)
+        if not found.targets:
+            raise dead_end(Route(alias, (), found.skipped))
+        return str(found.targets[0])
+
+    def has_alias(self, alias: str, profile: str | None = None) -> bool:
+        """Whether a name is an alias of the lockfile or a pool of the configuration."""
+        return self._directory.has_alias(alias, profile)
+
+    def require_aliases(self, names: str | Iterable[str], *, context: str | None = None, profile: str | None = None) -> None:
+        """Raise one :class:`ConfigError` for all aliases that are missing; what a program does first. ``context`` says who asks."""
+        self._directory.require_aliases([names] if isinstance(names, str) else list(names), context, profile)
+
+    def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
+        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""
+        asked = self._directory.known(vendor)
+        listed = getattr(asked, "list_models", None)
+        return tuple(listed(self._deadline(timeout))) if listed is not None else asked.capabilities.models
+
+    def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
+        """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
+        return self._checkups.ask(timeout)
+
+    def health(self) -> dict[str, VendorHealth]:
+        """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
+        return self._checkups.known()
+
+    def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
+        """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
+        return self._conductor.limits.status(
+            Target(vendor=self._directory.known(vendor).name, model=model), self._clock.monotonic()
+        )
+
+    def get_budgets(self) -> tuple[BudgetStatus, ...]:
+        """How every account of every budget stands in its present period, in the order of the configuration.
+
+        Budgets that count by call have none. Raises :class:`BudgetExceeded` where the place that they are kept in is away.
+        """
+        spending = self._conductor.spending
+        return spending.statuses() if spending is not None else ()
+
     def get_stats(self) -> Stats:
         """The counts of all calls that have ended, as of one moment, and how many run and wait."""
         return self._books.stats.snapshot(*self._under_way.count())
@@ -383,6 +370,9 @@ class Dispatcher(Lookups):
 
     def __repr__(self) -> str:
         return f"Dispatcher(vendors={self.get_vendors()})"
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
 
     def _begin(self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool) -> Call:
         if not isinstance(request, Request):
