@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._lazy import door
-from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._version import __version__
     from .accounting import (
         Budget,
         BudgetForecast,
@@ -156,6 +156,7 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
+            "_version": ("__version__",),
             "accounting": (
                 "Budget",
                 "BudgetForecast",
