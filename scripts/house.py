@@ -481,7 +481,8 @@ class Bounds:
 
     def write(self, file: Path) -> None:
         """Put the numbers into *file*, behind whatever is written before its table of maxima."""
-        kept = file.read_text(encoding="utf-8").partition("\n[maxima]")[0].rstrip() if file.exists() else ""
+        written = file.read_text(encoding="utf-8") if file.exists() else ""
+        kept = f"\n{written}".partition("\n[maxima]")[0].strip()
         parts = [kept] if kept else []
         for name, bounds in (("maxima", self.maxima), ("minima", self.minima), ("rooms", self.rooms)):
             parts.append("\n".join([f"[{name}]", *(f"{json.dumps(key)} = {value}" for key, value in bounds.items())]))

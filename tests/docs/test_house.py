@@ -156,8 +156,9 @@ def test_circles_of_rooms_count_type_checking(figure):
         "late": ("def act():\n    from .a import A\n", 2),
         "text": ("import_module('.a', __package__)\n", 2),
         "type checking": ("if TYPE_CHECKING:\n    from .a import A\n", 0),
+        "without type checking": ("if TYPE_CHECKING:\n    A = 1\nelse:\n    from .a import A\n", 2),
     }.values(),
-    ids=["top", "late", "text", "type checking"],
+    ids=["top", "late", "text", "type checking", "without type checking"],
 )
 def test_circles_of_files_are_those_of_the_running_program(figure, back, count):
     """An import within a function counts, one for type checking does not."""
@@ -520,6 +521,14 @@ def test_a_figure_without_a_bound_fails_until_it_is_written(tree, tmp_path, caps
     assert 0 == main([], tmp_path)
     assert bounds(tmp_path)["maxima"]["files"] == 2
     assert (tmp_path / SETTINGS).read_text().startswith("# why\napart = []\n\n[slack]\n")
+
+
+def test_bounds_without_settings_before_them_are_written_once(tree, tmp_path):
+    """A file that begins with its tables is lowered like any other."""
+    tree({"__init__.py": "", "a.py": "", "scripts/house.toml": ""})
+
+    assert [0, 0] == [main(["--lower"], tmp_path) for _ in range(2)]
+    assert bounds(tmp_path)["maxima"]["files"] == 2
 
 
 def test_a_worse_figure_fails_and_is_never_written(tree, tmp_path, capsys):
