@@ -301,7 +301,7 @@ def members(nodes: Iterable[ast.ClassDef]) -> set[str]:
                 found.add(part.name)
             elif isinstance(part, ast.AnnAssign | ast.Assign):
                 for at in part.targets if isinstance(part, ast.Assign) else [part.target]:
-                    found.add(at.id if isinstance(at, ast.Name) else at.attr if isinstance(at, ast.Attribute) else "")
+                    found |= {_called(each) for each in (at.elts if isinstance(at, ast.Tuple) else [at])}
     return found - {""}
 
 

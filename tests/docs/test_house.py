@@ -251,6 +251,19 @@ def test_a_thin_file_serves_one_other(figure):
     assert (1, ["2 lines, imported by llmdispatcher/a.py alone"]) == figure("files under", files)
 
 
+def test_a_thin_file_behind_a_door_serves_those_who_take_its_names(figure):
+    """The door that offers them is none of these."""
+    files = {
+        "a/__init__.py": "if TYPE_CHECKING:\n    from .x import X as X\n    from .y import Y as Y\n",
+        "a/x.py": "X = 1\n",
+        "a/y.py": "Y = 1\n",
+        "b.py": "from .a import X, Y\n" + "B = 1\n" * 60,
+        "c.py": "from .a import Y\n" + "C = 1\n" * 60,
+    }
+
+    assert (1, ["3 lines, imported by llmdispatcher/b.py alone"]) == figure("files under", files)
+
+
 FORWARDS = {
     "method": ("def act(self, a, *, b): return self.it.act(a, b=b)", 1),
     "statement": ("def act(a): 'Act.'; run(a)", 1),
@@ -285,7 +298,7 @@ def test_a_protocol_has_two_implementations(figure):
                 def act(self): ...
             class Real(Base):
                 def __init__(self):
-                    self.size = 1
+                    self.size, self.name = 1, ""
             """
     }
 
