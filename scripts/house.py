@@ -230,10 +230,13 @@ def by_text(tree: Tree) -> Iterator[Place]:
 
 
 def thin(tree: Tree) -> Iterator[Place]:
-    """Small files that serve one other."""
+    """Small files that serve one other. What a lazy door only offers serves those who take it there."""
+    lazy = [found for found in tree.imports if found.typing and _is_of_door(found)]
+    behind = {(found.source.module, found.name): found.module for found in lazy}
     importers: dict[str, set[str]] = defaultdict(set)
     for found in tree.imports:
-        importers[found.module].add(found.source.path)
+        if not (found.typing and _is_of_door(found)):
+            importers[behind.get((found.module, found.name), found.module)].add(found.source.path)
     for module, source in tree.package.items():
         if source.lines < THIN and len(importers[module] - {source.path}) == 1 and not source.is_door:
             yield source.at(1, f"{source.lines} lines, imported by {min(importers[module])} alone")
@@ -481,7 +484,8 @@ class Bounds:
 
     def write(self, file: Path) -> None:
         """Put the numbers into *file*, behind whatever is written before its table of maxima."""
-        kept = file.read_text(encoding="utf-8").partition("\n[maxima]")[0].rstrip() if file.exists() else ""
+        written = file.read_text(encoding="utf-8") if file.exists() else ""
+        kept = f"\n{written}".partition("\n[maxima]")[0].strip()
         parts = [kept] if kept else []
         for name, bounds in (("maxima", self.maxima), ("minima", self.minima), ("rooms", self.rooms)):
             parts.append("\n".join([f"[{name}]", *(f"{json.dumps(key)} = {value}" for key, value in bounds.items())]))

@@ -12,6 +12,7 @@ import io
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import attrs
 
@@ -166,7 +167,7 @@ class Tree:
 
     def imports_of(self, source: Source) -> Iterator[Import]:
         """The own modules that a file imports: at the top, late, for type checking, by text."""
-        typing = {id(part) for node in source.nodes if _is_type_checking(node) for part in walk(node)}
+        typing = {id(part) for node in source.nodes if _is_type_checking(node) for branch in node.body for part in walk(branch)}
         for node in source.nodes:
             if isinstance(node, ast.ImportFrom):
                 base = _base(source, node)
@@ -300,7 +301,7 @@ def members(nodes: Iterable[ast.ClassDef]) -> set[str]:
                 found.add(part.name)
             elif isinstance(part, ast.AnnAssign | ast.Assign):
                 for at in part.targets if isinstance(part, ast.Assign) else [part.target]:
-                    found.add(at.id if isinstance(at, ast.Name) else at.attr if isinstance(at, ast.Attribute) else "")
+                    found |= {_called(each) for each in (at.elts if isinstance(at, ast.Tuple) else [at])}
     return found - {""}
 
 
@@ -312,7 +313,7 @@ def _is_own(module: str) -> bool:
     return module.split(".")[0] == PACKAGE
 
 
-def _is_type_checking(node: ast.AST) -> bool:
+def _is_type_checking(node: ast.AST) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and _called(node.test) == "TYPE_CHECKING"
 
 

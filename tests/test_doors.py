@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib import import_module
@@ -11,7 +12,8 @@ import pytest
 
 import llmdispatcher
 
-ROOMS = sorted(path.parent.name for path in Path(llmdispatcher.__file__).parent.glob("*/__init__.py"))
+PACKAGE = Path(llmdispatcher.__file__).parent
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 WITHOUT_EXTRAS = """
 import sys
@@ -54,6 +56,32 @@ def test_a_door_offers_what_it_lists_and_nothing_else(room):
     assert [] == [name for name in dir(door) if not hasattr(door, name)]
     with pytest.raises(AttributeError, match=f"module 'llmdispatcher.{room}' has no attribute 'nothing'"):
         _ = door.nothing
+
+
+def tables(folder):
+    """What a door tells type checkers, and what it loads: modules and names, twice."""
+    nodes = list(ast.walk(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1]
+    imports = [node for node in imports if node.module is not None and not node.module.startswith("_")]
+    told = {(node.module, alias.name) for node in imports for alias in node.names}
+    loaded = [ast.literal_eval(node) for node in nodes if isinstance(node, ast.Dict)]
+    return told, {(module, name) for table in loaded for module, names in table.items() for name in names}
+
+
+@pytest.mark.parametrize("room", ["", *ROOMS])
+def test_a_door_loads_what_it_tells_type_checkers(room):
+    """The same names from the same modules: a type checker sees the one table, the program runs by the other."""
+    told, loaded = tables(PACKAGE / room)
+
+    assert told == loaded
+
+
+@pytest.mark.parametrize("room", ["", *ROOMS])
+def test_no_module_takes_the_place_of_a_name(room):
+    """A module becomes an attribute of its package when it is imported, so a door offers no name that a module beside it has."""
+    modules = {path.stem for path in (PACKAGE / room).iterdir()}
+
+    assert [] == sorted(name for _, name in tables(PACKAGE / room)[1] if name in modules)
 
 
 def test_the_top_offers_what_it_lists():

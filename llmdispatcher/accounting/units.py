@@ -8,7 +8,8 @@ from decimal import Decimal
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PICO = 1_000_000_000_000
 _MICROSECOND = timedelta(microseconds=1)
-_DAY = 86_400_000_000
+DAY = 86_400_000_000
+"""Microseconds of a day in UTC, which has no summer."""
 
 STATUSES = ("open", "success", "error", "timeout", "rate_limited", "cancelled", "unknown")
 """How a call or an attempt stands; ``unknown`` is one whose process died before it could tell."""
@@ -38,7 +39,7 @@ def moment(micros: int) -> datetime:
 
 def day_of(micros: int) -> int:
     """Days since 1970-01-01, UTC."""
-    return micros // _DAY
+    return micros // DAY
 
 
 def picodollars(money: Decimal) -> int:

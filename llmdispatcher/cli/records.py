@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import LedgerError
 from ..runtime import data_folder, made_folder
 from .settings import Settings
 from .terminal import UsageError
@@ -68,8 +69,7 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
 
 
 def _is_ledger(url: str) -> bool:
-    from ..accounting import Ledger
-    from ..errors import LedgerError  # late: as below
+    from ..accounting import Ledger  # late: it is an extra
 
     try:
         with Ledger(url) as ledger:

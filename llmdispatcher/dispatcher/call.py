@@ -16,7 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
@@ -26,11 +26,8 @@ from ..errors import ConfigError, CostUnknown, DispatchError
 from ..resilience import FREE, Permit, Place
 from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
-from ..types import AttemptRecord, Outcome, Request, Response, Usage, Whose, cost_of, evolved, failure_of
+from ..types import AttemptRecord, ChunkSource, Outcome, Request, Response, Usage, Whose, cost_of, evolved, failure_of
 from .trace import Plan, Trace, place_of
-
-if TYPE_CHECKING:
-    from ..types import ChunkSource
 
 
 class CallLog(Protocol):

@@ -38,7 +38,7 @@ from ..types import (
 from ..vendors import HttpVendor, Vendor, from_environment
 from . import guards, streaming, structured, tools
 from .attempts import Conductor, Memory
-from .call import Call, Certain, UnderWay
+from .call import Call, CallLog, Certain, UnderWay
 from .config import Config
 from .health import Checkups, VendorHealth
 from .router import Candidates, Directory
@@ -50,7 +50,6 @@ from .trace import Plan
 if TYPE_CHECKING:
     from ..accounting import Ledger
     from ..catalog import Lockfile
-    from .call import CallLog
 
 
 class Books:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def data_folder() -> Path:
-    """The folder: ``LLMDISPATCHER_HOME``, else where the system wants such things. It need not exist yet."""
+    """The folder for the user's data: ``LLMDISPATCHER_HOME``, else where the system wants such things. It need not exist yet."""
     own = os.environ.get("LLMDISPATCHER_HOME")
     if own:
         return Path(own).expanduser()
@@ -21,7 +21,7 @@ def data_folder() -> Path:
 
 
 def made_folder() -> Path:
-    """The folder, there and closed to others."""
+    """The folder for the user's data, made where it is missing, closed to others."""
     folder = data_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
@@ -41,9 +41,6 @@ def private_file(path: Path, text: str) -> None:
         raise
 
 
-VARIABLE = "LLMDISPATCHER_CACHE_DIR"
-
-
 def cache_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path | None:
     """The folder for what can be fetched again; ``None`` for a user without a home.
 
@@ -52,7 +49,7 @@ def cache_folder(environ: Mapping[str, str] | None = None, platform: str = sys.p
     """
     environ = os.environ if environ is None else environ
     try:
-        own = environ.get(VARIABLE, "").strip()
+        own = environ.get("LLMDISPATCHER_CACHE_DIR", "").strip()
         if own:
             return Path(own).expanduser()
         if platform == "darwin":

@@ -1,4 +1,4 @@
-"""HTTP: connections, sockets, DNS, time-outs, cancellation. Only this room opens sockets."""
+"""HTTP: connections, sockets, DNS, time-outs, cancellation. Only this room opens sockets to vendors."""
 
 from __future__ import annotations
 

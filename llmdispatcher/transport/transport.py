@@ -20,8 +20,6 @@ from .http1 import inflater_for
 from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy
 from .sockets import Governed
 
-__all__ = ["Limits", "Transport", "environment_proxy"]
-
 logger = logging.getLogger("llmdispatcher.transport")
 
 

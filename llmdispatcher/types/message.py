@@ -215,23 +215,6 @@ def _decoded(value: Any, field: str) -> bytes:
         raise InvalidRequest(f"message.content: {field} is not base64; encode the bytes with base64.b64encode") from None
 
 
-__all__ = [
-    "ROLES",
-    "AudioPart",
-    "Content",
-    "FilePart",
-    "ImagePart",
-    "Message",
-    "OtherPart",
-    "Part",
-    "ReasoningPart",
-    "TextPart",
-    "Tool",
-    "ToolCall",
-    "VendorTool",
-    "VideoPart",
-]
-
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 

@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
 
 
 _NONE: Mapping[str, Any] = {}
-_log = logging.getLogger("llmdispatcher")
+logger = logging.getLogger("llmdispatcher.wire")
 _encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
 
 
@@ -105,7 +105,7 @@ def leave_out(request: Asked, codec: str, field: str, why: str = "has no place i
     """Refuse what a format cannot express, or log that it is dropped where the request allows that (``drop_params``)."""
     if not request.drop_params:
         raise InvalidRequest(f"{field}: {why} ({codec}); leave it out, ask another vendor, or set drop_params=True")
-    _log.info("%s is not sent to %s: it %s (%s)", field, request.model, why, codec)
+    logger.info("%s is not sent to %s: it %s (%s)", field, request.model, why, codec)
 
 
 def own(part: Any, codec: str) -> Mapping[str, Any]:

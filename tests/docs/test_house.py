@@ -156,8 +156,9 @@ def test_circles_of_rooms_count_type_checking(figure):
         "late": ("def act():\n    from .a import A\n", 2),
         "text": ("import_module('.a', __package__)\n", 2),
         "type checking": ("if TYPE_CHECKING:\n    from .a import A\n", 0),
+        "without type checking": ("if TYPE_CHECKING:\n    A = 1\nelse:\n    from .a import A\n", 2),
     }.values(),
-    ids=["top", "late", "text", "type checking"],
+    ids=["top", "late", "text", "type checking", "without type checking"],
 )
 def test_circles_of_files_are_those_of_the_running_program(figure, back, count):
     """An import within a function counts, one for type checking does not."""
@@ -250,6 +251,19 @@ def test_a_thin_file_serves_one_other(figure):
     assert (1, ["2 lines, imported by llmdispatcher/a.py alone"]) == figure("files under", files)
 
 
+def test_a_thin_file_behind_a_door_serves_those_who_take_its_names(figure):
+    """The door that offers them is none of these."""
+    files = {
+        "a/__init__.py": "if TYPE_CHECKING:\n    from .x import X as X\n    from .y import Y as Y\n",
+        "a/x.py": "X = 1\n",
+        "a/y.py": "Y = 1\n",
+        "b.py": "from .a import X, Y\n" + "B = 1\n" * 60,
+        "c.py": "from .a import Y\n" + "C = 1\n" * 60,
+    }
+
+    assert (1, ["3 lines, imported by llmdispatcher/b.py alone"]) == figure("files under", files)
+
+
 FORWARDS = {
     "method": ("def act(self, a, *, b): return self.it.act(a, b=b)", 1),
     "statement": ("def act(a): 'Act.'; run(a)", 1),
@@ -284,7 +298,7 @@ def test_a_protocol_has_two_implementations(figure):
                 def act(self): ...
             class Real(Base):
                 def __init__(self):
-                    self.size = 1
+                    self.size, self.name = 1, ""
             """
     }
 
@@ -520,6 +534,14 @@ def test_a_figure_without_a_bound_fails_until_it_is_written(tree, tmp_path, caps
     assert 0 == main([], tmp_path)
     assert bounds(tmp_path)["maxima"]["files"] == 2
     assert (tmp_path / SETTINGS).read_text().startswith("# why\napart = []\n\n[slack]\n")
+
+
+def test_bounds_without_settings_before_them_are_written_once(tree, tmp_path):
+    """A file that begins with its tables is lowered like any other."""
+    tree({"__init__.py": "", "a.py": "", "scripts/house.toml": ""})
+
+    assert [0, 0] == [main(["--lower"], tmp_path) for _ in range(2)]
+    assert bounds(tmp_path)["maxima"]["files"] == 2
 
 
 def test_a_worse_figure_fails_and_is_never_written(tree, tmp_path, capsys):

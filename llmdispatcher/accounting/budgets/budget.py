@@ -19,11 +19,10 @@ from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
 from ...types import build, non_blank, usd_amount
+from ..units import EPOCH
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
 """One call; the running hour, day, week (from Monday) or month; everything there ever is."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @attrs.frozen
@@ -77,9 +76,6 @@ SHARES = ("dispatcher", "vendor", "model", "origin", "user", "key", "id_at_origi
 
 FACTS = SHARES[1:]
 """What ``match`` can look at."""
-
-PICO = 10**12
-"""A dollar, as it is counted: in whole numbers of a trillionth, so that sums are exact everywhere."""
 
 
 def picodollars(amount: Decimal) -> int:

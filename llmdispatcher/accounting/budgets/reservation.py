@@ -46,7 +46,8 @@ from ...types import (
     VendorTool,
     VideoPart,
 )
-from .budget import EPOCH, Budget, BudgetForecast, BudgetStatus, Period, dollars, period_at, picodollars
+from ..units import micros, moment
+from .budget import Budget, BudgetForecast, BudgetStatus, Period, dollars, period_at, picodollars
 from .store import Account, Balance, Book, BookAway, Claim, MemoryBook, Reservation
 
 PER_REQUEST = 768
@@ -393,7 +394,6 @@ LEASE = 600.0
 """Seconds after its deadline when a reservation is believed to be a dead process's."""
 WITHOUT_DEADLINE = 86_400.0
 """Seconds that a call without a deadline is believed to take at most."""
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @attrs.frozen
@@ -470,7 +470,7 @@ class Spending:
         case = self._case(purse, target, key)
         if isinstance(case, BudgetExceeded) or case is None:
             return case
-        until = _micros(case.now) + int(1e6 * (min(deadline.remaining(), WITHOUT_DEADLINE) + LEASE))
+        until = micros(case.now) + int(1e6 * (min(deadline.remaining(), WITHOUT_DEADLINE) + LEASE))
         own = tuple([claim for budget, claim in case.claims if budget.period == "call"])
         if own and purse.book is not None:
             hold.of_call = Reservation(self._ids.next(), own, case.amount, until)
@@ -488,7 +488,7 @@ class Spending:
         patience = min(PATIENCE, deadline.remaining())
         hold.shared = wanted
         try:
-            short = self.book.reserve(wanted, _micros(case.now), patience)
+            short = self.book.reserve(wanted, micros(case.now), patience)
         except BookAway as away:
             hold.shared = None
             deadline.check()
@@ -513,7 +513,7 @@ class Spending:
         now = self._clock.now()
         lasting = {budget.name: budget for budget in self.budgets if budget.period != "call"}
         try:
-            found = self.book.balances(list(lasting), _micros(now), PATIENCE) if lasting else []
+            found = self.book.balances(list(lasting), micros(now), PATIENCE) if lasting else []
         except BookAway as away:
             raise BudgetExceeded(f"budgets cannot be looked at: {away}", sent=False) from None
         present = {name: self._account(budget, "", now) for name, budget in lasting.items()}
@@ -541,7 +541,7 @@ class Spending:
     def _refusal(self, case: _Case) -> BudgetExceeded | None:
         """What would be in the way of a case as things stand."""
         try:
-            known = self.book.balances([budget.name for budget, _ in case.claims], _micros(case.now), PATIENCE)
+            known = self.book.balances([budget.name for budget, _ in case.claims], micros(case.now), PATIENCE)
         except BookAway:
             known = []
         held = {one.account.key: one for one in known}
@@ -572,15 +572,11 @@ class Spending:
         period = self._periods.get(budget.name)
         if period is None or not period.covers(now):
             period = self._periods[budget.name] = period_at(budget.period, budget.clocks, now)
-        return Account(budget.name, share, _micros(period.begins), _micros(period.ends) if period.ends is not None else 0)
+        return Account(budget.name, share, micros(period.begins), micros(period.ends) if period.ends is not None else 0)
 
     def close(self) -> None:
         """Let go of the book's connections."""
         self.book.close()
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - EPOCH) // _MICROSECOND
 
 
 def _status(budget: Budget, balance: Balance) -> BudgetStatus:
@@ -591,8 +587,8 @@ def _status(budget: Budget, balance: Balance) -> BudgetStatus:
         limit=budget.limit,
         spent=dollars(balance.spent),
         reserved=dollars(balance.reserved),
-        begins=EPOCH + account.begins * _MICROSECOND,
-        ends=EPOCH + account.ends * _MICROSECOND if account.ends else None,
+        begins=moment(account.begins),
+        ends=moment(account.ends) if account.ends else None,
     )
 
 

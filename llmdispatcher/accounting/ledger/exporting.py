@@ -31,6 +31,8 @@ from .schema import attempts, calls
 from .usage import from_days
 
 Record = dict[str, Any]
+"""A call as an export has it: by the names of the columns, times as aware datetimes, money as ``Decimal`` dollars."""
+
 Write = Callable[[Sequence[Record]], None]
 Sink = Callable[[Any], AbstractContextManager[Write]]
 
@@ -189,8 +191,6 @@ PAGE = 5000
 
 _IN_UNITS = ("begun_at", "ended_at", "cost")
 _EVER = range(4_000_000)  # days
-
-"""A call as an export has it: by the names of the columns, times as aware datetimes, money as ``Decimal`` dollars."""
 
 
 def export_logs(

@@ -34,9 +34,8 @@ from ...errors import ConfigError, InvalidRequest
 from ...runtime import Clock
 from ...types import Usage, cost_of
 from ...wire import anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
-from ..units import STATUSES, TOKENS, dollars, micros, moment, picodollars
+from ..units import DAY, STATUSES, TOKENS, dollars, micros, moment, picodollars
 from .call import ATTEMPT, CALL, RecordedCall, bounded, clean
-from .periods import DAY
 from .queries import Connectable, pruned_before, writing
 from .schema import attempts as attempts_table
 from .schema import calls

@@ -6,7 +6,8 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import tzinfo
+from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,21 +15,28 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 
 from ...errors import ConfigError, LedgerError
 from ...runtime import SYSTEM_CLOCK, Clock, new_lock
-from ...types import AttemptRecord, Outcome
+from ...types import AttemptRecord, Outcome, Usage
 from .address import Address, address
-from .call import began, ended, settled
+from .call import (
+    AttemptView,
+    CallView,
+    ExportReport,
+    ImportReport,
+    LedgerAttempt,
+    LedgerCall,
+    PruneReport,
+    RecordedCall,
+    began,
+    ended,
+    settled,
+)
 from .process import LOADING, this
 from .spool import Spool
 from .writer import Desk, LedgerStats, Writer
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
-    from decimal import Decimal
-
     from sqlalchemy import Connection, Engine
 
-    from ...types import Usage
-    from .call import AttemptView, CallView, ExportReport, ImportReport, LedgerAttempt, LedgerCall, PruneReport, RecordedCall
     from .connections import Connections
     from .external import LoggedCall
     from .figures import UsageStats

@@ -10,9 +10,6 @@ import attrs
 
 from ...errors import InvalidRequest
 
-DAY = 86_400_000_000
-"""Microseconds of a day in UTC, which has no summer."""
-
 MOST_BUCKETS = 10_000
 """More days, weeks or months than anybody draws; a slip in a year, rather."""
 

@@ -28,9 +28,8 @@ LOADING = threading.RLock()
 _halts: list[Callable[[], Callable[[bool], None]]] = []
 _halted: list[Callable[[bool], None]] = []
 
-logging.getLogger(
-    "llmdispatcher.accounting"
-)  # its own hook must be there before ours: the last one runs first, and its lock is taken by who imports
+# The logging module's own hook must be there before ours: the last one runs first, and its lock is taken by who imports.
+logging.getLogger("llmdispatcher.accounting")
 
 
 def at_fork(halt: Callable[[], Callable[[bool], None]]) -> None:

@@ -37,10 +37,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import InvalidRequest, LedgerError
 from ...runtime import Clock
-from ..units import STATUSES, micros, moment
+from ..units import DAY, STATUSES, micros, moment
 from .address import Address
 from .call import LedgerAttempt, LedgerCall, PruneReport
-from .periods import DAY, When, first_moment, last_moment, zone_of
+from .periods import When, first_moment, last_moment, zone_of
 from .schema import DAILY_KEY, Moment, attempts, calls, daily, marks
 
 _NONE: ColumnElement[str] = literal_column("''")  # no parameter: PostgreSQL takes two of them for two expressions to group by

@@ -31,9 +31,9 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ...errors import InvalidRequest
 from ...runtime import Clock
-from ..units import STATUSES, TOKENS, dollars, micros
+from ..units import DAY, STATUSES, TOKENS, dollars, micros
 from .figures import MOST_RANKED, UsageBucket, UsageStats
-from .periods import DAY, Bucket, Span, buckets, span_of, zone_of
+from .periods import Bucket, Span, buckets, span_of, zone_of
 from .queries import Connectable, Selection, pruned_before, reading, selection_of, told, writing
 from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, calls, daily
 

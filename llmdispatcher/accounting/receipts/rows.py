@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from functools import reduce
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import attrs
 
 from ...errors import InvalidRequest
+from ..units import moment
 from .format import CALL, TOKENS, canonical, digest, moment_text, money_text
 
 ROW_FIELDS = (
@@ -45,7 +45,6 @@ ROW_FIELDS = (
 Signed digests rest upon this list: a column that comes later needs another version of receipts to be in it.
 """
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = Context(prec=100)
 """Sums do not depend on what a program has set as its precision."""
 
@@ -72,7 +71,7 @@ def _as_it_is(value: Any) -> Any:
 
 def _moment(value: Any) -> Any:
     try:
-        return moment_text(_EPOCH + timedelta(microseconds=value) if type(value) is int else value)
+        return moment_text(moment(value) if type(value) is int else value)
     except (OverflowError, AttributeError):
         return value
 

@@ -254,8 +254,7 @@ def _plain(value: Value) -> str | int | None:
 
 def _told(value: Value) -> str:
     if isinstance(value, Decimal):
-        text = f"{value:f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
+        return _text(value)
     return "none" if value is None else value.isoformat() if isinstance(value, date) else str(value)
 
 

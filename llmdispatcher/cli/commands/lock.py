@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...catalog import Lockfile
+from ...catalog import BUNDLED, Lockfile
 from ...errors import ConfigError, DispatchError, LockfileNotFound
 from .. import config_file
 from ..options import FILE, WRITABLE, Suite, a_subcommand
@@ -78,7 +78,7 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
         raise UsageError(f"{path} exists; --force begins anew, `llmdispatcher bind` changes it")
     made = Lockfile.create_default(path)
     if not bare:
-        bundled = Lockfile.load(_bundled())
+        bundled = Lockfile.load(BUNDLED)
         for alias, models in bundled.aliases("default").items():
             made.bind(alias, models, profile="default")
     path.unlink(missing_ok=True)
@@ -86,12 +86,6 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     if not settings.quiet:
         print(f"{path}: {len(made.aliases('default'))} aliases")
     return OK
-
-
-def _bundled() -> Path:
-    from ...catalog import BUNDLED  # late: only a new lockfile is made of it
-
-    return BUNDLED
 
 
 @a_subcommand(

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import click
 
-from ...catalog import ModelFacts, all_models, vendor_rows
+from ...catalog import ABILITIES, ModelFacts, all_models, vendor_rows
 from ...runtime import SYSTEM_CLOCK
 from .. import session
 from ..keychain import known_vendor
@@ -54,9 +54,9 @@ def command(settings: Settings, **given: Any) -> int:
     if given["live"]:
         return _live(settings, given["vendor"], given)
     vendor = known_vendor(given["vendor"]) if given["vendor"] else None
-    unknown = sorted(set(given["capabilities"]) - set(_words()))
+    unknown = sorted(set(given["capabilities"]) - set(ABILITIES))
     if unknown:
-        raise UsageError(f"--capability {unknown[0]}: no such word; there are {', '.join(_words())}")
+        raise UsageError(f"--capability {unknown[0]}: no such word; there are {', '.join(ABILITIES)}")
     found = list(_chosen(vendor, given))
     if settings.json:
         print(json.dumps([_as_json(facts) for facts in found], indent=2, default=str))
@@ -66,12 +66,6 @@ def command(settings: Settings, **given: Any) -> int:
     if not found:
         say("llmdispatcher: no model is like that; --all looks at retired ones and at resellers too")
     return OK if found else FAILED
-
-
-def _words() -> tuple[str, ...]:
-    from ...catalog import ABILITIES  # late: nobody else needs the words
-
-    return ABILITIES
 
 
 def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:

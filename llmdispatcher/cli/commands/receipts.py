@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...runtime import data_folder, made_folder
+from ...runtime import data_folder, from_environment, made_folder
 from .. import records
 from ..options import FILE, WRITABLE, Suite, a_subcommand
 from ..settings import Settings
@@ -44,7 +44,6 @@ def generate_key(path: Path | None) -> tuple[Path, str]:
 def signing_key(path: Path | None) -> SigningKey:
     """The private key that is meant. Raises :class:`UsageError` where there is none."""
     from ...accounting import ENVIRONMENT, SigningKey
-    from ...runtime import from_environment
 
     if path is not None:
         return SigningKey.load(path)

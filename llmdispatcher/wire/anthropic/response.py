@@ -27,11 +27,9 @@ from ..base import Inbound
 from ..decoding import EventDecoder, dump, mapping, parse_object, text_of
 from ..errors import fault_inside
 from .fields import NAME, STRUCTURE, anthropic_usage, finish_of, tier_of
-from .request import DEFAULT_MAX_TOKENS, encoded
+from .request import encoded
 from .server_request import inbound
 from .server_response import MessagesWriter, refusal, whole
-
-__all__ = ["ANTHROPIC_MESSAGES", "DEFAULT_MAX_TOKENS", "AnthropicMessages", "MessagesDecoder"]
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 

@@ -69,8 +69,6 @@ def _details(error: DispatchError, status: int) -> list[dict[str, Any]]:
     return details
 
 
-__all__ = ["ContentWriter", "refusal", "whole"]
-
 _OWN = (None, NAME)
 _WORD = b'data: {"candidates":[{"content":{"parts":[{"text":%s}],"role":"model"},"index":0}]%s\r\n\r\n'
 """The piece that a stream mostly consists of; only the text, and who says it, are still to be written."""

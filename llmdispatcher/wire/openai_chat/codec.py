@@ -21,8 +21,6 @@ from .response import ChoiceReader, failed, sources_in
 from .server_request import inbound
 from .server_response import ChatWriter, whole
 
-__all__ = ["OPENAI_CHAT", "OPENAI_CHAT_TAGGED", "ChatDecoder", "OpenAIChat"]
-
 
 class OpenAIChat:
     """The codec; without state. ``think_tags`` is for models that write their thoughts into the text, between tags."""
