@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def vendor_simulator() -> Iterator[VendorSimulator]:
-    """One running simulator; set its ``answers``, ``script`` and so on in the test."""
+    """One running simulator; set its ``responses``, ``script`` and so on in the test."""
     from .simulator import VendorSimulator
 
     with VendorSimulator() as simulator:

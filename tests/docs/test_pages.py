@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import builtins
 import configparser
+import inspect
 import re
+from importlib import import_module
 
 import pytest
 
 import llmdispatcher
 import llmdispatcher.testing
 from llmdispatcher import errors
+from llmdispatcher.testing import VendorSimulator, plugin
 
 from .conftest import ROOT, table
 
@@ -43,6 +46,26 @@ def test_public_test_tools_are_documented():
 def test_public_names_exist(module):
     """Each loads at its first use."""
     assert [] == [name for name in module.__all__ if getattr(module, name, None) is None]
+
+
+def test_the_names_of_doors_that_pages_use_exist_and_are_listed():
+    """A page that says ``llmdispatcher.room.name`` names what the room offers, and the page of names has it in its table."""
+    rows = {row[0].strip("`") for row in table("docs/names.md", "| name | for")}
+    text = (ROOT / "docs" / "registry.md").read_text(encoding="utf-8")
+    used = {name for name in re.findall(r"`([\w.]+\.[A-Z]+)`", text) if not name.startswith("LLM")}
+
+    assert {"llmdispatcher.catalog.PUBLISHED"} == used <= rows
+    for room, _, name in (row.rpartition(".") for row in rows):
+        assert hasattr(import_module(room), name)
+
+
+def test_the_simulator_s_fixture_tells_of_members_that_are_there():
+    """What its text says may be set."""
+    said = re.findall(r"``(\w+)``", inspect.getdoc(plugin.vendor_simulator) or "")
+
+    with VendorSimulator() as simulator:
+        assert said
+        assert [] == [name for name in said if not hasattr(simulator, name)]
 
 
 def test_an_unknown_name_is_an_attribute_error():
