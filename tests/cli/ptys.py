@@ -17,7 +17,7 @@ from typing import Self
 from llmdispatcher.runtime import SYSTEM_CLOCK
 
 COMMAND = (sys.executable, "-m", "llmdispatcher")
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds; a command that a busy machine starts takes a while."""
 _SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]")
 

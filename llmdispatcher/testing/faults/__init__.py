@@ -1,6 +1,6 @@
 """Faults as values: ``sim.script(faults.silent(), faults.status(503), OK)``. Each can misbehave in every format.
 
-The tables ``FAULTS`` and ``PEER_FAULTS`` list those of RELIABILITY.md §2 and PEERS.md §4.4, for tests that run through all of them.
+The tables ``FAULTS`` and ``PEER_FAULTS`` list those of the fault matrix (docs/reliability.md) and those that users of other clients met, for tests that run through all of them.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = MappingProxyType(
         "R6": (refusals.status(503, ("x-should-retry", "false")), refusals.status(400, ("x-should-retry", "true"))),
     }
 )
-"""By row of RELIABILITY.md §2: the variants of each row that a server can do on an accepted connection."""
+"""By row of the fault matrix (docs/reliability.md): the variants of each row that a server can do on an accepted connection."""
 
 PEER_FAULTS: Mapping[str, Fault] = MappingProxyType(
     {
@@ -196,7 +196,7 @@ PEER_FAULTS: Mapping[str, Fault] = MappingProxyType(
         "400 bad request": refusals.bad_request(),
     }
 )
-"""By row name of PEERS.md §4.4."""
+"""By name: what users of other clients met."""
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Faults of HTTP: the connection, the head, and the framing, encoding and size of the body (RELIABILITY.md N, H, B1–B7).
+"""Faults of HTTP: the connection, the head, and the framing, encoding and size of the body (fault matrix, rows N, H, B1–B7).
 
 ``UNREACHABLE`` has the addresses where nothing answers, for what goes wrong before a request is read (N1, N2, N6, N7).
 """
@@ -242,7 +242,7 @@ def mute_tls() -> AbstractContextManager[str]:
 UNREACHABLE: Mapping[str, Callable[[], AbstractContextManager[str]]] = MappingProxyType(
     {"N1": refused, "N2": black_hole, "N6": mute_tls, "N7": mute}
 )
-"""By row of RELIABILITY.md §2: ``with UNREACHABLE["N2"]() as url: ...``"""
+"""By row of the fault matrix (docs/reliability.md): ``with UNREACHABLE["N2"]() as url: ...``"""
 
 
 def silent() -> Fault:

@@ -1,4 +1,4 @@
-"""Faults that refuse: statuses with the vendor's own error body and every form of a retry delay (RELIABILITY.md R)."""
+"""Faults that refuse: statuses with the vendor's own error body and every form of a retry delay (fault matrix, rows R)."""
 
 from __future__ import annotations
 

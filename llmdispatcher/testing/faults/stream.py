@@ -1,4 +1,4 @@
-"""Faults of content: what a body says (RELIABILITY.md B8–B10, S6, S7), and how a stream proceeds and ends (S).
+"""Faults of content: what a body says (fault matrix, rows B8–B10, S6, S7), and how a stream proceeds and ends (S).
 
 Content: no JSON, hostile JSON, web pages, errors under a 200. Streams: they end too early, too late, never, or in an odd spelling.
 A request for a whole response meets the faults of streams in the parts of its JSON.
