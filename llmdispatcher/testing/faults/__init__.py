@@ -1,6 +1,7 @@
 """Faults as values: ``sim.script(faults.silent(), faults.status(503), OK)``. Each can misbehave in every format.
 
-The tables ``FAULTS`` and ``PEER_FAULTS`` list those of the fault matrix (docs/reliability.md) and those that users of other clients met, for tests that run through all of them.
+The tables ``FAULTS`` and ``PEER_FAULTS`` list those of the fault matrix (docs/reliability.md) and those that users of other
+clients met, for tests that run through all of them.
 """
 
 from __future__ import annotations
