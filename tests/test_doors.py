@@ -62,7 +62,7 @@ def tables(folder):
     """What a door tells type checkers, and what it loads: modules and names, twice."""
     nodes = list(ast.walk(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))))
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1]
-    imports = [node for node in imports if node.module is not None and not node.module.startswith("_")]
+    imports = [node for node in imports if node.module is not None and node.module != "_lazy"]
     told = {(node.module, alias.name) for node in imports for alias in node.names}
     loaded = [ast.literal_eval(node) for node in nodes if isinstance(node, ast.Dict)]
     return told, {(module, name) for table in loaded for module, names in table.items() for name in names}
