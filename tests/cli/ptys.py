@@ -68,10 +68,10 @@ class Pty:
 
     def insist(self, letter: str, pattern: str) -> str:
         """Press Ctrl and a letter until a pattern comes, as people do: between two keys Python's readline may miss a signal."""
-        for _ in range(10):
+        for _ in range(40):
             self.press(letter)
             with contextlib.suppress(AssertionError):
-                return self.until(pattern, PATIENCE / 10)
+                return self.until(pattern, PATIENCE / 40)
         raise AssertionError(f"{pattern!r} did not come; there is {self.text[self._mark :]!r}")
 
     def ended(self, seconds: float = PATIENCE) -> int:
