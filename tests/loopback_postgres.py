@@ -19,7 +19,7 @@ import pytest
 from tests.loopback_redis import quiet_port
 from tests.orphans import mortal
 
-PATIENCE = 60.0
+PATIENCE = 200.0
 """Seconds that a busy machine may need to start it or to end it."""
 ENDINGS = {"immediate": signal.SIGQUIT, "fast": signal.SIGINT, "smart": signal.SIGTERM}
 SETTINGS = {  # a commit outlives a crash of the server, which a test may make, and not one of the machine
@@ -120,6 +120,12 @@ class Postgres:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self.url_of(name)
+
+    def checkpoint(self) -> None:
+        """Write the log out, so that a start after a crash replays only what comes from now on, not all databases of the run."""
+        psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
 
     def _run(self, program: str, *words: str) -> None:
         ids = {} if self._owner is None else {"user": self._owner[0], "group": self._owner[1], "extra_groups": []}

@@ -250,6 +250,7 @@ def test_a_file_that_was_deleted_is_made_anew(opened, tmp_path):
 def test_a_server_that_restarts_under_load(opened, postgres):
     """Three times at once in the middle of writing (D6): no row is lost, none is doubled, no call fails or is slow."""
     ledger = opened(postgres.database(), timeout=PATIENT)
+    postgres.checkpoint()
     callers = [Caller(ledger) for _ in range(4)]
     over: list[bool] = []
 
@@ -286,6 +287,7 @@ def test_a_server_that_is_gone_for_long(opened, postgres, tmp_path):
     caller = Caller(ledger)
     caller.call(2)
     assert ledger.flush()
+    postgres.checkpoint()
     postgres.stop()
     try:
         caller.call(500)
