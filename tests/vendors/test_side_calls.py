@@ -56,8 +56,8 @@ def serve():
         server.close()
 
 
-def dispatcher(kind, side, **settings):
-    made = Dispatcher()
+def dispatcher(kind, side, *, config=None, **settings):
+    made = Dispatcher(config)
     made.register_vendor(MAKERS[kind](api_key=KEY, base_url=side.url, trust_env=False, **settings))
     return made
 
@@ -123,7 +123,8 @@ def test_a_vendor_that_makes_none_is_passed_over(serve):
 def test_an_answer_with_too_few_vectors_is_malformed(serve):
     """A vector for another's text would be worse than none."""
     side = serve(lambda _wire, _asked: {"data": [{"index": 0, "embedding": [1.0]}], "model": "e-1"})
-    with dispatcher("openai", side) as made, pytest.raises(MalformedReply, match="1 vectors for 2 texts"):
+    once = {"retry_policy": {"max_retries": 0}}
+    with dispatcher("openai", side, config=once) as made, pytest.raises(MalformedReply, match="1 vectors for 2 texts"):
         made.embed("e-1", ["a", "b"], timeout=30.0)
 
 
