@@ -27,6 +27,7 @@ from ..resilience import FREE, Permit, Place
 from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
 from ..types import (
+    MOST_COST,
     AttemptRecord,
     ChunkSource,
     CostDetails,
@@ -38,6 +39,7 @@ from ..types import (
     cost_details,
     evolved,
     failure_of,
+    plausible,
 )
 from .trace import Plan, Trace, place_of
 
@@ -63,7 +65,7 @@ class CallLog(Protocol):
 
 
 def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer: Any = None) -> Usage:
-    """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays.
+    """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays, if it can be.
 
     A server of one's own costs nothing, whether or not it tells what an answer used. The tier is the one that ``answer`` names,
     else the one that was asked for. A target whose model the catalog does not know, such as a deployment, is priced as the model
@@ -71,21 +73,27 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     """
     if target.free and target.is_free and usage.cost is None:
         return evolved(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
+    usage = plausible(usage)
     if usage.cost is not None:
         details = CostDetails.of(usage.cost, usage.cost_details)
         return usage if details is usage.cost_details else evolved(usage, cost_details=details)
+    if usage.cost_status == "implausible_count":
+        return usage
+    aside = usage.cost_status if usage.cost_status == "implausible_cost" else None
     if not usage.input_tokens and not usage.output_tokens and not usage.tool_requests:
-        return usage if usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage", cost_details=None)
+        return usage if aside or usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage", cost_details=None)
     price, version = target.price, target.price_version
     if price is None and version is None and target.kind is not None and answer is not None and answer.model:
         price, version = price_at(target.kind, answer.model, target.vendor, free=target.free)
     if price is None:
-        status = "unknown_model" if version is None else "no_price"
+        status = aside or ("unknown_model" if version is None else "no_price")
         return evolved(usage, cost_status=status, price_version=version, cost_details=None)
     tier = getattr(answer, "service_tier", None) or request.service_tier
     moment = clock.now() if price.later or price.off_peak is not None else None
     found = cost_details(usage, price, tier=tier, at=moment)
-    return evolved(usage, cost=found.total, cost_status="priced", price_version=version, cost_details=found)
+    if found.total > MOST_COST:
+        return evolved(usage, cost_status="implausible_count", price_version=version, cost_details=None)
+    return evolved(usage, cost=found.total, cost_status=aside or "priced", price_version=version, cost_details=found)
 
 
 def certain(usage: Usage, answer: Any) -> None:

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
     from .json_check import mismatch as mismatch
+    from .json_text import MOST_MEMBERS as MOST_MEMBERS
+    from .json_text import TooMuch as TooMuch
+    from .json_text import json_encoder as json_encoder
+    from .json_text import parse_text as parse_text
+    from .json_text import weighed as weighed
     from .message import ROLES as ROLES
     from .message import AudioPart as AudioPart
     from .message import Content as Content
@@ -68,16 +73,18 @@ if TYPE_CHECKING:
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
     from .request_fields import ANY_MODEL as ANY_MODEL
+    from .response import MOST_COST as MOST_COST
+    from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
     from .response import Choice as Choice
     from .response import Citation as Citation
     from .response import RateLimitRemaining as RateLimitRemaining
     from .response import Response as Response
     from .response import Usage as Usage
+    from .response import plausible as plausible
+    from .response import plausible_cost as plausible_cost
     from .schema import FunctionTool as FunctionTool
     from .schema import bare as bare
-    from .schema import json_encoder as json_encoder
-    from .schema import parse_text as parse_text
     from .schema import schema_of as schema_of
     from .schema import tool as tool
     from .validators import at_least as at_least
@@ -134,6 +141,13 @@ else:
                 "HttpReply",
             ),
             "json_check": ("mismatch",),
+            "json_text": (
+                "json_encoder",
+                "MOST_MEMBERS",
+                "parse_text",
+                "TooMuch",
+                "weighed",
+            ),
             "message": (
                 "AudioPart",
                 "Content",
@@ -182,6 +196,10 @@ else:
                 "Capabilities",
                 "Choice",
                 "Citation",
+                "MOST_COST",
+                "MOST_TOKENS",
+                "plausible",
+                "plausible_cost",
                 "RateLimitRemaining",
                 "Response",
                 "Usage",
@@ -189,8 +207,6 @@ else:
             "schema": (
                 "bare",
                 "FunctionTool",
-                "json_encoder",
-                "parse_text",
                 "schema_of",
                 "tool",
             ),

@@ -1,9 +1,9 @@
-"""JSON schemas of Python's types, tools made from Python functions, and JSON as text.
+"""JSON schemas of Python's types, and tools made from Python functions.
 
 Supported are ``str``, ``int``, ``float``, ``bool``, ``None``, ``Any``, dates, ``Literal``, enumerations, lists, sets, tuples, dicts
 with text keys, unions, and classes made with attrs, dataclasses or ``TypedDict``; ``Annotated[T, "..."]`` describes any of them. A
 class that contains itself is put under ``$defs``. A tool's schema comes from the function's annotations, its descriptions from the
-docstring. JSON text is read and written by the standard library, whose encoder and decoder are set up once.
+docstring.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import dataclasses
 import enum
 import functools
 import inspect
-import json
 import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
-from json import encoder as standard
 from typing import Any, Literal, NotRequired, Required, Union, overload
 
 import attrs
@@ -391,56 +389,3 @@ def _google_lines(section: str) -> dict[str, str]:
         elif name and line.strip():
             found[name] = f"{found[name]} {line.strip()}".strip()
     return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_make: Callable[..., Any] | None = getattr(standard, "c_make_encoder", None)
-_decoder = json.JSONDecoder(parse_constant=_refuse)
-
-
-def json_encoder(
-    default: Callable[[Any], Any], *, sort_keys: bool = False, ensure_ascii: bool = True, allow_nan: bool = True
-) -> Callable[[Any], str]:
-    """What writes a document without blanks; ``default`` gives what JSON can hold of a value that it cannot hold itself.
-
-    Raises what ``json.dumps`` raises, but a ``RecursionError`` for what goes round in a circle. What JSON calls a document is an
-    object or a list here.
-    """
-    settings = json.JSONEncoder(
-        default=default,
-        sort_keys=sort_keys,
-        ensure_ascii=ensure_ascii,
-        allow_nan=allow_nan,
-        check_circular=False,
-        separators=(",", ":"),
-    )
-    if _make is None:  # an interpreter without the accelerator
-        return settings.encode
-    quoted = standard.encode_basestring_ascii if ensure_ascii else standard.encode_basestring
-    write = _make(None, default, quoted, None, ":", ",", sort_keys, False, allow_nan)
-    return lambda document: "".join(write(document, 0))
-
-
-def parse_text(text: str) -> Any:
-    """The document in ``text``; raises ``ValueError`` for anything else, too deep a nesting included."""
-    try:
-        document, end = _decoder.raw_decode(text) if text[:1] in ("{", "[") else (None, -1)
-        if end != len(text):  # blanks around it, or no JSON
-            document = _decoder.decode(text)
-        return _mended(document) if "\\ud" in text or "\\uD" in text else document
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _mended(value: Any) -> Any:
-    """The same without halves of characters, which JSON can name and no encoding can carry."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_mended(item) for item in value]
-    if isinstance(value, dict):
-        return {_mended(name): _mended(item) for name, item in value.items()}
-    return value
