@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
+from .._text import escaped, traced
 from .._version import __version__
 from .options import CODES, GLOBALS, write_end
-from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain
+from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
@@ -140,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if given.get("debug"):
-            traceback.print_exc()
+            say(traced(error))
         return _told(error)
 
 
@@ -172,7 +172,7 @@ def _told(error: Exception) -> int:
     if isinstance(error, DispatchError):
         complain(f"{type(error).__name__}: {error}")
         return FAILED
-    complain(f"{type(error).__name__}: {error} (--debug shows where)")
+    complain(f"{type(error).__name__}: {escaped(str(error))} (--debug shows where)")
     return FAILED
 
 
@@ -183,7 +183,7 @@ def _misused(error: Any) -> str:
 
 
 def _system(error: Any) -> str:
-    place = f"{error.filename}: " if error.filename else ""
+    place = f"{escaped(str(error.filename))}: " if error.filename else ""
     return f"{place}{error.strerror or type(error).__name__}"
 
 

@@ -12,7 +12,7 @@ import attrs
 from ..catalog import Target, canonical
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Price, Request, Usage, at_least, boolean, cost_of, usd_amount
+from ..types import Price, Request, Said, Usage, at_least, boolean, cost_of, usd_amount
 
 ASSUMED_OUTPUT_TOKENS = 500
 """What a request that sets no ``max_tokens`` is estimated to get back."""
@@ -116,7 +116,7 @@ def input_tokens(request: Request) -> int:
 
 
 def tokens_of(request: Request) -> Usage:
-    """An estimate of the whole call: :func:`input_tokens` in, ``max_tokens`` or 500 out."""
+    """An estimate of the whole call: :func:`input_tokens` in; ``max_tokens`` or 500 out for each answer, however these are set."""
     return Usage(input_tokens=input_tokens(request), output_tokens=_output_tokens(request))
 
 
@@ -126,7 +126,11 @@ def total_tokens(request: Request) -> int:
 
 
 def _output_tokens(request: Request) -> int:
-    return request.max_tokens if request.max_tokens is not None else ASSUMED_OUTPUT_TOKENS
+    limits, answers = [request.max_tokens], request.n or 1
+    if request.extra_params:
+        said = Said.of(request.extra_params)
+        limits, answers = [*limits, *said.limits], max(answers, said.answers)
+    return answers * max([limit for limit in limits if limit is not None and limit >= 0], default=ASSUMED_OUTPUT_TOKENS)
 
 
 @attrs.frozen

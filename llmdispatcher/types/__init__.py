@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from .._lazy import door
 
 if TYPE_CHECKING:
+    from .addresses import ServerAddress as ServerAddress
+    from .addresses import base_url as base_url
+    from .addresses import name_in_path as name_in_path
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
     from .chunk import StreamChunk as StreamChunk
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from .content import video as video
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
+    from .extra_params import Said as Said
     from .fast_values import evolved as evolved
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
@@ -65,6 +69,8 @@ if TYPE_CHECKING:
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
     from .request_fields import ANY_MODEL as ANY_MODEL
+    from .request_fields import FIXED as FIXED
+    from .request_fields import replaced as replaced
     from .response import Capabilities as Capabilities
     from .response import Choice as Choice
     from .response import Citation as Citation
@@ -92,6 +98,11 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
+            "addresses": (
+                "ServerAddress",
+                "base_url",
+                "name_in_path",
+            ),
             "chunk": (
                 "ChunkSource",
                 "Fold",
@@ -118,6 +129,7 @@ else:
                 "EmbeddingRequest",
                 "Embeddings",
             ),
+            "extra_params": ("Said",),
             "fast_values": (
                 "evolved",
                 "fast_init",
@@ -167,7 +179,11 @@ else:
                 "Request",
                 "ResponseFormat",
             ),
-            "request_fields": ("ANY_MODEL",),
+            "request_fields": (
+                "ANY_MODEL",
+                "FIXED",
+                "replaced",
+            ),
             "response": (
                 "Capabilities",
                 "Choice",

@@ -5,14 +5,14 @@ https://github.com/ndjson/ndjson-spec
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from .._text import room_logger
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
-from ..types import Request, Response, StreamChunk, TextPart, json_encoder, parse_text, unfold
-from .errors import excerpt, fault_inside, read
+from ..types import FIXED, Request, Response, StreamChunk, TextPart, json_encoder, parse_text, replaced, unfold
+from .errors import MAX_EXCERPT, excerpt, fault_inside, read
 from .sse import SseParser
 
 LEADING_ROLES = ("system", "developer")
@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
 
 
 _NONE: Mapping[str, Any] = {}
-logger = logging.getLogger("llmdispatcher.wire")
+logger = room_logger("wire")
 _encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
 
 
@@ -36,7 +36,8 @@ def parse(body: bytes) -> Any:
     try:
         return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
     except ValueError:
-        raise MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True) from None
+        error = MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True)
+        raise error.shortened(MAX_EXCERPT) from None
 
 
 def parse_object(body: bytes) -> Mapping[str, Any]:
@@ -86,6 +87,8 @@ def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
         leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
     for name, value in () if foreign else request.extra_params.items():
         known = merged.get(name)
+        if known is not None and name in FIXED:
+            raise replaced(name)
         merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     try:
         return _encode(merged).encode("utf-8", "replace")
@@ -231,7 +234,7 @@ class EventDecoder(ABC):
             document = parse_text(data)
         except ValueError:
             if name == "error":
-                raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}) from None
+                raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
             self.skipped += 1
             return
         self._good += 1

@@ -12,7 +12,6 @@ reported to the call, and one that succeeds after the call has given up is undon
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -25,10 +24,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, bindparam, text
 
+from ..._text import room_logger
 from ...runtime import new_lock
 from .store import Account, Balance, BookAway, Claim, Reservation
 
-logger = logging.getLogger("llmdispatcher.accounting")
+logger = room_logger("accounting")
 
 PATIENCE = 5.0
 """Seconds after which a database that has answered before is away; making its tables may take longer."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
 from ...errors import ConfigError
+from ...types import ServerAddress
 
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
+_KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?(.*)", re.DOTALL)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,16 +38,17 @@ def address(value: Any) -> Address:
     """Read a path (``calls.db``, ``sqlite:///calls.db``) or ``postgresql://user@host/name``. Raises :class:`ConfigError`."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"ledger: {type(value).__name__} is no place; give a path, or postgresql://user@host/name")
-    kind, colon, rest = value.partition("://")
-    if not colon:
+    found = _KIND.fullmatch(value.strip())
+    kind = found[1].lower() if found is not None else ""
+    if found is None or (not found[2] and kind not in SERVERS):  # a path may have a colon
         return _file(value)
-    if kind == "sqlite":
-        return _file(rest[1:] if rest.startswith("/") else rest)
+    if kind == "sqlite" and found[2]:
+        return _file(found[3][1:] if found[3].startswith("/") else found[3])
     if kind not in SERVERS:
         raise ConfigError(f"ledger: {kind!r} is no kind of database that it knows; give a path, or postgresql://user@host/name")
-    return _server(rest)
+    return _server(ServerAddress.of(value, "ledger"))
 
 
 def _file(path: str) -> Address:
@@ -55,9 +58,20 @@ def _file(path: str) -> Address:
     return Address(url=f"sqlite+pysqlite:///{found}", shown=str(found), path=found)
 
 
-def _server(rest: str) -> Address:
-    url = urlsplit(f"postgresql+psycopg://{rest}")
-    host = url.netloc.rpartition("@")[2]
-    user = url.username or ""
-    shown = urlunsplit(("postgresql", f"{user}@{host}" if user else host, url.path, "", ""))
-    return Address(url=url.geturl(), shown=shown)
+def _server(given: ServerAddress) -> Address:
+    """Several hosts are parameters of the URL, as SQLAlchemy takes them."""
+    shown = attrs.evolve(given, scheme="postgresql").shown
+    told = attrs.evolve(given, scheme="postgresql+psycopg")
+    if len(given.hosts) > 1:
+        hosts, ports = zip(*[_place(host) for host in given.hosts], strict=True)
+        more = (("host", ",".join(hosts)), *((("port", ",".join(ports)),) if any(ports) else ()))
+        told = attrs.evolve(told, hosts=(), query=(*given.query, *more))
+    return Address(url=told.url, shown=shown)
+
+
+def _place(host: str) -> tuple[str, str]:
+    """A host without the brackets of IPv6, and its port."""
+    name, colon, port = host.rpartition(":")
+    if not colon or host.endswith("]"):
+        name, port = host, ""
+    return name.removeprefix("[").removesuffix("]"), port

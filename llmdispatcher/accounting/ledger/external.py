@@ -16,7 +16,6 @@ import functools
 import hashlib
 import inspect
 import json
-import logging
 import os
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ..._text import room_logger
 from ...catalog import canonical, model_facts, vendor_row
 from ...errors import ConfigError, InvalidRequest
 from ...runtime import Clock
@@ -509,7 +509,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], None]
 
-logger = logging.getLogger("llmdispatcher.accounting")
+logger = room_logger("accounting")
 
 _ENDED_BY = {"GeneratorExit": "cancelled", "KeyboardInterrupt": "cancelled", "SystemExit": "cancelled"}
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from .. import records
 from ..options import a_command
 from ..settings import Settings
-from ..terminal import OK
+from ..terminal import OK, tell, tell_json
 
 
 @a_command(
@@ -31,7 +29,7 @@ def report(settings: Settings, *, make: bool) -> int:
     with records.opened(settings, make=make) as ledger:
         version, shown = ledger.migrate(), ledger.address.shown
     if settings.json:
-        print(json.dumps({"database": shown, "schema": version}))
+        tell_json({"database": shown, "schema": version})
     elif not settings.quiet:
-        print(f"{shown}: schema {version}")
+        tell(f"{shown}: schema {version}")
     return OK

@@ -11,10 +11,9 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote
 
-from ...errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
-from ...types import OtherPart, Part, ReasoningPart, Request, Response, StreamChunk, TextPart, ToolCallDelta, fold
+from ...errors import DispatchError, MalformedReply, StreamInterrupted
+from ...types import OtherPart, Part, ReasoningPart, Request, Response, StreamChunk, TextPart, ToolCallDelta, fold, name_in_path
 from ..base import Inbound
 from ..decoding import EventDecoder, dump, mapping, parse, text_of
 from ..errors import fault_inside
@@ -346,10 +345,8 @@ class Gemini:
 
     def path(self, model: str, *, stream: bool) -> str:
         """The model is part of the path; a stream is asked for as server-sent events."""
-        if ".." in model.split("/"):
-            raise InvalidRequest(f"model: {model!r} is not a model's name")
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        return f"/{quote(model if '/' in model else f'models/{model}')}:{method}"
+        return f"/{name_in_path(model if '/' in model else f'models/{model}')}:{method}"
 
     def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body of a request; whether a stream is wanted is said in the path."""

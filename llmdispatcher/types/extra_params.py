@@ -1,0 +1,82 @@
+"""What ``extra_params`` say of limits that cost money.
+
+Limits of tokens have a name of their own at each vendor; they are known whatever the case, and with or without underscores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+_LIMITS = frozenset(
+    {
+        "maxcompletiontokens",
+        "maxgeneratedtokens",
+        "maxgenlen",
+        "maxnewtokens",
+        "maxoutputtokens",
+        "maxtokens",
+        "maxtokenstosample",
+        "maxtokencount",
+        "npredict",
+        "numpredict",
+    }
+)
+_THOUGHTS = frozenset({"budgettokens", "thinkingbudget"})
+_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numreturnsequences"})
+
+
+@attrs.frozen(kw_only=True)
+class Said:
+    """What ``extra_params`` say of what an answer may cost."""
+
+    limits: tuple[int, ...] = ()
+    """Limits of an answer's tokens; a negative one means that there is no end."""
+    thoughts: tuple[int, ...] = ()
+    """Tokens for thoughts."""
+    answers: int = 1
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Said:
+        """Look at all levels; most requests have no ``extra_params``."""
+        if not params:
+            return _NOTHING
+        found: dict[str, list[int]] = {"limits": [], "thoughts": [], "answers": [1]}
+        for name, number in _numbers(params):
+            plain = name.replace("_", "").replace("-", "").lower()
+            for kind, names in (("limits", _LIMITS), ("thoughts", _THOUGHTS), ("answers", _ANSWERS)):
+                if plain in names:
+                    found[kind].append(number)
+        return cls(limits=tuple(found["limits"]), thoughts=tuple(found["thoughts"]), answers=max(found["answers"]))
+
+    @property
+    def endless(self) -> bool:
+        """Whether one of the limits takes the end away, as -1 does for local servers."""
+        return min(self.limits, default=0) < 0
+
+
+_NOTHING = Said()
+
+
+def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Every whole number in mappings and lists, with its name, also where it is written as a text."""
+    todo: list[tuple[str, Any]] = [("", params)]
+    while todo:
+        name, value = todo.pop()
+        if isinstance(value, Mapping):
+            todo += [(str(inner), one) for inner, one in value.items()]
+        elif isinstance(value, list | tuple):
+            todo += [(name, one) for one in value]
+        elif (number := _whole(value)) is not None:
+            yield name, number
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return math.ceil(value)
