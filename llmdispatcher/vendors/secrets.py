@@ -1,6 +1,6 @@
 """Find keys and other secrets in what a vendor says, whole, in parts, and in the encodings in which they are echoed.
 
-A part has at least :data:`PART` characters. It is found in plain, whatever the case, and behind escapes (of addresses, JSON, HTML
+A part has at least :data:`PART` characters. It is found in plain, whatever the case and direction, and behind escapes (of addresses, JSON, HTML
 and Python), invisible characters, base64 and hexadecimal digits, one within another too. A secret that is shorter than a part is
 found as a word of its own only: as a piece of other words it would take an error's sense away.
 """
@@ -135,7 +135,7 @@ class Secrets:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = list(secrets)
-        self._parts = _pieces([secret for secret in known if len(secret) >= PART], PART)
+        self._parts = _pieces([text for secret in known if len(secret) >= PART for text in (secret, secret[::-1])], PART)
         self._probes = _pieces(self._parts, _PROBE)
         short = [re.escape(secret) for secret in known if len(secret) < PART and any(map(str.isalnum, secret))]
         self._words = re.compile(rf"(?<![\w-])(?:{'|'.join(short)})(?![\w-])") if short else None

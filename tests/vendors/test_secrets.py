@@ -34,6 +34,7 @@ def _base64(text: str) -> str:
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "upper case": str.upper,
+    "backwards": lambda key: key[::-1],
     "percent": lambda key: quote(key, safe=""),
     "percent, all of it": lambda key: "".join([f"%{ord(sign):02x}" for sign in key]),
     "percent, twice": lambda key: quote(quote(key, safe=""), safe=""),

@@ -346,7 +346,7 @@ class Gemini:
     def path(self, model: str, *, stream: bool) -> str:
         """The model is part of the path; a stream is asked for as server-sent events."""
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        return f"/{name_in_path(model if '/' in model else f'models/{model}')}:{method}"
+        return f"/{'' if '/' in model else 'models/'}{name_in_path(model)}:{method}"
 
     def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body of a request; whether a stream is wanted is said in the path."""
