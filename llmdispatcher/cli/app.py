@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from .._text import escaped, traced
+from .._text import traced
 from .._version import __version__
 from .options import CODES, GLOBALS, write_end
 from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say
@@ -162,17 +162,17 @@ def _told(error: Exception) -> int:
     """Say what went wrong; the exit code for it."""
     for kinds, tell, code in _ENDS:
         if isinstance(error, kinds):
-            complain(tell(error))
+            complain(tell(error), lines=kinds is click.UsageError)
             return code
     from ..errors import ConfigError, DispatchError  # late: most commands that fail have loaded them
 
     if isinstance(error, ConfigError):
-        complain(error.message)
+        complain(error.message, lines=True)
         return USAGE
     if isinstance(error, DispatchError):
         complain(f"{type(error).__name__}: {error}")
         return FAILED
-    complain(f"{type(error).__name__}: {escaped(str(error))} (--debug shows where)")
+    complain(f"{type(error).__name__}: {error} (--debug shows where)")
     return FAILED
 
 
@@ -183,7 +183,7 @@ def _misused(error: Any) -> str:
 
 
 def _system(error: Any) -> str:
-    place = f"{escaped(str(error.filename))}: " if error.filename else ""
+    place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or type(error).__name__}"
 
 

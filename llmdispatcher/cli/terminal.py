@@ -173,9 +173,9 @@ class Failed(Exception):
     """What was asked for cannot be done; the text says why. Exit code 1."""
 
 
-def complain(text: str) -> None:
-    """One line of trouble."""
-    say(f"llmdispatcher: {text}")
+def complain(text: str, *, lines: bool = False) -> None:
+    """One line of trouble; several where the text is the library's own and has ``lines``."""
+    say(f"llmdispatcher: {text if lines else escaped(text)}")
 
 
 def say(text: str) -> None:

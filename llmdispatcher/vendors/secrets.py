@@ -1,8 +1,8 @@
 """Find keys and other secrets in what a vendor says, whole, in parts, and in the encodings in which they are echoed.
 
-A part has at least :data:`PART` characters. It is found in plain, whatever the case and direction, and behind escapes (of addresses, JSON, HTML
-and Python), invisible characters, base64 and hexadecimal digits, one within another too. A secret that is shorter than a part is
-found as a word of its own only: as a piece of other words it would take an error's sense away.
+A part has at least :data:`PART` characters. It is found in plain, whatever the case and direction, and behind escapes (of
+addresses, JSON, HTML and Python), invisible characters, base64 and hexadecimal digits, one within another too. A secret that is
+shorter than a part is found as a word of its own only: as a piece of other words it would take an error's sense away.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def _failure_printer() -> Callable[[PromptLine, DispatchError | None], None]:
         nonlocal failed
         failed += 1
         if error is not None and failed <= _MOST_FAILURES:
-            complain(escaped(f"{line.id}: {type(error).__name__}: {error}"))
+            complain(f"{line.id}: {type(error).__name__}: {error}")
 
     return print_failure
 

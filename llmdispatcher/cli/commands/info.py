@@ -51,10 +51,16 @@ def _told(settings: Settings) -> dict[str, Any]:
         "data_folder": str(data_folder()),
         "config": str(settings.config) if settings.config is not None else None,
         "profile": settings.profile,
-        "database": settings.database.partition(":")[0] if settings.database else None,
+        "database": _kind(settings.database) if settings.database else None,
         "keys": {"environment": environment, "keychain": keychain.listed()},
         "extras": {name: _installed(packages) for name, packages in _EXTRAS.items()},
     }
+
+
+def _kind(database: str) -> str:
+    """What kind of database a path or an address means."""
+    kind, colon, _ = database.partition("://")
+    return kind if colon else "sqlite"
 
 
 def _installed(packages: tuple[str, ...]) -> str | None:

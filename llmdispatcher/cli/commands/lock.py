@@ -99,7 +99,7 @@ def validate(settings: Settings, lockfile: Path | None) -> int:
     try:
         found = find_lockfile(lockfile)
     except LockfileNotFound as error:
-        complain(error.message)
+        complain(error.message, lines=True)
         return USAGE
     except ConfigError as error:
         _told(settings, list(getattr(error, "problems", ()) or [error.message]))
