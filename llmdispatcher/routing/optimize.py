@@ -126,11 +126,13 @@ def total_tokens(request: Request) -> int:
 
 
 def _output_tokens(request: Request) -> int:
-    limits, answers = [request.max_tokens], request.n or 1
-    if request.extra_params:
-        said = Said.of(request.extra_params)
-        limits, answers = [*limits, *said.limits], max(answers, said.answers)
-    return answers * max([limit for limit in limits if limit is not None and limit >= 0], default=ASSUMED_OUTPUT_TOKENS)
+    limit, answers = request.max_tokens, request.n or 1
+    if not request.extra_params:
+        return answers * (ASSUMED_OUTPUT_TOKENS if limit is None else limit)
+    said = Said.of(request.extra_params)
+    limits = [*said.limits, *([limit] if limit is not None else [])]
+    least = 0 if limits and not said.endless else ASSUMED_OUTPUT_TOKENS
+    return max(answers, said.answers) * max(least, *limits, *said.others, 0)
 
 
 @attrs.frozen

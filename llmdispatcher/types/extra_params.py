@@ -27,6 +27,10 @@ _LIMITS = frozenset(
 )
 _THOUGHTS = frozenset({"budgettokens", "thinkingbudget"})
 _ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numreturnsequences"})
+_SETTINGS = frozenset(
+    {"", "config", "extrabody", "generationconfig", "inferenceconfig", "modelkwargs", "options", "parameters", "samplingparams"}
+)
+"""Where vendors look for limits: at the top, and in groups of these names."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,8 +39,8 @@ class Said:
 
     limits: tuple[int, ...] = ()
     """Limits of an answer's tokens; a negative one means that there is no end."""
-    thoughts: tuple[int, ...] = ()
-    """Tokens for thoughts."""
+    others: tuple[int, ...] = ()
+    """Numbers of tokens that are no limit of an answer, such as those for thoughts; they may make it longer, never shorter."""
     answers: int = 1
 
     @classmethod
@@ -44,13 +48,17 @@ class Said:
         """Look at all levels; most requests have no ``extra_params``."""
         if not params:
             return _NOTHING
-        found: dict[str, list[int]] = {"limits": [], "thoughts": [], "answers": [1]}
-        for name, number in _numbers(params):
-            plain = name.replace("_", "").replace("-", "").lower()
-            for kind, names in (("limits", _LIMITS), ("thoughts", _THOUGHTS), ("answers", _ANSWERS)):
-                if plain in names:
-                    found[kind].append(number)
-        return cls(limits=tuple(found["limits"]), thoughts=tuple(found["thoughts"]), answers=max(found["answers"]))
+        limits: list[int] = []
+        others: list[int] = []
+        answers = [1]
+        for group, name, number in _numbers(params):
+            if name in _LIMITS and group in _SETTINGS:
+                limits.append(number)
+            elif name in _LIMITS or name in _THOUGHTS:
+                others.append(number)
+            elif name in _ANSWERS and group in _SETTINGS:
+                answers.append(number)
+        return cls(limits=tuple(limits), others=tuple(others), answers=max(answers))
 
     @property
     def endless(self) -> bool:
@@ -61,17 +69,21 @@ class Said:
 _NOTHING = Said()
 
 
-def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Every whole number in mappings and lists, with its name, also where it is written as a text."""
-    todo: list[tuple[str, Any]] = [("", params)]
+def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
+    """Every whole number in mappings and lists, with its group and its name, also where it is written as a text."""
+    todo: list[tuple[str, str, Any]] = [("", "", params)]
     while todo:
-        name, value = todo.pop()
+        group, name, value = todo.pop()
         if isinstance(value, Mapping):
-            todo += [(str(inner), one) for inner, one in value.items()]
+            todo += [(name, _plain(inner), one) for inner, one in value.items()]
         elif isinstance(value, list | tuple):
-            todo += [(name, one) for one in value]
+            todo += [(group, name, one) for one in value]
         elif (number := _whole(value)) is not None:
-            yield name, number
+            yield group, name, number
+
+
+def _plain(name: Any) -> str:
+    return str(name).replace("_", "").replace("-", "").lower()
 
 
 def _whole(value: Any) -> int | None:

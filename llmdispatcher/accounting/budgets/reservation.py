@@ -197,7 +197,7 @@ def _most_output(request: Request, said: Said) -> int | None:
         return None
     if request.max_tokens == 0 and not said.limits:
         return 0  # vectors are asked for
-    most = max([request.max_tokens or 0, *said.limits, *said.thoughts, LEAST_OUTPUT]) + 1
+    most = max([request.max_tokens or 0, *said.limits, *said.others, LEAST_OUTPUT]) + 1
     if request.reasoning_tokens:
         return most + request.reasoning_tokens
     return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most

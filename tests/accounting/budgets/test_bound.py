@@ -110,6 +110,7 @@ def test_what_cannot_be_bounded_counts_as_the_whole_window(changed):
         ({"extra_params": {"options": {"num_predict": -1}}}, {"max_output": 4096}, 4096),
         ({"max_tokens": None, "extra_params": {"thinking": {"budget_tokens": 900}}}, {"max_output": 4096}, 4096),
         ({"extra_params": {"thinking": {"budget_tokens": 900}}}, {}, 901),
+        ({"max_tokens": None, "extra_params": {"reasoning": {"max_tokens": 900}}}, {"max_output": 4096}, 4096),
         ({"reasoning_tokens": 900}, {}, 1001),
         ({"reasoning_effort": "high"}, {}, 101 + bounds.THOUGHTS),
         ({}, {"vendor": "google"}, 202),
