@@ -8,8 +8,10 @@ foreign exception that holds headers.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from ._text import escaped
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _FACTS = ("vendor", "model", "status", "code", "request_id", "retry_after", "attempts", "phase", "sent", "remedy")
+_SAID = ("message", "code", "request_id")
+"""The facts that are a vendor's own words."""
 
 
 class FailureClass(enum.StrEnum):
@@ -72,6 +76,10 @@ class DispatchError(Exception):
 
     _means: ClassVar[FailureClass] = FailureClass.FINAL
     """The failure class where the facts tell no better."""
+    _kept: ClassVar[str] = ""
+    """What its text may hold of line feeds; the words of vendors and models have none, which would forge lines of a log."""
+    _whole: Mapping[str, tuple[str, int]] = {}
+    """What :meth:`shortened` has cut, as it was, and to how many characters."""
     _carried: ClassVar[tuple[str, ...]] = _FACTS
     """The facts that it may be made with: those of all errors, and what its own class declares."""
 
@@ -128,13 +136,34 @@ class DispatchError(Exception):
         self._set({name: value for name, value in facts.items() if getattr(self, name, None) is None})
         return self
 
+    def shortened(self, most: int) -> Self:
+        """Cut ``message``, ``code`` and ``request_id`` to so many characters; :meth:`masked` still sees them whole."""
+        for name in _SAID:
+            text = getattr(self, name)
+            if text is not None and len(text) > most:
+                self._whole = {**self._whole, name: (text, most)}
+                setattr(self, name, text[:most])
+        self.args = (self.message,)
+        return self
+
+    def masked(self, mask: Callable[[str], str]) -> Self:
+        """Put ``mask`` of what a vendor said in the place of that, before it is cut; a key cut in two could not be found."""
+        whole = self.__dict__.pop("_whole", {})
+        for name in _SAID:
+            text, most = whole.get(name) or (getattr(self, name), None)
+            if text is not None:
+                setattr(self, name, mask(text)[:most])
+        self.args = (self.message,)
+        return self
+
     def __str__(self) -> str:
         where = "/".join(part for part in (self.vendor, self.model) if part)
         text = f"{where}: {self.message}" if where else self.message
-        return f"{text} ({self.remedy})" if self.remedy else text
+        return escaped(f"{text} ({self.remedy})" if self.remedy else text, keep=self._kept)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.message, self.__dict__))
+        state = {name: value for name, value in self.__dict__.items() if name != "_whole"}
+        return (_rebuild, (type(self), self.message, state))
 
 
 def _rebuild(kind: type[DispatchError], message: str, state: dict[str, Any]) -> DispatchError:
@@ -155,6 +184,8 @@ class InvalidRequest(DispatchError, ValueError):
 
 class ConfigError(DispatchError, ValueError):
     """The configuration is wrong: an unknown vendor, a malformed key, a number out of range."""
+
+    _kept = "\n"  # what is wrong with a file may be several lines
 
 
 class LockfileNotFound(ConfigError):

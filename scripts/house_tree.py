@@ -18,7 +18,7 @@ import attrs
 
 PACKAGE = "llmdispatcher"
 FOLDERS = (PACKAGE, "scripts", "benchmarks", "examples", "tests")
-NO_ROOMS = frozenset({"__init__", "__main__", "_version", "_lazy"})
+NO_ROOMS = frozenset({"__init__", "__main__", "_version", "_lazy", "_text"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef

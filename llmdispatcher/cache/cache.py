@@ -5,13 +5,13 @@ A failing store never fails a call. A stored entry is replayed as a stream in pi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
 import attrs
 
+from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, unfold
@@ -70,7 +70,7 @@ class Recorded:
         self._opened.fail(error, partial)
 
 
-logger = logging.getLogger("llmdispatcher.cache")
+logger = room_logger("cache")
 
 
 def _nothing_wrong(_response: Response) -> None:

@@ -13,7 +13,7 @@ import attrs
 from ..errors import ConfigError
 from ..runtime import SYSTEM_CLOCK
 from .redis import PREFIX, check_installed
-from .settings import MEMORY, REDIS
+from .settings import MEMORY, REDIS, ResponseCache
 
 _COUNTS = """
     SELECT COUNT(*), COALESCE(SUM(LENGTH(entry)), 0), COALESCE(SUM(expires <= ?), 0), MAX(expires) FROM llmdispatcher_answers
@@ -33,7 +33,8 @@ def inspect_store(store: str) -> Inventory:
     """Count what is in a file or on a Redis server. Raises :class:`ConfigError` where there is no such store."""
     if store == MEMORY:
         raise ConfigError("cache.store: what is in memory ends with its process; name a file or a Redis server")
-    return _on_server(store) if store.startswith(REDIS) else _in_file(Path(store))
+    place = ResponseCache(store=store).store
+    return _on_server(place) if place.startswith(REDIS) else _in_file(Path(place))
 
 
 def _in_file(path: Path) -> Inventory:

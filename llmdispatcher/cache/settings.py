@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +11,18 @@ import attrs
 
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import EXACT, CacheWish, Choice, Request, Response, at_least, boolean, non_negative_integer, string_tuple
+from ..types import (
+    EXACT,
+    CacheWish,
+    Choice,
+    Request,
+    Response,
+    ServerAddress,
+    at_least,
+    boolean,
+    non_negative_integer,
+    string_tuple,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -70,8 +80,6 @@ REDIS = ("redis://", "rediss://", "unix://")
 STATEFUL = frozenset({"background", "container", "conversation", "previous_response_id"})
 """Parameters of vendors that keep something between calls: the same request means something else the next time."""
 
-_PASSWORD = re.compile(r"(?<=//)[^/]*(?=@)|\?.*", re.DOTALL)
-
 
 def _above_zero(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     at_least(0)(_instance, attribute, value)
@@ -86,18 +94,22 @@ def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _place(value: Any) -> Any:
+    """A path as text; the address of a server as others read it too."""
+    if isinstance(value, str) and "://" in value:
+        return ServerAddress.of(value, "store").url
     return str(value) if isinstance(value, Path) else value
 
 
 def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.strip() or value == ":memory:" or ("://" in value and not value.startswith(REDIS)):
-        shown = _shown(value) if isinstance(value, str) else repr(value)
-        raise ConfigError(f"{attribute.name}: {shown} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'")
+        raise ConfigError(
+            f"{attribute.name}: {_shown(value)} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'"
+        )
 
 
-def _shown(value: str) -> str:
+def _shown(value: Any) -> str:
     """A store as it may be seen: without the password of a server."""
-    return repr(_PASSWORD.sub("…", value) if "://" in value else value)
+    return repr(ServerAddress.of(value, "store").shown if isinstance(value, str) and "://" in value else value)
 
 
 def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

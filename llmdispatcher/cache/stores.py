@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import SupportsBytes, TypeVar
 
+from .._text import room_logger
 from ..runtime import Clock, new_lock
 from .entry import Hit, recalled
 from .settings import MEMORY, REDIS, ResponseCache, Tally
 from .store import MemoryStore, Store, StoreBroken
 
 T = TypeVar("T")
-logger = logging.getLogger("llmdispatcher.cache")
+logger = room_logger("cache")
 
 QUIET = 60.0
 """Seconds between two words about a store that fails."""

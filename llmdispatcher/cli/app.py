@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
+from .._text import traced
 from .._version import __version__
 from .options import CODES, GLOBALS, write_end
-from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain
+from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
@@ -140,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a traceback is for those who ask for it
         if given.get("debug"):
-            traceback.print_exc()
+            say(traced(error))
         return _told(error)
 
 
@@ -162,12 +162,12 @@ def _told(error: Exception) -> int:
     """Say what went wrong; the exit code for it."""
     for kinds, tell, code in _ENDS:
         if isinstance(error, kinds):
-            complain(tell(error))
+            complain(tell(error), lines=kinds is click.UsageError)
             return code
     from ..errors import ConfigError, DispatchError  # late: most commands that fail have loaded them
 
     if isinstance(error, ConfigError):
-        complain(error.message)
+        complain(error.message, lines=True)
         return USAGE
     if isinstance(error, DispatchError):
         complain(f"{type(error).__name__}: {error}")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .terminal import plain
+from .._text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], *, no_color:
     from rich.table import Table
     from rich.text import Text
 
-    told = [[plain(cell) for cell in row] for row in rows]
+    told = [[escaped(cell) for cell in row] for row in rows]
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
     for place, head in enumerate(heads):
         numbers = bool(told) and all(set(row[place]) <= _NUMBERS for row in told)

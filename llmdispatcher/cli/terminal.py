@@ -1,7 +1,7 @@
 """The terminal: read lines, turn Ctrl-C into a cancellation, and print text safely.
 
 Lines are typed or pasted, with a history kept in the user's own folder, or come from a pipe. Ctrl-C ends the calls in flight and
-keeps what was answered. Messages go to stderr; characters in a model's text that would control the terminal are removed.
+keeps what was answered. Messages go to stderr; what would control the terminal in a text of others is written as escapes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from .._text import UNSEEN, escaped, without_passwords
 from ..runtime import made_folder
 
 if TYPE_CHECKING:
@@ -161,8 +162,7 @@ def _listen(ear: int, stop: Cancellation) -> None:
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: the last is what shells expect after Ctrl-C."""
 
-# C0 and C1 controls but for tab and line feed, and the marks that reorder text.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_STEERING = re.compile(f"(?!\n)[{UNSEEN}]")
 
 
 class UsageError(Exception):
@@ -173,27 +173,43 @@ class Failed(Exception):
     """What was asked for cannot be done; the text says why. Exit code 1."""
 
 
-def complain(text: str) -> None:
-    """One line of trouble."""
-    say(f"llmdispatcher: {text}")
+def complain(text: str, *, lines: bool = False) -> None:
+    """One line of trouble; several where the text is the library's own and has ``lines``."""
+    say(f"llmdispatcher: {text if lines else escaped(text)}")
 
 
 def say(text: str) -> None:
     """One line beside the output."""
-    print(plain(text), file=sys.stderr, flush=True)
+    print(plain(without_passwords(text)), file=sys.stderr, flush=True)
+
+
+def tell(*lines: str) -> None:
+    """Lines of the output for people; a line feed within one is written as an escape."""
+    for line in lines:
+        print(escaped(without_passwords(line), keep="\t"))
+
+
+def tell_json(value: Any) -> None:
+    """The output for programs."""
+    print(json_text(value))
 
 
 def plain(text: str) -> str:
-    """The text without control characters."""
-    return _STEERING.sub("", text)
+    """The text with its line feeds and tabs, and escapes for whatever else would control the terminal."""
+    return escaped(text, keep="\n\t")
 
 
 def json_text(value: Any) -> str:
     """JSON that people can read, with what would steer a terminal written as escapes; money is text."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _STEERING.sub(_as_json, text)
+
+
+def _as_json(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\u{code:04x}" if code < 0x10000 else json.dumps(found[0])[1:-1]
 
 
 def shown(text: str, stream: TextIO) -> str:
-    """The text as a stream may get it: cleaned for a terminal, untouched for a file or a pipe."""
+    """The text as a stream may get it: with escapes for a terminal, untouched for a file or a pipe."""
     return plain(text) if stream.isatty() else text

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import math
 import os
 import threading
@@ -20,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
+from .._text import room_logger
 from ..accounting import Hold, Purse
 from ..catalog import Target, price_at
 from ..errors import ConfigError, CostUnknown, DispatchError
@@ -219,7 +219,7 @@ class UnderWay:
         return [cancellation for cancellation, process in list(self._calls.items()) if process == here]
 
 
-logger = logging.getLogger("llmdispatcher.dispatcher")
+logger = room_logger("dispatcher")
 
 T = TypeVar("T")
 _MOST_PASSED_OVER = 100

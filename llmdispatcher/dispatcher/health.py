@@ -9,7 +9,6 @@ first call there, and keeps no dropped dispatcher alive. It uses the system's cl
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import weakref
@@ -18,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from .._text import room_logger
 from ..errors import (
     AuthenticationError,
     Cancelled,
@@ -94,7 +94,7 @@ def _asked(name: str, vendor: Vendor, deadline: Deadline) -> VendorHealth:
     return VendorHealth(vendor=name, status="healthy", detail=f"{count} models", latency=deadline.clock.monotonic() - began)
 
 
-logger = logging.getLogger("llmdispatcher.dispatcher")
+logger = room_logger("dispatcher")
 
 PATIENCE = 5.0
 """Seconds for the answer of one vendor, or the interval where that is less, but at least :data:`LEAST_PATIENCE`."""

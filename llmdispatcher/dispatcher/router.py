@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._text import room_logger
 from ..catalog import Alias, Aliases, Target, canonical, edition, known, model_facts, model_names, vendor_row, without
 from ..errors import ConfigError
 from ..routing import MISSING, NO_MODEL, RULE, Choice, SkippedTarget, is_any_model, split_ref
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..catalog import Lockfile
 
 
-logger = logging.getLogger("llmdispatcher.dispatcher")
+logger = room_logger("dispatcher")
 
 _REMEMBERED_MODELS = 1024
 _GLOB = re.compile(r"[*?\[]")

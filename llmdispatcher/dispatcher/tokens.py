@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
@@ -11,9 +10,10 @@ from typing import Any
 
 import attrs
 
+from .._text import room_logger
 from ..types import Message, Request, TextPart, Tool, ToolCall
 
-logger = logging.getLogger("llmdispatcher.dispatcher")
+logger = room_logger("dispatcher")
 
 CHARACTERS_PER_TOKEN = 4
 PER_MESSAGE = 4

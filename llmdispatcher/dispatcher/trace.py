@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import attrs
 
+from .._text import escaped
 from ..accounting import BudgetForecast
 from ..catalog import Target
 from ..resilience import HedgePlan, TargetStatus
@@ -63,7 +64,7 @@ class Plan:
         if self.hedge is not None:
             lines.append(f"  {self.hedge}")
         lines += [f"  $  {outlook}" for outlook in self.budgets]
-        return "\n".join(lines)
+        return "\n".join([escaped(line) for line in lines])
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it; US dollars are texts."""
@@ -143,7 +144,7 @@ class Trace(Sequence[AttemptRecord]):
     def __str__(self) -> str:
         told = [(passed.at or 0.0, f"  +{passed.at:.3f} s  {passed.target} skipped: {passed.reason}") for passed in self.skipped]
         told += [(attempt.started, f"  +{attempt.started:.3f} s  {attempt}") for attempt in self.attempts]
-        lines = [line for _at, line in sorted(told, key=lambda entry: entry[0])]
+        lines = [escaped(line) for _at, line in sorted(told, key=lambda entry: entry[0])]
         return "\n".join([str(self.plan), *(["  answered from memory"] if self.cached else lines)])
 
     def as_dict(self) -> dict[str, Any]:

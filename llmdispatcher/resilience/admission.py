@@ -7,7 +7,6 @@ free slot goes to the next waiter before any new call. A call that has waited lo
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import deque
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from .._text import room_logger
 from ..errors import ConfigError, Overloaded
 from ..runtime import Cancellation, Clock, Deadline, new_lock
 from ..types import Request, at_least, build, integer
@@ -27,7 +27,7 @@ _GLANCE = 5.0
 """Seconds; CPython can miss a signal that comes just as a wait begins, and a signal can lose a place on its way to the next."""
 _REMEMBERED, _RECENT = 64, 60.0
 """Ends of calls, and seconds, that their rate is estimated from."""
-logger = logging.getLogger("llmdispatcher.resilience")
+logger = room_logger("resilience")
 
 
 def _some(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -14,18 +14,19 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import ConfigError
-from ..types import boolean, build
+from ..types import ServerAddress, boolean, build
 from .concurrency import AdaptiveConcurrency, some
 
 PATIENCE = 0.1
 """Seconds that a storage may hold up a call at each question."""
-SERVERS = ("redis://", "rediss://")
+SERVERS = ("redis", "rediss")
 
 
 def server(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """The address of a server, or ``None``; a wrong one is not shown, since it may hold a password."""
-    if value is not None and not (isinstance(value, str) and value.startswith(SERVERS)):
-        raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
+    if value is None or (isinstance(value, str) and ServerAddress.of(value, attribute.name).scheme in SERVERS):
+        return
+    raise ConfigError(f"{attribute.name}: the value is no storage; give the address of a Redis server, redis://host:6379/0")
 
 
 class Receipt(Protocol):

@@ -7,7 +7,6 @@ for :data:`REST`; meanwhile each process uses its own count. A client belongs to
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from importlib import import_module
@@ -16,12 +15,14 @@ from typing import Any, TypeVar
 
 import attrs
 
+from .._text import room_logger
 from ..errors import ConfigError
 from ..runtime import SYSTEM_CLOCK, new_lock
+from ..types import ServerAddress
 from .rate_limit import PATIENCE, WINDOW, RateLimit
 
 T = TypeVar("T")
-logger = logging.getLogger("llmdispatcher.resilience")
+logger = room_logger("resilience")
 
 TIMEOUT = 0.08
 """Seconds for one answer of the server: with what is around it a decision takes no more than a tenth of a second."""
@@ -177,7 +178,7 @@ class SharedLimits:
 def _made(address: str) -> _Counters:
     """A client that has not connected yet."""
     try:
-        return _Counters(address)
+        return _Counters(ServerAddress.of(address, "storage").url)
     except ValueError:
         raise ConfigError(
             "storage: the value is not the address of a Redis server, such as redis://host:6379/0"

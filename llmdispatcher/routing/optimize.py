@@ -12,7 +12,7 @@ import attrs
 from ..catalog import Target, canonical
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Price, Request, Usage, at_least, boolean, cost_of, usd_amount
+from ..types import Price, Request, Said, Usage, at_least, boolean, cost_of, usd_amount
 
 ASSUMED_OUTPUT_TOKENS = 500
 """What a request that sets no ``max_tokens`` is estimated to get back."""
@@ -116,7 +116,7 @@ def input_tokens(request: Request) -> int:
 
 
 def tokens_of(request: Request) -> Usage:
-    """An estimate of the whole call: :func:`input_tokens` in, ``max_tokens`` or 500 out."""
+    """An estimate of the whole call: :func:`input_tokens` in; ``max_tokens`` or 500 out for each answer, however these are set."""
     return Usage(input_tokens=input_tokens(request), output_tokens=_output_tokens(request))
 
 
@@ -126,7 +126,13 @@ def total_tokens(request: Request) -> int:
 
 
 def _output_tokens(request: Request) -> int:
-    return request.max_tokens if request.max_tokens is not None else ASSUMED_OUTPUT_TOKENS
+    limit, answers = request.max_tokens, request.n or 1
+    if not request.extra_params:
+        return answers * (ASSUMED_OUTPUT_TOKENS if limit is None else limit)
+    said = Said.of(request.extra_params)
+    limits = [*said.limits, *([limit] if limit is not None else [])]
+    least = 0 if limits and not said.endless else ASSUMED_OUTPUT_TOKENS
+    return max(answers, said.answers) * max(least, *limits, *said.others, 0)
 
 
 @attrs.frozen

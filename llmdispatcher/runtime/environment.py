@@ -64,5 +64,5 @@ def cache_folder(environ: Mapping[str, str] | None = None, platform: str = sys.p
 
 
 def from_environment(names: tuple[str, ...]) -> str | None:
-    """The first of some variables that is set and not empty."""
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+    """The first of some variables that is set and not empty; a line end that came from a file is left out."""
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)

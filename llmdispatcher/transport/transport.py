@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 
 from requests.models import Response
 
+from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
 from ..types import HttpCall, HttpReply
@@ -20,7 +20,7 @@ from .http1 import inflater_for
 from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy
 from .sockets import Governed
 
-logger = logging.getLogger("llmdispatcher.transport")
+logger = room_logger("transport")
 
 MAX_REFUSAL = 256 << 10
 """Bytes of the body of a refusal that are read at most; some vendors send a web page."""

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from .._lazy import door
 
 if TYPE_CHECKING:
+    from .addresses import ServerAddress as ServerAddress
+    from .addresses import base_url as base_url
+    from .addresses import name_in_path as name_in_path
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
     from .chunk import StreamChunk as StreamChunk
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .cost import CostDetails as CostDetails
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
+    from .extra_params import Said as Said
     from .fast_values import evolved as evolved
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
@@ -73,6 +77,8 @@ if TYPE_CHECKING:
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
     from .request_fields import ANY_MODEL as ANY_MODEL
+    from .request_fields import FIXED as FIXED
+    from .request_fields import replaced as replaced
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
@@ -102,6 +108,11 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
+            "addresses": (
+                "ServerAddress",
+                "base_url",
+                "name_in_path",
+            ),
             "chunk": (
                 "ChunkSource",
                 "Fold",
@@ -132,6 +143,7 @@ else:
                 "EmbeddingRequest",
                 "Embeddings",
             ),
+            "extra_params": ("Said",),
             "fast_values": (
                 "evolved",
                 "fast_init",
@@ -191,7 +203,11 @@ else:
                 "Request",
                 "ResponseFormat",
             ),
-            "request_fields": ("ANY_MODEL",),
+            "request_fields": (
+                "ANY_MODEL",
+                "FIXED",
+                "replaced",
+            ),
             "response": (
                 "Capabilities",
                 "Choice",

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidRequest
+from . import request_fields
 from .response import Usage
 
 Vector = tuple[float, ...]
@@ -50,7 +51,7 @@ class EmbeddingRequest:
     dimensions: int | None = attrs.field(default=None, kw_only=True, validator=_dimensions)
     user: str | None = attrs.field(default=None, kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
-    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_params)
+    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
     drop_params: bool = attrs.field(default=False, kw_only=True)
     profile: str | None = attrs.field(default=None, kw_only=True)
     wire_format: str | None = attrs.field(default=None, kw_only=True)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
+from .._text import room_logger
 from ..errors import ConfigError, DispatchError, FailureClass
 from .cost import CostDetails
 from .fast_values import fast_init
 from .response import Usage
 
 T = TypeVar("T")
-logger = logging.getLogger("llmdispatcher.types")
+logger = room_logger("types")
 
 
 @fast_init

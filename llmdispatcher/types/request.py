@@ -117,7 +117,8 @@ class Request:
     the lockfile (in its profile ``profile``), or is ``"auto"`` (with a ``mode`` also empty): any model that the registered vendors
     are known to have. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to
     look for. ``messages`` are :class:`~llmdispatcher.Message` objects or plain dicts; a string is one user message.
-    ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top level.
+    ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top
+    level, and replaces neither model, messages nor stream.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
     ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
 
@@ -168,7 +169,7 @@ class Request:
     prompt_cache_key: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     service_tier: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
-    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.mapping)
+    extra_params: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=request_fields.further)
     drop_params: bool = attrs.field(default=False, kw_only=True, validator=request_fields.flag)
     cache: bool | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, validator=checked_wish)
     continue_broken: bool | None = attrs.field(default=None, kw_only=True, validator=request_fields.flag)

@@ -97,6 +97,42 @@ def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
 
 
+_REMEDIES: Mapping[str, str] = {
+    "model": "give the request another model",
+    "stream": "call send_streaming(), or send()",
+}
+FIXED = frozenset(
+    {
+        "content",
+        "contents",
+        "input",
+        "instructions",
+        "messages",
+        "model",
+        "requests",
+        "stream",
+        "system",
+        "system_instruction",
+        "systemInstruction",
+    }
+)
+"""What a request says itself, by the names that the wire formats have for it."""
+
+
+def further(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A mapping that replaces nothing of the request; one that was read from a wire format may hold what has no place elsewhere."""
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
+    if value and instance.wire_format is None and not FIXED.isdisjoint(value):
+        raise replaced(next(name for name in value if name in FIXED))
+
+
+def replaced(name: str) -> InvalidRequest:
+    """The error for a name in :data:`FIXED`."""
+    remedy = _REMEDIES.get(name, "give it as messages, or as texts")
+    return InvalidRequest(f"extra_params: {name!r} is what the request itself says; {remedy}")
+
+
 def kinds(*kinds: type, remedy: str) -> Any:
     """A value of one of these types, or ``None``; ``remedy`` says what to give instead."""
 

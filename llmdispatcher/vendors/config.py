@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import ConfigError
 from ..resilience import RateLimit
-from ..types import RemoteFetch, boolean, build, integer, mapping, optional_non_blank, optional_seconds, string_tuple
+from ..types import RemoteFetch, base_url, boolean, build, integer, mapping, optional_non_blank, optional_seconds, string_tuple
 
 
 def _rate_limit(value: Any) -> RateLimit | None:
@@ -20,14 +20,23 @@ def _globs(value: Any) -> tuple[str, ...]:
     return string_tuple("models", value)
 
 
-def _address(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and value.strip().lower().startswith(("http://", "https://"))):
-        shown = "the value" if "@" in str(value) else repr(value)  # what stands before an @ may be a password
-        raise ConfigError(f"{attribute.name}: {shown} is not an address; it begins with https:// (or http://)")
+def _address(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ConfigError(f"base_url: {type(value).__name__} is not an address; it begins with https:// (or http://) and a host")
+    return base_url(value)
+
+
+def without_ends(key: str) -> str:
+    """A key without what files put around it: line ends, blanks, a byte-order mark."""
+    return key.strip().strip("\ufeff").strip()
 
 
 def _keys(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list | tuple):
+        return tuple([without_ends(key) if isinstance(key, str) else key for key in value])
+    return without_ends(value) if isinstance(value, str) else value
 
 
 def _key(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -48,6 +57,12 @@ def _words(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     for key, text in value.items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise ConfigError(f"{attribute.name}[{key!r}]: {type(text).__name__} is not a text; names and values are strings")
+
+
+def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
+    if isinstance(value, Mapping):
+        value = {name: text.strip() if isinstance(text, str) else text for name, text in value.items()}
+    return value  # what is wrong with it says the validator
 
 
 def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -85,9 +100,9 @@ class VendorConfig:
     api_key: str | tuple[str, ...] | Callable[[], str] | None = attrs.field(
         default=None, repr=False, converter=_keys, validator=_key
     )
-    base_url: str | None = attrs.field(default=None, validator=_address)
+    base_url: str | None = attrs.field(default=None, converter=_address)
     timeout: float | None = attrs.field(default=None, validator=optional_seconds)
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, validator=_words)
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False, converter=_headers, validator=_words)
     name: str | None = attrs.field(default=None, validator=optional_non_blank)
     models: tuple[str, ...] = attrs.field(default=(), converter=_globs)
     model_map: Mapping[str, str] = attrs.field(factory=dict, validator=_words)

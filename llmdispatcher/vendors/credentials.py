@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from urllib.parse import quote
 
 import attrs
 
 from ..catalog import VendorRow
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
-from .config import VendorConfig
+from .addresses import root_of
+from .config import VendorConfig, without_ends
+from .secrets import Secrets, of_header
 
 _REMEMBERED = 64
 _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
@@ -36,12 +36,6 @@ def checked_key(key: str, field: str) -> str:
             " copy it again without what surrounds it"
         )
     return key
-
-
-def _written(key: str) -> list[str]:
-    """A key in plain, in JSON, in JSON within JSON and in an address; the longest first, since one may be a part of another."""
-    escaped = json.dumps(key)[1:-1]
-    return sorted({key, escaped, json.dumps(escaped)[1:-1], quote(key), quote(key, safe="")}, key=len, reverse=True)
 
 
 class _Ring:
@@ -80,6 +74,7 @@ class Credentials:
     config: VendorConfig = attrs.field(repr=False)
     clock: Clock = SYSTEM_CLOCK
     _ring: _Ring | None = attrs.field(default=None, init=False, repr=False)
+    _secrets: tuple[tuple[str, ...], Secrets] | None = attrs.field(default=None, init=False, repr=False)
     _shown: deque[str] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -154,17 +149,22 @@ class Credentials:
         return self._ring.keys.index(used) + 1 if used in self._ring.keys else None
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """The keys that were shown lately, as a vendor may say them back, to be kept out of errors."""
-        return tuple([form for key in list(self._shown) for form in _written(key)])
+    def secrets(self) -> Secrets:
+        """The keys that were shown lately, and what ``headers=`` hold: what a vendor may say back."""
+        shown, known = tuple(self._shown), self._secrets
+        if known is None or known[0] != shown:
+            headers = [word for name, value in self.config.headers.items() for word in of_header(name, value)]
+            known = self._secrets = (shown, Secrets([*shown, *headers]))
+        return known[1]
 
     def url(self) -> str | None:
-        """The address, without a slash at its end."""
+        """The address, without a slash at its end, and without the path of a call. Raises :class:`ConfigError` for none."""
         row = self.row
         url = self.config.base_url or from_environment(row.url_env) or _filled(row.base_url)
         if url and "://" not in url:  # OLLAMA_HOST is a bare host, as its server's documentation has it
             url = f"http://{url}" if ":" in url else f"http://{url}:{(row.base_url or '').rpartition(':')[2]}"
-        return url.rstrip("/") if url else None
+        field = "base_url" if self.config.base_url else " or ".join(row.url_env) or "base_url"
+        return root_of(row, url, field) if url else None
 
     def version(self) -> str | None:
         """The API's version, where a vendor has several."""
@@ -191,7 +191,7 @@ def _fetched(source: Callable[[], str], vendor: str) -> str:
         raise AuthenticationError(text, sent=False) from None
     if not isinstance(token, str):
         raise AuthenticationError(f"{vendor}: the function that gives the key gave {type(token).__name__}, not a text", sent=False)
-    return token
+    return without_ends(token)
 
 
 def _filled(url: str | None) -> str | None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, TypeVar
-from urllib.parse import quote
 
 import attrs
 
@@ -49,6 +48,7 @@ from ..wire import (
     request_id,
     without_refused,
 )
+from .addresses import addresses, checked_version
 from .config import VendorConfig
 from .credentials import Credentials, checked_key
 
@@ -188,42 +188,8 @@ class Endpoint:
             transport=transport,
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", **common},
             stream_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", **common},
-            address=_addresses(row, config, url),
+            address=addresses(row, config, url),
         )
-
-
-def _addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str, str], str]:
-    """Where a model is asked."""
-    if row.name == "azure":
-        root, version = _azure(url, config)
-        return _Deployments(root, version) if version is not None else lambda _model, path: root + path
-    if row.codec == "ollama_chat":  # its own API and OpenAI's stand side by side
-        root = url.removesuffix("/v1")
-        return lambda _model, path: root + (path if path.startswith("/api/") else f"/v1{path}")
-    return lambda _model, path: url + path
-
-
-@attrs.frozen
-class _Deployments:
-    """Azure's classic addresses: a deployment is part of most paths, the version of all."""
-
-    root: str
-    version: str
-
-    def __call__(self, model: str, path: str) -> str:
-        deployed = "" if path.startswith("/responses") else f"/deployments/{quote(model, safe='')}"
-        return f"{self.root}{deployed}{path}?api-version={self.version}"
-
-
-def _azure(url: str, config: VendorConfig) -> tuple[str, str | None]:
-    """Azure's two kinds of address: classic deployments with an api-version, or v1 without.
-
-    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
-    """
-    version = config.api_version
-    if url.endswith("/openai/v1") or version in (None, "v1", "preview"):
-        return (url if url.endswith("/v1") else f"{url.removesuffix('/openai')}/openai/v1"), None
-    return f"{url.removesuffix('/openai')}/openai", version
 
 
 _NO_SAMPLING = frozenset({"no_sampling"})
@@ -429,6 +395,8 @@ class HttpVendor:
         reply = self.open(call, deadline)
         response = self._decoded(reply, deadline, partial(codec.decode, members=bounds.members))
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
+        if identity is not None and (secrets := self._credentials.secrets).may_hold(identity):
+            identity = secrets.mask(identity)
         return response if identity is None and left is None else evolved(response, request_id=identity, rate_limit_remaining=left)
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
@@ -569,22 +537,11 @@ class HttpVendor:
             call = attrs.evolve(call, headers={**call.headers, **other})
 
     def _refusal(self, reply: HttpReply) -> DispatchError:
-        body = reply.read()
-        for key in self._credentials.secrets:
-            if len(key) >= 12:  # before an excerpt cuts an echoed key in two; a shorter one may be a word of the format
-                body = body.replace(key.encode(), b"***")
-        return self._explained(fault(reply.status, reply.headers, body, self._clock.now()), reply)
+        return self._explained(fault(reply.status, reply.headers, reply.read(), self._clock.now()), reply)
 
     def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
-        """The error with the call's id, and without the key, which some vendors echo in their text."""
-        error.with_facts(request_id=request_id(reply.headers))
-        for key in self._credentials.secrets:
-            if key in f"{error.message} {error.code} {error.request_id}":
-                error.args = (error.message.replace(key, "***"),)
-                for field in ("message", "code", "request_id"):
-                    said = getattr(error, field)
-                    setattr(error, field, said and said.replace(key, "***"))
-        return error
+        """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""
+        return error.with_facts(request_id=request_id(reply.headers)).masked(self._credentials.secrets.mask)
 
     def _connect(self) -> Endpoint:
         """Read what the environment gives and make ready to talk; opens nothing yet."""
@@ -594,7 +551,7 @@ class HttpVendor:
             raise ConfigError(lack or "no address", vendor=self.name)
         with self._lock:
             if self._endpoint is None:
-                config = attrs.evolve(self._config, api_version=credentials.version())
+                config = attrs.evolve(self._config, api_version=checked_version(credentials.version()))
                 self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
             return self._endpoint
 

@@ -5,15 +5,16 @@ https://github.com/ndjson/ndjson-spec
 
 from __future__ import annotations
 
-import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from .._text import room_logger
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
 from ..types import (
+    FIXED,
     MOST_MEMBERS,
     MOST_TOKENS,
     Request,
@@ -25,11 +26,12 @@ from ..types import (
     json_encoder,
     parse_text,
     plausible_cost,
+    replaced,
     unfold,
     weighed,
 )
 from .base import ENVELOPE, STREAMED, Bounds
-from .errors import excerpt, fault_inside, read
+from .errors import MAX_EXCERPT, excerpt, fault_inside, read
 from .sse import SseParser
 
 LEADING_ROLES = ("system", "developer")
@@ -42,7 +44,7 @@ def _plain(value: Any) -> Any:
 
 
 _NONE: Mapping[str, Any] = {}
-logger = logging.getLogger("llmdispatcher.wire")
+logger = room_logger("wire")
 _encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
 
 
@@ -56,7 +58,8 @@ def parse(body: bytes, members: int = MOST_MEMBERS) -> Any:
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
     except ValueError:
-        raise MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True) from None
+        error = MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True)
+        raise error.shortened(MAX_EXCERPT) from None
 
 
 def parse_object(body: bytes, members: int = MOST_MEMBERS) -> Mapping[str, Any]:
@@ -106,6 +109,8 @@ def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
         leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
     for name, value in () if foreign else request.extra_params.items():
         known = merged.get(name)
+        if known is not None and name in FIXED:
+            raise replaced(name)
         merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     try:
         return _encode(merged).encode("utf-8", "replace")
@@ -296,7 +301,7 @@ class EventDecoder(ABC):
             document = parse_text(data, None, lenient=True)
         except ValueError:
             if name == "error":
-                raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}) from None
+                raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
             self.skipped += 1
             return
         self._good += 1

@@ -176,6 +176,8 @@ def _rfc3339(value: str, now: datetime) -> float | None:
 
 MAX_MESSAGE = 2_000
 MAX_EXCERPT = 200
+_READ = 4 * MAX_MESSAGE
+"""Characters of a vendor's words that are looked at; an error is cut (:meth:`DispatchError.shortened`) when it has been masked."""
 NO_REASON = "the vendor gives no reason"
 LONG_HINT = 3_600.0
 """Seconds; a vendor that asks to be left alone for longer means a spent quota, not a rate limit."""
@@ -284,6 +286,8 @@ class Refusal:
     codes: tuple[str, ...] = ()
     status: int | None = None
     request_id: str | None = None
+    most: int = MAX_MESSAGE
+    """Characters of it that an error shows."""
 
 
 def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> DispatchError:
@@ -291,7 +295,7 @@ def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | 
     if status < 400:
         return _redirected(status, headers)
     document = _document(body)
-    refusal = read(document) or Refusal(message=excerpt(body) or f"HTTP status {status} with no text")
+    refusal = read(document) or Refusal(message=excerpt(body) or f"HTTP status {status} with no text", most=MAX_EXCERPT)
     return _error(refusal, status, headers, document, now)
 
 
@@ -316,7 +320,7 @@ def _error(refusal: Refusal, status: int, headers: Mapping[str, str], document: 
         remedy=REMEDIES.get(kind),
         sent=True,
         retry_here=_retry_here(refusal, status, headers),
-    )
+    ).shortened(refusal.most)
 
 
 def _kind(refusal: Refusal, status: int, document: Any) -> type[DispatchError]:
@@ -400,7 +404,7 @@ def _text(message: Any) -> str:
 
 def _clean(text: str) -> str:
     """Bounded, and free of what no encoding can carry: JSON can name half a character."""
-    return text[:MAX_MESSAGE].encode("utf-8", "replace").decode()
+    return text[:_READ].encode("utf-8", "replace").decode()
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -412,16 +416,19 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a body that is not JSON, safe to show: at most 200 printable characters; a web page is only named."""
-    text = body[: 4 * MAX_EXCERPT].decode("utf-8", "replace")
+    """The beginning of a body that is not JSON, in one line, for an error of 200 characters; a web page is only named."""
+    text = body[:_READ].decode("utf-8", "replace")
     if re.search(r"<\s*(!doctype|html|head|body)", text, re.IGNORECASE):
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
         return f"a web page instead of an answer: {_printable(title.group(1)) if title else 'no title'}"
     return _printable(text)
 
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
 def _printable(text: str) -> str:
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:MAX_EXCERPT]
+    return " ".join(_CONTROLS.sub(" ", text).split())
 
 
 def _document(body: bytes) -> Any:
@@ -437,4 +444,4 @@ def _redirected(status: int, headers: Mapping[str, str]) -> DispatchError:
     except ValueError:
         host = "an address that is none"
     text = f"the vendor redirects (status {status}) to {host}; redirects are not followed: set base_url to where it should go"
-    return MalformedReply(text, status=status, retry_here=False, sent=True)
+    return MalformedReply(text, status=status, retry_here=False, sent=True).shortened(MAX_MESSAGE)

@@ -461,4 +461,4 @@ def test_what_calls_say_does_not_steer_the_terminal(command, away):
     told = [command("--sqlite", "a.db", *words).out for words in (["calls"], ["calls", call], ["usage", "--by", "user"])]
 
     assert not any("\x1b[2J" in out for out in told)
-    assert "a[2Jb" in told[1]
+    assert "a\\x1b[2Jb" in told[1]

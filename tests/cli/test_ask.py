@@ -186,10 +186,10 @@ def test_a_model_cannot_steer_the_terminal(openai):
     """Neither by a title, nor by a cleared screen, nor by turned-around text; letters of all widths stay."""
     openai.responses = "a\x1b]0;owned\x07b\x1b[2Jc\u202ed 漢字 😀\r!"
     with Pty("ask", "-m", "gpt-4o-mini", "--quiet", "Hello") as terminal:
-        terminal.until("漢字 😀!")
+        terminal.until(r"漢字 😀\\r!")
 
         assert 0 == terminal.ended()
-    assert "a]0;ownedb[2Jcd 漢字 😀!" in terminal.text
+    assert "a\\x1b]0;owned\\x07b\\x1b[2Jc\\u202ed 漢字 😀\\r!" in terminal.text
     assert "\x1b]" not in terminal.seen
 
 

@@ -165,11 +165,11 @@ def test_a_failure_does_not_end_the_chat(openai):
 
 
 def test_a_model_cannot_steer_the_chat(openai):
-    """Control characters are taken out of what is shown."""
+    """Control characters are shown as escapes."""
     openai.responses = "a\x1b]0;owned\x07b"
     with Pty(*CHAT) as terminal:
         terminal.until("> ")
-        terminal.type("Hello\n").until("a]0;ownedb")
+        terminal.type("Hello\n").until(r"a\\x1b\]0;owned\\x07b")
         terminal.until("> ")
         terminal.press("d").ended()
 

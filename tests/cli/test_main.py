@@ -149,10 +149,10 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_is_not_steered():
-    """Escapes, returns and marks that reorder text are taken out; tabs, lines and letters of all kinds stay."""
+    """Controls, returns and marks that reorder text are written as escapes; tabs, lines and letters of all kinds stay."""
     text = "\x1b[31mred\x07\r\n\tß\u202e漢\x9b2J"
 
-    assert "[31mred\n\tß漢2J" == terminal.shown(text, Terminal())
+    assert "\\x1b[31mred\\x07\n\tß\\u202e漢\\x9b2J" == terminal.shown(text, Terminal())
 
 
 def test_a_pipe_gets_everything():
@@ -160,11 +160,11 @@ def test_a_pipe_gets_everything():
     assert "\x1b[31m" == terminal.shown("\x1b[31m", io.StringIO())
 
 
-def test_trouble_is_cleaned_as_well(capsys):
+def test_trouble_is_escaped_as_well(capsys):
     """Errors may hold what a vendor said."""
     terminal.complain("a\x1b[2Jb")
 
-    assert "llmdispatcher: a[2Jb\n" == capsys.readouterr().err
+    assert "llmdispatcher: a\\x1b[2Jb\n" == capsys.readouterr().err
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch):

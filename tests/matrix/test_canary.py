@@ -302,7 +302,7 @@ def test_settings_hide_the_key():
 
 
 @pytest.mark.parametrize(
-    "bad", [f"{KEY}\n", f" {KEY}", f"{KEY}\0", f"{KEY}…", KEY * 400], ids=["newline", "blank", "NUL", "…", "long"]
+    "bad", [f"{KEY}\n{KEY}", f"{KEY} {KEY}", f"{KEY}\0", f"{KEY}…", KEY * 400], ids=["newline", "blank", "NUL", "…", "long"]
 )
 def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(bad):
     """The message shows its last characters at most."""

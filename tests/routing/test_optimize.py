@@ -25,6 +25,23 @@ def test_tokens_are_estimated_from_characters():
     assert 7 == tokens_of(attrs.evolve(request, max_tokens=7)).output_tokens
 
 
+@pytest.mark.parametrize(
+    ("settings", "tokens"),
+    [
+        ({"n": 3, "max_tokens": 10}, 30),
+        ({"max_tokens": 10, "extra_params": {"max_tokens": 100}}, 100),
+        ({"extra_params": {"max_completion_tokens": 100, "n": 2}}, 200),
+        ({"extra_params": {"reasoning": {"max_tokens": 10}}}, 500),
+        ({"max_tokens": 10, "extra_params": {"thinking": {"budget_tokens": 900}}}, 900),
+        ({"max_tokens": 10, "extra_params": {"options": {"num_predict": -1}}}, 500),
+        ({"max_tokens": 0, "extra_params": {"user": "me"}}, 0),
+    ],
+)
+def test_an_estimate_counts_answers_and_limits_in_every_spelling(settings, tokens):
+    """Thoughts may make an answer longer, and -1 is no limit."""
+    assert tokens == tokens_of(Request("m", "hi", **settings)).output_tokens
+
+
 def test_an_estimate_is_the_catalogs_price_of_the_estimated_tokens():
     """1,000 tokens in at $2.5 and 500 out at $10 a million."""
     assert Decimal("0.0075") == CostOptimization().estimate(TARGET, USAGE)

@@ -2,7 +2,17 @@
 
 import pytest
 
-from llmdispatcher import AzureOpenAIVendor, ConfigError, Deadline, OllamaVendor, OpenAIVendor, Request, Tool, vendor
+from llmdispatcher import (
+    AzureOpenAIVendor,
+    ConfigError,
+    Deadline,
+    InvalidRequest,
+    OllamaVendor,
+    OpenAIVendor,
+    Request,
+    Tool,
+    vendor,
+)
 from llmdispatcher.testing import VendorSimulator
 
 KEY = "sk-address-0123456789"
@@ -83,3 +93,92 @@ def test_a_model_is_asked_where_it_answers(model, settings, path):
 
     assert path == simulator.requests[0].path
     assert "hello" == answer.content
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "path", "asked"),
+    [
+        ("openai", "http://h/v1/chat/completions", PATH, "http://h/v1/chat/completions"),
+        ("openai", "http://h/v1/responses/", PATH, "http://h/v1/chat/completions"),
+        ("openai", "HTTP://h/v1/embeddings", PATH, "http://h/v1/chat/completions"),
+        ("openai", "http://h/models", PATH, "http://h/models/chat/completions"),
+        ("anthropic", "http://h", "/v1/messages", "http://h/v1/messages"),
+        ("anthropic", "http://h/v1", "/v1/messages", "http://h/v1/messages"),
+        ("anthropic", "http://h/v1/messages", "/v1/messages", "http://h/v1/messages"),
+        (
+            "google",
+            "http://h/v1beta/models/gemini-x:generateContent",
+            "/models/g:generateContent",
+            "http://h/v1beta/models/g:generateContent",
+        ),
+        ("ollama", "http://h:11434/api/chat", "/api/chat", "http://h:11434/api/chat"),
+        ("ollama", "http://h:11434/api", "/api/chat", "http://h:11434/api/chat"),
+        ("ollama", "http://h:11434/v1/chat/completions", "/api/chat", "http://h:11434/api/chat"),
+        ("azure", "http://h/openai/deployments/gpt-4o/chat/completions", PATH, "http://h/openai/v1/chat/completions"),
+    ],
+)
+def test_the_address_of_a_whole_call_is_recognised(kind, base, path, asked):
+    """As consoles and gateways show it; its path is not doubled."""
+    assert asked == url(vendor(kind, api_key=KEY, base_url=base), path)
+
+
+def test_azures_address_of_a_deployment_keeps_the_classic_form():
+    """With a version."""
+    made = AzureOpenAIVendor(
+        api_key=KEY, base_url="https://r.openai.azure.com/openai/deployments/gpt-4o/chat/completions", api_version="2024-10-21"
+    )
+
+    assert "https://r.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21" == url(made)
+
+
+@pytest.mark.parametrize("where", ["argument", "environment"])
+def test_an_address_with_a_query_is_refused(where, monkeypatch):
+    """Where it was given is named."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://h/v1?key=hunter2")
+    given = {"base_url": "https://h/v1?key=hunter2"} if where == "argument" else {}
+    with pytest.raises(ConfigError, match="^base_url: it has" if given else "^OPENAI_BASE_URL: it has") as caught:
+        url(OpenAIVendor(api_key=KEY, **given))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["2024-10-21&x=1", "2024 HTTP/1.1\r\nX: 1", "2024#", "../x", "a..b", "2024-10-21?", "\ud800"])
+def test_a_version_that_no_address_carries_is_refused(version):
+    """It is part of every address."""
+    made = AzureOpenAIVendor(api_key=KEY, base_url="https://r.openai.azure.com", api_version=version)
+    with pytest.raises(ConfigError, match=r"^api_version: "):
+        url(made)
+
+
+@pytest.mark.parametrize("model", ["..", "a?key=1", "a#b", "a/../b", "\ud800", "%2e%2e"], ids=ascii)
+@pytest.mark.parametrize("kind", ["google", "azure"])
+def test_a_models_name_cannot_leave_its_path(kind, model):
+    """Nothing is sent; whoever carries the name in the body may have it."""
+    made = vendor(kind, api_key=KEY, base_url="http://127.0.0.1:1", **({"api_version": "2024-10-21"} if kind == "azure" else {}))
+    with pytest.raises(InvalidRequest, match=r"^model: "):
+        made.send(Request(model, "hi"), Deadline.after(30))
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", " \t\n", "\ufeff"])
+@pytest.mark.parametrize("how", ["text", "list", "function", "environment"])
+def test_a_key_from_a_file_loses_what_stands_around_it(how, ends, monkeypatch):
+    """A mounted file ends with a line end."""
+    given = {"text": f"{KEY}{ends}", "list": [f"{ends}{KEY}{ends}"], "function": lambda: f"{KEY}{ends}"}
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}{ends.replace(chr(0xFEFF), '')}")
+    made = OpenAIVendor(base_url="http://h/v1", **({"api_key": given[how]} if how in given else {}))
+
+    assert f"Bearer {KEY}" == made.call(PATH, b"{}").headers["Authorization"]
+
+
+@pytest.mark.parametrize("blank", ["\n", "  ", ""])
+def test_a_variable_with_nothing_but_a_line_end_is_no_key(blank, monkeypatch):
+    """It is missing."""
+    monkeypatch.setenv("OPENAI_API_KEY", blank)
+
+    assert "no API key" in OpenAIVendor().missing()
+
+
+def test_a_header_from_a_file_loses_its_line_end():
+    """A line end within it is still refused."""
+    made = OpenAIVendor(api_key=KEY, base_url="http://127.0.0.1:1", headers={"X-Gateway": "secret-value\n"})
+
+    assert "secret-value" == made.call(PATH, b"{}").headers["X-Gateway"]

@@ -127,7 +127,7 @@ def test_azure_without_an_endpoint_says_what_to_set():
 
 
 @pytest.mark.parametrize(
-    "bad", ["sk-with-newline-1234\n", " sk-leading-1234567", "sk-dots-…-1234567", "sk-nul-\0-1234567", "x" * 10_000]
+    "bad", ["sk-with-\nnewline-1234", "sk-with blank-1234567", "sk-dots-…-1234567", "sk-nul-\0-1234567", "x" * 10_000]
 )
 def test_a_key_that_a_header_cannot_carry_is_refused_at_once(bad):
     """The message shows no more than the last four characters."""
@@ -138,8 +138,8 @@ def test_a_key_that_a_header_cannot_carry_is_refused_at_once(bad):
 
 
 def test_a_bad_key_in_the_environment_is_refused_at_the_first_use(monkeypatch):
-    """Environments have trailing newlines, too."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-part-abcd\n")
+    """A line end in the middle of a key has no place in a header."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-\npart-abcd")
 
     with pytest.raises(ConfigError) as caught:
         ask(OpenAIVendor(), "openai")

@@ -271,9 +271,9 @@ def test_a_zero_is_sent(codec):
 
 def test_extra_params_are_merged_last_and_one_level_deep(codec):
     """They may replace what we set, and add to a group of settings."""
-    sent = payload(codec, temperature=1.0, extra_params={"model": "other", "deep": {"a": 1}, "generationConfig": {"topK": 4}})
+    sent = payload(codec, temperature=1.0, extra_params={"temperature": 0.5, "deep": {"a": 1}, "generationConfig": {"topK": 4}})
 
-    assert ("other", {"a": 1}, 4) == (sent["model"], sent["deep"], sent["generationConfig"]["topK"])
+    assert (0.5, {"a": 1}, 4) == (sent["temperature"], sent["deep"], sent["generationConfig"]["topK"])
     assert codec.name != "gemini" or sent["generationConfig"]["temperature"] == 1.0
 
 

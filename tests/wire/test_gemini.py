@@ -96,7 +96,7 @@ def test_a_request_with_everything():
         ("gemini-3.6-flash", False, "/models/gemini-3.6-flash:generateContent"),
         ("gemini-3.6-flash", True, "/models/gemini-3.6-flash:streamGenerateContent?alt=sse"),
         ("tunedModels/mine", False, "/tunedModels/mine:generateContent"),
-        ("a b?c", False, "/models/a%20b%3Fc:generateContent"),
+        ("a:bü", False, "/models/a%3Ab%C3%BC:generateContent"),
     ],
 )
 def test_the_model_is_in_the_path(model, stream, path):

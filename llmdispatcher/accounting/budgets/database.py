@@ -12,7 +12,6 @@ reported to the call, and one that succeeds after the call has given up is undon
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -26,12 +25,13 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
+from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import new_lock
 from ..units import MOST_SUM
 from .store import Account, Balance, BookAway, Claim, Reservation
 
-logger = logging.getLogger("llmdispatcher.accounting")
+logger = room_logger("accounting")
 
 PATIENCE = 5.0
 """Seconds after which a database that has answered before is away; making its tables may take longer."""

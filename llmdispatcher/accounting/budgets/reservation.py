@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -26,6 +25,7 @@ from typing import Any
 
 import attrs
 
+from ..._text import room_logger
 from ...catalog import Target
 from ...errors import BudgetExceeded, DispatchError
 from ...routing import shown
@@ -40,6 +40,7 @@ from ...types import (
     Price,
     ReasoningPart,
     Request,
+    Said,
     TextPart,
     Tool,
     ToolCall,
@@ -83,18 +84,6 @@ _DAY = timedelta(days=1)
 _REMEMBERED = 1024
 _KEPT = frozenset({"background", "container", "conversation", "previous_response_id", "cachedContent", "cached_content", "prompt"})
 _SEARCHING = frozenset({"web_search_options", "plugins", "tools", "mcp_servers", "search_parameters", "googleSearch"})
-_LIMITS = frozenset(
-    {
-        "max_tokens",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "maxOutputTokens",
-        "num_predict",
-        "budget_tokens",
-        "thinkingBudget",
-    }
-)
-_ANSWERS = frozenset({"n", "candidateCount", "candidate_count", "best_of"})
 
 
 @attrs.frozen(kw_only=True)
@@ -127,14 +116,14 @@ def measured(request: Request) -> Measure:
             text += _of_part(part)
             images += isinstance(part, ImagePart)
             unbounded = unbounded or _unbounded(part)
-    counts = dict(_numbers(extra)) if extra else {}
+    said = Said.of(extra)
     return Measure(
         text=text + _of_json(extra) + (WITH_SETTINGS if extra else 0),
         images=images,
         unbounded=unbounded or not _KEPT.isdisjoint(extra),
         searches=sum([_uses(tool) for tool in vendor_tools]) or (SEARCHES if searching else 0),
-        answers=max([request.n or 1, *[count for name, count in counts.items() if name in _ANSWERS]]),
-        output=_most_output(request, [count for name, count in counts.items() if name in _LIMITS]),
+        answers=max(request.n or 1, said.answers),
+        output=_most_output(request, said),
     )
 
 
@@ -147,7 +136,8 @@ def bound(measure: Measure, request: Request, target: Target, now: datetime) -> 
         output = target.max_output or target.context_window or ANY_OUTPUT
     else:
         output *= OVER_OUTPUT.get(target.kind or "", 1)
-    ladder, search = _rates(target, request.service_tier, measure.unbounded, (now + _DAY).date())
+    tier = None if "service_tier" in request.extra_params else request.service_tier
+    ladder, search = _rates(target, tier, measure.unbounded, (now + _DAY).date())
     steps = [step for step in ladder if into > step[0]]
     dearest_in, dearest_out = max([step[1] for step in steps]), max([step[2] for step in steps])
     tokens = EXACT.scaleb(EXACT.fma(into, dearest_in, EXACT.multiply(measure.answers * output, dearest_out)), -6)
@@ -201,13 +191,13 @@ def text_tokens(text: str) -> int:
     return max(plain, len(unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")))
 
 
-def _most_output(request: Request, written: list[int]) -> int | None:
+def _most_output(request: Request, said: Said) -> int | None:
     """Output tokens of one answer at most, thoughts included; ``None`` where only the model sets an end."""
-    if request.max_tokens is None and not written:
+    if said.endless or (request.max_tokens is None and not said.limits):
         return None
-    if request.max_tokens == 0 and not written:
+    if request.max_tokens == 0 and not said.limits:
         return 0  # vectors are asked for
-    most = max([request.max_tokens or 0, *written, LEAST_OUTPUT]) + 1
+    most = max([request.max_tokens or 0, *said.limits, *said.others, LEAST_OUTPUT]) + 1
     if request.reasoning_tokens:
         return most + request.reasoning_tokens
     return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most
@@ -265,19 +255,6 @@ def _unbounded(part: Any) -> bool:
 def _uses(tool: VendorTool) -> int:
     most = tool.data.get("max_uses")
     return most if isinstance(most, int) and most > 0 else SEARCHES
-
-
-def _numbers(value: Any) -> Iterator[tuple[str, int]]:
-    """Every whole number in nested mappings, with its name; the largest of a name comes last."""
-    found: list[tuple[str, int]] = []
-    todo = [value]
-    while todo:
-        for name, one in todo.pop().items():
-            if isinstance(one, Mapping):
-                todo.append(one)
-            elif isinstance(one, int) and not isinstance(one, bool):
-                found.append((name, one))
-    yield from sorted(found, key=lambda pair: pair[1])
 
 
 class Purse:
@@ -386,7 +363,7 @@ class Hold:
             self.shared = None
 
 
-logger = logging.getLogger("llmdispatcher.accounting")
+logger = room_logger("accounting")
 
 PATIENCE = 60.0
 """Seconds that a call waits for the place where budgets are kept, within its deadline, at most; the place may be sooner away."""

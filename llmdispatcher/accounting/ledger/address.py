@@ -64,7 +64,7 @@ def address(value: Any, schema: str | None = None) -> Address:
     """Read a path (``calls.db``, ``sqlite:///calls.db``) or ``postgresql://user@host/name``. Raises :class:`ConfigError`."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"ledger: {type(value).__name__} is no place; give a path, or postgresql://user@host/name")
     kind, colon, rest = value.partition("://")
     kind = kind.lower()

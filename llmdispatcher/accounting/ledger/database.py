@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -53,6 +52,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.schema import CreateSchema
 
+from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import Clock
 from ..units import MOST_SUM, TOKENS, day_of, micros
@@ -483,7 +483,7 @@ class Store:
                 count += len(rows)
 
 
-logger = logging.getLogger("llmdispatcher.accounting")
+logger = room_logger("accounting")
 T = TypeVar("T")
 _RUINED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/rescode.html
 _COMPANIONS = ("", "-wal", "-shm")

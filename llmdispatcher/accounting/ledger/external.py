@@ -16,7 +16,6 @@ import functools
 import hashlib
 import inspect
 import json
-import logging
 import math
 import os
 import weakref
@@ -30,6 +29,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ..._text import room_logger
 from ...catalog import canonical, price_at, vendor_row
 from ...errors import ConfigError, InvalidRequest
 from ...runtime import Clock
@@ -560,7 +560,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], None]
 
-logger = logging.getLogger("llmdispatcher.accounting")
+logger = room_logger("accounting")
 
 _ENDED_BY = {"GeneratorExit": "cancelled", "KeyboardInterrupt": "cancelled", "SystemExit": "cancelled"}
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import threading
 import weakref
@@ -24,6 +23,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import SYSTEM_CLOCK, new_id, new_lock
 from .call import STATUS, Row, folded
@@ -99,7 +99,7 @@ class LedgerStats:
     unavailable: str | None = None
 
 
-logger = logging.getLogger("llmdispatcher.accounting")
+logger = room_logger("accounting")
 
 LINGER = 0.1
 """Seconds that rows gather before they are written together."""

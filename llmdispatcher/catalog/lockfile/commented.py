@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tomllib
 from typing import Any
 
@@ -10,10 +9,11 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array, InlineTable, Table
 
+from ..._text import room_logger
 from . import writing
 from .reading import Contents, Source
 
-logger = logging.getLogger("llmdispatcher.catalog")
+logger = room_logger("catalog")
 
 
 def changed(source: Source, contents: Contents) -> str:

@@ -10,7 +10,6 @@ wait.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import weakref
@@ -19,6 +18,7 @@ from functools import partial
 from os import PathLike
 from typing import Protocol
 
+from ..._text import room_logger
 from ...errors import Cancelled, DispatchError, RegistryStale, VendorUnavailable
 from ...runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
 from ..models import apply_registry
@@ -66,7 +66,7 @@ VENDORS: Document[tuple[str, ...]] = Document(path=MANIFEST, parse=_listed)
 """The vendors that a registry lists."""
 
 
-logger = logging.getLogger("llmdispatcher.catalog")
+logger = room_logger("catalog")
 
 Pins = Callable[[], Mapping[str, int]]
 """Tells the versions of a registry that somebody goes by, by vendor."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
@@ -16,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from ..._text import room_logger
 from ...errors import MalformedReply
 
 MOST_DOLLARS = 10_000
@@ -218,7 +218,7 @@ def _date(row: Mapping[str, Any], name: str) -> date | None:
         raise ValueError(f"{name} is no date") from None
 
 
-logger = logging.getLogger("llmdispatcher.catalog")
+logger = room_logger("catalog")
 
 MOST_BYTES = 8 * 1024 * 1024
 """Bytes of one document; the largest published one has 135,000."""

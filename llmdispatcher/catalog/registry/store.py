@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import re
 import tempfile
@@ -28,13 +27,14 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from ..._text import room_logger
 from ...cache import Flights
 from ...errors import DispatchError, MalformedReply
 from ...runtime import Clock, Deadline, new_lock
 from .document import MOST_BYTES, Edition, moment
 from .source import Reader, known_etag, read_bounded
 
-logger = logging.getLogger("llmdispatcher.catalog")
+logger = room_logger("catalog")
 
 MOST_HEAD = 4096
 _SUFFIX = ".kept"

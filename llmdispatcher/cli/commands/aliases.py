@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..options import a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import OK, complain
+from ..terminal import OK, complain, tell, tell_json
 from . import lock
 from .lock import LOCKFILE
 
@@ -21,11 +20,11 @@ def command(settings: Settings, lockfile: Path | None) -> int:
     aliases = found.aliases(settings.profile)
     profile = found.profile_in_use(settings.profile)
     if settings.json:
-        print(json.dumps({"lockfile": str(found.path), "profile": profile, "aliases": aliases}, indent=2))
+        tell_json({"lockfile": str(found.path), "profile": profile, "aliases": aliases})
         return OK
     if aliases:
         print_rows(("alias", "models"), [(name, ", ".join(models)) for name, models in aliases.items()], no_color=settings.no_color)
-    print(f"{len(aliases)} aliases; profile {profile} of {lock.told(found)}")
+    tell(f"{len(aliases)} aliases; profile {profile} of {lock.told(found)}")
     for extension in found.extensions():
         if extension.problem is not None:
             complain(extension.problem)

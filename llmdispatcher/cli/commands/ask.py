@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from ..._text import escaped
 from ...batch import response_record
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
@@ -24,7 +25,7 @@ from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, anal
 from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..terminal import INTERRUPTED, OK, UsageError, json_text, say, shown, stoppable
+from ..terminal import INTERRUPTED, OK, UsageError, say, shown, stoppable, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model where no option does."""
@@ -123,7 +124,7 @@ def write(response: Response) -> None:
     sys.stdout.flush()
 
 
-def tell(response: Response, settings: Settings) -> None:
+def tell_answer(response: Response, settings: Settings) -> None:
     """One line beside the answer, where people read it: who answered, and for how much."""
     if response.refusal:
         say(f"llmdispatcher: the model refuses: {response.refusal}")
@@ -132,7 +133,7 @@ def tell(response: Response, settings: Settings) -> None:
     if sys.stderr.isatty() and not settings.quiet:
         usage = response.usage
         seconds = "" if response.latency is None else f", {response.latency:.1f} s"
-        say(f"[{response.ref}, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(usage.cost)}{seconds}]")
+        say(f"[{escaped(response.ref)}, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(usage.cost)}{seconds}]")
 
 
 def dollars(amount: Decimal | None) -> str:
@@ -199,7 +200,7 @@ def command(settings: Settings, **given: Any) -> int:
     _print(response, whole=whole, as_json=as_json)
     if given["trace"]:
         say(str(response.trace))
-    tell(response, settings)
+    tell_answer(response, settings)
     return OK
 
 
@@ -211,6 +212,6 @@ def _asked(dispatcher: Dispatcher, request: Request, stop: Cancellation, timeout
 
 def _print(response: Response, *, whole: bool, as_json: bool) -> None:
     if as_json:
-        print(json_text(response_record(response)))
+        tell_json(response_record(response))
     elif whole:
         write(response)

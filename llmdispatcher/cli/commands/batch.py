@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from ..._text import escaped
 from ...batch import (
     Advance,
     AnswersFile,
@@ -37,7 +37,7 @@ from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
 from ..tables import console, print_rows
-from ..terminal import FAILED, INTERRUPTED, OK, UsageError, complain, say, shown, stoppable
+from ..terminal import FAILED, INTERRUPTED, OK, UsageError, complain, say, shown, stoppable, tell, tell_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -206,7 +206,7 @@ def _failure_printer() -> Callable[[PromptLine, DispatchError | None], None]:
 def _print_stream(prompt: Prompt, stream: StreamingResponse) -> None:
     """Print an answer while it arrives."""
     out = sys.stdout
-    out.write(shown(f"[{prompt.id}] ", out))
+    out.write(escaped(f"[{prompt.id}] ") if out.isatty() else f"[{prompt.id}] ")
     try:
         for chunk in stream:
             out.write(shown(chunk.content, out))
@@ -262,13 +262,13 @@ def _progress_lines(total: int) -> Advance:
 def _print_estimates(estimates: Mapping[str, ModelEstimate], settings: Settings) -> None:
     if settings.json:
         models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
-        print(json.dumps({"cost_at_most": total_cost(estimates), "models": models}, indent=2, default=str))
+        tell_json({"cost_at_most": total_cost(estimates), "models": models})
         return
     heads = ("model", "prompts", "tokens in", "tokens out at most", "US$ at most")
     rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
     print_rows(heads, rows, no_color=settings.no_color)
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    print(f"about US$ {total_cost(estimates):.4f} for {prompts} prompts{_doubt(estimates)}; nothing was sent")
+    tell(f"about US$ {total_cost(estimates):.4f} for {prompts} prompts{_doubt(estimates)}; nothing was sent")
 
 
 def _estimate_cells(estimate: ModelEstimate) -> tuple[str, ...]:
@@ -286,7 +286,7 @@ def _agreed(estimates: Mapping[str, ModelEstimate], max_cost: float, *, yes: boo
     if not sys.stdin.isatty():
         complain(f"{text}; --yes asks it all the same")
         return False
-    print(f"llmdispatcher: {text}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(escaped(f"llmdispatcher: {text}. Go on? [y/N] "), end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -298,13 +298,13 @@ def _doubt(estimates: Mapping[str, ModelEstimate]) -> str:
 def _print_tally(file: Path, tally: Tally, settings: Settings) -> None:
     """Print what came of it, and how to go on."""
     if settings.json:
-        print(json.dumps(tally.as_dict(), indent=2, default=str))
+        tell_json(tally.as_dict())
     else:
         console(no_color=settings.no_color).print(_stats_table(tally))
         for name, stats in tally.stats.vendor_stats.items():
             if stats.errors:
-                print(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
-        print(_summary(tally))
+                tell(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
+        tell(_summary(tally))
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
         say(f"To ask the rest: llmdispatcher batch {file} --output {tally.answers} --resume")
 

@@ -9,7 +9,7 @@ import click
 from ...catalog import Lockfile
 from ..options import a_command
 from ..settings import Settings
-from ..terminal import OK, UsageError, plain
+from ..terminal import OK, UsageError, tell
 from . import lock
 from .lock import LOCKFILE
 
@@ -42,7 +42,7 @@ def command(settings: Settings, alias: str, models: str | None, remove: bool, lo
         told = f"→ {', '.join(found.bind(alias, models or '', profile=settings.profile).models)}"
     path = found.save()
     if not settings.quiet:
-        print(plain(f"{path}: {alias} {told} ({found.profile_in_use(settings.profile)})"))
+        tell(f"{path}: {alias} {told} ({found.profile_in_use(settings.profile)})")
     return OK
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import attrs
 import click
 
+from ..._text import escaped
 from ...cache import AnswerCache, ResponseCache, inspect_store
 from ...runtime import SYSTEM_CLOCK
+from ...types import ServerAddress
 from .. import config_file
 from ..options import Suite, a_subcommand
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, say
+from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
 
 command = Suite("cache", help="Look at a cache of answers, or empty it.", examples=("llmdispatcher cache info answers.db",))
 
@@ -30,10 +31,10 @@ def info(settings: Settings, store: str | None) -> int:
     place = _place(settings, store)
     found = inspect_store(place)
     if settings.json:
-        print(json.dumps({"store": _shown(place), **attrs.asdict(found)}, indent=2))
+        tell_json({"store": _shown(place), **attrs.asdict(found)})
         return OK
     size = "" if found.size is None else f", {found.size:,} bytes"
-    print(f"{_shown(place)}: {found.entries:,} answers, {found.expired:,} of them expired{size}")
+    tell(f"{_shown(place)}: {found.entries:,} answers, {found.expired:,} of them expired{size}")
     return OK
 
 
@@ -63,7 +64,7 @@ def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         say(f"llmdispatcher: {question} --yes does so")
         return False
-    return click.confirm(question, err=True)
+    return click.confirm(escaped(question), err=True)
 
 
 def _place(settings: Settings, store: str | None) -> str:
@@ -77,4 +78,4 @@ def _place(settings: Settings, store: str | None) -> str:
 
 def _shown(place: str) -> str:
     """A store without the password of its server."""
-    return f"{place.partition('://')[0]}://{place.rpartition('@')[2].rpartition('//')[2]}" if "://" in place else str(Path(place))
+    return ServerAddress.of(place, "store").shown if "://" in place else str(Path(place))

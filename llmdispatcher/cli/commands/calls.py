@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,7 @@ from .. import records
 from ..options import a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import FAILED, OK, complain, plain
+from ..terminal import FAILED, OK, complain, tell, tell_json
 
 if TYPE_CHECKING:
     from ...accounting import LedgerAttempt, LedgerCall
@@ -41,12 +40,12 @@ def command(settings: Settings, **given: Any) -> int:
     with records.opened(settings) as ledger:
         found = ledger.list_recent_calls(limit=given["limit"], **records.chosen(given, "status", "before"))
     if settings.json:
-        print(json.dumps([call.as_dict() for call in found], indent=2, default=str))
+        tell_json([call.as_dict() for call in found])
     elif found:
         heads = ("call", "begun (UTC)", "model", "status", "tokens in", "tokens out", "US$", "seconds")
         print_rows(heads, [_row(call) for call in found], no_color=settings.no_color)
     else:
-        print("there is no call like that")
+        tell("there is no call like that")
     return OK
 
 
@@ -58,11 +57,11 @@ def _one(settings: Settings, call_id: str) -> int:
         return FAILED
     told = call.as_dict()
     if settings.json:
-        print(json.dumps(told | {"attempt_records": [one.as_dict() for one in attempts]}, indent=2, default=str))
+        tell_json(told | {"attempt_records": [one.as_dict() for one in attempts]})
         return OK
     for name, value in told.items():
         if value not in (None, {}, False):
-            print(plain(f"{name.replace('_', ' '):<22} {value}"))
+            tell(f"{name.replace('_', ' '):<22} {value}")
     if attempts:
         heads = ("attempt", "model", "status", "error", "http", "US$", "seconds")
         print_rows(heads, [_attempt(one) for one in attempts], no_color=settings.no_color)

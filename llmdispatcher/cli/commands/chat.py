@@ -22,9 +22,9 @@ from ...types import Message, Request, Response, Usage
 from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..terminal import OK, Lines, UsageError, complain, plain, say, stoppable
+from ..terminal import OK, Lines, UsageError, complain, say, stoppable, tell
 from . import ask
-from .ask import dollars, speak, tell
+from .ask import dollars, speak, tell_answer
 
 
 @attrs.define(eq=False)
@@ -107,7 +107,7 @@ class Talk:
             complain(f"{type(error).__name__}: {error}")
             return
         self.conversation.said(text, response)
-        tell(response, self.settings)
+        tell_answer(response, self.settings)
 
     def obey(self, line: str) -> bool:
         """Carry out what begins with a slash; False ends the chat."""
@@ -147,38 +147,38 @@ def talk(dispatcher: Dispatcher, conversation: Conversation, settings: Settings,
 
 def _help(_talk: Talk, _rest: str) -> None:
     for name, (_, text) in DEEDS.items():
-        print(f"  {name:<10} {text}")
-    print(f"  {'/exit':<10} end the chat; so does Ctrl-D")
+        tell(f"  {name:<10} {text}")
+    tell(f"  {'/exit':<10} end the chat; so does Ctrl-D")
 
 
 def _model(talk: Talk, rest: str) -> None:
     talk.conversation.model = rest or talk.conversation.model
-    print(plain(f"model: {talk.conversation.model}"))
+    tell(f"model: {talk.conversation.model}")
 
 
 def _system(talk: Talk, rest: str) -> None:
     if rest:
         talk.conversation.system = None if rest == "-" else rest
-    print(plain(f"system: {talk.conversation.system or '(nothing)'}"))
+    tell(f"system: {talk.conversation.system or '(nothing)'}")
 
 
 def _save(talk: Talk, rest: str) -> None:
     talk.conversation.save(_named(rest, "/save"))
-    print(plain(f"saved in {rest}"))
+    tell(f"saved in {rest}")
 
 
 def _load(talk: Talk, rest: str) -> None:
     loaded = Conversation.loaded(_named(rest, "/load"))
     known = talk.conversation
     known.turns, known.system, known.model = loaded.turns, loaded.system, loaded.model or known.model
-    print(plain(f"{len(loaded.turns)} turns with {known.model}"))
+    tell(f"{len(loaded.turns)} turns with {known.model}")
 
 
 def _cost(talk: Talk, _rest: str) -> None:
     known = talk.conversation
     doubt = f", and {known.unpriced} whose price is not known" if known.unpriced else ""
     usage = known.usage
-    print(f"{known.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(known.cost)}{doubt}")
+    tell(f"{known.answers} answers, {usage.input_tokens} tokens in, {usage.output_tokens} out, {dollars(known.cost)}{doubt}")
 
 
 def _retry(talk: Talk, _rest: str) -> None:
@@ -192,7 +192,7 @@ def _retry(talk: Talk, _rest: str) -> None:
 
 def _clear(talk: Talk, _rest: str) -> None:
     talk.conversation.turns.clear()
-    print("nothing was said")
+    tell("nothing was said")
 
 
 def _named(rest: str, command: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,7 +9,7 @@ import click
 from .. import config_file
 from ..options import FILE, Suite, a_subcommand
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, complain
+from ..terminal import FAILED, OK, UsageError, complain, tell, tell_json
 
 command = Suite("config", help="Look at a configuration.", examples=("llmdispatcher config check llmdispatcher.toml",))
 
@@ -34,10 +33,10 @@ def check(settings: Settings, file: Path | None) -> int:
     found = config_file.read(path)
     mistakes = found.mistakes()
     if settings.json:
-        print(json.dumps({"file": str(path), "mistakes": mistakes}, indent=2))
+        tell_json({"file": str(path), "mistakes": mistakes})
     for text in mistakes if not settings.json else ():
         complain(f"{path}: {text}")
     if not mistakes and not settings.json and not settings.quiet:
         vendors = f", vendors {', '.join(found.vendors)}" if found.vendors else ""
-        print(f"{path}: nothing is wrong ({len(found.fields)} settings{vendors})")
+        tell(f"{path}: nothing is wrong ({len(found.fields)} settings{vendors})")
     return FAILED if mistakes else OK

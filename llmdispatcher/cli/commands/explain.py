@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from .. import session
 from ..options import COUNT, a_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, plain
+from ..terminal import FAILED, OK, tell, tell_json
 from . import ask
 
 
@@ -39,5 +38,8 @@ def command(settings: Settings, **given: Any) -> int:
     )
     with session.assembled(settings, session.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (dispatcher, _):
         plan = dispatcher.explain(request, streaming=given["stream"])
-    print(json.dumps(plan.as_dict(), indent=2, default=str) if settings.json else plain(str(plan)))
+    if settings.json:
+        tell_json(plan.as_dict())
+    else:
+        tell(*str(plan).split("\n"))
     return OK if plan.targets else FAILED

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import attrs
 import click
 
@@ -11,7 +9,7 @@ from .. import session
 from ..options import Positive, a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import FAILED, OK
+from ..terminal import FAILED, OK, tell_json
 
 
 @a_command(
@@ -25,7 +23,7 @@ def command(settings: Settings, timeout: float) -> int:
     with session.assembled(settings, session.Asked()) as (dispatcher, _):
         found = dispatcher.health_check(timeout=timeout)
     if settings.json:
-        print(json.dumps({name: attrs.asdict(state) | {"ok": state.ok} for name, state in found.items()}, indent=2))
+        tell_json({name: attrs.asdict(state) | {"ok": state.ok} for name, state in found.items()})
     else:
         rows = [
             (name, state.status, "–" if state.latency is None else f"{state.latency:.2f}", state.detail or "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import attrs
@@ -11,7 +10,7 @@ import click
 from .. import records
 from ..options import FILE, a_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, complain, say
+from ..terminal import FAILED, OK, UsageError, complain, say, tell_json
 
 _MOST_TOLD = 20
 
@@ -34,7 +33,7 @@ def command(settings: Settings, file: Path, format: str | None) -> int:
     for problem in report.problems[:_MOST_TOLD]:
         complain(f"{file}:{problem.line}: {problem.reason}")
     if settings.json:
-        print(json.dumps(attrs.asdict(report), indent=2))
+        tell_json(attrs.asdict(report))
     elif not settings.quiet:
         say(f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are none")
     return FAILED if report.failed else OK

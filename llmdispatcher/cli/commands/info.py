@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 from typing import Any
@@ -15,7 +14,7 @@ from ...runtime import data_folder
 from .. import keychain
 from ..options import a_command
 from ..settings import Settings
-from ..terminal import OK
+from ..terminal import OK, tell, tell_json
 
 _EXTRAS = {
     "cli": ("click", "rich"),
@@ -36,10 +35,10 @@ def command(settings: Settings) -> int:
     """Tell versions, places and extras; no key, no address and no password."""
     told = _told(settings)
     if settings.json:
-        print(json.dumps(told, indent=2))
+        tell_json(told)
         return OK
     for name, value in told.items():
-        print(f"{name.replace('_', ' '):<12} {_line(value)}")
+        tell(f"{name.replace('_', ' '):<12} {_line(value)}")
     return OK
 
 
@@ -52,10 +51,16 @@ def _told(settings: Settings) -> dict[str, Any]:
         "data_folder": str(data_folder()),
         "config": str(settings.config) if settings.config is not None else None,
         "profile": settings.profile,
-        "database": settings.database.partition(":")[0] if settings.database else None,
+        "database": _kind(settings.database) if settings.database else None,
         "keys": {"environment": environment, "keychain": keychain.listed()},
         "extras": {name: _installed(packages) for name, packages in _EXTRAS.items()},
     }
+
+
+def _kind(database: str) -> str:
+    """What kind of database a path or an address means."""
+    kind, colon, _ = database.partition("://")
+    return kind if colon else "sqlite"
 
 
 def _installed(packages: tuple[str, ...]) -> str | None:

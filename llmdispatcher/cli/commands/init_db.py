@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import click
 from .. import records
 from ..options import a_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, UsageError, plain
+from ..terminal import FAILED, OK, UsageError, plain, tell, tell_json
 
 if TYPE_CHECKING:
     from ...accounting import Ledger
@@ -45,9 +44,9 @@ def report(settings: Settings, ledger: Ledger) -> int:
     """Bring the tables up to date and tell their version."""
     version, shown = ledger.migrate(), ledger.address.shown
     if settings.json:
-        print(json.dumps({"database": shown, "schema": version}))
+        tell_json({"database": shown, "schema": version})
     elif not settings.quiet:
-        print(f"{shown}: schema {version}")
+        tell(f"{shown}: schema {version}")
     return OK
 
 

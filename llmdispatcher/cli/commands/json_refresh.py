@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from ..options import Positive, a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import FAILED, OK
+from ..terminal import FAILED, OK, tell_json
 from . import lock
 from .lock import FROM
 
@@ -33,7 +32,7 @@ def command(settings: Settings, **given: Any) -> int:
     finally:
         registry.close()
     if settings.json:
-        print(json.dumps({name: state.as_dict() for name, state in states.items()}, indent=2, default=str))
+        tell_json({name: state.as_dict() for name, state in states.items()})
     else:
         rows = [
             (name, "–" if state.version is None else str(state.version), state.state, state.reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -11,7 +10,7 @@ from .. import keychain
 from ..options import Suite, a_subcommand
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import OK, UsageError, say
+from ..terminal import OK, UsageError, say, tell_json
 
 command = Suite(
     "keys",
@@ -42,7 +41,7 @@ def show(settings: Settings) -> int:
     """List the vendors that have a key in the keychain, and the ends of the keys."""
     rows = [(name, keychain.masked(keychain.key_of(name) or "")) for name in keychain.listed()]
     if settings.json:
-        print(json.dumps([{"vendor": name, "key": key} for name, key in rows], indent=2, ensure_ascii=False))
+        tell_json([{"vendor": name, "key": key} for name, key in rows])
     elif rows:
         print_rows(("vendor", "key"), rows, no_color=settings.no_color)
     else:

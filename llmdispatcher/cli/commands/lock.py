@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from ...errors import ConfigError, DispatchError, LockfileNotFound
 from .. import config_file
 from ..options import FILE, WRITABLE, Suite, a_subcommand
 from ..settings import Settings
-from ..terminal import FAILED, OK, USAGE, UsageError, complain, plain
+from ..terminal import FAILED, OK, USAGE, UsageError, complain, tell, tell_json
 
 if TYPE_CHECKING:
     from ...catalog import Registry
@@ -84,7 +83,7 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     path.unlink(missing_ok=True)
     made.save()
     if not settings.quiet:
-        print(f"{path}: {len(made.aliases('default'))} aliases")
+        tell(f"{path}: {len(made.aliases('default'))} aliases")
     return OK
 
 
@@ -100,7 +99,7 @@ def validate(settings: Settings, lockfile: Path | None) -> int:
     try:
         found = find_lockfile(lockfile)
     except LockfileNotFound as error:
-        complain(error.message)
+        complain(error.message, lines=True)
         return USAGE
     except ConfigError as error:
         _told(settings, list(getattr(error, "problems", ()) or [error.message]))
@@ -109,13 +108,13 @@ def validate(settings: Settings, lockfile: Path | None) -> int:
         _told(settings, [])
     elif not settings.quiet:
         profiles = {name: len(profile.bindings) for name, profile in found.contents.profiles.items()}
-        print(f"{told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
+        tell(f"{told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
     return OK
 
 
 def _told(settings: Settings, mistakes: list[str]) -> None:
     if settings.json:
-        print(json.dumps({"valid": not mistakes, "mistakes": mistakes}, indent=2))
+        tell_json({"valid": not mistakes, "mistakes": mistakes})
         return
     for text in mistakes:
         complain(text)
@@ -143,12 +142,12 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
         if not found.has_alias(name, settings.profile)
     ]
     if settings.json:
-        print(json.dumps({"lockfile": str(found.path), "missing": missing}, indent=2))
+        tell_json({"lockfile": str(found.path), "missing": missing})
         return FAILED if missing else OK
     for text in missing:
         complain(text)
     if not missing and not settings.quiet:
-        print(f"{told(found)}: nothing is missing")
+        tell(f"{told(found)}: nothing is missing")
     return FAILED if missing else OK
 
 
@@ -178,7 +177,7 @@ def bump(settings: Settings, **given: Any) -> int:
             failed = True
             continue
         lockfile.pin(vendor, now, profile=profile.name)
-        print(plain(f"{vendor}: {before if before is not None else 'not pinned'} → {now}"))
+        tell(f"{vendor}: {before if before is not None else 'not pinned'} → {now}")
     lockfile.save()
     return FAILED if failed else OK
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -19,7 +17,7 @@ from ..keychain import known_vendor
 from ..options import Positive, a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import FAILED, OK, UsageError, say, shown
+from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
 
 _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
 
@@ -59,10 +57,10 @@ def command(settings: Settings, **given: Any) -> int:
         raise UsageError(f"--capability {unknown[0]}: no such word; there are {', '.join(ABILITIES)}")
     found = list(_chosen(vendor, given))
     if settings.json:
-        print(json.dumps([_as_json(facts) for facts in found], indent=2, default=str))
+        tell_json([_as_json(facts) for facts in found])
     elif found:
         print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
-        print(f"{len(found)} models, {found[0].price_version}")
+        tell(f"{len(found)} models, {found[0].price_version}")
     if not found:
         say("llmdispatcher: no model is like that; --all looks at retired ones and at resellers too")
     return OK if found else FAILED
@@ -108,5 +106,8 @@ def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
         names = [
             name for name in dispatcher.list_models(vendor, timeout=given["timeout"]) if fnmatchcase(name, given["pattern"] or "*")
         ]
-    print(json.dumps(names, indent=2) if settings.json else shown("\n".join(names), sys.stdout))
+    if settings.json:
+        tell_json(names)
+    else:
+        tell(*names)
     return OK if names else FAILED

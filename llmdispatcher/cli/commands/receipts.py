@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from .. import records
 from ..options import FILE, WRITABLE, Suite, a_subcommand
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import FAILED, OK, UsageError, complain, plain
+from ..terminal import FAILED, OK, UsageError, complain, plain, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
@@ -105,7 +104,10 @@ _KEY = click.option(
 def new_key(settings: Settings, file: Path | None) -> int:
     """Make a private key that signs receipts, in a file for its owner alone; a key is never overwritten."""
     path, key_id = generate_key(file)
-    print(json.dumps({"path": str(path), "key_id": key_id}) if settings.json else f"{path}: {key_id}")
+    if settings.json:
+        tell_json({"path": str(path), "key_id": key_id})
+    else:
+        tell(f"{path}: {key_id}")
     return OK
 
 
@@ -137,7 +139,10 @@ def create(settings: Settings, **given: Any) -> int:
         made = open_receipts(ledger, signing_key(given["key"])).create(
             calls, description=given["description"], tags=given["tags"], **chosen
         )
-    print(made.text if settings.json else _line(made))
+    if settings.json:
+        print(made.text)
+    else:
+        tell(_line(made))
     return OK
 
 
@@ -178,13 +183,13 @@ def show(settings: Settings, limit: int) -> int:
     with records.opened(settings) as ledger:
         found = open_receipts(ledger).list(limit=limit)
     if settings.json:
-        print(json.dumps([receipt.as_dict() for receipt in found], indent=2))
+        tell_json([receipt.as_dict() for receipt in found])
     elif found:
         print_rows(
             ("number", "receipt", "signed (UTC)", "kind", "says"), [_row(receipt) for receipt in found], no_color=settings.no_color
         )
     else:
-        print("there is no receipt")
+        tell("there is no receipt")
     return OK
 
 
@@ -201,7 +206,7 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     with records.opened(settings) as ledger:
         count = open_receipts(ledger).export(file, rows=rows)
     if not settings.quiet:
-        print(f"{file}: {count} receipts")
+        tell(f"{file}: {count} receipts")
     return OK
 
 
@@ -226,7 +231,7 @@ def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
 
 def _verified(found: ReceiptVerification, settings: Settings) -> int:
     if settings.json:
-        print(json.dumps(found.as_dict(), indent=2, default=str))
+        tell_json(found.as_dict())
         return OK if found.valid else FAILED
     for problem in found.problems:
         complain(str(problem))
@@ -234,8 +239,8 @@ def _verified(found: ReceiptVerification, settings: Settings) -> int:
         complain(f"warning: {warning}")
     if not settings.quiet:
         told = "nothing is wrong" if found.valid else f"{len(found.problems)} things are wrong"
-        print(f"{found.receipts} receipts, {found.calls} calls: {told}")
-        print(f"head: {found.head}" if found.head is not None else "head: none")
+        tell(f"{found.receipts} receipts, {found.calls} calls: {told}")
+        tell(f"head: {found.head}" if found.head is not None else "head: none")
     return OK if found.valid else FAILED
 
 
@@ -261,7 +266,7 @@ def _model(call: Mapping[str, Any]) -> str:
 
 def _told(summary: Any, settings: Settings) -> int:
     if settings.json:
-        print(json.dumps({"calls": summary.total_calls, "tokens": summary.total_tokens, "cost": str(summary.total_cost)}, indent=2))
+        tell_json({"calls": summary.total_calls, "tokens": summary.total_tokens, "cost": str(summary.total_cost)})
     else:
-        print(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}; nothing was signed")
+        tell(f"{summary.total_calls} calls, {summary.total_tokens} tokens, {dollars(summary.total_cost)}; nothing was signed")
     return OK

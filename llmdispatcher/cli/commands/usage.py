@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import itertools
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,12 +25,12 @@ from .. import records
 from ..options import COUNT, WRITABLE, a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import OK, UsageError, plain, say
+from ..terminal import OK, UsageError, plain, say, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
-    from ...accounting import UsageBucket, UsageStats
-
+    from ..._text import escaped
+from ...accounting import UsageBucket, UsageStats
 
 Point = tuple[str, Decimal]
 """A period's name, and US dollars."""
@@ -198,7 +197,7 @@ def command(settings: Settings, **given: Any) -> int:
     if given["plot"] is not None:
         _draw(given["plot"], course, settings)
     if settings.json:
-        print(json.dumps(stats.as_dict(), indent=2))
+        tell_json(stats.as_dict())
     elif given["as_csv"]:
         _write_csv(stats)
     else:
@@ -213,8 +212,8 @@ def _show(stats: UsageStats, course: UsageStats, settings: Settings) -> None:
     if rows:
         print_rows([str(head) for head in heads], rows, no_color=settings.no_color)
     if sys.stdout.isatty() and course.buckets:
-        print(f"{sparkline([bucket.total_cost for bucket in course.buckets], width=60)}  US$ by {course.group_by}")
-    print(closing(stats))
+        tell(f"{sparkline([bucket.total_cost for bucket in course.buckets], width=60)}  US$ by {course.group_by}")
+    tell(*closing(stats).split("\n"))
 
 
 def closing(stats: UsageStats) -> str:
@@ -248,7 +247,9 @@ def _write_csv(stats: UsageStats) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A value that no spreadsheet takes for a formula."""
+    """A value that no spreadsheet takes for a formula, and that steers no terminal."""
+    if isinstance(value, str) and sys.stdout.isatty():
+        value = escaped(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -13,7 +12,7 @@ from .. import config_file, keychain
 from ..options import a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import OK
+from ..terminal import OK, tell_json
 
 
 @a_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
@@ -27,7 +26,7 @@ def command(settings: Settings, ready: bool) -> int:
     rows = [_told(row, file.vendors) for row in vendor_rows()]
     rows = [row for row in rows if row["key"] is not None or not ready]
     if settings.json:
-        print(json.dumps(rows, indent=2))
+        tell_json(rows)
         return OK
     print_rows(("vendor", "format", "key", "variables"), [_row(row) for row in rows], no_color=settings.no_color)
     return OK

@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote
 
-from ...errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
+from ...errors import DispatchError, MalformedReply, StreamInterrupted
 from ...types import (
     MOST_MEMBERS,
     OtherPart,
@@ -25,6 +24,7 @@ from ...types import (
     TextPart,
     ToolCallDelta,
     fold,
+    name_in_path,
 )
 from ..base import Bounds, Inbound
 from ..decoding import EventDecoder, dump, mapping, parse, text_of
@@ -357,10 +357,8 @@ class Gemini:
 
     def path(self, model: str, *, stream: bool) -> str:
         """The model is part of the path; a stream is asked for as server-sent events."""
-        if ".." in model.split("/"):
-            raise InvalidRequest(f"model: {model!r} is not a model's name")
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        return f"/{quote(model if '/' in model else f'models/{model}')}:{method}"
+        return f"/{'' if '/' in model else 'models/'}{name_in_path(model)}:{method}"
 
     def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
         """The JSON body of a request; whether a stream is wanted is said in the path."""

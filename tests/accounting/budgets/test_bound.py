@@ -63,7 +63,7 @@ def test_every_text_of_a_request_counts():
         attrs.evolve(REQUEST, messages=[Message.user(FilePart(data=long.encode(), media_type="text/plain"))]),
         attrs.evolve(REQUEST, tools=[Tool(name="f", parameters={"type": "object", "description": long})]),
         attrs.evolve(REQUEST, response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {"title": long}}}),
-        attrs.evolve(REQUEST, extra_params={"instructions": long}),
+        attrs.evolve(REQUEST, extra_params={"suffix": long}),
     ):
         assert tokens_in(changed) >= plain + 9_990, changed
 
@@ -106,6 +106,11 @@ def test_what_cannot_be_bounded_counts_as_the_whole_window(changed):
         ({"n": 3}, {}, 303),
         ({"extra_params": {"max_completion_tokens": 5000}}, {}, 5001),
         ({"extra_params": {"generationConfig": {"maxOutputTokens": 700, "candidateCount": 2}}}, {}, 1402),
+        ({"extra_params": {"max_tokens": 5000, "options": {"max_tokens": 1}}}, {}, 5001),
+        ({"extra_params": {"options": {"num_predict": -1}}}, {"max_output": 4096}, 4096),
+        ({"max_tokens": None, "extra_params": {"thinking": {"budget_tokens": 900}}}, {"max_output": 4096}, 4096),
+        ({"extra_params": {"thinking": {"budget_tokens": 900}}}, {}, 901),
+        ({"max_tokens": None, "extra_params": {"reasoning": {"max_tokens": 900}}}, {"max_output": 4096}, 4096),
         ({"reasoning_tokens": 900}, {}, 1001),
         ({"reasoning_effort": "high"}, {}, 101 + bounds.THOUGHTS),
         ({}, {"vendor": "google"}, 202),

@@ -1,0 +1,94 @@
+"""What ``extra_params`` say of limits that cost money.
+
+Limits of tokens have a name of their own at each vendor; they are known whatever the case, and with or without underscores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+_LIMITS = frozenset(
+    {
+        "maxcompletiontokens",
+        "maxgeneratedtokens",
+        "maxgenlen",
+        "maxnewtokens",
+        "maxoutputtokens",
+        "maxtokens",
+        "maxtokenstosample",
+        "maxtokencount",
+        "npredict",
+        "numpredict",
+    }
+)
+_THOUGHTS = frozenset({"budgettokens", "thinkingbudget"})
+_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numreturnsequences"})
+_SETTINGS = frozenset(
+    {"", "config", "extrabody", "generationconfig", "inferenceconfig", "modelkwargs", "options", "parameters", "samplingparams"}
+)
+"""Where vendors look for limits: at the top, and in groups of these names."""
+
+
+@attrs.frozen(kw_only=True)
+class Said:
+    """What ``extra_params`` say of what an answer may cost."""
+
+    limits: tuple[int, ...] = ()
+    """Limits of an answer's tokens; a negative one means that there is no end."""
+    others: tuple[int, ...] = ()
+    """Numbers of tokens that are no limit of an answer, such as those for thoughts; they may make it longer, never shorter."""
+    answers: int = 1
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Said:
+        """Look at all levels; most requests have no ``extra_params``."""
+        if not params:
+            return _NOTHING
+        limits: list[int] = []
+        others: list[int] = []
+        answers = [1]
+        for group, name, number in _numbers(params):
+            if name in _LIMITS and group in _SETTINGS:
+                limits.append(number)
+            elif name in _LIMITS or name in _THOUGHTS:
+                others.append(number)
+            elif name in _ANSWERS and group in _SETTINGS:
+                answers.append(number)
+        return cls(limits=tuple(limits), others=tuple(others), answers=max(answers))
+
+    @property
+    def endless(self) -> bool:
+        """Whether one of the limits takes the end away, as -1 does for local servers."""
+        return min(self.limits, default=0) < 0
+
+
+_NOTHING = Said()
+
+
+def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
+    """Every whole number in mappings and lists, with its group and its name, also where it is written as a text."""
+    todo: list[tuple[str, str, Any]] = [("", "", params)]
+    while todo:
+        group, name, value = todo.pop()
+        if isinstance(value, Mapping):
+            todo += [(name, _plain(inner), one) for inner, one in value.items()]
+        elif isinstance(value, list | tuple):
+            todo += [(group, name, one) for one in value]
+        elif (number := _whole(value)) is not None:
+            yield group, name, number
+
+
+def _plain(name: Any) -> str:
+    return str(name).replace("_", "").replace("-", "").lower()
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return math.ceil(value)

@@ -1,0 +1,94 @@
+"""Where a ledger is: the password of its database is in no repr, error or log line, however the address is written."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from llmdispatcher import Budget, ConfigError, Dispatcher, Ledger, LedgerError
+from llmdispatcher._text import traced
+
+pytest.importorskip("psycopg")
+
+
+def address(text: str) -> Any:
+    """Where a ledger of that address is."""
+    return Ledger(text).address
+
+
+@pytest.mark.parametrize(
+    "password", ["hunter2", "hunter2/rest", "hunter2#rest", "hunter2?rest", "hunter2[rest", "hunter2@rest", "hunter2 x"]
+)
+@pytest.mark.parametrize("escape", [False, True])
+def test_a_password_is_shown_nowhere(password, escape, tmp_path, caplog):
+    """Neither by a ledger that cannot be reached nor by one whose address cannot be read."""
+    caplog.set_level(logging.DEBUG)
+    written = quote(password, safe="") if escape else password
+    try:
+        ledger = Ledger(f"postgresql://app:{written}@127.0.0.1:1/db", spool=tmp_path / "spool", timeout=1)
+        told = f"{ledger!r} {ledger.address!r} {ledger.address.shown}"
+        with pytest.raises(LedgerError) as caught:
+            ledger.list_recent_calls(limit=1)
+        error: Exception = caught.value
+    except ConfigError as refused:
+        assert not escape
+        told, error = "", refused
+    told += f"{error} {error!r} {traced(error)} {caplog.text}"
+
+    assert "hunter" not in told
+    assert "rest@" not in told
+
+
+def test_a_budget_that_cannot_reach_its_database_tells_no_password(tmp_path, caplog):
+    """It is the ledger's."""
+    caplog.set_level(logging.DEBUG)
+    ledger = Ledger("postgresql://app:hunter2%5Brest@127.0.0.1:1/db", spool=tmp_path / "spool", timeout=1)
+    with Dispatcher({"budgets": [Budget(limit="1")]}, ledger=ledger) as dispatcher:
+        try:
+            told = repr(dispatcher.get_budgets())
+        except Exception as error:
+            told = f"{error!r} {traced(error)}"
+
+    assert "hunter" not in told + caplog.text
+
+
+def test_several_hosts_and_sockets_are_taken_as_the_driver_takes_them():
+    """Hosts become parameters, a socket stays one."""
+    several = address("postgresql://app:p%40ss@a:1,[::1]:2/db?target_session_attrs=read-write")
+    socket = address("postgresql:///db?host=/cloudsql/p:r:i&user=app")
+
+    assert "postgresql+psycopg://app:p%40ss@/db?target_session_attrs=read-write&host=a,::1&port=1,2" == several.url
+    assert "postgresql+psycopg:///db?host=/cloudsql/p:r:i&user=app" == socket.url
+    assert ["postgresql://app@a:1,[::1]:2/db", "postgresql:///db?host=/cloudsql/p:r:i&user=app"] == [several.shown, socket.shown]
+
+
+def test_sqlalchemy_understands_the_address():
+    """It gives the driver host, port, user, password and name."""
+    from sqlalchemy import make_url
+
+    def asked(text: str) -> dict[str, object]:
+        url = make_url(address(text).url)
+        return url.get_dialect()().create_connect_args(url)[1]
+
+    several = asked("postgresql://app:p%40ss@a:1,b/db")
+    socket = asked("postgresql:///db?host=/cloudsql/p:r:i&user=app")
+
+    assert {"user": "app", "password": "p@ss", "dbname": "db", "host": "a,b", "port": "1,"} == several
+    assert {"dbname": "db", "host": "/cloudsql/p:r:i", "user": "app"} == socket
+
+
+@pytest.mark.parametrize("text", ["postgresql:/app:hunter2@host/db", "postgres:app:hunter2@host", "mysql://app:hunter2@host/db"])
+def test_what_is_no_address_of_a_ledger_is_not_taken_for_a_file(text):
+    """A file of that name would show the password."""
+    with pytest.raises(ConfigError) as caught:
+        address(text)
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_path_may_have_a_colon(tmp_path):
+    """As any file."""
+    assert Path(tmp_path / "a:b.db") == address(str(tmp_path / "a:b.db")).path
