@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import LedgerError
-from ..runtime import data_folder, made_folder
+from ..runtime import made_folder, own_file
 from .settings import Settings
 from .terminal import UsageError
 
@@ -19,12 +18,10 @@ if TYPE_CHECKING:
     from ..accounting import Ledger
 
 
+OWN = "ledger.db"
+"""The user's own ledger, in the folder for his data; `llmdispatcher init-db` makes it."""
+
 FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
-
-
-def default_place() -> Path:
-    """The user's own ledger, which `llmdispatcher init-db` makes."""
-    return data_folder() / "ledger.db"
 
 
 def place(settings: Settings, configured: Any = None) -> str | None:
@@ -39,7 +36,8 @@ def place(settings: Settings, configured: Any = None) -> str | None:
         return str(configured)
     if settings.database is not None:
         return settings.database if _is_ledger(settings.database) else None
-    return str(default_place()) if default_place().is_file() and find_spec("sqlalchemy") is not None else None
+    own = own_file(OWN)
+    return str(own) if own is not None and find_spec("sqlalchemy") is not None else None
 
 
 def may_make(settings: Settings) -> bool:
@@ -51,8 +49,7 @@ def named(settings: Settings) -> str:
     """The place to make a ledger at, or to ask."""
     if settings.database is not None:
         return settings.database
-    made_folder()
-    return str(default_place())
+    return str(made_folder() / OWN)
 
 
 @contextmanager

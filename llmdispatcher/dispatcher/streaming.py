@@ -28,8 +28,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, Self
 
-from ..errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
-from ..runtime import Channel, ChannelClosed, Deadline, new_lock
+from ..errors import Cancelled, DispatchError, Overloaded, StreamInterrupted, to_raise
+from ..runtime import Channel, ChannelClosed, Deadline, new_lock, on_fork
 from ..types import ChunkSource, Fold, Response, StreamChunk, Usage
 
 _LINGER = 0.1
@@ -55,7 +55,7 @@ class Watch:
     def __init__(self) -> None:
         self._lock = new_lock()
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        on_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._live: dict[int, Watched] = {}
@@ -450,7 +450,7 @@ class StreamingResponse:
         if feed.response is not None:
             return feed.response
         if feed.failure is not None:
-            raise feed.failure
+            raise to_raise(feed.failure)  # each reader, and each look at the outcome, raises it again
         raise Cancelled(feed.deadline.cancellation.reason or CLOSED)
 
     def __iter__(self) -> Iterator[StreamChunk]:

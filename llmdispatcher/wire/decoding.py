@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
+from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted, to_raise
 from ..types import Request, Response, StreamChunk, TextPart, json_encoder, parse_text, unfold
 from .errors import excerpt, fault_inside, read
 from .sse import SseParser
@@ -193,7 +193,7 @@ class EventDecoder(ABC):
             parser, data = opened
             self._sse, self._plain = parser, []
         if self._failure is not None:
-            raise self._failure
+            raise to_raise(self._failure)
         chunks: list[StreamChunk] = []
         try:
             for event in parser.feed(data):
@@ -220,7 +220,7 @@ class EventDecoder(ABC):
     def check(self) -> None:
         """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""
         if self._failure is not None:
-            raise self._failure
+            raise to_raise(self._failure)
 
     def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 
 from ...errors import ConfigError
+from ...runtime import state_folder, user_path
 
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
 
@@ -25,11 +26,14 @@ class Address:
 
     @property
     def spool(self) -> Path:
-        """The folder where rows wait while the database is away: beside the file, or in the user's own state folder."""
+        """The folder where rows wait while the database is away: beside the file, in the user's state folder, or a temporary one.
+
+        Raises :class:`ConfigError`, which names ``spool=``, where there is none.
+        """
         if self.path is not None:
             return self.path.with_name(self.path.name + ".spool")
         name = hashlib.sha256(self.shown.encode()).hexdigest()[:16]
-        return Path("~/.local/state/llmdispatcher/ledger").expanduser() / name
+        return state_folder("spool") / "ledger" / name
 
 
 def address(value: Any) -> Address:
@@ -51,7 +55,7 @@ def address(value: Any) -> Address:
 def _file(path: str) -> Address:
     if path in ("", ":memory:"):
         raise ConfigError("ledger: a database in memory cannot be shared or kept; give the path of a file")
-    found = Path(path).expanduser().absolute()
+    found = user_path(path, "ledger").absolute()
     return Address(url=f"sqlite+pysqlite:///{found}", shown=str(found), path=found)
 
 

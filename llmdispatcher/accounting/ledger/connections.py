@@ -8,7 +8,6 @@ use one connection to a server. So a fork waits for running statements and close
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 import weakref
@@ -20,7 +19,7 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, QueuePool, cre
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import LedgerError
-from ...runtime import Clock, new_lock
+from ...runtime import Clock, make_file, new_lock
 from .address import Address
 from .process import LOADING, at_fork
 
@@ -194,8 +193,7 @@ class Connections:
         if path is None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # O_EXCL: closing a file that is open elsewhere here would drop SQLite's locks
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        make_file(path)
         self._inode = path.stat().st_ino
 
     def _introduce(self, connection: Any, _record: Any) -> None:
