@@ -7,9 +7,10 @@ foreign exception that holds headers.
 
 from __future__ import annotations
 
+import copy
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from ._text import escaped
 
@@ -171,6 +172,28 @@ def _rebuild(kind: type[DispatchError], message: str, state: dict[str, Any]) -> 
     error.args = (message,)
     error.__dict__.update(state)
     return error
+
+
+_E = TypeVar("_E", bound=BaseException)
+
+
+def to_raise(kept: _E) -> _E:
+    """Return an exception to raise in place of one that is kept and may be raised again.
+
+    Each ``raise`` adds its frames to the traceback of the exception, so one that is raised again and again grows without end, and
+    keeps alive what the frames hold. It is a copy; where a class cannot be copied, it is the kept one without its traceback.
+    """
+    try:
+        made = copy.copy(kept)
+        alike = bool(type(made) is type(kept) and made.args == kept.args)
+    except Exception:  # noqa: BLE001 - whatever a constructor makes of arguments that are not its own
+        alike = False
+    if not alike:
+        return kept.with_traceback(None)
+    if hasattr(kept, "__notes__"):
+        made.__notes__ = [*kept.__notes__]
+    made.__cause__, made.__context__, made.__suppress_context__ = kept.__cause__, kept.__context__, kept.__suppress_context__
+    return made.with_traceback(kept.__traceback__)
 
 
 class InvalidRequest(DispatchError, ValueError):

@@ -28,6 +28,9 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Plain
 import llmdispatcher
 from llmdispatcher import *
 from llmdispatcher.errors import ConfigError
+import inspect
+assert hasattr(llmdispatcher, "Receipts")
+assert {"Receipts", "Ledger", "open_ledger"} <= {name for name, _ in inspect.getmembers(llmdispatcher)}
 assert not EXTRAS & set(sys.modules), EXTRAS & set(sys.modules)
 for make in (SigningKey.generate, lambda: SigningKey(bytes(32)), lambda: PublicKey(bytes(32)), lambda: Receipts(None),
              lambda: verify_receipts("[]", "x"), lambda: Ledger("x.db"), lambda: PublicKeys.of("-----BEGIN PUBLIC KEY-----"),
@@ -82,6 +85,18 @@ def test_no_module_takes_the_place_of_a_name(room):
     modules = {path.stem for path in (PACKAGE / room).iterdir()}
 
     assert [] == sorted(name for _, name in tables(PACKAGE / room)[1] if name in modules)
+
+
+def test_a_module_that_cannot_be_loaded_says_why(tmp_path):
+    """An ``AttributeError`` in a module is not taken for a name that the door does not have."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").write_text(
+        "from llmdispatcher._lazy import door\n__getattr__, __dir__ = door(__name__, {'goods': ('Tea',)})\n", encoding="utf-8"
+    )
+    (tmp_path / "shop" / "goods.py").write_text("import os\nos.no_such_call()\n", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", "from shop import Tea"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "ImportError: shop.goods cannot be loaded: module 'os' has no attribute 'no_such_call'" == done.stderr.splitlines()[-1]
 
 
 def test_the_top_offers_what_it_lists():

@@ -19,6 +19,36 @@ def test_every_error_survives_pickling_with_its_facts(kind):
     assert (kind, str(error), error.__dict__) == (type(copy), str(copy), copy.__dict__)
 
 
+def raised(error):
+    """The error, raised and caught."""
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return caught.value
+
+
+@pytest.mark.parametrize("kept", [VendorUnavailable("down", vendor="a", status=503), ValueError("no"), OSError(2, "none")])
+def test_an_error_that_is_kept_is_raised_as_a_copy(kept):
+    """It tells the same, where it came from too; what is raised leaves no frames, facts or notes behind."""
+    cause = KeyError("x")
+    kept.__cause__ = cause
+    raised(kept).add_note("first")
+    before = kept.__traceback__
+    made = raised(errors.to_raise(kept))
+    made.add_note("second")
+
+    assert (type(kept), str(kept), cause, ["first", "second"]) == (type(made), str(made), made.__cause__, made.__notes__)
+    assert (True, ["first"]) == (kept.__traceback__ is before, kept.__notes__)
+    assert before in [frame.tb_next for frame in frames(made)]
+
+
+def frames(error):
+    """Its traceback, outermost first."""
+    place = error.__traceback__
+    while place is not None:
+        yield place
+        place = place.tb_next
+
+
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_every_error_is_a_dispatch_error_that_names_the_target(kind):
     """One except clause catches all, and the text tells who failed."""

@@ -9,13 +9,11 @@ prompt is sent again. Only one process at a time has a journal open.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
@@ -23,13 +21,11 @@ from typing import Any, Literal, Self, TextIO
 import attrs
 
 from ..errors import ConfigError, DispatchError
-from ..runtime import new_lock
+from ..runtime import lock, new_lock, open_file
 from ..types import Request
 
 DEFAULT_OUTPUT = Path("answers.jsonl")
 _FIELDS = tuple(field.name for field in attrs.fields(Request))
-# Windows has no such locks; there it is up to the user that two runs do not write one file.
-_LOCKS: Any = import_module("fcntl") if importlib.util.find_spec("fcntl") is not None else None
 
 
 @attrs.frozen
@@ -231,9 +227,10 @@ class Journal:
         if not answers.path.is_file():
             return cls(None, -1, {})
         path = journal_path(answers.path)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = open_file(path, os.O_RDWR | os.O_CREAT)
         try:
-            _lock_file(file, path)
+            if not lock(file):
+                raise ConfigError(f"{path}: another run is at work on it", remedy="let it end, or choose another output")
             answered = _read_journal(file, path, warn) if resume else {}
             if not resume:
                 os.ftruncate(file, 0)
@@ -282,15 +279,6 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         if self._path is not None:
             os.close(self._file)
-
-
-def _lock_file(file: int, path: Path) -> None:
-    if _LOCKS is None:
-        return
-    try:
-        _LOCKS.flock(file, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
-    except OSError:
-        raise ConfigError(f"{path}: another run is at work on it", remedy="let it end, or choose another output") from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,7 +15,6 @@ charged: it has the attempt and the cost; the others count as cache hits.
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
 import os
 import threading
@@ -25,7 +24,7 @@ from typing import Generic, Protocol, SupportsBytes, TypeVar
 
 import attrs
 
-from ..errors import DispatchError, Overloaded, StreamInterrupted
+from ..errors import DispatchError, Overloaded, StreamInterrupted, to_raise
 from ..runtime import Deadline, new_lock
 from ..types import ChunkSource, Fold, Response, StreamChunk
 
@@ -253,7 +252,7 @@ class Tee:
             elif place == len(self._batches):
                 break
         if self._failure is not None:
-            raise copy.copy(self._failure)
+            raise to_raise(self._failure)
 
     def _wait(self, place: int, deadline: Deadline) -> None:
         gate = threading.Lock()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import SupportsBytes
 
-from ..runtime import Clock, new_lock
+from ..runtime import Clock, make_file, new_lock, on_fork
 from .store import StoreBroken
 
 PATIENCE = 0.5
@@ -172,8 +172,7 @@ class SqliteStore:
             raise StoreBroken(self._broken) from error
 
     def _opened(self) -> sqlite3.Connection:
-        with contextlib.suppress(FileExistsError):  # O_EXCL: closing a file that is open elsewhere here would drop SQLite's locks
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        make_file(self._path)
         connection = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
         try:
             with contextlib.suppress(sqlite3.OperationalError):  # another is just doing it; it is the file's, not the connection's
@@ -213,4 +212,4 @@ def _after_fork_in_parent() -> None:
     _turn.__exit__(None, None, None)
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
+on_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import importlib.util
 import json
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from ..catalog import vendor_row, vendor_rows
-from ..runtime import data_folder, private_file
+from ..runtime import made_folder, own_file, write_file
 from ..vendors import checked_key
 from .terminal import Failed, UsageError
 
 SERVICE = "llmdispatcher"
+_LIST = "keys.json"
 
 
 def listed() -> list[str]:
     """The vendors whose keys were put into the keychain."""
+    file = own_file(_LIST)
     try:
-        names = json.loads(_list().read_text(encoding="utf-8"))
+        names = json.loads(file.read_text(encoding="utf-8")) if file is not None else []
     except (OSError, ValueError):
         return []
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
@@ -70,9 +71,5 @@ def _asked(verb: str, vendor: str, *more: str) -> Any:
         raise Failed(f"keychain: {type(error).__name__}: {error}; set the vendor's variable instead") from None
 
 
-def _list() -> Path:
-    return data_folder() / "keys.json"
-
-
 def _note(names: list[str]) -> None:
-    private_file(_list(), json.dumps(sorted(set(names))))
+    write_file(made_folder() / _LIST, json.dumps(sorted(set(names))).encode())

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ConfigError, LedgerError
-from ..runtime import data_folder, made_folder
+from ..runtime import made_folder, own_file
 from .settings import Settings
 from .terminal import UsageError
 
@@ -19,15 +18,12 @@ if TYPE_CHECKING:
     from ..accounting import Ledger
 
 
+OWN = "ledger.db"
+"""The user's own ledger, in the folder for his data; `llmdispatcher init-db` makes it."""
 _PATIENCE = 2.0
 """Seconds that an application's database may take to answer; no command is to wait for it."""
 
 FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
-
-
-def default_place() -> Path:
-    """The user's own ledger, which `llmdispatcher init-db` makes."""
-    return data_folder() / "ledger.db"
 
 
 def place(settings: Settings, configured: Any = None) -> str | None:
@@ -42,7 +38,8 @@ def place(settings: Settings, configured: Any = None) -> str | None:
         return str(configured)
     if settings.database is not None and _no_ledger(settings.database) is None:
         return settings.database
-    return str(default_place()) if default_place().is_file() and find_spec("sqlalchemy") is not None else None
+    own = own_file(OWN)
+    return str(own) if own is not None and find_spec("sqlalchemy") is not None else None
 
 
 def to_make(settings: Settings) -> Ledger:
@@ -55,8 +52,7 @@ def to_make(settings: Settings) -> Ledger:
         except ConfigError:
             if settings.database_given:
                 raise
-    made_folder()
-    return Ledger(default_place())
+    return Ledger(made_folder() / OWN)
 
 
 @contextmanager
@@ -67,9 +63,7 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     database, why = settings.database, None
     if database is not None and not settings.database_given and (why := _no_ledger(database)) is not None:
         database = None
-    if make and database is None:
-        made_folder()
-    with Ledger(database if database is not None else default_place()) as ledger:
+    with Ledger(database if database is not None else own_file(OWN) or made_folder() / OWN) as ledger:
         if not make and not ledger.is_there():
             skipped = f" (DATABASE_URL was skipped: {why})" if why is not None else ""
             shown = ledger.address.shown

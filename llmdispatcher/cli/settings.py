@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import attrs
 
+from ..runtime import user_path
 from .terminal import UsageError
 
 
@@ -27,7 +28,7 @@ class Settings:
 
     @classmethod
     def of(cls, given: Mapping[str, Any], environment: Mapping[str, str]) -> Self:
-        """From the options given, before the variables of the environment. Raises :class:`UsageError`."""
+        """From the options given, before the variables of the environment. Raises :class:`UsageError` and :class:`ConfigError`."""
         if "db" in given and "sqlite" in given:
             raise UsageError("--db and --sqlite both name the database; give one of them")
         if given.get("debug"):
@@ -46,5 +47,5 @@ def _database(given: Mapping[str, Any], environment: Mapping[str, str]) -> str |
     if file is None and not environment.get("DATABASE_URL") and environment.get("LLMRING_SQLITE_DB"):
         file = environment["LLMRING_SQLITE_DB"]
     if file is not None:
-        return f"sqlite:///{Path(file).expanduser().absolute()}"
+        return f"sqlite:///{user_path(file, '--sqlite').absolute()}"
     return environment.get("DATABASE_URL") or None

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from .._text import UNSEEN, escaped, without_passwords
+from ..errors import ConfigError
 from ..runtime import made_folder
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Lines:
 
     def __enter__(self) -> Self:
         if self._readline is not None:
-            with contextlib.suppress(OSError):  # a folder that cannot be had is no reason not to talk
+            with contextlib.suppress(OSError, ConfigError):  # a folder that cannot be had is no reason not to talk
                 self._history = made_folder() / "chat_history"
                 self._history.touch(mode=0o600)
                 self._history.chmod(0o600)
@@ -139,6 +140,9 @@ def _heard(stop: Cancellation) -> Iterator[None]:
     A handler runs between two steps of the main thread. A signal that comes after the last step before a lock and before
     the wait for it does not end that wait, and the handler would not run before the lock is free: measured, once in 500.
     """
+    if not hasattr(os, "set_blocking"):  # Windows before Python 3.12
+        yield
+        return
     ear, mouth = os.pipe()
     os.set_blocking(mouth, False)
     before = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)

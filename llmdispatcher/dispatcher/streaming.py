@@ -26,10 +26,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from types import TracebackType
 from typing import Any, Protocol, Self
 
 from ..errors import Cancelled, DispatchError, Overloaded, StreamInterrupted
-from ..runtime import Channel, ChannelClosed, Deadline, new_lock
+from ..runtime import Channel, ChannelClosed, Deadline, new_lock, on_fork
 from ..types import ChunkSource, Fold, Response, StreamChunk, Usage
 
 _LINGER = 0.1
@@ -55,7 +56,7 @@ class Watch:
     def __init__(self) -> None:
         self._lock = new_lock()
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        on_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._live: dict[int, Watched] = {}
@@ -154,6 +155,7 @@ class Feed:
         "fold",
         "model",
         "response",
+        "traceback",
         "vendor",
     )
 
@@ -168,6 +170,7 @@ class Feed:
         self.created_at: datetime = deadline.clock.now()
         self.response: Response | None = None
         self.failure: DispatchError | None = None
+        self.traceback: TracebackType | None = None
         self._laid_down: collections.deque[ChunkSource] = collections.deque()
         self._readers: list[None] = []
         self._channelled = self._over = False
@@ -337,6 +340,7 @@ class Feed:
         """Tell the readers that nothing more comes."""
         self._over = True
         self.response, self.failure = response, failure
+        self.traceback = failure.__traceback__ if failure is not None else None
         if self._listening is not None:
             self.deadline.cancellation.unsubscribe(self._listening)
             WATCH.remove(self)
@@ -450,7 +454,7 @@ class StreamingResponse:
         if feed.response is not None:
             return feed.response
         if feed.failure is not None:
-            raise feed.failure
+            raise feed.failure.with_traceback(feed.traceback)  # each look at it raises it again, and would add to its frames
         raise Cancelled(feed.deadline.cancellation.reason or CLOSED)
 
     def __iter__(self) -> Iterator[StreamChunk]:

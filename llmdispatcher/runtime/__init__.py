@@ -1,4 +1,4 @@
-"""What the machine provides: clock, deadline, cancellation, channels, threads, the environment."""
+"""What the machine provides: clock, deadline, cancellation, channels, threads, forks, files, the environment."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from .deadline import Lease as Lease
     from .deadline import Meter as Meter
     from .deadline import new_id as new_id
-    from .deadline import new_lock as new_lock
     from .environment import cache_folder as cache_folder
     from .environment import data_folder as data_folder
     from .environment import from_environment as from_environment
     from .environment import made_folder as made_folder
-    from .environment import private_file as private_file
+    from .environment import own_file as own_file
+    from .environment import state_folder as state_folder
+    from .environment import user_path as user_path
+    from .files import lock as lock
+    from .files import make_file as make_file
+    from .files import open_file as open_file
+    from .files import write_file as write_file
+    from .forks import new_lock as new_lock
+    from .forks import on_fork as on_fork
     from .parallel import fan_out as fan_out
 else:
     __getattr__, __dir__ = door(
@@ -38,7 +45,6 @@ else:
                 "Lease",
                 "Meter",
                 "new_id",
-                "new_lock",
                 "SYSTEM_CLOCK",
             ),
             "environment": (
@@ -46,7 +52,19 @@ else:
                 "data_folder",
                 "from_environment",
                 "made_folder",
-                "private_file",
+                "own_file",
+                "state_folder",
+                "user_path",
+            ),
+            "files": (
+                "lock",
+                "make_file",
+                "open_file",
+                "write_file",
+            ),
+            "forks": (
+                "new_lock",
+                "on_fork",
             ),
             "parallel": ("fan_out",),
         },

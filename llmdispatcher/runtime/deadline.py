@@ -1,14 +1,10 @@
-"""Time and cancellation: the clock, the deadline of a call, the request to stop it, and locks that survive a fork.
+"""Time and cancellation: the clock, the deadline of a call, and the request to stop it.
 
 Only this file reads a clock, sleeps or draws a random number.
 
 :class:`Cancellation` may be used by any thread, signal handler or finalizer. It has no lock: its callbacks live in a dict whose
 ``popitem`` is atomic, so each is called exactly once, and ``cancel`` can neither block nor deadlock, not even from
 ``weakref.finalize`` in the middle of ``subscribe``.
-
-:func:`new_lock` makes locks that are open in a forked child, where the thread that held one at the fork does not exist
-(https://docs.python.org/3/library/os.html#os.register_at_fork). Such a lock guards values that are replaced as a whole, so the
-child sees the state before or after a change, never half of one.
 
 :class:`Meter` holds what one attempt has moved over the network: the transport writes it, and whoever settles the attempt reads it.
 """
@@ -23,7 +19,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -228,21 +223,3 @@ class Deadline:
 
     def __repr__(self) -> str:
         return f"Deadline(remaining={self.remaining():.3f}, cancelled={self.cancelled})"
-
-
-_locks: weakref.WeakSet[AbstractContextManager[bool]] = weakref.WeakSet()
-
-
-def new_lock() -> AbstractContextManager[bool]:
-    """A lock that is open again in a forked child, and that a signal handler may take in the middle of its own thread's work."""
-    lock = threading.RLock()
-    _locks.add(lock)
-    return lock
-
-
-def _open_all() -> None:
-    for lock in list(_locks):
-        lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does it for its own; typeshed omits it
-
-
-os.register_at_fork(after_in_child=_open_all)

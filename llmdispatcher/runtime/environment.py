@@ -1,44 +1,108 @@
-"""The environment: variables, the user's folders for data and caches on each platform, and private files."""
+"""The environment: variables, paths that users write, and the user's folders for data, state and caches on each platform.
+
+A user may have no home folder: in a container that runs as any number, there is neither ``HOME`` nor an entry in ``/etc/passwd``.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import ConfigError
 
-def data_folder() -> Path:
-    """The folder for the user's data: ``LLMDISPATCHER_HOME``, else where the system wants such things. It need not exist yet."""
-    own = os.environ.get("LLMDISPATCHER_HOME")
+_HOME = "LLMDISPATCHER_HOME"
+
+
+def user_path(value: str | os.PathLike[str], field: str) -> Path:
+    """The path that a user wrote, its ``~`` replaced. Raises :class:`ConfigError` where it begins with a home that nobody knows."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        shown = os.fspath(value)
+        raise ConfigError(f"{field}: {shown!r} begins with a home folder that is not known; give the whole path") from None
+
+
+def data_folder() -> Path | None:
+    """The folder for the user's data: ``LLMDISPATCHER_HOME``, else where the system wants such things. It need not exist yet.
+
+    ``None`` for a user without a home.
+    """
+    own = os.environ.get(_HOME)
     if own:
-        return Path(own).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "llmdispatcher"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "llmdispatcher"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "llmdispatcher"
+        return user_path(own, _HOME)
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "llmdispatcher"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Application Support" / "llmdispatcher"
+        return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "llmdispatcher"
+    except RuntimeError:
+        return None
+
+
+def own_file(name: str) -> Path | None:
+    """The user's own file of this name; ``None`` where there is none, or it cannot be looked at."""
+    folder = data_folder()
+    file = folder / name if folder is not None else None
+    return file if file is not None and os.path.isfile(file) else None  # noqa: PTH113  # raises nothing, unlike Path.is_file
 
 
 def made_folder() -> Path:
-    """The folder for the user's data, made where it is missing, closed to others."""
+    """The folder for the user's data, made where it is missing, closed to others.
+
+    Raises :class:`ConfigError` where there is none, or none can be made.
+    """
     folder = data_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder is None:
+        raise ConfigError(f"this user has no home folder to keep things in; name a folder in {_HOME}")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: this folder cannot be made ({error.strerror}); name another in {_HOME}") from None
     return folder
 
 
-def private_file(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def state_folder(field: str) -> Path:
+    """The folder for what waits until it can be written elsewhere: below the home, else in the system's temporary folder.
+
+    It need not exist yet. Raises :class:`ConfigError` with *field*, which can name another, where there is none of one's own.
+    """
     try:
-        with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        folder = Path.home() / ".local" / "state" / "llmdispatcher"
+        if _can_be_made(folder):
+            return folder
+    except RuntimeError:
+        pass
+    from tempfile import gettempdir  # late: almost everybody has a home
+
+    try:
+        return _own_temporary(Path(gettempdir()))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        text = f"{field}: neither the home nor the temporary folder can be written to ({why}); name a folder in {field}="
+        raise ConfigError(text) from None
+
+
+def _can_be_made(folder: Path) -> bool:
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+    except OSError:  # a home that this user may not enter, as that of root in a container which runs as somebody else
+        return False
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def _own_temporary(parent: Path) -> Path:
+    """A folder that is this user's alone, in one that is everybody's: another user may have made it, to read what comes."""
+    user = os.getuid() if hasattr(os, "getuid") else None  # Windows gives each user a temporary folder
+    folder = parent / ("llmdispatcher" if user is None else f"llmdispatcher-{user}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    made = folder.lstat()
+    if user is not None and (made.st_uid != user or not stat.S_ISDIR(made.st_mode) or stat.S_IMODE(made.st_mode) & 0o077):
+        raise PermissionError(0, f"{folder} is open to others")
+    return folder
 
 
 def cache_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path | None:

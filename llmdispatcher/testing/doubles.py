@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from ..errors import to_raise
 from ..runtime import Deadline
 from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold
 from .answers import count_tokens, pieces
@@ -108,9 +109,10 @@ DEFAULT_ANSWER = "This is a fake vendor speaking."
 class FakeVendor:
     """Answers each request with the next of ``responses``; after the last one the last is repeated, or with ``cycle`` the first.
 
-    A response is a string, a :class:`Response`, an exception to raise, a callable that takes the request and returns any of
-    these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds pass on the
-    deadline's clock before it speaks, so a ``ManualClock`` makes them free. ``seen`` lists the requests, ``hits`` counts them.
+    A response is a string, a :class:`Response`, an exception of which a copy is raised, a callable that takes the request and
+    returns any of these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds
+    pass on the deadline's clock before it speaks, so a ``ManualClock`` makes them free. ``seen`` lists the requests, ``hits``
+    counts them.
     """
 
     def __init__(
@@ -172,7 +174,7 @@ class FakeVendor:
 
     def _response(self, answer: Any, request: Request) -> Response:
         if isinstance(answer, BaseException):
-            raise answer
+            raise to_raise(answer)
         if isinstance(answer, str):
             return Response(
                 content=answer, model=request.model, vendor=self.name, usage=_usage(request, answer), finish_reason="stop"
@@ -202,7 +204,7 @@ def _resolved(answer: Any, request: Request) -> Any:
 def _listed(answer: Iterable[Any]) -> Iterator[StreamChunk]:
     for item in answer:
         if isinstance(item, BaseException):
-            raise item
+            raise to_raise(item)
         yield item if isinstance(item, StreamChunk) else StreamChunk(content=item)
 
 

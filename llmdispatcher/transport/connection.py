@@ -22,7 +22,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util.ssl_ import create_urllib3_context
 
 from ..errors import ConfigError, DispatchError
-from ..runtime import new_lock
+from ..runtime import new_lock, user_path
 from .context import FOREIGN, HANG_UPS, Scope, Stale, broken_off, current, translated
 from .dns import RESOLVER
 from .http1 import Framing, Head, HeadReader, framing_of
@@ -360,7 +360,7 @@ class LeanResponse(Response):
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """The context for a CA file or directory, made once per process: loading the certificates takes longer than a call."""
-    path = str(Path(ca_bundle).expanduser()) if ca_bundle else DEFAULT_CA_BUNDLE_PATH
+    path = str(user_path(ca_bundle, "ca_bundle")) if ca_bundle else DEFAULT_CA_BUNDLE_PATH
     with _contexts_lock:
         context = _contexts.get(path)
         if context is None:

@@ -11,7 +11,6 @@ import contextlib
 import ipaddress
 import itertools
 import math
-import os
 import socket
 import threading
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import attrs
 
 from ..errors import Overloaded, VendorUnavailable
-from ..runtime import SYSTEM_CLOCK, Clock
+from ..runtime import SYSTEM_CLOCK, Clock, on_fork
 from .context import Scope
 
 Address = tuple[int, int, int, Any]
@@ -200,4 +199,4 @@ def _answer(entry: Entry, host: str) -> tuple[Address, ...]:
 
 
 RESOLVER = Resolver()
-os.register_at_fork(after_in_child=RESOLVER.reset)
+on_fork(after_in_child=RESOLVER.reset)

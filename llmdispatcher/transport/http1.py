@@ -13,7 +13,7 @@ from typing import Protocol
 
 import attrs
 
-from ..errors import MalformedReply
+from ..errors import MalformedReply, to_raise
 
 MAX_HEAD = 65536
 MAX_HEADERS = 100
@@ -237,7 +237,7 @@ class Chunked:
     def feed(self, data: bytes) -> bytes:
         """The payload of all chunks in ``data``."""
         if self.fault is not None:
-            raise self.fault
+            raise to_raise(self.fault)
         if self._held:
             data, self._held = self._held + data, b""
         elif self._state == "size" and (line := _SIZE_LINE.match(data)) is not None:

@@ -10,7 +10,6 @@ import collections
 import contextlib
 import errno
 import math
-import os
 import queue
 import select
 import socket
@@ -23,6 +22,7 @@ from typing import Any
 from urllib3.exceptions import ClosedPoolError
 
 from ..errors import DispatchError
+from ..runtime import on_fork
 from .context import Scope, current, translated
 from .dns import Address
 
@@ -288,4 +288,4 @@ def _drop_inherited() -> None:
     _adopted.clear()
 
 
-os.register_at_fork(after_in_child=_drop_inherited)
+on_fork(after_in_child=_drop_inherited)

@@ -1,15 +1,18 @@
 """Parts of a message made from a path, bytes, an address or a data URL, and the detection of media types.
 
 A file is read when its part is made. A plain address is passed on: the vendor fetches it, or, for a vendor that cannot,
-``llmdispatcher.transport`` does where the user allows it. The media type is decided by the first bytes, and only then by a name or
-by what the caller says.
+``llmdispatcher.transport`` does where the user allows it. How a text begins tells whether it is an address or a path; ``source``
+says it for text that strangers write, who must not name a file of the server. The media type is decided by the first bytes, and
+only then by a name or by what the caller says.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -200,42 +203,46 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 """A path, the bytes themselves, an address, or a data URL."""
 
 _ADDRESSES = ("https://", "http://", "gs://")
+_SOURCES = "a path, bytes, an https:// address or a data URL"
 _SHOWN = 80
-_LONGEST_PATH = 4096
+
+Naming = Literal["address", "path"] | None
+"""What a text is: an address or a data URL, the path of a file, or, with ``None``, whichever it looks like."""
 
 
-def image(source: Source, *, detail: str | None = None) -> ImagePart:
+def image(given: Source, /, *, source: Naming = None, detail: str | None = None) -> ImagePart:
     """An image from a path, bytes, an address or a data URL; ``detail`` ("low", "high", "auto") is OpenAI's.
 
+    With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
     Raises :class:`InvalidRequest` where there is no such file, it is empty, larger than 20 MB, or no PNG, JPEG, GIF, WebP or HEIC.
     """
-    return attrs.evolve(_image(_read(source, IMAGE)), detail=detail)
+    return attrs.evolve(_image(_read(given, source, IMAGE)), detail=detail)
 
 
-def document(source: Source, *, name: str | None = None) -> FilePart:
-    """A document, PDF or any text, of up to 50 MB; ``name`` is the file's own where it has one. Raises as :func:`image`."""
-    part = _document(_read(source, DOCUMENT, name))
+def document(given: Source, /, *, source: Naming = None, name: str | None = None) -> FilePart:
+    """A document, PDF or any text, of up to 50 MB; ``name`` is the file's own where it has one. Else as :func:`image`."""
+    part = _document(_read(given, source, DOCUMENT, name))
     return part if name is None else attrs.evolve(part, name=name)
 
 
-def audio(source: Source) -> AudioPart:
-    """A recording (WAV, MP3, FLAC, Ogg, M4A, WebM) of up to 100 MB; not by address. Raises as :func:`image`."""
-    return _audio(_read(source, AUDIO))
+def audio(given: Source, /, *, source: Naming = None) -> AudioPart:
+    """A recording (WAV, MP3, FLAC, Ogg, M4A, WebM) of up to 100 MB; not by address. Else as :func:`image`."""
+    return _audio(_read(given, source, AUDIO))
 
 
-def video(source: Source) -> VideoPart:
-    """A film (MP4, WebM, QuickTime) of up to 100 MB, or the address of one. Raises as :func:`image`."""
-    return _video(_read(source, VIDEO))
+def video(given: Source, /, *, source: Naming = None) -> VideoPart:
+    """A film (MP4, WebM, QuickTime) of up to 100 MB, or the address of one. Else as :func:`image`."""
+    return _video(_read(given, source, VIDEO))
 
 
-def analyze_image(path: Source, prompt: str) -> tuple[Part, ...]:
+def analyze_image(path: Source, prompt: str, *, source: Naming = None) -> tuple[Part, ...]:
     """What to ask about an image: ``Message.user(*analyze_image("photo.png", "What is this?"))``."""
-    return TextPart(text=prompt), image(path)
+    return TextPart(text=prompt), image(path, source=source)
 
 
-def analyze_file(path: Source, prompt: str) -> tuple[Part, ...]:
+def analyze_file(path: Source, prompt: str, *, source: Naming = None) -> tuple[Part, ...]:
     """What to ask about any file: its kind, image, document, recording or film, is seen by how it begins."""
-    read = _read(path, None)
+    read = _read(path, source, None)
     medium = medium_of(read.media_type)
     if medium is None:
         shown = _short(read.url or "")
@@ -274,20 +281,26 @@ def _video(read: _Read) -> VideoPart:
 _MAKERS: Mapping[Medium, Callable[[_Read], Part]] = {IMAGE: _image, DOCUMENT: _document, AUDIO: _audio, VIDEO: _video}
 
 
-def _read(source: Source, medium: Medium | None, name: str | None = None) -> _Read:
+def _read(given: Source, source: Naming, medium: Medium | None, name: str | None = None) -> _Read:
     kind = medium.name if medium is not None else "file"
-    if isinstance(source, str) and source.startswith("data:"):
-        return _checked(*_unpacked(source, kind), name, medium)
-    if isinstance(source, str) and source.lower().startswith(_ADDRESSES):
-        told = named_as(source)
-        suits = medium is None or medium.takes(told)
-        return _Read(url=source, media_type=told if suits else None, name=_last(source))
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _checked(bytes(source), None, name, medium)
-    if isinstance(source, str | os.PathLike):
-        path = Path(source).expanduser()
-        return _checked(_contents(path, source, medium), None, path.name, medium)
-    raise InvalidRequest(f"{kind}: {type(source).__name__} is not a source; give a path, bytes, an https:// address or a data URL")
+    if source not in (None, "address", "path"):
+        raise InvalidRequest(f"source: {source!r} is not one of them; use 'address', 'path' or None")
+    if isinstance(given, bytes | bytearray | memoryview):
+        return _checked(bytes(given), None, name, medium)
+    if isinstance(given, str) and source != "path":
+        if given.startswith("data:"):
+            return _checked(*_unpacked(given, kind), name, medium)
+        if given.lower().startswith(_ADDRESSES):
+            told = named_as(given)
+            suits = medium is None or medium.takes(told)
+            return _Read(url=given, media_type=told if suits else None, name=_last(given))
+    if not isinstance(given, str | os.PathLike):
+        raise InvalidRequest(f"{kind}: {type(given).__name__} is not a source; give {_SOURCES}")
+    if source == "address":
+        shown = given if isinstance(given, str) else Path(given).name
+        raise InvalidRequest(f"{kind}: {_short(shown)!r} is no address; give an https:// address or a data URL")
+    path = Path(given)
+    return _checked(_contents(path, medium), None, path.name, medium)
 
 
 def _unpacked(url: str, kind: str) -> tuple[bytes, str]:
@@ -301,29 +314,36 @@ def _last(url: str) -> str | None:
     return unquote(PurePosixPath(urlsplit(url).path).name) or None
 
 
-def _contents(path: Path, source: object, medium: Medium | None) -> bytes:
-    """The bytes of a file; not more than the limit are read, whatever it grows to meanwhile."""
+def _contents(path: Path, medium: Medium | None) -> bytes:
+    """The bytes of a file; not more than the limit are read, whatever it grows to meanwhile.
+
+    Errors tell its name without its folder: a server's folders are nobody else's business.
+    """
     kind, most = (medium.name, medium.most) if medium is not None else ("file", VIDEO.most)
-    shown = _short(str(source))
-    if not _holds(path, path.is_file):
-        what = "is not a file" if _holds(path, path.exists) else "is no address, and no file is there"
-        raise InvalidRequest(
-            f"{kind}: {shown!r} {what} (looked for {_short(str(path.absolute()))!r}); give a path, bytes, an https:// address"
-            " or a data URL"
-        )
+    about = f"{kind}: {_short(path.name)!r}"
     try:
-        with path.open("rb") as file:
-            return file.read(most + 1)
+        path = path.expanduser()
+        if _is_regular(path.stat()):  # looked at before it is opened: a reader alone makes a pipe or a device do things
+            with open(path, "rb", opener=_open_at_once) as file:  # Path.open takes none
+                if _is_regular(os.fstat(file.fileno())):
+                    return file.read(most + 1) or b""  # None where a file of /proc would have to be waited for
+        what = "is not a file"
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        what = "is no address, and no file is there"
+    except RuntimeError:
+        what = "is in a home folder that is not known"
     except OSError as foreign:
-        raise InvalidRequest(f"{kind}: {shown!r} cannot be read ({foreign.strerror or type(foreign).__name__})") from None
+        raise InvalidRequest(f"{about} cannot be read ({foreign.strerror or type(foreign).__name__})") from None
+    raise InvalidRequest(f"{about} {what}; give {_SOURCES}")
 
 
-def _holds(path: Path, claim: Callable[[], bool]) -> bool:
-    """Whether something is so of a path, which may be a whole text that was meant as something else."""
-    try:
-        return len(str(path)) <= _LONGEST_PATH and claim()
-    except OSError:
-        return False
+def _is_regular(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for a writer, where a pipe has taken the file's place; Windows has no such pipes, and not the flag."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _checked(data: bytes, said: str | None, name: str | None, medium: Medium | None) -> _Read:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from .._text import room_logger
-from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
+from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted, to_raise
 from ..types import (
     FIXED,
     MOST_MEMBERS,
@@ -255,7 +255,7 @@ class EventDecoder(ABC):
             parser, data = opened
             self._sse, self._plain = parser, []
         if self._failure is not None:
-            raise self._failure
+            raise to_raise(self._failure)
         chunks: list[StreamChunk] = []
         try:
             for event in parser.feed(data):
@@ -289,7 +289,7 @@ class EventDecoder(ABC):
     def check(self) -> None:
         """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""
         if self._failure is not None:
-            raise self._failure
+            raise to_raise(self._failure)
 
     def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):

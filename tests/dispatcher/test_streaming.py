@@ -4,6 +4,7 @@ import gc
 import queue
 import threading
 import time
+import traceback
 
 import pytest
 
@@ -160,6 +161,19 @@ def test_when_nobody_answers_the_stream_says_so():
 
     with pytest.raises(AllTargetsFailed):
         stream.response()
+
+
+def test_a_failure_that_is_looked_at_again_and_again_does_not_grow():
+    """Each look raises it anew, with the frames of that look only; it is the one in the channel."""
+    stream = dispatcher_of(FakeVendor(["a", VendorUnavailable("cut")])).send_streaming(ASK)
+    depths = []
+    for _ in range(5):
+        with pytest.raises(StreamInterrupted) as caught:
+            stream.response()
+        depths.append(len(list(traceback.walk_tb(caught.value.__traceback__))))
+
+    assert depths[:1] * 5 == depths
+    assert (True, "a") == (caught.value is stream.error_channel.get(timeout=PATIENCE), caught.value.partial.content)
 
 
 def test_routing_trouble_is_raised_at_once_or_by_reading_but_once():

@@ -140,7 +140,7 @@ def test_with_every_lock_held(forked):
     """Whatever lock of the library another thread holds at the fork, the child calls, streams, counts and closes."""
     done = forked(
         """
-from llmdispatcher.runtime import deadline as locks
+from llmdispatcher.runtime import forks as locks
 dispatcher.send(asked("warm"))
 dispatcher.send_streaming(asked("warm too")).response()
 held, go_on = threading.Event(), threading.Event()

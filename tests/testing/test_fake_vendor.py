@@ -1,6 +1,7 @@
 """A vendor that says what it is told to, and remembers what it was asked."""
 
 import threading
+import traceback
 
 import pytest
 
@@ -71,6 +72,52 @@ def test_an_exception_is_raised():
     for ask in (sent, streamed):
         with pytest.raises(RateLimitError):
             ask(vendor)
+
+
+def depth(error):
+    """How many frames its traceback has."""
+    return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+
+def gone(_request):
+    """The same error each time."""
+    return GONE
+
+
+GONE = VendorUnavailable("gone", status=503)
+
+
+class Odd(Exception):
+    """One that cannot be made of its own arguments."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+@pytest.mark.parametrize(
+    "answer", [VendorUnavailable("down"), ValueError("no"), Odd(1, 2), gone, ["a", RateLimitError("slow down")]]
+)
+@pytest.mark.parametrize("ask", [sent, streamed])
+def test_an_error_that_is_raised_again_and_again_does_not_grow(answer, ask):
+    """Its traceback would hold the frames of every call before, and what those hold."""
+    vendor, depths = FakeVendor(answer), []
+    for _ in range(5):
+        with pytest.raises(Exception, match=r"down|no|1 and 2|gone") as caught:
+            ask(vendor)
+        depths.append(depth(caught.value))
+
+    assert depths[:1] * 5 == depths
+
+
+def test_what_is_found_out_about_an_error_is_not_told_of_the_next():
+    """Facts of one call, such as the vendor, are no facts of the error in the script."""
+    error = VendorUnavailable("down")
+    vendor = FakeVendor(error)
+    with pytest.raises(VendorUnavailable) as caught:
+        sent(vendor)
+    caught.value.with_facts(vendor="a").add_note("seen")
+
+    assert (None, False) == (error.vendor, hasattr(error, "__notes__"))
 
 
 def test_a_callable_sees_the_request():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
+import socket
 from pathlib import Path
 
+import attrs
 import pytest
 
 from llmdispatcher import (
@@ -236,18 +239,118 @@ def test_an_empty_file_is_named(tmp_path):
     assert "'none.png' is empty" in refusal(image, tmp_path / "none.png")
 
 
-def test_a_missing_file_tells_what_was_tried(tmp_path, monkeypatch):
-    """The text as it was given, and the place where a file was looked for."""
+def test_a_missing_file_is_named_without_its_folder(tmp_path, monkeypatch):
+    """Errors reach strangers, and where a server keeps its files is none of their business."""
     monkeypatch.chdir(tmp_path)
-    told = refusal(image, "photo.pgn")
+    told = [refusal(image, given) for given in ("photo.pgn", tmp_path / "photo.pgn", str(tmp_path / "photo.pgn"))]
 
-    assert "'photo.pgn' is no address, and no file is there" in told
-    assert str(tmp_path)[:40] in told
+    assert [
+        "image: 'photo.pgn' is no address, and no file is there; give a path, bytes, an https:// address or a data URL"
+    ] * 3 == told
 
 
-def test_a_directory_is_no_file(tmp_path):
-    """It exists, and is not one."""
-    assert "is not a file" in refusal(image, tmp_path)
+def fifo(path: Path) -> None:
+    """A pipe without a writer: whoever opens it to read waits for one."""
+    os.mkfifo(path)
+
+
+def directory(path: Path) -> None:
+    """A folder."""
+    path.mkdir()
+
+
+def device(path: Path) -> None:
+    """A device that gives bytes without end."""
+    path.symlink_to("/dev/zero")
+
+
+def bound_socket(path: Path) -> None:
+    """A socket of another server on this machine."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))
+
+
+@pytest.mark.parametrize("make", [fifo, directory, device, bound_socket])
+@pytest.mark.parametrize("part", [image, document, audio, video, lambda path: analyze_file(path, "What is it?")])
+def test_only_regular_files_are_read(tmp_path, monkeypatch, make, part):
+    """What would block, never end or do something is not even opened; the folder is not told."""
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "thing")
+    told = refusal(part, tmp_path / "thing")
+
+    assert "'thing' is not a file" in told
+    assert tmp_path.name not in told
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
+    """It came between the look and the opening."""
+    (tmp_path / "photo.png").write_bytes(PNG)
+    status = (tmp_path / "photo.png").stat()
+    (tmp_path / "photo.png").unlink()
+    os.mkfifo(tmp_path / "photo.png")
+    monkeypatch.setattr(Path, "stat", lambda *_arguments, **_options: status)
+
+    assert "'photo.png' is not a file" in refusal(image, tmp_path / "photo.png")
+
+
+def test_no_more_than_the_limit_is_read(tmp_path, monkeypatch):
+    """However long the file is."""
+    monkeypatch.setattr(media_room, "IMAGE", attrs.evolve(media_room.IMAGE, most=1_000_000))
+    with (tmp_path / "photo.png").open("wb") as file:
+        file.write(PNG)
+        file.truncate(1 << 40)
+
+    assert "'photo.png' has more than 1 MB" in refusal(image, tmp_path / "photo.png")
+
+
+PARTS = [image, document, audio, video, lambda given, **naming: analyze_file(given, "?", **naming)]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "given", ["photo.png", "/etc/passwd", "../../etc/passwd", "~/.ssh/id_rsa", "file:///etc/passwd", "", Path("photo.png")]
+)
+def test_an_address_of_a_stranger_names_no_file(tmp_path, monkeypatch, part, given):
+    """With ``source="address"`` whatever is no address is refused, whether or not a file is there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").write_bytes(PNG)
+
+    assert "is no address; give an https:// address or a data URL" in refusal(lambda text: part(text, source="address"), given)
+
+
+def test_addresses_data_urls_and_bytes_are_taken_as_addresses():
+    """What is no file of the server's passes."""
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+
+    assert [None, PNG, PNG] == [image(given, source="address").data for given in ("https://example.com/a.png", url, PNG)]
+
+
+@pytest.mark.parametrize("given", ["https://example.com/a.png", "gs://bucket/a.png", "data:image/png;base64,AAAA"])
+def test_a_path_of_a_stranger_names_no_address(tmp_path, monkeypatch, given):
+    """With ``source="path"`` a text is the path of a file, whatever it looks like: the vendor fetches nothing."""
+    monkeypatch.chdir(tmp_path)
+    told = refusal(lambda text: image(text, source="path"), given)
+
+    assert "no file is there" in told
+
+
+def test_a_path_may_be_said_to_be_one(tmp_path):
+    """Text or ``Path``."""
+    (tmp_path / "photo.png").write_bytes(PNG)
+
+    assert [PNG, PNG] == [image(given, source="path").data for given in (tmp_path / "photo.png", str(tmp_path / "photo.png"))]
+
+
+def test_another_word_for_the_source_is_refused():
+    """A slip must not open what was to stay closed."""
+    assert "source: 'url' is not one of them; use 'address', 'path' or None" == refusal(
+        lambda given: image(given, source="url"), "https://example.com/a.png"
+    )
+
+
+def test_a_home_that_nobody_knows_is_told(monkeypatch):
+    """As one mistake of the request, not as a RuntimeError."""
+    assert "is in a home folder that is not known" in refusal(image, "~no-such-user-here/photo.png")
 
 
 @pytest.mark.parametrize("source", ["What is this?\n" * 1000, "a\0b", "x" * 300])
@@ -278,7 +381,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
     def deny(*_arguments, **_options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", deny)
+    monkeypatch.setattr(os, "open", deny)
 
     assert "cannot be read (Permission denied)" in refusal(image, path)
 

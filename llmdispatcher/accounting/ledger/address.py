@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote
 import attrs
 
 from ...errors import ConfigError
+from ...runtime import state_folder, user_path
 
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
 
@@ -44,9 +45,9 @@ class Address:
 
     @property
     def spool(self) -> Path:
-        """The folder where rows wait while the database is away: beside the file, or in the user's own state folder.
+        """The folder where rows wait while the database is away: beside the file, in the user's state folder, or a temporary one.
 
-        Raises :class:`ConfigError` where nothing tells one database from another.
+        Raises :class:`ConfigError`, which names ``spool=``, where there is none, or nothing tells one database from another.
         """
         if self.path is not None:
             return self.path.with_name(self.path.name + ".spool")
@@ -57,7 +58,7 @@ class Address:
         schema = self.settings.get("search_path")
         of = self.shown if schema is None else f"{self.shown}#{schema}"  # two schemas are two ledgers
         name = hashlib.sha256(of.encode()).hexdigest()[:16]
-        return Path("~/.local/state/llmdispatcher/ledger").expanduser() / name
+        return state_folder("spool") / "ledger" / name
 
 
 def address(value: Any, schema: str | None = None) -> Address:
@@ -107,7 +108,7 @@ def _in_schema(found: Address, schema: str | None) -> Address:
 def _file(path: str) -> Address:
     if path in ("", ":memory:"):
         raise ConfigError("ledger: a database in memory cannot be shared or kept; give the path of a file")
-    found = Path(path).expanduser().absolute()
+    found = user_path(path, "ledger").absolute()
     return Address(shown=str(found), path=found)
 
 

@@ -14,7 +14,6 @@ use one connection to a server. So a fork waits for running statements and close
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
 import threading
@@ -28,7 +27,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from ...errors import LedgerError
-from ...runtime import Clock, new_lock
+from ...runtime import Clock, make_file, new_lock
 from .address import Address
 from .process import LOADING, at_fork
 from .schema import PREFIX, VERSION_TABLE, calls, metadata
@@ -347,9 +346,7 @@ class Connections:
             return
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # O_EXCL: closing a file that is open elsewhere here would drop SQLite's locks
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            make_file(path)
             self._inode = path.stat().st_ino
         except OSError as error:
             raise LedgerError(unusable(error, self.address.shown)) from error

@@ -17,7 +17,6 @@ database would take: it is kept beside the spool), or corrupt (an SQLite file is
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +53,7 @@ from sqlalchemy.schema import CreateSchema
 
 from ..._text import room_logger
 from ...errors import LedgerError
-from ...runtime import Clock
+from ...runtime import Clock, lock, open_file
 from ..units import MOST_SUM, TOKENS, day_of, micros
 from .call import ATTEMPT, CALL, STATUS, Row, folded
 from .connections import Connections, may_only_be_read, unusable
@@ -565,7 +564,7 @@ class Database:
         logger.error("the ledger's database refuses a row (%s); it is kept in %s", _name(error), self._refused)
         with contextlib.suppress(OSError):
             self._refused.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = os.open(self._refused, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            file = open_file(self._refused, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             with os.fdopen(file, "w") as lines:
                 lines.write(json.dumps({"why": _name(error), "row": row}, default=str) + "\n")
 
@@ -594,12 +593,12 @@ class Database:
 @contextlib.contextmanager
 def _only_one(path: Path) -> Iterator[None]:
     """Let one process at a time decide about a file."""
-    lock = os.open(f"{path}.aside", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    file = open_file(f"{path}.aside", os.O_CREAT | os.O_RDWR)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock(file, wait=True)
         yield
     finally:
-        os.close(lock)
+        os.close(file)
 
 
 def _was_ledger(path: Path) -> bool:

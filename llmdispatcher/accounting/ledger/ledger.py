@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from ...errors import ConfigError, LedgerError
-from ...runtime import SYSTEM_CLOCK, Clock, new_lock
+from ...runtime import SYSTEM_CLOCK, Clock, new_lock, user_path
 from ...types import AttemptRecord, Outcome, Usage
 from .address import Address, address, address_of
 from .call import (
@@ -135,11 +135,12 @@ class Ledger:
 
     ``place`` is the path of an SQLite file, or ``postgresql://user@host/name``; instead of it ``engine`` is an application's own
     engine of SQLAlchemy, which is used and never closed. In PostgreSQL ``schema`` is where the tables are, made where it is not
-    there. Rows are written behind the calls by one thread; while the database is away they wait in ``spool`` (beside the file, or
-    below ``~/.local/state``), a folder of at most ``max_spool_bytes``. With ``strict_accounting`` nothing is sent before its row is
-    safe in the database, and no answer is handed on before its own is; a call fails with :class:`~llmdispatcher.LedgerError` where
-    that takes longer than ``timeout`` seconds, which is otherwise the time to connect and to wait for a lock. Raises
-    :class:`~llmdispatcher.ConfigError` for a place that is none.
+    there. Rows are written behind the calls by one thread; while the database is away they wait in ``spool``, a folder of at most
+    ``max_spool_bytes`` (beside the file; for a server below ``~/.local/state``, or in the temporary folder where there is no home
+    that can be written to). With ``strict_accounting`` nothing is sent before its row is safe in the database, and no answer is
+    handed on before its own is; a call fails with :class:`~llmdispatcher.LedgerError` where that takes longer than ``timeout``
+    seconds, which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for a place
+    that is none, or no place for a spool.
     """
 
     clock: Clock = SYSTEM_CLOCK
@@ -162,7 +163,7 @@ class Ledger:
         self.strict_accounting = strict_accounting
         self._timeout = timeout
         _installed(self.address, driver=engine is None)
-        folder = Path(spool).expanduser() if spool is not None else self.address.spool
+        folder = user_path(spool, "spool") if spool is not None else self.address.spool
         self._way = _Way(self.address, timeout, durable=strict_accounting, engine=engine)
         self._writer = Writer(partial(self._way.desk, folder / "refused.json"), Spool(folder, max_spool_bytes))
         weakref.finalize(self, self._writer.retire).atexit = False

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import attrs
 
+from ...runtime import on_fork
+
 PATIENCE = 5.0
 """Seconds that a fork waits for an import; a thread that imports what the forking thread itself is importing never ends."""
 
@@ -55,7 +57,7 @@ def _in_child() -> None:
         go_on(True)
 
 
-os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+on_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
 
 
 _PROC = Path("/proc")

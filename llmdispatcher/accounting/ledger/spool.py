@@ -9,13 +9,12 @@ counted; it was never acknowledged.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ...runtime import SYSTEM_CLOCK, new_id, new_lock
+from ...runtime import SYSTEM_CLOCK, lock, new_id, new_lock, open_file
 from .call import ATTEMPT, CALL, Row
 
 MOST_SEGMENT = 8 << 20
@@ -64,11 +63,16 @@ class Spool:
         count = 0
         for path in self._segments():
             with self._locked(path) as file:
-                if file is not None:
-                    for rows, writer in self._chunks(file):
-                        write(rows, writer)
-                        count += len(rows[0]) + len(rows[1])
-                    path.unlink()
+                if file is None:
+                    continue
+                for rows, writer in self._chunks(file):
+                    write(rows, writer)
+                    count += len(rows[0]) + len(rows[1])
+                deleted = _delete(path)
+                if not deleted:
+                    os.ftruncate(file, 0)
+            if not deleted:  # Windows deletes no file that is open; this one holds nothing any more
+                _delete(path)
         return count
 
     def waits(self) -> bool:
@@ -109,12 +113,27 @@ class Spool:
         self.close()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._others = sum([_size(path) for path in self._segments()])
-        name = self._folder / new_id(SYSTEM_CLOCK)  # others see it when it is locked, and not before
-        self._own = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path, self._own = self._begun()
         self._size, self._torn_before = 0, False
-        self._write(json.dumps({"writer": writer, "calls": CALL, "attempts": ATTEMPT}).encode() + b"\n")
-        name.rename(name.with_suffix(".jsonl"))
+        try:
+            self._write(json.dumps({"writer": writer, "calls": CALL, "attempts": ATTEMPT}).encode() + b"\n")
+        except OSError:  # rows in a segment without its first line could not be read
+            self.close()
+            _delete(path)
+            raise
+
+    def _begun(self) -> tuple[Path, int]:
+        """A new segment, locked; another one where a process that empties the spool was faster to lock or delete it."""
+        while True:
+            path = self._folder / f"{new_id(SYSTEM_CLOCK)}.jsonl"
+            file = open_file(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+            try:
+                if lock(file) and os.fstat(file).st_nlink:
+                    return path, file
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)
 
     def _segments(self) -> list[Path]:
         with contextlib.suppress(OSError):
@@ -125,26 +144,22 @@ class Spool:
     def _locked(self, path: Path) -> Iterator[int | None]:
         """The segment with its lock, or ``None`` where another has it or has just deleted it."""
         try:
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            file = open_file(path, os.O_RDWR)
         except OSError:
             yield None
             return
         try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield None
-                return
-            yield file if os.fstat(file).st_nlink else None
+            yield file if lock(file) and os.fstat(file).st_nlink else None
         finally:
             os.close(file)
 
     def _chunks(self, file: int) -> Iterator[tuple[Rows, str]]:
         """The rows of a segment with their writer, fitted to the columns of today."""
         with os.fdopen(os.dup(file), "rb") as lines:
-            head = _parsed(next(lines, b""))
+            first = next(lines, b"")
+            head = _parsed(first)
             if not isinstance(head, dict):
-                self.torn += 1
+                self.torn += bool(first.strip())  # an empty one was begun, or emptied, by a process that was killed then
                 return
             fit_call, fit_attempt = _fitting(head.get("calls", CALL), CALL), _fitting(head.get("attempts", ATTEMPT), ATTEMPT)
             calls: list[Row] = []
@@ -174,6 +189,15 @@ def _fitting(had: Sequence[str], wanted: Sequence[str]) -> Callable[[Sequence[ob
     """How a row of other columns, of an older or newer version, becomes one of these."""
     places = [had.index(name) if name in had else None for name in wanted]
     return lambda row: tuple([row[place] if place is not None and place < len(row) else None for place in places])
+
+
+def _delete(path: Path) -> bool:
+    """Delete a segment; False where the system does not let go of it."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        return False
+    return True
 
 
 def _size(path: Path) -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import threading
 import weakref
 from collections import deque
@@ -25,7 +24,7 @@ import attrs
 
 from ..._text import room_logger
 from ...errors import LedgerError
-from ...runtime import SYSTEM_CLOCK, new_id, new_lock
+from ...runtime import SYSTEM_CLOCK, new_id, new_lock, on_fork
 from .call import STATUS, Row, folded
 from .spool import Rows, Spool
 
@@ -415,5 +414,5 @@ def _at_exit() -> None:
             writer.close(EXIT)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+on_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)

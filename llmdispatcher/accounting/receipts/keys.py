@@ -16,7 +16,6 @@ import binascii
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, NoReturn
 import attrs
 
 from ...errors import ConfigError
-from ...runtime import from_environment
+from ...runtime import from_environment, write_file
 from .format import KEY, base64url, faults, parsed, require_extra, unpadded
 
 try:
@@ -56,17 +55,8 @@ def private_bytes(text: str) -> bytes | None:
 
 def write_key(path: Path, text: str) -> None:
     """Make the file with mode 0600; raises :class:`ConfigError` where there is one, or where none can be made."""
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        handle = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(handle)
-            os.link(unfinished, path)  # unlike a rename it fails where there is a file
-        finally:
-            unfinished.unlink()
+        write_file(path, text.encode("ascii"), replace=False)
     except FileExistsError:
         raise ConfigError(f"key: {path} exists, and a key is never overwritten; take another name") from None
     except OSError as error:
@@ -76,9 +66,8 @@ def write_key(path: Path, text: str) -> None:
 def read_key(path: Path) -> str:
     """The text of the file; raises :class:`ConfigError` where it cannot be read, or others than its owner may."""
     try:
-        handle = os.open(path, os.O_RDONLY)
-        with os.fdopen(handle, encoding="ascii", errors="replace") as file:
-            mode = os.fstat(handle).st_mode
+        with path.open(encoding="ascii", errors="replace") as file:
+            mode = os.fstat(file.fileno()).st_mode
             text = file.read(65_536)
     except OSError as error:
         raise ConfigError(f"key: {path} cannot be read ({error.strerror}); give the path of a key file") from None

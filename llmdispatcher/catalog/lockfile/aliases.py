@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from ...errors import ConfigError
-from ...runtime import new_lock
+from ...runtime import new_lock, user_path
 from .alias import Alias
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def source(value: Any) -> Source:
     if value is None or isinstance(value, bool):
         return bool(value)
     if isinstance(value, str | os.PathLike) and str(value).strip():
-        return Path(value).expanduser()
+        return user_path(value, "lockfile")
     if _is_lockfile(value):
         return value
     raise ConfigError(f"lockfile: {value!r} is no lockfile; give a path, a Lockfile, or True for the one that holds here")

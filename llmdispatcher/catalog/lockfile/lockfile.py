@@ -15,7 +15,7 @@ from typing import Any, Self
 import attrs
 
 from ...errors import ConfigError, LockfileInvalid, LockfileNotFound
-from ...runtime import SYSTEM_CLOCK, Clock, new_lock
+from ...runtime import SYSTEM_CLOCK, Clock, new_lock, user_path
 from ..facts import canonical
 from . import paths, plain_toml, reading, writing
 from .alias import Alias
@@ -182,7 +182,7 @@ class Lockfile:
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> Self:
         """The lockfile at a path, TOML or JSON. Raises :class:`LockfileNotFound`, or :class:`LockfileInvalid` with each mistake."""
-        file = paths.existing(Path(path).expanduser()).absolute()  # a server may change its folder before it saves
+        file = paths.existing(user_path(path, "lockfile")).absolute()  # a server may change its folder before it saves
         source = reading.read(paths.text_at(file), str(file))
         return cls(source.contents, file, source=source, clock=clock)
 
@@ -199,7 +199,7 @@ class Lockfile:
     def create_default(cls, path: str | os.PathLike[str] | None = None, *, clock: Clock = SYSTEM_CLOCK) -> Self:
         """A new one with the empty profiles default, prod, staging and dev; nothing is written before ``save``."""
         contents = Contents(created_at=(now := clock.now()), updated_at=now, profiles={name: Profile(name) for name in PROFILES})
-        return cls(contents, Path(path).expanduser().absolute() if path is not None else None, clock=clock)
+        return cls(contents, user_path(path, "lockfile").absolute() if path is not None else None, clock=clock)
 
     @property
     def contents(self) -> Contents:
@@ -342,7 +342,7 @@ class Lockfile:
         ``updated_at`` becomes now. Raises :class:`ConfigError` where the file has been changed by others since it was read, or,
         for a new lockfile, is there already. A path that is given is written in any case.
         """
-        target = Path(path).expanduser().absolute() if path is not None else self.path
+        target = user_path(path, "save").absolute() if path is not None else self.path
         if target is None or target == paths.BUNDLED:
             raise ConfigError("save: this lockfile has no file of its own; give a path, such as 'llmdispatcher.lock'")
         with self._saving:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...errors import ConfigError, LockfileInvalid, LockfileNotFound
+from ...runtime import user_path
 
 NAMES = ("llmdispatcher.lock", "llmring.lock")
 """What a lockfile is called, in the order in which it is looked for."""
@@ -26,7 +27,7 @@ def discovered(folder: Path | None = None) -> Path:
     for variable in _PATHS:
         named = os.environ.get(variable, "").strip()
         if named:
-            return existing(Path(named).expanduser(), f"{variable}: ")
+            return existing(user_path(named, variable), f"{variable}: ")
     here = [(folder or Path()) / name for name in NAMES]
     return next((path for path in here if path.is_file()), BUNDLED)
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import tomllib
 from collections.abc import MutableMapping, Sequence
-from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
 from ...errors import ConfigError
+from ...runtime import write_file
 from .plain_toml import document, section
 from .reading import Binding, Contents, Profile, read
 
@@ -133,21 +132,9 @@ def checked(text: str, contents: Contents, name: str) -> str:
 def replace(path: Path, text: str) -> None:
     """Put a file in the place of another at once: readers see the old or the new one. Mode and symbolic links are kept."""
     target = Path(os.path.realpath(path))
-    fresh = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.new")
-    with suppress(FileNotFoundError):
-        fresh.unlink()  # left by one of the same numbers that was killed
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            with suppress(FileNotFoundError):
-                os.fchmod(descriptor, target.stat().st_mode & 0o7777)
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        fresh.replace(target)
+        write_file(target, text.encode(), private=False)
     except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
         raise ConfigError(f"{path}: it cannot be written: {error.strerror}") from None
 
 

@@ -21,7 +21,7 @@ import attrs
 
 from ..._version import __version__
 from ...errors import Cancelled, ConfigError, DeadlineExceeded, DispatchError, MalformedReply, VendorUnavailable
-from ...runtime import Deadline, cache_folder, new_lock
+from ...runtime import Deadline, cache_folder, new_lock, user_path
 from ...transport import Limits, Transport
 from ...types import HttpCall
 from ..facts import canonical
@@ -52,7 +52,7 @@ class Source:
         if "\0" in text or (isinstance(value, str) and not text.isprintable()):
             raise ConfigError("registry: the address has control characters; give an https:// address, or the path of a folder")
         if isinstance(value, PathLike) or "://" not in text:
-            return cls(folder=Path(text).expanduser())
+            return cls(folder=user_path(text, "registry"))
         try:
             parts = urlsplit(text)
             parts.port  # noqa: B018  # it raises where it is none
@@ -226,7 +226,7 @@ def shelf_folder(source: Source, cache_dir: str | PathLike[str] | None) -> Path 
     """A folder for each source, so that two registries never mix; none for what is on disk already."""
     if source.folder is not None:
         return None
-    base = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder()
+    base = user_path(cache_dir, "registry.cache_dir") if cache_dir is not None else cache_folder()
     return None if base is None else base / "registry" / hashlib.sha256(source.url.encode()).hexdigest()[:16]
 
 

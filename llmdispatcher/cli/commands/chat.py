@@ -16,8 +16,8 @@ import attrs
 import click
 
 from ...dispatcher import Dispatcher
-from ...errors import Cancelled, DispatchError
-from ...runtime import private_file
+from ...errors import Cancelled, ConfigError, DispatchError
+from ...runtime import user_path, write_file
 from ...types import Message, Request, Response, Usage
 from .. import session
 from ..options import COUNT, FILE, Positive, a_command
@@ -65,7 +65,8 @@ class Conversation:
         """Write it to a file that only its owner may read."""
         turns = [{"role": turn.role, "content": turn.text} for turn in self.turns]
         told = {"model": self.model, "system": self.system, "messages": turns}
-        private_file(path, json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_file(path, f"{json.dumps(told, ensure_ascii=False, indent=2)}\n".encode("utf-8", "backslashreplace"))
 
     @classmethod
     def loaded(cls, path: Path) -> Self:
@@ -120,7 +121,7 @@ class Talk:
             return True
         try:
             deed[0](self, rest.strip())
-        except UsageError as error:
+        except (UsageError, ConfigError) as error:
             complain(str(error))
         except OSError as error:
             complain(f"{rest}: {error.strerror}")
@@ -198,7 +199,7 @@ def _clear(talk: Talk, _rest: str) -> None:
 def _named(rest: str, command: str) -> Path:
     if not rest:
         raise UsageError(f"{command}: which file? {command} talk.json")
-    return Path(rest).expanduser()
+    return user_path(rest, command)
 
 
 DEEDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {

@@ -30,6 +30,9 @@ _EXTRAS = {
 """By extra: what it installs."""
 
 
+_NO_FOLDER = "none, since this user has no home folder; LLMDISPATCHER_HOME names one"
+
+
 @a_command("info", examples=("llmdispatcher info", "llmdispatcher info --json"))
 def command(settings: Settings) -> int:
     """Tell versions, places and extras; no key, no address and no password."""
@@ -37,18 +40,19 @@ def command(settings: Settings) -> int:
     if settings.json:
         tell_json(told)
         return OK
-    for name, value in told.items():
+    for name, value in (told | {"data_folder": told["data_folder"] or _NO_FOLDER}).items():
         tell(f"{name.replace('_', ' '):<12} {_line(value)}")
     return OK
 
 
 def _told(settings: Settings) -> dict[str, Any]:
+    folder = data_folder()
     environment = [row.name for row in vendor_rows() if any(os.environ.get(name) for name in row.key_env)]
     return {
         "llmdispatcher": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()})",
         "prices": next(facts.price_version for facts in all_models("openai")),
-        "data_folder": str(data_folder()),
+        "data_folder": str(folder) if folder is not None else None,
         "config": str(settings.config) if settings.config is not None else None,
         "profile": settings.profile,
         "database": _kind(settings.database) if settings.database else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...runtime import data_folder, from_environment, made_folder
+from ...runtime import from_environment, made_folder, own_file
 from .. import records
 from ..options import FILE, WRITABLE, Suite, a_subcommand
 from ..settings import Settings
@@ -25,16 +25,14 @@ FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 """How a moment may be written; without an offset it is UTC."""
 
 
-def own_place() -> Path:
-    """The user's own private key."""
-    return data_folder() / "receipts.key"
+OWN = "receipts.key"
+"""The user's own private key, in the folder for his data."""
 
 
 def generate_key(path: Path | None) -> tuple[Path, str]:
     """Make a key; its file and its id."""
     if path is None:
-        made_folder()
-        path = own_place()
+        path = made_folder() / OWN
     from ...accounting import SigningKey
 
     return path, SigningKey.generate(path).key_id
@@ -48,8 +46,9 @@ def signing_key(path: Path | None) -> SigningKey:
         return SigningKey.load(path)
     if from_environment(ENVIRONMENT) is not None:
         return SigningKey.from_environment()
-    if own_place().is_file():
-        return SigningKey.load(own_place())
+    own = own_file(OWN)
+    if own is not None:
+        return SigningKey.load(own)
     raise UsageError("there is no key; `llmdispatcher receipts new-key` makes one, --key FILE names one")
 
 

@@ -116,6 +116,65 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     assert ["1", "3"] == emptied(spool)
 
 
+def test_a_segment_whose_first_line_failed_is_given_up(tmp_path, monkeypatch):
+    """Rows behind it could not be read: the next ones go into a segment of their own."""
+    spool, real = Spool(tmp_path, MUCH), os.write
+
+    def full(_file: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="full"):
+        spool.append([call(1)], [], "me")
+    monkeypatch.setattr(os, "write", real)
+    spool.append([call(2)], [], "me")
+
+    assert (["2"], 0) == (emptied(spool), spool.torn)
+
+
+def test_a_segment_that_was_only_begun_goes(tmp_path):
+    """Whoever began it was killed before its first line: nothing is lost, and nothing is counted."""
+    (tmp_path / "0.jsonl").touch()
+    spool = Spool(tmp_path, MUCH)
+
+    assert ([], 0, []) == (emptied(spool), spool.torn, list(tmp_path.iterdir()))
+
+
+def test_a_new_segment_that_another_has_emptied_at_once_is_begun_anew(tmp_path, monkeypatch):
+    """Between its making and its lock it may be taken for one that was left behind."""
+    real, taken = room.lock, list[Path]()
+
+    def late(file: int) -> bool:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()
+        return real(file)
+
+    monkeypatch.setattr(room, "lock", late)
+    spool = Spool(tmp_path, MUCH)
+    spool.append([call(1)], [], "me")
+    monkeypatch.setattr(room, "lock", real)
+
+    assert (1, ["1"]) == (len(taken), emptied(spool))
+
+
+def test_an_open_file_that_cannot_be_deleted_is_emptied_first(tmp_path, monkeypatch):
+    """Windows deletes no open file; between its closing and its end another process must not find the rows once more."""
+    spool, real, sizes = Spool(tmp_path, MUCH), Path.unlink, list[int]()
+    spool.append([call(1)], [], "me")
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        sizes.append(path.stat().st_size)
+        if len(sizes) == 1:
+            raise PermissionError(errno.EACCES, "used by another process")
+        real(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+
+    assert (["1"], []) == (emptied(spool), list(tmp_path.iterdir()))
+    assert 0 == sizes[1] < sizes[0]
+
+
 def fill(spool: Spool) -> None:
     """More than it may hold."""
     for number in range(100):
