@@ -201,13 +201,16 @@ def _addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str,
 
 @attrs.frozen
 class _Deployments:
-    """Azure's classic addresses: a deployment is part of most paths, the version of all."""
+    """Azure's classic addresses: a deployment is part of most paths, the version of all.
+
+    Lists of models and the Responses API belong to the resource.
+    """
 
     root: str
     version: str
 
     def __call__(self, model: str, path: str) -> str:
-        deployed = "" if path.startswith("/responses") else f"/deployments/{quote(model, safe='')}"
+        deployed = "" if path.startswith(("/responses", "/models")) else f"/deployments/{quote(model, safe='')}"
         return f"{self.root}{deployed}{path}?api-version={self.version}"
 
 

@@ -37,7 +37,7 @@ def command(settings: Settings, **given: Any) -> int:
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with session.assembled(settings, session.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (dispatcher, _):
-        plan = dispatcher.explain(request, streaming=given["stream"])
+    with session.assembled(settings, session.Asked(simulate=given["simulate"])) as opened:
+        plan = opened.dispatcher.explain(request, streaming=given["stream"])
     print(json.dumps(plan.as_dict(), indent=2, default=str) if settings.json else plain(str(plan)))
     return OK if plan.targets else FAILED
