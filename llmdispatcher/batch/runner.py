@@ -117,7 +117,8 @@ class BatchRunner:
     """Send the prompts of a batch and write down what comes back.
 
     - ``workers``: prompts in flight at once; ``timeout``: seconds for each, all retries and failovers included.
-    - ``stop``: sends no further prompt; what is under way ends, since it is paid for. ``cancel``: ends that too.
+    - ``cancel``: its ``drain()`` sends nothing more and lets end what is under way, since it is paid for; ``cancel()`` ends
+      that too.
     - ``max_failures``: sends no further prompt after so many have failed. Without it only a vendor that refuses its key or account
       for five prompts in a row is left out, and the others are asked on.
     - ``simulated``: the vendors are pretended; each line of the answers says so, and earlier answers of such vendors are taken.
@@ -129,7 +130,6 @@ class BatchRunner:
     dispatcher: Dispatcher
     workers: int = 8
     timeout: float | None = None
-    stop: Cancellation = attrs.field(factory=Cancellation)
     cancel: Cancellation = attrs.field(factory=Cancellation)
     max_failures: int | None = None
     simulated: bool = False
@@ -189,7 +189,7 @@ class BatchRunner:
         yield from fan_out(answer, lines, min(self.workers, len(lines)), return_errors=True)
 
     def _may_send(self, line: PromptLine, refusals: _Refusals) -> bool:
-        if isinstance(line, InvalidLine) or self.stop.cancelled or self.cancel.cancelled:
+        if isinstance(line, InvalidLine) or self.cancel.draining or self.cancel.cancelled:
             return False
         return not refusals.forbid(self.dispatcher, line)
 

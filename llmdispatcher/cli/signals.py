@@ -75,19 +75,15 @@ def _let_go(number: int) -> None:
 
 
 class Stop:
-    """What signals have asked for so far.
+    """What signals have asked for so far: ``signal`` is the first, ``None`` where none came; ``cancel`` ends what is under way.
 
-    - ``ending``: nothing new is to be begun. ``cancel``: what is under way is to end at once, too.
-    - ``signal``: the first signal, ``None`` where none came.
-
-    With ``grace`` the first signal only sets ``ending``; ``cancel`` follows with the second, or after so many seconds. The signal
-    after that acts as if nobody listened.
+    With ``grace`` the first signal only drains it, so that answers which are paid for may still come; it is cancelled by the
+    second, or after so many seconds. The signal after that acts as if nobody listened.
     """
 
     def __init__(self, grace: float | None = None) -> None:
         from ..runtime import Cancellation  # late: help needs nothing of the library
 
-        self.ending: Cancellation = Cancellation()
         self.cancel: Cancellation = Cancellation()
         self.signal: int | None = None
         self.grace = grace
@@ -107,8 +103,9 @@ class Stop:
         if self.signal is None:
             self.signal = number
         reason = f"{signal.Signals(number).name} stopped the run"
-        self.ending.cancel(reason)
-        if times >= self.patience:
+        if times < self.patience:
+            self.cancel.drain(reason)
+        else:
             self.cancel.cancel(reason)
 
 

@@ -15,8 +15,6 @@ from collections import Counter
 import pytest
 
 from llmdispatcher.batch.files import journal_path
-from llmdispatcher.cli.commands import batch as batch_room
-from llmdispatcher.cli.options import GLOBALS
 from llmdispatcher.testing import OK, faults
 
 from .conftest import records
@@ -170,24 +168,6 @@ def test_the_hint_repeats_every_option(command, prompts, openai, away):
     openai.always(OK)
     assert 0 == command(*words[1:]).code
     assert hits + 2 == openai.hits
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://me:pass#w?rd@127.0.0.1:1/x",
-        "postgresql://me:p@ss[wrd@127.0.0.1:1/x",
-        "postgresql://me@127.0.0.1:1/x?password=secret&connect_timeout=1",
-    ],
-)
-def test_the_hint_hides_a_password(url):
-    """It goes to a terminal, and into logs."""
-    (name, shown) = batch_room._words(GLOBALS[0], url)
-
-    assert "--db" == name
-    assert "***" in shown
-    assert shown.startswith("postgresql://me")
-    assert [] == [part for part in ("pass#", "wrd", "p@ss", "secret") if part in shown]
 
 
 def test_what_is_whole_is_not_asked_again(command, half_done, openai):

@@ -384,6 +384,24 @@ def test_simulated_vendors_cost_nothing(command, prompts):
     assert 0 == command("batch", prompts({}), "--confirm", "--or-simulate", "--max-cost", "0.0000001").code
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:pass#w?rd@127.0.0.1:1/x",
+        "postgresql://me:p@ss[wrd@127.0.0.1:1/x",
+        "postgresql://me@127.0.0.1:1/x?password=secret&connect_timeout=1",
+    ],
+)
+def test_the_hint_hides_a_password(url):
+    """It goes to a terminal, and into logs."""
+    name, shown = batch._words(batch.GLOBALS[0], url)
+
+    assert "--db" == name
+    assert "***" in shown
+    assert shown.startswith("postgresql://me")
+    assert [] == [part for part in ("pass#", "wrd", "p@ss", "secret") if part in shown]
+
+
 def test_every_simulated_vendor_is_in_the_catalog():
     """What the demonstration pretends to be exists."""
     from llmdispatcher.cli.session import CHARACTERS

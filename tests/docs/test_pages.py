@@ -12,13 +12,11 @@ import types
 import weakref
 from importlib import import_module
 
-import click
 import pytest
 
 import llmdispatcher
 import llmdispatcher.testing
 from llmdispatcher import errors
-from llmdispatcher.cli.app import ROOMS, top
 from llmdispatcher.testing import VendorSimulator, plugin
 
 from .conftest import ROOT, table
@@ -147,20 +145,6 @@ def test_the_number_of_models_is_about_right():
 
     assert len({facts.vendor for facts in found}) == vendors
     assert abs(len(found) - models) <= 0.02 * models
-
-
-def test_the_commands_that_simulate_are_named():
-    """README tells which commands need no key with --simulate."""
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    named = set(re.findall(r"`(\w+)`", re.search(r"((?:`\w+`, )+`\w+` and `\w+`) take `--simulate`", text)[1]))
-    context = click.Context(top)
-    able = {
-        name
-        for name in ROOMS
-        if any("--simulate" in option.opts for option in getattr(top.get_command(context, name), "params", ()))
-    }
-
-    assert able == named
 
 
 def test_the_handler_of_a_worker_s_end_is_kept():

@@ -176,7 +176,6 @@ def command(settings: Settings, **given: Any) -> int:
                 dispatcher=opened.dispatcher,
                 workers=options.workers,
                 timeout=options.timeout,
-                stop=stop.ending,
                 cancel=stop.cancel,
                 max_failures=options.max_failures,
                 simulated=opened.simulated,
