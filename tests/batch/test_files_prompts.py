@@ -71,10 +71,8 @@ MISTAKES = {
         '{"url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role": "boss", "content": "x"}]}}',
         "body.messages.0.role: 'boss' is not a role",
     ),
-    "range in the body": (
-        '{"url": "/chat/completions", "body": {"model": "m", "messages": [{"role": "user", "content": "x"}], "temperature": 3}}',
-        "body.temperature: 3 is not a number from 0 to 2",
-    ),
+    "conversation of another kind": ('{"url": "/chat/completions", "body": {"model": "m", "messages": 5}}', "body.messages: "),
+    "no conversation": ('{"url": "/v1/chat/completions", "body": {"model": "m"}}', "body.messages: "),
     "tokens": (
         '{"url": "/v1/embeddings", "body": {"model": "m", "input": [[1, 2]]}}',
         "body.input: lists of tokens cannot be asked",
@@ -214,7 +212,7 @@ NO_FILES = {
     "UTF-16, the other way": ("\ufeffWhy?\n".encode("utf-16-be"), "this is UTF-16; save it as UTF-8"),
     "UTF-32": ("\ufeffWhy?\n".encode("utf-32-le"), "this is UTF-32; save it as UTF-8"),
     "UTF-16 without a mark": ("Why?\n".encode("utf-16-le"), "standard input:1: there is a zero byte in it, so this is no UTF-8"),
-    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "standard input:1: not UTF-8 text, at byte 1 of the line; save the"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "standard input:3: there is a zero byte in it, so this is no UTF-8"),
     "an archive": (b"PK\x03\x04\x14\n\x00\x08", "standard input:2: there is a zero byte in it"),
     "Latin-1": ("Warum blüht es?\n".encode("latin-1"), "standard input:1: not UTF-8 text, at byte 9 of the line; save the prompts"),
     "blank": (b" \n\r\n", "there is no prompt in it; give one JSON object or one text a line"),

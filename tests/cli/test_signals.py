@@ -141,7 +141,7 @@ def test_a_stopped_run_keeps_its_answers(command, prompts, openai, away, more):
     ended = command("run", prompts(*({"id": number} for number in range(6))), "--workers", 1, *more)
     watcher.join()
 
-    assert 130 == ended.code
+    assert ended.code in (130, 143)
     assert [0] == [line["id"] for line in records(away / "answers.jsonl")]
     assert "1 of 6 prompts answered, 0 failed, 5 not asked to the end" in ended.out
     assert "6 of 6 done" not in ended.err
@@ -149,7 +149,7 @@ def test_a_stopped_run_keeps_its_answers(command, prompts, openai, away, more):
 
 def _interrupt_after(simulator, hits):
     simulator.await_hits(hits, timeout=PATIENCE)
-    for number in (signal.SIGINT, signal.SIGTERM):  # of two that are alike the kernel may make one
+    for number in (signal.SIGINT, signal.SIGTERM):  # the kernel may make one of two that are alike, and turn the order round
         signal.pthread_kill(threading.main_thread().ident, number)
 
 
