@@ -170,7 +170,7 @@ def test_the_handler_of_a_worker_s_end_is_kept():
         patch.setitem(sys.modules, "celery.signals", signals)
         names = {"dispatcher": types.SimpleNamespace(close=lambda drain: drained.append(drain))}
         exec(code, names)
-    names.clear()
+    names.pop("drain")
     gc.collect()
     for handler in handlers:
         handler()(pid=1, exitcode=0)
