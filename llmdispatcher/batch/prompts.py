@@ -27,6 +27,8 @@ STDIN = "standard input"
 """What a file is called in errors that has no name."""
 MAX_LINE = 64 << 20
 """Bytes of one line; vendors take requests of up to about 50 MB."""
+MAX_ID = 512
+"""Characters of an id; it is told with each failure."""
 _LONGEST_TEXT = 400
 """Characters of an error; a value in it can be as long as the line."""
 _FIELDS = tuple(field.name for field in attrs.fields(Request))
@@ -173,6 +175,8 @@ def _id_of(value: dict[str, Any], number: int) -> str | int:
         return number
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise InvalidRequest(f"{field}: a {type(name).__name__} is not an id; give a text or a whole number")
+    if isinstance(name, str) and len(name) > MAX_ID:
+        raise InvalidRequest(f"{field}: {len(name):,} characters are too long for an id; give at most {MAX_ID}")
     return name
 
 

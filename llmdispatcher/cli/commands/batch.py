@@ -40,7 +40,7 @@ from ...resilience import AdaptiveConcurrency, RateLimit
 from .. import session
 from ..options import COUNT, FILE, GLOBALS, Positive, a_command
 from ..settings import Settings
-from ..signals import GRACE, stoppable
+from ..signals import GRACE, Stop, stoppable
 from ..tables import console, print_rows
 from ..terminal import FAILED, OK, UsageError, complain, say, shown
 from . import ask
@@ -154,41 +154,47 @@ def command(settings: Settings, **given: Any) -> int:
     command with --resume asks only what has no answer yet. Vendors that refuse for their rate are asked by fewer workers at once.
     """
     options = Options(**given)
-    source = choose_prompts(options.file)
-    lines = _read(source, options)
+    lines = _read(choose_prompts(options.file), options)
     if _is_done(options, lines):
         say(f"{options.output}: all is answered")
         return OK
-    with session.assembled(settings, _vendors(options)) as opened:
-        if not settings.quiet:
-            say(opened.told)
-        if options.dry_run:
-            _print_estimates(estimate_cost(opened.dispatcher, lines), settings)
-            return OK
-        if not _agreed(opened, lines, options):
-            return FAILED
-        with (
-            stoppable(GRACE, None if settings.quiet else _ENDING) as stop,
-            _open_files(options, source) as (answers, journal),
-            progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
-        ):
-            runner = BatchRunner(
-                dispatcher=opened.dispatcher,
-                workers=options.workers,
-                timeout=options.timeout,
-                cancel=stop.cancel,
-                max_failures=options.max_failures,
-                simulated=opened.simulated,
-                advance=advance,
-                stream=options.stream,
-                on_stream=None if settings.json else _print_stream,
-                on_failure=_failure_printer(),
-            )
-            tally = runner.run(lines, answers, journal)
-    _print_tally(tally, settings)
+    with ExitStack() as outermost:
+        with session.assembled(settings, _vendors(options)) as opened:
+            if not settings.quiet:
+                say(opened.told)
+            if options.dry_run:
+                _print_estimates(estimate_cost(opened.dispatcher, lines), settings)
+                return OK
+            if not _agreed(opened, lines, options):
+                return FAILED
+            # It listens until the summary is printed, and not before: a question at the terminal is ended by a signal.
+            stop = outermost.enter_context(stoppable(GRACE, None if settings.quiet else _ENDING))
+            tally = _run(opened, lines, options, settings, stop)
+        _print_tally(tally, settings)
     if stop.signal is not None:
         return stop.code
     return FAILED if tally.answered < tally.prompts else OK
+
+
+def _run(opened: session.Session, lines: list[PromptLine], options: Options, settings: Settings, stop: Stop) -> Tally:
+    """Send the prompts, and show how far it has come."""
+    with (
+        _open_files(options, choose_prompts(options.file)) as (answers, journal),
+        progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
+    ):
+        runner = BatchRunner(
+            dispatcher=opened.dispatcher,
+            workers=options.workers,
+            timeout=options.timeout,
+            cancel=stop.cancel,
+            max_failures=options.max_failures,
+            simulated=opened.simulated,
+            advance=advance,
+            stream=options.stream,
+            on_stream=None if settings.json else _print_stream,
+            on_failure=_failure_printer(),
+        )
+        return runner.run(lines, answers, journal)
 
 
 def choose_prompts(file: Path | None) -> Path | None:
