@@ -36,10 +36,11 @@ def every_vendor(simulator, key=KEY):
         "deployments": AzureOpenAIVendor(name="deployments", base_url=simulator.azure_url, api_version="2024-10-21", **common),
         "ollama": OllamaVendor(base_url=simulator.url, **common),
         "vllm": vendor("vllm", base_url=simulator.openai_url, **common),
+        "vertex": vendor("vertex", base_url=f"{simulator.url}/v1/projects/p/locations/l/publishers/google", **common),
     }
 
 
-NAMES = ("openai", "responses", "anthropic", "google", "azure", "deployments", "ollama", "vllm")
+NAMES = ("openai", "responses", "anthropic", "google", "azure", "deployments", "ollama", "vllm", "vertex")
 
 
 @pytest.fixture
@@ -110,6 +111,7 @@ COUNTED = {
     "responses": "gpt-4o-mini",
     "anthropic": "claude-haiku-4-5",
     "google": "gemini-2.5-flash",
+    "vertex": "gemini-2.5-flash",
 }
 
 

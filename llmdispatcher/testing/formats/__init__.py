@@ -68,7 +68,7 @@ def _list_at(path: str, headers: Mapping[str, str]) -> Format | None:
         return _OLLAMA_MODELS
     if not path.endswith("/models"):
         return None
-    if "x-goog-api-key" in headers:
+    if "x-goog-api-key" in headers or "/publishers/" in path:  # the latter is Vertex
         return _GEMINI_MODELS
     if "anthropic-version" in headers or "x-api-key" in headers:
         return _ANTHROPIC_MODELS

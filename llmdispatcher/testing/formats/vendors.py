@@ -147,8 +147,8 @@ class GeminiFormat(Format):
     separator = b"\r\n\r\n"
 
     def key(self, headers: Mapping[str, str]) -> str | None:
-        """The ``x-goog-api-key`` header; a key in the address is not accepted, it would leak into logs."""
-        return headers.get("x-goog-api-key")
+        """The ``x-goog-api-key`` header, or Vertex's bearer token; a key in the address is refused, it would leak into logs."""
+        return headers.get("x-goog-api-key") or bearer(headers)
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
         """JSON, contents, roles, parts, ranges, in this order."""
