@@ -160,6 +160,32 @@ def test_a_terminal_that_is_gone_takes_no_answer_away(prompts, openai, away):
     assert [0, 1] == [line["id"] for line in records(away / "answers.jsonl")]
 
 
+def test_a_signal_ends_a_question(openai):
+    """What is asked for is cancelled; the code is the shell's."""
+    openai.always(faults.silent())
+    with started("ask", "-m", "gpt-4o-mini", "Why?") as process:
+        assert openai.await_hits(1, timeout=50)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=50)
+
+    assert 143 == process.returncode, err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["at the prompt", "in an answer"])
+def test_sigterm_ends_a_chat(openai, asked):
+    """Ctrl-C only stops an answer."""
+    openai.always(faults.silent())
+    with Pty("chat", "--model", "gpt-4o-mini") as terminal:
+        terminal.until("> ")
+        if asked:
+            terminal.type("Why?\n")
+            assert openai.await_hits(1, timeout=50)
+        os.kill(terminal.pid, signal.SIGTERM)
+
+        assert 143 == terminal.ended()
+
+
 def until_it_is_read(pipe):
     """Wait until nothing is left in a pipe."""
     for _ in range(10_000):

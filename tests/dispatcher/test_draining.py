@@ -94,6 +94,20 @@ def test_what_was_sent_is_answered(simulator, gate, way):
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_what_a_cache_was_to_remember_is_answered(simulator, gate, way):
+    """Also where a stream may have several readers."""
+    cancel = Cancellation()
+    with Dispatcher({"cache": {"enabled": True}, "timeout": 3000}) as made:
+        made.register_vendor(OpenAIVendor(api_key="simulated", base_url=simulator.openai_url, trust_env=False))
+        asking = Asking(lambda: way(made, cancel))
+        assert simulator.await_hits(1, PATIENCE)
+        cancel.drain("the process ends")
+        gate.opened.set()
+
+        assert "Whole." == asking.result()
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_wait_for_a_retry_ends_at_once(simulator, way):
     """Nothing is under way meanwhile."""
     cancel = Cancellation()
