@@ -213,8 +213,7 @@ def _messages_of(value: dict[str, Any]) -> Any:
     if "messages" in value:
         raise InvalidRequest("prompt: there are messages too; give one of the two")
     if not isinstance(prompt, str | list) or not prompt or (isinstance(prompt, str) and not prompt.strip()):
-        kind = "an empty one" if isinstance(prompt, str | list) else f"a {type(prompt).__name__}"
-        raise InvalidRequest(f"prompt: {kind} is not a prompt; give a text or a list of messages")
+        raise InvalidRequest(f"prompt: {prompt!r} is not a prompt; give a text or a list of messages")
     return prompt
 
 

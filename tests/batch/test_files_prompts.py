@@ -52,8 +52,8 @@ MISTAKES = {
     "no messages": ('{"model": "m"}', "messages: missing"),
     "no model": ('{"messages": "x"}', "model: missing; name it in the line, or for all lines with the option --model"),
     "nothing": ("{}", "model: missing"),
-    "prompt of another kind": ('{"prompt": 5}', "prompt: a int is not a prompt; give a text or a list of messages"),
-    "empty prompt": ('{"prompt": " "}', "prompt: an empty one is not a prompt"),
+    "prompt of another kind": ('{"prompt": 5}', "prompt: 5 is not a prompt; give a text or a list of messages"),
+    "empty prompt": ('{"prompt": " "}', "prompt: ' ' is not a prompt"),
     "prompt and messages": ({"prompt": "x"}, "prompt: there are messages too; give one of the two"),
     "another's id": ({"id": 1}, "id: 1 is the id of line 1 too; give each line an id of its own"),
     "no method": (

@@ -287,6 +287,15 @@ def test_a_file_of_mistakes_writes_nothing(command, prompts, openai, away, more)
     )
 
 
+def test_a_model_that_is_no_name_is_wrong_usage(command, openai, away):
+    """Of plain text, whose lines have no mistakes of their own."""
+    (away / "questions.txt").write_text("Why?\n")
+    ended = command("batch", "questions.txt", "--model", " ")
+
+    assert (2, 0) == (ended.code, openai.hits)
+    assert "llmdispatcher: model: ' '" in ended.err
+
+
 REFUSALS = {
     "wrong key": faults.status(401),
     "forbidden": faults.status(403),

@@ -35,7 +35,7 @@ from ...batch import (
     total_cost,
 )
 from ...dispatcher import Stats, StreamingResponse, VendorStats
-from ...errors import ConfigError, DispatchError
+from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from .. import session
 from ..options import COUNT, FILE, GLOBALS, Positive, a_command
@@ -158,19 +158,18 @@ def command(settings: Settings, **given: Any) -> int:
     if _is_done(options, lines):
         say(f"{options.output}: all is answered")
         return OK
-    with ExitStack() as outermost:
-        with session.assembled(settings, _vendors(options)) as opened:
-            if not settings.quiet:
-                say(opened.told)
-            if options.dry_run:
-                _print_estimates(estimate_cost(opened.dispatcher, lines), settings)
-                return OK
-            if not _agreed(opened, lines, options):
-                return FAILED
-            # It listens until the summary is printed, and not before: a question at the terminal is ended by a signal.
-            stop = outermost.enter_context(stoppable(GRACE, None if settings.quiet else _ENDING))
-            tally = _run(opened, lines, options, settings, stop)
-        _print_tally(tally, settings)
+    with ExitStack() as outermost, session.assembled(settings, _vendors(options)) as opened:
+        if not settings.quiet:
+            say(opened.told)
+        if options.dry_run:
+            _print_estimates(estimate_cost(opened.dispatcher, lines), settings)
+            return OK
+        if not _agreed(opened, lines, options):
+            return FAILED
+        # Signals are heard to the end, and not before: a question at the terminal is ended by one.
+        stop = outermost.enter_context(stoppable(GRACE, None if settings.quiet else _ENDING))
+        tally = _run(opened, lines, options, settings, stop)
+        _print_tally(tally, settings)  # before the ledger is closed, which may take the seconds that are left
     if stop.signal is not None:
         return stop.code
     return FAILED if tally.answered < tally.prompts else OK
@@ -213,7 +212,10 @@ def _read(source: Path | None, options: Options) -> list[PromptLine]:
         raise UsageError("-: there is no standard input; name a file of prompts")
     if source is None and sys.stdin.isatty():
         say("Type the prompts, a line each; Ctrl-D ends them.")
-    lines = read_prompts(source or sys.stdin.buffer, options.limit, model=ask.named_model(options.model))
+    try:
+        lines = read_prompts(source or sys.stdin.buffer, options.limit, model=ask.named_model(options.model))
+    except InvalidRequest as error:
+        raise UsageError(error.message) from None
     invalid = [line for line in lines if isinstance(line, InvalidLine)]
     for line in invalid[:_MOST_FAILURES]:
         complain(f"{source or STDIN}:{line.line}: {line.text}")
