@@ -256,7 +256,7 @@ def test_lines_of_openai_s_batch_format_are_asked(command, prompts, openai, away
     said = [{"role": "user", "content": "Why?"}]
     bodies = {
         "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": said, "max_tokens": 5},
-        "/v1/responses": {"model": "gpt-4o-mini", "input": "Why?"},
+        "/v1/responses": {"model": "gpt-4o-mini", "input": "Why?", "store": False},
         "/v1/embeddings": {"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 3},
     }
     lines = [json.dumps({"custom_id": url, "method": "POST", "url": url, "body": body}) for url, body in bodies.items()]
@@ -268,6 +268,8 @@ def test_lines_of_openai_s_batch_format_are_asked(command, prompts, openai, away
         assert list(bodies) == [chat["id"], response["id"], vectors["id"]]
         assert ("Yes.", "Yes.", [3, 3]) == (chat["content"], response["content"], [len(each) for each in vectors["embeddings"]])
         assert vectors["usage"]["input_tokens"] > 0
+    assert {"openai", "openai_responses", "openai_embeddings"} == {request.format for request in openai.requests}
+    assert [False, False] == [request.json["store"] for request in openai.requests if request.format == "openai_responses"]
     assert 0 == command("batch", prompts(*lines), "--dry-run").code
 
 
