@@ -92,11 +92,15 @@ class _Refusals:
 
     def failed(self, error: DispatchError) -> None:
         """Note a prompt that failed, and who refused it for its key or account."""
+        refusals = {
+            f"{one.vendor}:{one.model}" if one.status == 403 else one.vendor: one
+            for one in (error.failures if isinstance(error, AllTargetsFailed) else (error,))
+            if isinstance(one, AuthenticationError | QuotaExceeded) and one.vendor
+        }
         with self._lock:
             self._failed += 1
-            for one in error.failures if isinstance(error, AllTargetsFailed) else (error,):
-                if isinstance(one, AuthenticationError | QuotaExceeded) and one.vendor:
-                    self._refused(f"{one.vendor}:{one.model}" if one.status == 403 else one.vendor, one)
+            for who, one in refusals.items():
+                self._refused(who, one)
 
     def _refused(self, who: str, error: DispatchError) -> None:
         times = self._in_a_row[who] = self._in_a_row.get(who, 0) + 1
@@ -158,7 +162,7 @@ class BatchRunner:
             seconds=SYSTEM_CLOCK.monotonic() - began,
             answers=answers.path,
             simulated=self.simulated,
-            stopped=refusals.told,
+            stopped=refusals.told if count.answered + count.failed < len(lines) else (),
         )
 
     def _earlier(self, line: PromptLine, journal: Journal) -> _EarlierAnswer | None:

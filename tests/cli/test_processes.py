@@ -20,6 +20,7 @@ from llmdispatcher import Dispatcher, OpenAIVendor, Request
 from llmdispatcher.testing import faults
 from tests.orphans import mortal
 
+from ..conftest import SLACK
 from .conftest import records
 from .ptys import Pty
 
@@ -90,6 +91,30 @@ def test_a_signal_lets_end_what_is_paid_for(prompts, openai, away, number, code,
     assert "To ask the rest: llmdispatcher --json batch " in err
     assert (5, 5, 0) == (openai.hits, told["answered"], told["failed"])
     assert [0, 1, 2, 3, 4] == [line["id"] for line in records(away / "answers.jsonl")]
+
+
+WAITS = {
+    "for a place in the minute": (["--rpm", 1], None),
+    "until the vendor may be asked again": ([], faults.rate_limit(50)),
+    "until a failure is retried": (["--config", "patient.toml"], faults.status(503)),
+}
+
+
+@pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])
+@pytest.mark.parametrize(("words", "fault"), WAITS.values(), ids=WAITS)
+def test_a_signal_ends_what_only_waits(prompts, openai, away, words, fault, more):
+    """At once, and nothing is sent after it: nobody has been paid for that."""
+    (away / "patient.toml").write_text('[retry_policy]\nbackoff_strategy = "fixed"\ninitial_delay = 50\n')
+    openai.responses = "Yes."
+    if fault is not None:
+        openai.always(fault)
+    with started("batch", twelve(prompts), "--workers", 2, "--timeout", 300, *words, *more) as process:
+        assert openai.await_hits(1, timeout=50)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=SLACK)  # what is under way would be waited for for longer
+
+    assert 143 == process.returncode, err
+    assert openai.hits <= 2
 
 
 @pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])

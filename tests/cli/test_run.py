@@ -322,6 +322,15 @@ def test_a_key_that_is_refused_stops_after_a_few(command, prompts, openai, away,
     assert "To ask the rest: llmdispatcher batch " in ended.err
 
 
+def test_where_nothing_is_left_nothing_was_stopped(command, prompts, openai):
+    """All five prompts were sent, and all have failed."""
+    openai.always(faults.wrong_key())
+    ended = command("batch", prompts(*[{}] * 5), "--workers", 1)
+
+    assert (1, 5) == (ended.code, openai.hits)
+    assert "in a row" not in ended.err
+
+
 def test_a_key_that_is_revoked_in_the_middle_stops_it_as_well(command, prompts, openai, away):
     """What was answered before stays."""
     openai.responses = "Yes."
