@@ -9,12 +9,16 @@ from typing import Any
 
 import attrs
 
+from ..catalog import Target
 from ..dispatcher import Dispatcher, Stats
+from ..errors import DispatchError
 from ..routing import CostOptimization, tokens_of
 from ..runtime import new_lock
-from .files import InvalidLine, PromptLine
+from .prompts import InvalidLine, Prompt, PromptLine
 
 _PRICES = CostOptimization(prefer_cheap=False)
+NOBODY = "nobody has "
+"""How the name of an estimate begins whose prompts have no target."""
 
 
 @attrs.define(eq=False)
@@ -37,9 +41,9 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
     for line in lines:
         if isinstance(line, InvalidLine):
             continue
-        target = next(iter(dispatcher.explain(line.request).targets), None)
-        estimate = estimates.setdefault(str(target or f"nobody has {line.request.model}"), ModelEstimate())
-        tokens = tokens_of(line.request)
+        target = next(iter(targets_of(dispatcher, line)), None)
+        estimate = estimates.setdefault(str(target or f"{NOBODY}{line.request.model}"), ModelEstimate())
+        tokens = tokens_of(line.routed)
         cost = _PRICES.estimate(target, tokens) if target is not None else Decimal(0)
         estimate.prompts += 1
         estimate.input_tokens += tokens.input_tokens
@@ -47,6 +51,14 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
         estimate.cost += cost or 0
         estimate.unpriced += cost is None
     return estimates
+
+
+def targets_of(dispatcher: Dispatcher, prompt: Prompt) -> tuple[Target, ...]:
+    """Return whom a prompt would be sent to, in order; nobody where it cannot be routed."""
+    try:
+        return tuple(dispatcher.explain(prompt.routed).targets)
+    except DispatchError:
+        return ()
 
 
 def total_cost(estimates: Mapping[str, ModelEstimate]) -> Decimal:
@@ -76,7 +88,10 @@ class RunningTotal:
 
 @attrs.frozen(kw_only=True)
 class Tally:
-    """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had sent."""
+    """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had sent.
+
+    ``stopped`` has a sentence for each reason why prompts were not sent, but for signals. ``simulated``: no vendor was real.
+    """
 
     stats: Stats
     vendors: tuple[str, ...]
@@ -86,10 +101,12 @@ class Tally:
     failed: int
     seconds: float
     answers: Path
+    simulated: bool = False
+    stopped: tuple[str, ...] = ()
 
     @property
     def missing(self) -> int:
-        """Prompts that were neither answered nor failed, since the run was cancelled."""
+        """Prompts that were neither answered nor failed, since the run was stopped."""
         return self.prompts - self.answered - self.failed
 
     @property
@@ -107,5 +124,7 @@ class Tally:
             "seconds": round(self.seconds, 3),
             "calls_per_second": round(self.rate, 2),
             "answers": str(self.answers),
+            "simulated": self.simulated,
+            "stopped": list(self.stopped),
             "stats": attrs.asdict(self.stats),
         }

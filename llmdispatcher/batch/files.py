@@ -1,9 +1,8 @@
-"""The files of a batch: prompts, answers in the order of the prompts, and a journal beside the answers file.
+"""The files that a batch writes: answers in the order of the prompts, and a journal beside the answers file.
 
-Each file has one JSON object a line. A line of the prompts file is read as a ``Request`` or reported as invalid, with line and
-field. An answer is in the journal, on disk, before its prompt counts as answered. The journal's entries stand in the order of
-arrival; each has the fingerprint of the prompt's line and the line for the answers file. A line torn by a crash is cut off, and its
-prompt is sent again. Only one process at a time has a journal open.
+Each file has one JSON object a line. An answer is in the journal, on disk, before its prompt counts as answered. The journal's
+entries stand in the order of arrival; each has the fingerprint of the prompt's line and the line for the answers file. A line torn
+by a crash is cut off, and its prompt is sent again. Only one process at a time has a journal open.
 """
 
 from __future__ import annotations
@@ -12,101 +11,15 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import blake2b
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
-import attrs
-
-from ..errors import ConfigError, DispatchError
+from ..errors import ConfigError
 from ..runtime import lock, new_lock, open_file
-from ..types import Request
+from .prompts import InvalidLine, PromptLine
 
 DEFAULT_OUTPUT = Path("answers.jsonl")
-_FIELDS = tuple(field.name for field in attrs.fields(Request))
-
-
-@attrs.frozen
-class Prompt:
-    """One line that can be sent. ``id`` is the line's own, or its number; ``key`` is the fingerprint of the line."""
-
-    line: int
-    id: str | int
-    request: Request
-    key: str = ""
-
-
-@attrs.frozen
-class InvalidLine:
-    """One line that cannot be sent; ``text`` begins with the field that is wrong."""
-
-    line: int
-    id: str | int
-    text: str
-
-
-PromptLine = Prompt | InvalidLine
-
-
-def read_prompts(file: Path, limit: int | None = None) -> list[PromptLine]:
-    """Read all lines but blank ones, at most ``limit``. Raises :class:`~llmdispatcher.ConfigError` where there is none."""
-    try:
-        with file.open("rb") as lines:
-            found = list(islice(_parse_lines(enumerate(lines, 1)), limit))
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
-    if not found:
-        raise ConfigError(f"{file}: there is no prompt in it; give one JSON object a line")
-    return found
-
-
-def _parse_lines(lines: Iterator[tuple[int, bytes]]) -> Iterator[PromptLine]:
-    for number, line in lines:
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if line.strip():
-            yield _parse_line(number, line)
-
-
-def _parse_line(number: int, line: bytes) -> PromptLine:
-    try:
-        value = json.loads(line.strip())
-    except UnicodeDecodeError as error:
-        return InvalidLine(number, number, f"not UTF-8 text, at byte {error.start + 1} of the line")
-    except (ValueError, RecursionError) as error:
-        reason, column = getattr(error, "msg", "too deep or too large"), getattr(error, "colno", "?")
-        return InvalidLine(number, number, f"not JSON: {reason}, column {column}")
-    if not isinstance(value, dict):
-        text = f"a JSON {type(value).__name__} is not a prompt; give an object with model and messages"
-        return InvalidLine(number, number, text)
-    found = _parse_prompt(number, value)
-    return found if isinstance(found, InvalidLine) else attrs.evolve(found, key=_fingerprint(line))
-
-
-def _fingerprint(line: bytes) -> str:
-    return blake2b(line.strip(), digest_size=16).hexdigest()
-
-
-def _parse_prompt(number: int, value: dict[str, Any]) -> PromptLine:
-    name = value.pop("id", None)
-    if name is None:
-        name = number
-    elif isinstance(name, bool) or not isinstance(name, str | int):
-        return InvalidLine(number, number, f"id: a {type(name).__name__} is not an id; give a text or a whole number")
-    for field in value:
-        if field not in _FIELDS:
-            return InvalidLine(number, name, f"{field}: unknown field; a prompt has id, {', '.join(_FIELDS)}")
-    for field in ("model", "messages"):
-        if field not in value:
-            return InvalidLine(number, name, f"{field}: missing")
-    try:
-        return Prompt(number, name, Request(**value))
-    except DispatchError as error:
-        return InvalidLine(number, name, error.message)
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
-        return InvalidLine(number, name, f"a field has the wrong shape ({type(error).__name__}); see the fields of Request")
 
 
 class AnswersFile:
@@ -117,11 +30,11 @@ class AnswersFile:
         self._stream = stream
 
     @classmethod
-    def create(cls, output: Path | None, *, prompts: Path, force: bool = False, resume: bool = False) -> Self:
+    def create(cls, output: Path | None, *, prompts: Path | None, force: bool = False, resume: bool = False) -> Self:
         """Open ``output``, or the first free of answers.jsonl, answers-2.jsonl, …; never an existing file unless ``force``.
 
         With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it; without ``output``
-        it is the one begun last. ``prompts`` is the file of prompts, which is never overwritten.
+        it is the one begun last. ``prompts`` is the file of prompts, which is never overwritten, if they are in a file.
         Raises :class:`~llmdispatcher.ConfigError`, whose ``remedy`` speaks of these parameters.
         """
         if resume:
@@ -129,7 +42,7 @@ class AnswersFile:
             force = force or (output is not None and _loses_nothing(output))
         if output is None:
             return cls._create_default()
-        if output.exists() and output.samefile(prompts):
+        if prompts is not None and output.exists() and output.samefile(prompts):
             raise ConfigError(f"{output}: these are the prompts", remedy="choose another output")
         try:
             return cls._open(output, "w" if force or _is_device(output) else "x")
@@ -189,14 +102,18 @@ def _loses_nothing(answers: Path) -> bool:
     return journal_path(answers).exists() or (answers.is_file() and answers.stat().st_size == 0)
 
 
-def is_complete(answers: Path, lines: Sequence[PromptLine]) -> bool:
-    """Tell whether a file has an answer for each prompt and no journal: a batch that has ended."""
+def is_complete(answers: Path, lines: Sequence[PromptLine], *, simulated: bool = False) -> bool:
+    """Tell whether a file has an answer for each prompt and no journal: a batch that has ended.
+
+    Answers of simulated vendors count only where ``simulated`` ones are wanted.
+    """
     if not answers.is_file() or journal_path(answers).exists():
         return False
     try:
         with answers.open(encoding="utf-8", newline="\n") as file:
             records = [json.loads(line) for line in file]
-        return [record["id"] for record in records if "error" not in record] == [line.id for line in lines]
+        answered = [record["id"] for record in records if "error" not in record and (simulated or "simulated" not in record)]
+        return answered == [line.id for line in lines]
     except (OSError, ValueError, TypeError, KeyError):
         return False
 

@@ -1,4 +1,8 @@
-"""Run a batch: each prompt is sent once, each answer is in the journal before it counts, and the answers file is in order."""
+"""Run a batch: each prompt is sent once, each answer is in the journal before it counts, and the answers file is in order.
+
+A vendor that refuses the key, or whose account is empty, would refuse every prompt: :class:`_Refusals` counts that, and the prompts
+that only such vendors could answer are not sent any more.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,12 @@ from typing import Any, Protocol
 import attrs
 
 from ..dispatcher import Dispatcher, StreamingResponse
-from ..errors import Cancelled, DispatchError
-from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out
-from ..types import Response, Usage, plausible_cost
-from .estimate import Tally
-from .files import AnswersFile, InvalidLine, Journal, Prompt, PromptLine
+from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchError, QuotaExceeded
+from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out, new_lock
+from ..types import EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
+from .estimate import Tally, targets_of
+from .files import AnswersFile, Journal
+from .prompts import InvalidLine, Prompt, PromptLine
 
 
 class Advance(Protocol):
@@ -31,9 +36,10 @@ class _EarlierAnswer:
     record: dict[str, Any]
 
 
-_Result = Response | DispatchError | _EarlierAnswer | None
-"""``None`` for an invalid line, and for a prompt that was not answered because the run was cancelled."""
-_Opened = StreamingResponse | DispatchError | None
+_Answer = Response | Embeddings
+_Result = _Answer | DispatchError | _EarlierAnswer | None
+"""``None`` for an invalid line, and for a prompt that was not answered because the run was stopped."""
+_Opened = StreamingResponse | _Answer | DispatchError | None
 
 
 def _do_not_advance(*, cost: Decimal | None = None, failed: bool = False) -> None:
@@ -49,12 +55,77 @@ class _Count:
     failed: int = 0
 
 
+REFUSALS = 5
+"""Prompts in a row that a vendor may refuse for its key or account, where ``max_failures`` does not say."""
+
+
+class _Refusals:
+    """What speaks against sending further prompts; safe under threads.
+
+    A vendor is left out after so many refusals of its key or account without an answer between them. Of a key that may not use one
+    model (403) that model is left out. With ``most`` the batch ends after so many failures of any kind.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._lock = new_lock()
+        self._failed = 0
+        self._in_a_row: dict[str, int] = {}
+        self._left_out: dict[str, str] = {}
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """A sentence for each reason why prompts were not sent."""
+        many = (f"{self._failed} prompts failed, and max_failures is {self._most}",) if self._ended else ()
+        return (*self._left_out.values(), *many)
+
+    @property
+    def _ended(self) -> bool:
+        return self._most is not None and self._failed >= self._most
+
+    def answered(self, answer: _Answer) -> None:
+        """Note an answer: key and account are good."""
+        asked = answer.trace[-1].model if isinstance(answer, Response) and answer.trace else answer.model
+        with self._lock:
+            self._in_a_row.pop(answer.vendor or "", None)
+            self._in_a_row.pop(f"{answer.vendor}:{asked}", None)
+
+    def failed(self, error: DispatchError) -> None:
+        """Note a prompt that failed, and who refused it for its key or account."""
+        refusals = {
+            f"{one.vendor}:{one.model}" if one.status == 403 else one.vendor: one
+            for one in (error.failures if isinstance(error, AllTargetsFailed) else (error,))
+            if isinstance(one, AuthenticationError | QuotaExceeded) and one.vendor
+        }
+        with self._lock:
+            self._failed += 1
+            for who, one in refusals.items():
+                self._refused(who, one)
+
+    def _refused(self, who: str, error: DispatchError) -> None:
+        times = self._in_a_row[who] = self._in_a_row.get(who, 0) + 1
+        if times >= (self._most or REFUSALS) and who not in self._left_out:
+            what = "the account" if isinstance(error, QuotaExceeded) else "the key"
+            self._left_out[who] = f"{who} refused {what} for {times} prompts in a row ({type(error).__name__}: {error.message})"
+
+    def forbid(self, dispatcher: Dispatcher, prompt: Prompt) -> bool:
+        """Whether a prompt need not be sent: the batch ends, or everybody who could answer it is left out."""
+        if self._ended or not self._left_out:
+            return self._ended
+        targets = targets_of(dispatcher, prompt)
+        return bool(targets) and all(target.vendor in self._left_out or str(target) in self._left_out for target in targets)
+
+
 @attrs.frozen(kw_only=True)
 class BatchRunner:
     """Send the prompts of a batch and write down what comes back.
 
     - ``workers``: prompts in flight at once; ``timeout``: seconds for each, all retries and failovers included.
-    - ``cancel``: ends what is in flight; what was answered stays.
+    - ``cancel``: its ``drain()`` sends nothing more and lets end what is under way, since it is paid for; ``cancel()`` ends
+      that too.
+    - ``max_failures``: sends no further prompt after so many have failed. Without it only a vendor that refuses its key or account
+      for five prompts in a row is left out, and the others are asked on.
+    - ``simulated``: the vendors are pretended; each line of the answers says so, and earlier answers of such vendors are taken.
     - ``advance``: called after each prompt as it ends, from the workers' threads; not where answers are streamed.
     - ``stream``: stream the answers; ``on_stream`` is called with each prompt and its open stream, in the order of the prompts.
     - ``on_failure``: called for each line that failed, in order; the error is ``None`` where the line is invalid.
@@ -64,6 +135,8 @@ class BatchRunner:
     workers: int = 8
     timeout: float | None = None
     cancel: Cancellation = attrs.field(factory=Cancellation)
+    max_failures: int | None = None
+    simulated: bool = False
     advance: Advance = _do_not_advance
     stream: bool = False
     on_stream: Callable[[Prompt, StreamingResponse], None] | None = None
@@ -72,7 +145,8 @@ class BatchRunner:
     def run(self, lines: Sequence[PromptLine], answers: AnswersFile, journal: Journal) -> Tally:
         """Send everything that has no answer yet and write it down; the journal is deleted once all is answered."""
         began = SYSTEM_CLOCK.monotonic()
-        results = self._stream_all(lines, journal) if self.stream else self._send_all(lines, journal)
+        refusals = _Refusals(self.max_failures)
+        results = self._stream_all(lines, journal, refusals) if self.stream else self._send_all(lines, journal, refusals)
         with closing(results):
             count = self._write(lines, results, answers)
         if count.answered == len(lines) and journal.used_up:
@@ -87,79 +161,112 @@ class BatchRunner:
             failed=count.failed,
             seconds=SYSTEM_CLOCK.monotonic() - began,
             answers=answers.path,
+            simulated=self.simulated,
+            stopped=refusals.told if count.answered + count.failed < len(lines) else (),
         )
 
-    def _send_all(self, lines: Sequence[PromptLine], journal: Journal) -> Generator[_Result]:
+    def _earlier(self, line: PromptLine, journal: Journal) -> _EarlierAnswer | None:
+        """The answer of an earlier run; one that was made up does not count where real vendors are asked."""
+        record = journal.take(line)
+        while record is not None and record.get("simulated") and not self.simulated:
+            record = journal.take(line)
+        return None if record is None else _EarlierAnswer({**record, "id": line.id})
+
+    def _record(self, line: PromptLine, result: _Answer | DispatchError | None) -> dict[str, Any]:
+        record = result_record(line, result)
+        return {**record, "simulated": True} if self.simulated else record
+
+    def _send_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
         def answer(line: PromptLine) -> _Result:
-            earlier = journal.take(line)
+            earlier = self._earlier(line, journal)
             if earlier is not None:
-                self.advance(cost=plausible_cost(earlier.get("cost")))
-                return _EarlierAnswer({**earlier, "id": line.id})
-            result = self._send(line)
-            if isinstance(result, Response):
-                journal.add(line, result_record(line, result))
+                self.advance(cost=plausible_cost(earlier.record.get("cost")))
+                return earlier
+            result = self._send(line, refusals)
+            if isinstance(result, _Answer):
+                journal.add(line, self._record(line, result))
                 self.advance(cost=result.usage.cost)
-            elif result is not None or isinstance(line, InvalidLine):  # else the run was cancelled before its end
+            elif result is not None or isinstance(line, InvalidLine):  # else it was not sent, or cancelled before its end
                 self.advance(failed=True)
             return result
 
         yield from fan_out(answer, lines, min(self.workers, len(lines)), return_errors=True)
 
-    def _send(self, line: PromptLine) -> Response | DispatchError | None:
-        if isinstance(line, InvalidLine) or self.cancel.cancelled:
+    def _may_send(self, line: PromptLine, refusals: _Refusals) -> bool:
+        if isinstance(line, InvalidLine) or self.cancel.draining or self.cancel.cancelled:
+            return False
+        return not refusals.forbid(self.dispatcher, line)
+
+    def _send(self, line: PromptLine, refusals: _Refusals) -> _Answer | DispatchError | None:
+        if not isinstance(line, Prompt) or not self._may_send(line, refusals):
             return None
+        return self._heard(lambda: self._asked(line), refusals)
+
+    def _asked(self, prompt: Prompt) -> _Answer:
+        request = prompt.request
+        if not isinstance(request, EmbeddingRequest):
+            return self.dispatcher.send(request, timeout=self.timeout, cancel=self.cancel)
+        fields = attrs.asdict(request, recurse=False)
+        return self.dispatcher.embed(fields.pop("model"), fields.pop("texts"), timeout=self.timeout, cancel=self.cancel, **fields)
+
+    def _heard(self, ask: Callable[[], _Answer], refusals: _Refusals) -> _Answer | DispatchError | None:
+        """The answer or the failure that asking comes to; ``None`` where it was cancelled."""
         try:
-            return self.dispatcher.send(line.request, timeout=self.timeout, cancel=self.cancel)
+            answer = ask()
         except Cancelled:
             return None
         except DispatchError as error:
+            refusals.failed(error)
             return error
+        refusals.answered(answer)
+        return answer
 
-    def _stream_all(self, lines: Sequence[PromptLine], journal: Journal) -> Generator[_Result]:
-        earlier = {
-            line.line: _EarlierAnswer({**record, "id": line.id}) for line in lines if (record := journal.take(line)) is not None
-        }
+    def _stream_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
+        earlier = {line.line: found for line in lines if (found := self._earlier(line, journal)) is not None}
         rest = [line for line in lines if line.line not in earlier]
-        with closing(self._stream_ahead(rest)) as results:
+        with closing(self._stream_ahead(rest, refusals)) as results:
             for line in lines:
                 result: _Result = earlier.get(line.line) or next(results)
-                if isinstance(result, Response):
-                    journal.add(line, result_record(line, result))
+                if isinstance(result, _Answer):
+                    journal.add(line, self._record(line, result))
                 yield result
 
-    def _stream_ahead(self, lines: Iterable[PromptLine]) -> Generator[Response | DispatchError | None]:
+    def _stream_ahead(self, lines: Iterable[PromptLine], refusals: _Refusals) -> Generator[_Answer | DispatchError | None]:
         """Yield the results in the order of the lines.
 
         Streams ahead of the front one fill their channels, and then hold their vendors back.
         """
         opened: deque[tuple[PromptLine, _Opened]] = deque()
         for line in lines:
-            opened.append((line, self._open_stream(line)))
+            opened.append((line, self._open_stream(line, refusals)))
             if len(opened) >= self.workers:
-                yield self._read_stream(*opened.popleft())
+                yield self._read_stream(*opened.popleft(), refusals)
         while opened:
-            yield self._read_stream(*opened.popleft())
+            yield self._read_stream(*opened.popleft(), refusals)
 
-    def _open_stream(self, line: PromptLine) -> _Opened:
-        if isinstance(line, InvalidLine) or self.cancel.cancelled:
+    def _open_stream(self, line: PromptLine, refusals: _Refusals) -> _Opened:
+        if not isinstance(line, Prompt) or not self._may_send(line, refusals):
             return None
+        request = line.request
+        if isinstance(request, EmbeddingRequest):  # vectors come in one piece
+            return self._send(line, refusals)
         try:
-            return self.dispatcher.send_streaming(line.request, timeout=self.timeout, cancel=self.cancel)
+            return self.dispatcher.send_streaming(request, timeout=self.timeout, cancel=self.cancel)
         except DispatchError as error:
+            refusals.failed(error)
             return error
 
-    def _read_stream(self, line: PromptLine, opened: _Opened) -> Response | DispatchError | None:
+    def _read_stream(self, line: PromptLine, opened: _Opened, refusals: _Refusals) -> _Answer | DispatchError | None:
         if not isinstance(opened, StreamingResponse):
             return opened
-        try:
+
+        def read() -> Response:
             with opened:
                 if self.on_stream is not None and isinstance(line, Prompt):
                     self.on_stream(line, opened)
                 return opened.response()
-        except Cancelled:
-            return None
-        except DispatchError as error:
-            return error
+
+        return self._heard(read, refusals)
 
     def _write(self, lines: Sequence[PromptLine], results: Iterator[_Result], answers: AnswersFile) -> _Count:
         """Write each result as it comes."""
@@ -170,8 +277,8 @@ class BatchRunner:
                 count.before += 1
                 count.answered += 1
             elif result is not None or isinstance(line, InvalidLine):
-                answers.write(result_record(line, result))
-                if isinstance(result, Response):
+                answers.write(self._record(line, result))
+                if isinstance(result, _Answer):
                     count.answered += 1
                     continue
                 count.failed += 1
@@ -180,14 +287,27 @@ class BatchRunner:
         return count
 
 
-def result_record(line: PromptLine, result: Response | DispatchError | None) -> dict[str, Any]:
-    """Return the line of the answers file for one prompt: its response, its error, or the mistake in it."""
+def result_record(line: PromptLine, result: _Answer | DispatchError | None) -> dict[str, Any]:
+    """Return the line of the answers file for one prompt: its response or vectors, its error, or the mistake in it."""
     if isinstance(line, InvalidLine):
         return {"id": line.id, "line": line.line, "error": {"class": "InvalidRequest", "message": line.text}}
     if isinstance(result, Response):
         return {"id": line.id, **response_record(result)}
+    if isinstance(result, Embeddings):
+        return {"id": line.id, **_embeddings_record(result)}
     assert result is not None
     return {"id": line.id, "model": line.request.model, "error": _error_record(result)}
+
+
+def _embeddings_record(embeddings: Embeddings) -> dict[str, Any]:
+    return {
+        "model": embeddings.model,
+        "vendor": embeddings.vendor,
+        "embeddings": embeddings.vectors,
+        "usage": _usage_record(embeddings.usage),
+        "cost": embeddings.usage.cost,
+        "latency": _rounded(embeddings.latency),
+    }
 
 
 def response_record(response: Response) -> dict[str, Any]:

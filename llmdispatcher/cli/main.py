@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
+from .signals import Ended, endable
 from .terminal import USAGE, complain
 
 _NEEDED = ("click", "rich")
@@ -14,7 +15,15 @@ INSTALL = "the command line needs {}: pip install 'llmdispatcher[cli]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command; returns the exit code, that of a signal too."""
+    try:
+        with endable():
+            return _run(arguments)
+    except Ended as ended:
+        return ended.code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an answer may hold what the terminal's encoding does not

@@ -54,19 +54,16 @@ class Explained(click.Command):
         """Its own and the global ones."""
         return [*super().get_params(ctx)[:-1], *GLOBALS, *super().get_params(ctx)[-1:]]
 
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its arguments, under a heading of one word like the others."""
+        own = [param for param in super().get_params(ctx) if isinstance(param, click.Argument)]
+        _write_section("Arguments", own, ctx, formatter)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Its own options, then the global ones."""
-        own = super().get_params(ctx)
-        given = [param for param in own if isinstance(param, click.Argument)]
-        for heading, params in (
-            ("Arguments", given),
-            ("Options", [one for one in own if one not in given]),
-            ("Global options", GLOBALS),
-        ):
-            rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
-            if rows:
-                with formatter.section(heading):
-                    formatter.write_dl(rows)
+        own = [param for param in super().get_params(ctx) if not isinstance(param, click.Argument)]
+        _write_section("Options", own, ctx, formatter)
+        _write_section("Global options", GLOBALS, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples as they are typed, and exit codes."""
@@ -92,6 +89,13 @@ class Suite(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples as they are typed, and exit codes."""
         write_end(self.examples, self.codes, formatter)
+
+
+def _write_section(heading: str, params: Sequence[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
+    if rows:
+        with formatter.section(heading):
+            formatter.write_dl(rows)
 
 
 def write_end(examples: Sequence[str], codes: str, formatter: click.HelpFormatter) -> None:

@@ -1,4 +1,4 @@
-"""The vendors of one run of the command line: those whose keys are in the environment, or four simulated ones."""
+"""The vendors of one run of the command line: those whose keys are known, or, where that is asked for, four simulated ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..dispatcher import Dispatcher
-from ..resilience import RateLimit, RetryPolicy
+from ..resilience import RateLimit, RetryBudget, RetryPolicy
 from ..routing import RoutingCondition, RoutingRule
 from ..vendors import HttpVendor, from_environment, vendor
 from . import config_file, keychain, records
@@ -83,11 +83,15 @@ CHARACTERS = (
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """Whom a command wants: ``simulate`` nobody real, ``exact`` no other model, ``pretend`` those where nobody has a key."""
+    """Whom a command wants.
+
+    ``simulate`` nobody real; ``or_simulate`` nobody real where nobody has a key; ``substitute`` a similar model of another vendor
+    where a model's own is missing or fails.
+    """
 
     simulate: bool = False
-    exact: bool = True
-    pretend: bool = False
+    or_simulate: bool = False
+    substitute: bool = False
     limit: RateLimit | None = None
     timeout: float | None = None
     """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
@@ -95,40 +99,60 @@ class Asked:
 
 def patient(*, simulate: bool) -> Asked:
     """For a person before a terminal, who sees the answer grow and can stop it: a long one is no failure."""
-    return Asked(simulate=simulate, exact=not simulate, timeout=300.0)
+    return Asked(simulate=simulate, timeout=300.0)
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """A dispatcher, one line that tells people who is in it, and whether all its vendors are simulated."""
+
+    dispatcher: Dispatcher
+    told: str
+    simulated: bool
 
 
 @contextmanager
-def assembled(settings: Settings, asked: Asked) -> Iterator[tuple[Dispatcher, str]]:
-    """A dispatcher, and one line that tells people who is in it; everything is closed at the end.
+def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
+    """The dispatcher for a command; everything is closed at the end.
 
     Raises :class:`UsageError` where nobody can be asked.
     """
     file = config_file.read(settings.config)
     real = [] if asked.simulate else _real(file, asked)
-    if not real and not asked.simulate and not asked.pretend:
+    simulated = not real and (asked.simulate or asked.or_simulate)
+    if not real and not simulated:
         raise UsageError(
             "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
             " `llmdispatcher keys set openai`, or try it out with --simulate"
         )
     with ExitStack() as running:
-        more = _defaults(file, patient=bool(real), exact=asked.exact) | _own(file, settings, asked, simulated=not real)
+        more = _defaults(file, asked, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
         dispatcher = running.enter_context(Dispatcher(file.config(**more)))
-        told = _register_real(dispatcher, real, asked) if real else _register_simulated(dispatcher, running, exact=asked.exact)
-        yield dispatcher, told
+        if simulated:
+            told = _register_simulated(dispatcher, running, substitute=asked.substitute)
+        else:
+            told = _register_real(dispatcher, real, asked)
+        yield Session(dispatcher=dispatcher, told=told, simulated=simulated)
 
 
-def _defaults(file: config_file.ConfigFile, *, patient: bool, exact: bool) -> dict[str, Any]:
-    """Each model goes to its owner first; simulated vendors are worth shorter waits. What the file says comes before."""
-    if patient and exact:
+def _defaults(file: config_file.ConfigFile, asked: Asked, *, simulated: bool) -> dict[str, Any]:
+    """Where substitutes may answer, each model goes to its owner first; simulated vendors are asked again soon, and often.
+
+    What the file says takes precedence.
+    """
+    if not simulated and not asked.substitute:
         return {}
     rules = [RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items()]
     own: dict[str, Any] = {"routing_rules": rules}
-    if not patient:
+    if simulated:
         first = RoutingRule(
             condition=RoutingCondition(model_pattern="gpt-4.1*"), vendor="azure", priority=10, name="gpt-4.1 on Azure first"
         )
-        own = {"routing_rules": [first, *rules], "retry_policy": RetryPolicy(initial_delay=0.1, max_delay=1.0)}
+        own = {
+            "routing_rules": [first, *rules],
+            "retry_policy": RetryPolicy(max_retries=10, initial_delay=0.1, max_delay=1.0),
+            "retry_budget": RetryBudget(enabled=False),
+        }
     return {name: value for name, value in own.items() if name not in file.fields}
 
 
@@ -169,18 +193,18 @@ def _kept(name: str) -> str | None:
 
 
 def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
-    return {} if asked.exact else {"model_map": STAND_INS.get(kind, {})}
+    return {"model_map": STAND_INS.get(kind, {})} if asked.substitute else {}
 
 
 def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Asked) -> str:
     for one in vendors:
         dispatcher.register_vendor(one)
-    stand_ins = "; where a model's own vendor is missing or fails, a similar model of another answers (--exact forbids it)"
+    substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
     names = ", ".join(dispatcher.get_vendors())
-    return f"Asking {names}, whose keys are known{'' if asked.exact else stand_ins}."
+    return f"Asking {names}, whose keys are known{substitutes if asked.substitute else ''}."
 
 
-def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, exact: bool) -> str:
+def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitute: bool) -> str:
     for character in CHARACTERS:
         simulator = running.enter_context(_simulator(character))
         dispatcher.register_vendor(
@@ -188,7 +212,7 @@ def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, exact: bo
                 character.kind,
                 api_key="simulated",
                 base_url=getattr(simulator, f"{character.kind}_url"),
-                model_map={} if exact else STAND_INS.get(character.kind, {}),
+                model_map=STAND_INS.get(character.kind, {}) if substitute else {},
                 models=("gpt-*",) if character.kind == "azure" else (),
                 trust_env=False,
             )

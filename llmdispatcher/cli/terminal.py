@@ -1,7 +1,7 @@
-"""The terminal: read lines, turn Ctrl-C into a cancellation, and print text safely.
+"""The terminal: read lines, and print text safely.
 
-Lines are typed or pasted, with a history kept in the user's own folder, or come from a pipe. Ctrl-C ends the calls in flight and
-keeps what was answered. Messages go to stderr; what would control the terminal in a text of others is written as escapes.
+Lines are typed or pasted, with a history kept in the user's own folder, or come from a pipe. Messages go to stderr; what would
+control the terminal in a text of others is written as escapes.
 """
 
 from __future__ import annotations
@@ -9,26 +9,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import re
 import select
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import Any, Self, TextIO
 
 from .._text import UNSEEN, escaped, without_passwords
 from ..errors import ConfigError
 from ..runtime import made_folder
-
-if TYPE_CHECKING:
-    from ..runtime import Cancellation
-
 
 PROMPT = "> "
 FENCE = '"""'
@@ -99,70 +89,6 @@ class Lines:
         return bool(select.select([sys.stdin], [], [], _PASTED)[0])
 
 
-_REASON = "the user stopped the run"
-
-
-@contextmanager
-def stoppable() -> Iterator[Cancellation]:
-    """Ctrl-C cancels, so that the answers file ends at a whole line; a second one interrupts as ever.
-
-    Only the main thread can have signals; in another one nothing stops the run early.
-    """
-    from ..runtime import Cancellation  # late: help needs nothing of the library
-
-    stop = Cancellation()
-    if threading.current_thread() is threading.main_thread():
-        with _handled(stop), _heard(stop):
-            yield stop
-    else:
-        yield stop
-
-
-@contextmanager
-def _handled(stop: Cancellation) -> Iterator[None]:
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop.cancel(_REASON)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _heard(stop: Cancellation) -> Iterator[None]:
-    """Hear of the signal in a thread as well.
-
-    A handler runs between two steps of the main thread. A signal that comes after the last step before a lock and before
-    the wait for it does not end that wait, and the handler would not run before the lock is free: measured, once in 500.
-    """
-    if not hasattr(os, "set_blocking"):  # Windows before Python 3.12
-        yield
-        return
-    ear, mouth = os.pipe()
-    os.set_blocking(mouth, False)
-    before = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
-    listener = threading.Thread(target=_listen, args=(ear, stop), name="llmdispatcher-ctrl-c", daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(mouth)
-        listener.join()
-        os.close(ear)
-
-
-def _listen(ear: int, stop: Cancellation) -> None:
-    while number := os.read(ear, 1):
-        if number[0] == signal.SIGINT:
-            stop.cancel(_REASON)
-
-
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: the last is what shells expect after Ctrl-C."""
 
@@ -183,8 +109,9 @@ def complain(text: str, *, lines: bool = False) -> None:
 
 
 def say(text: str) -> None:
-    """One line beside the output."""
-    print(plain(without_passwords(text)), file=sys.stderr, flush=True)
+    """One line beside the output; where nobody can read it any more, nothing."""
+    with contextlib.suppress(OSError):
+        print(plain(without_passwords(text)), file=sys.stderr, flush=True)
 
 
 def tell(*lines: str) -> None:

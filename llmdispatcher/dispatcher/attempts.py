@@ -349,6 +349,7 @@ class _Source:
 
     def begin(self) -> ChunkSource:
         """Up to the first output."""
+        self._bond.busy = True  # a drain lets it end
         return self._conductor.stream(self.away, self._route)
 
     def loosen(self) -> None:

@@ -22,7 +22,7 @@ import attrs
 from .._text import room_logger
 from ..accounting import Hold, Purse
 from ..catalog import Target, price_at
-from ..errors import ConfigError, CostUnknown, DispatchError
+from ..errors import Cancelled, ConfigError, CostUnknown, DispatchError
 from ..resilience import FREE, Permit, Place
 from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
@@ -281,6 +281,8 @@ class Attempt:
             self.hold.settle(error, cost)
         if self.record is not None:
             return
+        if error is not None:
+            self._call.rests()
         self.record = AttemptRecord(
             call_id=self.of,
             number=self.number,
@@ -466,9 +468,20 @@ class Call:
         return attempt
 
     def sends(self, attempt: Attempt) -> None:
-        """Have it written down that a vendor is about to be asked."""
+        """Have it written down that a vendor is about to be asked. Raises :class:`Cancelled` where nothing more may begin."""
+        cancellation = self.deadline.cancellation
+        cancellation.busy = True
+        if cancellation.draining:
+            raise Cancelled(cancellation.reason, sent=False)
         if self.journal is not None:
             self.journal.began(self, attempt)
+
+    def rests(self) -> None:
+        """Note that no vendor is asked for now; ends the call where nothing more may begin."""
+        cancellation = self.deadline.cancellation
+        cancellation.busy = False
+        if cancellation.draining:
+            cancellation.cancel(cancellation.reason)
 
     def succeed(self, attempt: Attempt, response: Response) -> Response:
         """Settle with an answer; returns it with vendor, model, cost, latency and trace filled in."""

@@ -28,14 +28,18 @@ _keys = itertools.count()
 
 
 class Cancellation:
-    """Go's context, the cancelling half: pass it as ``cancel=`` and call :meth:`cancel` from any thread."""
+    """Go's context, the cancelling half: pass it as ``cancel=`` and call :meth:`cancel` from any thread.
 
-    __slots__ = ("__weakref__", "_listeners", "cancelled", "reason")
+    ``busy`` is set by a call when it asks a vendor, and taken back when that fails.
+    """
+
+    __slots__ = ("__weakref__", "_followers", "_listeners", "busy", "cancelled", "draining", "reason")
 
     def __init__(self) -> None:
-        self.cancelled = False
+        self.cancelled = self.draining = self.busy = False
         self.reason = ""
         self._listeners: dict[int, Callable[[], None]] = {}
+        self._followers: dict[int, Callable[[], None]] = {}
 
     def cancel(self, reason: str = "the caller cancelled the call") -> None:
         """Stop whatever watches this; idempotent, never blocks, and the first reason stays."""
@@ -43,6 +47,17 @@ class Cancellation:
             self.reason = reason
             self.cancelled = True
         self._tell()
+
+    def drain(self, reason: str = "the caller lets nothing more begin") -> None:
+        """Let end what a vendor has been asked, and stop the rest: waits, retries, further calls; idempotent, never blocks."""
+        if not self.draining:
+            self.reason = self.reason or reason
+            self.draining = True
+        followers = list(self._followers.values())
+        for pass_on in followers:
+            pass_on()
+        if not followers and not self.busy:
+            self.cancel(reason)
 
     def subscribe(self, listener: Callable[[], None]) -> int:
         """Call ``listener`` once when cancelled, at once if that has happened; returns a key for :meth:`unsubscribe`.
@@ -56,20 +71,24 @@ class Cancellation:
         return key
 
     def follow(self, other: Cancellation) -> None:
-        """Be cancelled when ``other`` is; holds no reference that keeps this one alive."""
+        """Be cancelled, or drained, when ``other`` is; holds no reference that keeps this one alive."""
         own = weakref.ref(self)
 
         def pass_on() -> None:
             follower = own()
             if follower is not None:
-                follower.cancel(other.reason)
+                (follower.cancel if other.cancelled else follower.drain)(other.reason)
 
         key = other.subscribe(pass_on)
+        other._followers[key] = pass_on
+        if other.draining:
+            pass_on()
         weakref.finalize(self, other.unsubscribe, key).atexit = False
 
     def unsubscribe(self, key: int) -> None:
         """Forget a listener; one that was told already is no error."""
         self._listeners.pop(key, None)
+        self._followers.pop(key, None)
 
     def _tell(self) -> None:
         while True:

@@ -37,6 +37,7 @@ _TICK = 0.002
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.
 
+    They answer conversations, and make lists of models, vectors of texts and counts of tokens where the vendor does.
     ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is),
     a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
     by default sentences are made from the prompt. A callable that raises is a
@@ -142,7 +143,7 @@ class VendorSimulator:
         return self._server
 
     def _handle(self, peer: Peer, wire: WireRequest) -> bool | None:
-        recognised = recognise(wire.target) if wire.method == "POST" else None
+        recognised = recognise(wire.method, wire.target, wire.headers)
         form, said = recognised or (FORMATS["openai"], {})
         request, what = self._record(wire, form if recognised else None, said)
         context = FaultContext(request=request, form=form, compose=lambda: self._compose(form, request, None))
@@ -178,7 +179,8 @@ class VendorSimulator:
             self._used.add(wire.connection)
             self.requests.append(request)
             self._changed.notify_all()
-            return request, (self._script.popleft() if self._script and form is not None else self._always)
+            scripted = self._script and form is not None and not form.is_list
+            return request, (self._script.popleft() if scripted else self._always)
 
     def _answer(self, peer: Peer, context: FaultContext, scripted: Scripted | None) -> bool | None:
         api_error = self._refusal(context)
@@ -191,6 +193,10 @@ class VendorSimulator:
         if scripted is None and draw(self.seed, number, "fails") < self.error_rate:
             fault = self.errors[int(draw(self.seed, number, "how") * len(self.errors))]
             return fault.act(peer, context)
+        aside = context.form.aside(context.request, self.models)
+        if aside is not None:
+            peer.reply(200, aside, *context.headers)
+            return False
         try:
             answer = self._compose(context.form, context.request, None if scripted is OK else scripted)
         except Exception:
@@ -203,7 +209,11 @@ class VendorSimulator:
         if not key or (self.keys is not None and key not in self.keys):
             return ApiError(401, "key")
         api_error = _objection(context.form, context.request)
-        if api_error is None and not any(fnmatchcase(context.request.model, pattern) for pattern in self.models):
+        if (
+            api_error is None
+            and not context.form.is_list
+            and not any(fnmatchcase(context.request.model, pattern) for pattern in self.models)
+        ):
             api_error = ApiError(404, "model")
         return api_error
 
@@ -247,7 +257,7 @@ def _tokens(answer: SimulatedResponse | Response) -> int:
 def _objection(form: Format, request: SimulatedRequest) -> ApiError | None:
     try:
         api_error = form.check(request)
-        if api_error is None:
+        if api_error is None and form.aside(request, ()) is None:
             (form.pieces if request.stream else form.body)(request, SimulatedResponse().truncate(*form.limits(request)))
     except (TypeError, AttributeError, LookupError):
         return ApiError(400)

@@ -51,13 +51,16 @@ def addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str, 
 
 @attrs.frozen
 class _Deployments:
-    """Azure's classic addresses: a deployment is part of most paths, the version of all."""
+    """Azure's classic addresses: a deployment is part of most paths, the version of all.
+
+    Lists of models and the Responses API belong to the resource.
+    """
 
     root: str
     version: str
 
     def __call__(self, model: str, path: str) -> str:
-        deployed = "" if path.startswith("/responses") else f"/deployments/{name_in_path(model, safe='')}"
+        deployed = "" if path.startswith(("/responses", "/models")) else f"/deployments/{name_in_path(model, safe='')}"
         return f"{self.root}{deployed}{path}?api-version={self.version}"
 
 

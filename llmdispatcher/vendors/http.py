@@ -500,10 +500,12 @@ class HttpVendor:
         return call, codec, bounds
 
     def _format(self, request: Request, traits: Traits) -> str:
-        """The wire format: what the user chose, else what this model needs, else the row's."""
+        """The wire format: what the user chose, else what this model or this request needs, else the row's."""
         api = self._config.api or traits.api
         if api is None and request.tools and "tools_by_responses" in traits.quirks and request.reasoning_effort != "none":
             api = "responses"
+        if api is None and request.wire_format == APIS["responses"] and request.extra_params and self.kind == "openai":
+            api = "responses"  # which alone knows these fields
         return self._row.codec if api is None else APIS[api]
 
     def call(self, path: str, body: bytes, *, model: str = "", stream: bool = False, size: int | None = None) -> HttpCall:

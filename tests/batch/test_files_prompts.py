@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 
-from llmdispatcher import ConfigError
+from llmdispatcher import ConfigError, EmbeddingRequest
 from llmdispatcher.batch import InvalidLine, Prompt, read_prompts
 
 
@@ -44,9 +47,37 @@ MISTAKES = {
     "too deep": ("[" * 100_000, "not JSON: too deep or too large, column ?"),
     "no object": ("[1]", "a JSON list is not a prompt; give an object with model and messages"),
     "id": ({"id": [1]}, "id: a list is not an id; give a text or a whole number"),
+    "long id": ({"id": "x" * 1000}, "id: 1,000 characters are too long for an id; give at most 512"),
     "unknown field": ({"modle": "m"}, "modle: unknown field; a prompt has id, model, messages, temperature"),
     "no messages": ('{"model": "m"}', "messages: missing"),
-    "no model": ('{"messages": "x"}', "model: missing"),
+    "no model": ('{"messages": "x"}', "model: missing; name it in the line, or for all lines with the option --model"),
+    "nothing": ("{}", "model: missing"),
+    "prompt of another kind": ('{"prompt": 5}', "prompt: 5 is not a prompt; give a text or a list of messages"),
+    "empty prompt": ('{"prompt": " "}', "prompt: ' ' is not a prompt"),
+    "prompt and messages": ({"prompt": "x"}, "prompt: there are messages too; give one of the two"),
+    "another's id": ({"id": 1}, "id: 1 is the id of line 1 too; give each line an id of its own"),
+    "no method": (
+        '{"custom_id": "a", "method": "GET", "url": "/v1/responses", "body": {"model": "m", "input": "x"}}',
+        "method: 'GET' cannot be asked; give POST",
+    ),
+    "no url": (
+        '{"custom_id": "a", "body": {"model": "m"}}',
+        "url: None cannot be asked in a batch; give /v1/chat/completions, /v1/responses, /v1/embeddings",
+    ),
+    "another url": ('{"url": "/v1/moderations", "body": {"input": "x"}}', "url: '/v1/moderations' cannot be asked in a batch"),
+    "body of another kind": ('{"url": "/v1/responses", "body": []}', "body: a list is not a request; give an object with model"),
+    "body without model": ('{"url": "/v1/responses", "body": {"input": "x"}}', "body.model: missing; name it in the line"),
+    "field beside the body": ('{"url": "/v1/responses", "body": {}, "user": "u"}', "user: unknown field; a line of OpenAI's batch"),
+    "field of the body": (
+        '{"url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role": "boss", "content": "x"}]}}',
+        "body.messages.0.role: 'boss' is not a role",
+    ),
+    "conversation of another kind": ('{"url": "/chat/completions", "body": {"model": "m", "messages": 5}}', "body.messages: "),
+    "no conversation": ('{"url": "/v1/chat/completions", "body": {"model": "m"}}', "body.messages: "),
+    "tokens": (
+        '{"url": "/v1/embeddings", "body": {"model": "m", "input": [[1, 2]]}}',
+        "body.input: lists of tokens cannot be asked",
+    ),
     "range": ({"temperature": 3}, "temperature: 3 is not a number from 0 to 2; omit it for the model's default"),
     "empty": ({"messages": []}, "messages: an empty list is no conversation; give at least one message"),
     "role": ({"messages": [{"role": "boss", "content": "x"}]}, "message.role: 'boss' is not a role"),
@@ -87,3 +118,134 @@ def test_an_empty_file_is_told(prompts):
     """Nothing to do is a mistake of the user."""
     with pytest.raises(ConfigError, match="there is no prompt in it"):
         read_prompts(prompts("", "  "))
+
+
+def test_a_long_value_does_not_flood_the_terminal(prompts):
+    """The error keeps its beginning, which names the field, and its end, which has the remedy."""
+    (mistake,) = read_prompts(prompts({"temperature": "x" * 10_000}))
+
+    assert mistake.text.startswith("temperature: 'xxx")
+    assert mistake.text.endswith("omit it for the model's default")
+    assert len(mistake.text) < 500
+
+
+LINES = {
+    "bare": ('{"prompt": "Why?"}', (2, "auto", "Why?")),
+    "bare, with more": ('{"prompt": "Why?", "id": "b", "model": "m", "max_tokens": 5}', ("b", "m", "Why?")),
+    "messages in prompt": ('{"prompt": [{"role": "user", "content": "Why?"}]}', (2, "auto", "Why?")),
+    "chat": (
+        {"url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role": "user", "content": "Why?"}]}},
+        ("a", "m", "Why?"),
+    ),
+    "responses": ({"url": "/v1/responses", "body": {"model": "m", "input": "Why?"}}, ("a", "m", "Why?")),
+    "chat, as Azure has it": (
+        {"url": "/chat/completions", "body": {"model": "m", "messages": [{"role": "user", "content": "Why?"}]}},
+        ("a", "m", "Why?"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "asked"), LINES.values(), ids=LINES)
+def test_other_lines_are_requests_too(prompts, line, asked):
+    """A bare prompt, and OpenAI's batch format, whose custom_id is the id; they may stand in one file with requests."""
+    raw = line if isinstance(line, str) else json.dumps({"custom_id": "a", "method": "POST", **line})
+    prompt = read_prompts(prompts({}, raw))[1]
+
+    assert isinstance(prompt, Prompt), prompt
+    assert asked == (prompt.id, prompt.request.model, prompt.request.messages[0].text)
+
+
+def test_a_body_keeps_its_settings(prompts):
+    """In OpenAI's words."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_completion_tokens": 7, "stop": ["a"], "seed": 3}
+    (prompt,) = read_prompts(prompts(json.dumps({"custom_id": "a", "url": "/v1/chat/completions", "body": body})))
+
+    assert (7, ("a",), 3) == (prompt.request.max_tokens, prompt.request.stop, prompt.request.seed)
+
+
+def test_texts_to_be_embedded(prompts):
+    """One or several, with the length that is asked for."""
+    body = {"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 4}
+    (prompt,) = read_prompts(prompts(json.dumps({"custom_id": "a", "url": "/v1/embeddings", "body": body})))
+
+    assert isinstance(prompt.request, EmbeddingRequest)
+    assert (("a", "b"), 4) == (prompt.request.texts, prompt.request.dimensions)
+
+
+TEXTS = {
+    "lines": (b"Why?\nHow?\n", ["Why?", "How?"]),
+    "line ends of Windows, and a mark": (b"\xef\xbb\xbfWhy?\r\n\r\nHow?", ["Why?", "How?"]),
+    "numbers": (b"42\nnull\n[1]\n", ["42", "null", "[1]"]),
+    "JSON texts": (b'"Why?\\nAnd how?"\nHow?\n', ["Why?\nAnd how?", "How?"]),
+    "a set": (b"What is this?\n{x | x > 0}\n", ["What is this?", "{x | x > 0}"]),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), TEXTS.values(), ids=TEXTS)
+def test_a_file_without_an_object_is_plain_text(data, said):
+    """A prompt a line; the model is the given one, else auto. Anything that can be read by lines is a file."""
+    found = read_prompts(io.BytesIO(data), model="m")
+
+    assert said == [prompt.request.messages[0].text for prompt in found]
+    assert {"m"} == {prompt.request.model for prompt in found}
+    assert {"auto"} == {prompt.request.model for prompt in read_prompts(io.BytesIO(data))}
+
+
+def test_text_beside_objects_is_a_mistake(prompts):
+    """It may be what is left of a line."""
+    mistake, prompt = read_prompts(prompts("Why?", {}))
+
+    assert isinstance(prompt, Prompt)
+    assert mistake.text.startswith("not JSON: Expecting value, column 1; in a file of JSON every line is JSON")
+
+
+def test_the_given_model_is_for_lines_that_name_none(prompts):
+    """And an answer to one is no answer to the same line with another model."""
+    file = prompts('{"messages": "x"}', {}, '{"url": "/v1/responses", "body": {"input": "x"}}')
+    first, second = read_prompts(file, model="a"), read_prompts(file, model="b")
+
+    assert ["a", "gpt-4o-mini", "a"] == [prompt.request.model for prompt in first]
+    assert [True, False, True] == [one.key != other.key for one, other in zip(first, second, strict=True)]
+
+
+NO_FILES = {
+    "UTF-16": ("\ufeffWhy?\n".encode("utf-16-le"), "this is UTF-16; save it as UTF-8"),
+    "UTF-16, the other way": ("\ufeffWhy?\n".encode("utf-16-be"), "this is UTF-16; save it as UTF-8"),
+    "UTF-32": ("\ufeffWhy?\n".encode("utf-32-le"), "this is UTF-32; save it as UTF-8"),
+    "UTF-16 without a mark": ("Why?\n".encode("utf-16-le"), "standard input:1: there is a zero byte in it, so this is no UTF-8"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "standard input:3: there is a zero byte in it, so this is no UTF-8"),
+    "an archive": (b"PK\x03\x04\x14\n\x00\x08", "standard input:2: there is a zero byte in it"),
+    "Latin-1": ("Warum blüht es?\n".encode("latin-1"), "standard input:1: not UTF-8 text, at byte 9 of the line; save the prompts"),
+    "blank": (b" \n\r\n", "there is no prompt in it; give one JSON object or one text a line"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), NO_FILES.values(), ids=NO_FILES)
+def test_a_file_that_is_no_text_is_refused_as_a_whole(data, text):
+    """A part of it could look like a prompt."""
+    with pytest.raises(ConfigError) as caught:
+        read_prompts(io.BytesIO(data))
+
+    assert text in caught.value.message
+
+
+def test_a_folder_is_told(away):
+    """With the system's reason."""
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_prompts(away)
+
+
+def test_a_line_has_a_bound():
+    """What no vendor takes is not read into memory; what is shorter is a prompt, however long."""
+    with pytest.raises(ConfigError, match="standard input:2: the line is longer than 64 MiB, which no vendor takes"):
+        read_prompts(io.BytesIO(b"Why?\n" + b"x" * ((64 << 20) + 1)))
+
+    (prompt,) = read_prompts(io.BytesIO(b"x" * (8 << 20)))
+    assert 8 << 20 == len(prompt.request.messages[0].text)
+
+
+def test_ids_of_lines_without_one_count_as_well(prompts):
+    """Line 2 is called 2, and so is the first."""
+    _, mistake = read_prompts(prompts({"id": 2}, {}))
+
+    assert mistake.text.startswith("id: 2 is the id of line 1 too")

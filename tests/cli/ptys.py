@@ -56,6 +56,11 @@ class Pty:
         """Press Ctrl and a letter."""
         return self.type(chr(ord(letter.upper()) - 64))
 
+    def hang_up(self) -> None:
+        """Close the terminal, as closing its window does; nothing more is read."""
+        os.close(self._terminal)
+        self._terminal = os.open(os.devnull, os.O_RDONLY)
+
     def until(self, pattern: str, seconds: float = PATIENCE) -> str:
         """Read until a pattern has come behind what the last call found; the text up to its end. Fails when it does not in time."""
         end = SYSTEM_CLOCK.monotonic() + seconds

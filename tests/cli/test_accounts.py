@@ -272,6 +272,16 @@ def test_a_lockfile_from_nothing(command, openai, away, monkeypatch):
     assert "summarizer" not in command("aliases").out
 
 
+def test_a_folder_without_a_lockfile_has_none_to_check(command, away):
+    """The one that comes with the library was never meant to be checked; exit code 2, and the way to a lockfile."""
+    for name in ("validate", "check", "bump-registry"):
+        ended = command("lock", name)
+        assert (2, "") == (ended.code, ended.out)
+        assert "there is no lockfile here; `llmdispatcher lock init` makes one, --lockfile names another" in ended.err
+    assert 2 == command("lock", "check", "--json").code
+    assert 0 == command("aliases").code
+
+
 def test_bind_makes_the_lockfile(command, away):
     """Where there is none."""
     command("bind", "quick", "openai:gpt-4o-mini")

@@ -280,8 +280,8 @@ def test_json_steers_no_terminal(command, openai, monkeypatch):
 def test_a_person_has_time(openai, away, said, seconds):
     """A long answer is no failure where somebody watches it, unless the configuration says so."""
     (away / "app.toml").write_text(said)
-    with fleet.assembled(Settings(config=away / "app.toml"), fleet.patient(simulate=False)) as (dispatcher, _):
-        assert seconds == dispatcher.config.timeout
+    with fleet.assembled(Settings(config=away / "app.toml"), fleet.patient(simulate=False)) as opened:
+        assert seconds == opened.dispatcher.config.timeout
 
 
 def test_a_keychain_that_is_shut_keeps_nobody_from_the_others(command, openai, monkeypatch):

@@ -164,3 +164,11 @@ def test_a_shell_gets_words(line, place, word):
 
     assert f"plain,{word}" in done.stdout.splitlines()
     assert "" == done.stderr
+
+
+@pytest.mark.parametrize("name", ["batch", "ask", "models"])
+def test_arguments_are_told_once(command, name):
+    """Under one heading."""
+    told = command(name, "--help").out
+
+    assert 1 == told.count("rguments:")

@@ -15,7 +15,7 @@ import pytest
 
 from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request
 from llmdispatcher.cli import keychain
-from llmdispatcher.testing import LoopbackServer
+from llmdispatcher.testing import LoopbackServer, faults
 
 from .ptys import Pty
 
@@ -94,11 +94,21 @@ def test_health_asks_who_has_a_key(command, listing):
 
 
 def test_ill_health_is_exit_code_1(command, openai):
-    """The simulator lists no models; JSON tells the same."""
+    """Of a vendor that is down; JSON tells the same."""
+    openai.always(faults.status(503))
     ended = command("health", "--json")
 
     assert 1 == ended.code
     assert {"openai": False} == {name: state["ok"] for name, state in json.loads(ended.out).items()}
+
+
+def test_simulated_vendors_have_a_health(command):
+    """Without a key; one of them is down."""
+    ended = command("health", "--simulate", "--json", "--timeout", 60)
+    states = {name: state["status"] for name, state in json.loads(ended.out).items()}
+
+    assert 1 == ended.code
+    assert ("unhealthy", "healthy") == (states["azure"], states["anthropic"])
 
 
 def test_vendors_tell_where_a_key_is(command, openai):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from collections import Counter
 import pytest
 
 from llmdispatcher.batch.files import journal_path
-from llmdispatcher.testing import faults
+from llmdispatcher.testing import OK, faults
 
 from .conftest import records
 from .ptys import Pty
@@ -117,7 +118,7 @@ def half_done(command, prompts, openai, away):
     file = prompts(*({"id": number, "messages": f"prompt {number}"} for number in range(4)))
     ended = command("batch", file, "--output", "out.jsonl", "--workers", 1)
     assert 1 == ended.code
-    assert f"To ask the rest: llmdispatcher batch {file} --output out.jsonl --resume" in ended.err
+    assert f"To ask the rest: llmdispatcher batch {file} --workers 1 --output out.jsonl --resume\n" in ended.err
     return file, "--output", "out.jsonl", "--resume", "--workers", 1
 
 
@@ -131,6 +132,42 @@ def test_what_failed_is_asked_again(command, half_done, openai, away):
         line["content"] for line in records(away / "out.jsonl")
     ]
     assert "4 of 4 prompts answered (2 of them before), 0 failed" in ended.out
+
+
+def test_the_hint_repeats_every_option(command, prompts, openai, away):
+    """Whatever was given, before the command or behind it, quoted where the shell wants it; but no password."""
+    openai.always(faults.bad_request())
+    (away / "my config.toml").write_text("[retry_policy]\nmax_retries = 0\n")
+    file = prompts({}, {}, name="my prompts.jsonl")
+    given = [
+        *(
+            "--config",
+            "my config.toml",
+            "--no-color",
+            "batch",
+            file,
+            "--model",
+            "gpt-4o",
+            "--substitute",
+            "--workers",
+            2,
+            "--rpm",
+            100,
+        ),
+        *("--tpm", 100000, "--timeout", 20, "--limit", 2, "--max-failures", 9, "--stream", "--max-cost", "2.5", "--yes"),
+        *("--sqlite", "calls.db", "--profile", "prod", "--output", "out.jsonl", "--force"),
+    ]
+    (away / "llmdispatcher.lock").write_text('version = "1.0"\n[profiles.prod]\nname = "prod"\n')
+    hint = command(*given).err.splitlines()[-1].removeprefix("To ask the rest: ")
+    words = shlex.split(hint)
+
+    assert ["llmdispatcher", "--sqlite", "calls.db", "--profile", "prod", "--config", "my config.toml", "--no-color"] == words[:8]
+    assert [str(word) for word in given[3 : given.index("--sqlite")]] == words[8 : -len(("--output", "out.jsonl", "--resume"))]
+    assert ["--output", "out.jsonl", "--resume"] == words[-3:]
+    hits = openai.hits
+    openai.always(OK)
+    assert 0 == command(*words[1:]).code
+    assert hits + 2 == openai.hits
 
 
 def test_what_is_whole_is_not_asked_again(command, half_done, openai):
@@ -261,7 +298,8 @@ def test_too_dear_a_batch_is_not_begun(command, prompts, openai, away):
     refused = command("batch", file, "--max-cost", "0.01")
 
     assert (1, 0) == (refused.code, openai.hits)
-    assert "this may cost about US$ 0.1000, and --max-cost is 0.01; --yes asks it all the same" in refused.err
+    assert "this may cost about US$ 0.1000 for 1 prompt, and --max-cost is 0.01; nobody can be asked" in refused.err
+    assert "so nothing was sent: --yes sends it all the same" in refused.err
     assert 0 == command("batch", file, "--max-cost", "0.01", "--yes").code
     assert 0 == command("batch", file, "--max-cost", "1").code
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from collections import Counter
 
 import pytest
 
@@ -22,23 +26,73 @@ def test_answers_are_in_the_order_of_the_prompts(command, prompts, openai, away)
     assert "20 of 20 prompts answered, 0 failed" in ended.out
 
 
-def test_without_a_key_simulated_vendors_answer(command, prompts, away):
-    """Four of them, one of which is down; the run says so and all prompts are answered nevertheless."""
-    ended = command("run", prompts({"model": "gpt-4.1"}, {"model": "claude-haiku-4-5"}, {"model": "gemini-2.5-flash"}))
+SIMULATED = [{"model": "gpt-4.1"}, {"model": "claude-haiku-4-5"}, {"model": "gemini-2.5-flash"}]
+
+
+@pytest.mark.parametrize("option", ["--simulate", "--or-simulate"])
+def test_simulated_vendors_answer(command, prompts, away, option):
+    """Four of them, one of which is down; all prompts are answered nevertheless, and each answer says that it is made up."""
+    ended = command("run", prompts(*SIMULATED), option)
+    answers = records(away / "answers.jsonl")
 
     assert 0 == ended.code, ended.err
     assert "Nothing is sent anywhere: four simulated vendors" in ended.err
-    assert ["openai", "anthropic", "google"] == [line["vendor"] for line in records(away / "answers.jsonl")]
-    assert ["azure", "openai"] == [attempt["vendor"] for attempt in records(away / "answers.jsonl")[0]["attempts"]]
+    assert "answers in answers.jsonl, made up by simulated vendors" in ended.out
+    assert ["openai", "anthropic", "google"] == [line["vendor"] for line in answers]
+    assert {"azure", "openai"} == {attempt["vendor"] for attempt in answers[0]["attempts"]}
+    assert [True] * 3 == [line["simulated"] for line in answers]
     assert "azure: 1 × VendorUnavailable" in ended.out
 
 
-def test_simulate_leaves_the_keys_alone(command, prompts, openai):
-    """No request reaches the vendor of the environment."""
-    ended = command("run", prompts({}), "--simulate")
+def test_a_simulated_failure_says_so_too(command, prompts, away):
+    """An error that nobody has had."""
+    ended = command("batch", prompts({"model": "openai:o9-not-there", "temperature": 3}, {"model": "mistral-large"}), "--simulate")
 
-    assert "simulated vendors" in ended.err
-    assert 0 == openai.hits
+    assert 1 == ended.code
+    assert [True, True] == [line["simulated"] for line in records(away / "answers.jsonl")]
+    assert json.loads(command("batch", prompts(*SIMULATED), "--simulate", "--json").out)["simulated"]
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--resume", "--yes"])
+def test_without_a_key_nothing_is_asked(command, prompts, away, option):
+    """Nothing is made up unasked, and no file is written."""
+    ended = command("batch", prompts({}), option)
+
+    assert (2, "") == (ended.code, ended.out)
+    assert "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY" in ended.err
+    assert "--simulate" in ended.err
+    assert ["prompts.jsonl"] == [path.name for path in away.iterdir()]
+
+
+@pytest.mark.parametrize(("option", "hits"), [("--simulate", 0), ("--or-simulate", 1)])
+def test_simulate_leaves_the_keys_alone(command, prompts, openai, away, option, hits):
+    """No request reaches the vendor of the environment; the other option is for those who have no key."""
+    command("run", prompts({}), option)
+
+    assert hits == openai.hits
+    assert [not hits] == ["simulated" in line for line in records(away / "answers.jsonl")]
+
+
+def test_made_up_answers_are_none_for_a_real_run(command, prompts, openai, away):
+    """Whoever tried a batch out and then goes on with it is answered by the vendor."""
+    openai.responses = "Really."
+    file = prompts({"id": "a"}, {"id": "b", "max_tokens": 0})
+    command("batch", file, "--output", "out.jsonl", "--simulate")
+    assert [False, True] == ["error" in line for line in records(away / "out.jsonl")]
+    command("batch", file, "--output", "out.jsonl", "--resume")
+
+    assert 0 < openai.hits
+    first = records(away / "out.jsonl")[0]
+    assert ("Really.", False) == (first["content"], "simulated" in first)
+
+
+def test_a_file_of_made_up_answers_is_not_done(command, prompts, openai, away):
+    """Where they are wanted it is."""
+    file = prompts({"id": "a"})
+    command("batch", file, "--output", "out.jsonl", "--simulate")
+
+    assert "all is answered" in command("batch", file, "--output", "out.jsonl", "--resume", "--simulate").err
+    assert "all is answered" not in command("batch", file, "--output", "out.jsonl", "--resume").err
 
 
 def test_the_vendors_of_the_environment_are_named(command, prompts, openai):
@@ -46,20 +100,31 @@ def test_the_vendors_of_the_environment_are_named(command, prompts, openai):
     assert "Asking openai, whose keys are known" in command("run", prompts({})).err
 
 
-def test_a_stand_in_answers_for_a_vendor_without_a_key(command, prompts, openai, away):
-    """So that one key is enough for the examples; the file tells which model it was."""
-    command("run", prompts({"model": "claude-sonnet-4-6"}))
-
-    assert [("openai", "gpt-4.1")] == [(line["vendor"], line["model"]) for line in records(away / "answers.jsonl")]
-
-
-def test_exact_forbids_stand_ins(command, prompts, openai, away):
-    """Then the prompt fails, and nobody is asked."""
-    ended = command("run", prompts({"model": "claude-sonnet-4-6"}), "--exact")
+def test_a_batch_asks_what_it_was_told_to_ask(command, prompts, openai, away):
+    """A model of a vendor without a key is nobody's, and nobody is asked."""
+    ended = command("run", prompts({"model": "claude-sonnet-4-6"}))
 
     assert 1 == ended.code
     assert ["ModelNotFound"] == [line["error"]["class"] for line in records(away / "answers.jsonl")]
     assert 0 == openai.hits
+
+
+def test_a_failure_is_no_reason_for_another_model(command, prompts, openai, monkeypatch, away):
+    """Also where another vendor is well."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "simulated")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", openai.anthropic_url)
+    openai.always(faults.bad_request())
+    command("batch", prompts({"model": "claude-haiku-4-5"}, {}))
+
+    assert {"claude-haiku-4-5", "gpt-4o-mini"} == {request.model for request in openai.requests}
+
+
+def test_substitutes_answer_where_they_are_wanted(command, prompts, openai, away):
+    """So that one key is enough for all prompts; the file tells which model it was."""
+    ended = command("run", prompts({"model": "claude-sonnet-4-6"}), "--substitute")
+
+    assert "a similar model of another answers" in ended.err
+    assert [("openai", "gpt-4.1")] == [(line["vendor"], line["model"]) for line in records(away / "answers.jsonl")]
 
 
 def test_a_bad_line_is_told_and_the_rest_goes_on(command, prompts, openai, away):
@@ -159,11 +224,202 @@ def test_streaming_with_json_prints_json_only(command, prompts, openai):
 
 def test_streaming_keeps_bad_lines_and_refusals_in_place(command, prompts, openai, away):
     """What cannot be asked at all is told like in a plain run."""
-    command("run", prompts("nonsense", {"model": "claude-haiku-4-5"}, {"id": "c"}), "--stream", "--exact")
+    command("run", prompts("nonsense", {"model": "claude-haiku-4-5"}, {"id": "c"}), "--stream")
 
     assert ["InvalidRequest", "ModelNotFound", None] == [
         line.get("error", {}).get("class") for line in records(away / "answers.jsonl")
     ]
+
+
+def test_prompts_come_through_a_pipe(away, openai):
+    """A line each; the hint how to go on says what it needs."""
+    openai.responses = "Yes."
+    openai.script("Yes.", faults.bad_request())
+    done = subprocess.run(
+        [sys.executable, "-m", "llmdispatcher", "batch", "-", "--model", "gpt-4o-mini", "--workers", "1"],
+        input="Why?\nHow?\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == done.returncode, done.stderr
+    assert ["Why?", "How?"] == [request.json["messages"][-1]["content"] for request in openai.requests]
+    assert [1, 2] == [line["id"] for line in records(away / "answers.jsonl")]
+    hint = "llmdispatcher batch - --model gpt-4o-mini --workers 1 --output answers.jsonl --resume"
+    assert f"To ask the rest, with the same prompts on standard input: {hint}\n" in done.stderr
+
+
+def test_lines_of_openai_s_batch_format_are_asked(command, prompts, openai, away):
+    """Chats, responses and vectors, each with its custom_id, plain and streamed; the key of a line is its text as ever."""
+    openai.responses = "Yes."
+    said = [{"role": "user", "content": "Why?"}]
+    bodies = {
+        "/v1/chat/completions": {"model": "gpt-4o-mini", "messages": said, "max_tokens": 5},
+        "/v1/responses": {"model": "gpt-4o-mini", "input": "Why?", "store": False},
+        "/v1/embeddings": {"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 3},
+    }
+    lines = [json.dumps({"custom_id": url, "method": "POST", "url": url, "body": body}) for url, body in bodies.items()]
+    for more in ((), ("--stream",)):
+        ended = command("batch", prompts(*lines), "--output", "out.jsonl", "--force", *more)
+        chat, response, vectors = records(away / "out.jsonl")
+
+        assert 0 == ended.code, ended.err
+        assert list(bodies) == [chat["id"], response["id"], vectors["id"]]
+        assert ("Yes.", "Yes.", [3, 3]) == (chat["content"], response["content"], [len(each) for each in vectors["embeddings"]])
+        assert vectors["usage"]["input_tokens"] > 0
+    assert {"openai", "openai_responses", "openai_embeddings"} == {request.format for request in openai.requests}
+    assert [False, False] == [request.json["store"] for request in openai.requests if request.format == "openai_responses"]
+    assert 0 == command("batch", prompts(*lines), "--dry-run").code
+
+
+@pytest.mark.parametrize("more", [[], ["--force"], ["--resume"], ["--stream"]], ids=str)
+def test_a_file_of_mistakes_writes_nothing(command, prompts, openai, away, more):
+    """Neither an answers file nor a journal, and what is there stays; the first mistakes are told."""
+    (away / "out.jsonl").write_text("precious")
+    ended = command("batch", prompts(*["{}"] * 12), "--output", "out.jsonl", *more)
+
+    assert (2, "", 0) == (ended.code, ended.out, openai.hits)
+    assert 10 == ended.err.count("model: missing")
+    assert "prompts.jsonl: 2 more lines are invalid" in ended.err
+    assert ended.err.endswith("prompts.jsonl: no line can be asked; nothing was sent, and no file was written\n")
+    assert ("precious", ["out.jsonl", "prompts.jsonl"]) == (
+        (away / "out.jsonl").read_text(),
+        sorted(one.name for one in away.iterdir()),
+    )
+
+
+def test_a_model_that_is_no_name_is_wrong_usage(command, openai, away):
+    """Of plain text, whose lines have no mistakes of their own."""
+    (away / "questions.txt").write_text("Why?\n")
+    ended = command("batch", "questions.txt", "--model", " ")
+
+    assert (2, 0) == (ended.code, openai.hits)
+    assert "llmdispatcher: model: ' '" in ended.err
+
+
+REFUSALS = {
+    "wrong key": faults.status(401),
+    "forbidden": faults.status(403),
+    "no credit": faults.status(402),
+    "quota spent": faults.quota(),
+}
+
+
+@pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_key_that_is_refused_stops_after_a_few(command, prompts, openai, away, refusal, more):
+    """The rest is not sent, neither answered nor failed, and the reason is told with the way to go on."""
+    openai.always(refusal)
+    ended = command("batch", prompts(*[{}] * 300), "--workers", 4, *more)
+
+    assert 1 == ended.code
+    assert 1 <= openai.hits <= 5 + 2 * 4  # a spent quota is not even asked for again
+    assert len(records(away / "answers.jsonl")) <= 5 + 2 * 4
+    assert re.search(r"llmdispatcher: openai\S* refused the (key|account) for 5 prompts in a row \(\w+: ", ended.err)
+    assert re.search(r"0 of 300 prompts answered, \d+ failed, 2\d\d not asked to the end", ended.out)
+    assert "--max-failures allows more failures" in ended.err
+    assert "To ask the rest: llmdispatcher batch " in ended.err
+
+
+def test_where_nothing_is_left_nothing_was_stopped(command, prompts, openai):
+    """All five prompts were sent, and all have failed."""
+    openai.always(faults.wrong_key())
+    ended = command("batch", prompts(*[{}] * 5), "--workers", 1)
+
+    assert (1, 5) == (ended.code, openai.hits)
+    assert "in a row" not in ended.err
+
+
+def test_a_key_that_is_revoked_in_the_middle_stops_it_as_well(command, prompts, openai, away):
+    """What was answered before stays."""
+    openai.responses = "Yes."
+    openai.script(*["Yes."] * 40).always(faults.wrong_key())
+    ended = command("batch", prompts(*[{}] * 300), "--workers", 4)
+
+    assert 1 == ended.code
+    assert 45 <= openai.hits <= 45 + 2 * 4
+    assert "40 of 300 prompts answered" in ended.out
+
+
+def test_a_refusal_now_and_then_stops_nothing(command, prompts, openai):
+    """An answer shows that key and account are good."""
+    openai.responses = "Yes."
+    openai.script(*[faults.wrong_key(), faults.wrong_key(), "Yes."] * 5)
+    ended = command("batch", prompts(*[{}] * 20), "--workers", 1)
+
+    assert "10 of 20 prompts answered, 10 failed;" in ended.out
+    assert 20 == openai.hits
+
+
+def test_of_several_vendors_only_the_one_with_the_wrong_key_is_left_out(command, prompts, openai, monkeypatch, away):
+    """The prompts of the other are answered."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "wrong")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", openai.anthropic_url)
+    openai.keys = ("simulated",)
+    ended = command("batch", prompts(*[{"model": "claude-haiku-4-5"}, {}] * 100), "--workers", 4)
+    asked = Counter(request.model for request in openai.requests)
+
+    assert 1 == ended.code
+    assert 100 == asked["gpt-4o-mini"]
+    assert 5 <= asked["claude-haiku-4-5"] <= 5 + 2 * 4
+    assert "anthropic refused the key for 5 prompts in a row" in ended.err
+    assert re.search(r"100 of 200 prompts answered, \d+ failed, \d+ not asked to the end", ended.out)
+
+
+@pytest.mark.parametrize(("fault", "most"), [(faults.bad_request(), 3), (faults.wrong_key(), 12)], ids=["any failure", "a key"])
+def test_max_failures_is_the_user_s_word(command, prompts, openai, fault, most):
+    """For failures of any kind; without it only key and account count."""
+    openai.always(fault)
+    ended = command("batch", prompts(*[{}] * 60), "--workers", 1, "--max-failures", most)
+
+    assert (1, True) == (ended.code, most <= openai.hits <= most + 2)
+    assert f"{most} prompts failed, and max_failures is {most}" in ended.err
+
+
+def test_faulty_prompts_alone_stop_nothing(command, prompts, openai):
+    """Each is a mistake of its own."""
+    openai.always(faults.bad_request())
+    command("batch", prompts(*[{}] * 30))
+
+    assert 30 == openai.hits
+
+
+def test_the_price_is_told_before_it_is_spent(command, prompts, openai, monkeypatch, away):
+    """With --confirm, by model; where nobody can say yes nothing is sent, and --yes says it."""
+    file = prompts({"max_tokens": 1000}, {"model": "claude-haiku-4-5"})
+    refused = command("batch", file, "--confirm")
+
+    assert (1, "", 0) == (refused.code, refused.out, openai.hits)
+    assert re.search(r"  openai:gpt-4o-mini: 1 prompt, US\$ 0\.0006 at most\n", refused.err)
+    assert "  nobody has claude-haiku-4-5: 1 prompt\n" in refused.err
+    assert "this may cost about US$ 0.0006 for 2 prompts; nobody can be asked whether to go on, so nothing was sent" in refused.err
+    assert ["prompts.jsonl"] == [path.name for path in away.iterdir()]
+    command("batch", file, "--confirm", "--yes")
+    assert 1 == openai.hits
+
+
+def test_simulated_vendors_cost_nothing(command, prompts):
+    """So nobody is asked."""
+    assert 0 == command("batch", prompts({}), "--confirm", "--or-simulate", "--max-cost", "0.0000001").code
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:pass#w?rd@127.0.0.1:1/x",
+        "postgresql://me:p@ss[wrd@127.0.0.1:1/x",
+        "postgresql://me@127.0.0.1:1/x?password=secret&connect_timeout=1",
+    ],
+)
+def test_the_hint_hides_a_password(url):
+    """It goes to a terminal, and into logs."""
+    name, shown = batch._words(batch.GLOBALS[0], url)
+
+    assert "--db" == name
+    assert "***" in shown
+    assert shown.startswith("postgresql://me")
+    assert [] == [part for part in ("pass#", "wrd", "p@ss", "secret") if part in shown]
 
 
 def test_every_simulated_vendor_is_in_the_catalog():

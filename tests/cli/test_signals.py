@@ -1,4 +1,4 @@
-"""Ctrl-C inside one process: the first cancels, the second ends; other threads are left alone."""
+"""Signals inside one process: the first cancels, the second ends; a batch drains first; other threads are left alone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,82 @@ import threading
 import pytest
 
 from llmdispatcher import Dispatcher, OpenAIVendor, Request, RetryPolicy
-from llmdispatcher.cli.terminal import stoppable
+from llmdispatcher.cli.signals import Ended, endable, stoppable
 from llmdispatcher.testing import LoopbackServer, faults
 
+from ..conftest import PATIENCE
 from .conftest import records
 
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
-def test_the_first_ctrl_c_cancels():
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=str)
+def test_the_first_signal_cancels(number, code):
     """No exception at an arbitrary place; what is in flight hears of it."""
     with stoppable() as stop:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
-        assert stop.cancelled
+        assert (True, code) == (stop.cancel.cancelled, stop.code)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=str)
+def test_with_a_grace_the_first_signal_lets_end_and_the_second_cancels(number):
+    """Whichever the second is; the exit code is that of the first."""
+    with stoppable(grace=1000) as stop:
+        stop.cancel.busy = True
+        signal.raise_signal(number)
+        assert (True, False) == (stop.cancel.draining, stop.cancel.cancelled)
+        signal.raise_signal(signal.SIGTERM)
+
+        assert (True, SIGNALS[number]) == (stop.cancel.cancelled, stop.code)
+
+
+def test_a_grace_ends():
+    """By itself."""
+    cancelled = threading.Event()
+    with stoppable(grace=0.01) as stop:
+        stop.cancel.subscribe(cancelled.set)
+        stop.cancel.busy = True
+        signal.raise_signal(signal.SIGTERM)
+
+        assert cancelled.wait(PATIENCE)
+
+
+def test_the_third_signal_acts_as_ever():
+    """For a run that does not even end when it is cancelled."""
+    with endable(), stoppable(grace=1000):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Ended):
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_signals_end_what_does_not_listen(number):
+    """A command that waits for something else; main() tells the code."""
+    with pytest.raises(Ended) as caught, endable():
+        signal.raise_signal(number)
+
+    assert SIGNALS[number] == caught.value.code
+    assert signal.SIG_DFL is signal.getsignal(number)
+
+
+def test_handlers_of_a_program_are_left_alone():
+    """Of one that calls main() and has its own; and nohup."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("TERM"))
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with endable():
+            signal.raise_signal(signal.SIGTERM)
+            with stoppable() as stop:
+                signal.raise_signal(signal.SIGHUP)
+                assert not stop.cancel.cancelled
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, hangup)
+
+    assert ["TERM"] == heard
 
 
 def test_a_busy_main_thread_does_not_delay_it():
@@ -27,8 +91,8 @@ def test_a_busy_main_thread_does_not_delay_it():
     heard, held = threading.Event(), threading.Lock()
     held.acquire()
     with stoppable() as stop:
-        stop.subscribe(held.release)
-        stop.subscribe(heard.set)
+        stop.cancel.subscribe(held.release)
+        stop.cancel.subscribe(heard.set)
         threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)).start()
         held.acquire()
 
@@ -59,7 +123,7 @@ def test_other_threads_have_no_signals():
 
     def work():
         with stoppable() as stop:
-            stops.append(stop.cancelled)
+            stops.append(stop.cancel.cancelled)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -70,22 +134,23 @@ def test_other_threads_have_no_signals():
 
 @pytest.mark.parametrize("more", [[], ["--stream"]], ids=["plain", "streamed"])
 def test_a_stopped_run_keeps_its_answers(command, prompts, openai, away, more):
-    """What was answered is in the file; what was in flight or waiting is neither answered nor failed."""
+    """What was answered is in the file; what a second signal cancels is neither answered nor failed, like what was not sent."""
     openai.script("One.").always(faults.silent())
     watcher = threading.Thread(target=_interrupt_after, args=(openai, 2))
     watcher.start()
     ended = command("run", prompts(*({"id": number} for number in range(6))), "--workers", 1, *more)
     watcher.join()
 
-    assert 130 == ended.code
+    assert ended.code in (130, 143)
     assert [0] == [line["id"] for line in records(away / "answers.jsonl")]
     assert "1 of 6 prompts answered, 0 failed, 5 not asked to the end" in ended.out
     assert "6 of 6 done" not in ended.err
 
 
 def _interrupt_after(simulator, hits):
-    simulator.await_hits(hits, timeout=30)
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    simulator.await_hits(hits, timeout=PATIENCE)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the kernel may make one of two that are alike, and turn the order round
+        signal.pthread_kill(threading.main_thread().ident, number)
 
 
 def test_simulate_ends_with_ctrl_c(command):

@@ -64,3 +64,17 @@ def test_the_page_names_every_global_option():
 def test_the_page_names_every_command_of_a_chat():
     """As /help does."""
     assert [] == [word for word in DEEDS if word not in PAGE]
+
+
+def test_the_commands_that_simulate_are_named():
+    """README tells which commands need no key with --simulate."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    named = set(re.findall(r"`(\w+)`", re.search(r"((?:`\w+`, )+`\w+` and `\w+`) take `--simulate`", text)[1]))
+    context = click.Context(top)
+    able = {
+        name
+        for name in ROOMS
+        if any("--simulate" in option.opts for option in getattr(top.get_command(context, name), "params", ()))
+    }
+
+    assert able == named

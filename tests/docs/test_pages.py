@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import builtins
 import configparser
+import gc
 import inspect
 import re
+import sys
+import types
+import weakref
 from importlib import import_module
 
 import pytest
@@ -129,6 +133,49 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
 
     assert [] == [link for link in links if not (page.parent / link).exists()]
+
+
+def test_the_number_of_models_is_about_right():
+    """As the page of models tells it, and how many vendors have them."""
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    models, vendors = (
+        int(number.replace(",", "")) for number in re.search(r"about ([\d,]+) models of (\d+) vendors", page).groups()
+    )
+    found = llmdispatcher.list_models(active_only=False)
+
+    assert len({facts.vendor for facts in found}) == vendors
+    assert abs(len(found) - models) <= 0.02 * models
+
+
+def test_the_handler_of_a_worker_s_end_is_kept():
+    """Celery's signals keep weak references to their handlers unless told otherwise; what the page shows is called nevertheless."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    code = re.search(r"^```py\n(from celery.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+    handlers, drained = [], []
+
+    class WorkerProcessShutdown:
+        """As Celery's own connect does it."""
+
+        def connect(self, *given, weak=True):
+            def keep(handler):
+                handlers.append(weakref.ref(handler) if weak else lambda: handler)
+                return handler
+
+            return keep(*given) if given else keep
+
+    celery, signals = types.ModuleType("celery"), types.ModuleType("celery.signals")
+    signals.worker_process_shutdown = WorkerProcessShutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "celery", celery)
+        patch.setitem(sys.modules, "celery.signals", signals)
+        names = {"dispatcher": types.SimpleNamespace(close=lambda drain: drained.append(drain))}
+        exec(code, names)
+    names.pop("drain")
+    gc.collect()
+    for handler in handlers:
+        handler()(pid=1, exitcode=0)
+
+    assert [5] == drained
 
 
 def test_architecture_names_every_room():

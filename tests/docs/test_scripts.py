@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
+
+from llmdispatcher import catalog
 
 from .conftest import ROOT
 
@@ -26,6 +30,44 @@ def test_bash_understands_it(script):
 def test_it_can_be_run(script):
     """By its name."""
     assert os.access(ROOT / script, os.X_OK)
+
+
+def here(*arguments, **environment):
+    """Run scripts/run as somebody without a terminal would; the checkout has its environment already."""
+    return subprocess.run(
+        [ROOT / "scripts" / "run", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.timeout(240)
+def test_with_keys_it_tells_the_price_and_asks(tmp_path, monkeypatch, vendors):
+    """All seventy prompts by model; without a yes nothing is sent, and no file is written."""
+    monkeypatch.chdir(tmp_path)
+    done = here()
+
+    assert (1, 0) == (done.returncode, vendors.hits), done.stderr
+    assert re.search(r"this may cost about US\$ 0\.\d{4} for 70 prompts; nobody can be asked", done.stderr)
+    assert "  openai:gpt-4o-mini: " in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(240)
+def test_without_keys_it_simulates(tmp_path, monkeypatch):
+    """And says so; every prompt is answered."""
+    monkeypatch.chdir(tmp_path)
+    for row in catalog.vendor_rows():
+        for name in row.key_env:
+            monkeypatch.delenv(name, raising=False)
+    done = here("--json", LLMDISPATCHER_HOME=str(tmp_path / "home"))
+
+    assert 0 == done.returncode, done.stderr
+    told = json.loads(done.stdout)
+    assert (70, True) == (told["answered"], told["simulated"])
 
 
 PYTHONS = {

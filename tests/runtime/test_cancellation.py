@@ -66,3 +66,37 @@ def test_every_listener_hears_exactly_once_under_a_race():
 def test_its_text_tells_its_state():
     """Debuggers see whether it fired."""
     assert "Cancellation(cancelled=False)" == repr(Cancellation())
+
+
+def test_a_drain_cancels_what_only_waits():
+    """Now, and what begins to follow later as well; what is busy may end."""
+    cancel, waiting, busy, later = (Cancellation() for _ in range(4))
+    waiting.follow(cancel)
+    busy.follow(cancel)
+    busy.busy = True
+
+    cancel.drain("enough")
+    later.follow(cancel)
+
+    assert [("enough", True), ("enough", True)] == [(one.reason, one.cancelled) for one in (waiting, later)]
+    assert (True, False, False) == (busy.draining, busy.cancelled, cancel.cancelled)
+
+
+def test_a_cancel_ends_a_drain():
+    """Of all who follow."""
+    cancel, busy = Cancellation(), Cancellation()
+    busy.follow(cancel)
+    busy.busy = True
+    cancel.drain()
+
+    cancel.cancel("at once")
+
+    assert ("at once", True) == (busy.reason, busy.cancelled)
+
+
+def test_a_drain_without_followers_is_a_cancel():
+    """Nothing is under way."""
+    cancel = Cancellation()
+    cancel.drain("enough")
+
+    assert ("enough", True) == (cancel.reason, cancel.cancelled)

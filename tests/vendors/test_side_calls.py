@@ -7,6 +7,7 @@ import pytest
 from llmdispatcher import (
     AnthropicVendor,
     AuthenticationError,
+    AzureOpenAIVendor,
     DeadlineExceeded,
     Dispatcher,
     GoogleVendor,
@@ -200,6 +201,16 @@ def test_models_are_listed_page_by_page(serve, kind, pages, paths):
         assert ("a", "b") == made.list_models(kind)
 
     assert [("GET", path, None) for path in paths] == side.asked
+
+
+def test_azure_lists_the_models_of_the_resource(serve):
+    """Not those of a deployment, which has no name here."""
+    side = serve(lambda _wire, _asked: {"data": [{"id": "gpt-4o"}]})
+    with Dispatcher() as made:
+        made.register_vendor(AzureOpenAIVendor(api_key=KEY, base_url=side.url, api_version="2024-10-21", trust_env=False))
+        assert ("gpt-4o",) == made.list_models("azure")
+
+    assert [("GET", "/openai/models?api-version=2024-10-21", None)] == side.asked
 
 
 def test_a_list_without_end_ends(serve):

@@ -20,12 +20,12 @@ from ..._text import escaped
 from ...batch import response_record
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, InvalidRequest
-from ...runtime import Cancellation
 from ...types import ANY_MODEL, Message, Part, Request, Response, TextPart, analyze_file, image
 from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..terminal import INTERRUPTED, OK, UsageError, say, shown, stoppable, tell_json
+from ..signals import Stop, stoppable
+from ..terminal import OK, UsageError, say, shown, tell_json
 
 MODEL = "LLMDISPATCHER_MODEL"
 """The variable that names the model where no option does."""
@@ -33,9 +33,14 @@ MODEL = "LLMDISPATCHER_MODEL"
 NO_PROMPT = 'there is no prompt; write it behind the command ("Why is the sky blue?"), or pipe it in'
 
 
+def named_model(given: str | None) -> str | None:
+    """The model that an option or the environment names."""
+    return given or os.environ.get(MODEL) or None
+
+
 def model_of(given: str | None) -> str:
     """The model to ask: the option's, the environment's, else whichever the mode "auto" finds best."""
-    return given or os.environ.get(MODEL) or ANY_MODEL
+    return named_model(given) or ANY_MODEL
 
 
 def prompt_of(words: Sequence[str]) -> str:
@@ -100,11 +105,11 @@ def request_of(prompt: str, parts: Sequence[Part], system: str | None, **fields:
         raise UsageError(error.message) from None
 
 
-def speak(dispatcher: Dispatcher, request: Request, stop: Cancellation, timeout: float | None) -> Response:
+def speak(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None) -> Response:
     """Print an answer while it arrives; ends its line, whatever happens. Raises what goes wrong."""
     out, last = sys.stdout, "\n"
     try:
-        with dispatcher.send_streaming(request, timeout=timeout, cancel=stop) as stream:
+        with dispatcher.send_streaming(request, timeout=timeout, cancel=stop.cancel) as stream:
             for chunk in stream:
                 if chunk.content:
                     out.write(shown(chunk.content, out))
@@ -188,30 +193,23 @@ def command(settings: Settings, **given: Any) -> int:
     whole = as_json or given["no_stream"] or request.response_format is not None or not sys.stdout.isatty()
     with (
         stoppable() as stop,
-        session.assembled(settings, session.patient(simulate=given["simulate"])) as (
-            dispatcher,
-            _,
-        ),
+        session.assembled(settings, session.patient(simulate=given["simulate"])) as opened,
     ):
         try:
-            response = _asked(dispatcher, request, stop, given["timeout"], whole=whole)
+            response = _asked(opened.dispatcher, request, stop, given["timeout"], whole=whole)
         except Cancelled:
-            return INTERRUPTED
-    _print(response, whole=whole, as_json=as_json)
+            return stop.code
+    if as_json:
+        tell_json(response_record(response) | ({"simulated": True} if opened.simulated else {}))
+    elif whole:
+        write(response)
     if given["trace"]:
         say(str(response.trace))
     tell_answer(response, settings)
     return OK
 
 
-def _asked(dispatcher: Dispatcher, request: Request, stop: Cancellation, timeout: float | None, *, whole: bool) -> Response:
+def _asked(dispatcher: Dispatcher, request: Request, stop: Stop, timeout: float | None, *, whole: bool) -> Response:
     if whole:
-        return dispatcher.send(request, timeout=timeout, cancel=stop)
+        return dispatcher.send(request, timeout=timeout, cancel=stop.cancel)
     return speak(dispatcher, request, stop, timeout)
-
-
-def _print(response: Response, *, whole: bool, as_json: bool) -> None:
-    if as_json:
-        tell_json(response_record(response))
-    elif whole:
-        write(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
+from click.core import ParameterSource
 
-from ..._text import escaped
+from ..._text import escaped, without_passwords
 from ...batch import (
+    NOBODY,
+    STDIN,
     Advance,
     AnswersFile,
     BatchRunner,
@@ -31,13 +35,15 @@ from ...batch import (
     total_cost,
 )
 from ...dispatcher import Stats, StreamingResponse, VendorStats
-from ...errors import ConfigError, DispatchError
+from ...errors import ConfigError, DispatchError, InvalidRequest
 from ...resilience import AdaptiveConcurrency, RateLimit
 from .. import session
-from ..options import COUNT, FILE, Positive, a_command
+from ..options import COUNT, FILE, GLOBALS, Positive, a_command
 from ..settings import Settings
+from ..signals import GRACE, Stop, stoppable
 from ..tables import console, print_rows
-from ..terminal import FAILED, INTERRUPTED, OK, UsageError, complain, say, shown, stoppable, tell, tell_json
+from ..terminal import FAILED, OK, UsageError, complain, say, shown, tell, tell_json
+from . import ask
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,11 +51,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "prompts.jsonl"
 _MOST_FAILURES = 10
-"""Failed prompts that are told one by one; the answers file has them all."""
+"""Failed prompts, and invalid lines, that are told one by one; the answers file has them all."""
 _MOST_LINES = 10
 """Lines of progress where no terminal draws a bar."""
+_MOST_MODELS = 20
+"""Models whose estimates are told before the question whether to go on."""
 _HEADS = ("vendor", "calls", "errors", "retries", "fail-\novers", "p50\ns", "p95\ns", "tokens\nin", "tokens\nout", "US$")
 _CAPTION = "failovers: calls that came to this vendor because another had failed"
+_ENDING = f"Ending: no more prompts are sent; those under way are waited for, {GRACE:g} s at most. Once more cancels them."
 
 
 @attrs.frozen(kw_only=True)
@@ -60,16 +69,20 @@ class Options:
     output: Path | None
     force: bool
     resume: bool
+    model: str | None
+    substitute: bool
     workers: int
     rpm: int | None
     tpm: int | None
     timeout: float | None
     limit: int | None
+    max_failures: int | None
     stream: bool
     simulate: bool
-    exact: bool
+    or_simulate: bool
     dry_run: bool
     max_cost: float | None
+    confirm: bool
     yes: bool
 
 
@@ -80,11 +93,21 @@ class Options:
         "llmdispatcher batch prompts.jsonl --output answers.jsonl --resume",
         "llmdispatcher batch prompts.jsonl --dry-run",
         "llmdispatcher batch prompts.jsonl --max-cost 2.50 --workers 20",
+        "cat questions.txt | llmdispatcher batch - --model gpt-4o-mini",
         "llmdispatcher batch --simulate --stream --limit 5",
     ),
-    codes="0 all answered, 1 some prompts failed or the price was declined, 2 wrong usage, 130 interrupted",
+    codes=(
+        "0 all answered, 1 some prompts failed or were not asked, or the price was declined, 2 wrong usage,"
+        " 129 hung up, 130 interrupted, 143 terminated"
+    ),
 )
-@click.argument("file", type=FILE, required=False, metavar="[FILE.jsonl]", help="The prompts; else the examples.")
+@click.argument(
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    required=False,
+    metavar="[FILE]",
+    help="The prompts, - for standard input; else the examples.",
+)
 @click.option(
     "-o",
     "--output",
@@ -94,73 +117,120 @@ class Options:
 )
 @click.option("--force", is_flag=True, help="Overwrite the --output file.")
 @click.option("--resume", is_flag=True, help="Go on with a batch that was stopped, or ask the prompts again that failed.")
+@click.option("-m", "--model", help="The model of lines that name none; else $LLMDISPATCHER_MODEL.")
+@click.option(
+    "--substitute", is_flag=True, help="Where a model's own vendor is missing or fails, let a similar model of another answer."
+)
 @click.option("--workers", type=COUNT, default=8, show_default=True, help="Prompts in flight at once.")
 @click.option("--rpm", type=COUNT, metavar="N", help="At most so many requests a minute at each vendor.")
 @click.option("--tpm", type=COUNT, metavar="N", help="At most so many tokens a minute at each vendor.")
-@click.option("--timeout", type=Positive(), help="Seconds for each prompt, all retries and failovers included.  [default: 30]")
+@click.option(
+    "--timeout", type=Positive(), help="Seconds for each prompt, all retries and failovers included; else the configuration's."
+)
 @click.option("--limit", type=COUNT, metavar="N", help="Only the first N prompts.")
+@click.option(
+    "--max-failures",
+    type=COUNT,
+    metavar="N",
+    help="Stop after N failed prompts; else a vendor that refuses key or account 5 times in a row is left out.",
+)
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
-@click.option("--simulate", is_flag=True, help="Use simulated vendors even if there are keys.")
-@click.option("--exact", is_flag=True, help="Never let a vendor answer with another model than the one asked for.")
+@click.option("--simulate", is_flag=True, help="Ask simulated vendors even if there are keys; each answer says so.")
+@click.option("--or-simulate", is_flag=True, help="Ask simulated vendors where there is no key; each answer says so.")
 @click.option("--dry-run", is_flag=True, help="Tell what it may cost, by model, and send nothing.")
 @click.option(
     "--max-cost", type=Positive(), metavar="USD", help="Ask before a batch that may cost more; refuse where nobody can be asked."
 )
+@click.option("--confirm", is_flag=True, help="Tell what it may cost and ask before anything is sent to a real vendor.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(settings: Settings, **given: Any) -> int:
-    """Ask every line of a JSONL file.
+    """Ask every line of a file.
 
-    A line is a JSON object: model, messages and, as you like, id, temperature, max_tokens, stop, user, metadata and so on. The
-    vendors whose keys are known are asked, or four simulated ones where there is no key. Without a file the example prompts of the
-    sources are asked.
+    A line is a JSON object: model, messages and, as you like, id, temperature, max_tokens, stop, user, metadata and so on; or
+    {"prompt": "..."}; or a line of OpenAI's batch format (custom_id, method, url, body). A file without JSON has a prompt a line.
+    The vendors whose keys are known are asked. Without a file the example prompts of the sources are asked.
 
-    Beside the answers a journal (FILE.journal) is kept until all are there. After Ctrl-C, a crash or failures the same command with
-    --resume asks only what has no answer yet. Vendors that refuse for their rate are asked by fewer workers at once.
+    Beside the answers a journal (FILE.journal) is kept until all are there. After Ctrl-C, SIGTERM, a crash or failures the same
+    command with --resume asks only what has no answer yet. Vendors that refuse for their rate are asked by fewer workers at once.
     """
     options = Options(**given)
-    file = choose_prompts(options.file)
-    lines = read_prompts(file, options.limit)
-    for line in lines:
-        if isinstance(line, InvalidLine):
-            complain(f"{file}:{line.line}: {line.text}")
-    if options.resume and options.output is not None and not options.force and is_complete(options.output, lines):
+    lines = _read(choose_prompts(options.file), options)
+    if _is_done(options, lines):
         say(f"{options.output}: all is answered")
         return OK
-    with session.assembled(settings, _vendors(options)) as (dispatcher, told):
+    with ExitStack() as outermost, session.assembled(settings, _vendors(options)) as opened:
         if not settings.quiet:
-            say(told)
+            say(opened.told)
         if options.dry_run:
-            _print_estimates(estimate_cost(dispatcher, lines), settings)
+            _print_estimates(estimate_cost(opened.dispatcher, lines), settings)
             return OK
-        if options.max_cost is not None and not _agreed(estimate_cost(dispatcher, lines), options.max_cost, yes=options.yes):
+        if not _agreed(opened, lines, options):
             return FAILED
-        with (
-            stoppable() as stop,
-            _open_files(options, file) as (answers, journal),
-            progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
-        ):
-            runner = BatchRunner(
-                dispatcher=dispatcher,
-                workers=options.workers,
-                timeout=options.timeout,
-                cancel=stop,
-                advance=advance,
-                stream=options.stream,
-                on_stream=None if settings.json else _print_stream,
-                on_failure=_failure_printer(),
-            )
-            tally = runner.run(lines, answers, journal)
-    _print_tally(file, tally, settings)
-    if stop.cancelled:
-        return INTERRUPTED
-    return FAILED if tally.failed else OK
+        # Signals are heard to the end, and not before: a question at the terminal is ended by one.
+        stop = outermost.enter_context(stoppable(GRACE, None if settings.quiet else _ENDING))
+        tally = _run(opened, lines, options, settings, stop)
+        _print_tally(tally, settings)  # before the ledger is closed, which may take the seconds that are left
+    if stop.signal is not None:
+        return stop.code
+    return FAILED if tally.answered < tally.prompts else OK
 
 
-def choose_prompts(file: Path | None) -> Path:
-    """Return the user's file, or the examples of a checkout. Raises :class:`UsageError` where there are none."""
+def _run(opened: session.Session, lines: list[PromptLine], options: Options, settings: Settings, stop: Stop) -> Tally:
+    """Send the prompts, and show how far it has come."""
+    with (
+        _open_files(options, choose_prompts(options.file)) as (answers, journal),
+        progress(len(lines), quiet=settings.quiet or options.stream, no_color=settings.no_color) as advance,
+    ):
+        runner = BatchRunner(
+            dispatcher=opened.dispatcher,
+            workers=options.workers,
+            timeout=options.timeout,
+            cancel=stop.cancel,
+            max_failures=options.max_failures,
+            simulated=opened.simulated,
+            advance=advance,
+            stream=options.stream,
+            on_stream=None if settings.json else _print_stream,
+            on_failure=_failure_printer(),
+        )
+        return runner.run(lines, answers, journal)
+
+
+def choose_prompts(file: Path | None) -> Path | None:
+    """Return the user's file, ``None`` for standard input, or the examples of a checkout.
+
+    Raises :class:`UsageError` where there are none.
+    """
     if file is None and not EXAMPLES.is_file():
         raise UsageError("which file? the example prompts come with the sources only: llmdispatcher batch FILE.jsonl")
-    return file or EXAMPLES
+    return None if file == Path("-") else file or EXAMPLES
+
+
+def _read(source: Path | None, options: Options) -> list[PromptLine]:
+    """Read the prompts, and tell which lines are invalid. Raises :class:`UsageError` where all are."""
+    if source is None and sys.stdin is None:
+        raise UsageError("-: there is no standard input; name a file of prompts")
+    if source is None and sys.stdin.isatty():
+        say("Type the prompts, a line each; Ctrl-D ends them.")
+    try:
+        lines = read_prompts(source or sys.stdin.buffer, options.limit, model=ask.named_model(options.model))
+    except InvalidRequest as error:
+        raise UsageError(error.message) from None
+    invalid = [line for line in lines if isinstance(line, InvalidLine)]
+    for line in invalid[:_MOST_FAILURES]:
+        complain(f"{source or STDIN}:{line.line}: {line.text}")
+    if len(invalid) > _MOST_FAILURES:
+        complain(f"{source or STDIN}: {len(invalid) - _MOST_FAILURES} more lines are invalid")
+    if len(invalid) == len(lines):
+        raise UsageError(f"{source or STDIN}: no line can be asked; nothing was sent, and no file was written")
+    return lines
+
+
+def _is_done(options: Options, lines: list[PromptLine]) -> bool:
+    """Whether a resumed batch has all its answers."""
+    if not options.resume or options.output is None or options.force:
+        return False
+    return is_complete(options.output, lines, simulated=options.simulate or options.or_simulate)
 
 
 def _vendors(options: Options) -> session.Asked:
@@ -169,11 +239,11 @@ def _vendors(options: Options) -> session.Asked:
         tokens_per_minute=options.tpm,
         adaptive=AdaptiveConcurrency(initial=options.workers, maximum=options.workers),
     )
-    return session.Asked(simulate=options.simulate, exact=options.exact, limit=limit, pretend=True)
+    return session.Asked(simulate=options.simulate, or_simulate=options.or_simulate, substitute=options.substitute, limit=limit)
 
 
 @contextmanager
-def _open_files(options: Options, prompts: Path) -> Iterator[tuple[AnswersFile, Journal]]:
+def _open_files(options: Options, prompts: Path | None) -> Iterator[tuple[AnswersFile, Journal]]:
     """Open the answers file and its journal; what the library says of its parameters is said of the options of that name."""
     with ExitStack() as opened:
         try:
@@ -276,15 +346,38 @@ def _estimate_cells(estimate: ModelEstimate) -> tuple[str, ...]:
     return str(estimate.prompts), f"{estimate.input_tokens:,}", f"{estimate.output_tokens:,}", cost
 
 
-def _agreed(estimates: Mapping[str, ModelEstimate], max_cost: float, *, yes: bool) -> bool:
-    """Whether a batch may begin: it keeps ``max_cost``, or a person says so."""
+def _agreed(opened: session.Session, lines: list[PromptLine], options: Options) -> bool:
+    """Whether a batch may begin: nobody wants to be asked about its price, it keeps ``--max-cost``, or a person says so."""
+    if options.yes or opened.simulated or not (options.confirm or options.max_cost is not None):
+        return True
+    estimates = estimate_cost(opened.dispatcher, lines)
     amount = total_cost(estimates)
     unsure = any(estimate.unpriced for estimate in estimates.values())
-    if yes or (amount <= Decimal(str(max_cost)) and not unsure):
+    over = options.max_cost is not None and (unsure or amount > Decimal(str(options.max_cost)))
+    if not options.confirm and not over:
         return True
-    text = f"this may cost about US$ {amount:.4f}{_doubt(estimates)}, and --max-cost is {max_cost:g}"
-    if not sys.stdin.isatty():
-        complain(f"{text}; --yes asks it all the same")
+    if options.confirm:
+        _tell_estimates(estimates)
+    prompts = sum(estimate.prompts for estimate in estimates.values())
+    cap = f", and --max-cost is {options.max_cost:g}" if over else ""
+    return _consented(f"this may cost about US$ {amount:.4f} for {_counted(prompts)}{_doubt(estimates)}{cap}")
+
+
+def _tell_estimates(estimates: Mapping[str, ModelEstimate]) -> None:
+    for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
+        cost = _estimate_cells(estimate)[-1]
+        say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(NOBODY) else f", US$ {cost} at most"))
+    if any(name.startswith(NOBODY) for name in estimates):
+        say("  what nobody has will fail; --substitute lets a similar model of another vendor answer it")
+
+
+def _counted(prompts: int) -> str:
+    return f"{prompts} prompt{'' if prompts == 1 else 's'}"
+
+
+def _consented(text: str) -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        complain(f"{text}; nobody can be asked whether to go on, so nothing was sent: --yes sends it all the same")
         return False
     print(escaped(f"llmdispatcher: {text}. Go on? [y/N] "), end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -295,7 +388,7 @@ def _doubt(estimates: Mapping[str, ModelEstimate]) -> str:
     return f", and {unpriced} prompts to models whose price is not known" if unpriced else ""
 
 
-def _print_tally(file: Path, tally: Tally, settings: Settings) -> None:
+def _print_tally(tally: Tally, settings: Settings) -> None:
     """Print what came of it, and how to go on."""
     if settings.json:
         tell_json(tally.as_dict())
@@ -305,17 +398,52 @@ def _print_tally(file: Path, tally: Tally, settings: Settings) -> None:
             if stats.errors:
                 tell(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
         tell(_summary(tally))
+    for reason in tally.stopped:
+        complain(f"{reason}; further prompts were not sent, --max-failures allows more failures")
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
-        say(f"To ask the rest: llmdispatcher batch {file} --output {tally.answers} --resume")
+        command, from_stdin = _resuming(tally.answers)
+        say(f"To ask the rest{', with the same prompts on standard input' if from_stdin else ''}: {command}")
+
+
+def _resuming(answers: Path) -> tuple[str, bool]:
+    """The command that asks the rest, with every option that was given; and whether it reads standard input."""
+    context = click.get_current_context()
+    words = ["llmdispatcher"]
+    given: dict[str, Any] = context.find_root().ensure_object(dict)
+    for option in GLOBALS:
+        if option.name in given:
+            words += _words(option, given[option.name])
+    words.append("batch")
+    from_stdin = False
+    for param in context.command.params:
+        value = context.params.get(param.name or "")
+        if context.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE or param.name in ("output", "force"):
+            continue
+        if isinstance(param, click.Option):
+            words += _words(param, value) if param.name != "resume" else []
+        else:
+            words.append(str(value))
+            from_stdin = value == Path("-")
+    return shlex.join([*words, "--output", str(answers), "--resume"]), from_stdin
+
+
+def _words(option: click.Option, value: Any) -> list[str]:
+    """An option as it is typed, but for a password."""
+    name = option.opts[-1]
+    if option.is_flag:
+        return [name]
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return [name, without_passwords(text)]
 
 
 def _summary(tally: Tally) -> str:
     before = f" ({tally.before} of them before)" if tally.before else ""
     parts = [f"{tally.answered} of {tally.prompts} prompts answered{before}", f"{tally.failed} failed"]
     parts += [f"{tally.missing} not asked to the end"] if tally.missing else []
+    simulated = ", made up by simulated vendors" if tally.simulated else ""
     return (
         f"{', '.join(parts)}; {tally.seconds:.1f} s, {tally.rate:.1f} calls/s, US$ {tally.stats.total_cost:.4f}; "
-        f"answers in {tally.answers}"
+        f"answers in {tally.answers}{simulated}"
     )
 
 

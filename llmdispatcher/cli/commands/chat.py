@@ -7,6 +7,7 @@ commands.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,8 @@ from ...types import Message, Request, Response, Usage
 from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
-from ..terminal import OK, Lines, UsageError, complain, say, stoppable, tell
+from ..signals import Ended, Stop, stoppable
+from ..terminal import OK, Lines, UsageError, complain, say, tell
 from . import ask
 from .ask import dollars, speak, tell_answer
 
@@ -98,10 +100,13 @@ class Talk:
     def ask(self, text: str) -> None:
         """Ask, print the answer while it arrives, remember both. Ctrl-C stops the answer, and then it is not remembered."""
         self.last = text
+        stop = Stop()
         try:
             with stoppable() as stop:
                 response = speak(self.dispatcher, self.conversation.request(text), stop, self.timeout)
         except (Cancelled, KeyboardInterrupt):
+            if stop.signal not in (None, signal.SIGINT):
+                raise Ended(stop.signal) from None
             say("[stopped; /retry asks again]")
             return
         except DispatchError as error:
@@ -242,5 +247,5 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.model = given["model"] or conversation.model or ask.model_of(None)
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
-    with session.assembled(settings, session.patient(simulate=given["simulate"])) as (dispatcher, _):
-        return talk(dispatcher, conversation, settings, given["timeout"])
+    with session.assembled(settings, session.patient(simulate=given["simulate"])) as opened:
+        return talk(opened.dispatcher, conversation, settings, given["timeout"])

@@ -36,8 +36,8 @@ def command(settings: Settings, **given: Any) -> int:
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with session.assembled(settings, session.Asked(simulate=given["simulate"], exact=not given["simulate"])) as (dispatcher, _):
-        plan = dispatcher.explain(request, streaming=given["stream"])
+    with session.assembled(settings, session.Asked(simulate=given["simulate"])) as opened:
+        plan = opened.dispatcher.explain(request, streaming=given["stream"])
     if settings.json:
         tell_json(plan.as_dict())
     else:

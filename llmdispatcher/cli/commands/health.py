@@ -14,14 +14,15 @@ from ..terminal import FAILED, OK, tell_json
 
 @a_command(
     "health",
-    examples=("llmdispatcher health", "llmdispatcher health --timeout 2 --json"),
+    examples=("llmdispatcher health", "llmdispatcher health --timeout 2 --json", "llmdispatcher health --simulate"),
     codes="0 all can be asked, 1 one of them cannot, 2 wrong usage, 130 interrupted",
 )
 @click.option("--timeout", type=Positive(), default=5.0, show_default=True, metavar="S", help="Seconds for all together.")
-def command(settings: Settings, timeout: float) -> int:
+@click.option("--simulate", is_flag=True, help="Ask simulated vendors, one of which is down.")
+def command(settings: Settings, timeout: float, simulate: bool) -> int:
     """Ask every vendor that has a key for its list of models; that costs nothing and shows that address and key are good."""
-    with session.assembled(settings, session.Asked()) as (dispatcher, _):
-        found = dispatcher.health_check(timeout=timeout)
+    with session.assembled(settings, session.Asked(simulate=simulate)) as opened:
+        found = opened.dispatcher.health_check(timeout=timeout)
     if settings.json:
         tell_json({name: attrs.asdict(state) | {"ok": state.ok} for name, state in found.items()})
     else:

@@ -39,6 +39,14 @@ def find_lockfile(path: Path | None) -> Lockfile:
     return Lockfile.load(path) if path is not None else Lockfile.discover()
 
 
+def own_lockfile(path: Path | None) -> Lockfile:
+    """The lockfile that is meant, but for the one that comes with the library. Raises :class:`UsageError` where there is none."""
+    found = find_lockfile(path)
+    if path is None and found.is_bundled:
+        raise UsageError("there is no lockfile here; `llmdispatcher lock init` makes one, --lockfile names another")
+    return found
+
+
 def registry_of(settings: Settings, given: str | None) -> Registry:
     """The registry that is meant; nothing is asked yet."""
     from ...catalog import PUBLISHED, Registry  # late: only who asks one needs it
@@ -97,7 +105,7 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
 def validate(settings: Settings, lockfile: Path | None) -> int:
     """Read a lockfile and name every mistake in it."""
     try:
-        found = find_lockfile(lockfile)
+        found = own_lockfile(lockfile)
     except LockfileNotFound as error:
         complain(error.message, lines=True)
         return USAGE
@@ -131,7 +139,7 @@ def _told(settings: Settings, mistakes: list[str]) -> None:
 def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -> int:
     """See that the packages whose aliases a lockfile extends are installed, and that aliases are there."""
     try:
-        found = find_lockfile(lockfile)
+        found = own_lockfile(lockfile)
     except ConfigError as error:
         complain_of(error.message)
         return USAGE
@@ -162,9 +170,7 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
 @click.option("--vendor", "vendors", multiple=True, metavar="NAME", help="Only this vendor; else all of the profile's models.")
 def bump(settings: Settings, **given: Any) -> int:
     """Pin a profile to the versions of models and prices that the registry publishes now, and tell what changes."""
-    lockfile = find_lockfile(given["lockfile"])
-    if lockfile.is_bundled:
-        raise UsageError("there is no lockfile of your own here; `llmdispatcher lock init` makes one")
+    lockfile = own_lockfile(given["lockfile"])
     registry = registry_of(settings, given["registry"])
     profile = lockfile.contents.profile(lockfile.profile_in_use(settings.profile))
     failed = False

@@ -102,10 +102,9 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
         raise UsageError("--live: which --vendor shall be asked?")
-    with session.assembled(settings, session.Asked()) as (dispatcher, _):
-        names = [
-            name for name in dispatcher.list_models(vendor, timeout=given["timeout"]) if fnmatchcase(name, given["pattern"] or "*")
-        ]
+    with session.assembled(settings, session.Asked()) as opened:
+        found = opened.dispatcher.list_models(vendor, timeout=given["timeout"])
+        names = [name for name in found if fnmatchcase(name, given["pattern"] or "*")]
     if settings.json:
         tell_json(names)
     else:

@@ -234,6 +234,8 @@ class Format(ABC):
     names: ClassVar[Names] = Names()
     separator: ClassVar[bytes] = b"\n\n"
     """What ends an event."""
+    is_list: ClassVar[bool] = False
+    """Whether it only lists models, which clients do in between; what is scripted is for other requests."""
 
     @abstractmethod
     def key(self, headers: Mapping[str, str]) -> str | None:
@@ -257,6 +259,10 @@ class Format(ABC):
             return self.codec.read_request(body, path)
         except InvalidRequest:
             return None
+
+    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes | None:
+        """The answer to what is no conversation, a list, vectors or a count; ``models`` are globs of those that there are."""
+        return None
 
     def turns(self, request: SimulatedRequest) -> list[str]:
         """What is said in the conversation, turn by turn, the system's words first."""

@@ -91,19 +91,6 @@ class AnthropicFormat(Format):
         return None
 
 
-class AnthropicCount(AnthropicFormat):
-    """``/v1/messages/count_tokens``: how long a conversation is."""
-
-    name = "anthropic_count"
-
-    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
-        """The count alone."""
-        return dumps({"input_tokens": self._facts(request).input_tokens})
-
-    def _missing(self, asked: Mapping[str, Any]) -> ApiError | None:
-        return super()._missing({"max_tokens": 1, **asked})
-
-
 def _wrong_turns(messages: Any) -> ApiError | None:
     if not isinstance(messages, list) or not messages:
         return ApiError(400, message="messages: at least one message is required")
@@ -160,12 +147,15 @@ class GeminiFormat(Format):
     separator = b"\r\n\r\n"
 
     def key(self, headers: Mapping[str, str]) -> str | None:
-        """The ``x-goog-api-key`` header; a key in the address is not accepted, it would leak into logs."""
-        return headers.get("x-goog-api-key")
+        """The ``x-goog-api-key`` header, or Vertex's bearer token; a key in the address is refused, it would leak into logs."""
+        return headers.get("x-goog-api-key") or bearer(headers)
 
     def check(self, request: SimulatedRequest) -> ApiError | None:
         """JSON, contents, roles, parts, ranges, in this order."""
-        asked = request.json
+        return self.check_conversation(request.json)
+
+    def check_conversation(self, asked: Any) -> ApiError | None:
+        """The same of a body."""
         if not isinstance(asked, dict):
             return ApiError(400, message="Invalid JSON payload received. Unable to parse the body.")
         return _wrong_contents(asked.get("contents")) or _wrong_config(asked.get("generationConfig") or {})
@@ -194,16 +184,6 @@ class GeminiFormat(Format):
     def ping(self) -> bytes:
         """A comment; Google itself sends no pings."""
         return b": ping\r\n\r\n"
-
-
-class GeminiCount(GeminiFormat):
-    """``:countTokens``: how long a conversation is."""
-
-    name = "gemini_count"
-
-    def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
-        """The count alone."""
-        return dumps({"totalTokens": self._facts(request).input_tokens})
 
 
 def _details(api_error: ApiError) -> list[dict[str, Any]]:

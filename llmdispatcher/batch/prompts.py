@@ -1,0 +1,274 @@
+"""Read the prompts of a batch: lines of JSON, or lines of plain text.
+
+A JSON line is a :class:`~llmdispatcher.Request` (``model``, ``messages``, ...), a bare ``{"prompt": ...}``, or a line of OpenAI's
+batch format (``custom_id``, ``method``, ``url``, ``body``). A file in which no line is a JSON object has a plain prompt a line.
+Each line is read as a request or reported as invalid, with its number and the field. What cannot be a file of prompts at all, such
+as a binary file or UTF-16, is an error of the whole file, so that no part of it is sent.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from hashlib import blake2b
+from itertools import count, islice
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+
+from ..errors import ConfigError, DispatchError, InvalidRequest
+from ..types import ANY_MODEL, EmbeddingRequest, Message, Request, TextPart
+from ..wire import CODECS, EMBEDDING_CODECS
+
+STDIN = "standard input"
+"""What a file is called in errors that has no name."""
+MAX_LINE = 64 << 20
+"""Bytes of one line; vendors take requests of up to about 50 MB."""
+MAX_ID = 512
+"""Characters of an id; it is told with each failure."""
+_LONGEST_TEXT = 400
+"""Characters of an error; a value in it can be as long as the line."""
+_FIELDS = tuple(field.name for field in attrs.fields(Request))
+_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""By the mark that a file begins with; the longer marks come first, since one begins like another."""
+
+
+@attrs.frozen
+class Prompt:
+    """One line that can be sent. ``id`` is the line's own, or its number; ``key`` is the fingerprint of the line."""
+
+    line: int
+    id: str | int
+    request: Request | EmbeddingRequest
+    key: str = ""
+
+    @property
+    def routed(self) -> Request:
+        """The request by which the targets are chosen: for texts to be embedded, one that has these texts and no output."""
+        request = self.request
+        if isinstance(request, Request):
+            return request
+        texts = [Message("user", [TextPart(text=text) for text in request.texts])]
+        return Request(request.model, texts, max_tokens=0, user=request.user, metadata=request.metadata, profile=request.profile)
+
+
+@attrs.frozen
+class InvalidLine:
+    """One line that cannot be sent; ``text`` begins with the field that is wrong."""
+
+    line: int
+    id: str | int
+    text: str
+
+
+PromptLine = Prompt | InvalidLine
+
+
+def read_prompts(file: Path | IO[bytes], limit: int | None = None, *, model: str | None = None) -> list[PromptLine]:
+    """Read all lines but blank ones, at most ``limit``.
+
+    ``model`` is asked by lines that name no model; without it they are invalid, but for plain text and ``{"prompt": ...}``, which
+    ask ``"auto"``. Raises :class:`~llmdispatcher.ConfigError` for a file that cannot be read, has no prompt, or is no UTF-8 text.
+    """
+    name = str(file) if isinstance(file, Path) else STDIN
+    try:
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+            lines = list(islice(_lines(stream, name), limit))
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}; give a file of prompts, a line each, or - for standard input") from None
+    if not lines:
+        raise ConfigError(f"{name}: there is no prompt in it; give one JSON object or one text a line")
+    is_json = any(isinstance(line.value, dict) for line in lines) or lines[0].data[:1] in (b"{", b"[")
+    found = [_json_prompt(line, model) for line in lines] if is_json else [_plain_prompt(line, model, name) for line in lines]
+    return list(_without_repeated_ids(found))
+
+
+@attrs.frozen
+class _Line:
+    """A line without the blanks around it; ``value`` is its JSON, ``mistake`` says why it has none."""
+
+    number: int
+    data: bytes
+    value: Any = None
+    mistake: str = ""
+    is_utf8: bool = True
+
+
+def _lines(stream: IO[bytes], name: str) -> Iterator[_Line]:
+    for number in count(1):
+        data = stream.readline(MAX_LINE + 1)
+        if not data:
+            return
+        where = f"{name}:{number}"
+        if len(data) > MAX_LINE:
+            raise ConfigError(f"{where}: the line is longer than {MAX_LINE >> 20} MiB, which no vendor takes; split the prompt")
+        if number == 1:
+            mark = next((mark for mark in _ENCODINGS if data.startswith(mark)), None)
+            if mark is not None:
+                raise ConfigError(f"{name}: this is {_ENCODINGS[mark]}; save it as UTF-8")
+            data = data.removeprefix(codecs.BOM_UTF8)
+        if b"\0" in data:
+            raise ConfigError(f"{where}: there is a zero byte in it, so this is no UTF-8 text; save the prompts as UTF-8")
+        if data := data.strip():
+            yield _parsed(number, data)
+
+
+def _parsed(number: int, data: bytes) -> _Line:
+    try:
+        return _Line(number, data, json.loads(data.decode()))
+    except UnicodeDecodeError as error:
+        return _Line(number, data, mistake=f"not UTF-8 text, at byte {error.start + 1} of the line", is_utf8=False)
+    except (ValueError, RecursionError) as error:
+        reason, column = getattr(error, "msg", "too deep or too large"), getattr(error, "colno", "?")
+        return _Line(number, data, mistake=f"not JSON: {reason}, column {column}; in a file of JSON every line is JSON")
+
+
+def _plain_prompt(line: _Line, model: str | None, name: str) -> Prompt:
+    """A line of plain text, or a JSON text. One that is no text makes the whole file one that is none."""
+    if not line.is_utf8:
+        raise ConfigError(f"{name}:{line.number}: {line.mistake}; save the prompts as UTF-8")
+    text = line.value if isinstance(line.value, str) else line.data.decode()
+    return Prompt(line.number, line.number, Request(model or ANY_MODEL, text), _fingerprint(line.data, model or ANY_MODEL))
+
+
+def _fingerprint(data: bytes, model: str | None) -> str:
+    """What a line is known by. A model that the line does not name is part of it."""
+    return blake2b(
+        data if model is None else b"%s\0%s" % (data, model.encode(errors="backslashreplace")), digest_size=16
+    ).hexdigest()
+
+
+def _json_prompt(line: _Line, model: str | None) -> PromptLine:
+    number, value = line.number, line.value
+    if line.mistake:
+        return InvalidLine(number, number, line.mistake)
+    if not isinstance(value, dict):
+        text = f"a JSON {type(value).__name__} is not a prompt; give an object with model and messages"
+        return InvalidLine(number, number, text)
+    name: str | int = number
+    try:
+        name = _id_of(value, number)
+        request, added = _request_of(value, model)
+        return Prompt(number, name, request, _fingerprint(line.data, added))
+    except DispatchError as error:
+        return InvalidLine(number, name, _shortened(error.message))
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        return InvalidLine(number, name, f"a field has the wrong shape ({type(error).__name__}); see the fields of Request")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 100]} … {text[-100:]}"
+
+
+def _id_of(value: dict[str, Any], number: int) -> str | int:
+    field = "custom_id" if "custom_id" in value else "id"
+    name = value.pop(field, None)
+    if name is None:
+        return number
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise InvalidRequest(f"{field}: a {type(name).__name__} is not an id; give a text or a whole number")
+    if isinstance(name, str) and len(name) > MAX_ID:
+        raise InvalidRequest(f"{field}: {len(name):,} characters are too long for an id; give at most {MAX_ID}")
+    return name
+
+
+def _request_of(value: dict[str, Any], model: str | None) -> tuple[Request | EmbeddingRequest, str | None]:
+    """What a line asks, and the model that was added to it."""
+    if "body" in value or "url" in value:
+        return _openai_line(value, model)
+    added = None
+    if "prompt" in value:
+        added = _with_model(value, model or ANY_MODEL)
+        value["messages"] = _messages_of(value)
+    elif "messages" in value:
+        added = _with_model(value, model)
+    for field in value:
+        if field not in _FIELDS:
+            raise InvalidRequest(f"{field}: unknown field; a prompt has id, {', '.join(_FIELDS)}")
+    for field in ("model", "messages"):
+        if field not in value:
+            hint = "; name it in the line, or for all lines with the option --model" if field == "model" else ""
+            raise InvalidRequest(f"{field}: missing{hint}")
+    return Request(**value), added
+
+
+def _with_model(fields: dict[str, Any], model: str | None) -> str | None:
+    """Add a model where none is named; the one that was added."""
+    if fields.get("model") is not None or model is None:
+        return None
+    fields["model"] = model
+    return model
+
+
+def _messages_of(value: dict[str, Any]) -> Any:
+    prompt = value.pop("prompt")
+    if "messages" in value:
+        raise InvalidRequest("prompt: there are messages too; give one of the two")
+    if not isinstance(prompt, str | list) or not prompt or (isinstance(prompt, str) and not prompt.strip()):
+        raise InvalidRequest(f"prompt: {prompt!r} is not a prompt; give a text or a list of messages")
+    return prompt
+
+
+def _chat(body: bytes) -> Request:
+    return CODECS["openai_chat"].read_request(body).request
+
+
+def _responses(body: bytes) -> Request:
+    return CODECS["openai_responses"].read_request(body).request
+
+
+def _embeddings(body: bytes) -> EmbeddingRequest:
+    request = EMBEDDING_CODECS["openai_chat"].read_request(body)
+    if not request.texts:
+        raise InvalidRequest("input: lists of tokens cannot be asked in a batch; give a text or a list of texts")
+    return request
+
+
+_URLS: Mapping[str, Callable[[bytes], Request | EmbeddingRequest]] = {
+    "/v1/chat/completions": _chat,
+    "/v1/responses": _responses,
+    "/v1/embeddings": _embeddings,
+}
+"""What a line of OpenAI's batch format may ask. https://platform.openai.com/docs/guides/batch, where Azure leaves out ``/v1``"""
+_OPENAI_FIELDS = ("method", "url", "body")
+
+
+def _openai_line(value: dict[str, Any], model: str | None) -> tuple[Request | EmbeddingRequest, str | None]:
+    for field in value:
+        if field not in _OPENAI_FIELDS:
+            raise InvalidRequest(f"{field}: unknown field; a line of OpenAI's batch format has custom_id, method, url, body")
+    method, url, body = value.get("method", "POST"), value.get("url"), value.get("body")
+    if method != "POST":
+        raise InvalidRequest(f"method: {method!r} cannot be asked; give POST")
+    read = _URLS.get(url if url.startswith("/v1/") else f"/v1{url}") if isinstance(url, str) else None
+    if read is None:
+        raise InvalidRequest(f"url: {url!r} cannot be asked in a batch; give {', '.join(_URLS)}")
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"body: a {type(body).__name__} is not a request; give an object with model and what {url} takes")
+    added = _with_model(body, model)
+    if body.get("model") is None:
+        raise InvalidRequest("body.model: missing; name it in the line, or for all lines with the option --model")
+    try:
+        return read(json.dumps(body).encode()), added
+    except InvalidRequest as error:
+        raise InvalidRequest(f"body.{error.message}") from None
+
+
+def _without_repeated_ids(lines: Iterable[PromptLine]) -> Iterator[PromptLine]:
+    """The lines; one whose id another line before it has is invalid, since nobody could tell whose answer it is."""
+    seen: dict[str | int, int] = {}
+    for line in lines:
+        first = seen.setdefault(line.id, line.line) if isinstance(line, Prompt) else line.line
+        if first == line.line:
+            yield line
+        else:
+            text = _shortened(f"id: {line.id!r} is the id of line {first} too; give each line an id of its own")
+            yield InvalidLine(line.line, line.id, text)

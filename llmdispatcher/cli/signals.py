@@ -1,0 +1,193 @@
+"""Signals: Ctrl-C, SIGTERM and SIGHUP end a command in order, also as process 1 of a container.
+
+A process that is number 1 of its namespace ignores every signal without a handler, so :func:`endable` gives SIGTERM and SIGHUP one
+for the whole run: they raise :class:`Ended` in the main thread, as Ctrl-C raises ``KeyboardInterrupt``. While a vendor is asked
+:func:`stoppable` turns all three into cancellations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .terminal import say
+
+if TYPE_CHECKING:
+    from ..runtime import Cancellation
+
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)
+"""Windows has no such signal."""
+_ENDING = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None)
+GRACE = 20.0
+"""Seconds for what is under way to end; Kubernetes kills 30 seconds after SIGTERM, and the summary comes after that."""
+
+
+class Ended(BaseException):
+    """A signal ends the command; ``code`` is the exit code that a shell expects."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+@contextmanager
+def endable() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise :class:`Ended`; a handler that a program has set, and nohup, are left alone."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.SIG_DFL for number in _ENDING[1:] if signal.getsignal(number) is signal.SIG_DFL}
+    for number in before:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        _put_back(before)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    _let_go(number)
+    raise Ended(number)
+
+
+def _put_back(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _let_go(number: int) -> None:
+    """After a hangup send what is written to the lost terminal nowhere; writing to it would fail."""
+    if number != _HANGUP:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no stream, or one without a file
+            file = stream.fileno()
+            if stat.S_ISCHR(os.fstat(file).st_mode) and not os.isatty(file):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), file)
+
+
+class Stop:
+    """What signals have asked for so far: ``signal`` is the first, ``None`` where none came; ``cancel`` ends what is under way.
+
+    With ``grace`` the first signal only drains it, so that answers which are paid for may still come; it is cancelled by the
+    second, or after so many seconds. The signal after that acts as if nobody listened.
+    """
+
+    def __init__(self, grace: float | None = None) -> None:
+        from ..runtime import Cancellation  # late: help needs nothing of the library
+
+        self.cancel: Cancellation = Cancellation()
+        self.signal: int | None = None
+        self.grace = grace
+
+    @property
+    def code(self) -> int:
+        """The exit code that a shell expects after the signal."""
+        return 128 + (self.signal or signal.SIGINT)
+
+    @property
+    def patience(self) -> int:
+        """How many signals are taken in."""
+        return 1 if self.grace is None else 2
+
+    def hear(self, number: int, times: int) -> None:
+        """Take in a signal, the ``times``-th; safe to be told twice, and in a signal handler."""
+        if self.signal is None:
+            self.signal = number
+        reason = f"{signal.Signals(number).name} stopped the run"
+        if times < self.patience:
+            self.cancel.drain(reason)
+        else:
+            self.cancel.cancel(reason)
+
+
+@contextmanager
+def stoppable(grace: float | None = None, told: str | None = None) -> Iterator[Stop]:
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a :class:`Stop`; ``told`` is printed when the ``grace`` begins.
+
+    Only the main thread can have signals; in another one nothing stops the run early.
+    """
+    stop = Stop(grace)
+    if threading.current_thread() is threading.main_thread():
+        with _handled(stop), _heard(stop, told):
+            yield stop
+    else:
+        yield stop
+
+
+@contextmanager
+def _handled(stop: Stop) -> Iterator[None]:
+    times = 0
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in _ENDING}
+    if _HANGUP is not None and before[_HANGUP] is signal.SIG_IGN:  # nohup
+        del before[_HANGUP]
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal times
+        times += 1
+        if times > stop.patience:
+            _put_back(before)
+            signal.raise_signal(number)
+            return
+        _let_go(number)
+        stop.hear(number, times)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        _put_back(before)
+
+
+@contextmanager
+def _heard(stop: Stop, told: str | None) -> Iterator[None]:
+    """Hear of signals in a thread as well.
+
+    A handler runs between two steps of the main thread. A signal that comes after the last step before a lock and before
+    the wait for it does not end that wait, and the handler would not run before the lock is free: measured, once in 500.
+    """
+    ear, mouth = os.pipe()
+    os.set_blocking(mouth, False)
+    before = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
+    listener = threading.Thread(target=_listen, args=(ear, stop, told), name="llmdispatcher-signals", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(mouth)
+        listener.join()
+        os.close(ear)
+
+
+def _listen(ear: int, stop: Stop, told: str | None) -> None:
+    """Read the numbers of signals until the pipe is closed, and end the grace when its time is over."""
+    from ..runtime import SYSTEM_CLOCK  # late: as above
+
+    times = 0
+    end: float | None = None
+    while True:
+        left = None if end is None else max(0.0, end - SYSTEM_CLOCK.monotonic())
+        if not select.select([ear], [], [], left)[0]:
+            stop.cancel.cancel("the time to end was over")
+            end = None
+            continue
+        number = os.read(ear, 1)
+        if not number:
+            return
+        if number[0] in _ENDING:
+            times += 1
+            stop.hear(number[0], times)
+            if stop.grace is not None and times == 1:
+                end = SYSTEM_CLOCK.monotonic() + stop.grace
+                if told is not None:
+                    say(told)

@@ -1,0 +1,240 @@
+"""What simulated vendors answer beside conversations: lists of models, vectors of texts, counts of tokens.
+
+A list has the models that the catalog knows of the vendor, as far as the simulator is to have them, and those that it is to have by
+their full name. VectorFormat depend on the text alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
+
+from ...catalog import models_of
+from ...errors import InvalidRequest
+from ...types import EmbeddingRequest, Embeddings, Usage
+from ...wire import EMBEDDING_CODECS, Inbound
+from ..answers import count_tokens
+from .base import ApiError, Format, SimulatedRequest, dumps
+from .vendors import AnthropicFormat, AzureFormat, GeminiFormat, OllamaFormat, OpenAIFormat, ResponsesFormat
+
+_LOCAL = ("llama3.2", "llama3.1:8b", "qwen3", "gemma3", "mistral", "nomic-embed-text")
+"""What an Ollama at home might have; the catalog knows no models of one."""
+_CREATED = 1_700_000_000
+"""Every model's birthday, in seconds since the epoch."""
+DIMENSIONS = 256
+"""The length of a vector where the request does not say."""
+_MOST_DIMENSIONS = 4096
+
+
+class ListFormat(Format):
+    """A list of models; which they are, :attr:`kind` and the simulator's globs tell."""
+
+    is_list = True
+    kind: ClassVar[str]
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """Nothing but the key matters."""
+        return None
+
+    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+        """The list."""
+        known = models_of(self.kind) or _LOCAL
+        named = [name for name in models if not any(mark in name for mark in "*?[")]
+        names = [name for name in known if any(fnmatchcase(name, glob) for glob in models)]
+        return dumps(self.listed(list(dict.fromkeys([*names, *named]))))
+
+    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """The document, as OpenAI writes it. https://platform.openai.com/docs/api-reference/models/list"""
+        models = [{"id": name, "object": "model", "created": _CREATED, "owned_by": self.kind} for name in names]
+        return {"object": "list", "data": models}
+
+
+class OpenAIModels(ListFormat, OpenAIFormat):
+    """``/v1/models``."""
+
+    name = "openai_models"
+    kind = "openai"
+
+
+class AzureModels(ListFormat, AzureFormat):
+    """``/openai/models?api-version=`` or ``/openai/v1/models``."""
+
+    name = "azure_models"
+    kind = "azure"
+
+
+class AnthropicModels(ListFormat, AnthropicFormat):
+    """``/v1/models``; the headers tell that it is Anthropic's."""
+
+    name = "anthropic_models"
+    kind = "anthropic"
+
+    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """https://platform.claude.com/docs/en/api/models-list"""
+        created = "2023-11-14T22:13:20Z"
+        models = [{"type": "model", "id": name, "display_name": name, "created_at": created} for name in names]
+        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+        return {"data": models, "has_more": False, **ends}
+
+
+class GeminiModels(ListFormat, GeminiFormat):
+    """``/v1/models``; the headers tell that it is Google's."""
+
+    name = "gemini_models"
+    kind = "google"
+
+    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """https://ai.google.dev/api/models"""
+        return {"models": [{"name": f"models/{name}", "displayName": name} for name in names]}
+
+
+class OllamaModels(ListFormat, OllamaFormat):
+    """``/api/tags``."""
+
+    name = "ollama_models"
+    kind = "ollama"
+
+    def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """https://docs.ollama.com/api/tags"""
+        return {"models": [{"name": name, "model": name, "size": 0} for name in names]}
+
+
+class CountFormat(Format):
+    """A count of the tokens of a conversation; :attr:`answered` is the field that has it."""
+
+    answered: ClassVar[str] = "input_tokens"
+
+    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+        """The count."""
+        return dumps({self.answered: self._facts(request).input_tokens})
+
+
+class AnthropicCount(CountFormat, AnthropicFormat):
+    """``/v1/messages/count_tokens``."""
+
+    name = "anthropic_count"
+
+    def _missing(self, asked: Mapping[str, Any]) -> ApiError | None:
+        return super()._missing({"max_tokens": 1, **asked})
+
+
+class ResponsesCount(CountFormat, ResponsesFormat):
+    """``/v1/responses/input_tokens``."""
+
+    name = "openai_responses_count"
+
+
+class GeminiCount(CountFormat, GeminiFormat):
+    """``:countTokens``, with the conversation itself or with the request for an answer in it."""
+
+    name = "gemini_count"
+    answered = "totalTokens"
+
+    def read(self, body: bytes, path: str) -> Inbound | None:
+        """The conversation in a body."""
+        return super().read(dumps(_whole(_object(body))), path)
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """As for an answer to it."""
+        return self.check_conversation(_whole(request.json))
+
+
+def _object(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _whole(asked: Any) -> Any:
+    return asked.get("generateContentRequest", asked) if isinstance(asked, dict) else asked
+
+
+class VectorFormat(Format):
+    """VectorFormat of texts; :attr:`embeddings` is the name of the codec."""
+
+    embeddings: ClassVar[str]
+
+    def read(self, body: bytes, path: str) -> Inbound | None:
+        """It is no conversation."""
+        return None
+
+    def check(self, request: SimulatedRequest) -> ApiError | None:
+        """JSON, a model, texts, a sane length."""
+        try:
+            asked = self._asked(request)
+        except InvalidRequest as error:
+            return ApiError(400, message=error.message)
+        if not request.model:
+            return ApiError(400, message="you must provide a model parameter")
+        if asked.dimensions is not None and not 1 <= asked.dimensions <= _MOST_DIMENSIONS:
+            return ApiError(400, message=f"dimensions: expected a value from 1 to {_MOST_DIMENSIONS}", param="dimensions")
+        return None
+
+    def aside(self, request: SimulatedRequest, models: Sequence[str]) -> bytes:
+        """The vectors."""
+        asked = self._asked(request)
+        texts = asked.texts or tuple(map(repr, _token_lists(asked)))
+        found = tuple([vector_of(text, asked.dimensions or DIMENSIONS) for text in texts])
+        usage = Usage(input_tokens=sum(count_tokens(text) for text in texts))
+        return self.written(Embeddings(vectors=found, model=request.model, usage=usage), asked, request)
+
+    def written(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
+        """The body of the answer."""
+        return EMBEDDING_CODECS[self.embeddings].write_response(found, asked)
+
+    def _asked(self, request: SimulatedRequest) -> EmbeddingRequest:
+        return EMBEDDING_CODECS[self.embeddings].read_request(dumps(request.json), request.path.partition("?")[0])
+
+
+def _token_lists(asked: EmbeddingRequest) -> Sequence[Any]:
+    """What stands in the place of the texts: one list of tokens, or several."""
+    given = asked.extra_params.get("input") or asked.extra_params.get("requests") or [asked.extra_params]
+    return given if isinstance(given, list) and isinstance(given[0], list | dict) else [given]
+
+
+def vector_of(text: str, dimensions: int) -> tuple[float, ...]:
+    """A vector of length 1, the same for the same text."""
+    drawn = hashlib.shake_256(text.encode("utf-8", "replace")).digest(2 * dimensions)
+    numbers = [number - 32767.5 for number in struct.unpack(f"<{dimensions}H", drawn)]
+    length = math.hypot(*numbers)
+    return tuple([number / length for number in numbers])
+
+
+class OpenAIVectors(VectorFormat, OpenAIFormat):
+    """``/v1/embeddings``."""
+
+    name = "openai_embeddings"
+    embeddings = "openai_chat"
+
+
+class AzureVectors(VectorFormat, AzureFormat):
+    """``/openai/deployments/{name}/embeddings?api-version=`` or ``/openai/v1/embeddings``."""
+
+    name = "azure_embeddings"
+    embeddings = "openai_chat"
+
+
+class GeminiVectors(VectorFormat, GeminiFormat):
+    """``:batchEmbedContents``, and ``:embedContent`` of a single text."""
+
+    name = "gemini_embeddings"
+    embeddings = "gemini"
+
+    def written(self, found: Embeddings, asked: EmbeddingRequest, request: SimulatedRequest) -> bytes:
+        """The body of the answer, which for a single text has no list."""
+        if ":embedContent" in request.path:
+            return dumps({"embedding": {"values": found.vectors[0]}})
+        return super().written(found, asked, request)
+
+
+class OllamaVectors(VectorFormat, OllamaFormat):
+    """``/api/embed``."""
+
+    name = "ollama_embeddings"
+    embeddings = "ollama_chat"
