@@ -1,8 +1,8 @@
 """``python -m scripts.compile_catalog FOLDER``: compiles facts about models into ``llmdispatcher/catalog/data/``, a file a vendor.
 
 FOLDER holds ``model_facts.json`` and ``registry/pages/*/models.json``. Who wins, field by field: ``scripts/catalog/checked.json``,
-whose rows were read from the vendors' own pages; then the facts; then the registry's pages, which only add models that neither
-has, and days. The same input gives the same bytes.
+whose rows were read from the vendors' own pages, those under ``last_known`` before the vendor took the model away; then the facts;
+then the registry's pages, which only add models that neither has, and days. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,13 @@ def _add_listed(rows: dict[str, Row], document: Mapping[str, Any]) -> None:
 
 
 def _checked(told: Mapping[str, Any], rows: dict[str, Row], date: str) -> dict[str, Row]:
-    """The rows of a vendor with those on top that were read on its own pages; what these do not say stays as it was gathered."""
+    """The rows of a vendor with those on top that were read on its own pages; what these do not say stays as it was gathered.
+
+    Models that the vendor has taken away are under ``last_known``: nobody checks them any more, and ``date`` is the last day on
+    which their price was known.
+    """
+    gone = told.get("last_known", {})
+    rows = rows | {model: {"lacks": [], **rows.get(model, {}), **row, "retired": True} for model, row in gone.items()}
     names = {alias for row in told["models"].values() for alias in row.get("aliases", ())}
     found = {}
     for model, row in told["models"].items():

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, get_args
 
 import attrs
 
-from ..types import Choice, Citation, Message, Part, Request, Response, Tool, Usage, VendorTool, json_encoder
+from ..types import Choice, Citation, CostDetails, Message, Part, Request, Response, Tool, Usage, VendorTool, json_encoder
 
 
 class Shape:
@@ -63,7 +63,7 @@ _NO_DEFAULT = object()
 VERSION = 2
 """Of entries and keys; a change of either, or of what a codec makes of the same bytes, raises it, and old entries are not found."""
 
-_OF_THE_CALL = frozenset({"parsed", "trace", "rate_limit_remaining", "latency", "cached"})
+_OF_THE_CALL = frozenset({"parsed", "trace", "rate_limit_remaining", "latency", "cached", "cost_details"})
 """What belongs to one call, not to the answer."""
 
 _LISTS = ("parts", "tool_calls", "citations", "logprobs", "other_choices")
@@ -148,7 +148,7 @@ def recalled(data: bytes) -> Hit:
 
 def as_hit(response: Response) -> Hit:
     """The same of an answer that no entry could be made of."""
-    usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="priced")
+    usage = attrs.evolve(response.usage, cost=Decimal(0), cost_status="priced", cost_details=CostDetails())
     marked = attrs.evolve(response, usage=usage, cached=True, parsed=None, trace=(), rate_limit_remaining=None, latency=None)
     return Hit(marked, response.usage.cost)
 
@@ -187,7 +187,8 @@ _READERS: Mapping[str, Mapping[str, Reader]] = {
 
 
 _SHAPES = {kind: Shape(kind, _OF_THE_CALL) for kind in _ENTRY_KINDS.values()}
-_FLAT_ANSWER, _FLAT_USAGE = Shape(Response, {*_OF_THE_CALL, *_LISTS, "usage"}), Shape(Usage, {"raw", "tool_requests"})
+_FLAT_ANSWER = Shape(Response, {*_OF_THE_CALL, *_LISTS, "usage"})
+_FLAT_USAGE = Shape(Usage, {*_OF_THE_CALL, "raw", "tool_requests"})
 """What an answer of text and numbers has."""
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .models import model_names as model_names
     from .models import models_of as models_of
     from .models import overlay as overlay
+    from .models import price_at as price_at
     from .registry.client import Registry as Registry
     from .registry.client import registry_from as registry_from
     from .registry.source import PUBLISHED as PUBLISHED
@@ -71,6 +72,7 @@ else:
                 "model_names",
                 "models_of",
                 "overlay",
+                "price_at",
             ),
             "registry.client": (
                 "Registry",

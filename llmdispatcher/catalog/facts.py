@@ -12,6 +12,7 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from fnmatch import fnmatchcase, translate
 from functools import cache, cached_property, lru_cache
 from typing import Any
@@ -37,6 +38,8 @@ class VendorRow:
     keyless: bool = False
     families: tuple[str, ...] = ()
     any_model: bool = False
+    free: bool = False
+    paid_models: tuple[str, ...] = ()
     reports_cost: bool = False
     quirks: tuple[str, ...] = ()
     source: str
@@ -79,6 +82,16 @@ def in_family(kind: str, model: str) -> bool:
     """Whether the model's name is of this vendor's families."""
     row = vendor_row(kind)
     return row is not None and any(fnmatchcase(model, family) for family in row.families)
+
+
+FREE_PRICE = Price.flat(Decimal(0))
+"""The price of a server of one's own."""
+_FREE_ROW: Mapping[str, Any] = {"input": "0", "output": "0"}
+
+
+def is_free(row: VendorRow, model: str) -> bool:
+    """Whether a model costs nothing at a vendor, if that is a server of one's own."""
+    return row.free and not any(fnmatchcase(model, pattern) for pattern in row.paid_models)
 
 
 _REMEMBERED = 4096
@@ -148,7 +161,12 @@ def _family(row: Mapping[str, Any]) -> _Family:
 
 @lru_cache(maxsize=_REMEMBERED)
 def traits_of(kind: str, model: str) -> Traits:
-    """What counts for a model at a vendor: the vendor's own quirks, and those of every family that the name is of."""
+    """What counts for a model at a vendor: the vendor's own quirks, and those of every family that the name is of.
+
+    Of a vendor of no ``kind`` nothing is known.
+    """
+    if not kind:
+        return Traits()
     vendor, row = canonical(kind), vendor_row(kind)
     name = model.lower().removeprefix("models/")
     short = name.rpartition("/")[2]
@@ -207,6 +225,8 @@ class ModelFacts:
     @cached_property
     def price(self) -> Price | None:
         """What its tokens cost, read from ``price_row`` when it is first asked for; ``None`` where nothing is known."""
+        if self.price_row is _FREE_ROW:
+            return FREE_PRICE
         return Price.from_row(self.price_row) if self.price_row is not None else None
 
     @property
@@ -254,7 +274,7 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
         model=name,
         listed=name,
         kind=kind,
-        price_row=row.get("price"),
+        price_row=row.get("price") or _free_row(vendor, name),
         context_window=row.get("context_window", 0),
         max_tokens=row.get("max_tokens", 0),
         capabilities=_able(frozenset(row.get("can", ()))) - lacks,
@@ -269,6 +289,11 @@ def facts_of(vendor: str, name: str, row: Mapping[str, Any], version: str) -> Mo
         date=row.get("date", ""),
         price_version=version,
     )
+
+
+def _free_row(vendor: str, name: str) -> Mapping[str, Any] | None:
+    row = vendor_row(vendor)
+    return _FREE_ROW if row is not None and is_free(row, name) else None
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
 """Models: look them up by reference or by capability, and find the vendor that a bare model name belongs to.
 
-An :class:`Edition` is the set of rows in force at one time: those of the package, with or without a registry's rows over them. It
+An :class:`Edition` is the set of rows in force at one time: those of the package, over them a registry's, over these one's own. It
 is replaced as a whole; rows are read when they are asked for.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
@@ -17,10 +18,18 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError, ModelNotFound
-from ..runtime import SYSTEM_CLOCK
-from .facts import ABILITIES, ModelFacts, canonical, facts_of, in_family, vendor_row, vendor_rows
+from ..runtime import SYSTEM_CLOCK, new_lock
+from ..types import Price
+from .facts import ABILITIES, FREE_PRICE, ModelFacts, canonical, facts_of, in_family, is_free, vendor_row, vendor_rows
+from .rows import checked_rows
 
 _REMEMBERED = 4096
+_FINE_TUNED = "ft:"
+"""How the name of a fine-tuned model begins at OpenAI: "ft:base:organization:suffix:id", a checkpoint's with ":ckpt-step-90" more.
+
+https://platform.openai.com/docs/guides/fine-tuning
+"""
+_DATE = re.compile(r"-\d{4}-\d\d-\d\d")
 _NOT_THERE: Mapping[str, Any] = {"date": "", "sources": (), "able": (), "models": {}}
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -47,35 +56,56 @@ def _packaged(vendor: str) -> Mapping[str, Any]:
 class _Shelf:
     """One vendor's rows, by name and alias; facts are made when they are asked for, once."""
 
-    def __init__(self, vendor: str, over: Rows, version: str) -> None:
+    def __init__(self, vendor: str, layers: Iterable[tuple[Rows, str]] = ()) -> None:
         document = _packaged(vendor)
-        self._vendor, self._over, self._version = vendor, over, version
+        self._vendor = vendor
         self._catalog = f"catalog {document['date']}"
-        self._packaged: Rows = document["models"]
-        self._listed = {alias: name for name, row in self._packaged.items() for alias in row.get("aliases", ())}
-        self._rows = dict(self._packaged)
-        for name, row in over.items():
-            self._rows[name] = _over(row, self._beneath(name))
-            self._listed.pop(name, None)
-        self._listed |= {alias: name for name, row in over.items() for alias in row.get("aliases", ()) if alias not in self._rows}
+        self._rows: dict[str, Mapping[str, Any]] = dict(document["models"])
+        self._listed = {alias: name for name, row in self._rows.items() for alias in row.get("aliases", ())}
+        self._versions: dict[str, str] = {}
+        for rows, version in layers:
+            self._put_over(rows, version)
         self._facts: dict[str, ModelFacts] = {}
 
+    def _put_over(self, rows: Rows, version: str) -> None:
+        beneath = {name: self._beneath(name) for name in rows}
+        for name, row in rows.items():
+            self._rows[name], self._versions[name] = _over(row, beneath[name]), version
+            self._listed.pop(name, None)
+        self._listed |= {alias: name for name, row in rows.items() for alias in row.get("aliases", ()) if alias not in self._rows}
+
     def _beneath(self, name: str) -> Mapping[str, Any]:
-        """The packaged row that another is put over, without its other names where it is known by one of these."""
-        row = self._packaged.get(self._listed.get(name, name), {})
-        return row if name in self._packaged else {field: value for field, value in row.items() if field != "aliases"}
+        """The row that another is put over, without its other names where it is known by one of these."""
+        listed = self._row_name(name)
+        row = self._rows[listed] if listed is not None else {}
+        return row if listed == name else {field: value for field, value in row.items() if field != "aliases"}
+
+    def _row_name(self, name: str) -> str | None:
+        """The name of the row that tells of a model: its own, that of which it is an alias, or that of its fine-tuned base."""
+        listed = self._listed.get(name, name)
+        if listed in self._rows:
+            return listed
+        if not name.startswith(_FINE_TUNED):
+            return None
+        base = _FINE_TUNED + name.removeprefix(_FINE_TUNED).partition(":")[0]
+        listed = self._listed.get(base, base)
+        dated = (row for row in self._rows if row.startswith(base) and _DATE.fullmatch(row, len(base)))
+        return listed if listed in self._rows else next(dated, None)
 
     def find(self, name: str) -> ModelFacts | None:
         """The facts of a model, under the name asked for."""
         found = self._facts.get(name)
-        if found is None:
-            listed = self._listed.get(name, name)
-            row = self._rows.get(listed)
-            if row is None:
-                return None
-            version = self._version if listed in self._over else self._catalog
-            found = facts_of(self._vendor, listed, row, version)
-            found = self._facts[name] = found if name == listed else attrs.evolve(found, model=name)
+        if found is not None:
+            return found
+        listed = self._row_name(name)
+        if listed is None:
+            return None
+        if listed not in self._facts:
+            version = self._versions.get(listed, self._catalog)
+            self._facts[listed] = facts_of(self._vendor, listed, self._rows[listed], version)
+        found = self._facts[listed] if name == listed else attrs.evolve(self._facts[listed], model=name)
+        if name in self._listed:  # fine-tuned names have no end
+            self._facts[name] = found
         return found
 
     def names(self) -> Iterator[str]:
@@ -102,27 +132,46 @@ def _over(row: Mapping[str, Any], packaged: Mapping[str, Any]) -> Mapping[str, A
     return merged
 
 
-class Edition:
-    """All vendors' rows. A vendor's are read at the first question about it; safe under threads, since nothing is ever changed."""
+@attrs.frozen
+class Layer:
+    """Rows that are put over those of the package, by vendor; ``version`` is one for all, or one for each vendor."""
 
-    def __init__(self, rows: Mapping[str, Rows] | None = None, version: str | Mapping[str, str] = "") -> None:
-        self._rows = {vendor: dict(models) for vendor, models in (rows or {}).items()}
-        self._versions = dict.fromkeys(self._rows, version) if isinstance(version, str) else dict(version)
-        self._shelves: dict[str, _Shelf] = {}
+    rows: Mapping[str, Rows] = attrs.field(factory=dict)
+    version: str | Mapping[str, str] = ""
+
+    def of(self, vendor: str) -> tuple[Rows, str]:
+        """A vendor's rows, and their version."""
+        version = self.version if isinstance(self.version, str) else self.version.get(vendor, "")
+        return self.rows.get(vendor, {}), version
+
+
+class Edition:
+    """All vendors' rows: those of the package, over them a registry's, over these one's own.
+
+    A vendor's are read at the first question about it; safe under threads, since nothing is ever changed.
+    """
+
+    def __init__(self, registry: Layer | None = None, own: Layer | None = None) -> None:
+        self.registry, self.own = registry or Layer(), own or Layer()
+        self._shelves: dict[tuple[str, str], _Shelf] = {}
         self._checked: dict[str, tuple[ModelFacts, ...]] = {}
         self.owners: dict[str, str | None] = {}
 
-    def _shelf(self, vendor: str) -> _Shelf:
-        shelf = self._shelves.get(vendor)
+    def _shelf(self, vendor: str, account: str = "") -> _Shelf:
+        """A vendor's rows; with ``account`` those of the vendor that is registered by this name, over them its own."""
+        if account == vendor or account not in self.own.rows:
+            account = ""
+        shelf = self._shelves.get((vendor, account))
         if shelf is None:
-            if vendor not in self._rows and vendor_row(vendor) is None:
+            if not account and vendor not in self.vendors() and vendor_row(vendor) is None:
                 return _EMPTY  # a name that anybody made up is not remembered
-            shelf = self._shelves[vendor] = _Shelf(vendor, self._rows.get(vendor, {}), self._versions.get(vendor, ""))
+            layers = [self.registry.of(vendor), self.own.of(vendor), *([self.own.of(account)] if account else [])]
+            shelf = self._shelves[vendor, account] = _Shelf(vendor, layers)
         return shelf
 
-    def find(self, vendor: str, model: str) -> ModelFacts | None:
-        """The facts of a model at a vendor, by name or alias."""
-        return self._shelf(vendor).find(model.removeprefix("models/"))
+    def find(self, vendor: str, model: str, account: str = "") -> ModelFacts | None:
+        """The facts of a model at a vendor, by name or alias; ``account`` is the name under which the vendor is registered."""
+        return self._shelf(vendor, account).find(model.removeprefix("models/"))
 
     def listed(self, vendor: str) -> Iterator[ModelFacts]:
         """The facts of all models of a vendor, each once."""
@@ -147,7 +196,11 @@ class Edition:
 
     def vendors(self) -> list[str]:
         """The vendors that rows were put over without the catalog having them."""
-        return [vendor for vendor in self._rows if vendor_row(vendor) is None]
+        return [vendor for vendor in {**self.registry.rows, **self.own.rows} if vendor_row(vendor) is None]
+
+    def accounts(self) -> list[str]:
+        """Those of one's own among them, which must be names of registered vendors."""
+        return [vendor for vendor in self.own.rows if vendor_row(vendor) is None]
 
     def remember_owner(self, model: str, vendor: str | None) -> None:
         """Keep whom a name belongs to; of names without end only some are kept."""
@@ -156,10 +209,11 @@ class Edition:
         self.owners[model] = vendor
 
 
-_EMPTY = _Shelf("", {}, "")
+_EMPTY = _Shelf("")
 
 
 _edition = Edition()
+_lock = new_lock()
 
 
 def edition() -> Edition:
@@ -167,16 +221,30 @@ def edition() -> Edition:
     return _edition
 
 
-def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version: str | Mapping[str, str] = "") -> None:
-    """Put the rows of a registry over the packaged ones, for every look-up from now on; ``None`` takes them away again.
+def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version: str | Mapping[str, str] = "overlay") -> None:
+    """Put rows of your own over those of the package and of a registry, for every look-up from now on; ``None`` takes them away.
 
-    ``rows`` are by vendor and model, with the fields of ``data/*.json`` (see :func:`~llmdispatcher.catalog.facts.facts_of`); what a
-    row does not say stays as it was packaged. A price that says the same of plain tokens keeps the packaged tiers and bands, any
-    other replaces the whole. ``version`` is what usages of these rows bear as ``price_version``, one text or one for each vendor.
-    Only the last overlay counts. Safe under threads: whoever looks up sees one edition or the other.
+    ``rows`` are by vendor and model. The vendor is one of the catalog, for all that are of its kind, or the name under which a
+    vendor is registered, for that one alone: ``"openai-eu"`` of ``OpenAIVendor(name="openai-eu")``. What a row does not say stays
+    as it was. A price that says the same of plain tokens keeps the tiers and bands that are known, any other replaces the whole.
+    ``version`` is what usages of these rows bear as ``price_version``, one text or one for each vendor. Only the last overlay
+    counts. Safe under threads: whoever looks up sees one edition or the other.
+
+    Raises :class:`ConfigError` that names a field, a value or a vendor that is a typing error; rows of a vendor that is neither in
+    the catalog nor registered when a dispatcher is next used are an error there.
     """
     global _edition
-    _edition = Edition(rows, version) if rows else Edition()
+    versions = version if isinstance(version, str) else {canonical(name): told for name, told in version.items()}
+    own = Layer(checked_rows({} if rows is None else rows), versions)
+    with _lock:
+        _edition = Edition(_edition.registry, own)
+
+
+def apply_registry(rows: Mapping[str, Rows], versions: Mapping[str, str]) -> None:
+    """Put the rows of a registry over the packaged ones, beneath one's own; those of another registry go."""
+    global _edition
+    with _lock:
+        _edition = Edition(Layer(rows, versions), _edition.own)
 
 
 def models_of(kind: str) -> tuple[str, ...]:
@@ -198,9 +266,27 @@ def all_models(kind: str) -> Iterator[ModelFacts]:
     return _edition.listed(canonical(kind))
 
 
-def model_facts(kind: str, model: str) -> ModelFacts | None:
-    """What is known of a model at a vendor, by exact name or alias; ``None`` where nothing is, however alike the names."""
-    return _edition.find(canonical(kind), model)
+def model_facts(kind: str, model: str, account: str = "") -> ModelFacts | None:
+    """What is known of a model at a vendor, by exact name or alias; ``None`` where nothing is, however alike the names.
+
+    A fine-tuned model ("ft:gpt-4o-mini-2024-07-18:acme::abc123") is known by its base. ``account`` is the name under which the
+    vendor is registered, whose own rows count for more than those of its kind.
+    """
+    return _edition.find(canonical(kind), model, canonical(account))
+
+
+def price_at(kind: str, model: str, account: str = "", *, free: bool | None = None) -> tuple[Price | None, str | None]:
+    """The price of a model at a vendor, and the edition that it is of; ``(None, None)`` where the model is not known.
+
+    A server of one's own costs nothing: it is ``free``, as its row of the catalog says of a vendor that nothing else is known of.
+    """
+    row, facts = vendor_row(kind), model_facts(kind, model, account)
+    free = free if free is not None else row is not None and row.free
+    if facts is not None and (free or facts.price is not FREE_PRICE):
+        return facts.price, facts.price_version
+    if row is not None and free and facts is None and is_free(row, model):
+        return FREE_PRICE, f"catalog {row.date}"
+    return None, facts.price_version if facts is not None else None
 
 
 def owner(model: str) -> str | None:

@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 
 from ..types import Capabilities, Price
-from .facts import canonical, traits_of, vendor_row
-from .models import model_facts
+from .facts import FREE_PRICE, canonical, traits_of, vendor_row
+from .models import model_facts, price_at
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -16,10 +16,11 @@ class Target:
     """One vendor and the name that it gives the model; zero and ``None`` mean unknown, which excludes nothing.
 
     ``vendor`` is the registered name, ``kind`` the catalog's row, ``price_version`` the edition of the catalog that knows the
-    model; ``reports_cost`` says that the vendor tells what each answer costs. ``context_window`` is the most input tokens,
-    ``max_output`` the most output tokens. ``lacks`` are the :data:`~llmdispatcher.catalog.CAPABILITIES` that it is known not to
-    have, ``makeshift`` those that it has in a roundabout way, such as a JSON schema that is told in words. ``key`` names the pair
-    across calls, ``vendor_key`` the vendor in its one spelling. Two targets are the same only when they are one object.
+    model; ``reports_cost`` says that the vendor tells what each answer costs, ``free`` that it is a server of one's own.
+    ``context_window`` is the most input tokens, ``max_output`` the most output tokens. ``lacks`` are the
+    :data:`~llmdispatcher.catalog.CAPABILITIES` that it is known not to have, ``makeshift`` those that it has in a roundabout way,
+    such as a JSON schema that is told in words. ``key`` names the pair across calls, ``vendor_key`` the vendor in its one spelling.
+    Two targets are the same only when they are one object.
     """
 
     vendor: str
@@ -32,6 +33,7 @@ class Target:
     lacks: frozenset[str] = frozenset()
     makeshift: frozenset[str] = frozenset()
     reports_cost: bool = False
+    free: bool = False
     key: tuple[str, str] = attrs.field(init=False, repr=False)
     vendor_key: str = attrs.field(init=False, repr=False)
 
@@ -46,12 +48,15 @@ class Target:
     def __str__(self) -> str:
         return f"{self.vendor}:{self.model}"
 
+    @property
+    def is_free(self) -> bool:
+        """Whether it is a model that runs on a server of one's own, and has no price."""
+        return self.price is FREE_PRICE
+
     def asked_for(self, model: str) -> Target:
         """The same vendor asked for another model, with what the catalog knows of that."""
-        if self.kind is None:
-            return attrs.evolve(self, model=model, price=None, price_version=None, context_window=0, max_output=0)
-        told = known(self.kind, model)
-        told["lacks"] |= self.lacks & OF_VENDORS
+        told = known(self.kind, model, self.vendor, free=self.free)
+        told["lacks"] |= self.lacks & OF_VENDORS if self.kind is not None else self.lacks
         return attrs.evolve(self, model=model, **told)
 
 
@@ -67,13 +72,19 @@ def without(able: Capabilities) -> frozenset[str]:
     return frozenset([name for name, flag in _FLAGS if not getattr(able, flag)])
 
 
-def known(kind: str, model: str) -> dict[str, Any]:
-    """The fields of a target that the catalog tells of a vendor's model."""
+def known(kind: str | None, model: str, account: str = "", *, free: bool = False) -> dict[str, Any]:
+    """The fields of a target that are known of a vendor's model: by the catalog's ``kind``, and by rows of one's own.
+
+    ``account`` is the name under which the vendor is registered, ``free`` says that it is a server of one's own.
+    """
+    kind = kind or ""
     own, row = traits_of(kind, model), vendor_row(kind)
-    facts = model_facts(kind, model)
+    facts = model_facts(kind, model, account)
+    price, version = price_at(kind, model, account, free=free)
     return {
-        "price": facts.price if facts is not None else None,
-        "price_version": facts.price_version if facts is not None else None,
+        "price": price,
+        "price_version": version,
+        "free": free,
         "context_window": facts.context_window if facts is not None else 0,
         "max_output": facts.max_tokens if facts is not None else 0,
         "lacks": facts.lacks if facts is not None else own.lacks,

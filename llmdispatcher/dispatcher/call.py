@@ -21,12 +21,24 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from ..accounting import Hold, Purse
-from ..catalog import Target, model_facts
+from ..catalog import Target, price_at
 from ..errors import ConfigError, CostUnknown, DispatchError
 from ..resilience import FREE, Permit, Place
 from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
-from ..types import AttemptRecord, ChunkSource, Outcome, Request, Response, Usage, Whose, cost_of, evolved, failure_of
+from ..types import (
+    AttemptRecord,
+    ChunkSource,
+    CostDetails,
+    Outcome,
+    Request,
+    Response,
+    Usage,
+    Whose,
+    cost_details,
+    evolved,
+    failure_of,
+)
 from .trace import Plan, Trace, place_of
 
 
@@ -53,23 +65,27 @@ class CallLog(Protocol):
 def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer: Any = None) -> Usage:
     """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays.
 
-    The tier is the one that ``answer`` names, else the one that was asked for. A target whose model the catalog does not know, such
-    as a deployment, is priced as the model that the answer names.
+    A server of one's own costs nothing, whether or not it tells what an answer used. The tier is the one that ``answer`` names,
+    else the one that was asked for. A target whose model the catalog does not know, such as a deployment, is priced as the model
+    that the answer names.
     """
+    if target.free and target.is_free and usage.cost is None:
+        return evolved(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
     if usage.cost is not None:
-        return usage
+        details = CostDetails.of(usage.cost, usage.cost_details)
+        return usage if details is usage.cost_details else evolved(usage, cost_details=details)
     if not usage.input_tokens and not usage.output_tokens and not usage.tool_requests:
-        return usage if usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage")
+        return usage if usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage", cost_details=None)
     price, version = target.price, target.price_version
     if price is None and version is None and target.kind is not None and answer is not None and answer.model:
-        facts = model_facts(target.kind, answer.model)
-        price, version = (facts.price, facts.price_version) if facts is not None else (None, None)
+        price, version = price_at(target.kind, answer.model, target.vendor, free=target.free)
     if price is None:
-        return evolved(usage, cost_status="unknown_model" if version is None else "no_price", price_version=version)
+        status = "unknown_model" if version is None else "no_price"
+        return evolved(usage, cost_status=status, price_version=version, cost_details=None)
     tier = getattr(answer, "service_tier", None) or request.service_tier
     moment = clock.now() if price.later or price.off_peak is not None else None
-    cost = cost_of(usage, price, tier=tier, at=moment)
-    return evolved(usage, cost=cost, cost_status="priced", price_version=version)
+    found = cost_details(usage, price, tier=tier, at=moment)
+    return evolved(usage, cost=found.total, cost_status="priced", price_version=version, cost_details=found)
 
 
 def certain(usage: Usage, answer: Any) -> None:
@@ -247,9 +263,9 @@ class Attempt:
         """Note that the reader sees something now."""
         self.first_token = self._call.deadline.clock.monotonic() - self.started
 
-    def settle(self, error: DispatchError | None = None, cost: Decimal | None = None, *, lost: bool = False) -> None:
-        """Write down how it went, and what it cost where that is known; what is ``lost`` may be under way still, and cost money."""
-        meter = self.meter
+    def settle(self, error: DispatchError | None = None, usage: Usage | None = None, *, lost: bool = False) -> None:
+        """Write down how it went, and what the priced ``usage`` cost; what is ``lost`` may be under way still, and cost money."""
+        meter, cost = self.meter, usage.cost if usage is not None else None
         if error is not None and error.sent is None and meter.wired:
             error.sent = meter.sent > 0
         reserved = self.hold.amount if self.hold is not None else None
@@ -270,6 +286,7 @@ class Attempt:
             hedge=self._call.hedge,
             continuation=self.continuation,
             cost=cost,
+            cost_details=usage.cost_details if usage is not None else None,
             bytes_sent=meter.sent if meter.wired else None,
             bytes_received=meter.received if meter.wired else None,
             reused=meter.reused,
@@ -473,7 +490,7 @@ class Call:
     def settle(self, attempt: Attempt, usage: Usage, answer: Any = None) -> Usage:
         """Settle with a success that consumed ``usage``; gives it priced, unless whoever settled the attempt has done that."""
         usage = self.priced(usage, attempt.target, answer) if attempt.record is None else usage
-        attempt.settle(cost=usage.cost)
+        attempt.settle(usage=usage)
         self._settle(usage, None, attempt)
         return usage
 
@@ -491,7 +508,7 @@ class Call:
         """Settle with a failure; ``usage`` is what a broken answer had reported."""
         if attempt is not None:
             usage = self.priced(usage, attempt.target) if usage is not None and attempt.record is None else usage
-            attempt.settle(error, usage.cost if usage is not None else None)
+            attempt.settle(error, usage)
         error.attempts, error.trace = len(self.attempts), self.trace()
         self._settle(usage, error, attempt)
 

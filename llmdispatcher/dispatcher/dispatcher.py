@@ -7,6 +7,7 @@ be strict and raise.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -31,6 +32,7 @@ from ..types import (
     Request,
     Response,
     TextPart,
+    Usage,
     build,
     heard_by,
     tell,
@@ -52,6 +54,17 @@ if TYPE_CHECKING:
     from ..catalog import Lockfile
 
 
+logger = logging.getLogger("llmdispatcher.dispatcher")
+
+_MOST_UNPRICED = 1024
+_UNPRICED: Mapping[str, str] = {
+    "unknown_model": "the catalog does not know the model; give its price with llmdispatcher.catalog.overlay",
+    "no_price": "the catalog has no price of the model; give one with llmdispatcher.catalog.overlay",
+    "no_usage": "the answer does not tell what it used",
+}
+"""What the log says of each :data:`~llmdispatcher.types.response.COST_STATUSES` that comes without a cost."""
+
+
 class Books:
     """The records of one dispatcher; a ledger that was named by its path or URL is made, and closed, here."""
 
@@ -61,6 +74,7 @@ class Books:
         self._observers, self._listeners = heard_by(observers)
         self._origin, self._profile = config.origin, config.profile
         self._owned = ledger is not None and not hasattr(ledger, "began")
+        self._unpriced: set[tuple[str | None, str]] = set()
         if ledger is not None:
             self.ledger = _ledger_at(ledger) if self._owned else ledger
 
@@ -76,6 +90,8 @@ class Books:
         """A call has ended; only a strict ledger raises, for an answer that it cannot keep the record of."""
         under_way.end(cancellation)
         self.stats.record(outcome)
+        if outcome.usage is not None and outcome.usage.cost is None:
+            self._warn_unpriced(outcome, outcome.usage)
         tell(self._observers, outcome)
         if self.ledger is not None:
             self.ledger.ended(outcome)
@@ -92,6 +108,15 @@ class Books:
                 made.close()
             else:
                 self.ledger.flush()
+
+    def _warn_unpriced(self, outcome: Outcome, usage: Usage) -> None:
+        """Log that nobody knows what a call cost, once for each model."""
+        asked, unused = (outcome.vendor, outcome.model), outcome.error is not None and not usage.total_tokens
+        if unused or asked in self._unpriced or len(self._unpriced) >= _MOST_UNPRICED:
+            return
+        self._unpriced.add(asked)
+        told = _UNPRICED.get(usage.cost_status, usage.cost_status)
+        logger.warning("the cost of calls of %r is not known and counts as none: %s", f"{outcome.vendor}:{outcome.model}", told)
 
     def _heard(self, record: AttemptRecord) -> None:
         if self.ledger is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..catalog import Alias, Aliases, Target, canonical, edition, known, model_facts, model_names, without
+from ..catalog import Alias, Aliases, Target, canonical, edition, known, model_facts, model_names, vendor_row, without
 from ..errors import ConfigError
 from ..routing import MISSING, NO_MODEL, RULE, Choice, SkippedTarget, is_any_model, split_ref
 from ..runtime import new_lock
@@ -28,6 +29,8 @@ _GLOB = re.compile(r"[*?\[]")
 _NO_VECTORS = frozenset({"embeddings"})
 _DROPPED = frozenset({"reasoning"})
 """What a vendor that may drop parameters leaves out where a model lacks it."""
+_registered: set[str] = set()
+"""The names that vendors of any dispatcher of this process were registered by: rows of one's own prices are for one of them."""
 _MEMBERS = ("name", "capabilities", "send", "stream", "is_available")
 
 
@@ -51,7 +54,7 @@ class Directory:
         self._aliases = Aliases(config.lockfile, config.profile) if config.lockfile is not False else None
         self._lock = new_lock()
         self._candidates: dict[str | Alias, Candidates] = {}
-        self._edition = edition()
+        self._edition: Any = None
         self.vendors: dict[str, Vendor] = {}
         """In order of registration."""
 
@@ -67,6 +70,7 @@ class Directory:
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
             self.vendors[vendor.name] = vendor
             self._candidates = {}
+            _registered.add(canonical(vendor.name))
 
     def known(self, name: str) -> Vendor:
         """The vendor of that name. Raises :class:`ConfigError` that lists those there are."""
@@ -128,6 +132,8 @@ class Directory:
     def pinned(self, model: str, name: str, profile: str | None = None) -> Candidates:
         """The one vendor asked for a model, by its own name for it where it has one, or for those of a pool that are its own."""
         vendor = self.known(name)
+        if self._edition is not edition():
+            self._take_prices()
         _, bare = split_ref(model, (name,))
         if is_any_model(bare) or self.alias(model, profile) is not None:
             found = self.candidates(model, profile)
@@ -138,9 +144,8 @@ class Directory:
         """Who can be asked for a model name now."""
         alias = self.alias(model, profile)
         key = model if alias is None else alias
-        if self._edition is not edition():  # other prices and limits count now
-            with self._lock:
-                self._edition, self._candidates = edition(), {}
+        if self._edition is not edition():
+            self._take_prices()
         known = self._candidates.get(key) or self._find(key)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
         if not asleep:
@@ -148,6 +153,23 @@ class Directory:
         skips = [_asleep(name, self.vendors[name]) for name in dict.fromkeys(target.vendor for target in asleep)]
         awake = tuple([target for target in known.targets if target not in asleep])
         return attrs.evolve(known, targets=awake, skipped=(*known.skipped, *skips))
+
+    def _take_prices(self) -> None:
+        """Forget what was remembered under other prices and limits than those that count now.
+
+        Raises :class:`ConfigError` for prices of a vendor that is neither in the catalog nor registered.
+        """
+        now = edition()
+        unfit = next((name for name in now.accounts() if name not in _registered), None)
+        if unfit is not None:
+            near = get_close_matches(unfit, map(canonical, self.vendors), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.vendors) or 'none'}."
+            raise ConfigError(
+                f"overlay[{unfit!r}]: no vendor of the catalog has that name, and none that is registered; {hint} Register the"
+                " vendor before the first call, or take the row out"
+            )
+        with self._lock:
+            self._edition, self._candidates = now, {}
 
     def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
         """The same for a name that nobody has, which may be an alias that is missing."""
@@ -235,12 +257,14 @@ def model_at(vendor: Vendor, model: str) -> str | None:
 
 def target_of(name: str, vendor: Vendor, model: str) -> Target:
     """The pair of vendor and model, with what the catalog or the vendor itself says of it."""
-    kind = getattr(vendor, "kind", None)
-    if kind:
-        told = known(kind, model)
-    else:
+    kind = getattr(vendor, "kind", None) or None
+    row = vendor_row(kind) if kind is not None else None
+    told = known(kind, model, name, free=bool(getattr(vendor, "is_free", row is not None and row.free)))
+    if kind is None:
         able = vendor.capabilities
-        told = {"context_window": able.context_window, "max_output": able.max_tokens, "lacks": without(able)}
+        told["context_window"] = told["context_window"] or able.context_window
+        told["max_output"] = told["max_output"] or able.max_tokens
+        told["lacks"] |= without(able)
     if not embeds(vendor):
         told["lacks"] |= _NO_VECTORS
     if getattr(vendor, "drops_params", False):

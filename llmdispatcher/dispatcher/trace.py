@@ -14,7 +14,7 @@ from ..accounting import BudgetForecast
 from ..catalog import Target
 from ..resilience import HedgePlan, TargetStatus
 from ..routing import Placing, Ranking, Route, SkippedTarget, Step
-from ..types import AttemptRecord
+from ..types import AttemptRecord, CostDetails
 
 
 @attrs.frozen(kw_only=True)
@@ -127,7 +127,13 @@ class Trace(Sequence[AttemptRecord]):
     @property
     def cost(self) -> Decimal:
         """US dollars of all attempts, as far as they are known; ``possibly_billed`` ones may add to it."""
-        return sum([attempt.cost for attempt in self.attempts if attempt.cost is not None], Decimal(0))
+        return self.cost_details.total
+
+    @property
+    def cost_details(self) -> CostDetails:
+        """What that cost was paid for."""
+        costs = [(attempt.cost, attempt.cost_details) for attempt in self.attempts if attempt.cost is not None]
+        return CostDetails.join([CostDetails.of(cost, details) for cost, details in costs])
 
     @property
     def possibly_billed(self) -> bool:
@@ -147,6 +153,7 @@ class Trace(Sequence[AttemptRecord]):
             "skipped": [skip.as_dict() for skip in (*self.plan.skipped, *self.skipped)],
             "attempts": [attempt.as_dict() for attempt in self.attempts],
             "cost": _dollars(self.cost),
+            "cost_details": self.cost_details.as_dict(),
             "possibly_billed": self.possibly_billed,
             "cached": self.cached,
             "call_id": self.call_id,

@@ -133,7 +133,7 @@ class OpenStream:
         self._ended(call, attempt, None, response.usage)
         if before is not None:
             used = call.priced(response.usage, attempt.target, response)
-            attempt.settle(cost=used.cost)
+            attempt.settle(usage=used)
             response = attrs.evolve(response, usage=before + used)
         response = call.succeed(attempt, response)
         return structured.read(call.request, guards.after(call.guards, call.request, response))
@@ -150,7 +150,7 @@ class OpenStream:
         error.with_facts(vendor=target.vendor, model=target.model)
         self._ended(self.call, self.attempt, error, usage)
         usage = self.call.priced(usage, target)
-        self.attempt.settle(error, usage.cost)
+        self.attempt.settle(error, usage)
         return usage
 
     def drop(self) -> None:

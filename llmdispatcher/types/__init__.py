@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .content import media_type_of as media_type_of
     from .content import medium_of as medium_of
     from .content import video as video
+    from .cost import EXACT as EXACT
+    from .cost import CostDetails as CostDetails
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
     from .fast_values import evolved as evolved
@@ -56,10 +58,11 @@ if TYPE_CHECKING:
     from .outcome import failure_of as failure_of
     from .outcome import heard_by as heard_by
     from .outcome import tell as tell
-    from .price import EXACT as EXACT
     from .price import Price as Price
+    from .price import cost_details as cost_details
     from .price import cost_of as cost_of
     from .remote import RemoteFetch as RemoteFetch
+    from .remote import is_private_url as is_private_url
     from .request import EFFORTS as EFFORTS
     from .request import CacheWish as CacheWish
     from .request import Request as Request
@@ -114,6 +117,10 @@ else:
                 "VIDEO",
                 "video",
             ),
+            "cost": (
+                "CostDetails",
+                "EXACT",
+            ),
             "embeddings": (
                 "EmbeddingRequest",
                 "Embeddings",
@@ -156,11 +163,14 @@ else:
                 "Whose",
             ),
             "price": (
+                "cost_details",
                 "cost_of",
-                "EXACT",
                 "Price",
             ),
-            "remote": ("RemoteFetch",),
+            "remote": (
+                "is_private_url",
+                "RemoteFetch",
+            ),
             "request": (
                 "CacheWish",
                 "EFFORTS",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from ..errors import ConfigError, DispatchError, FailureClass
+from .cost import CostDetails
 from .fast_values import fast_init
 from .response import Usage
 
@@ -25,9 +26,9 @@ class AttemptRecord:
     ``error`` is the class name of the failure, ``None`` for an answer, ``failure_class`` what it leaves open. ``retry`` marks a
     return to a target of this call, ``failover`` a first try at another one, ``hedge`` one that was asked beside another that was
     slow, ``continuation`` one that was to go on where a stream had broken off. ``sent`` is False only when the request certainly
-    never reached the vendor. ``cost`` is in US dollars, where usage and price are known, of failures too; ``possibly_billed`` marks
-    an attempt that may cost more than that: it was sent, and neither answered nor refused, or it was cut short. ``reserved`` is
-    what budgets had set aside for it, where they did.
+    never reached the vendor. ``cost`` is in US dollars, where usage and price are known, of failures too, and ``cost_details`` what
+    it was paid for; ``possibly_billed`` marks an attempt that may cost more than that: it was sent, and neither answered nor
+    refused, or it was cut short. ``reserved`` is what budgets had set aside for it, where they did.
 
     Of attempts over the library's own transport: the bytes of HTTP in both directions; ``reused``, whether the connection had
     served before; ``resent``, how often the request was sent once more since the vendor had closed such a connection;
@@ -51,6 +52,7 @@ class AttemptRecord:
     sent: bool | None = True
     possibly_billed: bool = False
     cost: Decimal | None = None
+    cost_details: CostDetails | None = None
     reserved: Decimal | None = None
     bytes_sent: int | None = None
     bytes_received: int | None = None
@@ -83,7 +85,8 @@ class AttemptRecord:
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it; US dollars are a text."""
         money = {name: f"{amount:f}" for name in ("cost", "reserved") if (amount := getattr(self, name)) is not None}
-        return {"target": self.target, **attrs.asdict(self), **money}
+        details = self.cost_details.as_dict() if self.cost_details is not None else None
+        return {"target": self.target, **attrs.asdict(self, recurse=False), **money, "cost_details": details}
 
 
 _NO_FAILURE: Mapping[str, Any] = {}

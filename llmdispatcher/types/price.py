@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
+from .cost import EXACT, NOTHING, CostDetails, exact_sum
 from .response import Usage
 
-EXACT = Context(prec=60)
-"""Sums of money are made here: the thread's own decimal context may have a precision that rounds them."""
 TIERS = {"batch": "batch", "batches": "batch", "flex": "flex", "priority": "priority", "fast": "priority"}
 """The tiers that have prices of their own, by the words of requests and answers; every other word is the standard."""
 _PLACES = ("bands", "tiers", "calls", "off_peak", "later")
@@ -151,54 +150,65 @@ def cost_of(usage: Usage, price: Price, *, tier: str | None = None, at: datetime
     ``tier`` is the service tier as a vendor or a request names it, ``at`` the moment of the request: without it the price of the
     busy hours counts, and none that begins later.
     """
-    calls = price.calls
+    tokens, other = _amounts(usage, price, tier, at)
+    return EXACT.add(EXACT.scaleb(exact_sum(tokens), -6), other)
+
+
+def cost_details(usage: Usage, price: Price, *, tier: str | None = None, at: datetime | None = None) -> CostDetails:
+    """The same by what is paid for; the details add up to it exactly."""
+    tokens, other = _amounts(usage, price, tier, at)
+    fresh, read, write, kept, output, reasoning = [EXACT.scaleb(amount, -6) if amount else NOTHING for amount in tokens]
+    return CostDetails(
+        input=fresh, cache_read=read, cache_write=write, cache_write_long=kept, output=output, reasoning=reasoning, other=other
+    )
+
+
+def _amounts(usage: Usage, price: Price, tier: str | None, at: datetime | None) -> tuple[tuple[Decimal, ...], Decimal]:
+    """Millionths of dollars by class of tokens, in the order of :class:`CostDetails`; and dollars of what is no token."""
+    calls, other = price.calls, NOTHING
     if at is not None and (price.later or price.off_peak is not None):
         price = price.at(at)
     if price.bands or tier:
         price = price.of(usage.input_tokens, tier)
-    total = EXACT.scaleb(EXACT.add(_into(usage, price), _out(usage, price)), -6)
     if calls:
-        total = EXACT.add(total, calls.get("request", _NOTHING))
+        other = calls.get("request", NOTHING)
     for tool, times in usage.tool_requests.items() if usage.tool_requests else ():
-        total = EXACT.fma(times, calls.get(tool, _NOTHING), total)
-    return total
+        other = EXACT.fma(times, calls.get(tool, NOTHING), other)
+    return (*_into(usage, price), *_out(usage, price)), other
 
 
-_NOTHING = Decimal(0)
+def _into(usage: Usage, price: Price) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """Millionths of dollars of what went in: fresh, read from a cache, written to it for minutes, and for longer.
 
-
-def _into(usage: Usage, price: Price) -> Decimal:
-    """Millionths of dollars of what went in; counts that contradict each other never make it less than nothing."""
+    Counts that contradict each other never make it less than nothing.
+    """
     read, write = usage.cache_read_tokens, usage.cache_write_tokens
     fresh = max(0, usage.input_tokens - read - write)
-    total = _NOTHING
+    plain = reads = writes = long = NOTHING
     if read:
         heard = min(usage.audio_cache_read_tokens, read)
-        total = EXACT.fma(read - heard, price.cache_read, EXACT.multiply(heard, price.audio_cache_read))
+        reads = EXACT.fma(read - heard, price.cache_read, EXACT.multiply(heard, price.audio_cache_read))
     if write:
         kept = min(usage.cache_write_long_tokens, write)
-        total = EXACT.fma(write - kept, price.cache_write, EXACT.fma(kept, price.cache_write_long, total))
+        writes, long = EXACT.multiply(write - kept, price.cache_write), EXACT.multiply(kept, price.cache_write_long)
     if usage.audio_input_tokens:
         heard = min(max(0, usage.audio_input_tokens - usage.audio_cache_read_tokens), fresh)
         fresh -= heard
-        total = EXACT.fma(heard, price.audio_input, total)
+        plain = EXACT.multiply(heard, price.audio_input)
     if usage.image_input_tokens:
         seen = min(usage.image_input_tokens, fresh)
         fresh -= seen
-        total = EXACT.fma(seen, price.image_input, total)
-    return EXACT.fma(fresh, price.input, total)
+        plain = EXACT.fma(seen, price.image_input, plain)
+    return EXACT.fma(fresh, price.input, plain), reads, writes, long
 
 
-def _out(usage: Usage, price: Price) -> Decimal:
-    """Millionths of dollars of what came out."""
-    left, total = usage.output_tokens, _NOTHING
-    for count, amount in (
-        (usage.audio_output_tokens, price.audio_output),
-        (usage.image_output_tokens, price.image_output),
-        (usage.reasoning_tokens, price.reasoning),
-    ):
+def _out(usage: Usage, price: Price) -> tuple[Decimal, Decimal]:
+    """Millionths of dollars of what came out, and of what was thought before."""
+    left, total = usage.output_tokens, NOTHING
+    for count, amount in ((usage.audio_output_tokens, price.audio_output), (usage.image_output_tokens, price.image_output)):
         if count and amount is not price.output:
             mine = min(count, left)
             left -= mine
             total = EXACT.fma(mine, amount, total)
-    return EXACT.fma(left, price.output, total)
+    thought = min(usage.reasoning_tokens, left)
+    return EXACT.fma(left - thought, price.output, total), EXACT.multiply(thought, price.reasoning) if thought else NOTHING

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -48,6 +49,12 @@ _UNICAST_V6 = IPv6Network("2000::/3")
 _NOT_PUBLIC_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 """Among these Teredo and 6to4, which carry IPv4; mapped addresses and NAT64 lie outside of 2000::/3."""
 
+_PRIVATE_V6 = IPv6Network("fc00::/7")
+_PRIVATE_NAMES = (
+    *(".localhost", ".local", ".internal", ".home.arpa", ".test"),
+    *(".intranet", ".private", ".corp", ".home", ".lan", ".svc"),
+)
+
 Network = IPv4Network | IPv6Network
 
 
@@ -64,6 +71,24 @@ def is_public(address: str) -> bool:
 
 def _is_public_v6(ip: IPv6Address) -> bool:
     return ip.scope_id is None and ip in _UNICAST_V6 and not any(ip in network for network in _NOT_PUBLIC_V6)
+
+
+def is_private_url(url: str) -> bool:
+    """Whether the host of an address is this machine or one of a private network, by its name or number; nobody is asked.
+
+    Names without a dot are, and those under the names that no public domain has (RFC 6761, 6762, 8375, ICANN's "internal").
+    """
+    try:
+        name = (urlsplit(url).hostname or "none.invalid").strip(".")
+    except ValueError:
+        return False
+    try:
+        ip = ip_address(name)
+    except ValueError:
+        return ("." not in name and not name.isdigit()) or name.endswith(_PRIVATE_NAMES)
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is None:
+        return ip.is_loopback or ip.is_link_local or ip in _PRIVATE_V6
+    return not is_public(str(ip.ipv4_mapped if isinstance(ip, IPv6Address) else ip))
 
 
 def _hosts(value: Any) -> tuple[str, ...]:

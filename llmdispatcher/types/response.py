@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from .cost import CostDetails, exact_sum
 from .fast_values import fast_init
 from .message import Message, Part, ReasoningPart, ToolCall
 
@@ -30,7 +31,8 @@ class Usage:
     counts what a vendor's own tools did and bills by the piece, such as ``{"web_search": 2}``.
 
     ``cost`` is in US dollars, or ``None`` where ``cost_status``, one of :data:`COST_STATUSES`, says why. ``price_version`` names
-    the prices that it was computed with ("catalog 2026-11-21"). ``raw`` is the vendor's own record.
+    the prices that it was computed with ("catalog 2026-11-21"). ``cost_details`` says what the cost was paid for, and adds up to
+    it; ``None`` where there is no cost. ``raw`` is the vendor's own record.
     """
 
     input_tokens: int = 0
@@ -48,7 +50,12 @@ class Usage:
     cost: Decimal | None = None
     cost_status: str = attrs.field()
     price_version: str | None = None
+    cost_details: CostDetails | None = attrs.field(repr=False, eq=False)
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @cost_details.default
+    def _undivided(self) -> CostDetails | None:
+        return None if self.cost is None else CostDetails(other=self.cost)
 
     @cost_status.default
     def _status(self) -> str:
@@ -84,11 +91,13 @@ class Usage:
         if not known:
             return Usage(**counts, cost_status=self.cost_status)
         versions = [one.price_version for one in known if one.price_version is not None]
+        costs = [(one.cost, one.cost_details) for one in known if one.cost is not None]
         return Usage(
             **counts,
-            cost=sum([one.cost for one in known if one.cost is not None], Decimal(0)),
+            cost=exact_sum([cost for cost, _ in costs]),
             cost_status=known[0].cost_status,
             price_version=versions[0] if versions else None,
+            cost_details=CostDetails.join([CostDetails.of(cost, details) for cost, details in costs]),
         )
 
     @property

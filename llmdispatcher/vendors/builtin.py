@@ -17,7 +17,8 @@ from .http import HttpVendor
 class Vendor(Protocol):
     """Who can be asked; any object with these five members, no base class.
 
-    Optional members that the dispatcher uses where they exist: ``kind`` (a catalog vendor, for prices), ``model_for(model)``
+    Optional members that the dispatcher uses where they exist: ``kind`` (a catalog vendor, for prices), ``is_free`` (whether its
+    answers cost nothing, of a kind that stands for servers of one's own), ``model_for(model)``
     (the vendor's own name for a model, or ``None`` where it does not have it), ``missing()`` (what it was not told, for the error)
     and ``close()``.
     """

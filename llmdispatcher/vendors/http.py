@@ -32,6 +32,7 @@ from ..types import (
     Response,
     StreamChunk,
     evolved,
+    is_private_url,
 )
 from ..wire import (
     COUNTING,
@@ -288,6 +289,11 @@ class HttpVendor:
     def kind(self) -> str:
         """The catalog's row, which tells prices."""
         return self._row.name
+
+    @property
+    def is_free(self) -> bool:
+        """Whether its answers cost nothing: a server of one's own, at an address of this machine or of a private network."""
+        return self._row.free and is_private_url(self._credentials.url() or "")
 
     @cached_property
     def identity(self) -> tuple[Any, ...]:

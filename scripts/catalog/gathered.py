@@ -71,6 +71,8 @@ LISTED_ABLE = {
     "is_reasoning_model": "reasoning",
     "supports_caching": "prompt_caching",
 }
+OWN_SERVERS = {"ollama"}
+"""Vendors that are servers of one's own: the facts' 0 is no price of a model, but the row of the vendor says that all is free."""
 ROUTERS = {"openrouter/auto", "openrouter/bodybuilder", "typesafe/jev-router"}
 """Models of OpenRouter that hand a request on and cost what the model costs that answers; the facts say 0."""
 _IMPLAUSIBLE = 1000
@@ -102,7 +104,8 @@ def facts(document: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str,
         if not model or fact["mode"] == "completion" or _unfit(vendor, model, fact):
             continue
         row = _row(fact)
-        yield vendor, model, row | {"price": None} if vendor == "openrouter" and model in ROUTERS else row
+        unpriced = vendor in OWN_SERVERS or (vendor == "openrouter" and model in ROUTERS)
+        yield vendor, model, row | {"price": None} if unpriced else row
 
 
 def _unfit(vendor: str, model: str, fact: Mapping[str, Any]) -> bool:

@@ -73,7 +73,7 @@ def test_every_row_is_sane():
     for one in EVERYTHING:
         price = one.price
         assert one.source.startswith("https://"), one.ref
-        assert "2026-" == one.date[:5], one.ref
+        assert "2026-" == one.date[:5] or one.retired, one.ref
         if price is None:
             continue
         amounts = [price.input, price.output, price.cache_read, price.cache_write_long, price.audio_input, price.audio_output]

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmdispatcher import Price, Usage, get_model
-from llmdispatcher.catalog import model_facts
+from llmdispatcher import CostDetails, Price, Usage, get_model
+from llmdispatcher.catalog import model_facts, price_at
+from llmdispatcher.catalog.facts import FREE_PRICE
+from llmdispatcher.types import cost_details
 from llmdispatcher.types import cost_of as cost
 
 PRICE = Price(
@@ -237,3 +239,150 @@ def test_an_announced_price_counts_from_its_day(day, dollars):
 def test_a_model_that_costs_nothing_costs_zero():
     """Known to be free is not unknown."""
     assert Decimal(0) == cost(Usage(input_tokens=MILLION, output_tokens=MILLION), get_model("ollama:llama2").price)
+
+
+EVERY = Price(
+    **{
+        name: Decimal(number)
+        for number, name in enumerate(
+            ("input", "output", "cache_read", "cache_write", "cache_write_long", "audio_input", "audio_output", "reasoning"), 1
+        )
+    },
+    calls={"web_search": Decimal("0.01"), "request": Decimal("0.005")},
+)
+
+
+@pytest.mark.parametrize(
+    ("usage", "name", "dollars"),
+    [
+        (Usage(input_tokens=MILLION), "input", "1"),
+        (Usage(input_tokens=MILLION, audio_input_tokens=MILLION), "input", "6"),
+        (Usage(input_tokens=MILLION, cache_read_tokens=MILLION), "cache_read", "3"),
+        (Usage(input_tokens=MILLION, cache_write_tokens=MILLION), "cache_write", "4"),
+        (Usage(input_tokens=MILLION, cache_write_tokens=MILLION, cache_write_long_tokens=MILLION), "cache_write_long", "5"),
+        (Usage(output_tokens=MILLION), "output", "2"),
+        (Usage(output_tokens=MILLION, audio_output_tokens=MILLION), "output", "7"),
+        (Usage(output_tokens=MILLION, reasoning_tokens=MILLION), "reasoning", "8"),
+        (Usage(tool_requests={"web_search": 3}), "other", "0.03"),
+    ],
+)
+def test_each_class_has_its_place_in_the_details(usage, name, dollars):
+    """All else is zero, but for the fee of the request."""
+    found = cost_details(usage, EVERY)
+    fee = Decimal("0.005")
+
+    assert Decimal(dollars) == found[name] - (fee if name == "other" else 0)
+    assert fee == found.total - Decimal(dollars)
+
+
+def test_thoughts_without_a_price_of_their_own_are_told_apart():
+    """They cost what output costs; the details say how much of it they are."""
+    found = cost_details(Usage(output_tokens=10, reasoning_tokens=4), Price(input=Decimal(1), output=Decimal(2)))
+
+    assert (Decimal("0.000012"), Decimal("0.000008")) == (found.output, found.reasoning)
+
+
+COUNTS = st.integers(0, 10**9)
+FIELDS = [name for name in Usage.__slots__ if name.endswith("_tokens")]
+ROWS_WITH_PLACES = [
+    "gpt-5.6",
+    "claude-sonnet-4-5",
+    "gemini-2.5-flash",
+    "deepseek:deepseek-v4-flash",
+    "perplexity:sonar",
+    "gpt-4o-mini",
+]
+
+
+@given(
+    counts=st.fixed_dictionaries(dict.fromkeys(FIELDS, COUNTS)),
+    model=st.sampled_from(ROWS_WITH_PLACES),
+    tier=st.sampled_from([None, "batch", "flex", "priority"]),
+    searches=st.integers(0, 50),
+)
+def test_the_details_add_up_to_the_cost(counts, model, tier, searches):
+    """Whatever the counts, contradictions among them too: exactly, and nothing is below zero."""
+    usage, price = Usage(**counts, tool_requests={"web_search": searches}), get_model(model).price
+    found = cost_details(usage, price, tier=tier)
+
+    assert cost(usage, price, tier=tier) == found.total == sum(map(Fraction, found.values()))
+    assert min(found.values()) >= 0
+
+
+def test_details_are_fields_and_a_mapping():
+    """Seven names, in the order in which a bill has them."""
+    found = CostDetails(input=Decimal(1), other=Decimal("0.5"))
+
+    assert ["input", "cache_read", "cache_write", "cache_write_long", "output", "reasoning", "other"] == list(found)
+    assert (Decimal(1), Decimal(1), Decimal("1.5")) == (found.input, found["input"], sum(found.values()))
+    assert {"input": "1", "other": "0.5"} == {name: text for name, text in found.as_dict().items() if text != "0"}
+    with pytest.raises(KeyError):
+        found["total"]
+
+
+TUNED = [
+    ("ft:gpt-4o-mini-2024-07-18:acme::abc123", "0.3"),
+    ("ft:gpt-4o-mini-2024-07-18:acme:my-suffix:abc123", "0.3"),
+    ("ft:gpt-4o-mini-2024-07-18:acme::abc123:ckpt-step-90", "0.3"),
+    ("ft:gpt-4o-mini-2024-07-18:personal::A1", "0.3"),
+    ("ft:gpt-4o-mini-2024-07-18", "0.3"),
+    ("ft:gpt-4o-mini:acme::abc123", "0.3"),
+    ("ft:gpt-4o:acme::abc123", "3.75"),
+    ("ft:gpt-3.5-turbo-0125:acme::abc123", "3"),
+    ("ft:gpt-3.5-turbo:acme::abc123", "3"),
+    ("ft:gpt-4.1-2025-04-14:acme::abc123", "3"),
+    ("ft:o4-mini-2025-04-16:acme::abc123", "4"),
+]
+
+
+@pytest.mark.parametrize(("name", "dollars"), TUNED)
+def test_a_fine_tuned_model_costs_what_its_base_costs_when_tuned(name, dollars):
+    """By every spelling of its name; the plain base is cheaper."""
+    facts = get_model(name)
+
+    assert (Decimal(dollars), "openai", name) == (facts.price.input, facts.vendor, facts.model)
+    assert facts.listed in name or facts.listed.startswith(name.partition(":acme")[0])
+
+
+@pytest.mark.parametrize("name", ["ft:gpt-99:acme::abc123", "ft::", "ft:", "ft:babbage-002:acme::x", "ft:gpt-4o-2020-01-01:a::b"])
+def test_a_fine_tuned_model_of_an_unknown_base_has_no_price(name):
+    """The price of the plain model would be too low."""
+    assert None is model_facts("openai", name)
+
+
+GONE = {
+    "claude-3-opus": ("15", "75"),
+    "claude-3-sonnet": ("3", "15"),
+    "claude-3-haiku": ("0.25", "1.25"),
+    "claude-3-5-sonnet": ("3", "15"),
+    "claude-3-5-haiku": ("0.8", "4"),
+    "gemini-1.5-pro": ("1.25", "5"),
+    "gemini-1.5-flash": ("0.075", "0.3"),
+    "gemini-pro": ("0.5", "1.5"),
+    "gemini-pro-vision": ("0.5", "1.5"),
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_model_that_is_gone_keeps_its_last_price(name):
+    """With the day on which it was last known; nobody chooses it unasked."""
+    facts = get_model(name)
+
+    assert GONE[name] == (str(facts.price.input), str(facts.price.output))
+    assert (True, False) == (facts.retired, facts.checked)
+    assert facts.source
+    assert "2024-01-01" < facts.date <= "2026-11-21"
+
+
+@pytest.mark.parametrize("kind", ["ollama", "vllm", "llamacpp", "lmstudio", "local"])
+@pytest.mark.parametrize("model", ["llama3", "any/model:7b"])
+def test_a_server_of_ones_own_costs_nothing(kind, model):
+    """Whatever runs on it; elsewhere nobody knows."""
+    assert (FREE_PRICE, "catalog 2026-11-21") == price_at(kind, model)
+    assert None is price_at(kind, model, free=False)[0]
+
+
+@pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "minimax-m2:cloud", "anything-cloud"])
+def test_models_of_ollamas_cloud_are_not_free(model):
+    """The server of one's own hands them on."""
+    assert None is price_at("ollama", model)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmdispatcher import ConfigError, RemoteFetch
-from llmdispatcher.types.remote import is_public
+from llmdispatcher.types.remote import is_private_url, is_public
 
 REFUSED = [
     "127.0.0.1",
@@ -68,6 +68,62 @@ def test_special_addresses_are_not_public(address):
 def test_ordinary_addresses_are_public(address):
     """Neighbours of special blocks included."""
     assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:8000",
+        "app.localhost",
+        "127.0.0.1:11434",
+        "0.0.0.0",
+        "10.1.2.3",
+        "192.168.0.9:1234",
+        "172.20.0.2",
+        "100.101.102.103",
+        "169.254.1.1",
+        "[::1]:8000",
+        "[fd00::1]",
+        "[fe80::1]",
+        "[::ffff:10.0.0.1]",
+        "vllm:8000",
+        "ollama",
+        "gpu.local",
+        "gpu.local.",
+        "host.docker.internal",
+        "vllm.models.svc",
+        "vllm.models.svc.cluster.local",
+        "box.lan",
+        "nas.home.arpa",
+    ],
+)
+def test_servers_of_a_private_network_are_told_by_their_address(host):
+    """By number, by a name without a dot, or by one that no public domain has; nobody is asked."""
+    assert is_private_url(f"http://{host}")
+    assert is_private_url(f"HTTPS://{host}/v1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.example.com/v1",
+        "https://ollama.com",
+        "https://8.8.8.8/v1",
+        "https://[2606:4700:4700::1111]/v1",
+        "https://[::ffff:8.8.8.8]",
+        "https://local.example.com",
+        "https://localhost.example.com",
+        "http://134744072",
+        "http://",
+        "",
+        "no address",
+        "http://[broken",
+    ],
+)
+def test_other_addresses_are_not_private(url):
+    """Names that may be anybody's, public numbers, and what is no address."""
+    assert not is_private_url(url)
 
 
 @pytest.mark.parametrize(("setting", "expected"), [(True, RemoteFetch()), (False, None), (None, None), ({}, RemoteFetch())])

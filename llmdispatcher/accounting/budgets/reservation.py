@@ -621,8 +621,8 @@ def _exceeded(case: _Case, balance: Balance) -> BudgetExceeded:
 def _unpriced(budget: Budget, target: Target) -> BudgetExceeded:
     """The error of a target whose price nobody knows."""
     return BudgetExceeded(
-        f"budget {budget.name!r}: no price is known, so it cannot be kept;"
-        ' ask a model with a price, or allow others by unpriced="allow"',
+        f"budget {budget.name!r}: no price of {target} is known, so it cannot be kept; give one with llmdispatcher.catalog.overlay,"
+        ' ask another model, or allow this one by unpriced="allow"',
         budget=budget.name,
         limit=budget.limit,
         try_elsewhere=budget.on_exceed == "next_target",

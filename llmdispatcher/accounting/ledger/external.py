@@ -29,7 +29,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ...catalog import canonical, model_facts, vendor_row
+from ...catalog import canonical, price_at, vendor_row
 from ...errors import ConfigError, InvalidRequest
 from ...runtime import Clock
 from ...types import Usage, cost_of
@@ -197,14 +197,13 @@ def _price(row: Row) -> None:
     if row["cached"] or not any(tokens.values()):
         row["cost_status"] = "no_usage"
         return
-    facts = model_facts(row["vendor"], row["model"]) if row["vendor"] else None
-    price = facts.price if facts is not None else None
-    if facts is None or price is None:
-        row["cost_status"] = "unknown_model" if facts is None else "no_price"
+    price, version = price_at(row["vendor"], row["model"]) if row["vendor"] else (None, None)
+    if price is None:
+        row["cost_status"] = "unknown_model" if version is None else "no_price"
         return
     moment = datetime.fromtimestamp(row["begun_at"] // 10**6, UTC)
     row["cost"] = picodollars(cost_of(Usage(**tokens), price, at=moment))
-    row.update(cost_status="priced", price_version=facts.price_version)
+    row.update(cost_status="priced", price_version=version)
 
 
 def _text(name: str, value: Any) -> str | None:

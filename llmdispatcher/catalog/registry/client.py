@@ -21,7 +21,7 @@ from typing import Protocol
 
 from ...errors import Cancelled, DispatchError, RegistryStale, VendorUnavailable
 from ...runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
-from ..models import overlay
+from ..models import apply_registry
 from .document import Edition, checksum_holds, read_edition, read_json
 from .source import (
     MANIFEST,
@@ -352,7 +352,7 @@ class Registry:
         held = self.editions()
         if held and held != self._shown:
             rows = {vendor: catalog_rows(edition, str(self.source)) for vendor, edition in held.items()}
-            overlay(rows, {vendor: f"registry {vendor} {edition.version}" for vendor, edition in held.items()})
+            apply_registry(rows, {vendor: f"registry {vendor} {edition.version}" for vendor, edition in held.items()})
             self._shown = held
         return bool(held)
 

@@ -55,7 +55,7 @@ def _catalog() -> Catalog:
 
 
 def catalog_rows(edition: Edition, source: str) -> dict[str, dict[str, Any]]:
-    """The rows for :func:`llmdispatcher.catalog.models.overlay`, by model; an alias goes to whom the registry's rule gives it."""
+    """The rows for :func:`~llmdispatcher.catalog.models.apply_registry`, by model; an alias goes to whom its rule gives it."""
     taken: dict[str, list[str]] = {name: [] for name in edition.models}
     for alias, name in edition.names.items():
         if alias != name:

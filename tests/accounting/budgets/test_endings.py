@@ -317,7 +317,7 @@ def test_a_vendor_of_ones_own_needs_a_price(simulator):
     made = dispatcher(budgets=[Budget(limit="1")])
     own = FakeVendor("hi", name="own", capabilities=Capabilities(models=("mine",)))
     made.register_vendor(own)
-    with made, pytest.raises(BudgetExceeded, match="no price is known"):
+    with made, pytest.raises(BudgetExceeded, match=r"no price of own:mine is known, .* llmdispatcher.catalog.overlay"):
         made.send(attrs.evolve(ASK, model="mine"))
     allowing = dispatcher(budgets=[Budget(limit="1", unpriced="allow")])
     allowing.register_vendor(own)

@@ -227,6 +227,16 @@ def test_a_cost_that_is_missing_is_the_catalogs(tmp_path):
     assert (None, "unknown_model") == (unknown.cost, unknown.cost_status)
 
 
+def test_a_call_of_a_server_of_ones_own_cost_nothing(tmp_path):
+    """By the catalog's row of the vendor, whichever model it was."""
+    row = {"id": 1, "vendor": "vllm", "model": "my-model", "input_tokens": 1000, "begun_at": "2026-03-01"}
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        ledger.import_usage_logs([row])
+        (call,) = ledger.list_recent_calls()
+
+    assert (Decimal(0), "priced", "catalog 2026-11-21") == (call.cost, call.cost_status, call.price_version)
+
+
 def test_rows_without_an_id(tmp_path):
     """Rows that look alike are as many calls, and the same file again brings none of them."""
     row = {"provider": "openai", "model": "m", "input_tokens": 1, "logged_at": "2026-03-01T00:00:00"}

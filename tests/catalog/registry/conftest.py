@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmdispatcher import Registry
-from llmdispatcher.catalog.models import overlay
+from llmdispatcher.catalog.models import apply_registry
 from llmdispatcher.testing import LoopbackServer, ManualClock, Peer, WireRequest
 
 WIRE = os.environ.get("LLMDISPATCHER_WIRE_CORPUS")
@@ -124,7 +124,7 @@ def make(site: Site, clock: ManualClock, tmp_path: Path) -> Iterator[Callable[..
 def bare_catalog() -> Iterator[None]:
     """What a test puts over the catalog goes with it."""
     yield
-    overlay(None)
+    apply_registry({}, {})
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmdispatcher import MalformedReply, Usage
 from llmdispatcher.catalog import model_facts
-from llmdispatcher.catalog.models import overlay
+from llmdispatcher.catalog.models import apply_registry
 from llmdispatcher.catalog.registry.document import read_edition
 from llmdispatcher.catalog.registry.status import catalog_rows, changes
 from llmdispatcher.types import cost_of as cost
@@ -45,7 +45,7 @@ def checked(body):
     except MalformedReply:
         return None
     rows = catalog_rows(edition, "fuzz")
-    overlay({"openai": rows}, "fuzz")
+    apply_registry({"openai": rows}, {"openai": "fuzz"})
     usage = Usage(input_tokens=300_000, output_tokens=1_000, cache_read_tokens=5, cache_write_tokens=5)
     for name in rows:
         facts = model_facts("openai", name)
