@@ -357,7 +357,7 @@ def threads():
 
 dispatcher = Dispatcher(Config(health_interval=0.05))
 dispatcher.register_vendor(OpenAIVendor(api_key="sk-background-0123456789", base_url=sys.argv[1], trust_env=False))
-dispatcher.send(Request("m", "hi"))
+dispatcher.send(Request("gpt-4o", "hi"))
 assert 1 == len(threads())
 """
 
@@ -378,7 +378,7 @@ def test_a_forked_child_has_a_thread_of_its_own():
             if not child:
                 try:
                     assert not threads()
-                    dispatcher.send(Request("m", "hi"))
+                    dispatcher.send(Request("gpt-4o", "hi"))
                     assert 1 == len(threads())
                     dispatcher.close()
                     end = time.monotonic() + 20

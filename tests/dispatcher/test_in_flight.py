@@ -343,6 +343,7 @@ import sys
 from llmdispatcher import Dispatcher, RateLimit, Request
 from llmdispatcher.testing import FakeVendor
 vendor = FakeVendor("fine")
+vendor.kind = "local"  # of a vendor without a price the log would say so
 vendor.rate_limit = RateLimit(requests_per_minute=9, tokens_per_minute=900, max_in_flight=2, adaptive=True)
 with Dispatcher() as dispatcher:
     dispatcher.register_vendor(vendor)

@@ -91,7 +91,9 @@ else:
     raise AssertionError
 move(0)
 with Dispatcher(Config(retry_policy=RetryPolicy(max_retries=1, initial_delay=0.5))) as other:
-    other.register_vendor(FakeVendor(VendorUnavailable("down"), "fine"))
+    fake = FakeVendor(VendorUnavailable("down"), "fine")
+    fake.kind = "local"  # of a vendor without a price the log would say so
+    other.register_vendor(fake)
     later(0.1)
     name, seconds, _ = ended(other)
     assert ("NoneType", True) == (name, 0.5 <= seconds < SLACK), (name, seconds)

@@ -23,13 +23,15 @@ pytestmark = pytest.mark.timeout(240)  # on a busy machine a process takes a whi
 ASK = Request("m", "hi")
 HEAD = """
 import os, sys, threading, time
-from llmdispatcher import Dispatcher, Request
+from decimal import Decimal
+from llmdispatcher import Dispatcher, Request, Response, Usage
 from llmdispatcher.accounting.ledger import process as loading
 from llmdispatcher.testing import FakeVendor
 loading.PATIENCE = 60.0  # on a busy machine an import takes longer than the 5 s that a fork waits for it
 ASK = Request("m", "hi")
 dispatcher = Dispatcher(ledger=sys.argv[1])
-dispatcher.register_vendor(FakeVendor("x", name="v"))
+answer = Response(content="x", usage=Usage(input_tokens=1, cost=Decimal(0)))  # of unknown cost the log would say so
+dispatcher.register_vendor(FakeVendor(answer, name="v"))
 """
 
 
