@@ -116,7 +116,7 @@ class Books:
             return
         self._unpriced.add(asked)
         told = _UNPRICED.get(usage.cost_status, usage.cost_status)
-        logger.warning("the cost of calls of %r is not known and counts as none: %s", f"{outcome.vendor}:{outcome.model}", told)
+        logger.warning("the cost of calls of %.200r is not known and counts as none: %s", f"{outcome.vendor}:{outcome.model}", told)
 
     def _heard(self, record: AttemptRecord) -> None:
         if self.ledger is not None:

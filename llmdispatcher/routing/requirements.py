@@ -105,7 +105,9 @@ class Ask:
             return SkippedTarget(target.vendor, reason, WINDOW)
         if self.strict_cost and target.price is None and not target.reports_cost:
             return SkippedTarget(
-                target.vendor, f"the catalog knows no price of {target.model}, and the vendor does not tell its costs", UNPRICED
+                target.vendor,
+                f"the catalog knows no price of {target.model}, and the vendor does not tell its costs; give one by overlay",
+                UNPRICED,
             )
         too_dear = self.cost.objection(target, self.tokens) if self.cost is not None and self.cost.max_cost is not None else None
         if too_dear is not None:
