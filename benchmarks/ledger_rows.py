@@ -100,11 +100,11 @@ def fill(ledger: Ledger, count: int) -> None:
         kind = connection.dialect.name
         quoted = ", ".join([f'"{name}"' for name in names])
         insert = text(
-            f"INSERT INTO calls (id, begun_at, ended_at, id_at_origin, {quoted}) SELECT {ID[kind]}, b, b + 812000, "
+            f"INSERT INTO {calls.name} (id, begun_at, ended_at, id_at_origin, {quoted}) SELECT {ID[kind]}, b, b + 812000, "
             f"CASE WHEN i % 2 = 1 THEN 'order ' || (i / 3) END, {quoted} "
             f"FROM ({SERIES[kind]}) AS made JOIN likes ON place = (i * 7919) % {6 * USERS} ORDER BY i"
         )
-        indexes = [index for index in calls.indexes if index.name != "ix_calls_open"]
+        indexes = [index for index in calls.indexes if index.name != f"ix_{calls.name}_open"]
         with connection.begin():
             like.create(connection)
             connection.execute(like.insert(), list(likes()))
@@ -121,14 +121,14 @@ def fill(ledger: Ledger, count: int) -> None:
                 index.create(connection)
     if kind == "postgresql":
         with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM ANALYZE calls"))
+            connection.execute(text(f"VACUUM ANALYZE {calls.name}"))
 
 
 def ask(ledger: Ledger, count: int) -> None:
     """What people ask, each the median of a few times."""
     size = _size(ledger)
     with ledger.engine.connect() as connection:
-        days = connection.scalar(text("SELECT count(*) FROM daily"))
+        days = connection.scalar(text("SELECT count(*) FROM llmdispatcher_daily"))
     print(f"size: {size / 2**30:.2f} GiB, {size / count:.0f} bytes for each call, indexes and {days:,} sums by day included")
     month: dict[str, Any] = {"start": "2026-10-01", "end": "2026-10-31"}
     questions: dict[str, Callable[[], Any]] = {

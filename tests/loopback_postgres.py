@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on the loopback, with nothing on disk that outlives them."""
+"""A PostgreSQL server of the tests' own, on the loopback, with nothing on disk that outlives them; and PgBouncer before it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -32,6 +33,16 @@ SETTINGS = {  # a commit outlives a crash of the server, which a test may make, 
     "log_min_messages": "fatal",
 }
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+POOLER = """[databases]
+* = host=127.0.0.1 port={server} user=tester
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {size}
+"""
 
 
 def binaries() -> Path | None:
@@ -150,4 +161,67 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Pooler:
+    """PgBouncer in transaction mode, all else its defaults, with ``size`` connections to a server for each database."""
+
+    def __init__(self, program: str, folder: Path, server: Postgres, size: int) -> None:
+        self._program = program
+        self._folder = folder
+        self._server = server
+        self._size = size
+        self._owner = _somebody()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = quiet_port()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers; it ends with the process that starts it."""
+        settings = self._folder / "pgbouncer.ini"
+        settings.write_text(POOLER.format(server=self._server.port, port=self.port, size=self._size))
+        self._folder.chmod(0o755)
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                mortal([self._program, str(settings)], ending=signal.SIGINT, owner=self._owner or (0, 0)),
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + PATIENCE
+        while not self._answers():
+            assert self._process.poll() is None, f"pgbouncer ended: {(self._folder / 'log').read_text(errors='replace')[-400:]}"
+            assert time.monotonic() < end, "pgbouncer does not answer"
+            time.sleep(0.005)
+
+    def _answers(self) -> bool:
+        with socket.socket() as tried:
+            return tried.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        """Stop it, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def database(self) -> str:
+        """The address of a new database of the server, behind the pooler."""
+        return self._server.database().replace(f":{self._server.port}/", f":{self.port}/")
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Postgres) -> Iterator[Pooler]:
+    """A running pooler; skips where none is installed (Debian and Ubuntu: apt install pgbouncer)."""
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
+        pytest.skip("there is no PgBouncer on this machine (Debian and Ubuntu: apt install pgbouncer)")
+    folder = Path(tempfile.mkdtemp(prefix="llmdispatcher-pgbouncer-"))
+    pooler = Pooler(program, folder, postgres, size=3)
+    try:
+        pooler.start()
+        yield pooler
+    finally:
+        pooler.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from .budgets.reservation import Spending as Spending
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
-    from .ledger.database import VERSION_TABLE as VERSION_TABLE
     from .ledger.figures import UsageBucket as UsageBucket
     from .ledger.figures import UsageStats as UsageStats
     from .ledger.ledger import Ledger as Ledger
     from .ledger.ledger import open_ledger as open_ledger
-    from .ledger.queries import reading as reading
     from .ledger.writer import LedgerStats as LedgerStats
     from .receipts.keys import ENVIRONMENT as ENVIRONMENT
     from .receipts.keys import PublicKey as PublicKey
@@ -53,7 +51,6 @@ else:
                 "LedgerAttempt",
                 "LedgerCall",
             ),
-            "ledger.database": ("VERSION_TABLE",),
             "ledger.figures": (
                 "UsageBucket",
                 "UsageStats",
@@ -62,7 +59,6 @@ else:
                 "Ledger",
                 "open_ledger",
             ),
-            "ledger.queries": ("reading",),
             "ledger.writer": ("LedgerStats",),
             "receipts.keys": (
                 "ENVIRONMENT",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import LedgerError
+from ..errors import ConfigError, LedgerError
 from ..runtime import data_folder, made_folder
 from .settings import Settings
 from .terminal import UsageError
@@ -18,6 +18,9 @@ from .terminal import UsageError
 if TYPE_CHECKING:
     from ..accounting import Ledger
 
+
+_PATIENCE = 2.0
+"""Seconds that an application's database may take to answer; no command is to wait for it."""
 
 FILTERS = ("origin", "id_at_origin", "user", "alias", "vendor", "model")
 
@@ -31,28 +34,29 @@ def place(settings: Settings, configured: Any = None) -> str | None:
     """Where calls are written to: what was named, else the user's own ledger where there is one; ``None`` is nowhere.
 
     ``configured`` is the ledger of a configuration; options stand before it, ``DATABASE_URL`` behind. A database that only
-    ``DATABASE_URL`` names counts where it is a ledger already: it may be somebody else's.
+    ``DATABASE_URL`` names counts where it is a ledger already: else it is an application's.
     """
     if settings.database is not None and settings.database_given:
         return settings.database
     if configured is not None:
         return str(configured)
-    if settings.database is not None:
-        return settings.database if _is_ledger(settings.database) else None
+    if settings.database is not None and _no_ledger(settings.database) is None:
+        return settings.database
     return str(default_place()) if default_place().is_file() and find_spec("sqlalchemy") is not None else None
 
 
-def may_make(settings: Settings) -> bool:
-    """Whether tables may be made on the way: not in a database that only the environment names, which may be somebody else's."""
-    return settings.database is None or settings.database_given
+def to_make(settings: Settings) -> Ledger:
+    """The ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
+    from ..accounting import Ledger  # late: it is an extra
 
-
-def named(settings: Settings) -> str:
-    """The place to make a ledger at, or to ask."""
     if settings.database is not None:
-        return settings.database
+        try:
+            return Ledger(settings.database)
+        except ConfigError:
+            if settings.database_given:
+                raise
     made_folder()
-    return str(default_place())
+    return Ledger(default_place())
 
 
 @contextmanager
@@ -60,34 +64,31 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
     from ..accounting import Ledger  # late: it is an extra
 
-    with Ledger(named(settings)) as ledger:
-        if not make and not _is_there(ledger):
+    database, why = settings.database, None
+    if database is not None and not settings.database_given and (why := _no_ledger(database)) is not None:
+        database = None
+    if make and database is None:
+        made_folder()
+    with Ledger(database if database is not None else default_place()) as ledger:
+        if not make and not ledger.is_there():
+            skipped = f" (DATABASE_URL was skipped: {why})" if why is not None else ""
             shown = ledger.address.shown
-            raise UsageError(f"{shown}: there is no ledger; `llmdispatcher init-db` makes one, --db and --sqlite name another")
+            raise UsageError(
+                f"{shown}: there is no ledger; `llmdispatcher init-db` makes one, --db and --sqlite name another{skipped}"
+            )
         ledger.migrate()
         yield ledger
 
 
-def _is_ledger(url: str) -> bool:
+def _no_ledger(url: str) -> str | None:
+    """Why a database that only the environment names is no ledger, ``None`` where it is one; nothing is made or changed there."""
     from ..accounting import Ledger  # late: it is an extra
 
     try:
-        with Ledger(url) as ledger:
-            return _is_there(ledger)
-    except LedgerError:
-        return False
-
-
-def _is_there(ledger: Ledger) -> bool:
-    """Whether a database is a ledger; makes nothing. Raises :class:`LedgerError` where it cannot be asked."""
-    if ledger.address.path is not None and not ledger.address.path.is_file():
-        return False
-    from sqlalchemy import inspect  # late: it is an extra
-
-    from ..accounting import VERSION_TABLE, reading
-
-    with reading(ledger) as connection:
-        return inspect(connection).has_table(VERSION_TABLE)
+        with Ledger(url, timeout=_PATIENCE) as ledger:
+            return None if ledger.is_there() else f"{ledger.address.shown} is no ledger"
+    except (LedgerError, ConfigError) as error:
+        return str(error)
 
 
 def with_filters(function: Any) -> Any:

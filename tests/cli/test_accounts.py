@@ -9,6 +9,7 @@ import json
 import sqlite3
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -356,20 +357,100 @@ def test_the_bundled_lockfile_is_not_pinned(command, registry):
     assert 2 == command("lock", "bump-registry", "--registry", registry).code
 
 
-def test_somebody_elses_database_is_left_alone(command, away, monkeypatch):
-    """One that only the environment names gets no tables, whatever is asked of it."""
-    with sqlite3.connect(away / "app.db") as app:
-        app.execute("CREATE TABLE orders (id INTEGER)")
-    app.close()
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{away}/app.db")
-    (away / "calls.jsonl").write_text("")
-    codes = [command(*words).code for words in (["usage"], ["calls"], ["migrate"], ["import", "calls.jsonl"])]
-    with sqlite3.connect(away / "app.db") as app:
-        tables = app.execute("SELECT name FROM sqlite_master").fetchall()
-    app.close()
+FOREIGN = {
+    "another kind": "mysql://u:hunter2@127.0.0.1:1/db",
+    "a driver for asyncio": "postgresql+asyncpg://u:hunter2@127.0.0.1:1/db",
+    "another driver": "postgresql+psycopg2://u:hunter2@127.0.0.1:1/db",
+    "another driver of a file": "sqlite+aiosqlite:////tmp/x.db",
+    "a file as others write it": "file:./app.db",
+    "a server that is away": "postgresql://u:hunter2@127.0.0.1:1/db",
+    "parameters of another library": "postgresql://u:hunter2@127.0.0.1:1/db?schema=public&connection_limit=5",
+    "a password that is not encoded": "postgresql://u:hunter2#@127.0.0.1:1/db",
+    "an application's file": "sqlite:///app.db",
+    "a file that is no database": "sqlite:///notes.txt",
+    "a file that is not there": "sqlite:///none.db",
+    "no address": "what is this",
+}
 
-    assert [2] * 4 == codes
-    assert [("orders",)] == tables
+
+@pytest.fixture
+def applications(away, monkeypatch):
+    """An application's files, and a check that they are as they were, with nothing beside them."""
+    with closing(sqlite3.connect(away / "app.db")) as app:
+        app.execute("CREATE TABLE orders (id INTEGER)")
+    (away / "notes.txt").write_text("my notes" * 1000)
+    before = {path: path.read_bytes() for path in away.iterdir() if path.is_file()}
+    yield
+    assert before == {path: path.read_bytes() for path in away.iterdir() if path.is_file() and path.suffix != ".jsonl"}
+
+
+@pytest.mark.parametrize("url", FOREIGN.values(), ids=FOREIGN)
+def test_a_database_url_that_is_no_ledgers_disturbs_no_command(command, away, monkeypatch, openai, applications, url):
+    """It is an application's, whatever it says: what asks goes on, what reads takes the user's own, nothing is made there."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    asked = [command("ask", *words, "--model", "gpt-4o-mini", "hi") for words in ([], ["--simulate"])]
+    none = [command(*words) for words in (["usage"], ["calls"], ["migrate"], ["export"])]
+    (away / "calls.jsonl").write_text('{"vendor": "openai", "model": "gpt-4o", "begun_at": "2026-01-01T00:00:00Z"}\n')
+    made = command("import", "calls.jsonl")
+    told = command("usage", "--json")
+    again = command("ask", "--model", "gpt-4o-mini", "hi")
+    calls = json.loads(command("calls", "--json").out)
+
+    assert [0, 0] == [ended.code for ended in asked], asked
+    assert [2] * 4 == [ended.code for ended in none]
+    assert all("there is no ledger" in ended.err and "DATABASE_URL was skipped" in ended.err for ended in none)
+    assert "hunter2" not in "".join(ended.err for ended in none)
+    assert (0, 0, 0) == (made.code, told.code, again.code)
+    assert ["gpt-4o-mini", "gpt-4o"] == [call["model"] for call in calls]
+
+
+def test_init_db_asks_before_it_writes_beside_other_tables(command, away, monkeypatch):
+    """Not before a terminal it refuses, and says what makes it go on; then the tables of both are there."""
+    with closing(sqlite3.connect(away / "app.db")) as app:
+        app.execute("CREATE TABLE orders (id INTEGER)")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{away}/app.db")
+    refused = command("init-db")
+    with closing(sqlite3.connect(away / "app.db")) as app:
+        before = app.execute("SELECT name FROM sqlite_master").fetchall()
+    made, again = command("init-db", "--yes"), command("init-db")
+
+    assert 2 == refused.code
+    assert f"{away}/app.db holds 1 tables that are not the ledger's (orders)" in refused.err
+    assert "--yes" in refused.err
+    assert [("orders",)] == before
+    assert (0, 0) == (made.code, again.code)
+    assert f"{away}/app.db: schema" in made.out
+    with closing(sqlite3.connect(away / "app.db")) as app:
+        assert {"orders", "llmdispatcher_calls"} <= {name for (name,) in app.execute("SELECT name FROM sqlite_master")}
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1)])
+def test_init_db_asks_a_person(command, away, monkeypatch, answer, code):
+    """The question names the database and the tables; no is the end of it."""
+    with closing(sqlite3.connect(away / "app.db")) as app:
+        for name in "abcdef":
+            app.execute(f"CREATE TABLE {name} (id INTEGER)")
+    stdin = io.StringIO(answer)
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", stdin)
+    ended = command("init-db", "--sqlite", "app.db")
+
+    assert code == ended.code
+    assert "app.db holds 6 tables that are not the ledger's (a, b, c, d, e, ...). Make the ledger's tables" in ended.out + ended.err
+    with Ledger(away / "app.db") as ledger:
+        assert ledger.is_there() is (code == 0)
+
+
+def test_init_db_with_a_database_url_that_can_hold_no_ledger(command, away, monkeypatch):
+    """It makes the user's own, and says which file that is; what an option names is refused."""
+    monkeypatch.setenv("DATABASE_URL", "mysql://u:hunter2@127.0.0.1:1/db")
+    ended = command("init-db")
+    refused = command("init-db", "--db", "mysql://u:hunter2@127.0.0.1:1/db")
+
+    assert (0, f"{away}/home/ledger.db: schema") == (ended.code, ended.out.rpartition(" ")[0])
+    assert 0 != refused.code
+    assert "hunter2" not in refused.err
 
 
 def test_what_calls_say_does_not_steer_the_terminal(command, away):

@@ -189,26 +189,28 @@ _CLOSING = 2.0
 _OF = "name = :name AND share = :share AND begins = :begins"
 _ONE = text("SELECT pg_advisory_xact_lock(:key)")
 _OPEN = text(
-    "INSERT INTO budgets (name, share, begins, ends, spent, reserved) VALUES (:name, :share, :begins, :ends, 0, 0)"
+    "INSERT INTO llmdispatcher_budgets (name, share, begins, ends, spent, reserved) VALUES (:name, :share, :begins, :ends, 0, 0)"
     " ON CONFLICT DO NOTHING"
 )
-_TAKE = text(f"UPDATE budgets SET reserved = reserved + :amount WHERE {_OF} AND spent + reserved + :amount <= :most")  # noqa: S608 - constants of ours
-_CHANGE = text(f"UPDATE budgets SET spent = spent + :spent, reserved = reserved - :amount WHERE {_OF}")  # noqa: S608 - as above
-_LOOK = text(f"SELECT spent, reserved FROM budgets WHERE {_OF}")  # noqa: S608 - as above
+_TAKE = text(f"UPDATE llmdispatcher_budgets SET reserved = reserved + :amount WHERE {_OF} AND spent + reserved + :amount <= :most")  # noqa: S608 - constants of ours
+_CHANGE = text(f"UPDATE llmdispatcher_budgets SET spent = spent + :spent, reserved = reserved - :amount WHERE {_OF}")  # noqa: S608 - as above
+_LOOK = text(f"SELECT spent, reserved FROM llmdispatcher_budgets WHERE {_OF}")  # noqa: S608 - as above
 _HOLD = text(
-    "INSERT INTO reservations (id, name, share, begins, amount, expires_at, expired)"
+    "INSERT INTO llmdispatcher_reservations (id, name, share, begins, amount, expires_at, expired)"
     " VALUES (:id, :name, :share, :begins, :amount, :until, :no)"
 )
-_DROP = text(f"DELETE FROM reservations WHERE id = :id AND {_OF} RETURNING amount, expired")  # noqa: S608 - as above
+_DROP = text(f"DELETE FROM llmdispatcher_reservations WHERE id = :id AND {_OF} RETURNING amount, expired")  # noqa: S608 - as above
 _LATE = text(
-    "UPDATE reservations SET expired = :yes WHERE expired = :no AND expires_at < :now RETURNING name, share, begins, amount"
+    "UPDATE llmdispatcher_reservations SET expired = :yes WHERE expired = :no AND expires_at < :now"
+    " RETURNING name, share, begins, amount"
 )
 _PAST = (
-    text("DELETE FROM budgets WHERE ends > 0 AND ends < :old AND reserved = 0"),
-    text("DELETE FROM reservations WHERE expired = :yes AND expires_at < :old"),
+    text("DELETE FROM llmdispatcher_budgets WHERE ends > 0 AND ends < :old AND reserved = 0"),
+    text("DELETE FROM llmdispatcher_reservations WHERE expired = :yes AND expires_at < :old"),
 )
 _RUNNING = text(
-    "SELECT name, share, begins, ends, spent, reserved FROM budgets WHERE name IN :names AND (ends = 0 OR ends > :now)"
+    "SELECT name, share, begins, ends, spent, reserved FROM llmdispatcher_budgets"
+    " WHERE name IN :names AND (ends = 0 OR ends > :now)"
 ).bindparams(bindparam("names", expanding=True))
 
 

@@ -1,5 +1,11 @@
 """The SQLAlchemy engine of one ledger in one process: the settings of each connection, how a write begins, and what a fork does.
 
+PostgreSQL may stand behind a pooler that gives each transaction another connection (PgBouncer, pool_mode = transaction). So nothing
+outlives a transaction: settings are made in each, locks are the transaction's, and no statement is prepared.
+
+A file of SQLite that may only be read is opened so, by a second engine that keeps no connection. An engine that was handed in is
+used as it is, and never closed; what is listened to on it concerns the ledger's own connections only.
+
 SQLite keeps the locks of an open file for the process (https://www.sqlite.org/howtocorrupt.html, 2.6), and two processes must not
 use one connection to a server. So a fork waits for running statements and closes idle connections. If a statement still runs after
 :data:`PATIENCE`, the child never touches its connection, and does not open that SQLite file.
@@ -9,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 import weakref
@@ -16,13 +23,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, QueuePool, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, QueuePool, create_engine, event, inspect
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from ...errors import LedgerError
 from ...runtime import Clock, new_lock
 from .address import Address
 from .process import LOADING, at_fork
+from .schema import PREFIX, VERSION_TABLE, calls, metadata
 
 PATIENCE = 5.0
 """Seconds that a fork waits for what is under way."""
@@ -30,6 +39,11 @@ PATIENCE = 5.0
 _NAP = 0.005
 """Seconds between two tries to get the whole of a file."""
 _WRITES = "llmdispatcher_writes"
+_OLD_NAMES = "llmdispatcher_old_names"
+_PREFIXED = re.compile(rf"\b({'|'.join(metadata.tables)})\b")
+_READ_ONLY = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_READ_ONLY_STATES = ("42501", "25006")
+"""insufficient_privilege and read_only_sql_transaction: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _opened: weakref.WeakSet[Connections] = weakref.WeakSet()
 _inherited: list[Any] = []
 """What a parent was using when it forked; not even closed here, since closing speaks to the server or drops the file's locks."""
@@ -55,17 +69,26 @@ class _Pool(QueuePool):
 class Connections:
     """Makes the engine at its first use, once for each process. ``timeout`` is seconds to connect and to wait for a lock.
 
-    With ``durable`` a commit in SQLite outlives a loss of power too.
+    With ``durable`` a commit in SQLite outlives a loss of power too. ``engine`` is one of somebody else's, to be used instead.
     """
 
-    def __init__(self, address: Address, clock: Clock, *, timeout: float = 5.0, durable: bool = False) -> None:
+    def __init__(
+        self, address: Address, clock: Clock, *, timeout: float = 5.0, durable: bool = False, engine: Engine | None = None
+    ) -> None:
         self.address = address
+        self._given = engine
         self._clock = clock
         self._timeout = timeout
         self._durable = durable
         self._lock = new_lock()
         self._turn = new_lock()
         self._engine: Engine | None = None
+        self._reader: Engine | None = None
+        self._prefixed = False
+        self.owned = engine is None
+        """Whether the engine is the ledger's own, and with it the file, which may be put aside where it is broken."""
+        self.was_ledger = False
+        """Whether a ledger was found, or made, in a file, which may break later."""
         self._beginning: set[int] = set()
         self._out: dict[int, Any] = {}
         self._alive: dict[int, Any] = {}
@@ -86,8 +109,59 @@ class Connections:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction that may write; in SQLite it has the only pen from its beginning, so that it cannot fail half-way."""
-        with self.engine.connect() as connection, connection.execution_options(**{_WRITES: True}).begin():
+        options = self._options(writes=True)
+        with self._at_work(), self.engine.connect() as connection, connection.execution_options(**options).begin():
+            self._begun(connection, writes=True)
             yield connection
+
+    @contextmanager
+    def reading(self, *, untouched: bool = False) -> Iterator[Connection]:
+        """A view of one moment. The tables of an older version that could not be migrated have today's names in it.
+
+        ``untouched`` is for a file that may be somebody else's: it is not even turned to WAL.
+        """
+        options = self._options(writes=False)
+        with (
+            self._at_work(),
+            self._to_read(untouched=untouched) as connection,
+            connection.execution_options(**options).begin(),
+        ):
+            self._begun(connection, writes=False)
+            self._named(connection)
+            yield connection
+
+    def _options(self, *, writes: bool) -> dict[str, Any]:
+        """How a transaction begins. An engine that was handed in may have a mode of its own in PostgreSQL, even none."""
+        own = {} if self.owned or self.address.path is not None else {"isolation_level": "READ COMMITTED"}
+        return {**own, _WRITES: writes}
+
+    def _to_read(self, *, untouched: bool) -> Connection:
+        path = self.address.path if self._given is None else None
+        if untouched and path is not None:
+            return self._reading_engine().connect()
+        try:
+            return self.engine.connect()
+        except DatabaseError as error:
+            if path is None or not path.is_file() or not may_only_be_read(error):
+                raise
+        return self._reading_engine().connect()
+
+    def _begun(self, connection: Connection, *, writes: bool) -> None:
+        """An engine of SQLite that was handed in begins by itself or not, and in its own way."""
+        if self._given is None or self.address.path is None:
+            return
+        driver: Any = connection.connection.dbapi_connection
+        if writes and driver.in_transaction:
+            connection.exec_driver_sql("ROLLBACK")
+        if writes or not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def _named(self, connection: Connection) -> None:
+        if not self._prefixed:
+            there = inspect(connection)
+            self._prefixed = there.has_table(calls.name)
+            if not self._prefixed and there.has_table(VERSION_TABLE):
+                connection.execution_options(**{_OLD_NAMES: True})
 
     def same_file(self) -> bool:
         """Whether the file that is open is the one that is there; another process may have put a broken one aside."""
@@ -100,8 +174,8 @@ class Connections:
     def close(self) -> None:
         """Close what is idle; what is in use closes when it is given back."""
         with self._lock:
-            engine, self._engine, self._inode = self._engine, None, None
-        if engine is not None:
+            engine, self._engine, self._reader, self._inode = self._engine, None, None, None
+        if engine is not None and self._given is None:
             engine.pool.over = True  # type: ignore[attr-defined]  # it is a _Pool
             engine.dispose()
 
@@ -116,7 +190,7 @@ class Connections:
 
     def _closed(self) -> bool:
         """Whether no connection is left, after closing those that are idle; one that is just given back is seen the next time."""
-        if not (self._beginning or self._out) and self._engine is not None:
+        if not (self._beginning or self._out) and self._engine is not None and self._given is None:
             with contextlib.suppress(SQLAlchemyError):
                 self._engine.pool.dispose()
         return not (self._beginning or self._alive)
@@ -127,43 +201,120 @@ class Connections:
 
     def after_fork_in_child(self) -> None:
         """Begin anew; the turn has opened by itself."""
-        if self._beginning or self._alive:
+        if (self._beginning or self._alive) and self.address.path is not None:
+            self._broken = "the process was forked in the middle of a write"
+        if self._given is not None:  # its connections are the parent's
+            _inherited.append(self._given.pool)
+            self._given.dispose(close=False)
+        elif self._beginning or self._alive:
             _inherited.extend([*self._alive.values(), self._engine])
-            if self.address.path is not None:
-                self._broken = "the process was forked in the middle of a write"
-            elif self._engine is not None:
+            if self.address.path is None and self._engine is not None:
                 self._engine.dispose(close=False)
-        self._engine, self._inode = None, None
+        self._engine, self._reader, self._inode = None, None, None
         self._beginning, self._out, self._alive = set(), {}, {}
 
     def _made(self) -> Engine:
-        file = self.address.path is not None
-        asked = {"timeout": self._timeout, "check_same_thread": False} if file else self._server()
+        engine = self._own() if self._given is None else self._given.execution_options()  # an engine beside it, with the same pool
+        event.listen(engine, "before_cursor_execute", _with_old_names, retval=True)
+        if self.address.path is None:
+            event.listen(engine, "begin", self._set)
+        return engine
+
+    def _own(self) -> Engine:
+        path = self.address.path
+        asked = self._server() if path is None else {"timeout": self._timeout, "check_same_thread": False}
+        url = URL.create("postgresql+psycopg") if path is None else URL.create("sqlite+pysqlite", database=str(path))
         with LOADING:  # of the driver
-            engine = create_engine(self.address.url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=asked)
-        engine.pool.passing = self._passing  # type: ignore[attr-defined]  # it is a _Pool
-        event.listen(engine, "connect", self._lives)
-        event.listen(engine, "close", self._ends)
-        event.listen(engine, "checkout", self._taken)
-        event.listen(engine, "checkin", self._given_back)
-        if file:
+            engine = create_engine(url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=asked)
+        self._watch(engine)
+        if path is not None:
+            event.listen(engine, "handle_error", _no_text)
             event.listen(engine, "do_connect", self._prepare)
             event.listen(engine, "connect", self._introduce)
             event.listen(engine, "begin", _begin)
         return engine
 
+    def _watch(self, engine: Engine) -> None:
+        """Know of each connection, for the next fork."""
+        engine.pool.passing = self._passing  # type: ignore[attr-defined]  # it is a _Pool
+        event.listen(engine, "connect", self._lives)
+        event.listen(engine, "close", self._ends)
+        event.listen(engine, "checkout", self._taken)
+        event.listen(engine, "checkin", self._given_back)
+
+    def _reading_engine(self) -> Engine:
+        """For a file that is not to be written; no connection is kept, so that each sees what others have written since."""
+        with self._lock:
+            if self._reader is None:
+                engine = create_engine("sqlite+pysqlite://", poolclass=_Pool, creator=self._opened_to_read)
+                engine.pool.over = True  # type: ignore[attr-defined]  # it is a _Pool
+                self._watch(engine)
+                event.listen(engine, "handle_error", _no_text)
+                event.listen(engine, "before_cursor_execute", _with_old_names, retval=True)
+                event.listen(engine, "begin", _begin)
+                self._reader = engine
+            return self._reader
+
+    def _opened_to_read(self) -> Any:
+        """The file, with the log beside it; without where SQLite can make no -shm and the log holds nothing.
+
+        https://www.sqlite.org/wal.html#read_only_databases
+        """
+        path = self.address.path
+        assert path is not None  # nothing else is opened so
+        try:
+            return self._readable(f"{path.as_uri()}?mode=ro")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _READ_ONLY:
+                raise
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise LedgerError(
+                f"ledger: {path} cannot be read where it is, since {log.name} holds calls that are not in it;"
+                " copy both to a folder that may be written"
+            )
+        return self._readable(f"{path.as_uri()}?mode=ro&immutable=1")
+
+    def _readable(self, uri: str) -> Any:
+        connection = sqlite3.connect(uri, uri=True, timeout=self._timeout, check_same_thread=False, isolation_level=None)
+        try:
+            with _text_or_ruined():
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _server(self) -> dict[str, Any]:
+        """How to connect; what the address says comes before. The name is one that a pooler may take from anybody."""
         seconds = max(1, round(self._timeout))
-        limits = (
-            f"-c statement_timeout={seconds * 6000} -c lock_timeout={seconds * 1000} -c idle_in_transaction_session_timeout=60000"
-        )
-        return {
+        own = {
             "connect_timeout": max(2, seconds),
-            "options": limits,
-            "application_name": "llmdispatcher ledger",
+            "fallback_application_name": "llmdispatcher ledger",
             "keepalives_idle": 30,
             "tcp_user_timeout": seconds * 2000,
         }
+        return {**own, **self.address.server, "prepare_threshold": None}
+
+    def _set(self, connection: Connection) -> None:
+        """Make the settings of a transaction, which end with it; what the address says comes before."""
+        seconds = max(1, round(self._timeout))
+        limits = {
+            "statement_timeout": seconds * 6000,
+            "lock_timeout": seconds * 1000,
+            "idle_in_transaction_session_timeout": 60_000,
+        }
+        settings = {**limits, **self.address.settings}
+        if (
+            connection.get_execution_options().get(_WRITES) is False
+        ):  # said here, since SQLAlchemy's option would leave READ WRITE behind
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        said = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        connection.exec_driver_sql(f"SELECT {said}", tuple([str(part) for pair in settings.items() for part in pair]))
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        """With an engine that was handed in a fork waits for the whole of what is done, since its connections are not known."""
+        return self._passing() if self._given is not None else contextlib.nullcontext()
 
     @contextmanager
     def _passing(self) -> Iterator[None]:
@@ -193,16 +344,21 @@ class Connections:
         path = self.address.path
         if path is None:
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # O_EXCL: closing a file that is open elsewhere here would drop SQLite's locks
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        self._inode = path.stat().st_ino
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # O_EXCL: closing a file that is open elsewhere here would drop SQLite's locks
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            self._inode = path.stat().st_ino
+        except OSError as error:
+            raise LedgerError(unusable(error, self.address.shown)) from error
 
     def _introduce(self, connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        self._keep_a_log(connection)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
+        with _text_or_ruined():
+            self._keep_a_log(connection)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
 
     def _keep_a_log(self, connection: Any) -> None:
         """Turn the file to WAL. Of several that do so with a new one SQLite sends all but one away, whatever their time-out."""
@@ -220,6 +376,48 @@ class Connections:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _with_old_names(connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+    """Say a statement to tables that have no prefix yet."""
+    if connection.get_execution_options().get(_OLD_NAMES):
+        statement = _PREFIXED.sub(lambda found: found[1].removeprefix(PREFIX), statement)
+    return statement, parameters
+
+
+def _ruined() -> sqlite3.DatabaseError:
+    """What SQLite says of a broken file; the driver cannot, where a text in the file is none."""
+    error = sqlite3.DatabaseError("its bytes are no text")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
+    return error
+
+
+@contextmanager
+def _text_or_ruined() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError:  # of the message in which SQLite names what is broken
+        raise _ruined() from None
+
+
+def _no_text(context: ExceptionContext) -> DatabaseError | None:
+    """A broken file where the driver can decode neither a column nor SQLite's own message about it."""
+    error = context.original_exception
+    column = isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+    return DatabaseError(None, None, _ruined()) if column or isinstance(error, UnicodeDecodeError) else None
+
+
+def may_only_be_read(error: BaseException) -> bool:
+    """Whether a database is there, and only refuses to be written."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _READ_ONLY or state in _READ_ONLY_STATES
+
+
+def unusable(error: BaseException, shown: str) -> str:
+    """What to tell of a database that fails, without its SQL and values."""
+    cause = getattr(error, "orig", None) or error
+    return f"ledger: {shown} cannot be used ({type(cause).__name__}); see that it exists, is a ledger, and may be written"
 
 
 def _halt() -> Callable[[bool], None]:

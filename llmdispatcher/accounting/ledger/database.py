@@ -51,19 +51,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.schema import CreateSchema
 
 from ...errors import LedgerError
 from ...runtime import Clock
 from ..units import TOKENS, day_of, micros
 from .call import ATTEMPT, CALL, STATUS, Row, folded
-from .connections import Connections
+from .connections import Connections, may_only_be_read, unusable
 from .process import LOADING, Identity, is_dead, this
-from .schema import DAILY_KEY, DAILY_SUMS, attempts, calls, metadata, writers
+from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, attempts, calls, daily, metadata, writers
 from .spool import Rows
 from .writer import Away
-
-VERSION_TABLE = "llmdispatcher_schema"
-"""Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
 
 APPLICATION = 0x6C6C6D64
 """What says in the head of an SQLite file that it is a ledger."""
@@ -86,23 +84,88 @@ def known() -> list[str]:
 def migrate(connections: Connections) -> str:
     """Make or bring up to date the tables; gives their version. Idempotent, and one at a time over all processes.
 
-    Raises :class:`LedgerError` where the database is newer than this code, or cannot be reached or written.
+    Tables of an older version that may only be read stay as they are. Raises :class:`LedgerError` where the database is newer than
+    this code, or cannot be reached or written.
     """
+    found = None
     try:
-        with connections.engine.connect() as connection:
-            if _current(connection) == newest():
-                return newest()
-        with connections.transaction() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        with connections.reading() as connection:
             found = _current(connection)
-            if found != newest():
-                (_make if found is None else upgrade)(connection)
-                if connection.dialect.name == "sqlite":
-                    connection.execute(text(f"PRAGMA application_id = {APPLICATION}"))
+        if found != newest():
+            with connections.transaction() as connection:
+                _bring_up(connection, connections.address.schema)
+        connections.was_ledger = True
         return newest()
-    except (SQLAlchemyError, OSError) as error:
-        raise LedgerError(_told(error, connections.address.shown)) from error
+    except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
+        if found is not None and may_only_be_read(error):
+            return found
+        raise LedgerError(unusable(error, connections.address.shown)) from error
+
+
+def _bring_up(connection: Connection, schema: str | None) -> None:
+    file = connection.dialect.name == "sqlite"
+    if not file:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    found = _current(connection)
+    if found == newest():
+        return
+    alone = file and not _foreign(connection)
+    if found is None:
+        if schema is not None and connection.scalar(text("SELECT current_schema()")) is None:
+            connection.execute(CreateSchema(schema, if_not_exists=True))
+        others = [] if file else connection.scalars(_LEDGERS, {"name": VERSION_TABLE}).all()
+        if others:  # options in an address had no effect up to 0.1.0
+            logger.warning("a new ledger is made; its database has another in the schema %s", ", ".join(others))
+        _make(connection)
+    else:
+        upgrade(connection)
+    if alone:  # else it is an application's file
+        connection.execute(text(f"PRAGMA application_id = {APPLICATION}"))
+
+
+def is_there(connections: Connections) -> bool:
+    """Whether a database is a ledger; makes and changes nothing. Raises :class:`LedgerError` where it cannot be asked."""
+    path = connections.address.path
+    if path is not None and not path.is_file():
+        return False
+    with _asked(connections) as connection:
+        return inspect(connection).has_table(VERSION_TABLE)
+
+
+def foreign_tables(connections: Connections) -> list[str]:
+    """The names of the tables in a database that are not the ledger's, in all schemas; makes and changes nothing."""
+    path = connections.address.path
+    if path is not None and (not path.is_file() or not path.stat().st_size):
+        return []
+    with _asked(connections) as connection:
+        return _foreign(connection)
+
+
+@contextlib.contextmanager
+def _asked(connections: Connections) -> Iterator[Connection]:
+    try:
+        with connections.reading(untouched=True) as connection:
+            yield connection
+    except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
+        raise LedgerError(unusable(error, connections.address.shown)) from error
+
+
+_LEDGERS = text("SELECT nspname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relname = :name")
+_FOREIGN = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    "postgresql": "SELECT relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace"
+    " WHERE relkind IN ('r', 'p', 'f') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
+    " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')",  # not of an extension
+}
+
+
+def _foreign(connection: Connection) -> list[str]:
+    """What is not ours; the names that the ledger's tables had up to version 0004 are ours where there is one of that version."""
+    names = set(connection.scalars(text(_FOREIGN[connection.dialect.name])))
+    ours = {VERSION_TABLE, *metadata.tables}
+    if VERSION_TABLE in names and calls.name not in names:
+        ours |= {name.removeprefix(PREFIX) for name in metadata.tables}
+    return sorted(names - ours)
 
 
 def _current(connection: Connection) -> str | None:
@@ -136,18 +199,13 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(settings, "head")
 
 
-def _told(error: Exception, shown: str) -> str:
-    cause = getattr(error, "orig", None) or error
-    return f"ledger: {shown} cannot be used ({type(cause).__name__}); see that it exists, is a ledger, and may be written"
-
-
 UNSURE = ("open", "unknown")
 _CALL = (*CALL, "writer")
 _ATTEMPT = (*ATTEMPT, "writer")
 # Without types: the rows are made of what the databases take.
-_calls = table("calls", *[column(name) for name in _CALL])
-_attempts = table("attempts", *[column(name) for name in _ATTEMPT])
-_daily = table("daily", *[column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
+_calls = table(calls.name, *[column(name) for name in _CALL])
+_attempts = table(attempts.name, *[column(name) for name in _ATTEMPT])
+_daily = table(daily.name, *[column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
 
 
 @attrs.frozen
@@ -188,8 +246,8 @@ def _from_json(into: Table, names: Sequence[str], rest: str = "") -> Many:
 def _ends_from_json() -> Many:
     """Update rows of calls out of one JSON text."""
     changed = ", ".join([f"{_quoted(name)} = {_picked(calls, CALL, name)}" for name in CALL if name not in ("id", "begun_at")])
-    where = f"calls.id = {_picked(calls, CALL, 'id')}"
-    return Many(f"UPDATE calls SET {changed} FROM {_rows(calls, CALL)} WHERE {where}", (), _brief(CALL))  # noqa: S608 - names of ours
+    where = f"{calls.name}.id = {_picked(calls, CALL, 'id')}"
+    return Many(f"UPDATE {calls.name} SET {changed} FROM {_rows(calls, CALL)} WHERE {where}", (), _brief(CALL))  # noqa: S608 - names of ours
 
 
 def _brief(names: Sequence[str]) -> tuple[str, ...]:
@@ -251,7 +309,7 @@ class Statements:
             self.attempt = _from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
         self.lose = Many.of(lost, ["of"], kind)
         self.daily = Many.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
-        beat = insert(table("writers", *[column(item.name) for item in writers.c]))
+        beat = insert(table(writers.name, *[column(item.name) for item in writers.c]))
         self.beat = beat.on_conflict_do_update(index_elements=["id"], set_={"seen_at": beat.excluded.seen_at})
         self._kind = kind
 
@@ -330,11 +388,14 @@ _TRIES = 4
 _CHUNK = 500
 # A writer is known before its first row; rows without one came late, out of the spool of a process that was dead already.
 _ORPHANED = text(
-    "SELECT writer FROM calls WHERE status = 'open' AND writer NOT IN (SELECT id FROM writers) "
-    "UNION SELECT writer FROM attempts WHERE status = 'open' AND writer NOT IN (SELECT id FROM writers)"
+    "SELECT writer FROM llmdispatcher_calls WHERE status = 'open' AND writer NOT IN (SELECT id FROM llmdispatcher_writers) "
+    "UNION SELECT writer FROM llmdispatcher_attempts WHERE status = 'open' AND writer NOT IN (SELECT id FROM llmdispatcher_writers)"
 )
 
-_LOST = text("UPDATE attempts SET status = 'unknown', possibly_billed = :yes WHERE writer = :writer AND status = 'open'")
+_GONE = text("DELETE FROM llmdispatcher_writers WHERE id = :id")
+_LOST = text(
+    "UPDATE llmdispatcher_attempts SET status = 'unknown', possibly_billed = :yes WHERE writer = :writer AND status = 'open'"
+)
 
 
 class Store:
@@ -389,11 +450,11 @@ class Store:
     def leave(self) -> None:
         """Say that this process has no open calls any more."""
         with self._connections.transaction() as connection:
-            connection.execute(text("DELETE FROM writers WHERE id = :id"), {"id": self.writer})
+            connection.execute(_GONE, {"id": self.writer})
 
     def reconcile(self) -> int:
         """Mark what dead processes left open as unknown; gives how many calls that were."""
-        with self._connections.engine.connect() as connection:
+        with self._connections.reading() as connection:
             known = list(connection.execute(select(writers).where(writers.c.id != self.writer)))
             dead = {entry.id for entry in known if self._is_dead(entry)}
             dead |= set(connection.scalars(_ORPHANED))
@@ -411,7 +472,7 @@ class Store:
                 rows = [tuple(row) for row in connection.execute(statements.left_open, {"writer": writer, "most": _CHUNK})]
                 if not rows:
                     connection.execute(_LOST, {"writer": writer, "yes": True})
-                    connection.execute(text("DELETE FROM writers WHERE id = :id"), {"id": writer})
+                    connection.execute(_GONE, {"id": writer})
                     return count
                 unknown = [(*row[:STATUS], "unknown", *row[STATUS + 1 :]) for row in rows]
                 statements.lose.run(connection, [row[:1] for row in rows])
@@ -480,7 +541,7 @@ class Database:
             except (DatabaseError, LedgerError) as error:
                 if not (again and (_was_cut_off(error) or (_is_ruined(error) and self._put_aside()))):
                     raise Away(_name(error)) from None
-            except (SQLAlchemyError, OSError) as error:
+            except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
                 if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
                     raise
                 raise Away(_name(error)) from None
@@ -509,13 +570,13 @@ class Database:
                 lines.write(json.dumps({"why": _name(error), "row": row}, default=str) + "\n")
 
     def _put_aside(self) -> bool:
-        """Give the broken file another name, unless another process has; False for a file that was never a ledger."""
+        """Give the broken file another name, unless another process has; False for a file that was never a ledger's alone."""
         path = self._connections.address.path
-        if path is None:
+        if path is None or not self._connections.owned:
             return False
         with _only_one(path):
             if self._connections.same_file():
-                if not _was_ledger(path):
+                if not self._connections.was_ledger and not _was_ledger(path):
                     return False
                 self._connections.close()
                 name = f"{path}.broken-{self._clock.now():%Y%m%dT%H%M%S%f}"
@@ -542,10 +603,12 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 def _was_ledger(path: Path) -> bool:
-    """Whether the file's head or its definitions say so: a wrong path must not move another's file."""
+    """Whether the file's head says so, or its definitions where the head is broken: another's file must not be moved."""
     with path.open("rb") as file:
         beginning = file.read(1 << 20)
-    return beginning[68:72] == APPLICATION.to_bytes(4, "big") or VERSION_TABLE.encode() in beginning
+    if beginning.startswith(b"SQLite format 3\0"):
+        return beginning[68:72] == APPLICATION.to_bytes(4, "big")
+    return VERSION_TABLE.encode() in beginning
 
 
 def _is_ruined(error: Exception) -> bool:

@@ -384,7 +384,7 @@ def put(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = (
 def held_mark(connection: Connection) -> int:
     """Before which microsecond calls have been deleted, and will not be until this transaction ends."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE calls IN ROW EXCLUSIVE MODE"))
+        connection.execute(text(f"LOCK TABLE {calls.name} IN ROW EXCLUSIVE MODE"))
     return pruned_before(connection)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 from ...errors import ConfigError, LedgerError
 from ...runtime import SYSTEM_CLOCK, Clock, new_lock
 from ...types import AttemptRecord, Outcome, Usage
-from .address import Address, address
+from .address import Address, address, address_of
 from .call import (
     AttemptView,
     CallView,
@@ -133,32 +133,37 @@ class ExportAsked(Spanned, total=False):
 class Ledger:
     """Calls and attempts in a database; safe to share between threads, dispatchers and across forks.
 
-    ``place`` is the path of an SQLite file, or ``postgresql://user@host/name``. Rows are written behind the calls by one thread;
-    while the database is away they wait in ``spool`` (beside the file, or below ``~/.local/state``), a folder of at most
-    ``max_spool_bytes``. With ``strict_accounting`` nothing is sent before its row is safe in the database, and no answer is handed
-    on before its own is; a call fails with :class:`~llmdispatcher.LedgerError` where that takes longer than ``timeout``
-    seconds, which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for
-    a place that is none.
+    ``place`` is the path of an SQLite file, or ``postgresql://user@host/name``; instead of it ``engine`` is an application's own
+    engine of SQLAlchemy, which is used and never closed. In PostgreSQL ``schema`` is where the tables are, made where it is not
+    there. Rows are written behind the calls by one thread; while the database is away they wait in ``spool`` (beside the file, or
+    below ``~/.local/state``), a folder of at most ``max_spool_bytes``. With ``strict_accounting`` nothing is sent before its row is
+    safe in the database, and no answer is handed on before its own is; a call fails with :class:`~llmdispatcher.LedgerError` where
+    that takes longer than ``timeout`` seconds, which is otherwise the time to connect and to wait for a lock. Raises
+    :class:`~llmdispatcher.ConfigError` for a place that is none.
     """
 
     clock: Clock = SYSTEM_CLOCK
     """What tells which day is today; a test sets another."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a ledger's settings, all but the place by keyword
         self,
-        place: str | os.PathLike[str],
+        place: str | os.PathLike[str] | None = None,
         *,
+        engine: Engine | None = None,
+        schema: str | None = None,
         strict_accounting: bool = False,
         timeout: float = 5.0,
         spool: str | os.PathLike[str] | None = None,
         max_spool_bytes: int = 1 << 30,
     ) -> None:
-        self.address = address(place)
+        if (place is None) == (engine is None):
+            raise ConfigError("ledger: give one place, a path or postgresql://user@host/name, or engine= instead of it")
+        self.address = address(place, schema) if engine is None else address_of(engine, schema)
         self.strict_accounting = strict_accounting
         self._timeout = timeout
-        _installed(self.address)
+        _installed(self.address, driver=engine is None)
         folder = Path(spool).expanduser() if spool is not None else self.address.spool
-        self._way = _Way(self.address, timeout, durable=strict_accounting)
+        self._way = _Way(self.address, timeout, durable=strict_accounting, engine=engine)
         self._writer = Writer(partial(self._way.desk, folder / "refused.json"), Spool(folder, max_spool_bytes))
         weakref.finalize(self, self._writer.retire).atexit = False
 
@@ -171,15 +176,40 @@ class Ledger:
         """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite it is the only writer at once."""
         return self._connected().transaction()
 
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A view of one moment, for questions: ``with ledger.reading() as connection``; of a read-only ledger, too."""
+        return self._connected().reading()
+
     def migrate(self) -> str:
         """Make the tables, or bring them up to date; gives their version. Idempotent, safe from many processes at once.
 
-        Raises :class:`LedgerError` where the database is newer than this code, or cannot be reached or written.
+        Tables that may only be read stay as they are, and can be asked. Raises :class:`LedgerError` where the database is newer
+        than this code, or cannot be reached or written.
         """
         from .database import migrate
 
         version: str = migrate(self._connected())
         return version
+
+    def is_there(self) -> bool:
+        """Whether the tables are there, of whatever version; makes and changes nothing.
+
+        Raises :class:`LedgerError` where the database cannot be asked.
+        """
+        from .database import is_there
+
+        there: bool = is_there(self._connected())
+        return there
+
+    def foreign_tables(self) -> list[str]:
+        """The names of the tables in the database, in all its schemas, that are not the ledger's; makes and changes nothing.
+
+        Raises :class:`LedgerError` where the database cannot be asked.
+        """
+        from .database import foreign_tables
+
+        names: list[str] = foreign_tables(self._connected())
+        return names
 
     def began(self, call: CallView, attempt: AttemptView) -> None:
         """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
@@ -410,9 +440,9 @@ class Ledger:
         return found
 
 
-def _installed(place: Address) -> None:
+def _installed(place: Address, *, driver: bool) -> None:
     """See that what a ledger needs is there, without loading it."""
-    for name in ("sqlalchemy", "alembic", *(() if place.path is not None else ("psycopg",))):
+    for name in ("sqlalchemy", "alembic", *(("psycopg",) if driver and place.path is None else ())):
         if find_spec(name) is None:
             extra = "postgres" if name == "psycopg" else "ledger"
             raise ConfigError(f"ledger: {name} is not installed; pip install 'llmdispatcher[{extra}]'")
@@ -421,8 +451,9 @@ def _installed(place: Address) -> None:
 class _Way:
     """The one way to the database, made when it is first needed; the ledger and its writer share it."""
 
-    def __init__(self, place: Address, timeout: float, *, durable: bool) -> None:
-        self._make: partial[dict[str, Any]] = partial(dict, address=place, clock=SYSTEM_CLOCK, timeout=timeout, durable=durable)
+    def __init__(self, place: Address, timeout: float, *, durable: bool, engine: Engine | None) -> None:
+        self._asked: dict[str, Any] = {"timeout": timeout, "durable": durable, "engine": engine}
+        self._place = place
         self._lock = new_lock()
         self._made: Connections | None = None
 
@@ -432,7 +463,7 @@ class _Way:
             if self._made is None:
                 with LOADING:
                     from .connections import Connections
-                self._made = Connections(**self._make())
+                self._made = Connections(self._place, SYSTEM_CLOCK, **self._asked)
             return self._made
 
     def desk(self, refused: Path, writer: str) -> Desk:
@@ -448,8 +479,8 @@ class _Way:
             self._made.close()
 
 
-def open_ledger(place: str | os.PathLike[str], **settings: Any) -> Ledger:
-    """A :class:`Ledger` at a path or an URL whose tables are there and up to date."""
+def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) -> Ledger:
+    """A :class:`Ledger` at a path or an URL, or at ``engine=``, whose tables are there and up to date."""
     ledger = Ledger(place, **settings)
     ledger.migrate()
     return ledger

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Engine,
     Table,
     and_,
     delete,
@@ -128,9 +127,8 @@ class Connectable(Protocol):
     def address(self) -> Address:
         """Where it is."""
 
-    @property
-    def engine(self) -> Engine:
-        """SQLAlchemy's engine of this process."""
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A view of one moment, in a transaction that does not write."""
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """A transaction that may write."""
@@ -139,11 +137,8 @@ class Connectable(Protocol):
 @contextmanager
 def reading(database: Connectable) -> Iterator[Connection]:
     """A view of one moment, whatever others write meanwhile. Raises :class:`~llmdispatcher.LedgerError`."""
-    with _translated(database, "read"), database.engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        with connection.begin():
-            yield connection
+    with _translated(database, "read"), database.reading() as connection:
+        yield connection
 
 
 @contextmanager
@@ -286,7 +281,7 @@ def _midnight(now: datetime, older_than: timedelta | When) -> int:
 def _mark(connection: Connection, before: int) -> None:
     """Say so first: what is imported from now on cannot be of a time whose ids are forgotten."""
     if connection.dialect.name == "postgresql":  # waits for the imports that have not heard of it
-        connection.execute(text("LOCK TABLE calls IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(text(f"LOCK TABLE {calls.name} IN SHARE ROW EXCLUSIVE MODE"))
     if before > pruned_before(connection):
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
         mark = insert(marks).values(name=PRUNED, value=before)

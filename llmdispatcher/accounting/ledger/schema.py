@@ -2,6 +2,8 @@
 
 In the database times are microseconds since the epoch (UTC) and money is picodollars (1e-12 dollars); in Python they are aware
 datetimes and ``Decimal`` dollars. A change of this file needs a migration.
+
+Tables, constraints and indexes have a prefix, so that they stand beside an application's own tables.
 """
 
 from __future__ import annotations
@@ -60,6 +62,14 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else moment(int(value))
 
 
+PREFIX = "llmdispatcher_"
+"""What the names of all tables begin with. Up to version 0004 they had none."""
+
+VERSION_TABLE = f"{PREFIX}schema"
+"""Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
+
+_OPEN = text("status = 'open'")
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -69,7 +79,7 @@ metadata = MetaData(
 )
 
 calls = Table(
-    "calls",
+    f"{PREFIX}calls",
     metadata,
     Column("id", CHAR(32), primary_key=True),  # time-ordered: 16 hex digits of microseconds, 16 of chance
     Column("begun_at", Moment, nullable=False),
@@ -99,18 +109,18 @@ calls = Table(
 )
 """One row for each call; a call that ended without any attempt has one too. Tokens and cost are NULL where they are not known."""
 
-Index("ix_calls_begun_at", calls.c.begun_at)
+Index(f"ix_{PREFIX}calls_begun_at", calls.c.begun_at)
 Index(
-    "ix_calls_id_at_origin",
+    f"ix_{PREFIX}calls_id_at_origin",
     calls.c.id_at_origin,
     calls.c.begun_at,
     sqlite_where=text("id_at_origin IS NOT NULL"),
     postgresql_where=text("id_at_origin IS NOT NULL"),
 )
-Index("ix_calls_open", calls.c.writer, sqlite_where=text("status = 'open'"), postgresql_where=text("status = 'open'"))
+Index(f"ix_{PREFIX}calls_open", calls.c.writer, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 attempts = Table(
-    "attempts",
+    f"{PREFIX}attempts",
     metadata,
     Column("call_id", CHAR(32), primary_key=True),
     Column("number", SmallInteger, primary_key=True, autoincrement=False),  # from 1, in the order of asking
@@ -136,13 +146,15 @@ attempts = Table(
 )
 """One row for each vendor asked. ``call_id`` is the call on whose behalf it was asked first."""
 
-Index("ix_attempts_open", attempts.c.writer, sqlite_where=text("status = 'open'"), postgresql_where=text("status = 'open'"))
+Index(
+    f"ix_{PREFIX}attempts_open", attempts.c.writer, sqlite_where=text("status = 'open'"), postgresql_where=text("status = 'open'")
+)
 
 DAILY_KEY = ("day", "origin", "user", "alias", "vendor", "model")
 DAILY_COUNTS = ("calls", *STATUSES[1:], "cached", "streamed", "hedged", "attempts", "unpriced", "first_tokens")
 DAILY_SUMS = (*DAILY_COUNTS, *TOKENS, "cost", "latency_us", "first_token_us")
 daily = Table(
-    "daily",
+    f"{PREFIX}daily",
     metadata,
     Column("day", Integer, primary_key=True, autoincrement=False),  # days since 1970-01-01, UTC, of begun_at
     *[Column(name, Text, primary_key=True) for name in DAILY_KEY[1:]],
@@ -159,7 +171,7 @@ those with a ``first_token_us``; ``latency_us`` and ``first_token_us`` are sums,
 """
 
 writers = Table(
-    "writers",
+    f"{PREFIX}writers",
     metadata,
     Column("id", CHAR(32), primary_key=True),
     Column("place", Text, nullable=False),  # host, boot and namespace of processes: where the pid means something
@@ -172,7 +184,7 @@ writers = Table(
 """The processes that report calls now; one that is gone leaves its open calls to be marked as unknown."""
 
 marks = Table(
-    "marks",
+    f"{PREFIX}marks",
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
@@ -181,7 +193,7 @@ marks = Table(
 """Single numbers that all processes share: ``pruned``, the microsecond before which retention has deleted calls."""
 
 receipts = Table(
-    "receipts",
+    f"{PREFIX}receipts",
     metadata,
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("receipt_id", Text, nullable=False, unique=True),
@@ -196,7 +208,7 @@ receipts = Table(
 """
 
 receipt_calls = Table(
-    "receipt_calls",
+    f"{PREFIX}receipt_calls",
     metadata,
     Column("call_id", CHAR(32), primary_key=True),
     Column("sequence", BigInteger, nullable=False),
@@ -208,11 +220,11 @@ receipt_calls = Table(
 ``sequence`` is the receipt's, ``digest`` the "sha256:..." of the call's row as it was certified.
 """
 
-Index("ix_receipt_calls_sequence", receipt_calls.c.sequence)
-Index("ix_receipts_receipt_type", receipts.c.receipt_type)
+Index(f"ix_{PREFIX}receipt_calls_sequence", receipt_calls.c.sequence)
+Index(f"ix_{PREFIX}receipts_receipt_type", receipts.c.receipt_type)
 
 budgets = Table(
-    "budgets",
+    f"{PREFIX}budgets",
     metadata,
     Column("name", Text, primary_key=True),
     Column("share", Text, primary_key=True),
@@ -228,7 +240,7 @@ budgets = Table(
 """
 
 reservations = Table(
-    "reservations",
+    f"{PREFIX}reservations",
     metadata,
     Column("id", CHAR(32), primary_key=True),
     Column("name", Text, primary_key=True),
@@ -241,4 +253,4 @@ reservations = Table(
 )
 """What attempts that are under way may cost, by account; one that has ``expired`` is of a process that is gone, and is spent."""
 
-Index("ix_reservations_expires_at", reservations.c.expires_at)
+Index(f"ix_{PREFIX}reservations_expires_at", reservations.c.expires_at)

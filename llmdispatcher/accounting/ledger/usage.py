@@ -187,7 +187,7 @@ def rebuild(database: Connectable, progress: Progress | None = None) -> int:
     for done, day in enumerate(days, 1):
         with writing(database) as connection:
             if connection.dialect.name == "postgresql":  # waits for who has added already, and makes others wait with adding
-                connection.execute(text("LOCK TABLE daily IN SHARE ROW EXCLUSIVE MODE"))
+                connection.execute(text(f"LOCK TABLE {daily.name} IN SHARE ROW EXCLUSIVE MODE"))
             if day * DAY >= pruned_before(connection):
                 connection.execute(delete(daily).where(daily.c.day == day))
                 add_rows(connection, settled(day * DAY, (day + 1) * DAY))

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
 
 from .. import records
 from ..options import a_command
 from ..settings import Settings
-from ..terminal import OK
+from ..terminal import FAILED, OK, UsageError, plain
+
+if TYPE_CHECKING:
+    from ...accounting import Ledger
+
+_MOST_NAMED = 5
 
 
 @a_command(
@@ -15,23 +24,41 @@ from ..terminal import OK
     examples=(
         "llmdispatcher init-db",
         "llmdispatcher init-db --sqlite calls.db",
-        "llmdispatcher init-db --db postgresql://me@host/calls",
+        "llmdispatcher init-db --db postgresql://me@host/calls --yes",
     ),
+    codes="0 ok, 1 failed or declined, 2 wrong usage, 130 interrupted",
 )
-def command(settings: Settings) -> int:
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, though the database holds tables of an application.")
+def command(settings: Settings, yes: bool) -> int:
     """Make the ledger's tables, in the user's own SQLite file, or in the database that is named; idempotent.
 
-    Once the user's own ledger is there, `ask`, `chat` and `batch` write every call into it, never a prompt or an answer.
+    Asks before it writes into a database that holds other tables, as an application's DATABASE_URL may. Once the user's own ledger
+    is there, `ask`, `chat` and `batch` write every call into it, never a prompt or an answer.
     """
-    return report(settings, make=True)
+    with records.to_make(settings) as ledger:
+        if not yes and not ledger.is_there() and not _agreed(ledger):
+            return FAILED
+        return report(settings, ledger)
 
 
-def report(settings: Settings, *, make: bool) -> int:
+def report(settings: Settings, ledger: Ledger) -> int:
     """Bring the tables up to date and tell their version."""
-    with records.opened(settings, make=make) as ledger:
-        version, shown = ledger.migrate(), ledger.address.shown
+    version, shown = ledger.migrate(), ledger.address.shown
     if settings.json:
         print(json.dumps({"database": shown, "schema": version}))
     elif not settings.quiet:
         print(f"{shown}: schema {version}")
     return OK
+
+
+def _agreed(ledger: Ledger) -> bool:
+    """Whether tables may be made. Raises :class:`UsageError` where others are there and nobody can be asked."""
+    others = ledger.foreign_tables()
+    if not others:
+        return True
+    named = plain(", ".join(others[:_MOST_NAMED])) + (", ..." if len(others) > _MOST_NAMED else "")
+    told = f"{ledger.address.shown} holds {len(others):,} tables that are not the ledger's ({named})"
+    beside = "the ledger's tables (llmdispatcher_...) beside them"
+    if not sys.stdin.isatty():
+        raise UsageError(f"{told}; --yes makes {beside}, --db and --sqlite name another database")
+    return click.confirm(f"{told}. Make {beside}?", err=True)

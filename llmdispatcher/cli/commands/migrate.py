@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import records
 from ..options import a_command
 from ..settings import Settings
 from .init_db import report
@@ -13,4 +14,5 @@ def command(settings: Settings) -> int:
 
     Every other command does the same when it opens the ledger; this one is for whoever wants to do it at a time of his own.
     """
-    return report(settings, make=False)
+    with records.opened(settings) as ledger:
+        return report(settings, ledger)

@@ -139,12 +139,17 @@ def _found(place: str, kills: int, served: int, acknowledged: dict[str, int]) ->
         with ledger.engine.connect() as connection:
             rows: list[Any] = list(
                 connection.execute(
-                    text("SELECT id, status, COALESCE(input_tokens, 0) + COALESCE(output_tokens, 0) AS tokens FROM calls")
+                    text(
+                        "SELECT id, status, COALESCE(input_tokens, 0) + COALESCE(output_tokens, 0) AS tokens"
+                        " FROM llmdispatcher_calls"
+                    )
                 )
             )
-            sums = connection.execute(text("SELECT SUM(calls), SUM(unknown), SUM(input_tokens + output_tokens) FROM daily")).one()
+            sums = connection.execute(
+                text("SELECT SUM(calls), SUM(unknown), SUM(input_tokens + output_tokens) FROM llmdispatcher_daily")
+            ).one()
             attempts = connection.execute(
-                text("SELECT COUNT(*), SUM(CASE WHEN status = 'open' THEN 1 ELSE 0 END) FROM attempts")
+                text("SELECT COUNT(*), SUM(CASE WHEN status = 'open' THEN 1 ELSE 0 END) FROM llmdispatcher_attempts")
             ).one()
     return Tale(
         kills=kills,

@@ -95,7 +95,7 @@ def test_of_one_order_an_index_leads_there(ledger):
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET enable_seqscan = off"))
         plan = connection.execute(
-            text(f"{explain} SELECT id FROM calls WHERE id_at_origin = 'x' ORDER BY begun_at DESC, id DESC LIMIT 5")
+            text(f"{explain} SELECT id FROM llmdispatcher_calls WHERE id_at_origin = 'x' ORDER BY begun_at DESC, id DESC LIMIT 5")
         )
 
         assert "ix_calls_id_at_origin" in str(plan.all())

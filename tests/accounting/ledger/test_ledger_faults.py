@@ -70,7 +70,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
 def ids(ledger: Ledger) -> list[str]:
     """The calls that are in the database."""
     with ledger.engine.connect() as connection:
-        return list(connection.execute(text("SELECT id FROM calls ORDER BY id")).scalars())
+        return list(connection.execute(text("SELECT id FROM llmdispatcher_calls ORDER BY id")).scalars())
 
 
 def all_there(caller: Caller, ledger: Ledger | None = None) -> None:
@@ -79,9 +79,10 @@ def all_there(caller: Caller, ledger: Ledger | None = None) -> None:
     assert sorted(caller.ids) == ids(ledger)
     with ledger.engine.connect() as connection:
         count = len(caller.ids)
-        assert count == connection.scalar(text("SELECT count(*) FROM calls WHERE status = 'success'"))
-        assert count == connection.scalar(text("SELECT count(*) FROM attempts WHERE status = 'success'"))
-        assert (count, 3 * count) == tuple(connection.execute(text("SELECT sum(calls), sum(input_tokens) FROM daily")).one())
+        assert count == connection.scalar(text("SELECT count(*) FROM llmdispatcher_calls WHERE status = 'success'"))
+        assert count == connection.scalar(text("SELECT count(*) FROM llmdispatcher_attempts WHERE status = 'success'"))
+        sums = connection.execute(text("SELECT sum(calls), sum(input_tokens) FROM llmdispatcher_daily")).one()
+        assert (count, 3 * count) == tuple(sums)
 
 
 def until(said: Callable[[], bool], seconds: float = 30) -> None:
@@ -120,7 +121,7 @@ def test_no_write_begins_with_a_read(opened):
     """A transaction that writes has the pen from its beginning (D2), so it never finds that its view is old."""
     ledger = opened()
     with ledger.transaction() as first:
-        first.execute(text("SELECT * FROM calls"))
+        first.execute(text("SELECT * FROM llmdispatcher_calls"))
         with pytest.raises(Exception, match="locked"), ledger.transaction():
             pass
 
@@ -206,6 +207,72 @@ def spoil(path: Path, *, whole: bool) -> None:
         else:
             file.seek(4096)
             file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
+def spoil_names(path: Path) -> None:
+    """Write bytes that are no text where SQLite keeps the definitions, so that it cannot even be told what is wrong."""
+    content = path.read_bytes()
+    at = content.index(b"tablellmdispatcher_callsllmdispatcher_calls")
+    text = content.index(b"CREATE TABLE llmdispatcher_calls", at)
+    spoiled = bytearray(content)
+    spoiled[at + 5 : at + 11] = b"\xff\xfe\xfd\xfc\xfb\xfa"
+    spoiled[text : text + 12] = b"CREATE TABLQ"
+    path.write_bytes(spoiled)
+
+
+def spoil_version(path: Path) -> None:
+    """Put bytes that are no text into a column of text."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE llmdispatcher_schema SET version_num = CAST(X'30FFFE' AS TEXT)")
+
+
+def spoil_calls(path: Path) -> None:
+    """The same in a row that another process has left open, and that is read when the next one begins."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE llmdispatcher_calls SET status = 'open', writer = 'gone', origin = CAST(X'FFFE' AS TEXT)")
+
+
+def spoil_all(path: Path) -> None:
+    """Leave nothing by which the file could be known."""
+    path.write_bytes(b"\xde\xad" * 4096)
+
+
+@pytest.mark.parametrize("spoil", [spoil_names, spoil_version, spoil_calls, spoil_all])
+def test_bytes_that_are_no_text(opened, tmp_path, spoil):
+    """A file in which the driver can decode nothing is broken, too: put aside, and no row is lost or refused."""
+    ledger = opened()
+    Caller(ledger).call(3)
+    assert ledger.flush()
+    path = tmp_path / "ledger.db"
+    ledger.close()
+    spoil(path)
+    before = path.read_bytes()
+    caller = Caller(ledger)
+    caller.call(5)
+    assert ledger.flush()
+
+    all_there(caller)
+    (aside,) = [file for file in tmp_path.glob("ledger.db.broken-*") if not file.name.endswith(("-wal", "-shm"))]
+    assert before == aside.read_bytes() or spoil is spoil_calls  # where a sign of life is written before the row is read
+    assert (1, 0, 0) == (ledger.stats().aside, ledger.stats().dropped, ledger.stats().refused)
+
+
+@pytest.mark.parametrize("spoil", [spoil_names, spoil_version, spoil_calls, spoil_all])
+def test_a_broken_file_is_a_typed_error(opened, tmp_path, spoil):
+    """Whoever only asks gets an error of ours, and nothing is put aside."""
+    ledger = opened()
+    Caller(ledger).call(3)
+    assert ledger.flush()
+    ledger.close()
+    spoil(tmp_path / "ledger.db")
+    if spoil is not spoil_calls:
+        with pytest.raises(LedgerError, match="cannot be used"):
+            ledger.migrate()
+    if spoil is not spoil_version:
+        with pytest.raises(LedgerError, match="cannot be read"):
+            ledger.list_recent_calls()
+
+    assert [] == list(tmp_path.glob("ledger.db.broken-*"))
 
 
 def test_a_file_that_is_no_ledger_is_left_alone(tmp_path):

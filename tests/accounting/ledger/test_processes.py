@@ -45,9 +45,9 @@ def count(place: str) -> tuple[int, int, int]:
     with open_ledger(place) as ledger, ledger.engine.connect() as connection:
         assert ledger.flush(30)  # what a process that ended on a busy machine had to leave on disk
         asked = (
-            "SELECT count(*) FROM calls WHERE status = 'success'",
-            "SELECT count(*) FROM attempts",
-            "SELECT SUM(calls) FROM daily",
+            "SELECT count(*) FROM llmdispatcher_calls WHERE status = 'success'",
+            "SELECT count(*) FROM llmdispatcher_attempts",
+            "SELECT SUM(calls) FROM llmdispatcher_daily",
         )
         found = [int(connection.scalar(text(question)) or 0) for question in asked]
     return found[0], found[1], found[2]
@@ -124,6 +124,23 @@ for _ in range(5): dispatcher.send(ASK)
 def test_forks(store):
     """Children write their own rows and none of their parent's; the parent goes on."""
     over(run(FORKS, store))
+
+    assert (54, 54, 54) == count(store)
+
+
+LENT = """
+from sqlalchemy import create_engine
+from llmdispatcher import Ledger
+engine = create_engine(sys.argv[2])
+dispatcher = Dispatcher(ledger=Ledger(engine=engine))
+dispatcher.register_vendor(FakeVendor("x", name="v"))
+"""
+
+
+def test_forks_with_an_engine_that_was_handed_in(store):
+    """A child leaves its parent's connections alone, which are the application's, and opens its own."""
+    url = store.replace("postgresql:", "postgresql+psycopg:") if "://" in store else f"sqlite:///{store}"
+    over(run(f"{LENT}{FORKS}\ndispatcher.ledger.close()\nengine.dispose()", store, url))
 
     assert (54, 54, 54) == count(store)
 

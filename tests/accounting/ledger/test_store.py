@@ -70,8 +70,8 @@ def test_whatever_the_order_the_end_counts(ledger, order):
     for place in order:
         store.write([rows[place]], [])
 
-    assert [("success", 42, 7)] == asked(ledger, "SELECT status, cost, input_tokens FROM calls")
-    assert [(1, 1, 42, 7, 0)] == asked(ledger, "SELECT calls, success, cost, input_tokens, unpriced FROM daily")
+    assert [("success", 42, 7)] == asked(ledger, "SELECT status, cost, input_tokens FROM llmdispatcher_calls")
+    assert [(1, 1, 42, 7, 0)] == asked(ledger, "SELECT calls, success, cost, input_tokens, unpriced FROM llmdispatcher_daily")
 
 
 def test_all_in_one_batch_is_the_same(ledger):
@@ -79,16 +79,16 @@ def test_all_in_one_batch_is_the_same(ledger):
     intent = call("open")
     store_of(ledger).write([intent, ended(intent), intent], [attempt(intent, "open"), attempt(intent), attempt(intent, "open")])
 
-    assert [("success",)] == asked(ledger, "SELECT status FROM calls")
-    assert [("success",)] == asked(ledger, "SELECT status FROM attempts")
-    assert [(1,)] == asked(ledger, "SELECT calls FROM daily")
+    assert [("success",)] == asked(ledger, "SELECT status FROM llmdispatcher_calls")
+    assert [("success",)] == asked(ledger, "SELECT status FROM llmdispatcher_attempts")
+    assert [(1,)] == asked(ledger, "SELECT calls FROM llmdispatcher_daily")
 
 
 def test_an_open_call_is_in_no_sum(ledger):
     """What has not ended has not cost anything yet."""
     store_of(ledger).write([call("open")], [])
 
-    assert [] == asked(ledger, "SELECT * FROM daily")
+    assert [] == asked(ledger, "SELECT * FROM llmdispatcher_daily")
 
 
 def test_a_repeated_batch_changes_nothing(ledger):
@@ -99,9 +99,9 @@ def test_a_repeated_batch_changes_nothing(ledger):
     for _ in range(3):
         store.write(rows, attempts)
 
-    assert [(50, 500)] == asked(ledger, "SELECT count(*), sum(cost) FROM calls")
-    assert [(50,)] == asked(ledger, "SELECT count(*) FROM attempts")
-    assert [(50, 500)] == asked(ledger, "SELECT sum(calls), sum(cost) FROM daily")
+    assert [(50, 500)] == asked(ledger, "SELECT count(*), sum(cost) FROM llmdispatcher_calls")
+    assert [(50,)] == asked(ledger, "SELECT count(*) FROM llmdispatcher_attempts")
+    assert [(50, 500)] == asked(ledger, "SELECT sum(calls), sum(cost) FROM llmdispatcher_daily")
 
 
 def test_a_failed_batch_leaves_nothing(ledger):
@@ -110,8 +110,8 @@ def test_a_failed_batch_leaves_nothing(ledger):
     with pytest.raises(Exception, match=r"(?i)null"):
         store_of(ledger).write([good, bad], [])
 
-    assert [(0,)] == asked(ledger, "SELECT count(*) FROM calls")
-    assert [] == asked(ledger, "SELECT * FROM daily")
+    assert [(0,)] == asked(ledger, "SELECT count(*) FROM llmdispatcher_calls")
+    assert [] == asked(ledger, "SELECT * FROM llmdispatcher_daily")
 
 
 def test_what_a_dead_process_left_is_unknown(ledger):
@@ -122,12 +122,13 @@ def test_what_a_dead_process_left_is_unknown(ledger):
     theirs.write([left, over], [attempt(left, "open"), attempt(over)])
 
     assert 1 == store_of(ledger).reconcile()
-    assert [("success",), ("unknown",)] == asked(ledger, "SELECT status FROM calls ORDER BY status")
+    assert [("success",), ("unknown",)] == asked(ledger, "SELECT status FROM llmdispatcher_calls ORDER BY status")
     assert [("success", False), ("unknown", True)] == [
-        (status, bool(billed)) for status, billed in asked(ledger, "SELECT status, possibly_billed FROM attempts ORDER BY status")
+        (status, bool(billed))
+        for status, billed in asked(ledger, "SELECT status, possibly_billed FROM llmdispatcher_attempts ORDER BY status")
     ]
-    assert [(2, 1, 1)] == asked(ledger, "SELECT calls, success, unknown FROM daily")
-    assert [("a" * 32,)] == asked(ledger, "SELECT id FROM writers")
+    assert [(2, 1, 1)] == asked(ledger, "SELECT calls, success, unknown FROM llmdispatcher_daily")
+    assert [("a" * 32,)] == asked(ledger, "SELECT id FROM llmdispatcher_writers")
 
 
 def test_what_lives_is_left_alone(ledger):
@@ -158,9 +159,9 @@ def test_who_was_thought_dead_may_still_tell(ledger):
     assert 1 == store_of(ledger).reconcile()
     theirs.write([ended(intent, cost=5)], [attempt(intent, cost=5)])
 
-    assert [("success", 5)] == asked(ledger, "SELECT status, cost FROM calls")
-    assert [("success", 5)] == asked(ledger, "SELECT status, cost FROM attempts")
-    assert [(1, 1, 0, 5, 0)] == asked(ledger, "SELECT calls, success, unknown, cost, unpriced FROM daily")
+    assert [("success", 5)] == asked(ledger, "SELECT status, cost FROM llmdispatcher_calls")
+    assert [("success", 5)] == asked(ledger, "SELECT status, cost FROM llmdispatcher_attempts")
+    assert [(1, 1, 0, 5, 0)] == asked(ledger, "SELECT calls, success, unknown, cost, unpriced FROM llmdispatcher_daily")
 
 
 def test_an_intent_that_comes_after_the_funeral_is_marked_too(ledger):
@@ -177,5 +178,5 @@ def test_any_text_may_be_in_a_row(ledger):
     row = call(origin=nasty, metadata='{"a": "%s :x"}')
     store_of(ledger).write([row], [attempt(row, vendor=nasty)])
 
-    assert [(nasty,), (nasty,)] == asked(ledger, "SELECT origin FROM calls")
-    assert [(nasty,)] == asked(ledger, "SELECT origin FROM daily")
+    assert [(nasty,), (nasty,)] == asked(ledger, "SELECT origin FROM llmdispatcher_calls")
+    assert [(nasty,)] == asked(ledger, "SELECT origin FROM llmdispatcher_daily")

@@ -234,10 +234,10 @@ def test_values_that_nobody_can_read_are_found(ledger, book):
         }
     for name, value in wild.items():
         with ledger.transaction() as connection:
-            connection.execute(text(f"UPDATE calls SET {name} = {value}"))
+            connection.execute(text(f"UPDATE llmdispatcher_calls SET {name} = {value}"))
         assert [("call_altered", 1), ("call_altered", 2)] == told(book.verify()), name
         with ledger.transaction() as connection:
-            connection.execute(text("DELETE FROM calls"))
+            connection.execute(text("DELETE FROM llmdispatcher_calls"))
         settle(ledger, 1, 2)
         assert book.verify()
 
@@ -473,7 +473,7 @@ def test_the_clock_is_the_callers(ledger, key):
     clock = ManualClock()
     receipt = Receipts(ledger, key, clock=clock).create(settle(ledger, 1)[0])
     with ledger.engine.connect() as connection:
-        stored = connection.execute(text("SELECT created_at, document FROM receipts")).one()
+        stored = connection.execute(text("SELECT created_at, document FROM llmdispatcher_receipts")).one()
 
     assert clock.now() == receipt.timestamp == Receipt(stored[1]).timestamp
     assert micros(clock.now()) == stored[0]

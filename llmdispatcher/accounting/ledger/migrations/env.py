@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from llmdispatcher.accounting.ledger.database import VERSION_TABLE
-from llmdispatcher.accounting.ledger.schema import metadata
+from llmdispatcher.accounting.ledger.schema import VERSION_TABLE, metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, version_table=VERSION_TABLE, target_metadata=metadata)  # whose names constraints get
