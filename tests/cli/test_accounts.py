@@ -416,7 +416,7 @@ def test_init_db_asks_before_it_writes_beside_other_tables(command, away, monkey
     made, again = command("init-db", "--yes"), command("init-db")
 
     assert 2 == refused.code
-    assert f"{away}/app.db holds 1 tables that are not the ledger's (orders)" in refused.err
+    assert f"{away}/app.db holds 1 table that is not the ledger's (orders)" in refused.err
     assert "--yes" in refused.err
     assert [("orders",)] == before
     assert (0, 0) == (made.code, again.code)

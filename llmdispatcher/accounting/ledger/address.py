@@ -21,6 +21,9 @@ from ...errors import ConfigError
 
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
 
+_NOWHERE = "postgresql (connected by the application)"
+"""What is shown of an engine whose URL names no database, since a function of the application's connects it."""
+
 _SHOWN = ("host", "port", "user", "dbname", "service")
 """What an address may say behind its ``?`` and is no secret, but tells one database from another."""
 
@@ -41,9 +44,16 @@ class Address:
 
     @property
     def spool(self) -> Path:
-        """The folder where rows wait while the database is away: beside the file, or in the user's own state folder."""
+        """The folder where rows wait while the database is away: beside the file, or in the user's own state folder.
+
+        Raises :class:`ConfigError` where nothing tells one database from another.
+        """
         if self.path is not None:
             return self.path.with_name(self.path.name + ".spool")
+        if self.shown == _NOWHERE:
+            raise ConfigError(
+                "engine: its URL does not say which database it leads to; give spool=, a folder for this ledger alone"
+            )
         schema = self.settings.get("search_path")
         of = self.shown if schema is None else f"{self.shown}#{schema}"  # two schemas are two ledgers
         name = hashlib.sha256(of.encode()).hexdigest()[:16]
@@ -79,7 +89,8 @@ def address_of(engine: Any, schema: str | None = None) -> Address:
     url = engine.url
     host = f"{url.host or ''}:{url.port}" if url.port else url.host or ""
     given = {name: ",".join(told) if isinstance(told, tuple) else told for name, told in url.query.items()}
-    return _in_schema(Address(shown=_shown(quote(url.username or ""), host, quote(url.database or ""), given)), schema)
+    shown = _shown(quote(url.username or ""), host, quote(url.database or ""), given)
+    return _in_schema(Address(shown=shown if shown != "postgresql:///" else _NOWHERE), schema)
 
 
 def _in_schema(found: Address, schema: str | None) -> Address:

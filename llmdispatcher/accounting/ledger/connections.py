@@ -214,7 +214,8 @@ class Connections:
         self._beginning, self._out, self._alive = set(), {}, {}
 
     def _made(self) -> Engine:
-        engine = self._own() if self._given is None else self._given.execution_options()  # an engine beside it, with the same pool
+        # beside an engine that was handed in, with the same pool; what the application calls its schemas is not for these tables
+        engine = self._own() if self._given is None else self._given.execution_options(schema_translate_map={})
         event.listen(engine, "before_cursor_execute", _with_old_names, retval=True)
         if self.address.path is None:
             event.listen(engine, "begin", self._set)

@@ -39,6 +39,7 @@ from ...runtime import Clock
 from ..units import DAY, STATUSES, micros, moment
 from .address import Address
 from .call import LedgerAttempt, LedgerCall, PruneReport
+from .connections import may_only_be_read
 from .periods import When, first_moment, last_moment, zone_of
 from .schema import DAILY_KEY, Moment, attempts, calls, daily, marks
 
@@ -160,8 +161,9 @@ def _translated(database: Connectable, verb: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         cause = type(getattr(error, "orig", None) or error).__name__
-        shown = database.address.shown
-        raise LedgerError(f"ledger: {shown} cannot be {verb} ({cause}); see that it is there, and migrate() it") from None
+        read_only = verb == "written" and may_only_be_read(error)
+        remedy = "it may only be read, so get the right to write" if read_only else "see that it is there, and migrate() it"
+        raise LedgerError(f"ledger: {database.address.shown} cannot be {verb} ({cause}); {remedy}") from None
 
 
 MOST_LISTED = 10_000

@@ -57,7 +57,8 @@ def _agreed(ledger: Ledger) -> bool:
     if not others:
         return True
     named = plain(", ".join(others[:_MOST_NAMED])) + (", ..." if len(others) > _MOST_NAMED else "")
-    told = f"{ledger.address.shown} holds {len(others):,} tables that are not the ledger's ({named})"
+    count = "1 table that is" if len(others) == 1 else f"{len(others):,} tables that are"
+    told = f"{ledger.address.shown} holds {count} not the ledger's ({named})"
     beside = "the ledger's tables (llmdispatcher_...) beside them"
     if not sys.stdin.isatty():
         raise UsageError(f"{told}; --yes makes {beside}, --db and --sqlite name another database")

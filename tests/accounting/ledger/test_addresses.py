@@ -168,6 +168,18 @@ def test_a_schema(postgres, way):
     assert (TABLES, set(), 1) == (tables(url, "Llm"), tables(url, "public"), count)
 
 
+def test_a_second_ledger_in_a_database_is_told(postgres, caplog):
+    """Up to 0.1.0 the options of an address had no effect: whoever misses calls is to know where they are."""
+    psycopg = pytest.importorskip("psycopg")
+    url = postgres.database()
+    open_ledger(url).close()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE SCHEMA llm")
+    open_ledger(f"{url}?options=-csearch_path%3Dllm").close()
+
+    assert ["a new ledger is made; its database has another in the schema public"] == [each.message for each in caplog.records]
+
+
 def test_a_schema_is_for_postgresql(tmp_path):
     """SQLite has none; and a name is a text."""
     with pytest.raises(ConfigError, match="schema: 'llm' is for PostgreSQL"):
@@ -253,7 +265,8 @@ def test_an_engine_and_a_schema(postgres):
     """The schema is the ledger's; the application goes on in its own."""
     pytest.importorskip("psycopg")
     url = postgres.database()
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    own = {"isolation_level": "AUTOCOMMIT", "schema_translate_map": {None: "tenant"}}
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), execution_options=own)
     with open_ledger(engine=engine, schema="llm") as ledger:
         ledger.record("openai", "gpt-4o", input_tokens=1)
         count = len(ledger.list_recent_calls())
@@ -270,7 +283,7 @@ class _Coroutines:
 
 
 def test_engines_that_cannot_be_used(tmp_path):
-    """Of coroutines, in memory, of another kind of database, and what is none."""
+    """Without anything to know the database by, of coroutines, in memory, of another kind of database, and what is none."""
     memory = create_engine("sqlite://", poolclass=StaticPool)
     for engine, message in (
         (_Coroutines(), "driver for asyncio"),
@@ -279,6 +292,8 @@ def test_engines_that_cannot_be_used(tmp_path):
     ):
         with pytest.raises(ConfigError, match=message):
             Ledger(engine=engine)
+    with pytest.raises(ConfigError, match="give spool="):
+        Ledger(engine=create_engine("postgresql+psycopg://", creator=lambda: None))
     for given in ({}, {"place": tmp_path / "l.db", "engine": memory}):
         with pytest.raises(ConfigError, match="give one place"):
             Ledger(**given)

@@ -98,7 +98,7 @@ def test_of_one_order_an_index_leads_there(ledger):
             text(f"{explain} SELECT id FROM llmdispatcher_calls WHERE id_at_origin = 'x' ORDER BY begun_at DESC, id DESC LIMIT 5")
         )
 
-        assert "ix_calls_id_at_origin" in str(plan.all())
+        assert "ix_llmdispatcher_calls_id_at_origin" in str(plan.all())
 
 
 WRONG = [{"limit": 0}, {"limit": 10_001}, {"limit": True}, {"offset": -1}, {"status": "fine"}]

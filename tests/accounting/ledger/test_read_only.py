@@ -159,7 +159,7 @@ def test_an_account_with_select(postgres, reader_of):
         ledger.record("openai", "gpt-4o", input_tokens=5)
     with open_ledger(reader_of(url)) as ledger:
         assert (1, 1) == (len(ledger.list_recent_calls()), ledger.get_usage_stats().total_calls)
-        with pytest.raises(LedgerError, match="cannot be written"):
+        with pytest.raises(LedgerError, match=r"cannot be written \(InsufficientPrivilege\); it may only be read"):
             ledger.record("openai", "gpt-4o", input_tokens=5)
 
 
