@@ -247,7 +247,8 @@ class Connections:
         """For a file that is not to be written; no connection is kept, so that each sees what others have written since."""
         with self._lock:
             if self._reader is None:
-                engine = create_engine("sqlite+pysqlite://", poolclass=_Pool, creator=self._opened_to_read)
+                with LOADING:
+                    engine = create_engine("sqlite+pysqlite://", poolclass=_Pool, creator=self._opened_to_read)
                 engine.pool.over = True  # type: ignore[attr-defined]  # it is a _Pool
                 self._watch(engine)
                 event.listen(engine, "handle_error", _no_text)
