@@ -125,7 +125,9 @@ class Options:
 @click.option("--rpm", type=COUNT, metavar="N", help="At most so many requests a minute at each vendor.")
 @click.option("--tpm", type=COUNT, metavar="N", help="At most so many tokens a minute at each vendor.")
 @click.option(
-    "--timeout", type=Positive(), help="Seconds for each prompt, all retries and failovers included; else the configuration's."
+    "--timeout",
+    type=Positive(),
+    help="Seconds for each prompt, all retries and failovers included; else the configuration's, or what it may need, 60 to 600.",
 )
 @click.option("--limit", type=COUNT, metavar="N", help="Only the first N prompts.")
 @click.option(
