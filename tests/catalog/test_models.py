@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmdispatcher import Usage, catalog, list_models
-from llmdispatcher.catalog import knows_not, model_facts, vendor_rows
+from llmdispatcher.catalog import Claim, claim_on, model_facts, vendor_rows
 from llmdispatcher.catalog import models_of as models
 from llmdispatcher.catalog import traits_of as traits
 from llmdispatcher.catalog.models import owner
@@ -194,23 +194,30 @@ def test_a_name_belongs_to_a_vendor(model, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "knows"),
+    ("kind", "model", "claim"),
     [
-        ("openai", "claude-sonnet-5", True),
-        ("anthropic", "gpt-4o", True),
-        ("google", "gpt-4o", True),
-        ("azure", "gpt-4o", False),
-        ("azure", "gemini-2.5-pro", True),
-        ("openai", "gpt-99", False),
-        ("openai", "my-deployment", False),
-        ("openai", "anthropic:claude-sonnet-5", True),
-        ("openai", "openai:gpt-4o", False),
-        ("acme", "claude-sonnet-5", False),
+        ("openai", "gpt-4o", Claim.LISTED),
+        ("azure", "gpt-4o", Claim.LISTED),
+        ("openrouter", "openai/gpt-4o-mini", Claim.LISTED),
+        ("openai", "gpt-99", Claim.FAMILY),
+        ("openai", "o7-mini", Claim.FAMILY),
+        ("mistral", "ft:open-mistral-7b:me", Claim.FAMILY),
+        ("openai", "claude-sonnet-5", Claim.FOREIGN),
+        ("anthropic", "gpt-4o", Claim.FOREIGN),
+        ("google", "gpt-4o", Claim.FOREIGN),
+        ("azure", "gemini-2.5-pro", Claim.FOREIGN),
+        ("openai", "anthropic:claude-sonnet-5", Claim.FOREIGN),
+        ("openai", "my-deployment", Claim.UNKNOWN),
+        ("openai", "gpt-oss-20b", Claim.UNKNOWN),
+        ("deepseek", "deepseek-r1:8b", Claim.UNKNOWN),
+        ("azure", "my-deployment", Claim.ANY),
+        ("groq", "gpt-4o", Claim.ANY),
+        ("acme", "claude-sonnet-5", Claim.ANY),
     ],
 )
-def test_what_the_catalog_knows_a_vendor_not_to_have(kind, model, knows):
-    """Only a name that is another's counts against a vendor; of vendors outside the catalog nothing is known."""
-    assert knows == knows_not(kind, model)
+def test_what_is_known_about_a_vendor_and_a_name(kind, model, claim):
+    """A maker has its own models and names of its families; hosts of all makers, and vendors outside the catalog, may have any."""
+    assert claim is claim_on(kind, model)
 
 
 def test_an_answer_of_every_listed_model_can_be_priced():

@@ -1,0 +1,70 @@
+"""Who gets a prompt. One rule holds for plain calls, streams, pools, hedges, balancing, embeddings, token counts and explanations.
+
+A vendor may be asked for a model's name
+
+- where it is known to have the model, or the name is new and of a family that is the vendor's own;
+- where it is the only vendor there is, unless its user gave the only names that it is asked for;
+- where it is *named*, and the name may be one of its models: a default or fallback vendor, one with a weight or priority of its own
+  in :class:`Balance`, or one among which a mode of the user's own or a balance chooses when nobody is known to have the model,
+  must have models of any maker; one that is named for this very name, by a reference, a pool or a rule, only must not be known to
+  lack it.
+
+Everybody else is left out, whatever happens to the others.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from ..catalog import Claim, Target
+
+HAS = (Claim.LISTED, Claim.FAMILY)
+"""What counts as having a model."""
+
+
+class Named(enum.Enum):
+    """How a vendor was named by the user."""
+
+    NOT = "not"
+    """Not at all; it is only registered."""
+    VENDOR = "vendor"
+    """For whatever is asked."""
+    MODEL = "model"
+    """For this very name."""
+
+
+def may_be_asked(claim: Claim, named: Named = Named.NOT, *, alone: bool = False) -> bool:
+    """Whether a vendor with such a claim on a model's name may be asked for it."""
+    if claim in HAS:
+        return True
+    if alone:
+        return claim is not Claim.CLOSED
+    if claim is Claim.ANY:
+        return named is not Named.NOT
+    return claim is Claim.UNKNOWN and named is Named.MODEL
+
+
+@attrs.frozen
+class Held:
+    """A vendor that is asked only if something of this request names it, and what is known about it and the model's name."""
+
+    target: Target
+    claim: Claim
+
+
+@attrs.frozen
+class Reserve:
+    """Whom a request may come to need.
+
+    ``held`` may be asked where a rule names them, or where nobody else can be asked and a balance or a mode of the user's own
+    chooses among them. ``stand_ins`` are models of the fallback vendor for one that it does not have, the best choice first: the
+    first that is able is asked after everybody else.
+    """
+
+    held: tuple[Held, ...] = ()
+    stand_ins: tuple[Target, ...] = ()
+
+
+NOBODY = Reserve()
