@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .facts import traits_of as traits_of
     from .facts import vendor_row as vendor_row
     from .facts import vendor_rows as vendor_rows
-    from .lockfile.alias import GOES_ON as GOES_ON
     from .lockfile.alias import Alias as Alias
     from .lockfile.alias import goes_on as goes_on
     from .lockfile.aliases import Aliases as Aliases
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from .lockfile.aliases import source as source
     from .lockfile.lockfile import Lockfile as Lockfile
     from .lockfile.paths import BUNDLED as BUNDLED
-    from .models import Claim as Claim
+    from .models import NameClaim as NameClaim
     from .models import all_models as all_models
     from .models import claim_on as claim_on
     from .models import edition as edition
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from .models import model_names as model_names
     from .models import models_of as models_of
     from .models import overlay as overlay
-    from .models import owner as owner
     from .nearest import stand_ins as stand_ins
     from .registry.client import Registry as Registry
     from .registry.client import registry_from as registry_from
@@ -60,7 +58,6 @@ else:
             ),
             "lockfile.alias": (
                 "Alias",
-                "GOES_ON",
                 "goes_on",
             ),
             "lockfile.aliases": (
@@ -72,7 +69,7 @@ else:
             "lockfile.paths": ("BUNDLED",),
             "models": (
                 "all_models",
-                "Claim",
+                "NameClaim",
                 "claim_on",
                 "edition",
                 "get_model",
@@ -81,7 +78,6 @@ else:
                 "model_names",
                 "models_of",
                 "overlay",
-                "owner",
             ),
             "nearest": ("stand_ins",),
             "registry.client": (

@@ -224,7 +224,7 @@ def _owner(current: Edition, model: str) -> str | None:
     return next(listed, None) or next(alike, None)
 
 
-class Claim(enum.Enum):
+class NameClaim(enum.Enum):
     """What is known about a vendor and a model's name."""
 
     LISTED = "listed"
@@ -240,19 +240,24 @@ class Claim(enum.Enum):
     CLOSED = "closed"
     """Its user gave the only names that it is asked for, and this is none of them."""
 
+    @property
+    def has_it(self) -> bool:
+        """Whether the vendor counts as having the model."""
+        return self in (NameClaim.LISTED, NameClaim.FAMILY)
 
-def claim_on(kind: str, model: str) -> Claim:
+
+def claim_on(kind: str, model: str) -> NameClaim:
     """What the catalog knows about a vendor and a model's name; a vendor that the catalog does not have may have any model."""
     row = vendor_row(kind)
     if model_facts(kind, model) is not None:
-        return Claim.LISTED
+        return NameClaim.LISTED
     if row is None or in_family(kind, model):
-        return Claim.ANY if row is None else Claim.FAMILY
+        return NameClaim.ANY if row is None else NameClaim.FAMILY
     if row.any_model:
-        return Claim.ANY
+        return NameClaim.ANY
     if owner(model) not in (None, row.name):
-        return Claim.FOREIGN
-    return Claim.ANY if row.own_names else Claim.UNKNOWN
+        return NameClaim.FOREIGN
+    return NameClaim.ANY if row.own_names else NameClaim.UNKNOWN
 
 
 _NEAR = 3

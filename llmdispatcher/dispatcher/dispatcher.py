@@ -301,7 +301,7 @@ class Dispatcher:
         Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
         """
         found = self._directory.candidates(checked_reference(alias), profile)
-        targets = found.targets or found.reserve.stand_ins
+        targets = found.targets or (found.reserve.stand_ins if found.reserve is not None else ())
         if not targets:
             raise dead_end(Route(alias, (), found.skipped, hint=found.hint))
         return str(targets[0])
@@ -478,7 +478,7 @@ class Dispatcher:
         return self._plan(request, candidates, self._moment(request, streamed=streamed))
 
     def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
-        route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, candidates.reserve)
+        route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:

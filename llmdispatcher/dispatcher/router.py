@@ -18,7 +18,7 @@ import attrs
 from ..catalog import (
     Alias,
     Aliases,
-    Claim,
+    NameClaim,
     Target,
     VendorRow,
     canonical,
@@ -27,21 +27,18 @@ from ..catalog import (
     known,
     model_facts,
     model_names,
-    owner,
     stand_ins,
     vendor_row,
+    vendor_rows,
     without,
 )
 from ..errors import ConfigError, InvalidRequest
 from ..routing import (
-    HAS,
     MISSING,
     NO_MODEL,
-    NOBODY,
     RULE,
     UNREGISTERED,
     Choice,
-    Held,
     Named,
     Reserve,
     SkippedTarget,
@@ -81,7 +78,7 @@ class Candidates:
     skipped: tuple[SkippedTarget, ...]
     choice: Choice = Choice.VENDORS
     alias: Alias | None = None
-    reserve: Reserve = NOBODY
+    reserve: Reserve | None = None
     undecided: tuple[str, ...] = ()
     hint: str = ""
 
@@ -91,6 +88,7 @@ class Directory:
 
     def __init__(self, config: Config) -> None:
         self._wanted = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
+        self._default = canonical(config.default_vendor or "")
         self._fallback_model = config.fallback_model
         shares = config.balance
         group = [name for name, weight in shares.weights.items() if weight > 0] + [*shares.priorities] if shares is not None else []
@@ -205,8 +203,8 @@ class Directory:
         head, colon, tail = bare.partition(":")
         vendor = self.find(head) if colon else None
         if vendor is not None:
-            return vendor.name if self._claim(vendor.name, vendor, tail.strip()) in HAS else None
-        return canonical(head) if colon and claim_on(head, tail.strip()) in HAS else None
+            return vendor.name if self._claim(vendor.name, vendor, tail.strip()).has_it else None
+        return canonical(head) if colon and claim_on(head, tail.strip()).has_it else None
 
     def candidates(self, model: str, profile: str | None = None, deadline: Deadline | None = None) -> Candidates:
         """Who can be asked for a model name now.
@@ -221,8 +219,8 @@ class Directory:
         if known.undecided and deadline is not None and self._asked(known.undecided, deadline):
             known = self._find(key)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
-        if known.reserve is not NOBODY:
-            known, sleeping = self._awake_reserve(known)
+        if known.reserve is not None:
+            known, sleeping = self._awake_reserve(known, known.reserve)
             asleep += sleeping
         if not asleep:
             return known if known.targets or self._aliases is None or alias is not None else self._unnamed(known, profile)
@@ -230,13 +228,12 @@ class Directory:
         awake = tuple([target for target in known.targets if target not in asleep])
         return attrs.evolve(known, targets=awake, skipped=(*known.skipped, *skips))
 
-    def _awake_reserve(self, known: Candidates) -> tuple[Candidates, list[Target]]:
+    def _awake_reserve(self, known: Candidates, reserve: Reserve) -> tuple[Candidates, list[Target]]:
         """The same without those of the reserve that cannot be asked now, and the stand-in that cannot."""
-        held = [held for held in known.reserve.held if _awake(self.vendors[held.target.vendor])]
-        stand_ins = known.reserve.stand_ins
-        is_up = bool(stand_ins) and _awake(self.vendors[stand_ins[0].vendor])
-        reserve = Reserve(tuple(held), stand_ins if is_up else ())
-        return attrs.evolve(known, reserve=reserve), [] if is_up else list(stand_ins[:1])
+        held = [(target, claim) for target, claim in reserve.held if _awake(self.vendors[target.vendor])]
+        is_up = bool(reserve.stand_ins) and _awake(self.vendors[reserve.stand_ins[0].vendor])
+        awake = Reserve(tuple(held), reserve.stand_ins if is_up else ())
+        return attrs.evolve(known, reserve=awake), [] if is_up else list(reserve.stand_ins[:1])
 
     def keep_list(self, vendor: str, names: Sequence[str], now: float) -> None:
         """Take in which models a vendor says it has; ``now`` is monotonic."""
@@ -274,7 +271,7 @@ class Directory:
                     SkippedTarget(wanted, f"the {field} is not registered; there are {', '.join(self.vendors) or 'none'}", RULE)
                 )
                 logger.warning("%s: %r is not registered", field, wanted)
-        is_dead = not found.targets and not found.reserve.stand_ins and found.choice is Choice.VENDORS
+        is_dead = not found.targets and not (found.reserve and found.reserve.stand_ins) and found.choice is Choice.VENDORS
         is_known = any(skip.code == UNREGISTERED for skip in found.skipped)
         found = attrs.evolve(found, skipped=tuple(unknown), hint=self._hint(found.model) if is_dead and not is_known else "")
         with self._lock:
@@ -293,7 +290,7 @@ class Directory:
             same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
             remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
             skip = SkippedTarget(bare, f"{row.name} is not registered; {remedy}", UNREGISTERED)
-            may_be_a_tag = claim_on(row.name, tail) in (Claim.UNKNOWN, Claim.FOREIGN)
+            may_be_a_tag = claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
             return Candidates(bare, (), (skip,), undecided=self._local(list(self.vendors)) if may_be_a_tag else ())
         return self._open(bare, pinned) if is_any_model(bare) else self._for_name(bare, pinned)
 
@@ -333,10 +330,11 @@ class Directory:
         vendors = list(self.vendors.items())
         claims = {name: self._claim(name, vendor, bare) for name, vendor in vendors}
         alone = self._is_alone()
-        asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone)]
+        sure = {name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone)}
+        asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=bool(sure))]
         spare = self._substitute
         instead: tuple[Target, ...] = ()
-        if spare in claims and claims[spare] not in HAS and ({*asked} - {spare} or (alone and claims[spare] is Claim.FOREIGN)):
+        if spare in claims and not claims[spare].has_it and ({*asked} - {spare} or (alone and claims[spare] is NameClaim.FOREIGN)):
             instead = self._stand_ins(spare, bare)
             asked = [name for name in asked if name != spare or not instead]
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
@@ -346,7 +344,7 @@ class Directory:
             tuple(targets),
             tuple([SkippedTarget(name, self._lack(name, out[name], bare)) for name in out if not (name == spare and instead)]),
             reserve=self._reserve(bare, out, instead),
-            undecided=() if targets or instead else self._local([name for name in out if out[name] is Claim.ANY]),
+            undecided=() if targets or instead else self._local([name for name in out if out[name] is NameClaim.ANY]),
         )
 
     def _for_pin(self, bare: str, pinned: str) -> Candidates:
@@ -358,16 +356,18 @@ class Directory:
             return Candidates(bare, (target_of(pinned, vendor, model_at(vendor, bare) or bare),), tuple(skipped))
         return Candidates(bare, (), (*skipped, SkippedTarget(pinned, self._lack(pinned, claim, bare))))
 
-    def _claim(self, name: str, vendor: Vendor, model: str) -> Claim:
+    def _claim(self, name: str, vendor: Vendor, model: str) -> NameClaim:
         """What is known about a vendor and a model's name, its own list included."""
         tell = getattr(vendor, "claim_on", None)
-        claim: Claim = tell(model) if tell is not None else _claim_on(vendor, model)
-        if claim in HAS and model_at(vendor, model) is None:
-            return Claim.CLOSED
-        return Claim.LISTED if claim is not Claim.CLOSED and self._lists.has(name, model) else claim
+        claim: NameClaim = tell(model) if tell is not None else _claim_on(vendor, model)
+        if claim.has_it and model_at(vendor, model) is None:
+            return NameClaim.CLOSED
+        return NameClaim.LISTED if claim is not NameClaim.CLOSED and self._lists.has(name, model) else claim
 
     def _named(self, name: str) -> Named:
         """Whether the configuration names a vendor for whatever is asked."""
+        if canonical(name) == self._default:
+            return Named.DEFAULT
         return Named.VENDOR if canonical(name) in self._for_all else Named.NOT
 
     def _is_alone(self) -> bool:
@@ -395,26 +395,28 @@ class Directory:
         else:
             near = () if _is_local(vendor) else stand_ins(_kind(vendor), model)
             own = [*self._lists.names(name), *[own for own in vendor.capabilities.models if not _GLOB.search(own)]]
-            named = [theirs for theirs in near if self._claim(name, vendor, theirs) in HAS] or own
+            named = [theirs for theirs in near if self._claim(name, vendor, theirs).has_it] or own
             names = [theirs for each in named if (theirs := model_at(vendor, each)) is not None]
         return tuple([attrs.evolve(target_of(name, vendor, each), stands_in_for=model) for each in dict.fromkeys(names)])
 
-    def _reserve(self, bare: str, claims: Mapping[str, Claim], stand_ins: tuple[Target, ...] = ()) -> Reserve:
+    def _reserve(self, bare: str, claims: Mapping[str, NameClaim], stand_ins: tuple[Target, ...] = ()) -> Reserve | None:
         """Of those who are left out whom a rule, a mode of the user's own or a balance may name; and the stand-ins."""
         held = [
-            name for name, claim in claims.items() if canonical(name) in self._in_rules or (self._chooses and claim is Claim.ANY)
+            name
+            for name, claim in claims.items()
+            if canonical(name) in self._in_rules or (self._chooses and claim is NameClaim.ANY)
         ]
         if not held and not stand_ins:
-            return NOBODY
-        return Reserve(tuple([Held(target_of(name, self.vendors[name], bare), claims[name]) for name in held]), stand_ins)
+            return None
+        return Reserve(tuple([(target_of(name, self.vendors[name], bare), claims[name]) for name in held]), stand_ins)
 
     def _local(self, names: Sequence[str]) -> tuple[str, ...]:
         """The local servers among some vendors, whose own lists may tell more."""
         return tuple([name for name in names if _is_local(self.vendors[name]) and hasattr(self.vendors[name], "list_models")])
 
-    def _lack(self, name: str, claim: Claim, bare: str) -> str:
+    def _lack(self, name: str, claim: NameClaim, bare: str) -> str:
         """Why a vendor is not asked for a model."""
-        if claim is not Claim.ANY:
+        if claim is not NameClaim.ANY:
             return f"{NO_MODEL} {bare}; give it a model_map or a default_model"
         listed, failure = self._lists.has(name, bare), self._lists.failure(name)
         told = "; its list has not been asked for" if listed is None and _is_local(self.vendors[name]) else ""
@@ -429,7 +431,7 @@ class Directory:
         maker = (self.find(head) or vendor_row(head)) if slash and tail else None
         meant = [f"{maker.name}:{tail}"] if maker is not None else difflib.get_close_matches(bare, self._all_names(), _NEAR)
         hints = [f"Did you mean {' or '.join(map(repr, meant))}?"] if meant else []
-        mine = vendor_row(owner(bare) or "")
+        mine = next((row for row in vendor_rows() if not row.any_model and claim_on(row.name, bare).has_it), None)
         if mine is not None and mine.name not in map(_kind, list(self.vendors.values())):
             hints.append(f"It is a model of {mine.name}, which is not registered: {how_to_register(mine)}.")
         return " ".join([*hints, f"Registered are {', '.join(self.vendors)}."])
@@ -457,7 +459,7 @@ class Directory:
                 told = (f"{why}, and {absent.reason}", UNREGISTERED) if absent is not None else (why, "")
                 skipped.append(SkippedTarget(member, *told))
         there = {target.vendor for target in targets.values()}
-        closed = dict.fromkeys([name for name in self.vendors if name not in there], Claim.CLOSED)
+        closed = dict.fromkeys([name for name in self.vendors if name not in there], NameClaim.CLOSED)
         return Candidates(
             alias.name,
             tuple(targets.values()),
@@ -480,11 +482,11 @@ def _is_local(vendor: Vendor) -> bool:
     return row is not None and row.keyless
 
 
-def _claim_on(vendor: Vendor, model: str) -> Claim:
+def _claim_on(vendor: Vendor, model: str) -> NameClaim:
     """What a vendor of the user's own says about a model's name: by its ``model_for``, else by the globs of its capabilities."""
     if model_at(vendor, model) is None:
-        return Claim.CLOSED
-    return Claim.LISTED if vendor.capabilities.models or hasattr(vendor, "model_for") else Claim.ANY
+        return NameClaim.CLOSED
+    return NameClaim.LISTED if vendor.capabilities.models or hasattr(vendor, "model_for") else NameClaim.ANY
 
 
 def _models(vendor: Vendor, listed: Sequence[str]) -> Iterator[str]:

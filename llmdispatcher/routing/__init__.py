@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from .balance import BalanceContext as BalanceContext
     from .balance import Balancer as Balancer
     from .balance import Strategy as Strategy
-    from .eligible import HAS as HAS
-    from .eligible import NOBODY as NOBODY
-    from .eligible import Held as Held
     from .eligible import Named as Named
     from .eligible import Reserve as Reserve
     from .eligible import may_be_asked as may_be_asked
@@ -59,11 +56,8 @@ else:
                 "Strategy",
             ),
             "eligible": (
-                "HAS",
-                "Held",
                 "may_be_asked",
                 "Named",
-                "NOBODY",
                 "Reserve",
             ),
             "modes": (

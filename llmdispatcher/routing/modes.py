@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import GOES_ON, Target, goes_on
+from ..catalog import Target, goes_on
 from ..errors import ConfigError, InvalidRequest
 from ..types import ANY_MODEL, Request, build, has_both_parts
 from .balance import BalanceContext, Strategy
@@ -160,7 +160,7 @@ class Pools(Mapping[str, tuple[str, ...]]):
     """Ordered models by the name of their pool: ``"vendor:model"``, or a model's bare name for every vendor that has it.
 
     The next one is asked after a transient failure (silence, 429, 5xx, no connection), and after no other but those that ``on``
-    names for the pool, words of :data:`GOES_ON`.
+    names for the pool, words of ``GOES_ON``.
     """
 
     members: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
@@ -189,9 +189,10 @@ def pools(value: Any) -> Pools:
 def _pool(path: str, told: Any, all_pools: Mapping[Any, Any]) -> tuple[tuple[str, ...], frozenset[str]]:
     """The models of a pool, and what it goes on after."""
     given = build(Pool, told if isinstance(told, Pool | Mapping) else {"models": told}, path)
-    on = goes_on(given.on)
-    if on is None:
-        raise ConfigError(f"{path}.on: {given.on!r} is not a list of {', '.join(GOES_ON)}")
+    try:
+        on = goes_on(given.on)
+    except ValueError as error:
+        raise ConfigError(f"{path}.on: {error}") from None
     return _members(path, given.models, all_pools), on
 
 

@@ -9,7 +9,7 @@ import attrs
 from ..catalog import Target, canonical
 from ..types import Request
 from .balance import Balance, Balancer, among
-from .eligible import NOBODY, Named, Reserve, may_be_asked
+from .eligible import Named, Reserve, may_be_asked
 from .modes import Chosen, Placing
 from .optimize import Ranking, ranked
 from .requirements import EMBEDDINGS, OUTPUT, RULE, Ask, SkippedTarget, needs_of
@@ -19,6 +19,7 @@ from .rules import RoutingRule
 MOST_OF_A_VENDOR = 2
 """Of how many models one vendor is asked where the request leaves the model open; the next is another vendor's."""
 _VECTORS = frozenset({EMBEDDINGS})
+_NOBODY = Reserve()
 
 
 def plan(
@@ -27,7 +28,8 @@ def plan(
     preferences: Preferences,
     moment: Moment,
     choice: Choice = Choice.VENDORS,
-    reserve: Reserve = NOBODY,
+    *,
+    reserve: Reserve | None = None,
 ) -> Route:
     """Order the targets for a request: rules → mode → optimizers → default vendor → fallback vendor → any other that is able.
 
@@ -39,11 +41,12 @@ def plan(
     way comes after those that have it. ``targets`` holds one target per vendor, in order of registration, but for a pool and where
     the model is left open; a request that pins a vendor comes with the targets of that one alone.
     """
-    case = _Case(request, preferences, moment, choice, reserve)
+    case = _Case(request, preferences, moment, choice)
+    case.reserve = reserve = reserve or _NOBODY
     skipped: list[SkippedTarget] = []
     fitting = case.sifted(targets, skipped)
     if not fitting and not skipped and case.chooses_itself:
-        fitting = case.sifted([held.target for held in reserve.held if may_be_asked(held.claim, Named.VENDOR)], skipped)
+        fitting = case.sifted([target for target, claim in reserve.held if may_be_asked(claim, Named.VENDOR)], skipped)
     steps = [] if case.pins(fitting) else case.by_rules(fitting, skipped)
     later = [target for target in fitting if case.ask.in_words(target)] if case.splits else []
     if later and len(later) < len(fitting):
@@ -63,7 +66,7 @@ class _Case:
 
     __slots__ = ("ask", "choice", "mode", "moment", "preferences", "request", "reserve")
 
-    def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice, reserve: Reserve) -> None:
+    def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice) -> None:
         cost = preferences.cost
         needs = _VECTORS if moment.vectors else needs_of(request, streamed=moment.streamed)
         self.ask = Ask(request, cost if cost is not None and cost.enabled else None, needs, strict_cost=preferences.strict_cost)
@@ -71,7 +74,7 @@ class _Case:
         self.preferences = preferences
         self.moment = moment
         self.choice = choice
-        self.reserve = reserve
+        self.reserve = _NOBODY
         self.mode = self._mode()
 
     def _mode(self) -> Chosen | None:
@@ -134,12 +137,12 @@ class _Case:
             return []
         named = canonical(rule.vendor)
         found = [target for target in fitting if target.vendor_key == named]
-        held = [held for held in self.reserve.held if held.target.vendor_key == named]
-        vendors = found or [each.target for each in held]
+        held = [(target, claim) for target, claim in self.reserve.held if target.vendor_key == named]
+        vendors = found or [target for target, _claim in held]
         if rule.model is not None and vendors:
             models = self.moment.models_at(rule.vendor, rule.model)
             return [target for model in models for target in self._asked_for(model, vendors, skipped)]
-        if not found and any(may_be_asked(each.claim, Named.MODEL) for each in held):
+        if not found and any(may_be_asked(claim, Named.MODEL) for _target, claim in held):
             return self.sifted(vendors, skipped)
         if not found and all(canonical(skip.vendor) != named for skip in skipped):
             reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Claim
+from ..catalog import NameClaim
 from ..runtime import Deadline
 from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold
 from .answers import count_tokens, pieces
@@ -140,10 +140,10 @@ class FakeVendor:
         """How often it was asked."""
         return len(self.seen)
 
-    def claim_on(self, model: str) -> Claim:
+    def claim_on(self, model: str) -> NameClaim:
         """It has every model, or those that its ``capabilities`` list."""
         listed = self.capabilities.models
-        return Claim.LISTED if not listed or any(fnmatchcase(model, pattern) for pattern in listed) else Claim.CLOSED
+        return NameClaim.LISTED if not listed or any(fnmatchcase(model, pattern) for pattern in listed) else NameClaim.CLOSED
 
     def script(self, *responses: Any) -> None:
         """Answer with these from now on."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import attrs
 
 from .._version import __version__
-from ..catalog import Claim, Traits, VendorRow, canonical, claim_on, model_facts, models_of, traits_of, vendor_row, vendor_rows
+from ..catalog import NameClaim, Traits, VendorRow, canonical, claim_on, model_facts, models_of, traits_of, vendor_row, vendor_rows
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
@@ -244,7 +244,7 @@ def nearest(effort: str, known: tuple[str, ...]) -> str:
 
 T = TypeVar("T")
 _MOST_PAGES = 100
-_ABSENT = (Claim.FOREIGN, Claim.CLOSED)
+_ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """What is known not to be there."""
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
 """The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
@@ -326,15 +326,15 @@ class HttpVendor:
             supports_tools=any(facts.supports_tools for facts in known),
         )
 
-    def claim_on(self, model: str) -> Claim:
+    def claim_on(self, model: str) -> NameClaim:
         """What is known about a model's name here: by ``model_map`` and ``models``, else by the catalog.
 
         A name that is served by ``default_model`` counts as listed, since its user asked for that.
         """
         if any(fnmatchcase(model, pattern) for pattern in self._config.model_map):
-            return Claim.LISTED
+            return NameClaim.LISTED
         claim = self._own_claim(model)
-        return Claim.LISTED if claim in _ABSENT and self._config.default_model is not None else claim
+        return NameClaim.LISTED if claim in _ABSENT and self._config.default_model is not None else claim
 
     def model_for(self, model: str) -> str | None:
         """This vendor's own name for a model; ``None`` where it is known not to have it and nothing serves in its place."""
@@ -343,9 +343,9 @@ class HttpVendor:
                 return mapped
         return self._config.default_model if self._own_claim(model) in _ABSENT else model
 
-    def _own_claim(self, model: str) -> Claim:
+    def _own_claim(self, model: str) -> NameClaim:
         if self._config.models:
-            return Claim.LISTED if any(fnmatchcase(model, pattern) for pattern in self._config.models) else Claim.CLOSED
+            return NameClaim.LISTED if any(fnmatchcase(model, pattern) for pattern in self._config.models) else NameClaim.CLOSED
         return claim_on(self.kind, model)
 
     @property

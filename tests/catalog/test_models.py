@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmdispatcher import Usage, catalog, list_models
-from llmdispatcher.catalog import Claim, claim_on, model_facts, vendor_rows
+from llmdispatcher.catalog import NameClaim, claim_on, model_facts, vendor_rows
 from llmdispatcher.catalog import models_of as models
 from llmdispatcher.catalog import traits_of as traits
 from llmdispatcher.catalog.models import owner
@@ -196,23 +196,23 @@ def test_a_name_belongs_to_a_vendor(model, kind):
 @pytest.mark.parametrize(
     ("kind", "model", "claim"),
     [
-        ("openai", "gpt-4o", Claim.LISTED),
-        ("azure", "gpt-4o", Claim.LISTED),
-        ("openrouter", "openai/gpt-4o-mini", Claim.LISTED),
-        ("openai", "gpt-99", Claim.FAMILY),
-        ("openai", "o7-mini", Claim.FAMILY),
-        ("mistral", "ft:open-mistral-7b:me", Claim.FAMILY),
-        ("openai", "claude-sonnet-5", Claim.FOREIGN),
-        ("anthropic", "gpt-4o", Claim.FOREIGN),
-        ("google", "gpt-4o", Claim.FOREIGN),
-        ("azure", "gemini-2.5-pro", Claim.FOREIGN),
-        ("openai", "anthropic:claude-sonnet-5", Claim.FOREIGN),
-        ("openai", "my-deployment", Claim.UNKNOWN),
-        ("openai", "gpt-oss-20b", Claim.UNKNOWN),
-        ("deepseek", "deepseek-r1:8b", Claim.UNKNOWN),
-        ("azure", "my-deployment", Claim.ANY),
-        ("groq", "gpt-4o", Claim.ANY),
-        ("acme", "claude-sonnet-5", Claim.ANY),
+        ("openai", "gpt-4o", NameClaim.LISTED),
+        ("azure", "gpt-4o", NameClaim.LISTED),
+        ("openrouter", "openai/gpt-4o-mini", NameClaim.LISTED),
+        ("openai", "gpt-99", NameClaim.FAMILY),
+        ("openai", "o7-mini", NameClaim.FAMILY),
+        ("mistral", "ft:open-mistral-7b:me", NameClaim.FAMILY),
+        ("openai", "claude-sonnet-5", NameClaim.FOREIGN),
+        ("anthropic", "gpt-4o", NameClaim.FOREIGN),
+        ("google", "gpt-4o", NameClaim.FOREIGN),
+        ("azure", "gemini-2.5-pro", NameClaim.FOREIGN),
+        ("openai", "anthropic:claude-sonnet-5", NameClaim.FOREIGN),
+        ("openai", "my-deployment", NameClaim.UNKNOWN),
+        ("openai", "gpt-oss-20b", NameClaim.UNKNOWN),
+        ("deepseek", "deepseek-r1:8b", NameClaim.UNKNOWN),
+        ("azure", "my-deployment", NameClaim.ANY),
+        ("groq", "gpt-4o", NameClaim.ANY),
+        ("acme", "claude-sonnet-5", NameClaim.ANY),
     ],
 )
 def test_what_is_known_about_a_vendor_and_a_name(kind, model, claim):

@@ -5,13 +5,13 @@ import threading
 import pytest
 
 from llmdispatcher import Dispatcher, ModelNotFound
-from llmdispatcher.dispatcher.model_lists import EVERY
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import LoopbackServer, ManualClock
 
 from ..conftest import PATIENCE
 from .parts import asked, at, made, read
 
+EVERY = 300.0
 LOCAL = ("ollama", "vllm", "lmstudio", "llamacpp", "local")
 
 

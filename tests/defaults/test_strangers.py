@@ -14,7 +14,7 @@ from llmdispatcher import (
     RoutingCondition,
     RoutingRule,
 )
-from llmdispatcher.catalog import Claim
+from llmdispatcher.catalog import NameClaim
 from llmdispatcher.routing import Named, may_be_asked
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
@@ -57,20 +57,21 @@ class Anybody:
 
 
 @pytest.mark.parametrize("named", list(Named))
-@pytest.mark.parametrize("claim", list(Claim))
+@pytest.mark.parametrize("claim", list(NameClaim))
 @pytest.mark.parametrize("alone", [True, False])
-def test_the_rule(claim, named, alone):
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_rule(claim, named, alone, shared):
     """Has it; or is alone and not restricted; or is named and may have it."""
     may = {
-        Claim.LISTED: True,
-        Claim.FAMILY: True,
-        Claim.ANY: alone or named is not Named.NOT,
-        Claim.UNKNOWN: alone or named is Named.MODEL,
-        Claim.FOREIGN: alone,
-        Claim.CLOSED: False,
+        NameClaim.LISTED: True,
+        NameClaim.FAMILY: True,
+        NameClaim.ANY: alone or named is not Named.NOT,
+        NameClaim.UNKNOWN: alone or named is Named.MODEL or (shared and named is Named.DEFAULT),
+        NameClaim.FOREIGN: False,
+        NameClaim.CLOSED: False,
     }
 
-    assert may[claim] is may_be_asked(claim, named, alone=alone)
+    assert may[claim] is may_be_asked(claim, named, alone=alone, shared=shared)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -139,6 +140,17 @@ def test_a_balance_and_a_mode_of_ones_own_choose_where_nobody_is_known():
         assert [] == second.seen
 
 
+def test_the_default_vendor_is_asked_for_what_another_one_has(serve):
+    """A name that a vendor of the user's own has is no typo, and whether the default vendor has it nobody knows."""
+    server, other = serve(status=503), FakeVendor("Here.", name="other", capabilities=Capabilities(models=("house-model",)))
+    with made(at("openai", server.url), other, default_vendor="openai") as dispatcher:
+        assert "other" == dispatcher.send(asked("house-model")).vendor
+        with pytest.raises(ModelNotFound):
+            dispatcher.send(asked("hose-model"))
+
+    assert {"house-model"} == {*server.models_asked}
+
+
 def test_a_rule_may_name_a_model_of_a_vendor_that_lacks_the_one_asked_for():
     """That is what its ``model`` is for."""
     first, second = FakeVendor(name="openai"), FakeVendor("Here.", name="other", capabilities=Capabilities(models=("theirs",)))
@@ -160,16 +172,18 @@ def test_a_new_name_of_a_family_goes_to_its_vendor(serve, model):
     assert ([model], []) == (own.models_asked, others.prompts)
 
 
-@pytest.mark.parametrize("model", ["anything-7", "openai/gpt-4o-mini", "gpt-4o", "qwen3:8b"])
-@pytest.mark.parametrize("kind", ["anthropic", "mistral", "groq", "ollama", "local"])
-def test_one_vendor_alone_is_asked_for_every_name(kind, model, serve):
-    """There is nobody else that could be meant."""
+@pytest.mark.parametrize("model", ["anything-7", "openai/gpt-4o-mini", "qwen3:8b", "company-chat"])
+@pytest.mark.parametrize("kind", ["openai", "mistral", "groq", "ollama", "local"])
+def test_one_vendor_alone_is_asked_for_every_name(serve, kind, model):
+    """There is nobody else that could be meant; only what is known to be another's is refused, and told."""
     server = serve()
     with made(at(kind, server.url)) as dispatcher:
-        assert [model] == [target.model for target in dispatcher.explain(asked(model)).targets]
-        if kind not in ("anthropic",):
-            assert kind == dispatcher.send(asked(model)).vendor
-            assert ([model], 0) == (server.models_asked, server.lists)
+        assert (kind, model) == (dispatcher.send(asked(model)).vendor, server.models_asked[-1])
+        if kind in ("openai", "mistral"):
+            with pytest.raises(ModelNotFound, match="It is a model of anthropic, which is not registered"):
+                dispatcher.send(asked("claude-haiku-4-5"))
+
+    assert ([model], 0) == (server.models_asked, server.lists)
 
 
 def test_several_accounts_of_one_vendor_are_one_vendor(serve):

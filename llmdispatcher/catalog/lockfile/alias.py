@@ -11,10 +11,10 @@ GOES_ON = ("context", "policy", "quota", "auth")
 spent quota, a refused key."""
 
 
-def goes_on(value: Any) -> frozenset[str] | None:
-    """What a pool goes on after, from a list of words of :data:`GOES_ON`; ``None`` for anything else."""
+def goes_on(value: Any) -> frozenset[str]:
+    """What a pool goes on after, from a list of words of :data:`GOES_ON`; raises ``ValueError`` for anything else."""
     if not isinstance(value, list | tuple | set | frozenset) or not all(word in GOES_ON for word in value):
-        return None
+        raise ValueError(f"{value!r} is not a list of {', '.join(GOES_ON)}")
     return frozenset(value)
 
 

@@ -18,7 +18,7 @@ from ...errors import ConfigError, LockfileInvalid, LockfileNotFound
 from ...runtime import SYSTEM_CLOCK, Clock, new_lock
 from ..facts import canonical
 from . import paths, plain_toml, reading, writing
-from .alias import GOES_ON, Alias, goes_on
+from .alias import Alias
 from .reading import PROFILES, Binding, Contents, Profile
 
 _REMEMBERED = 4096
@@ -284,8 +284,8 @@ class Lockfile:
                 raise ConfigError(f"bind: {problem}")
         if not listed:
             raise ConfigError(f"bind: {alias!r} needs a model; give 'vendor:model', or a list of them")
-        if constraints and goes_on(constraints.get("on", ())) is None:
-            raise ConfigError(f"bind: constraints.on: {constraints['on']!r} is not a list of {', '.join(GOES_ON)}")
+        if (problem := reading.constraints_problem(constraints)) is not None:
+            raise ConfigError(f"bind: constraints.on: {problem}")
         binding = Binding(alias.strip(), tuple([model.strip() for model in listed]), dict(constraints) if constraints else None)
 
         def bound(there: Profile) -> Profile:

@@ -18,7 +18,7 @@ import attrs
 
 from ...errors import LockfileInvalid
 from ...types import ANY_MODEL, has_both_parts
-from .alias import GOES_ON, goes_on
+from .alias import goes_on
 
 Path = tuple[str | int, ...]
 """Keys of tables and numbers of list entries, from the outside in."""
@@ -138,7 +138,7 @@ PROFILES = (DEFAULT_PROFILE, "prod", "staging", "dev")
 class Binding:
     """An alias and its models, the first choice first.
 
-    ``constraints`` are kept as they are written; of them ``on`` is read, a list of :data:`GOES_ON`.
+    ``constraints`` are kept as they are written; of them ``on`` is read: after what it goes on.
     """
 
     alias: str
@@ -148,7 +148,7 @@ class Binding:
     @property
     def on(self) -> frozenset[str]:
         """What it goes on after, beside failures that pass."""
-        return goes_on((self.constraints or {}).get("on", ())) or frozenset()
+        return goes_on((self.constraints or {}).get("on", ()))
 
     def dump(self) -> dict[str, Any]:
         """As a file holds it."""
@@ -289,6 +289,15 @@ def model_problem(model: Any) -> str | None:
     return None
 
 
+def constraints_problem(constraints: Mapping[str, Any] | None) -> str | None:
+    """Why the constraints of an alias cannot be followed, or ``None`` where they can; what nobody knows is kept."""
+    try:
+        goes_on((constraints or {}).get("on", ()))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def package_problem(name: Any) -> str | None:
     """Why something cannot be a package's name, or ``None`` where it can."""
     if isinstance(name, str) and _PACKAGE.match(name):
@@ -405,8 +414,7 @@ class _Reader:
         named = self._note((*path, "alias"), alias_problem(entry.get("alias")))
         models = self._models(entry, path)
         constraints = self._table(entry, "constraints", path) if entry.get("constraints") is not None else None
-        if constraints and goes_on(constraints.get("on", ())) is None:
-            self._note((*path, "constraints", "on"), f"{constraints['on']!r} is not a list of {', '.join(GOES_ON)}")
+        self._note((*path, "constraints", "on"), constraints_problem(constraints))
         return Binding(entry["alias"].strip(), models, constraints) if named else None
 
     def _models(self, entry: Mapping[str, Any], path: Path) -> tuple[str, ...]:
