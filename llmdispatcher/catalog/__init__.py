@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .models import model_names as model_names
     from .models import models_of as models_of
     from .models import overlay as overlay
+    from .models import owner as owner
     from .nearest import stand_ins as stand_ins
     from .registry.client import Registry as Registry
     from .registry.client import registry_from as registry_from
@@ -78,6 +79,7 @@ else:
                 "model_names",
                 "models_of",
                 "overlay",
+                "owner",
             ),
             "nearest": ("stand_ins",),
             "registry.client": (

@@ -71,7 +71,7 @@ class Conductor:
     cost: CostOptimization | None = None
     strict_cost: bool = False
     spending: Spending | None = None
-    _told: set[tuple[str, str]] = attrs.field(factory=set, init=False)
+    _told: set[tuple[str, tuple[str, str]]] = attrs.field(factory=set, init=False)
 
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
@@ -183,15 +183,13 @@ class Conductor:
 
     def _addressed(self, request: Request, target: Target) -> Request:
         """The request with the target's own name for the model; a stand-in is told, once for each pair."""
-        pair = (target.stands_in_for, str(target))
-        if target.stands_in_for and pair not in self._told:
+        if target.stands_in_for and (target.stands_in_for, target.key) not in self._told:
             if len(self._told) < _MOST_TOLD:
-                self._told.add(pair)
-            logger.warning(
-                "%s is asked in place of %s, which the fallback vendor does not have; fallback_model names another, or forbids it",
-                pair[1],
-                pair[0],
+                self._told.add((target.stands_in_for, target.key))
+            text = (
+                "%s is asked in place of %s, which the fallback vendor does not have; fallback_model names another, or forbids it"
             )
+            logger.warning(text, target, target.stands_in_for)
         return request if request.model == target.model else evolved(request, model=target.model)
 
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:

@@ -27,9 +27,9 @@ from ..catalog import (
     known,
     model_facts,
     model_names,
+    owner,
     stand_ins,
     vendor_row,
-    vendor_rows,
     without,
 )
 from ..errors import ConfigError, InvalidRequest
@@ -431,7 +431,7 @@ class Directory:
         maker = (self.find(head) or vendor_row(head)) if slash and tail else None
         meant = [f"{maker.name}:{tail}"] if maker is not None else difflib.get_close_matches(bare, self._all_names(), _NEAR)
         hints = [f"Did you mean {' or '.join(map(repr, meant))}?"] if meant else []
-        mine = next((row for row in vendor_rows() if not row.any_model and claim_on(row.name, bare).has_it), None)
+        mine = vendor_row(owner(bare) or "")
         if mine is not None and mine.name not in map(_kind, list(self.vendors.values())):
             hints.append(f"It is a model of {mine.name}, which is not registered: {how_to_register(mine)}.")
         return " ".join([*hints, f"Registered are {', '.join(self.vendors)}."])
