@@ -19,8 +19,9 @@ class Target:
     model; ``reports_cost`` says that the vendor tells what each answer costs, ``free`` that it is a server of one's own.
     ``context_window`` is the most input tokens, ``max_output`` the most output tokens. ``lacks`` are the
     :data:`~llmdispatcher.catalog.CAPABILITIES` that it is known not to have, ``makeshift`` those that it has in a roundabout way,
-    such as a JSON schema that is told in words. ``key`` names the pair across calls, ``vendor_key`` the vendor in its one spelling.
-    Two targets are the same only when they are one object.
+    such as a JSON schema that is told in words. ``stands_in_for`` is the model that was asked for, where the fallback vendor does
+    not have it and is asked for this one. ``key`` names the pair across calls, ``vendor_key`` the vendor in its one spelling. Two
+    targets are the same only when they are one object.
     """
 
     vendor: str
@@ -34,6 +35,7 @@ class Target:
     makeshift: frozenset[str] = frozenset()
     reports_cost: bool = False
     free: bool = False
+    stands_in_for: str = ""
     key: tuple[str, str] = attrs.field(init=False, repr=False)
     vendor_key: str = attrs.field(init=False, repr=False)
 

@@ -71,9 +71,9 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     else the one that was asked for. A target whose model the catalog does not know, such as a deployment, is priced as the model
     that the answer names.
     """
+    usage = plausible(usage)
     if target.free and target.is_free and usage.cost is None:
         return evolved(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
-    usage = plausible(usage)
     if usage.cost is not None:
         details = CostDetails.of(usage.cost, usage.cost_details)
         return usage if details is usage.cost_details else evolved(usage, cost_details=details)

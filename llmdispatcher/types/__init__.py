@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from .request import ResponseFormat as ResponseFormat
     from .request_fields import ANY_MODEL as ANY_MODEL
     from .request_fields import FIXED as FIXED
+    from .request_fields import checked_reference as checked_reference
+    from .request_fields import has_both_parts as has_both_parts
     from .request_fields import replaced as replaced
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
@@ -100,6 +102,7 @@ if TYPE_CHECKING:
     from .validators import mapping as mapping
     from .validators import non_blank as non_blank
     from .validators import non_negative_integer as non_negative_integer
+    from .validators import optional_model as optional_model
     from .validators import optional_non_blank as optional_non_blank
     from .validators import optional_seconds as optional_seconds
     from .validators import seconds_or_auto as seconds_or_auto
@@ -207,6 +210,8 @@ else:
             "request_fields": (
                 "ANY_MODEL",
                 "FIXED",
+                "checked_reference",
+                "has_both_parts",
                 "replaced",
             ),
             "response": (
@@ -235,6 +240,7 @@ else:
                 "mapping",
                 "non_blank",
                 "non_negative_integer",
+                "optional_model",
                 "optional_non_blank",
                 "optional_seconds",
                 "seconds_or_auto",
