@@ -1,4 +1,4 @@
-"""A new, empty database for each test: a file of SQLite, or one of a real PostgreSQL."""
+"""A new, empty database for each test: a file of SQLite, or one of a real PostgreSQL, where a test asks for it behind PgBouncer."""
 
 from __future__ import annotations
 
@@ -12,5 +12,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a database that nobody has used."""
     if request.param == "sqlite":
         return str(tmp_path / "ledger.db")
-    database: str = request.getfixturevalue("postgres").database()
+    server = "postgres" if request.param == "postgresql" else request.param
+    database: str = request.getfixturevalue(server).database()
     return database

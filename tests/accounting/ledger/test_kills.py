@@ -8,6 +8,7 @@ from .killing import check, kill_often
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("store", ["sqlite", "postgresql", "pgbouncer"], indirect=True)
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "behind"])
 def test_killed_at_random_moments(store, strict):
     """The sums of the ledger are what the vendor says it served; ``benchmarks/README.md`` has the figures of 200 kills."""

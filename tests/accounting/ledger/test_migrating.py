@@ -120,8 +120,12 @@ def test_the_versions_are_one_line():
 
 
 @pytest.mark.timeout(240)
-def test_many_processes_that_start_together_migrate_once(store):
+@pytest.mark.parametrize("older", [False, True], ids=["of nothing", "of an older version"])
+def test_many_processes_that_start_together_migrate_once(store, older):
     """Of four processes each finds the tables at the newest version, and none fails."""
+    if older:
+        with Ledger(store) as ledger, ledger.transaction() as connection:
+            to(connection, "0004")
     program = "import sys; from llmdispatcher import open_ledger; ledger = open_ledger(sys.argv[1]); ledger.close()"
     processes = [subprocess.Popen([sys.executable, "-c", program, store], stderr=subprocess.PIPE) for _ in range(4)]
     errors = [process.communicate(timeout=200)[1].decode() for process in processes]
