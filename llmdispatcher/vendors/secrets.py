@@ -27,6 +27,11 @@ _HIDING = re.compile(
     r"%[0-9A-Fa-f]{2}|\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|u\{[0-9A-Fa-f]{1,6}\}|[\\/\"'])"
     rf"|&(?:#\d{{1,7}}|#[xX][0-9A-Fa-f]{{1,6}}|[A-Za-z]{{2,8}});|[{UNSEEN}]+"
 )
+_NAMES = (
+    "amp apos ast bsol colon comma commat dollar equals excl gt lowbar lt num percnt period plus quest quot semi sol verbar vert"
+)
+_NAMED = dict(zip([f"&{name};" for name in _NAMES.split()], "&'*\\:,@$=!>_<#%.+?\";/||", strict=True))
+"""HTML's names of signs that keys have. https://html.spec.whatwg.org/multipage/named-characters.html"""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{11,}")
 _URL_SAFE = str.maketrans("-_", "+/")
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -118,15 +123,14 @@ class _View:
 
 def _meant(escape: str) -> str:
     """The character of an escape; none for what is invisible."""
-    if escape[0] == "&":
-        from html import unescape  # late: it has a large table, and few errors need it
-
-        return unescape(escape)
+    if escape[0] == "&" and escape[1] != "#":
+        return _NAMED.get(escape, escape)
     if escape[0] == "\\" and len(escape) == 2:
         return escape[1]
-    if escape[0] not in "%\\":
+    if escape[0] not in "&%\\":
         return ""
-    code = int(escape.lstrip("%\\uxU").strip("{}"), 16)
+    decimal = escape[0] == "&" and escape[2] not in "xX"
+    code = int(escape.lstrip("&#%\\uUxX").strip("{};"), 10 if decimal else 16)
     return chr(code) if code < 0x110000 else ""
 
 

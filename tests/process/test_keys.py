@@ -8,11 +8,9 @@ from llmdispatcher.testing import VendorSimulator
 SECRET = "sk-Zq8vK2mW9xT4"
 WORDS = ("Zq8v", "K2mW", "8vK2mW9x")
 BAD = {
-    "newline at its end": f"{SECRET}\n",
+    "newline inside": f"{SECRET}\nend",
     "newline and a header": f"{SECRET}\r\nX-Evil: 1",
-    "newline before it": f"\n{SECRET}",
-    "leading space": f" {SECRET}",
-    "trailing space": f"{SECRET} ",
+    "space inside": f"{SECRET} end",
     "tab inside": f"{SECRET}\tend",
     "ellipsis": f"{SECRET}…9xT4",
     "non-latin": f"{SECRET}ключ",
