@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
 from ..errors import ConfigError
-from ..runtime import lock, new_lock, open_file
+from ..runtime import delete_file, lock, new_lock, open_file
 from .prompts import InvalidLine, PromptLine
 
 DEFAULT_OUTPUT = Path("answers.jsonl")
@@ -133,6 +133,7 @@ class Journal:
         self._syncing = new_lock()
         self._written = 0
         self._synced = 0
+        self._left = False
 
     @classmethod
     def open(cls, answers: AnswersFile, *, resume: bool, warn: Callable[[str], None]) -> Self:
@@ -187,8 +188,7 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file: all prompts are answered."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._left = self._path is not None and not delete_file(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -196,6 +196,8 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         if self._path is not None:
             os.close(self._file)
+            if self._left:
+                delete_file(self._path)
 
 
 def _sync_folder(folder: Path) -> None:

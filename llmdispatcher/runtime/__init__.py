@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .environment import own_file as own_file
     from .environment import state_folder as state_folder
     from .environment import user_path as user_path
+    from .files import delete_file as delete_file
     from .files import lock as lock
     from .files import make_file as make_file
     from .files import open_file as open_file
@@ -57,6 +58,7 @@ else:
                 "user_path",
             ),
             "files": (
+                "delete_file",
                 "lock",
                 "make_file",
                 "open_file",

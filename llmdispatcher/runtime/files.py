@@ -47,6 +47,15 @@ def make_file(path: str | os.PathLike[str]) -> None:
         os.close(open_file(path, os.O_CREAT | os.O_EXCL | os.O_RDWR))
 
 
+def delete_file(path: Path) -> bool:
+    """Delete a file; False where the system does not let go of it: Windows deletes no open file, so close it and try again."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        return False
+    return True
+
+
 def lock(file: int, *, wait: bool = False) -> bool:
     """Lock an open file, which may be written, until it is closed; False where another has it. With ``wait`` wait for the other.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from llmdispatcher import Dispatcher, InvalidRequest
 from llmdispatcher.batch import AnswersFile, BatchRunner, Journal, estimate_cost, read_prompts, total_cost
 from llmdispatcher.testing import FakeVendor
@@ -32,6 +34,25 @@ def test_a_program_resumes_a_batch(prompts, away):
     assert (1, 1, [("b", "no")]) == (first.answered, first.failed, failures)
     assert (2, 1, 0, 3) == (second.answered, second.before, second.failed, vendor.hits)
     assert [("a", "One."), ("b", "Two.")] == [(line["id"], line["content"]) for line in records(output)]
+    assert ["out.jsonl", "prompts.jsonl"] == sorted(path.name for path in away.iterdir())
+
+
+def test_a_journal_that_cannot_be_deleted_while_it_is_open_is_deleted_afterwards(prompts, away, monkeypatch):
+    """Windows deletes no open file: a batch that has ended is no failure there, and leaves no journal."""
+    real, refused = Path.unlink, []
+
+    def unlink(path, missing_ok=False):
+        if any(descriptor.exists() and descriptor.samefile(path) for descriptor in Path("/proc/self/fd").iterdir()):
+            refused.append(path.name)
+            raise PermissionError(13, "used by another process")
+        real(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(FakeVendor("One."))
+        tally = run(dispatcher, prompts({"id": "a", "model": "fake:m"}), away / "out.jsonl")
+
+    assert (1, ["out.jsonl.journal"]) == (tally.answered, refused)
     assert ["out.jsonl", "prompts.jsonl"] == sorted(path.name for path in away.iterdir())
 
 

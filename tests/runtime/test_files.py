@@ -7,12 +7,13 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
 
-from llmdispatcher.runtime import lock, make_file, open_file, write_file
+from llmdispatcher.runtime import delete_file, lock, make_file, open_file, write_file
 from tests.conftest import PATIENCE
 
 FILES = "llmdispatcher.runtime.files"
@@ -157,6 +158,19 @@ def test_a_file_that_may_not_be_replaced_stays(tmp_path):
         write_file(tmp_path / "key", b"second", replace=False)
 
     assert [b"first"] == [path.read_bytes() for path in tmp_path.iterdir()]
+
+
+def test_a_file_that_the_system_does_not_let_go_of_is_told(tmp_path, monkeypatch):
+    """As Windows does not of one that is open; one that is not there is deleted."""
+    (tmp_path / "a").touch()
+    done = [delete_file(tmp_path / "a"), delete_file(tmp_path / "a")]
+
+    def deny(_path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "used by another process")
+
+    monkeypatch.setattr(Path, "unlink", deny)
+
+    assert [True, True, False] == [*done, delete_file(tmp_path / "a")]
 
 
 def test_a_disk_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ...runtime import SYSTEM_CLOCK, lock, new_id, new_lock, open_file
+from ...runtime import SYSTEM_CLOCK, delete_file, lock, new_id, new_lock, open_file
 from .call import ATTEMPT, CALL, Row
 
 MOST_SEGMENT = 8 << 20
@@ -68,11 +68,11 @@ class Spool:
                 for rows, writer in self._chunks(file):
                     write(rows, writer)
                     count += len(rows[0]) + len(rows[1])
-                deleted = _delete(path)
+                deleted = delete_file(path)
                 if not deleted:
-                    os.ftruncate(file, 0)
-            if not deleted:  # Windows deletes no file that is open; this one holds nothing any more
-                _delete(path)
+                    os.ftruncate(file, 0)  # nobody must find the rows once more before it is deleted
+            if not deleted:
+                delete_file(path)
         return count
 
     def waits(self) -> bool:
@@ -119,7 +119,7 @@ class Spool:
             self._write(json.dumps({"writer": writer, "calls": CALL, "attempts": ATTEMPT}).encode() + b"\n")
         except OSError:  # rows in a segment without its first line could not be read
             self.close()
-            _delete(path)
+            delete_file(path)
             raise
 
     def _begun(self) -> tuple[Path, int]:
@@ -189,15 +189,6 @@ def _fitting(had: Sequence[str], wanted: Sequence[str]) -> Callable[[Sequence[ob
     """How a row of other columns, of an older or newer version, becomes one of these."""
     places = [had.index(name) if name in had else None for name in wanted]
     return lambda row: tuple([row[place] if place is not None and place < len(row) else None for place in places])
-
-
-def _delete(path: Path) -> bool:
-    """Delete a segment; False where the system does not let go of it."""
-    try:
-        path.unlink(missing_ok=True)
-    except PermissionError:
-        return False
-    return True
 
 
 def _size(path: Path) -> int:
