@@ -248,11 +248,15 @@ class ContentFiltered(DispatchError):
 
 
 class VendorUnavailable(DispatchError):
-    """The vendor cannot be reached, is overloaded, failed inside (5xx), or was silent past a limit (see ``phase``)."""
+    """The vendor cannot be reached, is overloaded, failed inside (5xx), or was silent past a limit (see ``phase``).
+
+    ``timed_out`` tells that the time for it ran out; a refusal or a broken connection comes without.
+    """
 
     _means = FailureClass.AMBIGUOUS
     retry_here = True
     try_elsewhere = True
+    timed_out: bool = False
 
 
 class DeadlineExceeded(DispatchError, TimeoutError):

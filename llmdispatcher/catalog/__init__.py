@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .facts import Traits as Traits
     from .facts import VendorRow as VendorRow
     from .facts import canonical as canonical
+    from .facts import pace_of as pace_of
     from .facts import traits_of as traits_of
     from .facts import vendor_row as vendor_row
     from .facts import vendor_rows as vendor_rows
@@ -47,6 +48,7 @@ else:
                 "canonical",
                 "CAPABILITIES",
                 "ModelFacts",
+                "pace_of",
                 "Traits",
                 "traits_of",
                 "vendor_row",

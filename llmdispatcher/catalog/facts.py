@@ -3,6 +3,7 @@
 - ``ModelFacts``: what is known of one model at one vendor.
 - ``VendorRow``: a row of ``vendors.toml``, found by name or alias, with the families of model names that belong to the vendor.
 - ``Traits``: what a model refuses, requires or names differently at a vendor, by the rows of ``traits.toml``.
+- ``Pace``: how fast a model writes, and how much, by the rows of ``paces.toml``.
 """
 
 from __future__ import annotations
@@ -165,6 +166,37 @@ def traits_of(kind: str, model: str) -> Traits:
         efforts=next((family.efforts for family in reversed(mine) if family.efforts), ()),
         api=next((family.api for family in reversed(mine) if family.api), None),
     )
+
+
+@attrs.frozen(kw_only=True)
+class Pace:
+    """Output tokens per second, and how many an answer has by default, without thoughts and with them.
+
+    ``thinks`` tells that the model thinks before it answers without being asked to.
+    """
+
+    tokens_per_second: float
+    usual_tokens: int
+    usual_thinking_tokens: int
+    thinks: bool = False
+
+
+@cache
+def _paces() -> tuple[Mapping[str, Any], ...]:
+    return tuple(tomllib.loads((pkgutil.get_data(__package__, "data/paces.toml") or b"").decode())["pace"])
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def pace_of(kind: str, model: str) -> Pace:
+    """What is known of a model at a vendor; the first row is of all models."""
+    vendor, name = canonical(kind), model.lower().removeprefix("models/")
+    known: dict[str, Any] = {}
+    for row in _paces():
+        if not {vendor, "*"}.isdisjoint(row["vendors"]) and any(
+            fnmatchcase(name.rpartition("/")[2], glob) for glob in row["models"]
+        ):
+            known |= row
+    return Pace(**{field.name: known[field.name] for field in attrs.fields(Pace) if field.name in known})
 
 
 ABILITIES = (*CAPABILITIES, "audio_output", "video", "prompt_caching", "web_search", "computer_use")

@@ -18,7 +18,7 @@ import attrs
 from ..accounting import Spending
 from ..cache import AnswerCache, Inquiry, place
 from ..catalog import Target
-from ..errors import AllTargetsFailed, DispatchError
+from ..errors import AllTargetsFailed, DeadlineExceeded, DispatchError, Overloaded, VendorUnavailable
 from ..resilience import (
     Breakers,
     Budgets,
@@ -29,7 +29,9 @@ from ..resilience import (
     Place,
     RetryPolicy,
     Schedule,
+    Shares,
     Turn,
+    Wakes,
     hedge_plan,
     standing,
 )
@@ -62,6 +64,8 @@ class Conductor:
     hedges: Hedges | None = None
     limits: Limits = attrs.field(factory=Limits)
     parking: Parking = attrs.field(factory=Parking)
+    wakes: Wakes = attrs.field(factory=Wakes)
+    shares: Shares = attrs.field(factory=Shares)
     latencies: Latencies = attrs.field(factory=Latencies)
     continuation: Continuation | None = None
     cost: CostOptimization | None = None
@@ -155,9 +159,12 @@ class Conductor:
             attempt.meter.lease = self._lease(call, target)
             if self.balancer is not None:
                 self.balancer.begin(target)
+            others = self._others(call, schedule, now()) if len(route.steps) > 1 else 0
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
+                if others:
+                    return self._within(call, attempt, others, ask)
                 return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
@@ -174,6 +181,33 @@ class Conductor:
                 raise
         raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
 
+    def _within(self, call: Call, attempt: Attempt, others: int, ask: Ask[T]) -> T:
+        """Ask within the attempt's share of the deadline, since ``others`` could be asked after it.
+
+        Time that runs out speaks against the target: that of its share, and most of the deadline.
+        """
+        target, deadline = attempt.target, call.deadline
+        share = self.shares.share(call.request, target, deadline.remaining(), others, streamed=call.streamed)
+        deadline.narrow(share.answer, share.connect)
+        try:
+            return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
+        except DeadlineExceeded as late:
+            if deadline.share_is_over:
+                raise _out_of_share(late, share.answer) from None
+            took = deadline.clock.monotonic() - attempt.started
+            attempt.timed_out = deadline.is_narrow and late.phase != "pool" and 2 * took >= (deadline.seconds or 0)
+            raise
+        finally:
+            deadline.widen()
+
+    def _others(self, call: Call, schedule: Schedule, now: float) -> int:
+        """How many targets nobody has asked yet in this call, that can be asked before its deadline."""
+        end = call.deadline.at
+        unasked = schedule.unasked(end)
+        if self.breakers.in_use:
+            unasked = [target for target in unasked if self.breakers.ready_at(target, now) < end]
+        return len(unasked)
+
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
         deadline = call.deadline
@@ -185,9 +219,8 @@ class Conductor:
             entered = self.limits.wait(turn.crowd, call.place, deadline, turn.ready_at)
             if entered is not None:
                 return schedule.instead(turn, entered)
-        wait = turn.ready_at - deadline.clock.monotonic()
-        if wait > 0:
-            deadline.sleep(wait)
+        if turn.ready_at > deadline.clock.monotonic():
+            self.wakes.sleep(deadline, turn.ready_at)
         deadline.check()
         return turn
 
@@ -259,7 +292,8 @@ class Conductor:
         attempt.returned = True
         if attempt.place is not None:
             self.limits.ended(attempt.place, error)
-        self.breakers.report(attempt.target, attempt.permit, error, now)
+        timed_out = attempt.timed_out or (isinstance(error, VendorUnavailable) and error.timed_out)
+        self.breakers.report(attempt.target, attempt.permit, error, now, waited=now - attempt.started if timed_out else None)
         if self.balancer is not None:
             self.balancer.end(attempt.target)
 
@@ -297,7 +331,10 @@ class Conductor:
         response = whole(vendor, request, call.deadline)
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
+        if self.parking.in_use:
+            self.parking.answered(attempt.target)
         response = call.succeed(attempt, response)
+        self.shares.observe(attempt.target, now - attempt.started, response.usage.output_tokens)
         self._settle(attempt.place, response.usage.total_tokens or None, now)
         self.heard(attempt, response.rate_limit_remaining, now)
         return response
@@ -305,6 +342,8 @@ class Conductor:
     def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
         """Read up to the first output, or to the end of an answer that has none."""
         stream = begun(vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic()))
+        if self.parking.in_use:
+            self.parking.answered(attempt.target)
         if stream.has_output:
             attempt.first_output()
         return OpenStream(self.ended, call, attempt, stream)
@@ -314,6 +353,16 @@ class Conductor:
         now = call.deadline.clock.monotonic()
         self._learn(attempt, error, now)
         self._settle(attempt.place, usage.total_tokens or None, now)
+
+
+def _out_of_share(late: DeadlineExceeded, seconds: float) -> DispatchError:
+    """The error of a target whose attempt has used up its share of the call's time."""
+    if late.phase == "pool":
+        text = "all connections stayed busy; raise pool_size, or send less at once"
+        return Overloaded(text, phase="pool", sent=False, try_elsewhere=True)
+    text = f"it was silent for {seconds:.3g} s, its share of the call's time; raise timeout= to wait longer for it"
+    phase = "idle" if late.phase == "body" else late.phase or "first_byte"
+    return VendorUnavailable(text, phase=phase, sent=late.sent, timed_out=True)
 
 
 def _full(seconds: float) -> str:

@@ -225,6 +225,7 @@ class Attempt:
         "returned",
         "started",
         "target",
+        "timed_out",
     )
 
     def __init__(self, call: Call, target: Target, permit: Permit, *, retry: bool, failover: bool) -> None:
@@ -239,6 +240,8 @@ class Attempt:
         self.retry = retry
         self.failover = failover
         self.continuation = False
+        self.timed_out = False
+        """Whether the call's deadline passed while the target was silent."""
         self.started = call.deadline.clock.monotonic()
         self.first_token: float | None = None
         self.record: AttemptRecord | None = None
@@ -296,6 +299,7 @@ class Call:
         "_settled",
         "asked",
         "attempts",
+        "auto_timeout",
         "deadline",
         "guards",
         "heard",
@@ -336,6 +340,8 @@ class Call:
         self.purse: Purse | None = None
         self.hold: Hold | None = None
         self.under_way: UnderWay | None = None
+        self.auto_timeout = False
+        """Whether nobody has set a timeout for it, so that its route tells how much time it needs."""
         self._asking: Attempt | None = None
         self._outcome: Outcome | None = None
         self._report = report

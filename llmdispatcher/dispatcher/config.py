@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -28,7 +28,7 @@ from ..routing import (
     own_modes,
     pools,
 )
-from ..types import at_least, boolean, build, integer, optional_non_blank, optional_seconds
+from ..types import at_least, boolean, build, integer, optional_non_blank, seconds_or_auto
 from .guards import check_guards
 
 
@@ -125,6 +125,8 @@ def _interval(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> No
 class Config:
     """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
 
+    The default, "auto", is what the answers of the first two targets may need (docs/reliability.md), 60 to 600 s; ``None`` sets
+    no limit.
     ``guards`` see every request before it is sent and every answer before it is handed on (docs/structured.md).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.Balance`) makes vendors that no rule or optimizer
     has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
@@ -149,7 +151,7 @@ class Config:
 
     default_vendor: str | None = attrs.field(default=None, validator=optional_non_blank)
     fallback_vendor: str | None = attrs.field(default=None, validator=optional_non_blank)
-    timeout: float | None = attrs.field(default=30.0, validator=optional_seconds)
+    timeout: float | Literal["auto"] | None = attrs.field(default="auto", validator=seconds_or_auto)
     retry_policy: RetryPolicy = attrs.field(default=None, converter=_retry_policy)
     circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)
     retry_budget: RetryBudget = attrs.field(default=None, converter=_budget)

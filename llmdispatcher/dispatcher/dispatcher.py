@@ -18,7 +18,7 @@ from ..accounting import BudgetStatus, spending_of
 from ..cache import AnswerCache
 from ..catalog import Target
 from ..errors import ConfigError, DispatchError, InvalidRequest
-from ..resilience import Breakers, Budgets, Door, Hedges, Limits, RateLimit, RateLimitStatus
+from ..resilience import SHORTEST_TIMEOUT, Breakers, Budgets, Door, Hedges, Limits, RateLimit, RateLimitStatus
 from ..routing import Balance, Balancer, Moment, Route, dead_end, plan
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out
 from ..types import (
@@ -370,8 +370,14 @@ class Dispatcher:
     def __repr__(self) -> str:
         return f"Dispatcher(vendors={self.get_vendors()})"
 
+    def _seconds(self, timeout: float | None) -> float | None:
+        """The timeout that counts. Where nobody has set one it is the shortest, until the route tells what is needed."""
+        if timeout is not None:
+            return timeout
+        return SHORTEST_TIMEOUT if isinstance(self.config.timeout, str) else self.config.timeout
+
     def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
+        return Deadline.after(self._seconds(timeout), clock=self._clock)
 
     def _begin(self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool) -> Call:
         if not isinstance(request, Request):
@@ -382,11 +388,11 @@ class Dispatcher:
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
         if cancel is not None:
             cancellation.follow(cancel)
-        seconds = timeout if timeout is not None else self.config.timeout
-        deadline = Deadline.after(seconds, clock=self._clock, cancellation=cancellation)
+        deadline = Deadline.after(self._seconds(timeout), clock=self._clock, cancellation=cancellation)
         call = Call(
             request, deadline, self._books.reporter(self._under_way, cancellation), streamed=streamed, guards=self.config.guards
         )
+        call.auto_timeout = timeout is None and self.config.timeout == "auto"
         self._books.attach(call)
         self._under_way.begin(cancellation)
         try:
@@ -416,8 +422,8 @@ class Dispatcher:
 
         if not isinstance(request, Request) or request.response_format is None:
             return ask(request, timeout)
-        seconds = timeout if timeout is not None else self.config.timeout
-        return structured.answered(ask, request, seconds, self._clock)
+        configured = None if isinstance(self.config.timeout, str) else self.config.timeout
+        return structured.answered(ask, request, timeout if timeout is not None else configured, self._clock)
 
     def _stream(
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
@@ -437,6 +443,10 @@ class Dispatcher:
         return self._told(call, self._plan(request, candidates, moment))
 
     def _told(self, call: Call, route: Route) -> Route:
+        """Have the call know its route, and the time that it needs."""
+        if call.auto_timeout:
+            call.deadline.seconds = self._conductor.shares.timeout(call.request, route.targets)
+            call.deadline.at = call.started + call.deadline.seconds
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route
 

@@ -42,7 +42,8 @@ class Unfit(ValueError):
 def answered(ask: Ask, request: Request, seconds: float | None, clock: Clock) -> Response:
     """The answer with what it stands for in ``parsed``; asks up to ``request.reask`` times again where it has another form.
 
-    All within ``seconds``; usage and cost of the answers are summed. Raises :class:`MalformedReply` with the last text.
+    All within ``seconds``; with ``None`` each has the time of a call of its own. Usage and cost of the answers are summed.
+    Raises :class:`MalformedReply` with the last text.
     """
     deadline = Deadline.after(seconds, clock=clock)
     response = ask(request, seconds)

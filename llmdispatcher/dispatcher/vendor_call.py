@@ -47,12 +47,16 @@ def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
 
 
 def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Begun:
-    """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread."""
+    """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread.
+
+    The first event ends the attempt's share of the deadline: whoever speaks has all of it.
+    """
     ours = isinstance(vendor, HttpVendor)
     batches = (_batches if ours else _foreign)(vendor, request, deadline, heard)
     held: list[StreamChunk] = []
     has_output = False
     for batch in batches:
+        deadline.widen()
         held += batch
         has_output = any(chunk.has_output for chunk in batch)
         if has_output:

@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from .retry import RetryPolicy as RetryPolicy
     from .retry import Schedule as Schedule
     from .retry import Turn as Turn
+    from .retry import Wakes as Wakes
     from .retry_budget import Budgets as Budgets
     from .retry_budget import RetryBudget as RetryBudget
+    from .share import SHORTEST_TIMEOUT as SHORTEST_TIMEOUT
+    from .share import Shares as Shares
+    from .share import TimeShare as TimeShare
     from .status import HedgePlan as HedgePlan
     from .status import TargetStatus as TargetStatus
     from .status import hedge_plan as hedge_plan
@@ -68,6 +72,12 @@ else:
                 "RetryPolicy",
                 "Schedule",
                 "Turn",
+                "Wakes",
+            ),
+            "share": (
+                "SHORTEST_TIMEOUT",
+                "TimeShare",
+                "Shares",
             ),
             "retry_budget": (
                 "Budgets",

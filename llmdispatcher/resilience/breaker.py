@@ -1,7 +1,7 @@
 """The circuit breaker: a target that fails too often is not asked for a while, then tried with a few probes.
 
 ```
-            failure rate over the window              open time over
+    failure rate over the window, or time-outs in a row        open time over
   CLOSED ──────────────────────────────────▶ OPEN ─────────────────────▶ HALF-OPEN
     ▲                                          ▲                          │     │
     │                                          └──────── a probe fails ───┘     │
@@ -11,6 +11,9 @@
 Only failures of the target count: no connection, silence, 5xx, a malformed answer. What the caller did (an invalid request, a
 cancelled call) is neutral, and so is a rate limit, which starts a cooldown instead. A probe holds a lease that expires, so a probe
 that never reports back blocks nothing. Results of calls from before the circuit opened are ignored.
+
+Each time-out costs its call the time that it took, and so few fit into the window that the rate would never tell. So they are also
+counted in a row, and after them the circuit stays open for no less than the last one took.
 
 A vendor that a health check found down (:class:`Outages`) is treated as if its circuits were open. When it answers again, its open
 circuits become half-open at once. The finding is weaker than a call: it is ignored if a call has succeeded meanwhile, it ends when
@@ -81,6 +84,7 @@ def _rate(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 class CircuitBreaker:
     """When a target is left alone: at least ``min_calls`` in the last ``window`` seconds, ``failure_rate`` of them failed.
 
+    It is also left alone after ``timeouts`` calls in a row for which the time ran out, whenever they were; 0 counts none.
     It stays alone for ``open_time`` seconds, twice as long each further time, at most ``max_open_time``; then ``probes`` calls
     at a time may try it, and the first that succeeds closes the circuit. A probe that is not heard of for ``probe_timeout`` is
     forgotten. ``jitter`` makes the actual open time of the computed one, so that processes do not come back all at once.
@@ -93,6 +97,7 @@ class CircuitBreaker:
     failure_rate: float = attrs.field(default=0.5, validator=_rate)
     min_calls: int = attrs.field(default=10, validator=non_negative_integer)
     window: float = attrs.field(default=30.0, validator=at_least(0.001))
+    timeouts: int = attrs.field(default=3, validator=non_negative_integer)
     open_time: float = attrs.field(default=5.0, validator=at_least(0))
     max_open_time: float = attrs.field(default=300.0, validator=at_least(0))
     probes: int = attrs.field(default=1, validator=non_negative_integer)
@@ -100,9 +105,9 @@ class CircuitBreaker:
     jitter: Callable[[float], float] | None = None
     strict: bool = attrs.field(default=False, validator=boolean)
 
-    def rest(self, times: int) -> float:
-        """Seconds to stay open for the first, second, … time in a row."""
-        seconds = min(self.open_time * 2.0 ** min(times - 1, 32), self.max_open_time)
+    def rest(self, times: int, least: float = 0.0) -> float:
+        """Seconds to stay open for the first, second, … time in a row, ``least`` for a target that made its caller wait so long."""
+        seconds = min(max(self.open_time * 2.0 ** min(times - 1, 32), least), self.max_open_time)
         return max(0.0, self.jitter(seconds)) if self.jitter is not None else seconds
 
 
@@ -130,28 +135,31 @@ class Circuit:
     open_until: float = -math.inf
     leases: tuple[float, ...] = ()
     """When the probes that are out will be forgotten."""
+    timeouts: int = 0
+    """How many in a row."""
 
     @property
     def closed(self) -> bool:
         """Whether calls go through as they come."""
         return not self.times_open
 
-    def counted(self, policy: CircuitBreaker, now: float, *, failed: bool) -> Circuit:
-        """One more call of a closed circuit; opens it where that was one failure too many."""
+    def counted(self, policy: CircuitBreaker, now: float, *, failed: bool, waited: float | None = None) -> Circuit:
+        """One more call of a closed circuit; opens it where that was one failure too many, or one time-out."""
         number = int(now / policy.window * _SLICES)
         kept = [entry for entry in self.slices if number - _SLICES < entry[0] < number]
         calls, failures = next(((entry[1], entry[2]) for entry in self.slices if entry[0] == number), (0, 0))
         slices = (*kept, (number, calls + 1, failures + failed))
-        circuit = attrs.evolve(self, slices=slices)
+        circuit = attrs.evolve(self, slices=slices, timeouts=0 if waited is None else self.timeouts + 1)
         total, bad = sum([entry[1] for entry in slices]), sum([entry[2] for entry in slices])
-        if failed and total >= policy.min_calls and bad >= policy.failure_rate * total:
-            return circuit.opened(policy, now)
+        too_many = total >= policy.min_calls and bad >= policy.failure_rate * total
+        if failed and (too_many or 0 < policy.timeouts <= circuit.timeouts):
+            return circuit.opened(policy, now, waited)
         return circuit
 
-    def opened(self, policy: CircuitBreaker, now: float) -> Circuit:
+    def opened(self, policy: CircuitBreaker, now: float, waited: float | None = None) -> Circuit:
         """Left alone from now on, longer than the last time."""
         times = self.times_open + 1
-        return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times))
+        return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times, waited or 0.0))
 
     def admitted(self, policy: CircuitBreaker, now: float) -> tuple[Circuit, Permit | None]:
         """A permit, if there is one: always while closed, for a probe once the open time is over."""
@@ -162,17 +170,19 @@ class Circuit:
             return self, None
         return attrs.evolve(self, leases=(*leases, now + policy.probe_timeout)), Permit(self.epoch, probe=True)
 
-    def reported(self, policy: CircuitBreaker, permit: Permit, now: float, *, failed: bool | None) -> Circuit:
-        """After a result: ``failed`` is ``None`` for one that says nothing about the target."""
+    def reported(
+        self, policy: CircuitBreaker, permit: Permit, now: float, *, failed: bool | None, waited: float | None = None
+    ) -> Circuit:
+        """After a result: ``failed`` is ``None`` for one that says nothing about the target, ``waited`` the time that ran out."""
         if permit.epoch != self.epoch:
             return self
         if permit.forced:
             return Circuit(epoch=self.epoch + 1) if failed is False else self
         if not permit.probe:
-            return self if failed is None or not self.closed else self.counted(policy, now, failed=failed)
+            return self if failed is None or not self.closed else self.counted(policy, now, failed=failed, waited=waited)
         if failed is None:
             return attrs.evolve(self, leases=self.leases[1:])
-        return self.opened(policy, now) if failed else Circuit(epoch=self.epoch + 1)
+        return self.opened(policy, now, waited) if failed else Circuit(epoch=self.epoch + 1)
 
     def ready_at(self, now: float) -> float:
         """When it makes sense to ask for a permit again; minus infinity while closed."""
@@ -183,9 +193,9 @@ class Circuit:
         return min(self.leases, default=-math.inf)
 
     def idle(self, policy: CircuitBreaker, now: float) -> bool:
-        """Whether it can be forgotten: closed, and no failure left in the window."""
+        """Whether it can be forgotten: closed, and no failure left in the window, or in a row."""
         number = int(now / policy.window * _SLICES)
-        return self.closed and not any(entry[2] for entry in self.slices if entry[0] > number - _SLICES)
+        return self.closed and not self.timeouts and not any(entry[2] for entry in self.slices if entry[0] > number - _SLICES)
 
 
 _CLOSED = Circuit()
@@ -227,16 +237,18 @@ class Breakers:
             self._circuits[target.key] = circuit
         return Permit(circuit.epoch, forced=True) if permit is None and forced and not self._policy.strict else permit
 
-    def report(self, target: Target, permit: Permit, error: DispatchError | None, now: float) -> None:
-        """Take in how a permitted call ended."""
-        failed = speaks_against(error)
+    def report(
+        self, target: Target, permit: Permit, error: DispatchError | None, now: float, *, waited: float | None = None
+    ) -> None:
+        """Take in how a permitted call ended; ``waited`` is the time that ran out for it, which is a failure whatever the error."""
+        failed = speaks_against(error) if waited is None else True
         if self.outages.watched and failed is False:
             self.outages.answered(target.vendor, now, forced=permit.forced)
         if not self._policy.enabled or (not failed and target.key not in self._circuits):
             return
         with self._lock:
             known = self._circuits.get(target.key, _CLOSED)
-            circuit = known.reported(self._policy, permit, now, failed=failed)
+            circuit = known.reported(self._policy, permit, now, failed=failed, waited=waited)
             if circuit.idle(self._policy, now):
                 self._circuits.pop(target.key, None)
             else:

@@ -27,13 +27,15 @@ from ..errors import (
     QuotaExceeded,
     RateLimitError,
 )
-from ..runtime import new_lock
+from ..runtime import Deadline, new_lock
 from ..types import at_least, non_negative_integer, string_tuple
 
 QUOTA_REST = 600.0
 """Seconds for which a target whose quota is spent is left alone when it gives no hint of its own."""
 LONGEST_REST = 86_400.0
 """Seconds; a hint beyond a day is a mistake or malice, and must not remove a target for good."""
+PROBE_EVERY = 1.0
+"""Seconds between two calls that try a target which asked for more than ``max_cooldown``."""
 _MOST = 10_000
 
 
@@ -47,12 +49,19 @@ def rest_of(error: DispatchError) -> float:
 
 @attrs.frozen
 class _Parked:
-    """Until when (monotonic), and the facts of the failure that told so."""
+    """Until when (monotonic), until when the target ``asked`` for, and the facts of the failure that told so."""
 
     until: float
+    asked: float
     kind: type[DispatchError]
     status: int | None
     code: str | None
+    probed: bool = False
+    """Whether a call tries it."""
+
+    def worth(self, now: float) -> float:
+        """The moment to wait for; infinite where the target asked for longer than anybody waits."""
+        return self.until if self.asked - now <= LONGEST_WAIT else math.inf
 
 
 class Parking:
@@ -67,25 +76,44 @@ class Parking:
         """Whether anybody was ever parked and not forgotten since."""
         return bool(self._parked)
 
-    def park(self, target: Target, until: float, error: DispatchError) -> None:
-        """Leave the target alone until then; a parking that lasts longer stays."""
+    def park(self, target: Target, until: float, error: DispatchError, asked: float = -math.inf) -> None:
+        """Leave the target alone until then, although it may have ``asked`` for longer; a parking that lasts longer stays."""
         with self._lock:
             known = self._parked.get(target.key)
             if known is not None and known.until >= until:
                 return
             if known is None and len(self._parked) >= _MOST:
                 del self._parked[min(self._parked, key=lambda key: self._parked[key].until)]
-            self._parked[target.key] = _Parked(until, type(error), error.status, error.code)
+            self._parked[target.key] = _Parked(until, max(asked, until), type(error), error.status, error.code)
+
+    def held(self, target: Target, now: float) -> _Parked | None:
+        """What is held against asking the target now; ``None`` where nothing is."""
+        parked = self._parked.get(target.key)
+        return parked if parked is not None and parked.until > now else None
 
     def ready_at(self, target: Target, now: float) -> float:
         """The moment when the target may be asked again; minus infinity where it may be asked now."""
-        parked = self._parked.get(target.key)
-        if parked is None:
-            return -math.inf
-        if parked.until > now:
-            return parked.until
-        self._forget(target, parked)
-        return -math.inf
+        parked = self.held(target, now)
+        return parked.until if parked is not None else -math.inf
+
+    def take(self, target: Target, now: float) -> _Parked | None:
+        """Ask the target now: what is held against it, ``None`` where nothing is any more. It may be the call that tries it."""
+        with self._lock:
+            parked = self._parked.get(target.key)
+            if parked is None or parked.until > now:
+                return parked
+            if parked.asked > now:
+                self._parked[target.key] = attrs.evolve(parked, until=now + PROBE_EVERY, probed=True)
+            else:
+                del self._parked[target.key]
+        return None
+
+    def answered(self, target: Target) -> None:
+        """The target has answered: if it was a try, everybody may ask it again."""
+        with self._lock:
+            parked = self._parked.get(target.key)
+            if parked is not None and parked.probed:
+                del self._parked[target.key]
 
     def refusal(self, target: Target, now: float) -> DispatchError | None:
         """What a call hears that would have needed this target: the same kind of error, without asking the vendor again."""
@@ -102,11 +130,6 @@ class Parking:
             retry_after=left,
             sent=False,
         )
-
-    def _forget(self, target: Target, parked: _Parked) -> None:
-        with self._lock:
-            if self._parked.get(target.key) is parked:
-                del self._parked[target.key]
 
 
 LONGEST_WAIT = 60.0
@@ -161,6 +184,9 @@ class RetryPolicy:
     wait of the computed one, for every strategy. ``retryable_errors`` are texts: an error whose class, code or message
     contains one, in any case, is retried although its class says no.
 
+    ``max_cooldown`` is the longest time that all calls leave a target alone because it asked for that (``Retry-After``), or
+    because its quota is spent; then one call a second tries it.
+
     ``retry_ambiguous`` tells what follows when a request was sent and no answer was heard, so that it may be billed
     already: True asks again like after any failure, ``"elsewhere"`` asks other targets only, False asks nobody and ends the call.
     """
@@ -171,6 +197,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=60.0, validator=[_required, at_least(0)])
     retryable_errors: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     jitter: Callable[[float], float] | None = attrs.field(default=None, validator=_function)
+    max_cooldown: float = attrs.field(default=60.0, validator=[_required, at_least(0)])
     retry_ambiguous: bool | Literal["elsewhere"] = attrs.field(default=True, validator=_ambiguous)
 
     def wait(self, nth_failure: int) -> float:
@@ -259,25 +286,23 @@ class Schedule:
         self._limited: tuple[Target, float] | None = None
         self._dropped: DispatchError | None = None
         self._anybody_failed = self._resorting = False
-        self._fresh: Iterator[tuple[int, Target]] = enumerate(targets)
+        self._fresh: list[tuple[int, Target]] = list(enumerate(targets))
         if parking.in_use:
-            self._set_parked_aside(targets, now)
+            self._set_parked_aside(now)
 
-    def _set_parked_aside(self, targets: Sequence[Target], now: float) -> None:
-        until = [self._parking.ready_at(target, now) for target in targets]
-        ranked = list(enumerate(targets))
-        self._places = [
-            _Place(rank, target, until[rank] if until[rank] - now <= LONGEST_WAIT else math.inf)
-            for rank, target in ranked
-            if until[rank] > now
-        ]
-        self._fresh = iter([(rank, target) for rank, target in ranked if until[rank] <= now])
+    def _set_parked_aside(self, now: float) -> None:
+        fresh, self._fresh = self._fresh, []
+        for rank, target in fresh:
+            parked = self._parking.held(target, now)
+            if parked is None:
+                self._fresh.append((rank, target))
+            else:
+                self._places.append(_Place(rank, target, parked.worth(now)))
 
     def next(self, deadline_at: float) -> Turn | None:
         """The next turn; ``None`` when no target is left whose time comes before the deadline."""
-        fresh = next(self._fresh, None)
-        if fresh is not None:
-            rank, target = fresh
+        if self._fresh:
+            rank, target = self._fresh.pop(0)
             self._asking = (rank, None)
             return Turn(target, -math.inf)
         ready = [place for place in self._places if not place.failures or self._retries_left > 0]
@@ -286,6 +311,12 @@ class Schedule:
         if place is None or place.ready_at >= deadline_at:
             return Turn(crowd[0], math.inf, crowd=crowd) if crowd else self._last_resort()
         return self._turn(place, crowd)
+
+    def unasked(self, deadline_at: float) -> list[Target]:
+        """The targets that were not asked yet and may be before the deadline, beside the one whose turn it is."""
+        asking = self._asking[1]
+        waiting = [place for place in self._places if place is not asking and not place.failures and place.ready_at < deadline_at]
+        return [target for _rank, target in self._fresh] + [place.target for place in waiting]
 
     def _turn(self, place: _Place, crowd: tuple[Target, ...] = ()) -> Turn:
         place.crowded = False
@@ -326,10 +357,10 @@ class Schedule:
 
     def set_aside(self, target: Target, now: float) -> bool:
         """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
-        until = self._parking.ready_at(target, now)
-        if until > now:
-            self._postpone(target, until, now)
-        return until > now
+        parked = self._parking.take(target, now)
+        if parked is not None:
+            self._postpone(target, parked.worth(now), now)
+        return parked is not None
 
     def limited(self, target: Target, until: float, now: float) -> None:
         """Put off the turn of ``target``, uncounted, until its rate limit has a place; infinite: until a call in flight ends."""
@@ -353,11 +384,11 @@ class Schedule:
         self._anybody_failed = True
         rest = rest_of(error)
         if rest > 0 and error.sent is not False:  # what never reached the vendor is no word of it
-            self._parking.park(target, now + rest, error)
+            self._parking.park(target, now + min(rest, self._policy.max_cooldown), error, now + rest)
         rank, place = self._asking
         again = self._policy.retryable(error)
         if not self._policy.movable(error, transient_only=self._transient_only):
-            self._fresh, self._places = iter(()), [place] if place is not None else []
+            self._fresh, self._places = [], [place] if place is not None else []
         if again:
             if place is None:
                 place = _Place(rank, target, now)
@@ -385,3 +416,38 @@ class Schedule:
             return None
         first = min(parked, key=lambda target: self._parking.ready_at(target, now))
         return self._parking.refusal(first, now)
+
+
+_SLICE = 0.05
+_SPACE = 0.002
+"""Seconds between two that wake: about what a call needs of the interpreter until it waits again."""
+
+
+class Wakes:
+    """Calls that wait for a moment. Those that wait for the same one wake one after the other, the first in time.
+
+    A target that was parked, or a limit that has a place again, sets free all that wait for it. If all woke at once, each would be
+    as late as the others need together, and the vendor would see them at once, too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._waiting: dict[int, tuple[int, int]] = {}
+        """By slice of time: how many wait, and the number of the next."""
+
+    def sleep(self, deadline: Deadline, until: float) -> None:
+        """Wait until that moment, or a little longer, within the deadline."""
+        moment = int(until / _SLICE)
+        with self._lock:
+            count, number = self._waiting.get(moment, (0, 0))
+            self._waiting[moment] = count + 1, number + 1
+        try:
+            later = min(number * _SPACE, max(0.0, deadline.at - until) / 2)
+            deadline.sleep(until + later - deadline.clock.monotonic())
+        finally:
+            with self._lock:
+                count, number = self._waiting[moment]
+                if count > 1:
+                    self._waiting[moment] = count - 1, number
+                else:
+                    del self._waiting[moment]

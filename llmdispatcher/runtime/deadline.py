@@ -165,9 +165,11 @@ class Deadline:
 
     ``at`` is on the clock's monotonic scale, infinite for no limit. It covers queueing, every attempt, every wait and
     the reading of the answer. ``meter`` is where the transport writes down what the present attempt moves, if anybody asks.
+    An attempt may have no more than a share of it: :meth:`narrow` moves ``at`` to the end of the share, :meth:`widen` moves it
+    back. ``connect`` is the most seconds that a connection may take meanwhile.
     """
 
-    __slots__ = ("at", "cancellation", "clock", "meter", "seconds")
+    __slots__ = ("_whole", "at", "cancellation", "clock", "connect", "meter", "seconds")
 
     def __init__(self, at: float, clock: Clock, cancellation: Cancellation, seconds: float | None) -> None:
         self.at = at
@@ -175,6 +177,8 @@ class Deadline:
         self.cancellation = cancellation
         self.seconds = seconds
         self.meter: Meter | None = None
+        self.connect = math.inf
+        self._whole: float | None = None
 
     @classmethod
     def after(
@@ -193,6 +197,26 @@ class Deadline:
     def cancelled(self) -> bool:
         """Whether the caller asked to stop."""
         return self.cancellation.cancelled
+
+    def narrow(self, seconds: float, connect: float) -> None:
+        """Leave so many seconds of it to the present attempt, and ``connect`` to its connection; infinite leaves all."""
+        self._whole, self.connect = self.at, connect
+        self.at = min(self.at, self.clock.monotonic() + seconds)
+
+    def widen(self) -> None:
+        """Be the whole deadline again; nothing where it is."""
+        if self._whole is not None:
+            self.at, self._whole, self.connect = self._whole, None, math.inf
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether an attempt has its share of it, and nothing was heard yet that would widen it."""
+        return self._whole is not None
+
+    @property
+    def share_is_over(self) -> bool:
+        """Whether the share of an attempt is used up, and the whole deadline is not."""
+        return self._whole is not None and self.at <= self.clock.monotonic() < self._whole
 
     def remaining(self) -> float:
         """Seconds left, never negative, infinite without a limit."""

@@ -106,13 +106,15 @@ class WireResponse(BaseHTTPResponse):
             return
         if self._framing.excess or not self._framing.done or not self._keep:
             connection.close()
+        connection.since = self._scope.now()
         self._pool._put_conn(connection)
 
 
 class _Connection(HTTPConnection):
-    """What HTTP and HTTPS share; ``served`` counts the answers that came over the present socket."""
+    """What HTTP and HTTPS share; ``served`` counts the answers that came over the present socket, which is idle ``since`` then."""
 
     served = 0
+    since = 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -127,7 +129,7 @@ class _Connection(HTTPConnection):
 
     def _new_conn(self) -> Governed:
         scope = current()
-        scope.enter("dns", scope.limits.connect)
+        scope.enter("dns", scope.connect)
         host, port = self.host, self.port or self.default_port
         addresses = RESOLVER.addresses(host, port, scope)
         if scope.admit is not None:
@@ -251,9 +253,10 @@ class _Pool(HTTPConnectionPool):
     def _get_conn(self, timeout: float | None = None) -> Any:
         scope = current()
         scope.placed = False
-        connection = super()._get_conn(timeout)
+        connection: Any = super()._get_conn(timeout)  # one of ours
         scope.placed = True
-        if scope.fresh:
+        kept = scope.limits.kept
+        if scope.fresh or (connection.sock is not None and kept is not None and scope.now() - connection.since >= kept):
             connection.close()
         return connection
 

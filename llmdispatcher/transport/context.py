@@ -39,7 +39,8 @@ class Limits:
 
     ``connect`` covers name, TCP and TLS over all addresses together; ``first_byte`` the time from the request being sent to
     the whole response head; ``idle`` the silence between two reads of the body; ``total`` the whole attempt.
-    ``max_body`` is the most decoded bytes that one answer may have.
+    ``max_body`` is the most decoded bytes that one answer may have. ``kept`` is how long a connection may lie idle and be used
+    again: what is between forgets it some time without a word (a NAT, a load balancer), and a request on it is never answered.
     """
 
     connect: float | None = 5.0
@@ -47,6 +48,7 @@ class Limits:
     idle: float | None = 60.0
     total: float | None = None
     max_body: int = 32 * 1024 * 1024
+    kept: float | None = 60.0
 
 
 Admit = Callable[[tuple[Any, ...]], None]
@@ -67,6 +69,7 @@ class Scope:
     """One call under its deadline and limits. Entered phases move ``until``, the end of the present wait.
 
     ``placed`` tells whether the call has a place in the connection pool, ``fresh`` that it must not use a kept connection.
+    ``connect`` is the most seconds for name, TCP and TLS together: the limit, or the attempt's share where that is less.
     ``admit`` judges the addresses that are about to be connected to, and raises for one that must not be. ``meter`` counts.
     """
 
@@ -75,15 +78,16 @@ class Scope:
         "_busy",
         "_idle",
         "_key",
-        "_now",
         "_total",
         "admit",
         "cancellation",
+        "connect",
         "deadline",
         "fresh",
         "host",
         "limits",
         "meter",
+        "now",
         "phase",
         "placed",
         "until",
@@ -94,14 +98,15 @@ class Scope:
         self.admit = admit
         self.limits = limits
         self._idle = limits.idle
+        self.connect = deadline.connect if limits.connect is None else min(limits.connect, deadline.connect)
         self.host = host
         self.meter = deadline.meter or Meter()
         self.meter.wired = True
         self.phase = "pool"
         self.fresh = False
         self.placed = False
-        self._now = deadline.clock.monotonic
-        self._total = math.inf if limits.total is None else self._now() + limits.total
+        self.now = deadline.clock.monotonic
+        self._total = math.inf if limits.total is None else self.now() + limits.total
         self.until = self.end
         self._box: list[Callable[[], None]] = []
         self._busy = threading.Lock()
@@ -122,7 +127,7 @@ class Scope:
     def enter(self, phase: str, limit: float | None) -> None:
         """Begin a phase that may last ``limit`` seconds, within the attempt."""
         self.phase = phase
-        self.until = self.end if limit is None else min(self.end, self._now() + limit)
+        self.until = self.end if limit is None else min(self.end, self.now() + limit)
 
     def hurry(self, seconds: float) -> None:
         """Wait no longer than that for what may still come of the body."""
@@ -133,7 +138,7 @@ class Scope:
         """Seconds for the next operation; raises what ended the call when there are none."""
         if self.cancellation.cancelled:
             raise Cancelled(self.cancellation.reason)
-        left = self.until - self._now()
+        left = self.until - self.now()
         if left <= 0:
             raise self.late()
         return min(left, _LONGEST)
@@ -142,7 +147,7 @@ class Scope:
         """Begin to wait for a piece of the body; :meth:`enter` and :meth:`left` in one, since every piece comes by here."""
         if self.cancellation.cancelled:
             raise Cancelled(self.cancellation.reason)
-        now, idle, until = self._now(), self._idle, self.end
+        now, idle, until = self.now(), self._idle, self.end
         if idle is not None and now + idle < until:
             until = now + idle
         self.phase, self.until = "body", until
@@ -160,7 +165,7 @@ class Scope:
         """What ended the call from outside: the caller's cancel, or its deadline."""
         if self.cancellation.cancelled:
             return Cancelled(self.cancellation.reason)
-        if self._now() >= self.deadline.at:
+        if self.now() >= self.deadline.at:
             return self.deadline.to_error().with_facts(phase=self.phase, sent=self.sent)
         return None
 
@@ -173,15 +178,15 @@ class Scope:
             busy = self.limits.total or math.inf
             text = f"{self.host}: all connections stayed busy for {busy:g} s; raise pool_size, or send less at once"
             return Overloaded(text, phase="pool", sent=False)
-        if self._now() >= self.end:
+        if self.now() >= self.end:
             text = (
                 f"{self.host}: the attempt took longer than its {self.limits.total or math.inf:g} s; raise timeout= or ask for less"
             )
-            return VendorUnavailable(text, phase="total", sent=self.sent)
+            return VendorUnavailable(text, phase="total", sent=self.sent, timed_out=True)
         phase, what, name = _SILENCE[self.phase]
-        limit = getattr(self.limits, name)
+        limit = self.connect if name == "connect" else getattr(self.limits, name)
         text = f"{self.host}: {what} within {name}={limit or math.inf:g} s; try again, ask another vendor, or raise that limit"
-        return VendorUnavailable(text, phase=phase, sent=self.sent)
+        return VendorUnavailable(text, phase=phase, sent=self.sent, timed_out=True)
 
     def own(self, wake: Callable[[], None]) -> None:
         """Put the way to wake this call into the box; raises if it is cancelled already."""

@@ -15,6 +15,7 @@ import queue
 import select
 import socket
 import ssl
+import sys
 import threading
 import weakref
 from collections.abc import Sequence
@@ -248,6 +249,21 @@ class TLSSocket(Governed, ssl.SSLSocket):
             raise
 
 
+_KEEP_ALIVE = tuple(
+    [
+        (level, getattr(socket, name), value)
+        for level, name, value in (
+            (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+            (socket.IPPROTO_TCP, "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE", 60),
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
+            (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
+        )
+        if hasattr(socket, name)
+    ]
+)
+"""The first probe after a minute without a word, so that nothing between forgets the connection of a vendor who thinks; seconds."""
+
+
 def dial(
     addresses: Sequence[Address], options: Sequence[tuple[int, int, int | bytes]], scope: Scope
 ) -> tuple[PlainSocket, Address]:
@@ -266,7 +282,7 @@ def _connected(address: Address, options: Sequence[tuple[int, int, int | bytes]]
     family, kind, protocol, where = address
     sock = PlainSocket(family, kind, protocol)
     try:
-        for option in options:
+        for option in (*_KEEP_ALIVE, *options):
             sock.setsockopt(*option)
         sock.adopt(scope)
         sock.settimeout(scope.left() / shares)

@@ -57,8 +57,8 @@ class Transport:
         self._adapter: OriginAdapter | None = None
         self._forget()
 
-    def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
-        """Send ``call`` and return as soon as the head of the answer is there, whatever its status.
+    def open(self, call: HttpCall, deadline: Deadline, limits: Limits | None = None) -> HttpReply:
+        """Send ``call`` and return as soon as the head of the answer is there, whatever its status; ``limits`` are for this call.
 
         Read the body through ``reply.chunks``, and close the reply on every path. Raises ``Cancelled``, ``DeadlineExceeded``,
         ``VendorUnavailable`` (with ``phase`` and ``sent``), ``MalformedReply``, ``Overloaded`` or ``ConfigError``; none of them
@@ -67,7 +67,7 @@ class Transport:
         request = self._outgoing.prepare(call)
         adapter = self._adapter if self._pid == os.getpid() else None
         adapter = adapter or self._start()
-        scope = Scope(deadline, self.limits, self._origin.host, self._admit)
+        scope = Scope(deadline, limits or self.limits, self._origin.host, self._admit)
         before = make_current(scope)
         try:
             scope.left()

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from .validators import non_negative_integer as non_negative_integer
     from .validators import optional_non_blank as optional_non_blank
     from .validators import optional_seconds as optional_seconds
+    from .validators import seconds_or_auto as seconds_or_auto
     from .validators import string_tuple as string_tuple
     from .validators import usd_amount as usd_amount
 else:
@@ -194,6 +195,7 @@ else:
                 "non_negative_integer",
                 "optional_non_blank",
                 "optional_seconds",
+                "seconds_or_auto",
                 "string_tuple",
                 "usd_amount",
             ),

@@ -35,6 +35,12 @@ def optional_seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any
         raise ConfigError(f"{attribute.name}: {value!r} is not a number of seconds > 0; use None for no limit")
 
 
+def seconds_or_auto(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The same, or ``"auto"`` for what the library thinks right."""
+    if value != "auto":
+        optional_seconds(instance, attribute, value)
+
+
 def non_negative_integer(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A whole number of at least 0, or ``None``."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from ..errors import ConfigError
 from ..resilience import RateLimit
-from ..types import RemoteFetch, boolean, build, integer, mapping, optional_non_blank, optional_seconds, string_tuple
+from ..types import (
+    RemoteFetch,
+    at_least,
+    boolean,
+    build,
+    integer,
+    mapping,
+    optional_non_blank,
+    optional_seconds,
+    seconds_or_auto,
+    string_tuple,
+)
 
 
 def _rate_limit(value: Any) -> RateLimit | None:
@@ -64,7 +75,9 @@ class VendorConfig:
     """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.
 
     ``timeout`` is one whole attempt at this vendor; ``connect_timeout`` covers name, TCP and TLS; ``first_byte_timeout`` the
-    silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
+    silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings. The
+    default of the two silences, "auto", is 60 s for a stream, and none for an answer in one piece, which is silent until it is
+    whole. ``keepalive_expiry`` is how long a connection may lie idle and be used again.
     ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
     ``models`` (globs), where given, are the only names that it is asked for.
     ``api_key`` may be a list of keys, of which the next is used while one is refused, limited or spent, or a function that gives
@@ -88,12 +101,13 @@ class VendorConfig:
     api: str | None = attrs.field(default=None, validator=_api)
     api_version: str | None = attrs.field(default=None, validator=optional_non_blank)
     connect_timeout: float | None = attrs.field(default=5.0, validator=optional_seconds)
-    first_byte_timeout: float | None = attrs.field(default=60.0, validator=optional_seconds)
-    idle_timeout: float | None = attrs.field(default=60.0, validator=optional_seconds)
+    first_byte_timeout: float | Literal["auto"] | None = attrs.field(default="auto", validator=seconds_or_auto)
+    idle_timeout: float | Literal["auto"] | None = attrs.field(default="auto", validator=seconds_or_auto)
     progress_timeout: float | None = attrs.field(default=120.0, validator=optional_seconds)
     drop_params: bool = attrs.field(default=False, validator=boolean)
     rate_limit: RateLimit | None = attrs.field(default=None, converter=_rate_limit)
     pool_size: int = attrs.field(default=128, validator=integer)
+    keepalive_expiry: float | None = attrs.field(default=60.0, validator=at_least(0))
     fetch_remote: RemoteFetch | None = attrs.field(default=None, converter=_fetch)
     trust_env: bool = attrs.field(default=True, validator=boolean)
     ca_bundle: str | None = attrs.field(default=None, validator=optional_non_blank)

@@ -22,6 +22,8 @@ _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
     (RateLimitError, 10.0),
 )
 """Seconds that one of several keys rests after what was said of it, unless the vendor says how long."""
+_LONGEST_HINT = 60.0
+"""Seconds; a key does not rest for longer because a vendor says so, unless what was said of it lasts by itself."""
 _PLACES = re.compile(r"{(\w+)}")
 _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 """What an HTTP header can carry as a key: printable ASCII without blanks, of a sane length."""
@@ -123,7 +125,7 @@ class Credentials:
             return None
         now = self.clock.monotonic()
         used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
-        self._ring.rest(used, now + (error.retry_after or rest))
+        self._ring.rest(used, now + min(error.retry_after or rest, max(rest, _LONGEST_HINT)))
         awake = self._ring.awake(now)
         if not awake:
             return None

@@ -51,6 +51,9 @@ from .credentials import Credentials, checked_key
 LAST_WORDS = 5.0
 """Seconds of silence after an answer that is complete as it stands: what may yet come is its usage, or the mark of its end."""
 
+STREAM_SILENCE = 60.0
+"""Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
+
 Explain = Callable[[DispatchError, HttpReply], DispatchError]
 
 
@@ -141,7 +144,7 @@ class ChunkStream:
             text = (
                 f"the stream is alive but has said nothing for {self._progress:g} s; raise progress_timeout or ask another vendor"
             )
-            raise VendorUnavailable(text, phase="idle", sent=True)
+            raise VendorUnavailable(text, phase="idle", sent=True, timed_out=True)
         return False
 
     def __iter__(self) -> Iterator[StreamChunk]:
@@ -154,6 +157,8 @@ class Endpoint:
     """Everything about reaching a vendor that stays the same from call to call."""
 
     transport: Transport
+    limits: Limits
+    stream_limits: Limits
     headers: Mapping[str, str] = attrs.field(repr=False)
     stream_headers: Mapping[str, str] = attrs.field(repr=False)
     address: Callable[[str, str], str]
@@ -162,12 +167,8 @@ class Endpoint:
     @classmethod
     def made(cls, row: VendorRow, config: VendorConfig, key_header: Mapping[str, str], url: str) -> Endpoint:
         """Bring row, settings and key together."""
-        limits = Limits(
-            connect=config.connect_timeout, first_byte=config.first_byte_timeout, idle=config.idle_timeout, total=config.timeout
-        )
         transport = Transport(
             url,
-            limits=limits,
             pool_size=config.pool_size,
             proxy=config.proxy,
             ca_bundle=config.ca_bundle,
@@ -182,10 +183,23 @@ class Endpoint:
         }
         return cls(
             transport=transport,
+            limits=_limits(config, None),
+            stream_limits=_limits(config, STREAM_SILENCE),
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", **common},
             stream_headers={"Accept": "text/event-stream", "Accept-Encoding": "identity", **common},
             address=_addresses(row, config, url),
         )
+
+
+def _limits(config: VendorConfig, silence: float | None) -> Limits:
+    """What one attempt may take; ``silence`` is how long it may say nothing where no setting says how long."""
+    return Limits(
+        connect=config.connect_timeout,
+        first_byte=silence if isinstance(config.first_byte_timeout, str) else config.first_byte_timeout,
+        idle=silence if isinstance(config.idle_timeout, str) else config.idle_timeout,
+        total=config.timeout,
+        kept=config.keepalive_expiry,
+    )
 
 
 def _addresses(row: VendorRow, config: VendorConfig, url: str) -> Callable[[str, str], str]:
@@ -364,7 +378,7 @@ class HttpVendor:
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
         call, codec = self._encoded(request, deadline, stream=True)
-        reply = self.open(call, deadline)
+        reply = self.open(call, deadline, streamed=True)
         progress = self._config.progress_timeout
         return ChunkStream(reply, codec.decoder(), self._clock, progress, self._explained, answers=request.n or 1)
 
@@ -469,16 +483,17 @@ class HttpVendor:
             headers = {**headers, **self._credentials.header()}
         return HttpCall(url=endpoint.address(model, path), headers=headers, body=body, method="POST" if body else "GET")
 
-    def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
+    def open(self, call: HttpCall, deadline: Deadline, *, streamed: bool = False) -> HttpReply:
         """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""
         endpoint = self._endpoint or self._connect()
+        limits = endpoint.stream_limits if streamed else endpoint.limits
         lease = deadline.meter.lease if deadline.meter is not None else None
         if lease is not None and lease.key is not None:
             call = attrs.evolve(call, headers={**call.headers, **self._credentials.numbered(lease.key)})
         while True:
             if deadline.meter is not None:
                 deadline.meter.key = self._credentials.number(call.headers)
-            reply = endpoint.transport.open(call, deadline)
+            reply = endpoint.transport.open(call, deadline, limits)
             if reply.ok:
                 return reply
             error = self._refusal(reply)

@@ -52,17 +52,27 @@ def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited
 
     ``headers`` have lower-case names, ``body`` is the parsed answer, ``now`` is aware. In order: ``retry-after-ms``,
     ``retry-after`` (seconds or a date), Google's RetryInfo, an estimated loading time, and, for a rate-limited call only,
-    the latest reset of an exhausted limit. A zero in one source does not hide a positive value in the next.
+    the latest reset of an exhausted limit. A zero in one source does not hide a positive value in the next. Dates are measured
+    against the answer's own, since the clocks of vendor and caller may differ.
     """
     sources: tuple[Callable[[], float | None], ...] = (
         lambda: _milliseconds(headers.get("retry-after-ms")),
-        lambda: _seconds_or_date(headers.get("retry-after"), now),
+        lambda: _seconds_or_date(headers.get("retry-after"), headers, now),
         lambda: _retry_info(body),
         lambda: _number(body.get("estimated_time")) if isinstance(body, Mapping) else None,
         lambda: _resets(headers, now) if limited else None,
     )
     said = [seconds for source in sources if (seconds := source()) is not None and math.isfinite(seconds)]
     return next((seconds for seconds in said if seconds > 0), said[0] if said else None)
+
+
+def _date(value: str) -> datetime | None:
+    """An HTTP date, aware; ``None`` for anything else."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _number(value: Any) -> float | None:
@@ -79,24 +89,23 @@ def _milliseconds(value: str | None) -> float | None:
     return None if number is None else number / 1000
 
 
-def _seconds_or_date(value: str | None, now: datetime) -> float | None:
+def _seconds_or_date(value: str | None, headers: Mapping[str, str], now: datetime) -> float | None:
     if value is None:
         return None
     for part in (value, *value.split(",", 1)[:1]):  # two headers of the same name arrive joined by a comma
         seconds = _number(part.strip())
         if seconds is not None:
             return seconds
-    try:
-        date = parsedate_to_datetime(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return _until(date, now)
+    date = _date(value)
+    return None if date is None else _until(date, headers, now)
 
 
-def _until(moment: datetime, now: datetime) -> float:
+def _until(moment: datetime, headers: Mapping[str, str], now: datetime) -> float:
+    """Seconds from when the vendor sent its answer, by its own clock (RFC 9110, section 6.6.1), or else from ``now``."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    sent = _date(headers.get("date", ""))
+    return max(0.0, (moment - (sent or now)).total_seconds())
 
 
 def duration(text: Any) -> float | None:
@@ -144,15 +153,15 @@ def rate_limit_remaining(headers: Mapping[str, str], now: datetime) -> RateLimit
             continue
         left, most = _number(remaining), _number(headers.get(pattern.format(what="limit")))
         if left is not None and (most is None or left < _LITTLE * most):
-            said |= {name: int(left), f"{name}_reset": _reset(headers.get(pattern.format(what="reset")), now)}
+            said |= {name: int(left), f"{name}_reset": _reset(headers.get(pattern.format(what="reset")), headers, now)}
     return RateLimitRemaining(**said) if said else None
 
 
-def _reset(value: str | None, now: datetime) -> float | None:
+def _reset(value: str | None, headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds until a reset: a duration, or a moment."""
     if value is None:
         return None
-    return _rfc3339(value, now) if value[:1].isdigit() and "T" in value else duration(value)
+    return _rfc3339(value, headers, now) if value[:1].isdigit() and "T" in value else duration(value)
 
 
 def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -163,13 +172,13 @@ def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
         remaining = _number(headers.get(name.replace("reset", "remaining")))
         if value is None or (remaining is not None and remaining > 0):
             continue
-        waits.append(_reset(value, now))
+        waits.append(_reset(value, headers, now))
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _rfc3339(value: str, now: datetime) -> float | None:
+def _rfc3339(value: str, headers: Mapping[str, str], now: datetime) -> float | None:
     try:
-        return _until(datetime.fromisoformat(value), now)
+        return _until(datetime.fromisoformat(value), headers, now)
     except ValueError:
         return None
 

@@ -21,7 +21,7 @@ def test_an_empty_configuration_works():
     """Thirty seconds, three retries, no preferences."""
     config = Config()
 
-    assert (30.0, RetryPolicy(), ()) == (config.timeout, config.retry_policy, config.routing_rules)
+    assert ("auto", RetryPolicy(), ()) == (config.timeout, config.retry_policy, config.routing_rules)
     assert (None, None, None) == (config.default_vendor, config.cost_optimization, config.latency_optimization)
 
 

@@ -163,7 +163,7 @@ def test_a_parked_target_is_left_alone_by_later_calls_too():
 
 
 def test_when_all_are_parked_the_call_says_so_without_asking():
-    """The same kind of error comes back with what is left of the hint, and the vendor is not hit."""
+    """The same kind of error comes back with what is left of the minute, and the vendor is not hit."""
     clock = ManualClock()
     fake = FakeVendor(RateLimitError("slow down", status=429, retry_after=90.0))
     dispatcher = dispatcher_of(fake, clock=clock)
@@ -171,10 +171,52 @@ def test_when_all_are_parked_the_call_says_so_without_asking():
         dispatcher.send(ASK)
     clock.advance(10)
 
-    with pytest.raises(RateLimitError, match=r"left alone for another 80\.0 s") as caught:
+    with pytest.raises(RateLimitError, match=r"left alone for another 50\.0 s") as caught:
         dispatcher.send(ASK)
 
-    assert (80.0, 1, 0) == (caught.value.retry_after, fake.hits, caught.value.attempts)
+    assert (50.0, 1, 0) == (caught.value.retry_after, fake.hits, caught.value.attempts)
+
+
+@pytest.mark.parametrize("hint", [3_000.0, 1e20])
+def test_the_only_vendor_is_not_parked_for_hours(hint):
+    """After a minute one call tries it; its answer frees it for all."""
+    clock = ManualClock()
+    fake = FakeVendor(RateLimitError("slow down", status=429, retry_after=hint), "ok")
+    dispatcher = dispatcher_of(fake, clock=clock)
+    for _ in range(2):
+        with pytest.raises(RateLimitError):
+            dispatcher.send(ASK)
+    clock.advance(60.0)
+
+    assert ["ok"] * 2 == [dispatcher.send(ASK).content for _ in range(2)]
+    assert ([], 3) == (clock.sleeps, fake.hits)
+
+
+def test_a_vendor_that_refuses_the_try_is_tried_by_one_call_a_minute():
+    """The other calls of that minute do not ask it."""
+    clock = ManualClock()
+    fake = FakeVendor(RateLimitError("slow down", status=429, retry_after=3_000.0))
+    dispatcher = dispatcher_of(fake, clock=clock)
+    for _ in range(180):
+        with pytest.raises(RateLimitError):
+            dispatcher.send(ASK)
+        clock.advance(1.0)
+
+    assert 3 == fake.hits
+
+
+def test_the_longest_cooldown_is_a_setting():
+    """An hour, for whoever wants that."""
+    clock = ManualClock()
+    fake = FakeVendor(RateLimitError("slow down", status=429, retry_after=3_000.0), "ok")
+    dispatcher = dispatcher_of(fake, clock=clock, retry_policy=RetryPolicy(max_cooldown=3_600.0))
+    with pytest.raises(RateLimitError):
+        dispatcher.send(ASK)
+    clock.advance(2_000.0)
+    with pytest.raises(RateLimitError, match=r"another 1000\.0 s"):
+        dispatcher.send(ASK)
+
+    assert 1 == fake.hits
 
 
 def test_a_spent_quota_is_not_asked_again_and_parks_the_target():

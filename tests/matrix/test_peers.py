@@ -127,7 +127,7 @@ def test_a_hint_that_fits_is_waited_for_once():
     assert clock.waits[0] <= 2.0 <= answered.started - refused.started
 
 
-def test_a_spent_quota_parks_the_key_for_long():
+def test_a_spent_quota_parks_the_target_for_a_minute():
     """The second call is told so without asking the vendor again (the peers: three hits a call)."""
     with VendorSimulator().always(PEER_FAULTS["429 insufficient_quota"]) as spent, Dispatcher() as dispatcher:
         dispatcher.register_vendor(vendor_at(spent, "openai"))
@@ -136,7 +136,7 @@ def test_a_spent_quota_parks_the_key_for_long():
                 dispatcher.send(Request(model=MODELS["openai"], messages="hi"))
 
         assert 1 == spent.hits
-    assert caught.value.retry_after > 500
+    assert 50 < caught.value.retry_after <= 60
 
 
 @pytest.mark.parametrize("streamed", [False, True])

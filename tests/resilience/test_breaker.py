@@ -10,6 +10,7 @@ from llmdispatcher import (
     Cancelled,
     CircuitBreaker,
     ConfigError,
+    DeadlineExceeded,
     InvalidRequest,
     MalformedReply,
     RateLimitError,
@@ -55,6 +56,80 @@ def test_it_opens_at_the_rate_and_not_before():
 
     assert ["closed"] * 9 + ["open"] == states
     assert (None, 5.0) == (made.admit(TARGET, 4.9), made.ready_at(TARGET, 0.0))
+
+
+SILENT = VendorUnavailable("no answer began", timed_out=True)
+
+
+def silent(made, *moments, waited=50.0):
+    """Report a time-out at each of these moments; gives the states after them."""
+    states = []
+    for now in moments:
+        made.report(TARGET, made.admit(TARGET, now), SILENT, now, waited=waited)
+        states.append(made.state(TARGET, now))
+    return states
+
+
+def test_it_opens_after_three_time_outs_in_a_row():
+    """However long they took, and however long ago they were: few fit into a window."""
+    made = breakers()
+
+    assert ["closed", "closed", "open"] == silent(made, 50.0, 100.0, 150.0)
+
+
+def test_it_stays_open_for_no_less_than_the_time_out_took():
+    """Else half of all calls would wait again: 50 s, then the usual doubling where that is more."""
+    made = breakers(open_time=40.0)
+    silent(made, 50.0, 100.0, 150.0)
+    first = made.ready_at(TARGET, 150.0)
+    silent(made, 250.0)
+
+    assert (200.0, 330.0) == (first, made.ready_at(TARGET, 250.0))
+
+
+@pytest.mark.parametrize("between", [None, DOWN], ids=["an answer", "a refusal"])
+def test_time_outs_that_are_not_in_a_row_do_not_open_it(between):
+    """Whoever says anything in between is there."""
+    made = breakers()
+    for second in range(0, 1_000, 50):
+        silent(made, float(second))
+        made.report(TARGET, made.admit(TARGET, second + 1.0), between, second + 1.0)
+
+    assert "closed" == made.state(TARGET, 1_000.0)
+
+
+def test_what_says_nothing_of_the_target_does_not_end_the_row():
+    """A cancelled call, a rate limit."""
+    made = breakers()
+    silent(made, 50.0, 100.0)
+    made.report(TARGET, made.admit(TARGET, 120.0), Cancelled("by the caller"), 120.0)
+
+    assert ["open"] == silent(made, 150.0)
+
+
+def test_a_deadline_that_passed_in_silence_counts_as_a_time_out():
+    """Whatever the caller's error is."""
+    made = breakers()
+    for now in (1.0, 2.0, 3.0):
+        made.report(TARGET, made.admit(TARGET, now), DeadlineExceeded("late"), now, waited=1.0)
+
+    assert "open" == made.state(TARGET, 3.0)
+
+
+def test_time_outs_in_a_row_need_not_count():
+    """With 0 there is only the rate."""
+    made = breakers(timeouts=0)
+
+    assert "closed" == silent(made, *[50.0 * number for number in range(20)])[-1]
+
+
+def test_a_target_that_timed_out_once_is_forgotten_after_an_answer():
+    """Nothing is kept of it."""
+    made = breakers()
+    silent(made, 50.0)
+    made.report(TARGET, made.admit(TARGET, 100.0), None, 100.0)
+
+    assert not made.in_use
 
 
 def test_a_target_that_mostly_answers_stays_closed():

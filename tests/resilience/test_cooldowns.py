@@ -1,4 +1,4 @@
-"""Parking: a target that asked to be left alone is left alone by every call, and no longer than a day."""
+"""Parking: a target that asked to be left alone is left alone by every call, for a minute; then one call a second tries it."""
 
 import math
 
@@ -93,13 +93,64 @@ def test_a_parking_that_ended_refuses_nobody(now):
 
 
 def test_an_ended_parking_is_forgotten():
-    """Looking at it is enough; nothing is left to look at."""
+    """When the target is asked; nothing is left to look at."""
     parking = Parking()
     parking.park(TARGET, 15.0, LIMITED)
     assert parking.in_use
 
-    parking.ready_at(TARGET, 20.0)
+    assert parking.take(TARGET, 20.0) is None
     assert not parking.in_use
+
+
+def test_a_target_that_asked_for_longer_is_tried_by_one_call_a_second():
+    """The others still find it parked, for no more than a second."""
+    parking = Parking()
+    parking.park(TARGET, 60.0, LIMITED, asked=1e20)
+
+    taken = [parking.take(TARGET, now) is None for now in (59.9, 60.0, 60.0, 60.9, 61.0, 61.5)]
+    assert [False, True, False, False, True, False] == taken
+    assert (62.0, 0.5) == (parking.ready_at(TARGET, 61.5), parking.refusal(TARGET, 61.5).retry_after)
+
+
+def test_an_answer_to_such_a_try_frees_the_target():
+    """Everybody may ask it again."""
+    parking = Parking()
+    parking.park(TARGET, 60.0, LIMITED, asked=1e20)
+    parking.take(TARGET, 60.0)
+    parking.answered(TARGET)
+
+    assert (None, False) == (parking.take(TARGET, 60.1), parking.in_use)
+
+
+def test_the_answer_of_a_call_from_before_frees_nobody():
+    """It was on its way when another was told to come back later."""
+    parking = Parking()
+    parking.park(TARGET, 60.0, LIMITED, asked=1e20)
+    parking.answered(TARGET)
+
+    assert 60.0 == parking.ready_at(TARGET, 10.0)
+
+
+def test_a_try_that_is_refused_parks_the_target_again():
+    """For as long as the first time."""
+    parking = Parking()
+    parking.park(TARGET, 60.0, LIMITED, asked=1e20)
+    parking.take(TARGET, 60.0)
+    parking.park(TARGET, 121.0, LIMITED, asked=1e20)
+    parking.answered(TARGET)
+
+    assert 121.0 == parking.ready_at(TARGET, 61.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "worth"), [(60.0, 60.0), (90.0, math.inf), (69.0, 60.0)], ids=["all of it", "more than a minute", "nearly over"]
+)
+def test_what_asked_for_more_than_a_minute_is_not_waited_for(asked, worth):
+    """It would probably refuse again; as seen at second 10."""
+    parking = Parking()
+    parking.park(TARGET, 60.0, LIMITED, asked=asked)
+
+    assert worth == parking.held(TARGET, 10.0).worth(10.0)
 
 
 def test_parking_is_bounded(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from llmdispatcher import Cancellation, Cancelled, ConfigError, Deadline, DeadlineExceeded
 from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher.testing import ManualClock
 
 from ..conftest import SLACK
 
@@ -92,3 +93,28 @@ def held():
     lock = threading.Lock()
     lock.acquire()
     return lock
+
+
+def test_a_deadline_can_be_narrowed_to_a_share_and_widened_again():
+    """The share is what is left meanwhile; its end is not that of the call."""
+    clock = ManualClock()
+    deadline = Deadline.after(100.0, clock=clock)
+    deadline.narrow(10.0, 5.0)
+    narrow = (deadline.remaining(), deadline.connect, deadline.is_narrow, deadline.share_is_over)
+    with pytest.raises(DeadlineExceeded):
+        deadline.sleep(60.0)
+    over = (deadline.share_is_over, clock.sleeps)
+    deadline.widen()
+
+    assert ((10.0, 5.0, True, False), (True, [10.0])) == (narrow, over)
+    assert (90.0, math.inf, False, False) == (deadline.remaining(), deadline.connect, deadline.is_narrow, deadline.share_is_over)
+
+
+def test_a_share_is_no_longer_than_the_deadline():
+    """At the end of both the call is over, and not its share."""
+    clock = ManualClock()
+    deadline = Deadline.after(5.0, clock=clock)
+    deadline.narrow(math.inf, math.inf)
+    clock.advance(5.0)
+
+    assert (0.0, False) == (deadline.remaining(), deadline.share_is_over)

@@ -18,9 +18,11 @@ from llmdispatcher import (
     Request,
     Vendor,
     VendorConfig,
+    VendorUnavailable,
     vendor,
 )
 from llmdispatcher.testing import VendorSimulator, faults
+from llmdispatcher.vendors import http
 
 KEY = "sk-test-0123456789"
 MODELS = {"openai": "gpt-4o", "azure": "gpt-4o", "anthropic": "claude-sonnet-4-6", "google": "gemini-2.5-flash"}
@@ -336,3 +338,26 @@ def test_an_api_is_chosen_only_where_there_is_a_choice():
     """A vendor with one format of its own refuses the setting."""
     with pytest.raises(ConfigError, match="api: anthropic speaks one format of its own"):
         AnthropicVendor(api_key=KEY, api="responses")
+
+
+def test_an_answer_in_one_piece_may_be_silent_for_longer_than_a_stream(monkeypatch):
+    """Untouched, the limits of silence are those of streams: an answer is silent until it is whole."""
+    monkeypatch.setattr(http, "STREAM_SILENCE", 0.3)
+    with VendorSimulator(responses="hello", latency=1.0) as slow:
+        asked = OpenAIVendor(api_key=KEY, base_url=slow.openai_url, trust_env=False)
+        answer = asked.send(Request("gpt-4o", "hi"), Deadline.after(60))
+        with pytest.raises(VendorUnavailable) as caught:
+            list(asked.stream(Request("gpt-4o", "hi"), Deadline.after(60)))
+        asked.close()
+
+    assert "hello" == answer.content
+    assert ("first_byte", True) == (caught.value.phase, caught.value.timed_out)
+
+
+def test_a_limit_of_silence_that_is_set_holds_for_every_answer():
+    """Of one piece, too."""
+    with VendorSimulator(responses="hello").always(faults.silent()) as dead:
+        asked = OpenAIVendor(api_key=KEY, base_url=dead.openai_url, trust_env=False, first_byte_timeout=0.3)
+        with pytest.raises(VendorUnavailable, match=r"within first_byte=0\.3 s"):
+            asked.send(Request("gpt-4o", "hi"), Deadline.after(60))
+        asked.close()

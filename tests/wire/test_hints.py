@@ -25,6 +25,19 @@ FORMS = {
     "a date": ({"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT"}, 30.0),
     "a date of old": ({"retry-after": "Saturday, 21-Nov-26 12:00:30 GMT"}, 30.0),
     "a date in the past": ({"retry-after": "Sat, 21 Nov 2020 12:00:00 GMT"}, 0.0),
+    "a date by the vendor's own clock": (
+        {"retry-after": "Sat, 21 Nov 2026 13:00:05 GMT", "date": "Sat, 21 Nov 2026 13:00:00 GMT"},
+        5.0,
+    ),
+    "a date by a clock that is behind": (
+        {"retry-after": "Sat, 21 Nov 2026 11:00:05 GMT", "date": "Sat, 21 Nov 2026 11:00:00 GMT"},
+        5.0,
+    ),
+    "a date beside one that is none": ({"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT", "date": "yesterday"}, 30.0),
+    "a reset by the vendor's own clock": (
+        {"anthropic-ratelimit-tokens-reset": "2026-11-21T13:00:09Z", "date": "Sat, 21 Nov 2026 13:00:00 GMT"},
+        9.0,
+    ),
     "zero": ({"retry-after": "0"}, 0.0),
     "two headers": ({"retry-after": "5, 10"}, 5.0),
     "blanks": ({"retry-after": " 5 "}, 5.0),

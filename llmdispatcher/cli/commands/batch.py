@@ -97,7 +97,11 @@ class Options:
 @click.option("--workers", type=COUNT, default=8, show_default=True, help="Prompts in flight at once.")
 @click.option("--rpm", type=COUNT, metavar="N", help="At most so many requests a minute at each vendor.")
 @click.option("--tpm", type=COUNT, metavar="N", help="At most so many tokens a minute at each vendor.")
-@click.option("--timeout", type=Positive(), help="Seconds for each prompt, all retries and failovers included.  [default: 30]")
+@click.option(
+    "--timeout",
+    type=Positive(),
+    help="Seconds for each prompt, all retries and failovers included.  [default: what it may need, 60 to 600]",
+)
 @click.option("--limit", type=COUNT, metavar="N", help="Only the first N prompts.")
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
 @click.option("--simulate", is_flag=True, help="Use simulated vendors even if there are keys.")

@@ -1,0 +1,128 @@
+"""How long one attempt may be silent: its share of a call's deadline, so that the next target is still asked in time.
+
+The rule, while targets are left that nobody asked:
+
+- Connecting has half of the time that is left, and so has the first event of a stream.
+- An answer in one piece is silent until it is whole. It has the time that it may honestly need: its tokens at the pace of the
+  target, twice, plus 20 s, and at least 50 s. Where no more than that is left, it has all of it, and so has a model that thinks.
+- Without other targets an attempt has all of the time.
+
+The tokens are the request's ``max_tokens``, or the usual length of an answer. The pace is the 95th percentile of what the target
+took for a token lately, or the speed that the catalog tells (``data/paces.toml``).
+
+Times are seconds and passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import attrs
+
+from ..catalog import Target, pace_of
+from ..runtime import new_lock
+from ..types import Request
+
+LEAST_NEED = 50.0
+BESIDE = 20.0
+"""Seconds for what is not the writing of tokens: a queue at the vendor, a long prompt."""
+SHORTEST_TIMEOUT = 60.0
+LONGEST_TIMEOUT = 600.0
+"""The bounds of the timeout of a call where nobody has set one."""
+_REMEMBERED = 128
+_ENOUGH = 20
+_EVERY = 10
+"""Answers after which the percentile is reckoned anew."""
+_TELLING = 100
+"""Tokens; a shorter answer takes most of its time for other things than writing, and is counted as one of this length."""
+_MOST = 10_000
+_THINKING = frozenset({"thinking", "reasoning", "reasoning_effort"})
+"""Parameters of vendors that have a model think."""
+
+
+@attrs.frozen
+class TimeShare:
+    """What an attempt has: seconds until the answer, or a stream's first event, and for connecting. Infinite: all that is left."""
+
+    answer: float = math.inf
+    connect: float = math.inf
+
+
+WHOLE = TimeShare()
+
+
+def share(left: float, others: int, need: float, *, streamed: bool) -> TimeShare:
+    """The share of an attempt in the ``left`` seconds, while so many ``others`` were not asked; ``need`` is that of the answer."""
+    if not others:
+        return WHOLE
+    if streamed:
+        return TimeShare(left / 2, left / 2)
+    return TimeShare(need if need < left else math.inf, left / 2)
+
+
+@attrs.frozen
+class Need:
+    """The seconds that a whole answer may honestly need; not ``certain`` where it comes after thoughts of unknown length."""
+
+    seconds: float
+    certain: bool
+
+
+class _Measured:
+    """What the tokens of one target took lately."""
+
+    __slots__ = ("count", "percentile", "taken")
+
+    def __init__(self) -> None:
+        self.taken: deque[float] = deque(maxlen=_REMEMBERED)
+        self.count = 0
+        self.percentile: float | None = None
+
+
+class Shares:
+    """The shares of attempts, by what is measured of each target; safe under threads, bounded."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._measured: dict[tuple[str, str], _Measured] = {}
+
+    def observe(self, target: Target, seconds: float, tokens: int) -> None:
+        """Take in one answer in one piece: what it took, and how many tokens it has. A short one never counts as a quick one."""
+        taken = seconds / max(tokens, _TELLING)
+        if tokens < _TELLING:
+            taken = max(taken, 1 / pace_of(target.kind or target.vendor, target.model).tokens_per_second)
+        with self._lock:
+            measured = self._measured.get(target.key)
+            if measured is None:
+                if len(self._measured) >= _MOST:
+                    del self._measured[next(iter(self._measured))]
+                measured = self._measured[target.key] = _Measured()
+            measured.taken.append(taken)
+            measured.count += 1
+            if measured.count >= _ENOUGH and measured.count % _EVERY == 0:
+                measured.percentile = sorted(measured.taken)[int(0.95 * (len(measured.taken) - 1))]
+
+    def need(self, request: Request, target: Target) -> Need:
+        """What the target may honestly need for the whole answer."""
+        pace, measured = pace_of(target.kind or target.vendor, target.model), self._measured.get(target.key)
+        effort = request.reasoning_effort
+        asked = bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params)
+        thinks = effort != "none" if effort is not None else asked or pace.thinks
+        tokens = request.max_tokens
+        if tokens is None:
+            tokens = pace.usual_thinking_tokens if thinks else pace.usual_tokens
+        percentile = measured.percentile if measured is not None else None
+        seconds = 2 * min(tokens, target.max_output or math.inf) * (percentile or 1 / pace.tokens_per_second) + BESIDE
+        return Need(max(seconds, LEAST_NEED), certain=not thinks)
+
+    def share(self, request: Request, target: Target, left: float, others: int, *, streamed: bool) -> TimeShare:
+        """The share of an attempt at this target, in the ``left`` seconds, while so many ``others`` were not asked."""
+        need = self.need(request, target)
+        return share(left, others, need.seconds if need.certain else math.inf, streamed=streamed)
+
+    def timeout(self, request: Request, targets: Sequence[Target]) -> float:
+        """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds."""
+        need = sum([self.need(request, target).seconds for target in targets[:2]])
+        return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)

@@ -1,0 +1,183 @@
+"""The time of a call with untouched settings: two vendors, a clock moved by hand, and a first vendor that is silent or slow."""
+
+import pytest
+
+from llmdispatcher import DeadlineExceeded, Dispatcher, RateLimitError, Request, Response, Usage, VendorUnavailable
+from llmdispatcher.testing import FakeVendor, ManualClock
+
+FOR_EVER = 1e9
+ASK = Request("m", "hi")
+NAMED = {"default_vendor": "first", "fallback_vendor": "second"}
+
+
+class Stage:
+    """A first vendor that takes so many seconds, a quick second, and a third that nobody has named."""
+
+    def __init__(self, latency, names=("first", "second", "third"), answer="first", **settings):
+        self.clock = ManualClock()
+        self.vendors = [FakeVendor(answer, name=names[0], latency=latency), *[FakeVendor(name, name=name) for name in names[1:]]]
+        self.dispatcher = Dispatcher({**dict(zip(NAMED, names, strict=False)), **settings}, clock=self.clock)
+        for vendor in self.vendors:
+            self.dispatcher.register_vendor(vendor)
+
+    def ask(self, request=ASK, *, streamed=False, **options):
+        """Who answers, and after how many seconds."""
+        began = self.clock.monotonic()
+        if streamed:
+            with self.dispatcher.send_streaming(request, **options) as stream:
+                answered = stream.response().vendor
+        else:
+            answered = self.dispatcher.send(request, **options).vendor
+        return answered, self.clock.monotonic() - began
+
+    def late(self, request=ASK, **options):
+        """After how many seconds a call ends with the deadline."""
+        began = self.clock.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            self.dispatcher.send(request, **options)
+        return self.clock.monotonic() - began
+
+    @property
+    def hits(self):
+        return [vendor.hits for vendor in self.vendors]
+
+    def circuit(self, request=ASK):
+        plan = self.dispatcher.explain(request)
+        return plan.status(plan.targets[0]).circuit
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_silent_vendor_ends_in_the_answer_of_the_second(streamed):
+    """Soon after what an answer may need, well before the deadline, and nobody else is asked."""
+    stage = Stage(FOR_EVER)
+    vendor, seconds = stage.ask(streamed=streamed)
+
+    assert ("second", [1, 1, 0]) == (vendor, stage.hits)
+    assert 50 <= seconds <= 75
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_tenth_call_does_not_wait(streamed):
+    """Three calls wait; the circuit is open for the others, for no less than a call waited."""
+    stage = Stage(FOR_EVER)
+    waited = [stage.ask(streamed=streamed)[1] for _ in range(3)]
+    for _ in range(7):
+        assert ("second", 0) == stage.ask(streamed=streamed)
+        stage.clock.advance(6)
+
+    assert min(waited) >= 50
+    assert ([3, 10, 0], "open") == (stage.hits, stage.circuit())
+
+
+def test_an_honest_answer_of_45_seconds_is_asked_for_once():
+    """It comes, nobody else is asked, and nothing is held against who gave it."""
+    stage = Stage(45.0)
+
+    assert ("first", 45.0) == stage.ask()
+    assert ([1, 0, 0], "closed") == (stage.hits, stage.circuit())
+
+
+def test_an_honest_long_answer_has_the_time_of_its_tokens():
+    """Eight thousand tokens at fifty a second are 160 s, which may well be 300."""
+    stage = Stage(300.0)
+
+    assert ("first", 300.0) == stage.ask(Request("m", "hi", max_tokens=8_000))
+    assert [1, 0, 0] == stage.hits
+
+
+def test_a_silent_vendor_that_was_asked_for_much_is_given_more_time():
+    """The second answers after the need of the longer answer."""
+    stage = Stage(FOR_EVER)
+
+    assert ("second", 220.0) == stage.ask(Request("m", "hi", max_tokens=5_000))
+
+
+THINKING = {"by itself": (Request("o3", "hi"), 400.0), "asked to": (Request("gpt-4o", "hi", reasoning_effort="high"), 600.0)}
+
+
+@pytest.mark.parametrize(("request_", "timeout"), THINKING.values(), ids=list(THINKING))
+def test_a_model_that_thinks_has_the_whole_deadline(request_, timeout):
+    """Nobody can tell how long it thinks: an answer just before the deadline is asked for once."""
+    stage = Stage(timeout - 1, ("openai", "second", "third"))
+
+    assert ("openai", timeout - 1) == stage.ask(request_)
+    assert ([1, 0, 0], "closed") == (stage.hits, stage.circuit(request_))
+
+
+@pytest.mark.parametrize(("request_", "timeout"), THINKING.values(), ids=list(THINKING))
+def test_a_silent_model_that_thinks_is_left_alone_by_later_calls(request_, timeout):
+    """Its deadlines pass, and the circuit learns from them."""
+    stage = Stage(FOR_EVER, ("openai", "second", "third"))
+
+    assert [timeout] * 3 == [stage.late(request_) for _ in range(3)]
+    assert ("second", 0.0) == stage.ask(request_)
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_written_deadline_that_is_shorter_than_the_need_is_not_divided(configured):
+    """An answer of 25 s comes within 30; a silent vendor costs three calls their deadline, and then the second is asked."""
+    settings, options = ({"timeout": 30}, {}) if configured else ({}, {"timeout": 30})
+    honest, silent = Stage(25.0, **settings), Stage(FOR_EVER, **settings)
+
+    assert ("first", 25.0) == honest.ask(**options)
+    assert [30.0] * 3 == [silent.late(**options) for _ in range(3)]
+    assert [("second", 0.0)] * 3 == [silent.ask(**options) for _ in range(3)]
+    assert [3, 3, 0] == silent.hits
+
+
+def test_a_written_deadline_is_divided_for_a_stream():
+    """Half of it for the first event, the rest for the second vendor."""
+    stage = Stage(FOR_EVER)
+
+    assert ("second", 15.0) == stage.ask(streamed=True, timeout=30)
+
+
+def test_without_another_vendor_the_whole_deadline_is_for_the_one():
+    """Nothing is kept back for nobody, and nothing is held against who is the only one."""
+    stage = Stage(FOR_EVER, ("first",))
+
+    assert [60.0] * 5 == [stage.late() for _ in range(5)]
+    assert "closed" == stage.circuit()
+
+
+def test_for_who_cannot_be_asked_nothing_is_kept_back():
+    """While the others ask to be left alone, the first has all the time: its slow answer of 80 s comes."""
+    stage = Stage(80.0)
+    for vendor in stage.vendors[1:]:
+        vendor.script(RateLimitError("slow down", status=429, retry_after=3_000))
+        with pytest.raises(RateLimitError):
+            stage.dispatcher.send_to_vendor(vendor.name, ASK)
+
+    assert ("first", 80.0) == stage.ask()
+
+
+def test_the_measured_pace_counts():
+    """Twenty answers that took 0.1 s a token: another of the same length may take twice that, and 20 s more."""
+    answer = Response(content="long", usage=Usage(input_tokens=5, output_tokens=400), finish_reason="stop")
+    stage = Stage(40.0, answer=answer)
+    for _ in range(20):
+        stage.ask(Request("m", "hi", max_tokens=400))
+    stage.vendors[0].latency = FOR_EVER
+
+    assert ("second", 100.0) == stage.ask(Request("m", "hi", max_tokens=400))
+
+
+def test_the_default_timeout_is_the_need_of_two():
+    """Of one target at least a minute, of two their needs together, and at most ten minutes."""
+    alone, many = Request("m", "hi", max_tokens=1), Request("m", "hi", max_tokens=4_000)
+    seconds = [Stage(FOR_EVER, ("first",)).late(asked) for asked in (alone, many, Request("m", "hi", max_tokens=99_999))]
+    both = Stage(FOR_EVER)
+    both.vendors[1].latency = both.vendors[2].latency = FOR_EVER
+
+    assert ([60.0, 180.0, 600.0], 360.0) == (seconds, both.late(many))
+
+
+def test_what_was_sent_and_timed_out_may_be_paid_twice():
+    """The trace says so, and a policy that does not want it ends the call."""
+    stage, careful = Stage(FOR_EVER), Stage(FOR_EVER, retry_policy={"retry_ambiguous": False})
+    response = stage.dispatcher.send(ASK)
+
+    assert [True, False] == [attempt.possibly_billed for attempt in response.trace]
+    with pytest.raises(VendorUnavailable, match="its share of the call's time"):
+        careful.dispatcher.send(ASK)
+    assert [1, 0, 0] == careful.hits
