@@ -95,6 +95,11 @@ def disagreements(dispatcher: Dispatcher, outcomes: Iterable[Outcome]) -> list[s
     return wrong
 
 
-def counted(outcomes: Iterable[Outcome], vendor: str) -> int:
-    """The attempts of these calls that speak against a vendor."""
-    return sum(record.vendor == vendor and record.error in _COUNTED for outcome in outcomes for record in outcome.attempts)
+def counted(outcomes: Iterable[Outcome], vendor: str, *, helped: bool = False) -> int:
+    """The attempts of these calls that speak against a vendor; where another can be asked, the deadline of a plain call does."""
+    return sum(
+        record.vendor == vendor
+        and (record.error in _COUNTED or (helped and not outcome.streamed and record.error == "DeadlineExceeded"))
+        for outcome in outcomes
+        for record in outcome.attempts
+    )
