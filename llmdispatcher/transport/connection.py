@@ -199,7 +199,7 @@ class _Connection(HTTPConnection):
 
     def _received(self, sock: Governed, scope: Scope, *, began: bool) -> bytes:
         try:
-            data = sock.receive(scope.left())
+            data = sock.receive(scope.left(), once=True)
         except HANG_UPS as foreign:
             failure: Exception = translated(foreign, scope)
         except OSError as foreign:

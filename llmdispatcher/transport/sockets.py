@@ -171,14 +171,17 @@ class Governed(socket.socket):
         self._patience = math.inf if value is None else value
         super().settimeout(value)
 
-    def receive(self, left: float) -> bytes:
-        """What has arrived, at least a byte, or nothing at the end; ``left`` is what the scope has just given it."""
+    def receive(self, left: float, *, once: bool = False) -> bytes:
+        """What has arrived, at least a byte, or nothing at the end; ``left`` is what the scope has just given it.
+
+        With ``once`` no more reads with the same limit are expected, so that a long silence is slept through.
+        """
         scope = self.scope
         if scope is None:
             return b""
         while True:
             if self._patience > left + _SLACK:
-                self.settimeout(left / 2 if left > _SHORT else left)  # half, so that it serves for the next reads too
+                self.settimeout(left if once or left < _SHORT else left / 2)  # half, so that it serves for the next reads too
             try:
                 data = self.recv(_LITTLE if self._little >= _LATELY else RECEIVE)
             except TimeoutError as late:
