@@ -11,7 +11,10 @@ from llmdispatcher import CircuitBreaker, Dispatcher, DispatchError, OpenAIVendo
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import UNREACHABLE, FakeVendor, VendorSimulator, faults
 
+from ..conftest import PATIENCE
+
 ASK = Request("gpt-4o-mini", "hi")
+TWO = {"default_vendor": "first", "fallback_vendor": "second"}
 OPEN_TIME = CircuitBreaker().open_time
 DEADLINES = (1.5, 6.0, 40.0)
 """Seconds: a machine that is too busy for the first may need the next."""
@@ -30,7 +33,7 @@ class Later(type(SYSTEM_CLOCK)):
 def dispatching(url, healthy, clock=None):
     """A dispatcher with a vendor there, a healthy second, and a third that nobody has named."""
     third = FakeVendor(name="third")
-    with Dispatcher({"default_vendor": "first", "fallback_vendor": "second"}, **({"clock": clock} if clock else {})) as made:
+    with Dispatcher(TWO, **({"clock": clock} if clock else {})) as made:
         made.register_vendor(OpenAIVendor(name="first", api_key="k", base_url=url, trust_env=False))
         made.register_vendor(OpenAIVendor(name="second", api_key="k", base_url=healthy.openai_url, trust_env=False))
         made.register_vendor(third)
@@ -183,3 +186,22 @@ def test_a_connection_that_was_idle_for_a_minute_is_not_used(streamed):
         response = answer(dispatcher, streamed=streamed)
 
         assert ([["first"]], 2) == (told([response]), nat.connections)
+
+
+def test_a_full_pool_ends_in_the_answer_of_the_second_and_is_held_against_nobody():
+    """All connections to the first are busy: that is this process's own, and the call goes on where there is room."""
+    for timeout in DEADLINES:
+        with VendorSimulator().always(faults.silent()) as busy, VendorSimulator() as healthy, Dispatcher(TWO) as dispatcher:
+            for name, simulator in (("first", busy), ("second", healthy)):
+                settings = {"name": name, "base_url": simulator.openai_url, "pool_size": 1}
+                dispatcher.register_vendor(OpenAIVendor(api_key="k", trust_env=False, **settings))
+            with dispatcher.send_streaming(ASK, timeout=600) as holding:
+                assert busy.await_hits(1, timeout=PATIENCE)
+                with contextlib.suppress(DispatchError):
+                    response = answer(dispatcher, streamed=True, timeout=timeout)
+                    plan = dispatcher.explain(ASK)
+                    assert [("first", "Overloaded"), ("second", None)] == [(tried.vendor, tried.error) for tried in response.trace]
+                    assert ["closed"] * 2 == [plan.status(target).circuit for target in plan.targets]
+                    holding.close()
+                    return
+    raise AssertionError("the second vendor did not answer in time")
