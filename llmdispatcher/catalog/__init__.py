@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from .facts import vendor_row as vendor_row
     from .facts import vendor_rows as vendor_rows
     from .lockfile.alias import Alias as Alias
+    from .lockfile.alias import goes_on as goes_on
     from .lockfile.aliases import Aliases as Aliases
     from .lockfile.aliases import Source as Source
     from .lockfile.aliases import source as source
     from .lockfile.lockfile import Lockfile as Lockfile
     from .lockfile.paths import BUNDLED as BUNDLED
+    from .models import NameClaim as NameClaim
     from .models import all_models as all_models
+    from .models import claim_on as claim_on
     from .models import edition as edition
     from .models import get_model as get_model
-    from .models import knows_not as knows_not
     from .models import list_models as list_models
     from .models import model_facts as model_facts
     from .models import model_names as model_names
     from .models import models_of as models_of
     from .models import overlay as overlay
+    from .models import owner as owner
+    from .nearest import stand_ins as stand_ins
     from .registry.client import Registry as Registry
     from .registry.client import registry_from as registry_from
     from .registry.source import PUBLISHED as PUBLISHED
@@ -53,7 +57,10 @@ else:
                 "vendor_rows",
                 "VendorRow",
             ),
-            "lockfile.alias": ("Alias",),
+            "lockfile.alias": (
+                "Alias",
+                "goes_on",
+            ),
             "lockfile.aliases": (
                 "Aliases",
                 "Source",
@@ -63,15 +70,18 @@ else:
             "lockfile.paths": ("BUNDLED",),
             "models": (
                 "all_models",
+                "NameClaim",
+                "claim_on",
                 "edition",
                 "get_model",
-                "knows_not",
                 "list_models",
                 "model_facts",
                 "model_names",
                 "models_of",
                 "overlay",
+                "owner",
             ),
+            "nearest": ("stand_ins",),
             "registry.client": (
                 "Registry",
                 "registry_from",

@@ -37,6 +37,7 @@ class VendorRow:
     keyless: bool = False
     families: tuple[str, ...] = ()
     any_model: bool = False
+    own_names: bool = False
     reports_cost: bool = False
     quirks: tuple[str, ...] = ()
     source: str
@@ -76,9 +77,17 @@ def vendor_rows() -> tuple[VendorRow, ...]:
 
 
 def in_family(kind: str, model: str) -> bool:
-    """Whether the model's name is of this vendor's families."""
+    """Whether the model's name is of this vendor's families.
+
+    A name with a tag, such as ``deepseek-r1:8b``, is one of a local server: only a family with a colon of its own has it.
+    """
     row = vendor_row(kind)
-    return row is not None and any(fnmatchcase(model, family) for family in row.families)
+    if row is None:
+        return False
+    families = [family for family in row.families if ":" in family or ":" not in model]
+    if any(family.startswith("!") and fnmatchcase(model, family[1:]) for family in families):
+        return False
+    return any(fnmatchcase(model, family) for family in families)
 
 
 _REMEMBERED = 4096

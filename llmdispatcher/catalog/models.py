@@ -7,6 +7,7 @@ is replaced as a whole; rows are read when they are asked for.
 from __future__ import annotations
 
 import difflib
+import enum
 import json
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -223,15 +224,40 @@ def _owner(current: Edition, model: str) -> str | None:
     return next(listed, None) or next(alike, None)
 
 
-def knows_not(kind: str, model: str) -> bool:
-    """Whether the catalog knows that a vendor does not have a model: the name is another's and not its own.
+class NameClaim(enum.Enum):
+    """What is known about a vendor and a model's name."""
 
-    Of a vendor that is not in the catalog, and of a name that nobody there bears, it knows nothing.
-    """
+    LISTED = "listed"
+    """It has the model: the catalog, its user, or its own list says so."""
+    FAMILY = "family"
+    """The name is new, and of a family that is the vendor's own."""
+    ANY = "any"
+    """It has models of any maker, or of any name, and whether this one is among them nobody knows."""
+    UNKNOWN = "unknown"
+    """It has its maker's models only, and this name is none of anybody's."""
+    FOREIGN = "foreign"
+    """It has its maker's models only, and this name is another's."""
+    CLOSED = "closed"
+    """Its user gave the only names that it is asked for, and this is none of them."""
+
+    @property
+    def has_it(self) -> bool:
+        """Whether the vendor counts as having the model."""
+        return self in (NameClaim.LISTED, NameClaim.FAMILY)
+
+
+def claim_on(kind: str, model: str) -> NameClaim:
+    """What the catalog knows about a vendor and a model's name; a vendor that the catalog does not have may have any model."""
     row = vendor_row(kind)
-    if row is None or row.any_model or model_facts(kind, model) is not None or in_family(kind, model):
-        return False
-    return owner(model) not in (None, canonical(kind))
+    if model_facts(kind, model) is not None:
+        return NameClaim.LISTED
+    if row is None or in_family(kind, model):
+        return NameClaim.ANY if row is None else NameClaim.FAMILY
+    if row.any_model:
+        return NameClaim.ANY
+    if owner(model) not in (None, row.name):
+        return NameClaim.FOREIGN
+    return NameClaim.ANY if row.own_names else NameClaim.UNKNOWN
 
 
 _NEAR = 3

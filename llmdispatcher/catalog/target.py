@@ -18,8 +18,9 @@ class Target:
     ``vendor`` is the registered name, ``kind`` the catalog's row, ``price_version`` the edition of the catalog that knows the
     model; ``reports_cost`` says that the vendor tells what each answer costs. ``context_window`` is the most input tokens,
     ``max_output`` the most output tokens. ``lacks`` are the :data:`~llmdispatcher.catalog.CAPABILITIES` that it is known not to
-    have, ``makeshift`` those that it has in a roundabout way, such as a JSON schema that is told in words. ``key`` names the pair
-    across calls, ``vendor_key`` the vendor in its one spelling. Two targets are the same only when they are one object.
+    have, ``makeshift`` those that it has in a roundabout way, such as a JSON schema that is told in words. ``stands_in_for`` is the
+    model that was asked for, where the fallback vendor does not have it and is asked for this one. ``key`` names the pair across
+    calls, ``vendor_key`` the vendor in its one spelling. Two targets are the same only when they are one object.
     """
 
     vendor: str
@@ -32,6 +33,7 @@ class Target:
     lacks: frozenset[str] = frozenset()
     makeshift: frozenset[str] = frozenset()
     reports_cost: bool = False
+    stands_in_for: str = ""
     key: tuple[str, str] = attrs.field(init=False, repr=False)
     vendor_key: str = attrs.field(init=False, repr=False)
 

@@ -8,6 +8,7 @@ From then on there is no failover: a later failure is the stream's own.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -45,7 +46,10 @@ from .hedging import hedged
 from .trace import Plan
 from .vendor_call import OpenStream, begun, whole
 
+logger = logging.getLogger("llmdispatcher.dispatcher")
+
 T = TypeVar("T")
+_MOST_TOLD = 1024
 Ask = Callable[[Call, Attempt, Vendor, Request], T]
 _SILENT = frozenset({"first_byte", "idle", "total"})
 
@@ -67,6 +71,7 @@ class Conductor:
     cost: CostOptimization | None = None
     strict_cost: bool = False
     spending: Spending | None = None
+    _told: set[tuple[str, tuple[str, str]]] = attrs.field(factory=set, init=False)
 
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
@@ -137,7 +142,9 @@ class Conductor:
 
     def _walk(self, call: Call, route: Route, ask: Ask[T], failures: list[DispatchError]) -> T:
         now = call.deadline.clock.monotonic
-        schedule = Schedule(route.targets, self.retry_policy, self.parking, now(), transient_only=route.transient_only)
+        schedule = Schedule(
+            route.targets, self.retry_policy, self.parking, now(), transient_only=route.transient_only, on=route.goes_on
+        )
         while (turn := self._next(call, schedule)) is not None:
             target = turn.target
             if self.parking.in_use and schedule.set_aside(target, now()):
@@ -158,7 +165,7 @@ class Conductor:
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
-                return ask(call, attempt, self.vendors[target.vendor], _addressed(call.request, target))
+                return ask(call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
@@ -173,6 +180,17 @@ class Conductor:
                 self._returned(attempt, neutral, now())
                 raise
         raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
+
+    def _addressed(self, request: Request, target: Target) -> Request:
+        """The request with the target's own name for the model; a stand-in is told, once for each pair."""
+        if target.stands_in_for and (target.stands_in_for, target.key) not in self._told:
+            if len(self._told) < _MOST_TOLD:
+                self._told.add((target.stands_in_for, target.key))
+            text = (
+                "%s is asked in place of %s, which the fallback vendor does not have; fallback_model names another, or forbids it"
+            )
+            logger.warning(text, target, target.stands_in_for)
+        return request if request.model == target.model else evolved(request, model=target.model)
 
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
@@ -319,10 +337,6 @@ class Conductor:
 def _full(seconds: float) -> str:
     """Why a target without a place in its limits is not asked now."""
     return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
-
-
-def _addressed(request: Request, target: Target) -> Request:
-    return request if request.model == target.model else evolved(request, model=target.model)
 
 
 def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:

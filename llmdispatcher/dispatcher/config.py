@@ -28,7 +28,7 @@ from ..routing import (
     own_modes,
     pools,
 )
-from ..types import at_least, boolean, build, integer, optional_non_blank, optional_seconds
+from ..types import at_least, boolean, build, integer, optional_model, optional_non_blank, optional_seconds
 from .guards import check_guards
 
 
@@ -115,6 +115,14 @@ def _registry(value: Any) -> Any:
     return registry_from(value)
 
 
+NEAREST = "nearest"
+"""Of ``fallback_model``: the model of the fallback vendor that the catalog finds nearest to the one that was asked for."""
+
+
+def _substitute(value: Any) -> Any:
+    return None if value is False else value
+
+
 def _interval(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     at_least(0)(_instance, attribute, value)
     if value == 0:
@@ -125,11 +133,15 @@ def _interval(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> No
 class Config:
     """How a dispatcher behaves. ``timeout`` is seconds for a whole call: queueing, every attempt and wait, and reading.
 
+    ``fallback_vendor`` is asked where the others fail. For a model that it does not have it is asked for ``fallback_model``, else
+    for its own ``default_model``; without both ("nearest") for its model that is nearest by price, window and abilities, which is
+    logged once. ``None`` or False: only for models that it has.
     ``guards`` see every request before it is sent and every answer before it is handed on (docs/structured.md).
     ``balance`` (a strategy's name, or a :class:`~llmdispatcher.Balance`) makes vendors that no rule or optimizer
     has placed share the calls. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or a name in ``modes``, which adds
     functions of a :class:`~llmdispatcher.BalanceContext`) orders the targets of requests that name none. ``pools`` gives
-    names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``.
+    names to ordered lists of models, such as ``{"smart": ["openai:gpt-5", "anthropic:claude-opus-5"]}``, or
+    ``{"smart": {"models": [...], "on": ["context", "policy", "quota", "auth"]}}`` to go on after such failures too.
     ``lockfile`` (a path, a :class:`~llmdispatcher.Lockfile`, or True for the one that holds here) has such names in a file
     of its own, and ``profile`` says which of its profiles holds where a request does not; it is read at the first call.
     ``registry`` (an address, a folder, or a :class:`~llmdispatcher.Registry`) publishes the models and prices that count.
@@ -149,6 +161,7 @@ class Config:
 
     default_vendor: str | None = attrs.field(default=None, validator=optional_non_blank)
     fallback_vendor: str | None = attrs.field(default=None, validator=optional_non_blank)
+    fallback_model: str | None = attrs.field(default=NEAREST, converter=_substitute, validator=optional_model)
     timeout: float | None = attrs.field(default=30.0, validator=optional_seconds)
     retry_policy: RetryPolicy = attrs.field(default=None, converter=_retry_policy)
     circuit_breaker: CircuitBreaker = attrs.field(default=None, converter=_breaker)

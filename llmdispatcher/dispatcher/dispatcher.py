@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 import attrs
 
 from ..accounting import BudgetStatus, spending_of
-from ..cache import AnswerCache
+from ..cache import AnswerCache, ResponseCache
 from ..catalog import Target
 from ..errors import ConfigError, DispatchError, InvalidRequest
 from ..resilience import Breakers, Budgets, Door, Hedges, Limits, RateLimit, RateLimitStatus
 from ..routing import Balance, Balancer, Moment, Route, dead_end, plan
-from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out
+from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_lock
 from ..types import (
     AttemptRecord,
+    CacheWish,
     EmbeddingRequest,
     Embeddings,
     Message,
@@ -32,13 +33,14 @@ from ..types import (
     Response,
     TextPart,
     build,
+    checked_reference,
     heard_by,
     tell,
 )
-from ..vendors import HttpVendor, Vendor, from_environment
+from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
 from . import guards, streaming, structured, tools
 from .attempts import Conductor, Memory
-from .call import Call, CallLog, Certain, UnderWay
+from .call import Answers, Call, CallLog, Certain, UnderWay
 from .config import Config
 from .health import Checkups, VendorHealth
 from .router import Candidates, Directory
@@ -145,20 +147,28 @@ class Dispatcher:
             strict_cost=self.config.strict_cost,
             spending=spending_of(self.config.budgets, self._books.ledger, clock),
         )
-        self.cache = AnswerCache(self.config.cache, clock) if self.config.cache is not None else None
+        self.cache: AnswerCache | None = None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
-        answers = Memory(self.cache, self._conductor, self._directory.vendors) if self.cache is not None else self._conductor
-        self._answers = Certain(answers) if self.config.strict_cost else answers
+        self._lock = new_lock()
+        self._direct: Answers = Certain(self._conductor) if self.config.strict_cost else self._conductor
+        self._cached: Answers | None = None
+        if self.config.cache is not None:
+            self._cached = self._with_cache(self.config.cache)
         self._door = Door(self.config.admission, clock) if self.config.admission is not None else None
         self._under_way = UnderWay(clock, self._door)
         self._checkups = Checkups(self._directory.vendors, self._conductor.breakers, self.config.health_interval, clock)
 
     @classmethod
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
-        """A dispatcher with every vendor of the catalog whose key is in the environment."""
+        """A dispatcher with every vendor of the catalog whose key is in the environment.
+
+        Where there is none, and none is registered later, the error of a call tells which variables were looked for.
+        """
         dispatcher = cls(config, **settings)
         for found in from_environment():
             dispatcher.register_vendor(found)
+        if not dispatcher.get_vendors():
+            dispatcher._directory.searched = nothing_found()
         return dispatcher
 
     def register_vendor(self, vendor: Vendor) -> None:
@@ -189,15 +199,15 @@ class Dispatcher:
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> Response:
         """Answer a request by this vendor and no other, with the same retries."""
-        self._directory.known(vendor)
-        return self._answer(partial(self._pinned, name=vendor), request, timeout, cancel)
+        name = self._directory.known(vendor).name
+        return self._answer(partial(self._pinned, name=name), request, timeout, cancel)
 
     def send_streaming_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
         """Answer piece by piece by this vendor and no other, with the same retries before the first output."""
-        self._directory.known(vendor)
-        return self._stream(partial(self._pinned, name=vendor), request, timeout, cancel)
+        name = self._directory.known(vendor).name
+        return self._stream(partial(self._pinned, name=name), request, timeout, cancel)
 
     @overload
     def map(
@@ -256,7 +266,7 @@ class Dispatcher:
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
         """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
         deadline = self._deadline(timeout)
-        for target in self._route(request, streamed=False).targets[:1]:
+        for target in self._route(request, streamed=False, deadline=deadline).targets[:1]:
             count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
             tokens = count(attrs.evolve(request, model=target.model), deadline) if count is not None else None
             if tokens is not None:
@@ -278,7 +288,7 @@ class Dispatcher:
 
     def get_vendor(self, name: str) -> Vendor | None:
         """The vendor of that name, or ``None``."""
-        return self._directory.vendors.get(name)
+        return self._directory.find(name)
 
     @property
     def lockfile(self) -> Lockfile | None:
@@ -290,10 +300,11 @@ class Dispatcher:
 
         Raises :class:`ConfigError` for a broken lockfile, and otherwise what a call for that name would raise before it is sent.
         """
-        found = self._directory.candidates(alias, profile)
-        if not found.targets:
-            raise dead_end(Route(alias, (), found.skipped))
-        return str(found.targets[0])
+        found = self._directory.candidates(checked_reference(alias), profile)
+        targets = found.targets or (found.reserve.stand_ins if found.reserve is not None else ())
+        if not targets:
+            raise dead_end(Route(alias, (), found.skipped, hint=found.hint))
+        return str(targets[0])
 
     def has_alias(self, alias: str, profile: str | None = None) -> bool:
         """Whether a name is an alias of the lockfile or a pool of the configuration."""
@@ -304,10 +315,17 @@ class Dispatcher:
         self._directory.require_aliases([names] if isinstance(names, str) else list(names), context, profile)
 
     def list_models(self, vendor: str, *, timeout: float | None = None) -> tuple[str, ...]:
-        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing."""
+        """The models that a vendor says it has, or, for a vendor of one's own, those of its capabilities. Costs nothing.
+
+        What it says counts from now on: the vendor is known to have these models.
+        """
         asked = self._directory.known(vendor)
         listed = getattr(asked, "list_models", None)
-        return tuple(listed(self._deadline(timeout))) if listed is not None else asked.capabilities.models
+        if listed is None:
+            return asked.capabilities.models
+        names = tuple(listed(self._deadline(timeout)))
+        self._directory.keep_list(asked.name, names, self._clock.monotonic())
+        return names
 
     def health_check(self, *, timeout: float = 5.0) -> dict[str, VendorHealth]:
         """How each vendor is, asked at the same time and without spending money; takes at most ``timeout`` seconds."""
@@ -370,6 +388,21 @@ class Dispatcher:
     def __repr__(self) -> str:
         return f"Dispatcher(vendors={self.get_vendors()})"
 
+    def _answers(self, request: Request) -> Answers:
+        """Whoever answers a request: the vendors, or the cache in front of them where there is one or the request wants one."""
+        if self.config.cache is None and not (request.cache is not None and CacheWish.of(request.cache).enabled):
+            return self._direct
+        with self._lock:
+            if self._cached is None:
+                self._cached = self._with_cache(ResponseCache())
+            return self._cached
+
+    def _with_cache(self, settings: ResponseCache) -> Answers:
+        """The vendors behind a cache, which is the dispatcher's from now on."""
+        self.cache = AnswerCache(settings, self._clock)
+        answers = Memory(self.cache, self._conductor, self._directory.vendors)
+        return Certain(answers) if self.config.strict_cost else answers
+
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline.after(timeout if timeout is not None else self.config.timeout, clock=self._clock)
 
@@ -409,7 +442,7 @@ class Dispatcher:
         def ask(request: Request, seconds: float | None) -> Response:
             call = self._begin(request, seconds, cancel, streamed=False)
             try:
-                return self._answers.send(call, call.routed(route))
+                return self._answers(call.request).send(call, call.routed(route))
             except BaseException as error:
                 call.abandon(error)
                 raise
@@ -424,7 +457,7 @@ class Dispatcher:
     ) -> StreamingResponse:
         call = self._begin(request, timeout, cancel, streamed=True)
         try:
-            begin = partial(self._answers.stream, call, call.routed(route))
+            begin = partial(self._answers(call.request).stream, call, call.routed(route))
             return streaming.start(call.deadline, partial(call.kept, begin))
         except BaseException as error:
             call.abandon(error)
@@ -432,7 +465,7 @@ class Dispatcher:
 
     def _routed(self, call: Call, *, vectors: bool = False) -> Route:
         request = call.request
-        candidates = self._directory.candidates(request.model, request.profile)
+        candidates = self._directory.candidates(request.model, request.profile, call.deadline)
         moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors)
         return self._told(call, self._plan(request, candidates, moment))
 
@@ -440,15 +473,19 @@ class Dispatcher:
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route
 
-    def _route(self, request: Request, *, streamed: bool) -> Route:
-        candidates = self._directory.candidates(request.model, request.profile)
+    def _route(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
+        candidates = self._directory.candidates(request.model, request.profile, deadline)
         return self._plan(request, candidates, self._moment(request, streamed=streamed))
 
     def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
-        route = plan(request, candidates.targets, self._preferences, moment, candidates.choice)
+        route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
         if (alias := candidates.alias) is not None:
-            route = attrs.evolve(route, alias=alias.name, profile=alias.profile)
-        return attrs.evolve(route, skipped=(*candidates.skipped, *route.skipped)) if candidates.skipped else route
+            route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
+        if not candidates.skipped:
+            return route if route.steps else attrs.evolve(route, hint=candidates.hint)
+        there = {step.target.vendor for step in route.steps}  # a rule may have named whom nothing else does
+        skipped = [skip for skip in candidates.skipped if skip.vendor not in there]
+        return attrs.evolve(route, skipped=(*skipped, *route.skipped), hint=candidates.hint if not route.steps else "")
 
     def _moment(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
         now = self._clock.monotonic()

@@ -1,7 +1,12 @@
-"""The registered vendors, and the targets that a model name can be asked of."""
+"""The registered vendors, and the targets that a model name can be asked of.
+
+Whether a vendor may be asked is decided by one rule, :func:`~llmdispatcher.routing.may_be_asked`. What it needs to know is found
+here: what is known about vendor and name, whom the configuration names, and whether there is only one vendor.
+"""
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +15,41 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..catalog import Alias, Aliases, Target, canonical, edition, known, model_facts, model_names, without
-from ..errors import ConfigError
-from ..routing import MISSING, NO_MODEL, RULE, Choice, SkippedTarget, is_any_model, split_ref
-from ..runtime import new_lock
-from ..vendors import Vendor
-from .config import Config
+from ..catalog import (
+    Alias,
+    Aliases,
+    NameClaim,
+    Target,
+    VendorRow,
+    canonical,
+    claim_on,
+    edition,
+    known,
+    model_facts,
+    model_names,
+    owner,
+    stand_ins,
+    vendor_row,
+    without,
+)
+from ..errors import ConfigError, InvalidRequest
+from ..routing import (
+    MISSING,
+    NO_MODEL,
+    RULE,
+    UNREGISTERED,
+    Choice,
+    Named,
+    Reserve,
+    SkippedTarget,
+    is_any_model,
+    may_be_asked,
+    split_ref,
+)
+from ..runtime import SYSTEM_CLOCK, Deadline, new_lock
+from ..vendors import Vendor, how_to_register
+from .config import NEAREST, Config
+from .model_lists import ModelLists
 
 if TYPE_CHECKING:
     from ..catalog import Lockfile
@@ -29,29 +63,48 @@ _NO_VECTORS = frozenset({"embeddings"})
 _DROPPED = frozenset({"reasoning"})
 """What a vendor that may drop parameters leaves out where a model lacks it."""
 _MEMBERS = ("name", "capabilities", "send", "stream", "is_available")
+_NEAR = 3
 
 
 @attrs.frozen
 class Candidates:
-    """Where a model name can be asked, and which vendors it cannot be asked of; the same until a vendor is registered."""
+    """Where a model name can be asked, and which vendors it cannot be asked of; the same until a vendor is registered.
+
+    ``undecided`` are local servers whose own lists may tell more, ``hint`` says what may have been meant where nobody is known.
+    """
 
     model: str
     targets: tuple[Target, ...]
     skipped: tuple[SkippedTarget, ...]
     choice: Choice = Choice.VENDORS
     alias: Alias | None = None
+    reserve: Reserve | None = None
+    undecided: tuple[str, ...] = ()
+    hint: str = ""
 
 
 class Directory:
     """Vendors by name; what they answer for a model name is remembered. Safe under threads."""
 
     def __init__(self, config: Config) -> None:
-        self._named = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
-        self._pools = {name: Alias(name, None, models) for name, models in config.pools.items()}
+        self._wanted = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
+        self._default = canonical(config.default_vendor or "")
+        self._fallback_model = config.fallback_model
+        shares = config.balance
+        group = [name for name, weight in shares.weights.items() if weight > 0] + [*shares.priorities] if shares is not None else []
+        self._for_all = {canonical(name) for name in (*self._wanted.values(), *group) if name is not None}
+        self._in_rules = {canonical(rule.vendor) for rule in config.routing_rules if rule.enabled}
+        self._chooses = shares is not None or bool(config.modes)
+        self._lists = ModelLists()
+        self._pools = {
+            name: Alias(name, None, models, config.pools.on.get(name, frozenset())) for name, models in config.pools.items()
+        }
         self._aliases = Aliases(config.lockfile, config.profile) if config.lockfile is not False else None
         self._lock = new_lock()
         self._candidates: dict[str | Alias, Candidates] = {}
         self._edition = edition()
+        self.searched = ""
+        """What to say where no vendor is registered: where they were looked for."""
         self.vendors: dict[str, Vendor] = {}
         """In order of registration."""
 
@@ -68,9 +121,15 @@ class Directory:
             self.vendors[vendor.name] = vendor
             self._candidates = {}
 
+    def find(self, name: str) -> Vendor | None:
+        """The vendor of that name, in any spelling."""
+        return self.vendors.get(name) or next(
+            (self.vendors[each] for each in list(self.vendors) if canonical(each) == canonical(name)), None
+        )
+
     def known(self, name: str) -> Vendor:
-        """The vendor of that name. Raises :class:`ConfigError` that lists those there are."""
-        vendor = self.vendors.get(name)
+        """The vendor of that name, in any spelling. Raises :class:`ConfigError` that lists those there are."""
+        vendor = self.find(name)
         if vendor is None:
             raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(self.vendors) or 'none'}")
         return vendor
@@ -121,33 +180,76 @@ class Directory:
         """What a vendor is asked for under a name: the models of an alias that are its own, else the name itself."""
         alias = self.alias(name, profile)
         if alias is None:
-            return (name,)
+            return (split_ref(name, (vendor,))[1],)
         key = canonical(vendor)
         return tuple([target.model for target in self.candidates(name, profile).targets if target.vendor_key == key])
 
     def pinned(self, model: str, name: str, profile: str | None = None) -> Candidates:
-        """The one vendor asked for a model, by its own name for it where it has one, or for those of a pool that are its own."""
+        """The one vendor asked for a model, by its own name for it where it has one, or for those of a pool that are its own.
+
+        Raises :class:`InvalidRequest` where the model's name names another vendor.
+        """
         vendor = self.known(name)
-        _, bare = split_ref(model, (name,))
+        _, bare = split_ref(model, (vendor.name,))
         if is_any_model(bare) or self.alias(model, profile) is not None:
             found = self.candidates(model, profile)
-            return attrs.evolve(found, targets=tuple([target for target in found.targets if target.vendor == name]))
-        return Candidates(bare, (target_of(name, vendor, model_at(vendor, bare) or bare),), ())
+            return attrs.evolve(found, targets=tuple([target for target in found.targets if target.vendor == vendor.name]))
+        if (other := self._other(bare)) is not None:
+            raise InvalidRequest(f"model: {model!r} names {other}, and the call names {vendor.name}; leave one of the two out")
+        return Candidates(bare, (target_of(vendor.name, vendor, model_at(vendor, bare) or bare),), ())
 
-    def candidates(self, model: str, profile: str | None = None) -> Candidates:
-        """Who can be asked for a model name now."""
+    def _other(self, bare: str) -> str | None:
+        """The vendor that a name refers to, if it is one of this vendor's models that stands behind the colon."""
+        head, colon, tail = bare.partition(":")
+        vendor = self.find(head) if colon else None
+        if vendor is not None:
+            return vendor.name if self._claim(vendor.name, vendor, tail.strip()).has_it else None
+        return canonical(head) if colon and claim_on(head, tail.strip()).has_it else None
+
+    def candidates(self, model: str, profile: str | None = None, deadline: Deadline | None = None) -> Candidates:
+        """Who can be asked for a model name now.
+
+        With a ``deadline`` local vendors are asked for their lists before a name is refused; without one nobody is asked.
+        """
         alias = self.alias(model, profile)
         key = model if alias is None else alias
         if self._edition is not edition():  # other prices and limits count now
-            with self._lock:
-                self._edition, self._candidates = edition(), {}
+            self._forget()
         known = self._candidates.get(key) or self._find(key)
+        if known.undecided and deadline is not None and self._asked(known.undecided, deadline):
+            known = self._find(key)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
+        if known.reserve is not None:
+            known, sleeping = self._awake_reserve(known, known.reserve)
+            asleep += sleeping
         if not asleep:
             return known if known.targets or self._aliases is None or alias is not None else self._unnamed(known, profile)
         skips = [_asleep(name, self.vendors[name]) for name in dict.fromkeys(target.vendor for target in asleep)]
         awake = tuple([target for target in known.targets if target not in asleep])
         return attrs.evolve(known, targets=awake, skipped=(*known.skipped, *skips))
+
+    def _awake_reserve(self, known: Candidates, reserve: Reserve) -> tuple[Candidates, list[Target]]:
+        """The same without those of the reserve that cannot be asked now, and the stand-in that cannot."""
+        held = [(target, claim) for target, claim in reserve.held if _awake(self.vendors[target.vendor])]
+        is_up = bool(reserve.stand_ins) and _awake(self.vendors[reserve.stand_ins[0].vendor])
+        awake = Reserve(tuple(held), reserve.stand_ins if is_up else ())
+        return attrs.evolve(known, reserve=awake), [] if is_up else list(reserve.stand_ins[:1])
+
+    def keep_list(self, vendor: str, names: Sequence[str], now: float) -> None:
+        """Take in which models a vendor says it has; ``now`` is monotonic."""
+        self._lists.keep(vendor, names, now)
+        self._forget()
+
+    def _asked(self, names: Sequence[str], deadline: Deadline) -> bool:
+        """Ask vendors for their lists, as far as it is time; whether anybody was asked."""
+        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline):
+            return False
+        self._forget()
+        return True
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._edition, self._candidates = edition(), {}
 
     def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
         """The same for a name that nobody has, which may be an alias that is missing."""
@@ -163,13 +265,15 @@ class Directory:
         remembered = self._candidates
         found = self._pool(model) if isinstance(model, Alias) else self._one(model)
         unknown = [*found.skipped]
-        for field, wanted in self._named.items():
+        for field, wanted in self._wanted.items():
             if wanted is not None and canonical(wanted) not in map(canonical, self.vendors):
                 unknown.append(
                     SkippedTarget(wanted, f"the {field} is not registered; there are {', '.join(self.vendors) or 'none'}", RULE)
                 )
                 logger.warning("%s: %r is not registered", field, wanted)
-        found = attrs.evolve(found, skipped=tuple(unknown))
+        is_dead = not found.targets and not (found.reserve and found.reserve.stand_ins) and found.choice is Choice.VENDORS
+        is_known = any(skip.code == UNREGISTERED for skip in found.skipped)
+        found = attrs.evolve(found, skipped=tuple(unknown), hint=self._hint(found.model) if is_dead and not is_known else "")
         with self._lock:
             if self._candidates is remembered:  # else a vendor was registered meanwhile, of which this one knows nothing
                 if len(remembered) >= _REMEMBERED_MODELS:
@@ -180,44 +284,221 @@ class Directory:
     def _one(self, model: str) -> Candidates:
         """Who can be asked for a model, or for whichever they have."""
         pinned, bare = split_ref(model, list(self.vendors))
-        open_, targets, skipped = is_any_model(bare), [], []
+        row = self._not_registered(model) if pinned is None else None
+        if row is not None and not self._lists_whole(model):
+            tail = model.partition(":")[2].strip()
+            same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
+            remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
+            skip = SkippedTarget(bare, f"{row.name} is not registered; {remedy}", UNREGISTERED)
+            may_be_a_tag = claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
+            return Candidates(bare, (), (skip,), undecided=self._local(list(self.vendors)) if may_be_a_tag else ())
+        return self._open(bare, pinned) if is_any_model(bare) else self._for_name(bare, pinned)
+
+    def _not_registered(self, model: str) -> VendorRow | None:
+        """The vendor of the catalog that a reference names, where none of that name is registered."""
+        head, colon, tail = model.partition(":")
+        row = vendor_row(head) if colon and tail.strip() else None
+        return None if row is None or row.name in map(canonical, self.vendors) else row
+
+    def _lists_whole(self, model: str) -> bool:
+        """Whether a vendor has a model whose own name looks like a reference, such as Ollama's ``mistral:7b``."""
+        for name, vendor in list(self.vendors.items()):
+            own = any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.capabilities.models)
+            if own or self._lists.has(name, model) or model_facts(_kind(vendor), model) is not None:
+                return True
+        return False
+
+    def _open(self, bare: str, pinned: str | None) -> Candidates:
+        """All models that the vendors are known to have."""
+        targets, skipped = [], []
         for name, vendor in list(self.vendors.items()):
             if pinned is not None and name != pinned:
                 skipped.append(SkippedTarget(name, f"the request names {pinned}"))
                 continue
-            theirs = list(_models(vendor)) if open_ else [model_at(vendor, bare)]
-            targets += [target_of(name, vendor, known) for known in dict.fromkeys(theirs) if known is not None]
-            if open_ and not theirs:
+            theirs = list(dict.fromkeys(_models(vendor, self._lists.names(name))))
+            targets += [target_of(name, vendor, model) for model in theirs]
+            if not theirs:
                 skipped.append(
                     SkippedTarget(name, f"{NO_MODEL} a model that is known here; name its models in models=, or a default_model")
                 )
-            elif not open_ and theirs[0] is None:
-                skipped.append(SkippedTarget(name, f"{NO_MODEL} {bare}; give it a model_map or a default_model"))
-        return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY if open_ else Choice.VENDORS)
+        return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY)
+
+    def _for_name(self, bare: str, pinned: str | None) -> Candidates:
+        """Who may be asked for a model's name, by the one rule; whom else a rule may name; what may stand in for the model."""
+        if pinned is not None:
+            return self._for_pin(bare, pinned)
+        vendors = list(self.vendors.items())
+        claims = {name: self._claim(name, vendor, bare) for name, vendor in vendors}
+        alone = self._is_alone()
+        sure = {name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone)}
+        asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=bool(sure))]
+        spare = self._substitute
+        instead: tuple[Target, ...] = ()
+        if spare in claims and not claims[spare].has_it and ({*asked} - {spare} or (alone and claims[spare] is NameClaim.FOREIGN)):
+            instead = self._stand_ins(spare, bare)
+            asked = [name for name in asked if name != spare or not instead]
+        targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
+        out = {name: claim for name, claim in claims.items() if name not in asked}
+        return Candidates(
+            bare,
+            tuple(targets),
+            tuple([SkippedTarget(name, self._lack(name, out[name], bare)) for name in out if not (name == spare and instead)]),
+            reserve=self._reserve(bare, out, instead),
+            undecided=() if targets or instead else self._local([name for name in out if out[name] is NameClaim.ANY]),
+        )
+
+    def _for_pin(self, bare: str, pinned: str) -> Candidates:
+        """The vendor that a reference names, unless it is known not to have the model."""
+        vendor = self.vendors[pinned]
+        skipped = [SkippedTarget(name, f"the request names {pinned}") for name in list(self.vendors) if name != pinned]
+        claim = self._claim(pinned, vendor, bare)
+        if may_be_asked(claim, Named.MODEL, alone=len(self.vendors) == 1):
+            return Candidates(bare, (target_of(pinned, vendor, model_at(vendor, bare) or bare),), tuple(skipped))
+        return Candidates(bare, (), (*skipped, SkippedTarget(pinned, self._lack(pinned, claim, bare))))
+
+    def _claim(self, name: str, vendor: Vendor, model: str) -> NameClaim:
+        """What is known about a vendor and a model's name, its own list included."""
+        tell = getattr(vendor, "claim_on", None)
+        claim: NameClaim = tell(model) if tell is not None else _claim_on(vendor, model)
+        if claim.has_it and model_at(vendor, model) is None:
+            return NameClaim.CLOSED
+        return NameClaim.LISTED if claim is not NameClaim.CLOSED and self._lists.has(name, model) else claim
+
+    def _named(self, name: str) -> Named:
+        """Whether the configuration names a vendor for whatever is asked."""
+        if canonical(name) == self._default:
+            return Named.DEFAULT
+        return Named.VENDOR if canonical(name) in self._for_all else Named.NOT
+
+    def _is_alone(self) -> bool:
+        """Whether there is one vendor only, perhaps by several accounts; of local servers each is its own."""
+        rows = {vendor_row(_kind(vendor)) for vendor in list(self.vendors.values())}
+        row = next(iter(rows)) if len(rows) == 1 else None
+        return len(self.vendors) == 1 or (row is not None and not row.keyless)
+
+    @property
+    def _substitute(self) -> str | None:
+        """The registered name of the fallback vendor, if it may be asked for another model than the one that was asked for."""
+        wanted = self._wanted["fallback_vendor"]
+        if wanted is None or self._fallback_model is None:
+            return None
+        return next((name for name in self.vendors if canonical(name) == canonical(wanted)), None)
+
+    def _stand_ins(self, name: str, model: str) -> tuple[Target, ...]:
+        """What a fallback vendor is asked for in place of a model that it does not have, the best choice first."""
+        vendor = self.vendors[name]
+        default = getattr(vendor, "default_model", None)
+        if self._fallback_model != NEAREST:
+            names = [split_ref(self._fallback_model or "", (name,))[1]]
+        elif default is not None:
+            names = [default]
+        else:
+            near = () if _is_local(vendor) else stand_ins(_kind(vendor), model)
+            own = [*self._lists.names(name), *[own for own in vendor.capabilities.models if not _GLOB.search(own)]]
+            named = [theirs for theirs in near if self._claim(name, vendor, theirs).has_it] or own
+            names = [theirs for each in named if (theirs := model_at(vendor, each)) is not None]
+        return tuple([attrs.evolve(target_of(name, vendor, each), stands_in_for=model) for each in dict.fromkeys(names)])
+
+    def _reserve(self, bare: str, claims: Mapping[str, NameClaim], stand_ins: tuple[Target, ...] = ()) -> Reserve | None:
+        """Of those who are left out whom a rule, a mode of the user's own or a balance may name; and the stand-ins."""
+        held = [
+            name
+            for name, claim in claims.items()
+            if canonical(name) in self._in_rules or (self._chooses and claim is NameClaim.ANY)
+        ]
+        if not held and not stand_ins:
+            return None
+        return Reserve(tuple([(target_of(name, self.vendors[name], bare), claims[name]) for name in held]), stand_ins)
+
+    def _local(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The local servers among some vendors, whose own lists may tell more."""
+        return tuple([name for name in names if _is_local(self.vendors[name]) and hasattr(self.vendors[name], "list_models")])
+
+    def _lack(self, name: str, claim: NameClaim, bare: str) -> str:
+        """Why a vendor is not asked for a model."""
+        if claim is not NameClaim.ANY:
+            return f"{NO_MODEL} {bare}; give it a model_map or a default_model"
+        listed, failure = self._lists.has(name, bare), self._lists.failure(name)
+        told = "; its list has not been asked for" if listed is None and _is_local(self.vendors[name]) else ""
+        told = f"; its list could not be read: {failure}" if failure else told
+        return f"{NO_MODEL} {bare}, as far as is known{told}; write {f'{name}:{bare}'!r} to ask it all the same"
+
+    def _hint(self, bare: str) -> str:
+        """What may have been meant by a name that nobody has."""
+        if not self.vendors:
+            return self.searched
+        head, slash, tail = bare.partition("/")
+        maker = (self.find(head) or vendor_row(head)) if slash and tail else None
+        meant = [f"{maker.name}:{tail}"] if maker is not None else difflib.get_close_matches(bare, self._all_names(), _NEAR)
+        hints = [f"Did you mean {' or '.join(map(repr, meant))}?"] if meant else []
+        mine = vendor_row(owner(bare) or "")
+        if mine is not None and mine.name not in map(_kind, list(self.vendors.values())):
+            hints.append(f"It is a model of {mine.name}, which is not registered: {how_to_register(mine)}.")
+        return " ".join([*hints, f"Registered are {', '.join(self.vendors)}."])
+
+    def _all_names(self) -> list[str]:
+        """The names of pools, and of all models that the registered vendors are known to have."""
+        names = [*self._pools]
+        for name, vendor in list(self.vendors.items()):
+            names += [*edition().names(_kind(vendor)), *self._lists.names(name), *vendor.capabilities.models]
+        return [name for name in dict.fromkeys(names) if not _GLOB.search(name)]
 
     def _pool(self, alias: Alias) -> Candidates:
         """Who can be asked for the models of a pool, in its order, and what of it cannot be asked at all."""
         targets: dict[tuple[str, str], Target] = {}
-        skipped = []
+        skipped: list[SkippedTarget] = []
+        undecided: list[str] = []
         for member in alias.models:
-            found = self._one(member).targets
-            for target in found:
+            found = self._one(member)
+            undecided += found.undecided
+            for target in found.targets:
                 targets.setdefault(target.key, target)
-            if not found:
+            if not found.targets:
                 why = f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {alias.name!r}"
-                skipped.append(SkippedTarget(member, why))
-        return Candidates(alias.name, tuple(targets.values()), tuple(skipped), Choice.POOL, alias)
+                absent = next((skip for skip in found.skipped if skip.code == UNREGISTERED), None)
+                told = (f"{why}, and {absent.reason}", UNREGISTERED) if absent is not None else (why, "")
+                skipped.append(SkippedTarget(member, *told))
+        there = {target.vendor for target in targets.values()}
+        closed = dict.fromkeys([name for name in self.vendors if name not in there], NameClaim.CLOSED)
+        return Candidates(
+            alias.name,
+            tuple(targets.values()),
+            tuple(skipped),
+            Choice.POOL,
+            alias,
+            reserve=self._reserve(alias.name, closed),
+            undecided=tuple(dict.fromkeys(undecided)),
+        )
 
 
-def _models(vendor: Vendor) -> Iterator[str]:
-    """The models that a vendor is known to have: those that it was given by name, else those of the catalog."""
-    kind = getattr(vendor, "kind", None) or ""
-    listed = model_names(kind)
+def _kind(vendor: Vendor) -> str:
+    """The catalog's row of a vendor; empty for one of the user's own."""
+    return getattr(vendor, "kind", None) or ""
+
+
+def _is_local(vendor: Vendor) -> bool:
+    """Whether it is a server of one's own, which serves what was loaded into it."""
+    row = vendor_row(_kind(vendor))
+    return row is not None and row.keyless
+
+
+def _claim_on(vendor: Vendor, model: str) -> NameClaim:
+    """What a vendor of the user's own says about a model's name: by its ``model_for``, else by the globs of its capabilities."""
+    if model_at(vendor, model) is None:
+        return NameClaim.CLOSED
+    return NameClaim.LISTED if vendor.capabilities.models or hasattr(vendor, "model_for") else NameClaim.ANY
+
+
+def _models(vendor: Vendor, listed: Sequence[str]) -> Iterator[str]:
+    """The models that a vendor is known to have and serves today, by the catalog, its own list and its capabilities."""
+    kind = _kind(vendor)
+    today = SYSTEM_CLOCK.now().date()
     taken = set()
-    for model in [*listed, *vendor.capabilities.models, getattr(vendor, "default_model", None) or ""]:
+    for model in [*model_names(kind), *listed, *vendor.capabilities.models, getattr(vendor, "default_model", None) or ""]:
         facts = model_facts(kind, model)
         name = facts.listed if facts is not None else model
-        theirs = model_at(vendor, model) if model and name not in taken and not _GLOB.search(model) else None
+        is_gone = facts is not None and not facts.is_active(today)
+        theirs = model_at(vendor, model) if model and name not in taken and not is_gone and not _GLOB.search(model) else None
         if theirs is not None:
             taken.add(name)
             yield theirs

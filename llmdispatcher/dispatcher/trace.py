@@ -60,6 +60,7 @@ class Plan:
             held = str(self.status(step.target))
             lines.append(f"  {place}. {step.target}  ({step.reason}){f'  {held}' if held else ''}")
         lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
+        lines += [f"  ?  {self.route.hint}"] if self.route.hint else []
         if self.hedge is not None:
             lines.append(f"  {self.hedge}")
         lines += [f"  $  {outlook}" for outlook in self.budgets]
@@ -73,6 +74,7 @@ class Plan:
             "profile": self.route.profile,
             "candidates": [_candidate(step) | self.status(step.target).as_dict() for step in self.steps],
             "skipped": [skip.as_dict() for skip in self.skipped],
+            "hint": self.route.hint or None,
             "budgets": [outlook.as_dict() for outlook in self.budgets],
             "hedge": self.hedge.as_dict() if self.hedge is not None else None,
         }
@@ -80,6 +82,8 @@ class Plan:
 
 def _candidate(step: Step) -> dict[str, Any]:
     told: dict[str, Any] = {"target": str(step.target), "why": step.reason}
+    if step.target.stands_in_for:
+        told["stands_in_for"] = step.target.stands_in_for
     if isinstance(step.why, Ranking):
         why = step.why
         told |= {"cost": _dollars(why.cost), "seconds": _finite(why.seconds), "too_slow": why.too_slow}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, islice, repeat
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from ..catalog import Target
 from ..errors import (
     AuthenticationError,
     ConfigError,
+    ContentFiltered,
     ContextWindowExceeded,
     DispatchError,
     FailureClass,
@@ -201,15 +202,24 @@ class RetryPolicy:
         said = f"{type(error).__name__} {error.code or ''} {error.message}".lower()
         return any(text in said for text in self.retryable_errors)
 
-    def movable(self, error: DispatchError, *, transient_only: bool = False) -> bool:
-        """Whether another target may be asked after this error; in a pool only if it is one that passes."""
-        if transient_only and isinstance(error, _LASTING):
-            return False
+    def movable(self, error: DispatchError, *, transient_only: bool = False, on: frozenset[str] = frozenset()) -> bool:
+        """Whether another target may be asked after this error.
+
+        In a pool only if it is one that passes, or one that ``on`` names, a word of :data:`LASTING`.
+        """
+        if transient_only and isinstance(error, (ModelNotFound, *LASTING.values())):
+            return any(isinstance(error, LASTING[word]) for word in on)
         return error.try_elsewhere and (self.retry_ambiguous is not False or error.failure_class is not FailureClass.AMBIGUOUS)
 
 
-_LASTING = (AuthenticationError, QuotaExceeded, ModelNotFound, ContextWindowExceeded)
-"""Failures that last: in a pool they are told at once, lest its second choice hide for weeks that the first is set up wrongly."""
+LASTING: Mapping[str, type[DispatchError]] = {
+    "auth": AuthenticationError,
+    "quota": QuotaExceeded,
+    "context": ContextWindowExceeded,
+    "policy": ContentFiltered,
+}
+"""Failures that last, by the words of ``GOES_ON``. In a pool they are told at once, unless it says that it goes on after them: its
+second choice must not hide for weeks that the first is set up wrongly."""
 
 
 class _Place:
@@ -247,10 +257,18 @@ class Schedule:
     """
 
     def __init__(
-        self, targets: Sequence[Target], policy: RetryPolicy, parking: Parking, now: float, *, transient_only: bool = False
+        self,
+        targets: Sequence[Target],
+        policy: RetryPolicy,
+        parking: Parking,
+        now: float,
+        *,
+        transient_only: bool = False,
+        on: frozenset[str] = frozenset(),
     ) -> None:
         self._policy = policy
         self._transient_only = transient_only
+        self._on = on
         self._parking = parking
         self._retries_left = policy.max_retries
         self._places: list[_Place] = []
@@ -356,8 +374,10 @@ class Schedule:
             self._parking.park(target, now + rest, error)
         rank, place = self._asking
         again = self._policy.retryable(error)
-        if not self._policy.movable(error, transient_only=self._transient_only):
+        if not self._policy.movable(error, transient_only=self._transient_only, on=self._on):
             self._fresh, self._places = iter(()), [place] if place is not None else []
+        elif self._transient_only and isinstance(error, ContextWindowExceeded):
+            self._keep_larger(target.context_window)
         if again:
             if place is None:
                 place = _Place(rank, target, now)
@@ -366,6 +386,16 @@ class Schedule:
             place.ready_at = now + max(self._policy.wait(place.failures), rest) if rest <= LONGEST_WAIT else math.inf
         elif place is not None:
             self._places.remove(place)
+
+    def _keep_larger(self, window: int) -> None:
+        """After an overflow leave out the targets whose window is known to be no larger."""
+        own = self._asking[1]
+
+        def is_larger(target: Target) -> bool:
+            return not 0 < target.context_window <= window
+
+        self._fresh = iter([(rank, target) for rank, target in self._fresh if is_larger(target)])
+        self._places = [place for place in self._places if place is own or is_larger(place.target)]
 
     def blocked(self, now: float) -> DispatchError | None:
         """What a call hears when nobody could be asked at all: the wait that ends first; ``None`` if nobody had to wait."""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from .balance import BalanceContext as BalanceContext
     from .balance import Balancer as Balancer
     from .balance import Strategy as Strategy
+    from .eligible import Named as Named
+    from .eligible import Reserve as Reserve
+    from .eligible import may_be_asked as may_be_asked
     from .modes import Modes as Modes
     from .modes import Placing as Placing
     from .modes import Pools as Pools
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .planner import plan as plan
     from .requirements import MISSING as MISSING
     from .requirements import RULE as RULE
+    from .requirements import UNREGISTERED as UNREGISTERED
     from .requirements import SkippedTarget as SkippedTarget
     from .route import NO_MODEL as NO_MODEL
     from .route import Choice as Choice
@@ -50,6 +54,11 @@ else:
                 "BalanceContext",
                 "Balancer",
                 "Strategy",
+            ),
+            "eligible": (
+                "may_be_asked",
+                "Named",
+                "Reserve",
             ),
             "modes": (
                 "is_any_model",
@@ -75,6 +84,7 @@ else:
                 "MISSING",
                 "RULE",
                 "SkippedTarget",
+                "UNREGISTERED",
             ),
             "route": (
                 "Choice",

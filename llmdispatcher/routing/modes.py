@@ -2,36 +2,33 @@
 
 A mode orders the targets that are able to answer, and changes nothing in the request. It is a strategy (a function of a
 :class:`~llmdispatcher.BalanceContext`) that looks at what the targets are, while balancing shares calls among equals.
-:data:`DEMANDS` is the complete criterion of ``auto``. The aliases of a lockfile are pools.
+The aliases of a lockfile are pools.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from ..catalog import Target
+from ..catalog import Target, goes_on
 from ..errors import ConfigError, InvalidRequest
-from ..types import ANY_MODEL, AudioPart, FilePart, ImagePart, Request, VideoPart
+from ..types import ANY_MODEL, Request, build, has_both_parts
 from .balance import BalanceContext, Strategy
-from .optimize import input_tokens, shown, speed_told
+from .optimize import shown, speed_told
 
 SMALL = Decimal(5)
 """US dollars per million output tokens up to which the catalog's model counts as a small one."""
 MODERN_WINDOW, MODERN_OUTPUT = 100_000, 16_000
 """Tokens in and out that a model of the present has; one with less is no candidate for the best, whatever it once cost."""
-LONG_INPUT, LONG_OUTPUT = 2_000, 2_000
-"""Tokens from which on ``auto`` takes a request for a long one."""
 EVERY = 7
 """Of so many calls ``fast`` makes one to a target that was not measured lately, so that it becomes known."""
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{8}")
 _NUMBER = re.compile(r"\d+")
-_MEDIA = (ImagePart, AudioPart, VideoPart, FilePart)
 
 
 def fast(now: BalanceContext) -> Sequence[Target]:
@@ -66,35 +63,12 @@ def sophisticated(now: BalanceContext) -> Sequence[Target]:
 
 
 def cost_saving(now: BalanceContext) -> Sequence[Target]:
-    """By the estimated price of this request; one without a price last."""
+    """By the estimated price of this request; one without a price last. Only what is able is among the targets."""
     return sorted(now.targets, key=lambda target: math.inf if (amount := now.dollars(target)) is None else amount)
 
 
-DEMANDS: tuple[tuple[str, Callable[[Request], bool]], ...] = (
-    ("tools", lambda request: bool(request.tools)),
-    ("reasoning", lambda request: bool(request.reasoning_tokens) or request.reasoning_effort in ("medium", "high", "xhigh", "max")),
-    ("pictures, sound or documents", lambda request: _has_media(request)),
-    ("a long conversation", lambda request: input_tokens(request) > LONG_INPUT),
-    ("a long answer", lambda request: (request.max_tokens or 0) > LONG_OUTPUT),
-)
-"""What makes a request one for ``sophisticated``, by name; a request with none of it is one for ``cost_saving``."""
-
-
-def _has_media(request: Request) -> bool:
-    return any(isinstance(part, _MEDIA) for said in request.messages if isinstance(said.content, tuple) for part in said.content)
-
-
-def demand(request: Request) -> str | None:
-    """The first of :data:`DEMANDS` that a request makes; ``None`` for a short and simple one."""
-    return next((name for name, holds in DEMANDS if holds(request)), None)
-
-
-def auto(now: BalanceContext) -> Sequence[Target]:
-    """``sophisticated`` for a request that demands it, else ``cost_saving``."""
-    return cost_saving(now) if demand(now.request) is None else sophisticated(now)
-
-
-MODES: Mapping[str, Strategy] = {"fast": fast, "sophisticated": sophisticated, "cost_saving": cost_saving, "auto": auto}
+MODES: Mapping[str, Strategy] = {"fast": fast, "sophisticated": sophisticated, "cost_saving": cost_saving, "auto": cost_saving}
+"""The presets; ``auto`` takes the cheapest that is able, and the dearest only where the request names ``sophisticated``."""
 
 
 def _key(name: str) -> str:
@@ -123,10 +97,11 @@ def known_mode(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> No
 
 @attrs.frozen
 class Chosen:
-    """The mode of one request, and what explanations call it."""
+    """The mode of one request, and what explanations call it; ``own`` where it is the user's own function."""
 
     label: str
     order: Strategy
+    own: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -139,19 +114,15 @@ class Modes:
     def of(self, request: Request) -> Chosen | None:
         """The mode that a request names, or the configuration's. Raises :class:`InvalidRequest` for one that nobody knows."""
         name = request.mode or self.default
-        return None if name is None else self.named(name, request)
+        return None if name is None else self.named(name)
 
-    def named(self, name: str, request: Request) -> Chosen:
+    def named(self, name: str) -> Chosen:
         """The mode of that name. Raises :class:`InvalidRequest`."""
         key = _key(name)
         order = self.own.get(key) or MODES.get(key)
         if order is None:
             raise InvalidRequest(f"mode: {name!r} is not a mode; use {', '.join({**MODES, **self.own})}")
-        if order is not auto:
-            return Chosen(f"mode {key}", order)
-        why = demand(request)
-        told = f"sophisticated for {why}" if why is not None else "cost_saving for a short and simple request"
-        return Chosen(f"mode auto, {told}", order)
+        return Chosen(f"mode {key}", order, own=key in self.own)
 
 
 @attrs.frozen(kw_only=True)
@@ -177,13 +148,23 @@ def is_any_model(model: str) -> bool:
 
 
 @attrs.frozen
+class Pool:
+    """One pool: its ``models``, the first choice first, and after which lasting failures it goes on, words of ``GOES_ON``."""
+
+    models: Sequence[str]
+    on: Collection[str] = ()
+
+
+@attrs.frozen
 class Pools(Mapping[str, tuple[str, ...]]):
     """Ordered models by the name of their pool: ``"vendor:model"``, or a model's bare name for every vendor that has it.
 
-    The next one is asked after a transient failure (silence, 429, 5xx, no connection), and after no other.
+    The next one is asked after a transient failure (silence, 429, 5xx, no connection), and after no other but those that ``on``
+    names for the pool, words of ``GOES_ON``.
     """
 
     members: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    on: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return self.members[name]
@@ -196,12 +177,23 @@ class Pools(Mapping[str, tuple[str, ...]]):
 
 
 def pools(value: Any) -> Pools:
-    """Pools from a mapping of names to lists. Raises :class:`ConfigError` with the path of a mistake."""
+    """Pools from a mapping of names to lists, or to ``{"models": [...], "on": [...]}``. Raises :class:`ConfigError`."""
     if value is None or isinstance(value, Pools):
         return value or Pools()
     if not isinstance(value, Mapping):
         raise ConfigError(f"pools: {type(value).__name__} is not a mapping; give {{'smart': ['openai:gpt-4o', 'claude-sonnet-5']}}")
-    return Pools({_name(name): _members(f"pools[{name!r}]", models, value) for name, models in value.items()})
+    made = {_name(name): _pool(f"pools[{name!r}]", told, value) for name, told in value.items()}
+    return Pools({name: models for name, (models, _on) in made.items()}, {name: on for name, (_models, on) in made.items() if on})
+
+
+def _pool(path: str, told: Any, all_pools: Mapping[Any, Any]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The models of a pool, and what it goes on after."""
+    given = build(Pool, told if isinstance(told, Pool | Mapping) else {"models": told}, path)
+    try:
+        on = goes_on(given.on)
+    except ValueError as error:
+        raise ConfigError(f"{path}.on: {error}") from None
+    return _members(path, given.models, all_pools), on
 
 
 def _name(name: Any) -> str:
@@ -214,7 +206,7 @@ def _members(path: str, models: Any, all_pools: Mapping[Any, Any]) -> tuple[str,
     if isinstance(models, str) or not isinstance(models, Sequence) or not models:
         raise ConfigError(f"{path}: {models!r} is not a list of models; give ['openai:gpt-4o', ...], the first choice first")
     for place, model in enumerate(models):
-        if not isinstance(model, str) or not model.strip():
+        if not isinstance(model, str) or not model.strip() or not has_both_parts(model):
             raise ConfigError(f"{path}[{place}]: {model!r} is not a model's name; give 'vendor:model' or a bare name")
         if model.strip() in all_pools:
             raise ConfigError(f"{path}[{place}]: {model!r} is a pool itself; a pool holds models")

@@ -9,6 +9,7 @@ import attrs
 from ..catalog import Target, canonical
 from ..types import Request
 from .balance import Balance, Balancer, among
+from .eligible import Named, Reserve, may_be_asked
 from .modes import Chosen, Placing
 from .optimize import Ranking, ranked
 from .requirements import EMBEDDINGS, OUTPUT, RULE, Ask, SkippedTarget, needs_of
@@ -18,10 +19,17 @@ from .rules import RoutingRule
 MOST_OF_A_VENDOR = 2
 """Of how many models one vendor is asked where the request leaves the model open; the next is another vendor's."""
 _VECTORS = frozenset({EMBEDDINGS})
+_NOBODY = Reserve()
 
 
 def plan(
-    request: Request, targets: Iterable[Target], preferences: Preferences, moment: Moment, choice: Choice = Choice.VENDORS
+    request: Request,
+    targets: Iterable[Target],
+    preferences: Preferences,
+    moment: Moment,
+    choice: Choice = Choice.VENDORS,
+    *,
+    reserve: Reserve | None = None,
 ) -> Route:
     """Order the targets for a request: rules → mode → optimizers → default vendor → fallback vendor → any other that is able.
 
@@ -34,7 +42,11 @@ def plan(
     the model is left open; a request that pins a vendor comes with the targets of that one alone.
     """
     case = _Case(request, preferences, moment, choice)
-    fitting, skipped = case.sifted(targets)
+    case.reserve = reserve = reserve or _NOBODY
+    skipped: list[SkippedTarget] = []
+    fitting = case.sifted(targets, skipped)
+    if not fitting and not skipped and case.chooses_itself:
+        fitting = case.sifted([target for target, claim in reserve.held if may_be_asked(claim, Named.VENDOR)], skipped)
     steps = [] if case.pins(fitting) else case.by_rules(fitting, skipped)
     later = [target for target in fitting if case.ask.in_words(target)] if case.splits else []
     if later and len(later) < len(fitting):
@@ -42,6 +54,8 @@ def plan(
         fitting = later
     if fitting:
         steps += case.rest(fitting, skipped)
+    if reserve.stand_ins and not moment.vectors:  # vectors of two models cannot be compared
+        steps += case.standing_in(reserve.stand_ins, steps, skipped)
     if case.ask.needs:
         steps = [attrs.evolve(step, in_words=case.ask.in_words(step.target)) for step in steps]
     return Route(request.model, tuple(steps), tuple(skipped), choice)
@@ -50,7 +64,7 @@ def plan(
 class _Case:
     """One request on its way to a route: what it asks for, and what orders its targets."""
 
-    __slots__ = ("ask", "choice", "mode", "moment", "preferences", "request")
+    __slots__ = ("ask", "choice", "mode", "moment", "preferences", "request", "reserve")
 
     def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice) -> None:
         cost = preferences.cost
@@ -60,6 +74,7 @@ class _Case:
         self.preferences = preferences
         self.moment = moment
         self.choice = choice
+        self.reserve = _NOBODY
         self.mode = self._mode()
 
     def _mode(self) -> Chosen | None:
@@ -68,24 +83,31 @@ class _Case:
         if self.choice is Choice.POOL and not self.request.mode:
             return None
         chosen = modes.of(self.request)
-        return modes.named("auto", self.request) if chosen is None and self.choice is Choice.ANY else chosen
+        return modes.named("auto") if chosen is None and self.choice is Choice.ANY else chosen
 
-    def sifted(self, targets: Iterable[Target]) -> tuple[list[Target], list[SkippedTarget]]:
-        """Those that can be asked, and why the others cannot. Where all give shorter answers than is asked for, they decide."""
+    @property
+    def chooses_itself(self) -> bool:
+        """Whether a balance, or a mode of the user's own, chooses among vendors that nobody knows to have the model."""
+        return self.preferences.balancer is not None or (self.mode is not None and self.mode.own)
+
+    def sifted(self, targets: Iterable[Target], skipped: list[SkippedTarget]) -> list[Target]:
+        """Those that can be asked; why the others cannot is told. Where all give shorter answers than is asked for, they decide."""
         fitting: list[Target] = []
         short: list[Target] = []
-        skipped: list[SkippedTarget] = []
+        unable: list[SkippedTarget] = []
         for target in targets:
             skip = self.ask.objection(target)
             if skip is None:
                 fitting.append(target)
                 continue
-            skipped.append(skip)
+            unable.append(skip)
             if skip.code == OUTPUT:
                 short.append(target)
         if short and not fitting:
-            return short, [skip for skip in skipped if skip.code != OUTPUT]
-        return fitting, skipped
+            skipped += [skip for skip in unable if skip.code != OUTPUT]
+            return short
+        skipped += unable
+        return fitting
 
     @property
     def splits(self) -> bool:
@@ -115,28 +137,33 @@ class _Case:
             return []
         named = canonical(rule.vendor)
         found = [target for target in fitting if target.vendor_key == named]
-        if not found:
-            if all(canonical(skip.vendor) != named for skip in skipped):
-                reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
-                skipped.append(SkippedTarget(rule.vendor, reason, RULE))
-            return []
-        if rule.model is None and self.mode is not None and len(found) > 1:
+        held = [(target, claim) for target, claim in self.reserve.held if target.vendor_key == named]
+        vendors = found or [target for target, _claim in held]
+        if rule.model is not None and vendors:
+            models = self.moment.models_at(rule.vendor, rule.model)
+            return [target for model in models for target in self._asked_for(model, vendors, skipped)]
+        if not found and any(may_be_asked(claim, Named.MODEL) for _target, claim in held):
+            return self.sifted(vendors, skipped)
+        if not found and all(canonical(skip.vendor) != named for skip in skipped):
+            reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
+            skipped.append(SkippedTarget(rule.vendor, reason, RULE))
+        if self.mode is not None and len(found) > 1:
             return [step.target for step in self._by_mode(self.mode, found, [])]
-        if rule.model is None:
-            return found
-        models = self.moment.models_at(rule.vendor, rule.model)
-        return [target for model in models for target in self._asked_for(model, found, skipped)]
+        return found
 
-    def _asked_for(self, model: str, found: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
+    def _asked_for(self, model: str, vendors: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:
         """A vendor's targets for the model that a rule names, or one that is made for it."""
-        there = [target for target in found if target.model == model]
-        if there:
-            return there
-        target = found[0].asked_for(model)
-        skip = self.ask.objection(target)
-        if skip is not None:
-            skipped.append(skip)
-        return [target] if skip is None else []
+        there = [target for target in vendors if target.model == model]
+        return there or self.sifted([vendors[0].asked_for(model)], skipped)
+
+    def standing_in(self, models: Sequence[Target], steps: Sequence[Step], skipped: list[SkippedTarget]) -> list[Step]:
+        """The first of the fallback vendor's models that is able, unless the vendor is asked already."""
+        if any(step.target.vendor_key == models[0].vendor_key for step in steps):
+            return []
+        unable: list[SkippedTarget] = []
+        able = self.sifted(models, unable)
+        skipped += unable[:1] if not able else ()
+        return [Step(target, f"fallback vendor, in place of {target.stands_in_for}, which it does not have") for target in able[:1]]
 
     def rest(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """Those whom no rule names, in the order of whatever decides here."""

@@ -11,9 +11,10 @@ from ..catalog import Target
 from ..types import AudioPart, FilePart, ImagePart, Request, Usage
 from .optimize import CostOptimization, input_tokens, tokens_of
 
-OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE, MISSING = "cost", "price", "window", "output", "rule", "missing"
+OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
+MISSING, UNREGISTERED = "missing", "unregistered"
 """Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
-could not be followed, no key or address."""
+could not be followed, no key or address, no vendor of that name."""
 EMBEDDINGS = "embeddings"
 _NO_NEEDS: frozenset[str] = frozenset()
 _PARTS = ((ImagePart, "vision"), (AudioPart, "audio"), (FilePart, "documents"))
@@ -24,9 +25,9 @@ _UNPRICED = CostOptimization(enabled=False)
 class SkippedTarget:
     """A target that is not asked, and why.
 
-    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"`` or the capability that it lacks;
-    empty for other reasons. ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route
-    that was skipped when its turn came; a vendor that is not on the route has neither.
+    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"`` or the capability
+    that it lacks; empty for other reasons. ``model`` and ``at``, the seconds from the beginning of the call, are given for a target
+    of the route that was skipped when its turn came; a vendor that is not on the route has neither.
     """
 
     vendor: str

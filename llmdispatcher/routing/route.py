@@ -22,11 +22,12 @@ from ..types import fast_init
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
-from .requirements import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, WINDOW, SkippedTarget
+from .requirements import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, UNREGISTERED, WINDOW, SkippedTarget
 from .rules import RuleTable
 
 NO_MODEL = "does not have"
 """How the reason begins for a vendor that does not have the model."""
+_SETUP = (MISSING, UNREGISTERED)
 
 
 class Choice(enum.Enum):
@@ -62,7 +63,8 @@ class Step:
 class Route:
     """The whole decision about one request; ``str()`` tells it to people.
 
-    ``alias`` is the pool or the lockfile's alias that the request names, ``profile`` the lockfile's profile that it was found in.
+    ``alias`` is the pool or the lockfile's alias that the request names, ``profile`` the lockfile's profile that it was found in,
+    ``goes_on`` after what a pool goes on beside failures that pass. ``hint`` says what a name that nobody has may have meant.
     """
 
     model: str
@@ -71,6 +73,8 @@ class Route:
     choice: Choice = Choice.VENDORS
     alias: str | None = None
     profile: str | None = None
+    goes_on: frozenset[str] = frozenset()
+    hint: str = ""
 
     @property
     def heading(self) -> str:
@@ -79,7 +83,7 @@ class Route:
 
     @property
     def transient_only(self) -> bool:
-        """Whether only a failure that passes leads on to the next target."""
+        """Whether only a failure that passes leads on to the next target, or one that ``goes_on`` names."""
         return self.choice is Choice.POOL
 
     @property
@@ -91,7 +95,7 @@ class Route:
         lines = [self.heading]
         lines += [f"  {place}. {step.target}  ({step.reason})" for place, step in enumerate(self.steps, 1)]
         lines += [f"  -  {skip.vendor}  skipped: {skip.reason}" for skip in self.skipped]
-        return "\n".join(lines)
+        return "\n".join([*lines, f"  ?  {self.hint}"] if self.hint else lines)
 
 
 def _key(vendor: str | None) -> str | None:
@@ -153,15 +157,17 @@ class Moment:
 
 
 def dead_end(route: Route) -> DispatchError:
-    """The error of a route without a target: it names every vendor and what is wrong with it."""
+    """The error of a route without a target: it names every vendor and what is wrong with it, and what may have been meant."""
     reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in route.skipped)
     if not any(skip.code != RULE for skip in route.skipped):
         told = f" ({reasons})" if reasons else ""
-        return ConfigError(f"no vendor is registered; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
+        hint = f": {route.hint}" if route.hint else ""
+        return ConfigError(f"no vendor is registered{hint}; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
     asked = [skip for skip in route.skipped if skip.code != RULE]
     having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
-    if having and all(skip.code == MISSING for skip in having):
-        return ConfigError(f"no vendor can be asked: {reasons}", model=route.model)
+    if having and all(skip.code in _SETUP for skip in having):
+        told = asked[0].reason if len(asked) == 1 and asked[0].code == UNREGISTERED else f"no vendor can be asked: {reasons}"
+        return ConfigError(told, model=route.model)
     if any(skip.code == UNPRICED for skip in asked):
         return CostUnknown(f"strict_cost: the price of no target is known: {reasons}", model=route.model)
     if any(skip.code == OVER_COST for skip in asked):
@@ -171,5 +177,10 @@ def dead_end(route: Route) -> DispatchError:
     if asked and all(skip.code == EMBEDDINGS or skip.reason.startswith(NO_MODEL) for skip in asked) and having:
         return InvalidRequest(f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}", model=route.model)
     if asked and all(skip.reason.startswith(NO_MODEL) for skip in asked):
-        return ModelNotFound(f"no registered vendor has the model: {reasons}", model=route.model, try_elsewhere=False)
+        told = (
+            f"no registered vendor has the model. {route.hint} ({reasons})"
+            if route.hint
+            else f"no registered vendor has the model: {reasons}"
+        )
+        return ModelNotFound(told, model=route.model, try_elsewhere=False)
     return VendorUnavailable(f"no vendor can take the request: {reasons}", model=route.model, retry_here=False, try_elsewhere=False)

@@ -21,6 +21,7 @@ from ..types import (
     mapping,
     non_blank,
     non_negative_integer,
+    optional_model,
     optional_non_blank,
     string_tuple,
 )
@@ -94,7 +95,7 @@ class RoutingRule:
     priority: int = attrs.field(default=0, validator=integer)
     enabled: bool = attrs.field(default=True, validator=boolean)
     name: str | None = attrs.field(default=None, validator=optional_non_blank)
-    model: str | None = attrs.field(default=None, validator=optional_non_blank)
+    model: str | None = attrs.field(default=None, validator=optional_model)
 
     @property
     def label(self) -> str:

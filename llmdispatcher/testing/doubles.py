@@ -7,10 +7,12 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 import attrs
 
+from ..catalog import NameClaim
 from ..runtime import Deadline
 from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold
 from .answers import count_tokens, pieces
@@ -111,6 +113,7 @@ class FakeVendor:
     A response is a string, a :class:`Response`, an exception to raise, a callable that takes the request and returns any of
     these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds pass on the
     deadline's clock before it speaks, so a ``ManualClock`` makes them free. ``seen`` lists the requests, ``hits`` counts them.
+    It has every model, unless its ``capabilities`` list some.
     """
 
     def __init__(
@@ -136,6 +139,11 @@ class FakeVendor:
     def hits(self) -> int:
         """How often it was asked."""
         return len(self.seen)
+
+    def claim_on(self, model: str) -> NameClaim:
+        """It has every model, or those that its ``capabilities`` list."""
+        listed = self.capabilities.models
+        return NameClaim.LISTED if not listed or any(fnmatchcase(model, pattern) for pattern in listed) else NameClaim.CLOSED
 
     def script(self, *responses: Any) -> None:
         """Answer with these from now on."""

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
     from .request_fields import ANY_MODEL as ANY_MODEL
+    from .request_fields import checked_reference as checked_reference
+    from .request_fields import has_both_parts as has_both_parts
     from .response import Capabilities as Capabilities
     from .response import Choice as Choice
     from .response import Citation as Citation
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from .validators import mapping as mapping
     from .validators import non_blank as non_blank
     from .validators import non_negative_integer as non_negative_integer
+    from .validators import optional_model as optional_model
     from .validators import optional_non_blank as optional_non_blank
     from .validators import optional_seconds as optional_seconds
     from .validators import string_tuple as string_tuple
@@ -167,7 +170,11 @@ else:
                 "Request",
                 "ResponseFormat",
             ),
-            "request_fields": ("ANY_MODEL",),
+            "request_fields": (
+                "ANY_MODEL",
+                "checked_reference",
+                "has_both_parts",
+            ),
             "response": (
                 "Capabilities",
                 "Choice",
@@ -192,6 +199,7 @@ else:
                 "mapping",
                 "non_blank",
                 "non_negative_integer",
+                "optional_model",
                 "optional_non_blank",
                 "optional_seconds",
                 "string_tuple",

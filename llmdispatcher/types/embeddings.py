@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidRequest
+from .request_fields import checked_reference
 from .response import Usage
 
 Vector = tuple[float, ...]
@@ -24,6 +25,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _model(instance: Any, _attribute: Any, value: str) -> None:
     if not isinstance(value, str) or not (value.strip() or instance.wire_format):
         raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'text-embedding-3-small'")
+    checked_reference(value)
 
 
 def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:

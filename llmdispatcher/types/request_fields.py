@@ -36,12 +36,27 @@ ANY_MODEL = "auto"
 """The name of no model and of all: whichever a mode finds best among those that the registered vendors are known to have."""
 
 
+def has_both_parts(name: str) -> bool:
+    """Whether a name has no colon, or something on both sides of the first one, as ``"vendor:model"`` has."""
+    head, colon, tail = name.partition(":")
+    return not colon or bool(head.strip() and tail.strip())
+
+
+def checked_reference(name: str) -> str:
+    """The name, if it is a model's or ``"vendor:model"``. Raises :class:`InvalidRequest`."""
+    if not has_both_parts(name):
+        raise InvalidRequest(f"model: {name!r} lacks a part; write 'vendor:model', such as 'openai:gpt-4o', or a model's bare name")
+    return name
+
+
 def model(instance: Any, _attribute: Any, value: str) -> None:
     """A model's name; an empty one where a mode chooses."""
     if not isinstance(value, str) or not (value.strip() or instance.wire_format or instance.mode):
         raise InvalidRequest(
             f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5', or a mode=\"fast\""
         )
+    if ":" in value:
+        checked_reference(value)
 
 
 def messages_of(value: Any) -> tuple[Message, ...]:

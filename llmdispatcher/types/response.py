@@ -206,9 +206,10 @@ def _names(value: Sequence[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class Capabilities:
-    """What a vendor can do; zero and empty mean unknown, which never excludes a vendor.
+    """What a vendor can do; zero and empty mean unknown, which excludes nothing.
 
-    ``models`` are names or globs, ``max_tokens`` the most output tokens, ``context_window`` the most tokens in all.
+    ``models`` are names or globs; a vendor without them may have any, and is asked where it is named or the only one.
+    ``max_tokens`` are the most output tokens, ``context_window`` the most tokens in all.
     """
 
     models: tuple[str, ...] = attrs.field(default=(), converter=_names)

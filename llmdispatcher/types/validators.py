@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import attrs
 
 from ..errors import ConfigError
+from .request_fields import has_both_parts
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
@@ -63,6 +64,13 @@ def optional_non_blank(instance: Any, attribute: attrs.Attribute[Any], value: An
     """A text that is not blank, or ``None``."""
     if value is not None:
         non_blank(instance, attribute, value)
+
+
+def optional_model(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A model's name, bare or as ``"vendor:model"``, or ``None``."""
+    optional_non_blank(instance, attribute, value)
+    if value is not None and not has_both_parts(value):
+        raise ConfigError(f"{attribute.name}: {value!r} lacks a part; give 'vendor:model', or a model's bare name")
 
 
 def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .builtin import OpenAIVendor as OpenAIVendor
     from .builtin import Vendor as Vendor
     from .builtin import from_environment as from_environment
+    from .builtin import how_to_register as how_to_register
+    from .builtin import nothing_found as nothing_found
     from .builtin import vendor as vendor
     from .config import VendorConfig as VendorConfig
     from .credentials import checked_key as checked_key
@@ -30,7 +32,9 @@ else:
                 "AzureOpenAIVendor",
                 "from_environment",
                 "GoogleVendor",
+                "how_to_register",
                 "HuggingFaceVendor",
+                "nothing_found",
                 "OllamaVendor",
                 "OpenAICompatibleVendor",
                 "OpenAIVendor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from ..catalog import vendor_rows
+from ..catalog import VendorRow, vendor_rows
 from ..runtime import Deadline
 from ..runtime import from_environment as value_from_environment
 from ..types import Capabilities, Request, Response, StreamChunk
@@ -19,7 +19,8 @@ class Vendor(Protocol):
 
     Optional members that the dispatcher uses where they exist: ``kind`` (a catalog vendor, for prices), ``model_for(model)``
     (the vendor's own name for a model, or ``None`` where it does not have it), ``missing()`` (what it was not told, for the error)
-    and ``close()``.
+    and ``close()``. One without ``model_for`` has the models that its capabilities list; where they list none it may have any, and
+    is asked only where it is named or the only vendor.
     """
 
     @property
@@ -93,5 +94,31 @@ def vendor(kind: str, config: VendorConfig | Mapping[str, Any] | None = None, **
 
 def from_environment() -> list[HttpVendor]:
     """Every vendor of the catalog whose key, and address where it has none of its own, is in the environment."""
-    given = [row for row in vendor_rows() if value_from_environment(row.url_env if row.keyless else row.key_env) is not None]
-    return [made for row in given if (made := HttpVendor(kind=row.name)).is_available()]
+    return [made for row in _given() if (made := HttpVendor(kind=row.name)).is_available()]
+
+
+def nothing_found() -> str:
+    """What to say where :func:`from_environment` has found no vendor: the variables that it looked for."""
+    looked_for = ", ".join(variable for row in vendor_rows() for variable in _variables(row))
+    halves = "".join(f"; {row.name}: {HttpVendor(kind=row.name).missing()}" for row in _given())
+    return f"Dispatcher.from_env() looked for {looked_for} in the environment and found no vendor{halves}"
+
+
+def how_to_register(row: VendorRow) -> str:
+    """What to do to have a vendor of the catalog: the variables of the environment, and the class."""
+    named = next((made.__name__ for made in _CLASSES if made.default_kind == row.name), None)
+    settings = "" if row.keyless else "api_key=..." if row.base_url is not None else "api_key=..., base_url=..."
+    made = f"{named}({settings})" if named is not None else f"vendor({', '.join(filter(None, (repr(row.name), settings)))})"
+    return f"set {' or '.join(_variables(row))} and use Dispatcher.from_env(), or call dispatcher.register_vendor({made})"
+
+
+_CLASSES = (OpenAIVendor, AnthropicVendor, GoogleVendor, AzureOpenAIVendor, OllamaVendor, HuggingFaceVendor, OpenAICompatibleVendor)
+
+
+def _variables(row: VendorRow) -> tuple[str, ...]:
+    """The variables of which one must be set for a vendor to be registered from the environment."""
+    return row.url_env if row.keyless else row.key_env
+
+
+def _given() -> list[VendorRow]:
+    return [row for row in vendor_rows() if value_from_environment(_variables(row)) is not None]

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import attrs
 
 from .._version import __version__
-from ..catalog import Traits, VendorRow, knows_not, model_facts, models_of, traits_of, vendor_row, vendor_rows
+from ..catalog import NameClaim, Traits, VendorRow, canonical, claim_on, model_facts, models_of, traits_of, vendor_row, vendor_rows
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
@@ -244,6 +244,8 @@ def nearest(effort: str, known: tuple[str, ...]) -> str:
 
 T = TypeVar("T")
 _MOST_PAGES = 100
+_ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
+"""What is known not to be there."""
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
 """The formats that a vendor of OpenAI's kind can be asked in, by the setting ``api``."""
 
@@ -280,7 +282,8 @@ class HttpVendor:
         self._clock = clock
         self._lock = new_lock()
         self._endpoint: Endpoint | None = None
-        self.name: str = self._config.name or row.name
+        name = self._config.name or row.name
+        self.name: str = row.name if name.strip().lower() != row.name == canonical(name) else name  # "azure-openai" is "azure"
         if isinstance(self._config.api_key, str):
             checked_key(self._config.api_key, "api_key")
 
@@ -323,16 +326,27 @@ class HttpVendor:
             supports_tools=any(facts.supports_tools for facts in known),
         )
 
+    def claim_on(self, model: str) -> NameClaim:
+        """What is known about a model's name here: by ``model_map`` and ``models``, else by the catalog.
+
+        A name that is served by ``default_model`` counts as listed, since its user asked for that.
+        """
+        if any(fnmatchcase(model, pattern) for pattern in self._config.model_map):
+            return NameClaim.LISTED
+        claim = self._own_claim(model)
+        return NameClaim.LISTED if claim in _ABSENT and self._config.default_model is not None else claim
+
     def model_for(self, model: str) -> str | None:
         """This vendor's own name for a model; ``None`` where it is known not to have it and nothing serves in its place."""
         for pattern, mapped in self._config.model_map.items():
             if fnmatchcase(model, pattern):
                 return mapped
+        return self._config.default_model if self._own_claim(model) in _ABSENT else model
+
+    def _own_claim(self, model: str) -> NameClaim:
         if self._config.models:
-            listed = any(fnmatchcase(model, pattern) for pattern in self._config.models)
-        else:
-            listed = not knows_not(self.kind, model)
-        return model if listed else self._config.default_model
+            return NameClaim.LISTED if any(fnmatchcase(model, pattern) for pattern in self._config.models) else NameClaim.CLOSED
+        return claim_on(self.kind, model)
 
     @property
     def key_count(self) -> int:

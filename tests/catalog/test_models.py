@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmdispatcher import Usage, catalog, list_models
-from llmdispatcher.catalog import knows_not, model_facts, vendor_rows
+from llmdispatcher.catalog import NameClaim, claim_on, model_facts, vendor_rows
 from llmdispatcher.catalog import models_of as models
 from llmdispatcher.catalog import traits_of as traits
 from llmdispatcher.catalog.models import owner
@@ -194,23 +194,30 @@ def test_a_name_belongs_to_a_vendor(model, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "knows"),
+    ("kind", "model", "claim"),
     [
-        ("openai", "claude-sonnet-5", True),
-        ("anthropic", "gpt-4o", True),
-        ("google", "gpt-4o", True),
-        ("azure", "gpt-4o", False),
-        ("azure", "gemini-2.5-pro", True),
-        ("openai", "gpt-99", False),
-        ("openai", "my-deployment", False),
-        ("openai", "anthropic:claude-sonnet-5", True),
-        ("openai", "openai:gpt-4o", False),
-        ("acme", "claude-sonnet-5", False),
+        ("openai", "gpt-4o", NameClaim.LISTED),
+        ("azure", "gpt-4o", NameClaim.LISTED),
+        ("openrouter", "openai/gpt-4o-mini", NameClaim.LISTED),
+        ("openai", "gpt-99", NameClaim.FAMILY),
+        ("openai", "o7-mini", NameClaim.FAMILY),
+        ("mistral", "ft:open-mistral-7b:me", NameClaim.FAMILY),
+        ("openai", "claude-sonnet-5", NameClaim.FOREIGN),
+        ("anthropic", "gpt-4o", NameClaim.FOREIGN),
+        ("google", "gpt-4o", NameClaim.FOREIGN),
+        ("azure", "gemini-2.5-pro", NameClaim.FOREIGN),
+        ("openai", "anthropic:claude-sonnet-5", NameClaim.FOREIGN),
+        ("openai", "my-deployment", NameClaim.UNKNOWN),
+        ("openai", "gpt-oss-20b", NameClaim.UNKNOWN),
+        ("deepseek", "deepseek-r1:8b", NameClaim.UNKNOWN),
+        ("azure", "my-deployment", NameClaim.ANY),
+        ("groq", "gpt-4o", NameClaim.ANY),
+        ("acme", "claude-sonnet-5", NameClaim.ANY),
     ],
 )
-def test_what_the_catalog_knows_a_vendor_not_to_have(kind, model, knows):
-    """Only a name that is another's counts against a vendor; of vendors outside the catalog nothing is known."""
-    assert knows == knows_not(kind, model)
+def test_what_is_known_about_a_vendor_and_a_name(kind, model, claim):
+    """A maker has its own models and names of its families; hosts of all makers, and vendors outside the catalog, may have any."""
+    assert claim is claim_on(kind, model)
 
 
 def test_an_answer_of_every_listed_model_can_be_priced():

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from llmdispatcher import Config, ConfigError, Dispatcher, OpenAIVendor, Request, VendorUnavailable
+from llmdispatcher import Capabilities, Config, ConfigError, Dispatcher, OpenAIVendor, Request, VendorUnavailable
 from llmdispatcher.testing import FakeVendor, LoopbackServer, VendorSimulator
 
 from ..conftest import PATIENCE, SLACK
@@ -81,7 +81,7 @@ def threads():
 
 
 def circuit(dispatcher, vendor="openai"):
-    plan = dispatcher.explain(Request("m", "hi"))
+    plan = dispatcher.explain(Request("gpt-4o", "hi"))
     return next(standing.circuit for standing in plan.statuses if standing.target.vendor == vendor)
 
 
@@ -89,7 +89,7 @@ def test_nothing_runs_before_the_first_call(server):
     """Neither at construction nor when a vendor is registered."""
     with made(openai(server)) as dispatcher:
         before = (len(threads()), server.looks)
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
 
         assert (0, 0) == before
         assert 1 == len(threads())
@@ -98,7 +98,7 @@ def test_nothing_runs_before_the_first_call(server):
 def test_without_an_interval_nobody_asks(server):
     """It is a wish of the user's."""
     with made(openai(server), interval=None) as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
 
         assert [] == threads()
         assert "unknown" == dispatcher.health()["openai"].status
@@ -114,7 +114,7 @@ def test_a_wrong_interval_is_told(interval):
 def test_the_last_known_health_is_told_with_its_age(server):
     """Without asking again."""
     with made(openai(server), FakeVendor("hi")) as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         assert becomes(lambda: "healthy" == dispatcher.health()["openai"].status)
         health = dispatcher.health()
 
@@ -136,12 +136,12 @@ def test_a_vendor_that_is_down_is_left_alone_before_a_call_finds_out(server, tro
     """The other one is asked at once, and the first is not asked at all."""
     server.listing = 200
     with made(openai(server), FakeVendor("from the other"), default_vendor="openai") as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         assert becomes(lambda: dispatcher.health()["openai"].status == "healthy")
         server.listing = server.answering = trouble
         assert becomes(lambda: circuit(dispatcher) == "open")
         calls = server.calls
-        response = dispatcher.send(Request("m", "hi"))
+        response = dispatcher.send(Request("gpt-4o", "hi"))
 
     assert ("from the other", 1, calls) == (response.content, len(response.trace.attempts), server.calls)
 
@@ -149,13 +149,13 @@ def test_a_vendor_that_is_down_is_left_alone_before_a_call_finds_out(server, tro
 def test_it_is_asked_again_as_soon_as_it_answers(server):
     """No open time has to pass."""
     with made(openai(server), FakeVendor("other"), default_vendor="openai") as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         server.listing = None
         assert becomes(lambda: circuit(dispatcher) == "open")
         server.listing = 200
         assert becomes(lambda: circuit(dispatcher) == "closed")
 
-        assert "hi" == dispatcher.send(Request("m", "hi")).content
+        assert "hi" == dispatcher.send(Request("gpt-4o", "hi")).content
 
 
 def test_an_open_circuit_is_probed_early_when_its_vendor_answers_again(server):
@@ -163,13 +163,13 @@ def test_an_open_circuit_is_probed_early_when_its_vendor_answers_again(server):
     settings = {"circuit_breaker": {"open_time": 300.0, "min_calls": 1}, "default_vendor": "openai"}
     with made(openai(server), FakeVendor("other"), **settings) as dispatcher:
         server.listing = server.answering = None
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         assert becomes(lambda: dispatcher.health()["openai"].status == "unhealthy")
         assert "open" == circuit(dispatcher)
         server.listing = server.answering = 200
         assert becomes(lambda: circuit(dispatcher) == "half-open")
 
-        assert "hi" == dispatcher.send(Request("m", "hi")).content
+        assert "hi" == dispatcher.send(Request("gpt-4o", "hi")).content
         assert "closed" == circuit(dispatcher)
 
 
@@ -178,7 +178,7 @@ def test_a_vendor_that_lists_models_all_the_time_is_not_probed_early(server):
     settings = {"circuit_breaker": {"open_time": 300.0, "min_calls": 1}, "default_vendor": "openai"}
     with made(openai(server), FakeVendor("other"), **settings) as dispatcher:
         server.answering = 503
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         looks = server.looks
         assert becomes(lambda: server.looks > looks + 3)
 
@@ -192,7 +192,7 @@ def test_a_refusal_is_told_and_holds_nobody_back(server, status, word):
     """It comes from a vendor that is there; a 5xx, too, where the list of models has never worked."""
     server.listing = status
     with made(openai(server)) as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         looks = server.looks
         assert becomes(lambda: server.looks > looks + 3)
 
@@ -202,12 +202,12 @@ def test_a_refusal_is_told_and_holds_nobody_back(server, status, word):
 def test_calls_that_succeed_know_better(server):
     """A list of models that fails alone takes no vendor out of service whose answers come."""
     with made(openai(server), FakeVendor("other"), default_vendor="openai") as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         assert becomes(lambda: dispatcher.health()["openai"].status == "healthy")
         server.listing = 503
         answers, looks = set(), server.looks
         while server.looks < looks + 6:
-            answers.add(dispatcher.send(Request("m", "hi")).content)
+            answers.add(dispatcher.send(Request("gpt-4o", "hi")).content)
 
     assert {"hi"} == answers
 
@@ -215,11 +215,11 @@ def test_calls_that_succeed_know_better(server):
 def test_the_only_vendor_is_asked_although_it_seems_down(server):
     """As with any open circuit; its answer ends the outage."""
     with made(openai(server)) as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         server.listing = None
         assert becomes(lambda: circuit(dispatcher) == "open")
 
-        assert "hi" == dispatcher.send(Request("m", "hi")).content
+        assert "hi" == dispatcher.send(Request("gpt-4o", "hi")).content
 
 
 class Own:
@@ -229,7 +229,7 @@ class Own:
 
     def __init__(self, listed):
         self._fake, self._listed = FakeVendor("own"), listed
-        self.capabilities, self.send, self.stream = self._fake.capabilities, self._fake.send, self._fake.stream
+        self.capabilities, self.send, self.stream = Capabilities(models=("gpt-4o",)), self._fake.send, self._fake.stream
         self.looks, self.at_once, self.most = 0, 0, 0
 
     def is_available(self):
@@ -256,7 +256,7 @@ def test_whatever_a_vendor_raises_the_others_are_asked_on(server, error):
     """The thread lives, and the text of a foreign exception is not told."""
     own = Own(raising(error))
     with made(own, openai(server)) as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         assert becomes(lambda: own.looks > 3 and server.looks > 3)
         health = dispatcher.health()["own"]
 
@@ -267,7 +267,7 @@ def test_a_vendor_is_asked_by_one_at_a_time():
     """However short the interval and many the callers."""
     own = Own(lambda deadline: deadline.sleep(0.01) or ())
     with made(own, interval=0.001) as dispatcher:
-        list(dispatcher.map([Request("m", "hi")] * 50))
+        list(dispatcher.map([Request("gpt-4o", "hi")] * 50))
         assert becomes(lambda: own.looks > 10)
 
         assert (1, 1) == (own.most, len(threads()))
@@ -277,10 +277,10 @@ def test_a_silent_vendor_is_given_up_and_is_down(server):
     """Its list does not come within the patience of a check."""
     own = Own(lambda deadline: deadline.sleep(60) or ())
     with made(own, openai(server)) as dispatcher:
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
         assert becomes(lambda: circuit(dispatcher, "own") == "open")
 
-        assert ["openai"] == [dispatcher.send(Request("m", "hi")).vendor]
+        assert ["openai"] == [dispatcher.send(Request("gpt-4o", "hi")).vendor]
 
 
 @pytest.mark.parametrize("end", ["close", "drop"])
@@ -289,7 +289,7 @@ def test_it_ends_with_the_dispatcher(server, monkeypatch, end):
     monkeypatch.setattr("llmdispatcher.dispatcher.health.LEAST_PATIENCE", 60.0)
     own = Own(lambda deadline: deadline.sleep(60) or ())
     dispatcher = made(own, openai(server), interval=1.0)
-    dispatcher.send(Request("m", "hi"))
+    dispatcher.send(Request("gpt-4o", "hi"))
     assert becomes(lambda: own.looks == 1)
     (thread,) = threads()
     if end == "close":
@@ -306,7 +306,7 @@ def test_a_closed_dispatcher_starts_none(server):
     dispatcher = made(openai(server))
     dispatcher.close()
     with pytest.raises(ConfigError, match="closed"):
-        dispatcher.send(Request("m", "hi"))
+        dispatcher.send(Request("gpt-4o", "hi"))
     dispatcher._checkups.begin()
 
     assert [] == threads()
@@ -324,10 +324,10 @@ def test_a_thread_that_cannot_start_fails_no_call(server, monkeypatch):
 
     with made(openai(server)) as dispatcher:
         monkeypatch.setattr(threading.Thread, "start", start)
-        contents = [dispatcher.send(Request("m", "hi")).content for _ in range(2)]
+        contents = [dispatcher.send(Request("gpt-4o", "hi")).content for _ in range(2)]
         none = threads()
         monkeypatch.setattr(threading.Thread, "start", real)
-        contents.append(dispatcher.send(Request("m", "hi")).content)
+        contents.append(dispatcher.send(Request("gpt-4o", "hi")).content)
 
         assert (["hi"] * 3, [], 1) == (contents, none, len(threads()))
 
@@ -357,7 +357,7 @@ def threads():
 
 dispatcher = Dispatcher(Config(health_interval=0.05))
 dispatcher.register_vendor(OpenAIVendor(api_key="sk-background-0123456789", base_url=sys.argv[1], trust_env=False))
-dispatcher.send(Request("m", "hi"))
+dispatcher.send(Request("gpt-4o", "hi"))
 assert 1 == len(threads())
 """
 
@@ -378,7 +378,7 @@ def test_a_forked_child_has_a_thread_of_its_own():
             if not child:
                 try:
                     assert not threads()
-                    dispatcher.send(Request("m", "hi"))
+                    dispatcher.send(Request("gpt-4o", "hi"))
                     assert 1 == len(threads())
                     dispatcher.close()
                     end = time.monotonic() + 20

@@ -21,6 +21,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Parking, Schedule
+from llmdispatcher.resilience.retry import LASTING
 
 A, B, C = (Target(vendor=name, model="m") for name in "abc")
 DOWN = VendorUnavailable("down")
@@ -275,3 +276,8 @@ def test_no_call_asks_more_often_than_it_may(errors, retries, count):
     assert len(played) <= count + retries
     assert sorted(moments) == moments
     assert len(played) - len({vendor for vendor, _ in played}) <= retries
+
+
+def test_every_word_of_a_pool_has_its_failure():
+    """What a pool may say, and what the schedule knows of it."""
+    assert {"context", "policy", "quota", "auth"} == LASTING.keys()

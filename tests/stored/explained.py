@@ -21,7 +21,6 @@ from llmdispatcher import (
     CostOptimization,
     Dispatcher,
     DispatchError,
-    GoogleVendor,
     Hedge,
     LatencyOptimization,
     Lockfile,
@@ -232,7 +231,15 @@ ROUTES: dict[str, Callable[[], Told]] = {
         budgets=[Budget(limit="5.00", period="total", name="all"), Budget(limit="0.25", period="call")],
     ),
     "a model of the catalog": lambda: told(PAIR, attrs.evolve(ASK, model="gpt-4o")),
-    "vendors without a key": lambda: told([AzureOpenAIVendor(trust_env=False), *real(GoogleVendor)], ASK),
+    "vendors without a key": lambda: told(
+        [AzureOpenAIVendor(trust_env=False), *real(OpenAIVendor)], attrs.evolve(ASK, model="gpt-4o")
+    ),
+    "a typo": lambda: told(PAIR, attrs.evolve(ASK, model="gtp-4o")),
+    "the slash form": lambda: told(PAIR, attrs.evolve(ASK, model="openai/gpt-4o")),
+    "a vendor that is not registered": lambda: told(PAIR, attrs.evolve(ASK, model="google:gemini-2.5-pro")),
+    "a fallback vendor without the model": lambda: told(
+        PAIR, attrs.evolve(ASK, model="gpt-3.5-turbo"), default_vendor="openai", fallback_vendor="anthropic"
+    ),
     "a local vendor": lambda: told([OllamaVendor(trust_env=False)], attrs.evolve(ASK, model="ollama:llama3")),
     "any model, cost saving": lambda: told(real(OpenAIVendor, **KNOWN), attrs.evolve(ASK, model="auto", mode="cost_saving")),
     "any model, the best": lambda: told(real(OpenAIVendor, **KNOWN), attrs.evolve(ASK, model="auto", mode="sophisticated")),

@@ -114,10 +114,10 @@ def test_a_vendor_that_makes_none_is_passed_over(serve):
     with Dispatcher() as made:
         made.register_vendor(AnthropicVendor(api_key=KEY, base_url=side.url))
         made.register_vendor(FakeVendor("hi"))
-        with pytest.raises(InvalidRequest, match="no registered vendor of 'e-1' makes vectors"):
-            made.embed("e-1", ["a"])
+        with pytest.raises(InvalidRequest, match="no registered vendor of 'text-embedding-9' makes vectors"):
+            made.embed("text-embedding-9", ["a"])
         made.register_vendor(OpenAIVendor(api_key=KEY, base_url=side.url, trust_env=False))
-        assert "openai" == made.embed("e-1", ["a"]).vendor
+        assert "openai" == made.embed("text-embedding-9", ["a"]).vendor
 
 
 def test_an_answer_with_too_few_vectors_is_malformed(serve):

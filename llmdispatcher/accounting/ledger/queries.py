@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from ...catalog import canonical
 from ...errors import InvalidRequest, LedgerError
 from ...runtime import Clock
 from ..units import DAY, STATUSES, micros, moment
@@ -112,9 +113,11 @@ def _matches(columns: Any, name: str, value: str) -> ColumnElement[bool]:
     if value == "":
         return told(column) == ""
     vendor, _, model = value.partition(":")
+    if name == "vendor":
+        return column.in_(sorted({value, canonical(value)}))  # type: ignore[no-any-return]  # a column of a table that is looked up by name
     if name != "model" or not model:
-        return column == value  # type: ignore[no-any-return]  # a column of a table that is looked up by name
-    return or_(column == value, and_(columns.vendor == vendor, column == model))
+        return column == value  # type: ignore[no-any-return]  # as above
+    return or_(column == value, and_(columns.vendor.in_(sorted({vendor, canonical(vendor)})), column == model))
 
 
 PRUNED = "pruned"

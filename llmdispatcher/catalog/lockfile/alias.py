@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
+
+GOES_ON = ("context", "policy", "quota", "auth")
+"""After which lasting failures a pool may go on to its next model: a conversation too long, a refusal by the vendor's policy, a
+spent quota, a refused key."""
+
+
+def goes_on(value: Any) -> frozenset[str]:
+    """What a pool goes on after, from a list of words of :data:`GOES_ON`; raises ``ValueError`` for anything else."""
+    if not isinstance(value, list | tuple | set | frozenset) or not all(word in GOES_ON for word in value):
+        raise ValueError(f"{value!r} is not a list of {', '.join(GOES_ON)}")
+    return frozenset(value)
 
 
 @attrs.frozen(eq=False)
 class Alias:
     """What an alias stands for in a profile: ``models``, the first choice first. One object as long as that does not change.
 
-    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile.
+    ``profile`` is ``None`` for the pools of a configuration, which are in no lockfile. ``on`` says after which lasting failures the
+    next model is asked.
     """
 
     name: str
     profile: str | None
     models: tuple[str, ...]
+    on: frozenset[str] = frozenset()

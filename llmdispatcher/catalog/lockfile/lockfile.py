@@ -136,7 +136,7 @@ class Table:
             head, colon, tail = name.partition(":")
             package = self._package(head) if colon else None
             binding = self._of_package(package, tail, profile) if package is not None else None
-        found = Alias(name, profile, binding.models) if binding is not None else None
+        found = Alias(name, profile, binding.models, binding.on) if binding is not None else None
         if len(self.found) >= _REMEMBERED:
             self.found.clear()
         return self.found.setdefault(key, found)
@@ -284,6 +284,8 @@ class Lockfile:
                 raise ConfigError(f"bind: {problem}")
         if not listed:
             raise ConfigError(f"bind: {alias!r} needs a model; give 'vendor:model', or a list of them")
+        if (problem := reading.constraints_problem(constraints)) is not None:
+            raise ConfigError(f"bind: constraints.on: {problem}")
         binding = Binding(alias.strip(), tuple([model.strip() for model in listed]), dict(constraints) if constraints else None)
 
         def bound(there: Profile) -> Profile:

@@ -17,7 +17,8 @@ from typing import Any
 import attrs
 
 from ...errors import LockfileInvalid
-from ...types import ANY_MODEL
+from ...types import ANY_MODEL, has_both_parts
+from .alias import goes_on
 
 Path = tuple[str | int, ...]
 """Keys of tables and numbers of list entries, from the outside in."""
@@ -135,11 +136,19 @@ PROFILES = (DEFAULT_PROFILE, "prod", "staging", "dev")
 
 @attrs.frozen
 class Binding:
-    """An alias and its models, the first choice first; ``constraints`` are kept as they are written."""
+    """An alias and its models, the first choice first.
+
+    ``constraints`` are kept as they are written; of them ``on`` is read: after what it goes on.
+    """
 
     alias: str
     models: tuple[str, ...]
     constraints: Mapping[str, Any] | None = None
+
+    @property
+    def on(self) -> frozenset[str]:
+        """What it goes on after, beside failures that pass."""
+        return goes_on((self.constraints or {}).get("on", ()))
 
     def dump(self) -> dict[str, Any]:
         """As a file holds it."""
@@ -274,8 +283,18 @@ def model_problem(model: Any) -> str | None:
     """Why something cannot be a model of an alias, or ``None`` where it can."""
     if not isinstance(model, str) or not model.strip() or _CONTROL.search(model):
         return f"{model!r} is no model's name; give 'vendor:model'"
-    if model.partition(":")[2].strip() == "" and ":" in model:
-        return f"{model!r} names no model behind its vendor; give 'vendor:model'"
+    if not has_both_parts(model):
+        lack = "no model behind its vendor" if model.partition(":")[0].strip() else "no vendor before its colon"
+        return f"{model!r} names {lack}; give 'vendor:model'"
+    return None
+
+
+def constraints_problem(constraints: Mapping[str, Any] | None) -> str | None:
+    """Why the constraints of an alias cannot be followed, or ``None`` where they can; what nobody knows is kept."""
+    try:
+        goes_on((constraints or {}).get("on", ()))
+    except ValueError as error:
+        return str(error)
     return None
 
 
@@ -395,6 +414,7 @@ class _Reader:
         named = self._note((*path, "alias"), alias_problem(entry.get("alias")))
         models = self._models(entry, path)
         constraints = self._table(entry, "constraints", path) if entry.get("constraints") is not None else None
+        self._note((*path, "constraints", "on"), constraints_problem(constraints))
         return Binding(entry["alias"].strip(), models, constraints) if named else None
 
     def _models(self, entry: Mapping[str, Any], path: Path) -> tuple[str, ...]:

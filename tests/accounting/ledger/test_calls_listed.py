@@ -65,6 +65,14 @@ def test_filters(ledger):
             assert by_age(meant) == [call.id for call in ledger.get_recent_calls(limit=200, **{name: value or ""})]
 
 
+def test_azure_has_two_names(ledger):
+    """As everywhere; a model may be asked for with either."""
+    put(ledger, [made(Random(1), START, vendor="azure", model="gpt-4o"), made(Random(2), END, vendor="openai", model="gpt-4o")])
+
+    assert ["azure"] == [call.vendor for call in ledger.list_recent_calls(vendor="azure-openai")]
+    assert ["azure"] == [call.vendor for call in ledger.list_recent_calls(model="azure-openai:gpt-4o")]
+
+
 def test_a_span(ledger):
     """A day as the end belongs, in the zone that is meant."""
     chance = Random(4)

@@ -1,0 +1,64 @@
+"""The models of a vendor that come nearest to another vendor's model: by abilities, window and class of price."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+
+from ..runtime import SYSTEM_CLOCK
+from ..types import Price
+from .facts import ModelFacts, vendor_rows
+from .models import all_models, model_facts, model_names, owner
+
+_ABILITIES = frozenset({"tools", "vision", "json_schema"})
+"""What an application is likely to rely on without saying so in each request."""
+_LACK, _SMALL_WINDOW = 2.0, 1.0
+"""How far away a missing ability and a smaller window are, in doublings of the price."""
+_LEAST = 1e-6
+_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{8}")
+_NUMBER = re.compile(r"\d+")
+
+
+def stand_ins(kind: str, model: str) -> tuple[str, ...]:
+    """The names of a vendor's models that can stand in for a model which it does not have, the nearest first.
+
+    Only models are among them that the vendor serves today, that answer in words and have a price. Of a model that the catalog does
+    not know, the one with the most similar name counts; without one the cheapest comes first.
+    """
+    today = SYSTEM_CLOCK.now().date()
+    there = [
+        facts for facts in all_models(kind) if facts.kind != "embedding" and facts.price is not None and facts.is_active(today)
+    ]
+    there = [facts for facts in there if facts.checked] or there
+    asked = _asked(model)
+    return tuple([facts.listed for facts in sorted(there, key=lambda facts: _distance(facts, asked))])
+
+
+def _asked(model: str) -> ModelFacts | None:
+    """What is known of a model by its bare name, or of the one with the most similar name."""
+    mine = owner(model)
+    vendors = [mine] if mine is not None else [row.name for row in vendor_rows()]
+    found = next((facts for vendor in vendors if (facts := model_facts(vendor, model)) is not None), None)
+    if found is None and mine is not None:
+        alike = difflib.get_close_matches(model, model_names(mine), 1)
+        found = model_facts(mine, alike[0]) if alike else None
+    return found
+
+
+def _distance(facts: ModelFacts, asked: ModelFacts | None) -> tuple[object, ...]:
+    """How far away a model is; of models that are as far away the cheaper one is nearer, then the newer one."""
+    own = _dollars(facts.price)
+    newer = [-int(number) for number in _NUMBER.findall(_DATE.sub("", facts.listed))]
+    if asked is None:
+        return ("tools" not in facts.capabilities, own, not newer, [*newer, 1])
+    far = abs(math.log2(own / _dollars(asked.price))) if asked.price is not None else math.log2(own / _LEAST)
+    far += _LACK * len((asked.capabilities & _ABILITIES) - facts.capabilities)
+    far += _SMALL_WINDOW if 0 < facts.context_window < asked.context_window else 0.0
+    is_same = facts.listed.rpartition("/")[2] == asked.listed.rpartition("/")[2]
+    return (not is_same, round(far, 6), own, not newer, [*newer, 1])
+
+
+def _dollars(price: Price | None) -> float:
+    """What a usual call costs, in proportion: three tokens are read for each that is written."""
+    return max(float(3 * price.input + price.output), _LEAST) if price is not None else _LEAST

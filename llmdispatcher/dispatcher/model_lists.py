@@ -1,0 +1,102 @@
+"""The models that vendors say they have. A local server is asked for its list before a name that nobody knows is refused.
+
+A list costs nothing. Each is asked for at most once in :data:`EVERY` seconds, whatever the answer; a call that comes meanwhile
+waits for the answer, within its own deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from ..cache import Flights
+from ..errors import DispatchError
+from ..runtime import Deadline, fan_out, new_lock
+
+EVERY = 300.0
+"""Seconds between two questions to one vendor."""
+PATIENCE = 5.0
+"""Seconds for one answer, where the call's own deadline is later."""
+_DEFAULT_TAG = ":latest"
+
+
+@attrs.frozen
+class _Listed:
+    """What one vendor said, and when (monotonic); ``names`` is ``None`` where it has never answered."""
+
+    at: float
+    names: frozenset[str] | None
+    failure: str = ""
+    shared: bool = True
+
+
+class ModelLists:
+    """What vendors have said of themselves; safe under threads."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._lists: dict[str, _Listed] = {}
+        self._flights: Flights[_Listed] = Flights()
+
+    def has(self, vendor: str, model: str) -> bool | None:
+        """Whether a vendor says that it has a model; ``None`` where it has not said anything."""
+        listed = self._lists.get(vendor)
+        if listed is None or listed.names is None:
+            return None
+        return model in listed.names or f"{model}{_DEFAULT_TAG}" in listed.names
+
+    def names(self, vendor: str) -> tuple[str, ...]:
+        """What a vendor said that it has, in alphabetical order."""
+        listed = self._lists.get(vendor)
+        return tuple(sorted(listed.names)) if listed is not None and listed.names is not None else ()
+
+    def failure(self, vendor: str) -> str:
+        """Why a vendor's list could not be read when it was last asked for; empty where it could."""
+        listed = self._lists.get(vendor)
+        return listed.failure if listed is not None else ""
+
+    def keep(self, vendor: str, names: Iterable[str], now: float) -> None:
+        """Take in a list that somebody has asked for."""
+        with self._lock:
+            self._lists[vendor] = _Listed(now, frozenset(names))
+
+    def ask(self, vendors: Mapping[str, Any], deadline: Deadline) -> bool:
+        """Ask those vendors for their lists whose time has come, all at once; whether that was anybody's.
+
+        Raises :class:`Cancelled` and :class:`DeadlineExceeded` for the call's own deadline; a list that fails otherwise is kept as
+        such, and what the vendor said before still holds.
+        """
+        due = [name for name in vendors if self._is_due(name, deadline.clock.monotonic())]
+
+        def ask(name: str) -> None:
+            self._flights.fly(name, deadline, lambda: self._listed(name, vendors[name], deadline))
+
+        if len(due) == 1:
+            ask(due[0])
+        elif due:
+            list(fan_out(ask, due, len(due), return_errors=False))
+        return bool(due)
+
+    def _is_due(self, vendor: str, now: float) -> bool:
+        listed = self._lists.get(vendor)
+        return listed is None or now - listed.at >= EVERY
+
+    def _listed(self, name: str, vendor: Any, deadline: Deadline) -> _Listed:
+        clock, known = deadline.clock, self._lists.get(name)
+        began = clock.monotonic()
+        if known is not None and not self._is_due(name, began):
+            return known  # another call has just heard it
+        names, failure = known.names if known is not None else None, ""
+        try:
+            names = frozenset(
+                vendor.list_models(Deadline(min(deadline.at, began + PATIENCE), clock, deadline.cancellation, PATIENCE))
+            )
+        except DispatchError as error:
+            deadline.check()  # an end of this call says nothing about the vendor
+            failure = f"{type(error).__name__}: {error.message}"
+        listed = _Listed(began, names, failure)
+        with self._lock:
+            self._lists[name] = listed
+        return listed

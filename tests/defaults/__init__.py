@@ -1,0 +1,1 @@
+"""The defaults as a user gets them: two or more vendors, untouched settings, and whoever gets a prompt."""

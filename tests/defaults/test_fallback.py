@@ -1,0 +1,212 @@
+"""The fallback vendor that was named is asked, also for a model that it does not have: for its nearest, which is told."""
+
+import logging
+
+import pytest
+
+from llmdispatcher import (
+    AnthropicVendor,
+    Capabilities,
+    Config,
+    Dispatcher,
+    DispatchError,
+    ImagePart,
+    Message,
+    ModelNotFound,
+    OpenAIVendor,
+    Request,
+    RetryPolicy,
+    VendorUnavailable,
+)
+from llmdispatcher.catalog import model_facts, stand_ins
+from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
+
+from .parts import KEY, asked, at, made, read
+from .test_strangers import FAULTS
+
+
+@pytest.fixture
+def world():
+    """A first vendor that fails, a second that is well, and a third that must hear of nothing."""
+    with VendorSimulator() as first, VendorSimulator() as second, VendorSimulator() as third:
+        yield first, second, third
+
+
+def documented(first, second, third=None, **config):
+    """The complete example of the document: OpenAI, and Anthropic as the fallback."""
+    settings = {"default_vendor": "openai", "fallback_vendor": "anthropic", "retry_policy": RetryPolicy(max_retries=3), **config}
+    dispatcher = Dispatcher(Config(**settings), clock=ManualClock())
+    dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=first.openai_url, trust_env=False))
+    dispatcher.register_vendor(AnthropicVendor(api_key=KEY, base_url=second.anthropic_url, trust_env=False))
+    if third is not None:
+        dispatcher.register_vendor(at("groq", third.url))
+    return dispatcher
+
+
+QUESTION = Request("gpt-3.5-turbo", [Message.user("Hello, how are you?")], temperature=0.7, max_tokens=1000)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_the_complete_example(world, fault, streamed):
+    """OpenAI is down in one way or another; Anthropic answers, and nobody else is asked."""
+    first, second, third = world
+    first.always(fault)
+    with documented(first, second, third) as dispatcher:
+        answer = read(dispatcher, QUESTION, streamed=streamed)
+
+    assert ("anthropic", "claude-haiku-4-5") == (answer.vendor, answer.model)
+    assert (1, 0) == (second.hits, third.hits)
+    assert "claude-haiku-4-5" == second.requests[0].json["model"]
+
+
+def test_while_the_first_vendor_is_well_it_answers(world):
+    """Also where the stand-in would be cheaper or faster, or a balance shares calls."""
+    first, second, _ = world
+    for config in ({"cost_optimization": {}}, {"latency_optimization": {}}, {"balance": "round_robin"}, {"mode": "cost_saving"}):
+        with documented(first, second, **config) as dispatcher:
+            assert "openai" == dispatcher.send(Request("gpt-6-astra", "Hello")).vendor
+            assert ["openai", "anthropic"] == [target.vendor for target in dispatcher.explain(asked("gpt-6-astra")).targets]
+
+    assert 0 == second.hits
+
+
+def test_it_is_told(world, caplog):
+    """In the explanation, in the trace, and in one warning for each pair of models."""
+    first, second, _ = world
+    first.always(FAULTS["503"])
+    with documented(first, second) as dispatcher, caplog.at_level(logging.WARNING):
+        plan = dispatcher.explain(QUESTION)
+        assert [] == [record for record in caplog.records if "in place of" in record.message]
+        traces = [dispatcher.send(QUESTION).trace for _ in range(3)]
+        dispatcher.send(Request("gpt-4o", "Hello"))
+
+    told = "anthropic:claude-haiku-4-5  (fallback vendor, in place of gpt-3.5-turbo, which it does not have)"
+    assert told in str(plan)
+    assert all(told in str(trace) for trace in traces)
+    assert "gpt-3.5-turbo" == plan.as_dict()["candidates"][1]["stands_in_for"]
+    warnings = [record.getMessage() for record in caplog.records if "in place of" in record.getMessage()]
+    assert ["anthropic:claude-haiku-4-5", "anthropic:claude-sonnet-5-5"] == [warning.split()[0] for warning in warnings]
+
+
+@pytest.mark.parametrize("never", [None, False])
+def test_it_can_be_forbidden(world, never):
+    """The fallback vendor is then asked only for models that it has."""
+    first, second, _ = world
+    first.always(FAULTS["503"])
+    with documented(first, second, fallback_model=never) as dispatcher:
+        with pytest.raises(VendorUnavailable):
+            dispatcher.send(QUESTION)
+        assert "anthropic" == dispatcher.send(Request("claude-haiku-4-5", "Hello")).vendor
+
+
+def test_the_model_may_be_named(world):
+    """By ``fallback_model``, by the vendor's ``model_map``, by its ``default_model``; the nearest is only for want of these."""
+    first, second, _ = world
+    first.always(FAULTS["503"])
+    for config, vendor, model in (
+        ({"fallback_model": "claude-opus-5"}, {}, "claude-opus-5"),
+        ({"fallback_model": "anthropic:claude-opus-5"}, {}, "claude-opus-5"),
+        ({}, {"model_map": {"gpt-3.5-*": "claude-sonnet-5"}}, "claude-sonnet-5"),
+        ({}, {"default_model": "claude-opus-4-8"}, "claude-opus-4-8"),
+        ({}, {"models": ("claude-sonnet-*",)}, "claude-sonnet-5-5"),
+    ):
+        settings = {"default_vendor": "openai", "fallback_vendor": "anthropic", **config}
+        own = AnthropicVendor(api_key=KEY, base_url=second.anthropic_url, trust_env=False, **vendor)
+        with made(OpenAIVendor(api_key=KEY, base_url=first.openai_url, trust_env=False), own, **settings) as dispatcher:
+            assert model == dispatcher.send(QUESTION).model
+
+
+def test_without_a_key_for_the_first_vendor_the_fallback_answers(world):
+    """It is named, whatever is wrong with the other."""
+    _, second, _ = world
+    with made(
+        OpenAIVendor(), AnthropicVendor(api_key=KEY, base_url=second.anthropic_url), fallback_vendor="anthropic"
+    ) as dispatcher:
+        assert "claude-haiku-4-5" == dispatcher.send(QUESTION).model
+
+
+@pytest.mark.parametrize(("model", "answers"), [("gpt-3.5-turbo", True), ("grok-4", True), ("whatever", False)])
+def test_the_fallback_vendor_alone(world, model, answers):
+    """It is asked for its nearest to a model that is another's, and for an unknown name as it is."""
+    _, second, _ = world
+    vendor = AnthropicVendor(api_key=KEY, base_url=second.anthropic_url, trust_env=False)
+    with made(vendor, default_vendor="openai", fallback_vendor="anthropic") as dispatcher:
+        assert answers is bool(dispatcher.explain(asked(model)).targets[0].stands_in_for)
+
+
+def test_a_host_of_any_model_is_asked_for_what_it_has(serve):
+    """Groq has no gpt-4o-mini but its nearest; a proxy of one's own is asked for the name as it is."""
+    down, second = serve(status=503), serve()
+    for kind, model in (("groq", "openai/gpt-oss-120b"), ("openrouter", "openai/gpt-4o-mini"), ("local", "gpt-4o-mini")):
+        with made(at("openai", down.url), at(kind, second.url), fallback_vendor=kind) as dispatcher:
+            assert (kind, model) == (dispatcher.send(asked("gpt-4o-mini")).vendor, second.models_asked[-1])
+
+
+def test_a_vendor_of_ones_own_is_asked_for_the_first_model_that_it_lists():
+    """Of a vendor that the catalog does not know nothing better can be said."""
+    spare = FakeVendor("Here.", name="spare", capabilities=Capabilities(models=("other-*", "exact", "second")))
+    first = FakeVendor(VendorUnavailable("down"), name="first", capabilities=Capabilities(models=("m",)))
+    with made(first, spare, fallback_vendor="spare") as dispatcher:
+        assert "spare:exact" == dispatcher.send(asked("m")).ref
+
+
+def test_a_typo_has_no_stand_in(world):
+    """What nobody has is refused, fallback vendor or not."""
+    first, second, _ = world
+    with documented(first, second) as dispatcher, pytest.raises(ModelNotFound):
+        dispatcher.send(asked("gtp-4o"))
+
+    assert (0, 0) == (first.hits, second.hits)
+
+
+def test_a_stand_in_is_able_to_do_what_the_request_uses():
+    """A picture goes to one that sees; where none is able, nobody stands in."""
+    picture = Request("gpt-4o", [Message.user("Look", ImagePart(url="https://x.example/i.png"))])
+    with made(at("openai", "http://127.0.0.1:9"), at("deepseek", "http://127.0.0.1:9"), fallback_vendor="deepseek") as dispatcher:
+        target = dispatcher.explain(picture).targets[-1]
+        assert "deepseek" == target.vendor
+        assert "vision" not in target.lacks
+        long = Request("gpt-4.1", "word " * 3_000_000)
+        assert "deepseek" not in [target.vendor for target in dispatcher.explain(long).targets]
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "nearest"),
+    [
+        ("anthropic", "gpt-3.5-turbo", "claude-haiku-4-5"),
+        ("anthropic", "gpt-4o-mini", "claude-haiku-4-5"),
+        ("anthropic", "gpt-4o", "claude-sonnet-5-5"),
+        ("google", "gpt-4o-mini", "gemini-2.5-flash-lite"),
+        ("openai", "claude-haiku-4-5", None),
+        ("openai", "claude-opus-5", None),
+        ("openrouter", "claude-opus-5", "anthropic/claude-opus-5"),
+    ],
+)
+def test_the_nearest_is_of_the_same_class(kind, model, nearest):
+    """By price within a factor of ten, served today, with the abilities that applications rely on."""
+    first = stand_ins(kind, model)[0]
+    facts, asked_for = model_facts(kind, first), next(filter(None, [model_facts(each, model) for each in ("openai", "anthropic")]))
+
+    assert nearest in (None, first)
+    assert 0.1 <= facts.price.output / asked_for.price.output <= 10
+    assert not facts.retired
+    assert {"tools", "vision"} & asked_for.capabilities <= facts.capabilities
+
+
+def test_of_an_unknown_model_the_cheapest_stands_in():
+    """Never the dearest."""
+    prices = [model_facts("anthropic", name).price.output for name in stand_ins("anthropic", "company-chat")]
+
+    assert prices == sorted(prices)
+    assert () == stand_ins("acme", "gpt-4o")
+
+
+def test_nothing_else_substitutes_a_model(world):
+    """Without a fallback vendor the other vendor of the catalog is left alone."""
+    first, second, _ = world
+    first.always(FAULTS["503"])
+    with documented(first, second, fallback_vendor=None) as dispatcher, pytest.raises(DispatchError):
+        dispatcher.send(QUESTION)
+
+    assert 0 == second.hits

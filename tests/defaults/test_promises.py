@@ -1,0 +1,68 @@
+"""Two promises of the documents: what ``from_env`` looked for, and a cache for one request."""
+
+import pytest
+
+from llmdispatcher import ConfigError, Dispatcher
+from llmdispatcher.catalog import vendor_rows
+from llmdispatcher.testing import FakeVendor
+
+from .parts import asked, made, read
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """An environment without any vendor's variables."""
+    for row in vendor_rows():
+        for name in (*row.key_env, *row.url_env):
+            monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_key_the_variables_are_named(bare):
+    """By the error of a call, and by the explanation; a vendor that is registered later is asked."""
+    with Dispatcher.from_env() as dispatcher:
+        with pytest.raises(ConfigError, match="no vendor is registered") as raised:
+            dispatcher.send(asked("gpt-4o"))
+        for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GROQ_API_KEY", "OLLAMA_HOST"):
+            assert name in str(raised.value)
+        assert "OPENAI_API_KEY" in str(dispatcher.explain(asked("gpt-4o")))
+        dispatcher.register_vendor(FakeVendor("hi"))
+        assert "hi" == dispatcher.send(asked("gpt-4o")).content
+
+
+def test_a_key_without_an_address_is_told(bare, monkeypatch):
+    """Azure's key alone makes no vendor."""
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "k" * 20)
+    with Dispatcher.from_env() as dispatcher, pytest.raises(ConfigError, match=r"azure: no address; .*AZURE_OPENAI_ENDPOINT"):
+        dispatcher.send(asked("gpt-4o"))
+
+
+@pytest.mark.parametrize("wish", [True, {"enabled": True}, {"enabled": True, "ttl_seconds": 300}])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_request_may_want_a_cache_that_nobody_configured(wish, streamed):
+    """It is in memory, and for requests that want it alone."""
+    fake = FakeVendor("one", "two", "three")
+    with made(fake) as dispatcher:
+        assert dispatcher.cache is None
+        first = read(dispatcher, asked("m", cache=wish), streamed=streamed)
+        again = read(dispatcher, asked("m", cache=wish), streamed=streamed)
+        others = [read(dispatcher, asked("m", cache=other), streamed=streamed).content for other in (None, False)]
+        assert (1, 1) == (dispatcher.cache.stats().hits, dispatcher.cache.stats().stores)
+
+    assert ("one", "one", ["two", "three"]) == (first.content, again.content, others)
+
+
+def test_a_cache_that_was_switched_off_stays_off():
+    """The configuration's word is the last."""
+    fake = FakeVendor("one", "two")
+    with made(fake, cache={"enabled": False}) as dispatcher:
+        assert ["one", "two"] == [dispatcher.send(asked("m", cache={"enabled": True})).content for _ in range(2)]
+
+
+def test_the_time_that_a_request_gives_holds():
+    """Then the vendor is asked again."""
+    fake = FakeVendor("one", "two")
+    with made(fake) as dispatcher:
+        request = asked("m", cache={"enabled": True, "ttl_seconds": 300})
+        first = dispatcher.send(request).content
+        dispatcher._clock.advance(301)
+        assert ("one", "two") == (first, dispatcher.send(request).content)

@@ -1,0 +1,368 @@
+"""No prompt goes to a vendor that was neither named nor is known to have the model, whatever happens to the others."""
+
+import pytest
+
+from llmdispatcher import (
+    AnthropicVendor,
+    Balance,
+    Capabilities,
+    ConfigError,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    OpenAIVendor,
+    RoutingCondition,
+    RoutingRule,
+)
+from llmdispatcher.catalog import NameClaim
+from llmdispatcher.routing import Named, may_be_asked
+from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
+
+from .parts import KEY, asked, at, made, read
+
+STRANGERS = ("groq", "openrouter", "together", "huggingface", "ollama", "vllm", "local")
+FAULTS = {
+    "401": faults.wrong_key(),
+    "403": faults.status(403),
+    "no such model": faults.model_missing(),
+    "429": faults.rate_limit(1),
+    "quota": faults.quota(),
+    "500": faults.status(500),
+    "503": faults.status(503),
+    "overloaded": faults.overloaded(),
+    "reset": faults.reset_before_head(),
+    "no answer": faults.close_before_head(),
+    "web page": faults.html(),
+}
+
+
+class Anybody:
+    """A vendor of the user's own that says nothing of its models."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, name):
+        self.name, self.seen = name, []
+
+    def send(self, request, deadline):
+        self.seen.append(request.model)
+        return FakeVendor("here").send(request, deadline)
+
+    def stream(self, request, deadline):
+        self.seen.append(request.model)
+        return FakeVendor("here").stream(request, deadline)
+
+    def is_available(self):
+        return True
+
+
+@pytest.mark.parametrize("named", list(Named))
+@pytest.mark.parametrize("claim", list(NameClaim))
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_rule(claim, named, alone, shared):
+    """Has it; or is alone and not restricted; or is named and may have it."""
+    may = {
+        NameClaim.LISTED: True,
+        NameClaim.FAMILY: True,
+        NameClaim.ANY: alone or named is not Named.NOT,
+        NameClaim.UNKNOWN: alone or named is Named.MODEL or (shared and named is Named.DEFAULT),
+        NameClaim.FOREIGN: False,
+        NameClaim.CLOSED: False,
+    }
+
+    assert may[claim] is may_be_asked(claim, named, alone=alone, shared=shared)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_failure_of_the_only_vendor_that_has_it_reaches_no_other(serve, fault, streamed):
+    """Seven vendors of any model are registered, and hear of nothing."""
+    others = serve()
+    with VendorSimulator() as simulator:
+        simulator.always(fault)
+        first = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False)
+        with made(first, *[at(kind, others.url) for kind in STRANGERS]) as dispatcher:
+            assert ["openai"] == [target.vendor for target in dispatcher.explain(asked("gpt-4o-mini")).targets]
+            with pytest.raises(DispatchError):
+                read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
+
+        assert simulator.hits > 0
+    assert ([], 0) == (others.prompts, others.lists)
+
+
+def test_a_vendor_of_ones_own_without_a_list_is_a_stranger_too():
+    """Beside one that has the model, and beside another like itself."""
+    first, second, third = FakeVendor(DispatchError("no"), name="has"), Anybody("a"), Anybody("b")
+    with made(first, second, third) as dispatcher, pytest.raises(DispatchError):
+        dispatcher.send(asked("m"))
+    with made(second, third) as dispatcher, pytest.raises(ModelNotFound, match="a: does not have m, as far as is known"):
+        dispatcher.send(asked("m"))
+
+    assert [] == second.seen == third.seen
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"default_vendor": "a"},
+        {"fallback_vendor": "a"},
+        {"routing_rules": [RoutingRule(condition=RoutingCondition(model_pattern="m*"), vendor="a")]},
+        {"pools": {"mine": ["a:m"]}},
+        {"balance": Balance(weights={"a": 2})},
+        {"balance": Balance(strategy="priority", priorities={"a": 1})},
+    ],
+    ids=lambda config: next(iter(config)),
+)
+def test_a_named_vendor_of_any_model_takes_the_name(config):
+    """Who else is registered gets nothing."""
+    named, other = Anybody("a"), Anybody("b")
+    with made(named, other, **config) as dispatcher:
+        answer = dispatcher.send(asked("mine" if "pools" in config else "m"))
+
+    assert ("a", "m", ["m"], []) == (answer.vendor, answer.model, named.seen, other.seen)
+
+
+def test_a_balance_and_a_mode_of_ones_own_choose_where_nobody_is_known():
+    """Both are a way to name vendors; where somebody has the model only those share it."""
+
+    def last_first(now):
+        return list(reversed(now.targets))
+
+    for config in ({"balance": "round_robin"}, {"modes": {"mine": last_first}, "mode": "mine"}):
+        first, second = Anybody("a"), Anybody("b")
+        with made(first, second, **config) as dispatcher:
+            answers = {dispatcher.send(asked("m")).vendor for _ in range(4)}
+            assert answers == ({"a", "b"} if "balance" in config else {"b"})
+        second.seen.clear()
+        with made(FakeVendor(DispatchError("no"), name="has"), second, **config) as dispatcher, pytest.raises(DispatchError):
+            dispatcher.send(asked("m"))
+        assert [] == second.seen
+
+
+def test_the_default_vendor_is_asked_for_what_another_one_has(serve):
+    """A name that a vendor of the user's own has is no typo, and whether the default vendor has it nobody knows."""
+    server, other = serve(status=503), FakeVendor("Here.", name="other", capabilities=Capabilities(models=("house-model",)))
+    with made(at("openai", server.url), other, default_vendor="openai") as dispatcher:
+        assert "other" == dispatcher.send(asked("house-model")).vendor
+        with pytest.raises(ModelNotFound):
+            dispatcher.send(asked("hose-model"))
+
+    assert {"house-model"} == {*server.models_asked}
+
+
+def test_a_rule_may_name_a_model_of_a_vendor_that_lacks_the_one_asked_for():
+    """That is what its ``model`` is for."""
+    first, second = FakeVendor(name="openai"), FakeVendor("Here.", name="other", capabilities=Capabilities(models=("theirs",)))
+    rule = RoutingRule(condition=RoutingCondition(model_pattern="gpt-*"), vendor="other", model="theirs")
+    with made(first, second, routing_rules=[rule]) as dispatcher:
+        assert "other:theirs" == dispatcher.send(asked("gpt-4o")).ref
+
+    assert 0 == first.hits
+
+
+@pytest.mark.parametrize("model", ["gpt-99-nova", "o9-mini", "ft:gpt-4o-mini:me"])
+def test_a_new_name_of_a_family_goes_to_its_vendor(serve, model):
+    """Next month's models work, and nobody else is asked for them."""
+    own, others = serve(), serve()
+    vendors = [at("openai", own.url), at("anthropic", others.url), *[at(kind, others.url) for kind in STRANGERS]]
+    with made(*vendors) as dispatcher:
+        assert "openai" == dispatcher.send(asked(model)).vendor
+
+    assert ([model], []) == (own.models_asked, others.prompts)
+
+
+@pytest.mark.parametrize("model", ["anything-7", "openai/gpt-4o-mini", "qwen3:8b", "company-chat"])
+@pytest.mark.parametrize("kind", ["openai", "mistral", "groq", "ollama", "local"])
+def test_one_vendor_alone_is_asked_for_every_name(serve, kind, model):
+    """There is nobody else that could be meant; only what is known to be another's is refused, and told."""
+    server = serve()
+    with made(at(kind, server.url)) as dispatcher:
+        assert (kind, model) == (dispatcher.send(asked(model)).vendor, server.models_asked[-1])
+        if kind in ("openai", "mistral"):
+            with pytest.raises(ModelNotFound, match="It is a model of anthropic, which is not registered"):
+                dispatcher.send(asked("claude-haiku-4-5"))
+
+    assert ([model], 0) == (server.models_asked, server.lists)
+
+
+def test_several_accounts_of_one_vendor_are_one_vendor(serve):
+    """A name of one's own goes to either."""
+    eu, us = serve(status=503), serve()
+    with made(at("openai", eu.url, name="eu"), at("openai", us.url, name="us")) as dispatcher:
+        assert "us" == dispatcher.send(asked("our-own")).vendor
+
+
+def test_a_vendor_with_a_list_of_names_is_asked_for_no_other(serve):
+    """Alone or not, by a reference or not."""
+    server = serve()
+    with made(at("openai", server.url, models=("gpt-4o*",))) as dispatcher:
+        for model in ("gpt-5", "openai:gpt-5"):
+            with pytest.raises(ModelNotFound, match="openai: does not have gpt-5"):
+                dispatcher.send(asked(model))
+
+    assert [] == server.prompts
+
+
+class TestRefused:
+    """Names that nobody is known to have, refused before anything is sent."""
+
+    NAMES = {
+        "cluade-haiku-4-5": "Did you mean 'claude-haiku-4-5'",
+        "summariser": "Did you mean 'summarizer'",
+        "openai/gpt-4o-mini": "Did you mean 'openai:gpt-4o-mini'",
+        "anthropic/claude-sonnet-5": "Did you mean 'anthropic:claude-sonnet-5'",
+        "gemini/gemini-2.5-pro": "Did you mean 'google:gemini-2.5-pro'",
+        "zzz": "Registered are openai, anthropic, groq",
+        "grok-4": "It is a model of xai, which is not registered: set XAI_API_KEY",
+    }
+
+    @pytest.mark.parametrize("default", [None, "openai"])
+    @pytest.mark.parametrize(("model", "hint"), NAMES.items(), ids=NAMES)
+    def test_with_a_suggestion(self, serve, model, hint, default):
+        """In the error, in the explanation, plain and streamed; a default vendor of its own models only changes nothing."""
+        server = serve()
+        vendors = [at(kind, server.url) for kind in ("openai", "anthropic", "groq")]
+        settings = {"pools": {"summarizer": ["openai:gpt-4o"]}, "default_vendor": default, "fallback_vendor": "anthropic"}
+        with made(*vendors, **settings) as dispatcher:
+            for streamed in (False, True):
+                with pytest.raises(ModelNotFound) as raised:
+                    read(dispatcher, asked(model), streamed=streamed)
+                assert hint in str(raised.value)
+            plan = dispatcher.explain(asked(model))
+            assert () == plan.targets
+            assert hint in str(plan)
+            assert hint in plan.as_dict()["hint"]
+            with pytest.raises(ModelNotFound):
+                dispatcher.resolve_alias(model)
+
+        assert [] == server.prompts
+
+    def test_a_router_that_has_the_slash_form_is_asked(self, serve):
+        """OpenRouter's names look like that."""
+        server, others = serve(), serve()
+        with made(at("openai", others.url), at("groq", others.url), at("openrouter", server.url)) as dispatcher:
+            assert "openrouter" == dispatcher.send(asked("openai/gpt-4o-mini")).vendor
+
+        assert (["openai/gpt-4o-mini"], []) == (server.models_asked, others.prompts)
+
+    def test_vectors_and_counts_follow_the_same_rule(self, serve):
+        """Texts are no less private than prompts; a count is estimated where nobody is to be asked."""
+        server = serve()
+        with made(*[at(kind, server.url) for kind in ("openai", "anthropic", *STRANGERS[:4])]) as dispatcher:
+            with pytest.raises(ModelNotFound):
+                dispatcher.embed("text-embeding-3-small", ["secret"])
+            assert "vendor" != dispatcher.count_tokens(asked("zzz")).source
+            assert "openai" == dispatcher.embed("text-embedding-9", ["x"]).vendor
+
+        assert ["text-embedding-9"] == server.models_asked
+
+    def test_vectors_never_come_from_a_stand_in(self, serve):
+        """Those of two models cannot be compared."""
+        down, second = serve(status=503), serve()
+        with (
+            made(at("openai", down.url), at("mistral", second.url), fallback_vendor="mistral") as dispatcher,
+            pytest.raises(DispatchError),
+        ):
+            dispatcher.embed("text-embedding-3-small", ["x"])
+
+        assert [] == second.prompts
+
+
+class TestReferences:
+    """``vendor:model`` names its vendor."""
+
+    @pytest.mark.parametrize("others", [(), ("groq",), ("ollama",), ("openai", "openrouter", "vllm", "local")], ids=str)
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_a_vendor_that_is_not_registered_is_not_replaced(self, serve, others, streamed):
+        """The error says how to register it; nobody is asked for anything, not even for a list."""
+        server = serve("anthropic:claude-haiku-4-5")
+        with made(*[at(kind, server.url) for kind in others]) as dispatcher:
+            with pytest.raises(ConfigError, match="anthropic is not registered; set ANTHROPIC_API_KEY") as raised:
+                read(dispatcher, asked("anthropic:claude-haiku-4-5"), streamed=streamed)
+            assert "AnthropicVendor(api_key=...)" in str(raised.value)
+            assert "anthropic is not registered" in str(dispatcher.explain(asked("anthropic:claude-haiku-4-5")))
+
+        assert ([], 0) == (server.prompts, server.lists)
+
+    @pytest.mark.parametrize(
+        ("reference", "told"),
+        [
+            ("groq:llama", r"groq is not registered; set GROQ_API_KEY .*vendor\('groq', api_key=\.\.\.\)"),
+            ("ollama:llama3", r"ollama is not registered; set OLLAMA_BASE_URL or OLLAMA_HOST .*OllamaVendor\(\)"),
+            ("azure-openai:gpt-4o", r"azure is not registered; .*AzureOpenAIVendor\(api_key=\.\.\., base_url=\.\.\.\)"),
+            ("Gemini:gemini-2.5-pro", "google is not registered; set GEMINI_API_KEY"),
+            ("google:auto", "google is not registered"),
+            ("openai:gpt-4o", "openai is not registered; one of its kind is, so write 'eu:gpt-4o'"),
+        ],
+    )
+    def test_how_to_register_is_told(self, serve, reference, told):
+        """By variable and class, or by the name that it has."""
+        with made(at("openai", serve().url, name="eu"), FakeVendor()) as dispatcher, pytest.raises(ConfigError, match=told):
+            dispatcher.send(asked(reference))
+
+    def test_other_calls_too(self, serve):
+        """Vectors, and a name for resolving; a count is estimated."""
+        server = serve()
+        with made(at("groq", server.url), at("openai", server.url)) as dispatcher:
+            with pytest.raises(ConfigError, match="mistral is not registered"):
+                dispatcher.embed("mistral:mistral-embed", ["x"])
+            with pytest.raises(ConfigError, match="mistral is not registered"):
+                dispatcher.resolve_alias("mistral:mistral-small-latest")
+            assert "vendor" != dispatcher.count_tokens(asked("anthropic:claude-haiku-4-5")).source
+
+        assert [] == server.prompts
+
+    @pytest.mark.parametrize("model", [":", "openai:", ":gpt-4o", " : ", "openai: "])
+    def test_half_a_reference_is_invalid(self, model):
+        """In requests, pools, rules and settings."""
+        with pytest.raises(InvalidRequest, match="lacks a part; write 'vendor:model'"):
+            asked(model)
+        with made(FakeVendor()) as dispatcher, pytest.raises(InvalidRequest, match="lacks a part"):
+            dispatcher.resolve_alias(model)
+        for config in (
+            {"pools": {"mine": [model]}},
+            {"fallback_model": model},
+            {"routing_rules": [{"vendor": "a", "model": model}]},
+        ):
+            with pytest.raises(ConfigError):
+                made(**config)
+
+    def test_a_local_models_tag_may_look_like_a_vendor(self, serve):
+        """Ollama's ``mistral:7b`` is asked for where its list has it, and is no reason to ask for more."""
+        server, others = serve("mistral:7b"), serve()
+        with made(at("ollama", server.url), at("openai", others.url)) as dispatcher:
+            assert "ollama:mistral:7b" == dispatcher.send(asked("mistral:7b")).ref
+            with pytest.raises(ConfigError, match="mistral is not registered"):
+                dispatcher.send(asked("mistral:instruct"))
+
+        assert (["mistral:7b"], 1, []) == (server.models_asked, server.lists, others.prompts)
+
+    def test_a_pinned_vendor_is_the_only_one(self, serve):
+        """By a reference and by ``send_to_vendor``, whatever it answers; a name of another vendor's is a contradiction."""
+        down, others = serve(status=503), serve()
+        with made(at("openai", others.url), at("groq", down.url), fallback_vendor="openai") as dispatcher:
+            with pytest.raises(DispatchError):
+                dispatcher.send(asked("groq:gpt-4o-mini"))
+            with pytest.raises(DispatchError):
+                dispatcher.send_to_vendor("Groq", asked("anything"))
+            with pytest.raises(InvalidRequest, match="names openai, and the call names groq"):
+                dispatcher.send_to_vendor("groq", asked("openai:gpt-4o-mini"))
+            with pytest.raises(InvalidRequest, match="names anthropic, and the call names groq"):
+                dispatcher.send_to_vendor("groq", asked("anthropic:claude-haiku-4-5"))
+
+        assert ({"gpt-4o-mini", "anything"}, []) == ({*down.models_asked}, others.prompts)
+
+
+def test_azure_is_one_vendor_by_both_names():
+    """For registering, sending, looking up and rules."""
+    fake = FakeVendor(name="azure")
+    rule = RoutingRule(vendor="azure-openai")
+    with made(FakeVendor(name="other"), fake, routing_rules=[rule]) as dispatcher:
+        assert fake is dispatcher.get_vendor("azure-openai")
+        assert "azure" == dispatcher.send_to_vendor("azure-openai", asked("m")).vendor
+        assert "azure" == dispatcher.send(asked("m")).vendor
+        assert "azure" == dispatcher.send(asked("azure-openai:m")).vendor
+        assert () == dispatcher.list_models("Azure-OpenAI")
+    assert "azure" == at("azure", "https://x.example", name="azure-openai").name
+    assert "eu" == AnthropicVendor(api_key=KEY, name="eu").name
