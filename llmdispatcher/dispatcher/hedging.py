@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from ..errors import Cancelled, DispatchError
-from ..resilience import Hedges
+from ..resilience import Hedges, hedge_plan
 from ..routing import Route
 from .call import Call
 
@@ -112,7 +112,8 @@ def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Cal
     """What the first leg that answers brings; raises, and settles the call, where none does."""
     now = call.deadline.clock.monotonic
     hedges.called(now())
-    delay = hedges.delay(route.targets[0]) if len(route.targets) > 1 else None
+    plan = hedge_plan(hedges, route.targets)
+    delay = plan.after if plan is not None else None
     race: _Race[T] = _Race(call, walk, discard)
     if delay is None or not race.start(route):
         return walk(call, route)

@@ -75,8 +75,11 @@ def standing(target: Target, breakers: Breakers, parking: Parking, now: float, l
 
 
 def hedge_plan(hedges: Hedges | None, targets: Sequence[Target]) -> HedgePlan | None:
-    """Who would be asked beside whom; ``None`` without hedging, or without a second target."""
-    if hedges is None or len(targets) < 2:
+    """Who would be asked beside whom; ``None`` without hedging, or without a second target.
+
+    Another model that stands in for the one asked for is for failures, not for slowness.
+    """
+    if hedges is None or len(targets) < 2 or targets[1].stands_in_for:
         return None
     return HedgePlan(target=targets[0], beside=targets[1], after=hedges.delay(targets[0]))
 

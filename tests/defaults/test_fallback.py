@@ -202,6 +202,18 @@ def test_of_an_unknown_model_the_cheapest_stands_in():
     assert () == stand_ins("acme", "gpt-4o")
 
 
+def test_a_stand_in_is_no_hedge(world):
+    """It is for failures; a slow answer of the model that was asked for is worth more."""
+    first, second, _ = world
+    with documented(first, second, hedge={"after": 0.001}) as dispatcher:
+        assert dispatcher.explain(QUESTION).hedge is None
+        assert "openai" == dispatcher.send(QUESTION).vendor
+        first.always(FAULTS["503"])
+        assert "anthropic" == dispatcher.send(QUESTION).vendor
+
+    assert 1 == second.hits
+
+
 def test_nothing_else_substitutes_a_model(world):
     """Without a fallback vendor the other vendor of the catalog is left alone."""
     first, second, _ = world

@@ -1,5 +1,7 @@
 """No prompt goes to a vendor that was neither named nor is known to have the model, whatever happens to the others."""
 
+import contextlib
+
 import pytest
 
 from llmdispatcher import (
@@ -89,6 +91,22 @@ def test_a_failure_of_the_only_vendor_that_has_it_reaches_no_other(serve, fault,
 
         assert simulator.hits > 0
     assert ([], 0) == (others.prompts, others.lists)
+
+
+@pytest.mark.parametrize("row", faults.FAULTS)
+def test_nothing_that_a_vendor_does_sends_a_prompt_elsewhere(serve, row):
+    """Each fault of the matrix that ends by itself, whole and streamed, at the only vendor that has the model."""
+    others = serve()
+    with VendorSimulator() as simulator:
+        first = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False)
+        with made(first, *[at(kind, others.url) for kind in STRANGERS]) as dispatcher:
+            for fault in [fault for fault in faults.FAULTS[row] if not fault.endless and "trickled" not in fault.name]:
+                simulator.always(fault)
+                for streamed in (False, True):
+                    with contextlib.suppress(DispatchError):
+                        read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
+
+    assert [] == others.prompts
 
 
 def test_a_vendor_of_ones_own_without_a_list_is_a_stranger_too():
