@@ -292,7 +292,9 @@ class Directory:
             skip = SkippedTarget(bare, f"{row.name} is not registered; {remedy}", UNREGISTERED)
             may_be_a_tag = claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
             return Candidates(bare, (), (skip,), undecided=self._local(list(self.vendors)) if may_be_a_tag else ())
-        return self._open(bare, pinned) if is_any_model(bare) else self._for_name(bare, pinned)
+        if is_any_model(bare):
+            return self._open(bare, pinned)
+        return self._for_name(bare) if pinned is None else self._for_pin(bare, pinned)
 
     def _not_registered(self, model: str) -> VendorRow | None:
         """The vendor of the catalog that a reference names, where none of that name is registered."""
@@ -323,15 +325,13 @@ class Directory:
                 )
         return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY)
 
-    def _for_name(self, bare: str, pinned: str | None) -> Candidates:
+    def _for_name(self, bare: str) -> Candidates:
         """Who may be asked for a model's name, by the one rule; whom else a rule may name; what may stand in for the model."""
-        if pinned is not None:
-            return self._for_pin(bare, pinned)
         vendors = list(self.vendors.items())
         claims = {name: self._claim(name, vendor, bare) for name, vendor in vendors}
         alone = self._is_alone()
-        sure = {name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone)}
-        asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=bool(sure))]
+        shared = any(claims[name].has_it and not _kind(vendor) for name, vendor in vendors)
+        asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
         spare = self._substitute
         instead: tuple[Target, ...] = ()
         if spare in claims and not claims[spare].has_it and ({*asked} - {spare} or (alone and claims[spare] is NameClaim.FOREIGN)):
@@ -352,7 +352,7 @@ class Directory:
         vendor = self.vendors[pinned]
         skipped = [SkippedTarget(name, f"the request names {pinned}") for name in list(self.vendors) if name != pinned]
         claim = self._claim(pinned, vendor, bare)
-        if may_be_asked(claim, Named.MODEL, alone=len(self.vendors) == 1):
+        if may_be_asked(claim, Named.MODEL):
             return Candidates(bare, (target_of(pinned, vendor, model_at(vendor, bare) or bare),), tuple(skipped))
         return Candidates(bare, (), (*skipped, SkippedTarget(pinned, self._lack(pinned, claim, bare))))
 
@@ -483,10 +483,13 @@ def _is_local(vendor: Vendor) -> bool:
 
 
 def _claim_on(vendor: Vendor, model: str) -> NameClaim:
-    """What a vendor of the user's own says about a model's name: by its ``model_for``, else by the globs of its capabilities."""
+    """What a vendor of the user's own says about a model's name: by its ``model_for``, by its capabilities, or by its ``kind``."""
     if model_at(vendor, model) is None:
         return NameClaim.CLOSED
-    return NameClaim.LISTED if vendor.capabilities.models or hasattr(vendor, "model_for") else NameClaim.ANY
+    if vendor.capabilities.models or hasattr(vendor, "model_for"):
+        return NameClaim.LISTED
+    claim = claim_on(_kind(vendor), model)
+    return claim if claim.has_it else NameClaim.ANY
 
 
 def _models(vendor: Vendor, listed: Sequence[str]) -> Iterator[str]:

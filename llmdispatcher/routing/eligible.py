@@ -8,7 +8,8 @@ A vendor may be asked for a model's name
 - where it is *named*, and the name may be one of its models: a default or fallback vendor, one with a weight or priority of its own
   in :class:`Balance`, or one among which a mode of the user's own or a balance chooses when nobody is known to have the model,
   must have models of any maker; one that is named for this very name, by a reference, a pool or a rule, only must not be known to
-  lack it. The default vendor need not be known to have a name either that another vendor is asked for: that one is no typo.
+  lack it. The default vendor need not be known to have a name that a vendor of the user's own has: it is no typo, and no catalog
+  knows who else has it.
 
 Everybody else is left out, whatever happens to the others.
 """
@@ -36,7 +37,7 @@ class Named(enum.Enum):
 
 
 def may_be_asked(claim: NameClaim, named: Named = Named.NOT, *, alone: bool = False, shared: bool = False) -> bool:
-    """Whether a vendor with such a claim on a model's name may be asked for it; ``shared`` says that another one is."""
+    """Whether a vendor with such a claim on a model's name may be asked for it; ``shared`` says that one of the user's own is."""
     if claim.has_it or claim in (NameClaim.FOREIGN, NameClaim.CLOSED):
         return claim.has_it
     if alone or named is Named.MODEL:

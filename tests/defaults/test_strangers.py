@@ -109,6 +109,31 @@ def test_nothing_that_a_vendor_does_sends_a_prompt_elsewhere(serve, row):
     assert [] == others.prompts
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"mode": "fast"},
+        {"mode": "cost_saving"},
+        {"balance": "round_robin"},
+        {"cost_optimization": {}},
+        {"latency_optimization": {}},
+        {"hedge": {"after": 0.001, "share": 1.0}},
+        {"continuation": True},
+        {"circuit_breaker": {"min_calls": 1}},
+    ],
+    ids=str,
+)
+def test_no_setting_makes_a_stranger_a_target(serve, config):
+    """What orders, shares, hurries or goes on does so among those who may be asked."""
+    down, others = serve(status=503), serve()
+    with made(at("openai", down.url), *[at(kind, others.url) for kind in STRANGERS], **config) as dispatcher:
+        for streamed in (False, True, False):
+            with pytest.raises(DispatchError):
+                read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
+
+    assert ([], True) == (others.prompts, len(down.prompts) > 2)
+
+
 def test_a_vendor_of_ones_own_without_a_list_is_a_stranger_too():
     """Beside one that has the model, and beside another like itself."""
     first, second, third = FakeVendor(DispatchError("no"), name="has"), Anybody("a"), Anybody("b")
@@ -158,6 +183,14 @@ def test_a_balance_and_a_mode_of_ones_own_choose_where_nobody_is_known():
         assert [] == second.seen
 
 
+def test_a_vendor_of_ones_own_may_say_its_kind():
+    """Then it has what the catalog knows of that vendor."""
+    own, other = Anybody("wrapped"), Anybody("b")
+    own.kind = "openai"
+    with made(own, other) as dispatcher:
+        assert "wrapped" == dispatcher.send(asked("gpt-4o")).vendor
+
+
 def test_the_default_vendor_is_asked_for_what_another_one_has(serve):
     """A name that a vendor of the user's own has is no typo, and whether the default vendor has it nobody knows."""
     server, other = serve(status=503), FakeVendor("Here.", name="other", capabilities=Capabilities(models=("house-model",)))
@@ -165,6 +198,9 @@ def test_the_default_vendor_is_asked_for_what_another_one_has(serve):
         assert "other" == dispatcher.send(asked("house-model")).vendor
         with pytest.raises(ModelNotFound):
             dispatcher.send(asked("hose-model"))
+    other = serve()
+    with made(at("openai", server.url), at("cerebras", other.url), default_vendor="openai") as dispatcher:
+        assert "cerebras" == dispatcher.send(asked("llama3.1-8b")).vendor, "the catalog knows whose it is"
 
     assert {"house-model"} == {*server.models_asked}
 
