@@ -8,7 +8,6 @@ From then on there is no failover: a later failure is the stream's own.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 import attrs
 
+from .._text import room_logger
 from ..accounting import Spending
 from ..cache import AnswerCache, Inquiry, place
 from ..catalog import Target
@@ -48,7 +48,7 @@ from .hedging import hedged
 from .trace import Plan
 from .vendor_call import OpenStream, begun, whole
 
-logger = logging.getLogger("llmdispatcher.dispatcher")
+logger = room_logger("dispatcher")
 
 T = TypeVar("T")
 _MOST_TOLD = 1024

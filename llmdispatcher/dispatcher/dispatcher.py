@@ -7,7 +7,6 @@ be strict and raise.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
+from .._text import room_logger
 from ..accounting import BudgetStatus, spending_of
 from ..cache import AnswerCache, ResponseCache
 from ..catalog import Target
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from ..catalog import Lockfile
 
 
-logger = logging.getLogger("llmdispatcher.dispatcher")
+logger = room_logger("dispatcher")
 
 _MOST_UNPRICED = 1024
 _UNPRICED: Mapping[str, str] = {
