@@ -93,7 +93,7 @@ def test_a_pool_goes_on_after_what_it_says(where, word):
                 assert 0 == second.hits
 
 
-def test_a_model_that_is_missing_and_a_faulty_request_end_a_pool(recwarn):
+def test_a_model_that_is_missing_and_a_faulty_request_end_a_pool():
     """These are mistakes in the pool or in the program."""
     for error in (ModelNotFound("no such model", status=404), InvalidRequest("bad", status=400)):
         first, second = FakeVendor(error, name="first"), FakeVendor(name="second")
