@@ -195,7 +195,8 @@ class Conductor:
         """
         target, deadline = attempt.target, call.deadline
         share = self.shares.share(call.request, target, deadline.remaining(), others, streamed=call.streamed)
-        deadline.narrow(share.answer, share.connect)
+        movable = self.retry_policy.retry_ambiguous is not False  # else nobody is asked after a silence, and nothing is kept back
+        deadline.narrow(share.answer if movable else math.inf, share.connect)
         try:
             return ask(call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
         except DeadlineExceeded as late:
