@@ -13,7 +13,7 @@ from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExcee
 from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
 from .addresses import root_of
 from .config import VendorConfig, without_ends
-from .secrets import Secrets, of_header
+from .secrets import Secrets, may_hold, of_header
 
 _REMEMBERED = 64
 _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
@@ -76,13 +76,15 @@ class Credentials:
     config: VendorConfig = attrs.field(repr=False)
     clock: Clock = SYSTEM_CLOCK
     _ring: _Ring | None = attrs.field(default=None, init=False, repr=False)
-    _secrets: tuple[tuple[str, ...], Secrets] | None = attrs.field(default=None, init=False, repr=False)
+    _words: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
+    _looked_for: tuple[tuple[str, ...], Secrets] | None = attrs.field(default=None, init=False, repr=False)
     _shown: deque[str] = attrs.field(factory=lambda: deque(maxlen=_REMEMBERED), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         given = self.config.api_key
         if isinstance(given, tuple):
             self._ring = _Ring(tuple([checked_key(key, "api_key") for key in given]))
+        self._words = tuple([word for name, value in self.config.headers.items() for word in of_header(name, value)])
 
     @property
     def varies(self) -> bool:
@@ -150,14 +152,16 @@ class Credentials:
         used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
         return self._ring.keys.index(used) + 1 if used in self._ring.keys else None
 
-    @property
-    def secrets(self) -> Secrets:
-        """The keys that were shown lately, and what ``headers=`` hold: what a vendor may say back."""
-        shown, known = tuple(self._shown), self._secrets
-        if known is None or known[0] != shown:
-            headers = [word for name, value in self.config.headers.items() for word in of_header(name, value)]
-            known = self._secrets = (shown, Secrets([*shown, *headers]))
-        return known[1]
+    def mask(self, text: str) -> str:
+        """What the vendor says without the keys that were shown lately, and without what ``headers=`` hold."""
+        known, secrets = self._looked_for, (*self._shown, *self._words)
+        if known is None or known[0] != secrets:
+            known = self._looked_for = (secrets, Secrets(secrets))
+        return known[1].mask(text)
+
+    def masked_id(self, identity: str) -> str:
+        """The same for the id of a call, which most often holds none of them."""
+        return self.mask(identity) if may_hold(identity, (*self._shown, *self._words)) else identity
 
     def url(self) -> str | None:
         """The address, without a slash at its end, and without the path of a call. Raises :class:`ConfigError` for none."""

@@ -423,8 +423,8 @@ class HttpVendor:
         reply = self.open(call, deadline)
         response = self._decoded(reply, deadline, partial(codec.decode, members=bounds.members))
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
-        if identity is not None and (secrets := self._credentials.secrets).may_hold(identity):
-            identity = secrets.mask(identity)
+        if identity is not None:
+            identity = self._credentials.masked_id(identity)
         return response if identity is None and left is None else evolved(response, request_id=identity, rate_limit_remaining=left)
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
@@ -572,7 +572,7 @@ class HttpVendor:
 
     def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
         """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""
-        return error.with_facts(request_id=request_id(reply.headers)).masked(self._credentials.secrets.mask)
+        return error.with_facts(request_id=request_id(reply.headers)).masked(self._credentials.mask)
 
     def _connect(self) -> Endpoint:
         """Read what the environment gives and make ready to talk; opens nothing yet."""

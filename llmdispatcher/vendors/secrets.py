@@ -20,7 +20,7 @@ MASK = "***"
 
 _PROBE = 4
 _STEP = PART - _PROBE + 1
-_USUAL = 40
+_LONGEST_ID = 40
 _DEEP = 3
 """Encodings within each other."""
 _HIDING = re.compile(
@@ -58,6 +58,14 @@ _PUBLIC = frozenset(
     }
 )
 """Headers that hold no secret; their values are words that errors need."""
+
+
+def may_hold(identity: str, secrets: Iterable[str]) -> bool:
+    """Whether a part of a secret may stand in the id of a call; fast. A usual id has no room for one in an encoding."""
+    if len(identity) > _LONGEST_ID or "%" in identity:
+        return True
+    probes = [identity[place : place + _PROBE] for place in range(0, len(identity) - _PROBE + 1, _STEP)]
+    return any(any(map(secret.__contains__, probes)) for secret in secrets)
 
 
 def of_header(name: str, value: str) -> list[str]:
@@ -143,13 +151,6 @@ class Secrets:
         self._probes = _pieces(self._parts, _PROBE)
         short = [re.escape(secret) for secret in known if len(secret) < PART and any(map(str.isalnum, secret))]
         self._words = re.compile(rf"(?<![\w-])(?:{'|'.join(short)})(?![\w-])") if short else None
-
-    def may_hold(self, text: str) -> bool:
-        """Whether a part of a secret may stand in the id of a call; fast. A usual id is too short for one in an encoding."""
-        if len(text) > _USUAL or "%" in text:
-            return True
-        text = text.translate(_LOWER)
-        return not self._probes.isdisjoint([text[place : place + _PROBE] for place in range(0, len(text) - _PROBE + 1, _STEP)])
 
     def mask(self, text: str) -> str:
         """The text with three stars in place of what is secret."""

@@ -132,7 +132,7 @@ def write(response: Response) -> None:
 def tell_answer(response: Response, settings: Settings) -> None:
     """One line beside the answer, where people read it: who answered, and for how much."""
     if response.refusal:
-        say(f"llmdispatcher: the model refuses: {response.refusal}")
+        say(f"llmdispatcher: the model refuses: {escaped(response.refusal)}")
     if response.finish_reason == "length":
         say("llmdispatcher: the answer was cut off at the most tokens that it may have; --max-tokens allows more")
     if sys.stderr.isatty() and not settings.quiet:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import attrs
 import click
 
+from ..._text import escaped
 from ...dispatcher import Dispatcher
 from ...errors import Cancelled, ConfigError, DispatchError
 from ...runtime import user_path, write_file
@@ -138,7 +139,7 @@ def talk(dispatcher: Dispatcher, conversation: Conversation, settings: Settings,
     under_way = Talk(dispatcher, conversation, settings, timeout)
     with Lines() as lines:
         if lines.interactive and not settings.quiet:
-            say(f"Talking with {conversation.model}; /help tells the commands, Ctrl-D ends.")
+            say(f"Talking with {escaped(conversation.model)}; /help tells the commands, Ctrl-D ends.")
         while True:
             try:
                 line = lines.question()
