@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 
 from ...errors import ConfigError
-from ...types import ServerAddress
+from ...types import ServerAddress, is_server
 
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
-_KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?(.*)", re.DOTALL)
+_KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 @attrs.frozen(kw_only=True)
@@ -40,13 +40,14 @@ def address(value: Any) -> Address:
         value = os.fspath(value)
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"ledger: {type(value).__name__} is no place; give a path, or postgresql://user@host/name")
-    found = _KIND.fullmatch(value.strip())
+    found = _KIND.match(value.strip())
     kind = found[1].lower() if found is not None else ""
-    if found is None or (not found[2] and kind not in SERVERS):  # a path may have a colon
+    if not is_server(value) and kind not in SERVERS:  # a path may have a colon
         return _file(value)
-    if kind == "sqlite" and found[2]:
-        return _file(found[3][1:] if found[3].startswith("/") else found[3])
-    if kind not in SERVERS:
+    if kind == "sqlite":
+        path = value.strip().partition("://")[2]
+        return _file(path[1:] if path.startswith("/") else path)
+    if "://" in value and kind not in SERVERS:
         raise ConfigError(f"ledger: {kind!r} is no kind of database that it knows; give a path, or postgresql://user@host/name")
     return _server(ServerAddress.of(value, "ledger"))
 

@@ -81,7 +81,9 @@ def test_sqlalchemy_understands_the_address():
     assert {"dbname": "db", "host": "/cloudsql/p:r:i", "user": "app"} == socket
 
 
-@pytest.mark.parametrize("text", ["postgresql:/app:hunter2@host/db", "postgres:app:hunter2@host", "mysql://app:hunter2@host/db"])
+@pytest.mark.parametrize(
+    "text", ["postgresql:/app:hunter2@host/db", "postgres:app:hunter2@host", "mysql://app:hunter2@host/db", "app:hunter2@host/db"]
+)
 def test_what_is_no_address_of_a_ledger_is_not_taken_for_a_file(text):
     """A file of that name would show the password."""
     with pytest.raises(ConfigError) as caught:
