@@ -20,6 +20,7 @@ from ..types import (
     ServerAddress,
     at_least,
     boolean,
+    is_server,
     non_negative_integer,
     string_tuple,
 )
@@ -95,7 +96,7 @@ def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _place(value: Any) -> Any:
     """A path as text; the address of a server as others read it too."""
-    if isinstance(value, str) and "://" in value:
+    if isinstance(value, str) and is_server(value):
         return ServerAddress.of(value, "store").url
     return str(value) if isinstance(value, Path) else value
 
@@ -109,7 +110,7 @@ def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _shown(value: Any) -> str:
     """A store as it may be seen: without the password of a server."""
-    return repr(ServerAddress.of(value, "store").shown if isinstance(value, str) and "://" in value else value)
+    return repr(ServerAddress.of(value, "store").shown if isinstance(value, str) and is_server(value) else value)
 
 
 def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -9,6 +9,7 @@ from .._lazy import door
 if TYPE_CHECKING:
     from .addresses import ServerAddress as ServerAddress
     from .addresses import base_url as base_url
+    from .addresses import is_server as is_server
     from .addresses import name_in_path as name_in_path
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
@@ -116,6 +117,7 @@ else:
             "addresses": (
                 "ServerAddress",
                 "base_url",
+                "is_server",
                 "name_in_path",
             ),
             "chunk": (

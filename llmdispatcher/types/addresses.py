@@ -16,6 +16,7 @@ from ..errors import ConfigError, InvalidRequest
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.DOTALL)
 _HOST = re.compile(r"(?:[^\s:\[\]@,]*|\[[0-9A-Fa-f:.%]+\])(?::(\d{0,5}))?")
 _NAME = re.compile(r"[^\s;,<>\"'`|^{}\\]+")
+_LOGIN = re.compile(r"[^/\\\s:@]*:[^/\\\s]*@")
 _TOLD = ("host", "hostaddr", "port", "user", "dbname")
 """Parameters of a database's address that may be shown."""
 _MOST = 512
@@ -69,6 +70,11 @@ class ServerAddress:
         who = f"{quote(self.user, safe='')}@" if self.user else ""
         told = tuple([(name, value) for name, value in self.query if name in _TOLD])
         return f"{self.scheme}://{who}{','.join(self.hosts)}{self.path}{_written(told)}"
+
+
+def is_server(text: str) -> bool:
+    """Whether a text is meant as the address of a server, not as a path: it has a scheme, or begins with user:password@."""
+    return "://" in text or _LOGIN.match(text.strip()) is not None
 
 
 def _is_host(text: str) -> bool:

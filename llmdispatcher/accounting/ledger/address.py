@@ -19,6 +19,7 @@ import attrs
 
 from ...errors import ConfigError
 from ...runtime import state_folder, user_path
+from ...types import is_server
 
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
 
@@ -67,10 +68,12 @@ def address(value: Any, schema: str | None = None) -> Address:
         value = os.fspath(value)
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"ledger: {type(value).__name__} is no place; give a path, or postgresql://user@host/name")
-    kind, colon, rest = value.partition("://")
+    kind, colon, rest = value.strip().partition("://")
     kind = kind.lower()
     if colon and kind in SERVERS:
         return _in_schema(_server(rest), schema)
+    if not colon and (is_server(value) or kind.partition(":")[0] in SERVERS):  # a file of that name would show the password
+        raise ConfigError("ledger: the address of a server is written as postgresql://user@host/name")
     if (colon and kind != "sqlite") or kind.startswith("file:"):
         raise ConfigError(f"ledger: {kind!r} is no kind of database that it knows; give a path, or postgresql://user@host/name")
     return _in_schema(_file(value if not colon else rest.removeprefix("/")), schema)

@@ -11,7 +11,7 @@ import click
 from ..._text import escaped
 from ...cache import AnswerCache, ResponseCache, inspect_store
 from ...runtime import SYSTEM_CLOCK
-from ...types import ServerAddress
+from ...types import ServerAddress, is_server
 from .. import config_file
 from ..options import Suite, a_subcommand
 from ..settings import Settings
@@ -78,4 +78,4 @@ def _place(settings: Settings, store: str | None) -> str:
 
 def _shown(place: str) -> str:
     """A store without the password of its server."""
-    return ServerAddress.of(place, "store").shown if "://" in place else str(Path(place))
+    return ServerAddress.of(place, "store").shown if is_server(place) else str(Path(place))

@@ -56,32 +56,9 @@ def test_a_budget_that_cannot_reach_its_database_tells_no_password(tmp_path, cap
     assert "hunter" not in told + caplog.text
 
 
-def test_several_hosts_and_sockets_are_taken_as_the_driver_takes_them():
-    """Hosts become parameters, a socket stays one."""
-    several = address("postgresql://app:p%40ss@a:1,[::1]:2/db?target_session_attrs=read-write")
-    socket = address("postgresql:///db?host=/cloudsql/p:r:i&user=app")
-
-    assert "postgresql+psycopg://app:p%40ss@/db?target_session_attrs=read-write&host=a,::1&port=1,2" == several.url
-    assert "postgresql+psycopg:///db?host=/cloudsql/p:r:i&user=app" == socket.url
-    assert ["postgresql://app@a:1,[::1]:2/db", "postgresql:///db?host=/cloudsql/p:r:i&user=app"] == [several.shown, socket.shown]
-
-
-def test_sqlalchemy_understands_the_address():
-    """It gives the driver host, port, user, password and name."""
-    from sqlalchemy import make_url
-
-    def asked(text: str) -> dict[str, object]:
-        url = make_url(address(text).url)
-        return url.get_dialect()().create_connect_args(url)[1]
-
-    several = asked("postgresql://app:p%40ss@a:1,b/db")
-    socket = asked("postgresql:///db?host=/cloudsql/p:r:i&user=app")
-
-    assert {"user": "app", "password": "p@ss", "dbname": "db", "host": "a,b", "port": "1,"} == several
-    assert {"dbname": "db", "host": "/cloudsql/p:r:i", "user": "app"} == socket
-
-
-@pytest.mark.parametrize("text", ["postgresql:/app:hunter2@host/db", "postgres:app:hunter2@host", "mysql://app:hunter2@host/db"])
+@pytest.mark.parametrize(
+    "text", ["postgresql:/app:hunter2@host/db", "postgres:app:hunter2@host", "mysql://app:hunter2@host/db", "app:hunter2@host/db"]
+)
 def test_what_is_no_address_of_a_ledger_is_not_taken_for_a_file(text):
     """A file of that name would show the password."""
     with pytest.raises(ConfigError) as caught:
