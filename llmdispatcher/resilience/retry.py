@@ -443,7 +443,7 @@ class Wakes:
             self._waiting[moment] = count + 1, number + 1
         try:
             later = min(number * _SPACE, max(0.0, deadline.at - until) / 2)
-            deadline.sleep(until + later - deadline.clock.monotonic())
+            deadline.sleep(max(0.0, until + later - deadline.clock.monotonic()))  # the moment may have come meanwhile
         finally:
             with self._lock:
                 count, number = self._waiting[moment]
