@@ -56,3 +56,11 @@ def test_a_cancelled_wait_is_forgotten():
     wakes.sleep(Deadline.after(60, clock=clock), clock.monotonic() + 5.0)
 
     assert 5.0 == pytest.approx(clock.sleeps[-1])
+
+
+def test_a_moment_that_has_come_is_not_waited_for():
+    """It may have come since the caller looked at the clock."""
+    clock = ManualClock()
+    Wakes().sleep(Deadline.after(60, clock=clock), clock.monotonic() - 1.0)
+
+    assert [0.0] == clock.sleeps
