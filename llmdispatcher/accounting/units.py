@@ -8,6 +8,10 @@ from decimal import Decimal
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PICO = 1_000_000_000_000
 _MICROSECOND = timedelta(microseconds=1)
+MOST = 2**63 - 1
+"""What a column of the database holds."""
+MOST_SUM = 9 * 10**18
+"""At which a sum ends, nine million dollars: adding to it must not overflow the column."""
 DAY = 86_400_000_000
 """Microseconds of a day in UTC, which has no summer."""
 
@@ -43,8 +47,8 @@ def day_of(micros: int) -> int:
 
 
 def picodollars(money: Decimal) -> int:
-    """Whole picodollars; what is smaller is rounded half to even."""
-    return int((money * PICO).to_integral_value())
+    """Whole picodollars, no more than a column holds; what is smaller is rounded half to even."""
+    return min(MOST, int((money * PICO).to_integral_value()))
 
 
 def dollars(pico: int) -> Decimal:

@@ -13,7 +13,7 @@ import attrs
 from ..dispatcher import Dispatcher, StreamingResponse
 from ..errors import Cancelled, DispatchError
 from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out
-from ..types import Response, Usage
+from ..types import Response, Usage, plausible_cost
 from .estimate import Tally
 from .files import AnswersFile, InvalidLine, Journal, Prompt, PromptLine
 
@@ -93,7 +93,7 @@ class BatchRunner:
         def answer(line: PromptLine) -> _Result:
             earlier = journal.take(line)
             if earlier is not None:
-                self.advance(cost=Decimal(earlier.get("cost") or 0))
+                self.advance(cost=plausible_cost(earlier.get("cost")))
                 return _EarlierAnswer({**earlier, "id": line.id})
             result = self._send(line)
             if isinstance(result, Response):

@@ -20,7 +20,20 @@ from typing import Any, NamedTuple, get_args
 
 import attrs
 
-from ..types import Choice, Citation, Message, Part, Request, Response, Tool, Usage, VendorTool, json_encoder
+from ..types import (
+    Choice,
+    Citation,
+    Message,
+    Part,
+    Request,
+    Response,
+    Tool,
+    Usage,
+    VendorTool,
+    json_encoder,
+    plausible,
+    plausible_cost,
+)
 
 
 class Shape:
@@ -143,7 +156,9 @@ def recalled(data: bytes) -> Hit:
     response = _made(pair)
     if not isinstance(response, Response):
         raise ValueError(f"{type(response).__name__} is no answer")
-    return Hit(response, Decimal(cost) if cost is not None else None)
+    if plausible(response.usage) is not response.usage:
+        raise ValueError("an answer does not use so much")
+    return Hit(response, plausible_cost(cost) if cost is not None else None)
 
 
 def as_hit(response: Response) -> Hit:

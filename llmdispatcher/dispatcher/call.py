@@ -26,7 +26,20 @@ from ..errors import ConfigError, CostUnknown, DispatchError
 from ..resilience import FREE, Permit, Place
 from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
-from ..types import AttemptRecord, ChunkSource, Outcome, Request, Response, Usage, Whose, cost_of, evolved, failure_of
+from ..types import (
+    MOST_COST,
+    AttemptRecord,
+    ChunkSource,
+    Outcome,
+    Request,
+    Response,
+    Usage,
+    Whose,
+    cost_of,
+    evolved,
+    failure_of,
+    plausible,
+)
 from .trace import Plan, Trace, place_of
 
 
@@ -51,25 +64,29 @@ class CallLog(Protocol):
 
 
 def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer: Any = None) -> Usage:
-    """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays.
+    """The usage with its cost, or with the reason why there is none; a cost that the vendor reported stays, if it can be.
 
     The tier is the one that ``answer`` names, else the one that was asked for. A target whose model the catalog does not know, such
     as a deployment, is priced as the model that the answer names.
     """
-    if usage.cost is not None:
+    usage = plausible(usage)
+    if usage.cost is not None or usage.cost_status == "implausible_count":
         return usage
+    aside = usage.cost_status if usage.cost_status == "implausible_cost" else None
     if not usage.input_tokens and not usage.output_tokens and not usage.tool_requests:
-        return usage if usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage")
+        return usage if aside or usage.cost_status == "no_usage" else evolved(usage, cost_status="no_usage")
     price, version = target.price, target.price_version
     if price is None and version is None and target.kind is not None and answer is not None and answer.model:
         facts = model_facts(target.kind, answer.model)
         price, version = (facts.price, facts.price_version) if facts is not None else (None, None)
     if price is None:
-        return evolved(usage, cost_status="unknown_model" if version is None else "no_price", price_version=version)
+        return evolved(usage, cost_status=aside or ("unknown_model" if version is None else "no_price"), price_version=version)
     tier = getattr(answer, "service_tier", None) or request.service_tier
     moment = clock.now() if price.later or price.off_peak is not None else None
     cost = cost_of(usage, price, tier=tier, at=moment)
-    return evolved(usage, cost=cost, cost_status="priced", price_version=version)
+    if cost > MOST_COST:
+        return evolved(usage, cost_status="implausible_count", price_version=version)
+    return evolved(usage, cost=cost, cost_status=aside or "priced", price_version=version)
 
 
 def certain(usage: Usage, answer: Any) -> None:

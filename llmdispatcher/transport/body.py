@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import Cancelled, DispatchError, MalformedReply
@@ -22,13 +22,13 @@ class Body:
     who takes it out has it, so the two never work on one socket.
     """
 
-    __slots__ = ("_closed", "_done", "_duty", "_inflater", "_left", "_packed_left", "_raw", "_reading", "_scope")
+    __slots__ = ("_closed", "_done", "_duty", "_inflater", "_left", "_most", "_packed_left", "_raw", "_reading", "_scope")
 
-    def __init__(self, raw: Any, scope: Scope, inflater: Inflater | None) -> None:
+    def __init__(self, raw: Any, scope: Scope, inflater: Inflater | None, most: int) -> None:
         self._raw = raw
         self._scope = scope
         self._inflater = inflater
-        self._left = self._packed_left = scope.limits.max_body
+        self._most = self._left = self._packed_left = most
         self._reading = self._closed = self._done = False
         self._duty = [True]
 
@@ -96,7 +96,7 @@ class Body:
             inflater.feed(packed)
 
     def _too_long(self) -> MalformedReply:
-        return MalformedReply(f"the answer is longer than {self._scope.limits.max_body} bytes")
+        return MalformedReply(f"the answer is longer than {self._most:,} bytes; ask for less, or raise max_body", sent=True)
 
     def _failed(self, foreign: Exception) -> DispatchError:
         failure = translated(foreign, self._scope)
@@ -122,3 +122,13 @@ class Body:
     def __del__(self) -> None:
         if not self._done:
             self._drop()
+
+
+def words_of(body: Body) -> Iterator[bytes]:
+    """The body of a refusal as far as it can be read: it may add words to what the head says, and takes nothing from it."""
+    try:
+        yield from body
+    except Cancelled:
+        raise
+    except DispatchError:
+        return

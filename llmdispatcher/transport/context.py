@@ -46,7 +46,7 @@ class Limits:
     first_byte: float | None = 60.0
     idle: float | None = 60.0
     total: float | None = None
-    max_body: int = 32 * 1024 * 1024
+    max_body: int = 8 << 20
 
 
 Admit = Callable[[tuple[Any, ...]], None]
@@ -128,6 +128,10 @@ class Scope:
         """Wait no longer than that for what may still come of the body."""
         self._idle = min(seconds, self._idle or math.inf)
         self.limits = attrs.evolve(self.limits, idle=self._idle)
+
+    def finish_within(self, seconds: float) -> None:
+        """End the attempt in so many seconds, if it does not end earlier."""
+        self._total = min(self._total, self._now() + seconds)
 
     def left(self) -> float:
         """Seconds for the next operation; raises what ended the call when there are none."""

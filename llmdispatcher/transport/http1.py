@@ -126,7 +126,21 @@ def _keeps_alive(minor: bytes, headers: dict[str, str]) -> bool:
 
 
 def framing_of(head: Head, method: str) -> Framing:
-    """How the body of this answer is delimited (RFC 9112 section 6.3); raises where the head contradicts itself."""
+    """How the body of this answer is delimited (RFC 9112 section 6.3); raises where the head contradicts itself.
+
+    A refusal with such a head has no body: its status and headers say enough, and the connection is not used again.
+    """
+    try:
+        return _delimited(head, method)
+    except MalformedReply:
+        if head.status < 300:
+            raise
+        nothing = Sized(0)
+        nothing.excess = True
+        return nothing
+
+
+def _delimited(head: Head, method: str) -> Framing:
     coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
     if coding is not None:
         if length is not None or coding.lower() != "chunked":

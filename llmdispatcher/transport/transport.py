@@ -13,7 +13,7 @@ from requests.models import Response
 from ..errors import ConfigError, MalformedReply
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
 from ..types import HttpCall, HttpReply
-from .body import Body
+from .body import Body, words_of
 from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
 from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
 from .http1 import inflater_for
@@ -21,6 +21,11 @@ from .request import Origin, Outgoing, Prepared, checked_proxy, environment_prox
 from .sockets import Governed
 
 logger = logging.getLogger("llmdispatcher.transport")
+
+MAX_REFUSAL = 256 << 10
+"""Bytes of the body of a refusal that are read at most; some vendors send a web page."""
+REFUSAL_SECONDS = 1.0
+"""For which that body is read at most, and for a quarter of the time that is left: the head has said what counts."""
 
 
 class Transport:
@@ -71,7 +76,12 @@ class Transport:
         before = make_current(scope)
         try:
             scope.left()
-            return self._reply(self._send(adapter, request, scope), scope)
+            response = self._send(adapter, request, scope)
+            scope.phase = "body"
+            headers = response.raw.headers if isinstance(response.raw, WireResponse) else _lower(response.headers)
+            if 200 <= response.status_code < 300:
+                return self._answer(response, headers, scope, call.max_body or self.limits.max_body)
+            return self._refusal(response, headers, scope)
         except FOREIGN as foreign:
             failure = translated(foreign, scope)
         except BaseException:
@@ -99,20 +109,30 @@ class Transport:
         scope.enter("pool", None)
         return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
 
-    def _reply(self, response: Response, scope: Scope) -> HttpReply:
-        scope.phase = "body"
+    def _answer(self, response: Response, headers: Mapping[str, str], scope: Scope, most: int) -> HttpReply:
         raw = response.raw
-        headers = raw.headers if isinstance(raw, WireResponse) else _lower(response.headers)
         try:
             inflater = inflater_for(headers.get("content-encoding", ""))
             length = headers.get("content-length", "")
-            if length.isdecimal() and len(length) < 20 and int(length) > scope.limits.max_body:
-                raise MalformedReply(f"the answer announces {length} bytes, more than {scope.limits.max_body}")
+            if length.isascii() and length.isdecimal() and (len(length) > 18 or int(length) > most):
+                text = f"the answer announces {length[:18]} bytes, more than {most:,}; ask for less, or raise max_body"
+                raise MalformedReply(text, sent=True)
         except MalformedReply:
             raw.close()
             raise
-        body = Body(raw, scope, inflater)
+        body = Body(raw, scope, inflater, most)
         return HttpReply(status=response.status_code, headers=headers, chunks=body, close=body.close, hurry=scope.hurry)
+
+    def _refusal(self, response: Response, headers: Mapping[str, str], scope: Scope) -> HttpReply:
+        """An answer whose head decides; a body that cannot be unpacked is not read."""
+        scope.finish_within(min(REFUSAL_SECONDS, scope.deadline.remaining() / 4))
+        try:
+            body = Body(response.raw, scope, inflater_for(headers.get("content-encoding", "")), MAX_REFUSAL)
+            chunks = words_of(body)
+        except MalformedReply:
+            body, chunks = Body(response.raw, scope, None, 0), iter(())
+            body.close()
+        return HttpReply(status=response.status_code, headers=headers, chunks=chunks, close=body.close)
 
     def _start(self) -> OriginAdapter:
         _check_patch()

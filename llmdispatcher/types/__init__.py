@@ -65,18 +65,25 @@ if TYPE_CHECKING:
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
     from .request_fields import ANY_MODEL as ANY_MODEL
+    from .response import MOST_COST as MOST_COST
+    from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
     from .response import Choice as Choice
     from .response import Citation as Citation
     from .response import RateLimitRemaining as RateLimitRemaining
     from .response import Response as Response
     from .response import Usage as Usage
+    from .response import plausible as plausible
+    from .response import plausible_cost as plausible_cost
+    from .schema import MOST_MEMBERS as MOST_MEMBERS
     from .schema import FunctionTool as FunctionTool
+    from .schema import TooMuch as TooMuch
     from .schema import bare as bare
     from .schema import json_encoder as json_encoder
     from .schema import parse_text as parse_text
     from .schema import schema_of as schema_of
     from .schema import tool as tool
+    from .schema import weighed as weighed
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
@@ -172,6 +179,10 @@ else:
                 "Capabilities",
                 "Choice",
                 "Citation",
+                "MOST_COST",
+                "MOST_TOKENS",
+                "plausible",
+                "plausible_cost",
                 "RateLimitRemaining",
                 "Response",
                 "Usage",
@@ -180,9 +191,12 @@ else:
                 "bare",
                 "FunctionTool",
                 "json_encoder",
+                "MOST_MEMBERS",
                 "parse_text",
                 "schema_of",
                 "tool",
+                "TooMuch",
+                "weighed",
             ),
             "validators": (
                 "at_least",

@@ -9,17 +9,24 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class HttpCall:
-    """One HTTP request, ready to be sent: ``url`` is absolute, ``headers`` are complete but for Content-Length."""
+    """One HTTP request, ready to be sent: ``url`` is absolute, ``headers`` are complete but for Content-Length.
+
+    ``max_body`` is the most decoded bytes that the answer may have; ``None`` leaves it to the transport's limits.
+    """
 
     method: str = "POST"
     url: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    max_body: int | None = None
 
 
 @attrs.define(eq=False, kw_only=True)
 class HttpReply:
     """One HTTP answer, whose body is read by iterating ``chunks`` (decoded, as they arrive, bounded in sum).
+
+    The body of a refusal (any status but 2xx) is what can be read of it within bounds: it ends early where it is broken, long or
+    slow, and raises nothing but :class:`~llmdispatcher.Cancelled`.
 
     ``headers`` have lower-case names. Whoever holds a reply closes it; reading to the end closes it too. ``hurry`` bounds the
     seconds of silence before the next piece.

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Any
 
 import attrs
 
-from .fast_values import fast_init
+from .fast_values import evolved, fast_init
 from .message import Message, Part, ReasoningPart, ToolCall
 
-COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported")
+COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported", "implausible_cost", "implausible_count")
 """Why a usage has the cost that it has: computed by a price, none since no usage was told, since the catalog does not know the
-model, or since it knows no price of it; or the vendor's own word."""
+model, or since it knows no price of it; or the vendor's own word. A cost of the vendor's that cannot be (negative, not finite, more
+than :data:`MOST_COST`) is set aside, and that of the price, if there is one, stands in its place; where a count cannot be (more
+than :data:`MOST_TOKENS`), the cost is not known."""
+
+MOST_TOKENS = 10**9
+"""Of one class in one answer; the largest window there is has a hundredth of it."""
+MOST_COST = Decimal(10_000)
+"""US dollars of one answer; the dearest that can be asked for costs a tenth of it."""
 
 
 @fast_init
@@ -98,6 +106,48 @@ class Usage:
 
 
 _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])
+_counts_of = attrgetter(*_COUNTS)
+_WHOLE = frozenset({int})
+_MOST_DECIMALS = 40
+_DECIMALS = Context(prec=60)
+_LEAST = Decimal("1e-18")
+
+
+def plausible(usage: Usage) -> Usage:
+    """The usage without numbers that cannot be, and with the status that says so; the same one where there are none.
+
+    Vendors of a user's own and stores that others write to may say anything.
+    """
+    counts = _counts_of(usage)
+    if usage.tool_requests:
+        counts += tuple(usage.tool_requests.values())
+    if not (_WHOLE.issuperset(map(type, counts)) and min(counts) >= 0 and max(counts) <= MOST_TOKENS):
+        sound: dict[str, Any] = {name: _plausible_count(getattr(usage, name)) for name in _COUNTS}
+        tools = {tool: _plausible_count(times) for tool, times in usage.tool_requests.items()}
+        return evolved(usage, **sound, tool_requests=tools, cost=None, cost_status="implausible_count")
+    if usage.cost is None:
+        return usage
+    cost = plausible_cost(usage.cost)
+    if cost is None:
+        return evolved(usage, cost=None, cost_status="implausible_cost")
+    return usage if cost is usage.cost else evolved(usage, cost=cost)
+
+
+def _plausible_count(value: Any) -> int:
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
+
+
+def plausible_cost(told: Any) -> Decimal | None:
+    """US dollars from a number or a text of digits; ``None`` for what no answer costs, and for what is no number."""
+    try:
+        cost = told if isinstance(told, Decimal) else Decimal(str(told))
+    except (InvalidOperation, ValueError):  # ValueError: a whole number of more digits than Python writes
+        return None
+    if not (cost.is_finite() and 0 <= cost <= MOST_COST):
+        return None
+    exponent = cost.as_tuple().exponent
+    is_short = isinstance(exponent, int) and -_MOST_DECIMALS <= exponent <= 0  # of others somebody would write a million zeros
+    return cost if is_short else cost.quantize(_LEAST, context=_DECIMALS)
 
 
 @attrs.frozen(kw_only=True)

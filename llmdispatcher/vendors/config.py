@@ -55,6 +55,11 @@ def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name}: {value!r} is not an API; use 'chat' or 'responses', or leave the choice to the model")
 
 
+def _size(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigError(f"{attribute.name}: {value!r} is not a number of bytes; give a whole number ≥ 1, such as 16_777_216")
+
+
 def _fetch(value: Any) -> RemoteFetch | None:
     return RemoteFetch.of(value)
 
@@ -67,6 +72,8 @@ class VendorConfig:
     silence before an answer's head, ``idle_timeout`` the silence within it, ``progress_timeout`` a stream that only pings.
     ``model_map`` maps globs of asked names to this vendor's names, ``default_model`` serves names that it does not have,
     ``models`` (globs), where given, are the only names that it is asked for.
+    ``max_body`` is the most bytes that an answer may have, a stream in all; without it 8 MiB, more where pictures, sound, vectors
+    or log probabilities are asked for, and for a stream, whose every piece comes in an envelope of its own.
     ``api_key`` may be a list of keys, of which the next is used while one is refused, limited or spent, or a function that gives
     a fresh token for each call. ``api`` is "chat" or "responses" for vendors of OpenAI's
     kind; without it each model is asked by the one that it needs. ``drop_params`` leaves out, with a log line, what the vendor
@@ -91,6 +98,7 @@ class VendorConfig:
     first_byte_timeout: float | None = attrs.field(default=60.0, validator=optional_seconds)
     idle_timeout: float | None = attrs.field(default=60.0, validator=optional_seconds)
     progress_timeout: float | None = attrs.field(default=120.0, validator=optional_seconds)
+    max_body: int | None = attrs.field(default=None, validator=_size)
     drop_params: bool = attrs.field(default=False, validator=boolean)
     rate_limit: RateLimit | None = attrs.field(default=None, converter=_rate_limit)
     pool_size: int = attrs.field(default=128, validator=integer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
@@ -31,16 +31,19 @@ from ..types import (
     Request,
     Response,
     StreamChunk,
+    VendorTool,
     evolved,
 )
 from ..wire import (
     COUNTING,
     EMBEDDING_CODECS,
     LISTINGS,
+    Bounds,
     ClientCodec,
     StreamDecoder,
     codec_for,
     fault,
+    numbers_in,
     rate_limit_remaining,
     request_id,
     without_refused,
@@ -242,6 +245,67 @@ def nearest(effort: str, known: tuple[str, ...]) -> str:
     return min(known, key=lambda level: (abs(EFFORTS.index(level) - wanted), EFFORTS.index(level)))
 
 
+TEXT = Bounds()
+"""What a text may be: its bytes are sixteen times those of the longest that a model writes."""
+LOGPROBS = Bounds(size=32 << 20, members=2_000_000)
+"""Twenty rivals for each token are two hundred members, of six bytes each."""
+MEDIA = 64 << 20
+"""Bytes where pictures or sound may come: one picture in base64 has up to 30 MiB."""
+VECTORS = 256 << 20
+"""The most bytes of vectors."""
+_NUMBER = 24
+"""Bytes of a number in JSON."""
+_MEDIA_MODELS = ("*image*", "*audio*", "*-tts*", "*speech*", "*video*")
+"""Names of models that make pictures or sound, where the catalog does not know them."""
+_MODALITIES = ("modalities", "responseModalities", "response_modalities")
+_MEDIA_PARAMS = ("audio", "speechConfig", "speech_config", "imageConfig", "image_config")
+_MEDIA_TOOLS = ("image", "code", "audio", "video")
+"""In the name of a vendor's own tool whose results may be pictures or files."""
+
+
+def bounds_of(kind: str, request: Request, most: int | None = None) -> Bounds:
+    """How much the answer to a request may be at a vendor of this kind; ``most`` are the bytes that its settings allow."""
+    asks_logprobs = bool(request.logprobs or request.top_logprobs)
+    asks_media = bool(request.tools or request.extra_params) and _asks_media(request)
+    size = MEDIA if asks_media or _makes_media(kind, request.model) else LOGPROBS.size if asks_logprobs else TEXT.size
+    if not asks_logprobs and (most or size) == TEXT.size:
+        return TEXT
+    return Bounds(size=most or size, members=LOGPROBS.members if asks_logprobs else TEXT.members)
+
+
+def size_of_vectors(request: EmbeddingRequest) -> int:
+    """Bytes that the answer to a request for vectors may have."""
+    return min(VECTORS, TEXT.size + _NUMBER * numbers_in(request))
+
+
+def _asks_media(request: Request) -> bool:
+    if any(isinstance(tool, VendorTool) and _brings_media(tool.data) for tool in request.tools):
+        return True
+    extra = request.extra_params
+    return any(map(_wants_media, (extra, *[inner for inner in extra.values() if isinstance(inner, Mapping)])))
+
+
+def _wants_media(params: Mapping[str, Any]) -> bool:
+    """Whether a vendor's own parameters ask for more than text."""
+    asked = [word for name in _MODALITIES if isinstance(params.get(name), list | tuple) for word in params[name]]
+    return any(str(word).lower() != "text" for word in asked) or any(params.get(name) for name in _MEDIA_PARAMS)
+
+
+def _brings_media(tool: Mapping[str, Any]) -> bool:
+    named = " ".join([str(tool.get("type", "")), str(tool.get("name", "")), *map(str, tool)]).lower()
+    return any(word in named for word in _MEDIA_TOOLS)
+
+
+@lru_cache(maxsize=1024)
+def _makes_media(kind: str, model: str) -> bool:
+    """Whether a model is known for pictures or sound: by its price, or by its name."""
+    facts = model_facts(kind, model)
+    price = facts.price if facts is not None else None
+    if price is not None and (price.image_output is not price.output or price.audio_output is not price.output):
+        return True
+    return any(fnmatchcase(model.lower(), glob) for glob in _MEDIA_MODELS)
+
+
 T = TypeVar("T")
 _MOST_PAGES = 100
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
@@ -355,18 +419,19 @@ class HttpVendor:
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
-        call, codec = self._encoded(request, deadline, stream=False)
+        call, codec, bounds = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decoded(reply, codec.decode)
+        response = self._decoded(reply, deadline, partial(codec.decode, members=bounds.members))
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         return response if identity is None and left is None else evolved(response, request_id=identity, rate_limit_remaining=left)
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
-        call, codec = self._encoded(request, deadline, stream=True)
+        call, codec, bounds = self._encoded(request, deadline, stream=True)
         reply = self.open(call, deadline)
-        progress = self._config.progress_timeout
-        return ChunkStream(reply, codec.decoder(), self._clock, progress, self._explained, answers=request.n or 1)
+        progress, decoder = self._config.progress_timeout, codec.decoder()
+        decoder.bounds = bounds
+        return ChunkStream(reply, decoder, self._clock, progress, self._explained, answers=request.n or 1)
 
     def takes_prefill(self, request: Request) -> bool:
         """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.
@@ -393,7 +458,8 @@ class HttpVendor:
             request = attrs.evolve(request, drop_params=True)
         pieces = []
         for batch in request.batches(codec.largest):
-            call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model)
+            size = self._config.max_body or size_of_vectors(batch)
+            call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model, size=size)
             pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
         return Embeddings.join(pieces)
 
@@ -425,12 +491,14 @@ class HttpVendor:
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         """One exchange, its body read and decoded."""
-        return self._decoded(self.open(call, deadline), decode)
+        return self._decoded(self.open(call, deadline), deadline, decode)
 
-    def _decoded(self, reply: HttpReply, decode: Callable[[bytes], T]) -> T:
+    def _decoded(self, reply: HttpReply, deadline: Deadline, decode: Callable[[bytes], T]) -> T:
         body = reply.read()
         try:
-            return decode(body)
+            answer = decode(body)
+            deadline.check()  # the decoding takes time, too
+            return answer
         except DispatchError as error:
             failure = clean(self._explained(error, reply))
         del body  # what the vendor said may hold the key, and a crash reporter writes the frames of an error down
@@ -443,8 +511,8 @@ class HttpVendor:
         if endpoint is not None:
             endpoint.transport.close()
 
-    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, ClientCodec]:
-        """The call that asks for an answer, and the format that it will come in."""
+    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, ClientCodec, Bounds]:
+        """The call that asks for an answer, the format that it will come in, and how much it may be."""
         traits = traits_of(self.kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
         if self._config.drop_params and not request.drop_params:
@@ -452,7 +520,10 @@ class HttpVendor:
         if self._config.fetch_remote is not None:
             request = fetch_remote(request, self._config.fetch_remote, deadline, self.kind, codec.name)
         body = codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
-        return self.call(codec.path(request.model, stream=stream), body, model=request.model, stream=stream), codec
+        bounds, most = bounds_of(self.kind, request, self._config.max_body), self._config.max_body
+        size = most or (bounds.streamed if stream else bounds.size)
+        call = self.call(codec.path(request.model, stream=stream), body, model=request.model, stream=stream, size=size)
+        return call, codec, bounds
 
     def _format(self, request: Request, traits: Traits) -> str:
         """The wire format: what the user chose, else what this model needs, else the row's."""
@@ -461,13 +532,17 @@ class HttpVendor:
             api = "responses"
         return self._row.codec if api is None else APIS[api]
 
-    def call(self, path: str, body: bytes, *, model: str = "", stream: bool = False) -> HttpCall:
-        """A call to a path below the base URL, with this vendor's headers; ``model`` is part of some addresses."""
+    def call(self, path: str, body: bytes, *, model: str = "", stream: bool = False, size: int | None = None) -> HttpCall:
+        """A call to a path below the base URL, with this vendor's headers; ``model`` is part of some addresses.
+
+        Its answer may have ``size`` bytes, or those of a text.
+        """
         endpoint = self._endpoint or self._connect()
         headers = endpoint.stream_headers if stream else endpoint.headers
         if self._credentials.varies:
             headers = {**headers, **self._credentials.header()}
-        return HttpCall(url=endpoint.address(model, path), headers=headers, body=body, method="POST" if body else "GET")
+        url, size = endpoint.address(model, path), size or self._config.max_body
+        return HttpCall(url=url, headers=headers, body=body, method="POST" if body else "GET", max_body=size)
 
     def open(self, call: HttpCall, deadline: Deadline) -> HttpReply:
         """The answer to a call, its body not yet read. Raises what a refusal stands for, when no other key is left to try."""

@@ -9,6 +9,7 @@ from .._lazy import door
 if TYPE_CHECKING:
     from .anthropic.fields import anthropic_usage as anthropic_usage
     from .anthropic.response import ANTHROPIC_MESSAGES as ANTHROPIC_MESSAGES
+    from .base import Bounds as Bounds
     from .base import ClientCodec as ClientCodec
     from .base import Inbound as Inbound
     from .base import ServerCodec as ServerCodec
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .counting import COUNTING as COUNTING
     from .counting import LISTINGS as LISTINGS
     from .embeddings import EMBEDDING_CODECS as EMBEDDING_CODECS
+    from .embeddings import numbers_in as numbers_in
     from .errors import STATUSES as STATUSES
     from .errors import fault as fault
     from .errors import rate_limit_remaining as rate_limit_remaining
@@ -38,6 +40,7 @@ else:
             "anthropic.fields": ("anthropic_usage",),
             "anthropic.response": ("ANTHROPIC_MESSAGES",),
             "base": (
+                "Bounds",
                 "ClientCodec",
                 "Inbound",
                 "ServerCodec",
@@ -51,7 +54,7 @@ else:
                 "COUNTING",
                 "LISTINGS",
             ),
-            "embeddings": ("EMBEDDING_CODECS",),
+            "embeddings": ("EMBEDDING_CODECS", "numbers_in"),
             "errors": (
                 "fault",
                 "rate_limit_remaining",

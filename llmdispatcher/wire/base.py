@@ -8,13 +8,15 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import DispatchError, InvalidRequest
-from ..types import Request, Response, StreamChunk, parse_text
+from ..types import MOST_MEMBERS, Request, Response, StreamChunk, TooMuch, parse_text
 
 
 def object_in(body: bytes, wanted: str) -> dict[str, Any]:
     """The JSON object in a body; ``wanted`` names the fields that one has. Raises :class:`InvalidRequest`."""
     try:
         document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    except TooMuch as much:
+        raise InvalidRequest(f"body: the document {much}; send a smaller one") from None
     except ValueError:
         raise InvalidRequest(f"body: this is not JSON; send a JSON object with {wanted}") from None
     if not isinstance(document, dict):
@@ -30,12 +32,35 @@ def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     return value
 
 
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """How much one answer may be: bytes, and members of objects and lists.
+
+    Each piece of a stream comes in an envelope of its own, so all its events together may have :data:`STREAMED` times as many
+    members, and what is beyond :data:`ENVELOPE` bytes in each of them may have ``size`` bytes in all.
+    """
+
+    size: int = 8 << 20
+    members: int = MOST_MEMBERS
+
+    @property
+    def streamed(self) -> int:
+        """Bytes that a stream may have with all its envelopes."""
+        return STREAMED * self.size
+
+
+STREAMED = 20
+ENVELOPE = 1024
+
+
 class StreamDecoder(Protocol):
     """Turns the bytes of one stream into chunks, whatever the cuts between them.
 
     After an error is raised, or after :meth:`finish`, a decoder is of no further use.
     """
 
+    bounds: Bounds
+    """What the stream may be; whoever asks for more sets it before the first :meth:`feed`."""
     done: bool
     """Whether the format's end marker was seen: nothing more needs to be read."""
     ended: bool
@@ -96,8 +121,11 @@ class ClientCodec(Protocol):
         ``quirks`` tell what the model or vendor refuses or calls differently; :data:`QUIRKS` lists them.
         """
 
-    def decode(self, body: bytes) -> Response:
-        """A whole answer. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
+    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
+        """A whole answer. Raises :class:`MalformedReply`, or what an error inside a 200 stands for.
+
+        One with more ``members`` of objects and lists is refused before it is decoded.
+        """
 
     def decoder(self) -> StreamDecoder:
         """A fresh decoder for one stream."""

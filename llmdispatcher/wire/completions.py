@@ -14,7 +14,7 @@ import attrs
 from ..errors import MalformedReply
 from ..types import Response, StreamChunk, Usage, fold
 from .base import StreamDecoder
-from .decoding import EventDecoder, count, mapping, parse_object, text_of
+from .decoding import Counter, EventDecoder, mapping, parse_object, text_of
 from .embeddings import usage_of
 from .errors import fault_inside
 from .ollama.codec import OllamaDecoder, read_body
@@ -113,7 +113,7 @@ def decode_generation(body: bytes) -> Response:
         content=document["generated_text"],
         finish_reason=_finish(raw),
         finish_reason_raw=raw,
-        usage=Usage(output_tokens=count(details.get("generated_tokens")), raw=details) if details else Usage(),
+        usage=_generated(details) if details else Usage(),
     )
 
 
@@ -148,4 +148,12 @@ def _finish(raw: str | None) -> str | None:
 
 def _usage(document: Mapping[str, Any]) -> Usage:
     raw = mapping(document.get("usage"))
-    return attrs.evolve(usage_of(document), output_tokens=count(raw.get("completion_tokens")))
+    counter = Counter()
+    said = counter.count(raw.get("completion_tokens"))
+    usage = attrs.evolve(usage_of(document), output_tokens=said)
+    return usage if counter.status is None else attrs.evolve(usage, cost=None, cost_status=counter.status)
+
+
+def _generated(details: Mapping[str, Any]) -> Usage:
+    counter = Counter()
+    return counter.usage(output_tokens=counter.count(details.get("generated_tokens")), raw=details)

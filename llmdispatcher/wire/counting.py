@@ -17,10 +17,10 @@ from urllib.parse import quote
 import attrs
 
 from ..errors import MalformedReply
-from ..types import Request, parse_text
+from ..types import MOST_TOKENS, Request, parse_text
 from .anthropic.response import ANTHROPIC_MESSAGES
 from .base import ClientCodec
-from .decoding import MAX_COUNT, mapping, parse, parse_object, text_of, written
+from .decoding import mapping, parse, parse_object, text_of, written
 from .errors import fault_inside
 from .gemini.response import GEMINI
 from .openai_responses.codec import OPENAI_RESPONSES
@@ -84,7 +84,7 @@ class Counting:
         if document.get("error"):
             raise fault_inside(document)
         number = document.get(self.answered)
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < MAX_COUNT:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= MOST_TOKENS:
             raise MalformedReply(f"the vendor's answer has no {self.answered}", sent=True)
         return int(number)
 

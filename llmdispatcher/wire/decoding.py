@@ -6,18 +6,33 @@ https://github.com/ndjson/ndjson-spec
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
-from ..types import Request, Response, StreamChunk, TextPart, json_encoder, parse_text, unfold
+from ..types import (
+    MOST_MEMBERS,
+    MOST_TOKENS,
+    Request,
+    Response,
+    StreamChunk,
+    TextPart,
+    TooMuch,
+    Usage,
+    json_encoder,
+    parse_text,
+    plausible_cost,
+    unfold,
+    weighed,
+)
+from .base import ENVELOPE, STREAMED, Bounds
 from .errors import excerpt, fault_inside, read
 from .sse import SseParser
 
 LEADING_ROLES = ("system", "developer")
-MAX_COUNT = 10**15
-"""No answer has more tokens; a number beyond it is noise."""
 
 
 def _plain(value: Any) -> Any:
@@ -31,17 +46,22 @@ logger = logging.getLogger("llmdispatcher.wire")
 _encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
 
 
-def parse(body: bytes) -> Any:
-    """The document in ``body``. Raises :class:`MalformedReply` for anything that is not JSON, with a safe excerpt."""
+def parse(body: bytes, members: int = MOST_MEMBERS) -> Any:
+    """The document in ``body``. Raises :class:`MalformedReply` for anything that is not JSON, with a safe excerpt.
+
+    Also for one that has more members than that, or is nested too deeply, before it is decoded.
+    """
     try:
-        return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+        return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"), members, lenient=True)
+    except TooMuch as much:
+        raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
     except ValueError:
         raise MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True) from None
 
 
-def parse_object(body: bytes) -> Mapping[str, Any]:
+def parse_object(body: bytes, members: int = MOST_MEMBERS) -> Mapping[str, Any]:
     """The object in ``body``, also where it is the first of a list; an empty one where there is none."""
-    document = parse(body)
+    document = parse(body, members)
     if isinstance(document, list) and document:
         document = document[0]
     return mapping(document)
@@ -127,11 +147,44 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def count(value: Any) -> int:
-    """A token count; some servers send floats, null, or nothing."""
-    if type(value) is int:
-        return value if 0 < value < MAX_COUNT else 0
-    return int(value) if isinstance(value, int | float) and 0 < value < MAX_COUNT else 0
+class Counter:
+    """Reads the numbers of one usage. One that cannot be is set aside: it counts as 0, and ``status`` says so."""
+
+    status: str | None = None
+
+    def count(self, value: Any) -> int:
+        """A token count; some servers send floats, null, or nothing."""
+        if type(value) is int and 0 <= value <= MOST_TOKENS:
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if 0 <= value <= MOST_TOKENS:
+                return int(value)
+            self.status = "implausible_count"
+        return 0
+
+    def cost(self, value: Any) -> Decimal | None:
+        """US dollars, as a number or a text; ``None`` where nothing is told, or what cannot be."""
+        if value is None or isinstance(value, bool | dict | list):
+            return None
+        cost = plausible_cost(value)
+        if cost is None and self.status is None and value != "":
+            self.status = "implausible_cost"
+        return cost
+
+    def usage(self, *, cost: Decimal | None = None, raw: Mapping[str, Any], **counts: Any) -> Usage:
+        """The usage of what was read; where a number was set aside ``raw`` is kept without those that JSON cannot carry."""
+        if self.status is None:
+            return Usage(cost=cost, raw=raw, **counts)
+        cost = cost if self.status == "implausible_cost" else None
+        return Usage(cost=cost, cost_status=self.status, raw=_finite(raw), **counts)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text_of(value: Any) -> str:
@@ -165,10 +218,11 @@ class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 
     A server that answers a stream request with plain JSON is understood as well. Single events that are not
-    JSON are skipped and counted (``skipped``); a stream of nothing but those is malformed.
+    JSON are skipped and counted (``skipped``); a stream of nothing but those is malformed, and so is one beyond its ``bounds``,
+    which whoever reads it may set before the first :meth:`feed`.
     """
 
-    __slots__ = ("_failure", "_good", "_is_plain", "_plain", "_sse", "done", "ended", "skipped")
+    __slots__ = ("_failure", "_good", "_is_plain", "_members", "_plain", "_size", "_sse", "bounds", "done", "ended", "skipped")
 
     END_MARKER: ClassVar[str]
     """What ends a stream of this format, for the error text."""
@@ -181,6 +235,9 @@ class EventDecoder(ABC):
         self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
         self._is_plain = False
         self._good = 0
+        self._size = 0  # bytes of a plain body, or of events without their envelopes
+        self._members = 0
+        self.bounds = Bounds()
         self.skipped = 0
 
     def feed(self, data: bytes) -> list[StreamChunk]:
@@ -208,14 +265,21 @@ class EventDecoder(ABC):
 
     def _opened(self, data: bytes) -> tuple[EventParser, bytes] | None:
         """The parser for a stream and its first bytes, as soon as it shows itself to be one; till then all is kept."""
-        self._plain.append(data)
+        self._keep(data)
         if self._is_plain:
             return None
         start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]  # all that came before it is blank, or would have shown itself
         self._is_plain = start in (b"{", b"[", b"<")
         if self._is_plain or not start:
             return None
-        return SseParser(), b"".join(self._plain)
+        self._size = 0
+        return SseParser(self.bounds.size), b"".join(self._plain)
+
+    def _keep(self, data: bytes) -> None:
+        self._plain.append(data)
+        self._size += len(data)
+        if self._size > self.bounds.size:
+            raise _too_long(self.bounds)
 
     def check(self) -> None:
         """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""
@@ -227,8 +291,9 @@ class EventDecoder(ABC):
             self._raise_if_all_malformed()
             self.ended = self.done = True
             return
+        self._weigh(data)
         try:
-            document = parse_text(data)
+            document = parse_text(data, None, lenient=True)
         except ValueError:
             if name == "error":
                 raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}) from None
@@ -248,6 +313,20 @@ class EventDecoder(ABC):
                 chunks.append(said)
         if failure is not None:
             raise fault_inside(failure)
+
+    def _weigh(self, data: str) -> None:
+        """Refuse an event that makes the stream too much, before it is decoded."""
+        bounds = self.bounds
+        try:
+            self._members += weighed(data, bounds.members)
+        except TooMuch as much:
+            raise MalformedReply(f"an event of the stream {much}", sent=True) from None
+        if len(data) > ENVELOPE:
+            self._size += len(data) - ENVELOPE
+        if self._size > bounds.size:
+            raise _too_long(bounds)
+        if self._members > STREAMED * bounds.members:
+            raise MalformedReply(f"the events of the stream have more than {STREAMED * bounds.members:,} members", sent=True)
 
     def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What tells of a failure in an event, if something does."""
@@ -292,8 +371,10 @@ class EventDecoder(ABC):
         """A whole answer."""
 
 
-MAX_LINE = 8 << 20
-"""A whole answer may come in one line, with all that its calls say."""
+def _too_long(bounds: Bounds) -> MalformedReply:
+    return MalformedReply(f"the stream is longer than {bounds.size:,} bytes; ask for less, or raise max_body", sent=True)
+
+
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 _GOES_ON = (b"{", b"[", b",", b":")
 """What a line of one document over several lines ends with."""
@@ -307,16 +388,17 @@ class Line(NamedTuple):
 
 
 class LineParser:
-    """Bytes in, lines out, whatever the cuts between them."""
+    """Bytes in, lines of at most ``most`` bytes out, whatever the cuts between them."""
 
-    __slots__ = ("_partial", "_size")
+    __slots__ = ("_most", "_partial", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._partial: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> list[Line]:
-        """The lines that ``data`` completes, without the empty ones. Raises :class:`MalformedReply` for one over 8 MiB."""
+        """The lines that ``data`` completes, without the empty ones. Raises :class:`MalformedReply` for one that is too long."""
         end = data.rfind(b"\n") + 1
         if not end:
             self._hold(data)
@@ -330,8 +412,8 @@ class LineParser:
     def _hold(self, piece: bytes) -> None:
         self._partial.append(piece)
         self._size += len(piece)
-        if self._size > MAX_LINE:
-            raise MalformedReply(f"a line of the stream is longer than {MAX_LINE} bytes", sent=True)
+        if self._size > self._most:
+            raise MalformedReply(f"a line of the stream is longer than {self._most:,} bytes", sent=True)
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended."""
@@ -351,13 +433,16 @@ class LineDecoder(EventDecoder):
                 return None
         if self._is_plain or (self._plain or [data])[0][:1] != b"{":
             return super()._opened(data)
-        self._plain.append(data)
+        self._keep(data)
         return self._first_line() if b"\n" in data else None
 
     def _first_line(self) -> tuple[EventParser, bytes] | None:
         data = b"".join(self._plain)
         self._is_plain = data.partition(b"\n")[0].rstrip().endswith(_GOES_ON)
-        return None if self._is_plain else (LineParser(), data)
+        if self._is_plain:
+            return None
+        self._size = 0
+        return LineParser(self.bounds.size), data
 
     def finish(self) -> list[StreamChunk]:
         """What is left at the end of the body; its last line needs no line end."""

@@ -11,12 +11,11 @@ import math
 import sys
 from array import array
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, Protocol
 
 from ..errors import InvalidRequest, MalformedReply
-from ..types import EmbeddingRequest, Embeddings, Usage, parse_text
-from .decoding import MAX_COUNT, count, dump, leave_out, mapping, parse_object, text_of, written
+from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
+from .decoding import Counter, dump, leave_out, mapping, parse_object, text_of, written
 from .errors import fault_inside
 from .gemini.response import GEMINI
 from .ollama.request import ollama_usage
@@ -99,12 +98,18 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
     cost = raw.get("cost")
     if isinstance(cost, dict):  # Perplexity
         cost = cost.get("total_cost") if cost.get("currency", "USD") == "USD" else None
-    told = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < MAX_COUNT
-    return Usage(
-        input_tokens=count(raw.get("prompt_tokens")) or count(raw.get("total_tokens")),
-        cost=Decimal(str(cost)) if told else None,
-        raw=raw,
-    )
+    counter = Counter()
+    into = counter.count(raw.get("prompt_tokens")) or counter.count(raw.get("total_tokens"))
+    return counter.usage(input_tokens=into, cost=counter.cost(cost), raw=raw)
+
+
+WIDEST = 8192
+"""Numbers of a vector where the request does not say how many; no model is known that gives more."""
+
+
+def numbers_in(request: EmbeddingRequest) -> int:
+    """How many numbers the answer to a request may have."""
+    return len(request.texts) * (request.dimensions or WIDEST)
 
 
 class EmbeddingCodec(Protocol):
@@ -153,7 +158,7 @@ class OpenAIEmbeddings:
 
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
         """The vectors, in the order of their indices."""
-        document = _answer(body)
+        document = _answer(body, request)
         found = in_order(document.get("data"))
         asked = request.extra_params.get("encoding_format")
         return Embeddings(
@@ -212,7 +217,7 @@ class GeminiEmbeddings:
 
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
         """The vectors of a batch, or the one of a single text."""
-        document = _answer(body)
+        document = _answer(body, request)
         found = document.get("embeddings", [document["embedding"]] if "embedding" in document else None)
         counted = mapping(document.get("usageMetadata"))
         if not isinstance(found, list):
@@ -264,7 +269,7 @@ class OllamaEmbeddings:
 
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
         """The vectors."""
-        document = _answer(body)
+        document = _answer(body, request)
         return Embeddings(
             vectors=_one_each(vectors(document.get("embeddings")), request),
             model=text_of(document.get("model")),
@@ -294,8 +299,8 @@ EMBEDDING_CODECS: Mapping[str, EmbeddingCodec] = {
 """By the format that a vendor chats in; Anthropic has none."""
 
 
-def _answer(body: bytes) -> Mapping[str, Any]:
-    document = parse_object(body)
+def _answer(body: bytes, request: EmbeddingRequest) -> Mapping[str, Any]:
+    document = parse_object(body, MOST_MEMBERS + numbers_in(request))
     if document.get("error"):
         raise fault_inside(document)
     return document
@@ -307,9 +312,13 @@ def _one_each(found: list[tuple[float, ...]], request: EmbeddingRequest) -> tupl
     return tuple(found)
 
 
+_MOST_TOKENS = 500_000
+"""Members of a request: its texts may be lists of tokens."""
+
+
 def _fields(body: bytes) -> dict[str, Any]:
     try:
-        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+        document = parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"), _MOST_TOKENS)
     except ValueError:
         document = None
     if not isinstance(document, dict):

@@ -31,7 +31,7 @@ from ..errors import (
     VendorUnavailable,
 )
 from ..runtime import SYSTEM_CLOCK
-from ..types import RateLimitRemaining
+from ..types import RateLimitRemaining, parse_text
 
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
@@ -387,7 +387,7 @@ def _codes(source: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _status(source: Mapping[str, Any]) -> int | None:
     for value in (source.get("status_code"), source.get("code"), source.get("status"), source.get("raw_status_code")):
-        if isinstance(value, str) and value.isdigit():
+        if isinstance(value, str) and re.fullmatch("[45][0-9][0-9]", value):
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
             return value
@@ -426,8 +426,8 @@ def _printable(text: str) -> str:
 
 def _document(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"), lenient=True)
+    except ValueError:
         return None
 
 

@@ -17,7 +17,6 @@ from ..errors import MalformedReply
 MAX_LINE = 1 << 20
 MAX_EVENT = 8 << 20
 MAX_EVENT_LINES = 1024
-_LONG_LINE = f"a line of the stream is longer than {MAX_LINE} bytes; the vendor does not speak server-sent events"
 _BOM = b"\xef\xbb\xbf"
 _COMMENT = re.compile(rb"^:[^\n]*\n", re.MULTILINE)
 
@@ -53,11 +52,17 @@ class _WholeEvents(SSEClient):
 
 
 class SseParser:
-    """Bytes in, events out; each event has ``event`` (its name, "message" by default) and ``data``."""
+    """Bytes in, events out; each event has ``event`` (its name, "message" by default) and ``data``.
+
+    An event has ``most`` bytes at most. A line has no more than :data:`MAX_LINE`, unless larger events are allowed: a picture is
+    one line.
+    """
 
     __slots__ = (
         "_between_events",
         "_carriage_return",
+        "_most",
+        "_most_line",
         "_partial",
         "_partial_size",
         "_pending",
@@ -67,7 +72,9 @@ class SseParser:
         "_strays",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_EVENT) -> None:
+        self._most = most
+        self._most_line = MAX_LINE if most <= MAX_EVENT else most
         self._start: bytes | None = b""  # the first bytes, until it is clear that they are no byte order mark
         self._between_events = False
         self._carriage_return = False
@@ -79,12 +86,12 @@ class SseParser:
         self._strays: list[bytes] = []
 
     def feed(self, data: bytes) -> list[Event | _Said]:
-        """The events that ``data`` completes. Raises :class:`MalformedReply` for a line over 1 MiB or an event over 8 MiB."""
+        """The events that ``data`` completes. Raises :class:`MalformedReply` for a line or an event that is too long."""
         if self._between_events and data[-2:] == b"\n\n":
             if data[:6] == b"data: " and data.find(b"\n") == len(data) - 2 <= MAX_LINE and b"\r" not in data:
                 return [_Said(data[6:-2])]  # one event of one line, as most come
             if not _is_special(data):
-                return _parsed(_whole(data[:-2]))
+                return _parsed(self._whole(data[:-2]))
         try:
             return self._pieced(data)
         finally:
@@ -125,12 +132,12 @@ class SseParser:
         if piece:
             self._partial.append(piece)
             self._partial_size += len(piece)
-            if self._partial_size > MAX_LINE:
-                raise MalformedReply(_LONG_LINE)
+            if self._partial_size > self._most_line:
+                raise self._long_line()
 
     def _events(self, lines: bytes) -> list[Event | _Said]:
-        if len(lines) > MAX_LINE and max(map(len, lines.split(b"\n"))) > MAX_LINE:
-            raise MalformedReply(_LONG_LINE)
+        if len(lines) > self._most_line and max(map(len, lines.split(b"\n"))) > self._most_line:
+            raise self._long_line()
         if lines.startswith(b":") or b"\n:" in lines:
             lines = _COMMENT.sub(b"", lines)
         if not (lines.startswith(b"\n") or b"\n\n" in lines):
@@ -143,11 +150,11 @@ class SseParser:
             self._pend(text.removeprefix(b"\n"))
             return []
         self._pend(text[end:])
-        events = _whole(text[:end])
+        events = self._whole(text[:end])
         strays = [event for event in events if event[:1] in (b"{", b"[")]
         if strays:
             self._strays += strays
-            _check(sum(map(len, self._strays)), len(self._strays))
+            self._check(sum(map(len, self._strays)), len(self._strays))
         return _parsed(events)
 
     def _pend(self, lines: bytes) -> None:
@@ -155,7 +162,30 @@ class SseParser:
             self._pending.append(lines)
             self._pending_size += len(lines)
             self._pending_lines += lines.count(b"\n")
-            _check(self._pending_size, self._pending_lines)
+            self._check(self._pending_size, self._pending_lines)
+
+    def _whole(self, text: bytes) -> list[bytes]:
+        if not text.isascii():
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                text = text.decode("utf-8", "replace").encode()
+        events = text.split(b"\n\n")
+        if len(text) > MAX_EVENT_LINES:
+            for event in events:
+                if len(event) > MAX_EVENT_LINES:
+                    self._check(len(event), event.count(b"\n"))
+        return events
+
+    def _check(self, size: int, lines: int) -> None:
+        if size > self._most or lines > MAX_EVENT_LINES:
+            raise MalformedReply(
+                f"an event of the stream is larger than {self._most:,} bytes or {MAX_EVENT_LINES} lines", sent=True
+            )
+
+    def _long_line(self) -> MalformedReply:
+        text = f"a line of the stream is longer than {self._most_line:,} bytes; the vendor does not speak server-sent events"
+        return MalformedReply(text, sent=True)
 
 
 def _parsed(events: list[bytes]) -> list[Event | _Said]:
@@ -175,22 +205,3 @@ def _is_special(data: bytes) -> bool:
         return True
     one_line = data.find(b"\n") == len(data) - 2
     return not one_line and (b"\n:" in data or b"\n\n{" in data or b"\n\n[" in data)
-
-
-def _whole(text: bytes) -> list[bytes]:
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            text = text.decode("utf-8", "replace").encode()
-    events = text.split(b"\n\n")
-    if len(text) > MAX_EVENT_LINES:
-        for event in events:
-            if len(event) > MAX_EVENT_LINES:
-                _check(len(event), event.count(b"\n"))
-    return events
-
-
-def _check(size: int, lines: int) -> None:
-    if size > MAX_EVENT or lines > MAX_EVENT_LINES:
-        raise MalformedReply(f"an event of the stream is larger than {MAX_EVENT} bytes or {MAX_EVENT_LINES} lines")

@@ -200,11 +200,11 @@ def test_an_error_in_place_of_an_answer_is_raised(codec):
 
 
 def test_a_vendor_may_say_what_it_cost():
-    """As a number, or as an object with a currency."""
+    """As a number, as a text of one, or as an object with a currency."""
     costs = [0.25, {"currency": "USD", "total_cost": 0.25}, {"currency": "EUR", "total_cost": 0.25}, True, "1"]
     found = [OPENAI_EMBEDDINGS.decode(openai([1], usage={"prompt_tokens": 1, "cost": cost}), ONE).usage.cost for cost in costs]
 
-    assert ["0.25", "0.25", "None", "None", "None"] == [str(cost) for cost in found]
+    assert ["0.25", "0.25", "None", "None", "1"] == [str(cost) for cost in found]
 
 
 def test_a_single_text_of_google_is_read():

@@ -25,7 +25,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import fold
 from llmdispatcher.wire import OLLAMA_CHAT
-from llmdispatcher.wire.decoding import MAX_LINE, LineParser
+from llmdispatcher.wire.decoding import LineParser
 
 from .corpus import decode_stream, sliced
 from .recordings import lines
@@ -330,7 +330,7 @@ def test_an_event_that_breaks_off_is_no_event():
 def test_a_line_has_a_limit():
     """A server that ends none would fill the memory."""
     with pytest.raises(MalformedReply, match="longer"):
-        LineParser().feed(b"x" * (MAX_LINE + 1))
+        LineParser(1_000).feed(b"x" * 1_001)
 
 
 def test_text_of_a_long_stream_is_all_there():

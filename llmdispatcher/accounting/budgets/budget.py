@@ -6,6 +6,7 @@ configures; ``BudgetStatus`` and ``BudgetForecast`` are what the dispatcher retu
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -18,8 +19,8 @@ import attrs
 from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
-from ...types import build, non_blank, usd_amount
-from ..units import EPOCH
+from ...types import boolean, build, non_blank, usd_amount
+from ..units import EPOCH, MOST
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
 """One call; the running hour, day, week (from Monday) or month; everything there ever is."""
@@ -78,9 +79,14 @@ FACTS = SHARES[1:]
 """What ``match`` can look at."""
 
 
+MOST_HELD = Decimal(MOST).scaleb(-12)
+"""US dollars that an account can hold, some nine millions; larger amounts count as that."""
+_MOST_BYTES = 480
+
+
 def picodollars(amount: Decimal) -> int:
     """US dollars as a whole number of picodollars; a broken one counts as a whole one."""
-    return int(amount.scaleb(12).to_integral_value(ROUND_CEILING))
+    return int(min(amount, MOST_HELD).scaleb(12).to_integral_value(ROUND_CEILING))
 
 
 def dollars(amount: int) -> Decimal:
@@ -130,9 +136,10 @@ class Budget:
     budget to calls whose facts fit globs, such as ``{"vendor": "openai", "user": "guest-*"}``; ``?*`` matches any name but none.
 
     ``on_exceed`` is ``"refuse"``: the call ends with :class:`~llmdispatcher.BudgetExceeded`; or ``"next_target"``: the route
-    goes on to a target for which there is money. ``unpriced`` says whether models without a known price may be asked, ``on_error``
-    whether any may while the budgets' database is away. ``name`` tells budgets apart, in a shared database too; two processes with
-    a budget of the same name share its accounts. Free models (price 0) are always allowed.
+    goes on to a target for which there is money. ``unpriced`` says whether models without a known price may be asked. While the
+    budgets' database cannot be used, calls go on with a warning and are booked when it is back; a ``strict`` budget refuses them.
+    ``name`` tells budgets apart, in a shared database too; two processes with a budget of the same name share its accounts. Free
+    models (price 0) are always allowed.
     """
 
     limit: Decimal = attrs.field(converter=_limit)
@@ -142,7 +149,7 @@ class Budget:
     name: str = attrs.field(validator=non_blank)
     on_exceed: str = attrs.field(default="refuse", validator=_one_of("refuse", "next_target"))
     unpriced: str = attrs.field(default="refuse", validator=_one_of("refuse", "allow"))
-    on_error: str = attrs.field(default="refuse", validator=_one_of("refuse", "allow"))
+    strict: bool = attrs.field(default=False, validator=boolean)
     zone: str = attrs.field(default="UTC", validator=_zone)
 
     @name.default
@@ -158,7 +165,7 @@ class Budget:
     @property
     def most(self) -> int:
         """The limit in picodollars."""
-        return int(self.limit.scaleb(12))
+        return int(min(self.limit, MOST_HELD).scaleb(12))
 
     def concerns(self, facts: Mapping[str, str]) -> bool:
         """Whether a call of these facts counts; a missing fact is an empty text."""
@@ -166,7 +173,17 @@ class Budget:
 
     def share(self, facts: Mapping[str, str]) -> str:
         """Whose account it is; empty for the one of all together, and for those who do not say."""
-        return facts.get(self.per, "") if self.per != "dispatcher" else ""
+        return _account_name(facts.get(self.per, "")) if self.per != "dispatcher" else ""
+
+
+def _account_name(text: str) -> str:
+    """As any database keeps it; a text with NUL or half characters, or a long one, ends with its digest and stays the only one."""
+    if len(text) <= _MOST_BYTES and text.isascii() and "\0" not in text:
+        return text
+    exact, kept = text.encode("utf-8", "surrogatepass"), text.replace("\0", "").encode("utf-8", "replace")
+    if kept == exact and len(kept) <= _MOST_BYTES:
+        return text
+    return f"{kept[:_MOST_BYTES].decode('utf-8', 'ignore')}~{hashlib.sha256(exact).hexdigest()[:16]}"
 
 
 def _fits(fact: str, value: str, pattern: str) -> bool:

@@ -24,8 +24,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
+from ...errors import LedgerError
 from ...runtime import new_lock
+from ..units import MOST_SUM
 from .store import Account, Balance, BookAway, Claim, Reservation
 
 logger = logging.getLogger("llmdispatcher.accounting")
@@ -77,6 +80,7 @@ class Clerk:
         self._writing = writing
         self._prepare = prepare
         self._prepared = False
+        self._told = ""
         self._lock = new_lock()
         self._queue: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._again: deque[Errand] = deque(maxlen=MOST_WAITING)
@@ -146,8 +150,11 @@ class Clerk:
     def _do(self, batch: list[Errand]) -> None:
         """Do a batch, and before it what could not be done before."""
         batch = [*self._waiting(), *[errand for errand in batch if not errand.given_up]]
-        if not batch:
-            return
+        if batch:
+            self._try(batch)
+
+    def _try(self, batch: Sequence[Errand]) -> None:
+        """Do errands in one transaction; where one of them cannot be done, whatever the database's state, each in its own."""
         try:
             if not self._prepared:
                 self._prepare()
@@ -155,9 +162,18 @@ class Clerk:
             with self._writing() as connection:
                 for errand in batch:
                     errand.result = errand.work(connection)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the database is away, and the thread must live on
-            self._failed(batch, type(getattr(error, "orig", None) or error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, and the thread must live on
+            if not _is_mistake(error):
+                self._failed(batch, error)
+            elif len(batch) == 1:
+                self._refused(batch[0], error)
+            else:
+                for errand in batch:
+                    self._try([errand])
             return
+        if self._told:
+            self._told = ""
+            logger.warning("budgets: their database can be used again")
         for errand in batch:
             if not errand.end() and errand.undo is not None:
                 self._again.append(Errand(errand.undo, lasting=True))
@@ -166,17 +182,45 @@ class Clerk:
     def _waiting(self) -> list[Errand]:
         return [self._again.popleft() for _ in range(min(_AT_ONCE, len(self._again)))]
 
-    def _failed(self, batch: list[Errand], why: str) -> None:
-        logger.warning("budgets: their database cannot be used (%s)", why)
+    def _refused(self, errand: Errand, error: Exception) -> None:
+        """Give up what no database would take, so that it stops nobody else; its reservation will count when it expires."""
+        logger.error("budgets: their database refuses what it is told (%s); that is given up", _name(error))
+        errand.error = _away(error)
+        errand.end()
+        errand.gate.release()
+
+    def _failed(self, batch: Sequence[Errand], error: Exception) -> None:
+        why = _name(error)
+        if why != self._told:
+            self._told = why
+            logger.warning("budgets: their database cannot be used (%s)", why)
         for errand in batch:
             if errand.lasting:
                 if len(self._again) == MOST_WAITING:
                     logger.error("budgets: too many settlements wait; the oldest is given up, and will count at its bound")
                 self._again.append(errand)
             else:
-                errand.error = BookAway(f"its database cannot be used ({why})")
+                errand.error = _away(error)
                 errand.end()
                 errand.gate.release()
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Whether the values that were to be written are at fault, and not the database."""
+    foreign = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+    return foreign or isinstance(error, DataError | IntegrityError | OverflowError | ValueError | TypeError)
+
+
+def _name(error: Exception) -> str:
+    """The kind of an error, or the words of one of ours; those of a driver may hold what was to be written."""
+    return str(error) if isinstance(error, LedgerError) else type(getattr(error, "orig", None) or error).__name__
+
+
+def _away(error: Exception) -> BookAway:
+    away = BookAway(f"its database cannot be used ({_name(error)})")
+    cause = error if isinstance(error, LedgerError) else getattr(error, "orig", None) or error
+    away.__cause__ = cause.with_traceback(None)  # whose frames hold the connection's settings
+    return away
 
 
 SWEEP = 60_000_000
@@ -192,8 +236,14 @@ _OPEN = text(
     "INSERT INTO budgets (name, share, begins, ends, spent, reserved) VALUES (:name, :share, :begins, :ends, 0, 0)"
     " ON CONFLICT DO NOTHING"
 )
-_TAKE = text(f"UPDATE budgets SET reserved = reserved + :amount WHERE {_OF} AND spent + reserved + :amount <= :most")  # noqa: S608 - constants of ours
-_CHANGE = text(f"UPDATE budgets SET spent = spent + :spent, reserved = reserved - :amount WHERE {_OF}")  # noqa: S608 - as above
+# Sums are made in NUMERIC: an account that is full must refuse, and not overflow.
+_TAKE = text(
+    f"UPDATE budgets SET reserved = reserved + :amount WHERE {_OF} AND CAST(spent AS NUMERIC) + reserved + :amount <= :most"  # noqa: S608 - constants of ours
+)
+_CHANGE = text(
+    f"UPDATE budgets SET spent = CASE WHEN CAST(spent AS NUMERIC) + :spent > {MOST_SUM} THEN {MOST_SUM} ELSE spent + :spent END,"  # noqa: S608 - as above
+    f" reserved = reserved - :amount WHERE {_OF}"
+)
 _LOOK = text(f"SELECT spent, reserved FROM budgets WHERE {_OF}")  # noqa: S608 - as above
 _HOLD = text(
     "INSERT INTO reservations (id, name, share, begins, amount, expires_at, expired)"

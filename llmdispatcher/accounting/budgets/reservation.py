@@ -500,13 +500,15 @@ class Spending:
 
     def _unbooked(self, hold: Hold, case: _Case, wanted: Reservation, away: BookAway) -> BudgetExceeded | None:
         """What follows where the book is away: a refusal, or the call goes on and is booked when it is back."""
-        strict = next((budget for budget, _ in case.claims if budget.on_error == "refuse"), None)
+        strict = next((budget for budget, _ in case.claims if budget.strict), None)
         if strict is None:
-            logger.warning("budgets: %s; %s is asked nevertheless, as on_error says", away, case.target)
+            logger.warning("budgets: %s; %s is asked nevertheless, and booked later", away, case.target)
             hold.shared, hold.booked = wanted, False
             return None
-        text = f'budget {strict.name!r} cannot be looked at: {away}; bring it back, or allow calls without it by on_error="allow"'
-        return BudgetExceeded(text, budget=strict.name, limit=strict.limit, sent=False, **_asked(case.target))
+        text = f"budget {strict.name!r} cannot be looked at: {away}; bring it back, or let calls go on without it by strict=False"
+        refusal = BudgetExceeded(text, budget=strict.name, limit=strict.limit, sent=False, **_asked(case.target))
+        refusal.__cause__ = away
+        return refusal
 
     def statuses(self) -> tuple[BudgetStatus, ...]:
         """Every account in its present period; budgets that count by call have none. Raises :class:`BudgetExceeded` if away."""
@@ -515,7 +517,7 @@ class Spending:
         try:
             found = self.book.balances(list(lasting), micros(now), PATIENCE) if lasting else []
         except BookAway as away:
-            raise BudgetExceeded(f"budgets cannot be looked at: {away}", sent=False) from None
+            raise BudgetExceeded(f"budgets cannot be looked at: {away}", sent=False) from away
         present = {name: self._account(budget, "", now) for name, budget in lasting.items()}
         found = [one for one in found if one.account.begins == present[one.account.budget].begins]
         seen = {one.account.key for one in found}

@@ -61,7 +61,10 @@ class Reservation:
 
 
 class BookAway(Exception):
-    """The place where budgets are kept does not answer in time; nothing was changed, as far as one can tell."""
+    """The place where budgets are kept does not answer in time; nothing was changed, as far as one can tell.
+
+    Its cause is what the database said, where it said something.
+    """
 
 
 class Book(Protocol):

@@ -222,8 +222,11 @@ ATTEMPT_STATUS = ATTEMPT.index("status")
 
 MOST_BYTES = 500
 """Of one text; five of them are the key of a day's sums, and PostgreSQL's keys have 2,704 at most."""
+MOST_STATUS = 32_767
+"""What the column of HTTP statuses holds; a vendor of a user's own may say anything."""
 MOST_METADATA = 4096
 MOST_DEPTH = 4
+_MOST_WHOLE = 10**100
 MOST_ITEMS = 64
 
 _SUBSTANCE = len(TOKENS)
@@ -300,7 +303,7 @@ def settled(record: AttemptRecord) -> tuple[None, Row]:
         clean(record.model),
         "success" if error is None else _STATUS_OF.get(error, "error"),
         error,
-        record.status,
+        record.status if type(record.status) is int and 0 <= record.status <= MOST_STATUS else None,
         record.retry,
         record.failover,
         record.hedge,
@@ -405,10 +408,16 @@ def clean(text: str | None) -> str | None:
 
 
 def bounded(metadata: Mapping[str, Any]) -> str | None:
-    """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named."""
+    """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named.
+
+    ``None`` where it cannot be read at all: it must not cost the call its row.
+    """
     if not metadata:
         return None
-    kept = {clean(str(key)): _plain_value(value, MOST_DEPTH) for key, value in islice(metadata.items(), MOST_ITEMS)}
+    try:
+        kept = {clean(str(key)): _plain_value(value, MOST_DEPTH) for key, value in islice(metadata.items(), MOST_ITEMS)}
+    except (ValueError, TypeError, RuntimeError):  # a key of a user's own class, a mapping that is changed meanwhile
+        return None
     while True:
         text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         if len(text.encode()) <= MOST_METADATA:
@@ -417,8 +426,10 @@ def bounded(metadata: Mapping[str, Any]) -> str | None:
 
 
 def _plain_value(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return value if abs(value) < _MOST_WHOLE else "<int>"
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):

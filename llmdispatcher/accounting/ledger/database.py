@@ -54,11 +54,11 @@ from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError,
 
 from ...errors import LedgerError
 from ...runtime import Clock
-from ..units import TOKENS, day_of, micros
+from ..units import MOST_SUM, TOKENS, day_of, micros
 from .call import ATTEMPT, CALL, STATUS, Row, folded
 from .connections import Connections
 from .process import LOADING, Identity, is_dead, this
-from .schema import DAILY_KEY, DAILY_SUMS, attempts, calls, metadata, writers
+from .schema import DAILY_KEY, DAILY_SUMS, added, attempts, calls, metadata, writers
 from .spool import Rows
 from .writer import Away
 
@@ -238,7 +238,7 @@ class Statements:
         self.left_open = of_writer.limit(bindparam("most")).with_for_update()
         lost = update(_calls).where(_calls.c.id == bindparam("of")).values(status=text("'unknown'"))
         late = insert(_daily)
-        sums = {name: _daily.c[name] + late.excluded[name] for name in DAILY_SUMS}
+        sums = {name: added(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
         late = late.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=sums)
         upsert = _upsert(insert)
         if kind == "sqlite":
@@ -321,7 +321,7 @@ def add(days: Days, row: Row, sign: int = 1) -> None:
 
 def changes(days: Days) -> list[tuple[Any, ...]]:
     """What is to be added to the table; in one order for all, so that no two transactions wait for each other."""
-    return [(*key, *days[key]) for key in sorted(days) if any(days[key])]
+    return [(*key, *[min(MOST_SUM, count) for count in days[key]]) for key in sorted(days) if any(days[key])]
 
 
 LEASE = timedelta(seconds=60)

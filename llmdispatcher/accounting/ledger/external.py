@@ -17,6 +17,7 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import os
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ...catalog import canonical, model_facts, vendor_row
 from ...errors import ConfigError, InvalidRequest
 from ...runtime import Clock
-from ...types import Usage, cost_of
+from ...types import MOST_COST, Usage, cost_of, plausible
 from ...wire import anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
 from ..units import DAY, STATUSES, TOKENS, dollars, micros, moment, picodollars
 from .call import ATTEMPT, CALL, RecordedCall, bounded, clean
@@ -74,10 +75,11 @@ _SCALES |= {"first_token": ("first_token_us", 10**6), "first_token_ms": ("first_
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
 
-def row_of(told: Mapping[str, Any], now: datetime | None = None) -> Row:
+def row_of(told: Mapping[str, Any], now: datetime | None = None, aside: str | None = None) -> Row:
     """The row of a call that has ended; without an id. Raises :class:`~llmdispatcher.InvalidRequest` with field and remedy.
 
-    ``now`` is when it ended, where nothing says when it began. A cost that is missing is that of the catalog.
+    ``now`` is when it ended, where nothing says when it began. A cost that is missing is that of the catalog. ``aside`` is the
+    status of a usage of which a number was set aside, since it cannot be.
     """
     facts = _in_our_words(told)
     row: Row = dict.fromkeys(CALL)
@@ -93,7 +95,7 @@ def row_of(told: Mapping[str, Any], now: datetime | None = None) -> Row:
     _say_how(row, facts.get("status"))
     if "cost_status" not in facts:  # none of ours, which add up and say why they cost nothing
         _add_up(row)
-        _price(row)
+        _price(row, aside)
     if row["attempts"] is None:
         row["attempts"] = 0 if row["cached"] else 1
     return row
@@ -117,7 +119,7 @@ def attempt_of(told: Mapping[str, Any]) -> Row:
 
 def id_of(given: Any) -> str:
     """The id of a row for an id that somebody else gave: 32 hex digits or a UUID as they are, of anything else the digest."""
-    text = clean(str(given).strip()) if isinstance(given, str | int) and not isinstance(given, bool) else ""
+    text = clean(_digits(given).strip()) if isinstance(given, str | int) and not isinstance(given, bool) else ""
     if not text:
         raise _wrong("id", given, "give a text or a number that no other call has")
     digits = text.replace("-", "").lower()
@@ -188,8 +190,11 @@ def _add_up(row: Row) -> None:
         row["input_tokens"] = (row["input_tokens"] or 0) + cached
 
 
-def _price(row: Row) -> None:
+def _price(row: Row, aside: str | None) -> None:
     """Say what the call cost by the catalog, or why that is not known."""
+    if aside == "implausible_count":
+        row["cost_status"] = aside
+        return
     if row["cost"] is not None:
         row["cost_status"] = "vendor_reported"
         return
@@ -200,11 +205,12 @@ def _price(row: Row) -> None:
     facts = model_facts(row["vendor"], row["model"]) if row["vendor"] else None
     price = facts.price if facts is not None else None
     if facts is None or price is None:
-        row["cost_status"] = "unknown_model" if facts is None else "no_price"
+        row["cost_status"] = aside or ("unknown_model" if facts is None else "no_price")
         return
-    moment = datetime.fromtimestamp(row["begun_at"] // 10**6, UTC)
-    row["cost"] = picodollars(cost_of(Usage(**tokens), price, at=moment))
-    row.update(cost_status="priced", price_version=facts.price_version)
+    cost = cost_of(Usage(**tokens), price, at=datetime.fromtimestamp(row["begun_at"] // 10**6, UTC))
+    known = cost <= MOST_COST
+    row.update(cost=picodollars(cost) if known else None, cost_status=(aside or "priced") if known else "implausible_count")
+    row["price_version"] = facts.price_version
 
 
 def _text(name: str, value: Any) -> str | None:
@@ -213,8 +219,18 @@ def _text(name: str, value: Any) -> str | None:
     if not isinstance(value, str):
         if isinstance(value, bool) or not isinstance(value, int):
             raise _wrong(name, value, "give a text")
-        value = str(value)
+        value = _digits(value)
+        if not value:
+            raise _wrong(name, value, "give a text")
     return clean(value) or None
+
+
+def _digits(value: str | int) -> str:
+    """A text, or a number as one; nothing for a number of more digits than Python writes."""
+    try:
+        return str(value)
+    except ValueError:
+        return ""
 
 
 def _count(name: str, value: Any, most: int) -> int | None:
@@ -244,11 +260,14 @@ def _money(value: Any) -> int | None:
 
 def _decimal(value: Any) -> Decimal | None:
     """A number that is one, however it is written."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal) or len(str(value)) > _SHOWN:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
+        text = str(value)
+        amount = Decimal(text) if len(text) <= _SHOWN else None
+    except (InvalidOperation, ValueError):  # ValueError: a whole number of more digits than Python writes
+        return None
+    if amount is None:
         return None
     return amount if amount.is_finite() else None
 
@@ -305,7 +324,10 @@ def _no_number(constant: str) -> Any:
 
 
 def _wrong(name: str, value: Any, remedy: str) -> InvalidRequest:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:
+        shown = "a number of thousands of digits"
     return InvalidRequest(f"{name}: {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'} cannot be; {remedy}")
 
 
@@ -334,11 +356,9 @@ PLAIN_CALLS, PLAIN_ATTEMPTS = _in_units(calls), _in_units(attempts_table)
 
 def record(database: Connectable, clock: Clock, told: Mapping[str, Any]) -> RecordedCall:
     """What :meth:`~llmdispatcher.Ledger.record` gives."""
-    facts, given = dict(told), told.get("id")
-    usage = facts.pop("usage", None)
-    if usage is not None:
-        facts = {**_of_usage(usage), **facts}
-    row = row_of(facts, clock.now())
+    given = told.get("id")
+    facts, aside = _with_usage(told)
+    row = row_of(facts, clock.now(), aside)
     row["id"] = id_of(given) if given is not None else new_id(row["begun_at"])
     with writing(database) as connection:
         gone = held_mark(connection)
@@ -351,9 +371,10 @@ def record(database: Connectable, clock: Clock, told: Mapping[str, Any]) -> Reco
 
 def rows_of(told: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The row of a call, and of its one attempt, as the writer takes them."""
-    facts = dict(told)
-    status, usage = facts.pop("http_status", None), facts.pop("usage", None)
-    row = row_of({**(_of_usage(usage) if usage is not None else {}), **facts})
+    facts, aside = _with_usage(told)
+    aside = _set_aside(facts) or aside
+    status = facts.pop("http_status", None)
+    row = row_of(facts, aside=aside)
     row["id"] = id_of(facts["id"]) if facts.get("id") is not None else new_id(row["begun_at"])
     tried = dict.fromkeys(ATTEMPT, False) | {name: row[name] for name in ATTEMPT if name in row}
     tried |= {"call_id": row["id"], "number": 1, "vendor": row["vendor"] or "", "http_status": status, "sent": None}
@@ -394,13 +415,40 @@ def too_old(gone: int) -> str:
     return f"before {day}, up to where calls have been deleted and only their sums are kept; leave it out"
 
 
-def _of_usage(usage: Any) -> dict[str, Any]:
+def _with_usage(told: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The facts with those of a usage among them; and its status, where a number of it was set aside."""
+    facts = dict(told)
+    usage = facts.pop("usage", None)
+    if usage is None:
+        return facts, None
     if not isinstance(usage, Usage):
         raise InvalidRequest(f"usage: {type(usage).__name__} is none; give a Usage, or the counts by their names")
-    facts: dict[str, Any] = {name: getattr(usage, name) for name in TOKENS}
-    if usage.cost is not None or usage.price_version is not None:
-        facts |= {"cost": usage.cost, "cost_status": usage.cost_status, "price_version": usage.price_version}
-    return facts
+    usage = plausible(usage)
+    aside = usage.cost_status if usage.cost is None and usage.cost_status.startswith("implausible") else None
+    of_usage: dict[str, Any] = {name: getattr(usage, name) for name in TOKENS}
+    if aside is None and (usage.cost is not None or usage.price_version is not None):
+        of_usage |= {"cost": usage.cost, "cost_status": usage.cost_status, "price_version": usage.price_version}
+    return {**of_usage, **facts}, aside
+
+
+_COUNTED = (*TOKENS, *[word for word, name in _WORDS.items() if name in TOKENS])
+_COSTS = ("cost", *[word for word, name in _WORDS.items() if name == "cost"])
+
+
+def _set_aside(facts: dict[str, Any]) -> str | None:
+    """Take out the numbers that cannot be, which whoever logs a call has mostly from a vendor; gives the status that says so."""
+    counts = [name for name in _COUNTED if _is_beyond(facts.get(name), MOST_TOKENS)]
+    costs = [name for name in _COSTS if _is_beyond(facts.get(name), MOST_DOLLARS)]
+    for name in (*counts, *costs):
+        del facts[name]
+    return "implausible_count" if counts else "implausible_cost" if costs else None
+
+
+def _is_beyond(value: Any, most: int) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return False
+    amount = _decimal(value)
+    return amount is None or not 0 <= amount <= most
 
 
 _GEMINI = {
@@ -481,8 +529,12 @@ def _reader(raw: Raw) -> Callable[[Raw], Usage]:
 def _own_usage(raw: Raw) -> Usage:
     """Our own names, and llmring's."""
     named = {**raw, "cache_read_tokens": raw.get("cache_read_tokens", raw.get("cached_input_tokens", 0))}
-    counts: dict[str, Any] = {name: int(named.get(name, 0)) for name in TOKENS}
-    return Usage(**counts)
+    counts: dict[str, Any] = {name: _as_whole(named.get(name, 0)) for name in TOKENS}
+    return plausible(Usage(**counts))
+
+
+def _as_whole(number: float) -> int | float:
+    return int(number) if math.isfinite(number) else number
 
 
 def _counts(held: Any, depth: int = 2) -> Raw:
@@ -490,7 +542,7 @@ def _counts(held: Any, depth: int = 2) -> Raw:
     found: Raw = {}
     for name in _COUNTS:
         value = _get(held, name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool):
             found[_GEMINI.get(name, name)] = value
     for name in _DETAILS:
         inner = _counts(_get(held, name), depth - 1) if held is not None and depth else None

@@ -156,7 +156,13 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+def _whole(digits: str) -> int | Decimal:
+    """A whole number; one of more digits than Python converts is infinite, so that its row is refused, and not the file."""
+    return int(digits) if len(digits) < _MOST_DIGITS else Decimal("Infinity")
+
+
+_MOST_DIGITS = 4000
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=_whole, parse_constant=_refuse)
 
 
 def _json_array(stream: io.BufferedReader[Any]) -> Iterator[Found]:

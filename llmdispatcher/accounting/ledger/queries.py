@@ -39,7 +39,7 @@ from ...errors import InvalidRequest, LedgerError
 from ...runtime import Clock
 from ..units import DAY, STATUSES, micros, moment
 from .address import Address
-from .call import LedgerAttempt, LedgerCall, PruneReport
+from .call import LedgerAttempt, LedgerCall, PruneReport, clean
 from .periods import When, first_moment, last_moment, zone_of
 from .schema import DAILY_KEY, Moment, attempts, calls, daily, marks
 
@@ -109,6 +109,7 @@ def told(column: Column[Any]) -> ColumnElement[str]:
 
 def _matches(columns: Any, name: str, value: str) -> ColumnElement[bool]:
     column = columns[name]
+    value = clean(value) or ""  # as it was written
     if value == "":
         return told(column) == ""
     vendor, _, model = value.partition(":")

@@ -16,18 +16,24 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     MetaData,
+    Numeric,
     SmallInteger,
     Table,
     Text,
     TypeDecorator,
+    case,
+    cast,
+    literal_column,
     text,
+    type_coerce,
 )
 from sqlalchemy.engine import Dialect
 
-from ..units import STATUSES, TOKENS, dollars, micros, moment, picodollars
+from ..units import MOST_SUM, STATUSES, TOKENS, dollars, micros, moment, picodollars
 
 
 class Money(TypeDecorator[Decimal]):
@@ -157,6 +163,15 @@ daily = Table(
 NULL is '' in a key here. ``success`` to ``unknown`` count calls by status, ``unpriced`` those without a cost, ``first_tokens``
 those with a ``first_token_us``; ``latency_us`` and ``first_token_us`` are sums, to be divided by ``calls`` and ``first_tokens``.
 """
+
+_FULL = literal_column(str(MOST_SUM), BigInteger)
+
+
+def added(kept: Any, more: Any) -> ColumnElement[int]:
+    """A sum by day and what is to be added to it; one that is full stays so, and does not overflow."""
+    before, new = type_coerce(kept, BigInteger), type_coerce(more, BigInteger)
+    return case((cast(before, Numeric) + new > _FULL, _FULL), else_=before + new)
+
 
 writers = Table(
     "writers",

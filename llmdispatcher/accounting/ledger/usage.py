@@ -31,11 +31,11 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ...errors import InvalidRequest
 from ...runtime import Clock
-from ..units import DAY, STATUSES, TOKENS, dollars, micros
+from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
 from .queries import Connectable, Selection, pruned_before, reading, selection_of, told, writing
-from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, calls, daily
+from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, added, calls, daily
 
 Sums = dict[str, int]
 """By the names of :data:`~llmdispatcher.accounting.ledger.schema.DAILY_SUMS`; money in picodollars, time in microseconds."""
@@ -170,14 +170,20 @@ def add_rows(connection: Connection, within: ColumnElement[bool]) -> None:
     """Add the rows of ``calls`` that a condition selects to their days; in the transaction that wrote them, and once."""
     day: ColumnElement[int] = type_coerce(calls.c.begun_at, BigInteger) // literal_column(str(DAY), BigInteger)
     keys: list[Any] = [day.cast(Integer).label("day"), *[told(calls.c[name]).label(name) for name in DAILY_KEY[1:]]]
-    sums = [func.sum(column).label(name) for name, column in of_rows().items()]
+    sums = [(_full_sum(column) if name == "cost" else func.sum(column)).label(name) for name, column in of_rows().items()]
     rows = select(*keys, *sums).where(within).group_by(*keys)
     if connection.dialect.name == "postgresql":  # in the writer's order of keys, so that no two transactions wait for each other
         rows = rows.order_by(keys[0], *[key.collate("C") for key in keys[1:]])
     kind: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-    added = kind(daily).from_select([*DAILY_KEY, *of_rows()], rows)
-    more = {name: daily.c[name] + added.excluded[name] for name in DAILY_SUMS}
-    connection.execute(added.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=more))
+    new = kind(daily).from_select([*DAILY_KEY, *of_rows()], rows)
+    more = {name: added(daily.c[name], new.excluded[name]) for name in DAILY_SUMS}
+    connection.execute(new.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=more))
+
+
+def _full_sum(column: ColumnElement[int]) -> ColumnElement[int]:
+    """A sum of money in one number, which ends where a column is full."""
+    high, low = func.sum(column // _SPLIT), func.sum(column % _SPLIT)
+    return case((high >= MOST_SUM // _SPLIT, literal_column(str(MOST_SUM), BigInteger)), else_=high * _SPLIT + low)
 
 
 def rebuild(database: Connectable, progress: Progress | None = None) -> int:
@@ -215,7 +221,7 @@ def check(database: Connectable, progress: Progress | None = None) -> RollupChec
 def _differences(day: int, kept: dict[Key, Sums], counted: dict[Key, Sums]) -> Iterator[RollupDifference]:
     for key in sorted(kept.keys() | counted.keys()):
         mine, theirs = kept.get(key, {}), counted.get(key, {})
-        names = [name for name in DAILY_SUMS if mine.get(name, 0) != theirs.get(name, 0)]
+        names = [name for name in DAILY_SUMS if mine.get(name, 0) != min(MOST_SUM, theirs.get(name, 0))]
         if names:
             yield RollupDifference(
                 day=_EPOCH + timedelta(days=day),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from ...types import Citation, Usage
-from ..decoding import MAX_COUNT, count, mapping, text_of
+from ..decoding import Counter, mapping, text_of
 
 NAME = "anthropic_messages"
 
@@ -48,19 +47,20 @@ def anthropic_usage(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage: Anthropic's ``input_tokens`` leaves out what was read from and written to the cache."""
     if not raw:
         return Usage()
+    counter = Counter()
+    count = counter.count
     read, write = count(raw.get("cache_read_input_tokens")), count(raw.get("cache_creation_input_tokens"))
     by_ttl = mapping(raw.get("cache_creation"))
     used = mapping(raw.get("server_tool_use"))
-    output, cost = count(raw.get("output_tokens")), raw.get("cost")  # OpenRouter's word
-    told = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < MAX_COUNT
-    return Usage(
+    output = count(raw.get("output_tokens"))
+    return counter.usage(
         input_tokens=count(raw.get("input_tokens")) + read + write,
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=write,
         cache_write_long_tokens=min(write, count(by_ttl.get("ephemeral_1h_input_tokens"))),
         reasoning_tokens=min(output, count(mapping(raw.get("output_tokens_details")).get("thinking_tokens"))),
-        cost=Decimal(str(cost)) if told else None,
+        cost=counter.cost(raw.get("cost")),  # OpenRouter's word
         tool_requests={name.removesuffix("_requests"): count(times) for name, times in used.items() if count(times)},
         raw=dict(raw),
     )

@@ -11,6 +11,7 @@ import attrs
 
 from ...errors import DispatchError, InvalidRequest, MalformedReply
 from ...types import (
+    MOST_MEMBERS,
     Citation,
     OtherPart,
     Part,
@@ -49,9 +50,9 @@ class AnthropicMessages:
         payload = encoded(request, quirks)
         return dump({**payload, "stream": True} if stream else payload, request, self.name)
 
-    def decode(self, body: bytes) -> Response:
+    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
         """A whole answer."""
-        document = parse_object(body)
+        document = parse_object(body, members)
         blocks = document.get("content")
         if not isinstance(blocks, list):
             if document.get("error") or document.get("type") == "error":
@@ -258,7 +259,7 @@ class MessagesDecoder(EventDecoder):
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
-        return ANTHROPIC_MESSAGES.decode(body)
+        return ANTHROPIC_MESSAGES.decode(body, self.bounds.members)
 
 
 _CALL = ("type", "id", "name", "input")

@@ -28,7 +28,7 @@ from ...types import (
     VideoPart,
     parse_text,
 )
-from ..decoding import count, mapping, own, text_of
+from ..decoding import Counter, mapping, own, text_of
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
 _SUPPORT = "groundingSupport"
@@ -262,23 +262,25 @@ def finish_word(reason: str | None, raw: str | None) -> str | None:
 
 def gemini_usage(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage: thoughts are billed output beside the candidates, prompts of tools are further input."""
+    counter = Counter()
+    count = counter.count
     thoughts = count(raw.get("thoughtsTokenCount"))
     into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
-    return Usage(
+    return counter.usage(
         input_tokens=into,
         output_tokens=count(raw.get("candidatesTokenCount")) + thoughts,
         cache_read_tokens=min(into, count(raw.get("cachedContentTokenCount"))),
         reasoning_tokens=thoughts,
-        audio_input_tokens=_of("AUDIO", raw.get("promptTokensDetails")),
-        audio_output_tokens=_of("AUDIO", raw.get("candidatesTokensDetails")),
-        audio_cache_read_tokens=_of("AUDIO", raw.get("cacheTokensDetails")),
-        image_input_tokens=_of("IMAGE", raw.get("promptTokensDetails")),
-        image_output_tokens=_of("IMAGE", raw.get("candidatesTokensDetails")),
+        audio_input_tokens=_of("AUDIO", raw.get("promptTokensDetails"), count),
+        audio_output_tokens=_of("AUDIO", raw.get("candidatesTokensDetails"), count),
+        audio_cache_read_tokens=_of("AUDIO", raw.get("cacheTokensDetails"), count),
+        image_input_tokens=_of("IMAGE", raw.get("promptTokensDetails"), count),
+        image_output_tokens=_of("IMAGE", raw.get("candidatesTokensDetails"), count),
         raw=raw,
     )
 
 
-def _of(modality: str, details: Any) -> int:
+def _of(modality: str, details: Any, count: Callable[[Any], int]) -> int:
     if not isinstance(details, list):
         return 0
     return sum([count(entry.get("tokenCount")) for entry in map(mapping, details) if entry.get("modality") == modality])

@@ -14,8 +14,19 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
-from ...types import OtherPart, Part, ReasoningPart, Request, Response, StreamChunk, TextPart, ToolCallDelta, fold
-from ..base import Inbound
+from ...types import (
+    MOST_MEMBERS,
+    OtherPart,
+    Part,
+    ReasoningPart,
+    Request,
+    Response,
+    StreamChunk,
+    TextPart,
+    ToolCallDelta,
+    fold,
+)
+from ..base import Bounds, Inbound
 from ..decoding import EventDecoder, dump, mapping, parse, text_of
 from ..errors import fault_inside
 from .fields import NAME, citations_of, finish_of, gemini_usage, logprobs_of, part_of, tier_of
@@ -303,7 +314,7 @@ class GeminiDecoder(EventDecoder):
 
     def read_pieces(self, body: bytes) -> list[StreamChunk]:
         """All pieces of a body that is no event stream; raises what an error in their place stands for."""
-        document = parse(body)
+        document = parse(body, self.bounds.members)
         chunks: list[StreamChunk] = []
         for piece in document if isinstance(document, list) else [document]:
             if mapping(piece).get("error"):
@@ -355,9 +366,11 @@ class Gemini:
         """The JSON body of a request; whether a stream is wanted is said in the path."""
         return dump(encoded(request, quirks), request, self.name)
 
-    def decode(self, body: bytes) -> Response:
+    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
         """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
-        return GeminiDecoder().read_whole(body)
+        decoder = GeminiDecoder()
+        decoder.bounds = Bounds(members=members)
+        return decoder.read_whole(body)
 
     def decoder(self) -> GeminiDecoder:
         """A fresh decoder for one stream."""

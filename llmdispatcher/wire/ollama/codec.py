@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import DispatchError, MalformedReply, StreamInterrupted
-from ...types import ReasoningPart, Request, Response, StreamChunk, ToolCallDelta, fold
-from ..base import Inbound
+from ...types import MOST_MEMBERS, ReasoningPart, Request, Response, StreamChunk, ToolCallDelta, fold
+from ..base import Bounds, Inbound
 from ..decoding import LineDecoder, dump, mapping, parse_object, text_of
 from ..errors import fault_inside
 from .request import NAME, encoded, finish_of, ollama_usage
@@ -33,9 +33,9 @@ class OllamaChat:
         """The JSON body of a request; ``stream`` is always said, since it is the default of this format."""
         return dump({**encoded(request, quirks), "stream": stream}, request, self.name)
 
-    def decode(self, body: bytes) -> Response:
+    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
         """A whole answer; also one that came in lines, although nobody asked for a stream."""
-        return read_body(body, OllamaDecoder())
+        return read_body(body, OllamaDecoder(), members)
 
     def decoder(self) -> OllamaDecoder:
         """A fresh decoder for one stream."""
@@ -61,8 +61,9 @@ class OllamaChat:
 OLLAMA_CHAT = OllamaChat()
 
 
-def read_body(body: bytes, decoder: OllamaDecoder) -> Response:
+def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) -> Response:
     """A whole answer, in one document or in lines."""
+    decoder.bounds = Bounds(size=len(body), members=members)
     if _LINES.search(body):
         return fold([*decoder.feed(body), *decoder.finish()])
     return fold(decoder.finish_plain(body))
@@ -138,7 +139,7 @@ class OllamaDecoder(LineDecoder):
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The chunks of an answer in one piece, which must be complete as well."""
-        document = parse_object(body)
+        document = parse_object(body, self.bounds.members)
         if document.get("error"):
             raise fault_inside(document)
         said = self.read_event(document)
@@ -150,7 +151,7 @@ class OllamaDecoder(LineDecoder):
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer."""
-        return OLLAMA_CHAT.decode(body)
+        return OLLAMA_CHAT.decode(body, self.bounds.members)
 
 
 def _logprobs(document: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..decoding import count, leave_out, own
+from ..decoding import Counter, leave_out, own
 from ..quirks import without_refused
 
 NAME = "ollama_chat"
@@ -59,7 +59,9 @@ def ollama_usage(document: Mapping[str, Any]) -> Usage | None:
     raw = {name: document[name] for name in _COUNTED if name in document}
     if not raw:
         return None
-    return Usage(input_tokens=count(raw.get("prompt_eval_count")), output_tokens=count(raw.get("eval_count")), raw=raw)
+    counter = Counter()
+    into, out = counter.count(raw.get("prompt_eval_count")), counter.count(raw.get("eval_count"))
+    return counter.usage(input_tokens=into, output_tokens=out, raw=raw)
 
 
 def raw_usage(usage: Usage | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import DispatchError, InvalidRequest, MalformedReply
-from ...types import Request, Response, StreamChunk, fold
+from ...types import MOST_MEMBERS, Request, Response, StreamChunk, fold
 from ..base import Inbound, StreamDecoder
 from ..decoding import EventDecoder, dump, mapping, parse_object
 from ..errors import fault_inside
@@ -39,9 +39,9 @@ class OpenAIChat:
         """The JSON body of a request."""
         return dump(encoded(request, stream=stream, quirks=quirks), request, self.name)
 
-    def decode(self, body: bytes) -> Response:
+    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
         """A whole answer, of all its choices."""
-        document = parse_object(body)
+        document = parse_object(body, members)
         if document.get("error"):
             raise fault_inside(document)
         choices = document.get("choices")
@@ -92,6 +92,10 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
     return [*chunks, StreamChunk(citations=sources)] if sources else chunks
 
 
+_MOST_CHOICES = 1024
+"""Of one answer; vendors give 128 at most."""
+
+
 class ChatDecoder(EventDecoder):
     """chat.completion.chunk events; complete at ``[DONE]``, or at the end of the body once a finish reason was seen."""
 
@@ -125,7 +129,7 @@ class ChatDecoder(EventDecoder):
         for choice in listed or [{}]:
             failed(choice)
             index = choice.get("index")
-            place = index if isinstance(index, int) and index > 0 else 0
+            place = index if isinstance(index, int) and 0 < index < _MOST_CHOICES else 0
             if place not in self._choices:
                 self._choices[place] = ChoiceReader(place)
             read = self._choices[place].read(choice, document)
@@ -145,7 +149,7 @@ class ChatDecoder(EventDecoder):
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
-        return OPENAI_CHAT.decode(body)
+        return OPENAI_CHAT.decode(body, self.bounds.members)
 
 
 class TaggedDecoder(ChatDecoder):
@@ -173,4 +177,4 @@ class TaggedDecoder(ChatDecoder):
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
-        return OPENAI_CHAT_TAGGED.decode(body)
+        return OPENAI_CHAT_TAGGED.decode(body, self.bounds.members)

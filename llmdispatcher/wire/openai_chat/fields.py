@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import attrs
 
 from ...types import Extra, ReasoningPart, Usage
-from ..decoding import count, mapping, own, text_of
+from ..decoding import Counter, mapping, own, text_of
 
 _REPORTED = "vendor_reported"
 
@@ -19,6 +18,8 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
     raw = document.get("usage")
     if not isinstance(raw, dict):
         return Usage()
+    counter = Counter()
+    count = counter.count
     into, out = mapping(raw.get("prompt_tokens_details")), mapping(raw.get("completion_tokens_details"))
     told = (raw.get("prompt_tokens"), raw.get("completion_tokens"), out.get("reasoning_tokens"), into.get("cached_tokens"))
     prompt, completion, reasoning, read = [count(number) if number else 0 for number in told]
@@ -29,7 +30,7 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
     if "cache_write_tokens" in into:
         write = count(into["cache_write_tokens"])
         long = count(mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens"))
-    return Usage(
+    return counter.usage(
         input_tokens=max(prompt, read + write),
         output_tokens=completion,
         cache_read_tokens=read,
@@ -38,21 +39,13 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         reasoning_tokens=min(reasoning, completion),
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
-        cost=_reported_cost(raw["cost"]) if "cost" in raw else None,
+        cost=counter.cost(_reported(raw["cost"])) if "cost" in raw else None,
         raw=raw,
     )
 
 
-def _reported_cost(value: Any) -> Decimal | None:
-    if isinstance(value, dict):
-        value = value.get("total_cost")
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        cost = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return cost if cost.is_finite() else None
+def _reported(cost: Any) -> Any:
+    return cost.get("total_cost") if isinstance(cost, dict) else cost
 
 
 _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...errors import DispatchError, MalformedReply
-from ...types import OtherPart, ReasoningPart, Request, Response, StreamChunk, ToolCallDelta, fold
+from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Request, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Inbound
 from ..decoding import EventDecoder, mapping, parse_object, text_of, written
 from ..errors import fault_inside
@@ -51,9 +51,9 @@ class OpenAIResponses:
         """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
         return encoded(request, stream=stream, quirks=quirks)
 
-    def decode(self, body: bytes) -> Response:
+    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
         """A whole answer, or as much as there is of one that the vendor is still working at."""
-        document = parse_object(body)
+        document = parse_object(body, members)
         if document.get("status") == "failed" or (document.get("error") and not document.get("output")):
             raise fault_inside(document)
         if not isinstance(document.get("output"), list):
@@ -292,7 +292,7 @@ class ResponsesDecoder(EventDecoder):
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
-        return OPENAI_RESPONSES.decode(body)
+        return OPENAI_RESPONSES.decode(body, self.bounds.members)
 
 
 _READERS = {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from ...types import Citation, Part, TextPart, Usage
-from ..decoding import count, mapping, own, text_of
+from ..decoding import Counter, mapping, own, text_of
 from .request import NAME, noted
 
 INCOMPLETE = {
@@ -35,11 +33,13 @@ def finish(status: str, response: Mapping[str, Any], *, called: bool) -> str | N
 def openai_responses_usage(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage; input tokens include what was read from and written to the cache, output tokens the reasoning."""
     into, out = mapping(raw.get("input_tokens_details")), mapping(raw.get("output_tokens_details"))
-    read, output, cost = count(into.get("cached_tokens")), count(raw.get("output_tokens")), _cost(raw.get("cost"))
+    counter = Counter()
+    count, cost = counter.count, counter.cost(raw.get("cost"))
+    read, output = count(into.get("cached_tokens")), count(raw.get("output_tokens"))
     writes = mapping(into.get("cache_write_tokens_details"))
     short, long = count(writes.get("ttl_30m_tokens")), count(writes.get("ttl_12h_tokens"))
     write = max(count(into.get("cache_write_tokens")), short + long)
-    return Usage(
+    return counter.usage(
         input_tokens=max(count(raw.get("input_tokens")), read + write),
         output_tokens=output,
         cache_read_tokens=read,
@@ -59,11 +59,6 @@ def with_searches(usage: Usage, output: Any) -> Usage:
     searches = [call for call in calls if call.get("type") == "web_search_call"]
     billed = sum([mapping(call.get("action")).get("type", "search") == "search" for call in searches])
     return attrs.evolve(usage, tool_requests={"web_search": billed}) if billed else usage
-
-
-def _cost(told: Any) -> Decimal | None:
-    known = isinstance(told, int | float) and not isinstance(told, bool) and math.isfinite(told)
-    return Decimal(str(told)) if known else None
 
 
 def refusal_of(parts: Iterable[Part]) -> str:

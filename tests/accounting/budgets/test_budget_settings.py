@@ -25,7 +25,7 @@ FACTS = {"vendor": "Azure-OpenAI", "model": "Azure-OpenAI:gpt-4o", "user": "ann"
         ({"limit": 1, "match": "user"}, "match: str is not a mapping"),
         ({"limit": 1, "on_exceed": "wait"}, "on_exceed: 'wait'"),
         ({"limit": 1, "unpriced": True}, "unpriced: True"),
-        ({"limit": 1, "on_error": "retry"}, "on_error: 'retry'"),
+        ({"limit": 1, "strict": "yes"}, "strict: 'yes'"),
         ({"limit": 1, "name": " "}, "name: ' ' is not a name"),
         ({"limit": 1, "limits": 2}, "unknown key 'limits'"),
     ],

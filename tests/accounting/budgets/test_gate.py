@@ -218,20 +218,38 @@ class Away:
         """Nothing."""
 
 
-@pytest.mark.parametrize("on_error", ["refuse", "allow"])
-def test_a_book_that_is_away_refuses_or_lets_go(simulator, on_error):
-    """As the budget says; what was let go is booked later, by what it did cost."""
-    with dispatcher(simulator, budgets=[Budget(limit=1, on_error=on_error)]) as made:
+def test_a_book_that_is_away_lets_calls_go(simulator, caplog):
+    """With a warning; each is booked later, by what it did cost. Whoever looks at the accounts is told why."""
+    with dispatcher(simulator, budgets=[Budget(limit=1)]) as made:
         made._conductor.spending.book = book = Away()
-        if on_error == "refuse":
-            with pytest.raises(BudgetExceeded, match="cannot be looked at: its database is asleep"):
-                made.send(ASK)
-            with pytest.raises(BudgetExceeded, match="cannot be looked at"):
-                made.get_budgets()
-            assert (0, []) == (simulator.hits, book.settled)
-        else:
-            response = made.send(ASK)
-            assert [(int(response.usage.cost.scaleb(12)), False)] == book.settled
+        response = made.send(ASK)
+        with pytest.raises(BudgetExceeded, match="cannot be looked at: its database is asleep") as raised:
+            made.get_budgets()
+
+    assert [(int(response.usage.cost.scaleb(12)), False)] == book.settled
+    assert "its database is asleep; v0:gpt-4o is asked nevertheless" in caplog.text
+    assert isinstance(raised.value.__cause__, BookAway)
+
+
+def test_a_strict_budget_refuses_while_its_book_is_away(simulator):
+    """One of several is enough; the error has the reason as its cause, and nothing is sent."""
+    with dispatcher(simulator, budgets=[Budget(limit=1), Budget(limit=1, strict=True, name="hard")]) as made:
+        made._conductor.spending.book = book = Away()
+        with pytest.raises(BudgetExceeded, match="budget 'hard' cannot be looked at: its database is asleep") as raised:
+            made.send(ASK)
+
+    assert (0, [], False) == (simulator.hits, book.settled, raised.value.sent)
+    assert "its database is asleep" == str(raised.value.__cause__)
+
+
+def test_a_strict_budget_lets_others_be(simulator):
+    """A call that it does not concern goes on."""
+    other = Budget(limit=1, strict=True, match={"user": "nobody"}, name="hard")
+    with dispatcher(simulator, budgets=[Budget(limit=1), other]) as made:
+        made._conductor.spending.book = Away()
+        made.send(ASK)
+
+    assert 1 == simulator.hits
 
 
 def test_a_book_that_is_away_for_longer_than_the_call_has_time(simulator):
