@@ -76,12 +76,7 @@ class Transport:
         before = make_current(scope)
         try:
             scope.left()
-            response = self._send(adapter, request, scope)
-            scope.phase = "body"
-            headers = response.raw.headers if isinstance(response.raw, WireResponse) else _lower(response.headers)
-            if 200 <= response.status_code < 300:
-                return self._answer(response, headers, scope, call.max_body or self.limits.max_body)
-            return self._refusal(response, headers, scope)
+            return self._reply(self._send(adapter, request, scope), scope, call.max_body or self.limits.max_body)
         except FOREIGN as foreign:
             failure = translated(foreign, scope)
         except BaseException:
@@ -109,8 +104,12 @@ class Transport:
         scope.enter("pool", None)
         return adapter.send(request, stream=True, timeout=NO_TIMEOUT)
 
-    def _answer(self, response: Response, headers: Mapping[str, str], scope: Scope, most: int) -> HttpReply:
+    def _reply(self, response: Response, scope: Scope, most: int) -> HttpReply:
+        scope.phase = "body"
         raw = response.raw
+        headers = raw.headers if isinstance(raw, WireResponse) else _lower(response.headers)
+        if not 200 <= response.status_code < 300:
+            return self._refusal(response, headers, scope)
         try:
             inflater = inflater_for(headers.get("content-encoding", ""))
             length = headers.get("content-length", "")

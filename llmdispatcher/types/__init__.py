@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
     from .json_check import mismatch as mismatch
+    from .json_text import MOST_MEMBERS as MOST_MEMBERS
+    from .json_text import TooMuch as TooMuch
+    from .json_text import json_encoder as json_encoder
+    from .json_text import parse_text as parse_text
+    from .json_text import weighed as weighed
     from .message import ROLES as ROLES
     from .message import AudioPart as AudioPart
     from .message import Content as Content
@@ -75,15 +80,10 @@ if TYPE_CHECKING:
     from .response import Usage as Usage
     from .response import plausible as plausible
     from .response import plausible_cost as plausible_cost
-    from .schema import MOST_MEMBERS as MOST_MEMBERS
     from .schema import FunctionTool as FunctionTool
-    from .schema import TooMuch as TooMuch
     from .schema import bare as bare
-    from .schema import json_encoder as json_encoder
-    from .schema import parse_text as parse_text
     from .schema import schema_of as schema_of
     from .schema import tool as tool
-    from .schema import weighed as weighed
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
@@ -134,6 +134,13 @@ else:
                 "HttpReply",
             ),
             "json_check": ("mismatch",),
+            "json_text": (
+                "json_encoder",
+                "MOST_MEMBERS",
+                "parse_text",
+                "TooMuch",
+                "weighed",
+            ),
             "message": (
                 "AudioPart",
                 "Content",
@@ -190,13 +197,8 @@ else:
             "schema": (
                 "bare",
                 "FunctionTool",
-                "json_encoder",
-                "MOST_MEMBERS",
-                "parse_text",
                 "schema_of",
                 "tool",
-                "TooMuch",
-                "weighed",
             ),
             "validators": (
                 "at_least",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ import attrs
 
 from ..errors import InvalidRequest
 from .fast_values import fast_init
+from .json_text import parse_text
 
 Extra = Mapping[str, Mapping[str, Any]]
 """Further fields, by wire format."""
@@ -126,7 +126,7 @@ class ToolCall:
     @property
     def parsed(self) -> Any:
         """The arguments as Python values; ``None`` for an empty text. Raises ``ValueError`` for text that is not JSON."""
-        return json.loads(self.arguments) if self.arguments.strip() else None
+        return parse_text(self.arguments, lenient=True) if self.arguments.strip() else None
 
 
 Part = TextPart | ImagePart | FilePart | AudioPart | VideoPart | ReasoningPart | OtherPart | ToolCall

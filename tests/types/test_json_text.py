@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmdispatcher.types import schema as json_text
+from llmdispatcher.types import json_text as json_text
 
 DOCUMENTS: list[Any] = [
     {},

@@ -189,3 +189,23 @@ def test_calls_beside_a_giant_answer_go_on(vendor_of):
         over.set()
         thread.join()
     assert refused
+
+
+@pytest.mark.parametrize("text", ["[" + "[]," * 300_000 + "1]", "[" * 5_000], ids=["many", "deep"])
+def test_arguments_that_are_too_much_are_no_arguments(vendor_of, text):
+    """They are text until somebody reads them; then they are bounded like an answer."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": text}}
+    body = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    (made,) = vendor_of(json.dumps(body).encode()).send(ASK, Deadline.after(30)).tool_calls
+
+    assert text == made.arguments
+    with pytest.raises(ValueError, match=r"members|deeper"):
+        _ = made.parsed
+
+
+def test_a_text_of_halves_is_read_in_pieces(vendor_of):
+    """Each half of a character is replaced; whole ones beside them stay, wherever the cuts are."""
+    halves = "x\\ud83d" * 5_000 + "\\ud83d\\ude00" * 5_000
+    body = answer("TEXT").replace(b"TEXT", halves.encode())
+
+    assert "x\ufffd" * 5_000 + "\U0001f600" * 5_000 == send(vendor_of(body))

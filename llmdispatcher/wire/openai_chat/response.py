@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ...types import Citation, ImagePart, OtherPart, Part, ReasoningPart, StreamChunk, ToolCallDelta, data_url
+from ...types import Citation, ImagePart, OtherPart, Part, ReasoningPart, StreamChunk, ToolCallDelta, data_url, parse_text
 from ..decoding import mapping, text_of
 from ..errors import fault_inside
 from .fields import (
@@ -100,8 +100,8 @@ class CallSlots:
 
 def _complete(arguments: str) -> bool:
     try:
-        json.loads(arguments)
-    except (ValueError, RecursionError):
+        parse_text(arguments)
+    except ValueError:
         return False
     return True
 

@@ -1,0 +1,133 @@
+"""JSON in and out: documents are bounded before they are decoded, and read without halves of characters.
+
+Python's decoder is fast and holds the interpreter's lock from the first byte to the last: a list of ten million lists stops every
+thread for seconds. So commas and brackets are counted first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from json import encoder as standard
+from typing import Any
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _number(digits: str) -> int | float:
+    """A whole number; one with more digits than Python converts is infinite, as one with an exponent would be."""
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+
+
+_MOST_DIGITS = 4000
+_make: Callable[..., Any] | None = getattr(standard, "c_make_encoder", None)
+_decoder = json.JSONDecoder(parse_constant=_refuse)
+_lenient = json.JSONDecoder(parse_constant=float, parse_int=_number)
+
+
+def json_encoder(
+    default: Callable[[Any], Any], *, sort_keys: bool = False, ensure_ascii: bool = True, allow_nan: bool = True
+) -> Callable[[Any], str]:
+    """What writes a document without blanks; ``default`` gives what JSON can hold of a value that it cannot hold itself.
+
+    Raises what ``json.dumps`` raises, but a ``RecursionError`` for what goes round in a circle. What JSON calls a document is an
+    object or a list here.
+    """
+    settings = json.JSONEncoder(
+        default=default,
+        sort_keys=sort_keys,
+        ensure_ascii=ensure_ascii,
+        allow_nan=allow_nan,
+        check_circular=False,
+        separators=(",", ":"),
+    )
+    if _make is None:  # an interpreter without the accelerator
+        return settings.encode
+    quoted = standard.encode_basestring_ascii if ensure_ascii else standard.encode_basestring
+    write = _make(None, default, quoted, None, ":", ",", sort_keys, False, allow_nan)
+    return lambda document: "".join(write(document, 0))
+
+
+MOST_MEMBERS = 200_000
+"""Members of objects and lists that a document may have in all: the decoder stops every thread while it makes them."""
+MOST_DEPTH = 100
+"""Objects and lists within each other."""
+_LEVEL = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class TooMuch(ValueError):
+    """A document has more members, or is nested deeper, than it may; the text says which."""
+
+
+def weighed(text: str, most: int = MOST_MEMBERS) -> int:
+    """How many members the JSON in ``text`` has, or a few more. Raises :class:`TooMuch` for more than ``most``.
+
+    Also for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and brackets are counted, which takes a
+    thousandth of the time; those within strings are left out only where they would make the difference.
+    """
+    opened = text.count("[") + text.count("{")
+    members = opened + text.count(",")
+    return members if members <= most and opened <= MOST_DEPTH else _weighed_outside_strings(text, most)
+
+
+def _weighed_outside_strings(text: str, most: int) -> int:
+    unescaped = text.replace("\\\\", "").replace('\\"', "")
+    if unescaped.count('"') > 4 * (most + 1):  # a member has two strings at most, its name and its value
+        raise TooMuch(f"has more than {most:,} members")
+    outside = "".join(unescaped.split('"')[::2])
+    brackets = outside.encode("ascii", "replace").translate(_LEVEL, _NO_BRACKETS)
+    members = outside.count(",") + brackets.count(b"[")
+    if members > most:
+        raise TooMuch(f"has more than {most:,} members")
+    for _level in range(MOST_DEPTH):
+        shorter = brackets.replace(b"[]", b"")
+        if len(shorter) == len(brackets):
+            break
+        brackets = shorter
+    if b"[]" in brackets or brackets.count(b"[") > MOST_DEPTH:
+        raise TooMuch(f"is nested deeper than {MOST_DEPTH} levels")
+    return members
+
+
+def parse_text(text: str, most: int | None = MOST_MEMBERS, *, lenient: bool = False) -> Any:
+    """The document in ``text``; raises ``ValueError`` for anything else, :class:`TooMuch` for one of more than ``most`` members.
+
+    ``None`` for ``most`` is for a text that was weighed already. ``lenient`` reads the numbers that Python's own JSON writes and
+    JSON does not know (NaN, Infinity), and those of thousands of digits.
+    """
+    if most is not None:
+        weighed(text, most)
+    try:
+        document, end = _decoder.raw_decode(text) if text[:1] in ("{", "[") else (None, -1)
+        if end != len(text):  # blanks around it, or no JSON
+            document = _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError:
+        if not lenient:
+            raise
+        document = _lenient.decode(text)
+    return _mended(document) if "\\ud" in text or "\\uD" in text else document
+
+
+def _mended(value: Any) -> Any:
+    """The same without halves of characters, which JSON can name and no encoding can carry."""
+    if isinstance(value, str):
+        return value if value.isascii() else _in_whole_characters(value)
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(item) for name, item in value.items()}
+    return value
+
+
+def _in_whole_characters(text: str) -> str:
+    """Piece by piece, since the codec stops every thread, and takes long over many halves; what JSON could join is joined."""
+    pieces = [text[place : place + _PIECE] for place in range(0, len(text), _PIECE)]
+    return "".join([piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for piece in pieces])
+
+
+_PIECE = 8192
