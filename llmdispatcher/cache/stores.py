@@ -27,6 +27,7 @@ class GuardedStore:
         self._tally = tally
         self._lock = new_lock()
         self._make = _maker(settings, clock)
+        self._most = settings.max_entry_bytes
         self._store: Store | None = None
         self._off = False
         self._quiet_until = 0.0
@@ -36,8 +37,10 @@ class GuardedStore:
         return self._tried(lambda store: store.get(key))
 
     def read(self, entry: bytes) -> Hit | None:
-        """What an entry says; ``None`` for one that says nothing."""
+        """What an entry says; ``None`` for one that says nothing, or is larger than any that is kept."""
         try:
+            if len(entry) > self._most:
+                raise ValueError("no entry is that large")
             return recalled(entry)
         except Exception as foreign:  # noqa: BLE001 - whatever the bytes are that somebody has put there
             self.complain("an entry", foreign)

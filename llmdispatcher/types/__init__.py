@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
     from .json_check import mismatch as mismatch
+    from .json_text import MOST_DEPTH as MOST_DEPTH
     from .json_text import MOST_MEMBERS as MOST_MEMBERS
     from .json_text import TooMuch as TooMuch
     from .json_text import json_encoder as json_encoder
@@ -136,6 +137,7 @@ else:
             "json_check": ("mismatch",),
             "json_text": (
                 "json_encoder",
+                "MOST_DEPTH",
                 "MOST_MEMBERS",
                 "parse_text",
                 "TooMuch",

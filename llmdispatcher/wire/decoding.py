@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted
 from ..types import (
+    MOST_DEPTH,
     MOST_MEMBERS,
     MOST_TOKENS,
     Request,
@@ -315,16 +316,17 @@ class EventDecoder(ABC):
             raise fault_inside(failure)
 
     def _weigh(self, data: str) -> None:
-        """Refuse an event that makes the stream too much, before it is decoded."""
-        bounds = self.bounds
-        try:
-            self._members += weighed(data, bounds.members)
-        except TooMuch as much:
-            raise MalformedReply(f"an event of the stream {much}", sent=True) from None
-        if len(data) > ENVELOPE:
-            self._size += len(data) - ENVELOPE
-        if self._size > bounds.size:
-            raise _too_long(bounds)
+        """Refuse an event that makes the stream too much, before it is decoded; of a small one only its brackets are counted."""
+        bounds, members = self.bounds, data.count("{") + data.count("[")
+        if members > MOST_DEPTH or len(data) > ENVELOPE:
+            try:
+                members = weighed(data, bounds.members)
+            except TooMuch as much:
+                raise MalformedReply(f"an event of the stream {much}", sent=True) from None
+            self._size += max(0, len(data) - ENVELOPE)
+            if self._size > bounds.size:
+                raise _too_long(bounds)
+        self._members += members
         if self._members > STREAMED * bounds.members:
             raise MalformedReply(f"the events of the stream have more than {STREAMED * bounds.members:,} members", sent=True)
 

@@ -221,3 +221,31 @@ def test_an_entry_knows_whether_it_fits(text):
 
     assert [True, False] == [Entry(Response(content=text)).fits(size), Entry(Response(content=text)).fits(size - 1)]
     assert Entry(Response(content=text)).fits(10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("input_tokens", -1),
+        ("output_tokens", 10**14),
+        ("input_tokens", "x"),
+        ("reasoning_tokens", 1.5),
+        ("tool_requests", {"w": -1}),
+    ],
+)
+def test_an_entry_of_absurd_numbers_is_none(field, value):
+    """Whoever else writes to the store cannot make an answer that used what none can use."""
+    pair = json.loads(dump(ANSWER))
+    pair[1]["usage"][1][field] = value
+    with pytest.raises(ValueError, match="does not use so much"):
+        recalled(json.dumps(pair).encode())
+
+
+@pytest.mark.parametrize("cost", ["-1", "NaN", "1e999999", "Infinity", 1e308, "x", [], True])
+def test_an_absurd_cost_saves_nothing(cost):
+    """What it cost the first time is only told."""
+    pair = json.loads(dump(ANSWER))
+    pair[1]["usage"][1]["cost"] = cost
+    hit = recalled(json.dumps(pair).encode())
+
+    assert (Decimal(0), None) == (hit.response.usage.cost, hit.saved)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from llmdispatcher import InvalidRequest, MalformedReply
-from llmdispatcher.types import MOST_MEMBERS, EmbeddingRequest, TooMuch, fold, parse_text, weighed
+from llmdispatcher.types import MOST_DEPTH, MOST_MEMBERS, EmbeddingRequest, TooMuch, fold, parse_text, weighed
 from llmdispatcher.wire import Bounds, anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
 from llmdispatcher.wire.base import ENVELOPE, STREAMED
 from llmdispatcher.wire.codecs import CODECS
@@ -16,7 +16,6 @@ from llmdispatcher.wire.counting import COUNTING, LISTINGS
 from llmdispatcher.wire.embeddings import EMBEDDING_CODECS, WIDEST
 
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-MOST_DEPTH = 100
 MANY = "[" + "[]," * MOST_MEMBERS + "1]"
 DEEP = "[" * (MOST_DEPTH + 1) + "]" * (MOST_DEPTH + 1)
 """A document of more members, and one of more levels, than there may be."""

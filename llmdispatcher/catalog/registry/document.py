@@ -223,8 +223,8 @@ logger = logging.getLogger("llmdispatcher.catalog")
 MOST_BYTES = 8 * 1024 * 1024
 """Bytes of one document; the largest published one has 135,000."""
 MOST_MODELS = 5_000
-MOST_VALUES = 1_000_000
-"""Values that a document may hold: small ones cost a hundred times their bytes once they are read."""
+MOST_VALUES = 200_000
+"""Values that a document may hold: small ones cost a hundred times their bytes once they are read, and time of all threads."""
 MOST_VERSION = 10**9
 _TOLD = 5
 _SUM = "content_sha256_jcs"
@@ -326,7 +326,7 @@ def moment(value: Any) -> datetime | None:
 
 def read_json(body: bytes) -> Any:
     """The JSON in a document. Raises :class:`MalformedReply` for anything else, and for what would take too much to hold."""
-    if len(body) > MOST_BYTES or body.count(b",") > MOST_VALUES:
+    if len(body) > MOST_BYTES or body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
         raise MalformedReply(f"the registry's document has more than {MOST_BYTES} bytes or {MOST_VALUES} values")
     try:
         return json.loads(body, parse_constant=_refuse)
