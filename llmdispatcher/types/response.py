@@ -85,7 +85,8 @@ class Usage:
         if self.tool_requests or other.tool_requests:
             used = dict.fromkeys((*self.tool_requests, *other.tool_requests), 0)
             counts["tool_requests"] = {tool: self.tool_requests.get(tool, 0) + other.tool_requests.get(tool, 0) for tool in used}
-        unpriced = next((one for one in (self, other) if one.cost is None and one.total_tokens), None)
+        consumed = [one for one in (self, other) if one.total_tokens or one.cost_status == "implausible_count"]
+        unpriced = next((one for one in consumed if one.cost is None), None)
         if unpriced is not None:
             return Usage(**counts, cost_status=unpriced.cost_status)
         known = [one for one in (self, other) if one.cost is not None]

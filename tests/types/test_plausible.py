@@ -37,6 +37,13 @@ def test_a_tool_that_was_asked_for_ever_is_nothing():
     assert ({"web_search": 0, "web_fetch": 2}, "implausible_count") == (usage.tool_requests, usage.cost_status)
 
 
+def test_what_cannot_be_makes_a_sum_unknown():
+    """Also where nothing else is left of it."""
+    nobody_knows = plausible(Usage(input_tokens=10**14))
+
+    assert (None, "implausible_count") == ((SOUND + nobody_knows).cost, (nobody_knows + SOUND).cost_status)
+
+
 @pytest.mark.parametrize("cost", ["-0.01", "10000.01", "1e30", "NaN", "sNaN", "Infinity", "-Infinity"])
 def test_a_cost_that_is_none_is_unknown(cost):
     """The counts are as good as before."""
