@@ -485,7 +485,9 @@ class Spending:
         return refusal
 
     def _book(self, hold: Hold, case: _Case, wanted: Reservation, deadline: Deadline) -> BudgetExceeded | None:
-        patience = min(PATIENCE, deadline.remaining())
+        is_strict = any(budget.strict for budget, _ in case.claims)
+        left = deadline.remaining()  # a call that goes on without the book needs time for itself
+        patience = min(PATIENCE, left if is_strict else left / 2)
         hold.shared = wanted
         try:
             short = self.book.reserve(wanted, micros(case.now), patience)
