@@ -135,7 +135,8 @@ def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Cal
 
 def _winner(race: _Race[T], hedges: Hedges, route: Route, delay: float) -> _Leg[T]:
     """Wait for a leg that answers, or for the last to fail."""
-    leg = race.wait(delay)
+    with hedges.wakes.turn(race.now() + delay) as later:
+        leg = race.wait(delay + later)
     if leg is None and hedges.spend(race.now()):
         race.start(attrs.evolve(route, steps=(*route.steps[1:], route.steps[0])), hedge=True)
     while leg is None or (leg.error is not None and race.running):

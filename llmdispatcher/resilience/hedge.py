@@ -9,6 +9,7 @@ import attrs
 from ..catalog import Target
 from ..runtime import new_lock
 from ..types import at_least
+from .retry import Wakes
 from .retry_budget import Budgets, RetryBudget
 
 _REMEMBERED = 128
@@ -35,6 +36,7 @@ class Hedges:
 
     def __init__(self, policy: Hedge) -> None:
         self.policy = policy
+        self.wakes = Wakes()
         self._lock = new_lock()
         self._taken: dict[tuple[str, str], deque[float]] = {}
         self._budgets = Budgets(RetryBudget(ratio=policy.share, per_second=0.01, window=100.0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count, islice, repeat
 from typing import Any, Literal
 
@@ -435,15 +436,15 @@ class Wakes:
         self._waiting: dict[int, tuple[int, int]] = {}
         """By slice of time: how many wait, and the number of the next."""
 
-    def sleep(self, deadline: Deadline, until: float) -> None:
-        """Wait until that moment, or a little longer, within the deadline."""
+    @contextmanager
+    def turn(self, until: float) -> Iterator[float]:
+        """The seconds to wait longer than until that moment, while others wait for it too."""
         moment = int(until / _SLICE)
         with self._lock:
             count, number = self._waiting.get(moment, (0, 0))
             self._waiting[moment] = count + 1, number + 1
         try:
-            later = min(number * _SPACE, max(0.0, deadline.at - until) / 2)
-            deadline.sleep(max(0.0, until + later - deadline.clock.monotonic()))  # the moment may have come meanwhile
+            yield number * _SPACE
         finally:
             with self._lock:
                 count, number = self._waiting[moment]
@@ -451,3 +452,9 @@ class Wakes:
                     self._waiting[moment] = count - 1, number
                 else:
                     del self._waiting[moment]
+
+    def sleep(self, deadline: Deadline, until: float) -> None:
+        """Wait until that moment, or a little longer, within the deadline."""
+        with self.turn(until) as later:
+            until += min(later, max(0.0, deadline.at - until) / 2)
+            deadline.sleep(max(0.0, until - deadline.clock.monotonic()))  # the moment may have come meanwhile
