@@ -23,7 +23,7 @@ import attrs
 
 from ..catalog import Target, pace_of
 from ..runtime import new_lock
-from ..types import Request
+from ..types import Request, Said
 
 LEAST_NEED = 50.0
 BESIDE = 20.0
@@ -110,7 +110,7 @@ class Shares:
         effort = request.reasoning_effort
         asked = bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params)
         thinks = effort != "none" if effort is not None else asked or pace.thinks
-        tokens = request.max_tokens
+        tokens = _most_tokens(request)
         if tokens is None:
             tokens = pace.usual_thinking_tokens if thinks else pace.usual_tokens
         percentile = measured.percentile if measured is not None else None
@@ -126,3 +126,12 @@ class Shares:
         """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds."""
         need = sum([self.need(request, target).seconds for target in targets[:2]])
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
+
+
+def _most_tokens(request: Request) -> int | None:
+    """The limit of an answer's tokens, however it is spelled; ``None`` where there is none."""
+    if not request.extra_params:
+        return request.max_tokens
+    said = Said.of(request.extra_params)
+    limits = [*said.limits, *([request.max_tokens] if request.max_tokens is not None else [])]
+    return None if said.endless else max(limits, default=None)
