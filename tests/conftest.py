@@ -22,6 +22,8 @@ pytest_plugins = ["llmdispatcher.testing.plugin", "tests.loopback_redis", "tests
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in the background has them ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup has them ignore the end of the terminal
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("calm", deadline=None, derandomize=True, database=None)  # a busy machine makes no example wrong
 settings.load_profile("calm")

@@ -107,7 +107,7 @@ def test_a_cache_in_a_file_needs_nothing_of_posix_alone(tmp_path):
 from llmdispatcher import Dispatcher, Request
 from llmdispatcher.testing import FakeVendor
 with Dispatcher({"cache": {"store": sys.argv[1]}}) as dispatcher:
-    dispatcher.register_vendor(vendor := FakeVendor("yes"))
+    dispatcher.register_vendor(vendor := FakeVendor("yes", name="ollama"))
     print([dispatcher.send(Request("m", "Hello")).content for _ in range(2)], vendor.hits)
 """
     assert (0, "['yes', 'yes'] 1\n", "") == ran(LACKING + program, tmp_path / "answers.db", folder=tmp_path)

@@ -154,7 +154,11 @@ def _heard(stop: Stop, told: str | None) -> Iterator[None]:
 
     A handler runs between two steps of the main thread. A signal that comes after the last step before a lock and before
     the wait for it does not end that wait, and the handler would not run before the lock is free: measured, once in 500.
+    Windows cannot wait for a pipe; there the handler alone hears, and what is under way ends when it ends, or by a second signal.
     """
+    if os.name == "nt" or not hasattr(os, "set_blocking"):
+        yield
+        return
     ear, mouth = os.pipe()
     os.set_blocking(mouth, False)
     before = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
