@@ -104,10 +104,12 @@ def test_a_batch_needs_nothing_of_posix_alone(tmp_path):
 def test_a_cache_in_a_file_needs_nothing_of_posix_alone(tmp_path):
     """The second call is answered from it."""
     program = """
-from llmdispatcher import Dispatcher, Request
+from decimal import Decimal
+from llmdispatcher import Dispatcher, Request, Response, Usage
 from llmdispatcher.testing import FakeVendor
+answer = Response(content="yes", usage=Usage(input_tokens=1, cost=Decimal(0)))  # of unknown cost the log would say so
 with Dispatcher({"cache": {"store": sys.argv[1]}}) as dispatcher:
-    dispatcher.register_vendor(vendor := FakeVendor("yes", name="ollama"))
+    dispatcher.register_vendor(vendor := FakeVendor(answer))
     print([dispatcher.send(Request("m", "Hello")).content for _ in range(2)], vendor.hits)
 """
     assert (0, "['yes', 'yes'] 1\n", "") == ran(LACKING + program, tmp_path / "answers.db", folder=tmp_path)

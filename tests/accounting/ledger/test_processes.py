@@ -135,7 +135,7 @@ from sqlalchemy import create_engine
 from llmdispatcher import Ledger
 engine = create_engine(sys.argv[2])
 dispatcher = Dispatcher(ledger=Ledger(engine=engine))
-dispatcher.register_vendor(FakeVendor("x", name="ollama"))  # which costs nothing
+dispatcher.register_vendor(FakeVendor(answer, name="v"))
 """
 
 
