@@ -18,3 +18,4 @@ def post_worker_init(worker):
         stop(number, frame)
 
     signal.signal(signal.SIGTERM, drain)
+    worker.log.info("Worker %s is ready to drain", worker.pid)

@@ -44,6 +44,13 @@ class Server:
             heard()
             return (first + answer.read()).decode(), answer.headers["X-Pid"], time.monotonic() - began
 
+    def await_workers(self, count: int) -> None:
+        """Wait until so many are ready to drain: one that is told to stop while it boots does not hear it."""
+        end = time.monotonic() + 2 * PATIENCE
+        while self.log.read_text().count("is ready to drain") < count:
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.02)
+
     def stop(self) -> int:
         """Tell it to stop; gives its status."""
         self.process.send_signal(signal.SIGTERM)
@@ -124,6 +131,7 @@ def test_streams_end_with_an_error_event_before_gunicorn_kills(servers, tmp_path
     with VendorSimulator(responses=" ".join(["word"] * 600), tokens_per_second=10) as vendor:
         command = gunicorn(servers, "--graceful-timeout", "35", "--config", "gunicorn_conf.py")
         with served(command, tmp_path / "log", vendor.openai_url, DRAIN="1") as server:
+            server.await_workers(2)
             told, speaking = [], threading.Semaphore(0)
 
             def stop():
@@ -158,6 +166,7 @@ def test_short_calls_end_whole_while_a_worker_drains(servers, tmp_path):
     with VendorSimulator(responses=answer) as vendor:
         command = gunicorn(servers, "--graceful-timeout", "35", "--config", "gunicorn_conf.py")
         with served(command, tmp_path / "log", vendor.openai_url, DRAIN="30") as server:
+            server.await_workers(2)
 
             def stop():
                 assert vendor.await_hits(20, timeout=PATIENCE)
