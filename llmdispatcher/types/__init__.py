@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .json_check import mismatch as mismatch
     from .json_text import MOST_DEPTH as MOST_DEPTH
     from .json_text import MOST_MEMBERS as MOST_MEMBERS
+    from .json_text import MOST_OBJECTS as MOST_OBJECTS
     from .json_text import TooMuch as TooMuch
     from .json_text import json_encoder as json_encoder
     from .json_text import parse_text as parse_text
@@ -164,6 +165,7 @@ else:
                 "json_encoder",
                 "MOST_DEPTH",
                 "MOST_MEMBERS",
+                "MOST_OBJECTS",
                 "parse_text",
                 "TooMuch",
                 "weighed",

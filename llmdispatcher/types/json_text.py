@@ -52,6 +52,8 @@ def json_encoder(
 
 MOST_MEMBERS = 200_000
 """Members of objects and lists that a document may have in all: the decoder stops every thread while it makes them."""
+MOST_OBJECTS = 10_000
+"""Objects in an answer: what reads them afterwards takes some 50 µs for each."""
 MOST_DEPTH = 100
 """Objects and lists within each other."""
 _LEVEL = bytes.maketrans(b"{}", b"[]")
@@ -62,18 +64,18 @@ class TooMuch(ValueError):
     """A document has more members, or is nested deeper, than it may; the text says which."""
 
 
-def weighed(text: str, most: int = MOST_MEMBERS) -> int:
+def weighed(text: str, most: int = MOST_MEMBERS, objects: int | None = None) -> int:
     """How many members the JSON in ``text`` has, or a few more. Raises :class:`TooMuch` for more than ``most``.
 
-    Also for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and brackets are counted, which takes a
+    Also for more than so many ``objects``, and for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and brackets are counted, which takes a
     thousandth of the time; those within strings are left out only where they would make the difference.
     """
     opened = text.count("[") + text.count("{")
     members = opened + text.count(",")
-    return members if members <= most and opened <= MOST_DEPTH else _weighed_outside_strings(text, most)
+    return members if members <= most and opened <= MOST_DEPTH else _weighed_outside_strings(text, most, objects)
 
 
-def _weighed_outside_strings(text: str, most: int) -> int:
+def _weighed_outside_strings(text: str, most: int, objects: int | None) -> int:
     unescaped = text.replace("\\\\", "").replace('\\"', "")
     if unescaped.count('"') > 4 * (most + 1):  # a member has two strings at most, its name and its value
         raise TooMuch(f"has more than {most:,} members")
@@ -82,6 +84,8 @@ def _weighed_outside_strings(text: str, most: int) -> int:
     members = outside.count(",") + brackets.count(b"[")
     if members > most:
         raise TooMuch(f"has more than {most:,} members")
+    if objects is not None and outside.count("{") > objects:
+        raise TooMuch(f"has more than {objects:,} objects")
     for _level in range(MOST_DEPTH):
         shorter = brackets.replace(b"[]", b"")
         if len(shorter) == len(brackets):
@@ -92,14 +96,14 @@ def _weighed_outside_strings(text: str, most: int) -> int:
     return members
 
 
-def parse_text(text: str, most: int | None = MOST_MEMBERS, *, lenient: bool = False) -> Any:
+def parse_text(text: str, most: int | None = MOST_MEMBERS, *, objects: int | None = None, lenient: bool = False) -> Any:
     """The document in ``text``; raises ``ValueError`` for anything else, :class:`TooMuch` for one of more than ``most`` members.
 
-    ``None`` for ``most`` is for a text that was weighed already. ``lenient`` reads the numbers that Python's own JSON writes and
+    ``objects``, where given, is the most objects. ``None`` for ``most`` is for a text that was weighed already. ``lenient`` reads the numbers that Python's own JSON writes and
     JSON does not know (NaN, Infinity), and those of thousands of digits.
     """
     if most is not None:
-        weighed(text, most)
+        weighed(text, most, objects)
     try:
         document, end = _decoder.raw_decode(text) if text[:1] in ("{", "[") else (None, -1)
         if end != len(text):  # blanks around it, or no JSON

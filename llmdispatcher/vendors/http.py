@@ -487,8 +487,8 @@ class HttpVendor:
         for _page in range(_MOST_PAGES):
             if path is None:
                 break
-            body = self._read(self.call(path, b""), deadline, bytes)
-            names, path = names + listing.decode(body), listing.next(body)
+            found, path = self._read(self.call(path, b""), deadline, lambda body: (listing.decode(body), listing.next(body)))
+            names += found
         return names
 
     def _read(self, call: HttpCall, deadline: Deadline, decode: Callable[[bytes], T]) -> T:

@@ -17,6 +17,7 @@ from ..types import (
     FIXED,
     MOST_DEPTH,
     MOST_MEMBERS,
+    MOST_OBJECTS,
     MOST_TOKENS,
     Request,
     Response,
@@ -55,12 +56,18 @@ def parse(body: bytes, members: int = MOST_MEMBERS) -> Any:
     Also for one that has more members than that, or is nested too deeply, before it is decoded.
     """
     try:
-        return parse_text(body.decode("utf-8", "replace").removeprefix("\ufeff"), members, lenient=True)
+        text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+        return parse_text(text, members, objects=_most_objects(members), lenient=True)
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
     except ValueError:
         error = MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True)
         raise error.shortened(MAX_EXCERPT) from None
+
+
+def _most_objects(members: int) -> int | None:
+    """How many objects an answer may have: one that may have more members than usual is made of many small ones."""
+    return MOST_OBJECTS if members <= MOST_MEMBERS else None
 
 
 def parse_object(body: bytes, members: int = MOST_MEMBERS) -> Mapping[str, Any]:
@@ -325,7 +332,7 @@ class EventDecoder(ABC):
         bounds, members = self.bounds, data.count("{") + data.count("[")
         if members > MOST_DEPTH or len(data) > ENVELOPE:
             try:
-                members = weighed(data, bounds.members)
+                members = weighed(data, bounds.members, _most_objects(bounds.members))
             except TooMuch as much:
                 raise MalformedReply(f"an event of the stream {much}", sent=True) from None
             self._size += max(0, len(data) - ENVELOPE)

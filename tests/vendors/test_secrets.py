@@ -143,6 +143,20 @@ def failure(simulator: VendorSimulator, *, stream: bool = False, key: Any = KEY,
     return caught.value
 
 
+@pytest.mark.parametrize("encoding", ["plain", "base64"])
+@pytest.mark.parametrize("body", [b"not json %s", b'{"error": {"message": "bad %s"}}'])
+def test_a_list_of_models_that_cannot_be_read_shows_no_key(body, encoding, simulator):
+    """Neither to who asks for it nor in a health check."""
+    echo = ENCODINGS[encoding](KEY)
+    simulator.always(faults.Fault("echo", lambda peer, _context: peer.reply(200, body % echo.encode())))
+    made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False)
+    with closing(made), pytest.raises(DispatchError) as caught:
+        made.list_models(Deadline.after(30))
+
+    assert "***" in str(caught.value)
+    assert echo not in said(caught.value)
+
+
 def said(error: DispatchError) -> str:
     """All that it tells, in whatever way."""
     return f"{error} {error!r} {error.args} {error.__dict__} {error.__reduce__()}"

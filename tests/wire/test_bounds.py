@@ -106,6 +106,17 @@ def test_vectors_may_have_the_numbers_that_were_asked_for(codec):
         codec.decode(body, many)
 
 
+@pytest.mark.parametrize("codec", [name for name in CODECS if name != "ollama_chat"])
+def test_too_many_objects_are_refused_undecoded(codec):
+    """Choices, parts or items that are next to nothing: to read them would take seconds. Within a text they are no objects."""
+    many = b",".join([b"{}"] * 20_000)
+    for name in (b"choices", b"output", b"content", b"candidates"):
+        with pytest.raises(MalformedReply, match="more than 10,000 objects"):
+            CODECS[codec].decode(b'{"%s": [%s]}' % (name, many))
+
+    assert 1 == weighed(json.dumps({"text": "{}," * 20_000}), objects=10)
+
+
 def test_more_members_are_read_where_more_were_asked_for():
     """Log probabilities are many small members."""
     codec = CODECS["openai_chat"]
