@@ -28,6 +28,7 @@ from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
 from ..types import (
     MOST_COST,
+    MOST_TOKENS,
     AttemptRecord,
     ChunkSource,
     CostDetails,
@@ -71,9 +72,11 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     else the one that was asked for. A target whose model the catalog does not know, such as a deployment, is priced as the model
     that the answer names.
     """
-    usage = plausible(usage)
+    usage = plausible(usage, _most_tokens(target, request))
     if target.free and target.is_free and usage.cost is None:
         return evolved(usage, cost=Decimal(0), cost_status="priced", price_version=target.price_version, cost_details=CostDetails())
+    if usage.cost is not None and _is_absurd(usage, target):
+        usage = evolved(usage, cost=None, cost_status="implausible_cost", cost_details=None)
     if usage.cost is not None:
         details = CostDetails.of(usage.cost, usage.cost_details)
         return usage if details is usage.cost_details else evolved(usage, cost_details=details)
@@ -94,6 +97,23 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     if found.total > MOST_COST:
         return evolved(usage, cost_status="implausible_count", price_version=version, cost_details=None)
     return evolved(usage, cost=found.total, cost_status=aside or "priced", price_version=version, cost_details=found)
+
+
+_TIMES, _BESIDE = 10, Decimal(1)
+
+
+def _most_tokens(target: Target, request: Request) -> int:
+    """The most tokens of one class that an answer of this target can be charged for: ten times what its model takes and gives."""
+    if not target.context_window or request.max_tokens == 0:  # vectors are made of many texts at once
+        return MOST_TOKENS
+    return _TIMES * (target.context_window + max(target.max_output, request.max_tokens or 0) * (request.n or 1))
+
+
+def _is_absurd(usage: Usage, target: Target) -> bool:
+    """Whether a vendor says that an answer cost far more than its tokens do by the price: tools cost more, but not that much."""
+    if usage.cost is None or target.price is None or usage.cost <= _BESIDE:
+        return False
+    return usage.cost > _BESIDE + _TIMES * cost_details(usage, target.price).total
 
 
 def certain(usage: Usage, answer: Any) -> None:

@@ -67,8 +67,8 @@ class TooMuch(ValueError):
 def weighed(text: str, most: int = MOST_MEMBERS, objects: int | None = None) -> int:
     """How many members the JSON in ``text`` has, or a few more. Raises :class:`TooMuch` for more than ``most``.
 
-    Also for more than so many ``objects``, and for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and brackets are counted, which takes a
-    thousandth of the time; those within strings are left out only where they would make the difference.
+    Also for more than so many ``objects``, and for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and brackets
+    are counted, which takes a thousandth of the time; those within strings are left out only where they would make the difference.
     """
     opened = text.count("[") + text.count("{")
     members = opened + text.count(",")
@@ -99,8 +99,8 @@ def _weighed_outside_strings(text: str, most: int, objects: int | None) -> int:
 def parse_text(text: str, most: int | None = MOST_MEMBERS, *, objects: int | None = None, lenient: bool = False) -> Any:
     """The document in ``text``; raises ``ValueError`` for anything else, :class:`TooMuch` for one of more than ``most`` members.
 
-    ``objects``, where given, is the most objects. ``None`` for ``most`` is for a text that was weighed already. ``lenient`` reads the numbers that Python's own JSON writes and
-    JSON does not know (NaN, Infinity), and those of thousands of digits.
+    ``objects``, where given, is the most objects. ``None`` for ``most`` is for a text that was weighed already. ``lenient`` reads
+    the numbers that Python's own JSON writes and JSON does not know (NaN, Infinity), and those of thousands of digits.
     """
     if most is not None:
         weighed(text, most, objects)

@@ -123,17 +123,19 @@ _DECIMALS = Context(prec=60)
 _LEAST = Decimal("1e-18")
 
 
-def plausible(usage: Usage) -> Usage:
+def plausible(usage: Usage, most: int = MOST_TOKENS) -> Usage:
     """The usage without numbers that cannot be, and with the status that says so; the same one where there are none.
+
+    ``most`` is the most tokens of one class.
 
     Vendors of a user's own and stores that others write to may say anything.
     """
     counts = _counts_of(usage)
     if usage.tool_requests:
         counts += tuple(usage.tool_requests.values())
-    if not (_WHOLE.issuperset(map(type, counts)) and min(counts) >= 0 and max(counts) <= MOST_TOKENS):
-        sound: dict[str, Any] = {name: _plausible_count(getattr(usage, name)) for name in _COUNTS}
-        tools = {tool: _plausible_count(times) for tool, times in usage.tool_requests.items()}
+    if not (_WHOLE.issuperset(map(type, counts)) and min(counts) >= 0 and max(counts) <= most):
+        sound: dict[str, Any] = {name: _plausible_count(getattr(usage, name), most) for name in _COUNTS}
+        tools = {tool: _plausible_count(times, most) for tool, times in usage.tool_requests.items()}
         return evolved(usage, **sound, tool_requests=tools, cost=None, cost_status="implausible_count", cost_details=None)
     if usage.cost is None:
         return usage
@@ -143,8 +145,8 @@ def plausible(usage: Usage) -> Usage:
     return usage if cost is usage.cost else evolved(usage, cost=cost)
 
 
-def _plausible_count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
+def _plausible_count(value: Any, most: int) -> int:
+    return value if type(value) is int and 0 <= value <= most else 0
 
 
 def plausible_cost(told: Any) -> Decimal | None:

@@ -80,7 +80,7 @@ CASES = [
     (Of("openai", answer()), ASK, PRICED),
     (Of("openai", answer(Usage())), ASK, (None, "no_usage", None)),
     (Of("openai", answer()), Request("gpt-99", "hi"), (None, "unknown_model", None)),
-    (Of("azure", answer()), Request("azure:jais-30b-chat", "hi"), (None, "no_price", CATALOG)),
+    (Of("azure", answer(Usage(input_tokens=5))), Request("azure:jais-30b-chat", "hi"), (None, "no_price", CATALOG)),
     (FakeVendor(answer(), name="mine"), ASK, (None, "unknown_model", None)),
     (Of("openrouter", answer(attrs.evolve(MILLION, cost=Decimal("0.7"), cost_status="vendor_reported"))), ASK, None),
     (Of("azure", answer(model="gpt-4o-2024-11-20")), Request("my-deployment", "hi"), PRICED),
@@ -260,6 +260,24 @@ def test_a_vendor_of_the_catalog_knows_who_tells_its_costs():
         targets = [dispatcher.explain(Request(f"{name}:some/model", "hi")).targets[0] for name in ("openrouter", "groq")]
 
     assert {"openrouter": True, "groq": False} == {target.vendor: target.reports_cost for target in targets}
+
+
+@pytest.mark.parametrize(
+    ("usage", "status"),
+    [
+        (Usage(input_tokens=1_000_000), "priced"),  # tools of the vendor's may read a window several times
+        (Usage(input_tokens=10**9), "implausible_count"),
+        (Usage(input_tokens=3, output_tokens=10**7), "implausible_count"),
+        (Usage(input_tokens=3, cost=Decimal("0.9"), cost_status="vendor_reported"), "vendor_reported"),
+        (Usage(input_tokens=3, cost=Decimal(20), cost_status="vendor_reported"), "implausible_cost"),
+        (Usage(input_tokens=1_000_000, cost=Decimal(20), cost_status="vendor_reported"), "vendor_reported"),
+    ],
+)
+def test_no_answer_is_booked_for_far_more_than_its_model_can_use(usage, status):
+    """Ten times what the model takes and gives, ten times the price and a dollar: a single number closes no budget of others."""
+    with dispatcher_of(Of("openai", answer(usage)), budgets=[{"limit": "100"}]) as dispatcher:
+        assert status == dispatcher.send(ASK).usage.cost_status
+        assert dispatcher.get_budgets()[0].spent < 21
 
 
 CACHED = Usage(input_tokens=1_000_000, output_tokens=300, cache_read_tokens=500_000, reasoning_tokens=100)
