@@ -67,8 +67,9 @@ class TooMuch(ValueError):
 def weighed(text: str, most: int = MOST_MEMBERS, objects: int | None = None) -> int:
     """How many members the JSON in ``text`` has, or a few more. Raises :class:`TooMuch` for more than ``most``.
 
-    Also for more than so many ``objects``, and for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and brackets
-    are counted, which takes a thousandth of the time; those within strings are left out only where they would make the difference.
+    Also for more than so many ``objects``, and for a nesting deeper than :data:`MOST_DEPTH`. Nothing is decoded: commas and
+    brackets are counted, which takes a thousandth of the time; those within strings are left out only where they would make the
+    difference.
     """
     opened = text.count("[") + text.count("{")
     members = opened + text.count(",")
