@@ -18,6 +18,7 @@ import pytest
 from llmdispatcher import Deadline, DispatchError, OpenAIVendor, Request
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.vendors.secrets import PART, Secrets
+from llmdispatcher.wire.openai_chat.codec import ChatDecoder
 
 KEY = "sk-CANARY/+=0123456789abcdefXYZ"
 SECRETS = Secrets([KEY])
@@ -152,6 +153,7 @@ def _refusal(text: str) -> bytes:
     return json.dumps({"error": {"message": text, "code": text[-60:]}}).encode()
 
 
+CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "one"}}]}\n\n'
 WAYS: dict[str, tuple[int, bool, int, Callable[[str], bytes]]] = {
     "a refusal": (400, False, 2_000, _refusal),
     "a refusal in escapes": (
@@ -165,6 +167,7 @@ WAYS: dict[str, tuple[int, bool, int, Callable[[str], bytes]]] = {
     "an error in a 200": (200, False, 2_000, _refusal),
     "no JSON in a 200": (200, False, 170, str.encode),
     "an error in a stream": (200, True, 2_000, lambda text: b"data: " + _refusal(text) + b"\n\n"),
+    "an error behind a chunk": (200, True, 2_000, lambda text: CHUNK + b"data: " + _refusal(text) + b"\n\n"),
     "an error event without JSON": (200, True, 200, lambda text: b"event: error\ndata: " + text.encode() + b"\n\n"),
 }
 
@@ -178,6 +181,18 @@ def test_a_cut_leaves_no_part_of_a_key(way, simulator):
         simulator.always(faults.Fault("echo", lambda peer, _context, echo=echo: peer.reply(status, echo)))
 
         assert KEY[:5] not in said(failure(simulator, stream=stream)), before
+
+
+def test_an_error_that_a_decoder_keeps_is_masked_at_each_reading():
+    """It is raised as a copy, which still knows what was cut off."""
+    decoder = ChatDecoder()
+    decoder.feed(CHUNK + b"data: " + _refusal("y" * (2_000 - 6) + KEY) + b"\n\n")
+    for _ in range(2):
+        for reading in (decoder.check, lambda: decoder.feed(b"")):
+            with pytest.raises(DispatchError) as caught:
+                reading()
+
+            assert "yyy***" == caught.value.masked(SECRETS.mask).message[-6:]
 
 
 @pytest.mark.parametrize("field", ["x-request-id", "request-id"])
