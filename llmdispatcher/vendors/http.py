@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
 import attrs
@@ -236,8 +236,8 @@ VECTORS = 256 << 20
 """The most bytes of vectors."""
 _NUMBER = 24
 """Bytes of a number in JSON."""
-_MEDIA_MODELS = ("*image*", "*audio*", "*-tts*", "*speech*", "*video*")
-"""Names of models that make pictures or sound, where the catalog does not know them."""
+_MEDIA_NAMES = ("image", "audio", "-tts", "speech", "video")
+"""In the names of models that make pictures or sound, where the catalog does not know them."""
 _MODALITIES = ("modalities", "responseModalities", "response_modalities")
 _MEDIA_PARAMS = ("audio", "speechConfig", "speech_config", "imageConfig", "image_config")
 _MEDIA_TOOLS = ("image", "code", "audio", "video")
@@ -277,14 +277,14 @@ def _brings_media(tool: Mapping[str, Any]) -> bool:
     return any(word in named for word in _MEDIA_TOOLS)
 
 
-@lru_cache(maxsize=1024)
 def _makes_media(kind: str, model: str) -> bool:
     """Whether a model is known for pictures or sound: by its price, or by its name."""
     facts = model_facts(kind, model)
     price = facts.price if facts is not None else None
     if price is not None and (price.image_output is not price.output or price.audio_output is not price.output):
         return True
-    return any(fnmatchcase(model.lower(), glob) for glob in _MEDIA_MODELS)
+    name = model.lower()
+    return any(word in name for word in _MEDIA_NAMES)
 
 
 T = TypeVar("T")
