@@ -9,7 +9,7 @@ from llmdispatcher import ConfigError, Deadline, DeadlineExceeded, MalformedRepl
 from llmdispatcher.catalog.models import overlay
 from llmdispatcher.testing import LoopbackServer, ManualClock
 from llmdispatcher.types import EmbeddingRequest
-from llmdispatcher.vendors.http import LOGPROBS, MEDIA, TEXT, VECTORS, bounds_of, size_of_vectors
+from llmdispatcher.vendors.bounds import LOGPROBS, MEDIA, TEXT, VECTORS, bounds_of, size_of_vectors
 from llmdispatcher.wire import OPENAI_CHAT
 
 ASK = Request("m", "hi")
