@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from llmdispatcher import ConfigError, Deadline, DeadlineExceeded, MalformedReply, OpenAIVendor, Request, Tool, VendorTool
-from llmdispatcher.catalog.models import overlay
+from llmdispatcher.catalog import overlay
 from llmdispatcher.testing import LoopbackServer, ManualClock
 from llmdispatcher.types import EmbeddingRequest
 from llmdispatcher.vendors.bounds import LOGPROBS, MEDIA, TEXT, VECTORS, bounds_of, size_of_vectors

@@ -18,7 +18,7 @@ import pytest
 from llmdispatcher import Deadline, DispatchError, OpenAIVendor, Request
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.vendors.secrets import PART, Secrets
-from llmdispatcher.wire.openai_chat.codec import ChatDecoder
+from llmdispatcher.wire import OPENAI_CHAT
 
 KEY = "sk-CANARY/+=0123456789abcdefXYZ"
 SECRETS = Secrets([KEY])
@@ -185,7 +185,7 @@ def test_a_cut_leaves_no_part_of_a_key(way, simulator):
 
 def test_an_error_that_a_decoder_keeps_is_masked_at_each_reading():
     """It is raised as a copy, which still knows what was cut off."""
-    decoder = ChatDecoder()
+    decoder = OPENAI_CHAT.decoder()
     decoder.feed(CHUNK + b"data: " + _refusal("y" * (2_000 - 6) + KEY) + b"\n\n")
     for _ in range(2):
         for reading in (decoder.check, lambda: decoder.feed(b"")):
