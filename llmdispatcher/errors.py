@@ -192,6 +192,8 @@ def to_raise(kept: _E) -> _E:
         return kept.with_traceback(None)
     if hasattr(kept, "__notes__"):
         made.__notes__ = [*kept.__notes__]
+    if "_whole" in vars(kept):
+        vars(made)["_whole"] = vars(kept)["_whole"]  # a copy is like a pickle and has it not, but may still have to be masked
     made.__cause__, made.__context__, made.__suppress_context__ = kept.__cause__, kept.__context__, kept.__suppress_context__
     return made.with_traceback(kept.__traceback__)
 

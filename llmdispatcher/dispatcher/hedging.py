@@ -136,8 +136,10 @@ def hedged(hedges: Hedges, call: Call, route: Route, walk: Walk[T], discard: Cal
 
 def _winner(race: _Race[T], hedges: Hedges, route: Route, delay: float) -> _Leg[T]:
     """Wait for a leg that answers, or for the last to fail."""
-    with hedges.wakes.turn(race.now() + delay) as later:
-        leg = race.wait(delay + later)
+    leg = race.wait(delay)
+    if leg is None:
+        with hedges.wakes.turn(race.now()) as later:  # only now: a call that is answered in time takes no turn
+            leg = race.wait(later) if later else None
     if leg is None and hedges.spend(race.now()):
         race.start(attrs.evolve(route, steps=(*route.steps[1:], route.steps[0])), hedge=True)
     while leg is None or (leg.error is not None and race.running):

@@ -53,15 +53,6 @@ class TimeShare:
 WHOLE = TimeShare()
 
 
-def share(left: float, others: int, need: float, *, streamed: bool) -> TimeShare:
-    """The share of an attempt in the ``left`` seconds, while so many ``others`` were not asked; ``need`` is that of the answer."""
-    if not others:
-        return WHOLE
-    if streamed:
-        return TimeShare(left / 2, left / 2)
-    return TimeShare(need if need < left else math.inf, left / 2)
-
-
 @attrs.frozen
 class Need:
     """The seconds that a whole answer may honestly need; not ``certain`` where it comes after thoughts of unknown length."""
@@ -106,11 +97,13 @@ class Shares:
 
     def need(self, request: Request, target: Target) -> Need:
         """What the target may honestly need for the whole answer."""
+        return self._need(request, target, _most_tokens(request))
+
+    def _need(self, request: Request, target: Target, tokens: int | None) -> Need:
         pace, measured = pace_of(target.kind or target.vendor, target.model), self._measured.get(target.key)
         effort = request.reasoning_effort
         asked = bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params)
         thinks = effort != "none" if effort is not None else asked or pace.thinks
-        tokens = _most_tokens(request)
         if tokens is None:
             tokens = pace.usual_thinking_tokens if thinks else pace.usual_tokens
         percentile = measured.percentile if measured is not None else None
@@ -119,19 +112,19 @@ class Shares:
 
     def share(self, request: Request, target: Target, left: float, others: int, *, streamed: bool) -> TimeShare:
         """The share of an attempt at this target, in the ``left`` seconds, while so many ``others`` were not asked."""
-        need = self.need(request, target)
-        return share(left, others, need.seconds if need.certain else math.inf, streamed=streamed)
+        if not others:
+            return WHOLE
+        if streamed:
+            return TimeShare(left / 2, left / 2)
+        need = self.need(request, target) if left > LEAST_NEED else None
+        return TimeShare(need.seconds if need is not None and need.certain and need.seconds < left else math.inf, left / 2)
 
     def timeout(self, request: Request, targets: Sequence[Target]) -> float:
         """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds."""
-        need = sum([self.need(request, target).seconds for target in targets[:2]])
+        tokens = _most_tokens(request)
+        need = sum([self._need(request, target, tokens).seconds for target in targets[:2]])
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
 
 
 def _most_tokens(request: Request) -> int | None:
-    """The limit of an answer's tokens, however it is spelled; ``None`` where there is none."""
-    if not request.extra_params:
-        return request.max_tokens
-    said = Said.of(request.extra_params)
-    limits = [*said.limits, *([request.max_tokens] if request.max_tokens is not None else [])]
-    return None if said.endless else max(limits, default=None)
+    return Said.of(request.extra_params).most(request.max_tokens)

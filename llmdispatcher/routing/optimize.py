@@ -126,13 +126,9 @@ def total_tokens(request: Request) -> int:
 
 
 def _output_tokens(request: Request) -> int:
-    limit, answers = request.max_tokens, request.n or 1
-    if not request.extra_params:
-        return answers * (ASSUMED_OUTPUT_TOKENS if limit is None else limit)
     said = Said.of(request.extra_params)
-    limits = [*said.limits, *([limit] if limit is not None else [])]
-    least = 0 if limits and not said.endless else ASSUMED_OUTPUT_TOKENS
-    return max(answers, said.answers) * max(least, *limits, *said.others, 0)
+    most = said.most(request.max_tokens)
+    return max(request.n or 1, said.answers) * max(ASSUMED_OUTPUT_TOKENS if most is None else most, *said.others, 0)
 
 
 @attrs.frozen

@@ -27,10 +27,13 @@ _LIMITS = frozenset(
 )
 _THOUGHTS = frozenset({"budgettokens", "thinkingbudget"})
 _ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numreturnsequences"})
+_TELLING = _LIMITS | _THOUGHTS | _ANSWERS
 _SETTINGS = frozenset(
     {"", "config", "extrabody", "generationconfig", "inferenceconfig", "modelkwargs", "options", "parameters", "samplingparams"}
 )
 """Where vendors look for limits: at the top, and in groups of these names."""
+_MOST = 10**18
+"""More than any answer has, and few enough to reckon with; Python's whole numbers have no end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,30 +68,36 @@ class Said:
         """Whether one of the limits takes the end away, as -1 does for local servers."""
         return min(self.limits, default=0) < 0
 
+    def most(self, max_tokens: int | None) -> int | None:
+        """The largest limit of an answer's tokens, that of the request among them; ``None`` where there is none, or no end."""
+        limits = self.limits if max_tokens is None else (max_tokens, *self.limits)
+        return None if self.endless else max(limits, default=None)
+
 
 _NOTHING = Said()
 
 
 def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
-    """Every whole number in mappings and lists, with its group and its name, also where it is written as a text."""
+    """The whole numbers of those names in mappings and lists, each with its group and name, also where one is written as a text."""
     todo: list[tuple[str, str, Any]] = [("", "", params)]
     while todo:
         group, name, value = todo.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, str | int | float):  # most are; to ask for a Mapping takes longer
+            if name in _TELLING and (number := _whole(value)) is not None:
+                yield group, name, number
+        elif isinstance(value, Mapping):
             todo += [(name, _plain(inner), one) for inner, one in value.items()]
         elif isinstance(value, list | tuple):
             todo += [(group, name, one) for one in value]
-        elif (number := _whole(value)) is not None:
-            yield group, name, number
 
 
 def _plain(name: Any) -> str:
     return str(name).replace("_", "").replace("-", "").lower()
 
 
-def _whole(value: Any) -> int | None:
+def _whole(value: str | float) -> int | None:
     if isinstance(value, str):
         return int(value) if value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20 else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    return math.ceil(value)
+    return min(math.ceil(value), _MOST)

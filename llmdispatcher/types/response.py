@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from typing import Any
 
 import attrs
 
-from .cost import CostDetails, exact_sum
+from .cost import EXACT, CostDetails, exact_sum
 from .fast_values import evolved, fast_init
 from .message import Message, Part, ReasoningPart, ToolCall
 
@@ -119,7 +119,6 @@ _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endsw
 _counts_of = attrgetter(*_COUNTS)
 _WHOLE = frozenset({int})
 _MOST_DECIMALS = 40
-_DECIMALS = Context(prec=60)
 _LEAST = Decimal("1e-18")
 
 
@@ -159,7 +158,7 @@ def plausible_cost(told: Any) -> Decimal | None:
         return None
     exponent = cost.as_tuple().exponent
     is_short = isinstance(exponent, int) and -_MOST_DECIMALS <= exponent <= 0  # of others somebody would write a million zeros
-    return cost if is_short else cost.quantize(_LEAST, context=_DECIMALS)
+    return cost if is_short else cost.quantize(_LEAST, context=EXACT)
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExcee
 from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
 from .addresses import root_of
 from .config import VendorConfig, without_ends
-from .secrets import Secrets, may_hold, of_header
+from .secrets import Secrets, of_header
 
 _REMEMBERED = 64
 _RESTS: tuple[tuple[type[DispatchError], float], ...] = (
@@ -154,14 +154,18 @@ class Credentials:
 
     def mask(self, text: str) -> str:
         """What the vendor says without the keys that were shown lately, and without what ``headers=`` hold."""
-        known, secrets = self._looked_for, (*self._shown, *self._words)
-        if known is None or known[0] != secrets:
-            known = self._looked_for = (secrets, Secrets(secrets))
-        return known[1].mask(text)
+        return self._secrets().mask(text)
 
     def masked_id(self, identity: str) -> str:
         """The same for the id of a call, which most often holds none of them."""
-        return self.mask(identity) if may_hold(identity, (*self._shown, *self._words)) else identity
+        secrets = self._secrets()
+        return secrets.mask(identity) if secrets.may_be_in(identity) else identity
+
+    def _secrets(self) -> Secrets:
+        known, secrets = self._looked_for, (*self._shown, *self._words)
+        if known is None or known[0] != secrets:
+            known = self._looked_for = (secrets, Secrets(secrets))
+        return known[1]
 
     def url(self) -> str | None:
         """The address, without a slash at its end, and without the path of a call. Raises :class:`ConfigError` for none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeVar
 
 import attrs
@@ -30,7 +30,6 @@ from ..types import (
     Request,
     Response,
     StreamChunk,
-    VendorTool,
     evolved,
     is_private_url,
 )
@@ -43,12 +42,12 @@ from ..wire import (
     StreamDecoder,
     codec_for,
     fault,
-    numbers_in,
     rate_limit_remaining,
     request_id,
     without_refused,
 )
 from .addresses import addresses, checked_version
+from .bounds import bounds_of, size_of_vectors
 from .config import VendorConfig
 from .credentials import Credentials, checked_key
 
@@ -224,67 +223,6 @@ def nearest(effort: str, known: tuple[str, ...]) -> str:
     """Of the levels that a model knows the one next to what is asked for; of two as near, the lower."""
     wanted = EFFORTS.index(effort)
     return min(known, key=lambda level: (abs(EFFORTS.index(level) - wanted), EFFORTS.index(level)))
-
-
-TEXT = Bounds()
-"""What a text may be: its bytes are sixteen times those of the longest that a model writes."""
-LOGPROBS = Bounds(size=32 << 20, members=2_000_000)
-"""Twenty rivals for each token are two hundred members, of six bytes each."""
-MEDIA = 64 << 20
-"""Bytes where pictures or sound may come: one picture in base64 has up to 30 MiB."""
-VECTORS = 256 << 20
-"""The most bytes of vectors."""
-_NUMBER = 24
-"""Bytes of a number in JSON."""
-_MEDIA_MODELS = ("*image*", "*audio*", "*-tts*", "*speech*", "*video*")
-"""Names of models that make pictures or sound, where the catalog does not know them."""
-_MODALITIES = ("modalities", "responseModalities", "response_modalities")
-_MEDIA_PARAMS = ("audio", "speechConfig", "speech_config", "imageConfig", "image_config")
-_MEDIA_TOOLS = ("image", "code", "audio", "video")
-"""In the name of a vendor's own tool whose results may be pictures or files."""
-
-
-def bounds_of(kind: str, request: Request, most: int | None = None) -> Bounds:
-    """How much the answer to a request may be at a vendor of this kind; ``most`` are the bytes that its settings allow."""
-    asks_logprobs = bool(request.logprobs or request.top_logprobs)
-    asks_media = bool(request.tools or request.extra_params) and _asks_media(request)
-    size = MEDIA if asks_media or _makes_media(kind, request.model) else LOGPROBS.size if asks_logprobs else TEXT.size
-    if not asks_logprobs and (most or size) == TEXT.size:
-        return TEXT
-    return Bounds(size=most or size, members=LOGPROBS.members if asks_logprobs else TEXT.members)
-
-
-def size_of_vectors(request: EmbeddingRequest) -> int:
-    """Bytes that the answer to a request for vectors may have."""
-    return min(VECTORS, TEXT.size + _NUMBER * numbers_in(request))
-
-
-def _asks_media(request: Request) -> bool:
-    if any(isinstance(tool, VendorTool) and _brings_media(tool.data) for tool in request.tools):
-        return True
-    extra = request.extra_params
-    return any(map(_wants_media, (extra, *[inner for inner in extra.values() if isinstance(inner, Mapping)])))
-
-
-def _wants_media(params: Mapping[str, Any]) -> bool:
-    """Whether a vendor's own parameters ask for more than text."""
-    asked = [word for name in _MODALITIES if isinstance(params.get(name), list | tuple) for word in params[name]]
-    return any(str(word).lower() != "text" for word in asked) or any(params.get(name) for name in _MEDIA_PARAMS)
-
-
-def _brings_media(tool: Mapping[str, Any]) -> bool:
-    named = " ".join([str(tool.get("type", "")), str(tool.get("name", "")), *map(str, tool)]).lower()
-    return any(word in named for word in _MEDIA_TOOLS)
-
-
-@lru_cache(maxsize=1024)
-def _makes_media(kind: str, model: str) -> bool:
-    """Whether a model is known for pictures or sound: by its price, or by its name."""
-    facts = model_facts(kind, model)
-    price = facts.price if facts is not None else None
-    if price is not None and (price.image_output is not price.output or price.audio_output is not price.output):
-        return True
-    return any(fnmatchcase(model.lower(), glob) for glob in _MEDIA_MODELS)
 
 
 T = TypeVar("T")

@@ -40,6 +40,13 @@ _HEX = re.compile(r"[0-9A-Fa-f](?:[ :,-]?[0-9A-Fa-f]){15,}")
 _BETWEEN = " :,-"
 _PRINTED = re.compile(rf"[!-~]{{{PART},}}")
 """What of a decoded text may hold a part, or an encoding of one."""
+_ENCODED = re.compile(
+    r"(?:[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]){2}|(?:[2-7][ :,-]?[0-9A-Fa-f][ :,-]?){8}", re.ASCII
+)
+"""What printed characters look like in base64, and in hexadecimal digits.
+
+A part of eight has two whole groups of three in base64. The first bit of each byte is 0, and one of the next two is 1.
+"""
 _PUBLIC = frozenset(
     {
         "accept",
@@ -58,14 +65,6 @@ _PUBLIC = frozenset(
     }
 )
 """Headers that hold no secret; their values are words that errors need."""
-
-
-def may_hold(identity: str, secrets: Iterable[str]) -> bool:
-    """Whether a part of a secret may stand in the id of a call; fast. A usual id has no room for one in an encoding."""
-    if len(identity) > _LONGEST_ID or "%" in identity:
-        return True
-    probes = [identity[place : place + _PROBE] for place in range(0, len(identity) - _PROBE + 1, _STEP)]
-    return any(any(map(secret.__contains__, probes)) for secret in secrets)
 
 
 def of_header(name: str, value: str) -> list[str]:
@@ -151,6 +150,15 @@ class Secrets:
         self._probes = _pieces(self._parts, _PROBE)
         short = [re.escape(secret) for secret in known if len(secret) < PART and any(map(str.isalnum, secret))]
         self._words = re.compile(rf"(?<![\w-])(?:{'|'.join(short)})(?![\w-])") if short else None
+
+    def may_be_in(self, identity: str) -> bool:
+        """Whether :meth:`mask` may find something in the id of a call; fast, since each answer has one."""
+        if len(identity) > _LONGEST_ID or not identity.isascii() or "%" in identity or "&" in identity or "\\" in identity:
+            return True
+        small = identity.lower()
+        if not self._probes.isdisjoint([small[place : place + _PROBE] for place in range(0, len(small) - _PROBE + 1, _STEP)]):
+            return True
+        return _ENCODED.search(identity) is not None or (self._words is not None and self._words.search(identity) is not None)
 
     def mask(self, text: str) -> str:
         """The text with three stars in place of what is secret."""

@@ -46,7 +46,7 @@ class TextDecoder(EventDecoder):
             content=text_of(choice.get("text")),
             finish_reason=_finish(raw),
             finish_reason_raw=raw,
-            usage=_usage(document) if document.get("usage") else None,
+            usage=usage_of(document, output="completion_tokens") if document.get("usage") else None,
             model=text_of(document.get("model")) or None,
             response_id=text_of(document.get("id")) or None,
             logprobs=(logprobs,) if isinstance(logprobs, dict) else (),
@@ -144,14 +144,6 @@ def _answer(body: bytes) -> Mapping[str, Any]:
 
 def _finish(raw: str | None) -> str | None:
     return None if raw is None else _FINISH.get(raw, raw.lower())
-
-
-def _usage(document: Mapping[str, Any]) -> Usage:
-    raw = mapping(document.get("usage"))
-    counter = Counter()
-    said = counter.count(raw.get("completion_tokens"))
-    usage = attrs.evolve(usage_of(document), output_tokens=said)
-    return usage if counter.status is None else attrs.evolve(usage, cost=None, cost_status=counter.status)
 
 
 def _generated(details: Mapping[str, Any]) -> Usage:

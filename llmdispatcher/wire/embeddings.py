@@ -90,8 +90,8 @@ def encoded_vector(numbers: tuple[float, ...]) -> str:
     return base64.b64encode(wide.tobytes()).decode()
 
 
-def usage_of(document: Mapping[str, Any]) -> Usage:
-    """The canonical usage; some vendors say what it cost."""
+def usage_of(document: Mapping[str, Any], *, output: str = "") -> Usage:
+    """The canonical usage; some vendors say what it cost. ``output`` is the name of the count of what was written, if any was."""
     raw = mapping(document.get("usage"))
     if not raw:
         return Usage()
@@ -100,7 +100,8 @@ def usage_of(document: Mapping[str, Any]) -> Usage:
         cost = cost.get("total_cost") if cost.get("currency", "USD") == "USD" else None
     counter = Counter()
     into = counter.count(raw.get("prompt_tokens")) or counter.count(raw.get("total_tokens"))
-    return counter.usage(input_tokens=into, cost=counter.cost(cost), raw=raw)
+    said = counter.count(raw.get(output)) if output else 0
+    return counter.usage(input_tokens=into, output_tokens=said, cost=counter.cost(cost), raw=raw)
 
 
 WIDEST = 8192

@@ -19,7 +19,7 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.catalog import Target
-from llmdispatcher.resilience import Hedges
+from llmdispatcher.resilience import Hedges, Wakes
 
 from ..conftest import PATIENCE, SLACK
 from .waiting import soon
@@ -102,6 +102,20 @@ def test_a_target_that_is_quick_enough_stays_alone():
         assert ["quick"] * 5 == [made.send(REQUEST).content for _ in range(5)]
 
     assert 0 == other.asked
+
+
+def test_a_call_that_is_answered_in_time_delays_no_hedge_of_others(monkeypatch):
+    """Only calls whose target is silent for too long wait for their turn to ask another."""
+    turns = []
+    monkeypatch.setattr(Wakes, "turn", lambda wakes, until, turn=Wakes.turn: turns.append(until) or turn(wakes, until))
+    quick, other = Timed("quick", always(0.0)), Timed("other", always(0.0))
+    with dispatcher(quick, other, after=PATIENCE) as made:
+        assert ["quick"] * 5 == [made.send(REQUEST).content for _ in range(5)]
+    assert [] == turns
+
+    with dispatcher(Timed("slow", always(60.0)), other) as made:
+        assert "other" == made.send(REQUEST).content
+    assert 1 == len(turns)
 
 
 def test_a_stream_is_overtaken_before_its_first_content():

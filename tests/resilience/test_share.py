@@ -7,6 +7,7 @@ import pytest
 from llmdispatcher import Request
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Shares, TimeShare
+from llmdispatcher.types import Said
 
 MODEL = Target(vendor="v", model="m")
 MINI, GPT4, CLAUDE, LOCAL = [
@@ -77,6 +78,24 @@ def test_the_share_of_an_attempt(row):
 
     assert (answer, connect) == pytest.approx((share.answer, share.connect))
     assert isinstance(share, TimeShare)
+
+
+def test_what_the_parameters_say_is_read_once_and_only_where_it_counts(monkeypatch):
+    """They may be large, and a call is asked for its timeout and each of its attempts for its share."""
+    read = []
+    monkeypatch.setattr(Said, "of", lambda params, of=Said.of: read.append(params) or of(params))
+    request, shares, counts = asked(extra_params={"seed": 1}), Shares(), []
+    for ask in (
+        lambda: shares.timeout(request, [MINI, GPT4]),
+        lambda: shares.share(request, MINI, 100, 1, streamed=False),
+        lambda: shares.share(request, MINI, 50, 1, streamed=False),
+        lambda: shares.share(request, MINI, 100, 1, streamed=True),
+        lambda: shares.share(request, MINI, 100, 0, streamed=False),
+    ):
+        ask()
+        counts.append(len(read))
+
+    assert [1, 2, 2, 2, 2] == counts
 
 
 TIMEOUTS = {

@@ -41,6 +41,7 @@ def test_no_format_lets_a_part_of_its_body_be_replaced(codec, stream):
         ({}, (), 1),
         ({"max_tokens": 7}, (7,), 1),
         ({"max_completion_tokens": 7}, (7,), 1),
+        ({"max_completion_tokens": 10**400}, (10**18,), 1),
         ({"max_output_tokens": "7"}, (7,), 1),
         ({"generationConfig": {"maxOutputTokens": 7, "candidateCount": 3}}, (7,), 3),
         ({"generation_config": {"max_output_tokens": 7.0, "candidate_count": 3}}, (7,), 3),
@@ -62,3 +63,20 @@ def test_limits_and_answers_are_read_in_every_spelling(params, limits, answers):
 
     assert (limits, answers) == (tuple(sorted(said.limits)), said.answers)
     assert said.endless == (-1 in limits)
+
+
+@pytest.mark.parametrize(
+    ("params", "max_tokens", "most"),
+    [
+        ({}, None, None),
+        ({}, 0, 0),
+        ({"seed": 9}, 5, 5),
+        ({"max_completion_tokens": 7}, None, 7),
+        ({"max_completion_tokens": 7}, 9, 9),
+        ({"num_predict": -1}, 9, None),
+        ({"thinking": {"budget_tokens": 7}}, None, None),
+    ],
+)
+def test_the_largest_limit_counts(params, max_tokens, most):
+    """Of the request and of its parameters; none where one of them takes the end away."""
+    assert most == Said.of(params).most(max_tokens)

@@ -6,9 +6,10 @@ import threading
 import pytest
 
 from llmdispatcher import ConfigError, Deadline, DeadlineExceeded, MalformedReply, OpenAIVendor, Request, Tool, VendorTool
+from llmdispatcher.catalog import overlay
 from llmdispatcher.testing import LoopbackServer, ManualClock
 from llmdispatcher.types import EmbeddingRequest
-from llmdispatcher.vendors.http import LOGPROBS, MEDIA, TEXT, VECTORS, bounds_of, size_of_vectors
+from llmdispatcher.vendors.bounds import LOGPROBS, MEDIA, TEXT, VECTORS, bounds_of, size_of_vectors
 from llmdispatcher.wire import OPENAI_CHAT
 
 ASK = Request("m", "hi")
@@ -81,6 +82,17 @@ def test_a_text_has_eight_mebibytes(vendor_of):
 def test_pictures_and_sound_have_more(request_):
     """Where they were asked for, by parameters, tools or the model."""
     assert (MEDIA, TEXT.members) == (bounds_of("google", request_).size, bounds_of("google", request_).members)
+
+
+def test_what_a_model_makes_is_what_the_catalog_says_now():
+    """A row that is put over the catalog's counts at once, and no longer once it is gone."""
+    draws = {"openai": {"m": {"price": {"input": "1", "output": "2", "image_output": "30"}}}}
+    sizes = [bounds_of("openai", ASK).size]
+    for rows in (draws, None):
+        overlay(rows)
+        sizes.append(bounds_of("openai", ASK).size)
+
+    assert [TEXT.size, MEDIA, TEXT.size] == sizes
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from llmdispatcher import Deadline, DispatchError, OpenAIVendor, Request
 from llmdispatcher.testing import VendorSimulator, faults
 from llmdispatcher.vendors.secrets import PART, Secrets
+from llmdispatcher.wire import OPENAI_CHAT
 
 KEY = "sk-CANARY/+=0123456789abcdefXYZ"
 SECRETS = Secrets([KEY])
@@ -166,6 +167,7 @@ def _refusal(text: str) -> bytes:
     return json.dumps({"error": {"message": text, "code": text[-60:]}}).encode()
 
 
+CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "one"}}]}\n\n'
 WAYS: dict[str, tuple[int, bool, int, Callable[[str], bytes]]] = {
     "a refusal": (400, False, 2_000, _refusal),
     "a refusal in escapes": (
@@ -179,6 +181,7 @@ WAYS: dict[str, tuple[int, bool, int, Callable[[str], bytes]]] = {
     "an error in a 200": (200, False, 2_000, _refusal),
     "no JSON in a 200": (200, False, 170, str.encode),
     "an error in a stream": (200, True, 2_000, lambda text: b"data: " + _refusal(text) + b"\n\n"),
+    "an error behind a chunk": (200, True, 2_000, lambda text: CHUNK + b"data: " + _refusal(text) + b"\n\n"),
     "an error event without JSON": (200, True, 200, lambda text: b"event: error\ndata: " + text.encode() + b"\n\n"),
 }
 
@@ -194,11 +197,40 @@ def test_a_cut_leaves_no_part_of_a_key(way, simulator):
         assert KEY[:5] not in said(failure(simulator, stream=stream)), before
 
 
+def test_an_error_that_a_decoder_keeps_is_masked_at_each_reading():
+    """It is raised as a copy, which still knows what was cut off."""
+    decoder = OPENAI_CHAT.decoder()
+    decoder.feed(CHUNK + b"data: " + _refusal("y" * (2_000 - 6) + KEY) + b"\n\n")
+    for _ in range(2):
+        for reading in (decoder.check, lambda: decoder.feed(b"")):
+            with pytest.raises(DispatchError) as caught:
+                reading()
+
+            assert "yyy***" == caught.value.masked(SECRETS.mask).message[-6:]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_id_in_which_a_part_can_be_found_is_masked(encoding):
+    """The quick look at an id overlooks no part that the long one finds, wherever it stands and whatever it is packed in."""
+    for start in range(len(KEY) - PART + 1):
+        for size in (PART, PART + 1, PART + 4):
+            identity = f"r-{'x' * (start % 4)}{ENCODINGS[encoding](KEY[start : start + size])}"
+            assert SECRETS.may_be_in(identity) or SECRETS.mask(identity) == identity, identity
+
+
+def test_a_usual_id_is_not_masked():
+    """Which would take much longer than to look at it."""
+    usual = ["req_7f3a9c51d2e84b60a1c7e95f3b2d8846", "7f3a9c51-d2e8-4b60-a1c7-e95f3b2d8846", "req_011CSHoEeqs5C35K2UUqR7Fy"]
+    assert [False] * 3 == [SECRETS.may_be_in(identity) for identity in usual]
+    assert Secrets(["abc123"]).may_be_in("req-abc123 x") is False
+    assert Secrets(["abc123"]).may_be_in("req abc123") is True
+
+
 @pytest.mark.parametrize("field", ["x-request-id", "request-id"])
-@pytest.mark.parametrize("encoding", ["plain", "percent", "base64"])
+@pytest.mark.parametrize("encoding", ["plain", "upper case", "backwards", "percent", "base64", "hexadecimal"])
 def test_the_id_of_a_call_holds_no_key(field, encoding, simulator):
     """Neither of a failed one nor of one that is answered."""
-    identity = f"req-{ENCODINGS[encoding](KEY)}"
+    identity = f"req-{ENCODINGS[encoding](KEY[4:16] if encoding != 'percent' else KEY)}"
     simulator.script(
         faults.Fault("echo", lambda peer, _context: peer.reply(400, _refusal("no"), (field, identity))),
         faults.Fault("echo", lambda peer, _context: peer.reply(200, ANSWER, (field, identity))),

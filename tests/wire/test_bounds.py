@@ -13,7 +13,7 @@ from llmdispatcher.wire.base import ENVELOPE, STREAMED
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import COMPLETIONS
 from llmdispatcher.wire.counting import COUNTING, LISTINGS
-from llmdispatcher.wire.embeddings import EMBEDDING_CODECS, WIDEST
+from llmdispatcher.wire.embeddings import EMBEDDING_CODECS, WIDEST, usage_of
 
 EVERY_CODEC = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 MANY = "[" + "[]," * MOST_MEMBERS + "1]"
@@ -190,6 +190,9 @@ USAGES = {
     ),
     "gemini": lambda count, cost: gemini_usage({"promptTokenCount": count, "candidatesTokenCount": 2}),
     "gemini, modality": lambda count, cost: gemini_usage({"promptTokensDetails": [{"modality": "AUDIO", "tokenCount": count}]}),
+    "completions": lambda count, cost: usage_of(
+        {"usage": {"prompt_tokens": 3, "completion_tokens": count, "cost": cost}}, output="completion_tokens"
+    ),
     "ollama": lambda count, cost: ollama_usage({"prompt_eval_count": count, "eval_count": 2}),
 }
 
@@ -206,7 +209,7 @@ def test_a_count_that_cannot_be_is_set_aside(read, count):
     json.dumps(usage.raw, allow_nan=False)
 
 
-@pytest.mark.parametrize("read", [USAGES[name] for name in ("chat", "responses", "messages", "searches")])
+@pytest.mark.parametrize("read", [USAGES[name] for name in ("chat", "responses", "messages", "searches", "completions")])
 @pytest.mark.parametrize("cost", [-5, 1e308, 2**70, 1e13, 9.3e6, 10_001, "1e30", "-1", "NaN", math.inf, math.nan, 10**400])
 def test_a_cost_that_cannot_be_is_set_aside(read, cost):
     """The counts stay, so that the price can tell what it is."""

@@ -193,11 +193,12 @@ def text_tokens(text: str) -> int:
 
 def _most_output(request: Request, said: Said) -> int | None:
     """Output tokens of one answer at most, thoughts included; ``None`` where only the model sets an end."""
-    if said.endless or (request.max_tokens is None and not said.limits):
+    most = said.most(request.max_tokens)
+    if most is None:
         return None
     if request.max_tokens == 0 and not said.limits:
         return 0  # vectors are asked for
-    most = max([request.max_tokens or 0, *said.limits, *said.others, LEAST_OUTPUT]) + 1
+    most = max(most, *said.others, LEAST_OUTPUT) + 1
     if request.reasoning_tokens:
         return most + request.reasoning_tokens
     return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most
