@@ -338,6 +338,8 @@ class Conductor:
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
         self._returned(attempt, error, now)
+        if error is None and self.parking.in_use:
+            self.parking.answered(attempt.target)
         if error is None and self.hedges is not None:
             taken = attempt.first_token if attempt.first_token is not None else now - attempt.started
             self.hedges.observe(attempt.target, taken)
@@ -350,8 +352,6 @@ class Conductor:
         response = whole(vendor, request, call.deadline)
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
-        if self.parking.in_use:
-            self.parking.answered(attempt.target)
         response = call.succeed(attempt, response)
         self.shares.observe(attempt.target, now - attempt.started, response.usage.output_tokens)
         self._settle(attempt.place, response.usage.total_tokens or None, now)
