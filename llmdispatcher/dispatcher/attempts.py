@@ -170,9 +170,8 @@ class Conductor:
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
-                if others:
-                    return self._within(call, attempt, others, ask)
-                return ask(call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
+                asking = partial(ask, call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
+                return self._within(call, attempt, others, asking) if others else asking()
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
@@ -188,7 +187,7 @@ class Conductor:
                 raise
         raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
 
-    def _within(self, call: Call, attempt: Attempt, others: int, ask: Ask[T]) -> T:
+    def _within(self, call: Call, attempt: Attempt, others: int, asking: Callable[[], T]) -> T:
         """Ask within the attempt's share of the deadline, since ``others`` could be asked after it.
 
         Time that runs out speaks against the target: that of its share, and most of the deadline.
@@ -198,7 +197,7 @@ class Conductor:
         movable = self.retry_policy.retry_ambiguous is not False  # else nobody is asked after a silence, and nothing is kept back
         deadline.narrow(share.answer if movable else math.inf, share.connect)
         try:
-            return ask(call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
+            return asking()
         except DeadlineExceeded as late:
             if deadline.share_is_over:
                 raise _out_of_share(late, share.answer) from None

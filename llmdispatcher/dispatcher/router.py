@@ -357,7 +357,10 @@ class Directory:
         asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
         spare = self._substitute
         instead: tuple[Target, ...] = ()
-        if spare in claims and not claims[spare].has_it and ({*asked} - {spare} or (alone and claims[spare] is NameClaim.FOREIGN)):
+        claim = claims.get(spare or "")
+        is_lacking = claim is not None and not claim.has_it
+        is_needed = bool({*asked} - {spare}) or (alone and claim is NameClaim.FOREIGN)
+        if spare is not None and is_lacking and is_needed:
             instead = self._stand_ins(spare, bare)
             asked = [name for name in asked if name != spare or not instead]
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]

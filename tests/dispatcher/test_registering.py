@@ -1,11 +1,12 @@
 """Vendors are registered while others plan: every look at them is at those of one moment."""
 
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 
 from llmdispatcher import Config, ConfigError
-from llmdispatcher.catalog import canonical
+from llmdispatcher.catalog import Alias, canonical
 from llmdispatcher.dispatcher import router
 from llmdispatcher.routing import route
 from llmdispatcher.testing import FakeVendor
@@ -38,19 +39,25 @@ def directory(tmp_path, monkeypatch):
     return made
 
 
+def with_alias(made):
+    """The same with a lockfile that has every name."""
+    made._aliases = SimpleNamespace(find=lambda name, _profile: Alias(name, None, ("first:m",)))
+    return made
+
+
 LOOKS = {
     "find": lambda made: made.find("SECOND"),
     "known": lambda made: made.known("absent"),
     "register": lambda made: made.register(FakeVendor(name="more")),
     "register again": lambda made: made.register(FakeVendor(name="First")),
-    "an alias": lambda made: made.alias("nobody:m"),
+    "an alias": lambda made: with_alias(made).alias("nobody:m"),
     "a name": lambda made: made.candidates("gpt-4o"),
     "a reference": lambda made: made.candidates("first:m"),
     "a vendor that is not registered": lambda made: made.candidates("mistral:mistral-large-latest"),
     "a maker": lambda made: made.candidates("nobody/m"),
     "any model": lambda made: made.candidates("auto"),
     "a pool": lambda made: made.candidates("mine"),
-    "one vendor": lambda made: made.pinned("m", "first"),
+    "one vendor": lambda made: made.pinned("m", "FIRST"),
     "one vendor, a pool": lambda made: made.pinned("mine", "openai"),
 }
 
