@@ -4,7 +4,7 @@ import pytest
 
 from llmdispatcher import DeadlineExceeded, Dispatcher, RateLimitError, Request, Response, Usage
 from llmdispatcher.testing import FakeVendor, ManualClock
-from llmdispatcher.wire.embeddings import OPENAI_EMBEDDINGS
+from llmdispatcher.wire import EMBEDDING_CODECS
 
 from .parts import Server, at, made
 
@@ -202,7 +202,7 @@ def test_vectors_of_many_batches_have_all_the_time_once_the_first_is_there(secon
     """Three batches of 20 s come from one vendor; a first batch that takes longer than the share comes from the next."""
     clock = ManualClock()
     slow, quick = Slow(clock, seconds), Server()
-    texts = ["x"] * (2 * OPENAI_EMBEDDINGS.largest + 1)
+    texts = ["x"] * (2 * EMBEDDING_CODECS["openai_chat"].largest + 1)
     with made(at("openai", slow.url), at("openai", quick.url, name="second"), clock=clock, default_vendor="openai") as dispatcher:
         vectors = dispatcher.embed("text-embedding-3-small", texts)
     slow.close()
