@@ -170,9 +170,8 @@ class Conductor:
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
-                if others:
-                    return self._within(call, attempt, others, ask)
-                return ask(call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
+                asking = partial(ask, call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
+                return self._within(call, attempt, others, asking) if others else asking()
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
@@ -188,7 +187,7 @@ class Conductor:
                 raise
         raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
 
-    def _within(self, call: Call, attempt: Attempt, others: int, ask: Ask[T]) -> T:
+    def _within(self, call: Call, attempt: Attempt, others: int, asking: Callable[[], T]) -> T:
         """Ask within the attempt's share of the deadline, since ``others`` could be asked after it.
 
         Time that runs out speaks against the target: that of its share, and most of the deadline.
@@ -198,7 +197,7 @@ class Conductor:
         movable = self.retry_policy.retry_ambiguous is not False  # else nobody is asked after a silence, and nothing is kept back
         deadline.narrow(share.answer if movable else math.inf, share.connect)
         try:
-            return ask(call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
+            return asking()
         except DeadlineExceeded as late:
             if deadline.share_is_over:
                 raise _out_of_share(late, share.answer) from None
@@ -338,6 +337,8 @@ class Conductor:
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
         self._returned(attempt, error, now)
+        if error is None and self.parking.in_use:
+            self.parking.answered(attempt.target)
         if error is None and self.hedges is not None:
             taken = attempt.first_token if attempt.first_token is not None else now - attempt.started
             self.hedges.observe(attempt.target, taken)
@@ -350,8 +351,6 @@ class Conductor:
         response = whole(vendor, request, call.deadline)
         now = call.deadline.clock.monotonic()
         self._learn(attempt, None, now)
-        if self.parking.in_use:
-            self.parking.answered(attempt.target)
         response = call.succeed(attempt, response)
         self.shares.observe(attempt.target, now - attempt.started, response.usage.output_tokens)
         self._settle(attempt.place, response.usage.total_tokens or None, now)

@@ -10,7 +10,7 @@ import attrs
 
 from ..accounting import Budget, budgets_of
 from ..cache import ResponseCache
-from ..catalog import Source, source
+from ..catalog import NameClaim, Source, canonical, claim_on, source, vendor_row
 from ..errors import ConfigError
 from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server
 from ..routing import (
@@ -188,6 +188,22 @@ class Config:
     ledger: Any = attrs.field(default=None, repr=False, validator=_ledger)
     origin: str | None = attrs.field(default=None, validator=optional_non_blank)
     strict_cost: bool = attrs.field(default=False, validator=boolean)
+
+    def __attrs_post_init__(self) -> None:
+        vendor, model = self.fallback_vendor, self.fallback_model
+        if model in (None, NEAREST):
+            return
+        if vendor is None:
+            raise ConfigError(
+                f"fallback_model: {model!r} is of no use without a fallback_vendor; name that vendor, or leave it out"
+            )
+        head, _colon, tail = model.partition(":")
+        tail, row = tail.strip(), vendor_row(head)
+        may_be_a_tag = row is not None and claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
+        if tail and row is not None and row.name != canonical(vendor) and not may_be_a_tag:
+            raise ConfigError(
+                f"fallback_model: {model!r} names {row.name}, and the fallback_vendor is {vendor!r}; give a model of {vendor!r}"
+            )
 
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""

@@ -151,6 +151,8 @@ class Dispatcher:
     ) -> None:
         self.config = build(Config, {} if config is None else config, "config")
         self._clock = clock
+        self._auto_timeout = isinstance(self.config.timeout, str)
+        self._timeout = None if isinstance(self.config.timeout, str) else self.config.timeout
         balancer = Balancer(self.config.balance or Balance(), clock.random)
         shares = balancer if self.config.balance is not None or self.config.modes else None
         self._preferences = self.config.preferences(balancer)
@@ -417,7 +419,7 @@ class Dispatcher:
         """The timeout that counts. Where nobody has set one it is the shortest, until the route tells what is needed."""
         if timeout is not None:
             return timeout
-        return SHORTEST_TIMEOUT if isinstance(self.config.timeout, str) else self.config.timeout
+        return SHORTEST_TIMEOUT if self._auto_timeout else self._timeout
 
     def _answers(self, request: Request) -> Answers:
         """Whoever answers a request: the vendors, or the cache in front of them where there is one or the request wants one."""
@@ -450,7 +452,7 @@ class Dispatcher:
         call = Call(
             request, deadline, self._books.reporter(self._under_way, cancellation), streamed=streamed, guards=self.config.guards
         )
-        call.auto_timeout = timeout is None and self.config.timeout == "auto"
+        call.auto_timeout = timeout is None and self._auto_timeout
         self._books.attach(call)
         self._under_way.begin(cancellation)
         try:
@@ -480,8 +482,7 @@ class Dispatcher:
 
         if not isinstance(request, Request) or request.response_format is None:
             return ask(request, timeout)
-        configured = None if isinstance(self.config.timeout, str) else self.config.timeout
-        return structured.answered(ask, request, timeout if timeout is not None else configured, self._clock)
+        return structured.answered(ask, request, timeout if timeout is not None else self._timeout, self._clock)
 
     def _stream(
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None

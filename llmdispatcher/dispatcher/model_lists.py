@@ -66,7 +66,7 @@ class ModelLists:
         """Ask those vendors for their lists whose time has come, all at once; whether that was anybody's.
 
         Raises :class:`Cancelled` and :class:`DeadlineExceeded` for the call's own deadline; a list that fails otherwise is kept as
-        such, and what the vendor said before still holds.
+        such, whatever it raises, and what the vendor said before still holds.
         """
         due = [name for name in vendors if self._is_due(name, deadline.clock.monotonic())]
 
@@ -93,9 +93,11 @@ class ModelLists:
             names = frozenset(
                 vendor.list_models(Deadline(min(deadline.at, began + PATIENCE), clock, deadline.cancellation, PATIENCE))
             )
-        except DispatchError as error:
+        except Exception as error:  # noqa: BLE001 - a vendor of the user's own may raise anything, and one list is no call
             deadline.check()  # an end of this call says nothing about the vendor
-            failure = f"{type(error).__name__}: {error.message}"
+            failure = type(error).__name__
+            if isinstance(error, DispatchError):  # the words of others may hold secrets
+                failure = f"{failure}: {error.message}"
         listed = _Listed(began, names, failure)
         with self._lock:
             self._lists[name] = listed

@@ -118,7 +118,7 @@ class Directory:
         if not isinstance(vendor.name, str) or not vendor.name.strip():
             raise ConfigError(f"register_vendor: the name {vendor.name!r} is not a non-empty string")
         with self._lock:
-            if any(canonical(name) == canonical(vendor.name) for name in self.vendors):
+            if self.find(vendor.name) is not None:
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
             self.vendors[vendor.name] = vendor
             self._candidates = {}
@@ -134,7 +134,7 @@ class Directory:
         """The vendor of that name, in any spelling. Raises :class:`ConfigError` that lists those there are."""
         vendor = self.find(name)
         if vendor is None:
-            raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(self.vendors) or 'none'}")
+            raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(list(self.vendors)) or 'none'}")
         return vendor
 
     @property
@@ -159,7 +159,7 @@ class Directory:
         if pool is not None or self._aliases is None:
             return pool
         found = self._aliases.find(name, profile)
-        if found is not None and ":" in name and split_ref(name, self.vendors)[0] is not None:
+        if found is not None and ":" in name and split_ref(name, list(self.vendors))[0] is not None:
             return None
         return found
 
@@ -198,10 +198,12 @@ class Directory:
         _, bare = split_ref(model, (vendor.name,))
         if is_any_model(bare) or self.alias(model, profile) is not None:
             found = self.candidates(model, profile)
-            return attrs.evolve(found, targets=tuple([target for target in found.targets if target.vendor == vendor.name]))
+            theirs = tuple([target for target in found.targets if target.vendor == vendor.name])
+            return attrs.evolve(found, targets=theirs, reserve=None)
         if (other := self._other(bare)) is not None:
             raise InvalidRequest(f"model: {model!r} names {other}, and the call names {vendor.name}; leave one of the two out")
-        return Candidates(bare, (target_of(vendor.name, vendor, model_at(vendor, bare) or bare),), ())
+        found = self._for_pin(bare, vendor.name)
+        return attrs.evolve(found, skipped=tuple([skip for skip in found.skipped if skip.vendor == vendor.name]))
 
     def _other(self, bare: str) -> str | None:
         """The vendor that a name refers to, if it is one of this vendor's models that stands behind the colon."""
@@ -241,8 +243,8 @@ class Directory:
         now = edition()
         unfit = next((name for name in now.accounts() if name not in _registered), None)
         if unfit is not None:
-            near = get_close_matches(unfit, map(canonical, self.vendors), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.vendors) or 'none'}."
+            near = get_close_matches(unfit, map(canonical, list(self.vendors)), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list(self.vendors)) or 'none'}."
             raise ConfigError(
                 f"overlay[{unfit!r}]: no vendor of the catalog has that name, and none that is registered; {hint} Register the"
                 " vendor before the first call, or take the row out"
@@ -288,10 +290,9 @@ class Directory:
         found = self._pool(model) if isinstance(model, Alias) else self._one(model)
         unknown = [*found.skipped]
         for field, wanted in self._wanted.items():
-            if wanted is not None and canonical(wanted) not in map(canonical, self.vendors):
-                unknown.append(
-                    SkippedTarget(wanted, f"the {field} is not registered; there are {', '.join(self.vendors) or 'none'}", RULE)
-                )
+            if wanted is not None and self.find(wanted) is None:
+                there = ", ".join(list(self.vendors)) or "none"
+                unknown.append(SkippedTarget(wanted, f"the {field} is not registered; there are {there}", RULE))
                 logger.warning("%s: %r is not registered", field, wanted)
         is_dead = not found.targets and not (found.reserve and found.reserve.stand_ins) and found.choice is Choice.VENDORS
         is_known = any(skip.code == UNREGISTERED for skip in found.skipped)
@@ -322,7 +323,7 @@ class Directory:
         """The vendor of the catalog that a reference names, where none of that name is registered."""
         head, colon, tail = model.partition(":")
         row = vendor_row(head) if colon and tail.strip() else None
-        return None if row is None or row.name in map(canonical, self.vendors) else row
+        return None if row is None or self.find(row.name) is not None else row
 
     def _lists_whole(self, model: str) -> bool:
         """Whether a vendor has a model whose own name looks like a reference, such as Ollama's ``mistral:7b``."""
@@ -356,7 +357,10 @@ class Directory:
         asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
         spare = self._substitute
         instead: tuple[Target, ...] = ()
-        if spare in claims and not claims[spare].has_it and ({*asked} - {spare} or (alone and claims[spare] is NameClaim.FOREIGN)):
+        claim = claims.get(spare or "")
+        is_lacking = claim is not None and not claim.has_it
+        is_needed = bool({*asked} - {spare}) or (alone and claim is NameClaim.FOREIGN)
+        if spare is not None and is_lacking and is_needed:
             instead = self._stand_ins(spare, bare)
             asked = [name for name in asked if name != spare or not instead]
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
@@ -402,9 +406,8 @@ class Directory:
     def _substitute(self) -> str | None:
         """The registered name of the fallback vendor, if it may be asked for another model than the one that was asked for."""
         wanted = self._wanted["fallback_vendor"]
-        if wanted is None or self._fallback_model is None:
-            return None
-        return next((name for name in self.vendors if canonical(name) == canonical(wanted)), None)
+        vendor = self.find(wanted) if wanted is not None and self._fallback_model is not None else None
+        return vendor.name if vendor is not None else None
 
     def _stand_ins(self, name: str, model: str) -> tuple[Target, ...]:
         """What a fallback vendor is asked for in place of a model that it does not have, the best choice first."""
@@ -456,7 +459,7 @@ class Directory:
         mine = vendor_row(owner(bare) or "")
         if mine is not None and mine.name not in map(_kind, list(self.vendors.values())):
             hints.append(f"It is a model of {mine.name}, which is not registered: {how_to_register(mine)}.")
-        return " ".join([*hints, f"Registered are {', '.join(self.vendors)}."])
+        return " ".join([*hints, f"Registered are {', '.join(list(self.vendors))}."])
 
     def _all_names(self) -> list[str]:
         """The names of pools, and of all models that the registered vendors are known to have."""
@@ -481,7 +484,7 @@ class Directory:
                 told = (f"{why}, and {absent.reason}", UNREGISTERED) if absent is not None else (why, "")
                 skipped.append(SkippedTarget(member, *told))
         there = {target.vendor for target in targets.values()}
-        closed = dict.fromkeys([name for name in self.vendors if name not in there], NameClaim.CLOSED)
+        closed = dict.fromkeys([name for name in list(self.vendors) if name not in there], NameClaim.CLOSED)
         return Candidates(
             alias.name,
             tuple(targets.values()),

@@ -5,11 +5,11 @@ A vendor may be asked for a model's name
 - where it is known to have the model, or the name is new and of a family that is the vendor's own;
 - where it is the only vendor there is, unless it is known not to have the model: the name is another's, or none of those that its
   user gave;
-- where it is *named*, and the name may be one of its models: a default or fallback vendor, one with a weight or priority of its own
-  in :class:`Balance`, or one among which a mode of the user's own or a balance chooses when nobody is known to have the model,
-  must have models of any maker; one that is named for this very name, by a reference, a pool or a rule, only must not be known to
-  lack it. The default vendor need not be known to have a name that a vendor of the user's own has: it is no typo, and no catalog
-  knows who else has it.
+- where it is named for every name: it must host models of any maker. So are named the default and the fallback vendor, one with a
+  weight or priority of its own in :class:`Balance`, and, when nobody is known to have the model, those among which a balance or a
+  mode of the user's own chooses. Of the default vendor less is asked where a vendor of the user's own has the model: then the name
+  is no typo, and no catalog tells who else has it;
+- where it is named for this name, by a reference, ``send_to_vendor``, a pool or a rule: it must not be known to lack it.
 
 Everybody else is left out, whatever happens to the others.
 """
@@ -37,7 +37,7 @@ class Named(enum.Enum):
 
 
 def may_be_asked(claim: NameClaim, named: Named = Named.NOT, *, alone: bool = False, shared: bool = False) -> bool:
-    """Whether a vendor with such a claim on a model's name may be asked for it; ``shared`` says that one of the user's own is."""
+    """Whether a vendor with such a claim on a model's name may be asked. ``shared``: a vendor of the user's own has the model."""
     if claim.has_it or claim in (NameClaim.FOREIGN, NameClaim.CLOSED):
         return claim.has_it
     if alone or named is Named.MODEL:
@@ -47,7 +47,7 @@ def may_be_asked(claim: NameClaim, named: Named = Named.NOT, *, alone: bool = Fa
 
 @attrs.frozen
 class Reserve:
-    """Whom a request may come to need.
+    """Targets that are asked only under a condition.
 
     ``held`` may be asked where a rule names them, or where nobody else can be asked and a balance or a mode of the user's own
     chooses among them; each with what is known about it and the model's name. ``stand_ins`` are models of the fallback vendor for

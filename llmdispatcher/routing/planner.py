@@ -58,13 +58,16 @@ def plan(
         steps += case.standing_in(reserve.stand_ins, steps, skipped)
     if case.ask.needs:
         steps = [attrs.evolve(step, in_words=case.ask.in_words(step.target)) for step in steps]
+    if case.unmet:
+        on_route = {step.target.vendor_key for step in steps}
+        skipped = [skip for skip in skipped if skip not in case.unmet or canonical(skip.vendor) not in on_route]
     return Route(request.model, tuple(steps), tuple(skipped), choice)
 
 
 class _Case:
     """One request on its way to a route: what it asks for, and what orders its targets."""
 
-    __slots__ = ("ask", "choice", "mode", "moment", "preferences", "request", "reserve")
+    __slots__ = ("ask", "choice", "mode", "moment", "preferences", "request", "reserve", "unmet")
 
     def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice) -> None:
         cost = preferences.cost
@@ -75,6 +78,8 @@ class _Case:
         self.moment = moment
         self.choice = choice
         self.reserve = _NOBODY
+        self.unmet: list[SkippedTarget] = []
+        """Of the skipped those for whom a rule could not be followed; of no interest where something else has them asked."""
         self.mode = self._mode()
 
     def _mode(self) -> Chosen | None:
@@ -145,8 +150,11 @@ class _Case:
         if not found and any(may_be_asked(claim, Named.MODEL) for _target, claim in held):
             return self.sifted(vendors, skipped)
         if not found and all(canonical(skip.vendor) != named for skip in skipped):
-            reason = f"the rule {rule.label!r} names it, but it is not registered or cannot be asked for this model"
-            skipped.append(SkippedTarget(rule.vendor, reason, RULE))
+            lack = "is not registered or cannot be asked for this model"
+            if held:
+                lack = "does not have this model; `model=` in the rule names one"
+            self.unmet.append(SkippedTarget(rule.vendor, f"the rule {rule.label!r} names it, but it {lack}", RULE))
+            skipped.append(self.unmet[-1])
         if self.mode is not None and len(found) > 1:
             return [step.target for step in self._by_mode(self.mode, found, [])]
         return found

@@ -390,7 +390,10 @@ class HttpVendor:
         return self._row.codec in EMBEDDING_CODECS
 
     def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
-        """The vectors of some texts, asked for in batches of at most as many as the format takes."""
+        """The vectors of some texts, asked for in batches of at most as many as the format takes.
+
+        The first batch ends the attempt's share of the deadline: whoever answers has all of it for the others.
+        """
         codec = EMBEDDING_CODECS.get(self._row.codec)
         if codec is None:
             raise InvalidRequest(f"{self.name} makes no vectors; ask another vendor", vendor=self.name, try_elsewhere=True)
@@ -401,6 +404,7 @@ class HttpVendor:
             size = self._config.max_body or size_of_vectors(batch)
             call = self.call(codec.path(batch.model), codec.encode(batch), model=batch.model, size=size)
             pieces.append(self._read(call, deadline, partial(codec.decode, request=batch)))
+            deadline.widen()
         return Embeddings.join(pieces)
 
     def count_tokens(self, request: Request, deadline: Deadline) -> int | None:

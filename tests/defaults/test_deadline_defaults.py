@@ -4,6 +4,9 @@ import pytest
 
 from llmdispatcher import DeadlineExceeded, Dispatcher, RateLimitError, Request, Response, Usage
 from llmdispatcher.testing import FakeVendor, ManualClock
+from llmdispatcher.wire import EMBEDDING_CODECS
+
+from .parts import Server, at, made
 
 FOR_EVER = 1e9
 ASK = Request("m", "hi")
@@ -180,3 +183,29 @@ def test_what_was_sent_and_timed_out_may_be_paid_twice():
     assert [True, False] == [attempt.possibly_billed for attempt in response.trace]
     assert 120.0 == careful.late()
     assert [1, 0, 0] == careful.hits
+
+
+class Slow(Server):
+    """A server that takes so many seconds of the clock for each batch of texts."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds = clock, seconds
+        super().__init__()
+
+    def __call__(self, peer, wire):
+        self.clock.advance(self.seconds)
+        super().__call__(peer, wire)
+
+
+@pytest.mark.parametrize(("seconds", "vendor", "asked"), [(20.0, "openai", (3, 0)), (51.0, "second", (1, 3))])
+def test_vectors_of_many_batches_have_all_the_time_once_the_first_is_there(seconds, vendor, asked):
+    """Three batches of 20 s come from one vendor; a first batch that takes longer than the share comes from the next."""
+    clock = ManualClock()
+    slow, quick = Slow(clock, seconds), Server()
+    texts = ["x"] * (2 * EMBEDDING_CODECS["openai_chat"].largest + 1)
+    with made(at("openai", slow.url), at("openai", quick.url, name="second"), clock=clock, default_vendor="openai") as dispatcher:
+        vectors = dispatcher.embed("text-embedding-3-small", texts)
+    slow.close()
+    quick.close()
+
+    assert (vendor, len(texts), asked) == (vectors.vendor, len(vectors.vectors), (len(slow.prompts), len(quick.prompts)))

@@ -222,3 +222,16 @@ def test_nothing_else_substitutes_a_model(world):
         dispatcher.send(QUESTION)
 
     assert 0 == second.hits
+
+
+def test_a_rule_for_the_fallback_vendor_contradicts_no_explanation(world):
+    """It stands in, so nothing is told of a rule that names it; where it may not, the rule's remedy is told."""
+    first, second, _ = world
+    rules = [{"vendor": "anthropic", "name": "ours"}]
+    with documented(first, second, routing_rules=rules) as dispatcher:
+        plan = dispatcher.explain(QUESTION)
+        assert ["openai", "anthropic"] == [target.vendor for target in plan.targets]
+        assert () == plan.skipped
+    with documented(first, second, routing_rules=rules, fallback_model=None) as dispatcher:
+        told = "the rule 'ours' names it, but it does not have this model; `model=` in the rule names one"
+        assert told in [skip.reason for skip in dispatcher.explain(QUESTION).skipped]

@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from llmdispatcher import Dispatcher, ModelNotFound
+from llmdispatcher.catalog import NameClaim
 from llmdispatcher.runtime import SYSTEM_CLOCK
-from llmdispatcher.testing import LoopbackServer, ManualClock
+from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
 
 from ..conftest import PATIENCE
 from .parts import asked, at, made, read
@@ -148,3 +149,32 @@ def test_in_a_pool_a_bare_name_of_a_local_model_is_found(serve):
         assert "ollama" == dispatcher.send(asked("mine")).vendor
 
     assert [] == others.prompts
+
+
+class Own(FakeVendor):
+    """A server of the user's own making, whose list cannot be read."""
+
+    kind = "ollama"
+
+    def __init__(self, error):
+        super().__init__("Here.", name="own")
+        self.error, self.lists = error, 0
+
+    def claim_on(self, model):
+        return NameClaim.ANY
+
+    def list_models(self, deadline):
+        self.lists += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyError("sk-secret"), TypeError("sk-secret"), OSError("sk-secret")], ids=repr)
+def test_whatever_a_list_of_ones_own_raises_fails_no_call(serve, error):
+    """It is a list that could not be read, for five minutes; its words, which may hold secrets, are not told."""
+    own, server = Own(error), serve("a")
+    with made(own, at("vllm", server.url)) as dispatcher:
+        assert "vllm" == dispatcher.send(asked("a")).vendor
+        with pytest.raises(ModelNotFound, match=f"its list could not be read: {type(error).__name__};") as raised:
+            dispatcher.send(asked("zzz"))
+
+    assert ("sk-secret" in str(raised.value), own.lists, own.hits) == (False, 1, 0)

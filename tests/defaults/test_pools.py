@@ -11,6 +11,7 @@ from llmdispatcher import (
     ContentFiltered,
     ContextWindowExceeded,
     Dispatcher,
+    DispatchError,
     InvalidRequest,
     Lockfile,
     LockfileInvalid,
@@ -150,3 +151,19 @@ def test_mistakes_in_a_lockfile_have_a_line():
     Path("broken.lock").write_text(text)
     with pytest.raises(LockfileInvalid, match=r"line 5: profiles.default.bindings\[0\].constraints.on: \['x'\] is not a list"):
         Lockfile.load("broken.lock")
+
+
+def test_a_rule_adds_nobody_to_a_pool_that_is_asked_of_one_vendor():
+    """The call names the vendor; a rule that names another one, in the pool or outside it, does not change that."""
+    config = {"pools": {"smart": ["openai:gpt-5", "google:gemini-2.5-pro"]}}
+    rules = [{"vendor": "anthropic", "model": "claude-sonnet-5"}, {"vendor": "google"}]
+    vendors = [FakeVendor(name=name) for name in ("openai", "google", "anthropic")]
+    with made(*vendors, routing_rules=rules, **config) as dispatcher:
+        assert "anthropic" == dispatcher.send(asked("smart")).vendor
+        assert "openai:gpt-5" == dispatcher.send_to_vendor("openai", asked("smart")).ref
+        with dispatcher.send_streaming_to_vendor("openai", asked("smart")) as stream:
+            assert "openai" == stream.response().vendor
+        with pytest.raises(DispatchError):  # of this pool it has no model
+            dispatcher.send_to_vendor("anthropic", asked("smart"))
+
+    assert [2, 0, 1] == [vendor.hits for vendor in vendors]

@@ -420,3 +420,18 @@ def test_azure_is_one_vendor_by_both_names():
         assert () == dispatcher.list_models("Azure-OpenAI")
     assert "azure" == at("azure", "https://x.example", name="azure-openai").name
     assert "eu" == AnthropicVendor(api_key=KEY, name="eu").name
+
+
+def test_one_vendor_alone_is_asked_by_the_same_rule_as_a_reference(serve):
+    """What a reference may not ask it for, ``send_to_vendor`` may not either, and the vendor's own reason is told."""
+    server = serve()
+    with made(at("openai", server.url), at("groq", server.url)) as dispatcher:
+        for model in ("gpt-99-nova", "our-own"):
+            assert f"openai:{model}" == dispatcher.send(asked(f"openai:{model}")).ref
+            assert f"openai:{model}" == dispatcher.send_to_vendor("openai", asked(model)).ref
+        with pytest.raises(DispatchError, match="openai: does not have claude-sonnet-5"):
+            dispatcher.send(asked("openai:claude-sonnet-5"))
+        with pytest.raises(ModelNotFound, match="openai: does not have claude-sonnet-5"):
+            dispatcher.send_to_vendor("openai", asked("claude-sonnet-5"))
+
+    assert ["gpt-99-nova", "gpt-99-nova", "our-own", "our-own"] == server.models_asked

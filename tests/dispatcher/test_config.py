@@ -70,6 +70,18 @@ def test_dicts_are_values():
         ),
         ({"cost_optimization": {"max_cost": "lots"}}, "cost_optimization.max_cost: 'lots' is not an amount"),
         ({"latency_optimization": {"latency_weights": {"a": -1}}}, "latency_optimization.latency_weights['a']: -1 is not a factor"),
+        (
+            {"fallback_vendor": "anthropic", "fallback_model": "openai:gpt-4o"},
+            "fallback_model: 'openai:gpt-4o' names openai, and the fallback_vendor is 'anthropic'; give a model of 'anthropic'",
+        ),
+        (
+            {"fallback_vendor": "anthropic", "fallback_model": "groq:llama-9"},
+            "fallback_model: 'groq:llama-9' names groq, and the fallback_vendor is 'anthropic'; give a model of 'anthropic'",
+        ),
+        (
+            {"fallback_model": "gpt-4o"},
+            "fallback_model: 'gpt-4o' is of no use without a fallback_vendor; name that vendor, or leave it out",
+        ),
     ],
 )
 def test_a_mistake_is_reported_with_its_path(settings, message):
@@ -78,6 +90,24 @@ def test_a_mistake_is_reported_with_its_path(settings, message):
         Config(**settings)
 
     assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model"),
+    [
+        ("azure", "Azure-OpenAI:gpt-4o"),
+        ("anthropic", "claude-opus-5"),
+        ("mine", "mine:large"),
+        ("ollama", "mistral:7b"),
+        ("openai", "ft:gpt-4o-mini:me"),
+        ("anthropic", None),
+        (None, None),
+        (None, False),
+    ],
+)
+def test_a_fallback_model_is_one_of_the_fallback_vendors(vendor, model):
+    """By its name alone or with the vendor's; a colon may stand in the name itself. That there is to be none needs no vendor."""
+    assert (model or None) == Config(fallback_vendor=vendor, fallback_model=model).fallback_model
 
 
 def test_no_timeout_is_a_timeout():

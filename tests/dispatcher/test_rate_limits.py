@@ -7,14 +7,16 @@ from llmdispatcher import (
     Config,
     Dispatcher,
     DispatchError,
+    Embeddings,
     RateLimit,
+    RateLimitError,
     RateLimitRemaining,
     Request,
     Response,
     Usage,
     VendorUnavailable,
 )
-from llmdispatcher.testing import ManualClock
+from llmdispatcher.testing import FakeVendor, ManualClock
 
 REQUEST = Request("m", "hi")
 
@@ -119,3 +121,25 @@ def test_a_request_that_never_left_takes_no_place():
     made.send(REQUEST)
 
     assert [before] == vendor.asked
+
+
+class Embedding(FakeVendor):
+    """A vendor whose script is for vectors."""
+
+    def embed(self, request, deadline):
+        self.send(Request(request.model, "hi"), deadline)
+        return Embeddings(vectors=[[0.5]] * len(request.texts), usage=Usage())
+
+
+def test_vectors_end_a_long_wish_to_be_left_alone():
+    """After a minute one call tries it; when that has its vectors, all others are let through as well."""
+    clock = ManualClock()
+    vendor = Embedding(RateLimitError("slow down", status=429, retry_after=3_600.0), "vectors")
+    made = dispatcher(clock, vendor, timeout=5.0)
+    for _ in range(2):
+        with pytest.raises(RateLimitError):
+            made.embed("m", "hi")
+    clock.advance(61.0)
+    vectors = [made.embed("m", "hi").vectors for _ in range(3)]
+
+    assert ([((0.5,),)] * 3, 4) == ([tuple(map(tuple, each)) for each in vectors], vendor.hits)
