@@ -33,8 +33,9 @@ class AnswersFile:
     def create(cls, output: Path | None, *, prompts: Path | None, force: bool = False, resume: bool = False) -> Self:
         """Open ``output``, or the first free of answers.jsonl, answers-2.jsonl, …; never an existing file unless ``force``.
 
-        With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it; without ``output``
-        it is the one begun last. ``prompts`` is the file of prompts, which is never overwritten, if they are in a file.
+        With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it, and one that has only
+        simulated answers; without ``output`` it is the one begun last. ``prompts`` is the file of prompts, if they are in a file;
+        it is never overwritten.
         Raises :class:`~llmdispatcher.ConfigError`, whose ``remedy`` speaks of these parameters.
         """
         if resume:
@@ -98,8 +99,19 @@ def _latest_unfinished() -> Path | None:
 
 
 def _loses_nothing(answers: Path) -> bool:
-    """Whether a file may be written anew: its journal has all that is in it, or it is empty, as a crash at the start leaves it."""
-    return journal_path(answers).exists() or (answers.is_file() and answers.stat().st_size == 0)
+    """Whether a file may be written anew: its journal has all that is in it, or no real answer is in it.
+
+    A crash at the start leaves an empty file, a run with simulated vendors one of made-up answers.
+    """
+    if journal_path(answers).exists():
+        return True
+    if not answers.is_file():  # a pipe, which would wait for a writer
+        return False
+    try:
+        with answers.open(encoding="utf-8", newline="\n") as file:
+            return all(json.loads(line)["simulated"] is True for line in file)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def is_complete(answers: Path, lines: Sequence[PromptLine], *, simulated: bool = False) -> bool:

@@ -20,7 +20,7 @@ from typing import IO, Any
 import attrs
 
 from ..errors import ConfigError, DispatchError, InvalidRequest
-from ..types import ANY_MODEL, EmbeddingRequest, Message, Request, TextPart
+from ..types import ANY_MODEL, EmbeddingRequest, Request
 from ..wire import CODECS, EMBEDDING_CODECS
 
 STDIN = "standard input"
@@ -52,12 +52,8 @@ class Prompt:
 
     @property
     def routed(self) -> Request:
-        """The request by which the targets are chosen: for texts to be embedded, one that has these texts and no output."""
-        request = self.request
-        if isinstance(request, Request):
-            return request
-        texts = [Message("user", [TextPart(text=text) for text in request.texts])]
-        return Request(request.model, texts, max_tokens=0, user=request.user, metadata=request.metadata, profile=request.profile)
+        """The request by which the targets are chosen."""
+        return self.request if isinstance(self.request, Request) else self.request.as_request()
 
 
 @attrs.frozen
@@ -132,7 +128,7 @@ def _parsed(number: int, data: bytes) -> _Line:
 
 
 def _plain_prompt(line: _Line, model: str | None, name: str) -> Prompt:
-    """A line of plain text, or a JSON text. One that is no text makes the whole file one that is none."""
+    """A line of plain text, or a JSON text. One undecodable line makes the whole file an error."""
     if not line.is_utf8:
         raise ConfigError(f"{name}:{line.number}: {line.mistake}; save the prompts as UTF-8")
     text = line.value if isinstance(line.value, str) else line.data.decode()

@@ -22,6 +22,7 @@ from ..types import (
     boolean,
     is_server,
     non_negative_integer,
+    shown_store,
     string_tuple,
 )
 
@@ -104,13 +105,8 @@ def _place(value: Any) -> Any:
 def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.strip() or value == ":memory:" or ("://" in value and not value.startswith(REDIS)):
         raise ConfigError(
-            f"{attribute.name}: {_shown(value)} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'"
+            f"{attribute.name}: {shown_store(value)!r} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'"
         )
-
-
-def _shown(value: Any) -> str:
-    """A store as it may be seen: without the password of a server."""
-    return repr(ServerAddress.of(value, "store").shown if isinstance(value, str) and is_server(value) else value)
 
 
 def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -142,7 +138,7 @@ class ResponseCache:
     tools: bool = attrs.field(default=False, validator=boolean)
     finish_reasons: tuple[str, ...] = attrs.field(default=("stop", "tool_calls"), converter=_reasons)
     max_entry_bytes: int = attrs.field(default=1_000_000, validator=_some)
-    store: str = attrs.field(default=MEMORY, converter=_place, validator=_store, repr=_shown)
+    store: str = attrs.field(default=MEMORY, converter=_place, validator=_store, repr=lambda store: repr(shown_store(store)))
     store_timeout: float = attrs.field(default=0.25, validator=_above_zero)
     tenant: str | Callable[[Request], Any] | None = attrs.field(default=None, validator=_tenant)
 

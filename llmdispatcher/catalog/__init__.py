@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .models import overlay as overlay
     from .models import owner as owner
     from .models import price_at as price_at
+    from .nearest import newer_first as newer_first
     from .nearest import stand_ins as stand_ins
     from .registry.client import Registry as Registry
     from .registry.client import registry_from as registry_from
@@ -85,7 +86,10 @@ else:
                 "owner",
                 "price_at",
             ),
-            "nearest": ("stand_ins",),
+            "nearest": (
+                "newer_first",
+                "stand_ins",
+            ),
             "registry.client": (
                 "Registry",
                 "registry_from",

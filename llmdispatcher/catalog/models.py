@@ -320,7 +320,7 @@ class NameClaim(enum.Enum):
     ANY = "any"
     """It has models of any maker, or of any name, and whether this one is among them nobody knows."""
     UNKNOWN = "unknown"
-    """It has its maker's models only, and this name is none of anybody's."""
+    """It has its maker's models only, and no vendor is known to have this name."""
     FOREIGN = "foreign"
     """It has its maker's models only, and this name is another's."""
     CLOSED = "closed"

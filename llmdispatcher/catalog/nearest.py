@@ -35,6 +35,12 @@ def stand_ins(kind: str, model: str) -> tuple[str, ...]:
     return tuple([facts.listed for facts in sorted(there, key=lambda facts: _distance(facts, asked))])
 
 
+def newer_first(name: str) -> tuple[bool, list[int]]:
+    """A key to sort models' names by: the newer version comes first, a name without one last; dates are no versions."""
+    numbers = [-int(number) for number in _NUMBER.findall(_DATE.sub("", name))]
+    return not numbers, [*numbers, 1]
+
+
 def _asked(model: str) -> ModelFacts | None:
     """What is known of a model by its bare name, or of the one with the most similar name."""
     mine = owner(model)
@@ -49,14 +55,14 @@ def _asked(model: str) -> ModelFacts | None:
 def _distance(facts: ModelFacts, asked: ModelFacts | None) -> tuple[object, ...]:
     """How far away a model is; of models that are as far away the cheaper one is nearer, then the newer one."""
     own = _dollars(facts.price)
-    newer = [-int(number) for number in _NUMBER.findall(_DATE.sub("", facts.listed))]
+    version = newer_first(facts.listed)
     if asked is None:
-        return ("tools" not in facts.capabilities, own, not newer, [*newer, 1])
+        return ("tools" not in facts.capabilities, own, version)
     far = abs(math.log2(own / _dollars(asked.price))) if asked.price is not None else math.log2(own / _LEAST)
     far += _LACK * len((asked.capabilities & _ABILITIES) - facts.capabilities)
     far += _SMALL_WINDOW if 0 < facts.context_window < asked.context_window else 0.0
     is_same = facts.listed.rpartition("/")[2] == asked.listed.rpartition("/")[2]
-    return (not is_same, round(far, 6), own, not newer, [*newer, 1])
+    return (not is_same, round(far, 6), own, version)
 
 
 def _dollars(price: Price | None) -> float:

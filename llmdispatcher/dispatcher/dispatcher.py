@@ -27,12 +27,10 @@ from ..types import (
     CacheWish,
     EmbeddingRequest,
     Embeddings,
-    Message,
     ObserverLike,
     Outcome,
     Request,
     Response,
-    TextPart,
     Usage,
     build,
     checked_reference,
@@ -281,9 +279,7 @@ class Dispatcher:
         counted like any call. Raises :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
         asked = EmbeddingRequest(model, texts, **settings)
-        words = [Message("user", [TextPart(text=text) for text in asked.texts])]
-        probe = Request(model, words, max_tokens=0, user=asked.user, metadata=asked.metadata, profile=asked.profile)
-        call = self._begin(probe, timeout, cancel, streamed=False)
+        call = self._begin(asked.as_request(), timeout, cancel, streamed=False)
         try:
             return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
         except BaseException as error:

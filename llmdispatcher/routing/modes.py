@@ -8,14 +8,13 @@ The aliases of a lockfile are pools.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from ..catalog import Target, goes_on
+from ..catalog import Target, goes_on, newer_first
 from ..errors import ConfigError, InvalidRequest
 from ..types import ANY_MODEL, Request, build, has_both_parts
 from .balance import BalanceContext, Strategy
@@ -27,8 +26,6 @@ MODERN_WINDOW, MODERN_OUTPUT = 100_000, 16_000
 """Tokens in and out that a model of the present has; one with less is no candidate for the best, whatever it once cost."""
 EVERY = 7
 """Of so many calls ``fast`` makes one to a target that was not measured lately, so that it becomes known."""
-_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{8}")
-_NUMBER = re.compile(r"\d+")
 
 
 def fast(now: BalanceContext) -> Sequence[Target]:
@@ -56,8 +53,7 @@ def sophisticated(now: BalanceContext) -> Sequence[Target]:
         if target.price is None:
             return (1,)
         modern = target.context_window >= MODERN_WINDOW and target.max_output >= MODERN_OUTPUT
-        newer = [-int(number) for number in _NUMBER.findall(_DATE.sub("", target.model))]
-        return (0 if modern else 2, -target.price.output, -target.context_window, places[target.vendor], not newer, [*newer, 1])
+        return (0 if modern else 2, -target.price.output, -target.context_window, places[target.vendor], newer_first(target.model))
 
     return sorted(now.targets, key=rank)
 

@@ -49,7 +49,10 @@ class Cancellation:
         self._tell()
 
     def drain(self, reason: str = "the caller lets nothing more begin") -> None:
-        """Let end what a vendor has been asked, and stop the rest: waits, retries, further calls; idempotent, never blocks."""
+        """Let calls finish that a vendor has been asked, and stop the rest: waits, retries, further calls.
+
+        Idempotent, never blocks.
+        """
         if not self.draining:
             self.reason = self.reason or reason
             self.draining = True

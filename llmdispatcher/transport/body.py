@@ -125,7 +125,7 @@ class Body:
 
 
 def words_of(body: Body) -> Iterator[bytes]:
-    """The body of a refusal as far as it can be read: it may add words to what the head says, and takes nothing from it."""
+    """The body of a refusal up to the first error; status and headers are enough."""
     try:
         yield from body
     except Cancelled:

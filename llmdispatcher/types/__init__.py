@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .addresses import base_url as base_url
     from .addresses import is_server as is_server
     from .addresses import name_in_path as name_in_path
+    from .addresses import shown_store as shown_store
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
     from .chunk import StreamChunk as StreamChunk
@@ -120,6 +121,7 @@ else:
                 "base_url",
                 "is_server",
                 "name_in_path",
+                "shown_store",
             ),
             "chunk": (
                 "ChunkSource",

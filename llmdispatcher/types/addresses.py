@@ -1,12 +1,13 @@
-"""Addresses that a user writes, each parsed once: a vendor's base URL, a database, a Redis server, a model's name in a path.
+"""Addresses that a user writes: a vendor's base URL, a Redis server, a model's name in a path.
 
-No error here shows an address, which may hold a password.
+That of a ledger's database is read in ``accounting/ledger/address.py``, since it means what it means to libpq. No error here
+shows an address, which may hold a password.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
 import attrs
@@ -17,22 +18,20 @@ _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))
 _HOST = re.compile(r"(?:[^\s:\[\]@,]*|\[[0-9A-Fa-f:.%]+\])(?::(\d{0,5}))?")
 _NAME = re.compile(r"[^\s;,<>\"'`|^{}\\]+")
 _LOGIN = re.compile(r"[^/\\\s:@]*:[^/\\\s]*@")
-_TOLD = ("host", "hostaddr", "port", "user", "dbname")
-"""Parameters of a database's address that may be shown."""
 _MOST = 512
 
 
 @attrs.frozen(kw_only=True)
 class ServerAddress:
-    """An address such as ``postgresql://user:password@host/name``; user and password are decoded, ``path`` is as it was written.
+    """The address of a Redis server, such as ``redis://user:password@host:6379/0`` or ``unix:///run/redis.sock?db=1``.
 
-    ``hosts`` are one or several, each with its port; none where there is a socket.
+    User and password are decoded, ``path`` is as it was written; ``host`` has its port, and is empty where there is a socket.
     """
 
     scheme: str
     user: str | None = None
     password: str | None = attrs.field(default=None, repr=False)
-    hosts: tuple[str, ...] = ()
+    host: str = ""
     path: str = ""
     query: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
@@ -42,17 +41,16 @@ class ServerAddress:
         found = _PARTS.fullmatch(text.strip())
         if found is None or not found[0].isprintable() or "@" in found[3] + (found[4] or ""):
             raise _unreadable(field)
-        who, at, where = found[2].rpartition("@")
+        who, at, host = found[2].rpartition("@")
         user, colon, password = who.partition(":")
-        hosts = tuple(where.split(",")) if where else ()
         pairs = [pair.partition("=") for pair in (found[4] or "").split("&") if pair]
-        if not all(map(_is_host, hosts)) or not all(middle for _, middle, _ in pairs):
+        if not _is_host(host) or not all(middle for _, middle, _ in pairs):
             raise _unreadable(field)
         return cls(
             scheme=found[1].lower(),
             user=unquote(user) if at else None,
             password=unquote(password) if colon else None,
-            hosts=hosts,
+            host=host,
             path=found[3],
             query=tuple([(unquote(name), unquote(value)) for name, _, value in pairs]),
         )
@@ -62,14 +60,14 @@ class ServerAddress:
         """The whole address, for whoever connects: what is special in user, password and parameters is escaped."""
         secret = f":{quote(self.password, safe='')}" if self.password is not None else ""
         who = f"{quote(self.user, safe='')}{secret}@" if self.user is not None else ""
-        return f"{self.scheme}://{who}{','.join(self.hosts)}{self.path}{_written(self.query)}"
+        query = "&".join([f"{quote(name, safe='')}={quote(value, safe='/:,')}" for name, value in self.query])
+        return f"{self.scheme}://{who}{self.host}{self.path}{query and f'?{query}'}"
 
     @property
     def shown(self) -> str:
-        """What may be shown: without the password, and of the parameters those that say where."""
+        """What may be shown: without the password and the parameters, which may hold one."""
         who = f"{quote(self.user, safe='')}@" if self.user else ""
-        told = tuple([(name, value) for name, value in self.query if name in _TOLD])
-        return f"{self.scheme}://{who}{','.join(self.hosts)}{self.path}{_written(told)}"
+        return f"{self.scheme}://{who}{self.host}{self.path}"
 
 
 def is_server(text: str) -> bool:
@@ -77,14 +75,14 @@ def is_server(text: str) -> bool:
     return "://" in text or _LOGIN.match(text.strip()) is not None
 
 
+def shown_store(store: Any) -> Any:
+    """What may be shown of a store, or of what was given for one: the address of a server without its password."""
+    return ServerAddress.of(store, "store").shown if isinstance(store, str) and is_server(store) else store
+
+
 def _is_host(text: str) -> bool:
     found = _HOST.fullmatch(text)
     return found is not None and int(found[1] or 0) < 1 << 16
-
-
-def _written(query: tuple[tuple[str, str], ...]) -> str:
-    pairs = [f"{quote(name, safe='')}={quote(value, safe='/:,')}" for name, value in query]
-    return f"?{'&'.join(pairs)}" if pairs else ""
 
 
 def _unreadable(field: str) -> ConfigError:

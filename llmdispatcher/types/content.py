@@ -220,18 +220,30 @@ def image(given: Source, /, *, source: Naming = None, detail: str | None = None)
 
 
 def document(given: Source, /, *, source: Naming = None, name: str | None = None) -> FilePart:
-    """A document, PDF or any text, of up to 50 MB; ``name`` is the file's own where it has one. Else as :func:`image`."""
+    """A document, PDF or any text, of up to 50 MB; ``name`` is the file's own where it has one.
+
+    With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
+    Raises :class:`InvalidRequest` where there is no such file, it is empty, too large, or none of these.
+    """
     part = _document(_read(given, source, DOCUMENT, name))
     return part if name is None else attrs.evolve(part, name=name)
 
 
 def audio(given: Source, /, *, source: Naming = None) -> AudioPart:
-    """A recording (WAV, MP3, FLAC, Ogg, M4A, WebM) of up to 100 MB; not by address. Else as :func:`image`."""
+    """A recording (WAV, MP3, FLAC, Ogg, M4A, WebM) of up to 100 MB; not by address.
+
+    With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
+    Raises :class:`InvalidRequest` where there is no such file, it is empty, too large, or none of these.
+    """
     return _audio(_read(given, source, AUDIO))
 
 
 def video(given: Source, /, *, source: Naming = None) -> VideoPart:
-    """A film (MP4, WebM, QuickTime) of up to 100 MB, or the address of one. Else as :func:`image`."""
+    """A film (MP4, WebM, QuickTime) of up to 100 MB, or the address of one.
+
+    With ``source="address"`` a text names no file; with ``"path"`` it names nothing else. Text of strangers needs one of them.
+    Raises :class:`InvalidRequest` where there is no such file, it is empty, too large, or none of these.
+    """
     return _video(_read(given, source, VIDEO))
 
 

@@ -9,7 +9,8 @@ import attrs
 
 from ..errors import InvalidRequest
 from . import request_fields
-from .request_fields import checked_reference
+from .message import Message, TextPart
+from .request import Request
 from .response import Usage
 
 Vector = tuple[float, ...]
@@ -26,7 +27,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _model(instance: Any, _attribute: Any, value: str) -> None:
     if not isinstance(value, str) or not (value.strip() or instance.wire_format):
         raise InvalidRequest(f"model: {value!r} names no model; give a name such as 'text-embedding-3-small'")
-    checked_reference(value)
+    request_fields.checked_reference(value)
 
 
 def _dimensions(_instance: Any, _attribute: Any, value: int | None) -> None:
@@ -61,6 +62,11 @@ class EmbeddingRequest:
     def __attrs_post_init__(self) -> None:
         if not self.texts and not (self.wire_format and self.extra_params):  # some formats take lists of tokens as well
             raise InvalidRequest("texts: there are none; give at least one")
+
+    def as_request(self) -> Request:
+        """The request by which its targets are chosen: one that has these texts and no output."""
+        texts = [Message("user", [TextPart(text=text) for text in self.texts])]
+        return Request(self.model, texts, max_tokens=0, user=self.user, metadata=self.metadata, profile=self.profile)
 
     def batches(self, largest: int) -> tuple[EmbeddingRequest, ...]:
         """The same in requests of at most so many texts."""

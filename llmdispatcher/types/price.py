@@ -155,7 +155,7 @@ def cost_of(usage: Usage, price: Price, *, tier: str | None = None, at: datetime
 
 
 def cost_details(usage: Usage, price: Price, *, tier: str | None = None, at: datetime | None = None) -> CostDetails:
-    """The same by what is paid for; the details add up to it exactly."""
+    """The cost in US dollars by what is paid for; the details add up to it exactly."""
     tokens, other = _amounts(usage, price, tier, at)
     fresh, read, write, kept, output, reasoning = [EXACT.scaleb(amount, -6) if amount else NOTHING for amount in tokens]
     return CostDetails(

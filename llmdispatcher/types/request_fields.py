@@ -55,8 +55,7 @@ def model(instance: Any, _attribute: Any, value: str) -> None:
         raise InvalidRequest(
             f"model: {value!r} names no model; give a name such as 'gpt-4o' or 'anthropic:claude-sonnet-5', or a mode=\"fast\""
         )
-    if ":" in value:
-        checked_reference(value)
+    checked_reference(value)
 
 
 def messages_of(value: Any) -> tuple[Message, ...]:

@@ -37,7 +37,7 @@ def optional_seconds(_instance: Any, attribute: attrs.Attribute[Any], value: Any
 
 
 def seconds_or_auto(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """The same, or ``"auto"`` for what the library thinks right."""
+    """Seconds > 0, ``None`` for no limit, or ``"auto"``."""
     if value != "auto":
         optional_seconds(instance, attribute, value)
 

@@ -18,10 +18,11 @@ class Vendor(Protocol):
     """Who can be asked; any object with these five members, no base class.
 
     Optional members that the dispatcher uses where they exist: ``kind`` (a catalog vendor, for prices), ``is_free`` (whether its
-    answers cost nothing, of a kind that stands for servers of one's own), ``model_for(model)``
-    (the vendor's own name for a model, or ``None`` where it does not have it), ``missing()`` (what it was not told, for the error)
-    and ``close()``. One without ``model_for`` has the models that its capabilities list; where they list none it may have any, and
-    is asked only where it is named or the only vendor.
+    answers cost nothing, of a kind that stands for servers of one's own), ``model_for(model)`` (the vendor's own name for a model,
+    or ``None`` where it does not have it), ``claim_on(model)`` (a ``catalog.NameClaim``: what is known about a model's name here,
+    by which the dispatcher decides who may be asked), ``list_models(deadline)`` (the names of its models, asked of the vendor),
+    ``missing()`` (what it was not told, for the error) and ``close()``. One without ``model_for`` has the models that its
+    capabilities list; where they list none it may have any, and is asked only where it is named or the only vendor.
     """
 
     @property

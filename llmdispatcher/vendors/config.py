@@ -74,7 +74,7 @@ def _words(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     if isinstance(value, Mapping):
         value = {name: text.strip() if isinstance(text, str) else text for name, text in value.items()}
-    return value  # what is wrong with it says the validator
+    return value  # the validator reports mistakes
 
 
 def _api(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 
@@ -45,6 +46,26 @@ def test_force_overwrites(away):
     create(away / "mine.jsonl", force=True)
 
     assert "" == (away / "mine.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_kept"),
+    [
+        (['{"id": 1, "simulated": true}', '{"id": 2, "error": {}, "simulated": true}'], False),
+        (['{"id": 1, "simulated": true}', '{"id": 2}'], True),
+        (['{"id": 1, "simulated": true}', "precious"], True),
+        (["[]"], True),
+        ([], False),
+    ],
+)
+def test_who_goes_on_overwrites_made_up_answers_only(away, lines, is_kept):
+    """A batch that was tried out with simulated vendors is asked in earnest; one real answer keeps its file."""
+    file = away / "mine.jsonl"
+    file.write_text("".join(f"{line}\n" for line in lines))
+
+    with pytest.raises(ConfigError, match=r"mine\.jsonl exists") if is_kept else nullcontext():
+        AnswersFile.create(file, prompts=None, resume=True).__exit__()
+    assert ("".join(f"{line}\n" for line in lines) if is_kept else "") == file.read_text()
 
 
 def test_prompts_are_never_overwritten(away):

@@ -86,13 +86,16 @@ def test_made_up_answers_are_none_for_a_real_run(command, prompts, openai, away)
     assert ("Really.", False) == (first["content"], "simulated" in first)
 
 
-def test_a_file_of_made_up_answers_is_not_done(command, prompts, openai, away):
-    """Where they are wanted it is."""
+@pytest.mark.parametrize("real", [(), ("--or-simulate",)])
+def test_a_file_of_made_up_answers_is_not_done(command, prompts, openai, away, real):
+    """Unless made-up answers are what this run makes: with a key, ``--or-simulate`` makes none."""
     file = prompts({"id": "a"})
     command("batch", file, "--output", "out.jsonl", "--simulate")
 
     assert "all is answered" in command("batch", file, "--output", "out.jsonl", "--resume", "--simulate").err
-    assert "all is answered" not in command("batch", file, "--output", "out.jsonl", "--resume").err
+    assert "all is answered" not in command("batch", file, "--output", "out.jsonl", "--resume", *real).err
+    assert 0 < openai.hits
+    assert "simulated" not in records(away / "out.jsonl")[0]
 
 
 def test_the_vendors_of_the_environment_are_named(command, prompts, openai):

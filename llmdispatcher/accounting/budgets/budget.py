@@ -20,7 +20,7 @@ from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
 from ...types import boolean, build, non_blank, usd_amount
-from ..units import EPOCH, MOST
+from ..units import EPOCH, MOST, dollars
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
 """One call; the running hour, day, week (from Monday) or month; everything there ever is."""
@@ -84,14 +84,14 @@ MOST_HELD = Decimal(MOST).scaleb(-12)
 _MOST_BYTES = 480
 
 
-def picodollars(amount: Decimal) -> int:
+def picodollars_up(amount: Decimal) -> int:
     """US dollars as a whole number of picodollars; a broken one counts as a whole one."""
     return int(min(amount, MOST_HELD).scaleb(12).to_integral_value(ROUND_CEILING))
 
 
-def dollars(amount: int) -> Decimal:
-    """The other way round, without noughts at the end."""
-    money = Decimal(amount).scaleb(-12).normalize()
+def plain_dollars(amount: int) -> Decimal:
+    """The US dollars of so many picodollars, without noughts at the end."""
+    money = dollars(amount).normalize()
     return money if money.as_tuple().exponent in range(-12, 1) else Decimal(int(money))
 
 

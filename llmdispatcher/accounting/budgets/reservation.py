@@ -48,7 +48,7 @@ from ...types import (
     VideoPart,
 )
 from ..units import micros, moment
-from .budget import Budget, BudgetForecast, BudgetStatus, Period, dollars, period_at, picodollars
+from .budget import Budget, BudgetForecast, BudgetStatus, Period, period_at, picodollars_up, plain_dollars
 from .store import Account, Balance, Book, BookAway, Claim, MemoryBook, Reservation
 
 PER_REQUEST = 768
@@ -338,7 +338,7 @@ class Hold:
     def amount(self) -> Decimal | None:
         """US dollars that are reserved; ``None`` where nothing is."""
         held = self.shared or self.of_call
-        return dollars(held.amount) if held is not None else None
+        return plain_dollars(held.amount) if held is not None else None
 
     def give_back(self) -> None:
         """Nothing was sent."""
@@ -349,7 +349,7 @@ class Hold:
         held = self.shared or self.of_call
         if held is None:
             return
-        spent = picodollars(cost) if cost is not None else 0
+        spent = picodollars_up(cost) if cost is not None else 0
         if (error is None and cost is None) or (error is not None and error.possibly_billed):
             spent = max(spent, held.amount)
         self._spend(spent)
@@ -514,7 +514,7 @@ class Spending:
             if case is None:
                 continue
             refusal = case if isinstance(case, BudgetExceeded) else self._refusal(case)
-            reserves = None if isinstance(case, BudgetExceeded) or not has_price(target) else dollars(case.amount)
+            reserves = None if isinstance(case, BudgetExceeded) or not has_price(target) else plain_dollars(case.amount)
             told.append(
                 BudgetForecast(target=str(target), reserves=reserves, refusal=refusal.message if refusal is not None else "")
             )
@@ -541,7 +541,7 @@ class Spending:
             return None
         now, amount = self._clock.now(), 0
         if has_price(target):
-            amount = picodollars(bound(purse.measure, purse.request, target, now))
+            amount = picodollars_up(bound(purse.measure, purse.request, target, now))
         else:
             strict = next((budget for budget in concerned if budget.unpriced == "refuse"), None)
             if strict is not None:
@@ -567,8 +567,8 @@ def _status(budget: Budget, balance: Balance) -> BudgetStatus:
         budget=budget.name,
         share=account.share,
         limit=budget.limit,
-        spent=dollars(balance.spent),
-        reserved=dollars(balance.reserved),
+        spent=plain_dollars(balance.spent),
+        reserved=plain_dollars(balance.reserved),
         begins=moment(account.begins),
         ends=moment(account.ends) if account.ends else None,
     )
@@ -586,12 +586,12 @@ def _exceeded(case: _Case, balance: Balance) -> BudgetExceeded:
     when = f"; its period ends {status.ends:%Y-%m-%d %H:%M:%S} UTC" if status.ends is not None else ""
     return BudgetExceeded(
         f"budget {budget.name!r}{whose}: {shown(status.spent)} of {shown(budget.limit)} are spent, {shown(status.reserved)} are"
-        f" reserved, and this may cost up to {shown(dollars(case.amount))}{when}; set max_tokens, or raise limit",
+        f" reserved, and this may cost up to {shown(plain_dollars(case.amount))}{when}; set max_tokens, or raise limit",
         budget=budget.name,
         limit=budget.limit,
         spent=status.spent,
         reserved=status.reserved,
-        needed=dollars(case.amount),
+        needed=plain_dollars(case.amount),
         ends=status.ends,
         retry_after=max(0.0, (status.ends - case.now).total_seconds()) if status.ends is not None else None,
         try_elsewhere=budget.on_exceed == "next_target",

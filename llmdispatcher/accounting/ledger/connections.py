@@ -306,9 +306,8 @@ class Connections:
             "idle_in_transaction_session_timeout": 60_000,
         }
         settings = {**limits, **self.address.settings}
-        if (
-            connection.get_execution_options().get(_WRITES) is False
-        ):  # said here, since SQLAlchemy's option would leave READ WRITE behind
+        # Said here, since SQLAlchemy's option would leave READ WRITE behind.
+        if connection.get_execution_options().get(_WRITES) is False:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         said = ", ".join(["set_config(%s, %s, true)"] * len(settings))
         connection.exec_driver_sql(f"SELECT {said}", tuple([str(part) for pair in settings.items() for part in pair]))

@@ -157,10 +157,10 @@ def command(settings: Settings, **given: Any) -> int:
     """
     options = Options(**given)
     lines = _read(choose_prompts(options.file), options)
-    if _is_done(options, lines):
-        say(f"{options.output}: all is answered")
-        return OK
     with ExitStack() as outermost, session.assembled(settings, _vendors(options)) as opened:
+        if _is_done(options, lines, simulated=opened.simulated):
+            say(f"{options.output}: all is answered")
+            return OK
         if not settings.quiet:
             say(opened.told)
         if options.dry_run:
@@ -228,11 +228,11 @@ def _read(source: Path | None, options: Options) -> list[PromptLine]:
     return lines
 
 
-def _is_done(options: Options, lines: list[PromptLine]) -> bool:
-    """Whether a resumed batch has all its answers."""
+def _is_done(options: Options, lines: list[PromptLine], *, simulated: bool) -> bool:
+    """Whether a resumed batch has all its answers; those of simulated vendors count where only such are asked."""
     if not options.resume or options.output is None or options.force:
         return False
-    return is_complete(options.output, lines, simulated=options.simulate or options.or_simulate)
+    return is_complete(options.output, lines, simulated=simulated)
 
 
 def _vendors(options: Options) -> session.Asked:

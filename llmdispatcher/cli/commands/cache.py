@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import attrs
 import click
@@ -11,7 +10,7 @@ import click
 from ..._text import escaped
 from ...cache import AnswerCache, ResponseCache, inspect_store
 from ...runtime import SYSTEM_CLOCK
-from ...types import ServerAddress, is_server
+from ...types import shown_store
 from .. import config_file
 from ..options import Suite, a_subcommand
 from ..settings import Settings
@@ -31,10 +30,10 @@ def info(settings: Settings, store: str | None) -> int:
     place = _place(settings, store)
     found = inspect_store(place)
     if settings.json:
-        tell_json({"store": _shown(place), **attrs.asdict(found)})
+        tell_json({"store": shown_store(place), **attrs.asdict(found)})
         return OK
     size = "" if found.size is None else f", {found.size:,} bytes"
-    tell(f"{_shown(place)}: {found.entries:,} answers, {found.expired:,} of them expired{size}")
+    tell(f"{shown_store(place)}: {found.entries:,} answers, {found.expired:,} of them expired{size}")
     return OK
 
 
@@ -50,7 +49,7 @@ def clear(settings: Settings, store: str | None, yes: bool) -> int:
     """Forget all answers in a store, for all programs that use it."""
     place = _place(settings, store)
     found = inspect_store(place)
-    if not yes and not _agreed(f"Forget {found.entries:,} answers in {_shown(place)}?"):
+    if not yes and not _agreed(f"Forget {found.entries:,} answers in {shown_store(place)}?"):
         return FAILED
     cache = AnswerCache(ResponseCache(store=place), SYSTEM_CLOCK)
     cache.clear()
@@ -74,8 +73,3 @@ def _place(settings: Settings, store: str | None) -> str:
     if cache is None:
         raise UsageError("which store? llmdispatcher cache info FILE, or a --config with [cache]")
     return cache.store
-
-
-def _shown(place: str) -> str:
-    """A store without the password of its server."""
-    return ServerAddress.of(place, "store").shown if is_server(place) else str(Path(place))

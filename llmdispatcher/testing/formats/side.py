@@ -1,7 +1,7 @@
 """What simulated vendors answer beside conversations: lists of models, vectors of texts, counts of tokens.
 
 A list has the models that the catalog knows of the vendor, as far as the simulator is to have them, and those that it is to have by
-their full name. VectorFormat depend on the text alone.
+their full name. Vectors depend on the text alone.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _whole(asked: Any) -> Any:
 
 
 class VectorFormat(Format):
-    """VectorFormat of texts; :attr:`embeddings` is the name of the codec."""
+    """Vectors of texts; :attr:`embeddings` is the name of the codec."""
 
     embeddings: ClassVar[str]
 

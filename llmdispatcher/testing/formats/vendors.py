@@ -155,7 +155,7 @@ class GeminiFormat(Format):
         return self.check_conversation(request.json)
 
     def check_conversation(self, asked: Any) -> ApiError | None:
-        """The same of a body."""
+        """What is wrong with the body of a conversation: contents, roles, parts, ranges, in this order."""
         if not isinstance(asked, dict):
             return ApiError(400, message="Invalid JSON payload received. Unable to parse the body.")
         return _wrong_contents(asked.get("contents")) or _wrong_config(asked.get("generationConfig") or {})
@@ -346,7 +346,7 @@ _PROMPT = b"data: %s\n\n" % dumps(
 
 
 class AzureFormat(OpenAIFormat):
-    """The same over ``/openai/deployments/{name}/chat/completions?api-version=`` or ``/openai/v1/chat/completions``."""
+    """OpenAI's format at ``/openai/deployments/{name}/chat/completions?api-version=`` or ``/openai/v1/chat/completions``."""
 
     name = "azure"
     id_header = "apim-request-id"

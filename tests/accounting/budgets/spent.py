@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmdispatcher import Budget, Config, Dispatcher, OpenAIVendor, Request, RetryPolicy
-from llmdispatcher.accounting.budgets.budget import dollars
+from llmdispatcher.accounting.budgets.budget import plain_dollars
 from llmdispatcher.accounting.budgets.store import Balance, MemoryBook, Reservation
 from llmdispatcher.catalog import model_facts
 from llmdispatcher.testing import VendorSimulator
@@ -30,13 +30,13 @@ class RememberingBook(MemoryBook):
     def reserve(self, wanted: Reservation, now: int = 0, patience: float = 0.0) -> Balance | None:
         short = super().reserve(wanted, now, patience)
         if short is None:
-            self.granted[wanted.id] = dollars(wanted.amount)
+            self.granted[wanted.id] = plain_dollars(wanted.amount)
         return short
 
     def settle(self, held: Reservation, spent: int, *, booked: bool = True) -> None:
         super().settle(held, spent, booked=booked)
         with self.changed:
-            self.settled.append((held.id, dollars(spent)))
+            self.settled.append((held.id, plain_dollars(spent)))
             self.changed.notify_all()
 
     def await_settled(self) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from llmdispatcher import Budget, Config, ConfigError
-from llmdispatcher.accounting.budgets.budget import dollars, picodollars
+from llmdispatcher.accounting.budgets.budget import picodollars_up, plain_dollars
 
 FACTS = {"vendor": "Azure-OpenAI", "model": "Azure-OpenAI:gpt-4o", "user": "ann", "origin": "shop"}
 
@@ -87,9 +87,9 @@ def test_a_share_has_an_account_of_its_own(per, share):
 @pytest.mark.parametrize("amount", ["0", "0.000000000001", "5", "12.5", "100", "1234567.123456789012"])
 def test_money_is_counted_exactly(amount):
     """In picodollars and back."""
-    assert Decimal(amount) == dollars(picodollars(Decimal(amount)))
+    assert Decimal(amount) == plain_dollars(picodollars_up(Decimal(amount)))
 
 
 def test_a_part_of_a_picodollar_counts_as_a_whole_one():
     """So that no sum is too small."""
-    assert 2 == picodollars(Decimal("0.0000000000011"))
+    assert 2 == picodollars_up(Decimal("0.0000000000011"))
