@@ -209,7 +209,7 @@ def _ledger(ledger: Ledger, folder: Path) -> Iterator[tuple[str, Any]]:
 
 def _receipts(ledger: Ledger, folder: Path) -> Iterator[tuple[str, Any]]:
     receipts = Receipts(ledger, SigningKey.generate())
-    chosen = next(call for call in ledger.list_recent_calls() if call.status == "success")
+    chosen = next(call for call in ledger.list_recent_calls() if call.status == "success" and call.id_at_origin)
     single = receipts.create(chosen.id, description="Order 7", tags=["shop"])
     yield "Receipt.as_dict, of one call", single.as_dict()
     yield "Receipts.preview", receipts.preview()
