@@ -96,7 +96,7 @@ class Directory:
         group = [name for name, weight in shares.weights.items() if weight > 0] + [*shares.priorities] if shares is not None else []
         self._for_all = {canonical(name) for name in (*self._wanted.values(), *group) if name is not None}
         self._in_rules = {canonical(rule.vendor) for rule in config.routing_rules if rule.enabled}
-        self._chooses = shares is not None or bool(config.modes)
+        self._chooses = (shares is not None and not group) or bool(config.modes)
         self._lists = ModelLists()
         self._pools = {
             name: Alias(name, None, models, config.pools.on.get(name, frozenset())) for name, models in config.pools.items()

@@ -6,9 +6,9 @@ A vendor may be asked for a model's name
 - where it is the only vendor there is, unless it is known not to have the model: the name is another's, or none of those that its
   user gave;
 - where it is named for every name: it must host models of any maker. So are named the default and the fallback vendor, one with a
-  weight or priority of its own in :class:`Balance`, and, when nobody is known to have the model, those among which a balance or a
-  mode of the user's own chooses. Of the default vendor less is asked where a vendor of the user's own has the model: then the name
-  is no typo, and no catalog tells who else has it;
+  weight or priority of its own in :class:`Balance`, and, when nobody is known to have the model, those among which a balance
+  without weights and priorities or a mode of the user's own chooses. Of the default vendor less is asked where a vendor of the
+  user's own has the model: then the name is no typo, and no catalog tells who else has it;
 - where it is named for this name, by a reference, ``send_to_vendor``, a pool or a rule: it must not be known to lack it.
 
 Everybody else is left out, whatever happens to the others.

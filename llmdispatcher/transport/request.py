@@ -11,6 +11,8 @@ from urllib.request import getproxies_environment
 import attrs
 from requests.models import PreparedRequest
 from requests.utils import should_bypass_proxies
+from urllib3.exceptions import LocationValueError
+from urllib3.util import parse_url
 
 from ..errors import ConfigError
 from ..types import HttpCall
@@ -130,7 +132,21 @@ def checked_proxy(proxy: str | None) -> str | None:
     if not proxy:
         return None
     url = proxy if "://" in proxy else f"http://{proxy}"
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    if not url.lower().startswith("http://"):
         raise ConfigError("proxy: only http:// proxies are supported; use one such as 'http://proxy.example:3128'")
+    if not _is_readable(url):
+        raise ConfigError(
+            "proxy: its address cannot be read; write http://user:password@host:port, and / ? # @ in a password as %2F %3F %23 %40"
+        )
     return url
+
+
+def _is_readable(url: str) -> bool:
+    """Whether both parsers see the same host and port, and nothing behind them that may be the rest of a password."""
+    try:
+        parts, read = urlsplit(url), parse_url(url)
+        same_port = parts.port == read.port
+    except (ValueError, LocationValueError):
+        return False
+    host = (read.host or "").strip("[]").lower()
+    return bool(host) and host == parts.hostname and same_port and not (parts.path.strip("/") or parts.query or parts.fragment)

@@ -300,9 +300,10 @@ def _read(given: Source, source: Naming, medium: Medium | None, name: str | None
     if isinstance(given, bytes | bytearray | memoryview):
         return _checked(bytes(given), None, name, medium)
     if isinstance(given, str) and source != "path":
-        if given.startswith("data:"):
+        if given[:5].lower() == "data:":
             return _checked(*_unpacked(given, kind), name, medium)
         if given.lower().startswith(_ADDRESSES):
+            _check_address(given, kind)
             told = named_as(given)
             suits = medium is None or medium.takes(told)
             return _Read(url=given, media_type=told if suits else None, name=_last(given))
@@ -320,6 +321,15 @@ def _unpacked(url: str, kind: str) -> tuple[bytes, str]:
     if whole is None:
         raise InvalidRequest(f"{kind}: the data URL is not 'data:<media type>;base64,' and then base64; give the bytes themselves")
     return whole[1], whole[0]
+
+
+def _check_address(url: str, kind: str) -> None:
+    try:
+        is_one = bool(urlsplit(url).netloc) and url.isprintable() and " " not in url
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise InvalidRequest(f"{kind}: {_short(url)!r} is no address; give an https:// address or a data URL")
 
 
 def _last(url: str) -> str | None:

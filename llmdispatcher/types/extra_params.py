@@ -16,6 +16,7 @@ _LIMITS = frozenset(
         "maxcompletiontokens",
         "maxgeneratedtokens",
         "maxgenlen",
+        "maxlength",
         "maxnewtokens",
         "maxoutputtokens",
         "maxtokens",
@@ -25,13 +26,17 @@ _LIMITS = frozenset(
         "numpredict",
     }
 )
-_THOUGHTS = frozenset({"budgettokens", "thinkingbudget"})
-_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numreturnsequences"})
+_THOUGHTS = frozenset(
+    {"budgettokens", "maxthinkingtokens", "mintokens", "reasoningbudget", "thinkingbudget", "thinkingtokenbudget"}
+)
+_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numresults", "numreturnsequences"})
 _TELLING = _LIMITS | _THOUGHTS | _ANSWERS
 _SETTINGS = frozenset(
     {"", "config", "extrabody", "generationconfig", "inferenceconfig", "modelkwargs", "options", "parameters", "samplingparams"}
 )
 """Where vendors look for limits: at the top, and in groups of these names."""
+_LONGEST = 40
+"""Characters of a number that is written as a text."""
 _MOST = 10**18
 """More than any answer has, and few enough to reckon with; Python's whole numbers have no end."""
 
@@ -82,7 +87,9 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
     todo: list[tuple[str, str, Any]] = [("", "", params)]
     while todo:
         group, name, value = todo.pop()
-        if isinstance(value, str | int | float):  # most are; to ask for a Mapping takes longer
+        if value is None and name in _LIMITS:
+            yield group, name, -1  # "null" takes the request's own limit away
+        elif isinstance(value, str | int | float):  # most are; to ask for a Mapping takes longer
             if name in _TELLING and (number := _whole(value)) is not None:
                 yield group, name, number
         elif isinstance(value, Mapping):
@@ -96,8 +103,11 @@ def _plain(name: Any) -> str:
 
 
 def _whole(value: str | float) -> int | None:
-    if isinstance(value, str):
-        return int(value) if value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20 else None
+    if isinstance(value, str):  # servers are lenient: "1e5" and " +100_000.0 " are numbers to some
+        try:
+            value = float(value) if len(value) <= _LONGEST else math.nan
+        except ValueError:
+            return None
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return min(math.ceil(value), _MOST)

@@ -137,13 +137,21 @@ def further(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A mapping that replaces nothing of the request; one that was read from a wire format may hold what has no place elsewhere."""
     if not isinstance(value, Mapping):
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
-    if value and instance.wire_format is None and not FIXED.isdisjoint(value):
-        raise replaced(next(name for name in value if name in FIXED))
+    if value and instance.wire_format is None and (name := next((name for name in value if _folded(name) in _FOLDED), None)):
+        raise replaced(name)
+
+
+def _folded(name: Any) -> Any:
+    return name.casefold() if isinstance(name, str) else name
+
+
+_FOLDED = frozenset(map(_folded, FIXED))
+"""Some servers read names in any case, such as those written in Go."""
 
 
 def replaced(name: str) -> InvalidRequest:
-    """The error for a name in :data:`FIXED`."""
-    remedy = _REMEDIES.get(name, "give it as messages, or as texts")
+    """The error for a name in :data:`FIXED`, in any case."""
+    remedy = _REMEDIES.get(name.casefold(), "give it as messages, or as texts")
     return InvalidRequest(f"extra_params: {name!r} is what the request itself says; {remedy}")
 
 

@@ -292,6 +292,14 @@ def test_a_file_of_mistakes_writes_nothing(command, prompts, openai, away, more)
     )
 
 
+def test_the_output_is_no_dash(command, prompts, openai, away):
+    """A file of that name would be a surprise, since - is standard input."""
+    ended = command("batch", prompts({"id": "a"}), "--output", "-")
+
+    assert (2, 0, False) == (ended.code, openai.hits, (away / "-").exists())
+    assert "/dev/stdout" in ended.err
+
+
 def test_a_model_that_is_no_name_is_wrong_usage(command, openai, away):
     """Of plain text, whose lines have no mistakes of their own."""
     (away / "questions.txt").write_text("Why?\n")

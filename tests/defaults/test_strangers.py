@@ -183,6 +183,17 @@ def test_a_balance_and_a_mode_of_ones_own_choose_where_nobody_is_known():
         assert [] == second.seen
 
 
+@pytest.mark.parametrize("group", [{"weights": {"a": 1}}, {"priorities": {"a": 1}}])
+def test_a_balance_of_a_group_names_nobody_else(group):
+    """Whoever has no weight and no priority is a stranger to names that nobody is known to have."""
+    inside, outside = Anybody("a"), Anybody("b")
+    strategy = "weighted" if "weights" in group else "priority"
+    with made(inside, outside, balance={"strategy": strategy, **group}) as dispatcher:
+        answers = {dispatcher.send(asked("m")).vendor for _ in range(4)}
+
+    assert ({"a"}, []) == (answers, outside.seen)
+
+
 def test_a_vendor_of_ones_own_may_say_its_kind():
     """Then it has what the catalog knows of that vendor."""
     own, other = Anybody("wrapped"), Anybody("b")

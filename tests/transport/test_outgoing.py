@@ -305,3 +305,26 @@ def test_certificates_are_loaded_once(ca_file, serve, monkeypatch):
     from llmdispatcher.transport.connection import tls_context
 
     assert tls_context(ca_file) is tls_context(ca_file)
+
+
+@pytest.mark.parametrize("sign", ["#", "/", "?", "["])
+@pytest.mark.parametrize("written", ["http://u:HUNTER2{}y@127.0.0.1:1", "u:HUNTER2{}y@127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_read_is_not_shown(sign, written):
+    """What cannot be read may be its password."""
+    with pytest.raises(ConfigError) as caught:
+        Transport("http://api.vendor.test/v1", proxy=written.format(sign))
+
+    assert "HUNTER2" not in f"{caught.value!r} {caught.value}"
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy.test:99999", "http://proxy.test:x", "http://", "http://:3128"])
+def test_a_proxy_without_a_host_or_port_is_refused(proxy):
+    """When the transport is made, not at the first call."""
+    with pytest.raises(ConfigError, match=r"^proxy: "):
+        Transport("http://api.vendor.test/v1", proxy=proxy)
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy.test", "proxy.test:3128", "http://u:p%23@proxy.test:3128/", "HTTP://[::1]:3128"])
+def test_usual_proxies_are_taken(proxy):
+    """With and without scheme, port, user and a slash at the end."""
+    Transport("http://api.vendor.test/v1", proxy=proxy).close()

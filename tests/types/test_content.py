@@ -450,3 +450,13 @@ def test_analyze_file_of_an_unknown_kind():
 def test_every_kind_of_audio_has_a_word():
     """The table of words is complete."""
     assert set(media_room.AUDIO.media_types) == set(media_room.AUDIO_FORMATS)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://[::1/a.png", "https://", "https://x/\ud800", "https://x/\r\nX: 1", "http://a b/c.png"]
+)
+@pytest.mark.parametrize("make", [image, document])
+def test_an_address_that_is_none_is_told(make, address):
+    """Not by an error of the parser's."""
+    with pytest.raises(InvalidRequest, match="is no address"):
+        make(address, source="address")

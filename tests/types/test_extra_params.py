@@ -22,6 +22,26 @@ def test_what_a_request_says_itself_cannot_be_replaced(name):
             made()
 
 
+@pytest.mark.parametrize("name", ["Model", "MESSAGES", "Stream", "System_Instruction", "\u017ftream"])
+def test_names_in_any_case_are_replaced_neither(name):
+    """Servers that are written in Go read them, and the last one counts."""
+    with pytest.raises(InvalidRequest, match="is what the request itself says; "):
+        Request("m", "hi", extra_params={name: "x"})
+
+
+@pytest.mark.parametrize("text", ["+100000", " 100000 ", "100000.0", "1_000_00", "1e5"])
+def test_numbers_that_lenient_servers_read_are_numbers(text):
+    """They count as limits and as a number of answers."""
+    said = Said.of({"max_tokens": text, "n": text})
+
+    assert ((100_000,), 100_000) == (said.limits, said.answers)
+
+
+def test_a_limit_of_none_takes_the_limit_away():
+    """It is sent as null, in place of the request's own."""
+    assert None is Said.of({"max_tokens": None}).most(10)
+
+
 @pytest.mark.parametrize("codec", [codec for codec in CODECS.values() if hasattr(codec, "encode")], ids=lambda codec: codec.name)
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_format_lets_a_part_of_its_body_be_replaced(codec, stream):
@@ -53,7 +73,7 @@ def test_no_format_lets_a_part_of_its_body_be_replaced(codec, stream):
         ({"max_tokens": 7, "options": {"max_tokens": 1}}, (1, 7), 1),
         ({"reasoning": {"max_tokens": 7}, "metadata": {"max_tokens": "7", "n": "500"}}, (), 1),
         ({"n": 5, "options": [{"n": 9}]}, (), 9),
-        ({"n": True, "max_tokens": None, "max_output_tokens": "many", "maxTokens": float("inf")}, (), 1),
+        ({"n": True, "max_output_tokens": "many", "maxTokens": float("inf")}, (), 1),
         ({"minTokens": 3, "my_max_tokens_note": 4}, (), 1),
     ],
 )

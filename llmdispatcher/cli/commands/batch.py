@@ -156,6 +156,8 @@ def command(settings: Settings, **given: Any) -> int:
     command with --resume asks only what has no answer yet. Vendors that refuse for their rate are asked by fewer workers at once.
     """
     options = Options(**given)
+    if options.output == Path("-"):
+        raise UsageError("--output: - names no file; give a name, or /dev/stdout to print the answers")
     lines = _read(choose_prompts(options.file), options)
     with ExitStack() as outermost, session.assembled(settings, _vendors(options)) as opened:
         if _is_done(options, lines, simulated=opened.simulated):
