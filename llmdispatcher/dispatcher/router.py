@@ -355,14 +355,15 @@ class Directory:
         alone = self._is_alone()
         shared = any(claims[name].has_it and not _kind(vendor) for name, vendor in vendors)
         asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
-        spare = self._substitute
+        spare = self._fallback
         instead: tuple[Target, ...] = ()
         claim = claims.get(spare or "")
         is_lacking = claim is not None and not claim.has_it
         is_needed = bool({*asked} - {spare}) or (alone and claim is NameClaim.FOREIGN)
         if spare is not None and is_lacking and is_needed:
             instead = self._stand_ins(spare, bare)
-            asked = [name for name in asked if name != spare or not instead]
+            is_left_out = bool(instead) or self._fallback_model is None
+            asked = [name for name in asked if name != spare or not is_left_out]
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
         out = {name: claim for name, claim in claims.items() if name not in asked}
         return Candidates(
@@ -403,14 +404,16 @@ class Directory:
         return len(self.vendors) == 1 or (row is not None and not row.keyless)
 
     @property
-    def _substitute(self) -> str | None:
-        """The registered name of the fallback vendor, if it may be asked for another model than the one that was asked for."""
+    def _fallback(self) -> str | None:
+        """The registered name of the fallback vendor."""
         wanted = self._wanted["fallback_vendor"]
-        vendor = self.find(wanted) if wanted is not None and self._fallback_model is not None else None
+        vendor = self.find(wanted) if wanted is not None else None
         return vendor.name if vendor is not None else None
 
     def _stand_ins(self, name: str, model: str) -> tuple[Target, ...]:
-        """What a fallback vendor is asked for in place of a model that it does not have, the best choice first."""
+        """What a fallback vendor is asked for in place of a model that it does not have, the best choice first; if it may be."""
+        if self._fallback_model is None:
+            return ()
         vendor = self.vendors[name]
         default = getattr(vendor, "default_model", None)
         if self._fallback_model != NEAREST:

@@ -100,6 +100,21 @@ def test_it_can_be_forbidden(world, never):
         assert "anthropic" == dispatcher.send(Request("claude-haiku-4-5", "Hello")).vendor
 
 
+@pytest.mark.parametrize("never", [None, False])
+def test_a_host_of_any_model_is_not_asked_for_anothers_either(world, never):
+    """Where it may not stand in; a name that nobody is known to have is still its own."""
+    first, _, third = world
+    first.always(FAULTS["503"])
+    config = Config(default_vendor="openai", fallback_vendor="groq", fallback_model=never, retry_policy=RetryPolicy(max_retries=0))
+    with Dispatcher(config, clock=ManualClock()) as dispatcher:
+        dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=first.openai_url, trust_env=False))
+        dispatcher.register_vendor(at("groq", third.url))
+        with pytest.raises(VendorUnavailable):
+            dispatcher.send(Request("gpt-4o-mini", "Hello"))
+        assert 0 == third.hits
+        assert "groq" == dispatcher.send(Request("llama-9", "Hello")).vendor
+
+
 def test_the_model_may_be_named(world):
     """By ``fallback_model``, by the vendor's ``model_map``, by its ``default_model``; the nearest is only for want of these."""
     first, second, _ = world
