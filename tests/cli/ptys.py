@@ -79,6 +79,14 @@ class Pty:
                 return self.until(pattern, PATIENCE / 40)
         raise AssertionError(f"{pattern!r} did not come; there is {self.text[self._mark :]!r}")
 
+    def told_to_end(self, number: int) -> int:
+        """Send a signal until it ends; the exit code. Between two keys Python's readline may miss a signal."""
+        for _ in range(40):
+            os.kill(self.pid, number)
+            with contextlib.suppress(AssertionError):
+                return self.ended(PATIENCE / 40)
+        raise AssertionError(f"it did not end; there is {self.text!r}")
+
     def ended(self, seconds: float = PATIENCE) -> int:
         """Read to the end; the exit code, negative for a signal. Fails when it does not end in time."""
         end = SYSTEM_CLOCK.monotonic() + seconds

@@ -206,9 +206,7 @@ def test_sigterm_ends_a_chat(openai, asked):
         if asked:
             terminal.type("Why?\n")
             assert openai.await_hits(1, timeout=50)
-        os.kill(terminal.pid, signal.SIGTERM)
-
-        assert 143 == terminal.ended()
+        assert 143 == terminal.told_to_end(signal.SIGTERM)
 
 
 def until_it_is_read(pipe):
