@@ -54,7 +54,7 @@ from .store import Account, Balance, Book, BookAway, Claim, MemoryBook, Reservat
 PER_REQUEST = 768
 """Tokens that a vendor writes around a conversation by itself; the most that was seen are 612, of Llama's template."""
 WITH_SETTINGS = 2_048
-"""The same besides where vendors' own settings are used: a character, or a mode with instructions of its own (1,690 were seen)."""
+"""Tokens that a vendor writes around a conversation with settings of its own: a character, or a mode with instructions (1,690 seen)."""
 PER_MESSAGE = 16
 """Tokens that mark a turn: its role, its beginning and end."""
 WITH_TOOLS = 1_024
@@ -63,7 +63,7 @@ PER_TOOL = 64
 PER_IMAGE: Mapping[str, int] = {"anthropic": 5_000, "google": 5_000, "vertex": 5_000, "bedrock": 5_000}
 """The most tokens of an image that a vendor scales down itself."""
 ANY_IMAGE = 50_000
-"""The same where it is not known: what the dearest model of all, gpt-4o-mini, bills for one."""
+"""The most tokens of an image at any other vendor: what the dearest model of all, gpt-4o-mini, bills for one."""
 ANY_WINDOW = 2_000_000
 ANY_OUTPUT = 131_072
 THOUGHTS = 65_536
