@@ -54,7 +54,7 @@ from .store import Account, Balance, Book, BookAway, Claim, MemoryBook, Reservat
 PER_REQUEST = 768
 """Tokens that a vendor writes around a conversation by itself; the most that was seen are 612, of Llama's template."""
 WITH_SETTINGS = 2_048
-"""Tokens that a vendor writes around a conversation with settings of its own: a character, or a mode with instructions (1,690 seen)."""
+"""Tokens that a vendor writes around a conversation with settings of its own: a character, or a mode (1,690 seen)."""
 PER_MESSAGE = 16
 """Tokens that mark a turn: its role, its beginning and end."""
 WITH_TOOLS = 1_024
