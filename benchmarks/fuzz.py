@@ -114,7 +114,7 @@ def own_seeds() -> Iterator[Seed]:
         yield Seed(name, "answer", codec.write_response(said))
         writer = codec.writer()
         yield Seed(name, "answer", b"".join([*[writer.write(chunk) for chunk in unfold(said)], writer.end()]))
-        yield Seed(name, "request", codec.encode(asked, stream=True), codec.path("m-1", stream=True))
+        yield Seed(name, "request", codec.encode(asked, stream=True), codec.path("m-1", True))
 
 
 def recorded_seeds(folder: Path) -> Iterator[Seed]:

@@ -38,7 +38,7 @@ from ..wire import (
     EMBEDDING_CODECS,
     LISTINGS,
     Bounds,
-    ClientCodec,
+    Codec,
     StreamDecoder,
     codec_for,
     fault,
@@ -455,7 +455,7 @@ class HttpVendor:
         if endpoint is not None:
             endpoint.transport.close()
 
-    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, ClientCodec, Bounds]:
+    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, Codec, Bounds]:
         """The call that asks for an answer, the format that it will come in, and how much it may be."""
         traits = traits_of(self.kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
@@ -466,7 +466,7 @@ class HttpVendor:
         body = codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
         bounds, most = bounds_of(self.kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
-        call = self.call(codec.path(request.model, stream=stream), body, model=request.model, stream=stream, size=size)
+        call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
         return call, codec, bounds
 
     def _format(self, request: Request, traits: Traits) -> str:

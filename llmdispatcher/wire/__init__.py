@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from .._lazy import door
 
 if TYPE_CHECKING:
+    from .anthropic.codec import ANTHROPIC_MESSAGES as ANTHROPIC_MESSAGES
     from .anthropic.fields import anthropic_usage as anthropic_usage
-    from .anthropic.response import ANTHROPIC_MESSAGES as ANTHROPIC_MESSAGES
     from .base import Bounds as Bounds
-    from .base import ClientCodec as ClientCodec
+    from .base import Codec as Codec
     from .base import Inbound as Inbound
-    from .base import ServerCodec as ServerCodec
     from .base import StreamDecoder as StreamDecoder
     from .codecs import CODECS as CODECS
     from .codecs import codec_for as codec_for
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from .errors import fault as fault
     from .errors import rate_limit_remaining as rate_limit_remaining
     from .errors import request_id as request_id
+    from .gemini.codec import GEMINI as GEMINI
     from .gemini.fields import gemini_usage as gemini_usage
-    from .gemini.response import GEMINI as GEMINI
     from .ollama.codec import OLLAMA_CHAT as OLLAMA_CHAT
     from .ollama.request import ollama_usage as ollama_usage
     from .openai_chat.codec import OPENAI_CHAT as OPENAI_CHAT
@@ -38,12 +37,11 @@ else:
         __name__,
         {
             "anthropic.fields": ("anthropic_usage",),
-            "anthropic.response": ("ANTHROPIC_MESSAGES",),
+            "anthropic.codec": ("ANTHROPIC_MESSAGES",),
             "base": (
                 "Bounds",
-                "ClientCodec",
+                "Codec",
                 "Inbound",
-                "ServerCodec",
                 "StreamDecoder",
             ),
             "codecs": (
@@ -62,7 +60,7 @@ else:
                 "STATUSES",
             ),
             "gemini.fields": ("gemini_usage",),
-            "gemini.response": ("GEMINI",),
+            "gemini.codec": ("GEMINI",),
             "ollama.codec": ("OLLAMA_CHAT",),
             "ollama.request": ("ollama_usage",),
             "openai_chat.codec": ("OPENAI_CHAT",),

@@ -1,8 +1,8 @@
-"""The protocols of a wire format, as a client and as a server speak it, and the first check of an incoming request."""
+"""What a wire format is: a :class:`Codec`, the decoder and the writer of its streams; and the first check of a client's request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -107,56 +107,36 @@ class StreamWriter(Protocol):
         """The event that tells of a failure in the middle of a stream."""
 
 
-class ClientCodec(Protocol):
-    """One wire format as a client speaks it; a value without state, shared by all threads."""
+@attrs.frozen(kw_only=True)
+class Codec:
+    """One wire format, both ways: pure functions without state, shared by all threads.
+
+    A vendor of ours uses the first five; a gateway and the simulator use the other four.
+    """
 
     name: str
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The path below the vendor's base URL, with its query, such as ``"/chat/completions"``."""
-
-    def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
-        """The JSON body. Raises :class:`InvalidRequest` for what the format cannot express.
-
-        ``quirks`` tell what the model or vendor refuses or calls differently; :data:`QUIRKS` lists them.
-        """
-
-    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
-        """A whole answer. Raises :class:`MalformedReply`, or what an error inside a 200 stands for.
-
-        One with more ``members`` of objects and lists is refused before it is decoded.
-        """
-
-    def decoder(self) -> StreamDecoder:
-        """A fresh decoder for one stream."""
-
-
-class ServerCodec(Protocol):
-    """One wire format as a vendor speaks it, for a gateway and the simulator; a value without state too."""
-
-    name: str
+    path: Callable[[str, bool], str]
+    """``path(model, stream)``: below the vendor's base URL, with its query, such as ``"/chat/completions"``."""
+    encode: Callable[..., bytes]
+    """``encode(request, *, stream, quirks=frozenset())``: the JSON body. Raises :class:`InvalidRequest` for what the format
+    cannot express. ``quirks`` tell what the model or vendor refuses or calls differently; :data:`QUIRKS` lists them."""
+    decode: Callable[..., Response]
+    """``decode(body, members=MOST_MEMBERS)``: a whole answer. Raises :class:`MalformedReply`, or what an error inside a 200
+    stands for. An answer with more ``members`` of objects and lists is refused before it is decoded."""
+    decoder: Callable[[], StreamDecoder]
+    """A new decoder for one stream."""
     content_type: str
     """Of a stream in this format."""
-
-    def read_request(self, body: bytes, path: str = "") -> Inbound:
-        """The request in a body; ``path`` is the one it was sent to, where the format says something there.
-
-        What has no place in :class:`Request` is kept in ``extra_params``, and in the ``extra`` of its parts. Raises
-        :class:`InvalidRequest` that names what is wrong.
-        """
-
-    def write_response(self, response: Response) -> bytes:
-        """The body of a whole answer."""
-
-    def writer(self, asked: Inbound | None = None) -> StreamWriter:
-        """A fresh writer for one stream, an answer to ``asked``."""
-
-    def write_error(self, error: DispatchError) -> tuple[int, bytes]:
-        """Status and body of a refusal."""
-
-
-class Codec(ClientCodec, ServerCodec, Protocol):
-    """One wire format, both ways."""
+    read_request: Callable[..., Inbound]
+    """``read_request(body, path="")``: the request in a body; ``path`` is the one it was sent to, where the format says something
+    there. What has no place in :class:`Request` is kept in ``extra_params``, and in the ``extra`` of its parts. Raises
+    :class:`InvalidRequest` that names what is wrong."""
+    write_response: Callable[[Response], bytes]
+    """The body of a whole answer."""
+    writer: Callable[..., StreamWriter]
+    """``writer(asked=None)``: a new writer for one stream, an answer to the :class:`Inbound` ``asked``."""
+    write_error: Callable[[DispatchError], tuple[int, bytes]]
+    """Status and body of a refusal."""
 
 
 QUIRKS: Mapping[str, str] = {

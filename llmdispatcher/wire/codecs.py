@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .anthropic.response import ANTHROPIC_MESSAGES
+from .anthropic.codec import ANTHROPIC_MESSAGES
 from .base import Codec
-from .gemini.response import GEMINI
+from .gemini.codec import GEMINI
 from .ollama.codec import OLLAMA_CHAT
 from .openai_chat.codec import OPENAI_CHAT, OPENAI_CHAT_TAGGED
 from .openai_responses.codec import OPENAI_RESPONSES

@@ -17,7 +17,7 @@ from .base import StreamDecoder
 from .decoding import Counter, EventDecoder, mapping, parse_object, text_of
 from .embeddings import usage_of
 from .errors import fault_inside
-from .ollama.codec import OllamaDecoder, read_body
+from .ollama.response import OllamaDecoder, read_body
 from .openai_chat.codec import OPENAI_CHAT
 
 _FINISH = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "max_tokens": "length"}

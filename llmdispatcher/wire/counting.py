@@ -18,11 +18,11 @@ import attrs
 
 from ..errors import MalformedReply
 from ..types import MOST_TOKENS, Request, parse_text
-from .anthropic.response import ANTHROPIC_MESSAGES
-from .base import ClientCodec
+from .anthropic.codec import ANTHROPIC_MESSAGES
+from .base import Codec
 from .decoding import mapping, parse, parse_object, text_of, written
 from .errors import fault_inside
-from .gemini.response import GEMINI
+from .gemini.codec import GEMINI
 from .openai_responses.codec import OPENAI_RESPONSES
 
 _ANTHROPIC_TAKES = frozenset(
@@ -61,7 +61,7 @@ _OPENAI_TAKES = frozenset(
 class Counting:
     """How one vendor's tokens are counted; ``codec`` is the format that the request is written in."""
 
-    codec: ClientCodec
+    codec: Codec
     answered: str
     """The field of the answer that has the number."""
     where: Callable[[str], str]
@@ -104,14 +104,14 @@ def _whole(request: Request, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _in_gemini(model: str) -> str:
-    return GEMINI.path(model, stream=False).removesuffix(":generateContent") + ":countTokens"
+    return GEMINI.path(model, False).removesuffix(":generateContent") + ":countTokens"
 
 
 COUNTING: Mapping[str, Counting] = {
     "anthropic_messages": Counting(
         codec=ANTHROPIC_MESSAGES,
         answered="input_tokens",
-        where=lambda model: ANTHROPIC_MESSAGES.path(model, stream=False) + "/count_tokens",
+        where=lambda model: ANTHROPIC_MESSAGES.path(model, False) + "/count_tokens",
         body=_only(_ANTHROPIC_TAKES),
     ),
     "openai_responses": Counting(

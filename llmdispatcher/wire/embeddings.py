@@ -17,7 +17,7 @@ from ..errors import InvalidRequest, MalformedReply
 from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
 from .decoding import Counter, dump, leave_out, mapping, parse_object, text_of, written
 from .errors import fault_inside
-from .gemini.response import GEMINI
+from .gemini.codec import GEMINI
 from .ollama.request import ollama_usage
 
 BASE64 = "base64"
@@ -197,7 +197,7 @@ class GeminiEmbeddings:
 
     def path(self, model: str) -> str:
         """The model is part of the path."""
-        return GEMINI.path(model, stream=False).removesuffix(":generateContent") + ":batchEmbedContents"
+        return GEMINI.path(model, False).removesuffix(":generateContent") + ":batchEmbedContents"
 
     def encode(self, request: EmbeddingRequest) -> bytes:
         """The JSON body; further fields go into the request of each text."""

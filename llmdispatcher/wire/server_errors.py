@@ -1,54 +1,70 @@
-"""What the error responses of all formats share: the status of each class of error, and how a client finds the class again."""
+"""Errors as a server tells them: one table for all formats, and how a client finds the class of an error again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
 
 from ..errors import (
     AuthenticationError,
     BudgetExceeded,
     Cancelled,
-    CircuitOpen,
     ConfigError,
     ContentFiltered,
     ContextWindowExceeded,
     DeadlineExceeded,
     DispatchError,
     InvalidRequest,
+    MalformedReply,
     ModelNotFound,
-    Overloaded,
     QuotaExceeded,
     RateLimitError,
 )
 from .decoding import written
-from .errors import fault
+from .errors import fault, fault_inside
 
-_STATUSES: Mapping[type[DispatchError], int] = {
-    AuthenticationError: 401,
-    QuotaExceeded: 402,
-    BudgetExceeded: 402,
-    ModelNotFound: 404,
-    RateLimitError: 429,
-    ContextWindowExceeded: 400,
-    ContentFiltered: 400,
-    InvalidRequest: 400,
-    DeadlineExceeded: 504,
-    Cancelled: 499,
-    Overloaded: 503,
-    CircuitOpen: 503,
-    ConfigError: 500,
-}
-_OTHERWISE = 502
-_CODES: Mapping[type[DispatchError], str] = {
-    AuthenticationError: "invalid_api_key",
-    QuotaExceeded: "enforced_spend_limit_reached",
-    ModelNotFound: "model_not_found",
-    RateLimitError: "ramp_limit_exceeded",
-    ContextWindowExceeded: "context_length_exceeded",
-    ContentFiltered: "content_filter",
-}
-"""What tells a class where status and wording mean another."""
+
+@attrs.frozen
+class _Row:
+    """How one class of error is told. ``kind`` and ``code`` are OpenAI's; ``plain_code`` is for whom another code means another
+    class, and for formats without codes."""
+
+    error: type[DispatchError]
+    status: int
+    kind: str
+    code: str
+    plain_code: str | None = None
+
+
+Told = TypeVar("Told")
+_BAD, _DOWN = "invalid_request_error", "server_error"
+_ROWS = (
+    _Row(ContextWindowExceeded, 400, _BAD, "context_length_exceeded", "context_length_exceeded"),
+    _Row(InvalidRequest, 400, _BAD, _BAD),
+    _Row(ContentFiltered, 400, _BAD, "content_filter", "content_filter"),
+    _Row(AuthenticationError, 401, _BAD, "invalid_api_key", "invalid_api_key"),
+    _Row(ModelNotFound, 404, _BAD, "model_not_found", "model_not_found"),
+    _Row(QuotaExceeded, 429, "insufficient_quota", "insufficient_quota", "enforced_spend_limit_reached"),
+    _Row(BudgetExceeded, 402, "insufficient_quota", "insufficient_quota"),
+    _Row(RateLimitError, 429, "requests", "rate_limit_exceeded", "ramp_limit_exceeded"),
+    _Row(DeadlineExceeded, 504, _DOWN, "timeout_error"),
+    _Row(Cancelled, 499, _DOWN, "cancelled"),
+    _Row(ConfigError, 500, _DOWN, _DOWN),
+    _Row(MalformedReply, 502, _DOWN, _DOWN),
+    _Row(DispatchError, 503, _DOWN, _DOWN),
+)
+"""The first that fits, subclasses before their base."""
+
+
+def _row(error: DispatchError) -> _Row:
+    return next(row for row in _ROWS if isinstance(error, row.error))
+
+
+def _status(error: DispatchError, usual: int) -> int:
+    """The status that a vendor gave stays."""
+    return error.status if error.status is not None and 400 <= error.status < 600 else usual
 
 
 def refused(
@@ -58,12 +74,40 @@ def refused(
 ) -> tuple[int, bytes]:
     """Status and body of an error; ``document`` writes it, with a code only where it would be read as another class without.
 
-    ``statuses`` are the format's own, where they differ. The status that a vendor gave stays.
+    ``statuses`` are the format's own, where they differ.
     """
-    known = {**_STATUSES, **(statuses or {})}
-    usual = next((status for kind, status in known.items() if isinstance(error, kind)), _OTHERWISE)
-    status = error.status if error.status is not None and 400 <= error.status < 600 else usual
-    body = written(document(status, None))
-    if type(error) not in _CODES or type(fault(status, {}, body)) is type(error):
-        return status, body
-    return status, written(document(status, _CODES[type(error)]))
+    row = _row(error)
+    own = next((status for kind, status in (statuses or {}).items() if isinstance(error, kind)), row.status)
+    status = _status(error, own)
+    codes = [None] if row.plain_code is None or type(error) is not row.error else [None, row.plain_code]
+    return status, _understood(error, [written(document(status, code)) for code in codes], lambda body: fault(status, {}, body))
+
+
+def openai_refusal(error: DispatchError) -> tuple[int, bytes]:
+    """Status and body of a refusal in OpenAI's formats, which reads back as an error of the same class."""
+    row = _row(error)
+    status = _status(error, row.status)
+
+    def body(code: str) -> bytes:
+        return written({"error": {"message": error.message, "type": row.kind, "param": None, "code": code}})
+
+    return status, _understood(error, [body(code) for code in _codes(error, row)], lambda told: fault(status, {}, told))
+
+
+def failure_event(error: DispatchError) -> dict[str, Any]:
+    """What an error event of the Responses API says, with the status that a refusal would have had."""
+    row = _row(error)
+    said = {"message": error.message, "param": None, "status": _status(error, row.status)}
+    return _understood(error, [{"code": code, **said} for code in _codes(error, row)], fault_inside)
+
+
+def _codes(error: DispatchError, row: _Row) -> list[str]:
+    """The codes that could be told: the vendor's own, the usual one, one that nothing else means; at last the usual one again."""
+    own = [error.code] if error.code and not error.code.isdigit() else []
+    return [*own, row.code, row.plain_code or row.code, row.code]
+
+
+def _understood(error: DispatchError, documents: Sequence[Told], read: Callable[[Told], DispatchError]) -> Told:
+    """The first document that is read as the class that it is about, else the usual one."""
+    found = (told for told in documents if type(read(told)) is type(error))
+    return next(found, documents[-1])

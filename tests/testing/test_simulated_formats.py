@@ -341,7 +341,7 @@ def test_the_library_can_talk_to_it():
     with VendorSimulator(responses="yes ZZ no") as sim:
         for form in ("openai", "anthropic", "gemini"):
             codec = CODECS[CODEC[form]]
-            path = codec.path("m", stream=True)
+            path = codec.path("m", True)
             path = path if path.startswith("/v1") else f"/v1{path}"
             reply = ask(sim, form, path=path, raw=codec.encode(request, stream=True))
 

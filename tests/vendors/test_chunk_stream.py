@@ -8,7 +8,7 @@ from llmdispatcher.testing import ManualClock
 from llmdispatcher.types import HttpReply
 from llmdispatcher.vendors import ChunkStream
 from llmdispatcher.vendors.http import LAST_WORDS
-from llmdispatcher.wire.openai_chat.codec import ChatDecoder
+from llmdispatcher.wire.openai_chat.response import ChatDecoder
 
 FIRST = b'data: {"choices": [{"index": 0, "delta": {"content": "one"}, "finish_reason": "stop"}]}\n\n'
 

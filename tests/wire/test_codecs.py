@@ -331,7 +331,7 @@ def test_it_is_a_codec(codec):
     typed: Codec = codec
 
     assert typed is CODECS[typed.name]
-    assert typed.path("m", stream=True).startswith("/")
+    assert typed.path("m", True).startswith("/")
 
 
 def test_a_call_is_the_same_call_however_the_arguments_were_spelt(codec):

@@ -36,7 +36,7 @@ def written(codec: Codec, request, stream=False):
 def read_back(codec: Codec, request):
     """The request as a server of that format reads it."""
     body = codec.encode(attrs.evolve(request, drop_params=True), stream=False)
-    return codec.read_request(body, codec.path(request.model, stream=False)).request
+    return codec.read_request(body, codec.path(request.model, False)).request
 
 
 def texts(value):
@@ -100,7 +100,7 @@ def test_any_conversation_is_written_with_every_word(codec, request):
 def test_what_is_read_back_is_written_the_same(codec, request):
     """A gateway that reads a request and sends it on in the same format changes nothing."""
     once = written(codec, request)
-    read = codec.read_request(json.dumps(once).encode(), codec.path("m-1", stream=False)).request
+    read = codec.read_request(json.dumps(once).encode(), codec.path("m-1", False)).request
 
     assert once == written(codec, read)
 

@@ -101,7 +101,7 @@ def test_a_request_with_everything():
 )
 def test_the_model_is_in_the_path(model, stream, path):
     """As a piece of the path and nothing else."""
-    assert path == GEMINI.path(model, stream=stream)
+    assert path == GEMINI.path(model, stream)
 
 
 @pytest.mark.parametrize(

@@ -755,7 +755,7 @@ def test_a_refusal_is_read_as_it_was_meant(error):
     [
         (Overloaded("full"), 503, "UNAVAILABLE"),
         (Cancelled("gone"), 499, "CANCELLED"),
-        (VendorUnavailable("away"), 502, "INTERNAL"),
+        (VendorUnavailable("away"), 503, "UNAVAILABLE"),
         (RateLimitError("slow down"), 429, "RESOURCE_EXHAUSTED"),
         (InvalidRequest("no", status=422), 422, "INVALID_ARGUMENT"),
     ],

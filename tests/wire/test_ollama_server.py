@@ -380,7 +380,7 @@ def test_a_refusal_is_read_as_it_was_meant(error):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(Overloaded("full"), 503), (Cancelled("gone"), 499), (VendorUnavailable("away"), 502)]
+    ("error", "status"), [(Overloaded("full"), 503), (Cancelled("gone"), 499), (VendorUnavailable("away"), 503)]
 )
 def test_an_error_of_ours_has_a_status(error, status):
     """Where no vendor gave one."""

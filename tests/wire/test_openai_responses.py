@@ -76,7 +76,7 @@ def folded(*events):
 
 def test_the_path_is_always_the_same():
     """The model is in the body."""
-    assert "/responses" == OPENAI_RESPONSES.path("m", stream=True)
+    assert "/responses" == OPENAI_RESPONSES.path("m", True)
 
 
 def test_roles_stay_what_they_are():

@@ -22,7 +22,7 @@ from ...errors import (
 )
 from ...runtime import SYSTEM_CLOCK
 from ...types import Part, ReasoningPart, Response, StreamChunk, TextPart, ToolCall, ToolCallDelta, Usage, unfold
-from ...wire import STATUSES, Inbound, ServerCodec
+from ...wire import STATUSES, Codec, Inbound
 from ..answers import SimulatedResponse, pieces
 
 
@@ -230,7 +230,7 @@ class Format(ABC):
     """``"openai"``, ``"anthropic"`` ..."""
     id_header: ClassVar[str] = "x-request-id"
     """The header that bears the request's id."""
-    codec: ClassVar[ServerCodec]
+    codec: ClassVar[Codec]
     names: ClassVar[Names] = Names()
     separator: ClassVar[bytes] = b"\n\n"
     """What ends an event."""

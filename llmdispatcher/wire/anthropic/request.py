@@ -24,7 +24,7 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..decoding import LEADING_ROLES, leave_out, own
+from ..decoding import LEADING_ROLES, dump, leave_out, own
 from ..quirks import without_refused
 from .fields import ADAPTIVE, CHOICES, NAME, STRUCTURE, cache_control
 
@@ -287,7 +287,13 @@ _BY_TOOL = f"Give your answer by calling the tool {STRUCTURE}."
 _FORCED = ("any", "tool")
 
 
-def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+    """The JSON body of a request; system messages, wherever they stand, become the top-level ``system``."""
+    payload = _encoded(request, quirks)
+    return dump({**payload, "stream": True} if stream else payload, request, NAME)
+
+
+def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
     request = without_refused(request, quirks, NAME)
     for name in _NOWHERE:

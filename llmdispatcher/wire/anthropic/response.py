@@ -1,4 +1,4 @@
-"""The codec of Anthropic's Messages API, version 2023-06-01, and its decoders. https://platform.claude.com/docs/en/api/messages"""
+"""Decode answers and streams of Anthropic's Messages API, version 2023-06-01. https://platform.claude.com/docs/en/api/messages"""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 
 import attrs
 
-from ...errors import DispatchError, InvalidRequest, MalformedReply
+from ...errors import MalformedReply
 from ...types import (
     MOST_MEMBERS,
     Citation,
     OtherPart,
     Part,
     ReasoningPart,
-    Request,
     Response,
     StreamChunk,
     TextPart,
@@ -24,68 +23,23 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..base import Inbound
-from ..decoding import EventDecoder, dump, mapping, parse_object, text_of
+from ..decoding import EventDecoder, mapping, parse_object, text_of
 from ..errors import fault_inside
 from .fields import NAME, STRUCTURE, anthropic_usage, finish_of, tier_of
-from .request import encoded
-from .server_request import inbound
-from .server_response import MessagesWriter, refusal, whole
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 
-class AnthropicMessages:
-    """The codec; without state."""
-
-    name = NAME
-    content_type = "text/event-stream; charset=utf-8"
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The model travels in the body, so the path is always the same."""
-        return "/v1/messages"
-
-    def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
-        """The JSON body of a request; system messages, wherever they stand, become the top-level ``system``."""
-        payload = encoded(request, quirks)
-        return dump({**payload, "stream": True} if stream else payload, request, self.name)
-
-    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
-        """A whole answer."""
-        document = parse_object(body, members)
-        blocks = document.get("content")
-        if not isinstance(blocks, list):
-            if document.get("error") or document.get("type") == "error":
-                raise fault_inside(document)
-            raise MalformedReply("the vendor's answer has no content", sent=True)
-        decoder = MessagesDecoder()
-        return fold([chunk for event in _events(document, blocks) for chunk in decoder.read_event(event)])
-
-    def decoder(self) -> MessagesDecoder:
-        """A fresh decoder for one stream."""
-        return MessagesDecoder()
-
-    def read_request(self, body: bytes, path: str = "") -> Inbound:
-        """The request in a body, also in one that is only to be counted."""
-        try:
-            return inbound(body, path)
-        except RecursionError:
-            raise InvalidRequest("body: nested too deeply; send a flatter document") from None
-
-    def write_response(self, response: Response) -> bytes:
-        """The body of a whole answer."""
-        return whole(response)
-
-    def writer(self, asked: Inbound | None = None) -> MessagesWriter:
-        """A fresh writer for one stream."""
-        return MessagesWriter(asked)
-
-    def write_error(self, error: DispatchError) -> tuple[int, bytes]:
-        """Status and body of a refusal."""
-        return refusal(error)
-
-
-ANTHROPIC_MESSAGES = AnthropicMessages()
+def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
+    """A whole answer."""
+    document = parse_object(body, members)
+    blocks = document.get("content")
+    if not isinstance(blocks, list):
+        if document.get("error") or document.get("type") == "error":
+            raise fault_inside(document)
+        raise MalformedReply("the vendor's answer has no content", sent=True)
+    decoder = MessagesDecoder()
+    return fold([chunk for event in _events(document, blocks) for chunk in decoder.read_event(event)])
 
 
 class MessagesDecoder(EventDecoder):
@@ -259,7 +213,7 @@ class MessagesDecoder(EventDecoder):
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
-        return ANTHROPIC_MESSAGES.decode(body, self.bounds.members)
+        return decode(body, self.bounds.members)
 
 
 _CALL = ("type", "id", "name", "input")

@@ -203,7 +203,7 @@ _COUNTS = ("max_tokens", "top_k")
 _NAME_OF_FORMAT = "answer"
 
 
-def inbound(body: bytes, path: str) -> Inbound:
+def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; some clouds have the model in the path."""
     fields = {name: value for name, value in object_in(body, "'model', 'max_tokens' and 'messages'").items() if value is not None}
     model = popped(fields, "model", str, "") or _model_in(path)

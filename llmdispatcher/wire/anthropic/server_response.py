@@ -32,7 +32,7 @@ NO_ID = "msg_0"
 """Names an answer that came without a name."""
 
 
-def whole(response: Response) -> bytes:
+def write_response(response: Response) -> bytes:
     """The body of a whole answer."""
     return written(
         {

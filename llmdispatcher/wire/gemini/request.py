@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool, parse_text
-from ..decoding import LEADING_ROLES, instructions, leave_out, own
+from ..decoding import LEADING_ROLES, dump, instructions, leave_out, own
 from ..quirks import without_effort, without_refused
 from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part, merged
 
@@ -79,7 +79,12 @@ _TIERS = {"flex": "FLEX", "priority": "PRIORITY", "standard": "STANDARD", "defau
 _SCHEMAS = ("parametersJsonSchema", "parameters")
 
 
-def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+    """The JSON body of a request; whether a stream is wanted is said in the path."""
+    return dump(_encoded(request, quirks), request, NAME)
+
+
+def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """The JSON object of a request, without its ``extra_params``; the user's name has no place in this format."""
     request = without_effort(without_refused(request, quirks, NAME), quirks)
     if request.parallel_tool_calls is False:

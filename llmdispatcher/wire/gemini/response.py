@@ -1,4 +1,4 @@
-"""The codec of Google's generateContent and streamGenerateContent, and its decoders.
+"""Decode answers and streams of Google's generateContent and streamGenerateContent.
 
 https://ai.google.dev/api/generate-content#GenerateContentResponse; the arguments of a function call may arrive in pieces that name
 their place by a path: https://ai.google.dev/api/caching#FunctionCall
@@ -12,27 +12,22 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from ...errors import DispatchError, MalformedReply, StreamInterrupted
+from ...errors import MalformedReply, StreamInterrupted
 from ...types import (
     MOST_MEMBERS,
     OtherPart,
     Part,
     ReasoningPart,
-    Request,
     Response,
     StreamChunk,
     TextPart,
     ToolCallDelta,
     fold,
-    name_in_path,
 )
-from ..base import Bounds, Inbound
-from ..decoding import EventDecoder, dump, mapping, parse, text_of
+from ..base import Bounds
+from ..decoding import EventDecoder, mapping, parse, text_of
 from ..errors import fault_inside
 from .fields import NAME, citations_of, finish_of, gemini_usage, logprobs_of, part_of, tier_of
-from .request import encoded
-from .server_request import inbound
-from .server_response import ContentWriter, refusal, whole
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 _VALUES = ("stringValue", "numberValue", "boolValue")
@@ -349,46 +344,8 @@ def _facts(document: Mapping[str, Any]) -> _Said:
     return facts
 
 
-class Gemini:
-    """The codec; without state."""
-
-    name = NAME
-    content_type = "text/event-stream"
-
-    def path(self, model: str, *, stream: bool) -> str:
-        """The model is part of the path; a stream is asked for as server-sent events."""
-        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        return f"/{'' if '/' in model else 'models/'}{name_in_path(model)}:{method}"
-
-    def encode(self, request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
-        """The JSON body of a request; whether a stream is wanted is said in the path."""
-        return dump(encoded(request, quirks), request, self.name)
-
-    def decode(self, body: bytes, members: int = MOST_MEMBERS) -> Response:
-        """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
-        decoder = GeminiDecoder()
-        decoder.bounds = Bounds(members=members)
-        return decoder.read_whole(body)
-
-    def decoder(self) -> GeminiDecoder:
-        """A fresh decoder for one stream."""
-        return GeminiDecoder()
-
-    def read_request(self, body: bytes, path: str = "") -> Inbound:
-        """The request in a body that was sent to ``path``, which names the model."""
-        return inbound(body, path)
-
-    def write_response(self, response: Response) -> bytes:
-        """The body of a whole answer."""
-        return whole(response)
-
-    def writer(self, asked: Inbound | None = None) -> ContentWriter:
-        """A fresh writer for one stream."""
-        return ContentWriter(asked)
-
-    def write_error(self, error: DispatchError) -> tuple[int, bytes]:
-        """Status and body of a refusal."""
-        return refusal(error)
-
-
-GEMINI = Gemini()
+def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
+    """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
+    decoder = GeminiDecoder()
+    decoder.bounds = Bounds(members=members)
+    return decoder.read_whole(body)

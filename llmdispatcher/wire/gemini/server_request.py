@@ -125,7 +125,7 @@ _WHOLE = frozenset({"top_k", "max_tokens", "n", "seed", "top_logprobs"})
 _EFFORTS = {level: effort for effort, level in LEVELS.items() if effort != "max"}
 
 
-def inbound(body: bytes, path: str) -> Inbound:
+def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; model, and whether a stream is wanted, are in the path."""
     fields = _document(body)
     if isinstance(fields.get(_COUNTED), dict):

@@ -77,7 +77,7 @@ _more = attrgetter(
 )
 
 
-def whole(response: Response) -> bytes:
+def write_response(response: Response) -> bytes:
     """The body of a whole answer."""
     writer = ContentWriter()
     for chunk in unfold(response):

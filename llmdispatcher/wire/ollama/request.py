@@ -21,7 +21,7 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..decoding import Counter, leave_out, own
+from ..decoding import Counter, dump, leave_out, own
 from ..quirks import without_refused
 
 NAME = "ollama_chat"
@@ -90,7 +90,12 @@ def done_reason(reason: str | None, raw: str | None) -> str:
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
-def encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+    """The JSON body of a request; ``stream`` is always said, since it is the default of this format."""
+    return dump({**_encoded(request, quirks), "stream": stream}, request, NAME)
+
+
+def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
     request = without_refused(request, quirks, NAME)
     if (request.n or 1) > 1:

@@ -29,7 +29,7 @@ from ...types import (
     VideoPart,
 )
 from ..anthropic.fields import cache_control
-from ..decoding import leave_out, mapping, own, written
+from ..decoding import dump, leave_out, mapping, own, written
 from ..quirks import without_effort, without_refused
 from .fields import BARE, FIELD, LEGACY, NAME, how, with_own
 
@@ -256,7 +256,12 @@ GROUP, TEXT = "reasoning", "text"
 """How a request spelt its effort or its stop: within OpenRouter's ``reasoning``; as one text."""
 
 
-def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
+def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+    """The JSON body of a request."""
+    return dump(_encoded(request, stream=stream, quirks=quirks), request, NAME)
+
+
+def _encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
     request = without_effort(without_refused(_with_words(request, quirks), quirks, NAME), quirks)
     spelt = request.metadata.get(NAME, {})

@@ -226,7 +226,7 @@ _TEXTS = ("user", "prompt_cache_key", "service_tier")
 _CHOICES = ("auto", "none", "required", "any")
 
 
-def inbound(body: bytes, path: str) -> Inbound:
+def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
     fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
     model = popped(fields, "model", str, "") or _model_in(path)

@@ -24,7 +24,7 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import mapping, own, parse, written
-from ..openai_responses.errors import refusal
+from ..server_errors import openai_refusal
 from .fields import AS, FINISH, LEGACY, NAME, details_in, how, written_usage
 from .request import is_block, joined_thoughts, written_call, written_part
 
@@ -34,7 +34,7 @@ CITATION = "url_citation"
 _WORDS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
-def whole(response: Response) -> bytes:
+def write_response(response: Response) -> bytes:
     """The body of a whole answer."""
     usage = written_usage(response.usage)
     choices = [_choice(choice) for choice in response.choices]
@@ -203,7 +203,7 @@ class ChatWriter:
 
     def fail(self, error: DispatchError) -> bytes:
         """The event that tells of a failure in the middle of a stream; it has no status of its own, so the error names it."""
-        status, body = refusal(error)
+        status, body = openai_refusal(error)
         return _framed({"error": {**parse(body)["error"], "status": status}})
 
 

@@ -203,8 +203,8 @@ _CHOICES = {"any": "required", "auto": "auto", "none": "none", "required": "requ
 _FORCED = "is refused by this model"
 
 
-def encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> bytes:
-    """The JSON body of a request."""
+def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
+    """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
     request = without_effort(without_refused(request, quirks, NAME), quirks)
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}

@@ -242,7 +242,7 @@ _SUMMARIES = ("auto", "concise", "detailed")
 _WORDS = ("auto", "none", "required")
 
 
-def inbound(body: bytes) -> Inbound:
+def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
     fields = {name: value for name, value in object_in(body, "'model' and 'input'").items() if value is not None}
     model = popped(fields, "model", str, "")

@@ -25,7 +25,7 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import mapping, own, written
-from .errors import failure_event
+from ..server_errors import failure_event
 from .fields import INCOMPLETE
 from .request import CALLS, MADE_UP, NAME, written_call, written_items, written_thought
 
@@ -40,10 +40,10 @@ _IDS = {
 }
 
 
-def whole(response: Response) -> dict[str, Any]:
-    """An answer in one piece."""
+def write_response(response: Response) -> bytes:
+    """The body of a whole answer."""
     items = [complete(item, number) for number, item in enumerate(output_of(response))]
-    return envelope(response, items)
+    return written(envelope(response, items))
 
 
 def envelope(response: Response, items: Sequence[Mapping[str, Any]], status: str | None = None) -> dict[str, Any]:

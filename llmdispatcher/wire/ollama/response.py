@@ -1,0 +1,121 @@
+"""Decode answers and streams of Ollama's chat API. https://docs.ollama.com/api/chat"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import MalformedReply, StreamInterrupted
+from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
+from ..base import Bounds
+from ..decoding import LineDecoder, mapping, parse_object, text_of
+from ..errors import fault_inside
+from .request import NAME, finish_of, ollama_usage
+
+_LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
+"""What stands between two documents, and nowhere in one."""
+
+
+def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
+    """A whole answer; also one that came in lines, although nobody asked for a stream."""
+    return read_body(body, OllamaDecoder(), members)
+
+
+def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) -> Response:
+    """A whole answer, in one document or in lines."""
+    decoder.bounds = Bounds(size=len(body), members=members)
+    if _LINES.search(body):
+        return fold([*decoder.feed(body), *decoder.finish()])
+    return fold(decoder.finish_plain(body))
+
+
+class OllamaDecoder(LineDecoder):
+    """One line for each piece of an answer; the last is ``done``. Calls come whole, mostly without ids, which are made up then."""
+
+    __slots__ = ("_answered", "_calls", "_thought")
+    END_MARKER = '"done": true'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answered = False
+        self._calls = 0
+        self._thought: list[str] = []
+
+    def message_of(self, document: Mapping[str, Any]) -> Any:
+        """What a line says, as a message."""
+        return document.get("message")
+
+    def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
+        """One line."""
+        message = self.message_of(document)
+        if type(message) is dict:
+            self._answered = True
+        else:
+            message = {}
+        content, thought, calls = message.get("content"), message.get("thinking"), message.get("tool_calls")
+        if document.get("done") is True:
+            self.ended = self.done = True
+        elif not (thought or calls or self._thought):
+            return StreamChunk(
+                content=content if type(content) is str else "",
+                model=text_of(document.get("model")) or None,
+                logprobs=_logprobs(document),
+            )
+        return [*self._thinking(text_of(thought), bool(content or calls or self.done)), self._saying(document, content, calls)]
+
+    def _thinking(self, text: str, over: bool) -> list[StreamChunk]:
+        """A piece of a thought, whole as a part once it is over: the vendor wants it back."""
+        if text:
+            self._thought.append(text)
+        if not (over and self._thought):
+            return [StreamChunk(reasoning=text)] if text else []
+        part = ReasoningPart(text="".join(self._thought), origin=NAME)
+        self._thought = []
+        return [StreamChunk(reasoning=text, parts=(part,))]
+
+    def _saying(self, document: Mapping[str, Any], content: Any, calls: Any) -> StreamChunk:
+        deltas = tuple([self._call(mapping(call)) for call in calls]) if isinstance(calls, list) else ()
+        raw = document.get("done_reason")
+        return StreamChunk(
+            content=text_of(content),
+            tool_calls=deltas,
+            finish_reason=finish_of(raw, called=self._calls > 0) if self.done else None,
+            finish_reason_raw=text_of(raw) or None,
+            usage=ollama_usage(document) if self.done else None,
+            model=text_of(document.get("model")) or None,
+            logprobs=_logprobs(document),
+        )
+
+    def _call(self, call: Mapping[str, Any]) -> ToolCallDelta:
+        place, self._calls = self._calls, self._calls + 1
+        function = mapping(call.get("function"))
+        given = function.get("arguments")
+        return ToolCallDelta(
+            index=place,
+            id=text_of(call.get("id")) or f"call_{place}",
+            name=text_of(function.get("name")) or None,
+            arguments=given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False),
+        )
+
+    def finish_plain(self, body: bytes) -> list[StreamChunk]:
+        """The chunks of an answer in one piece, which must be complete as well."""
+        document = parse_object(body, self.bounds.members)
+        if document.get("error"):
+            raise fault_inside(document)
+        said = self.read_event(document)
+        if not self._answered:
+            raise MalformedReply("the vendor's answer has no message", sent=True)
+        if not self.ended:
+            raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
+        return said if isinstance(said, list) else [said] if said is not None else []
+
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer."""
+        return decode(body, self.bounds.members)
+
+
+def _logprobs(document: Mapping[str, Any]) -> tuple[Any, ...]:
+    found = document.get("logprobs")
+    return tuple(found) if type(found) is list else ()

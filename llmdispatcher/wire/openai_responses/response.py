@@ -1,0 +1,273 @@
+"""Decode answers and streams of OpenAI's Responses API. https://platform.openai.com/docs/api-reference/responses"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ...errors import MalformedReply
+from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
+from ..decoding import EventDecoder, mapping, parse_object, text_of
+from ..errors import fault_inside
+from .fields import annotated, citations_of, finish, logprobs_of, openai_responses_usage, refusal_of, spoken, with_searches
+from .request import CALLS, read_call, read_item
+
+ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_DELTAS = {
+    "response.output_text.delta": ("message", "text"),
+    "response.refusal.delta": ("message", "refusal"),
+    "response.reasoning_summary_text.delta": ("reasoning", "thought"),
+    "response.reasoning_text.delta": ("reasoning", "thought"),
+    "response.function_call_arguments.delta": ("function_call", "arguments"),
+    "response.custom_tool_call_input.delta": ("custom_tool_call", "arguments"),
+}
+_DONES = {
+    "response.output_text.done": ("message", "text", "text"),
+    "response.refusal.done": ("message", "refusal", "refusal"),
+    "response.reasoning_summary_text.done": ("reasoning", "thought", "text"),
+    "response.reasoning_text.done": ("reasoning", "thought", "text"),
+    "response.function_call_arguments.done": ("function_call", "arguments", "arguments"),
+    "response.custom_tool_call_input.done": ("custom_tool_call", "arguments", "input"),
+}
+
+
+def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
+    """A whole answer, or as much as there is of one that the vendor is still working at."""
+    document = parse_object(body, members)
+    if document.get("status") == "failed" or (document.get("error") and not document.get("output")):
+        raise fault_inside(document)
+    if not isinstance(document.get("output"), list):
+        raise MalformedReply("the vendor's answer has no output", sent=True)
+    return fold(ResponsesDecoder().outcome(document))
+
+
+@attrs.define(eq=False)
+class _Item:
+    """An item under way: what was said of it so far, by field and place in it."""
+
+    kind: str
+    id: str | None = None
+    pieces: dict[tuple[str, int | None], list[str]] = attrs.field(factory=dict)
+    slot: int | None = None  # its place among the calls
+    named: bool = False  # whether the call's id and name were told
+    annotations: list[Any] = attrs.field(factory=list)
+    logprobs: list[Any] = attrs.field(factory=list)
+    done: bool = False
+
+    def said(self, field: str, place: int | None = None) -> str:
+        """What was said of a field, at one place or in all."""
+        return "".join([piece for (of, at), found in self.pieces.items() if of == field and place in (None, at) for piece in found])
+
+    def missing(self, field: str, whole: str, place: int | None = None) -> str:
+        """What is still to be said of a field; nothing where the vendor contradicts itself."""
+        said = self.said(field, place)
+        return whole[len(said) :] if whole.startswith(said) else ""
+
+
+class ResponsesDecoder(EventDecoder):
+    """response.created … response.completed, .incomplete or .failed.
+
+    What the deltas left out is taken from the finished item, and from the whole response at the end: a server may send any of them
+    alone. Items are known by id, else by their place in the output.
+    """
+
+    __slots__ = ("_calls", "_length", "_names", "_places", "_run")
+    END_MARKER = "response.completed, response.incomplete or response.failed"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[int, _Item] = {}
+        self._names: dict[str, _Item] = {}
+        self._calls = 0
+        self._run: list[_Item] = []  # whose text is in the run of text that is still open
+        self._length = 0  # of the text of finished messages, which citations are counted from
+
+    def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """An error event, or the end of a response that failed."""
+        kind, response = text_of(document.get("type")), mapping(document.get("response"))
+        if kind == "response.failed" or (kind in ENDS and response.get("status") == "failed"):
+            return response
+        return document if kind == "error" else super().failure_in(name, document)
+
+    def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
+        """What one event says."""
+        kind = text_of(document.get("type"))
+        if kind in _DELTAS:
+            return self._delta(document, *_DELTAS[kind])
+        if kind in _DONES:
+            of, field, key = _DONES[kind]
+            item, place = self._item(document, of), _place(document)
+            return self._say(item, field, place, item.missing(field, text_of(document.get(key)), place))
+        reader = _READERS.get(kind)
+        return reader(self, document) if reader is not None else None
+
+    def _delta(self, document: Mapping[str, Any], kind: str, field: str) -> StreamChunk | None:
+        item = self._item(document, kind)
+        logprobs = document.get("logprobs")
+        if isinstance(logprobs, list):
+            item.logprobs += logprobs
+        return self._say(item, field, _place(document), text_of(document.get("delta")))
+
+    def _say(self, item: _Item, field: str, place: int | None, text: str) -> StreamChunk | None:
+        if not text:
+            return None
+        item.pieces.setdefault((field, place), []).append(text)
+        if field == "text":
+            if item not in self._run:
+                self._run.append(item)
+            return StreamChunk(content=text, item=item.id)
+        if field == "thought":
+            return StreamChunk(reasoning=text, item=item.id)
+        if field == "refusal":
+            return StreamChunk(refusal=text)
+        return StreamChunk(tool_calls=(ToolCallDelta(index=self._slot(item), arguments=text),))
+
+    def _slot(self, item: _Item) -> int:
+        if item.slot is None:
+            item.slot, self._calls = self._calls, self._calls + 1
+            self._run.clear()
+        return item.slot
+
+    def _item(self, document: Mapping[str, Any], kind: str) -> _Item:
+        name, place = document.get("item_id"), document.get("output_index")
+        return self._known(name, place, kind) or self._added(name, place, kind)
+
+    def _known(self, name: Any, place: Any, kind: str) -> _Item | None:
+        item = self._names.get(name) if isinstance(name, str) else None
+        if item is None and isinstance(place, int):
+            item = self._places.get(place)
+        return item if item is not None and item.kind == kind else None
+
+    def _added(self, name: Any, place: Any, kind: str) -> _Item:
+        item = _Item(kind=kind, id=text_of(name) or None)
+        if item.id is not None:
+            self._names[item.id] = item
+        if isinstance(place, int):
+            self._places[place] = item
+        return item
+
+    def _facts(self, document: Mapping[str, Any]) -> StreamChunk:
+        response = mapping(document.get("response"))
+        return StreamChunk(model=text_of(response.get("model")) or None, response_id=text_of(response.get("id")) or None)
+
+    def _item_added(self, document: Mapping[str, Any]) -> StreamChunk | None:
+        raw, place = mapping(document.get("item")), document.get("output_index")
+        kind = _kind(raw)
+        item = self._known(raw.get("id"), place, kind)
+        if item is None or item.done:
+            item = self._added(raw.get("id"), place, kind)
+        return self._call(item, raw, whole=False) if kind in CALLS else None
+
+    def _call(self, item: _Item, raw: Mapping[str, Any], *, whole: bool) -> StreamChunk:
+        call = read_call(raw)
+        slot, first = self._slot(item), not item.named
+        item.named = True
+        delta = ToolCallDelta(
+            index=slot,
+            id=call.id if first else None,
+            name=call.name if first else None,
+            arguments=item.missing("arguments", call.arguments) if whole else "",
+            kind=call.kind if first else None,
+            extra=call.extra or None,
+        )
+        return StreamChunk(tool_calls=(delta,))
+
+    def _annotation(self, document: Mapping[str, Any]) -> None:
+        self._item(document, "message").annotations.append(document.get("annotation"))
+
+    def _item_done(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        raw, place = mapping(document.get("item")), document.get("output_index")
+        item = self._known(raw.get("id"), place, _kind(raw))
+        if item is None or (item.done and item.id != raw.get("id")):
+            item = self._added(raw.get("id"), place, _kind(raw))
+        return self._finished(item, raw)
+
+    def _finished(self, item: _Item, raw: Mapping[str, Any]) -> list[StreamChunk]:
+        if item.done:
+            return []
+        item.done = True
+        if item.kind in CALLS:
+            return [self._call(item, raw, whole=True)]
+        if item.kind == "message":
+            return self._message(item, raw)
+        part = read_item(raw)[0]
+        self._run.clear()
+        if not isinstance(part, ReasoningPart):
+            return [StreamChunk(parts=(part,))]
+        thought = self._say(item, "thought", None, item.missing("thought", part.text)) or StreamChunk()
+        if not part.text and item.pieces:
+            part = attrs.evolve(part, text=item.said("thought"))
+        return [attrs.evolve(thought, parts=(part,), item=item.id)]
+
+    def _message(self, item: _Item, raw: Mapping[str, Any]) -> list[StreamChunk]:
+        parts = read_item(raw)
+        texts = annotated(spoken(parts), item.annotations)
+        whole = "".join([part.text for part in texts])
+        said = self._say(item, "text", None, item.missing("text", whole)) or StreamChunk()
+        fits = self._run == [item] and whole == item.said("text")
+        chunk = attrs.evolve(
+            said,
+            parts=tuple(texts) if fits else (),
+            refusal=item.missing("refusal", refusal_of(parts)) or None,
+            citations=citations_of(texts, self._length),
+            logprobs=logprobs_of(parts) or tuple(item.logprobs),
+            item=item.id,
+        )
+        self._length += len(item.said("text"))
+        others = tuple([part for part in parts if isinstance(part, OtherPart)])
+        if fits or others:
+            self._run.clear()
+        return [chunk, StreamChunk(parts=others)] if others else [chunk]
+
+    def _end(self, document: Mapping[str, Any]) -> list[StreamChunk]:
+        response = mapping(document.get("response"))
+        self.ended = True
+        self.done = self.failure_in("", document) is None
+        status = text_of(document.get("type")).removeprefix("response.")
+        return self.outcome({"status": status, **response})
+
+    def outcome(self, response: Mapping[str, Any]) -> list[StreamChunk]:
+        """What a whole response says beyond what was told of it already."""
+        chunks: list[StreamChunk] = []
+        output = response.get("output")
+        for place, raw in enumerate(output if isinstance(output, list) else ()):
+            if isinstance(raw, dict):
+                kind, name = _kind(raw), raw.get("id")
+                chunks += self._finished(self._known(name, place, kind) or self._added(name, place, kind), raw)
+        status, usage = text_of(response.get("status")), response.get("usage")
+        chunks.append(
+            StreamChunk(
+                finish_reason=finish(status, response, called=self._calls > 0),
+                finish_reason_raw=status or None,
+                usage=with_searches(openai_responses_usage(usage), output) if isinstance(usage, dict) else None,
+                model=text_of(response.get("model")) or None,
+                response_id=text_of(response.get("id")) or None,
+                service_tier=text_of(response.get("service_tier")) or None,
+            )
+        )
+        return chunks
+
+    def read_whole(self, body: bytes) -> Response:
+        """A server that ignores ``stream`` answers in one piece."""
+        return decode(body, self.bounds.members)
+
+
+_READERS = {
+    "response.created": ResponsesDecoder._facts,
+    "response.output_item.added": ResponsesDecoder._item_added,
+    "response.output_item.done": ResponsesDecoder._item_done,
+    "response.output_text.annotation.added": ResponsesDecoder._annotation,
+    **dict.fromkeys(ENDS, ResponsesDecoder._end),
+}
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    return text_of(item.get("type")) or "message"
+
+
+def _place(document: Mapping[str, Any]) -> int:
+    """Which part of its item an event is about; servers that say it only at the end mean the first."""
+    place = document.get("content_index", document.get("summary_index"))
+    return place if isinstance(place, int) else 0
