@@ -1,14 +1,16 @@
-"""The responses of simulated vendors: ``SimulatedResponse``, its tokens, and text made from the prompt if nothing was scripted."""
+"""The responses of simulated vendors: ``SimulatedResponse``, its tokens, and what is made of a request if nothing is scripted."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from ..types import ToolCall
+from ..types import Request, Tool, ToolCall
 
 _PIECES = re.compile(r"\s*\S+|\s+$")
 _WORDS = re.compile(r"[^\W\d_]{4,}")
@@ -123,3 +125,113 @@ def plausible(prompt: str, seed: int = 0) -> str:
     count = int(draw(seed, prompt, "length") * 8)
     middle = [sentence(_MIDDLES, number) for number in range(1, 1 + count)]
     return " ".join([sentence(_OPENINGS, 0), *middle, sentence(_CLOSINGS, -1)])
+
+
+def obedient(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
+    """What a willing model answers: a call where one is forced, JSON of the form that is asked for, else :func:`plausible` text.
+
+    It thinks in one sentence where thoughts are asked for. The same request and seed give the same answer.
+    """
+    text = plausible(prompt, seed)
+    thinks = request.reasoning_tokens or request.reasoning_summary or (request.reasoning_effort or "none") != "none"
+    reasoning = text.partition(".")[0] + "." if thinks else ""
+    tool = _forced(request)
+    if tool is not None:
+        arguments = json.dumps(example(tool.parameters), ensure_ascii=False)
+        return SimulatedResponse(tool_calls=ToolCall(name=tool.name, arguments=arguments), reasoning=reasoning)
+    form = request.response_format or {}
+    if form.get("type") == "json_schema":
+        schema = (form.get("json_schema") or {}).get("schema") or {}
+        text = json.dumps(example(schema), ensure_ascii=False)
+    elif form.get("type") == "json_object":
+        text = json.dumps({"answer": text}, ensure_ascii=False)
+    return SimulatedResponse(text, reasoning=reasoning)
+
+
+def _forced(request: Request) -> Tool | None:
+    """The tool that a choice demands; of several, the first."""
+    tools, choice = [tool for tool in request.tools if isinstance(tool, Tool)], request.tool_choice
+    if isinstance(choice, Mapping):
+        named = choice.get("function")
+        choice = (named.get("name") if isinstance(named, Mapping) else None) or choice.get("name") or choice.get("type")
+    if choice in ("required", "any"):
+        return next(iter(tools), None)
+    return next((tool for tool in tools if tool.name == choice), None)
+
+
+_EXAMPLES: Mapping[str, Any] = {"boolean": True, "null": None, "object": {}, "string": "example"}
+_FORMATS = {
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T12:00:00Z",
+    "time": "12:00:00Z",
+    "email": "someone@example.com",
+    "uri": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "ipv4": "192.0.2.1",
+    "hostname": "example.com",
+}
+_MOST_DEPTH = 16
+
+
+def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
+    """A value that fits a JSON schema made of the keywords that are in common use; patterns are not looked at."""
+    root = schema if root is None else root
+    if not isinstance(schema, Mapping) or depth > _MOST_DEPTH:
+        return {}
+    if isinstance(schema.get("$ref"), str):
+        return example(_pointed(root, schema["$ref"]), root, depth + 1)
+    for keyword in ("const", "default"):
+        if keyword in schema:
+            return schema[keyword]
+    if schema.get("enum") or schema.get("examples"):
+        return (schema.get("enum") or schema["examples"])[0]
+    for keyword in ("anyOf", "oneOf"):
+        if schema.get(keyword):
+            first = schema[keyword][0]
+            return example({**{name: value for name, value in schema.items() if name != keyword}, **first}, root, depth + 1)
+    if schema.get("allOf"):
+        merged: dict[str, Any] = {name: value for name, value in schema.items() if name != "allOf"}
+        for part in schema["allOf"]:
+            part = _pointed(root, part["$ref"]) if "$ref" in part else part
+            merged |= {**part, "properties": {**merged.get("properties", {}), **part.get("properties", {})}}
+        return example(merged, root, depth + 1)
+    return _of_type(schema, root, depth)
+
+
+def _of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
+    kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) else kind
+    if kind == "object":
+        needed = schema.get("required", ())
+        inner = {name: one for name, one in schema.get("properties", {}).items() if name in needed or depth < _MOST_DEPTH // 4}
+        return {name: example(one, root, depth + 1) for name, one in inner.items()}
+    if kind == "array":
+        count = schema.get("minItems", 1 if depth < _MOST_DEPTH // 2 else 0)
+        return [example(schema.get("items", {"type": "string"}), root, depth + 1) for _ in range(min(count, 100))]
+    if kind in ("integer", "number"):
+        return _number_in(schema, whole=kind == "integer")
+    text = _FORMATS.get(schema.get("format", ""), _EXAMPLES.get(kind, "example"))
+    if isinstance(text, str):
+        least, most = schema.get("minLength", 0), schema.get("maxLength", len(text) + schema.get("minLength", 0))
+        return text.ljust(least, "e")[:most]
+    return text
+
+
+def _number_in(schema: Mapping[str, Any], *, whole: bool) -> float:
+    low, high, step = schema.get("minimum"), schema.get("maximum"), schema.get("multipleOf") or 1
+    if "exclusiveMinimum" in schema:
+        low = schema["exclusiveMinimum"] + (step if whole or step != 1 else 0.5)
+    if "exclusiveMaximum" in schema:
+        high = schema["exclusiveMaximum"] - (step if whole or step != 1 else 0.5)
+    value: Any = 1 if (low is None or low <= 1) and (high is None or high >= 1) else low if low is not None else high
+    value = -(-value // step) * step if value % step else value
+    return int(value) if whole else float(value)
+
+
+def _pointed(root: Any, pointer: str) -> Any:
+    """What a local ``$ref`` names; an empty schema where there is nothing."""
+    found = root
+    for step in pointer.removeprefix("#").strip("/").split("/"):
+        if step:
+            found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

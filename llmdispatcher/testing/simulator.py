@@ -15,7 +15,7 @@ import attrs
 
 from ..runtime import SYSTEM_CLOCK
 from ..types import Response
-from .answers import SimulatedResponse, draw, plausible
+from .answers import SimulatedResponse, draw, obedient, plausible
 from .faults.base import Fault, FaultContext, last_chunk, send_all
 from .faults.refusals import status
 from .formats import FORMATS, recognise
@@ -40,7 +40,7 @@ class VendorSimulator:
     They answer conversations, and make lists of models, vectors of texts and counts of tokens where the vendor does.
     ``responses`` is a string, a :class:`SimulatedResponse`, a :class:`~llmdispatcher.Response` (sent as it is),
     a callable that takes the request's JSON and returns one of them, or a list of these that is gone through again and again;
-    by default sentences are made from the prompt. A callable that raises is a
+    by default sentences are made from the prompt, and calls and JSON where the request demands them. A callable that raises is a
     500, and shows as its thread's exception. ``latency`` seconds pass before the first byte, ``tokens_per_second`` sets the
     pace of a stream (and the length of a whole answer); ``None`` is at once. ``error_rate`` of the requests get one of
     ``errors``, the same ones for the same ``seed``. ``keys`` are accepted, others get the vendor's 401; by default any key is
@@ -143,6 +143,9 @@ class VendorSimulator:
         return self._server
 
     def _handle(self, peer: Peer, wire: WireRequest) -> bool | None:
+        if wire.method in ("GET", "HEAD") and wire.target in ("/", "/health"):  # a probe, no request to a vendor
+            peer.reply(200, b'{"status":"healthy"}' if wire.method == "GET" else b"")
+            return False
         recognised = recognise(wire.method, wire.target, wire.headers)
         form, said = recognised or (FORMATS["openai"], {})
         request, what = self._record(wire, form if recognised else None, said)
@@ -224,7 +227,9 @@ class VendorSimulator:
         if callable(said):
             said = said(request.json)
         if said is None:
-            said = plausible(form.turns(request)[-1], self.seed)
+            prompt = form.turns(request)[-1]
+            asked = request.server_request
+            said = plausible(prompt, self.seed) if asked is None else obedient(asked.request, prompt, self.seed)
         if isinstance(said, Response):
             return said
         return (SimulatedResponse(said) if isinstance(said, str) else said).truncate(*form.limits(request))

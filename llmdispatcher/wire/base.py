@@ -131,8 +131,8 @@ class Codec:
     """``read_request(body, path="")``: the request in a body; ``path`` is the one it was sent to, where the format says something
     there. What has no place in :class:`Request` is kept in ``extra_params``, and in the ``extra`` of its parts. Raises
     :class:`InvalidRequest` that names what is wrong."""
-    write_response: Callable[[Response], bytes]
-    """The body of a whole answer."""
+    write_response: Callable[..., bytes]
+    """``write_response(response, asked=None)``: the body of a whole answer, to the :class:`Inbound` ``asked``."""
     writer: Callable[..., StreamWriter]
     """``writer(asked=None)``: a new writer for one stream, an answer to the :class:`Inbound` ``asked``."""
     write_error: Callable[[DispatchError], tuple[int, bytes]]

@@ -29,6 +29,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OPENAI_CHAT, Inbound, fault
+from llmdispatcher.wire.openai_chat.fields import openai_tier
 
 from .corpus import body_of, decode_stream, exchanges, needs_corpus, streamed
 
@@ -73,9 +74,10 @@ def answers():
 
 
 def completed(response):
-    """The answer with what the format wants and some vendors leave out; its own word of the end where that was another."""
+    """The answer with what the format wants and some vendors leave out; the end and the service tier in the format's own words."""
     ended = response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
-    return attrs.evolve(response, finish_reason=ended, finish_reason_raw=None, response_id=response.response_id or "chatcmpl-0")
+    name, tier = response.response_id or "chatcmpl-0", openai_tier(response.service_tier)
+    return attrs.evolve(response, finish_reason=ended, finish_reason_raw=None, response_id=name, service_tier=tier)
 
 
 def in_order(response):

@@ -38,6 +38,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire import OPENAI_RESPONSES, Inbound, fault
+from llmdispatcher.wire.openai_chat.fields import openai_tier
 
 from .corpus import FOLDER, body_of, decode_stream, needs_corpus, streamed
 from .equivalences import openai_responses as normal
@@ -81,8 +82,9 @@ def through(chunks):
 
 
 def counted(response):
-    """The answer without what a vendor's record of usage has beyond the counts."""
-    return attrs.evolve(response, usage=attrs.evolve(response.usage, raw={}, cost=None, cost_status=""))
+    """The answer without what a vendor's record of usage has beyond the counts, and with the tier that goes without saying."""
+    usage = attrs.evolve(response.usage, raw={}, cost=None, cost_status="")
+    return attrs.evolve(response, usage=usage, service_tier=openai_tier(response.service_tier) or "default")
 
 
 def recorded():

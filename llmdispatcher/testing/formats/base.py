@@ -275,7 +275,7 @@ class Format(ABC):
 
     def body(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> bytes:
         """A whole answer."""
-        return self.codec.write_response(response(self._facts(request), answer))
+        return self.codec.write_response(response(self._facts(request), answer), request.server_request)
 
     def pieces(self, request: SimulatedRequest, answer: SimulatedResponse | Response) -> Pieces:
         """A streamed answer."""

@@ -24,6 +24,8 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+DIRECT = {"type": "direct"}
+"""Who called a tool: the model itself, which goes without saying."""
 CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 ADAPTIVE = {"thinking": "adaptive"}
@@ -74,6 +76,7 @@ def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
         return dict(raw)
     read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_long_tokens
     made: dict[str, Any] = {
+        **_USAGE,
         "input_tokens": max(0, usage.input_tokens - read - write),
         "cache_creation_input_tokens": write,
         "cache_read_input_tokens": read,
@@ -84,6 +87,20 @@ def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
     if usage.reasoning_tokens:
         made["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     return {**made, "service_tier": tier} if tier in ("standard", "priority", "batch") else made
+
+
+_USAGE: Mapping[str, Any] = {
+    "input_tokens": 0,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "cache_creation": None,
+    "output_tokens": 0,
+    "output_tokens_details": None,
+    "server_tool_use": None,
+    "service_tier": None,
+    "inference_geo": None,
+}
+"""What every usage that we write has, known or not; Anthropic's own stays as it came."""
 
 
 def finish_of(raw: Any) -> str | None:

@@ -64,7 +64,9 @@ class MessagesDecoder(EventDecoder):
 
     def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         message = mapping(document.get("message"))
-        self._usage.update(mapping(message.get("usage")))
+        usage = mapping(message.get("usage"))
+        if any(usage.values()):  # else nothing is known yet
+            self._usage.update(usage)
         model, told = text_of(message.get("model")) or None, text_of(message.get("id")) or None
         return [StreamChunk(model=model, response_id=told, **self._use())]
 

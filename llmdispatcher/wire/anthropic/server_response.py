@@ -26,26 +26,33 @@ from ...types import (
 from ..base import Inbound
 from ..decoding import own, written
 from ..server_errors import refused
-from .fields import NAME, raw_usage, stop_reason, web_citation
+from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation
 
 NO_ID = "msg_0"
 """Names an answer that came without a name."""
 
 
-def write_response(response: Response) -> bytes:
-    """The body of a whole answer."""
-    return written(
-        {
-            "id": response.response_id or NO_ID,
-            "type": "message",
-            "role": "assistant",
-            "model": response.model,
-            "content": _blocks(response),
-            "stop_reason": stop_reason(response.finish_reason, response.finish_reason_raw),
-            "stop_sequence": None,
-            "usage": raw_usage(response.usage, response.service_tier),
-        }
-    )
+def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
+    """The body of a whole answer; this format repeats nothing of the request."""
+    usage = raw_usage(response.usage, response.service_tier)
+    reason = stop_reason(response.finish_reason, response.finish_reason_raw)
+    return written(_message(response.response_id, response.model, _blocks(response), reason, usage))
+
+
+def _message(name: str | None, model: str, content: list[dict[str, Any]], reason: str | None, usage: Any) -> dict[str, Any]:
+    """A message with all the fields that the vendor's schema wants."""
+    return {
+        "id": name or NO_ID,
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "stop_details": None,
+        "container": None,
+        "usage": usage,
+    }
 
 
 def _blocks(response: Response) -> list[dict[str, Any]]:
@@ -59,20 +66,20 @@ def _blocks(response: Response) -> list[dict[str, Any]]:
         blocks += _call(part, calls) if isinstance(part, ToolCall) else _block(part)
         calls += isinstance(part, ToolCall)
     _cite(blocks, response.citations)
-    return [*blocks, {"type": "text", "text": response.refusal}] if response.refusal else blocks
+    return [*blocks, {"type": "text", "text": response.refusal, "citations": None}] if response.refusal else blocks
 
 
 def _cite(blocks: list[dict[str, Any]], citations: Iterable[Citation]) -> None:
     """Sources that another vendor named are those of the text as a whole; Anthropic's own stand in their blocks."""
     text = next((block for block in reversed(blocks) if block["type"] == "text"), None)
     sources = [web_citation(citation) for citation in citations if citation.url]
-    if sources and text is not None and not any("citations" in block for block in blocks):
+    if sources and text is not None and not any(block.get("citations") for block in blocks):
         text["citations"] = sources
 
 
 def _block(part: Part) -> list[dict[str, Any]]:
     if isinstance(part, TextPart):
-        return [{"type": "text", "text": part.text, **own(part, NAME)}]
+        return [{"type": "text", "text": part.text, "citations": None, **own(part, NAME)}]
     if isinstance(part, ReasoningPart):
         return _thought(part)
     return [dict(part.data)] if isinstance(part, OtherPart) and part.origin == NAME else []
@@ -91,7 +98,7 @@ def _thinking(text: str, signature: str = "") -> dict[str, Any]:
 
 
 def _call(call: ToolCall, place: int) -> list[dict[str, Any]]:
-    head = {"type": "tool_use", "id": call.id or f"call_{place}", "name": call.name}
+    head = {"type": "tool_use", "id": call.id or f"call_{place}", "name": call.name, "caller": DIRECT}
     return [{**head, "input": input_of(call.arguments, call.kind), **own(call, NAME)}]
 
 
@@ -137,7 +144,7 @@ def error_document(error: DispatchError, status: int, code: str | None = None) -
 
 
 _EMPTY: Mapping[str, Mapping[str, Any]] = {
-    "text": {"type": "text", "text": ""},
+    "text": {"type": "text", "text": "", "citations": None},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
 }
 _HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":'
@@ -146,7 +153,6 @@ _GROWTH: Mapping[str, bytes] = {
     "thinking": _HEAD + b'{"type":"thinking_delta","thinking":%s}}\n\n',
 }
 """The events that a stream mostly consists of; only the text is still to be written."""
-_NOTHING_YET = {"input_tokens": 0, "output_tokens": 0}
 
 
 class _Call:
@@ -242,7 +248,8 @@ class MessagesWriter:
         self._start()
         self._close()
         usage = raw_usage(self._usage or Usage(), self._tier if self._tier != self._tier_told else None)
-        self._emit("message_delta", delta={"stop_reason": self._finish, "stop_sequence": None}, usage=usage)
+        delta = {"stop_reason": self._finish, "stop_sequence": None, "stop_details": None, "container": None}
+        self._emit("message_delta", delta=delta, usage=usage)
         self._emit("message_stop")
         return self._flushed()
 
@@ -267,19 +274,10 @@ class MessagesWriter:
         if self._started:
             return
         self._started = True
-        message: dict[str, Any] = {
-            "id": self._id or NO_ID,
-            "type": "message",
-            "role": "assistant",
-            "model": self._model or (self._asked.request.model if self._asked is not None else ""),
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "usage": raw_usage(self._usage, self._tier) if self._usage else _NOTHING_YET,
-        }
-        if self._usage:
-            self._tier_told = self._tier
-        self._emit("message_start", message=message)
+        model = self._model or (self._asked.request.model if self._asked is not None else "")
+        self._tier_told = self._tier if self._usage else None
+        usage = raw_usage(self._usage or Usage(), self._tier_told)
+        self._emit("message_start", message=_message(self._id, model, [], None, usage))
 
     def _open(self, block: Mapping[str, Any]) -> int:
         self._start()
@@ -324,7 +322,8 @@ class MessagesWriter:
     def _tell(self, call: _Call) -> None:
         if call.index < 0:
             further = call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
-            call.index = self._open({"type": "tool_use", "id": call.id, "name": call.name, "input": {}, **further})
+            head = {"type": "tool_use", "id": call.id, "name": call.name, "caller": DIRECT}
+            call.index = self._open({**head, "input": {}, **further})
         if not call.is_object:
             return
         for text in call.waiting:

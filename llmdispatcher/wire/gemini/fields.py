@@ -305,7 +305,8 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     if usage.reasoning_tokens:
         made["thoughtsTokenCount"] = usage.reasoning_tokens
     made |= {name: told for name, audio, images in _DETAILS if (told := _details(getattr(usage, audio), getattr(usage, images)))}
-    return {**made, "serviceTier": tier} if tier is not None else made
+    word = {"default": "standard", "auto": "standard"}.get(tier or "", tier)
+    return {**made, "serviceTier": word} if word in ("standard", "flex", "priority") else made
 
 
 _DETAILS = (

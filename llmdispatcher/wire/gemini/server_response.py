@@ -77,8 +77,8 @@ _more = attrgetter(
 )
 
 
-def write_response(response: Response) -> bytes:
-    """The body of a whole answer."""
+def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
+    """The body of a whole answer; this format repeats nothing of the request."""
     writer = ContentWriter()
     for chunk in unfold(response):
         writer.learn(chunk, grown=True)

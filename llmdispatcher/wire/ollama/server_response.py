@@ -25,8 +25,8 @@ _TAIL = b'},"done":false}\n'
 """What ends the lines that a stream mostly consists of; of those only the text is still to be written."""
 
 
-def write_response(response: Response) -> bytes:
-    """The body of a whole answer."""
+def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
+    """The body of a whole answer; this format repeats nothing of the request."""
     writer = ChatWriter()
     for chunk in unfold(response):
         writer.learn(chunk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -161,3 +161,28 @@ def text_within(content: Any) -> str:
     if isinstance(content, list):
         return "".join([text_of(mapping(part).get("text")) for part in content])
     return text_of(content)
+
+
+_TIERS = {"standard": "default", "standard_only": "default", "on_demand": "default", "batch": "flex", "performance": "priority"}
+_OPENAI_TIERS = frozenset({"auto", "default", "flex", "scale", "priority"})
+
+
+def openai_tier(tier: str | None) -> str | None:
+    """A service tier in OpenAI's words, or none: its clients know no others."""
+    word = _TIERS.get(tier or "", tier)
+    return word if word in _OPENAI_TIERS else None
+
+
+def openai_logprobs(entries: Sequence[Any]) -> list[Any]:
+    """What models held for likely, token by token, in OpenAI's words; Google names the same things otherwise."""
+    return [_logprob(entry) if isinstance(entry, Mapping) and "logProbability" in entry else entry for entry in entries]
+
+
+def _logprob(entry: Mapping[str, Any]) -> dict[str, Any]:
+    also = entry.get("topCandidates")
+    return {**_token(entry), "top_logprobs": [_token(mapping(one)) for one in also] if isinstance(also, list) else []}
+
+
+def _token(entry: Mapping[str, Any]) -> dict[str, Any]:
+    token = text_of(entry.get("token"))
+    return {"token": token, "logprob": entry.get("logProbability"), "bytes": list(token.encode("utf-8", "replace"))}

@@ -25,7 +25,7 @@ from ...types import (
 from ..base import Inbound
 from ..decoding import mapping, own, parse, written
 from ..server_errors import openai_refusal
-from .fields import AS, FINISH, LEGACY, NAME, details_in, how, written_usage
+from .fields import AS, FINISH, LEGACY, NAME, details_in, how, openai_logprobs, openai_tier, written_usage
 from .request import is_block, joined_thoughts, written_call, written_part
 
 NO_ID = "chatcmpl-0"
@@ -34,13 +34,12 @@ CITATION = "url_citation"
 _WORDS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
-def write_response(response: Response) -> bytes:
-    """The body of a whole answer."""
+def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
+    """The body of a whole answer; this format repeats nothing of the request."""
     usage = written_usage(response.usage)
     choices = [_choice(choice) for choice in response.choices]
     told, sources = cited(response.citations)
-    if told:
-        choices[0]["message"]["annotations"] = told
+    choices[0]["message"]["annotations"] = told
     return written(
         {
             "id": response.response_id or NO_ID,
@@ -49,7 +48,7 @@ def write_response(response: Response) -> bytes:
             "model": response.model,
             "choices": choices,
             **({} if usage is None else {"usage": usage}),
-            **({} if response.service_tier is None else {"service_tier": response.service_tier}),
+            **({"service_tier": tier} if (tier := openai_tier(response.service_tier)) else {}),
             **sources,
         }
     )
@@ -69,7 +68,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     return {
         "index": choice.index,
         "message": message,
-        "logprobs": {"content": list(choice.logprobs), "refusal": None} if choice.logprobs else None,
+        "logprobs": {"content": openai_logprobs(choice.logprobs), "refusal": None} if choice.logprobs else None,
         "finish_reason": finish_word(choice.finish_reason, choice.finish_reason_raw, called=bool(calls)),
     }
 
@@ -152,7 +151,7 @@ class ChatWriter:
     def write(self, chunk: StreamChunk) -> bytes:
         """The events that one chunk becomes; the first that says anything opens its choice."""
         self._model, self._id = self._model or chunk.model or "", self._id or chunk.response_id or ""
-        self._tier, self._usage = chunk.service_tier or self._tier, chunk.usage or self._usage
+        self._tier, self._usage = openai_tier(chunk.service_tier) or self._tier, chunk.usage or self._usage
         annotations, beside = cited(chunk.citations) if chunk.citations else ([], {})
         choice, opening = self._choices.get(chunk.choice), b""
         if choice is None:
@@ -185,7 +184,7 @@ class ChatWriter:
     ) -> bytes:
         choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish}
         if logprobs:
-            choice["logprobs"] = {"content": list(logprobs), "refusal": None}
+            choice["logprobs"] = {"content": openai_logprobs(logprobs), "refusal": None}
         return self._document([choice], beside or {})
 
     def _document(self, choices: list[Any], more: Mapping[str, Any]) -> bytes:

@@ -24,10 +24,11 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import mapping, own, written
+from ..decoding import mapping, own, parse, written
+from ..openai_chat.fields import openai_logprobs, openai_tier
 from ..server_errors import failure_event
 from .fields import INCOMPLETE
-from .request import CALLS, MADE_UP, NAME, written_call, written_items, written_thought
+from .request import CALLS, MADE_UP, NAME, encode, written_call, written_items, written_thought
 
 STATUSES = ("completed", "incomplete", "in_progress", "queued", "cancelled", "failed")
 _REASONS = {word: reason for reason, word in reversed(INCOMPLETE.items())}
@@ -40,20 +41,63 @@ _IDS = {
 }
 
 
-def write_response(response: Response) -> bytes:
-    """The body of a whole answer."""
+def write_response(response: Response, asked: Inbound | None = None) -> bytes:
+    """The body of a whole answer, with the settings of the request that it answers."""
     items = [complete(item, number) for number, item in enumerate(output_of(response))]
-    return written(envelope(response, items))
+    return written(envelope(response, items, settings_of(asked)))
 
 
-def envelope(response: Response, items: Sequence[Mapping[str, Any]], status: str | None = None) -> dict[str, Any]:
-    """The response object around its items; settings of the request that an answer would repeat are told as the defaults."""
+def settings_of(asked: Inbound | None) -> dict[str, Any]:
+    """What an answer repeats of its request."""
+    if asked is None or asked.request.wire_format != NAME:
+        return {}
+    fields = mapping(parse(encode(asked.request, stream=False)))
+    settings = {name: fields[name] for name in _REPEATED if fields.get(name) is not None}
+    if "tools" in settings:
+        tools = [mapping(tool) for tool in fields["tools"]]
+        settings["tools"] = [{**_TOOL, **tool} if tool.get("type") == "function" else tool for tool in tools]
+    if "reasoning" in settings:
+        settings["reasoning"] = {"effort": None, "summary": None, **mapping(fields["reasoning"])}
+    if "text" in settings:
+        settings["text"] = {"format": {"type": "text"}, **mapping(fields["text"])}
+    return settings
+
+
+_REPEATED = (
+    "background",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "prompt_cache_key",
+    "reasoning",
+    "safety_identifier",
+    "store",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+)
+_TOOL: Mapping[str, Any] = {"description": None, "parameters": None, "strict": True}
+
+
+def envelope(
+    response: Response, items: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], status: str | None = None
+) -> dict[str, Any]:
+    """The response object around its items; settings of the request that are not known are told as the defaults."""
     status = status or status_of(response)
     reason = _REASONS.get(response.finish_reason or "", response.finish_reason)
+    created = int(response.created_at.timestamp()) if response.created_at is not None else 0
     return {
         "id": response.response_id or "resp_0",
         "object": "response",
-        "created_at": int(response.created_at.timestamp()) if response.created_at is not None else 0,
+        "created_at": created,
+        "completed_at": created if status == "completed" else None,
         "status": status,
         "background": False,
         "error": None,
@@ -66,18 +110,22 @@ def envelope(response: Response, items: Sequence[Mapping[str, Any]], status: str
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},
-        "service_tier": response.service_tier,
+        "prompt_cache_key": None,
+        "safety_identifier": None,
+        "service_tier": openai_tier(response.service_tier) or "default",
         "store": False,
-        "temperature": None,
+        "temperature": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "text": {"format": {"type": "text"}},
         "tool_choice": "auto",
         "tools": [],
         "top_logprobs": 0,
-        "top_p": None,
+        "top_p": 1.0,
         "truncation": "disabled",
         "usage": written_usage(response.usage),
-        "user": None,
         "metadata": {},
+        **settings,
     }
 
 
@@ -150,7 +198,7 @@ def hang(items: Iterable[dict[str, Any]], citations: Sequence[Citation], logprob
     if citations and entries and not any(entry.get("annotations") for entry in entries):
         _annotate(entries, citations, start)
     if logprobs and entries:
-        entries[-1]["logprobs"] = list(logprobs)
+        entries[-1]["logprobs"] = openai_logprobs(logprobs)
 
 
 def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], start: int) -> None:
@@ -254,6 +302,7 @@ class ResponsesWriter:
 
     def __init__(self, asked: Inbound | None = None) -> None:
         self._asked = asked
+        self._settings = settings_of(asked)
         self._fold = Fold()
         self._events: list[bytes] = []
         self._number = 0
@@ -307,7 +356,7 @@ class ResponsesWriter:
         response = self._fold.response()
         if not response.model and self._asked is not None:
             response = attrs.evolve(response, model=self._asked.request.model)
-        return envelope(response, [item for item in self._items if item is not None], status)
+        return envelope(response, [item for item in self._items if item is not None], self._settings, status)
 
     def _say(self, chunk: StreamChunk) -> None:
         if chunk.reasoning:
@@ -354,7 +403,7 @@ class ResponsesWriter:
         opened.text.append(chunk.content)
         if not opened.about:
             opened.about = written({"item_id": opened.id, "output_index": opened.place, "content_index": index})[1:-1]
-        logprobs = written(list(chunk.logprobs)) if chunk.logprobs else b"[]"
+        logprobs = written(openai_logprobs(chunk.logprobs)) if chunk.logprobs else b"[]"
         self._events.append(_WORD % (self._number, opened.about, written(chunk.content), logprobs))
         self._number += 1
 
@@ -494,7 +543,8 @@ class ResponsesWriter:
         if item.get("status") == "in_progress":
             item["status"] = "completed"
         field = CALLS[item["type"]][1]
-        self._event(f"{state.event}.done", item_id=state.id, output_index=state.place, **{field: call.arguments})
+        named = {"name": call.name} if field == "arguments" else {}
+        self._event(f"{state.event}.done", item_id=state.id, output_index=state.place, **named, **{field: call.arguments})
         self._done(state.place, item)
 
     def _done(self, place: int, item: dict[str, Any]) -> None:
