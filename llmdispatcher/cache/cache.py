@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
 from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
-from ..types import ChunkSource, Request, Response, StreamChunk, unfold
+from ..types import ChunkSource, Request, Response, StreamChunk, not_pickled, unfold
 from .entry import Entry, Hit, Place, Unkeyable, as_hit, key_of, recalled
 from .settings import REDIS, CacheStats, ResponseCache, Tally
 from .single_flight import Flights, Landed, Source, Tee, Teed, Tees
@@ -148,6 +148,9 @@ class AnswerCache:
         self._streams = Tees()
         self._era = 0
         self._latest = object()  # another one whenever an answer is kept
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     def send(self, inquiry: Inquiry, ask: Callable[[], Response]) -> Response:
         """The answer out of the store, or of the same call under way, or of ``ask``, which is then kept."""

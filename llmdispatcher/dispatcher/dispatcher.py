@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
 
 import attrs
 
@@ -35,6 +35,7 @@ from ..types import (
     build,
     checked_reference,
     heard_by,
+    not_pickled,
     tell,
 )
 from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
@@ -407,6 +408,9 @@ class Dispatcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     def __repr__(self) -> str:
         return f"Dispatcher(vendors={self.get_vendors()})"

@@ -6,18 +6,19 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from typing import NoReturn
 
 from requests.models import Response
 
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
-from ..types import HttpCall, HttpReply
+from ..types import HttpCall, HttpReply, not_pickled
 from .body import Body, words_of
 from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
 from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
 from .http1 import inflater_for
-from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy
+from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy, proxy_login
 from .sockets import Governed
 
 logger = room_logger("transport")
@@ -87,12 +88,20 @@ class Transport:
         scope.leave()
         raise clean(failure)
 
+    @property
+    def proxy_login(self) -> tuple[str, ...]:
+        """What an answer must not show: the login that the proxy, if there is one, is shown."""
+        return proxy_login(self._proxy)
+
     def close(self) -> None:
         """Close the idle connections; calls under way end as they would, and a later call opens new ones."""
         with self._lock:
             adapter, self._adapter = self._adapter, None
         if adapter is not None:
             adapter.close()
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     def _send(self, adapter: OriginAdapter, request: Prepared, scope: Scope) -> Response:
         try:

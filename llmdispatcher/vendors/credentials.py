@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 import attrs
 
 from ..catalog import VendorRow
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
+from ..types import Secret, not_pickled
 from .addresses import root_of
 from .config import VendorConfig, without_ends
 from .secrets import Secrets, of_header
@@ -84,7 +86,10 @@ class Credentials:
         given = self.config.api_key
         if isinstance(given, tuple):
             self._ring = _Ring(tuple([checked_key(key, "api_key") for key in given]))
-        self._words = tuple([word for name, value in self.config.headers.items() for word in of_header(name, value)])
+        self._words = tuple([Secret(word) for name, value in self.config.headers.items() for word in of_header(name, value)])
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     @property
     def varies(self) -> bool:
@@ -101,8 +106,8 @@ class Credentials:
             return {}
         checked_key(key, self.config.name or self.row.name)
         if key not in self._shown:
-            self._shown.append(key)
-        return {self.row.key_header: f"{self.row.key_prefix}{key}"}
+            self._shown.append(Secret(key))
+        return {self.row.key_header: Secret(f"{self.row.key_prefix}{key}")}
 
     def _key(self) -> str | None:
         given = self.config.api_key
@@ -152,8 +157,12 @@ class Credentials:
         used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
         return self._ring.keys.index(used) + 1 if used in self._ring.keys else None
 
+    def hide(self, words: tuple[str, ...]) -> None:
+        """Mask these words too."""
+        self._words += words
+
     def mask(self, text: str) -> str:
-        """What the vendor says without the keys that were shown lately, and without what ``headers=`` hold."""
+        """What the vendor says, without keys that were shown lately, what ``headers=`` hold, and the proxy's login."""
         return self._secrets().mask(text)
 
     def masked_id(self, identity: str) -> str:

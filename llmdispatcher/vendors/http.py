@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import attrs
 
@@ -32,6 +32,7 @@ from ..types import (
     StreamChunk,
     evolved,
     is_private_url,
+    not_pickled,
 )
 from ..wire import (
     COUNTING,
@@ -526,7 +527,11 @@ class HttpVendor:
             if self._endpoint is None:
                 config = attrs.evolve(self._config, api_version=checked_version(credentials.version()))
                 self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
+                credentials.hide(self._endpoint.transport.proxy_login)
             return self._endpoint
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"
