@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 
 from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
-from ..types import ChunkSource, Request, Response, StreamChunk, not_pickled, unfold
+from ..types import ChunkSource, Request, Response, StreamChunk, itself, not_pickled, unfold
 from .entry import Entry, Hit, Place, Unkeyable, as_hit, key_of, recalled
 from .settings import REDIS, CacheStats, ResponseCache, Tally
 from .single_flight import Flights, Landed, Source, Tee, Teed, Tees
@@ -136,6 +136,8 @@ class AnswerCache:
     Nothing is opened before the first use. Raises :class:`ConfigError` for a Redis server without the extra ``redis``.
     """
 
+    __copy__, __reduce__ = itself, not_pickled
+
     def __init__(self, settings: ResponseCache, clock: Clock) -> None:
         if settings.store.startswith(REDIS):
             from .redis import check_installed
@@ -148,9 +150,6 @@ class AnswerCache:
         self._streams = Tees()
         self._era = 0
         self._latest = object()  # another one whenever an answer is kept
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
 
     def send(self, inquiry: Inquiry, ask: Callable[[], Response]) -> Response:
         """The answer out of the store, or of the same call under way, or of ``ask``, which is then kept."""

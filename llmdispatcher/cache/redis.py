@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NoReturn, SupportsBytes, TypeVar
+from typing import Any, SupportsBytes, TypeVar
 
 from ..errors import ConfigError
 from ..runtime import Clock, new_lock
-from ..types import not_pickled
+from ..types import itself, not_pickled
 from .entry import VERSION
 
 T = TypeVar("T")
@@ -40,6 +40,8 @@ def check_installed() -> None:
 
 class RedisStore:
     """Entries on a server, shared by all that reach it; how many it keeps is its own ``maxmemory-policy``."""
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(self, url: str, timeout: float, clock: Clock) -> None:
         self._url = url
@@ -71,9 +73,6 @@ class RedisStore:
             client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
             client.close()
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
 
     def _asked(self, ask: Callable[[Any], T]) -> T:
         if self._clock.monotonic() < self._rests_until:

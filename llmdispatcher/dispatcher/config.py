@@ -101,6 +101,10 @@ def _latency(value: Any) -> LatencyOptimization | None:
     return None if value is None else build(LatencyOptimization, value, "latency_optimization")
 
 
+def _place(value: Any) -> Any:
+    return secret_address(value)
+
+
 def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not (value is None or isinstance(value, str | os.PathLike) or hasattr(value, "began")):
         raise ConfigError(f"{attribute.name}: {type(value).__name__} is no ledger; give a path, postgresql://..., or a Ledger")
@@ -185,7 +189,7 @@ class Config:
     registry: Any = attrs.field(default=None, converter=_registry)
     budgets: tuple[Budget, ...] = attrs.field(default=(), converter=budgets_of)
     health_interval: float | None = attrs.field(default=None, validator=_interval)
-    ledger: Any = attrs.field(default=None, repr=False, converter=secret_address, validator=_ledger)
+    ledger: Any = attrs.field(default=None, repr=False, converter=_place, validator=_ledger)
     origin: str | None = attrs.field(default=None, validator=optional_non_blank)
     strict_cost: bool = attrs.field(default=False, validator=boolean)
 

@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
@@ -35,6 +35,7 @@ from ..types import (
     build,
     checked_reference,
     heard_by,
+    itself,
     not_pickled,
     tell,
 )
@@ -139,6 +140,8 @@ class Dispatcher:
     every call is written down: a :class:`~llmdispatcher.Ledger` or another :class:`~llmdispatcher.CallLog`, or the path or URL of
     a ledger. No thread is started and nothing is opened before the first call.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(
         self,
@@ -408,9 +411,6 @@ class Dispatcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
 
     def __repr__(self) -> str:
         return f"Dispatcher(vendors={self.get_vendors()})"

@@ -132,7 +132,7 @@ def checked_proxy(proxy: str | None) -> str | None:
     """A proxy as urllib3 takes it. Raises :class:`ConfigError`, which does not quote it: it may hold a password."""
     if not proxy:
         return None
-    url: str = secret_address(proxy if "://" in proxy else f"http://{proxy}")
+    url = secret_address(proxy if "://" in proxy else f"http://{proxy}") or ""
     if not url.lower().startswith("http://"):
         raise ConfigError("proxy: only http:// proxies are supported; use one such as 'http://proxy.example:3128'")
     if not _is_readable(url) or not all(map(_is_latin, get_auth_from_url(url))):

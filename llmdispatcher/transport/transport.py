@@ -6,14 +6,13 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from typing import NoReturn
 
 from requests.models import Response
 
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
-from ..types import HttpCall, HttpReply, not_pickled
+from ..types import HttpCall, HttpReply, itself, not_pickled
 from .body import Body, words_of
 from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
 from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
@@ -39,6 +38,8 @@ class Transport:
     ``admit`` judges the resolved addresses before any is connected to (not with a proxy, which resolves itself). Raises
     :class:`~llmdispatcher.ConfigError` for a URL that cannot be.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(  # noqa: PLR0913 - a vendor's settings, all by keyword
         self,
@@ -99,9 +100,6 @@ class Transport:
             adapter, self._adapter = self._adapter, None
         if adapter is not None:
             adapter.close()
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
 
     def _send(self, adapter: OriginAdapter, request: Prepared, scope: Scope) -> Response:
         try:

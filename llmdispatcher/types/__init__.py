@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from .schema import tool as tool
     from .secret import MASK as MASK
     from .secret import Secret as Secret
+    from .secret import itself as itself
     from .secret import not_pickled as not_pickled
     from .validators import at_least as at_least
     from .validators import boolean as boolean
@@ -247,6 +248,7 @@ else:
             ),
             "secret": (
                 "MASK",
+                "itself",
                 "not_pickled",
                 "Secret",
             ),

@@ -88,7 +88,8 @@ class ServerAddress:
     @property
     def shown(self) -> str:
         """What may be shown: without the parameters, the password, and a user without one, who may be the password."""
-        who = f"{quote(self.user, safe='')}@" if self.user and self.password and ":" not in self.user else ""
+        known = self.password and re.fullmatch(r"[\w.-]+", self.user or "")
+        who = f"{self.user}@" if known else ""
         return f"{self.scheme}://{who}{self.host}{self.path}"
 
 
@@ -108,7 +109,7 @@ def shown_store(store: Any) -> Any:
     return ServerAddress.of(store, "store").shown if isinstance(store, str) and is_server(store) else store
 
 
-def secret_address(value: Any) -> Any:
+def secret_address(value: str | None) -> str | None:
     """A setting as it is kept: an address that has, or may have, a password is a :class:`Secret`; else it is as it was."""
     if not isinstance(value, str) or not is_server(value):
         return value

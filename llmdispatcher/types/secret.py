@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
+
+T = TypeVar("T")
 
 MASK = "***"
 
@@ -38,9 +40,14 @@ class Secret(str):
         )
 
 
+def itself(thing: T) -> T:
+    """The ``__copy__`` of what holds connections, locks and keys."""
+    return thing
+
+
 def not_pickled(thing: object) -> NoReturn:
-    """The ``__reduce__`` of what holds connections, locks and keys. Raises :class:`TypeError`."""
+    """The ``__reduce__`` of the same. Raises :class:`TypeError`."""
     raise TypeError(
-        f"{type(thing).__name__} is not pickled or copied, since it holds connections and may hold keys;"
-        " make one in each process from its settings, with keys from that process's environment"
+        f"{type(thing).__name__} is not pickled, since it holds connections and may hold keys; make one in each process from its"
+        " settings, with keys from that process's environment"
     )

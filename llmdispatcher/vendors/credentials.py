@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NoReturn
 
 import attrs
 
 from ..catalog import VendorRow
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
-from ..types import Secret, not_pickled
+from ..types import Secret, itself, not_pickled
 from .addresses import root_of
 from .config import VendorConfig, without_ends
 from .secrets import Secrets, of_header
@@ -74,6 +73,8 @@ class Credentials:
     Of several keys the first is used until the vendor refuses it, limits it, or says that its quota is spent; then it rests.
     """
 
+    __copy__, __reduce__ = itself, not_pickled
+
     row: VendorRow
     config: VendorConfig = attrs.field(repr=False)
     clock: Clock = SYSTEM_CLOCK
@@ -87,9 +88,6 @@ class Credentials:
         if isinstance(given, tuple):
             self._ring = _Ring(tuple([checked_key(key, "api_key") for key in given]))
         self._words = tuple([Secret(word) for name, value in self.config.headers.items() for word in of_header(name, value)])
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
 
     @property
     def varies(self) -> bool:

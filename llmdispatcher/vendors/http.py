@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
@@ -32,6 +32,7 @@ from ..types import (
     StreamChunk,
     evolved,
     is_private_url,
+    itself,
     not_pickled,
 )
 from ..wire import (
@@ -244,6 +245,8 @@ class HttpVendor:
     URL, from the row's environment variables, which are read at the first use. Raises :class:`ConfigError` for an unknown
     setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     default_kind: ClassVar[str] = ""
 
@@ -529,9 +532,6 @@ class HttpVendor:
                 self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
                 credentials.hide(self._endpoint.transport.proxy_login)
             return self._endpoint
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, kind={self.kind!r})"

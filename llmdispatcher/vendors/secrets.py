@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_lowercase, ascii_uppercase
 
 from .._text import UNSEEN
+from ..types import MASK
 
 PART = 8
-MASK = "***"
 
 _PROBE = 4
 _STEP = PART - _PROBE + 1

@@ -90,7 +90,7 @@ LOGINS_ALONE = {
 
 def forms(table, password):
     """Those in which a password can be told from the rest: part of it may be what a host or a user looks like."""
-    sign = {"no host": "@", "no @": "@", "another database, its user alone": ":", "a user alone": ":"}
+    sign = {"no host": "@", "no @": "@", "another database, its user alone": ":", "a user alone": ":", "an empty password": ":"}
     return [form for name, form in table.items() if sign.get(name, "\0") not in password]
 
 
@@ -117,7 +117,7 @@ def told_of(make, *uses):
 
 
 def told_of_error(error):
-    """Its text, cargo, causes, and its traceback with the locals of our frames and of libraries; the test's own hold the address."""
+    """Its text, cargo, causes, and its traceback with locals; those of the test hold the address."""
     told, waiting, seen = [], [error], []
     while waiting:
         one = waiting.pop()
@@ -230,3 +230,81 @@ def test_a_proxy_that_cannot_be_used_is_not_shown(proxy, nothing_told):
             dispatcher.send(Request("gpt-4o-mini", "hi"))
 
     nothing_told(told_of_error(raised.value).replace("can%D0%B0ry", "canary"))
+
+
+KEEPERS = {
+    "a key": lambda: VendorConfig(api_key="canary-0123456789"),
+    "a short key": lambda: VendorConfig(api_key="canary"),
+    "several keys": lambda: VendorConfig(api_key=["canary-0123456789", "canary-9876543210"]),
+    "a header": lambda: VendorConfig(headers={"X-Secret": "canary"}),
+    "a proxy": lambda: VendorConfig(proxy="canary:x@proxy:3128"),
+    "a vendor": lambda: OpenAIVendor(api_key="canary-0123456789", headers={"X-Secret": "canary"}),
+    "a limit": lambda: RateLimit(requests_per_minute=1, storage="redis://:canary@h/0"),
+    "a cache": lambda: ResponseCache(store="redis://:canary@h/0"),
+    "a configuration": lambda: Config(ledger="postgresql://u:canary@h/d"),
+    "a ledger": lambda: Ledger("postgresql://u:canary@h/d"),
+    "a dispatcher": lambda: Dispatcher({"limits_storage": "redis://canary@h/0"}),
+}
+
+
+@pytest.mark.parametrize("make", KEEPERS.values(), ids=KEEPERS)
+def test_what_holds_a_secret_is_not_pickled(make, nothing_told):
+    """The error says what to send instead; in every view of it the secret is not there."""
+    kept = make()
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match="environment"):
+            pickle.dumps(kept, protocol)
+
+    nothing_told(told_of(make))
+
+
+def test_a_used_vendor_tells_no_key(nothing_told, monkeypatch, vendor_simulator):
+    """Nor what it has made of a key from the environment: headers, connections, what it masks."""
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-0123456789")
+    vendor = OpenAIVendor(base_url=vendor_simulator.openai_url, trust_env=False)
+    with Dispatcher() as dispatcher:
+        dispatcher.register_vendor(vendor)
+        dispatcher.send(Request("gpt-4o-mini", "hi"))
+    parts = [*vars(vendor).values()]
+    states = [part.__getstate__() for part in parts if attrs.has(type(part))]
+
+    nothing_told(told_of(lambda: vendor) + repr(parts) + repr(states))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        VendorConfig(
+            base_url="https://api.example.com/v1", headers={"HTTP-Referer": "https://example.com"}, proxy="http://proxy:3128"
+        ),
+        Config(
+            ledger="postgresql://app@a:1,b:2/calls", limits_storage="redis://cache:6379/0", cache={"store": "redis://cache:6379/0"}
+        ),
+        Config(ledger="calls.db", cache={"store": "answers.db"}),
+        RateLimit(requests_per_minute=1, storage="rediss://cache/0"),
+    ],
+)
+def test_settings_without_a_secret_are_pickled(made):
+    """A worker makes its vendors of them, with keys from its own environment."""
+    assert made == pickle.loads(pickle.dumps(made))
+
+
+def test_a_key_is_a_text_like_any_other():
+    """It is equal to what was given, has its hash, and can be copied and changed with the rest."""
+    config = VendorConfig(api_key=KEY, headers={"X-Secret": "canary"})
+
+    assert (KEY, hash(KEY), KEY.encode()) == (config.api_key, hash(config.api_key), config.api_key.encode())
+    assert config == copy.deepcopy(config) == copy.copy(config) == attrs.evolve(config)
+    assert f"Bearer {KEY}" == f"Bearer {config.api_key}"
+    assert "'***'" == repr(config.api_key)
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-canary-0123456789", "canary.0123456789abcdef0123", "AIzacanary_0123456789", "canary0123456789/+=="]
+)
+def test_a_key_in_place_of_an_address_is_not_shown(key):
+    """Settings may be mixed up."""
+    with pytest.raises(ConfigError, match="base_url: the value is not an address") as raised:
+        VendorConfig(base_url=key)
+
+    assert "canary" not in str(raised.value)

@@ -11,11 +11,11 @@ from decimal import Decimal
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from ...errors import ConfigError, LedgerError
 from ...runtime import SYSTEM_CLOCK, Clock, new_lock, user_path
-from ...types import AttemptRecord, Outcome, Usage, not_pickled
+from ...types import AttemptRecord, Outcome, Usage, itself, not_pickled
 from .address import Address, address, address_of
 from .call import (
     AttemptView,
@@ -143,6 +143,8 @@ class Ledger:
     that is none, or no place for a spool.
     """
 
+    __copy__, __reduce__ = itself, not_pickled
+
     clock: Clock = SYSTEM_CLOCK
     """What tells which day is today; a test sets another."""
 
@@ -262,9 +264,6 @@ class Ledger:
 
     def __repr__(self) -> str:
         return f"Ledger({self.address.shown!r})"
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
 
     def _connected(self) -> Connections:
         return self._way.connections()
