@@ -97,16 +97,14 @@ def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _place(value: Any) -> Any:
     """A path as text; the address of a server as others read it too."""
-    if isinstance(value, str) and is_server(value):
-        return ServerAddress.of(value, "store").url
-    return str(value) if isinstance(value, Path) else value
+    value = str(value) if isinstance(value, Path) else value
+    return ServerAddress.of(value, "store").url if isinstance(value, str) and is_server(value) else value
 
 
 def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.strip() or value == ":memory:" or ("://" in value and not value.startswith(REDIS)):
-        raise ConfigError(
-            f"{attribute.name}: {shown_store(value)!r} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'"
-        )
+        told = repr(shown_store(value)) if value is None or isinstance(value, str) else type(value).__name__
+        raise ConfigError(f"{attribute.name}: {told} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'")
 
 
 def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -138,7 +136,7 @@ class ResponseCache:
     tools: bool = attrs.field(default=False, validator=boolean)
     finish_reasons: tuple[str, ...] = attrs.field(default=("stop", "tool_calls"), converter=_reasons)
     max_entry_bytes: int = attrs.field(default=1_000_000, validator=_some)
-    store: str = attrs.field(default=MEMORY, converter=_place, validator=_store, repr=lambda store: repr(shown_store(store)))
+    store: str = attrs.field(default=MEMORY, converter=_place, validator=_store)
     store_timeout: float = attrs.field(default=0.25, validator=_above_zero)
     tenant: str | Callable[[Request], Any] | None = attrs.field(default=None, validator=_tenant)
 

@@ -28,7 +28,7 @@ from ..routing import (
     own_modes,
     pools,
 )
-from ..types import at_least, boolean, build, integer, optional_model, optional_non_blank, seconds_or_auto
+from ..types import at_least, boolean, build, integer, optional_model, optional_non_blank, seconds_or_auto, secret_address
 from .guards import check_guards
 
 
@@ -99,6 +99,10 @@ def _cost(value: Any) -> CostOptimization | None:
 
 def _latency(value: Any) -> LatencyOptimization | None:
     return None if value is None else build(LatencyOptimization, value, "latency_optimization")
+
+
+def _place(value: Any) -> Any:
+    return secret_address(value)
 
 
 def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -180,12 +184,12 @@ class Config:
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
     lockfile: Source = attrs.field(default=False, converter=source)
     profile: str | None = attrs.field(default=None, validator=optional_non_blank)
-    limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
+    limits_storage: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=server)
     admission: Admission | None = attrs.field(default=None, converter=admission_of)
     registry: Any = attrs.field(default=None, converter=_registry)
     budgets: tuple[Budget, ...] = attrs.field(default=(), converter=budgets_of)
     health_interval: float | None = attrs.field(default=None, validator=_interval)
-    ledger: Any = attrs.field(default=None, repr=False, validator=_ledger)
+    ledger: Any = attrs.field(default=None, repr=False, converter=_place, validator=_ledger)
     origin: str | None = attrs.field(default=None, validator=optional_non_blank)
     strict_cost: bool = attrs.field(default=False, validator=boolean)
 

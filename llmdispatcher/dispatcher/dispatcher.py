@@ -35,6 +35,8 @@ from ..types import (
     build,
     checked_reference,
     heard_by,
+    itself,
+    not_pickled,
     tell,
 )
 from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
@@ -138,6 +140,8 @@ class Dispatcher:
     every call is written down: a :class:`~llmdispatcher.Ledger` or another :class:`~llmdispatcher.CallLog`, or the path or URL of
     a ledger. No thread is started and nothing is opened before the first call.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(
         self,

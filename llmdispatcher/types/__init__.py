@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .addresses import base_url as base_url
     from .addresses import is_server as is_server
     from .addresses import name_in_path as name_in_path
+    from .addresses import secret_address as secret_address
     from .addresses import shown_store as shown_store
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
@@ -99,6 +100,10 @@ if TYPE_CHECKING:
     from .schema import bare as bare
     from .schema import schema_of as schema_of
     from .schema import tool as tool
+    from .secret import MASK as MASK
+    from .secret import Secret as Secret
+    from .secret import itself as itself
+    from .secret import not_pickled as not_pickled
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
@@ -121,6 +126,7 @@ else:
                 "base_url",
                 "is_server",
                 "name_in_path",
+                "secret_address",
                 "shown_store",
             ),
             "chunk": (
@@ -239,6 +245,12 @@ else:
                 "FunctionTool",
                 "schema_of",
                 "tool",
+            ),
+            "secret": (
+                "MASK",
+                "itself",
+                "not_pickled",
+                "Secret",
             ),
             "validators": (
                 "at_least",

@@ -32,6 +32,8 @@ from ..types import (
     StreamChunk,
     evolved,
     is_private_url,
+    itself,
+    not_pickled,
 )
 from ..wire import (
     COUNTING,
@@ -243,6 +245,8 @@ class HttpVendor:
     URL, from the row's environment variables, which are read at the first use. Raises :class:`ConfigError` for an unknown
     setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     default_kind: ClassVar[str] = ""
 
@@ -526,6 +530,7 @@ class HttpVendor:
             if self._endpoint is None:
                 config = attrs.evolve(self._config, api_version=checked_version(credentials.version()))
                 self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
+                credentials.hide(self._endpoint.transport.proxy_login)
             return self._endpoint
 
     def __repr__(self) -> str:
