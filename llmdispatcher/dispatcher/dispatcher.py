@@ -526,5 +526,5 @@ class Dispatcher:
         return Moment(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
 
     def _pinned(self, call: Call, name: str) -> Route:
-        candidates = self._directory.pinned(call.request.model, name, call.request.profile)
+        candidates = self._directory.pinned(call.request.model, name, call.request.profile, call.deadline)
         return self._told(call, self._plan(call.request, candidates, self._moment(call.request, streamed=call.streamed)))

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from .optimize import tokens_of as tokens_of
     from .optimize import total_tokens as total_tokens
     from .planner import plan as plan
+    from .requirements import FALLBACK as FALLBACK
     from .requirements import MISSING as MISSING
+    from .requirements import PINNED as PINNED
     from .requirements import RULE as RULE
     from .requirements import UNREGISTERED as UNREGISTERED
     from .requirements import SkippedTarget as SkippedTarget
@@ -81,7 +83,9 @@ else:
             ),
             "planner": ("plan",),
             "requirements": (
+                "FALLBACK",
                 "MISSING",
+                "PINNED",
                 "RULE",
                 "SkippedTarget",
                 "UNREGISTERED",

@@ -22,7 +22,7 @@ from ..types import fast_init
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
-from .requirements import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, UNREGISTERED, WINDOW, SkippedTarget
+from .requirements import EMBEDDINGS, MISSING, OVER_COST, PINNED, RULE, UNPRICED, UNREGISTERED, WINDOW, SkippedTarget
 from .rules import RuleTable
 
 NO_MODEL = "does not have"
@@ -158,12 +158,13 @@ class Moment:
 
 def dead_end(route: Route) -> DispatchError:
     """The error of a route without a target: it names every vendor and what is wrong with it, and what may have been meant."""
-    reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in route.skipped)
-    if not any(skip.code != RULE for skip in route.skipped):
+    skipped = [skip for skip in route.skipped if skip.code != PINNED]
+    reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in skipped)
+    if not any(skip.code != RULE for skip in skipped):
         told = f" ({reasons})" if reasons else ""
         hint = f": {route.hint}" if route.hint else ""
         return ConfigError(f"no vendor is registered{hint}; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
-    asked = [skip for skip in route.skipped if skip.code != RULE]
+    asked = [skip for skip in skipped if skip.code != RULE]
     having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
     if having and all(skip.code in _SETUP for skip in having):
         told = asked[0].reason if len(asked) == 1 and asked[0].code == UNREGISTERED else f"no vendor can be asked: {reasons}"

@@ -23,6 +23,7 @@ from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 from .parts import KEY, asked, at, made, read
 
 STRANGERS = ("groq", "openrouter", "together", "huggingface", "ollama", "vllm", "local")
+STRATEGIES = ("round_robin", "weighted", "random", "least_loaded", "fastest", "cheapest", "priority")
 FAULTS = {
     "401": faults.wrong_key(),
     "403": faults.status(403),
@@ -166,21 +167,40 @@ def test_a_named_vendor_of_any_model_takes_the_name(config):
     assert ("a", "m", ["m"], []) == (answer.vendor, answer.model, named.seen, other.seen)
 
 
-def test_a_balance_and_a_mode_of_ones_own_choose_where_nobody_is_known():
-    """Both are a way to name vendors; where somebody has the model only those share it."""
+def last_first(now):
+    return list(reversed(now.targets))
 
-    def last_first(now):
-        return list(reversed(now.targets))
 
-    for config in ({"balance": "round_robin"}, {"modes": {"mine": last_first}, "mode": "mine"}):
-        first, second = Anybody("a"), Anybody("b")
-        with made(first, second, **config) as dispatcher:
-            answers = {dispatcher.send(asked("m")).vendor for _ in range(4)}
-            assert answers == ({"a", "b"} if "balance" in config else {"b"})
-        second.seen.clear()
-        with made(FakeVendor(DispatchError("no"), name="has"), second, **config) as dispatcher, pytest.raises(DispatchError):
-            dispatcher.send(asked("m"))
-        assert [] == second.seen
+def test_a_mode_of_ones_own_chooses_where_nobody_is_known():
+    """It is a way to name vendors; where somebody has the model only those are shown to it."""
+    config = {"modes": {"mine": last_first}, "mode": "mine"}
+    first, second = Anybody("a"), Anybody("b")
+    with made(first, second, **config) as dispatcher:
+        assert {"b"} == {dispatcher.send(asked("m")).vendor for _ in range(4)}
+    second.seen.clear()
+    with made(FakeVendor(DispatchError("no"), name="has"), second, **config) as dispatcher, pytest.raises(DispatchError):
+        dispatcher.send(asked("m"))
+
+    assert [] == second.seen
+
+
+@pytest.mark.parametrize("modes", [{}, {"modes": {"mine": last_first}}], ids=["", "modes"])
+@pytest.mark.parametrize("balance", [*STRATEGIES, last_first, Balance(sticky="user"), Balance(weights={"a": 0})], ids=str)
+def test_a_balance_without_a_group_names_nobody(serve, balance, modes):
+    """It orders those who may be asked; names that nobody is known to have are refused, whatever is wanted of them."""
+    first, second, server = Anybody("a"), Anybody("b"), serve()
+    vendors = [first, second, *[at(kind, server.url) for kind in ("groq", "together", "huggingface")]]
+    with made(*vendors, balance=balance, **modes) as dispatcher:
+        for model in ("zzz", "gpt-4o-mini", "text-embedding-9"):
+            for streamed in (False, True):
+                with pytest.raises(ModelNotFound):
+                    read(dispatcher, asked(model), streamed=streamed)
+            with pytest.raises(ModelNotFound):
+                dispatcher.embed(model, ["secret"])
+            assert "vendor" != dispatcher.count_tokens(asked(model)).source
+        assert "groq" == dispatcher.send(asked("groq:zzz")).vendor
+
+    assert ([], [], ["zzz"]) == (first.seen, second.seen, server.models_asked)
 
 
 @pytest.mark.parametrize("group", [{"weights": {"a": 1}}, {"priorities": {"a": 1}}])
@@ -440,8 +460,13 @@ def test_one_vendor_alone_is_asked_by_the_same_rule_as_a_reference(serve):
         for model in ("gpt-99-nova", "our-own"):
             assert f"openai:{model}" == dispatcher.send(asked(f"openai:{model}")).ref
             assert f"openai:{model}" == dispatcher.send_to_vendor("openai", asked(model)).ref
-        with pytest.raises(DispatchError, match="openai: does not have claude-sonnet-5"):
-            dispatcher.send(asked("openai:claude-sonnet-5"))
+        for streamed in (False, True):
+            with pytest.raises(ModelNotFound, match="openai: does not have claude-sonnet-5"):
+                read(dispatcher, asked("openai:claude-sonnet-5"), streamed=streamed)
+        with pytest.raises(ModelNotFound):
+            dispatcher.embed("openai:claude-sonnet-5", ["x"])
+        with pytest.raises(ModelNotFound):
+            dispatcher.resolve_alias("openai:claude-sonnet-5")
         with pytest.raises(ModelNotFound, match="openai: does not have claude-sonnet-5"):
             dispatcher.send_to_vendor("openai", asked("claude-sonnet-5"))
 
