@@ -47,6 +47,7 @@ from ..routing import (
     SkippedTarget,
     is_any_model,
     may_be_asked,
+    several,
     split_ref,
 )
 from ..runtime import SYSTEM_CLOCK, Deadline, new_lock
@@ -54,6 +55,7 @@ from ..types import ANY_MODEL
 from ..vendors import Vendor, how_to_register
 from .config import NEAREST, Config
 from .model_lists import ModelLists
+from .suggestions import Registered, suggestion
 
 if TYPE_CHECKING:
     from ..catalog import Lockfile
@@ -69,7 +71,6 @@ _DROPPED = frozenset({"reasoning"})
 _registered: set[str] = set()
 """The names that vendors of any dispatcher of this process were registered by: rows of one's own prices are for one of them."""
 _MEMBERS = ("name", "capabilities", "send", "stream", "is_available")
-_NEAR = 3
 _ANY_SERVER = "local"
 """The row of servers that speak OpenAI's format, proxies of other vendors among them."""
 
@@ -79,7 +80,7 @@ class Candidates:
     """Where a model name can be asked, and which vendors it cannot be asked of; the same until a vendor is registered.
 
     ``undecided`` are local servers whose own lists may tell more, ``spare`` is the fallback vendor where nobody knows which models
-    it has until its list is read, ``hint`` says what may have been meant where nobody is known.
+    it has until its list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
     """
 
     model: str
@@ -90,6 +91,7 @@ class Candidates:
     reserve: Reserve | None = None
     undecided: tuple[str, ...] = ()
     spare: str = ""
+    cause: str = ""
     hint: str = ""
 
 
@@ -142,7 +144,7 @@ class Directory:
         """The vendor of that name, in any spelling. Raises :class:`ConfigError` that lists those there are."""
         vendor = self.find(name)
         if vendor is None:
-            raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(list(self.vendors)) or 'none'}")
+            raise ConfigError(f"vendor: {name!r} is not registered; there are {several(list(self.vendors)) or 'none'}")
         return vendor
 
     @property
@@ -253,7 +255,7 @@ class Directory:
         unfit = next((name for name in now.accounts() if name not in _registered), None)
         if unfit is not None:
             near = get_close_matches(unfit, map(canonical, list(self.vendors)), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list(self.vendors)) or 'none'}."
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {several(list(self.vendors)) or 'none'}."
             raise ConfigError(
                 f"overlay[{unfit!r}]: no vendor of the catalog has that name, and none that is registered; {hint} Register the"
                 " vendor before the first call, or take the row out"
@@ -297,11 +299,12 @@ class Directory:
     def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
         """The same for a name that nobody has, which may be an alias that is missing."""
         told = self._aliases.missing(known.model, profile) if self._aliases is not None else None
-        return (
-            known
-            if told is None
-            else attrs.evolve(known, skipped=(*known.skipped, SkippedTarget(told[0], f"{NO_MODEL} {told[1]}")))
-        )
+        if told is None:
+            return known
+        where, lack = told
+        skipped = (*known.skipped, SkippedTarget(where, f"{NO_MODEL} {lack}"))
+        cause = f"{known.cause}, and {where} {NO_MODEL} {lack}" if known.cause else ""
+        return attrs.evolve(known, skipped=skipped, cause=cause, hint="" if "did you mean" in lack else known.hint)
 
     def _find(self, model: str | Alias) -> Candidates:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
@@ -310,12 +313,11 @@ class Directory:
         unknown = [*found.skipped]
         for field, wanted in self._wanted.items():
             if wanted is not None and self.find(wanted) is None:
-                there = ", ".join(list(self.vendors)) or "none"
+                there = several(list(self.vendors)) or "none"
                 unknown.append(SkippedTarget(wanted, f"the {field} is not registered; there are {there}", RULE))
                 logger.warning("%s: %r is not registered", field, wanted)
-        is_dead = not found.targets and not (found.reserve and found.reserve.stand_ins) and found.choice is Choice.VENDORS
-        is_known = any(skip.code == UNREGISTERED for skip in found.skipped)
-        found = attrs.evolve(found, skipped=tuple(unknown), hint=self._hint(found.model) if is_dead and not is_known else "")
+        hint = found.hint if self.vendors else self.searched
+        found = attrs.evolve(found, skipped=tuple(unknown), hint=hint)
         with self._lock:
             if self._candidates is remembered:  # else a vendor was registered meanwhile, of which this one knows nothing
                 if len(remembered) >= _REMEMBERED_MODELS:
@@ -384,12 +386,15 @@ class Directory:
             asked = [name for name in asked if name != spare or not is_left_out]
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
         out = {name: claim for name, claim in claims.items() if name not in asked}
+        cause, hint = ("", "") if targets or instead else self._refusal(bare, claims)
         return Candidates(
             bare,
             tuple(targets),
             tuple([self._skip(name, claim, bare, is_unread) for name, claim in out.items() if not (name == spare and instead)]),
             reserve=self._reserve(bare, out, instead),
             spare=spare if spare is not None and is_unread else "",
+            cause=cause,
+            hint=hint,
             undecided=() if targets or instead else self._local([name for name in out if out[name] is NameClaim.ANY]),
         )
 
@@ -400,7 +405,9 @@ class Directory:
         claim = self._claim(pinned, vendor, bare)
         if may_be_asked(claim, Named.MODEL):
             return Candidates(bare, (target_of(pinned, vendor, model_at(vendor, bare) or bare),), tuple(skipped))
-        return Candidates(bare, (), (*skipped, SkippedTarget(pinned, self._lack(pinned, claim, bare))))
+        lack = SkippedTarget(pinned, self._lack(pinned, claim, bare))
+        cause, hint = self._refusal(bare, {pinned: claim})
+        return Candidates(bare, (), (*skipped, lack), cause=cause, hint=hint)
 
     def _claim(self, name: str, vendor: Vendor, model: str) -> NameClaim:
         """What is known about a vendor and a model's name, its own list included."""
@@ -507,32 +514,55 @@ class Directory:
 
     def _lack(self, name: str, claim: NameClaim, bare: str) -> str:
         """Why a vendor is not asked for a model."""
-        if claim is not NameClaim.ANY:
+        if not may_be_asked(claim, Named.MODEL):
             return f"{NO_MODEL} {bare}; give it a model_map or a default_model"
         listed, failure = self._lists.has(name, bare), self._lists.failure(name)
         told = "; its list has not been asked for" if listed is None and _is_local(self.vendors[name]) else ""
         told = f"; its list could not be read: {failure}" if failure else told
         return f"{NO_MODEL} {bare}, as far as is known{told}; write {f'{name}:{bare}'!r} to ask it all the same"
 
-    def _hint(self, bare: str) -> str:
-        """What may have been meant by a name that nobody has."""
-        if not self.vendors:
-            return self.searched
-        head, slash, tail = bare.partition("/")
-        maker = (self.find(head) or vendor_row(head)) if slash and tail else None
-        meant = [f"{maker.name}:{tail}"] if maker is not None else get_close_matches(bare, self._all_names(), _NEAR)
-        hints = [f"Did you mean {' or '.join(map(repr, meant))}?"] if meant else []
-        mine = vendor_row(owner(bare) or "")
-        if mine is not None and mine.name not in map(_kind, list(self.vendors.values())):
-            hints.append(f"It is a model of {mine.name}, which is not registered: {how_to_register(mine)}.")
-        return " ".join([*hints, f"Registered are {', '.join(list(self.vendors))}."])
+    def _refusal(self, bare: str, claims: Mapping[str, NameClaim]) -> tuple[str, str]:
+        """Why none of some vendors is asked for a model, and what to do: a name that may have been meant, or how to be asked."""
+        if not claims:
+            return "", ""
+        names = list(claims)
+        cause = f"{names[0]} {NO_MODEL} {bare}"
+        if len(names) > 1:
+            cause = f"no registered vendor is known to have the model ({several(names)}"
+            failed = next(((name, told) for name in names if (told := self._lists.failure(name))), None)
+            cause += f"; the list of {failed[0]} could not be read: {failed[1]})" if failed is not None else ")"
+        elif may_be_asked(claims[names[0]], Named.MODEL):
+            cause += ", as far as is known"
+        meant = suggestion(bare, [self._registered(name) for name in list(self.vendors)], self._pools)
+        return cause, str(meant) or self._way_out(bare, claims)
 
-    def _all_names(self) -> list[str]:
-        """The names of pools, and of all models that the registered vendors are known to have."""
-        names = [*self._pools]
-        for name, vendor in list(self.vendors.items()):
-            names += [*edition().names(_kind(vendor)), *self._lists.names(name), *vendor.capabilities.models]
-        return [name for name in dict.fromkeys(names) if not _GLOB.search(name)]
+    def _registered(self, name: str) -> Registered:
+        """A vendor as suggestions need it: what it serves today, by the catalog, its own list and its capabilities."""
+        vendor, today = self.vendors[name], SYSTEM_CLOCK.now().date()
+        kind = _kind(vendor)
+        names = [
+            model
+            for model in edition().names(kind)
+            if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and model_at(vendor, model) == model
+        ]
+        names += [*self._lists.names(name), *[model for model in vendor.capabilities.models if not _GLOB.search(model)]]
+
+        def takes(model: str) -> bool:
+            return may_be_asked(self._claim(name, vendor, model), Named.MODEL)
+
+        return Registered(name, kind, _is_local(vendor), names, takes)
+
+    def _way_out(self, bare: str, claims: Mapping[str, NameClaim]) -> str:
+        """What to do about a name that is like no other."""
+        takers = [name for name, claim in claims.items() if may_be_asked(claim, Named.MODEL)]
+        takers.sort(key=lambda name: (claims[name] is not NameClaim.ANY, self._lists.has(name, bare) is False))
+        if ":" in bare and not any(_is_local(self.vendors[name]) for name in takers):
+            return f"No vendor is named {bare.partition(':')[0]!r}; write 'vendor:model' with a registered vendor."
+        if takers:
+            return f"Write {f'{takers[0]}:{bare}'!r} to ask {takers[0]} all the same."
+        if not any(_kind(self.vendors[name]) for name in claims):
+            return "Add the name to the capabilities of the vendor that has it."
+        return "Add the name to the models= of the vendor that has it, or map it by model_map."
 
     def _pool(self, alias: Alias) -> Candidates:
         """Who can be asked for the models of a pool, in its order, and what of it cannot be asked at all."""

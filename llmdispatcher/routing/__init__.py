@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .route import Route as Route
     from .route import Step as Step
     from .route import dead_end as dead_end
+    from .route import several as several
     from .route import split_ref as split_ref
     from .rules import RoutingCondition as RoutingCondition
     from .rules import RoutingRule as RoutingRule
@@ -97,6 +98,7 @@ else:
                 "NO_MODEL",
                 "Preferences",
                 "Route",
+                "several",
                 "split_ref",
                 "Step",
             ),
