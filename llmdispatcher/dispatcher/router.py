@@ -141,11 +141,20 @@ class Directory:
         )
 
     def known(self, name: str) -> Vendor:
-        """The vendor of that name, in any spelling. Raises :class:`ConfigError` that lists those there are."""
+        """The vendor of that name, in any spelling. Raises :class:`ConfigError` that says which may be meant."""
         vendor = self.find(name)
         if vendor is None:
-            raise ConfigError(f"vendor: {name!r} is not registered; there are {several(list(self.vendors)) or 'none'}")
+            raise ConfigError(f"vendor: {name!r} is not registered; {self._instead_of(name)}")
         return vendor
+
+    def _instead_of(self, name: str) -> str:
+        """What to do about a vendor's name that is not registered: the name that may be meant, or how to register it."""
+        near = get_close_matches(canonical(name), {canonical(each): each for each in list(self.vendors)}, 1)
+        if near:
+            return f"did you mean {near[0]!r}?"
+        row = vendor_row(name)
+        there = f"there are {several(list(self.vendors)) or 'none'}"
+        return f"{there}; {how_to_register(row)}" if row is not None else there
 
     @property
     def lockfile(self) -> Lockfile | None:
@@ -313,8 +322,7 @@ class Directory:
         unknown = [*found.skipped]
         for field, wanted in self._wanted.items():
             if wanted is not None and self.find(wanted) is None:
-                there = several(list(self.vendors)) or "none"
-                unknown.append(SkippedTarget(wanted, f"the {field} is not registered; there are {there}", RULE))
+                unknown.append(SkippedTarget(wanted, f"the {field} is not registered; {self._instead_of(wanted)}", RULE))
                 logger.warning("%s: %r is not registered", field, wanted)
         hint = found.hint if self.vendors else self.searched
         found = attrs.evolve(found, skipped=tuple(unknown), hint=hint)

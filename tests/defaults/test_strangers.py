@@ -643,3 +643,14 @@ class TestSuggestions:
             dispatcher.send(asked("openai:gpt-4o"))
 
         assert "groq" not in str(raised.value)
+
+    def test_a_vendor_that_is_not_registered_is_told_for_a_call_that_names_it(self):
+        """The name that may be meant, or how to register it; no more than five of those there are."""
+        with made(*[at(kind, NOWHERE) for kind in MANY if kind != "anthropic"]) as dispatcher:
+            for name, told in (
+                ("opneai", "vendor: 'opneai' is not registered; did you mean 'openai'\\?$"),
+                ("anthropic", "there are openai, google, mistral, deepseek, xai and 6 more; set ANTHROPIC_API_KEY"),
+                ("zzz", "there are openai, google, mistral, deepseek, xai and 6 more$"),
+            ):
+                with pytest.raises(ConfigError, match=told):
+                    dispatcher.send_to_vendor(name, asked("gpt-4o"))
