@@ -36,7 +36,7 @@ from ..resilience import (
     hedge_plan,
     standing,
 )
-from ..routing import Balancer, CostOptimization, Latencies, Route, dead_end, total_tokens
+from ..routing import FALLBACK, Balancer, CostOptimization, Latencies, Route, dead_end, total_tokens
 from ..runtime import Lease
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage, evolved
 from ..vendors import Vendor
@@ -393,6 +393,9 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
     if not failures:
         return blocked or dead_end(route)
     last = failures[-1]
+    spare = next((skip for skip in route.skipped if skip.code == FALLBACK), None)
+    if spare is not None and last.try_elsewhere:
+        last.remedy = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
     if len({(failure.vendor, failure.model) for failure in failures}) == 1 or not (last.try_elsewhere or last.retry_here):
         return last
     listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)

@@ -330,7 +330,7 @@ class Dispatcher:
         found = self._directory.candidates(checked_reference(alias), profile)
         targets = found.targets or (found.reserve.stand_ins if found.reserve is not None else ())
         if not targets:
-            raise dead_end(Route(alias, (), found.skipped, hint=found.hint))
+            raise dead_end(Route(alias, (), found.skipped, cause=found.cause, hint=found.hint))
         return str(targets[0])
 
     def has_alias(self, alias: str, profile: str | None = None) -> bool:
@@ -518,10 +518,11 @@ class Dispatcher:
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:
-            return route if route.steps else attrs.evolve(route, hint=candidates.hint)
+            return route if route.steps else attrs.evolve(route, cause=candidates.cause, hint=candidates.hint)
         there = {step.target.vendor for step in route.steps}  # a rule may have named whom nothing else does
         skipped = [skip for skip in candidates.skipped if skip.vendor not in there]
-        return attrs.evolve(route, skipped=(*skipped, *route.skipped), hint=candidates.hint if not route.steps else "")
+        cause, hint = ("", "") if route.steps else (candidates.cause, candidates.hint)
+        return attrs.evolve(route, skipped=(*skipped, *route.skipped), cause=cause, hint=hint)
 
     def _moment(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
         now = self._clock.monotonic()
@@ -530,5 +531,5 @@ class Dispatcher:
         return Moment(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
 
     def _pinned(self, call: Call, name: str) -> Route:
-        candidates = self._directory.pinned(call.request.model, name, call.request.profile)
+        candidates = self._directory.pinned(call.request.model, name, call.request.profile, call.deadline)
         return self._told(call, self._plan(call.request, candidates, self._moment(call.request, streamed=call.streamed)))

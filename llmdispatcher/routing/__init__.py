@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from .optimize import tokens_of as tokens_of
     from .optimize import total_tokens as total_tokens
     from .planner import plan as plan
+    from .requirements import FALLBACK as FALLBACK
     from .requirements import MISSING as MISSING
+    from .requirements import PINNED as PINNED
     from .requirements import RULE as RULE
     from .requirements import UNREGISTERED as UNREGISTERED
     from .requirements import SkippedTarget as SkippedTarget
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from .route import Route as Route
     from .route import Step as Step
     from .route import dead_end as dead_end
+    from .route import several as several
     from .route import split_ref as split_ref
     from .rules import RoutingCondition as RoutingCondition
     from .rules import RoutingRule as RoutingRule
@@ -81,7 +84,9 @@ else:
             ),
             "planner": ("plan",),
             "requirements": (
+                "FALLBACK",
                 "MISSING",
+                "PINNED",
                 "RULE",
                 "SkippedTarget",
                 "UNREGISTERED",
@@ -93,6 +98,7 @@ else:
                 "NO_MODEL",
                 "Preferences",
                 "Route",
+                "several",
                 "split_ref",
                 "Step",
             ),
