@@ -51,7 +51,7 @@ EXPECTED: dict[str, tuple[set[str], set[str]]] = {
     "S9": ({LATE}, {UNAVAILABLE}),
     "S10": ({"ok", UNAVAILABLE}, {CUT}),
     "R1": ({"RateLimitError"}, {"RateLimitError"}),
-    "R2": ({"RateLimitError", "QuotaExceeded"}, {"RateLimitError", "QuotaExceeded"}),
+    "R2": ({"RateLimitError"}, {"RateLimitError"}),
     "R3": ({"RateLimitError", "QuotaExceeded"}, {"RateLimitError", "QuotaExceeded"}),
     "R4": ({UNAVAILABLE}, {UNAVAILABLE}),
     "R5": ({"InvalidRequest", "AuthenticationError", "QuotaExceeded", "ModelNotFound", "ContextWindowExceeded", "ContentFiltered"},)
