@@ -140,10 +140,13 @@ class Shares:
         seconds = min(seconds, MOST_PROBE, left / 2)
         return TimeShare(seconds, min(LEAST_PROBE, left / 2))
 
-    def timeout(self, request: Request, targets: Sequence[Target]) -> float:
-        """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds."""
+    def timeout(self, request: Request, targets: Sequence[Target], batches: Sequence[int] = (1, 1)) -> float:
+        """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds.
+
+        ``batches`` says how many requests one after the other each of the two is sent.
+        """
         tokens = _most_tokens(request)
-        need = sum([self._need(request, target, tokens).seconds for target in targets[:2]])
+        need = sum([self._need(request, target, tokens).seconds * count for target, count in zip(targets, batches, strict=False)])
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
 
 

@@ -220,6 +220,34 @@ def test_vectors_of_many_batches_have_all_the_time_once_the_first_is_there(secon
     assert (vendor, len(texts), asked) == (vectors.vendor, len(vectors.vectors), (len(slow.prompts), len(quick.prompts)))
 
 
+def embedded(seconds, batches, **options):
+    """The seconds that so many batches took, each of them so long, by the first of two vendors."""
+    clock = ManualClock()
+    slow, quick = Slow(clock, seconds), Server()
+    texts = ["x"] * ((batches - 1) * EMBEDDING_CODECS["openai_chat"].largest + 1)
+    began = clock.monotonic()
+    with made(at("openai", slow.url), at("openai", quick.url, name="second"), clock=clock, default_vendor="openai") as dispatcher:
+        try:
+            vectors = dispatcher.embed("text-embedding-3-small", texts, **options)
+            assert ("openai", len(texts)) == (vectors.vendor, len(vectors.vectors))
+        finally:
+            slow.close()
+            quick.close()
+    return clock.monotonic() - began
+
+
+def test_vectors_of_many_batches_have_the_need_of_each():
+    """Five batches of 45 s come, and each is asked for once."""
+    assert 225.0 == embedded(45.0, 5)
+
+
+@pytest.mark.parametrize(("batches", "options", "seconds"), [(5, {"timeout": 100}, "100"), (14, {}, "600")])
+def test_vectors_end_at_a_written_timeout_and_after_ten_minutes(batches, options, seconds):
+    """What was written is what counts, and nothing takes longer than the longest timeout that nobody set."""
+    with pytest.raises(DeadlineExceeded, match=rf"within its {seconds} s"):
+        embedded(45.0, batches, **options)
+
+
 def an_hour(stage, **options):
     """One call every ten seconds; gives the seconds that each of them took."""
     end, waits = stage.clock.monotonic() + 3_600, []
