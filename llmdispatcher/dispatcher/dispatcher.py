@@ -280,12 +280,14 @@ class Dispatcher:
         """The vectors of some texts, in their order; asked for in batches of as many as the vendor takes.
 
         ``settings`` are those of :class:`~llmdispatcher.EmbeddingRequest`, such as ``dimensions``. Routed, retried and
-        counted like any call. Raises :class:`InvalidRequest` where no vendor of the model makes vectors.
+        counted like any call. ``timeout`` is seconds for all batches together. Where neither the call nor the configuration sets
+        one, it is what the first two targets may need for all their batches, at least 50 s each, within 60 to 600 s. Raises
+        :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
         asked = EmbeddingRequest(model, texts, **settings)
         call = self._begin(asked.as_request(), timeout, cancel, streamed=False)
         try:
-            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
+            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
         except BaseException as error:
             call.abandon(error)
             raise
@@ -495,19 +497,25 @@ class Dispatcher:
             call.abandon(error)
             raise
 
-    def _routed(self, call: Call, *, vectors: bool = False) -> Route:
+    def _routed(self, call: Call, *, vectors: EmbeddingRequest | None = None) -> Route:
         request = call.request
         candidates = self._directory.candidates(request.model, request.profile, call.deadline)
-        moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors)
-        return self._told(call, self._plan(request, candidates, moment))
+        moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
+        return self._told(call, self._plan(request, candidates, moment), vectors)
 
-    def _told(self, call: Call, route: Route) -> Route:
+    def _told(self, call: Call, route: Route, vectors: EmbeddingRequest | None = None) -> Route:
         """Have the call know its route, and the time that it needs."""
         if call.auto_timeout:
-            call.deadline.seconds = self._conductor.shares.timeout(call.request, route.targets)
+            batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in route.targets[:2]]
+            call.deadline.seconds = self._conductor.shares.timeout(call.request, route.targets, batches)
             call.deadline.at = call.started + call.deadline.seconds
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route
+
+    def _batches(self, vectors: EmbeddingRequest, target: Target) -> int:
+        """How many requests a target is sent for some vectors; a vendor of the user's own takes all at once."""
+        vendor = self._directory.vendors[target.vendor]
+        return vendor.embedding_batches(vectors) if isinstance(vendor, HttpVendor) else 1
 
     def _route(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
         candidates = self._directory.candidates(request.model, request.profile, deadline)

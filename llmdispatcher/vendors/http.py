@@ -7,6 +7,7 @@ the address, the headers with the key, and the transport; a :class:`ChunkStream`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
@@ -392,6 +393,11 @@ class HttpVendor:
     def can_embed(self) -> bool:
         """Whether its format makes vectors of texts."""
         return self._row.codec in EMBEDDING_CODECS
+
+    def embedding_batches(self, request: EmbeddingRequest) -> int:
+        """How many requests :meth:`embed` makes of it, one after the other."""
+        codec = EMBEDDING_CODECS.get(self._row.codec)
+        return max(1, math.ceil(len(request.texts) / codec.largest)) if codec is not None else 1
 
     def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
         """The vectors of some texts, asked for in batches of at most as many as the format takes.
