@@ -118,7 +118,7 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
     Raises :class:`UsageError` where nobody can be asked.
     """
     file = config_file.read(settings.config)
-    real = [] if asked.simulate else _real(file, asked)
+    real = [] if asked.simulate else real_vendors(file, asked)
     simulated = not real and (asked.simulate or asked.or_simulate)
     if not real and not simulated:
         raise UsageError(
@@ -170,7 +170,7 @@ def _own(file: config_file.ConfigFile, settings: Settings, asked: Asked, *, simu
     return {name: value for name, value in unless_said.items() if name not in file.fields} | own
 
 
-def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+def real_vendors(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
     """The vendors of the file, those whose keys are in the environment, and those whose keys are in the keychain."""
     more: dict[str, Any] = {} if asked.limit is None else {"rate_limit": asked.limit}
     found = {made.name: made for made in file.made()}
@@ -199,6 +199,7 @@ def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
 def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Asked) -> str:
     for one in vendors:
         dispatcher.register_vendor(one)
+    dispatcher.check_vendors()  # what it warns of is shown
     substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
     names = ", ".join(dispatcher.get_vendors())
     return f"Asking {names}, whose keys are known{substitutes if asked.substitute else ''}."

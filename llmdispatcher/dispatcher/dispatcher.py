@@ -116,7 +116,9 @@ class Books:
             return
         self._unpriced.add(asked)
         told = _UNPRICED.get(usage.cost_status, usage.cost_status)
-        logger.warning("the cost of calls of %.200r is not known and counts as none: %s", f"{outcome.vendor}:{outcome.model}", told)
+        logger.warning(
+            "the cost of calls of %.200r is not known and is left out of the totals: %s", f"{outcome.vendor}:{outcome.model}", told
+        )
 
     def _heard(self, record: AttemptRecord) -> None:
         if self.ledger is not None:
@@ -187,13 +189,15 @@ class Dispatcher:
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
         """A dispatcher with every vendor of the catalog whose key is in the environment.
 
-        Where there is none, and none is registered later, the error of a call tells which variables were looked for.
+        Where there is none, and none is registered later, the error of a call tells which variables were looked for. A vendor
+        that the configuration names and that has no key is logged as a warning (:meth:`check_vendors`).
         """
         dispatcher = cls(config, **settings)
         for found in from_environment():
             dispatcher.register_vendor(found)
         if not dispatcher.get_vendors():
             dispatcher._directory.searched = nothing_found()
+        dispatcher.check_vendors()
         return dispatcher
 
     def register_vendor(self, vendor: Vendor) -> None:
@@ -202,6 +206,14 @@ class Dispatcher:
         limit = getattr(vendor, "rate_limit", None)
         if isinstance(limit, RateLimit):
             self._conductor.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
+
+    def check_vendors(self) -> tuple[str, ...]:
+        """Which vendors that the configuration names cannot be asked, and why: they are not registered, or have no key.
+
+        Each sentence names the field and the variable of the key. Each is also logged, once; asks nobody. ``from_env`` and the
+        first call do this too.
+        """
+        return self._directory.check()
 
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
         """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).

@@ -48,7 +48,7 @@ from ..routing import (
 )
 from ..runtime import SYSTEM_CLOCK, Deadline, new_lock
 from ..vendors import Vendor, how_to_register
-from .config import NEAREST, Config
+from .config import NEAREST, Config, unready
 from .model_lists import ModelLists
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Directory:
     """Vendors by name; what they answer for a model name is remembered. Safe under threads."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
+        self._warned: set[str] = set()
+        self._is_checked = False
         self._wanted = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
         self._default = canonical(config.default_vendor or "")
         self._fallback_model = config.fallback_model
@@ -122,7 +125,18 @@ class Directory:
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
             self.vendors[vendor.name] = vendor
             self._candidates = {}
+            self._is_checked = False
             _registered.add(canonical(vendor.name))
+
+    def check(self) -> tuple[str, ...]:
+        """Which vendors that the configuration names cannot be asked, and why; each is logged once."""
+        self._is_checked = True
+        told = tuple(map(str, unready(self._config, dict(self.vendors))))
+        for text in told:
+            if text not in self._warned:
+                self._warned.add(text)
+                logger.warning("%s", text)
+        return told
 
     def find(self, name: str) -> Vendor | None:
         """The vendor of that name, in any spelling."""
@@ -293,7 +307,8 @@ class Directory:
             if wanted is not None and self.find(wanted) is None:
                 there = ", ".join(list(self.vendors)) or "none"
                 unknown.append(SkippedTarget(wanted, f"the {field} is not registered; there are {there}", RULE))
-                logger.warning("%s: %r is not registered", field, wanted)
+        if not self._is_checked:
+            self.check()
         is_dead = not found.targets and not (found.reserve and found.reserve.stand_ins) and found.choice is Choice.VENDORS
         is_known = any(skip.code == UNREGISTERED for skip in found.skipped)
         found = attrs.evolve(found, skipped=tuple(unknown), hint=self._hint(found.model) if is_dead and not is_known else "")

@@ -146,7 +146,7 @@ def test_info_tells_no_secret(command, openai, monkeypatch):
 
 def test_a_good_configuration(command, away):
     """Says what is in it."""
-    (away / "app.toml").write_text('timeout = 20\n[retry_policy]\nmax_retries = 1\n[vendors.eu]\nkind = "openai"\n')
+    (away / "app.toml").write_text('timeout = 20\n[retry_policy]\nmax_retries = 1\n[vendors.eu]\nkind = "openai"\napi_key = "k"\n')
     ended = command("config", "check", "app.toml")
 
     assert (0, "app.toml: nothing is wrong (2 settings, vendors eu)\n") == (ended.code, ended.out)
@@ -349,3 +349,51 @@ def test_debug_lets_the_library_log(command, openai, monkeypatch):
     finally:
         logging.getLogger("llmdispatcher").setLevel(level)
         root.handlers[:] = before
+
+
+NAMED = {
+    "default": 'default_vendor = "VENDOR"',
+    "fallback": 'fallback_vendor = "VENDOR"',
+    "rule": '[[routing_rules]]\nvendor = "VENDOR"\n[routing_rules.condition]\nmodel_pattern = "m*"',
+    "balance": "[balance]\nweights = { VENDOR = 1 }",
+    "pool": '[pools]\nsmart = ["VENDOR:grok-4"]',
+}
+
+
+@pytest.mark.parametrize("text", [NAMED[name] for name in NAMED if name != "pool"])
+def test_a_vendor_that_nobody_knows_is_a_mistake(command, away, text):
+    """Wherever a configuration names it."""
+    (away / "app.toml").write_text(text.replace("VENDOR", "grok"))
+    ended = command("config", "check", "app.toml")
+    told = json.loads(command("config", "check", "app.toml", "--json").out)
+
+    assert 1 == ended.code
+    assert "'grok' is not registered, and the catalog has no vendor of this name; did you mean 'groq'?" in ended.err
+    assert 1 == len(told["mistakes"])
+
+
+@pytest.mark.parametrize("text", NAMED.values(), ids=NAMED)
+def test_a_named_vendor_without_a_key_is_told_at_once(command, away, openai, text):
+    """By `config check`, which finds no mistake, and at the beginning of a run, with the variable."""
+    (away / "app.toml").write_text(text.replace("VENDOR", "xai"))
+    checked = command("config", "check", "app.toml")
+    told = json.loads(command("config", "check", "app.toml", "--json").out)
+    explained = command("--config", "app.toml", "explain", "--model", "gpt-4o")
+
+    assert 0 == checked.code
+    assert ([], 1) == (told["mistakes"], len(told["warnings"]))
+    for ended in (checked, explained):
+        assert 1 == ended.err.count("'xai' is not registered: no API key; pass api_key=... or set XAI_API_KEY")
+    assert "" == command("--config", "app.toml", "--quiet", "explain", "--model", "gpt-4o").err
+
+
+def test_a_vendor_of_the_file_without_a_key_is_told(command, away):
+    """Once, by its own name."""
+    (away / "app.toml").write_text('default_vendor = "eu"\n[vendors.eu]\nkind = "openai"\n[vendors.us]\nkind = "openai"\n')
+    ended = command("config", "check", "app.toml")
+
+    assert 0 == ended.code
+    assert ["'eu' cannot be asked: no API key", "vendors.us: no API key"] == [
+        next(text for text in ("'eu' cannot be asked: no API key", "vendors.us: no API key") if text in line)
+        for line in ended.err.splitlines()
+    ]

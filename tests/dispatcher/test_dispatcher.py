@@ -312,7 +312,7 @@ def test_several_failed_vendors_are_all_told():
     """The error lists who failed and how, and the shortest hint."""
     vendors = [FakeVendor(AuthenticationError("bad key"), name="a"), FakeVendor(RateLimitError("slow", retry_after=50.0), name="b")]
 
-    with pytest.raises(AllTargetsFailed, match=r"a/any-model: bad key.*b/any-model: slow") as caught:
+    with pytest.raises(AllTargetsFailed, match=r"a:any-model: bad key.*b:any-model: slow") as caught:
         dispatcher_of(*vendors, retry_policy=RetryPolicy(max_retries=0)).send(ASK)
 
     assert 50.0 == caught.value.retry_after
