@@ -94,7 +94,9 @@ class _Escaping(logging.Filter):
 
 _ESCAPING = _Escaping()
 
-logging.getLogger("llmdispatcher").addHandler(logging.NullHandler())  # else Python prints warnings where no logging is set up
+TOP = logging.getLogger("llmdispatcher")
+"""The logger above those of all rooms."""
+TOP.addHandler(logging.NullHandler())  # else Python prints warnings where no logging is set up
 
 
 def room_logger(room: str) -> logging.Logger:

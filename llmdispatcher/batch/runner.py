@@ -18,7 +18,7 @@ from ..dispatcher import Dispatcher, StreamingResponse
 from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchError, QuotaExceeded
 from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out, new_lock
 from ..types import EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
-from .estimate import Tally, targets_of
+from .estimate import Tally, plan_of
 from .files import AnswersFile, Journal
 from .prompts import InvalidLine, Prompt, PromptLine
 
@@ -112,7 +112,8 @@ class _Refusals:
         """Whether a prompt need not be sent: the batch ends, or everybody who could answer it is left out."""
         if self._ended or not self._left_out:
             return self._ended
-        targets = targets_of(dispatcher, prompt)
+        plan = plan_of(dispatcher, prompt)
+        targets = plan.targets if plan is not None else ()
         return bool(targets) and all(target.vendor in self._left_out or str(target) in self._left_out for target in targets)
 
 

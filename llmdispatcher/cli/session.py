@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..catalog import owner, vendor_row
 from ..dispatcher import Dispatcher
 from ..resilience import RateLimit, RetryBudget, RetryPolicy
 from ..routing import RoutingCondition, RoutingRule
@@ -36,6 +37,9 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """By vendor: which of its models answers for one that it does not have. Azure's names are deployments; it stands in for none."""
+
+_NO_KEY = "no-key"
+"""What stands for the key of a vendor that nothing is sent to."""
 
 _OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
 
@@ -92,6 +96,8 @@ class Asked:
     simulate: bool = False
     or_simulate: bool = False
     substitute: bool = False
+    dry_for: Sequence[str] | None = None
+    """The models that nothing is sent for: such a command needs no key. ``None`` for a command that sends."""
     limit: RateLimit | None = None
     timeout: float | None = None
     """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
@@ -109,6 +115,8 @@ class Session:
     dispatcher: Dispatcher
     told: str
     simulated: bool
+    keys_assumed: bool = False
+    """Nobody has a key, and nothing is sent: the vendors are there as if they had one."""
 
 
 @contextmanager
@@ -120,6 +128,9 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
     file = config_file.read(settings.config)
     real = [] if asked.simulate else real_vendors(file, asked)
     simulated = not real and (asked.simulate or asked.or_simulate)
+    assumed = not real and not simulated and asked.dry_for is not None
+    if assumed:
+        real = _without_keys(file, asked)
     if not real and not simulated:
         raise UsageError(
             "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
@@ -132,7 +143,9 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
             told = _register_simulated(dispatcher, running, substitute=asked.substitute)
         else:
             told = _register_real(dispatcher, real, asked)
-        yield Session(dispatcher=dispatcher, told=told, simulated=simulated)
+        if assumed:
+            told = f"No vendor has a key. Nothing is sent, so this is as if {', '.join(dispatcher.get_vendors())} had one."
+        yield Session(dispatcher=dispatcher, told=told, simulated=simulated, keys_assumed=assumed)
 
 
 def _defaults(file: config_file.ConfigFile, asked: Asked, *, simulated: bool) -> dict[str, Any]:
@@ -183,6 +196,17 @@ def real_vendors(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]
     return list(found.values())
 
 
+def _without_keys(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+    """Vendors to plan with where nobody has a key: the makers of the best-known models, those of the models that are asked for,
+    and whom a model's name or the configuration names."""
+    heads = [model.partition(":")[0] for model in asked.dry_for or ()]
+    named = [name for _field, name in file.config().named_vendors()]
+    owners = [owner(model.rpartition(":")[2]) or "" for model in asked.dry_for or ()]
+    rows = [vendor_row(name) for name in (*STAND_INS, *heads, *named, *owners)]
+    kinds = dict.fromkeys([row.name for row in rows if row is not None])
+    return [vendor(kind, api_key=_NO_KEY, **_stand_in(kind, asked)) for kind in kinds]
+
+
 def _kept(name: str) -> str | None:
     """The key in the keychain; a keychain that cannot be opened keeps nobody from the other vendors."""
     try:
@@ -202,7 +226,7 @@ def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Ask
     dispatcher.check_vendors()  # what it warns of is shown
     substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
     names = ", ".join(dispatcher.get_vendors())
-    return f"Asking {names}, whose keys are known{substitutes if asked.substitute else ''}."
+    return f"Asking {names}{substitutes if asked.substitute else ''}."
 
 
 def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitute: bool) -> str:

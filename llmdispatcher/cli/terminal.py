@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from .._text import UNSEEN, escaped, without_passwords
+from .._text import TOP, UNSEEN, escaped, without_passwords
 from ..errors import ConfigError
 from ..runtime import made_folder
 
@@ -132,12 +132,12 @@ class _Warnings(logging.Handler):
 @contextlib.contextmanager
 def warnings_shown(given: Mapping[str, Any]) -> Iterator[None]:
     """Show on stderr what the library warns of; ``given`` are the global options, which may still be read."""
-    handler, logger = _Warnings(given), logging.getLogger("llmdispatcher")
-    logger.addHandler(handler)
+    handler = _Warnings(given)
+    TOP.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        TOP.removeHandler(handler)
 
 
 def tell(*lines: str) -> None:

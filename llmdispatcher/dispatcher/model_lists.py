@@ -47,6 +47,10 @@ class ModelLists:
             return None
         return model in listed.names or f"{model}{_DEFAULT_TAG}" in listed.names
 
+    def is_unread(self, vendor: str) -> bool:
+        """Whether a vendor was never asked for its list."""
+        return vendor not in self._lists
+
     def names(self, vendor: str) -> tuple[str, ...]:
         """What a vendor said that it has, in alphabetical order."""
         listed = self._lists.get(vendor)

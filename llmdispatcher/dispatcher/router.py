@@ -37,6 +37,7 @@ from ..routing import (
     MISSING,
     NO_MODEL,
     RULE,
+    UNREAD,
     UNREGISTERED,
     Choice,
     Named,
@@ -239,6 +240,8 @@ class Directory:
         known = self._candidates.get(key) or self._find(key)
         if known.undecided and deadline is not None and self._asked(known.undecided, deadline):
             known = self._find(key)
+        if known.undecided and deadline is None:
+            known = self._unread(known)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
         if known.reserve is not None:
             known, sleeping = self._awake_reserve(known, known.reserve)
@@ -284,6 +287,16 @@ class Directory:
             return False
         self._forget()
         return True
+
+    def _unread(self, known: Candidates) -> Candidates:
+        """The same where nobody is asked: a local server whose list was never read may have what the others lack."""
+        names = [name for name in known.undecided if self._lists.is_unread(name) and _awake(self.vendors[name])]
+        if not names:
+            return known
+        members = known.alias.models if known.alias is not None else ()
+        open_yet = {*names, *(member for member in members if self._one(member).undecided)}
+        skips = [SkippedTarget(name, "its list of models has not been read yet; it would be read first", UNREAD) for name in names]
+        return attrs.evolve(known, skipped=(*skips, *[skip for skip in known.skipped if skip.vendor not in open_yet]), hint="")
 
     def _forget(self) -> None:
         with self._lock:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .planner import plan as plan
     from .requirements import MISSING as MISSING
     from .requirements import RULE as RULE
+    from .requirements import UNREAD as UNREAD
     from .requirements import UNREGISTERED as UNREGISTERED
     from .requirements import SkippedTarget as SkippedTarget
     from .route import NO_MODEL as NO_MODEL
@@ -84,6 +85,7 @@ else:
                 "MISSING",
                 "RULE",
                 "SkippedTarget",
+                "UNREAD",
                 "UNREGISTERED",
             ),
             "route": (

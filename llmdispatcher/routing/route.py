@@ -22,7 +22,7 @@ from ..types import fast_init
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
-from .requirements import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, UNREGISTERED, WINDOW, SkippedTarget
+from .requirements import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, UNREAD, UNREGISTERED, WINDOW, SkippedTarget
 from .rules import RuleTable
 
 NO_MODEL = "does not have"
@@ -164,7 +164,7 @@ def dead_end(route: Route) -> DispatchError:
         hint = f": {route.hint}" if route.hint else ""
         return ConfigError(f"no vendor is registered{hint}; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
     asked = [skip for skip in route.skipped if skip.code != RULE]
-    having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
+    having = [skip for skip in asked if not _lacks_model(skip)]
     if having and all(skip.code in _SETUP for skip in having):
         told = asked[0].reason if len(asked) == 1 and asked[0].code == UNREGISTERED else f"no vendor can be asked: {reasons}"
         return ConfigError(told, model=route.model)
@@ -174,9 +174,9 @@ def dead_end(route: Route) -> DispatchError:
         return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
     if asked and all(skip.code == WINDOW for skip in asked):
         return ContextWindowExceeded(f"the conversation fits no target: {reasons}", model=route.model, try_elsewhere=False)
-    if asked and all(skip.code == EMBEDDINGS or skip.reason.startswith(NO_MODEL) for skip in asked) and having:
+    if asked and all(skip.code == EMBEDDINGS or _lacks_model(skip) for skip in asked) and having:
         return InvalidRequest(f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}", model=route.model)
-    if asked and all(skip.reason.startswith(NO_MODEL) for skip in asked):
+    if asked and not having:
         told = (
             f"no registered vendor has the model. {route.hint} ({reasons})"
             if route.hint
@@ -184,3 +184,8 @@ def dead_end(route: Route) -> DispatchError:
         )
         return ModelNotFound(told, model=route.model, try_elsewhere=False)
     return VendorUnavailable(f"no vendor can take the request: {reasons}", model=route.model, retry_here=False, try_elsewhere=False)
+
+
+def _lacks_model(skip: SkippedTarget) -> bool:
+    """Whether a vendor does not have the model, as far as is known."""
+    return skip.reason.startswith(NO_MODEL) or skip.code == UNREAD

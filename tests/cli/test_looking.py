@@ -131,6 +131,32 @@ def test_explain_sends_nothing(command, openai):
     assert 1 == command("explain", "-m", "claude-haiku-4-5").code
 
 
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [("gpt-4o", "openai:gpt-4o"), ("groq:any", "groq:any"), ("grok-4", "xai:grok-4"), ("ollama:llama3", "ollama:llama3")],
+)
+def test_explain_needs_no_key(command, model, first):
+    """It says that it takes the vendors as if they had one."""
+    ended = command("explain", "--model", model)
+    told = json.loads(command("explain", "--model", model, "--json").out)
+
+    assert 0 == ended.code
+    assert f"  1. {first}  (" in ended.out
+    assert ended.err.startswith("No vendor has a key. Nothing is sent, so this is as if openai, anthropic, google")
+    assert (first, True) == (told["candidates"][0]["target"], told["keys_assumed"])
+    assert "" == command("explain", "--model", model, "--quiet").err
+
+
+def test_explain_does_not_judge_what_a_local_server_may_have(command, openai, monkeypatch):
+    """Its list of models would be read first; that is no refusal."""
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    ended = command("explain", "--model", "our-llama")
+
+    assert (0, 0) == (ended.code, openai.hits)
+    assert "ollama  skipped: its list of models has not been read yet; it would be read first" in ended.out
+    assert "Did you mean" not in ended.out
+
+
 def test_info_tells_no_secret(command, openai, monkeypatch):
     """Versions, places, extras; not what a database's URL has in it."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
