@@ -96,7 +96,8 @@ class RunningTotal:
 class Tally:
     """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had sent.
 
-    ``stopped`` has a sentence for each reason why prompts were not sent, but for signals. ``simulated``: no vendor was real.
+    ``left_out`` has a sentence for each vendor that was asked no more, since it refused key or account, ``stopped`` one for each
+    reason why prompts were not sent, but for signals. ``simulated``: no vendor was real.
     """
 
     stats: Stats
@@ -108,6 +109,7 @@ class Tally:
     seconds: float
     answers: Path
     simulated: bool = False
+    left_out: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
 
     @property
@@ -131,6 +133,7 @@ class Tally:
             "calls_per_second": round(self.rate, 2),
             "answers": str(self.answers),
             "simulated": self.simulated,
+            "left_out": list(self.left_out),
             "stopped": list(self.stopped),
             "stats": attrs.asdict(self.stats),
         }

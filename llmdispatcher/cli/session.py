@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,8 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
             " `llmdispatcher keys set openai`, or try it out with --simulate"
         )
     with ExitStack() as running:
-        more = _defaults(file, asked, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
+        names = {one.name for one in real} or {character.kind for character in CHARACTERS}
+        more = _defaults(file, asked, names, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
         dispatcher = running.enter_context(Dispatcher(file.config(**more)))
         if simulated:
             told = _register_simulated(dispatcher, running, substitute=asked.substitute)
@@ -148,14 +149,16 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
         yield Session(dispatcher=dispatcher, told=told, simulated=simulated, keys_assumed=assumed)
 
 
-def _defaults(file: config_file.ConfigFile, asked: Asked, *, simulated: bool) -> dict[str, Any]:
-    """Where substitutes may answer, each model goes to its owner first; simulated vendors are asked again soon, and often.
+def _defaults(file: config_file.ConfigFile, asked: Asked, names: Container[str], *, simulated: bool) -> dict[str, Any]:
+    """Where substitutes may answer, each model goes to its owner first, if that is there; simulated vendors are asked again soon, and often.
 
     What the file says takes precedence.
     """
     if not simulated and not asked.substitute:
         return {}
-    rules = [RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items()]
+    rules = [
+        RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items() if name in names
+    ]
     own: dict[str, Any] = {"routing_rules": rules}
     if simulated:
         first = RoutingRule(

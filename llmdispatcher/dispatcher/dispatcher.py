@@ -370,6 +370,14 @@ class Dispatcher:
         """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
         return self._checkups.known()
 
+    def leave_alone(self, vendor: str, *, model: str | None = None, seconds: float) -> None:
+        """Ask a vendor, or one ``model`` of it, no more for so many seconds, as if its circuit were open.
+
+        It is still asked where nobody else is left, unless the configuration's circuit breaker is ``strict``.
+        """
+        until = self._clock.monotonic() + seconds
+        self._conductor.breakers.leave_alone(self._directory.known(vendor).name, model, until)
+
     def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
         """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
         return self._conductor.limits.status(

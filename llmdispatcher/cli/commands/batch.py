@@ -134,7 +134,7 @@ class Options:
     "--max-failures",
     type=COUNT,
     metavar="N",
-    help="Stop after N failed prompts; else a vendor that refuses key or account 5 times in a row is left out.",
+    help="Stop after N failed prompts; else a vendor is left out that refuses its key, or its account 5 times in a row.",
 )
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors even if there are keys; each answer says so.")
@@ -415,8 +415,11 @@ def _print_tally(tally: Tally, settings: Settings) -> None:
             if stats.errors:
                 tell(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
         tell(_summary(tally))
+    for reason in tally.left_out:
+        complain(f"{reason}; it was asked no more{', and prompts for it alone were not sent' if tally.missing else ''}")
     for reason in tally.stopped:
-        complain(f"{reason}; further prompts were not sent, --max-failures allows more failures")
+        if reason not in tally.left_out:
+            complain(f"{reason}; further prompts were not sent, a higher --max-failures allows more failures")
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
         command, from_stdin = _resuming(tally.answers)
         say(f"To ask the rest{', with the same prompts on standard input' if from_stdin else ''}: {command}")
