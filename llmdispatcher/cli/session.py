@@ -150,7 +150,7 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
 
 
 def _defaults(file: config_file.ConfigFile, asked: Asked, names: Container[str], *, simulated: bool) -> dict[str, Any]:
-    """Where substitutes may answer, each model goes to its owner first, if that is there; simulated vendors are asked again soon, and often.
+    """Where substitutes may answer, each model goes to its owner first, if that is there; simulated vendors are asked again soon.
 
     What the file says takes precedence.
     """
