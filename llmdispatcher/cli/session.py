@@ -12,7 +12,7 @@ from ..catalog import owner, vendor_row
 from ..dispatcher import Dispatcher
 from ..resilience import RateLimit, RetryBudget, RetryPolicy
 from ..routing import RoutingCondition, RoutingRule
-from ..vendors import HttpVendor, from_environment, vendor
+from ..vendors import HttpVendor, from_environment, incomplete, vendor
 from . import config_file, keychain, records
 from .settings import Settings
 from .terminal import Failed, UsageError, complain
@@ -132,10 +132,7 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
     if assumed:
         real = _without_keys(file, asked)
     if not real and not simulated:
-        raise UsageError(
-            "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
-            " `llmdispatcher keys set openai`, or try it out with --simulate"
-        )
+        raise UsageError(_nobody())
     with ExitStack() as running:
         names = {one.name for one in real} or {character.kind for character in CHARACTERS}
         more = _defaults(file, asked, names, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
@@ -197,6 +194,17 @@ def real_vendors(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]
         if name not in found and (key := _kept(name)) is not None:
             found[name] = vendor(name, api_key=key, **_stand_in(name, asked), **more)
     return list(found.values())
+
+
+def _nobody() -> str:
+    """What to say where no vendor can be asked: what is missing where a part is there, else how to give a key."""
+    halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
+    if halves:
+        return f"nobody can be asked: {halves}"
+    return (
+        "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
+        " `llmdispatcher keys set openai`, or try it out with --simulate"
+    )
 
 
 def _without_keys(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:

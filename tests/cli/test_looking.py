@@ -24,6 +24,25 @@ pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a whi
 KEY = "sk-test-0123456789abcdefghij"
 
 
+def test_half_a_vendor_says_what_is_missing(command, monkeypatch):
+    """Azure has a key, but no address."""
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
+    ended = command("health")
+
+    assert (2, "llmdispatcher: nobody can be asked: azure: no address; pass base_url=... or set AZURE_OPENAI_ENDPOINT\n") == (
+        ended.code,
+        ended.err,
+    )
+
+
+def test_where_no_vendor_is_ready_that_is_said(command):
+    """Instead of an empty table."""
+    ended = command("vendors", "--ready")
+
+    assert (0, "") == (ended.code, ended.out)
+    assert "no vendor can be asked from here" in ended.err
+
+
 def test_models_are_listed_with_limits_and_prices(command):
     """By a glob of names and aliases."""
     ended = command("models", "gpt-4o")
@@ -46,13 +65,18 @@ def test_no_model_is_exit_code_1(command):
     ended = command("models", "nothing-is-called-so-*")
 
     assert (1, "") == (ended.code, ended.out)
-    assert "--all looks at retired ones" in ended.err
+    assert "--all includes retired models" in ended.err
 
 
 WRONG_MODELS = {
     "vendor": (["--vendor", "acme"], "no vendor of the catalog has this name"),
-    "capability": (["--capability", "smell"], "no such word; there are "),
-    "whom to ask": (["--live"], "which --vendor"),
+    "capability": (["--capability", "smell"], "no such capability; use "),
+    "whom to ask": (["--live"], "--live: name the vendor to ask with --vendor"),
+    "no key of this vendor": (["--live", "--vendor", "groq"], "--live: groq cannot be asked from here; set GROQ_API_KEY"),
+    "no address": (
+        ["--live", "--vendor", "ollama"],
+        "--live: ollama cannot be asked from here; set OLLAMA_BASE_URL or OLLAMA_HOST",
+    ),
 }
 
 
@@ -196,7 +220,7 @@ def test_every_mistake_of_a_configuration_is_named(command, away):
 BROKEN = {
     "no such file": (None, "No such file"),
     "no TOML": ("a = ", "not TOML"),
-    "vendors": ("vendors = 3", "vendors: a int is no table"),
+    "vendors": ("vendors = 3", "vendors: int is not a table"),
 }
 
 

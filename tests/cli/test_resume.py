@@ -297,7 +297,7 @@ def test_a_dry_run_needs_no_key(command, prompts, away, monkeypatch):
     assert "No vendor has a key. Nothing is sent, so this is as if openai, anthropic, google, groq had one." in ended.err
     assert {"openai:gpt-4o-mini", "groq:any", "nobody has our-llama"} == {*told["models"]}
     assert told["keys_assumed"]
-    assert "what nobody has will fail" in ended.err
+    assert "prompts for models that nobody has will fail" in ended.err
     assert "ollama:our-llama, if it has it" in local.out
     assert ["prompts.jsonl"] == [path.name for path in away.iterdir()]
 

@@ -285,7 +285,9 @@ def test_a_file_of_mistakes_writes_nothing(command, prompts, openai, away, more)
     assert (2, "", 0) == (ended.code, ended.out, openai.hits)
     assert 10 == ended.err.count("model: missing")
     assert "prompts.jsonl: 2 more lines are invalid" in ended.err
-    assert ended.err.endswith("prompts.jsonl: no line can be asked; nothing was sent, and no file was written\n")
+    assert ended.err.endswith(
+        "prompts.jsonl: every line is invalid, so nothing was sent and no file was written; correct the lines\n"
+    )
     assert ("precious", ["out.jsonl", "prompts.jsonl"]) == (
         (away / "out.jsonl").read_text(),
         sorted(one.name for one in away.iterdir()),

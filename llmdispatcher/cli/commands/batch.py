@@ -226,7 +226,9 @@ def _read(source: Path | None, options: Options) -> list[PromptLine]:
     if len(invalid) > _MOST_FAILURES:
         complain(f"{source or STDIN}: {len(invalid) - _MOST_FAILURES} more lines are invalid")
     if len(invalid) == len(lines):
-        raise UsageError(f"{source or STDIN}: no line can be asked; nothing was sent, and no file was written")
+        raise UsageError(
+            f"{source or STDIN}: every line is invalid, so nothing was sent and no file was written; correct the lines"
+        )
     return lines
 
 
@@ -385,7 +387,7 @@ def _tell_estimates(estimates: Mapping[str, ModelEstimate]) -> None:
 
 def _tell_missing(estimates: Mapping[str, ModelEstimate]) -> None:
     if any(name.startswith(NOBODY) for name in estimates):
-        say("  what nobody has will fail; --substitute lets a similar model of another vendor answer it")
+        say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
 
 
 def _counted(prompts: int) -> str:
@@ -419,7 +421,7 @@ def _print_tally(tally: Tally, settings: Settings) -> None:
         complain(f"{reason}; it was asked no more{', and prompts for it alone were not sent' if tally.missing else ''}")
     for reason in tally.stopped:
         if reason not in tally.left_out:
-            complain(f"{reason}; further prompts were not sent, a higher --max-failures allows more failures")
+            complain(f"{reason}; no further prompts were sent; a higher --max-failures allows more failures")
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
         command, from_stdin = _resuming(tally.answers)
         say(f"To ask the rest{', with the same prompts on standard input' if from_stdin else ''}: {command}")
