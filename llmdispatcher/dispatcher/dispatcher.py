@@ -118,7 +118,9 @@ class Books:
             return
         self._unpriced.add(asked)
         told = _UNPRICED.get(usage.cost_status, usage.cost_status)
-        logger.warning("the cost of calls of %.200r is not known and counts as none: %s", f"{outcome.vendor}:{outcome.model}", told)
+        logger.warning(
+            "the cost of calls of %.200r is not known and is left out of the totals: %s", f"{outcome.vendor}:{outcome.model}", told
+        )
 
     def _heard(self, record: AttemptRecord) -> None:
         if self.ledger is not None:
@@ -191,13 +193,15 @@ class Dispatcher:
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
         """A dispatcher with every vendor of the catalog whose key is in the environment.
 
-        Where there is none, and none is registered later, the error of a call tells which variables were looked for.
+        Where there is none, and none is registered later, the error of a call tells which variables were looked for. A vendor
+        that the configuration names and that has no key is logged as a warning (:meth:`check_vendors`).
         """
         dispatcher = cls(config, **settings)
         for found in from_environment():
             dispatcher.register_vendor(found)
         if not dispatcher.get_vendors():
             dispatcher._directory.searched = nothing_found()
+        dispatcher.check_vendors()
         return dispatcher
 
     def register_vendor(self, vendor: Vendor) -> None:
@@ -206,6 +210,14 @@ class Dispatcher:
         limit = getattr(vendor, "rate_limit", None)
         if isinstance(limit, RateLimit):
             self._conductor.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
+
+    def check_vendors(self) -> tuple[str, ...]:
+        """Which vendors that the configuration names cannot be asked, and why: they are not registered, or have no key.
+
+        Each sentence names the field and the variable of the key. Each is also logged, once; asks nobody. ``from_env`` and the
+        first call do this too.
+        """
+        return self._directory.check()
 
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
         """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).
@@ -363,6 +375,14 @@ class Dispatcher:
     def health(self) -> dict[str, VendorHealth]:
         """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
         return self._checkups.known()
+
+    def leave_alone(self, vendor: str, *, model: str | None = None, seconds: float) -> None:
+        """Ask a vendor, or one ``model`` of it, no more for so many seconds, as if its circuit were open.
+
+        It is still asked where nobody else is left, unless the configuration's circuit breaker is ``strict``.
+        """
+        until = self._clock.monotonic() + seconds
+        self._conductor.breakers.leave_alone(self._directory.known(vendor).name, model, until)
 
     def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
         """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""

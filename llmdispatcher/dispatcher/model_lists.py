@@ -49,6 +49,10 @@ class ModelLists:
             return None
         return model in listed.names or f"{model}{_DEFAULT_TAG}" in listed.names
 
+    def is_unread(self, vendor: str) -> bool:
+        """Whether a vendor was never asked for its list."""
+        return vendor not in self._lists
+
     def names(self, vendor: str) -> tuple[str, ...]:
         """What a vendor said that it has, in its own order: Ollama lists the model that was changed last first."""
         listed = self._lists.get(vendor)

@@ -40,6 +40,7 @@ from ..routing import (
     NO_MODEL,
     PINNED,
     RULE,
+    UNREAD,
     UNREGISTERED,
     Choice,
     Named,
@@ -53,7 +54,7 @@ from ..routing import (
 from ..runtime import SYSTEM_CLOCK, Deadline, new_lock
 from ..types import ANY_MODEL
 from ..vendors import Vendor, how_to_register
-from .config import NEAREST, Config
+from .config import NEAREST, Config, unready
 from .model_lists import ModelLists
 from .suggestions import Registered, suggestion
 
@@ -99,6 +100,9 @@ class Directory:
     """Vendors by name; what they answer for a model name is remembered. Safe under threads."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
+        self._warned: set[str] = set()
+        self._is_checked = False
         self._wanted = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
         self._default = canonical(config.default_vendor or "")
         self._fallback_model = config.fallback_model
@@ -132,7 +136,18 @@ class Directory:
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
             self.vendors[vendor.name] = vendor
             self._candidates = {}
+            self._is_checked = False
             _registered.add(canonical(vendor.name))
+
+    def check(self) -> tuple[str, ...]:
+        """Which vendors that the configuration names cannot be asked, and why; each is logged once."""
+        self._is_checked = True
+        told = tuple(map(str, unready(self._config, dict(self.vendors))))
+        for text in told:
+            if text not in self._warned:
+                self._warned.add(text)
+                logger.warning("%s", text)
+        return told
 
     def find(self, name: str) -> Vendor | None:
         """The vendor of that name, in any spelling."""
@@ -245,6 +260,8 @@ class Directory:
         known = self._candidates.get(key) or self._find(key)
         if deadline is not None and (known.undecided or known.spare):
             known = self._told(key, known, deadline)
+        elif known.undecided:
+            known = self._unread(known)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
         if known.reserve is not None:
             known, sleeping = self._awake_reserve(known, known.reserve)
@@ -301,6 +318,16 @@ class Directory:
         self._forget()
         return True
 
+    def _unread(self, known: Candidates) -> Candidates:
+        """The same where nobody is asked: a local server whose list was never read may have what the others lack."""
+        names = [name for name in known.undecided if self._lists.is_unread(name) and _awake(self.vendors[name])]
+        if not names:
+            return known
+        members = known.alias.models if known.alias is not None else ()
+        open_yet = {*names, *(member for member in members if self._one(member).undecided)}
+        skips = [SkippedTarget(name, "its list of models has not been read yet; it would be read first", UNREAD) for name in names]
+        return attrs.evolve(known, skipped=(*skips, *[skip for skip in known.skipped if skip.vendor not in open_yet]), hint="")
+
     def _forget(self) -> None:
         with self._lock:
             self._candidates = {}
@@ -323,7 +350,8 @@ class Directory:
         for field, wanted in self._wanted.items():
             if wanted is not None and self.find(wanted) is None:
                 unknown.append(SkippedTarget(wanted, f"the {field} is not registered; {self._instead_of(wanted)}", RULE))
-                logger.warning("%s: %r is not registered", field, wanted)
+        if not self._is_checked:
+            self.check()
         hint = found.hint if self.vendors else self.searched
         found = attrs.evolve(found, skipped=tuple(unknown), hint=hint)
         with self._lock:

@@ -283,6 +283,15 @@ class Breakers:
                 if key[0] == vendor and circuit.open_until > now:
                     self._circuits[key] = attrs.evolve(circuit, open_until=now, waited=0.0)
 
+    def leave_alone(self, vendor: str, model: str | None, until: float) -> None:
+        """Leave a vendor alone, or one model of it, until then: it is asked only where nobody else is left."""
+        if model is None:
+            self.outages.down[vendor] = until
+            return
+        with self._lock:
+            known = self._circuits.get((vendor, model), _CLOSED)
+            self._put((vendor, model), Circuit(epoch=known.epoch + 1, times_open=known.times_open + 1, open_until=until))
+
     def _put(self, key: tuple[str, ...], circuit: Circuit) -> None:
         if key not in self._circuits and len(self._circuits) >= _MOST:
             del self._circuits[next(iter(self._circuits))]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .requirements import MISSING as MISSING
     from .requirements import PINNED as PINNED
     from .requirements import RULE as RULE
+    from .requirements import UNREAD as UNREAD
     from .requirements import UNREGISTERED as UNREGISTERED
     from .requirements import SkippedTarget as SkippedTarget
     from .route import NO_MODEL as NO_MODEL
@@ -89,6 +90,7 @@ else:
                 "PINNED",
                 "RULE",
                 "SkippedTarget",
+                "UNREAD",
                 "UNREGISTERED",
             ),
             "route": (

@@ -12,10 +12,10 @@ from ..types import AudioPart, FilePart, ImagePart, Request, Usage
 from .optimize import CostOptimization, input_tokens, tokens_of
 
 OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
-MISSING, UNREGISTERED, PINNED, FALLBACK = "missing", "unregistered", "pinned", "fallback"
+MISSING, UNREGISTERED, UNREAD, PINNED, FALLBACK = "missing", "unregistered", "unread", "pinned", "fallback"
 """Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
-could not be followed, no key or address, no vendor of that name, another vendor named by the request, a
-fallback vendor of which no model is known."""
+could not be followed, no key or address, no vendor of that name, a list of models that was not read yet, another vendor named by
+the request, a fallback vendor of which no model is known."""
 EMBEDDINGS = "embeddings"
 _NO_NEEDS: frozenset[str] = frozenset()
 _PARTS = ((ImagePart, "vision"), (AudioPart, "audio"), (FilePart, "documents"))
@@ -26,10 +26,10 @@ _UNPRICED = CostOptimization(enabled=False)
 class SkippedTarget:
     """A target that is not asked, and why.
 
-    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"``, ``"pinned"``,
-    ``"fallback"`` or the capability that it lacks; empty for other reasons. ``model`` and ``at``, the seconds from the beginning of
-    the call, are given for a target of the route that was skipped when its turn came; a vendor that is not on the route has
-    neither.
+    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"``, ``"unread"``
+    (its list of models would be read first), ``"pinned"``, ``"fallback"`` or the capability that it lacks; empty for other reasons.
+    ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route that was skipped when its
+    turn came; a vendor that is not on the route has neither.
     """
 
     vendor: str

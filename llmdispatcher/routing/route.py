@@ -22,7 +22,7 @@ from ..types import fast_init
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
-from .requirements import EMBEDDINGS, MISSING, OVER_COST, PINNED, RULE, UNPRICED, UNREGISTERED, WINDOW, SkippedTarget
+from .requirements import EMBEDDINGS, MISSING, OVER_COST, PINNED, RULE, UNPRICED, UNREAD, UNREGISTERED, WINDOW, SkippedTarget
 from .rules import RuleTable
 
 NO_MODEL = "does not have"
@@ -184,7 +184,7 @@ def dead_end(route: Route) -> DispatchError:
         hint = f": {route.hint}" if route.hint else ""
         return ConfigError(f"no vendor is registered{hint}; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
     reasons = _told(skipped)
-    having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
+    having = [skip for skip in asked if not _lacks_model(skip)]
     if having and all(skip.code in _SETUP for skip in having):
         is_named = len(asked) == 1 and asked[0].code == UNREGISTERED
         told = asked[0].reason if is_named else f"no vendor can be asked: {_told(having)}"
@@ -196,7 +196,7 @@ def dead_end(route: Route) -> DispatchError:
     if all(skip.code == WINDOW for skip in asked):
         told = f"the conversation is too long: {reasons}; shorten it, or name a model with a larger window"
         return ContextWindowExceeded(told, model=route.model, try_elsewhere=False)
-    if having and all(skip.code == EMBEDDINGS or skip.reason.startswith(NO_MODEL) for skip in asked):
+    if having and all(skip.code == EMBEDDINGS or _lacks_model(skip) for skip in asked):
         told = f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}; name a model that does"
         return InvalidRequest(told, model=route.model)
     if not having:
@@ -205,3 +205,8 @@ def dead_end(route: Route) -> DispatchError:
         return ModelNotFound(told, model=route.model, try_elsewhere=False)
     told = f"no vendor can take the request: {reasons}"
     return VendorUnavailable(told, model=route.model, retry_here=False, try_elsewhere=False)
+
+
+def _lacks_model(skip: SkippedTarget) -> bool:
+    """Whether a vendor does not have the model, as far as is known."""
+    return skip.reason.startswith(NO_MODEL) or skip.code == UNREAD

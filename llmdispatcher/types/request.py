@@ -25,7 +25,10 @@ KEYS = ("enabled", "ttl_seconds")
 
 @attrs.frozen
 class CacheWish:
-    """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone."""
+    """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone.
+
+    Who gives a time wants the cache, unless ``enabled`` is False.
+    """
 
     enabled: bool | None = None
     ttl_seconds: float | None = None
@@ -33,7 +36,10 @@ class CacheWish:
     @classmethod
     def of(cls, value: bool | Mapping[str, Any] | None) -> CacheWish:
         """The wish that a checked value of ``Request.cache`` is."""
-        return cls(**value) if isinstance(value, Mapping) else cls(value)
+        if not isinstance(value, Mapping):
+            return cls(value)
+        enabled, seconds = value.get("enabled"), value.get("ttl_seconds")
+        return cls(True if enabled is None and seconds is not None else enabled, seconds)
 
 
 def checked_wish(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -132,7 +138,8 @@ class Request:
 
     What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
     logged. ``wire_format`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
-    ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``; ``None`` leaves it to the cache's rule.
+    ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``, of which a time alone means True;
+    ``None`` and ``{}`` leave it to the cache's rule.
     ``continue_broken`` says so of :class:`~llmdispatcher.Continuation`: another target goes on with a stream.
     Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
     """

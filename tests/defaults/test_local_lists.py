@@ -33,6 +33,26 @@ def test_a_local_server_takes_the_names_that_it_lists(serve, kind, streamed):
     assert (1, []) == (server.lists, others.prompts)
 
 
+@pytest.mark.parametrize("kind", LOCAL)
+def test_explain_says_that_a_list_would_be_read_first(serve, kind):
+    """Of a name and of a pool; once it was read the explanation knows."""
+    server = serve("our-llama")
+    with made(at("openai", serve().url), at(kind, server.url), pools={"p": ["our-llama"]}) as dispatcher:
+        for model in ("our-llama", "p", "zzz"):
+            plan = dispatcher.explain(asked(model))
+            assert "our-llama  skipped" not in str(plan)
+            assert ((kind,), "") == (plan.unread, plan.route.hint)
+            assert f"{kind}  skipped: its list of models has not been read yet; it would be read first" in str(plan)
+        assert ["unread"] == [skip.code for skip in plan.skipped if skip.vendor == kind]
+        with pytest.raises(ModelNotFound, match="it would be read first"):
+            dispatcher.resolve_alias("our-llama")
+        with pytest.raises(ModelNotFound, match="as far as is known"):
+            dispatcher.send(asked("zzz"))
+        assert ((), ()) == (dispatcher.explain(asked("zzz")).unread, dispatcher.explain(asked("our-llama")).unread)
+
+    assert 1 == server.lists
+
+
 def test_ollamas_latest_tag_need_not_be_said(serve):
     """As its own command line has it."""
     server = serve("gemma9:latest")

@@ -639,6 +639,23 @@ def test_a_vendor_without_a_key_says_what_to_set(monkeypatch):
         dispatcher_of(OpenAIVendor()).send(Request("gpt-4o", "hi"))
 
 
+@pytest.mark.parametrize("model", [None, "any-model"])
+def test_a_vendor_can_be_left_alone(model):
+    """For a time, whole or for one model; it is asked where nobody else is left."""
+    first, second, clock = FakeVendor("one", name="a"), FakeVendor("two", name="b"), ManualClock()
+    dispatcher = Dispatcher(clock=clock)
+    for vendor in (first, second):
+        dispatcher.register_vendor(vendor)
+    dispatcher.leave_alone("A", model=model, seconds=60)
+    other = Request("other-model", "hi")
+
+    assert ["b", "a" if model else "b"] == [dispatcher.send(request).vendor for request in (ASK, other)]
+    assert "a" == dispatcher.send_to_vendor("a", ASK).vendor
+    dispatcher.leave_alone("a", model=model, seconds=60)
+    clock.advance(61)
+    assert "a" == dispatcher.send(ASK).vendor
+
+
 @pytest.mark.parametrize("field", ["default_vendor", "fallback_vendor"])
 def test_a_mistyped_vendor_in_the_configuration_is_told(field, caplog):
     """The call goes on with those there are; the explanation and the log name the typo."""
