@@ -188,7 +188,11 @@ def test_a_mode_of_ones_own_chooses_where_nobody_is_known():
 
 
 @pytest.mark.parametrize("modes", [{}, {"modes": {"mine": last_first}}], ids=["", "modes"])
-@pytest.mark.parametrize("balance", [*STRATEGIES, last_first, Balance(sticky="user"), Balance(weights={"a": 0})], ids=str)
+@pytest.mark.parametrize(
+    "balance",
+    [*STRATEGIES, last_first, Balance(sticky="user"), Balance(weights={"a": 0})],
+    ids=[*STRATEGIES, "own", "sticky", "weights"],
+)
 def test_a_balance_without_a_group_names_nobody(serve, balance, modes):
     """It orders those who may be asked; names that nobody is known to have are refused, whatever is wanted of them."""
     first, second, server = Anybody("a"), Anybody("b"), serve()
