@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
+    from .json_check import Check as Check
     from .json_check import mismatch as mismatch
+    from .json_check import schema_check as schema_check
     from .json_text import MOST_DEPTH as MOST_DEPTH
     from .json_text import MOST_MEMBERS as MOST_MEMBERS
     from .json_text import MOST_OBJECTS as MOST_OBJECTS
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from .request import CacheWish as CacheWish
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
+    from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
     from .request_fields import FIXED as FIXED
     from .request_fields import checked_reference as checked_reference
@@ -162,7 +165,11 @@ else:
                 "HttpCall",
                 "HttpReply",
             ),
-            "json_check": ("mismatch",),
+            "json_check": (
+                "Check",
+                "mismatch",
+                "schema_check",
+            ),
             "json_text": (
                 "json_encoder",
                 "MOST_DEPTH",
@@ -212,6 +219,7 @@ else:
             "request": (
                 "CacheWish",
                 "EFFORTS",
+                "form_check",
                 "Request",
                 "ResponseFormat",
             ),
