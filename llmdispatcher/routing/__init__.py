@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .optimize import tokens_of as tokens_of
     from .optimize import total_tokens as total_tokens
     from .planner import plan as plan
+    from .requirements import ANY_WINDOW as ANY_WINDOW
     from .requirements import MISSING as MISSING
     from .requirements import RULE as RULE
     from .requirements import UNREGISTERED as UNREGISTERED
@@ -81,6 +82,7 @@ else:
             ),
             "planner": ("plan",),
             "requirements": (
+                "ANY_WINDOW",
                 "MISSING",
                 "RULE",
                 "SkippedTarget",

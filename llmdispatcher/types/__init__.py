@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from .cost import CostDetails as CostDetails
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
+    from .extra_params import FIXED as FIXED
     from .extra_params import Said as Said
+    from .extra_params import check_written as check_written
+    from .extra_params import stored_param as stored_param
+    from .extra_params import texts_in as texts_in
+    from .extra_params import unseen_model as unseen_model
     from .fast_values import evolved as evolved
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
@@ -84,10 +89,8 @@ if TYPE_CHECKING:
     from .request import ResponseFormat as ResponseFormat
     from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
-    from .request_fields import FIXED as FIXED
     from .request_fields import checked_reference as checked_reference
     from .request_fields import has_both_parts as has_both_parts
-    from .request_fields import replaced as replaced
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
@@ -156,7 +159,14 @@ else:
                 "EmbeddingRequest",
                 "Embeddings",
             ),
-            "extra_params": ("Said",),
+            "extra_params": (
+                "check_written",
+                "FIXED",
+                "Said",
+                "stored_param",
+                "texts_in",
+                "unseen_model",
+            ),
             "fast_values": (
                 "evolved",
                 "fast_init",
@@ -225,10 +235,8 @@ else:
             ),
             "request_fields": (
                 "ANY_MODEL",
-                "FIXED",
                 "checked_reference",
                 "has_both_parts",
-                "replaced",
             ),
             "response": (
                 "Capabilities",
