@@ -57,6 +57,8 @@ def mismatch(value: Any, schema: Any, name: str = "the answer") -> str | None:
         return next(_Check(schema).wrongs(value, schema, name), None)
     except RecursionError:
         return f"{name} or its schema is nested too deeply"
+    except _TooLong:
+        return f"{name} takes too long to check: its schema has forms within forms"
     except (TypeError, AttributeError, ValueError):
         return None
 
@@ -114,14 +116,26 @@ def _resolved(root: Any, reference: str) -> Any:
     return found
 
 
+class _TooLong(Exception):
+    """A check has taken more than :data:`_MOST_STEPS`."""
+
+
+_MOST_STEPS = 500_000
+"""Schemas that one value and what is in it are compared with; forms that refer to forms multiply them with each level."""
+
+
 class _Check:
     """One schema, to find what its references mean."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
+        self._steps = 0
 
     def wrongs(self, value: Any, schema: Any, at: str) -> Iterator[str]:
         """All that is wrong, one by one."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            raise _TooLong
         if schema is False:
             yield f"{at} must not be there"
         if not isinstance(schema, Mapping):

