@@ -23,6 +23,7 @@ from ..types import (
     is_server,
     non_negative_integer,
     shown_store,
+    stored_param,
     string_tuple,
 )
 
@@ -78,9 +79,6 @@ class Tally:
 MEMORY = "memory"
 REDIS = ("redis://", "rediss://", "unix://")
 """How the address of a Redis server begins."""
-
-STATEFUL = frozenset({"background", "container", "conversation", "previous_response_id"})
-"""Parameters of vendors that keep something between calls: the same request means something else the next time."""
 
 
 def _above_zero(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -152,7 +150,7 @@ class ResponseCache:
         warm, limit = request.temperature, self.max_temperature
         if limit is not None and warm is not None and warm > limit:
             return False
-        return (self.tools or not request.tools) and not (request.extra_params and STATEFUL & request.extra_params.keys())
+        return (self.tools or not request.tools) and stored_param(request.extra_params) is None
 
     def tenant_of(self, request: Request) -> Any:
         """Whose request it is, ``None`` where that is not said; what a function of the user's raises comes through."""

@@ -326,7 +326,10 @@ class Directory:
         members = known.alias.models if known.alias is not None else ()
         open_yet = {*names, *(member for member in members if self._one(member).undecided)}
         skips = [SkippedTarget(name, "its list of models has not been read yet; it would be read first", UNREAD) for name in names]
-        return attrs.evolve(known, skipped=(*skips, *[skip for skip in known.skipped if skip.vendor not in open_yet]), hint="")
+        of = f"The list of {names[0]}" if len(names) == 1 else f"The lists of {len(names)} local servers"
+        they = "has not been read yet; it" if len(names) == 1 else "have not been read yet; they"
+        others = [skip for skip in known.skipped if skip.vendor not in open_yet]
+        return attrs.evolve(known, skipped=(*skips, *others), hint=f"{known.hint} {of} {they} would be read first.".strip())
 
     def _forget(self) -> None:
         with self._lock:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .optimize import tokens_of as tokens_of
     from .optimize import total_tokens as total_tokens
     from .planner import plan as plan
+    from .requirements import ANY_WINDOW as ANY_WINDOW
     from .requirements import FALLBACK as FALLBACK
     from .requirements import MISSING as MISSING
     from .requirements import PINNED as PINNED
@@ -85,6 +86,7 @@ else:
             ),
             "planner": ("plan",),
             "requirements": (
+                "ANY_WINDOW",
                 "FALLBACK",
                 "MISSING",
                 "PINNED",

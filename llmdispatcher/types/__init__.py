@@ -35,12 +35,19 @@ if TYPE_CHECKING:
     from .cost import CostDetails as CostDetails
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
+    from .extra_params import FIXED as FIXED
     from .extra_params import Said as Said
+    from .extra_params import check_written as check_written
+    from .extra_params import stored_param as stored_param
+    from .extra_params import texts_in as texts_in
+    from .extra_params import unseen_model as unseen_model
     from .fast_values import evolved as evolved
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
+    from .json_check import Check as Check
     from .json_check import mismatch as mismatch
+    from .json_check import schema_check as schema_check
     from .json_text import MOST_DEPTH as MOST_DEPTH
     from .json_text import MOST_MEMBERS as MOST_MEMBERS
     from .json_text import MOST_OBJECTS as MOST_OBJECTS
@@ -81,11 +88,10 @@ if TYPE_CHECKING:
     from .request import CacheWish as CacheWish
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
+    from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
-    from .request_fields import FIXED as FIXED
     from .request_fields import checked_reference as checked_reference
     from .request_fields import has_both_parts as has_both_parts
-    from .request_fields import replaced as replaced
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
@@ -159,7 +165,14 @@ else:
                 "EmbeddingRequest",
                 "Embeddings",
             ),
-            "extra_params": ("Said",),
+            "extra_params": (
+                "check_written",
+                "FIXED",
+                "Said",
+                "stored_param",
+                "texts_in",
+                "unseen_model",
+            ),
             "fast_values": (
                 "evolved",
                 "fast_init",
@@ -168,7 +181,11 @@ else:
                 "HttpCall",
                 "HttpReply",
             ),
-            "json_check": ("mismatch",),
+            "json_check": (
+                "Check",
+                "mismatch",
+                "schema_check",
+            ),
             "json_text": (
                 "json_encoder",
                 "MOST_DEPTH",
@@ -218,15 +235,14 @@ else:
             "request": (
                 "CacheWish",
                 "EFFORTS",
+                "form_check",
                 "Request",
                 "ResponseFormat",
             ),
             "request_fields": (
                 "ANY_MODEL",
-                "FIXED",
                 "checked_reference",
                 "has_both_parts",
-                "replaced",
             ),
             "response": (
                 "Capabilities",

@@ -17,6 +17,7 @@ import attrs
 from ..errors import InvalidRequest
 from . import request_fields
 from .fast_values import fast_init
+from .json_check import Check, schema_check
 from .message import Message, Tool, VendorTool, cache_time
 from .schema import has_fields, is_strict, schema_of
 
@@ -107,6 +108,17 @@ def form_of(value: Any) -> Any:
     )
 
 
+def form_check(form: Mapping[str, Any] | None) -> Check | None:
+    """The check of answers against the schema in a ``response_format``; ``None`` for a class, or where there is no schema.
+
+    Raises :class:`InvalidRequest` for a schema that cannot be checked.
+    """
+    described = form.get("json_schema") if form is not None else None
+    if not isinstance(described, Mapping) or "schema" not in described or getattr(form, "kind", None) is not None:
+        return None
+    return schema_check(described["schema"], "response_format")
+
+
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model thinks, from not at all to as much as it can; a vendor with fewer levels gets the nearest."""
 
@@ -189,3 +201,5 @@ class Request:
     def __attrs_post_init__(self) -> None:
         if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
             raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
+        if self.wire_format is None and self.response_format is not None:  # whoever sent one in a wire format reads the answer
+            form_check(self.response_format)
