@@ -94,6 +94,10 @@ class _Escaping(logging.Filter):
 
 _ESCAPING = _Escaping()
 
+TOP = logging.getLogger("llmdispatcher")
+"""The logger above those of all rooms."""
+TOP.addHandler(logging.NullHandler())  # else Python prints warnings where no logging is set up
+
 
 def room_logger(room: str) -> logging.Logger:
     """The logger ``llmdispatcher.{room}``, whose lines cannot be forged by what they quote."""

@@ -158,7 +158,7 @@ class DispatchError(Exception):
         return self
 
     def __str__(self) -> str:
-        where = "/".join(part for part in (self.vendor, self.model) if part)
+        where = ":".join(part for part in (self.vendor, self.model) if part)
         text = f"{where}: {self.message}" if where else self.message
         return escaped(f"{text} ({self.remedy})" if self.remedy else text, keep=self._kept)
 

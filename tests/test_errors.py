@@ -52,7 +52,7 @@ def frames(error):
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_every_error_is_a_dispatch_error_that_names_the_target(kind):
     """One except clause catches all, and the text tells who failed."""
-    assert "openai/gpt-4o: it broke" == str(kind("it broke", vendor="openai", model="gpt-4o"))
+    assert "openai:gpt-4o: it broke" == str(kind("it broke", vendor="openai", model="gpt-4o"))
 
 
 def test_the_retry_table_is_what_the_classes_say():

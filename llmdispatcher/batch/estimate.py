@@ -9,8 +9,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Target
-from ..dispatcher import Dispatcher, Stats
+from ..dispatcher import Dispatcher, Plan, Stats
 from ..errors import DispatchError
 from ..routing import CostOptimization, tokens_of
 from ..runtime import new_lock
@@ -41,8 +40,9 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
     for line in lines:
         if isinstance(line, InvalidLine):
             continue
-        target = next(iter(targets_of(dispatcher, line)), None)
-        estimate = estimates.setdefault(str(target or f"{NOBODY}{line.request.model}"), ModelEstimate())
+        plan = plan_of(dispatcher, line)
+        target = next(iter(plan.targets), None) if plan is not None else None
+        estimate = estimates.setdefault(str(target or _without_target(line, plan)), ModelEstimate())
         tokens = tokens_of(line.routed)
         cost = _PRICES.estimate(target, tokens) if target is not None else Decimal(0)
         estimate.prompts += 1
@@ -53,12 +53,18 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
     return estimates
 
 
-def targets_of(dispatcher: Dispatcher, prompt: Prompt) -> tuple[Target, ...]:
-    """Return whom a prompt would be sent to, in order; nobody where it cannot be routed."""
+def plan_of(dispatcher: Dispatcher, prompt: Prompt) -> Plan | None:
+    """Return whom a prompt would be sent to, in order; ``None`` where it cannot be routed."""
     try:
-        return tuple(dispatcher.explain(prompt.routed).targets)
+        return dispatcher.explain(prompt.routed)
     except DispatchError:
-        return ()
+        return None
+
+
+def _without_target(prompt: Prompt, plan: Plan | None) -> str:
+    """The name of the estimate: a local vendor's list of models, which is read first, may still tell that it has the model."""
+    unread = plan.unread if plan is not None else ()
+    return f"{unread[0]}:{prompt.request.model}, if it has it" if unread else f"{NOBODY}{prompt.request.model}"
 
 
 def total_cost(estimates: Mapping[str, ModelEstimate]) -> Decimal:
@@ -90,7 +96,8 @@ class RunningTotal:
 class Tally:
     """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had sent.
 
-    ``stopped`` has a sentence for each reason why prompts were not sent, but for signals. ``simulated``: no vendor was real.
+    ``left_out`` has a sentence for each vendor that was asked no more, since it refused key or account, ``stopped`` one for each
+    reason why prompts were not sent, but for signals. ``simulated``: no vendor was real.
     """
 
     stats: Stats
@@ -102,6 +109,7 @@ class Tally:
     seconds: float
     answers: Path
     simulated: bool = False
+    left_out: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
 
     @property
@@ -125,6 +133,7 @@ class Tally:
             "calls_per_second": round(self.rate, 2),
             "answers": str(self.answers),
             "simulated": self.simulated,
+            "left_out": list(self.left_out),
             "stopped": list(self.stopped),
             "stats": attrs.asdict(self.stats),
         }

@@ -1,7 +1,7 @@
 """Run a batch: each prompt is sent once, each answer is in the journal before it counts, and the answers file is in order.
 
-A vendor that refuses the key, or whose account is empty, would refuse every prompt: :class:`_Refusals` counts that, and the prompts
-that only such vendors could answer are not sent any more.
+A vendor that refuses the key, or whose account is empty, would refuse every prompt: :class:`_Refusals` counts that, and has it left
+alone. The prompts that only such vendors could answer are not sent any more.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import attrs
 from ..dispatcher import Dispatcher, StreamingResponse
 from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchError, QuotaExceeded
 from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out, new_lock
-from ..types import EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
-from .estimate import Tally, targets_of
+from ..types import AttemptRecord, EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
+from .estimate import Tally, plan_of
 from .files import AnswersFile, Journal
 from .prompts import InvalidLine, Prompt, PromptLine
 
@@ -36,6 +36,8 @@ class _EarlierAnswer:
     record: dict[str, Any]
 
 
+_SPENT = (QuotaExceeded.__name__,)
+_REFUSED = (AuthenticationError.__name__, *_SPENT)
 _Answer = Response | Embeddings
 _Result = _Answer | DispatchError | _EarlierAnswer | None
 """``None`` for an invalid line, and for a prompt that was not answered because the run was stopped."""
@@ -56,63 +58,88 @@ class _Count:
 
 
 REFUSALS = 5
-"""Prompts in a row that a vendor may refuse for its key or account, where ``max_failures`` does not say."""
+"""Prompts in a row that a vendor may refuse for its account, one model, or a key that was good before, where ``max_failures`` does
+not say."""
+_RUN = 7 * 86_400.0
+"""Seconds for which a vendor that is left out is left alone; no run takes longer."""
 
 
 class _Refusals:
-    """What speaks against sending further prompts; safe under threads.
+    """What speaks against sending further prompts, and to whom; safe under threads.
 
-    A vendor is left out after so many refusals of its key or account without an answer between them. Of a key that may not use one
-    model (403) that model is left out. With ``most`` the batch ends after so many failures of any kind.
+    A vendor that refuses its key before it has answered anything is left out at once; of a prompt that fails, with ``most``, after
+    so many. One that refuses its account, or a key that was good, is left out after so many prompts without an answer between
+    them. Of a key that may not use one model (403) that model is left out. With ``most`` the batch ends after so many failures of
+    any kind.
     """
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self, dispatcher: Dispatcher, most: int | None) -> None:
+        self._dispatcher = dispatcher
         self._most = most
         self._lock = new_lock()
         self._failed = 0
+        self._good: set[str] = set()
         self._in_a_row: dict[str, int] = {}
         self._left_out: dict[str, str] = {}
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each vendor that is not asked any more."""
+        return tuple(self._left_out.values())
 
     @property
     def told(self) -> tuple[str, ...]:
         """A sentence for each reason why prompts were not sent."""
         many = (f"{self._failed} prompts failed, and max_failures is {self._most}",) if self._ended else ()
-        return (*self._left_out.values(), *many)
+        return (*self.left_out, *many)
 
     @property
     def _ended(self) -> bool:
         return self._most is not None and self._failed >= self._most
 
     def answered(self, answer: _Answer) -> None:
-        """Note an answer: key and account are good."""
-        asked = answer.trace[-1].model if isinstance(answer, Response) and answer.trace else answer.model
+        """Note an answer: key and account of its vendor are good; others may have refused it before."""
+        trace: Sequence[AttemptRecord] = (isinstance(answer, Response) and answer.trace) or ()
+        asked = trace[-1].model if trace else answer.model
         with self._lock:
+            self._good.add(answer.vendor or "")
             self._in_a_row.pop(answer.vendor or "", None)
             self._in_a_row.pop(f"{answer.vendor}:{asked}", None)
+        told = {one.vendor: one for one in trace if one.error in _REFUSED}
+        for one in told.values():
+            self._refused(one.vendor, one.model, one.status, f"{one.error}, status {one.status}", spent=one.error in _SPENT)
 
     def failed(self, error: DispatchError) -> None:
         """Note a prompt that failed, and who refused it for its key or account."""
-        refusals = {
-            f"{one.vendor}:{one.model}" if one.status == 403 else one.vendor: one
-            for one in (error.failures if isinstance(error, AllTargetsFailed) else (error,))
-            if isinstance(one, AuthenticationError | QuotaExceeded) and one.vendor
-        }
         with self._lock:
             self._failed += 1
-            for who, one in refusals.items():
-                self._refused(who, one)
+        failures = error.failures if isinstance(error, AllTargetsFailed) else (error,)
+        told = {one.vendor: one for one in failures if isinstance(one, AuthenticationError | QuotaExceeded) and one.vendor}
+        for vendor, one in told.items():
+            text, spent = f"{type(one).__name__}: {one.message}", isinstance(one, QuotaExceeded)
+            self._refused(vendor or "", one.model, one.status, text, spent=spent, most=self._most)
 
-    def _refused(self, who: str, error: DispatchError) -> None:
-        times = self._in_a_row[who] = self._in_a_row.get(who, 0) + 1
-        if times >= (self._most or REFUSALS) and who not in self._left_out:
-            what = "the account" if isinstance(error, QuotaExceeded) else "the key"
-            self._left_out[who] = f"{who} refused {what} for {times} prompts in a row ({type(error).__name__}: {error.message})"
+    def _refused(
+        self, vendor: str, model: str | None, status: int | None, text: str, *, spent: bool, most: int | None = None
+    ) -> None:
+        """Count a refusal, and leave out whom it is one too many of."""
+        one_model = status == 403 and model is not None
+        who = f"{vendor}:{model}" if one_model else vendor
+        with self._lock:
+            times = self._in_a_row[who] = self._in_a_row.get(who, 0) + 1
+            never = not spent and not one_model and vendor not in self._good
+            if who in self._left_out or times < (most or (1 if never else REFUSALS)):
+                return
+            what, often = "the account" if spent else "the key", f" for {times} prompts in a row" if times > 1 else ""
+            self._left_out[who] = f"{who} refused {what}{often} ({text})"
+        self._dispatcher.leave_alone(vendor, model=model if one_model else None, seconds=_RUN)
 
-    def forbid(self, dispatcher: Dispatcher, prompt: Prompt) -> bool:
+    def forbid(self, prompt: Prompt) -> bool:
         """Whether a prompt need not be sent: the batch ends, or everybody who could answer it is left out."""
         if self._ended or not self._left_out:
             return self._ended
-        targets = targets_of(dispatcher, prompt)
+        plan = plan_of(self._dispatcher, prompt)
+        targets = plan.targets if plan is not None else ()
         return bool(targets) and all(target.vendor in self._left_out or str(target) in self._left_out for target in targets)
 
 
@@ -123,8 +150,8 @@ class BatchRunner:
     - ``workers``: prompts in flight at once; ``timeout``: seconds for each, all retries and failovers included.
     - ``cancel``: its ``drain()`` sends nothing more and lets end what is under way, since it is paid for; ``cancel()`` ends
       that too.
-    - ``max_failures``: sends no further prompt after so many have failed. Without it only a vendor that refuses its key or account
-      for five prompts in a row is left out, and the others are asked on.
+    - ``max_failures``: sends no further prompt after so many have failed. Without it only a vendor is left out that refuses its
+      key, or its account for five prompts in a row, and the others are asked on.
     - ``simulated``: the vendors are pretended; each line of the answers says so, and earlier answers of such vendors are taken.
     - ``advance``: called after each prompt as it ends, from the workers' threads; not where answers are streamed.
     - ``stream``: stream the answers; ``on_stream`` is called with each prompt and its open stream, in the order of the prompts.
@@ -145,7 +172,7 @@ class BatchRunner:
     def run(self, lines: Sequence[PromptLine], answers: AnswersFile, journal: Journal) -> Tally:
         """Send everything that has no answer yet and write it down; the journal is deleted once all is answered."""
         began = SYSTEM_CLOCK.monotonic()
-        refusals = _Refusals(self.max_failures)
+        refusals = _Refusals(self.dispatcher, self.max_failures)
         results = self._stream_all(lines, journal, refusals) if self.stream else self._send_all(lines, journal, refusals)
         with closing(results):
             count = self._write(lines, results, answers)
@@ -162,6 +189,7 @@ class BatchRunner:
             seconds=SYSTEM_CLOCK.monotonic() - began,
             answers=answers.path,
             simulated=self.simulated,
+            left_out=refusals.left_out,
             stopped=refusals.told if count.answered + count.failed < len(lines) else (),
         )
 
@@ -195,7 +223,7 @@ class BatchRunner:
     def _may_send(self, line: PromptLine, refusals: _Refusals) -> bool:
         if isinstance(line, InvalidLine) or self.cancel.draining or self.cancel.cancelled:
             return False
-        return not refusals.forbid(self.dispatcher, line)
+        return not refusals.forbid(line)
 
     def _send(self, line: PromptLine, refusals: _Refusals) -> _Answer | DispatchError | None:
         if not isinstance(line, Prompt) or not self._may_send(line, refusals):

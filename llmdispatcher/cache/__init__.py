@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .cache import Inquiry as Inquiry
     from .entry import place as place
     from .inventory import inspect_store as inspect_store
-    from .settings import STATEFUL as STATEFUL
     from .settings import CacheStats as CacheStats
     from .settings import ResponseCache as ResponseCache
     from .single_flight import Flights as Flights
@@ -28,7 +27,6 @@ else:
             "settings": (
                 "CacheStats",
                 "ResponseCache",
-                "STATEFUL",
             ),
             "single_flight": ("Flights",),
         },

@@ -14,7 +14,7 @@ import attrs
 from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
-from ..types import ChunkSource, Request, Response, StreamChunk, unfold
+from ..types import ChunkSource, Request, Response, StreamChunk, itself, not_pickled, unfold
 from .entry import Entry, Hit, Place, Unkeyable, as_hit, key_of, recalled
 from .settings import REDIS, CacheStats, ResponseCache, Tally
 from .single_flight import Flights, Landed, Source, Tee, Teed, Tees
@@ -135,6 +135,8 @@ class AnswerCache:
 
     Nothing is opened before the first use. Raises :class:`ConfigError` for a Redis server without the extra ``redis``.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(self, settings: ResponseCache, clock: Clock) -> None:
         if settings.store.startswith(REDIS):

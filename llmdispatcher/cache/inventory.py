@@ -54,5 +54,5 @@ def _on_server(url: str) -> Inventory:
     try:
         with contextlib.closing(redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)) as client:
             return Inventory(entries=sum(1 for _ in client.scan_iter(f"{PREFIX}*", count=1000)))
-    except redis.RedisError as error:
+    except (redis.RedisError, OSError, ValueError, TypeError) as error:  # the last two of a parameter behind the ?
         raise ConfigError(f"cache.store: the server cannot be asked ({type(error).__name__})") from None

@@ -14,6 +14,7 @@ from typing import Any, SupportsBytes, TypeVar
 
 from ..errors import ConfigError
 from ..runtime import Clock, new_lock
+from ..types import itself, not_pickled
 from .entry import VERSION
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ def check_installed() -> None:
 
 class RedisStore:
     """Entries on a server, shared by all that reach it; how many it keeps is its own ``maxmemory-policy``."""
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(self, url: str, timeout: float, clock: Clock) -> None:
         self._url = url

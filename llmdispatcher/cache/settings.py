@@ -23,6 +23,7 @@ from ..types import (
     is_server,
     non_negative_integer,
     shown_store,
+    stored_param,
     string_tuple,
 )
 
@@ -79,9 +80,6 @@ MEMORY = "memory"
 REDIS = ("redis://", "rediss://", "unix://")
 """How the address of a Redis server begins."""
 
-STATEFUL = frozenset({"background", "container", "conversation", "previous_response_id"})
-"""Parameters of vendors that keep something between calls: the same request means something else the next time."""
-
 
 def _above_zero(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     at_least(0)(_instance, attribute, value)
@@ -97,16 +95,14 @@ def _some(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def _place(value: Any) -> Any:
     """A path as text; the address of a server as others read it too."""
-    if isinstance(value, str) and is_server(value):
-        return ServerAddress.of(value, "store").url
-    return str(value) if isinstance(value, Path) else value
+    value = str(value) if isinstance(value, Path) else value
+    return ServerAddress.of(value, "store").url if isinstance(value, str) and is_server(value) else value
 
 
 def _store(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, str) or not value.strip() or value == ":memory:" or ("://" in value and not value.startswith(REDIS)):
-        raise ConfigError(
-            f"{attribute.name}: {shown_store(value)!r} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'"
-        )
+        told = repr(shown_store(value)) if value is None or isinstance(value, str) else type(value).__name__
+        raise ConfigError(f"{attribute.name}: {told} is no store; use 'memory', the path of a file, or 'redis://host:6379/0'")
 
 
 def _tenant(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -138,7 +134,7 @@ class ResponseCache:
     tools: bool = attrs.field(default=False, validator=boolean)
     finish_reasons: tuple[str, ...] = attrs.field(default=("stop", "tool_calls"), converter=_reasons)
     max_entry_bytes: int = attrs.field(default=1_000_000, validator=_some)
-    store: str = attrs.field(default=MEMORY, converter=_place, validator=_store, repr=lambda store: repr(shown_store(store)))
+    store: str = attrs.field(default=MEMORY, converter=_place, validator=_store)
     store_timeout: float = attrs.field(default=0.25, validator=_above_zero)
     tenant: str | Callable[[Request], Any] | None = attrs.field(default=None, validator=_tenant)
 
@@ -154,7 +150,7 @@ class ResponseCache:
         warm, limit = request.temperature, self.max_temperature
         if limit is not None and warm is not None and warm > limit:
             return False
-        return (self.tools or not request.tools) and not (request.extra_params and STATEFUL & request.extra_params.keys())
+        return (self.tools or not request.tools) and stored_param(request.extra_params) is None
 
     def tenant_of(self, request: Request) -> Any:
         """Whose request it is, ``None`` where that is not said; what a function of the user's raises comes through."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .facts import ModelFacts as ModelFacts
     from .facts import Traits as Traits
     from .facts import VendorRow as VendorRow
+    from .facts import answers_prompts as answers_prompts
     from .facts import canonical as canonical
     from .facts import pace_of as pace_of
     from .facts import traits_of as traits_of
@@ -51,6 +52,7 @@ else:
         {
             "facts": (
                 "ABILITIES",
+                "answers_prompts",
                 "canonical",
                 "CAPABILITIES",
                 "ModelFacts",

@@ -135,10 +135,21 @@ class _Family:
 
 
 @cache
+def _traits() -> Mapping[str, Any]:
+    return tomllib.loads((pkgutil.get_data(__package__, "data/traits.toml") or b"").decode())
+
+
+@cache
 def families() -> tuple[_Family, ...]:
     """The rows."""
-    document = tomllib.loads((pkgutil.get_data(__package__, "data/traits.toml") or b"").decode())
-    return tuple([_family(row) for row in document["family"]])
+    return tuple([_family(row) for row in _traits()["family"]])
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def answers_prompts(model: str) -> bool:
+    """Whether a model answers prompts, as far as its name tells; one that makes vectors, ranks, hears or speaks does not."""
+    name = model.lower().rpartition("/")[2]
+    return not any(fnmatchcase(name, pattern) for pattern in _traits()["no_prompts"]["models"])
 
 
 @cache

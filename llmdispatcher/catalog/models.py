@@ -411,7 +411,8 @@ def _wanted(capabilities: Iterable[str]) -> frozenset[str]:
 
 
 def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
-    near = difflib.get_close_matches(name, sorted({*_names(vendors)}), _NEAR, _ALIKE)
+    there = {each.casefold(): each for each in sorted({*_names(vendors)})}
+    near = [there[each] for each in difflib.get_close_matches(name.casefold(), there, _NEAR, _ALIKE)]
     hint = f"did you mean {' or '.join(map(repr, near))}" if near else "list_models() tells those that are known"
     return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", try_elsewhere=False)
 

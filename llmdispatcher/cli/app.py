@@ -17,7 +17,7 @@ import click
 from .._text import traced
 from .._version import __version__
 from .options import CODES, GLOBALS, write_end
-from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say
+from .terminal import FAILED, INTERRUPTED, USAGE, Failed, UsageError, complain, say, warnings_shown
 
 SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Asking": {
@@ -128,7 +128,8 @@ def run(arguments: Sequence[str]) -> int:
         return _completed(asked)
     given: dict[str, Any] = {}
     try:
-        code = _invoked(list(arguments), given)
+        with warnings_shown(given):
+            code = _invoked(list(arguments), given)
         if sys.stdout is not None:  # it is where somebody has closed it
             sys.stdout.flush()
         return code

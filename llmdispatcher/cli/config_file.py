@@ -59,16 +59,16 @@ def read(path: Path | None) -> ConfigFile:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not {'JSON' if path.suffix.lower() == '.json' else 'TOML'}: {error}") from None
     if not isinstance(found, dict):
-        raise UsageError(f"{path}: a {type(found).__name__} is no configuration; give the fields of a Config")
+        raise UsageError(f"{path}: {type(found).__name__} is not a configuration; give a table of the fields of Config")
     vendors = found.pop("vendors", {})
     if not isinstance(vendors, dict):
-        raise UsageError(f"{path}: vendors: a {type(vendors).__name__} is no table; write [vendors.NAME]")
+        raise UsageError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
     return ConfigFile(path, found, vendors)
 
 
 def _vendor(name: str, table: Any) -> HttpVendor:
     if not isinstance(table, dict):
-        raise ConfigError(f"vendors.{name}: {type(table).__name__} is no table; write [vendors.{name}]")
+        raise ConfigError(f"vendors.{name}: {type(table).__name__} is not a table; write [vendors.{name}]")
     fields = dict(table)
     kind = fields.pop("kind", name)
     if not isinstance(kind, str) or vendor_row(kind) is None:

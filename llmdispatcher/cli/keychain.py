@@ -41,7 +41,7 @@ def put(vendor: str, key: str) -> None:
 def remove(vendor: str) -> None:
     """Forget a key. Raises :class:`UsageError` where there is none."""
     if vendor not in listed():
-        raise UsageError(f"{vendor}: there is no key of it in the keychain; `llmdispatcher keys list` tells which there are")
+        raise UsageError(f"{vendor}: the keychain has no key of this vendor; `llmdispatcher keys list` shows which it has")
     if key_of(vendor) is not None:
         _asked("delete_password", vendor)
     _note([name for name in listed() if name != vendor])
@@ -68,7 +68,9 @@ def _asked(verb: str, vendor: str, *more: str) -> Any:
     try:
         return getattr(keyring, verb)(SERVICE, vendor, *more)
     except keyring.errors.KeyringError as error:
-        raise Failed(f"keychain: {type(error).__name__}: {error}; set the vendor's variable instead") from None
+        row = vendor_row(vendor)
+        instead = f"; set {' or '.join(row.key_env)} instead" if row is not None else ""
+        raise Failed(f"keychain: {type(error).__name__}: {error}{instead}") from None
 
 
 def _note(names: list[str]) -> None:

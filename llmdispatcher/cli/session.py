@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..catalog import owner, vendor_row
 from ..dispatcher import Dispatcher
 from ..resilience import RateLimit, RetryBudget, RetryPolicy
 from ..routing import RoutingCondition, RoutingRule
-from ..vendors import HttpVendor, from_environment, vendor
+from ..vendors import HttpVendor, from_environment, incomplete, vendor
 from . import config_file, keychain, records
 from .settings import Settings
 from .terminal import Failed, UsageError, complain
@@ -36,6 +37,9 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """By vendor: which of its models answers for one that it does not have. Azure's names are deployments; it stands in for none."""
+
+_NO_KEY = "no-key"
+"""What stands for the key of a vendor that nothing is sent to."""
 
 _OWNERS = {"claude-*": "anthropic", "gemini-*": "google", "gpt-*": "openai"}
 
@@ -92,6 +96,8 @@ class Asked:
     simulate: bool = False
     or_simulate: bool = False
     substitute: bool = False
+    dry_for: Sequence[str] | None = None
+    """The models that nothing is sent for: such a command needs no key. ``None`` for a command that sends."""
     limit: RateLimit | None = None
     timeout: float | None = None
     """Seconds for each call where neither the call nor the configuration says; ``None`` is the library's own."""
@@ -109,6 +115,8 @@ class Session:
     dispatcher: Dispatcher
     told: str
     simulated: bool
+    keys_assumed: bool = False
+    """Nobody has a key, and nothing is sent: the vendors are there as if they had one."""
 
 
 @contextmanager
@@ -118,31 +126,36 @@ def assembled(settings: Settings, asked: Asked) -> Iterator[Session]:
     Raises :class:`UsageError` where nobody can be asked.
     """
     file = config_file.read(settings.config)
-    real = [] if asked.simulate else _real(file, asked)
+    real = [] if asked.simulate else real_vendors(file, asked)
     simulated = not real and (asked.simulate or asked.or_simulate)
+    assumed = not real and not simulated and asked.dry_for is not None
+    if assumed:
+        real = _without_keys(file, asked)
     if not real and not simulated:
-        raise UsageError(
-            "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
-            " `llmdispatcher keys set openai`, or try it out with --simulate"
-        )
+        raise UsageError(_nobody())
     with ExitStack() as running:
-        more = _defaults(file, asked, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
+        names = {one.name for one in real} or {character.kind for character in CHARACTERS}
+        more = _defaults(file, asked, names, simulated=simulated) | _own(file, settings, asked, simulated=simulated)
         dispatcher = running.enter_context(Dispatcher(file.config(**more)))
         if simulated:
             told = _register_simulated(dispatcher, running, substitute=asked.substitute)
         else:
             told = _register_real(dispatcher, real, asked)
-        yield Session(dispatcher=dispatcher, told=told, simulated=simulated)
+        if assumed:
+            told = f"No vendor has a key. Nothing is sent, so this is as if {', '.join(dispatcher.get_vendors())} had one."
+        yield Session(dispatcher=dispatcher, told=told, simulated=simulated, keys_assumed=assumed)
 
 
-def _defaults(file: config_file.ConfigFile, asked: Asked, *, simulated: bool) -> dict[str, Any]:
-    """Where substitutes may answer, each model goes to its owner first; simulated vendors are asked again soon, and often.
+def _defaults(file: config_file.ConfigFile, asked: Asked, names: Container[str], *, simulated: bool) -> dict[str, Any]:
+    """Where substitutes may answer, each model goes to its owner first, if that is there; simulated vendors are asked again soon.
 
     What the file says takes precedence.
     """
     if not simulated and not asked.substitute:
         return {}
-    rules = [RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items()]
+    rules = [
+        RoutingRule(condition=RoutingCondition(model_pattern=glob), vendor=name) for glob, name in _OWNERS.items() if name in names
+    ]
     own: dict[str, Any] = {"routing_rules": rules}
     if simulated:
         first = RoutingRule(
@@ -170,7 +183,7 @@ def _own(file: config_file.ConfigFile, settings: Settings, asked: Asked, *, simu
     return {name: value for name, value in unless_said.items() if name not in file.fields} | own
 
 
-def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+def real_vendors(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
     """The vendors of the file, those whose keys are in the environment, and those whose keys are in the keychain."""
     more: dict[str, Any] = {} if asked.limit is None else {"rate_limit": asked.limit}
     found = {made.name: made for made in file.made()}
@@ -181,6 +194,28 @@ def _real(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
         if name not in found and (key := _kept(name)) is not None:
             found[name] = vendor(name, api_key=key, **_stand_in(name, asked), **more)
     return list(found.values())
+
+
+def _nobody() -> str:
+    """What to say where no vendor can be asked: what is missing where a part is there, else how to give a key."""
+    halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
+    if halves:
+        return f"nobody can be asked: {halves}"
+    return (
+        "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
+        " `llmdispatcher keys set openai`, or try it out with --simulate"
+    )
+
+
+def _without_keys(file: config_file.ConfigFile, asked: Asked) -> list[HttpVendor]:
+    """Vendors to plan with where nobody has a key: the makers of the best-known models, those of the models that are asked for,
+    and whom a model's name or the configuration names."""
+    heads = [model.partition(":")[0] for model in asked.dry_for or ()]
+    named = [name for _field, name in file.config().named_vendors()]
+    owners = [owner(model.rpartition(":")[2]) or "" for model in asked.dry_for or ()]
+    rows = [vendor_row(name) for name in (*STAND_INS, *heads, *named, *owners)]
+    kinds = dict.fromkeys([row.name for row in rows if row is not None])
+    return [vendor(kind, api_key=_NO_KEY, **_stand_in(kind, asked)) for kind in kinds]
 
 
 def _kept(name: str) -> str | None:
@@ -199,9 +234,10 @@ def _stand_in(kind: str, asked: Asked) -> dict[str, Any]:
 def _register_real(dispatcher: Dispatcher, vendors: list[HttpVendor], asked: Asked) -> str:
     for one in vendors:
         dispatcher.register_vendor(one)
+    dispatcher.check_vendors()  # what it warns of is shown
     substitutes = "; where a model's own vendor is missing or fails, a similar model of another answers"
     names = ", ".join(dispatcher.get_vendors())
-    return f"Asking {names}, whose keys are known{substitutes if asked.substitute else ''}."
+    return f"Asking {names}{substitutes if asked.substitute else ''}."
 
 
 def _register_simulated(dispatcher: Dispatcher, running: ExitStack, *, substitute: bool) -> str:

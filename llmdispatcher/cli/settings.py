@@ -10,6 +10,7 @@ from typing import Any, Self
 import attrs
 
 from ..runtime import user_path
+from ..types import is_server
 from .terminal import UsageError
 
 
@@ -46,6 +47,8 @@ def _database(given: Mapping[str, Any], environment: Mapping[str, str]) -> str |
     file = given.get("sqlite")
     if file is None and not environment.get("DATABASE_URL") and environment.get("LLMRING_SQLITE_DB"):
         file = environment["LLMRING_SQLITE_DB"]
+    if file is not None and is_server(str(file)):
+        raise UsageError("--sqlite takes the path of a file; --db takes an address, such as postgresql://user@host/name")
     if file is not None:
         return f"sqlite:///{user_path(file, '--sqlite').absolute()}"
     return environment.get("DATABASE_URL") or None

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import logging
 import re
 import select
 import sys
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from .._text import UNSEEN, escaped, without_passwords
+from .._text import TOP, UNSEEN, escaped, without_passwords
 from ..errors import ConfigError
 from ..runtime import made_folder
 
@@ -112,6 +114,30 @@ def say(text: str) -> None:
     """One line beside the output; where nobody can read it any more, nothing."""
     with contextlib.suppress(OSError):
         print(plain(without_passwords(text)), file=sys.stderr, flush=True)
+
+
+class _Warnings(logging.Handler):
+    """Shows what the library logs as lines of trouble, without tracebacks."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__(logging.WARNING)
+        self._given = given
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one; with --quiet only what went wrong, with --debug nothing, since all of it is shown already."""
+        if not self._given.get("debug") and (record.levelno >= logging.ERROR or not self._given.get("quiet")):
+            complain(record.getMessage())
+
+
+@contextlib.contextmanager
+def warnings_shown(given: Mapping[str, Any]) -> Iterator[None]:
+    """Show on stderr what the library warns of; ``given`` are the global options, which may still be read."""
+    handler = _Warnings(given)
+    TOP.addHandler(handler)
+    try:
+        yield
+    finally:
+        TOP.removeHandler(handler)
 
 
 def tell(*lines: str) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .call import CallLog as CallLog
     from .config import Config as Config
     from .config import Continuation as Continuation
+    from .config import unready as unready
     from .dispatcher import Dispatcher as Dispatcher
     from .guards import MaxLengthGuard as MaxLengthGuard
     from .guards import PatternGuard as PatternGuard
@@ -33,6 +34,7 @@ else:
             "config": (
                 "Config",
                 "Continuation",
+                "unready",
             ),
             "dispatcher": ("Dispatcher",),
             "guards": (

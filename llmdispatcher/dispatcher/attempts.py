@@ -36,7 +36,7 @@ from ..resilience import (
     hedge_plan,
     standing,
 )
-from ..routing import Balancer, CostOptimization, Latencies, Route, dead_end, total_tokens
+from ..routing import FALLBACK, Balancer, CostOptimization, Latencies, Route, dead_end, total_tokens
 from ..runtime import Lease
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage, evolved
 from ..vendors import Vendor
@@ -166,7 +166,7 @@ class Conductor:
             attempt.meter.lease = self._lease(call, target)
             if self.balancer is not None:
                 self.balancer.begin(target)
-            others = self._others(call, schedule, now()) if len(route.steps) > 1 else 0
+            others = self._others(call, schedule, now()) if len(route.steps) > 1 else []
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
@@ -187,33 +187,44 @@ class Conductor:
                 raise
         raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
 
-    def _within(self, call: Call, attempt: Attempt, others: int, asking: Callable[[], T]) -> T:
+    def _within(self, call: Call, attempt: Attempt, others: Sequence[Target], asking: Callable[[], T]) -> T:
         """Ask within the attempt's share of the deadline, since ``others`` could be asked after it.
 
         Time that runs out speaks against the target: that of its share, and most of the deadline.
         """
-        target, deadline = attempt.target, call.deadline
-        share = self.shares.share(call.request, target, deadline.remaining(), others, streamed=call.streamed)
+        deadline, permit = call.deadline, attempt.permit
         movable = self.retry_policy.retry_ambiguous is not False  # else nobody is asked after a silence, and nothing is kept back
+        left, streamed = deadline.remaining(), call.streamed
+        ready = (
+            next((other for other in others if self._is_well(other, attempt.started)), None) if permit.brief and movable else None
+        )
+        if ready is not None:
+            share = self.shares.brief(attempt.target, left, ready, streamed=streamed)
+        else:
+            share = self.shares.share(call.request, attempt.target, left, others, streamed=streamed, probe=permit.probe)
         deadline.narrow(share.answer if movable else math.inf, share.connect)
         try:
             return asking()
         except DeadlineExceeded as late:
             if deadline.share_is_over:
-                raise _out_of_share(late, share.answer) from None
+                raise _out_of_share(late, share.answer, brief=ready is not None) from None
             took = deadline.clock.monotonic() - attempt.started
             attempt.timed_out = deadline.is_narrow and late.phase != "pool" and 2 * took >= (deadline.seconds or 0)
             raise
         finally:
             deadline.widen()
 
-    def _others(self, call: Call, schedule: Schedule, now: float) -> int:
-        """How many targets nobody has asked yet in this call, that can be asked before its deadline."""
+    def _others(self, call: Call, schedule: Schedule, now: float) -> list[Target]:
+        """The targets that nobody has asked yet in this call, and that can be asked before its deadline."""
         end = call.deadline.at
         unasked = schedule.unasked(end)
         if self.breakers.in_use:
             unasked = [target for target in unasked if self.breakers.ready_at(target, now) < end]
-        return len(unasked)
+        return unasked
+
+    def _is_well(self, target: Target, now: float) -> bool:
+        """Whether nothing is held against asking a target now."""
+        return self.breakers.state(target, now) == "closed" and self.parking.held(target, now) is None
 
     def _addressed(self, request: Request, target: Target) -> Request:
         """The request with the target's own name for the model; a stand-in is told, once for each pair."""
@@ -373,12 +384,15 @@ class Conductor:
         self._settle(attempt.place, usage.total_tokens or None, now)
 
 
-def _out_of_share(late: DeadlineExceeded, seconds: float) -> DispatchError:
+def _out_of_share(late: DeadlineExceeded, seconds: float, *, brief: bool) -> DispatchError:
     """The error of a target whose attempt has used up its share of the call's time."""
     if late.phase == "pool":
         text = "all connections stayed busy; raise pool_size, or send less at once"
         return Overloaded(text, phase="pool", sent=False, try_elsewhere=True)
-    text = f"it was silent for {seconds:.3g} s, its share of the call's time; raise timeout= to wait longer for it"
+    why = "its share of the call's time; raise timeout= to wait longer for it"
+    if brief:
+        why = "all that a probe has after time-outs while another target is ready"
+    text = f"it was silent for {seconds:.3g} s, {why}"
     phase = "idle" if late.phase == "body" else late.phase or "first_byte"
     return VendorUnavailable(text, phase=phase, sent=late.sent, timed_out=True)
 
@@ -393,6 +407,9 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
     if not failures:
         return blocked or dead_end(route)
     last = failures[-1]
+    spare = next((skip for skip in route.skipped if skip.code == FALLBACK), None)
+    if spare is not None and last.try_elsewhere:
+        last.remedy = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
     if len({(failure.vendor, failure.model) for failure in failures}) == 1 or not (last.try_elsewhere or last.retry_here):
         return last
     listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)

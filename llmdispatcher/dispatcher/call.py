@@ -332,7 +332,7 @@ class Attempt:
         self._call.heard(self.record)
         if error is not None:
             logger.info(
-                "%s/%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
+                "%s:%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
             )
 
 

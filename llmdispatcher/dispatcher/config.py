@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import attrs
 
 from ..accounting import Budget, budgets_of
 from ..cache import ResponseCache
-from ..catalog import NameClaim, Source, canonical, claim_on, source, vendor_row
+from ..catalog import NameClaim, Source, canonical, claim_on, source, vendor_row, vendor_rows
 from ..errors import ConfigError
 from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server
 from ..routing import (
@@ -28,7 +29,8 @@ from ..routing import (
     own_modes,
     pools,
 )
-from ..types import at_least, boolean, build, integer, optional_model, optional_non_blank, seconds_or_auto
+from ..types import at_least, boolean, build, integer, optional_model, optional_non_blank, seconds_or_auto, secret_address
+from ..vendors import HttpVendor
 from .guards import check_guards
 
 
@@ -99,6 +101,10 @@ def _cost(value: Any) -> CostOptimization | None:
 
 def _latency(value: Any) -> LatencyOptimization | None:
     return None if value is None else build(LatencyOptimization, value, "latency_optimization")
+
+
+def _place(value: Any) -> Any:
+    return secret_address(value)
 
 
 def _ledger(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -180,12 +186,12 @@ class Config:
     latency_optimization: LatencyOptimization | None = attrs.field(default=None, converter=_latency)
     lockfile: Source = attrs.field(default=False, converter=source)
     profile: str | None = attrs.field(default=None, validator=optional_non_blank)
-    limits_storage: str | None = attrs.field(default=None, repr=False, validator=server)
+    limits_storage: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=server)
     admission: Admission | None = attrs.field(default=None, converter=admission_of)
     registry: Any = attrs.field(default=None, converter=_registry)
     budgets: tuple[Budget, ...] = attrs.field(default=(), converter=budgets_of)
     health_interval: float | None = attrs.field(default=None, validator=_interval)
-    ledger: Any = attrs.field(default=None, repr=False, validator=_ledger)
+    ledger: Any = attrs.field(default=None, repr=False, converter=_place, validator=_ledger)
     origin: str | None = attrs.field(default=None, validator=optional_non_blank)
     strict_cost: bool = attrs.field(default=False, validator=boolean)
 
@@ -205,6 +211,24 @@ class Config:
                 f"fallback_model: {model!r} names {row.name}, and the fallback_vendor is {vendor!r}; give a model of {vendor!r}"
             )
 
+    def named_vendors(self) -> Iterator[tuple[str, str]]:
+        """The vendors that it names, each with the path of the field that does; of pools those that are in the catalog."""
+        for field in ("default_vendor", "fallback_vendor"):
+            if getattr(self, field) is not None:
+                yield field, getattr(self, field)
+        for number, rule in enumerate(self.routing_rules):
+            if rule.enabled:
+                yield f"routing_rules[{number}].vendor", rule.vendor
+        for table in ("weights", "priorities") if self.balance is not None else ():
+            for name in getattr(self.balance, table):
+                yield f"balance.{table}", name
+        for pool, models in self.pools.items():
+            for number, model in enumerate(models):
+                head, colon, tail = model.partition(":")
+                row = vendor_row(head) if colon else None
+                if row is not None and claim_on(row.name, tail.strip()) not in (NameClaim.UNKNOWN, NameClaim.FOREIGN):
+                    yield f"pools[{pool!r}][{number}]", head
+
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""
         return Preferences(
@@ -218,3 +242,49 @@ class Config:
             fallback_vendor=self.fallback_vendor,
             strict_cost=self.strict_cost,
         )
+
+
+@attrs.frozen
+class Unready:
+    """A vendor that the configuration names in ``field`` and that cannot be asked; ``lack`` says why and what to do.
+
+    ``is_known``: it is registered, or in the catalog, so that only its key or address is missing.
+    """
+
+    field: str
+    vendor: str
+    lack: str
+    is_known: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.vendor!r} {self.lack}"
+
+
+def unready(config: Config, vendors: Mapping[str, Any]) -> list[Unready]:
+    """The vendors that a configuration names and that are not among ``vendors``, by name, or lack a key or an address."""
+    registered = {canonical(name): vendor for name, vendor in vendors.items()}
+    found: list[Unready] = []
+    for field, name in config.named_vendors():
+        vendor, row = registered.get(canonical(name)), vendor_row(name)
+        if vendor is not None:
+            lack = _lack(vendor)
+            if lack is not None:
+                found.append(Unready(field, name, f"cannot be asked: {lack}"))
+        elif row is not None:
+            variables = " or ".join(row.url_env if row.keyless else row.key_env)
+            lack = _lack(HttpVendor(kind=row.name)) or f"set {variables}, or register it"
+            found.append(Unready(field, name, f"is not registered: {lack}"))
+        else:
+            near = get_close_matches(canonical(name), [*registered, *(row.name for row in vendor_rows())], 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(vendors) or 'none'}"
+            found.append(Unready(field, name, f"is not registered, and the catalog has no vendor of this name; {meant}", False))
+    return found
+
+
+def _lack(vendor: Any) -> str | None:
+    tell = getattr(vendor, "missing", None)
+    try:
+        lack: str | None = tell() if tell is not None else None
+    except ConfigError as error:
+        return error.message
+    return lack

@@ -12,10 +12,9 @@ from decimal import Decimal
 
 import attrs
 
-from ..cache import STATEFUL
 from ..errors import Cancelled, DeadlineExceeded, DispatchError
 from ..routing import CostOptimization, Route, Step, input_tokens, tokens_of
-from ..types import Citation, Fold, Message, ReasoningPart, Request, Response, StreamChunk, TextPart, Usage
+from ..types import Citation, Fold, Message, ReasoningPart, Request, Response, StreamChunk, TextPart, Usage, stored_param
 from ..vendors import HttpVendor, Vendor
 from . import guards
 from .call import Call
@@ -290,7 +289,7 @@ def _is_plain(said: Response) -> bool:
 
 def _wants_plain(request: Request) -> bool:
     """Whether one text is asked for, and the conversation is all here and not in part with a vendor."""
-    if not request.messages or STATEFUL & request.extra_params.keys():
+    if not request.messages or stored_param(request.extra_params):
         return False
     return request.response_format is None and request.n in (None, 1) and not request.logprobs
 

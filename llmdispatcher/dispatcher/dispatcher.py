@@ -35,6 +35,8 @@ from ..types import (
     build,
     checked_reference,
     heard_by,
+    itself,
+    not_pickled,
     tell,
 )
 from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
@@ -116,7 +118,9 @@ class Books:
             return
         self._unpriced.add(asked)
         told = _UNPRICED.get(usage.cost_status, usage.cost_status)
-        logger.warning("the cost of calls of %.200r is not known and counts as none: %s", f"{outcome.vendor}:{outcome.model}", told)
+        logger.warning(
+            "the cost of calls of %.200r is not known and is left out of the totals: %s", f"{outcome.vendor}:{outcome.model}", told
+        )
 
     def _heard(self, record: AttemptRecord) -> None:
         if self.ledger is not None:
@@ -138,6 +142,8 @@ class Dispatcher:
     every call is written down: a :class:`~llmdispatcher.Ledger` or another :class:`~llmdispatcher.CallLog`, or the path or URL of
     a ledger. No thread is started and nothing is opened before the first call.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(
         self,
@@ -187,13 +193,15 @@ class Dispatcher:
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
         """A dispatcher with every vendor of the catalog whose key is in the environment.
 
-        Where there is none, and none is registered later, the error of a call tells which variables were looked for.
+        Where there is none, and none is registered later, the error of a call tells which variables were looked for. A vendor
+        that the configuration names and that has no key is logged as a warning (:meth:`check_vendors`).
         """
         dispatcher = cls(config, **settings)
         for found in from_environment():
             dispatcher.register_vendor(found)
         if not dispatcher.get_vendors():
             dispatcher._directory.searched = nothing_found()
+        dispatcher.check_vendors()
         return dispatcher
 
     def register_vendor(self, vendor: Vendor) -> None:
@@ -202,6 +210,14 @@ class Dispatcher:
         limit = getattr(vendor, "rate_limit", None)
         if isinstance(limit, RateLimit):
             self._conductor.limits.set(vendor.name, limit, vendor if isinstance(vendor, HttpVendor) else None)
+
+    def check_vendors(self) -> tuple[str, ...]:
+        """Which vendors that the configuration names cannot be asked, and why: they are not registered, or have no key.
+
+        Each sentence names the field and the variable of the key. Each is also logged, once; asks nobody. ``from_env`` and the
+        first call do this too.
+        """
+        return self._directory.check()
 
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
         """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).
@@ -276,12 +292,14 @@ class Dispatcher:
         """The vectors of some texts, in their order; asked for in batches of as many as the vendor takes.
 
         ``settings`` are those of :class:`~llmdispatcher.EmbeddingRequest`, such as ``dimensions``. Routed, retried and
-        counted like any call. Raises :class:`InvalidRequest` where no vendor of the model makes vectors.
+        counted like any call. ``timeout`` is seconds for all batches together. Where neither the call nor the configuration sets
+        one, it is what the first two targets may need for all their batches, at least 50 s each, within 60 to 600 s. Raises
+        :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
         asked = EmbeddingRequest(model, texts, **settings)
         call = self._begin(asked.as_request(), timeout, cancel, streamed=False)
         try:
-            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=True)), asked)
+            return self._conductor.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
         except BaseException as error:
             call.abandon(error)
             raise
@@ -326,7 +344,7 @@ class Dispatcher:
         found = self._directory.candidates(checked_reference(alias), profile)
         targets = found.targets or (found.reserve.stand_ins if found.reserve is not None else ())
         if not targets:
-            raise dead_end(Route(alias, (), found.skipped, hint=found.hint))
+            raise dead_end(Route(alias, (), found.skipped, cause=found.cause, hint=found.hint))
         return str(targets[0])
 
     def has_alias(self, alias: str, profile: str | None = None) -> bool:
@@ -357,6 +375,14 @@ class Dispatcher:
     def health(self) -> dict[str, VendorHealth]:
         """How each vendor was when it was last asked, by ``health_check`` or ``Config(health_interval=...)``; asks nobody."""
         return self._checkups.known()
+
+    def leave_alone(self, vendor: str, *, model: str | None = None, seconds: float) -> None:
+        """Ask a vendor, or one ``model`` of it, no more for so many seconds, as if its circuit were open.
+
+        It is still asked where nobody else is left, unless the configuration's circuit breaker is ``strict``.
+        """
+        until = self._clock.monotonic() + seconds
+        self._conductor.breakers.leave_alone(self._directory.known(vendor).name, model, until)
 
     def get_rate_limit_status(self, vendor: str, model: str = "") -> RateLimitStatus:
         """What is left of a vendor's limits in this minute; name the model where each has limits of its own."""
@@ -491,19 +517,25 @@ class Dispatcher:
             call.abandon(error)
             raise
 
-    def _routed(self, call: Call, *, vectors: bool = False) -> Route:
+    def _routed(self, call: Call, *, vectors: EmbeddingRequest | None = None) -> Route:
         request = call.request
         candidates = self._directory.candidates(request.model, request.profile, call.deadline)
-        moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors)
-        return self._told(call, self._plan(request, candidates, moment))
+        moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
+        return self._told(call, self._plan(request, candidates, moment), vectors)
 
-    def _told(self, call: Call, route: Route) -> Route:
+    def _told(self, call: Call, route: Route, vectors: EmbeddingRequest | None = None) -> Route:
         """Have the call know its route, and the time that it needs."""
         if call.auto_timeout:
-            call.deadline.seconds = self._conductor.shares.timeout(call.request, route.targets)
+            batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in route.targets[:2]]
+            call.deadline.seconds = self._conductor.shares.timeout(call.request, route.targets, batches)
             call.deadline.at = call.started + call.deadline.seconds
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route
+
+    def _batches(self, vectors: EmbeddingRequest, target: Target) -> int:
+        """How many requests a target is sent for some vectors; a vendor of the user's own takes all at once."""
+        vendor = self._directory.vendors[target.vendor]
+        return vendor.embedding_batches(vectors) if isinstance(vendor, HttpVendor) else 1
 
     def _route(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
         candidates = self._directory.candidates(request.model, request.profile, deadline)
@@ -514,10 +546,11 @@ class Dispatcher:
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:
-            return route if route.steps else attrs.evolve(route, hint=candidates.hint)
+            return route if route.steps else attrs.evolve(route, cause=candidates.cause, hint=candidates.hint)
         there = {step.target.vendor for step in route.steps}  # a rule may have named whom nothing else does
         skipped = [skip for skip in candidates.skipped if skip.vendor not in there]
-        return attrs.evolve(route, skipped=(*skipped, *route.skipped), hint=candidates.hint if not route.steps else "")
+        cause, hint = ("", "") if route.steps else (candidates.cause, candidates.hint)
+        return attrs.evolve(route, skipped=(*skipped, *route.skipped), cause=cause, hint=hint)
 
     def _moment(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
         now = self._clock.monotonic()
@@ -526,5 +559,5 @@ class Dispatcher:
         return Moment(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
 
     def _pinned(self, call: Call, name: str) -> Route:
-        candidates = self._directory.pinned(call.request.model, name, call.request.profile)
+        candidates = self._directory.pinned(call.request.model, name, call.request.profile, call.deadline)
         return self._told(call, self._plan(call.request, candidates, self._moment(call.request, streamed=call.streamed)))

@@ -13,8 +13,8 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigError, ContentFiltered, DispatchError
-from ..types import Message, Request, Response, TextPart, mapping, mismatch, non_negative_integer, parse_text, string_tuple
+from ..errors import ConfigError, ContentFiltered, DispatchError, InvalidRequest
+from ..types import Message, Request, Response, TextPart, mapping, non_negative_integer, parse_text, schema_check, string_tuple
 
 ACTIONS = ("refuse", "mask")
 PLACES = ("request", "response", "both")
@@ -177,18 +177,28 @@ class PersonalDataGuard:
         return f"[{kind}]"
 
 
+def _checkable(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    try:
+        schema_check(value, attribute.name)
+    except InvalidRequest as error:
+        raise ConfigError(error.message) from None
+
+
 @attrs.frozen(kw_only=True)
 class SchemaGuard:
-    """Refuses an answer that is not JSON of a schema, whatever the request asked for; answers that call tools are let through."""
+    """Refuses an answer that is not JSON of a schema, whatever the request asked for; answers that call tools are let through.
 
-    schema: Mapping[str, Any] = attrs.field(validator=mapping)
+    A schema that cannot be checked (docs/structured.md) is a :class:`~llmdispatcher.ConfigError`.
+    """
+
+    schema: Mapping[str, Any] = attrs.field(validator=[mapping, _checkable])
 
     def after(self, _request: Request, response: Response) -> Response:
         """Check the answer."""
         if response.tool_calls:
             return response
         try:
-            wrong = mismatch(parse_text(response.content.strip()), self.schema)
+            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer")
         except ValueError:
             wrong = "it is not JSON"
         if wrong is not None:

@@ -12,22 +12,24 @@ from typing import Any
 import attrs
 
 from ..cache import Flights
-from ..errors import DispatchError
+from ..errors import DeadlineExceeded, DispatchError
 from ..runtime import Deadline, fan_out, new_lock
 
 EVERY = 300.0
 """Seconds between two questions to one vendor."""
 PATIENCE = 5.0
 """Seconds for one answer, where the call's own deadline is later."""
+SHORT_PATIENCE = 2.0
+"""The same where the call may be answered without the list, and then no more than a quarter of what is left of its deadline."""
 _DEFAULT_TAG = ":latest"
 
 
 @attrs.frozen
 class _Listed:
-    """What one vendor said, and when (monotonic); ``names`` is ``None`` where it has never answered."""
+    """What one vendor said, in its order, and when (monotonic); ``names`` is ``None`` where it has never answered."""
 
     at: float
-    names: frozenset[str] | None
+    names: tuple[str, ...] | None
     failure: str = ""
     shared: bool = True
 
@@ -47,10 +49,19 @@ class ModelLists:
             return None
         return model in listed.names or f"{model}{_DEFAULT_TAG}" in listed.names
 
+    def is_unread(self, vendor: str) -> bool:
+        """Whether a vendor was never asked for its list."""
+        return vendor not in self._lists
+
     def names(self, vendor: str) -> tuple[str, ...]:
-        """What a vendor said that it has, in alphabetical order."""
+        """What a vendor said that it has, in its own order: Ollama lists the model that was changed last first."""
         listed = self._lists.get(vendor)
-        return tuple(sorted(listed.names)) if listed is not None and listed.names is not None else ()
+        return listed.names or () if listed is not None else ()
+
+    def is_read(self, vendor: str) -> bool:
+        """Whether a vendor has ever answered."""
+        listed = self._lists.get(vendor)
+        return listed is not None and listed.names is not None
 
     def failure(self, vendor: str) -> str:
         """Why a vendor's list could not be read when it was last asked for; empty where it could."""
@@ -60,18 +71,26 @@ class ModelLists:
     def keep(self, vendor: str, names: Iterable[str], now: float) -> None:
         """Take in a list that somebody has asked for."""
         with self._lock:
-            self._lists[vendor] = _Listed(now, frozenset(names))
+            self._lists[vendor] = _Listed(now, tuple(dict.fromkeys(names)))
 
-    def ask(self, vendors: Mapping[str, Any], deadline: Deadline) -> bool:
+    def ask(self, vendors: Mapping[str, Any], deadline: Deadline, *, brief: bool = False) -> bool:
         """Ask those vendors for their lists whose time has come, all at once; whether that was anybody's.
 
-        Raises :class:`Cancelled` and :class:`DeadlineExceeded` for the call's own deadline; a list that fails otherwise is kept as
-        such, whatever it raises, and what the vendor said before still holds.
+        ``brief`` is for lists that the call may be answered without. Raises :class:`Cancelled` and :class:`DeadlineExceeded` for
+        the call's own deadline; a list that fails otherwise is kept as such, whatever it raises, and what the vendor said before
+        still holds.
         """
         due = [name for name in vendors if self._is_due(name, deadline.clock.monotonic())]
+        patience = min(SHORT_PATIENCE, deadline.remaining() / 4) if brief else PATIENCE
 
         def ask(name: str) -> None:
-            self._flights.fly(name, deadline, lambda: self._listed(name, vendors[name], deadline))
+            waits = Deadline(
+                min(deadline.at, deadline.clock.monotonic() + patience), deadline.clock, deadline.cancellation, patience
+            )
+            try:
+                self._flights.fly(name, waits, lambda: self._listed(name, vendors[name], deadline, patience))
+            except DeadlineExceeded:  # of a list that another call asks for, unless it is this call's own
+                deadline.check()
 
         if len(due) == 1:
             ask(due[0])
@@ -83,16 +102,15 @@ class ModelLists:
         listed = self._lists.get(vendor)
         return listed is None or now - listed.at >= EVERY
 
-    def _listed(self, name: str, vendor: Any, deadline: Deadline) -> _Listed:
+    def _listed(self, name: str, vendor: Any, deadline: Deadline, patience: float) -> _Listed:
         clock, known = deadline.clock, self._lists.get(name)
         began = clock.monotonic()
         if known is not None and not self._is_due(name, began):
             return known  # another call has just heard it
         names, failure = known.names if known is not None else None, ""
         try:
-            names = frozenset(
-                vendor.list_models(Deadline(min(deadline.at, began + PATIENCE), clock, deadline.cancellation, PATIENCE))
-            )
+            end = Deadline(min(deadline.at, began + patience), clock, deadline.cancellation, patience)
+            names = tuple(dict.fromkeys(vendor.list_models(end)))
         except Exception as error:  # noqa: BLE001 - a vendor of the user's own may raise anything, and one list is no call
             deadline.check()  # an end of this call says nothing about the vendor
             failure = type(error).__name__

@@ -21,6 +21,7 @@ from ..catalog import (
     NameClaim,
     Target,
     VendorRow,
+    answers_prompts,
     canonical,
     claim_on,
     edition,
@@ -34,9 +35,12 @@ from ..catalog import (
 )
 from ..errors import ConfigError, InvalidRequest
 from ..routing import (
+    FALLBACK,
     MISSING,
     NO_MODEL,
+    PINNED,
     RULE,
+    UNREAD,
     UNREGISTERED,
     Choice,
     Named,
@@ -44,12 +48,15 @@ from ..routing import (
     SkippedTarget,
     is_any_model,
     may_be_asked,
+    several,
     split_ref,
 )
 from ..runtime import SYSTEM_CLOCK, Deadline, new_lock
+from ..types import ANY_MODEL
 from ..vendors import Vendor, how_to_register
-from .config import NEAREST, Config
+from .config import NEAREST, Config, unready
 from .model_lists import ModelLists
+from .suggestions import Registered, suggestion
 
 if TYPE_CHECKING:
     from ..catalog import Lockfile
@@ -65,14 +72,16 @@ _DROPPED = frozenset({"reasoning"})
 _registered: set[str] = set()
 """The names that vendors of any dispatcher of this process were registered by: rows of one's own prices are for one of them."""
 _MEMBERS = ("name", "capabilities", "send", "stream", "is_available")
-_NEAR = 3
+_ANY_SERVER = "local"
+"""The row of servers that speak OpenAI's format, proxies of other vendors among them."""
 
 
 @attrs.frozen
 class Candidates:
     """Where a model name can be asked, and which vendors it cannot be asked of; the same until a vendor is registered.
 
-    ``undecided`` are local servers whose own lists may tell more, ``hint`` says what may have been meant where nobody is known.
+    ``undecided`` are local servers whose own lists may tell more, ``spare`` is the fallback vendor where nobody knows which models
+    it has until its list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
     """
 
     model: str
@@ -82,6 +91,8 @@ class Candidates:
     alias: Alias | None = None
     reserve: Reserve | None = None
     undecided: tuple[str, ...] = ()
+    spare: str = ""
+    cause: str = ""
     hint: str = ""
 
 
@@ -89,6 +100,9 @@ class Directory:
     """Vendors by name; what they answer for a model name is remembered. Safe under threads."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
+        self._warned: set[str] = set()
+        self._is_checked = False
         self._wanted = {field: getattr(config, field) for field in ("default_vendor", "fallback_vendor")}
         self._default = canonical(config.default_vendor or "")
         self._fallback_model = config.fallback_model
@@ -96,7 +110,7 @@ class Directory:
         group = [name for name, weight in shares.weights.items() if weight > 0] + [*shares.priorities] if shares is not None else []
         self._for_all = {canonical(name) for name in (*self._wanted.values(), *group) if name is not None}
         self._in_rules = {canonical(rule.vendor) for rule in config.routing_rules if rule.enabled}
-        self._chooses = (shares is not None and not group) or bool(config.modes)
+        self._has_modes = bool(config.modes)
         self._lists = ModelLists()
         self._pools = {
             name: Alias(name, None, models, config.pools.on.get(name, frozenset())) for name, models in config.pools.items()
@@ -122,7 +136,18 @@ class Directory:
                 raise ConfigError(f"register_vendor: {vendor.name!r} is registered already; give the second one another name=")
             self.vendors[vendor.name] = vendor
             self._candidates = {}
+            self._is_checked = False
             _registered.add(canonical(vendor.name))
+
+    def check(self) -> tuple[str, ...]:
+        """Which vendors that the configuration names cannot be asked, and why; each is logged once."""
+        self._is_checked = True
+        told = tuple(map(str, unready(self._config, dict(self.vendors))))
+        for text in told:
+            if text not in self._warned:
+                self._warned.add(text)
+                logger.warning("%s", text)
+        return told
 
     def find(self, name: str) -> Vendor | None:
         """The vendor of that name, in any spelling."""
@@ -131,11 +156,20 @@ class Directory:
         )
 
     def known(self, name: str) -> Vendor:
-        """The vendor of that name, in any spelling. Raises :class:`ConfigError` that lists those there are."""
+        """The vendor of that name, in any spelling. Raises :class:`ConfigError` that says which may be meant."""
         vendor = self.find(name)
         if vendor is None:
-            raise ConfigError(f"vendor: {name!r} is not registered; there are {', '.join(list(self.vendors)) or 'none'}")
+            raise ConfigError(f"vendor: {name!r} is not registered; {self._instead_of(name)}")
         return vendor
+
+    def _instead_of(self, name: str) -> str:
+        """What to do about a vendor's name that is not registered: the name that may be meant, or how to register it."""
+        near = get_close_matches(canonical(name), {canonical(each): each for each in list(self.vendors)}, 1)
+        if near:
+            return f"did you mean {near[0]!r}?"
+        row = vendor_row(name)
+        there = f"there are {several(list(self.vendors)) or 'none'}"
+        return f"{there}; {how_to_register(row)}" if row is not None else there
 
     @property
     def lockfile(self) -> Lockfile | None:
@@ -187,17 +221,18 @@ class Directory:
         key = canonical(vendor)
         return tuple([target.model for target in self.candidates(name, profile).targets if target.vendor_key == key])
 
-    def pinned(self, model: str, name: str, profile: str | None = None) -> Candidates:
+    def pinned(self, model: str, name: str, profile: str | None = None, deadline: Deadline | None = None) -> Candidates:
         """The one vendor asked for a model, by its own name for it where it has one, or for those of a pool that are its own.
 
-        Raises :class:`InvalidRequest` where the model's name names another vendor.
+        With a ``deadline`` a local vendor may be asked for its list. Raises :class:`InvalidRequest` where the model's name names
+        another vendor.
         """
         vendor = self.known(name)
         if self._edition is not edition():
             self._take_prices()
         _, bare = split_ref(model, (vendor.name,))
-        if is_any_model(bare) or self.alias(model, profile) is not None:
-            found = self.candidates(model, profile)
+        if (is_open := is_any_model(bare)) or self.alias(model, profile) is not None:
+            found = self.candidates(f"{vendor.name}:{ANY_MODEL}" if is_open else model, profile, deadline)
             theirs = tuple([target for target in found.targets if target.vendor == vendor.name])
             return attrs.evolve(found, targets=theirs, reserve=None)
         if (other := self._other(bare)) is not None:
@@ -223,8 +258,10 @@ class Directory:
         if self._edition is not edition():
             self._take_prices()
         known = self._candidates.get(key) or self._find(key)
-        if known.undecided and deadline is not None and self._asked(known.undecided, deadline):
-            known = self._find(key)
+        if deadline is not None and (known.undecided or known.spare):
+            known = self._told(key, known, deadline)
+        elif known.undecided:
+            known = self._unread(known)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
         if known.reserve is not None:
             known, sleeping = self._awake_reserve(known, known.reserve)
@@ -244,7 +281,7 @@ class Directory:
         unfit = next((name for name in now.accounts() if name not in _registered), None)
         if unfit is not None:
             near = get_close_matches(unfit, map(canonical, list(self.vendors)), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list(self.vendors)) or 'none'}."
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {several(list(self.vendors)) or 'none'}."
             raise ConfigError(
                 f"overlay[{unfit!r}]: no vendor of the catalog has that name, and none that is registered; {hint} Register the"
                 " vendor before the first call, or take the row out"
@@ -264,12 +301,35 @@ class Directory:
         self._lists.keep(vendor, names, now)
         self._forget()
 
-    def _asked(self, names: Sequence[str], deadline: Deadline) -> bool:
+    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline) -> Candidates:
+        """The same after the vendors whose lists may tell more were asked for them, as far as it is time."""
+        if self._asked(known.undecided, deadline):
+            known = self._find(key)
+        if known.spare and self._asked((known.spare,), deadline, brief=True):
+            known = self._find(key)
+            if known.spare:
+                logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
+        return known
+
+    def _asked(self, names: Sequence[str], deadline: Deadline, *, brief: bool = False) -> bool:
         """Ask vendors for their lists, as far as it is time; whether anybody was asked."""
-        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline):
+        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline, brief=brief):
             return False
         self._forget()
         return True
+
+    def _unread(self, known: Candidates) -> Candidates:
+        """The same where nobody is asked: a local server whose list was never read may have what the others lack."""
+        names = [name for name in known.undecided if self._lists.is_unread(name) and _awake(self.vendors[name])]
+        if not names:
+            return known
+        members = known.alias.models if known.alias is not None else ()
+        open_yet = {*names, *(member for member in members if self._one(member).undecided)}
+        skips = [SkippedTarget(name, "its list of models has not been read yet; it would be read first", UNREAD) for name in names]
+        of = f"The list of {names[0]}" if len(names) == 1 else f"The lists of {len(names)} local servers"
+        they = "has not been read yet; it" if len(names) == 1 else "have not been read yet; they"
+        others = [skip for skip in known.skipped if skip.vendor not in open_yet]
+        return attrs.evolve(known, skipped=(*skips, *others), hint=f"{known.hint} {of} {they} would be read first.".strip())
 
     def _forget(self) -> None:
         with self._lock:
@@ -278,11 +338,12 @@ class Directory:
     def _unnamed(self, known: Candidates, profile: str | None) -> Candidates:
         """The same for a name that nobody has, which may be an alias that is missing."""
         told = self._aliases.missing(known.model, profile) if self._aliases is not None else None
-        return (
-            known
-            if told is None
-            else attrs.evolve(known, skipped=(*known.skipped, SkippedTarget(told[0], f"{NO_MODEL} {told[1]}")))
-        )
+        if told is None:
+            return known
+        where, lack = told
+        skipped = (*known.skipped, SkippedTarget(where, f"{NO_MODEL} {lack}"))
+        cause = f"{known.cause}, and {where} {NO_MODEL} {lack}" if known.cause else ""
+        return attrs.evolve(known, skipped=skipped, cause=cause, hint="" if "did you mean" in lack else known.hint)
 
     def _find(self, model: str | Alias) -> Candidates:
         """Who can be asked for a model name; remembered, so that vendors without it cost nothing per call."""
@@ -291,12 +352,11 @@ class Directory:
         unknown = [*found.skipped]
         for field, wanted in self._wanted.items():
             if wanted is not None and self.find(wanted) is None:
-                there = ", ".join(list(self.vendors)) or "none"
-                unknown.append(SkippedTarget(wanted, f"the {field} is not registered; there are {there}", RULE))
-                logger.warning("%s: %r is not registered", field, wanted)
-        is_dead = not found.targets and not (found.reserve and found.reserve.stand_ins) and found.choice is Choice.VENDORS
-        is_known = any(skip.code == UNREGISTERED for skip in found.skipped)
-        found = attrs.evolve(found, skipped=tuple(unknown), hint=self._hint(found.model) if is_dead and not is_known else "")
+                unknown.append(SkippedTarget(wanted, f"the {field} is not registered; {self._instead_of(wanted)}", RULE))
+        if not self._is_checked:
+            self.check()
+        hint = found.hint if self.vendors else self.searched
+        found = attrs.evolve(found, skipped=tuple(unknown), hint=hint)
         with self._lock:
             if self._candidates is remembered:  # else a vendor was registered meanwhile, of which this one knows nothing
                 if len(remembered) >= _REMEMBERED_MODELS:
@@ -338,15 +398,14 @@ class Directory:
         targets, skipped = [], []
         for name, vendor in list(self.vendors.items()):
             if pinned is not None and name != pinned:
-                skipped.append(SkippedTarget(name, f"the request names {pinned}"))
+                skipped.append(_passed_over(name, pinned))
                 continue
             theirs = list(dict.fromkeys(_models(vendor, self._lists.names(name))))
-            targets += [target_of(name, vendor, model) for model in theirs]
+            targets += [_open_target(name, vendor, model) for model in theirs]
             if not theirs:
-                skipped.append(
-                    SkippedTarget(name, f"{NO_MODEL} a model that is known here; name its models in models=, or a default_model")
-                )
-        return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY)
+                skipped.append(SkippedTarget(name, self._no_known_model(name)))
+        unknown = [skip.vendor for skip in skipped if skip.code != PINNED]
+        return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY, undecided=() if targets else self._local(unknown))
 
     def _for_name(self, bare: str) -> Candidates:
         """Who may be asked for a model's name, by the one rule; whom else a rule may name; what may stand in for the model."""
@@ -357,31 +416,37 @@ class Directory:
         asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
         spare = self._fallback
         instead: tuple[Target, ...] = ()
-        claim = claims.get(spare or "")
-        is_lacking = claim is not None and not claim.has_it
-        is_needed = bool({*asked} - {spare}) or (alone and claim is NameClaim.FOREIGN)
-        if spare is not None and is_lacking and is_needed:
+        is_unread = False
+        others = bool({*asked} - {spare})
+        if spare is not None and not claims[spare].has_it and (others or (alone and self._is_anothers(spare, bare))):
             instead = self._stand_ins(spare, bare)
-            is_left_out = bool(instead) or self._fallback_model is None
+            is_unread = not instead and self._may_list_more(spare)
+            is_left_out = bool(instead) or (others and (self._fallback_model is None or is_unread))
             asked = [name for name in asked if name != spare or not is_left_out]
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
         out = {name: claim for name, claim in claims.items() if name not in asked}
+        cause, hint = ("", "") if targets or instead else self._refusal(bare, claims)
         return Candidates(
             bare,
             tuple(targets),
-            tuple([SkippedTarget(name, self._lack(name, out[name], bare)) for name in out if not (name == spare and instead)]),
+            tuple([self._skip(name, claim, bare, is_unread) for name, claim in out.items() if not (name == spare and instead)]),
             reserve=self._reserve(bare, out, instead),
+            spare=spare if spare is not None and is_unread else "",
+            cause=cause,
+            hint=hint,
             undecided=() if targets or instead else self._local([name for name in out if out[name] is NameClaim.ANY]),
         )
 
     def _for_pin(self, bare: str, pinned: str) -> Candidates:
         """The vendor that a reference names, unless it is known not to have the model."""
         vendor = self.vendors[pinned]
-        skipped = [SkippedTarget(name, f"the request names {pinned}") for name in list(self.vendors) if name != pinned]
+        skipped = [_passed_over(name, pinned) for name in list(self.vendors) if name != pinned]
         claim = self._claim(pinned, vendor, bare)
         if may_be_asked(claim, Named.MODEL):
             return Candidates(bare, (target_of(pinned, vendor, model_at(vendor, bare) or bare),), tuple(skipped))
-        return Candidates(bare, (), (*skipped, SkippedTarget(pinned, self._lack(pinned, claim, bare))))
+        lack = SkippedTarget(pinned, self._lack(pinned, claim, bare))
+        cause, hint = self._refusal(bare, {pinned: claim})
+        return Candidates(bare, (), (*skipped, lack), cause=cause, hint=hint)
 
     def _claim(self, name: str, vendor: Vendor, model: str) -> NameClaim:
         """What is known about a vendor and a model's name, its own list included."""
@@ -410,6 +475,49 @@ class Directory:
         vendor = self.find(wanted) if wanted is not None else None
         return vendor.name if vendor is not None else None
 
+    def _is_anothers(self, name: str, model: str) -> bool:
+        """Whether a model's name is known to be another vendor's than this one of the catalog."""
+        row = vendor_row(_kind(self.vendors[name]))
+        return row is not None and owner(model) not in (None, row.name)
+
+    def _may_list_more(self, name: str) -> bool:
+        """Whether a fallback vendor is a local server that no model is known of, and which must not be asked for another's.
+
+        One that answers with an empty list, and is none of the servers that list what they have loaded, may have any.
+        """
+        if self._fallback_model != NEAREST or not self._local([name]):
+            return False
+        is_proxy = _kind(self.vendors[name]) == _ANY_SERVER
+        return not is_proxy or not self._lists.is_read(name)
+
+    def _skip(self, name: str, claim: NameClaim, bare: str, is_unread: bool) -> SkippedTarget:
+        """A vendor that is not asked for a model; ``is_unread`` says that nothing is known of the fallback vendor's own models."""
+        if is_unread and name == self._fallback:
+            return SkippedTarget(name, self._no_stand_in(name, bare), FALLBACK)
+        return SkippedTarget(name, self._lack(name, claim, bare))
+
+    def _no_stand_in(self, name: str, bare: str) -> str:
+        """Why none of a local fallback vendor's models can stand in for one."""
+        failure = self._lists.failure(name)
+        why = "has not been read yet"
+        if failure:
+            why = f"could not be read ({failure})"
+        elif self._lists.is_read(name):
+            why = "names none that answers prompts"
+        return f"{NO_MODEL} {bare}, and its list of models {why}, so none can stand in; name one by Config(fallback_model=...)"
+
+    def _no_known_model(self, name: str) -> str:
+        """Why a vendor has no model to choose from."""
+        failure, is_local = self._lists.failure(name), bool(self._local([name]))
+        why = "a model that is known here"
+        if failure:
+            why = f"a list of models that could be read ({failure})"
+        elif self._lists.is_read(name):
+            why = "a model in its list that answers prompts"
+        elif is_local:
+            why = "a model that is known before its list is read"
+        return f"{NO_MODEL} {why}; name its models in models=, or a default_model"
+
     def _stand_ins(self, name: str, model: str) -> tuple[Target, ...]:
         """What a fallback vendor is asked for in place of a model that it does not have, the best choice first; if it may be."""
         if self._fallback_model is None:
@@ -422,17 +530,18 @@ class Directory:
             names = [default]
         else:
             near = () if _is_local(vendor) else stand_ins(_kind(vendor), model)
-            own = [*self._lists.names(name), *[own for own in vendor.capabilities.models if not _GLOB.search(own)]]
+            own = [*_chatting(self._lists.names(name)), *[own for own in vendor.capabilities.models if not _GLOB.search(own)]]
             named = [theirs for theirs in near if self._claim(name, vendor, theirs).has_it] or own
             names = [theirs for each in named if (theirs := model_at(vendor, each)) is not None]
-        return tuple([attrs.evolve(target_of(name, vendor, each), stands_in_for=model) for each in dict.fromkeys(names)])
+        targets = [attrs.evolve(target_of(name, vendor, each), stands_in_for=model) for each in dict.fromkeys(names)]
+        return tuple(sorted(targets, key=lambda target: not target.is_free) if _is_local(vendor) else targets)
 
     def _reserve(self, bare: str, claims: Mapping[str, NameClaim], stand_ins: tuple[Target, ...] = ()) -> Reserve | None:
-        """Of those who are left out whom a rule, a mode of the user's own or a balance may name; and the stand-ins."""
+        """Of those who are left out whom a rule or a mode of the user's own may name; and the stand-ins."""
         held = [
             name
             for name, claim in claims.items()
-            if canonical(name) in self._in_rules or (self._chooses and claim is NameClaim.ANY)
+            if canonical(name) in self._in_rules or (self._has_modes and claim is NameClaim.ANY)
         ]
         if not held and not stand_ins:
             return None
@@ -444,32 +553,55 @@ class Directory:
 
     def _lack(self, name: str, claim: NameClaim, bare: str) -> str:
         """Why a vendor is not asked for a model."""
-        if claim is not NameClaim.ANY:
+        if not may_be_asked(claim, Named.MODEL):
             return f"{NO_MODEL} {bare}; give it a model_map or a default_model"
         listed, failure = self._lists.has(name, bare), self._lists.failure(name)
         told = "; its list has not been asked for" if listed is None and _is_local(self.vendors[name]) else ""
         told = f"; its list could not be read: {failure}" if failure else told
         return f"{NO_MODEL} {bare}, as far as is known{told}; write {f'{name}:{bare}'!r} to ask it all the same"
 
-    def _hint(self, bare: str) -> str:
-        """What may have been meant by a name that nobody has."""
-        if not self.vendors:
-            return self.searched
-        head, slash, tail = bare.partition("/")
-        maker = (self.find(head) or vendor_row(head)) if slash and tail else None
-        meant = [f"{maker.name}:{tail}"] if maker is not None else get_close_matches(bare, self._all_names(), _NEAR)
-        hints = [f"Did you mean {' or '.join(map(repr, meant))}?"] if meant else []
-        mine = vendor_row(owner(bare) or "")
-        if mine is not None and mine.name not in map(_kind, list(self.vendors.values())):
-            hints.append(f"It is a model of {mine.name}, which is not registered: {how_to_register(mine)}.")
-        return " ".join([*hints, f"Registered are {', '.join(list(self.vendors))}."])
+    def _refusal(self, bare: str, claims: Mapping[str, NameClaim]) -> tuple[str, str]:
+        """Why none of some vendors is asked for a model, and what to do: a name that may have been meant, or how to be asked."""
+        if not claims:
+            return "", ""
+        names = list(claims)
+        cause = f"{names[0]} {NO_MODEL} {bare}"
+        if len(names) > 1:
+            cause = f"no registered vendor is known to have the model ({several(names)}"
+            failed = next(((name, told) for name in names if (told := self._lists.failure(name))), None)
+            cause += f"; the list of {failed[0]} could not be read: {failed[1]})" if failed is not None else ")"
+        elif may_be_asked(claims[names[0]], Named.MODEL):
+            cause += ", as far as is known"
+        meant = suggestion(bare, [self._registered(name) for name in list(self.vendors)], self._pools)
+        return cause, str(meant) or self._way_out(bare, claims)
 
-    def _all_names(self) -> list[str]:
-        """The names of pools, and of all models that the registered vendors are known to have."""
-        names = [*self._pools]
-        for name, vendor in list(self.vendors.items()):
-            names += [*edition().names(_kind(vendor)), *self._lists.names(name), *vendor.capabilities.models]
-        return [name for name in dict.fromkeys(names) if not _GLOB.search(name)]
+    def _registered(self, name: str) -> Registered:
+        """A vendor as suggestions need it: what it serves today, by the catalog, its own list and its capabilities."""
+        vendor, today = self.vendors[name], SYSTEM_CLOCK.now().date()
+        kind = _kind(vendor)
+        names = [
+            model
+            for model in edition().names(kind)
+            if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and model_at(vendor, model) == model
+        ]
+        names += [*self._lists.names(name), *[model for model in vendor.capabilities.models if not _GLOB.search(model)]]
+
+        def takes(model: str) -> bool:
+            return may_be_asked(self._claim(name, vendor, model), Named.MODEL)
+
+        return Registered(name, kind, _is_local(vendor), names, takes)
+
+    def _way_out(self, bare: str, claims: Mapping[str, NameClaim]) -> str:
+        """What to do about a name that is like no other."""
+        takers = [name for name, claim in claims.items() if may_be_asked(claim, Named.MODEL)]
+        takers.sort(key=lambda name: (claims[name] is not NameClaim.ANY, self._lists.has(name, bare) is False))
+        if ":" in bare and not any(_is_local(self.vendors[name]) for name in takers):
+            return f"No vendor is named {bare.partition(':')[0]!r}; write 'vendor:model' with a registered vendor."
+        if takers:
+            return f"Write {f'{takers[0]}:{bare}'!r} to ask {takers[0]} all the same."
+        if not any(_kind(self.vendors[name]) for name in claims):
+            return "Add the name to the capabilities of the vendor that has it."
+        return "Add the name to the models= of the vendor that has it, or map it by model_map."
 
     def _pool(self, alias: Alias) -> Candidates:
         """Who can be asked for the models of a pool, in its order, and what of it cannot be asked at all."""
@@ -499,6 +631,10 @@ class Directory:
         )
 
 
+def _passed_over(name: str, pinned: str) -> SkippedTarget:
+    return SkippedTarget(name, f"the request names {pinned}", PINNED)
+
+
 def _kind(vendor: Vendor) -> str:
     """The catalog's row of a vendor; empty for one of the user's own."""
     return getattr(vendor, "kind", None) or ""
@@ -520,12 +656,18 @@ def _claim_on(vendor: Vendor, model: str) -> NameClaim:
     return claim if claim.has_it else NameClaim.ANY
 
 
+def _chatting(listed: Sequence[str]) -> list[str]:
+    """Those of a vendor's list that answer prompts, as far as their names tell, in its order."""
+    return [model for model in listed if answers_prompts(model)]
+
+
 def _models(vendor: Vendor, listed: Sequence[str]) -> Iterator[str]:
-    """The models that a vendor is known to have and serves today, by the catalog, its own list and its capabilities."""
+    """The models that a vendor is known to have and serves today: its default, those of the catalog, and of its own list."""
     kind = _kind(vendor)
     today = SYSTEM_CLOCK.now().date()
     taken = set()
-    for model in [*model_names(kind), *listed, *vendor.capabilities.models, getattr(vendor, "default_model", None) or ""]:
+    named = getattr(vendor, "default_model", None) or ""
+    for model in [named, *model_names(kind), *vendor.capabilities.models, *_chatting(listed)]:
         facts = model_facts(kind, model)
         name = facts.listed if facts is not None else model
         is_gone = facts is not None and not facts.is_active(today)
@@ -560,6 +702,12 @@ def target_of(name: str, vendor: Vendor, model: str) -> Target:
     if getattr(vendor, "drops_params", False):
         told["lacks"] -= _DROPPED
     return Target(vendor=name, model=model, kind=kind, **told)
+
+
+def _open_target(name: str, vendor: Vendor, model: str) -> Target:
+    """The same where the request leaves the model open: a local server's is asked for vectors only where its name promises them."""
+    target = target_of(name, vendor, model)
+    return attrs.evolve(target, lacks=target.lacks | _NO_VECTORS) if _is_local(vendor) and answers_prompts(model) else target
 
 
 def embeds(vendor: Vendor) -> bool:

@@ -376,8 +376,9 @@ class StreamingResponse:
     """An answer while it arrives: iterate it, or read its channels; keep the handle as long as you read.
 
     ``content_channel`` yields :class:`~llmdispatcher.StreamChunk`, ``error_channel`` at most one error,
-    ``done_channel`` exactly one bool, True for a complete answer. Iterating raises what went wrong. Leaving the ``with``
-    block, :meth:`close` and dropping the handle stop the vendor. Several threads may iterate: each chunk goes to one.
+    ``done_channel`` exactly one bool, True for a complete answer. Iterating raises what went wrong: each time, in each thread, the
+    same exception, which is also that of ``error_channel`` and ``Outcome.error``. Leaving the ``with`` block, :meth:`close` and
+    dropping the handle stop the vendor. Several threads may iterate: each chunk goes to one.
     """
 
     def __init__(self, feed: Feed) -> None:
@@ -454,7 +455,8 @@ class StreamingResponse:
         if feed.response is not None:
             return feed.response
         if feed.failure is not None:
-            raise feed.failure.with_traceback(feed.traceback)  # each look at it raises it again, and would add to its frames
+            # The same exception each time, like that of a Future. Each raise adds frames, so it begins with the first ones again.
+            raise feed.failure.with_traceback(feed.traceback)
         raise Cancelled(feed.deadline.cancellation.reason or CLOSED)
 
     def __iter__(self) -> Iterator[StreamChunk]:

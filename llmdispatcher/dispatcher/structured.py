@@ -18,7 +18,7 @@ import attrs
 
 from ..errors import MalformedReply
 from ..runtime import Clock, Deadline
-from ..types import Message, Request, Response, ResponseFormat, bare, mismatch, parse_text, schema_of
+from ..types import Message, Request, Response, ResponseFormat, bare, form_check, mismatch, parse_text, schema_of
 
 Ask = Callable[[Request, float | None], Response]
 """Sends a request within so many seconds."""
@@ -90,8 +90,8 @@ def _parsed(form: Mapping[str, Any], text: str) -> Any:
     kind = form.kind if isinstance(form, ResponseFormat) else None
     if kind is not None:
         return built(value, kind, "the answer")
-    described = form.get("json_schema")
-    wrong = mismatch(value, described.get("schema", True)) if isinstance(described, Mapping) else None
+    check = form_check(form)
+    wrong = check(value, "the answer") if check is not None else None
     if wrong is None and form["type"] == "json_object" and not isinstance(value, dict):
         wrong = "the answer is no JSON object"
     if wrong is not None:

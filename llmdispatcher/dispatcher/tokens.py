@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from .._text import room_logger
-from ..types import Message, Request, TextPart, Tool, ToolCall
+from ..types import Message, Request, TextPart, Tool, ToolCall, texts_in
 
 logger = room_logger("dispatcher")
 
@@ -37,9 +37,10 @@ class TokenCount:
 
 
 def estimated(request: Request) -> TokenCount:
-    """An estimate of the input: the texts of all turns, calls and tools."""
+    """An estimate of the input: the texts of all turns, calls, tools and ``extra_params``."""
     texts = [text for message in request.messages for text in _texts(message)]
     texts += [_described(tool) for tool in request.tools if isinstance(tool, Tool)]
+    texts += texts_in(request.extra_params)
     length, source = _counter()
     frames = PER_MESSAGE * len(request.messages)
     try:

@@ -14,7 +14,7 @@ from .._text import escaped
 from ..accounting import BudgetForecast
 from ..catalog import Target
 from ..resilience import HedgePlan, TargetStatus
-from ..routing import Placing, Ranking, Route, SkippedTarget, Step
+from ..routing import UNREAD, Placing, Ranking, Route, SkippedTarget, Step
 from ..types import AttemptRecord, CostDetails
 
 
@@ -50,6 +50,11 @@ class Plan:
     def targets(self) -> tuple[Target, ...]:
         """Whom to ask, in order."""
         return self.route.targets
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The local vendors whose lists of models would be read before it is decided who is asked."""
+        return tuple([skip.vendor for skip in self.skipped if skip.code == UNREAD])
 
     def status(self, target: Target) -> TargetStatus:
         """How a candidate stood."""

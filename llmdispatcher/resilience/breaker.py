@@ -13,7 +13,9 @@ cancelled call) is neutral, and so is a rate limit, which starts a cooldown inst
 that never reports back blocks nothing. Results of calls from before the circuit opened are ignored.
 
 Each time-out costs its call the time that it took, and so few fit into the window that the rate would never tell. So they are also
-counted in a row, and after them the circuit stays open for no less than the last one took.
+counted in a row, and after them the circuit stays open for no less than the longest one took. A probe is a call of a user's. So the
+probes of such a circuit are brief (``share.py``) while other targets are ready, but not the 8th, 16th, 32nd …: a target whose
+honest answers take longer than a brief probe is found again by one of those.
 
 A vendor that a health check found down (:class:`Outages`) is treated as if its circuits were open. When it answers again, its open
 circuits become half-open at once. The finding is weaker than a call: it is ignored if a call has succeeded meanwhile, it ends when
@@ -113,13 +115,19 @@ class CircuitBreaker:
 
 @attrs.frozen
 class Permit:
-    """Leave to ask a target once; handed back with the result. ``epoch`` counts how often the circuit has opened."""
+    """Leave to ask a target once; handed back with the result. ``epoch`` counts how often the circuit has opened.
+
+    A ``brief`` probe waits only shortly for an answer, where another target can be asked.
+    """
 
     epoch: int = 0
     probe: bool = False
+    brief: bool = False
     forced: bool = False
 
 
+_PATIENT = 8
+"""Of a circuit that opened on time-outs, the first probe that is not brief; each one after twice as many probes follows it."""
 FREE = Permit()
 """The permit of a target that nothing is held against."""
 
@@ -137,6 +145,14 @@ class Circuit:
     """When the probes that are out will be forgotten."""
     timeouts: int = 0
     """How many in a row."""
+    waited: float = 0.0
+    """Seconds of the longest time-out that opened it since it was last closed."""
+
+    @property
+    def brief(self) -> bool:
+        """Whether the next probe is to be brief."""
+        times = self.times_open
+        return self.waited > 0 and not (times >= _PATIENT and times & (times - 1) == 0)
 
     @property
     def closed(self) -> bool:
@@ -158,8 +174,8 @@ class Circuit:
 
     def opened(self, policy: CircuitBreaker, now: float, waited: float | None = None) -> Circuit:
         """Left alone from now on, longer than the last time."""
-        times = self.times_open + 1
-        return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times, waited or 0.0))
+        times, waited = self.times_open + 1, max(self.waited, waited or 0.0)
+        return Circuit(epoch=self.epoch + 1, times_open=times, open_until=now + policy.rest(times, waited), waited=waited)
 
     def admitted(self, policy: CircuitBreaker, now: float) -> tuple[Circuit, Permit | None]:
         """A permit, if there is one: always while closed, for a probe once the open time is over."""
@@ -168,7 +184,8 @@ class Circuit:
         leases = tuple([expiry for expiry in self.leases if expiry > now])
         if now < self.open_until or len(leases) >= policy.probes:
             return self, None
-        return attrs.evolve(self, leases=(*leases, now + policy.probe_timeout)), Permit(self.epoch, probe=True)
+        permit = Permit(self.epoch, probe=True, brief=self.brief)
+        return attrs.evolve(self, leases=(*leases, now + policy.probe_timeout)), permit
 
     def reported(
         self, policy: CircuitBreaker, permit: Permit, now: float, *, failed: bool | None, waited: float | None = None
@@ -259,12 +276,21 @@ class Breakers:
         return self._policy.enabled and self.outages.found(vendor, since, until)
 
     def answers_again(self, vendor: str, now: float) -> None:
-        """A vendor that was found down answers: its targets may be asked, those with an open circuit by a probe."""
+        """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
         self.outages.over(vendor)
         with self._lock:
             for key, circuit in self._circuits.items():
                 if key[0] == vendor and circuit.open_until > now:
-                    self._circuits[key] = attrs.evolve(circuit, open_until=now)
+                    self._circuits[key] = attrs.evolve(circuit, open_until=now, waited=0.0)
+
+    def leave_alone(self, vendor: str, model: str | None, until: float) -> None:
+        """Leave a vendor alone, or one model of it, until then: it is asked only where nobody else is left."""
+        if model is None:
+            self.outages.down[vendor] = until
+            return
+        with self._lock:
+            known = self._circuits.get((vendor, model), _CLOSED)
+            self._put((vendor, model), Circuit(epoch=known.epoch + 1, times_open=known.times_open + 1, open_until=until))
 
     def _put(self, key: tuple[str, ...], circuit: Circuit) -> None:
         if key not in self._circuits and len(self._circuits) >= _MOST:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import ConfigError
-from ..types import ServerAddress, boolean, build
+from ..types import ServerAddress, boolean, build, secret_address
 from .concurrency import AdaptiveConcurrency, some
 
 PATIENCE = 0.1
@@ -73,7 +73,7 @@ class RateLimit:
     per_model: bool = attrs.field(default=False, validator=boolean)
     max_in_flight: int | None = attrs.field(default=None, validator=some)
     adaptive: AdaptiveConcurrency | None = attrs.field(default=None, converter=_adaptive)
-    storage: str | None = attrs.field(default=None, repr=False, validator=server)
+    storage: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=server)
     per_key: bool = attrs.field(default=False, validator=boolean)
 
 

@@ -187,7 +187,8 @@ class RetryPolicy:
     contains one, in any case, is retried although its class says no.
 
     ``max_cooldown`` is the longest time that all calls leave a target alone because it asked for that (``Retry-After``), or
-    because its quota is spent; then one call a second tries it.
+    because its quota is spent; then one call tries it, and another each second until one is answered. A try that is refused in the
+    same way has it left alone again for as long.
 
     ``retry_ambiguous`` tells what follows when a request was sent and no answer was heard, so that it may be billed
     already: True asks again like after any failure, ``"elsewhere"`` asks other targets only, False asks nobody and ends the call.

@@ -5,6 +5,8 @@ The rule, while targets are left that nobody asked:
 - Connecting has half of the time that is left, and so has the first event of a stream.
 - An answer in one piece is silent until it is whole. It has the time that it may honestly need: its tokens at the pace of the
   target, twice, plus 20 s, and at least 50 s. Where no more than that is left, it has all of it, and so has a model that thinks.
+- A probe of a circuit that opened on time-outs is brief: 5 s for connecting and a stream's first event. For an answer in one piece
+  it has twice what whole answers of the target took lately (else those of the target that is asked next), 5 to 25 s.
 - Without other targets an attempt has all of the time.
 
 The tokens are the request's ``max_tokens``, or the usual length of an answer. The pace is the 95th percentile of what the target
@@ -28,6 +30,9 @@ from ..types import Request, Said
 LEAST_NEED = 50.0
 BESIDE = 20.0
 """Seconds for what is not the writing of tokens: a queue at the vendor, a long prompt."""
+LEAST_PROBE = 5.0
+MOST_PROBE = 25.0
+"""The bounds of the seconds of a brief probe."""
 SHORTEST_TIMEOUT = 60.0
 LONGEST_TIMEOUT = 600.0
 """The bounds of the timeout of a call where nobody has set one."""
@@ -64,9 +69,11 @@ class Need:
 class _Measured:
     """What the tokens of one target took lately."""
 
-    __slots__ = ("count", "percentile", "taken")
+    __slots__ = ("count", "percentile", "taken", "usual")
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.usual = seconds
+        """Seconds of a whole answer, the latest ones weighing most."""
         self.taken: deque[float] = deque(maxlen=_REMEMBERED)
         self.count = 0
         self.percentile: float | None = None
@@ -89,7 +96,8 @@ class Shares:
             if measured is None:
                 if len(self._measured) >= _MOST:
                     del self._measured[next(iter(self._measured))]
-                measured = self._measured[target.key] = _Measured()
+                measured = self._measured[target.key] = _Measured(seconds)
+            measured.usual += (seconds - measured.usual) / 5
             measured.taken.append(taken)
             measured.count += 1
             if measured.count >= _ENOUGH and measured.count % _EVERY == 0:
@@ -110,19 +118,35 @@ class Shares:
         seconds = 2 * min(tokens, target.max_output or math.inf) * (percentile or 1 / pace.tokens_per_second) + BESIDE
         return Need(max(seconds, LEAST_NEED), certain=not thinks)
 
-    def share(self, request: Request, target: Target, left: float, others: int, *, streamed: bool) -> TimeShare:
-        """The share of an attempt at this target, in the ``left`` seconds, while so many ``others`` were not asked."""
+    def share(
+        self, request: Request, target: Target, left: float, others: Sequence[Target], *, streamed: bool, probe: bool = False
+    ) -> TimeShare:
+        """The share of an attempt at this target, in the ``left`` seconds, while these ``others`` were not asked.
+
+        A ``probe`` of a model that thinks leaves time for the others, too.
+        """
         if not others:
             return WHOLE
         if streamed:
             return TimeShare(left / 2, left / 2)
         need = self.need(request, target) if left > LEAST_NEED else None
-        return TimeShare(need.seconds if need is not None and need.certain and need.seconds < left else math.inf, left / 2)
+        bounded = need is not None and (need.certain or probe) and need.seconds < left
+        return TimeShare(need.seconds if need is not None and bounded else math.inf, left / 2)
 
-    def timeout(self, request: Request, targets: Sequence[Target]) -> float:
-        """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds."""
+    def brief(self, target: Target, left: float, ready: Target, *, streamed: bool) -> TimeShare:
+        """The share of a brief probe, while another target is ``ready``."""
+        measured = None if streamed else self._measured.get(target.key) or self._measured.get(ready.key)
+        seconds = max(LEAST_PROBE, 2 * measured.usual) if measured is not None else LEAST_PROBE
+        seconds = min(seconds, MOST_PROBE, left / 2)
+        return TimeShare(seconds, min(LEAST_PROBE, left / 2))
+
+    def timeout(self, request: Request, targets: Sequence[Target], batches: Sequence[int] = (1, 1)) -> float:
+        """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds.
+
+        ``batches`` says how many requests one after the other each of the two is sent.
+        """
         tokens = _most_tokens(request)
-        need = sum([self._need(request, target, tokens).seconds for target in targets[:2]])
+        need = sum([self._need(request, target, tokens).seconds * count for target, count in zip(targets, batches, strict=False)])
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
 
 

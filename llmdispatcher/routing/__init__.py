@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from .optimize import tokens_of as tokens_of
     from .optimize import total_tokens as total_tokens
     from .planner import plan as plan
+    from .requirements import ANY_WINDOW as ANY_WINDOW
+    from .requirements import FALLBACK as FALLBACK
     from .requirements import MISSING as MISSING
+    from .requirements import PINNED as PINNED
     from .requirements import RULE as RULE
+    from .requirements import UNREAD as UNREAD
     from .requirements import UNREGISTERED as UNREGISTERED
     from .requirements import SkippedTarget as SkippedTarget
     from .route import NO_MODEL as NO_MODEL
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from .route import Route as Route
     from .route import Step as Step
     from .route import dead_end as dead_end
+    from .route import several as several
     from .route import split_ref as split_ref
     from .rules import RoutingCondition as RoutingCondition
     from .rules import RoutingRule as RoutingRule
@@ -81,9 +86,13 @@ else:
             ),
             "planner": ("plan",),
             "requirements": (
+                "ANY_WINDOW",
+                "FALLBACK",
                 "MISSING",
+                "PINNED",
                 "RULE",
                 "SkippedTarget",
+                "UNREAD",
                 "UNREGISTERED",
             ),
             "route": (
@@ -93,6 +102,7 @@ else:
                 "NO_MODEL",
                 "Preferences",
                 "Route",
+                "several",
                 "split_ref",
                 "Step",
             ),

@@ -6,9 +6,9 @@ A vendor may be asked for a model's name
 - where it is the only vendor there is, unless it is known not to have the model: the name is another's, or none of those that its
   user gave;
 - where it is named for every name: it must host models of any maker. So are named the default and the fallback vendor, one with a
-  weight or priority of its own in :class:`Balance`, and, when nobody is known to have the model, those among which a balance
-  without weights and priorities or a mode of the user's own chooses. Of the default vendor less is asked where a vendor of the
-  user's own has the model: then the name is no typo, and no catalog tells who else has it;
+  weight or priority of its own in :class:`Balance`, and, when nobody is known to have the model, those among which a mode of the
+  user's own chooses; a balance without weights and priorities names nobody. Of the default vendor less is asked where a vendor of
+  the user's own has the model: then the name is no typo, and no catalog tells who else has it;
 - where it is named for this name, by a reference, ``send_to_vendor``, a pool or a rule: it must not be known to lack it.
 
 Everybody else is left out, whatever happens to the others.
@@ -49,8 +49,8 @@ def may_be_asked(claim: NameClaim, named: Named = Named.NOT, *, alone: bool = Fa
 class Reserve:
     """Targets that are asked only under a condition.
 
-    ``held`` may be asked where a rule names them, or where nobody else can be asked and a balance or a mode of the user's own
-    chooses among them; each with what is known about it and the model's name. ``stand_ins`` are models of the fallback vendor for
+    ``held`` may be asked where a rule names them, or where nobody else can be asked and a mode of the user's own chooses among
+    them; each with what is known about it and the model's name. ``stand_ins`` are models of the fallback vendor for
     one that it does not have, the best choice first: the first that is able is asked after everybody else.
     """
 

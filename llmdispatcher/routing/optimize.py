@@ -12,7 +12,7 @@ import attrs
 from ..catalog import Target, canonical
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Price, Request, Said, Usage, at_least, boolean, cost_of, usd_amount
+from ..types import Price, Request, Said, Tool, Usage, VendorTool, at_least, boolean, cost_of, texts_in, usd_amount
 
 ASSUMED_OUTPUT_TOKENS = 500
 """What a request that sets no ``max_tokens`` is estimated to get back."""
@@ -110,9 +110,18 @@ class LatencyOptimization:
 
 
 def input_tokens(request: Request) -> int:
-    """An estimate: 4 characters a token and a few tokens per message."""
+    """An estimate: 4 characters a token and a few tokens per message. Texts of tools and of ``extra_params`` count too."""
     messages = request.messages
-    return sum([len(message.text) for message in messages]) // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages)
+    characters = sum([len(message.text) for message in messages])
+    if request.tools:
+        characters += sum([len(text) for tool in request.tools for text in texts_in(_described(tool))])
+    if request.extra_params:
+        characters += sum(map(len, texts_in(request.extra_params)))
+    return characters // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages)
+
+
+def _described(tool: Tool | VendorTool) -> Any:
+    return [tool.name, tool.description, tool.parameters] if isinstance(tool, Tool) else tool.data
 
 
 def tokens_of(request: Request) -> Usage:

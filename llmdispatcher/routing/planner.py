@@ -92,8 +92,8 @@ class _Case:
 
     @property
     def chooses_itself(self) -> bool:
-        """Whether a balance, or a mode of the user's own, chooses among vendors that nobody knows to have the model."""
-        return self.preferences.balancer is not None or (self.mode is not None and self.mode.own)
+        """Whether a mode of the user's own chooses among vendors that nobody knows to have the model."""
+        return self.mode is not None and self.mode.own
 
     def sifted(self, targets: Iterable[Target], skipped: list[SkippedTarget]) -> list[Target]:
         """Those that can be asked; why the others cannot is told. Where all give shorter answers than is asked for, they decide."""

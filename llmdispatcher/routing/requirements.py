@@ -8,14 +8,17 @@ from typing import Any
 import attrs
 
 from ..catalog import Target
-from ..types import AudioPart, FilePart, ImagePart, Request, Usage
+from ..types import AudioPart, FilePart, ImagePart, Request, Usage, stored_param, unseen_model
 from .optimize import CostOptimization, input_tokens, tokens_of
 
 OVER_COST, UNPRICED, WINDOW, OUTPUT, RULE = "cost", "price", "window", "output", "rule"
-MISSING, UNREGISTERED = "missing", "unregistered"
+MISSING, UNREGISTERED, UNREAD, PINNED, FALLBACK = "missing", "unregistered", "unread", "pinned", "fallback"
 """Codes of reasons: over ``max_cost``, of unknown price where that is not enough, conversation or answer too long, a setting that
-could not be followed, no key or address, no vendor of that name."""
+could not be followed, no key or address, no vendor of that name, a list of models that was not read yet, another vendor named by
+the request, a fallback vendor of which no model is known."""
 EMBEDDINGS = "embeddings"
+ANY_WINDOW = 2_000_000
+"""Tokens of a model's context window where nobody knows it."""
 _NO_NEEDS: frozenset[str] = frozenset()
 _PARTS = ((ImagePart, "vision"), (AudioPart, "audio"), (FilePart, "documents"))
 _UNPRICED = CostOptimization(enabled=False)
@@ -25,9 +28,10 @@ _UNPRICED = CostOptimization(enabled=False)
 class SkippedTarget:
     """A target that is not asked, and why.
 
-    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"`` or the capability
-    that it lacks; empty for other reasons. ``model`` and ``at``, the seconds from the beginning of the call, are given for a target
-    of the route that was skipped when its turn came; a vendor that is not on the route has neither.
+    ``code`` is ``"cost"``, ``"price"``, ``"window"``, ``"output"``, ``"rule"``, ``"missing"``, ``"unregistered"``, ``"unread"``
+    (its list of models would be read first), ``"pinned"``, ``"fallback"`` or the capability that it lacks; empty for other reasons.
+    ``model`` and ``at``, the seconds from the beginning of the call, are given for a target of the route that was skipped when its
+    turn came; a vendor that is not on the route has neither.
     """
 
     vendor: str
@@ -110,13 +114,25 @@ class Ask:
                 f"the catalog knows no price of {target.model}, and the vendor does not tell its costs; give one by overlay",
                 UNPRICED,
             )
-        too_dear = self.cost.objection(target, self.tokens) if self.cost is not None and self.cost.max_cost is not None else None
+        too_dear = self._too_dear(target, self.cost) if self.cost is not None and self.cost.max_cost is not None else None
         if too_dear is not None:
             return SkippedTarget(target.vendor, too_dear, OVER_COST)
         if 0 < target.max_output < (self.request.max_tokens or 0):  # the last, since it is no objection where all have it
             reason = f"max_tokens {self.request.max_tokens} is more than the {target.max_output} that {target.model} gives"
             return SkippedTarget(target.vendor, reason, OUTPUT)
         return None
+
+    def _too_dear(self, target: Target, cost: CostOptimization) -> str | None:
+        """Why ``max_cost`` forbids a target; what a vendor adds from its store may fill the window, as budgets count it."""
+        extra = self.request.extra_params
+        name = (stored_param(extra) or unseen_model(extra)) if extra else None
+        if name is None or not cost.enabled:
+            return cost.objection(target, self.tokens)
+        if unseen_model(extra) is not None:
+            return f"extra_params[{unseen_model(extra)!r}] may name models of unknown price, cannot hold max_cost: leave it out"
+        window = target.context_window or ANY_WINDOW
+        told = cost.objection(target, attrs.evolve(self.tokens, input_tokens=self.tokens.input_tokens + window))
+        return told and f"{told}, since extra_params[{name!r}] may add {window} tokens; leave it out, or raise max_cost"
 
     def in_words(self, target: Target) -> str:
         """What of this a target can only do in a roundabout way; empty where it is able of itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -22,7 +22,7 @@ from ..types import fast_init
 from .balance import Balancer
 from .modes import Modes, Placing
 from .optimize import CostOptimization, Latencies, LatencyOptimization, Ranking
-from .requirements import EMBEDDINGS, MISSING, OVER_COST, RULE, UNPRICED, UNREGISTERED, WINDOW, SkippedTarget
+from .requirements import EMBEDDINGS, MISSING, OVER_COST, PINNED, RULE, UNPRICED, UNREAD, UNREGISTERED, WINDOW, SkippedTarget
 from .rules import RuleTable
 
 NO_MODEL = "does not have"
@@ -64,7 +64,8 @@ class Route:
     """The whole decision about one request; ``str()`` tells it to people.
 
     ``alias`` is the pool or the lockfile's alias that the request names, ``profile`` the lockfile's profile that it was found in,
-    ``goes_on`` after what a pool goes on beside failures that pass. ``hint`` says what a name that nobody has may have meant.
+    ``goes_on`` after what a pool goes on beside failures that pass. ``cause`` says that nobody has the model, and ``hint`` what may
+    have been meant.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Route:
     profile: str | None = None
     goes_on: frozenset[str] = frozenset()
     hint: str = ""
+    cause: str = ""
 
     @property
     def heading(self) -> str:
@@ -156,31 +158,55 @@ class Moment:
         return self.latencies.estimate(target, self.now, streamed=self.streamed)
 
 
+MOST_NAMED = 5
+"""How many vendors one error names."""
+
+
+def several(names: Sequence[str]) -> str:
+    """Names for a sentence: the first few, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _told(skipped: Sequence[SkippedTarget]) -> str:
+    """Why targets are not asked: the first few, and how many more there are."""
+    more = len(skipped) - MOST_NAMED
+    reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in skipped[:MOST_NAMED])
+    return reasons + (f"; and {more} more" if more > 0 else "")
+
+
 def dead_end(route: Route) -> DispatchError:
-    """The error of a route without a target: it names every vendor and what is wrong with it, and what may have been meant."""
-    reasons = "; ".join(f"{skip.vendor}: {skip.reason}" for skip in route.skipped)
-    if not any(skip.code != RULE for skip in route.skipped):
-        told = f" ({reasons})" if reasons else ""
+    """The error of a route without a target: why the vendors cannot be asked, and what to do about it."""
+    skipped = [skip for skip in route.skipped if skip.code != PINNED]
+    asked = [skip for skip in skipped if skip.code != RULE]
+    if not asked:
+        told = f" ({_told(skipped)})" if skipped else ""
         hint = f": {route.hint}" if route.hint else ""
         return ConfigError(f"no vendor is registered{hint}; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
-    asked = [skip for skip in route.skipped if skip.code != RULE]
-    having = [skip for skip in asked if not skip.reason.startswith(NO_MODEL)]
+    reasons = _told(skipped)
+    having = [skip for skip in asked if not _lacks_model(skip)]
     if having and all(skip.code in _SETUP for skip in having):
-        told = asked[0].reason if len(asked) == 1 and asked[0].code == UNREGISTERED else f"no vendor can be asked: {reasons}"
+        is_named = len(asked) == 1 and asked[0].code == UNREGISTERED
+        told = asked[0].reason if is_named else f"no vendor can be asked: {_told(having)}"
         return ConfigError(told, model=route.model)
     if any(skip.code == UNPRICED for skip in asked):
         return CostUnknown(f"strict_cost: the price of no target is known: {reasons}", model=route.model)
     if any(skip.code == OVER_COST for skip in asked):
         return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
-    if asked and all(skip.code == WINDOW for skip in asked):
-        return ContextWindowExceeded(f"the conversation fits no target: {reasons}", model=route.model, try_elsewhere=False)
-    if asked and all(skip.code == EMBEDDINGS or skip.reason.startswith(NO_MODEL) for skip in asked) and having:
-        return InvalidRequest(f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}", model=route.model)
-    if asked and all(skip.reason.startswith(NO_MODEL) for skip in asked):
-        told = (
-            f"no registered vendor has the model. {route.hint} ({reasons})"
-            if route.hint
-            else f"no registered vendor has the model: {reasons}"
-        )
+    if all(skip.code == WINDOW for skip in asked):
+        told = f"the conversation is too long: {reasons}; shorten it, or name a model with a larger window"
+        return ContextWindowExceeded(told, model=route.model, try_elsewhere=False)
+    if having and all(skip.code == EMBEDDINGS or _lacks_model(skip) for skip in asked):
+        told = f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}; name a model that does"
+        return InvalidRequest(told, model=route.model)
+    if not having:
+        cause = route.cause or f"no registered vendor has the model: {reasons}"
+        told = f"{cause}. {route.hint}" if route.hint else cause
         return ModelNotFound(told, model=route.model, try_elsewhere=False)
-    return VendorUnavailable(f"no vendor can take the request: {reasons}", model=route.model, retry_here=False, try_elsewhere=False)
+    told = f"no vendor can take the request: {reasons}"
+    return VendorUnavailable(told, model=route.model, retry_here=False, try_elsewhere=False)
+
+
+def _lacks_model(skip: SkippedTarget) -> bool:
+    """Whether a vendor does not have the model, as far as is known."""
+    return skip.reason.startswith(NO_MODEL) or skip.code == UNREAD

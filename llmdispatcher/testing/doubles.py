@@ -114,7 +114,7 @@ class FakeVendor:
     A response is a string, a :class:`Response`, an exception of which a copy is raised, a callable that takes the request and
     returns any of these, or a list of chunks (:class:`StreamChunk` or strings) that may end in an exception. ``latency`` seconds
     pass on the deadline's clock before it speaks, so a ``ManualClock`` makes them free. ``seen`` lists the requests, ``hits``
-    counts them. It has every model, unless its ``capabilities`` list some.
+    counts them; a long run clears ``seen`` now and then. It has every model, unless its ``capabilities`` list some.
     """
 
     def __init__(

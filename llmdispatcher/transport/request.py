@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import getproxies_environment
 
 import attrs
 from requests.models import PreparedRequest
-from requests.utils import should_bypass_proxies
+from requests.utils import get_auth_from_url, should_bypass_proxies
 from urllib3.exceptions import LocationValueError
 from urllib3.util import parse_url
 
 from ..errors import ConfigError
-from ..types import HttpCall
+from ..types import HttpCall, Secret, secret_address
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -131,14 +132,28 @@ def checked_proxy(proxy: str | None) -> str | None:
     """A proxy as urllib3 takes it. Raises :class:`ConfigError`, which does not quote it: it may hold a password."""
     if not proxy:
         return None
-    url = proxy if "://" in proxy else f"http://{proxy}"
+    url = secret_address(proxy if "://" in proxy else f"http://{proxy}") or ""
     if not url.lower().startswith("http://"):
         raise ConfigError("proxy: only http:// proxies are supported; use one such as 'http://proxy.example:3128'")
-    if not _is_readable(url):
+    if not _is_readable(url) or not all(map(_is_latin, get_auth_from_url(url))):
         raise ConfigError(
             "proxy: its address cannot be read; write http://user:password@host:port, and / ? # @ in a password as %2F %3F %23 %40"
         )
     return url
+
+
+def _is_latin(text: str) -> bool:
+    """Whether a header can carry it: https://www.rfc-editor.org/rfc/rfc7617 leaves the encoding open, requests takes latin-1."""
+    return text.isascii() or all(sign < "\u0100" for sign in text)
+
+
+def proxy_login(proxy: str | None) -> tuple[str, ...]:
+    """What a proxy may echo of the login that it is shown: the password, and both forms of the header."""
+    user, password = get_auth_from_url(proxy or "")
+    login = f"{user}:{password}"
+    if login == ":":
+        return ()
+    return tuple(map(Secret, (password or user, login, b64encode(login.encode("latin-1")).decode())))
 
 
 def _is_readable(url: str) -> bool:

@@ -12,12 +12,12 @@ from requests.models import Response
 from .._text import room_logger
 from ..errors import ConfigError, MalformedReply
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
-from ..types import HttpCall, HttpReply
+from ..types import HttpCall, HttpReply, itself, not_pickled
 from .body import Body, words_of
 from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
 from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
 from .http1 import inflater_for
-from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy
+from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy, proxy_login
 from .sockets import Governed
 
 logger = room_logger("transport")
@@ -38,6 +38,8 @@ class Transport:
     ``admit`` judges the resolved addresses before any is connected to (not with a proxy, which resolves itself). Raises
     :class:`~llmdispatcher.ConfigError` for a URL that cannot be.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     def __init__(  # noqa: PLR0913 - a vendor's settings, all by keyword
         self,
@@ -86,6 +88,11 @@ class Transport:
             make_current(before)
         scope.leave()
         raise clean(failure)
+
+    @property
+    def proxy_login(self) -> tuple[str, ...]:
+        """What an answer must not show: the login that the proxy, if there is one, is shown."""
+        return proxy_login(self._proxy)
 
     def close(self) -> None:
         """Close the idle connections; calls under way end as they would, and a later call opens new ones."""

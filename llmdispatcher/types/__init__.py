@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .addresses import base_url as base_url
     from .addresses import is_server as is_server
     from .addresses import name_in_path as name_in_path
+    from .addresses import secret_address as secret_address
     from .addresses import shown_store as shown_store
     from .chunk import ChunkSource as ChunkSource
     from .chunk import Fold as Fold
@@ -34,12 +35,19 @@ if TYPE_CHECKING:
     from .cost import CostDetails as CostDetails
     from .embeddings import EmbeddingRequest as EmbeddingRequest
     from .embeddings import Embeddings as Embeddings
+    from .extra_params import FIXED as FIXED
     from .extra_params import Said as Said
+    from .extra_params import check_written as check_written
+    from .extra_params import stored_param as stored_param
+    from .extra_params import texts_in as texts_in
+    from .extra_params import unseen_model as unseen_model
     from .fast_values import evolved as evolved
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
+    from .json_check import Check as Check
     from .json_check import mismatch as mismatch
+    from .json_check import schema_check as schema_check
     from .json_text import MOST_DEPTH as MOST_DEPTH
     from .json_text import MOST_MEMBERS as MOST_MEMBERS
     from .json_text import MOST_OBJECTS as MOST_OBJECTS
@@ -80,11 +88,10 @@ if TYPE_CHECKING:
     from .request import CacheWish as CacheWish
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
+    from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
-    from .request_fields import FIXED as FIXED
     from .request_fields import checked_reference as checked_reference
     from .request_fields import has_both_parts as has_both_parts
-    from .request_fields import replaced as replaced
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
@@ -99,6 +106,10 @@ if TYPE_CHECKING:
     from .schema import bare as bare
     from .schema import schema_of as schema_of
     from .schema import tool as tool
+    from .secret import MASK as MASK
+    from .secret import Secret as Secret
+    from .secret import itself as itself
+    from .secret import not_pickled as not_pickled
     from .validators import at_least as at_least
     from .validators import boolean as boolean
     from .validators import build as build
@@ -121,6 +132,7 @@ else:
                 "base_url",
                 "is_server",
                 "name_in_path",
+                "secret_address",
                 "shown_store",
             ),
             "chunk": (
@@ -153,7 +165,14 @@ else:
                 "EmbeddingRequest",
                 "Embeddings",
             ),
-            "extra_params": ("Said",),
+            "extra_params": (
+                "check_written",
+                "FIXED",
+                "Said",
+                "stored_param",
+                "texts_in",
+                "unseen_model",
+            ),
             "fast_values": (
                 "evolved",
                 "fast_init",
@@ -162,7 +181,11 @@ else:
                 "HttpCall",
                 "HttpReply",
             ),
-            "json_check": ("mismatch",),
+            "json_check": (
+                "Check",
+                "mismatch",
+                "schema_check",
+            ),
             "json_text": (
                 "json_encoder",
                 "MOST_DEPTH",
@@ -212,15 +235,14 @@ else:
             "request": (
                 "CacheWish",
                 "EFFORTS",
+                "form_check",
                 "Request",
                 "ResponseFormat",
             ),
             "request_fields": (
                 "ANY_MODEL",
-                "FIXED",
                 "checked_reference",
                 "has_both_parts",
-                "replaced",
             ),
             "response": (
                 "Capabilities",
@@ -239,6 +261,12 @@ else:
                 "FunctionTool",
                 "schema_of",
                 "tool",
+            ),
+            "secret": (
+                "MASK",
+                "itself",
+                "not_pickled",
+                "Secret",
             ),
             "validators": (
                 "at_least",

@@ -13,11 +13,28 @@ from urllib.parse import quote, unquote, urlsplit
 import attrs
 
 from ..errors import ConfigError, InvalidRequest
+from .secret import Secret
 
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.DOTALL)
 _HOST = re.compile(r"(?:[^\s:\[\]@,]*|\[[0-9A-Fa-f:.%]+\])(?::(\d{0,5}))?")
 _NAME = re.compile(r"[^\s;,<>\"'`|^{}\\]+")
-_LOGIN = re.compile(r"[^/\\\s:@]*:[^/\\\s]*@")
+_KEYWORD = re.compile(r"(?:password|passwd|pwd)\s*=|(?:^|\s)(?:host|hostaddr|port|user|dbname|service)\s*=", re.IGNORECASE)
+"""libpq's keyword form, ``host=db user=me password=...``, and that of other drivers."""
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+_SCHEME = re.compile(
+    r"[a-z][a-z0-9+.-]+:/|(?:^|[/\\])(?:postgres(?:ql)?|mysql|mariadb|rediss?|unix|sqlite)(?:\+\w*)?:", re.IGNORECASE
+)
+"""The beginning of an address; a path that was made of one has a single slash, and may have a folder before it."""
+_PORT = re.compile(r"[^:@]+:\d+(?::|$)")
+_AT_PORT = re.compile(r"@[\w.\[\]-]+:\d+(?:/|$)")
+_SECRET_PARAMETER = re.compile(r"pass|user|token|secret|key", re.IGNORECASE)
+_NO_PASSWORD = re.compile(
+    r"(?:postgres(?:ql)?(?:\+psycopg)?://(?:[\w.-]+@)?|[a-z][a-z0-9+.-]*://)[\w.-]*(?::\d+)?(?:,[\w.-]*(?::\d+)?)*(?:/[\w./-]*)?",
+    re.IGNORECASE,
+)
+"""An address that certainly has none. A user alone may be the password, but not in PostgreSQL."""
+_HARMLESS = re.compile(r"(?:\w{2,8}:/*)?(?:[A-Za-z0-9-]{1,19}\.)+[A-Za-z]{2,19}(?::\d{1,5})?(?:/[\w.-]{0,19})*")
+"""A host that lacks its ``https://``; a key that stands where an address should looks otherwise."""
 _MOST = 512
 
 
@@ -29,7 +46,7 @@ class ServerAddress:
     """
 
     scheme: str
-    user: str | None = None
+    user: str | None = attrs.field(default=None, repr=False)
     password: str | None = attrs.field(default=None, repr=False)
     host: str = ""
     path: str = ""
@@ -39,7 +56,7 @@ class ServerAddress:
     def of(cls, text: str, field: str) -> Self:
         """Read an address; ``field`` is where it stands. Raises :class:`ConfigError`."""
         found = _PARTS.fullmatch(text.strip())
-        if found is None or not found[0].isprintable() or "@" in found[3] + (found[4] or ""):
+        if found is None or not found[0].isprintable() or "@" in found[3] + (found[4] or "") or _KEYWORD.search(found[3]):
             raise _unreadable(field)
         who, at, host = found[2].rpartition("@")
         user, colon, password = who.partition(":")
@@ -48,36 +65,55 @@ class ServerAddress:
             raise _unreadable(field)
         return cls(
             scheme=found[1].lower(),
-            user=unquote(user) if at else None,
-            password=unquote(password) if colon else None,
+            user=Secret(unquote(user)) if at else None,
+            password=Secret(unquote(password)) if colon else None,
             host=host,
             path=found[3],
-            query=tuple([(unquote(name), unquote(value)) for name, _, value in pairs]),
+            query=tuple([(unquote(name), Secret(unquote(value))) for name, _, value in pairs]),
         )
 
     @property
     def url(self) -> str:
-        """The whole address, for whoever connects: what is special in user, password and parameters is escaped."""
-        secret = f":{quote(self.password, safe='')}" if self.password is not None else ""
-        who = f"{quote(self.user, safe='')}{secret}@" if self.user is not None else ""
+        """The whole address, for whoever connects: what is special in user, password and parameters is escaped.
+
+        A :class:`Secret` where it has a user or a password.
+        """
+        password = f":{quote(self.password, safe='')}" if self.password is not None else ""
+        who = f"{quote(self.user, safe='')}{password}@" if self.user is not None else ""
         query = "&".join([f"{quote(name, safe='')}={quote(value, safe='/:,')}" for name, value in self.query])
-        return f"{self.scheme}://{who}{self.host}{self.path}{query and f'?{query}'}"
+        url = f"{self.scheme}://{who}{self.host}{self.path}{query and f'?{query}'}"
+        secret = self.user is not None or any(_SECRET_PARAMETER.search(name) for name, _ in self.query)
+        return Secret(url, self.shown) if secret else url
 
     @property
     def shown(self) -> str:
-        """What may be shown: without the password and the parameters, which may hold one."""
-        who = f"{quote(self.user, safe='')}@" if self.user else ""
+        """What may be shown: without the parameters, the password, and a user without one, who may be the password."""
+        known = self.password and re.fullmatch(r"[\w.-]+", self.user or "")
+        who = f"{self.user}@" if known else ""
         return f"{self.scheme}://{who}{self.host}{self.path}"
 
 
 def is_server(text: str) -> bool:
-    """Whether a text is meant as the address of a server, not as a path: it has a scheme, or begins with user:password@."""
-    return "://" in text or _LOGIN.match(text.strip()) is not None
+    """Whether a text is meant as the address of a server, not as a path, in whatever form; a path may begin with ``./``."""
+    text = unquote(text).strip()
+    if "://" in text or text.startswith("//") or _KEYWORD.search(text) or _SCHEME.search(text) or _AT_PORT.search(text):
+        return True
+    head = re.split(r"[/\\]", text, maxsplit=1)[0]
+    if ":" not in head or _DRIVE.match(text) is not None:
+        return False
+    return "@" in text or _PORT.match(head) is not None
 
 
 def shown_store(store: Any) -> Any:
     """What may be shown of a store, or of what was given for one: the address of a server without its password."""
     return ServerAddress.of(store, "store").shown if isinstance(store, str) and is_server(store) else store
+
+
+def secret_address(value: str | None) -> str | None:
+    """A setting as it is kept: an address that has, or may have, a password is a :class:`Secret`; else it is as it was."""
+    if not isinstance(value, str) or not is_server(value):
+        return value
+    return value if _NO_PASSWORD.fullmatch(value.strip()) else Secret(value)
 
 
 def _is_host(text: str) -> bool:
@@ -88,7 +124,7 @@ def _is_host(text: str) -> bool:
 def _unreadable(field: str) -> ConfigError:
     return ConfigError(
         f"{field}: this address cannot be read (it is not shown, it may hold a password); it has the form scheme://user:password@host/name,"
-        " where / ? # @ in a password are written as %2F %3F %23 %40"
+        " where / ? # @ in a password are written as %2F %3F %23 %40; a path with such signs begins with ./ or /"
     )
 
 
@@ -102,7 +138,8 @@ def base_url(value: str, field: str = "base_url") -> str:
     except ValueError:
         named = False
     if not named or scheme.lower() not in ("http", "https"):
-        raise ConfigError(f"{field}: {_quoted(text)} is not an address; it begins with https:// (or http://) and a host")
+        told = repr(text) if _HARMLESS.fullmatch(text) else "the value"
+        raise ConfigError(f"{field}: {told} is not an address; it begins with https:// (or http://) and a host")
     if "@" in parts.netloc or not parts.netloc.isascii():
         raise ConfigError(f"{field}: user, password and unusual letters do not belong into the host; use api_key= or headers=")
     if "?" in rest or "#" in rest:
@@ -112,11 +149,6 @@ def base_url(value: str, field: str = "base_url") -> str:
     if not rest.isprintable() or set(rest) & set(" \\") or not _leads_down(unquote(parts.path)):
         raise ConfigError(f"{field}: it has blanks, backslashes, dots for a folder (..) or signs that no address has; correct it")
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-
-
-def _quoted(text: str) -> str:
-    """An address that is none, unless it may hold a secret."""
-    return "the value" if set(text) & set("@?#") else repr(text[:_MOST])
 
 
 def _leads_down(path: str) -> bool:

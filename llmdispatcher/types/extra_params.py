@@ -1,6 +1,8 @@
-"""What ``extra_params`` say of limits that cost money.
+"""What ``extra_params`` may not say, and what they say of what a call costs: limits of tokens, text, what a vendor stores.
 
-Limits of tokens have a name of their own at each vendor; they are known whatever the case, and with or without underscores.
+Names have a spelling of their own at each vendor; they are known whatever the case, and with or without underscores. Each kind of
+name is a table. Those that replace something count at the top and in groups of settings (:data:`_SETTINGS`) only: elsewhere, in a
+tool or in metadata, a "model" is another one.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
+
+from ..errors import InvalidRequest
 
 _LIMITS = frozenset(
     {
@@ -32,9 +36,72 @@ _THOUGHTS = frozenset(
 _ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numresults", "numreturnsequences"})
 _TELLING = _LIMITS | _THOUGHTS | _ANSWERS
 _SETTINGS = frozenset(
-    {"", "config", "extrabody", "generationconfig", "inferenceconfig", "modelkwargs", "options", "parameters", "samplingparams"}
+    {
+        "",
+        "additionalmodelrequestfields",
+        "config",
+        "extrabody",
+        "extraparams",
+        "generationconfig",
+        "google",
+        "inferenceconfig",
+        "modelkwargs",
+        "options",
+        "parameters",
+        "samplingparams",
+        "vertex",
+    }
 )
-"""Where vendors look for limits: at the top, and in groups of these names."""
+"""Where vendors look for settings: at the top, and in groups of these names."""
+FIXED = frozenset(
+    {
+        "content",
+        "contents",
+        "input",
+        "instructions",
+        "messages",
+        "model",
+        "requests",
+        "stream",
+        "system",
+        "system_instruction",
+        "systemInstruction",
+    }
+)
+"""What a request says itself, by the names that the wire formats have for it."""
+_OTHER_MODELS = (
+    *("model", "models", "modelid", "modelname", "engine", "deployment", "deploymentid", "deploymentname"),
+    *(
+        "preset",
+        "route",
+        "fallback",
+        "fallbacks",
+        "fallbackmodel",
+        "fallbackmodels",
+    ),  # https://openrouter.ai/docs/features/model-routing
+    *("modelconfig", "routingconfig"),  # https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
+)
+_OTHER_TEXTS = (
+    *("content", "contents", "input", "inputs", "instructions", "messages", "requests", "system", "systeminstruction"),
+    *("systemprompt", "chathistory", "preamble"),
+)
+_REPLACING: Mapping[str, str] = {
+    **dict.fromkeys(_OTHER_MODELS, "give the request another model, or name others by fallback_model"),
+    **dict.fromkeys(("stream", "streaming"), "call send_streaming(), or send()"),
+    **dict.fromkeys(_OTHER_TEXTS, "give it as messages, or as texts"),
+    **dict.fromkeys(("extraheaders", "headers"), "give headers to the vendor"),
+    "extraquery": "give api_version to the vendor, or leave it out",
+}
+"""Names that replace what a request says or how it is sent, and what to do instead."""
+_SHOWN = frozenset({*_OTHER_MODELS, "stream", "streaming"})
+"""Those whose values are no content and no secret."""
+_STORED = frozenset(
+    {"background", "cachedcontent", "container", "conversation", "conversationid", "previousresponseid", "prompt", "threadid"}
+)
+"""Names by which a vendor adds to the input what it stores, or goes on with it later."""
+_MOST_NODES = 1_000_000
+_MOST_GROUPS = 16
+"""Groups within each other, and values in all, that are looked through: parameters may go round in a circle."""
 _LONGEST = 40
 """Characters of a number that is written as a text."""
 _MOST = 10**18
@@ -84,8 +151,9 @@ _NOTHING = Said()
 
 def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
     """The whole numbers of those names in mappings and lists, each with its group and name, also where one is written as a text."""
+    seen = 0
     todo: list[tuple[str, str, Any]] = [("", "", params)]
-    while todo:
+    while todo and (seen := seen + 1) < _MOST_NODES:
         group, name, value = todo.pop()
         if value is None and name in _LIMITS:
             yield group, name, -1  # "null" takes the request's own limit away
@@ -98,8 +166,73 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
             todo += [(group, name, one) for one in value]
 
 
+def check_params(params: Mapping[str, Any]) -> None:
+    """Raise :class:`InvalidRequest` for a name that replaces the model, the messages, whether to stream, or headers."""
+    for path, name, value in _settings(params):
+        if name in _REPLACING or (name == "prompt" and not isinstance(value, Mapping)):  # a mapping names a stored prompt
+            shown = f"; it is {value!r:.80}" if name in _SHOWN else ""
+            raise _replaced(".".join(path), _REPLACING.get(name, _REPLACING["messages"]) + shown)
+
+
+def check_written(params: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+    """Raise :class:`InvalidRequest` where a request that was read from a wire format replaces what a codec has written in ``body``.
+
+    Such a request may hold texts, or further models, under names that the codec did not write: they are its sender's.
+    """
+    written = frozenset([_plain(name) for name, value in body.items() if value is not None])
+    for name in params:
+        plain = _plain(name)
+        if plain in _REPLACING and plain in written:
+            raise _replaced(name, _REPLACING[plain])
+
+
+def _replaced(name: str, remedy: str) -> InvalidRequest:
+    return InvalidRequest(f"extra_params: {name!r} is what the request itself says; {remedy}")
+
+
+def unseen_model(params: Mapping[str, Any]) -> str | None:
+    """The first name by which other models may be asked, whose prices nobody has seen; only requests from wire formats have one."""
+    return next((".".join(path) for path, name, value in _settings(params) if name in _OTHER_MODELS and value), None)
+
+
+def stored_param(params: Mapping[str, Any]) -> str | None:
+    """The first name by which a vendor adds to the input what it stores, such as ``previous_response_id``; ``None`` without one."""
+    if not params:
+        return None
+    return next((".".join(path) for path, name, value in _settings(params) if name in _STORED and value), None)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """All texts in mappings and lists, and the names within the values of a mapping."""
+    seen, todo = 0, [value]
+    while todo and (seen := seen + 1) < _MOST_NODES:
+        inner = todo.pop()
+        if isinstance(inner, str):
+            yield inner
+        elif isinstance(inner, Mapping):
+            todo += inner.values()
+            if inner is not value:
+                yield from map(str, inner)
+        elif isinstance(inner, list | tuple):
+            todo += inner
+
+
+def _settings(params: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """Each setting: its path, the plain form of its name, and its value."""
+    todo: list[tuple[tuple[str, ...], Any]] = [((), params)]
+    while todo:
+        path, group = todo.pop()
+        for one in group if isinstance(group, list | tuple) else (group,):
+            for name, value in one.items() if isinstance(one, Mapping) else ():
+                place, plain = (*path, str(name)), _plain(name)
+                yield place, plain, value
+                if plain in _SETTINGS and len(place) < _MOST_GROUPS:
+                    todo.append((place, value))
+
+
 def _plain(name: Any) -> str:
-    return str(name).replace("_", "").replace("-", "").lower()
+    """A name as servers compare it that read any case, such as those written in Go."""
+    return str(name).replace("_", "").replace("-", "").casefold()
 
 
 def _whole(value: str | float) -> int | None:

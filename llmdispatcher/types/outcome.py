@@ -120,6 +120,7 @@ class Whose(NamedTuple):
 class Outcome:
     """The end of one call; every call has exactly one. ``vendor`` is who answered or began to, ``None`` if nobody did.
 
+    ``error`` is the exception that the caller gets, the same object; the calls that share a stream have one each.
     ``cached`` marks an answer from memory: nobody was asked, its tokens are those of the first time, its cost is 0.
     ``call_id`` is 32 hex digits that sort by the time when the call began; its first 16 are that time in microseconds since the
     epoch. ``origin``, ``id_at_origin``, ``user`` and ``metadata`` are the request's, ``alias`` is the pool or

@@ -17,6 +17,7 @@ import attrs
 from ..errors import InvalidRequest
 from . import request_fields
 from .fast_values import fast_init
+from .json_check import Check, schema_check
 from .message import Message, Tool, VendorTool, cache_time
 from .schema import has_fields, is_strict, schema_of
 
@@ -25,7 +26,10 @@ KEYS = ("enabled", "ttl_seconds")
 
 @attrs.frozen
 class CacheWish:
-    """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone."""
+    """A request's wish; ``None`` leaves it to the dispatcher's rule. ``ttl_seconds`` is for the answer to this request alone.
+
+    Who gives a time wants the cache, unless ``enabled`` is False.
+    """
 
     enabled: bool | None = None
     ttl_seconds: float | None = None
@@ -33,7 +37,10 @@ class CacheWish:
     @classmethod
     def of(cls, value: bool | Mapping[str, Any] | None) -> CacheWish:
         """The wish that a checked value of ``Request.cache`` is."""
-        return cls(**value) if isinstance(value, Mapping) else cls(value)
+        if not isinstance(value, Mapping):
+            return cls(value)
+        enabled, seconds = value.get("enabled"), value.get("ttl_seconds")
+        return cls(True if enabled is None and seconds is not None else enabled, seconds)
 
 
 def checked_wish(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -101,6 +108,17 @@ def form_of(value: Any) -> Any:
     )
 
 
+def form_check(form: Mapping[str, Any] | None) -> Check | None:
+    """The check of answers against the schema in a ``response_format``; ``None`` for a class, or where there is no schema.
+
+    Raises :class:`InvalidRequest` for a schema that cannot be checked.
+    """
+    described = form.get("json_schema") if form is not None else None
+    if not isinstance(described, Mapping) or "schema" not in described or getattr(form, "kind", None) is not None:
+        return None
+    return schema_check(described["schema"], "response_format")
+
+
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model thinks, from not at all to as much as it can; a vendor with fewer levels gets the nearest."""
 
@@ -132,7 +150,8 @@ class Request:
 
     What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
     logged. ``wire_format`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
-    ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``; ``None`` leaves it to the cache's rule.
+    ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``, of which a time alone means True;
+    ``None`` and ``{}`` leave it to the cache's rule.
     ``continue_broken`` says so of :class:`~llmdispatcher.Continuation`: another target goes on with a stream.
     Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
     """
@@ -182,3 +201,5 @@ class Request:
     def __attrs_post_init__(self) -> None:
         if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
             raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
+        if self.wire_format is None and self.response_format is not None:  # whoever sent one in a wire format reads the answer
+            form_check(self.response_format)

@@ -9,6 +9,7 @@ import attrs
 
 from ..errors import InvalidRequest
 from . import schema
+from .extra_params import check_params
 from .message import Message, Tool, VendorTool
 
 
@@ -111,48 +112,12 @@ def mapping(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
 
 
-_REMEDIES: Mapping[str, str] = {
-    "model": "give the request another model",
-    "stream": "call send_streaming(), or send()",
-}
-FIXED = frozenset(
-    {
-        "content",
-        "contents",
-        "input",
-        "instructions",
-        "messages",
-        "model",
-        "requests",
-        "stream",
-        "system",
-        "system_instruction",
-        "systemInstruction",
-    }
-)
-"""What a request says itself, by the names that the wire formats have for it."""
-
-
 def further(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A mapping that replaces nothing of the request; one that was read from a wire format may hold what has no place elsewhere."""
     if not isinstance(value, Mapping):
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
-    if value and instance.wire_format is None and (name := next((name for name in value if _folded(name) in _FOLDED), None)):
-        raise replaced(name)
-
-
-def _folded(name: Any) -> Any:
-    return name.casefold() if isinstance(name, str) else name
-
-
-_FOLDED = frozenset(map(_folded, FIXED))
-"""Some servers read names in any case, such as those written in Go."""
-
-
-def replaced(name: str) -> InvalidRequest:
-    """The error for a name in :data:`FIXED`, in any case."""
-    remedy = _REMEDIES.get(name.casefold(), "give it as messages, or as texts")
-    return InvalidRequest(f"extra_params: {name!r} is what the request itself says; {remedy}")
+    if value and instance.wire_format is None:
+        check_params(value)
 
 
 def kinds(*kinds: type, remedy: str) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .builtin import Vendor as Vendor
     from .builtin import from_environment as from_environment
     from .builtin import how_to_register as how_to_register
+    from .builtin import incomplete as incomplete
     from .builtin import nothing_found as nothing_found
     from .builtin import vendor as vendor
     from .config import VendorConfig as VendorConfig
@@ -34,6 +35,7 @@ else:
                 "GoogleVendor",
                 "how_to_register",
                 "HuggingFaceVendor",
+                "incomplete",
                 "nothing_found",
                 "OllamaVendor",
                 "OpenAICompatibleVendor",

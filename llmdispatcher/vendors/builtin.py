@@ -102,8 +102,14 @@ def from_environment() -> list[HttpVendor]:
 def nothing_found() -> str:
     """What to say where :func:`from_environment` has found no vendor: the variables that it looked for."""
     looked_for = ", ".join(variable for row in vendor_rows() for variable in _variables(row))
-    halves = "".join(f"; {row.name}: {HttpVendor(kind=row.name).missing()}" for row in _given())
+    halves = "".join(f"; {name}: {lack}" for name, lack in incomplete().items())
     return f"Dispatcher.from_env() looked for {looked_for} in the environment and found no vendor{halves}"
+
+
+def incomplete() -> dict[str, str]:
+    """The vendors of the catalog of whom the environment has a part, and what it lacks."""
+    lacks = {row.name: HttpVendor(kind=row.name).missing() for row in _given()}
+    return {name: lack for name, lack in lacks.items() if lack is not None}
 
 
 def how_to_register(row: VendorRow) -> str:

@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..resilience import RateLimit
 from ..types import (
     RemoteFetch,
+    Secret,
     at_least,
     base_url,
     boolean,
@@ -20,8 +21,10 @@ from ..types import (
     optional_non_blank,
     optional_seconds,
     seconds_or_auto,
+    secret_address,
     string_tuple,
 )
+from .secrets import PUBLIC_HEADERS
 
 
 def _rate_limit(value: Any) -> RateLimit | None:
@@ -47,8 +50,8 @@ def without_ends(key: str) -> str:
 
 def _keys(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return tuple([without_ends(key) if isinstance(key, str) else key for key in value])
-    return without_ends(value) if isinstance(value, str) else value
+        return tuple([Secret(without_ends(key)) if isinstance(key, str) else key for key in value])
+    return Secret(without_ends(value)) if isinstance(value, str) else value
 
 
 def _key(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -71,9 +74,13 @@ def _words(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
             raise ConfigError(f"{attribute.name}[{key!r}]: {type(text).__name__} is not a text; names and values are strings")
 
 
+def _header(name: Any, text: str) -> str:
+    return text.strip() if str(name).lower() in PUBLIC_HEADERS else Secret(text.strip())
+
+
 def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     if isinstance(value, Mapping):
-        value = {name: text.strip() if isinstance(text, str) else text for name, text in value.items()}
+        value = {name: _header(name, text) if isinstance(text, str) else text for name, text in value.items()}
     return value  # the validator reports mistakes
 
 
@@ -135,7 +142,7 @@ class VendorConfig:
     fetch_remote: RemoteFetch | None = attrs.field(default=None, converter=_fetch)
     trust_env: bool = attrs.field(default=True, validator=boolean)
     ca_bundle: str | None = attrs.field(default=None, validator=optional_non_blank)
-    proxy: str | None = attrs.field(default=None, repr=False, validator=_secret)
+    proxy: str | None = attrs.field(default=None, repr=False, converter=secret_address, validator=_secret)
 
     @pool_size.validator
     def _some(self, _attribute: Any, value: int) -> None:

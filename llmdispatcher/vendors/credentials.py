@@ -11,6 +11,7 @@ import attrs
 from ..catalog import VendorRow
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
+from ..types import Secret, itself, not_pickled
 from .addresses import root_of
 from .config import VendorConfig, without_ends
 from .secrets import Secrets, of_header
@@ -72,6 +73,8 @@ class Credentials:
     Of several keys the first is used until the vendor refuses it, limits it, or says that its quota is spent; then it rests.
     """
 
+    __copy__, __reduce__ = itself, not_pickled
+
     row: VendorRow
     config: VendorConfig = attrs.field(repr=False)
     clock: Clock = SYSTEM_CLOCK
@@ -84,7 +87,7 @@ class Credentials:
         given = self.config.api_key
         if isinstance(given, tuple):
             self._ring = _Ring(tuple([checked_key(key, "api_key") for key in given]))
-        self._words = tuple([word for name, value in self.config.headers.items() for word in of_header(name, value)])
+        self._words = tuple([Secret(word) for name, value in self.config.headers.items() for word in of_header(name, value)])
 
     @property
     def varies(self) -> bool:
@@ -101,8 +104,8 @@ class Credentials:
             return {}
         checked_key(key, self.config.name or self.row.name)
         if key not in self._shown:
-            self._shown.append(key)
-        return {self.row.key_header: f"{self.row.key_prefix}{key}"}
+            self._shown.append(Secret(key))
+        return {self.row.key_header: Secret(f"{self.row.key_prefix}{key}")}
 
     def _key(self) -> str | None:
         given = self.config.api_key
@@ -152,8 +155,12 @@ class Credentials:
         used = headers.get(self.row.key_header, "").removeprefix(self.row.key_prefix)
         return self._ring.keys.index(used) + 1 if used in self._ring.keys else None
 
+    def hide(self, words: tuple[str, ...]) -> None:
+        """Mask these words too."""
+        self._words += words
+
     def mask(self, text: str) -> str:
-        """What the vendor says without the keys that were shown lately, and without what ``headers=`` hold."""
+        """What the vendor says, without keys that were shown lately, what ``headers=`` hold, and the proxy's login."""
         return self._secrets().mask(text)
 
     def masked_id(self, identity: str) -> str:

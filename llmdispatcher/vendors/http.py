@@ -7,6 +7,7 @@ the address, the headers with the key, and the transport; a :class:`ChunkStream`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
@@ -32,6 +33,8 @@ from ..types import (
     StreamChunk,
     evolved,
     is_private_url,
+    itself,
+    not_pickled,
 )
 from ..wire import (
     COUNTING,
@@ -244,6 +247,8 @@ class HttpVendor:
     setting, a key that a header cannot carry, and, at the first use, for a key or address that nobody gave.
     """
 
+    __copy__, __reduce__ = itself, not_pickled
+
     default_kind: ClassVar[str] = ""
 
     def __init__(
@@ -389,6 +394,11 @@ class HttpVendor:
         """Whether its format makes vectors of texts."""
         return self._row.codec in EMBEDDING_CODECS
 
+    def embedding_batches(self, request: EmbeddingRequest) -> int:
+        """How many requests :meth:`embed` makes of it, one after the other."""
+        codec = EMBEDDING_CODECS.get(self._row.codec)
+        return max(1, math.ceil(len(request.texts) / codec.largest)) if codec is not None else 1
+
     def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
         """The vectors of some texts, asked for in batches of at most as many as the format takes.
 
@@ -526,6 +536,7 @@ class HttpVendor:
             if self._endpoint is None:
                 config = attrs.evolve(self._config, api_version=checked_version(credentials.version()))
                 self._endpoint = Endpoint.made(self._row, config, credentials.header(), url)
+                credentials.hide(self._endpoint.transport.proxy_login)
             return self._endpoint
 
     def __repr__(self) -> str:

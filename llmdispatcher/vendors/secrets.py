@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_lowercase, ascii_uppercase
 
 from .._text import UNSEEN
+from ..types import MASK
 
 PART = 8
-MASK = "***"
 
 _PROBE = 4
 _STEP = PART - _PROBE + 1
@@ -47,7 +47,7 @@ _ENCODED = re.compile(
 
 A part of eight has two whole groups of three in base64. The first bit of each byte is 0, and one of the next two is 1.
 """
-_PUBLIC = frozenset(
+PUBLIC_HEADERS = frozenset(
     {
         "accept",
         "accept-encoding",
@@ -69,7 +69,7 @@ _PUBLIC = frozenset(
 
 def of_header(name: str, value: str) -> list[str]:
     """What of a header's value is secret: not the name of its scheme, and of user and password both forms."""
-    if name.lower() in _PUBLIC:
+    if name.lower() in PUBLIC_HEADERS:
         return []
     scheme, _, rest = value.strip().partition(" ")
     words = value.split() if not (rest and scheme.isalpha()) else rest.split()

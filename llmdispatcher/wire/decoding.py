@@ -14,7 +14,6 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from .._text import room_logger
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted, to_raise
 from ..types import (
-    FIXED,
     MOST_DEPTH,
     MOST_MEMBERS,
     MOST_OBJECTS,
@@ -25,10 +24,10 @@ from ..types import (
     TextPart,
     TooMuch,
     Usage,
+    check_written,
     json_encoder,
     parse_text,
     plausible_cost,
-    replaced,
     unfold,
     weighed,
 )
@@ -115,10 +114,10 @@ def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
     foreign = request.wire_format not in (None, codec)
     if foreign and request.extra_params:
         leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
+    if request.extra_params and not foreign:
+        check_written(request.extra_params, merged)
     for name, value in () if foreign else request.extra_params.items():
         known = merged.get(name)
-        if known is not None and name in FIXED:
-            raise replaced(name)
         merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     try:
         return _encode(merged).encode("utf-8", "replace")

@@ -189,7 +189,7 @@ _READ = 4 * MAX_MESSAGE
 """Characters of a vendor's words that are looked at; an error is cut (:meth:`DispatchError.shortened`) when it has been masked."""
 NO_REASON = "the vendor gives no reason"
 LONG_HINT = 3_600.0
-"""Seconds; a vendor that asks to be left alone for longer means a spent quota, not a rate limit."""
+"""Seconds; a limit that ends later is no limit of a minute. It is a spent quota only if the vendor's words say so."""
 
 STATUSES: Mapping[int, type[DispatchError]] = {
     401: AuthenticationError,
@@ -206,6 +206,8 @@ _FINAL_STATUSES = frozenset({501, 505})
 
 CODES: Mapping[str, type[DispatchError]] = {
     "insufficient_quota": QuotaExceeded,
+    "quota_exceeded": QuotaExceeded,
+    "usage_limit_reached": QuotaExceeded,
     "billing_error": QuotaExceeded,
     "billing_hard_limit_reached": QuotaExceeded,
     "billing_not_active": QuotaExceeded,
@@ -253,12 +255,16 @@ STANDS_FOR: Mapping[str, int] = {
 }
 """The status that an error inside a 200 would have had."""
 
+_SPENT = (
+    r"exceeded your current quota|credit balance is too low|insufficient (balance|credit|funds)"
+    r"|usage limits?\b|out of credits?\b|quota (is |was |has been )?(exhausted|used up)"
+)
 _CLIENT = range(400, 500)
 _ANY = range(300, 600)
 WORDINGS: tuple[tuple[re.Pattern[str], range, type[DispatchError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), statuses, kind)
     for pattern, statuses, kind in (
-        (r"exceeded your current quota|credit balance is too low|insufficient (balance|credit|funds)", _CLIENT, QuotaExceeded),
+        (_SPENT, _CLIENT, QuotaExceeded),
         (r"(incorrect|invalid|expired) api key|api key (is )?(not valid|invalid|expired)", _CLIENT, AuthenticationError),
         (
             r"context (length|window)|maximum context|exceeds? the (available )?context|exceed context limit|prompt (is )?too long"
@@ -318,15 +324,18 @@ def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: d
 def _error(refusal: Refusal, status: int, headers: Mapping[str, str], document: Any, now: datetime | None) -> DispatchError:
     kind = _kind(refusal, status, document)
     hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=status == 429)
-    if kind is RateLimitError and (_quota_spent(document, refusal) or (hint is not None and hint > LONG_HINT)):
+    if kind is RateLimitError and _quota_spent(document, refusal, hint or 0.0):
         kind = QuotaExceeded
+    remedy = REMEDIES.get(kind)
+    if kind is RateLimitError and hint is not None and hint > LONG_HINT:
+        remedy = f"come back in {hint / 3_600:,.1f} hours, or register another vendor to fail over to"
     return kind(
         refusal.message,
         status=status,
         code=next(iter(refusal.codes), None),
         request_id=refusal.request_id or request_id(headers),
         retry_after=hint,
-        remedy=REMEDIES.get(kind),
+        remedy=remedy,
         sent=True,
         retry_here=_retry_here(refusal, status, headers),
     ).shortened(refusal.most)
@@ -354,9 +363,11 @@ def _retry_here(refusal: Refusal, status: int, headers: Mapping[str, str]) -> bo
     return None
 
 
-def _quota_spent(document: Any, refusal: Refusal) -> bool:
-    """Google's daily limits and limits of zero: seconds of waiting do not help."""
-    if "limit: 0" in refusal.message:
+def _quota_spent(document: Any, refusal: Refusal, hint: float) -> bool:
+    """Google's daily limits, limits of zero, and a quota of its words that comes back in hours: seconds of waiting do not help."""
+    if "limit: 0" in refusal.message or (hint > LONG_HINT and "quota" in refusal.message.lower()):
+        return True
+    if any(entry.get("reason") == "QUOTA_EXHAUSTED" for entry in details(document)):
         return True
     violations = [entry.get("violations") for entry in details(document)]
     return any(

@@ -40,6 +40,7 @@ def test_a_model_is_found(ref, vendor, listed):
         ("gpt-4o-mimi", "'gpt-4o-mini'"),
         ("openai:gpt-4o-mimi", "'gpt-4o-mini'"),
         ("anthropic:claude-sonet-5", "'claude-sonnet-5'"),
+        ("GPT-4O-Mini", "'gpt-4o-mini'"),
         ("qqqqqqqq", "list_models()"),
     ],
 )

@@ -224,7 +224,7 @@ def test_what_is_no_conversation_is_told(away, text):
     """And changes nothing."""
     (away / "talk.json").write_text(text)
 
-    with pytest.raises(UsageError, match="no conversation that /save has written"):
+    with pytest.raises(UsageError, match="/save has not written this file"):
         Conversation.loaded(away / "talk.json")
 
 

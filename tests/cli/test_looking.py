@@ -24,6 +24,25 @@ pytestmark = pytest.mark.timeout(240)  # on a busy machine a command takes a whi
 KEY = "sk-test-0123456789abcdefghij"
 
 
+def test_half_a_vendor_says_what_is_missing(command, monkeypatch):
+    """Azure has a key, but no address."""
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
+    ended = command("health")
+
+    assert (2, "llmdispatcher: nobody can be asked: azure: no address; pass base_url=... or set AZURE_OPENAI_ENDPOINT\n") == (
+        ended.code,
+        ended.err,
+    )
+
+
+def test_where_no_vendor_is_ready_that_is_said(command):
+    """Instead of an empty table."""
+    ended = command("vendors", "--ready")
+
+    assert (0, "") == (ended.code, ended.out)
+    assert "no vendor can be asked from here" in ended.err
+
+
 def test_models_are_listed_with_limits_and_prices(command):
     """By a glob of names and aliases."""
     ended = command("models", "gpt-4o")
@@ -46,13 +65,18 @@ def test_no_model_is_exit_code_1(command):
     ended = command("models", "nothing-is-called-so-*")
 
     assert (1, "") == (ended.code, ended.out)
-    assert "--all looks at retired ones" in ended.err
+    assert "--all includes retired models" in ended.err
 
 
 WRONG_MODELS = {
     "vendor": (["--vendor", "acme"], "no vendor of the catalog has this name"),
-    "capability": (["--capability", "smell"], "no such word; there are "),
-    "whom to ask": (["--live"], "which --vendor"),
+    "capability": (["--capability", "smell"], "no such capability; use "),
+    "whom to ask": (["--live"], "--live: name the vendor to ask with --vendor"),
+    "no key of this vendor": (["--live", "--vendor", "groq"], "--live: groq cannot be asked from here; set GROQ_API_KEY"),
+    "no address": (
+        ["--live", "--vendor", "ollama"],
+        "--live: ollama cannot be asked from here; set OLLAMA_BASE_URL or OLLAMA_HOST",
+    ),
 }
 
 
@@ -131,6 +155,32 @@ def test_explain_sends_nothing(command, openai):
     assert 1 == command("explain", "-m", "claude-haiku-4-5").code
 
 
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [("gpt-4o", "openai:gpt-4o"), ("groq:any", "groq:any"), ("grok-4", "xai:grok-4"), ("ollama:llama3", "ollama:llama3")],
+)
+def test_explain_needs_no_key(command, model, first):
+    """It says that it takes the vendors as if they had one."""
+    ended = command("explain", "--model", model)
+    told = json.loads(command("explain", "--model", model, "--json").out)
+
+    assert 0 == ended.code
+    assert f"  1. {first}  (" in ended.out
+    assert ended.err.startswith("No vendor has a key. Nothing is sent, so this is as if openai, anthropic, google")
+    assert (first, True) == (told["candidates"][0]["target"], told["keys_assumed"])
+    assert "" == command("explain", "--model", model, "--quiet").err
+
+
+def test_explain_does_not_judge_what_a_local_server_may_have(command, openai, monkeypatch):
+    """Its list of models would be read first; that is no refusal."""
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    ended = command("explain", "--model", "our-llama")
+
+    assert (0, 0) == (ended.code, openai.hits)
+    assert "ollama  skipped: its list of models has not been read yet; it would be read first" in ended.out
+    assert "Did you mean" not in ended.out
+
+
 def test_info_tells_no_secret(command, openai, monkeypatch):
     """Versions, places, extras; not what a database's URL has in it."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -146,7 +196,7 @@ def test_info_tells_no_secret(command, openai, monkeypatch):
 
 def test_a_good_configuration(command, away):
     """Says what is in it."""
-    (away / "app.toml").write_text('timeout = 20\n[retry_policy]\nmax_retries = 1\n[vendors.eu]\nkind = "openai"\n')
+    (away / "app.toml").write_text('timeout = 20\n[retry_policy]\nmax_retries = 1\n[vendors.eu]\nkind = "openai"\napi_key = "k"\n')
     ended = command("config", "check", "app.toml")
 
     assert (0, "app.toml: nothing is wrong (2 settings, vendors eu)\n") == (ended.code, ended.out)
@@ -170,7 +220,7 @@ def test_every_mistake_of_a_configuration_is_named(command, away):
 BROKEN = {
     "no such file": (None, "No such file"),
     "no TOML": ("a = ", "not TOML"),
-    "vendors": ("vendors = 3", "vendors: a int is no table"),
+    "vendors": ("vendors = 3", "vendors: int is not a table"),
 }
 
 
@@ -349,3 +399,51 @@ def test_debug_lets_the_library_log(command, openai, monkeypatch):
     finally:
         logging.getLogger("llmdispatcher").setLevel(level)
         root.handlers[:] = before
+
+
+NAMED = {
+    "default": 'default_vendor = "VENDOR"',
+    "fallback": 'fallback_vendor = "VENDOR"',
+    "rule": '[[routing_rules]]\nvendor = "VENDOR"\n[routing_rules.condition]\nmodel_pattern = "m*"',
+    "balance": "[balance]\nweights = { VENDOR = 1 }",
+    "pool": '[pools]\nsmart = ["VENDOR:grok-4"]',
+}
+
+
+@pytest.mark.parametrize("text", [NAMED[name] for name in NAMED if name != "pool"])
+def test_a_vendor_that_nobody_knows_is_a_mistake(command, away, text):
+    """Wherever a configuration names it."""
+    (away / "app.toml").write_text(text.replace("VENDOR", "grok"))
+    ended = command("config", "check", "app.toml")
+    told = json.loads(command("config", "check", "app.toml", "--json").out)
+
+    assert 1 == ended.code
+    assert "'grok' is not registered, and the catalog has no vendor of this name; did you mean 'groq'?" in ended.err
+    assert 1 == len(told["mistakes"])
+
+
+@pytest.mark.parametrize("text", NAMED.values(), ids=NAMED)
+def test_a_named_vendor_without_a_key_is_told_at_once(command, away, openai, text):
+    """By `config check`, which finds no mistake, and at the beginning of a run, with the variable."""
+    (away / "app.toml").write_text(text.replace("VENDOR", "xai"))
+    checked = command("config", "check", "app.toml")
+    told = json.loads(command("config", "check", "app.toml", "--json").out)
+    explained = command("--config", "app.toml", "explain", "--model", "gpt-4o")
+
+    assert 0 == checked.code
+    assert ([], 1) == (told["mistakes"], len(told["warnings"]))
+    for ended in (checked, explained):
+        assert 1 == ended.err.count("'xai' is not registered: no API key; pass api_key=... or set XAI_API_KEY")
+    assert "" == command("--config", "app.toml", "--quiet", "explain", "--model", "gpt-4o").err
+
+
+def test_a_vendor_of_the_file_without_a_key_is_told(command, away):
+    """Once, by its own name."""
+    (away / "app.toml").write_text('default_vendor = "eu"\n[vendors.eu]\nkind = "openai"\n[vendors.us]\nkind = "openai"\n')
+    ended = command("config", "check", "app.toml")
+
+    assert 0 == ended.code
+    assert ["'eu' cannot be asked: no API key", "vendors.us: no API key"] == [
+        next(text for text in ("'eu' cannot be asked: no API key", "vendors.us: no API key") if text in line)
+        for line in ended.err.splitlines()
+    ]

@@ -93,6 +93,35 @@ def failing(monkeypatch, error):
     monkeypatch.setattr(simulate.command, "callback", fail)
 
 
+SILENT = """
+import warnings
+from llmdispatcher import Config, Dispatcher, OpenAIVendor, Request, VendorUnavailable
+from llmdispatcher.testing import FakeVendor
+
+class Unsure(FakeVendor):
+    def is_available(self):
+        raise RuntimeError("unsure")
+
+class Observer:
+    def __call__(self, outcome):
+        raise RuntimeError("observer")
+
+with Dispatcher(Config(fallback_vendor="nobody"), observers=[Observer()]) as dispatcher:
+    for vendor in (FakeVendor("hi"), Unsure(name="unsure"), OpenAIVendor()):
+        dispatcher.register_vendor(vendor)
+    dispatcher.send(Request("fake:m", "hello"))
+    dispatcher.explain(Request("unsure:m", "hello"))
+"""
+
+
+def test_a_library_prints_nothing(monkeypatch):
+    """What it warns of goes to whoever has set up logging, and else nowhere."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, check=False)
+
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
 def test_a_second_ctrl_c_ends_at_once(command, monkeypatch):
     """With the code that shells expect, without a traceback."""
     failing(monkeypatch, KeyboardInterrupt())

@@ -284,6 +284,24 @@ def test_a_dry_run_sends_nothing(command, prompts, openai, away):
     assert not (away / "answers.jsonl").exists()
 
 
+def test_a_dry_run_needs_no_key(command, prompts, away, monkeypatch):
+    """The vendors are taken as if they had one; what only a local server may have is not refused."""
+    file = prompts({"max_tokens": 1000}, {"model": "groq:any"}, {"model": "our-llama"})
+    ended = command("batch", file, "--dry-run")
+    told = json.loads(command("batch", file, "--dry-run", "--json").out)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    local = command("batch", file, "--dry-run")
+
+    assert 0 == ended.code
+    assert "No vendor has a key. Nothing is sent, so this is as if openai, anthropic, google, groq had one." in ended.err
+    assert {"openai:gpt-4o-mini", "groq:any", "nobody has our-llama"} == {*told["models"]}
+    assert told["keys_assumed"]
+    assert "prompts for models that nobody has will fail" in ended.err
+    assert "ollama:our-llama, if it has it" in local.out
+    assert ["prompts.jsonl"] == [path.name for path in away.iterdir()]
+
+
 def test_a_dry_run_for_programs(command, prompts, openai):
     """The same as JSON; money is exact text."""
     told = json.loads(command("batch", prompts({"max_tokens": 1000}), "--dry-run", "--json").out)

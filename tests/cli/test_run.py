@@ -12,7 +12,7 @@ import pytest
 
 from llmdispatcher import catalog
 from llmdispatcher.cli.commands import batch
-from llmdispatcher.testing import faults
+from llmdispatcher.testing import VendorSimulator, faults
 
 from .conftest import records
 
@@ -53,7 +53,7 @@ def test_a_simulated_failure_says_so_too(command, prompts, away):
     assert json.loads(command("batch", prompts(*SIMULATED), "--simulate", "--json").out)["simulated"]
 
 
-@pytest.mark.parametrize("option", ["--dry-run", "--resume", "--yes"])
+@pytest.mark.parametrize("option", ["--confirm", "--resume", "--yes"])
 def test_without_a_key_nothing_is_asked(command, prompts, away, option):
     """Nothing is made up unasked, and no file is written."""
     ended = command("batch", prompts({}), option)
@@ -100,7 +100,7 @@ def test_a_file_of_made_up_answers_is_not_done(command, prompts, openai, away, r
 
 def test_the_vendors_of_the_environment_are_named(command, prompts, openai):
     """Before anything is sent."""
-    assert "Asking openai, whose keys are known" in command("run", prompts({})).err
+    assert "Asking openai.\n" in command("run", prompts({})).err
 
 
 def test_a_batch_asks_what_it_was_told_to_ask(command, prompts, openai, away):
@@ -285,7 +285,9 @@ def test_a_file_of_mistakes_writes_nothing(command, prompts, openai, away, more)
     assert (2, "", 0) == (ended.code, ended.out, openai.hits)
     assert 10 == ended.err.count("model: missing")
     assert "prompts.jsonl: 2 more lines are invalid" in ended.err
-    assert ended.err.endswith("prompts.jsonl: no line can be asked; nothing was sent, and no file was written\n")
+    assert ended.err.endswith(
+        "prompts.jsonl: every line is invalid, so nothing was sent and no file was written; correct the lines\n"
+    )
     assert ("precious", ["out.jsonl", "prompts.jsonl"]) == (
         (away / "out.jsonl").read_text(),
         sorted(one.name for one in away.iterdir()),
@@ -327,19 +329,22 @@ def test_a_key_that_is_refused_stops_after_a_few(command, prompts, openai, away,
     assert 1 == ended.code
     assert 1 <= openai.hits <= 5 + 2 * 4  # a spent quota is not even asked for again
     assert len(records(away / "answers.jsonl")) <= 5 + 2 * 4
-    assert re.search(r"llmdispatcher: openai\S* refused the (key|account) for 5 prompts in a row \(\w+: ", ended.err)
+    often = "" if refusal is REFUSALS["wrong key"] else " for 5 prompts in a row"
+    assert re.search(
+        rf"llmdispatcher: openai\S* refused the (key|account){often} \(\w+: .*\); it was asked no more, and", ended.err
+    )
     assert re.search(r"0 of 300 prompts answered, \d+ failed, 2\d\d not asked to the end", ended.out)
-    assert "--max-failures allows more failures" in ended.err
+    assert "--max-failures" not in ended.err
     assert "To ask the rest: llmdispatcher batch " in ended.err
 
 
 def test_where_nothing_is_left_nothing_was_stopped(command, prompts, openai):
     """All five prompts were sent, and all have failed."""
-    openai.always(faults.wrong_key())
+    openai.always(faults.status(403))
     ended = command("batch", prompts(*[{}] * 5), "--workers", 1)
 
     assert (1, 5) == (ended.code, openai.hits)
-    assert "in a row" not in ended.err
+    assert "were not sent" not in ended.err
 
 
 def test_a_key_that_is_revoked_in_the_middle_stops_it_as_well(command, prompts, openai, away):
@@ -356,7 +361,7 @@ def test_a_key_that_is_revoked_in_the_middle_stops_it_as_well(command, prompts, 
 def test_a_refusal_now_and_then_stops_nothing(command, prompts, openai):
     """An answer shows that key and account are good."""
     openai.responses = "Yes."
-    openai.script(*[faults.wrong_key(), faults.wrong_key(), "Yes."] * 5)
+    openai.script("Yes.", *[faults.wrong_key(), faults.wrong_key(), "Yes."] * 5)
     ended = command("batch", prompts(*[{}] * 20), "--workers", 1)
 
     assert "10 of 20 prompts answered, 10 failed;" in ended.out
@@ -373,9 +378,32 @@ def test_of_several_vendors_only_the_one_with_the_wrong_key_is_left_out(command,
 
     assert 1 == ended.code
     assert 100 == asked["gpt-4o-mini"]
-    assert 5 <= asked["claude-haiku-4-5"] <= 5 + 2 * 4
-    assert "anthropic refused the key for 5 prompts in a row" in ended.err
+    assert 1 <= asked["claude-haiku-4-5"] <= 4
+    assert 1 == ended.err.count("anthropic refused the key (AuthenticationError: ")
     assert re.search(r"100 of 200 prompts answered, \d+ failed, \d+ not asked to the end", ended.out)
+
+
+SUBSTITUTED = {
+    "wrong key": (faults.wrong_key(), 1, "anthropic refused the key (AuthenticationError, status 401)"),
+    "forbidden": (faults.status(403), 5, "anthropic:claude-haiku-4-5 refused the key for 5 prompts in a row (AuthenticationError"),
+}
+
+
+@pytest.mark.parametrize("more", [[], ["--stream"], ["--max-failures", 3]], ids=["plain", "streamed", "max failures"])
+@pytest.mark.parametrize(("fault", "most", "said"), SUBSTITUTED.values(), ids=SUBSTITUTED)
+def test_who_refuses_is_asked_no_more_where_a_substitute_answers(command, prompts, openai, monkeypatch, fault, most, said, more):
+    """All is answered by the other vendor, and the reason is told once."""
+    with VendorSimulator() as refusing:
+        refusing.always(fault)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "wrong")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", refusing.anthropic_url)
+        ended = command("batch", prompts(*[{"model": "claude-haiku-4-5"}] * 30), "--substitute", "--workers", 1, *more)
+
+        assert (0, most, 30) == (ended.code, refusing.hits, openai.hits)
+    assert 1 == ended.err.count(said)
+    assert "it was asked no more\n" in ended.err
+    assert "is not registered" not in ended.err, "the rules of --substitute name nobody who is not there"
+    assert "were not sent" not in ended.err
 
 
 @pytest.mark.parametrize(("fault", "most"), [(faults.bad_request(), 3), (faults.wrong_key(), 12)], ids=["any failure", "a key"])

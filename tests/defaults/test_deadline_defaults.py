@@ -2,7 +2,16 @@
 
 import pytest
 
-from llmdispatcher import DeadlineExceeded, Dispatcher, RateLimitError, Request, Response, Usage
+from llmdispatcher import (
+    AllTargetsFailed,
+    AuthenticationError,
+    DeadlineExceeded,
+    Dispatcher,
+    RateLimitError,
+    Request,
+    Response,
+    Usage,
+)
 from llmdispatcher.testing import FakeVendor, ManualClock
 from llmdispatcher.wire import EMBEDDING_CODECS
 
@@ -209,3 +218,129 @@ def test_vectors_of_many_batches_have_all_the_time_once_the_first_is_there(secon
     quick.close()
 
     assert (vendor, len(texts), asked) == (vectors.vendor, len(vectors.vectors), (len(slow.prompts), len(quick.prompts)))
+
+
+def embedded(seconds, batches, **options):
+    """The seconds that so many batches took, each of them so long, by the first of two vendors."""
+    clock = ManualClock()
+    slow, quick = Slow(clock, seconds), Server()
+    texts = ["x"] * ((batches - 1) * EMBEDDING_CODECS["openai_chat"].largest + 1)
+    began = clock.monotonic()
+    with made(at("openai", slow.url), at("openai", quick.url, name="second"), clock=clock, default_vendor="openai") as dispatcher:
+        try:
+            vectors = dispatcher.embed("text-embedding-3-small", texts, **options)
+            assert ("openai", len(texts)) == (vectors.vendor, len(vectors.vectors))
+        finally:
+            slow.close()
+            quick.close()
+    return clock.monotonic() - began
+
+
+def test_vectors_of_many_batches_have_the_need_of_each():
+    """Five batches of 45 s come, and each is asked for once."""
+    assert 225.0 == embedded(45.0, 5)
+
+
+@pytest.mark.parametrize(("batches", "options", "seconds"), [(5, {"timeout": 100}, "100"), (14, {}, "600")])
+def test_vectors_end_at_a_written_timeout_and_after_ten_minutes(batches, options, seconds):
+    """What was written is what counts, and nothing takes longer than the longest timeout that nobody set."""
+    with pytest.raises(DeadlineExceeded, match=rf"within its {seconds} s"):
+        embedded(45.0, batches, **options)
+
+
+def an_hour(stage, **options):
+    """One call every ten seconds; gives the seconds that each of them took."""
+    end, waits = stage.clock.monotonic() + 3_600, []
+    while stage.clock.monotonic() < end:
+        waits.append(stage.ask(**options)[1])
+        stage.clock.advance(max(0.0, 10 - waits[-1]))
+    return waits
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_hour_of_a_silent_vendor_costs_few_calls_little(streamed):
+    """The first three wait for their share; then probes of 5 s, and two with a whole share: at most 180 s in an hour."""
+    stage = Stage(FOR_EVER)
+    waits = an_hour(stage, streamed=streamed)
+    later = [wait for wait in waits[3:] if wait]
+
+    assert min(waits[:3]) >= 50
+    assert sum(wait > 5 for wait in later) <= 2
+    assert sum(later) <= 180
+    assert len(later) <= 15
+
+
+def recovered(stage, latency, **options):
+    """Seconds until a vendor that was silent for half an hour and is well again is found."""
+    end = stage.clock.monotonic() + 1_800
+    while stage.clock.monotonic() < end:
+        stage.ask(**options)
+        stage.clock.advance(10)
+    stage.vendors[0].latency, back = latency, stage.clock.monotonic()
+    while stage.ask(**options)[0] != "first":
+        stage.clock.advance(10)
+    assert "closed" == stage.circuit()
+    return stage.clock.monotonic() - back
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_vendor_that_is_well_again_is_found_in_six_minutes(streamed):
+    """The longest open time, and the call that finds it."""
+    assert recovered(Stage(FOR_EVER), 4.0, streamed=streamed) <= 360
+
+
+def test_a_slow_vendor_that_is_well_again_is_found_too():
+    """Its honest answers of 45 s never come within a brief probe; a probe that waits its share comes in time."""
+    assert recovered(Stage(FOR_EVER), 45.0) <= 2.5 * 1_800
+
+
+def test_a_slow_vendor_whose_answers_were_measured_is_found_in_six_minutes():
+    """A brief probe lasts twice as long as they took."""
+    stage = Stage(12.0)
+    assert ("first", 12.0) == stage.ask()
+    stage.vendors[0].latency = FOR_EVER
+
+    assert recovered(stage, 14.0) <= 360
+
+
+def test_a_probe_is_not_brief_where_nobody_else_is_ready():
+    """The other is limited: the honest answer of 45 s comes, and closes the circuit."""
+    stage = Stage(FOR_EVER, ("first", "second"))
+    for _ in range(3):
+        stage.ask()
+    stage.clock.advance(60)
+    stage.vendors[0].latency = 45.0
+    stage.vendors[1].script(RateLimitError("slow down", status=429, retry_after=3_000))
+    with pytest.raises(RateLimitError):
+        stage.dispatcher.send_to_vendor("second", ASK)
+
+    assert ("first", 45.0) == stage.ask()
+    assert "closed" == stage.circuit()
+
+
+def test_a_probe_of_a_model_that_thinks_leaves_time_for_the_others():
+    """Whether brief or not, its call ends in the other's answer."""
+    request = Request("o3", "hi")
+    stage = Stage(FOR_EVER, ("openai", "second"))
+    for _ in range(3):
+        stage.late(request)
+
+    assert {"second"} == {answered for answered, _ in (_passed(stage, request) for _ in range(400))}
+
+
+def _passed(stage, request):
+    stage.clock.advance(10)
+    return stage.ask(request)
+
+
+def test_what_a_brief_probe_ends_in_says_so():
+    """Where nobody answers it is told, and raising the timeout would not help."""
+    stage = Stage(FOR_EVER, ("first", "second"))
+    for _ in range(3):
+        stage.ask()
+    stage.clock.advance(60)
+    stage.vendors[1].script(AuthenticationError("no"))
+    with pytest.raises(AllTargetsFailed) as caught:
+        stage.dispatcher.send(ASK)
+
+    assert "it was silent for 5 s, all that a probe has" in str(caught.value.failures[0])

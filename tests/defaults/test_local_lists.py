@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from llmdispatcher import Dispatcher, ModelNotFound
+from llmdispatcher import Capabilities, Dispatcher, InvalidRequest, ModelNotFound, VendorUnavailable
 from llmdispatcher.catalog import NameClaim
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
@@ -31,6 +31,26 @@ def test_a_local_server_takes_the_names_that_it_lists(serve, kind, streamed):
         assert [kind] == [target.vendor for target in dispatcher.explain(asked("our-llama")).targets]
 
     assert (1, []) == (server.lists, others.prompts)
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_explain_says_that_a_list_would_be_read_first(serve, kind):
+    """Of a name and of a pool; once it was read the explanation knows."""
+    server = serve("our-llama")
+    with made(at("openai", serve().url), at(kind, server.url), pools={"p": ["our-llama"]}) as dispatcher:
+        for model in ("our-llama", "p", "zzz"):
+            plan = dispatcher.explain(asked(model))
+            assert "our-llama  skipped" not in str(plan)
+            assert ((kind,), True) == (plan.unread, plan.route.hint.endswith("has not been read yet; it would be read first."))
+            assert f"{kind}  skipped: its list of models has not been read yet; it would be read first" in str(plan)
+        assert ["unread"] == [skip.code for skip in plan.skipped if skip.vendor == kind]
+        with pytest.raises(ModelNotFound, match="it would be read first"):
+            dispatcher.resolve_alias("our-llama")
+        with pytest.raises(ModelNotFound, match="is known to have the model"):
+            dispatcher.send(asked("zzz"))
+        assert ((), ()) == (dispatcher.explain(asked("zzz")).unread, dispatcher.explain(asked("our-llama")).unread)
+
+    assert 1 == server.lists
 
 
 def test_ollamas_latest_tag_need_not_be_said(serve):
@@ -60,7 +80,9 @@ def test_a_list_is_asked_for_at_most_once_in_five_minutes(serve):
     clock, server, broken = ManualClock(), serve("a"), serve(list_status=500)
     with made(at("ollama", server.url), at("vllm", broken.url), clock=clock) as dispatcher:
         for _ in range(5):
-            with pytest.raises(ModelNotFound, match="vllm: does not have new, as far as is known; its list could not be read"):
+            with pytest.raises(
+                ModelNotFound, match=r"the list of vllm could not be read: .* Write 'vllm:new' to ask vllm all the same"
+            ):
                 dispatcher.send(asked("new"))
         assert (1, 1) == (server.lists, broken.lists)
         server.models = ("a", "new")
@@ -174,7 +196,222 @@ def test_whatever_a_list_of_ones_own_raises_fails_no_call(serve, error):
     own, server = Own(error), serve("a")
     with made(own, at("vllm", server.url)) as dispatcher:
         assert "vllm" == dispatcher.send(asked("a")).vendor
-        with pytest.raises(ModelNotFound, match=f"its list could not be read: {type(error).__name__};") as raised:
+        with pytest.raises(ModelNotFound, match=rf"the list of own could not be read: {type(error).__name__}\)") as raised:
             dispatcher.send(asked("zzz"))
 
     assert ("sk-secret" in str(raised.value), own.lists, own.hits) == (False, 1, 0)
+
+
+class Listing(FakeVendor):
+    """A local server of the user's own making: it lists some models, or raises, and counts how often it is asked for its list."""
+
+    def __init__(self, kind, names=(), error=None):
+        super().__init__("Here.", name="own")
+        self.kind, self.names, self.error, self.lists, self.patience = kind, names, error, 0, []
+
+    def claim_on(self, model):
+        return NameClaim.ANY
+
+    def model_for(self, model):
+        return model
+
+    def list_models(self, deadline):
+        self.lists += 1
+        self.patience.append(deadline.remaining())
+        if self.error is not None:
+            raise self.error
+        return self.names
+
+
+class TestFallback:
+    """A local server as the fallback vendor is asked for one of its own models, which its list tells."""
+
+    LISTED = ("nomic-embed-text:latest", "gpt-oss:120b-cloud", "qwen3:8b", "llama3:latest")
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("kind", LOCAL)
+    def test_its_own_model_answers(self, serve, kind, streamed):
+        """The first that it lists which answers prompts and runs there; the name of the first vendor's model is never asked for."""
+        down, server = serve(status=503), serve("text-embed", "qwen3:8b", "llama3:latest")
+        with made(at("openai", down.url), at(kind, server.url), fallback_vendor=kind) as dispatcher:
+            plan = dispatcher.explain(asked("gpt-4o-mini"))
+            assert (["openai"], 0) == ([target.vendor for target in plan.targets], server.lists)
+            assert "its list of models has not been read yet" in str(plan)
+            for _ in range(3):
+                answer = read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
+                assert (kind, "qwen3:8b") == (answer.vendor, answer.model)
+            assert "gpt-4o-mini" == dispatcher.explain(asked("gpt-4o-mini")).targets[-1].stands_in_for
+
+        assert ({"qwen3:8b"}, 1) == ({*server.models_asked}, server.lists)
+
+    def test_what_would_leave_the_machine_comes_last(self, serve):
+        """Ollama lists the models of its cloud beside those that run there."""
+        server = serve(*self.LISTED)
+        with made(at("openai", serve(status=503).url), at("ollama", server.url), fallback_vendor="ollama") as dispatcher:
+            assert "ollama:qwen3:8b" == dispatcher.send(asked("gpt-4o-mini")).ref
+
+    def test_a_model_that_it_has_itself_is_asked_for(self, serve):
+        """By the name of the request."""
+        server = serve("qwen3:8b", "shared")
+        vendors = [at("vllm", serve("shared", status=503).url), at("ollama", server.url)]
+        with made(*vendors, fallback_vendor="ollama") as dispatcher:
+            dispatcher.list_models("vllm")
+            assert "ollama:shared" == dispatcher.send(asked("shared")).ref
+
+    @pytest.mark.parametrize(
+        ("config", "vendor"),
+        [
+            ({"fallback_model": "mine"}, {}),
+            ({}, {"default_model": "mine"}),
+            ({}, {"model_map": {"gpt-*": "mine"}}),
+            ({}, {"models": ("mine",)}),
+        ],
+        ids=["fallback_model", "default_model", "model_map", "models"],
+    )
+    def test_a_model_that_is_named_needs_no_list(self, serve, config, vendor):
+        """Nobody is asked for one."""
+        server = serve(*self.LISTED)
+        spare = at("ollama", server.url, **vendor)
+        with made(at("openai", serve(status=503).url), spare, fallback_vendor="ollama", **config) as dispatcher:
+            assert "ollama:mine" == dispatcher.send(asked("gpt-4o-mini")).ref
+
+        assert 0 == server.lists
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("kind", LOCAL)
+    def test_a_list_that_cannot_be_read_is_told(self, serve, kind, streamed, caplog):
+        """In the error, the explanation and the log, with what to set; the first vendor is asked all the same, the other is not."""
+        down, server = serve(status=503), serve("a", list_status=500)
+        with made(at("openai", down.url), at(kind, server.url), fallback_vendor=kind) as dispatcher:
+            for _ in range(3):
+                with pytest.raises(VendorUnavailable) as raised:
+                    read(dispatcher, asked("gpt-4o-mini"), streamed=streamed)
+                assert "its list of models could not be read" in str(raised.value)
+                assert "Config(fallback_model=...)" in str(raised.value)
+            assert "its list of models could not be read" in str(dispatcher.explain(asked("gpt-4o-mini")))
+
+        warned = [record.getMessage() for record in caplog.records if "fallback vendor" in record.getMessage()]
+        assert (1, [], 1) == (server.lists, server.prompts, len(warned))
+
+    def test_a_list_without_a_model_that_answers_is_told(self, serve):
+        """Such as that of a server on which only a model of vectors is loaded."""
+        server = serve("nomic-embed-text:latest")
+        with (
+            made(at("openai", serve(status=503).url), at("ollama", server.url), fallback_vendor="ollama") as dispatcher,
+            pytest.raises(VendorUnavailable, match="its list of models names none that answers prompts"),
+        ):
+            dispatcher.send(asked("gpt-4o-mini"))
+
+        assert [] == server.prompts
+
+    @pytest.mark.parametrize(("timeout", "most"), [(100.0, 2.0), (4.0, 1.0)])
+    def test_its_list_is_waited_for_briefly(self, timeout, most):
+        """Two seconds at most, and a quarter of the deadline, so that the first vendor has the rest."""
+        first, own = FakeVendor("First.", name="first", capabilities=Capabilities(models=("m",))), Listing("ollama", ("theirs",))
+        with made(first, own, fallback_vendor="own") as dispatcher:
+            assert "first" == dispatcher.send(asked("m"), timeout=timeout).vendor
+
+        assert [most] == own.patience
+
+    def test_a_silent_server_holds_nobody_up(self, serve):
+        """The first vendor answers while the other is still silent, and the next call asks for no list."""
+        asked_for = []
+
+        def silent(peer, wire):
+            asked_for.append(wire.target)
+            peer.wait(PATIENCE)
+
+        silence = LoopbackServer(silent)
+        vendors = [at("openai", serve().url), at("ollama", silence.url)]
+        with made(*vendors, fallback_vendor="ollama", clock=SYSTEM_CLOCK) as dispatcher:
+            assert ["openai"] * 2 == [dispatcher.send(asked("gpt-4o-mini"), timeout=60.0).vendor for _ in range(2)]
+        silence.close()
+
+        assert ["/api/tags"] == asked_for
+
+    @pytest.mark.parametrize("kind", ["ollama", "vllm", "lmstudio", "llamacpp"])
+    def test_alone_it_stands_in_for_a_model_of_another_vendor(self, serve, kind):
+        """An unknown name it is asked for as it is, and where its list cannot be read any name."""
+        server, broken = serve("qwen3:8b"), serve(list_status=500)
+        with made(at(kind, server.url), default_vendor="openai", fallback_vendor=kind) as dispatcher:
+            assert ["qwen3:8b", "company-chat"] == [
+                dispatcher.send(asked(model)).model for model in ("gpt-4o-mini", "company-chat")
+            ]
+        with made(at(kind, broken.url), fallback_vendor=kind) as dispatcher:
+            assert "gpt-4o-mini" == dispatcher.send(asked("gpt-4o-mini")).model
+
+    def test_vectors_are_asked_of_nobody_else(self, serve):
+        """Those of two models cannot be compared."""
+        server = serve("nomic-embed-text", "qwen3:8b")
+        with made(at("openai", serve(status=503).url), at("ollama", server.url), fallback_vendor="ollama") as dispatcher:
+            with pytest.raises(VendorUnavailable):
+                dispatcher.embed("text-embedding-3-small", ["x"])
+            assert "vendor" != dispatcher.count_tokens(asked("zzz")).source
+
+        assert [] == server.prompts
+
+
+class TestOpen:
+    """A request that names no model goes to one that a local server lists."""
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("kind", LOCAL)
+    def test_the_first_that_answers_prompts(self, serve, kind, streamed):
+        """By ``auto``, by ``vendor:auto``, and by ``send_to_vendor``; a second list is asked for by none of them."""
+        server = serve("bge-m3:latest", "mxbai-embed-large", "qwen3:8b", "llama3:latest")
+        with made(at(kind, server.url)) as dispatcher:
+            for model in ("auto", f"{kind}:auto", "AUTO"):
+                assert f"{kind}:qwen3:8b" == read(dispatcher, asked(model), streamed=streamed).ref
+            assert f"{kind}:qwen3:8b" == dispatcher.send_to_vendor(kind, asked("auto")).ref
+            assert [f"{kind}:qwen3:8b", f"{kind}:llama3:latest"] == [str(to) for to in dispatcher.explain(asked("auto")).targets]
+
+        assert 1 == server.lists
+
+    def test_by_send_to_vendor_first(self, serve):
+        """Beside a vendor whose models are known, too."""
+        server = serve("llama3:latest")
+        with made(at("openai", serve().url), at("ollama", server.url)) as dispatcher:
+            assert "ollama:llama3:latest" == dispatcher.send_to_vendor("ollama", asked("auto")).ref
+
+    def test_a_model_that_is_named_comes_first(self, serve):
+        """``default_model`` needs no list."""
+        server = serve("qwen3:8b")
+        with made(at("ollama", server.url, default_model="mine")) as dispatcher:
+            assert "ollama:mine" == dispatcher.send(asked("auto")).ref
+
+        assert 0 == server.lists
+
+    def test_beside_a_vendor_whose_models_are_known_no_list_is_asked_for(self, serve):
+        """There is a model to choose."""
+        server, known = serve("qwen3:8b"), serve()
+        with made(at("openai", known.url), at("ollama", server.url)) as dispatcher:
+            assert "openai" == dispatcher.send(asked("auto")).vendor
+
+        assert 0 == server.lists
+
+    @pytest.mark.parametrize(
+        ("settings", "told"),
+        [
+            ({"list_status": 500}, "does not have a list of models that could be read"),
+            ({"models": ()}, "does not have a model in its list that answers prompts"),
+            ({"models": ("nomic-embed-text",)}, "does not have a model in its list that answers prompts"),
+        ],
+        ids=["fails", "empty", "vectors"],
+    )
+    def test_without_a_model_it_is_refused(self, serve, settings, told):
+        """With the reason, and what to set."""
+        server = serve(*settings.pop("models", ("a",)), **settings)
+        with made(at("ollama", server.url)) as dispatcher, pytest.raises(ModelNotFound, match=told) as raised:
+            dispatcher.send(asked("auto"))
+
+        assert ("models=" in str(raised.value), []) == (True, server.prompts)
+
+    def test_vectors_need_a_name(self, serve):
+        """No model that answers prompts is asked for vectors."""
+        server = serve("qwen3:8b", "nomic-embed-text")
+        with made(at("vllm", server.url)) as dispatcher:
+            with pytest.raises(InvalidRequest):
+                dispatcher.embed("auto", ["x"])
+            assert "vllm" == dispatcher.embed("nomic-embed-text", ["x"]).vendor
+
+        assert ["nomic-embed-text"] == server.models_asked

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmdispatcher import ConfigError, Dispatcher
+from llmdispatcher import ConfigError, Dispatcher, OpenAIVendor
 from llmdispatcher.catalog import vendor_rows
 from llmdispatcher.testing import FakeVendor
 
@@ -36,7 +36,7 @@ def test_a_key_without_an_address_is_told(bare, monkeypatch):
         dispatcher.send(asked("gpt-4o"))
 
 
-@pytest.mark.parametrize("wish", [True, {"enabled": True}, {"enabled": True, "ttl_seconds": 300}])
+@pytest.mark.parametrize("wish", [True, {"enabled": True}, {"enabled": True, "ttl_seconds": 300}, {"ttl_seconds": 300}])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_request_may_want_a_cache_that_nobody_configured(wish, streamed):
     """It is in memory, and for requests that want it alone."""
@@ -66,3 +66,39 @@ def test_the_time_that_a_request_gives_holds():
         first = dispatcher.send(request).content
         dispatcher._clock.advance(301)
         assert ("one", "two") == (first, dispatcher.send(request).content)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"default_vendor": "anthropic"},
+        {"fallback_vendor": "anthropic"},
+        {"routing_rules": [{"vendor": "anthropic", "condition": {"model_pattern": "m*"}}]},
+        {"balance": {"weights": {"anthropic": 1}}},
+        {"pools": {"smart": ["anthropic:claude-haiku-4-5"]}},
+    ],
+    ids=lambda config: next(iter(config)),
+)
+def test_a_named_vendor_without_a_key_is_told_at_construction(bare, caplog, config):
+    """With the variable; once, and no more when it is registered."""
+    with Dispatcher.from_env(config) as dispatcher:
+        before = [record.getMessage() for record in caplog.records]
+        dispatcher.register_vendor(FakeVendor("hi"))
+        dispatcher.send(asked("m"))
+        told = dispatcher.check_vendors()
+        dispatcher.register_vendor(FakeVendor("hi", name="anthropic"))
+
+        assert [*told] == before == [record.getMessage() for record in caplog.records if "anthropic" in record.getMessage()]
+        assert "is not registered: no API key; pass api_key=... or set ANTHROPIC_API_KEY" in told[0]
+        assert () == dispatcher.check_vendors()
+
+
+def test_a_registered_vendor_without_a_key_is_told(bare, caplog):
+    """At the first call, if the configuration names it."""
+    with made(FakeVendor("hi"), OpenAIVendor(), default_vendor="openai") as dispatcher:
+        dispatcher.send(asked("fake:m"))
+
+        assert ("default_vendor: 'openai' cannot be asked: no API key; pass api_key=... or set OPENAI_API_KEY",) == (
+            dispatcher.check_vendors()
+        )
+    assert 1 == caplog.text.count("'openai' cannot be asked")

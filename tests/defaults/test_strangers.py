@@ -23,6 +23,7 @@ from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 from .parts import KEY, asked, at, made, read
 
 STRANGERS = ("groq", "openrouter", "together", "huggingface", "ollama", "vllm", "local")
+STRATEGIES = ("round_robin", "weighted", "random", "least_loaded", "fastest", "cheapest", "priority")
 FAULTS = {
     "401": faults.wrong_key(),
     "403": faults.status(403),
@@ -139,7 +140,10 @@ def test_a_vendor_of_ones_own_without_a_list_is_a_stranger_too():
     first, second, third = FakeVendor(DispatchError("no"), name="has"), Anybody("a"), Anybody("b")
     with made(first, second, third) as dispatcher, pytest.raises(DispatchError):
         dispatcher.send(asked("m"))
-    with made(second, third) as dispatcher, pytest.raises(ModelNotFound, match="a: does not have m, as far as is known"):
+    with (
+        made(second, third) as dispatcher,
+        pytest.raises(ModelNotFound, match=r"no registered vendor is known to have the model \(a, b\)"),
+    ):
         dispatcher.send(asked("m"))
 
     assert [] == second.seen == third.seen
@@ -166,21 +170,44 @@ def test_a_named_vendor_of_any_model_takes_the_name(config):
     assert ("a", "m", ["m"], []) == (answer.vendor, answer.model, named.seen, other.seen)
 
 
-def test_a_balance_and_a_mode_of_ones_own_choose_where_nobody_is_known():
-    """Both are a way to name vendors; where somebody has the model only those share it."""
+def last_first(now):
+    return list(reversed(now.targets))
 
-    def last_first(now):
-        return list(reversed(now.targets))
 
-    for config in ({"balance": "round_robin"}, {"modes": {"mine": last_first}, "mode": "mine"}):
-        first, second = Anybody("a"), Anybody("b")
-        with made(first, second, **config) as dispatcher:
-            answers = {dispatcher.send(asked("m")).vendor for _ in range(4)}
-            assert answers == ({"a", "b"} if "balance" in config else {"b"})
-        second.seen.clear()
-        with made(FakeVendor(DispatchError("no"), name="has"), second, **config) as dispatcher, pytest.raises(DispatchError):
-            dispatcher.send(asked("m"))
-        assert [] == second.seen
+def test_a_mode_of_ones_own_chooses_where_nobody_is_known():
+    """It is a way to name vendors; where somebody has the model only those are shown to it."""
+    config = {"modes": {"mine": last_first}, "mode": "mine"}
+    first, second = Anybody("a"), Anybody("b")
+    with made(first, second, **config) as dispatcher:
+        assert {"b"} == {dispatcher.send(asked("m")).vendor for _ in range(4)}
+    second.seen.clear()
+    with made(FakeVendor(DispatchError("no"), name="has"), second, **config) as dispatcher, pytest.raises(DispatchError):
+        dispatcher.send(asked("m"))
+
+    assert [] == second.seen
+
+
+@pytest.mark.parametrize("modes", [{}, {"modes": {"mine": last_first}}], ids=["", "modes"])
+@pytest.mark.parametrize(
+    "balance",
+    [*STRATEGIES, last_first, Balance(sticky="user"), Balance(weights={"a": 0})],
+    ids=[*STRATEGIES, "own", "sticky", "weights"],
+)
+def test_a_balance_without_a_group_names_nobody(serve, balance, modes):
+    """It orders those who may be asked; names that nobody is known to have are refused, whatever is wanted of them."""
+    first, second, server = Anybody("a"), Anybody("b"), serve()
+    vendors = [first, second, *[at(kind, server.url) for kind in ("groq", "together", "huggingface")]]
+    with made(*vendors, balance=balance, **modes) as dispatcher:
+        for model in ("zzz", "gpt-4o-mini", "text-embedding-9"):
+            for streamed in (False, True):
+                with pytest.raises(ModelNotFound):
+                    read(dispatcher, asked(model), streamed=streamed)
+            with pytest.raises(ModelNotFound):
+                dispatcher.embed(model, ["secret"])
+            assert "vendor" != dispatcher.count_tokens(asked(model)).source
+        assert "groq" == dispatcher.send(asked("groq:zzz")).vendor
+
+    assert ([], [], ["zzz"]) == (first.seen, second.seen, server.models_asked)
 
 
 @pytest.mark.parametrize("group", [{"weights": {"a": 1}}, {"priorities": {"a": 1}}])
@@ -263,7 +290,7 @@ def test_a_vendor_with_a_list_of_names_is_asked_for_no_other(serve):
     server = serve()
     with made(at("openai", server.url, models=("gpt-4o*",))) as dispatcher:
         for model in ("gpt-5", "openai:gpt-5"):
-            with pytest.raises(ModelNotFound, match="openai: does not have gpt-5"):
+            with pytest.raises(ModelNotFound, match="openai does not have gpt-5"):
                 dispatcher.send(asked(model))
 
     assert [] == server.prompts
@@ -278,7 +305,7 @@ class TestRefused:
         "openai/gpt-4o-mini": "Did you mean 'openai:gpt-4o-mini'",
         "anthropic/claude-sonnet-5": "Did you mean 'anthropic:claude-sonnet-5'",
         "gemini/gemini-2.5-pro": "Did you mean 'google:gemini-2.5-pro'",
-        "zzz": "Registered are openai, anthropic, groq",
+        "zzz": "Write 'groq:zzz' to ask groq all the same.",
         "grok-4": "It is a model of xai, which is not registered: set XAI_API_KEY",
     }
 
@@ -440,9 +467,194 @@ def test_one_vendor_alone_is_asked_by_the_same_rule_as_a_reference(serve):
         for model in ("gpt-99-nova", "our-own"):
             assert f"openai:{model}" == dispatcher.send(asked(f"openai:{model}")).ref
             assert f"openai:{model}" == dispatcher.send_to_vendor("openai", asked(model)).ref
-        with pytest.raises(DispatchError, match="openai: does not have claude-sonnet-5"):
-            dispatcher.send(asked("openai:claude-sonnet-5"))
-        with pytest.raises(ModelNotFound, match="openai: does not have claude-sonnet-5"):
+        for streamed in (False, True):
+            with pytest.raises(ModelNotFound, match="openai does not have claude-sonnet-5"):
+                read(dispatcher, asked("openai:claude-sonnet-5"), streamed=streamed)
+        with pytest.raises(ModelNotFound):
+            dispatcher.embed("openai:claude-sonnet-5", ["x"])
+        with pytest.raises(ModelNotFound):
+            dispatcher.resolve_alias("openai:claude-sonnet-5")
+        with pytest.raises(ModelNotFound, match="openai does not have claude-sonnet-5"):
             dispatcher.send_to_vendor("openai", asked("claude-sonnet-5"))
 
     assert ["gpt-99-nova", "gpt-99-nova", "our-own", "our-own"] == server.models_asked
+
+
+MANY = (
+    "openai",
+    "anthropic",
+    "google",
+    "mistral",
+    "deepseek",
+    "xai",
+    "groq",
+    "openrouter",
+    "together",
+    "fireworks",
+    "ollama",
+    "vllm",
+)
+NOWHERE = "http://127.0.0.1:9"
+
+
+class TestNamed:
+    """Which names a vendor takes because the configuration names it, or because there is no other."""
+
+    TABLE = (
+        # registered, the configuration, the name, who is asked in which order
+        (("openai", "groq"), {"default_vendor": "groq"}, "zzz", ["groq"]),
+        (("openai", "groq"), {"default_vendor": "groq"}, "gpt-4o-mini", ["groq", "openai"]),
+        (("openai", "groq"), {"fallback_vendor": "groq"}, "zzz", ["groq"]),
+        (("openai", "groq"), {"default_vendor": "openai"}, "zzz", []),
+        (("openai", "groq"), {"default_vendor": "openai"}, "claude-haiku-4-5", []),
+        (("openai", "anthropic"), {"fallback_vendor": "anthropic"}, "zzz", []),
+        (("openai", "anthropic"), {"fallback_vendor": "anthropic"}, "gpt-4o", ["openai", "anthropic"]),
+        (("openai", "groq"), {"balance": {"strategy": "weighted", "weights": {"groq": 1}}}, "zzz", ["groq"]),
+        (("openai", "groq", "together"), {"balance": "round_robin"}, "zzz", []),
+        (("openai", "groq", "together"), {"balance": "round_robin"}, "gpt-4o-mini", ["openai"]),
+        (("openai",), {}, "zzz", ["openai"]),
+        (("openai",), {}, "claude-haiku-4-5", []),
+        (("groq",), {}, "claude-haiku-4-5", ["groq"]),
+        (("local",), {}, "gpt-4o", ["local"]),
+        (("ollama",), {}, "gpt-4o", ["ollama"]),
+        (("ollama", "vllm"), {}, "zzz", []),
+    )
+
+    @pytest.mark.parametrize(("kinds", "config", "model", "order"), TABLE, ids=str)
+    def test_who_is_asked(self, serve, kinds, config, model, order):
+        """By every kind of call; where nobody may be asked a count is an estimate."""
+        server = serve()
+        with made(*[at(kind, server.url) for kind in kinds], **config) as dispatcher:
+            assert order == [target.vendor for target in dispatcher.explain(asked(model)).targets]
+            if order[:1] != ["openai"]:  # whose own count this server does not know
+                assert "vendor" != dispatcher.count_tokens(asked(model)).source
+            for streamed in (False, True):
+                if order:
+                    assert order[0] == read(dispatcher, asked(model), streamed=streamed).vendor
+                    continue
+                with pytest.raises(ModelNotFound):
+                    read(dispatcher, asked(model), streamed=streamed)
+            if not order:
+                with pytest.raises(ModelNotFound):
+                    dispatcher.embed(model, ["x"])
+                assert [] == server.prompts
+
+
+class TestSuggestions:
+    """Each refusal has one sentence of cause and one of remedy, and suggests only what can be asked for."""
+
+    TABLE = (
+        # registered, the name, the end of the error
+        (("openai", "groq"), "opneai:gpt-4o", "Did you mean 'openai:gpt-4o'?"),
+        (("openai", "groq"), "Opneai:GPT-4o", "Did you mean 'openai:gpt-4o'?"),
+        (("openai", "groq"), "opneai/gpt-4o-mini", "Did you mean 'openai:gpt-4o-mini'?"),
+        (("openai", "groq"), "gorq:llama-9", "Did you mean 'groq:llama-9'?"),
+        (("openai", "anthropic"), "antropic:claude-haiku-4.5", "Did you mean 'anthropic:claude-haiku-4-5'?"),
+        (
+            ("openai", "groq"),
+            "antropic:claude-haiku-4-5",
+            "Did you mean 'anthropic:claude-haiku-4-5'? anthropic is not registered: set ANTHROPIC_API_KEY",
+        ),
+        (("openai", "ollama"), "opneai:gpt-4o", "Did you mean 'openai:gpt-4o'?"),
+        (("openai", "groq"), "GPT-4o", "Did you mean 'gpt-4o'?"),
+        (("openai", "groq"), "Gpt4o", "Did you mean 'gpt-4o'?"),
+        (("openai", "anthropic"), "CLAUDE-HAIKU-4-5", "Did you mean 'claude-haiku-4-5'?"),
+        (
+            ("openai", "groq"),
+            "Claude-Haiku-4-5",
+            "Did you mean 'anthropic:claude-haiku-4-5'? anthropic is not registered: set ANTHROPIC_API_KEY",
+        ),
+        (("openai", "groq"), "claude-haiku-4-5", "It is a model of anthropic, which is not registered: set ANTHROPIC_API_KEY"),
+        (("openai", "groq"), "xai/grok-4", "Did you mean 'xai:grok-4'? xai is not registered: set XAI_API_KEY"),
+        (("openai", "groq"), "cluade-haiku-4-5", "Did you mean 'anthropic:claude-haiku-4-5'? anthropic is not registered"),
+        (("groq", "openrouter"), "gpt-4o-mini", "Did you mean 'openai/gpt-4o-mini'?"),
+        (("openai", "anthropic"), "openai:claude-haiku-4-5", "Did you mean 'claude-haiku-4-5'?"),
+        (("openai", "groq"), "openai:claude-haiku-4-5", "It is a model of anthropic, which is not registered"),
+        (("openai", "groq"), "zzz", "Write 'groq:zzz' to ask groq all the same."),
+        (("openai", "mistral"), "zzz", "Write 'openai:zzz' to ask openai all the same."),
+        (("openai", "groq"), "zzz:qqq", "No vendor is named 'zzz'; write 'vendor:model' with a registered vendor."),
+        (MANY, "zzz", "(openai, anthropic, google, mistral, deepseek and 7 more). Write 'groq:zzz' to ask groq all the same."),
+    )
+
+    @pytest.mark.parametrize(("kinds", "model", "told"), TABLE, ids=[f"{model} of {len(kinds)}" for kinds, model, _told in TABLE])
+    def test_what_was_meant(self, kinds, model, told):
+        """By ``explain`` and by a call, in a few words however many vendors are registered."""
+        with made(*[at(kind, NOWHERE) for kind in kinds]) as dispatcher:
+            with pytest.raises(ModelNotFound) as raised:
+                dispatcher.resolve_alias(model)
+            assert told in str(raised.value)
+            assert dispatcher.explain(asked(model)).as_dict()["hint"] in str(raised.value)
+
+        assert len(str(raised.value)) < (300 if "is not registered: set" in str(raised.value) else 250)
+        assert len(kinds) <= 5 or "vllm" not in str(raised.value)
+
+    def test_each_kind_of_call_says_the_same(self, serve):
+        """Whole, in pieces, vectors, and by a vendor's name; a count is estimated."""
+        server = serve()
+        with made(*[at(kind, server.url) for kind in ("openai", "anthropic", "groq", "together")]) as dispatcher:
+            for model in ("zzz", "opneai:gpt-4o", "GPT-4o", "openai:claude-haiku-4-5", "text-embeding-3-small"):
+                errors = []
+                for call in (
+                    lambda model=model: read(dispatcher, asked(model), streamed=False),
+                    lambda model=model: read(dispatcher, asked(model), streamed=True),
+                    lambda model=model: dispatcher.embed(model, ["x"]),
+                ):
+                    with pytest.raises(ModelNotFound) as raised:
+                        call()
+                    errors.append(str(raised.value))
+                assert 1 == len({*errors})
+                assert "vendor" != dispatcher.count_tokens(asked(model)).source
+
+        assert ([], 0) == (server.prompts, server.lists)
+
+    def test_a_name_that_is_not_served_is_not_suggested(self):
+        """Neither a retired model nor one that ``models=`` leaves out."""
+        with made(at("openai", NOWHERE, models=("gpt-5*",)), at("groq", NOWHERE)) as dispatcher:
+            told = dispatcher.explain(asked("GPT-4o")).as_dict()["hint"]
+
+        assert "'gpt-4o'" not in told
+
+    @pytest.mark.parametrize(
+        ("vendor", "told"),
+        [
+            (FakeVendor(name="own", capabilities=Capabilities(models=("m",))), "Add the name to the capabilities of the vendor"),
+            (at("openai", NOWHERE, models=("house-*",)), "Add the name to the models= of the vendor"),
+        ],
+        ids=["own", "models"],
+    )
+    def test_a_vendor_whose_names_are_closed(self, vendor, told):
+        """It would refuse a reference too, so none is suggested."""
+        with made(vendor) as dispatcher, pytest.raises(ModelNotFound, match=told):
+            dispatcher.send(asked("completely-different"))
+
+    def test_a_missing_alias_is_told_without_a_path_of_the_package(self):
+        """The library's own lockfile is no file of the user's."""
+        with (
+            made(at("openai", NOWHERE), at("groq", NOWHERE), lockfile=True) as dispatcher,
+            pytest.raises(ModelNotFound, match=r"does not have an alias 'advisr' .* \(did you mean 'advisor'\?\)$") as raised,
+        ):
+            dispatcher.resolve_alias("advisr")
+
+        assert "bundled" not in str(raised.value)
+
+    def test_a_key_that_is_missing_is_told_of_the_vendor_that_is_named(self, monkeypatch):
+        """Others are of no interest."""
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        with (
+            made(OpenAIVendor(trust_env=False), at("groq", NOWHERE)) as dispatcher,
+            pytest.raises(ConfigError, match="no vendor can be asked: openai: ") as raised,
+        ):
+            dispatcher.send(asked("openai:gpt-4o"))
+
+        assert "groq" not in str(raised.value)
+
+    def test_a_vendor_that_is_not_registered_is_told_for_a_call_that_names_it(self):
+        """The name that may be meant, or how to register it; no more than five of those there are."""
+        with made(*[at(kind, NOWHERE) for kind in MANY if kind != "anthropic"]) as dispatcher:
+            for name, told in (
+                ("opneai", "vendor: 'opneai' is not registered; did you mean 'openai'\\?$"),
+                ("anthropic", "there are openai, google, mistral, deepseek, xai and 6 more; set ANTHROPIC_API_KEY"),
+                ("zzz", "there are openai, google, mistral, deepseek, xai and 6 more$"),
+            ):
+                with pytest.raises(ConfigError, match=told):
+                    dispatcher.send_to_vendor(name, asked("gpt-4o"))

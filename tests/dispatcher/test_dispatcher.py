@@ -312,7 +312,7 @@ def test_several_failed_vendors_are_all_told():
     """The error lists who failed and how, and the shortest hint."""
     vendors = [FakeVendor(AuthenticationError("bad key"), name="a"), FakeVendor(RateLimitError("slow", retry_after=50.0), name="b")]
 
-    with pytest.raises(AllTargetsFailed, match=r"a/any-model: bad key.*b/any-model: slow") as caught:
+    with pytest.raises(AllTargetsFailed, match=r"a:any-model: bad key.*b:any-model: slow") as caught:
         dispatcher_of(*vendors, retry_policy=RetryPolicy(max_retries=0)).send(ASK)
 
     assert 50.0 == caught.value.retry_after
@@ -431,7 +431,7 @@ def test_a_model_that_nobody_has_names_every_vendor():
     """The reasons are in the error."""
     fake = FakeVendor(name="a", capabilities=Capabilities(models=("small-*",)))
 
-    with pytest.raises(ModelNotFound, match="a: does not have any-model"):
+    with pytest.raises(ModelNotFound, match="a does not have any-model"):
         dispatcher_of(fake).send(ASK)
 
 
@@ -637,6 +637,23 @@ def test_a_vendor_without_a_key_says_what_to_set(monkeypatch):
 
     with pytest.raises(ConfigError, match=r"openai: no API key; pass api_key=\.\.\. or set OPENAI_API_KEY"):
         dispatcher_of(OpenAIVendor()).send(Request("gpt-4o", "hi"))
+
+
+@pytest.mark.parametrize("model", [None, "any-model"])
+def test_a_vendor_can_be_left_alone(model):
+    """For a time, whole or for one model; it is asked where nobody else is left."""
+    first, second, clock = FakeVendor("one", name="a"), FakeVendor("two", name="b"), ManualClock()
+    dispatcher = Dispatcher(clock=clock)
+    for vendor in (first, second):
+        dispatcher.register_vendor(vendor)
+    dispatcher.leave_alone("A", model=model, seconds=60)
+    other = Request("other-model", "hi")
+
+    assert ["b", "a" if model else "b"] == [dispatcher.send(request).vendor for request in (ASK, other)]
+    assert "a" == dispatcher.send_to_vendor("a", ASK).vendor
+    dispatcher.leave_alone("a", model=model, seconds=60)
+    clock.advance(61)
+    assert "a" == dispatcher.send(ASK).vendor
 
 
 @pytest.mark.parametrize("field", ["default_vendor", "fallback_vendor"])

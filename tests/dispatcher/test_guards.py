@@ -113,6 +113,13 @@ def test_an_answer_has_a_schema_or_is_refused():
             told(text, guard)
 
 
+@pytest.mark.parametrize("schema", [{"type": "text"}, {"$ref": "http://example.com/a"}, {"pattern": "("}])
+def test_a_guard_of_a_schema_that_cannot_be_checked_is_refused(schema):
+    """When it is made."""
+    with pytest.raises(ConfigError, match=r"^schema"):
+        SchemaGuard(schema=schema)
+
+
 class Shouting:
     """A guard of one's own."""
 

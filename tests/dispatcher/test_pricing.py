@@ -468,7 +468,7 @@ def test_a_model_of_ollamas_cloud_is_not_free():
 
 
 def unpriced(caplog):
-    return [record.getMessage() for record in caplog.records if "is not known and counts as none" in record.getMessage()]
+    return [record.getMessage() for record in caplog.records if "is not known and is left out of the totals" in record.getMessage()]
 
 
 def test_an_unpriced_call_says_so_once_for_each_model(caplog):

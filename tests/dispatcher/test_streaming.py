@@ -176,6 +176,38 @@ def test_a_failure_that_is_looked_at_again_and_again_does_not_grow():
     assert (True, "a") == (caught.value is stream.error_channel.get(timeout=PATIENCE), caught.value.partial.content)
 
 
+def test_a_failure_is_one_and_the_same_for_all_who_read():
+    """Of the outcome, of the channel, and in twenty threads that look at once; their frames do not pile up in it."""
+    dispatcher = dispatcher_of(FakeVendor(["a", VendorUnavailable("cut")]))
+    stream = dispatcher.send_streaming(ASK)
+    barrier, seen = threading.Barrier(20), []
+
+    def look():
+        barrier.wait(PATIENCE)
+        for _ in range(50):
+            try:
+                stream.response()
+            except StreamInterrupted as error:
+                seen.append(error)
+
+    def depth():
+        with pytest.raises(StreamInterrupted) as caught:
+            stream.response()
+        return len(list(traceback.walk_tb(caught.value.__traceback__)))
+
+    before = depth()
+    threads = [threading.Thread(target=look) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    after = depth()
+    (outcome,) = dispatcher.heard
+
+    assert (before, 1_000) == (after, len(seen))
+    assert {id(outcome.error)} == {id(error) for error in (*seen, stream.error_channel.get(timeout=PATIENCE))}
+
+
 def test_routing_trouble_is_raised_at_once_or_by_reading_but_once():
     """A stream that nobody can take fails with the reason, counted once."""
     dispatcher = dispatcher_of(FakeVendor(available=False))

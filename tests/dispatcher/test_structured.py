@@ -33,6 +33,7 @@ from llmdispatcher import (
 from llmdispatcher.dispatcher.structured import Unfit, built, plain, read, read_json
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
+from llmdispatcher.types import schema_check
 
 
 @attrs.frozen
@@ -185,7 +186,7 @@ def test_a_fence_within_the_answer_is_text():
         (Person, '{"age": 36}', "the answer lacks 'name'"),
         (Person, '{"name": "Ada", "age": "secret"}', "the answer.age is of kind string, not integer"),
         (Person, '{"name": "Ada", "secret": 1}', "the answer has a key that is not among 'name', 'age'"),
-        (SCHEMA, "{}", "the answer lacks 'city'"),
+        (SCHEMA, "{}", "city"),
         ({"type": "json_object"}, "[1]", "the answer is no JSON object"),
         (Event, '{"title": "secret", "day": "soon"}', "the answer is refused by Event"),
         (Positive, '{"number": -42}', "the answer is refused by Positive"),
@@ -200,6 +201,98 @@ def test_another_form_is_an_error(form, text, word):
     assert "secret" not in str(error)
     assert "-42" not in str(error)
     assert error.__cause__ is None
+
+
+@pytest.fixture(params=["jsonschema_rs", None])
+def extra(request, monkeypatch):
+    """Once with the extra that checks schemas, once without."""
+    if request.param is None:
+        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    else:
+        pytest.importorskip(request.param)
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "told"),
+    [
+        (SCHEMA, '{"city": "canary"}', None),
+        (SCHEMA, '{"city": 7777}', "the answer.city "),
+        (SCHEMA, '{"city": "", "canary": 1}', "the answer "),
+        ({"additionalProperties": {"type": "integer"}, "type": "object"}, '{"canary": "canary"}', "the answer.* "),
+        ({"type": "object", "properties": {"a": {"enum": ["x"]}}}, '{"a": "canary"}', "the answer.a "),
+        ({"type": "array", "items": {"type": "string", "pattern": "^[A-Z]{3}$"}}, '["ABC", "canary"]', "the answer[1] "),
+        ({"type": "object", "properties": {"a": {"not": {"const": 7777}}}}, '{"a": 7777}', "the answer.a "),
+    ],
+)
+def test_an_answer_is_checked_with_the_extra_and_without(extra, schema, text, told):
+    """The place is told, never a value or a key of the answer's own."""
+    if told is None:
+        assert json.loads(text) == ask(FakeVendor(text), asking(schema)).parsed
+        return
+    error = refused(FakeVendor(text), asking(schema))
+
+    assert str(error).startswith(told)
+    assert "canary" not in str(error)
+    assert "is 7777" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"properties": {"a": {"type": "text"}}}, r"response_format\.properties\.a\.type"),
+        ({"properties": {"a": {"pattern": "("}}}, r"response_format\.properties\.a\.pattern"),
+        ({"properties": {"a": {"$ref": "https://example.com/a"}}}, "response_format.* followed"),
+        ({"properties": {"a": {"$ref": "file:///etc/hosts"}}}, "response_format.* followed"),
+        ({"properties": {"a": {"$ref": "#/nowhere"}}}, "response_format"),
+        ({"properties": {"a": {"minimum": float("nan")}}}, "response_format: it cannot be written as JSON"),
+    ],
+)
+def test_a_schema_that_cannot_be_checked_is_refused_before_anything_is_sent(extra, schema, told):
+    """By its place; addresses and files are never read."""
+    for form in (schema, {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}):
+        with pytest.raises(InvalidRequest, match=told):
+            asking(form)
+
+
+@pytest.mark.parametrize(
+    ("schema", "keyword"),
+    [
+        ({"uniqueItems": True}, "uniqueItems"),
+        ({"properties": {"a": {"if": {}, "then": {}}}}, "if"),
+        ({"properties": {"a": {"nullable": True}}}, "nullable"),
+        ({"properties": {"a": {"pattern": "^(a|aa)+$"}}}, "pattern"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "properties": {}}, "draft-07"),
+    ],
+)
+def test_what_needs_the_extra_is_refused_without_it(monkeypatch, schema, keyword):
+    """With what to install; no keyword is passed over in silence."""
+    asking({"type": "array", **schema})
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    with pytest.raises(InvalidRequest, match=rf"response_format\..*{keyword}.*install llmdispatcher\[schema\]"):
+        asking({"type": "array", **schema})
+
+
+def test_a_schema_that_came_over_a_wire_is_left_alone(monkeypatch):
+    """Whoever sent the request reads the answer."""
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    request = asking({"type": "array", "uniqueItems": True}, wire_format="openai_chat")
+
+    assert None is ask(FakeVendor("[1, 1]"), request).parsed
+
+
+@pytest.mark.parametrize(("extra", "told"), [("jsonschema_rs", "does not fit its schema"), (None, "takes too long to check")])
+def test_a_recursive_schema_is_checked_in_time(extra, told, monkeypatch):
+    """Each level doubles the ways to look at a deep value; nobody waits for all of them."""
+    if extra is None:
+        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+        monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 5_000)
+    else:
+        pytest.importorskip(extra)
+    leaf = {"items": {"$ref": "#/$defs/a"}, "minItems": 1}
+    form = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{**leaf, "type": "array"}, {**leaf, "maxItems": 9}]}}}
+
+    assert f"the answer {told}" in str(refused(FakeVendor("[" * 60 + "]" * 60), asking(form)))
 
 
 def test_the_text_survives_a_pickle():

@@ -51,7 +51,7 @@ EXPECTED: dict[str, tuple[set[str], set[str]]] = {
     "S9": ({LATE}, {UNAVAILABLE}),
     "S10": ({"ok", UNAVAILABLE}, {CUT}),
     "R1": ({"RateLimitError"}, {"RateLimitError"}),
-    "R2": ({"RateLimitError", "QuotaExceeded"}, {"RateLimitError", "QuotaExceeded"}),
+    "R2": ({"RateLimitError"}, {"RateLimitError"}),
     "R3": ({"RateLimitError", "QuotaExceeded"}, {"RateLimitError", "QuotaExceeded"}),
     "R4": ({UNAVAILABLE}, {UNAVAILABLE}),
     "R5": ({"InvalidRequest", "AuthenticationError", "QuotaExceeded", "ModelNotFound", "ContextWindowExceeded", "ContentFiltered"},)
@@ -97,6 +97,10 @@ def seen_wrong(row, fault, call, written):
     (kind, streamed, each), (table, log) = call, written
     base = (threading.active_count(), descriptors())
     limit, each = (3 * each, each) if hangs(fault) else (30.0, 30.0)
+    if LATE not in EXPECTED[row][streamed]:
+        limit = 30.0  # the vendor's own limits end it, and not whichever of two comes first on a busy machine
+    elif {LATE} == EXPECTED[row][streamed]:
+        each = 30.0
     with VendorSimulator(responses=ANSWER).always(fault) as simulator:
         vendor = vendor_at(simulator, kind, each=each)
         result = ask([vendor], kind, streamed=streamed, timeout=limit)

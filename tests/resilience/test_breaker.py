@@ -87,6 +87,52 @@ def test_it_stays_open_for_no_less_than_the_time_out_took():
     assert (200.0, 330.0) == (first, made.ready_at(TARGET, 250.0))
 
 
+def probes(made, count, error, waited):
+    """Send so many probes that fail, each as soon as it may; gives the numbers of those that were not brief."""
+    patient = []
+    for number in range(1, count + 1):
+        now = made.ready_at(TARGET, 0.0)
+        permit = made.admit(TARGET, now)
+        if not permit.brief:
+            patient.append(number)
+        made.report(TARGET, permit, error, now, waited=waited)
+    return patient
+
+
+def test_probes_after_time_outs_are_brief_but_for_a_few():
+    """The 8th, 16th, 32nd and so on wait as long as any call."""
+    made = breakers()
+    silent(made, 50.0, 100.0, 150.0)
+
+    assert [8, 16, 32, 64] == probes(made, 100, SILENT, 5.0)
+
+
+def test_probes_after_refusals_are_not_brief():
+    """They cost no time; once one of them times out, the next ones are brief."""
+    made = tripped()
+
+    assert [1, 2, 3] == probes(made, 3, DOWN, None)
+    assert [1, 5] == probes(made, 6, SILENT, 50.0)
+
+
+def test_a_brief_probe_does_not_shorten_the_open_time():
+    """The longest time-out counts until the circuit is closed."""
+    made = breakers()
+    silent(made, 50.0, 100.0, 150.0)
+    silent(made, 205.0, waited=5.0)
+
+    assert 255.0 == made.ready_at(TARGET, 205.0)
+
+
+def test_a_probe_of_a_vendor_that_answers_its_health_check_is_not_brief():
+    """It is known to be there, and an honest answer may take long."""
+    made = breakers()
+    silent(made, 50.0, 100.0, 150.0)
+    made.answers_again("openai", 160.0)
+
+    assert not made.admit(TARGET, 160.0).brief
+
+
 @pytest.mark.parametrize("between", [None, DOWN], ids=["an answer", "a refusal"])
 def test_time_outs_that_are_not_in_a_row_do_not_open_it(between):
     """Whoever says anything in between is there."""

@@ -1,14 +1,15 @@
-"""Parking: a target that asked to be left alone is left alone by every call, for a minute; then one call a second tries it."""
+"""Parking: a target that asked to be left alone is left alone by every call, for a minute; then one call tries it."""
 
 import math
 
 import pytest
 
-from llmdispatcher import QuotaExceeded, RateLimitError, VendorUnavailable
+from llmdispatcher import Dispatcher, QuotaExceeded, RateLimitError, Request, VendorUnavailable
 from llmdispatcher.catalog import Target
 from llmdispatcher.resilience import Parking
 from llmdispatcher.resilience import retry as room
 from llmdispatcher.resilience.retry import rest_of
+from llmdispatcher.testing import FakeVendor, ManualClock
 
 TARGET = Target(vendor="openai", model="gpt-4o")
 LIMITED = RateLimitError("slow down", status=429, code="rate_limit_exceeded", retry_after=5.0)
@@ -162,3 +163,23 @@ def test_parking_is_bounded(monkeypatch):
         parking.park(target, until, LIMITED)
 
     assert [30.0, -math.inf, 10.0] == [parking.ready_at(target, 0.0) for target in targets]
+
+
+REFUSALS = [RateLimitError("tomorrow", status=429, retry_after=86_400), QuotaExceeded("spent", status=429)]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=repr)
+def test_a_target_that_goes_on_refusing_is_asked_once_a_minute(error):
+    """Ten calls a second for three minutes, answered by another."""
+    clock, asked = ManualClock(), []
+    first, second = FakeVendor(error, name="first"), FakeVendor("ok", name="second")
+    with Dispatcher({"default_vendor": "first", "fallback_vendor": "second"}, clock=clock) as dispatcher:
+        dispatcher.register_vendor(first)
+        dispatcher.register_vendor(second)
+        for _ in range(1_790):
+            hits = first.hits
+            dispatcher.send(Request("m", "hi"))
+            asked += [round(clock.monotonic())] * (first.hits - hits)
+            clock.advance(0.1)
+
+    assert [0, 60, 120] == [moment - asked[0] for moment in asked]

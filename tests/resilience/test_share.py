@@ -74,7 +74,7 @@ SHARES = {
 def test_the_share_of_an_attempt(row):
     """Half for connecting and a stream's first event; what it may need for an answer in one piece, or all."""
     left, others, streamed, target, request, answer, connect = row
-    share = Shares().share(request, target, left, others, streamed=streamed)
+    share = Shares().share(request, target, left, [GPT4] * others, streamed=streamed)
 
     assert (answer, connect) == pytest.approx((share.answer, share.connect))
     assert isinstance(share, TimeShare)
@@ -87,10 +87,10 @@ def test_what_the_parameters_say_is_read_once_and_only_where_it_counts(monkeypat
     request, shares, counts = asked(extra_params={"seed": 1}), Shares(), []
     for ask in (
         lambda: shares.timeout(request, [MINI, GPT4]),
-        lambda: shares.share(request, MINI, 100, 1, streamed=False),
-        lambda: shares.share(request, MINI, 50, 1, streamed=False),
-        lambda: shares.share(request, MINI, 100, 1, streamed=True),
-        lambda: shares.share(request, MINI, 100, 0, streamed=False),
+        lambda: shares.share(request, MINI, 100, [GPT4], streamed=False),
+        lambda: shares.share(request, MINI, 50, [GPT4], streamed=False),
+        lambda: shares.share(request, MINI, 100, [GPT4], streamed=True),
+        lambda: shares.share(request, MINI, 100, [], streamed=False),
     ):
         ask()
         counts.append(len(read))

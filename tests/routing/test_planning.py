@@ -123,6 +123,56 @@ def test_the_cap_on_cost_holds_for_the_second_best_too():
     assert [] == order(attrs.evolve(ASK, max_tokens=4_000), (short,), cost=CostOptimization(max_cost="0.001"))
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"functions": [{"description": "x" * 40_000}]},
+        {"prediction": {"type": "content", "content": "x" * 40_000}},
+        {"suffix": "x" * 40_000},
+        {"extra_body": {"documents": [{"text": "x" * 40_000}]}},
+    ],
+    ids=lambda params: next(iter(params)),
+)
+def test_the_cap_on_cost_sees_the_text_of_extra_params(params):
+    """10,000 tokens for 50 dollars a million are half a dollar; the request alone costs a cent."""
+    cap = CostOptimization(max_cost="0.03")
+
+    assert ["dear"] == order(ASK, (DEAR,), cost=cap)
+    assert [] == order(attrs.evolve(ASK, extra_params=params), (DEAR,), cost=cap)
+
+
+def test_the_cap_on_cost_sees_the_text_of_tools():
+    """They are sent like messages."""
+    asked = attrs.evolve(ASK, tools=[{"name": "f", "description": "x" * 40_000, "parameters": {"type": "object"}}])
+
+    assert [] == order(asked, (DEAR,), cost=CostOptimization(max_cost="0.03"))
+
+
+@pytest.mark.parametrize("params", [{"previous_response_id": "r"}, {"extra_body": {"google": {"cached_content": "c"}}}])
+def test_what_a_vendor_stores_counts_as_the_whole_window_under_a_cap(params):
+    """It may be as long as that; without a cap it is a feature like others."""
+    small, large, unknown = (
+        target("small", 1, context_window=1_000),
+        target("large", 1, context_window=900_000),
+        target("unknown", 1),
+    )
+    asked = attrs.evolve(ASK, extra_params=params)
+    planned = route(asked, (small, large, unknown), cost=CostOptimization(max_cost="0.01"))
+
+    assert ["small"] == [step.target.vendor for step in planned.steps]
+    assert "may add 900000 tokens" in planned.skipped[0].reason
+    assert {"large", "small", "unknown"} == set(order(asked, (small, large, unknown)))
+
+
+def test_models_that_came_over_a_wire_keep_no_cap():
+    """Nobody has seen their prices."""
+    asked = attrs.evolve(ASK, extra_params={"models": ["x"]}, wire_format="openai_chat")
+    planned = route(asked, (CHEAP,), cost=CostOptimization(max_cost="1"))
+
+    assert () == planned.steps
+    assert "extra_params['models'] may name models of unknown price" in planned.skipped[0].reason
+
+
 def test_vectors_are_made_by_those_that_make_them():
     """Of a chat model of the catalog it is known that it makes none."""
     chat = Target(vendor="openai", model="gpt-4o", kind="openai", **known("openai", "gpt-4o"))

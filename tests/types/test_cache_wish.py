@@ -14,12 +14,16 @@ from llmdispatcher.types import CacheWish
         (False, CacheWish(False, None)),
         ({}, CacheWish(None, None)),
         ({"enabled": False}, CacheWish(False, None)),
-        ({"ttl_seconds": 0.5}, CacheWish(None, 0.5)),
+        ({"enabled": None, "ttl_seconds": None}, CacheWish(None, None)),
+        ({"ttl_seconds": 0.5}, CacheWish(True, 0.5)),
+        ({"enabled": None, "ttl_seconds": 60}, CacheWish(True, 60)),
+        ({"enabled": False, "ttl_seconds": 60}, CacheWish(False, 60)),
+        ({"enabled": True, "ttl_seconds": None}, CacheWish(True, None)),
         ({"enabled": True, "ttl_seconds": 60}, CacheWish(True, 60)),
     ],
 )
 def test_a_wish_is_read(value, wish):
-    """What is not said is left to the dispatcher."""
+    """A time alone is a wish for the cache; what says nothing is left to the dispatcher."""
     assert wish == CacheWish.of(Request("m", "hi", cache=value).cache)
 
 

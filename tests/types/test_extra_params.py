@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmdispatcher import EmbeddingRequest, InvalidRequest, Request
-from llmdispatcher.types import FIXED, Said
+from llmdispatcher.types import FIXED, Said, stored_param, texts_in, unseen_model
 from llmdispatcher.wire import CODECS
 
 
@@ -27,6 +27,126 @@ def test_names_in_any_case_are_replaced_neither(name):
     """Servers that are written in Go read them, and the last one counts."""
     with pytest.raises(InvalidRequest, match="is what the request itself says; "):
         Request("m", "hi", extra_params={name: "x"})
+
+
+REPLACING = [
+    (
+        {"models": ["openai/gpt-5-pro"]},
+        "models",
+        "give the request another model, or name others by fallback_model; it is ['openai/",
+    ),
+    ({"route": "fallback"}, "route", "give the request another model"),
+    ({"preset": "my-preset"}, "preset", "give the request another model, or name others by fallback_model; it is 'my-preset'"),
+    ({"fallbacks": [{"m": "x"}]}, "fallbacks", "give the request another model"),
+    ({"modelId": "x"}, "modelId", "give the request another model"),
+    ({"extra_body": {"model": "gpt-5-pro"}}, "extra_body.model", "give the request another model"),
+    ({"extraBody": {"extra_body": {"Models": ["x"]}}}, "extraBody.extra_body.Models", "give the request another model"),
+    ({"extra_body": [{"messages": ["secret"]}]}, "extra_body.messages", "give it as messages, or as texts"),
+    ({"extra_body": {"google": {"system_instruction": "secret"}}}, "extra_body.google.system_instruction", "give it as messages"),
+    ({"options": {"stream": True}}, "options.stream", "call send_streaming()"),
+    (
+        {"generationConfig": {"routingConfig": {"manualMode": {"modelName": "x"}}}},
+        "generationConfig.routingConfig",
+        "give the request",
+    ),
+    ({"system-prompt": "secret"}, "system-prompt", "give it as messages"),
+    ({"prompt": "secret"}, "prompt", "give it as messages"),
+    ({"prompt": ["secret"]}, "prompt", "give it as messages"),
+    ({"inputs": "secret"}, "inputs", "give it as messages"),
+    ({"extra_headers": {"Authorization": "secret"}}, "extra_headers", "give headers to the vendor"),
+    ({"headers": {"x-api-key": "secret"}}, "headers", "give headers to the vendor"),
+    ({"extra_query": {"api-version": "secret"}}, "extra_query", "give api_version to the vendor"),
+]
+
+
+@pytest.mark.parametrize(("params", "path", "remedy"), REPLACING, ids=lambda value: str(value)[:40])
+def test_nothing_is_replaced_by_another_name_or_in_a_group(params, path, remedy):
+    """Field and remedy are told, and the value where it is no content and no secret."""
+    for kind in (Request, EmbeddingRequest):
+        with pytest.raises(InvalidRequest) as caught:
+            kind("m", "hi", extra_params=params)
+
+        assert str(caught.value).startswith(f"extra_params: {path!r} is what the request itself says; {remedy}")
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("params", [{"Model": "x"}, {"MESSAGES": []}, {"\u017ftream": True}])
+def test_a_request_that_came_over_a_wire_replaces_nothing_that_is_written(params):
+    """In no case and spelling."""
+    request = Request("m", "hi", extra_params=params, wire_format="openai_chat")
+    with pytest.raises(InvalidRequest, match=r"^extra_params: "):
+        CODECS["openai_chat"].encode(request, stream=True)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"metadata": {"model": "x", "system": "y"}},
+        {"tools": [{"type": "image_generation", "model": "gpt-image-1"}]},
+        {"functions": [{"name": "f", "parameters": {"properties": {"model": {}, "prompt": {}, "input": {}}}}]},
+        {"prompt": {"id": "pmpt_1"}},
+        {"provider": {"order": ["x"]}, "prediction": {"type": "content", "content": "x"}},
+        {"stream_options": {"include_usage": True}},
+        {"previous_response_id": "resp_1"},
+        {"extra_body": {"google": {"cached_content": "c"}}},
+    ],
+)
+def test_other_things_of_those_names_are_passed_on(params):
+    """A tool's model is another one; what the vendor stores is a feature of its own."""
+    assert params == Request("m", "hi", extra_params=params).extra_params
+
+
+def test_params_that_go_round_in_a_circle_end():
+    """They are refused when they are written."""
+    params: dict = {}
+    params["options"] = params
+    request = Request("m", "hi", extra_params=params)
+
+    assert () == Said.of(params).others
+    with pytest.raises(InvalidRequest, match="cannot be written as JSON"):
+        CODECS["openai_chat"].encode(request, stream=False)
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [({"models": ["x"]}, "models"), ({"extra_body": {"model": "x"}}, "extra_body.model"), ({"models": None, "provider": {}}, None)],
+)
+def test_models_that_came_over_a_wire_are_seen(params, name):
+    """They are their sender's, and their prices are not known."""
+    assert name == unseen_model(Request("m", "hi", extra_params=params, wire_format="openai_chat").extra_params)
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"previous_response_id": "r"}, "previous_response_id"),
+        ({"previousResponseId": "r"}, "previousResponseId"),
+        ({"conversation": {"id": "c"}}, "conversation"),
+        ({"cachedContent": "c"}, "cachedContent"),
+        ({"extra_body": {"google": {"cached_content": "c"}}}, "extra_body.google.cached_content"),
+        ({"container": "c"}, "container"),
+        ({"prompt": {"id": "p"}}, "prompt"),
+        ({"previous_response_id": None, "seed": 1, "metadata": {"conversation": "c"}}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_vendor_stores_is_known_in_every_spelling(params, name):
+    """Null stores nothing, and metadata says nothing."""
+    assert name == stored_param(params)
+
+
+@pytest.mark.parametrize(
+    ("params", "length"),
+    [
+        ({"seed": 7}, 0),
+        ({"suffix": "abcd"}, 4),
+        ({"tools": [{"name": "abc", "more": ("de", None)}]}, 13),
+        ({"a": {"b": {"c": "d"}}}, 3),
+    ],
+)
+def test_all_texts_count(params, length):
+    """With the names inside of values, which are sent too."""
+    assert length == sum(map(len, texts_in(params)))
 
 
 @pytest.mark.parametrize("text", ["+100000", " 100000 ", "100000.0", "1_000_00", "1e5"])

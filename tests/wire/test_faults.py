@@ -1,6 +1,7 @@
 """A vendor's refusal becomes the one of our errors that says what to do about it."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -46,9 +47,14 @@ def test_a_status_alone_names_the_error(status, kind):
 
 BY_WORDS = {
     "quota by code": (429, {"code": "insufficient_quota"}, QuotaExceeded),
+    "a quota exceeded": (429, {"code": "quota_exceeded"}, QuotaExceeded),
+    "a usage limit reached": (429, {"type": "usage_limit_reached"}, QuotaExceeded),
     "quota by type": (429, {"type": "insufficient_quota", "code": None}, QuotaExceeded),
     "quota by wording": (429, {"message": "You exceeded your current quota, please check your plan"}, QuotaExceeded),
     "credit by wording": (400, {"message": "Your credit balance is too low to access the API."}, QuotaExceeded),
+    "a usage limit": (429, {"message": "you have reached your weekly usage limit, upgrade for higher limits"}, QuotaExceeded),
+    "usage limits": (400, {"message": "You have reached your specified API usage limits."}, QuotaExceeded),
+    "no credits": (429, {"message": "This account is out of credits."}, QuotaExceeded),
     "billing": (403, {"type": "billing_error"}, QuotaExceeded),
     "spend limit": (429, {"type": "rate_limit_error", "details": {"error_code": "enforced_spend_limit_reached"}}, QuotaExceeded),
     "contract limit": (429, {"type": "rate_limit_error", "details": {"error_code": "contract_spend_limit_reached"}}, QuotaExceeded),
@@ -104,6 +110,8 @@ def google(message="Quota exceeded", **detail):
         (QuotaExceeded, {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}),
         (QuotaExceeded, {"violations": [{"quotaId": "PerMinute", "quotaValue": "0"}]}),
         (QuotaExceeded, {"retryDelay": "36999s"}),
+        (QuotaExceeded, {"reason": "QUOTA_EXHAUSTED"}),
+        (RateLimitError, {"reason": "RATE_LIMIT_EXCEEDED"}),
     ],
 )
 def test_googles_daily_limits_are_told_from_those_of_a_minute(kind, detail):
@@ -114,6 +122,32 @@ def test_googles_daily_limits_are_told_from_those_of_a_minute(kind, detail):
 def test_a_limit_of_zero_in_the_text_is_a_spent_quota():
     """The free tier of a model that has none."""
     assert QuotaExceeded is type(google("Quota exceeded for metric: x, limit: 0, model: gemini-9"))
+
+
+LATE = {
+    "seconds": {"retry-after": "7200"},
+    "milliseconds": {"retry-after-ms": "7200000"},
+    "a date": {"retry-after": "Sat, 21 Nov 2026 15:00:00 GMT", "date": "Sat, 21 Nov 2026 13:00:00 GMT"},
+    "a reset": {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-11-21T14:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("headers", LATE.values(), ids=list(LATE))
+@pytest.mark.parametrize(
+    "body", [b"", b'{"error": {"type": "rate_limit_error", "message": "Rate limit reached on tokens per day (TPD)"}}']
+)
+def test_a_rate_limit_of_hours_stays_a_rate_limit(headers, body):
+    """Credit would not help; the remedy says when to come back."""
+    error = fault(429, headers, body, datetime(2026, 11, 21, 12, tzinfo=UTC))
+
+    assert (RateLimitError, 7_200.0) == (type(error), error.retry_after)
+    assert "come back in 2.0 hours" in str(error)
+    assert "credit" not in str(error)
+
+
+def test_googles_delay_of_hours_without_words_of_a_quota_is_a_rate_limit():
+    """The delay alone says nothing about money."""
+    assert RateLimitError is type(google("Resource has been exhausted.", retryDelay="36999s"))
 
 
 def test_googles_delay_is_the_hint():

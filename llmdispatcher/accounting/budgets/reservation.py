@@ -28,7 +28,7 @@ import attrs
 from ..._text import room_logger
 from ...catalog import Target
 from ...errors import BudgetExceeded, DispatchError
-from ...routing import shown
+from ...routing import ANY_WINDOW, shown
 from ...runtime import Clock, Deadline, Lease
 from ...types import (
     EXACT,
@@ -46,6 +46,8 @@ from ...types import (
     ToolCall,
     VendorTool,
     VideoPart,
+    stored_param,
+    unseen_model,
 )
 from ..units import micros, moment
 from .budget import Budget, BudgetForecast, BudgetStatus, Period, period_at, picodollars_up, plain_dollars
@@ -64,7 +66,6 @@ PER_IMAGE: Mapping[str, int] = {"anthropic": 5_000, "google": 5_000, "vertex": 5
 """The most tokens of an image that a vendor scales down itself."""
 ANY_IMAGE = 50_000
 """The most tokens of an image at any other vendor: what the dearest model of all, gpt-4o-mini, bills for one."""
-ANY_WINDOW = 2_000_000
 ANY_OUTPUT = 131_072
 THOUGHTS = 65_536
 """Tokens that some formats need for thoughts above ``max_tokens``, at the highest effort."""
@@ -82,7 +83,6 @@ SEARCHES = 10
 _NOTHING = Decimal(0)
 _DAY = timedelta(days=1)
 _REMEMBERED = 1024
-_KEPT = frozenset({"background", "container", "conversation", "previous_response_id", "cachedContent", "cached_content", "prompt"})
 _SEARCHING = frozenset({"web_search_options", "plugins", "tools", "mcp_servers", "search_parameters", "googleSearch"})
 
 
@@ -120,7 +120,7 @@ def measured(request: Request) -> Measure:
     return Measure(
         text=text + _of_json(extra) + (WITH_SETTINGS if extra else 0),
         images=images,
-        unbounded=unbounded or not _KEPT.isdisjoint(extra),
+        unbounded=unbounded or stored_param(extra) is not None,
         searches=sum([_uses(tool) for tool in vendor_tools]) or (SEARCHES if searching else 0),
         answers=max(request.n or 1, said.answers),
         output=_most_output(request, said),
@@ -542,7 +542,7 @@ class Spending:
         now, amount = self._clock.now(), 0
         if has_price(target):
             amount = picodollars_up(bound(purse.measure, purse.request, target, now))
-        else:
+        if not has_price(target) or unseen_model(purse.request.extra_params) is not None:
             strict = next((budget for budget in concerned if budget.unpriced == "refuse"), None)
             if strict is not None:
                 return _unpriced(strict, target)

@@ -19,13 +19,19 @@ import attrs
 
 from ...errors import ConfigError
 from ...runtime import state_folder, user_path
-from ...types import is_server
+from ...types import Secret, is_server
 
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
 
 _NOWHERE = "postgresql (connected by the application)"
 """What is shown of an engine whose URL names no database, since a function of the application's connects it."""
 
+_NO_FILE = (
+    "ledger: this is the address of a server in a form that is not read here (it is not shown, it may hold a password); write"
+    " postgresql://user:password@host/name, with / ? # @ in the password as %2F %3F %23 %40, and begin an unusual path with ./ or /"
+)
+_KIND = re.compile(r"[a-z][a-z0-9+]{1,30}")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]+(?:%\w+)?")
 _SHOWN = ("host", "port", "user", "dbname", "service")
 """What an address may say behind its ``?`` and is no secret, but tells one database from another."""
 
@@ -72,11 +78,12 @@ def address(value: Any, schema: str | None = None) -> Address:
     kind = kind.lower()
     if colon and kind in SERVERS:
         return _in_schema(_server(rest), schema)
-    if not colon and (is_server(value) or kind.partition(":")[0] in SERVERS):  # a file of that name would show the password
-        raise ConfigError("ledger: the address of a server is written as postgresql://user@host/name")
-    if (colon and kind != "sqlite") or kind.startswith("file:"):
+    if colon and kind == "sqlite":
+        return _in_schema(_file(rest.removeprefix("/")), schema)
+    if (colon and _KIND.fullmatch(kind)) or kind.startswith("file:"):
+        kind = kind.partition(":")[0]
         raise ConfigError(f"ledger: {kind!r} is no kind of database that it knows; give a path, or postgresql://user@host/name")
-    return _in_schema(_file(value if not colon else rest.removeprefix("/")), schema)
+    return _in_schema(_file(value), schema)
 
 
 def address_of(engine: Any, schema: str | None = None) -> Address:
@@ -111,15 +118,17 @@ def _in_schema(found: Address, schema: str | None) -> Address:
 def _file(path: str) -> Address:
     if path in ("", ":memory:"):
         raise ConfigError("ledger: a database in memory cannot be shared or kept; give the path of a file")
+    if is_server(path):  # a file of that name would show the password
+        raise ConfigError(_NO_FILE)
     found = user_path(path, "ledger").absolute()
     return Address(shown=str(found), path=found)
 
 
 def _server(rest: str) -> Address:
-    parts = re.fullmatch(r"([^/?#]*)(?:/([^?#@]*))?(?:\?([^#]*))?", rest)
+    parts = re.fullmatch(r"([^/?#]*)(?:/([^?#@=:;&\s]*))?(?:\?([^#]*))?", rest)
     asked = _query(parts[3]) if parts is not None else None
-    if parts is None or asked is None:  # without the value, which may have the password
-        raise ConfigError("ledger: the address cannot be read; write / ? # @ in its user or password as %2F %3F %23 %40")
+    if parts is None or asked is None:
+        raise _unreadable()
     login, _, place = parts[1].rpartition("@")
     user, _, password = login.partition(":")
     name, query = parts[2] or "", dict(asked)
@@ -128,9 +137,22 @@ def _server(rest: str) -> Address:
     query |= {"host": ",".join(others)} if others else {}
     told = {"user": unquote(user), "password": unquote(password), "dbname": unquote(name), **query, "host": hosts}
     told["port"] = ports if ports.strip(",") else query.get("port", "")
+    odd = any("=" in told.get(key, "") for key in _SHOWN) or "://" in told["dbname"] or not re.fullmatch(r"[\d,]*", told["port"])
+    if odd or not all(map(_is_text, told.values())):  # libpq's keyword form within an address, and what libpq cannot take
+        raise _unreadable()
     settings, told["options"] = _settings(query.get("options", ""))
-    server = {key: value for key, value in told.items() if value}
+    server = {key: value if key in _SHOWN else Secret(value) for key, value in told.items() if value}
     return Address(shown=_shown(user, place, parts[2], query), server=server, settings=settings)
+
+
+def _unreadable() -> ConfigError:
+    """Without the address, which may have a password."""
+    return ConfigError("ledger: the address cannot be read; write / ? # @ in its user or password as %2F %3F %23 %40")
+
+
+def _is_text(value: str) -> bool:
+    """Whether libpq can take it: it has neither NUL nor half a character."""
+    return "\0" not in value and not re.search("[\ud800-\udfff]", value)
 
 
 def _query(text: str | None) -> list[tuple[str, str]] | None:
@@ -150,10 +172,10 @@ def _hosts(places: list[str]) -> tuple[str, str]:
 
 def _host(place: str) -> tuple[str, str]:
     """A host and its port. One that begins with a slash is the folder of a socket, and may have colons."""
-    if place.startswith(("/", "@")) or (place.count(":") > 1 and not place.startswith("[")):
+    if re.fullmatch(r"[/@][^@]*", place) or (place.count(":") > 1 and _IPV6.fullmatch(place)):
         return place, ""
-    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*))(?::(\d*))?", place)
-    if found is None:
+    found = re.fullmatch(r"(?:\[([^\]@]*)\]|([^:@]*))(?::(\d*))?", place)
+    if found is None or re.search("^[^/]*[@:]", unquote(found[2] or "")):  # the rest of a login
         raise ConfigError(
             "ledger: the address's host cannot be read; write host, host:port or [IPv6 address]:port, with commas between several"
         )
@@ -179,5 +201,7 @@ def _settings(options: str) -> tuple[dict[str, str], str]:
 
 def _shown(user: str, place: str, name: str | None, query: Mapping[str, str]) -> str:
     """An address without its password, and with what tells it from another."""
+    query = {**query, "user": query.get("user", "").partition(":")[0]}
     told = "&".join([f"{key}={quote(query[key], safe='/:,')}" for key in _SHOWN if query.get(key)])
+    user = quote(unquote(user).partition(":")[0])
     return f"postgresql://{f'{user}@' if user else ''}{place}{'' if name is None else f'/{name}'}{f'?{told}' if told else ''}"

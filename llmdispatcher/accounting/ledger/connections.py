@@ -227,7 +227,9 @@ class Connections:
         with LOADING:  # of the driver
             engine = create_engine(url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=asked)
         self._watch(engine)
-        if path is not None:
+        if path is None:
+            event.listen(engine, "do_connect", _connected)
+        else:
             event.listen(engine, "handle_error", _no_text)
             event.listen(engine, "do_connect", self._prepare)
             event.listen(engine, "connect", self._introduce)
@@ -369,6 +371,15 @@ class Connections:
                 threading.Event().wait(_NAP)
             else:
                 return
+
+
+def _connected(dialect: Any, _record: Any, arguments: Any, settings: Any) -> Any:
+    """A connection to a server. An error of the driver holds the password, in its frames and in what it says of the connection."""
+    try:
+        return dialect.connect(*arguments, **settings)
+    except dialect.loaded_dbapi.Error as error:
+        failure = type(error)(*error.args)
+    raise failure
 
 
 def _begin(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 
 from ...errors import ConfigError, LedgerError
 from ...runtime import SYSTEM_CLOCK, Clock, new_lock, user_path
-from ...types import AttemptRecord, Outcome, Usage
+from ...types import AttemptRecord, Outcome, Usage, itself, not_pickled
 from .address import Address, address, address_of
 from .call import (
     AttemptView,
@@ -142,6 +142,8 @@ class Ledger:
     seconds, which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for a place
     that is none, or no place for a spool.
     """
+
+    __copy__, __reduce__ = itself, not_pickled
 
     clock: Clock = SYSTEM_CLOCK
     """What tells which day is today; a test sets another."""

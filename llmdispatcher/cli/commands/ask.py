@@ -90,7 +90,7 @@ def schema_of(path: Path | None) -> Any:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON: {error}") from None
     if not isinstance(schema, dict):
-        raise UsageError(f"{path}: a {type(schema).__name__} is no JSON schema; give an object")
+        raise UsageError(f"{path}: {type(schema).__name__} is not a JSON schema; give an object")
     return schema
 
 
@@ -134,7 +134,7 @@ def tell_answer(response: Response, settings: Settings) -> None:
     if response.refusal:
         say(f"llmdispatcher: the model refuses: {escaped(response.refusal)}")
     if response.finish_reason == "length":
-        say("llmdispatcher: the answer was cut off at the most tokens that it may have; --max-tokens allows more")
+        say("llmdispatcher: the answer was cut off where its tokens ended; a higher --max-tokens allows more")
     if sys.stderr.isatty() and not settings.quiet:
         usage = response.usage
         seconds = "" if response.latency is None else f", {response.latency:.1f} s"

@@ -134,12 +134,12 @@ class Options:
     "--max-failures",
     type=COUNT,
     metavar="N",
-    help="Stop after N failed prompts; else a vendor that refuses key or account 5 times in a row is left out.",
+    help="Stop after N failed prompts; else a vendor is left out that refuses its key, or its account 5 times in a row.",
 )
 @click.option("--stream", is_flag=True, help="Stream the answers and print them while they arrive, in order.")
 @click.option("--simulate", is_flag=True, help="Ask simulated vendors even if there are keys; each answer says so.")
 @click.option("--or-simulate", is_flag=True, help="Ask simulated vendors where there is no key; each answer says so.")
-@click.option("--dry-run", is_flag=True, help="Tell what it may cost, by model, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Tell what it may cost, by model, and send nothing; needs no key.")
 @click.option(
     "--max-cost", type=Positive(), metavar="USD", help="Ask before a batch that may cost more; refuse where nobody can be asked."
 )
@@ -159,14 +159,14 @@ def command(settings: Settings, **given: Any) -> int:
     if options.output == Path("-"):
         raise UsageError("--output: - names no file; give a name, or /dev/stdout to print the answers")
     lines = _read(choose_prompts(options.file), options)
-    with ExitStack() as outermost, session.assembled(settings, _vendors(options)) as opened:
+    with ExitStack() as outermost, session.assembled(settings, _vendors(options, lines)) as opened:
         if _is_done(options, lines, simulated=opened.simulated):
             say(f"{options.output}: all is answered")
             return OK
         if not settings.quiet:
             say(opened.told)
         if options.dry_run:
-            _print_estimates(estimate_cost(opened.dispatcher, lines), settings)
+            _print_estimates(estimate_cost(opened.dispatcher, lines), opened, settings)
             return OK
         if not _agreed(opened, lines, options):
             return FAILED
@@ -226,7 +226,9 @@ def _read(source: Path | None, options: Options) -> list[PromptLine]:
     if len(invalid) > _MOST_FAILURES:
         complain(f"{source or STDIN}: {len(invalid) - _MOST_FAILURES} more lines are invalid")
     if len(invalid) == len(lines):
-        raise UsageError(f"{source or STDIN}: no line can be asked; nothing was sent, and no file was written")
+        raise UsageError(
+            f"{source or STDIN}: every line is invalid, so nothing was sent and no file was written; correct the lines"
+        )
     return lines
 
 
@@ -237,13 +239,20 @@ def _is_done(options: Options, lines: list[PromptLine], *, simulated: bool) -> b
     return is_complete(options.output, lines, simulated=simulated)
 
 
-def _vendors(options: Options) -> session.Asked:
+def _vendors(options: Options, lines: list[PromptLine]) -> session.Asked:
     limit = RateLimit(
         requests_per_minute=options.rpm,
         tokens_per_minute=options.tpm,
         adaptive=AdaptiveConcurrency(initial=options.workers, maximum=options.workers),
     )
-    return session.Asked(simulate=options.simulate, or_simulate=options.or_simulate, substitute=options.substitute, limit=limit)
+    models = dict.fromkeys([line.request.model for line in lines if isinstance(line, Prompt)])
+    return session.Asked(
+        simulate=options.simulate,
+        or_simulate=options.or_simulate,
+        substitute=options.substitute,
+        dry_for=tuple(models) if options.dry_run else None,
+        limit=limit,
+    )
 
 
 @contextmanager
@@ -333,16 +342,18 @@ def _progress_lines(total: int) -> Advance:
     return advance
 
 
-def _print_estimates(estimates: Mapping[str, ModelEstimate], settings: Settings) -> None:
+def _print_estimates(estimates: Mapping[str, ModelEstimate], opened: session.Session, settings: Settings) -> None:
     if settings.json:
         models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
-        tell_json({"cost_at_most": total_cost(estimates), "models": models})
+        assumed = {"keys_assumed": True} if opened.keys_assumed else {}
+        tell_json({"cost_at_most": total_cost(estimates), "models": models} | assumed)
         return
     heads = ("model", "prompts", "tokens in", "tokens out at most", "US$ at most")
     rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
     print_rows(heads, rows, no_color=settings.no_color)
     prompts = sum(estimate.prompts for estimate in estimates.values())
     tell(f"about US$ {total_cost(estimates):.4f} for {prompts} prompts{_doubt(estimates)}; nothing was sent")
+    _tell_missing(estimates)
 
 
 def _estimate_cells(estimate: ModelEstimate) -> tuple[str, ...]:
@@ -371,8 +382,12 @@ def _tell_estimates(estimates: Mapping[str, ModelEstimate]) -> None:
     for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
         cost = _estimate_cells(estimate)[-1]
         say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(NOBODY) else f", US$ {cost} at most"))
+    _tell_missing(estimates)
+
+
+def _tell_missing(estimates: Mapping[str, ModelEstimate]) -> None:
     if any(name.startswith(NOBODY) for name in estimates):
-        say("  what nobody has will fail; --substitute lets a similar model of another vendor answer it")
+        say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
 
 
 def _counted(prompts: int) -> str:
@@ -402,8 +417,11 @@ def _print_tally(tally: Tally, settings: Settings) -> None:
             if stats.errors:
                 tell(f"{name}: {', '.join(f'{count} × {error}' for error, count in sorted(stats.errors.items()))}")
         tell(_summary(tally))
+    for reason in tally.left_out:
+        complain(f"{reason}; it was asked no more{', and prompts for it alone were not sent' if tally.missing else ''}")
     for reason in tally.stopped:
-        complain(f"{reason}; further prompts were not sent, --max-failures allows more failures")
+        if reason not in tally.left_out:
+            complain(f"{reason}; no further prompts were sent; a higher --max-failures allows more failures")
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
         command, from_stdin = _resuming(tally.answers)
         say(f"To ask the rest{', with the same prompts on standard input' if from_stdin else ''}: {command}")

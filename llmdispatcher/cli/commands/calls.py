@@ -53,7 +53,7 @@ def _one(settings: Settings, call_id: str) -> int:
     with records.opened(settings) as ledger:
         call, attempts = ledger.get_call(call_id), ledger.get_attempts(call_id)
     if call is None:
-        complain(f"{call_id}: there is no such call")
+        complain(f"{call_id}: there is no such call; `llmdispatcher calls` lists the latest")
         return FAILED
     told = call.as_dict()
     if settings.json:

@@ -81,9 +81,9 @@ class Conversation:
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DispatchError):
-            raise UsageError(f"{path}: this is no conversation that /save has written") from None
+            raise UsageError(f"{path}: /save has not written this file; give one that it has written") from None
         if not isinstance(model, str) or not isinstance(system, str | None):
-            raise UsageError(f"{path}: this is no conversation that /save has written")
+            raise UsageError(f"{path}: /save has not written this file; give one that it has written")
         return cls(model=model, system=system, turns=turns)
 
 
@@ -123,7 +123,7 @@ class Talk:
             return False
         deed = DEEDS.get(word)
         if deed is None:
-            complain(f"{word}: no such command; /help tells which there are")
+            complain(f"{word}: no such command; /help lists them")
             return True
         try:
             deed[0](self, rest.strip())

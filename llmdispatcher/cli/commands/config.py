@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .. import config_file
+from ...dispatcher import unready
+from .. import config_file, session
 from ..options import FILE, Suite, a_subcommand
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, complain, tell, tell_json
@@ -25,18 +26,27 @@ def check(settings: Settings, file: Path | None) -> int:
     """Read a configuration and name every mistake with its path.
 
     Its keys are the fields of Config; a table [vendors.NAME] has the fields of VendorConfig and a `kind`, the vendor's name in the
-    catalog, where NAME is not. Nobody is asked anything.
+    catalog, where NAME is not. A vendor that it names and that nobody knows is a mistake; one without a key is only told. Nobody
+    is asked anything.
     """
     path = file or settings.config
     if path is None:
         raise UsageError("config check: which file? llmdispatcher config check FILE")
     found = config_file.read(path)
-    mistakes = found.mistakes()
+    mistakes, warnings = found.mistakes(), []
+    if not mistakes:
+        made = {vendor.name: vendor for vendor in session.real_vendors(found, session.Asked())}
+        named = unready(found.config(), made)
+        mistakes = [f"config.{one}" for one in named if not one.is_known]
+        warnings = [f"config.{one}" for one in named if one.is_known]
+        told = {one.vendor for one in named}
+        lacks = {name: made[name].missing() for name in found.vendors if name not in told}
+        warnings += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
     if settings.json:
-        tell_json({"file": str(path), "mistakes": mistakes})
-    for text in mistakes if not settings.json else ():
+        tell_json({"file": str(path), "mistakes": mistakes, "warnings": warnings})
+    for text in [*mistakes, *warnings] if not settings.json else ():
         complain(f"{path}: {text}")
     if not mistakes and not settings.json and not settings.quiet:
         vendors = f", vendors {', '.join(found.vendors)}" if found.vendors else ""
-        tell(f"{path}: nothing is wrong ({len(found.fields)} settings{vendors})")
+        tell(f"{path}: {'no mistakes, only warnings' if warnings else 'nothing is wrong'} ({len(found.fields)} settings{vendors})")
     return FAILED if mistakes else OK

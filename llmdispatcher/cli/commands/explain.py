@@ -9,14 +9,14 @@ import click
 from .. import session
 from ..options import COUNT, a_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, tell, tell_json
+from ..terminal import FAILED, OK, say, tell, tell_json
 from . import ask
 
 
 @a_command(
     "explain",
     examples=('llmdispatcher explain "Why is the sky blue?"', "llmdispatcher explain --model gpt-4o --json Hello"),
-    codes="0 somebody would be asked, 1 nobody, 2 wrong usage, 130 interrupted",
+    codes="0 somebody would be asked, if only for a list of models, 1 nobody, 2 wrong usage, 130 interrupted",
 )
 @click.argument("prompt", nargs=-1, help="The question, as for `ask`; it may be left out.")
 @click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
@@ -26,7 +26,11 @@ from . import ask
 @click.option("--stream", is_flag=True, help="As for a streamed answer.")
 @click.option("--simulate", is_flag=True, help="Among simulated vendors.")
 def command(settings: Settings, **given: Any) -> int:
-    """Tell which vendors and models would be asked, in which order and why, and why others would not. Nothing is sent."""
+    """Tell which vendors and models would be asked, in which order and why, and why others would not.
+
+    Nothing is sent, so no key is needed: where there is none, the vendors of the model are taken as if they had one. A local server
+    such as Ollama is not asked for its list of models either, and the explanation says that it would be.
+    """
     request = ask.request_of(
         " ".join(given["prompt"]) or "Hello",
         (),
@@ -36,10 +40,12 @@ def command(settings: Settings, **given: Any) -> int:
         user=given["user"],
         max_tokens=given["max_tokens"],
     )
-    with session.assembled(settings, session.Asked(simulate=given["simulate"])) as opened:
+    with session.assembled(settings, session.Asked(simulate=given["simulate"], dry_for=(request.model,))) as opened:
         plan = opened.dispatcher.explain(request, streaming=given["stream"])
+    if opened.keys_assumed and not settings.quiet:
+        say(opened.told)
     if settings.json:
-        tell_json(plan.as_dict())
+        tell_json(plan.as_dict() | ({"keys_assumed": True} if opened.keys_assumed else {}))
     else:
         tell(*str(plan).split("\n"))
-    return OK if plan.targets else FAILED
+    return OK if plan.targets or plan.unread else FAILED

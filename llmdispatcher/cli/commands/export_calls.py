@@ -31,7 +31,7 @@ def command(settings: Settings, **given: Any) -> int:
     if file is not None and file.exists() and not given["force"]:
         raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     if file is None and given["format"] == "parquet":
-        raise UsageError("--format parquet: give a FILE; it is nothing for a pipe")
+        raise UsageError("--format parquet: it cannot go through a pipe; name a FILE")
     with records.opened(settings) as ledger:
         target = sys.stdout if file is None else file
         report = ledger.export_usage_logs(target, given["format"], attempts=given["attempts"], **records.chosen(given))

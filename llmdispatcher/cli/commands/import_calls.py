@@ -35,5 +35,5 @@ def command(settings: Settings, file: Path, format: str | None) -> int:
     if settings.json:
         tell_json(attrs.asdict(report))
     elif not settings.quiet:
-        say(f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are none")
+        say(f"{report.imported:,} calls taken in, {report.known:,} were known, {report.failed:,} are not calls")
     return FAILED if report.failed else OK

@@ -82,7 +82,7 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     """Write a new lockfile with the profiles default, prod, staging and dev."""
     path = file or NEW
     if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force begins anew, `llmdispatcher bind` changes it")
+        raise UsageError(f"{path} exists; --force replaces it, `llmdispatcher bind` changes it")
     made = Lockfile.create_default(path)
     if not bare:
         bundled = Lockfile.load(BUNDLED)

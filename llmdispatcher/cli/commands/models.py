@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import click
 
-from ...catalog import ABILITIES, ModelFacts, all_models, vendor_rows
+from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row, vendor_rows
 from ...runtime import SYSTEM_CLOCK
-from .. import session
+from .. import config_file, session
 from ..keychain import known_vendor
 from ..options import Positive, a_command
 from ..settings import Settings
@@ -30,7 +30,7 @@ _HEADS = ("model", "context", "output", "US$/M in", "US$/M out", "can")
         "llmdispatcher models --vendor ollama --live",
         "llmdispatcher models --json",
     ),
-    codes="0 ok, 1 no model is like that, 2 wrong usage, 130 interrupted",
+    codes="0 ok, 1 no model matches, 2 wrong usage, 130 interrupted",
 )
 @click.argument("pattern", required=False, metavar="[GLOB]", help="Only models whose names or aliases are like that.")
 @click.option("--vendor", metavar="NAME", help="Only this vendor's.")
@@ -54,7 +54,7 @@ def command(settings: Settings, **given: Any) -> int:
     vendor = known_vendor(given["vendor"]) if given["vendor"] else None
     unknown = sorted(set(given["capabilities"]) - set(ABILITIES))
     if unknown:
-        raise UsageError(f"--capability {unknown[0]}: no such word; there are {', '.join(ABILITIES)}")
+        raise UsageError(f"--capability {unknown[0]}: no such capability; use {', '.join(ABILITIES)}")
     found = list(_chosen(vendor, given))
     if settings.json:
         tell_json([_as_json(facts) for facts in found])
@@ -62,7 +62,7 @@ def command(settings: Settings, **given: Any) -> int:
         print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
         tell(f"{len(found)} models, {found[0].price_version}")
     if not found:
-        say("llmdispatcher: no model is like that; --all looks at retired ones and at resellers too")
+        say("llmdispatcher: no model matches; --all includes retired models and those of resellers")
     return OK if found else FAILED
 
 
@@ -101,7 +101,10 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
 
 def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     if vendor is None:
-        raise UsageError("--live: which --vendor shall be asked?")
+        raise UsageError("--live: name the vendor to ask with --vendor")
+    ready = {canonical(one.name) for one in session.real_vendors(config_file.read(settings.config), session.Asked())}
+    if canonical(vendor) not in ready:
+        raise UsageError(f"--live: {_lack(vendor)}")
     with session.assembled(settings, session.Asked()) as opened:
         found = opened.dispatcher.list_models(vendor, timeout=given["timeout"])
         names = [name for name in found if fnmatchcase(name, given["pattern"] or "*")]
@@ -110,3 +113,10 @@ def _live(settings: Settings, vendor: str | None, given: dict[str, Any]) -> int:
     else:
         tell(*names)
     return OK if names else FAILED
+
+
+def _lack(vendor: str) -> str:
+    """What to do so that a vendor can be asked for its list."""
+    row = vendor_row(known_vendor(vendor))
+    assert row is not None
+    return f"{row.name} cannot be asked from here; set {' or '.join(row.url_env if row.keyless else row.key_env)}"

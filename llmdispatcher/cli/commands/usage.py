@@ -255,7 +255,7 @@ def _cell(value: Any) -> Any:
 
 def _draw(path: Path, course: UsageStats, settings: Settings) -> None:
     if not course.buckets:
-        raise UsageError("--plot: there is nothing to draw, no call is like that")
+        raise UsageError("--plot: no call matches, so there is nothing to draw; choose other filters")
     points = [(bucket.period or "", bucket.total_cost) for bucket in course.buckets]
     draw_picture(path, points, title=closing(course))
     if not settings.quiet:

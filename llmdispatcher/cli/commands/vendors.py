@@ -12,7 +12,7 @@ from .. import config_file, keychain
 from ..options import a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import OK, tell_json
+from ..terminal import OK, say, tell_json
 
 
 @a_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
@@ -27,6 +27,9 @@ def command(settings: Settings, ready: bool) -> int:
     rows = [row for row in rows if row["key"] is not None or not ready]
     if settings.json:
         tell_json(rows)
+        return OK
+    if not rows:
+        say("llmdispatcher: no vendor can be asked from here; `llmdispatcher vendors` lists the variables of their keys")
         return OK
     print_rows(("vendor", "format", "key", "variables"), [_row(row) for row in rows], no_color=settings.no_color)
     return OK

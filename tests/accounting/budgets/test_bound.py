@@ -82,6 +82,8 @@ def test_images_count_by_what_their_vendor_bills_at_most():
         {"messages": [Message.user(FilePart(file_id="f"))]},
         {"messages": [Message.user(FilePart(data=b"%PDF", media_type="application/pdf"))]},
         {"extra_params": {"previous_response_id": "r"}},
+        {"extra_params": {"previousResponseId": "r"}},
+        {"extra_params": {"extra_body": {"google": {"cached_content": "c"}}}},
         {"tools": [VendorTool(origin="openai_responses", data={"type": "web_search"})]},
         {"extra_params": {"web_search_options": {}}},
     ],

@@ -312,6 +312,18 @@ def test_a_killed_process_is_paid_for_in_the_end(tmp_path, simulator):
     assert [(before[0].reserved, 0)] == [(one.spent, one.reserved) for one in after]
 
 
+def test_further_models_of_unknown_price_need_a_budget_that_allows_them(simulator):
+    """A request that was read from a wire format may name some, which the vendor asks in the place of its own."""
+    asked = attrs.evolve(ASK, extra_params={"models": ["other"]}, wire_format="openai_chat")
+    refusing, allowing = (dispatcher(simulator, budgets=[Budget(limit="100", unpriced=word)]) for word in ("refuse", "allow"))
+    with refusing, allowing:
+        with pytest.raises(BudgetExceeded):
+            refusing.send(asked)
+        allowing.send(asked)
+
+    assert 1 == len(simulator.requests)
+
+
 def test_a_vendor_of_ones_own_needs_a_price(simulator):
     """Without one its calls are refused, or allowed as the budget says; what it reports is counted."""
     made = dispatcher(budgets=[Budget(limit="1")])

@@ -87,7 +87,7 @@ def test_a_dear_target_is_left_out_for_a_cheaper_one(simulator, bound):
 def test_where_nobody_is_left_the_first_refusal_is_told(simulator, bound):
     """All targets are over."""
     made = dispatcher(simulator, simulator, budgets=[Budget(limit=bound / 2, on_exceed="next_target")])
-    with made, pytest.raises(BudgetExceeded, match=r"^v0/gpt-4o: budget") as raised:
+    with made, pytest.raises(BudgetExceeded, match=r"^v0:gpt-4o: budget") as raised:
         made.send(ASK)
 
     assert ["v0:gpt-4o", "v1:gpt-4o"] == [passed.target for passed in raised.value.trace.skipped]
