@@ -133,6 +133,7 @@ CODES: Mapping[str, type[DispatchError]] = {
             "ipinfringementsuspect",  # DashScope
             "sensitive_words_detected",  # new-api
             "prompt_blocked",  # new-api
+            "censorship_blocked",  # StepFun
             "error:1300",  # Z.ai
             "error:1301",  # Z.ai
             "base_resp:1026",  # MiniMax: the prompt
@@ -149,6 +150,7 @@ CODES: Mapping[str, type[DispatchError]] = {
             "invalidendpointormodel.notfound",  # Ark
             "model_not_supported",  # Copilot, Hugging Face
             "unknown_model",  # GitHub Models
+            "unavailable_model",  # GitHub Models
             "error:1211",  # Z.ai
             "error:1221",  # Z.ai: this API is gone
             "error:1222",  # Z.ai: there is no such API
@@ -351,7 +353,8 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|balance is (insufficient|not enough|too low)|balance_not_enough|overdue (balance|payment)|in arrears"
             r"|(doesn't|does not|don't|do not) have (any|enough) credits|(out of|requires? more|no more|no remaining) credits"
             r"|used all (available|your) credits|prepay(ment)? credits are depleted|exceeded your (monthly|weekly|daily)"
-            r"|spend(ing)?[ -](limit|cap)|in good standing|enable billing|billing (to be )?(is |not )?(disabled|enabled|active)"
+            r"|spend(ing)?[ -](limit|cap)|in good standing|payment (instrument|method)"
+            r"|enable billing|billing (to be )?(is |not )?(disabled|enabled|active)"
             r"|(reached|hit|exceeded) your [a-z ]{0,30}usage limit|usage limit (has been )?(reached|exceeded)"
             r"|free (tier|trial|quota|allocated quota|allocation)[^.]{0,60}(exhausted|exceeded|used up)"
             r"|used up your [a-z ]{0,20}(free|daily)|quota (has been |is )?(used up|exhausted)"
@@ -366,7 +369,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
         ),
         (
             r"context (length|window|size)|maximum context|exceeds? the (available )?context|exceed context limit"
-            r"|\b(prompt|input|query)( token length)? (is )?too long|max(imum)? context|context_length",
+            r"|\b(prompt|input|query|messages?|conversation)( token length)? (is |are )?too long|max(imum)? context|context_length",
             _ANY,
             ContextWindowExceeded,
         ),
@@ -388,7 +391,8 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"content[ _](management|filter(ing|ed)?|moderation|censorship|security|policy)|safety system"
             r"|(usage|acceptable use|safety) (policy|policies|guidelines)"
             r"|violat\w{1,4} [^.]{0,60}(polic|guideline)|\b(was|were|been|is) flagged\b|inappropriate content|considered high risk"
-            r"|sensitive[ _](content|information|words?)|new_sensitive|sensitivecontent|riskdetection|prohibited content"
+            r"|content exists risk"
+            r"|sensitive[ _](content|information|words?)|new_sensitive|sensitivecontent|riskdetection|prohibited (content|use)"
             r"|blocked by [^.]{0,40}(safety|moderation|guardrail|filter|polic)"
             r"|\u654f\u611f|\u4e0d\u5b89\u5168|\u8fdd\u89c4",
             CLIENT - {429},

@@ -119,7 +119,7 @@ def _seconds_or_date(value: str | None, headers: Mapping[str, str], now: datetim
         return None
     for part in (value, *value.split(",", 1)[:1]):  # two headers of the same name arrive joined by a comma
         seconds = _number(part.strip())
-        seconds = duration(part.strip()) if seconds is None else seconds
+        seconds = _wait_in_words(f"wait {part}") if seconds is None else seconds
         if seconds is not None:
             return seconds
     date = _date(value)
@@ -372,8 +372,8 @@ _SILENT = frozenset({"", "ok", "success", "succeeded", "successful", "none", "nu
 _MESSAGES = ("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "error_description", "status_msg", "Message")
 """What vendors call the text of an error."""
 _NUMBERS = ("status_code", "statusCode", "code", "status", "raw_status_code", "http_code", "http_status")
-_BARE = frozenset({"message", "msg", "detail", "request_id", "requestId"})
-_NAMED = re.compile(r"error|exception", re.IGNORECASE)
+_BARE = frozenset({"id", "message", "msg", "detail", "request_id", "requestId"})
+_NAMED = re.compile(r"error|exception|fail", re.IGNORECASE)
 _WRAPPED = 2
 """How many wrappings of an error in another are opened."""
 _MOST_WRAPPED = 1 << 16
@@ -401,9 +401,9 @@ def tells_of_failure(document: Mapping[str, Any]) -> bool:
     message = _message(document)
     if message is None:
         return False
-    codes = [document[name] for name in ("code", "__type", *_NUMBERS) if name in document]
-    kind = document.get("type")
-    named = isinstance(kind, str) and _NAMED.search(kind) is not None
+    codes = [document[name] for name in ("code", "__type", "status_code", "statusCode") if name in document]
+    words = [word for name in ("type", "status") if isinstance(word := document.get(name), str)]
+    named = any(map(_NAMED.search, words)) or _status(document) is not None
     return named or any(map(tells, codes)) or document.keys() <= _BARE
 
 

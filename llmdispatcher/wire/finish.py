@@ -100,6 +100,15 @@ FAILURES = frozenset(
 _PREFIX = re.compile(r"^finish_?reason[_.]")
 
 
+_SILENT = frozenset({"", "null", "none", "unspecified"})
+"""Words of an answer that has not ended: DashScope sends ``"null"``, Google's zero value is ``FINISH_REASON_UNSPECIFIED``."""
+
+
+def ends(raw: Any) -> bool:
+    """Whether a word says why an answer ended."""
+    return isinstance(raw, str) and plain(raw) not in _SILENT
+
+
 def plain(raw: str) -> str:
     """A vendor's word in the spelling of the tables; what follows a colon, as in ``content_filter: RECITATION``, is left out."""
     word = raw.partition(":")[0].strip().lower().replace("-", "_").replace(" ", "_")
@@ -111,10 +120,10 @@ def finish_of(raw: Any, *, called: bool = False) -> str | None:
 
     Most vendors tell no call from a plain end; ``called`` does.
     """
-    if not isinstance(raw, str) or not raw:
-        return None
-    common = COMMON.get(raw)
+    common = COMMON.get(raw) if isinstance(raw, str) else None
     if common is None:
+        if not ends(raw):
+            return None
         word = plain(raw)
         if word in FAILURES:
             return None

@@ -138,6 +138,26 @@ def test_an_answer_that_was_broken_off_is_none(codec, word):
     assert (StreamInterrupted, "said", None) == (type(error), said.content, said.finish_reason)
 
 
+@pytest.mark.parametrize("name", ["openai_chat", "anthropic_messages", "gemini"])
+@pytest.mark.parametrize("word", ["", " ", None, "null", "FINISH_REASON_UNSPECIFIED"])
+def test_a_word_that_says_nothing_ends_no_answer(name, word):
+    """Servers send it with every chunk; the stream goes on, and without an end it was interrupted."""
+    codec = CODECS[name]
+    _, error = decode_stream(codec, [streamed(codec, word).replace(b'data: {"type": "message_stop"}', b"")])
+
+    assert (StreamInterrupted, None) == (type(error), error.code)
+    assert None is codec.decode(json.dumps(ended(codec, word)).encode()).finish_reason
+
+
+def test_an_empty_word_does_not_hide_what_was_counted():
+    """A last event without a reason still tells the tokens."""
+    start = {"type": "message_start", "message": {"id": "m", "content": [], "usage": {"input_tokens": 3, "output_tokens": 1}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": ""}, "usage": {"output_tokens": 5}}
+    answer, error = decode_stream(CODECS["anthropic_messages"], [sse(start, end, {"type": "message_stop"})])
+
+    assert (None, None, 5) == (error, answer.finish_reason, answer.usage.output_tokens)
+
+
 def test_one_choice_that_was_broken_off_fails_the_answer():
     """Whoever asked for two wants two."""
     choices = [{"index": place, "message": {"content": "x"}, "finish_reason": word} for place, word in enumerate(("stop", "abort"))]
@@ -235,6 +255,8 @@ FLAT = {
     "a list of details": ({"detail": [{"msg": "field required"}]}, VendorUnavailable),
     "AWS": ({"__type": "ThrottlingException", "message": "slow"}, RateLimitError),
     "a message alone": ({"message": "Too many requests"}, VendorUnavailable),
+    "a status in words": ({"status": "failed", "message": "boom"}, VendorUnavailable),
+    "FastChat": ({"text": "**NETWORK ERROR**", "error_code": 50001}, VendorUnavailable),
     "Baidu": ({"error_code": 17, "error_msg": "Open api daily request limit reached"}, VendorUnavailable),
 }
 
@@ -325,6 +347,18 @@ def _marked(line, name, value):
         return line
     document = beside(json.loads(line[start:]), name, value)
     return line[:start] + json.dumps(document, ensure_ascii=False) + line[len(line.rstrip("\r\n")) :]
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "document",
+    [{"status": "queued", "message": "wait"}, {"code": 200, "message": "working"}, {"code": 0, "msg": "ok"}, {"object": "ping"}],
+)
+def test_an_event_that_tells_of_something_else_is_no_error(codec, document):
+    """Gateways send such while a model is loaded."""
+    answer, error = decode_stream(codec, [framed(codec.name, document, SAID[codec.name])])
+
+    assert ("said", StreamInterrupted) == (answer.content, type(error))
 
 
 def test_a_good_answer_says_that_it_succeeded():

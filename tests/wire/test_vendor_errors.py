@@ -94,6 +94,7 @@ OVERFLOW = {
         {"code": 20015, "message": "length of prompt_tokens (9000) must be less than max_seq_len (8192).", "data": None},
     ),
     "OpenRouter": (400, told("no", 400, metadata={"error_type": "context_length_exceeded"})),
+    "watsonx": (400, told("the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model")),
     "a gateway's 500": (500, told("This model's maximum context length is 8192 tokens.")),
 }
 POLICY = {
@@ -130,6 +131,8 @@ POLICY = {
     "Xiaomi": (421, told("content filter")),
     "StepFun": (451, told("no")),
     "new-api": (400, told("no", "sensitive_words_detected")),
+    "DeepSeek": (400, told("Content Exists Risk", "invalid_request_error")),
+    "Gemini": (400, told("The prompt contains text that violates the Prohibited Use policy")),
 }
 SPENT = {
     "OpenAI": (429, told("You exceeded your current quota, please check your plan and billing details.", "insufficient_quota")),
@@ -177,6 +180,9 @@ SPENT = {
     "SiliconFlow": (403, {"code": 30001, "message": "Sorry, your account balance is insufficient", "data": None}),
     "Novita": (403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance"}),
     "new-api": (403, told("no", "insufficient_user_quota")),
+    "Fireworks": (412, told("Account x is suspended, possibly due to reaching the monthly spending limit")),
+    "Bedrock, no card": (403, {"message": "INVALID_PAYMENT_INSTRUMENT: A valid payment instrument must be provided."}),
+    "Ollama": (429, {"error": "you've reached your hourly usage limit, please upgrade to continue"}),
 }
 CAPACITY = {
     "Anthropic": (529, told("Overloaded", None, "overloaded_error")),

@@ -23,7 +23,7 @@ from ...types import (
     parse_text,
 )
 from ..decoding import EventDecoder, lacking, mapping, parse_object, raise_told, text_of
-from ..finish import broken_off, finish_of
+from ..finish import broken_off, ends, finish_of
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
 
 _THOUGHTS = ("thinking", "redacted_thinking")
@@ -202,7 +202,7 @@ class MessagesDecoder(EventDecoder):
         raw = mapping(document.get("delta")).get("stop_reason")
         # Counts here are cumulative and complete what message_start said; null says nothing.
         self._usage.update({name: value for name, value in mapping(document.get("usage")).items() if value is not None})
-        if not isinstance(raw, str):
+        if not ends(raw):
             return [StreamChunk(**self._use())]
         self.ended, self._broken = True, broken_off(raw)
         answered = self._structured and not self._calls and raw == "tool_use"

@@ -27,7 +27,7 @@ from ...types import (
 from ..base import Bounds
 from ..decoding import EventDecoder, lacking, mapping, parse, text_of
 from ..errors import fault_inside
-from ..finish import broken_off, finish_of
+from ..finish import broken_off, ends, finish_of
 from .fields import NAME, citations_of, gemini_usage, logprobs_of, part_of, tier_of
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
@@ -137,7 +137,7 @@ class _Candidate:
         for part in parts if type(parts) is list else ():
             if type(part) is dict:
                 said += self._part(part)
-        if candidate.get("finishReason"):
+        if ends(candidate.get("finishReason")):
             said += self._finish(candidate["finishReason"])
         further = self._beside(candidate)
         return [*said, further] if further else said
@@ -293,14 +293,14 @@ class GeminiDecoder(EventDecoder):
         if index not in self._candidates:
             self._candidates[index] = _Candidate()
         said = self._candidates[index].read(candidate)
-        if candidate.get("finishReason"):
+        if ends(candidate.get("finishReason")):
             self._broken = self._broken or self._candidates[index].broken
             self.ended = all(answer.finished for answer in self._candidates.values())
         return [{**fields, "choice": index} for fields in said] if index else said
 
     def _blocked(self, reason: Any) -> list[_Said]:
         """A prompt that was refused has no candidates."""
-        if not reason or self._candidates:
+        if not ends(reason) or reason.endswith("_UNSPECIFIED") or self._candidates:
             return []
         self.answered = self.ended = True
         return [{"finish_reason": "content_filter", "finish_reason_raw": reason}] if isinstance(reason, str) else []

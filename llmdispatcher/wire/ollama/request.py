@@ -22,7 +22,7 @@ from ...types import (
     data_url,
 )
 from ..decoding import Counter, dump, leave_out, own
-from ..finish import canonical_reason
+from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..quirks import without_refused
 
@@ -79,7 +79,7 @@ def raw_usage(usage: Usage | None) -> dict[str, Any]:
 
 def finish_of(raw: Any, *, called: bool) -> str | None:
     """The common word for a reason; old servers name none, and none of them tells a call from a plain end."""
-    return canonical_finish(raw if isinstance(raw, str) and raw else "stop", called=called)
+    return canonical_finish(raw if ends(raw) else "stop", called=called)
 
 
 def done_reason(reason: str | None, raw: str | None) -> str:

@@ -37,7 +37,7 @@ class OllamaDecoder(LineDecoder):
 
     __slots__ = ("_answered", "_calls", "_thought")
     END_MARKER = '"done": true'
-    ANSWER = "done"
+    ANSWER = "created_at"
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ from ...types import (
 )
 from ..decoding import EventDecoder, lacking, mapping, parse_object, raise_told, text_of
 from ..errors import fault_inside, tells
-from ..finish import broken_off, finish_of
+from ..finish import broken_off, ends, finish_of
 from ..quirks import TagSplitter
 from .fields import (
     AS,
@@ -169,7 +169,7 @@ class ChoiceReader:
             choice=self._index,
             **said,
         )
-        if self._thought is not None and (chunk.content or chunk.tool_calls or choice.get("finish_reason")):
+        if self._thought is not None and (chunk.content or chunk.tool_calls or chunk.finish_reason):
             return [*before, *self.rest(), chunk]
         return [*before, chunk] if before else chunk
 
@@ -188,7 +188,7 @@ class ChoiceReader:
         }
 
     def _finish(self, raw: Any) -> str | None:
-        if not raw or not isinstance(raw, str):
+        if not ends(raw):
             return None
         self.finished = True
         reason = finish_of(raw, called=self._calls.any)
