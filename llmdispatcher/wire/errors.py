@@ -299,7 +299,7 @@ def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: d
 
 
 def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], document: Any, now: datetime | None) -> DispatchError:
-    document = document if refusal.upstream is None else refusal.upstream
+    outer, document = document, document if refusal.upstream is None else refusal.upstream
     headers = {**refusal.headers, **headers}
     if "x-amzn-errortype" in headers:  # Bedrock: "ThrottlingException:http://..."
         refusal = attrs.evolve(refusal, codes=(*refusal.codes, headers["x-amzn-errortype"].partition(":")[0]))
@@ -307,6 +307,7 @@ def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], docum
     status = told or KIND_STATUSES.get(kind, 500)
     limited = status == 429 or kind is RateLimitError
     hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=limited, message=refusal.message)
+    hint = _told_wait(outer) if hint is None else hint
     if kind is RateLimitError and _DAILY.search(refusal.message) and (hint is None or hint > LONG_HINT):
         kind = QuotaExceeded
     if kind is RateLimitError and (_quota_spent(document, refusal) or (hint is not None and hint > LONG_HINT)):

@@ -185,6 +185,14 @@ def test_the_headers_of_an_upstream_tell_a_reset(reset, expected):
     assert expected == seen if reset != "9" * 30 else seen > expected
 
 
+def test_a_gateway_tells_the_wait_beside_its_upstreams_words():
+    """Which say none."""
+    metadata = {"raw": json.dumps({"error": {"message": "slow"}}), "retry_after_seconds": 7}
+    body = {"error": {"message": "Provider returned error", "code": 429, "metadata": metadata}}
+
+    assert 7.0 == fault(429, {}, json.dumps(body).encode(), NOW).retry_after
+
+
 @pytest.mark.parametrize(
     "headers",
     [
