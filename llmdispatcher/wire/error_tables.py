@@ -353,7 +353,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|balance is (insufficient|not enough|too low)|balance_not_enough|overdue (balance|payment)|in arrears"
             r"|(doesn't|does not|don't|do not) have (any|enough) credits|(out of|requires? more|no more|no remaining) credits"
             r"|used all (available|your) credits|prepay(ment)? credits are depleted|exceeded your (monthly|weekly|daily)"
-            r"|spend(ing)?[ -](limit|cap)|in good standing|payment (instrument|method)"
+            r"|spending[ -](limit|cap)|(monthly|hard) spend limit|in good standing|payment (instrument|method)"
             r"|enable billing|billing (to be )?(is |not )?(disabled|enabled|active)"
             r"|(reached|hit|exceeded) your [a-z ]{0,30}usage limit|usage limit (has been )?(reached|exceeded)"
             r"|free (tier|trial|quota|allocated quota|allocation)[^.]{0,60}(exhausted|exceeded|used up)"
