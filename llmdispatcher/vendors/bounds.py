@@ -19,7 +19,24 @@ VECTORS = 256 << 20
 """The most bytes of vectors."""
 _NUMBER = 24
 """Bytes of a number in JSON."""
-_MEDIA_NAMES = ("image", "audio", "-tts", "speech", "video")
+_MEDIA_NAMES = (
+    *("image", "audio", "-tts", "speech", "video"),
+    *(
+        "banana",
+        "dall-e",
+        "flux",
+        "seedream",
+        "diffusion",
+        "sdxl",
+        "recraft",
+        "ideogram",
+        "cogview",
+        "riverflow",
+        "veo-",
+        "sora-",
+        "lyria",
+    ),
+)
 """In the names of models that make pictures or sound, where the catalog does not know them."""
 _MODALITIES = ("modalities", "responseModalities", "response_modalities")
 _MEDIA_PARAMS = ("audio", "speechConfig", "speech_config", "imageConfig", "image_config")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .counting import LISTINGS as LISTINGS
     from .embeddings import EMBEDDING_CODECS as EMBEDDING_CODECS
     from .embeddings import numbers_in as numbers_in
-    from .errors import STATUSES as STATUSES
+    from .error_tables import STATUSES as STATUSES
     from .errors import fault as fault
     from .errors import rate_limit_remaining as rate_limit_remaining
     from .errors import request_id as request_id
@@ -57,8 +57,8 @@ else:
                 "fault",
                 "rate_limit_remaining",
                 "request_id",
-                "STATUSES",
             ),
+            "error_tables": ("STATUSES",),
             "gemini.fields": ("gemini_usage",),
             "gemini.codec": ("GEMINI",),
             "ollama.codec": ("OLLAMA_CHAT",),

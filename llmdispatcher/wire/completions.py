@@ -11,16 +11,13 @@ from typing import Any
 
 import attrs
 
-from ..errors import MalformedReply
 from ..types import Response, StreamChunk, Usage, fold
 from .base import StreamDecoder
-from .decoding import Counter, EventDecoder, mapping, parse_object, text_of
+from .decoding import Counter, EventDecoder, lacking, mapping, parse_object, raise_told, text_of
 from .embeddings import usage_of
-from .errors import fault_inside
+from .finish import broken_off, ends, finish_of, raise_broken
 from .ollama.response import OllamaDecoder, read_body
 from .openai_chat.codec import OPENAI_CHAT
-
-_FINISH = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "max_tokens": "length"}
 
 
 class TextDecoder(EventDecoder):
@@ -28,6 +25,7 @@ class TextDecoder(EventDecoder):
 
     __slots__ = ("answered",)
     END_MARKER = "[DONE] or a finish reason"
+    ANSWER = "choices"
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,11 +38,11 @@ class TextDecoder(EventDecoder):
         first = mapping(choices[0]) if isinstance(choices, list) and choices else {}
         choice = {} if first.get("index") else first
         raw = text_of(choice.get("finish_reason")) or None
-        self.ended = self.ended or raw is not None
+        self.ended, self._broken = self.ended or ends(raw), broken_off(raw)
         logprobs = choice.get("logprobs")
         return StreamChunk(
             content=text_of(choice.get("text")),
-            finish_reason=_finish(raw),
+            finish_reason=finish_of(raw),
             finish_reason_raw=raw,
             usage=usage_of(document, output="completion_tokens") if document.get("usage") else None,
             model=text_of(document.get("model")) or None,
@@ -74,11 +72,12 @@ class GenerateDecoder(OllamaDecoder):
 
 def decode_text(body: bytes) -> Response:
     """A whole answer of OpenAI's text completions."""
-    decoder = TextDecoder()
-    answer = fold([decoder.read_event(_answer(body))])
+    decoder, document = TextDecoder(), _answer(body)
+    chunk = decoder.read_event(document)
+    decoder.raise_if_broken()
     if not decoder.answered:
-        raise MalformedReply("the vendor's answer has no choices", sent=True)
-    return answer
+        raise lacking(document, "choices")
+    return fold([chunk])
 
 
 def decode_generated(body: bytes) -> Response:
@@ -91,10 +90,11 @@ def decode_complete(body: bytes) -> Response:
     document = _answer(body)
     raw = text_of(document.get("stop_reason")) or None
     if not isinstance(document.get("completion"), str):
-        raise MalformedReply("the vendor's answer has no completion", sent=True)
+        raise lacking(document, "completion")
+    raise_broken(raw)
     return Response(
         content=document["completion"],
-        finish_reason=_finish(raw),
+        finish_reason=finish_of(raw),
         finish_reason_raw=raw,
         model=text_of(document.get("model")),
         response_id=text_of(document.get("id")) or None,
@@ -108,10 +108,11 @@ def decode_generation(body: bytes) -> Response:
     details = mapping(document.get("details"))
     raw = text_of(details.get("finish_reason")) or None
     if not isinstance(document.get("generated_text"), str):
-        raise MalformedReply("the vendor's answer has no generated text", sent=True)
+        raise lacking(document, "generated text")
+    raise_broken(raw)
     return Response(
         content=document["generated_text"],
-        finish_reason=_finish(raw),
+        finish_reason=finish_of(raw),
         finish_reason_raw=raw,
         usage=_generated(details) if details else Usage(),
     )
@@ -137,13 +138,8 @@ COMPLETIONS: Mapping[str, Completions] = {
 
 def _answer(body: bytes) -> Mapping[str, Any]:
     document = parse_object(body)
-    if document.get("error"):
-        raise fault_inside(document)
+    raise_told(document)
     return document
-
-
-def _finish(raw: str | None) -> str | None:
-    return None if raw is None else _FINISH.get(raw, raw.lower())
 
 
 def _generated(details: Mapping[str, Any]) -> Usage:

@@ -16,12 +16,10 @@ from urllib.parse import quote
 
 import attrs
 
-from ..errors import MalformedReply
 from ..types import MOST_TOKENS, Request, parse_text
 from .anthropic.codec import ANTHROPIC_MESSAGES
 from .base import Codec
-from .decoding import mapping, parse, parse_object, text_of, written
-from .errors import fault_inside
+from .decoding import lacking, mapping, parse, parse_object, raise_told, text_of, written
 from .gemini.codec import GEMINI
 from .openai_responses.codec import OPENAI_RESPONSES
 
@@ -81,11 +79,10 @@ class Counting:
     def decode(self, body: bytes) -> int:
         """The number of tokens. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
         document = parse_object(body)
-        if document.get("error"):
-            raise fault_inside(document)
+        raise_told(document)
         number = document.get(self.answered)
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= MOST_TOKENS:
-            raise MalformedReply(f"the vendor's answer has no {self.answered}", sent=True)
+            raise lacking(document, self.answered)
         return int(number)
 
     def write(self, tokens: int) -> bytes:
@@ -135,13 +132,12 @@ class Listing:
     def decode(self, body: bytes) -> tuple[str, ...]:
         """The names on a page. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
         document = parse(body)
-        if isinstance(document, dict) and document.get("error"):
-            raise fault_inside(document)
+        raise_told(mapping(document))
         found = document if isinstance(document, list) else mapping(document).get(self.field)
         if found is None and _name(document):  # a model by itself
             found = [document]
         if not isinstance(found, list):
-            raise MalformedReply("the vendor's answer has no list of models", sent=True)
+            raise lacking(document, "list of models")
         return tuple([name for entry in found if (name := _name(entry))])
 
     def next(self, body: bytes) -> str | None:

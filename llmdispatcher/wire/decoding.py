@@ -32,7 +32,7 @@ from ..types import (
     weighed,
 )
 from .base import ENVELOPE, STREAMED, Bounds
-from .errors import MAX_EXCERPT, excerpt, fault_inside, read
+from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_of_failure
 from .sse import SseParser
 
 LEADING_ROLES = ("system", "developer")
@@ -199,9 +199,33 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def says(value: Any) -> bool:
+    """Whether a field holds anything: null, false, zero, blank text and containers of nothing but those are as good as absent."""
+    if isinstance(value, str):
+        return not (not value or value.isspace())
+    if isinstance(value, dict):
+        return any(map(says, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(says, value))
+    return bool(value)
+
+
 def text_of(value: Any) -> str:
     """``value`` if it is text, else nothing."""
     return value if isinstance(value, str) else ""
+
+
+def raise_told(document: Mapping[str, Any]) -> None:
+    """Raise the error that stands beside what a whole answer says, if it tells anything."""
+    if ("error" in document and tells(document["error"])) or ("base_resp" in document and tells(document["base_resp"])):
+        raise fault_inside(document)
+
+
+def lacking(document: Any, what: str) -> DispatchError:
+    """The error of a whole answer that has not got what its format promises: what it says instead, if that is an error."""
+    if read(document) is not None or tells_of_failure(mapping(document)):
+        return fault_inside(document)
+    return MalformedReply(f"the vendor's answer has no {what}", sent=True)
 
 
 class Event(Protocol):
@@ -234,15 +258,31 @@ class EventDecoder(ABC):
     which whoever reads it may set before the first :meth:`feed`.
     """
 
-    __slots__ = ("_failure", "_good", "_is_plain", "_members", "_plain", "_size", "_sse", "bounds", "done", "ended", "skipped")
+    __slots__ = (
+        "_broken",
+        "_failure",
+        "_good",
+        "_is_plain",
+        "_members",
+        "_plain",
+        "_size",
+        "_sse",
+        "bounds",
+        "done",
+        "ended",
+        "skipped",
+    )
 
     END_MARKER: ClassVar[str]
     """What ends a stream of this format, for the error text."""
+    ANSWER: ClassVar[str]
+    """The field that only events with a piece of an answer have; in one without, an error is looked for in every shape."""
 
     def __init__(self) -> None:
         self.done = False
         self.ended = False
         self._failure: DispatchError | None = None
+        self._broken: DispatchError | None = None  # what a finish reason told that is a failure
         self._sse: EventParser | None = None
         self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
         self._is_plain = False
@@ -312,9 +352,13 @@ class EventDecoder(ABC):
             self.skipped += 1
             return
         self._good += 1
-        if isinstance(document, list) and document:
-            document = document[0]
+        for piece in document if isinstance(document, list) else (document,):
+            self._take_document(name, piece, chunks)
+
+    def _take_document(self, name: str, document: Any, chunks: list[StreamChunk]) -> None:
         if not isinstance(document, dict):
+            if name == "error":
+                raise fault_inside({"error": document})
             return
         failure = self.failure_in(name, document)
         if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
@@ -325,6 +369,13 @@ class EventDecoder(ABC):
                 chunks.append(said)
         if failure is not None:
             raise fault_inside(failure)
+        if self._broken is not None:
+            raise self._broken
+
+    def raise_if_broken(self) -> None:
+        """Raise the failure that a finish reason told."""
+        if self._broken is not None:
+            raise self._broken
 
     def _weigh(self, data: str) -> None:
         """Refuse an event that makes the stream too much, before it is decoded; of a small one only its brackets are counted."""
@@ -343,7 +394,11 @@ class EventDecoder(ABC):
 
     def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What tells of a failure in an event, if something does."""
-        return document if name == "error" or document.get("error") else None
+        if name == "error" or ("error" in document and tells(document["error"])):
+            return document
+        if document.get(self.ANSWER) and "base_resp" not in document:
+            return None
+        return document if tells_of_failure(document) else None
 
     def finish(self) -> list[StreamChunk]:
         """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""

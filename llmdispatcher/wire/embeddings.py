@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ..errors import InvalidRequest, MalformedReply
 from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
 from .decoding import Counter, dump, leave_out, mapping, parse_object, text_of, written
-from .errors import fault_inside
+from .errors import fault_inside, tells_of_failure
 from .gemini.codec import GEMINI
 from .ollama.request import ollama_usage
 
@@ -302,7 +302,7 @@ EMBEDDING_CODECS: Mapping[str, EmbeddingCodec] = {
 
 def _answer(body: bytes, request: EmbeddingRequest) -> Mapping[str, Any]:
     document = parse_object(body, MOST_MEMBERS + numbers_in(request))
-    if document.get("error"):
+    if tells_of_failure(document):
         raise fault_inside(document)
     return document
 

@@ -32,6 +32,7 @@ from ..errors import (
 )
 from ..runtime import SYSTEM_CLOCK
 from ..types import RateLimitRemaining, parse_text
+from .error_tables import AMBIGUOUS, CLIENT, CODES, FINAL_STATUSES, KIND_STATUSES, STANDS_FOR, STATUSES, WORDINGS
 
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
@@ -44,22 +45,46 @@ _RESETS = (
     "anthropic-ratelimit-tokens-reset",
     "anthropic-ratelimit-input-tokens-reset",
     "anthropic-ratelimit-output-tokens-reset",
+    "x-ratelimit-reset-tokens-minute",  # Cerebras, in seconds
+    "x-ratelimit-reset-requests-day",
+    "x-ratelimit-reset",  # OpenRouter, in milliseconds since 1970; Moonshot
+    "ratelimit-reset",  # earlier drafts of the IETF's header, in seconds
 )
+_WORD_UNITS = (("ms", 1e-3), ("mil", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0))
+_AMOUNT = re.compile(
+    r"(\d{1,9}(?:\.\d{1,12})?)\s{0,3}(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
+)
+_WAIT = re.compile(
+    r"(?:try(?:ing)? again|retry(?:ing)?|wait(?:ing)?|resets?|available again)\b[^.0-9]{0,40}"
+    rf"((?:{_AMOUNT.pattern}[\s,]{{0,3}}(?:and\s)?){{1,4}})"
+)
+"""A wait in words: "try again in 7m12s" (OpenAI, Groq), "retry after 22 seconds" (Azure), "wait 60 seconds" (GitHub Models)."""
+_WAITS = {
+    "retry_after": 1.0,
+    "retryAfter": 1.0,
+    "retry_after_seconds": 1.0,
+    "resets_in_seconds": 1.0,  # OpenAI's subscriptions
+    "estimated_time": 1.0,  # Hugging Face, while a model is loaded
+    "retry_after_ms": 1e-3,
+}
+"""Fields of an error that tell a wait, with the seconds of their unit."""
 
 
-def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited: bool) -> float | None:
+def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited: bool, message: str = "") -> float | None:
     """Seconds to wait, by the best source there is; ``None`` where nothing usable is said.
 
     ``headers`` have lower-case names, ``body`` is the parsed answer, ``now`` is aware. In order: ``retry-after-ms``,
-    ``retry-after`` (seconds or a date), Google's RetryInfo, an estimated loading time, and, for a rate-limited call only,
-    the latest reset of an exhausted limit. A zero in one source does not hide a positive value in the next. Dates are measured
-    against the answer's own, since the clocks of vendor and caller may differ.
+    ``retry-after`` (seconds, a duration or a date), Google's RetryInfo, a field such as an estimated loading time, the wait that
+    the message names in words, and, for a rate-limited call only, the latest reset of an exhausted limit. A zero in one source
+    does not hide a positive value in the next. Dates are measured against the answer's own, since the clocks of vendor and caller
+    may differ.
     """
     sources: tuple[Callable[[], float | None], ...] = (
         lambda: _milliseconds(headers.get("retry-after-ms")),
         lambda: _seconds_or_date(headers.get("retry-after"), headers, now),
         lambda: _retry_info(body),
-        lambda: _number(body.get("estimated_time")) if isinstance(body, Mapping) else None,
+        lambda: _told_wait(body),
+        lambda: _wait_in_words(message),
         lambda: _resets(headers, now) if limited else None,
     )
     said = [seconds for source in sources if (seconds := source()) is not None and math.isfinite(seconds)]
@@ -94,10 +119,33 @@ def _seconds_or_date(value: str | None, headers: Mapping[str, str], now: datetim
         return None
     for part in (value, *value.split(",", 1)[:1]):  # two headers of the same name arrive joined by a comma
         seconds = _number(part.strip())
+        seconds = _wait_in_words(f"wait {part}") if seconds is None else seconds
         if seconds is not None:
             return seconds
     date = _date(value)
     return None if date is None else _until(date, headers, now)
+
+
+def _told_wait(body: Any) -> float | None:
+    """The wait that a field tells, beside the error, in it, or in its metadata."""
+    document = body if isinstance(body, Mapping) else {}
+    error = document.get("error")
+    error = error if isinstance(error, Mapping) else {}
+    places = [place for place in (document, error, error.get("metadata"), error.get("details")) if isinstance(place, Mapping)]
+    told = [(_number(place[name]), unit) for place in places for name, unit in _WAITS.items() if name in place]
+    waits = [number * unit for number, unit in told if number is not None]
+    return max(waits, default=None)
+
+
+def _wait_in_words(text: str) -> float | None:
+    """Seconds of the wait that a message names."""
+    found = _WAIT.search(text[:MAX_MESSAGE].lower())
+    if found is None:
+        return None
+    return sum(
+        float(amount) * next(unit for name, unit in _WORD_UNITS if word.startswith(name))
+        for amount, word in _AMOUNT.findall(found.group(1))
+    )
 
 
 def _until(moment: datetime, headers: Mapping[str, str], now: datetime) -> float:
@@ -157,11 +205,19 @@ def rate_limit_remaining(headers: Mapping[str, str], now: datetime) -> RateLimit
     return RateLimitRemaining(**said) if said else None
 
 
+_MOMENT, _LAST_MOMENT, _MILLISECONDS = 1e9, 2.5e11, 1e12
+"""A reset from here on is a moment, in seconds since 1970 (the last in the year 9892), or in milliseconds."""
+
+
 def _reset(value: str | None, headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds until a reset: a duration, or a moment."""
+    """Seconds until a reset: a number or duration of seconds, or a moment."""
     if value is None:
         return None
-    return _rfc3339(value, headers, now) if value[:1].isdigit() and "T" in value else duration(value)
+    number = _number(value)
+    if number is None:
+        return _rfc3339(value, headers, now) if value[:1].isdigit() and "T" in value else duration(value)
+    number /= 1_000 if number > _MILLISECONDS else 1
+    return number if number < _MOMENT else _until(datetime.fromtimestamp(min(number, _LAST_MOMENT), UTC), headers, now)
 
 
 def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -191,96 +247,11 @@ NO_REASON = "the vendor gives no reason"
 LONG_HINT = 3_600.0
 """Seconds; a limit that ends later is no limit of a minute. It is a spent quota only if the vendor's words say so."""
 
-STATUSES: Mapping[int, type[DispatchError]] = {
-    401: AuthenticationError,
-    402: QuotaExceeded,
-    403: AuthenticationError,
-    404: ModelNotFound,
-    408: VendorUnavailable,
-    409: VendorUnavailable,
-    425: VendorUnavailable,
-    429: RateLimitError,
-    451: ContentFiltered,
-}
-_FINAL_STATUSES = frozenset({501, 505})
-
-CODES: Mapping[str, type[DispatchError]] = {
-    "insufficient_quota": QuotaExceeded,
-    "quota_exceeded": QuotaExceeded,
-    "usage_limit_reached": QuotaExceeded,
-    "billing_error": QuotaExceeded,
-    "billing_hard_limit_reached": QuotaExceeded,
-    "billing_not_active": QuotaExceeded,
-    "payment_required": QuotaExceeded,
-    "enforced_spend_limit_reached": QuotaExceeded,
-    "contract_spend_limit_reached": QuotaExceeded,
-    "context_length_exceeded": ContextWindowExceeded,
-    "exceed_context_size_error": ContextWindowExceeded,
-    "model_context_window_exceeded": ContextWindowExceeded,
-    "content_filter": ContentFiltered,
-    "content_policy_violation": ContentFiltered,
-    "responsibleaipolicyviolation": ContentFiltered,
-    "model_not_found": ModelNotFound,
-    "deploymentnotfound": ModelNotFound,
-    "invalid_api_key": AuthenticationError,
-    "ramp_limit_exceeded": RateLimitError,
-}
-
-STANDS_FOR: Mapping[str, int] = {
-    "invalid_request_error": 400,
-    "invalid_argument": 400,
-    "failed_precondition": 400,
-    "authentication_error": 401,
-    "unauthenticated": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "not_found": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "rate_limited": 429,
-    "resource_exhausted": 429,
-    "insufficient_quota": 429,
-    "api_error": 500,
-    "server_error": 500,
-    "internal": 500,
-    "internal_server_error": 500,
-    "unavailable": 503,
-    "provider_overloaded": 503,
-    "timeout_error": 504,
-    "deadline_exceeded": 504,
-    "overloaded_error": 529,
-}
-"""The status that an error inside a 200 would have had."""
-
-_SPENT = (
-    r"exceeded your current quota|credit balance is too low|insufficient (balance|credit|funds)"
-    r"|usage limits?\b|out of credits?\b|quota (is |was |has been )?(exhausted|used up)"
+_DAILY = re.compile(
+    r"per[- _](day|week|month)|\b[tr]pd\b|ByDay\b|\b(daily|weekly|monthly) .{0,30}(limit|quota|allocation|cap)\b", re.IGNORECASE
 )
-_CLIENT = range(400, 500)
-_ANY = range(300, 600)
-WORDINGS: tuple[tuple[re.Pattern[str], range, type[DispatchError]], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), statuses, kind)
-    for pattern, statuses, kind in (
-        (_SPENT, _CLIENT, QuotaExceeded),
-        (r"(incorrect|invalid|expired) api key|api key (is )?(not valid|invalid|expired)", _CLIENT, AuthenticationError),
-        (
-            r"context (length|window)|maximum context|exceeds? the (available )?context|exceed context limit|prompt (is )?too long"
-            r"|input token count.{0,40}exceeds|max(imum)? context",
-            _ANY,
-            ContextWindowExceeded,
-        ),
-        (r"content (management|filtering) policy|content policy|safety system", _CLIENT, ContentFiltered),
-        (
-            r"not a valid model|unknown model|invalid model|unsupported model|supported api model names"
-            r"|\bmodels?\b[^.]{0,200}(does not exist|not found)|\bmodel (is |was )?not (found|supported|available)",
-            range(400, 405),
-            ModelNotFound,
-        ),
-    )
-)
+"""Of a limit that is over tomorrow, or later: OpenRouter's free models, GitHub, Bedrock, Moonshot."""
+_ASKED_LIMIT = re.compile(r"\blimit:? (\d{1,12}),? requested:? (\d{1,12})", re.IGNORECASE)
 
 REMEDIES: Mapping[type[DispatchError], str] = {
     AuthenticationError: "check the API key and what it is allowed to use",
@@ -303,6 +274,12 @@ class Refusal:
     request_id: str | None = None
     most: int = MAX_MESSAGE
     """Characters of it that an error shows."""
+    shape: str = "error"
+    """Where the error stood: in ``"error"`` (or in nothing), ``"errors"``, ``"base_resp"``, or beside ``"object": "error"``."""
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Those of an upstream that it repeats, with lower-case names."""
+    upstream: Any = None
+    """The document of an upstream's error, which another vendor has wrapped."""
 
 
 def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> DispatchError:
@@ -317,13 +294,22 @@ def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | 
 def fault_inside(document: Any, headers: Mapping[str, str] | None = None, now: datetime | None = None) -> DispatchError:
     """The error that an error object inside a 200, or inside a stream, stands for."""
     refusal = read(document) or Refusal(message=NO_REASON)
-    status = refusal.status or next((STANDS_FOR[code.lower()] for code in refusal.codes if code.lower() in STANDS_FOR), 500)
+    status = refusal.status or next((STANDS_FOR[code.lower()] for code in refusal.codes if code.lower() in STANDS_FOR), None)
     return _error(refusal, status, headers or {}, document, now)
 
 
-def _error(refusal: Refusal, status: int, headers: Mapping[str, str], document: Any, now: datetime | None) -> DispatchError:
-    kind = _kind(refusal, status, document)
-    hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=status == 429)
+def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], document: Any, now: datetime | None) -> DispatchError:
+    outer, document = document, document if refusal.upstream is None else refusal.upstream
+    headers = {**refusal.headers, **headers}
+    if "x-amzn-errortype" in headers:  # Bedrock: "ThrottlingException:http://..."
+        refusal = attrs.evolve(refusal, codes=(*refusal.codes, headers["x-amzn-errortype"].partition(":")[0]))
+    kind = _kind(refusal, told, document)
+    status = told or KIND_STATUSES.get(kind, 500)
+    limited = status == 429 or kind is RateLimitError
+    hint = retry_after(headers, document, now or SYSTEM_CLOCK.now(), limited=limited, message=refusal.message)
+    hint = _told_wait(outer) if hint is None else hint
+    if kind is RateLimitError and _DAILY.search(refusal.message) and (hint is None or hint > LONG_HINT):
+        kind = QuotaExceeded
     if kind is RateLimitError and _quota_spent(document, refusal, hint or 0.0):
         kind = QuotaExceeded
     remedy = REMEDIES.get(kind)
@@ -341,16 +327,22 @@ def _error(refusal: Refusal, status: int, headers: Mapping[str, str], document: 
     ).shortened(refusal.most)
 
 
-def _kind(refusal: Refusal, status: int, document: Any) -> type[DispatchError]:
-    for code in refusal.codes:
-        if code.lower() in CODES:
-            return CODES[code.lower()]
+def _kind(refusal: Refusal, status: int | None, document: Any) -> type[DispatchError]:
+    """The class of an error; of one inside a 200 whose status is not known each wording counts."""
+    for code in (code.lower() for code in refusal.codes):
+        kind = CODES.get(f"{refusal.shape}:{code}" if code.isdigit() else code)
+        if kind is not None:
+            return kind
     # Google words the limits of a minute and of a day alike; its details tell them apart (_quota_spent).
     google_limit = status == 429 and ("RESOURCE_EXHAUSTED" in refusal.codes or bool(details(document)))
+    text = " ".join([*refusal.codes, refusal.message])[:_READ]
     for pattern, statuses, kind in WORDINGS:
-        if status in statuses and pattern.search(refusal.message) and not (google_limit and kind is QuotaExceeded):
+        found = pattern.search(text) if status is None or status in statuses else None
+        if found is not None and not (google_limit and found.group().lower() in AMBIGUOUS):
             return kind
-    return STATUSES.get(status, VendorUnavailable if status >= 500 else InvalidRequest)
+    if status in CLIENT - {401, 402} and any(STANDS_FOR.get(code.lower()) == 429 for code in refusal.codes):
+        return RateLimitError
+    return STATUSES.get(status or 500, VendorUnavailable if status is None or status >= 500 else InvalidRequest)
 
 
 def _retry_here(refusal: Refusal, status: int, headers: Mapping[str, str]) -> bool | None:
@@ -358,7 +350,9 @@ def _retry_here(refusal: Refusal, status: int, headers: Mapping[str, str]) -> bo
     told = headers.get("x-should-retry", "").lower()
     if told in ("true", "false"):
         return told == "true"
-    if status in _FINAL_STATUSES or refusal.message.lower().startswith("request too large"):
+    asked = _ASKED_LIMIT.search(refusal.message[:MAX_MESSAGE])
+    beyond = asked is not None and int(asked.group(2)) > int(asked.group(1))
+    if beyond or status in FINAL_STATUSES or "request too large" in refusal.message[:MAX_MESSAGE].lower():
         return False
     return None
 
@@ -379,38 +373,155 @@ def _quota_spent(document: Any, refusal: Refusal, hint: float) -> bool:
     )
 
 
-def read(document: Any) -> Refusal | None:
-    """What an error body says: an error object, an error string, a flat object, or a list around one of them."""
+_SILENT = frozenset({"", "ok", "success", "succeeded", "successful", "none", "null", "no error", "0", "200", "20000"})
+"""Words and codes of an error object that tells of no error."""
+_MESSAGES = ("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "error_description", "status_msg", "Message")
+"""What vendors call the text of an error."""
+_NUMBERS = ("status_code", "statusCode", "code", "status", "raw_status_code", "http_code", "http_status")
+_BARE = frozenset({"id", "message", "msg", "detail", "request_id", "requestId"})
+_NAMED = re.compile(r"error|exception|fail", re.IGNORECASE)
+_WRAPPED = 2
+"""How many wrappings of an error in another are opened."""
+_MOST_WRAPPED = 1 << 16
+
+
+def tells(error: Any) -> bool:
+    """Whether an error tells of a failure. Null, an empty object, and one of zeros, blanks and words of success do not."""
+    if isinstance(error, Mapping):
+        return any(map(tells, error.values()))
+    if isinstance(error, list | tuple):
+        return any(map(tells, error))
+    if isinstance(error, bool) or error is None:
+        return bool(error)
+    return str(error).strip().lower() not in _SILENT
+
+
+def tells_of_failure(document: Mapping[str, Any]) -> bool:
+    """Whether a document, of which nothing is an answer, is an error in one of the shapes that have no error object."""
+    if document.get("object") == "error" or document.get("type") == "error" or document.get("success") is False:
+        return True
+    if any(
+        name in document and tells(document[name]) for name in ("error", "errors", "base_resp", "detail", "error_code", "error_msg")
+    ):
+        return True
+    message = _message(document)
+    if message is None:
+        return False
+    codes = [document[name] for name in ("code", "__type", "status_code", "statusCode") if name in document]
+    words = [word for name in ("type", "status") if isinstance(word := document.get(name), str)]
+    named = any(map(_NAMED.search, words)) or _status(document) is not None
+    return named or any(map(tells, codes)) or document.keys() <= _BARE
+
+
+def read(document: Any, wrapped: int = _WRAPPED) -> Refusal | None:
+    """What an error body says: an error object, an error string, a flat object, or a list around one of them.
+
+    ``None`` where it says nothing. An error that wraps that of an upstream, such as OpenRouter's, says both.
+    """
     if isinstance(document, list):
-        return next((refusal for item in document if (refusal := read(item)) is not None), None)
+        return next((refusal for item in document if (refusal := read(item, wrapped)) is not None), None)
     if not isinstance(document, Mapping):
         return None
-    error = document.get("error")
-    source = error if isinstance(error, Mapping) else document
-    message = error if isinstance(error, str) and "message" not in document else source.get("message") or source.get("detail")
-    if message is None and not isinstance(error, Mapping):
+    shape, source, message = _source(document)
+    if message is None and (source is document or not tells(source)):
         return None
     codes, told_id = _codes(source), document.get("request_id")
-    return Refusal(
+    refusal = Refusal(
         message=_text(message) if message else f"the vendor gives no reason beyond {codes[0]!r}" if codes else NO_REASON,
         codes=codes,
-        status=_status(source),
+        status=_status(source) or _status(document),
         request_id=_clean(told_id) if isinstance(told_id, str) and told_id else None,
+        shape=shape,
     )
+    return _unwrapped(_bracketed(refusal), source, wrapped) if wrapped else refusal
+
+
+def _source(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Any]:
+    """The shape of an error, the object that holds its codes, and its message."""
+    error, base = document.get("error"), document.get("base_resp")
+    if isinstance(error, Mapping) and tells(error):
+        return "error", error, _message(error)
+    errors = error if isinstance(error, list) else document.get("errors")
+    listed = errors if isinstance(errors, list) else [errors]
+    first = next((entry for entry in listed if isinstance(entry, Mapping | str) and tells(entry)), None)
+    if first is not None:
+        return ("errors", first, _message(first)) if isinstance(first, Mapping) else ("errors", document, listed)
+    if isinstance(base, Mapping) and tells(base):
+        return "base_resp", base, _message(base)
+    message = _message(document)
+    shape = "object" if document.get("object") == "error" else "error"
+    return shape, document, error if isinstance(error, str) and tells(error) and message is None else message
+
+
+def _message(source: Mapping[str, Any]) -> Any:
+    return next((source[name] for name in _MESSAGES if name in source and tells(source[name])), None)
+
+
+def _bracketed(refusal: Refusal) -> Refusal:
+    """MiniMax names its code at the end of its words: "insufficient balance (1008)"."""
+    found = re.search(r"\(([12]\d{3})\)\s{0,3}$", refusal.message[-16:])
+    known = found is not None and refusal.shape != "base_resp" and f"base_resp:{found.group(1)}" in CODES
+    return attrs.evolve(refusal, codes=(*refusal.codes, f"base_resp:{found.group(1)}")) if known and found else refusal
+
+
+def _unwrapped(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Refusal:
+    """The same with what its upstream says: in ``metadata`` (OpenRouter), or as JSON at the end of its own words."""
+    metadata = source.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    headers = metadata.get("headers")
+    if isinstance(headers, Mapping):
+        refusal = attrs.evolve(refusal, headers={str(name).lower(): str(value) for name, value in headers.items()})
+    raw, outer = metadata.get("raw"), refusal.message
+    if not tells(raw):
+        raw, outer = _embedded(refusal.message)
+        if raw is None:
+            return refusal
+    document = _parsed(raw) if isinstance(raw, str) else raw
+    inner = read(document, wrapped - 1)
+    if inner is None:
+        return attrs.evolve(refusal, message=_clean(f"{outer}: {_text(raw)}"[:_READ]))
+    return attrs.evolve(
+        refusal,
+        message=f"{outer}: {inner.message}"[:_READ] if outer else inner.message,
+        codes=tuple(sorted((*inner.codes, *refusal.codes), key=str.isdigit)),
+        status=refusal.status or inner.status,
+        headers={**refusal.headers, **inner.headers},
+        upstream=document if inner.upstream is None else inner.upstream,
+    )
+
+
+def _embedded(message: str) -> tuple[Any, str]:
+    """The JSON object that words end with, if it is an error, and the words before it."""
+    text = message[:_MOST_WRAPPED].rstrip("'\"` \r\n")
+    start = text.find("{")
+    document = _parsed(text[start:]) if start >= 0 and text.endswith("}") else None
+    if not isinstance(document, Mapping) or read(document, 0) is None:
+        return None, message
+    return document, re.sub(r"[\s:\-]{0,8}(b?['\"])?$", "", text[:start][-MAX_EXCERPT:])
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return parse_text(text[:_MOST_WRAPPED], lenient=True)
+    except ValueError:
+        return None
 
 
 def _codes(source: Mapping[str, Any]) -> tuple[str, ...]:
     """The vendor's codes as it wrote them, the one to show first; a bare number, which mostly repeats the status, last."""
-    nested = [source.get("innererror"), source.get("details"), source.get("metadata")]
-    inner = [part.get(key) for part in nested if isinstance(part, Mapping) for key in ("error_code", "code", "error_type")]
-    said = [source.get("code"), *inner, source.get("type"), source.get("status")]
+    nested = [part for name in ("innererror", "details", "metadata") if isinstance(part := source.get(name), Mapping)]
+    inner = [part.get(key) for part in nested for key in ("error_code", "code", "error_type")]
+    reasons = [entry.get("reason") for entry in details({"error": source})]
+    flagged = ["flagged_input" for part in nested if tells(part.get("flagged_input"))]
+    own = [source.get(name) for name in ("code", "error_code", "status_code", "Code", "__type")]
+    said = [*own, *inner, source.get("type"), source.get("error_type"), source.get("status"), *reasons, *flagged]
     words = [_clean(code) for code in said if isinstance(code, str) and code]
     words += [str(code) for code in said if type(code) is int and abs(code) < 1_000_000]
-    return tuple(sorted(words, key=str.isdigit))
+    return tuple(sorted(dict.fromkeys(words), key=str.isdigit))
 
 
 def _status(source: Mapping[str, Any]) -> int | None:
-    for value in (source.get("status_code"), source.get("code"), source.get("status"), source.get("raw_status_code")):
+    for value in map(source.get, _NUMBERS):
         if isinstance(value, str) and re.fullmatch("[45][0-9][0-9]", value):
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:

@@ -195,8 +195,13 @@ def _parsed(events: list[bytes]) -> list[Event | _Said]:
         if event[:6] == b"data: " and b"\n" not in event:
             parsed.append(_Said(event[6:]))
         elif event:
-            return list(_WholeEvents(events).events())
+            return list(_WholeEvents(list(map(_named, events))).events())
     return parsed
+
+
+def _named(event: bytes) -> bytes:
+    """The event; one whose data stand in a field called ``error``, as llama.cpp and FastChat write it, gets that name."""
+    return b"event: error\ndata:" + event[6:] if event[:6] == b"error:" else event
 
 
 def _is_special(data: bytes) -> bool:

@@ -76,8 +76,22 @@ def test_a_text_has_eight_mebibytes(vendor_of):
         Request("gemini-3-pro-image-preview", "hi"),
         Request("some/new-image-model", "hi"),
         Request("gpt-4o-audio-preview", "hi"),
+        Request("black-forest-labs/flux.2-pro", "hi"),
+        Request("bytedance-seed/seedream-4.5", "hi"),
+        Request("nano-banana", "hi"),
     ],
-    ids=["sound", "pictures", "a tool", "another tool", "a model", "an unknown model", "another model"],
+    ids=[
+        "sound",
+        "pictures",
+        "a tool",
+        "another tool",
+        "a model",
+        "an unknown model",
+        "another model",
+        "flux",
+        "seedream",
+        "banana",
+    ],
 )
 def test_pictures_and_sound_have_more(request_):
     """Where they were asked for, by parameters, tools or the model."""

@@ -18,6 +18,7 @@ from llmdispatcher import (
     ContextWindowExceeded,
     DispatchError,
     InvalidRequest,
+    MalformedReply,
     ModelNotFound,
     QuotaExceeded,
     RateLimitError,
@@ -71,7 +72,11 @@ CLASS_BY_WORDS = {
     "Incorrect API key provided": AuthenticationError,
     "exceeded your current quota": QuotaExceeded,
     "content management policy": ContentFiltered,
+    "Tool call validation failed": MalformedReply,  # what the model wrote; another attempt, or vendor, may do better
+    "Request too large for": RateLimitError,  # for a minute's tokens of this vendor
 }
+WRAPPED = "Provider returned error"
+"""What OpenRouter says before the words of its upstream, which an error has too."""
 
 
 def failures(group: tuple[str, str], check: Any) -> list[str]:
@@ -182,11 +187,12 @@ def misjudged(exchange: dict[str, Any], error: DispatchError, expected: dict[str
     stands_for = error.status if status == 200 else status
     by_status = CLASS_OF.get(stands_for or 0, DispatchError)
     kind = next((kind for words, kind in CLASS_BY_WORDS.items() if words in expected["message"]), by_status)
-    said = [expected.get(name) for name in ("error_code_raw", "error_type_raw", "error_status_raw")]
-    codes = {str(code).lower() for code in said if code is not None}
+    told = [expected.get(name) for name in ("error_code_raw", "error_type_raw", "error_status_raw")]
+    codes = {str(code).lower() for code in told if code is not None}
     if type(error) is not kind:
         return f"expected {kind.__name__}, saw {type(error).__name__}"
-    if expected["message"][:2_000] != error.message:
+    said = error.message[: len(WRAPPED)] if expected["message"] == WRAPPED else error.message
+    if expected["message"][:2_000] != said:
         return f"expected the message {expected['message'][:200]!r}, saw {error.message[:200]!r}"
     if status not in (200, error.status):
         return f"expected status {status}, saw {error.status}"

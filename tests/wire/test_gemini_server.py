@@ -625,7 +625,7 @@ def test_an_answer_of_another_vendor_is_written():
         ("content_filter", "RECITATION", "RECITATION"),
         ("content_filter", "refusal", "SAFETY"),
         ("malformed_function_call", "MALFORMED_FUNCTION_CALL", "MALFORMED_FUNCTION_CALL"),
-        ("pause_turn", "pause_turn", "PAUSE_TURN"),
+        ("pause_turn", "pause_turn", "OTHER"),
         (None, None, None),
     ],
 )

@@ -1,5 +1,6 @@
 """When to ask again is understood in every form in which vendors say it, and is never absurd."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -101,6 +102,110 @@ def test_googles_retry_info_in_a_list_is_understood():
 def test_a_loading_model_says_how_long():
     """Hugging Face estimates it."""
     assert 20.0 == hint(body={"error": "Model is currently loading", "estimated_time": 20.0}, limited=False)
+
+
+WORDS = {
+    "Rate limit reached for gpt-4o on tokens per min. Please try again in 2.5s.": 2.5,
+    "Please try again in 350ms. Visit https://x.example to learn more.": 0.35,
+    "exceeded token rate limit. Please retry after 22 seconds.": 22.0,
+    "Please try again in 7m12s.": 432.0,
+    "Please try again in 1h2m3.5s": 3723.5,
+    "Rate limit of 10 per 60s exceeded for UserByModelByMinute. Please wait 12 seconds before retrying.": 12.0,
+    "Please retry in 45.837906927s.": 45.837906927,
+    "request reached organization max RPM: 3, please try again after 1 seconds": 1.0,
+    "Try again in 5 minutes": 300.0,
+    "wait for 1 minute and 30 seconds": 90.0,
+    "Your limit resets in 2 hours, 5 mins": 7500.0,
+    "retry after 1 day": 86_400.0,
+    "TRY AGAIN IN 3 SECONDS": 3.0,
+    "Please retry after 0 seconds": 0.0,
+    "Please try again later.": None,
+    "Limit 30000, Used 29000, Requested 1500.": None,
+    "try again in 3 attempts": None,
+    "try again. 20s have passed": None,
+    "try again in 5mb": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize(("message", "expected"), WORDS.items())
+def test_a_wait_in_words_is_a_hint(message, expected):
+    """Vendors that send no header for it say it to a human."""
+    seen = fault(429, {}, json.dumps({"error": {"message": message, "code": "rate_limit_exceeded"}}).encode(), NOW).retry_after
+
+    assert expected == (pytest.approx(seen) if seen is not None else None)
+
+
+def test_a_header_is_more_exact_than_words():
+    """Which round."""
+    assert 3.0 == fault(429, {"retry-after": "3"}, b'{"error": {"message": "Please try again in 20s"}}', NOW).retry_after
+
+
+def test_words_without_end_cost_nothing():
+    """The text is bounded, and each pattern linear."""
+    message = "try again " + "in " * 100_000 + "retry 1 " * 100_000
+    assert None is fault(429, {}, json.dumps({"error": {"message": message}}).encode(), NOW).retry_after
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"resets_in_seconds": 90}, 90.0),
+        ({"retry_after": "20"}, 20.0),
+        ({"metadata": {"retry_after_seconds": 7}}, 7.0),
+        ({"retry_after_ms": 1500}, 1.5),
+        ({"retry_after": -1}, None),
+        ({"retry_after": "soon"}, None),
+    ],
+)
+def test_a_field_of_the_error_may_tell_the_wait(error, expected):
+    """Beside its message, or in its metadata."""
+    assert expected == hint(body={"error": {"message": "slow", **error}})
+
+
+@pytest.mark.parametrize(
+    ("reset", "expected"),
+    [
+        ("1795262460000", 60.0),
+        ("1795262460", 60.0),
+        ("30", 30.0),
+        ("1m", 60.0),
+        ("0", 0.0),
+        ("1795262400000", 0.0),
+        ("9" * 30, 1.0),
+    ],
+    ids=["milliseconds", "seconds", "a duration", "in words", "zero", "now", "absurd"],
+)
+def test_the_headers_of_an_upstream_tell_a_reset(reset, expected):
+    """OpenRouter repeats them in its metadata; a reset may be a moment, in either unit, or a duration."""
+    headers = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
+    body = {"error": {"message": "free-models-per-min", "code": 429, "metadata": {"headers": headers}}}
+    seen = fault(429, {}, json.dumps(body).encode(), NOW).retry_after
+
+    assert expected == seen if reset != "9" * 30 else seen > expected
+
+
+def test_a_gateway_tells_the_wait_beside_its_upstreams_words():
+    """Which say none."""
+    metadata = {"raw": json.dumps({"error": {"message": "slow"}}), "retry_after_seconds": 7}
+    body = {"error": {"message": "Provider returned error", "code": 429, "metadata": metadata}}
+
+    assert 7.0 == fault(429, {}, json.dumps(body).encode(), NOW).retry_after
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-ratelimit-reset-tokens-minute": "11.38", "x-ratelimit-remaining-tokens-minute": "0"},
+        {"x-ratelimit-reset-requests": "11.38"},
+        {"retry-after": "11.38s"},
+        {"retry-after": "11.38 seconds"},
+        {"ratelimit-reset": "11.38"},
+    ],
+)
+def test_a_number_is_a_number_of_seconds(headers):
+    """Cerebras writes resets so, others a duration where a number belongs."""
+    assert 11.38 == hint(headers)
 
 
 @pytest.mark.parametrize(

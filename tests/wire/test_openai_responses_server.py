@@ -447,7 +447,7 @@ def test_an_answer_of_another_format_is_streamed():
         ("tool_calls", "tool_use", "completed", None),
         ("content_filter", "SAFETY", "incomplete", {"reason": "content_filter"}),
         ("pause_turn", "pause_turn", "completed", None),
-        ("steered", "incomplete", "incomplete", {"reason": "steered"}),
+        ("steered", "incomplete", "incomplete", None),
         ("incomplete", "incomplete", "incomplete", None),
         ("queued", "queued", "queued", None),
         (None, None, "completed", None),

@@ -159,3 +159,8 @@ def test_nothing_of_a_stream_is_logged(caplog):
     parsed([b"a secret answer\ndata: a secret\n\n"])
 
     assert "" == caplog.text
+
+
+def test_an_event_may_stand_in_a_field_called_error():
+    """Such as llama.cpp writes it."""
+    assert [(M, "a"), ("error", '{"code": 500}'), (M, "b")] == parsed([b'data: a\n\nerror: {"code": 500}\n\ndata: b\n\n'])

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...types import Citation, Usage
 from ..decoding import Counter, mapping, text_of
+from ..finish import canonical_reason, finish_of
 
 NAME = "anthropic_messages"
 
@@ -26,6 +27,8 @@ FINISH = {
 }
 DIRECT = {"type": "direct"}
 """Who called a tool: the model itself, which goes without saying."""
+STOP_REASONS = frozenset({*FINISH, "pause_turn", "compaction"})
+"""All that clients know."""
 CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 ADAPTIVE = {"thinking": "adaptive"}
@@ -103,16 +106,13 @@ _USAGE: Mapping[str, Any] = {
 """What every usage that we write has, known or not; Anthropic's own stays as it came."""
 
 
-def finish_of(raw: Any) -> str | None:
-    """The common word for a stop reason; its own where there is none."""
-    return FINISH.get(raw, raw) if isinstance(raw, str) else None
-
-
 def stop_reason(reason: str | None, raw: str | None) -> str | None:
     """The stop reason for a common word; the vendor's own where it is one of this format."""
-    if raw is not None and finish_of(raw) == reason and (raw in FINISH or reason not in FINISH.values()):
+    if reason is None:
+        return None
+    if raw in STOP_REASONS and finish_of(raw) == reason:
         return raw
-    return next((word for word, common in FINISH.items() if common == reason), reason)
+    return next((word for word, common in FINISH.items() if common == canonical_reason(reason)), "end_turn")
 
 
 def tier_of(raw: Mapping[str, Any]) -> str | None:

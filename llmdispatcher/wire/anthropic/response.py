@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 
-from ...errors import MalformedReply
 from ...types import (
     MOST_MEMBERS,
     Citation,
@@ -23,9 +22,9 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import EventDecoder, mapping, parse_object, text_of
-from ..errors import fault_inside
-from .fields import NAME, STRUCTURE, anthropic_usage, finish_of, tier_of
+from ..decoding import EventDecoder, lacking, mapping, parse_object, raise_told, text_of
+from ..finish import broken_off, ends, finish_of
+from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 
@@ -35,11 +34,12 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     document = parse_object(body, members)
     blocks = document.get("content")
     if not isinstance(blocks, list):
-        if document.get("error") or document.get("type") == "error":
-            raise fault_inside(document)
-        raise MalformedReply("the vendor's answer has no content", sent=True)
+        raise lacking(document, "content")
+    raise_told(document)
     decoder = MessagesDecoder()
-    return fold([chunk for event in _events(document, blocks) for chunk in decoder.read_event(event)])
+    chunks = [chunk for event in _events(document, blocks) for chunk in decoder.read_event(event)]
+    decoder.raise_if_broken()
+    return fold(chunks)
 
 
 class MessagesDecoder(EventDecoder):
@@ -47,6 +47,7 @@ class MessagesDecoder(EventDecoder):
 
     __slots__ = ("_blocks", "_calls", "_length", "_run", "_structured", "_usage")
     END_MARKER = "message_stop or a stop reason"
+    ANSWER = "delta"
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,9 +204,9 @@ class MessagesDecoder(EventDecoder):
         raw = mapping(document.get("delta")).get("stop_reason")
         # Counts here are cumulative and complete what message_start said; null says nothing.
         self._usage.update({name: value for name, value in mapping(document.get("usage")).items() if value is not None})
-        if not isinstance(raw, str):
+        if not ends(raw):
             return [StreamChunk(**self._use())]
-        self.ended = True
+        self.ended, self._broken = True, broken_off(raw)
         answered = self._structured and not self._calls and raw == "tool_use"
         return [StreamChunk(finish_reason="stop" if answered else finish_of(raw), finish_reason_raw=raw, **self._use())]
 

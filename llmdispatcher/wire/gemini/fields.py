@@ -29,6 +29,7 @@ from ...types import (
     parse_text,
 )
 from ..decoding import Counter, mapping, own, text_of
+from ..finish import canonical_reason, finish_of
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
 _SUPPORT = "groundingSupport"
@@ -155,23 +156,33 @@ RESPONSE_SCHEMA = "responseSchema"
 THINKING_BUDGET = "thinkingBudget"
 """Marks in ``request.metadata`` of a request that was read: how a schema was spelt, and that the model may choose its budget."""
 
-FINISH = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    **dict.fromkeys(
-        (
-            "SAFETY",
-            "RECITATION",
-            "BLOCKLIST",
-            "PROHIBITED_CONTENT",
-            "SPII",
-            "MODEL_ARMOR",
-            "IMAGE_SAFETY",
-            "IMAGE_PROHIBITED_CONTENT",
-        ),
-        "content_filter",
-    ),
-}
+_FINISH = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+FINISH_REASONS = frozenset(
+    {
+        "STOP",
+        "MAX_TOKENS",
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "OTHER",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "MODEL_ARMOR",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "IMAGE_OTHER",
+        "NO_IMAGE",
+        "MALFORMED_FUNCTION_CALL",
+        "MALFORMED_RESPONSE",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+        "CONTINUATION",
+    }
+)
+"""All that clients know."""
 LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "XHIGH", "max": "XHIGH"}
 BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": -1}
 """The tokens of thought for an effort, where a model goes by tokens; -1 leaves it to the model."""
@@ -243,21 +254,15 @@ def sound_of(media_type: str) -> str:
     return _SOUNDS.get(media_type, media_type.removeprefix("audio/"))
 
 
-def finish_of(raw: Any, *, called: bool) -> str | None:
-    """The common word for why an answer ended; a call still ends with ``STOP``."""
-    if not isinstance(raw, str):
-        return None
-    reason = FINISH.get(raw, raw.lower())
-    return "tool_calls" if called and reason == "stop" else reason
-
-
 def finish_word(reason: str | None, raw: str | None) -> str | None:
     """Google's word for a common one; the vendor's own where it is one of this format."""
     if reason == "tool_calls":
         return "STOP"
-    if raw is not None and FINISH.get(raw) == reason:
+    if reason is None:
+        return None
+    if raw in FINISH_REASONS and finish_of(raw) == reason:
         return raw
-    return next((word for word, common in FINISH.items() if common == reason), None if reason is None else reason.upper())
+    return _FINISH.get(canonical_reason(reason) or "", "OTHER")
 
 
 def gemini_usage(raw: Mapping[str, Any]) -> Usage:

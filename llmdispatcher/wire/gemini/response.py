@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from ...errors import MalformedReply, StreamInterrupted
+from ...errors import DispatchError, StreamInterrupted
 from ...types import (
     MOST_MEMBERS,
     OtherPart,
@@ -25,9 +25,10 @@ from ...types import (
     fold,
 )
 from ..base import Bounds
-from ..decoding import EventDecoder, mapping, parse, text_of
+from ..decoding import EventDecoder, lacking, mapping, parse, text_of
 from ..errors import fault_inside
-from .fields import NAME, citations_of, finish_of, gemini_usage, logprobs_of, part_of, tier_of
+from ..finish import broken_off, ends, finish_of
+from .fields import NAME, citations_of, gemini_usage, logprobs_of, part_of, tier_of
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 _VALUES = ("stringValue", "numberValue", "boolValue")
@@ -104,7 +105,7 @@ _Said = dict[str, Any]
 class _Candidate:
     """One of the answers under way."""
 
-    __slots__ = ("_call", "_calls", "_given", "_run", "_text", "_thought", "finished")
+    __slots__ = ("_call", "_calls", "_given", "_run", "_text", "_thought", "broken", "finished")
 
     def __init__(self) -> None:
         self._text: list[str] = []  # all of it
@@ -113,6 +114,7 @@ class _Candidate:
         self._calls = 0
         self._call = 0  # the call whose arguments come in pieces
         self._given: Arguments | None = None
+        self.broken: DispatchError | None = None
         self.finished = False
 
     def word(self, candidate: Mapping[str, Any]) -> str | None:
@@ -135,7 +137,7 @@ class _Candidate:
         for part in parts if type(parts) is list else ():
             if type(part) is dict:
                 said += self._part(part)
-        if candidate.get("finishReason"):
+        if ends(candidate.get("finishReason")):
             said += self._finish(candidate["finishReason"])
         further = self._beside(candidate)
         return [*said, further] if further else said
@@ -241,6 +243,7 @@ class _Candidate:
 
     def _finish(self, raw: Any) -> list[_Said]:
         self.finished, over = True, self.over()
+        self.broken = broken_off(raw)
         if not isinstance(raw, str):
             return over
         return [*over, {"finish_reason": finish_of(raw, called=self._calls > 0), "finish_reason_raw": raw}]
@@ -251,6 +254,7 @@ class GeminiDecoder(EventDecoder):
 
     __slots__ = ("_candidates", "answered")
     END_MARKER = "a finishReason"
+    ANSWER = "candidates"
 
     def __init__(self) -> None:
         super().__init__()
@@ -289,13 +293,14 @@ class GeminiDecoder(EventDecoder):
         if index not in self._candidates:
             self._candidates[index] = _Candidate()
         said = self._candidates[index].read(candidate)
-        if candidate.get("finishReason"):
+        if ends(candidate.get("finishReason")):
+            self._broken = self._broken or self._candidates[index].broken
             self.ended = all(answer.finished for answer in self._candidates.values())
         return [{**fields, "choice": index} for fields in said] if index else said
 
     def _blocked(self, reason: Any) -> list[_Said]:
         """A prompt that was refused has no candidates."""
-        if not reason or self._candidates:
+        if not ends(reason) or reason.endswith("_UNSPECIFIED") or self._candidates:
             return []
         self.answered = self.ended = True
         return [{"finish_reason": "content_filter", "finish_reason_raw": reason}] if isinstance(reason, str) else []
@@ -312,11 +317,12 @@ class GeminiDecoder(EventDecoder):
         document = parse(body, self.bounds.members)
         chunks: list[StreamChunk] = []
         for piece in document if isinstance(document, list) else [document]:
-            if mapping(piece).get("error"):
+            if self.failure_in("", mapping(piece)) is not None:
                 raise fault_inside(piece)
             chunks += self.read_event(mapping(piece))
+            self.raise_if_broken()
         if not self.answered:
-            raise MalformedReply("the vendor's answer has no candidates", sent=True)
+            raise lacking(document, "candidates")
         left = [(index, fields) for index, answer in self._candidates.items() for fields in answer.over()]
         return [*chunks, *[StreamChunk(**fields, choice=index) for index, fields in left]]
 

@@ -22,11 +22,14 @@ from ...types import (
     data_url,
 )
 from ..decoding import Counter, dump, leave_out, own
+from ..finish import canonical_reason, ends
+from ..finish import finish_of as canonical_finish
 from ..quirks import without_refused
 
 NAME = "ollama_chat"
 
-FINISH = {"stop": "stop", "length": "length"}
+DONE_REASONS = ("stop", "length", "load", "unload")
+"""All that clients know."""
 LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 """The level of thought for an effort."""
 
@@ -74,17 +77,17 @@ def raw_usage(usage: Usage | None) -> dict[str, Any]:
     return {"prompt_eval_count": usage.input_tokens, "eval_count": usage.output_tokens}
 
 
-def finish_of(raw: Any, *, called: bool) -> str:
+def finish_of(raw: Any, *, called: bool) -> str | None:
     """The common word for a reason; old servers name none, and none of them tells a call from a plain end."""
-    reason = FINISH.get(raw, raw.lower()) if isinstance(raw, str) and raw else "stop"
-    return "tool_calls" if called and reason == "stop" else reason
+    return canonical_finish(raw if ends(raw) else "stop", called=called)
 
 
 def done_reason(reason: str | None, raw: str | None) -> str:
     """The reason for a common word; the vendor's own where it is one of this format."""
-    if raw is not None and reason in (finish_of(raw, called=False), finish_of(raw, called=True)) and raw == raw.lower():
+    if raw in DONE_REASONS and reason in (finish_of(raw, called=False), finish_of(raw, called=True)):
         return raw
-    return "stop" if reason in (None, "tool_calls") else str(reason)
+    common = canonical_reason(reason)
+    return "stop" if common in (None, "tool_calls") else common
 
 
 _NO_ARGUMENTS = {"type": "object", "properties": {}}

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import MalformedReply, StreamInterrupted
+from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import LineDecoder, mapping, parse_object, text_of
+from ..decoding import LineDecoder, lacking, mapping, parse_object, text_of
 from ..errors import fault_inside
+from ..finish import broken_off
 from .request import NAME, finish_of, ollama_usage
 
 _LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
@@ -36,6 +37,7 @@ class OllamaDecoder(LineDecoder):
 
     __slots__ = ("_answered", "_calls", "_thought")
     END_MARKER = '"done": true'
+    ANSWER = "created_at"
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +80,7 @@ class OllamaDecoder(LineDecoder):
     def _saying(self, document: Mapping[str, Any], content: Any, calls: Any) -> StreamChunk:
         deltas = tuple([self._call(mapping(call)) for call in calls]) if isinstance(calls, list) else ()
         raw = document.get("done_reason")
+        self._broken = broken_off(raw)
         return StreamChunk(
             content=text_of(content),
             tool_calls=deltas,
@@ -102,11 +105,12 @@ class OllamaDecoder(LineDecoder):
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The chunks of an answer in one piece, which must be complete as well."""
         document = parse_object(body, self.bounds.members)
-        if document.get("error"):
+        if self.failure_in("", document) is not None:
             raise fault_inside(document)
         said = self.read_event(document)
+        self.raise_if_broken()
         if not self._answered:
-            raise MalformedReply("the vendor's answer has no message", sent=True)
+            raise lacking(document, "message")
         if not self.ended:
             raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
         return said if isinstance(said, list) else [said] if said is not None else []

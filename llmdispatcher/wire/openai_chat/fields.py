@@ -75,7 +75,6 @@ def written_usage(usage: Usage) -> Mapping[str, Any] | None:
 
 
 NAME = "openai_chat"
-FINISH = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
 REASONING = ("reasoning_content", "reasoning", "reasoning_details")
 """The fields of a message that hold thoughts, the better spelling first."""
 

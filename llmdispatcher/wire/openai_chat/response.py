@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import MalformedReply
+from ...errors import DispatchError
 from ...types import (
     MOST_MEMBERS,
     Citation,
@@ -24,12 +24,12 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import EventDecoder, mapping, parse_object, text_of
-from ..errors import fault_inside
+from ..decoding import EventDecoder, lacking, mapping, parse_object, raise_told, text_of
+from ..errors import fault_inside, tells
+from ..finish import broken_off, ends, finish_of
 from ..quirks import TagSplitter
 from .fields import (
     AS,
-    FINISH,
     LEGACY,
     NAME,
     REASONING,
@@ -138,12 +138,13 @@ _RUNNING = ("text", "summary")
 class ChoiceReader:
     """Reads one choice; of a ``whole`` answer all at once."""
 
-    __slots__ = ("_calls", "_index", "_thought", "_whole", "finished")
+    __slots__ = ("_calls", "_index", "_thought", "_whole", "broken", "finished")
 
     def __init__(self, index: int, *, whole: bool = False) -> None:
         self._index, self._whole = index, whole
         self._calls = CallSlots(whole=whole)
         self._thought: _Thought | None = None  # under way
+        self.broken: DispatchError | None = None
         self.finished = False
 
     def read(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
@@ -168,7 +169,7 @@ class ChoiceReader:
             choice=self._index,
             **said,
         )
-        if self._thought is not None and (chunk.content or chunk.tool_calls or choice.get("finish_reason")):
+        if self._thought is not None and (chunk.content or chunk.tool_calls or chunk.finish_reason):
             return [*before, *self.rest(), chunk]
         return [*before, chunk] if before else chunk
 
@@ -187,11 +188,12 @@ class ChoiceReader:
         }
 
     def _finish(self, raw: Any) -> str | None:
-        if not raw or not isinstance(raw, str):
+        if not ends(raw):
             return None
         self.finished = True
-        reason = FINISH.get(raw, raw.lower())
-        return "tool_calls" if self._calls.any and reason == "stop" else reason
+        reason = finish_of(raw, called=self._calls.any)
+        self.broken = broken_off(raw) if reason is None else None
+        return reason
 
     def rest(self) -> list[StreamChunk]:
         """The thought that is now finished, if there is one."""
@@ -358,7 +360,7 @@ def _picture(url: str) -> ImagePart:
 
 def failed(choice: Mapping[str, Any]) -> None:
     """Raise what an error inside of a choice stands for: OpenRouter puts it there where its upstream failed."""
-    if "error" in choice and choice["error"]:  # noqa: RUF019  # the key is almost never there, and this runs for every chunk
+    if "error" in choice and tells(choice["error"]):
         raise fault_inside(choice)
 
 
@@ -374,11 +376,10 @@ def decode_tagged(body: bytes, members: int = MOST_MEMBERS) -> Response:
 
 def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     document = parse_object(body, members)
-    if document.get("error"):
-        raise fault_inside(document)
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise MalformedReply("the vendor's answer has no choices", sent=True)
+        raise lacking(document, "choices")
+    raise_told(document)
     return _whole(document, [mapping(choice) for choice in choices])
 
 
@@ -390,6 +391,8 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
         reader = ChoiceReader(place, whole=True)
         said = {**choice, "delta": choice["message"] if "message" in choice else choice.get("delta")}
         read = reader.read(said, document)
+        if reader.broken is not None:
+            raise reader.broken
         chunks += [*(read if isinstance(read, list) else [read]), *reader.rest()]
     sources = sources_in(document)
     return [*chunks, StreamChunk(citations=sources)] if sources else chunks
@@ -404,6 +407,7 @@ class ChatDecoder(EventDecoder):
 
     __slots__ = ("_choices", "_first", "_sourced", "_told")
     END_MARKER = "[DONE] or a finish reason"
+    ANSWER = "choices"
 
     def __init__(self) -> None:
         super().__init__()
@@ -422,6 +426,7 @@ class ChatDecoder(EventDecoder):
         failed(choice)
         read = self._first.read(choice, document)
         if choice.get("finish_reason") is not None:
+            self._broken = self._first.broken
             self.ended = all(reader.finished for reader in self._choices.values())
         return read
 
@@ -437,6 +442,7 @@ class ChatDecoder(EventDecoder):
                 self._choices[place] = ChoiceReader(place)
             read = self._choices[place].read(choice, document)
             chunks += read if isinstance(read, list) else [read]
+            self._broken = self._broken or self._choices[place].broken
         self.ended = all(reader.finished for reader in self._choices.values())
         if document.get("usage") and not listed:  # the end, also of thoughts that nothing was said after
             chunks = [*[chunk for reader in self._choices.values() for chunk in reader.rest()], *chunks]

@@ -24,8 +24,9 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import mapping, own, parse, written
+from ..finish import canonical_reason, finish_of
 from ..server_errors import openai_refusal
-from .fields import AS, FINISH, LEGACY, NAME, details_in, how, openai_logprobs, openai_tier, written_usage
+from .fields import AS, LEGACY, NAME, details_in, how, openai_logprobs, openai_tier, written_usage
 from .request import is_block, joined_thoughts, written_call, written_part
 
 NO_ID = "chatcmpl-0"
@@ -103,9 +104,9 @@ def finish_word(reason: str | None, raw: str | None, *, called: bool) -> str:
     """Why an answer ended, in a word of this format: the vendor's own if it is one, and calls are never a plain end."""
     if reason is None:
         return "tool_calls" if called else "stop"
-    if raw in _WORDS and (FINISH.get(raw, raw) == reason):
+    if raw in _WORDS and finish_of(raw) == reason:
         return raw
-    return reason
+    return canonical_reason(reason) or ("tool_calls" if called else "stop")
 
 
 def pictures(parts: Sequence[Part]) -> list[dict[str, Any]]:

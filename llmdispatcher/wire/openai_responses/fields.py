@@ -9,15 +9,11 @@ import attrs
 
 from ...types import Citation, Part, TextPart, Usage
 from ..decoding import Counter, mapping, own, text_of
+from ..finish import finish_of
 from .request import NAME, noted
 
-INCOMPLETE = {
-    "max_output_tokens": "length",
-    "max_tokens": "length",
-    "length": "length",
-    "content_filter": "content_filter",
-}
-"""Why an answer is incomplete, in common words."""
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""Why an answer is incomplete, by the common word."""
 
 
 def finish(status: str, response: Mapping[str, Any], *, called: bool) -> str | None:
@@ -26,7 +22,7 @@ def finish(status: str, response: Mapping[str, Any], *, called: bool) -> str | N
         return "tool_calls" if called else "stop"
     if status == "incomplete":
         reason = text_of(mapping(response.get("incomplete_details")).get("reason")).lower()
-        return INCOMPLETE.get(reason, reason or status)
+        return finish_of(reason) if reason else status
     return status.lower() or None
 
 

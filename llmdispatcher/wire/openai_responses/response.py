@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
-from ...errors import MalformedReply
 from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
-from ..decoding import EventDecoder, mapping, parse_object, text_of
-from ..errors import fault_inside
+from ..decoding import EventDecoder, lacking, mapping, parse_object, text_of
+from ..errors import fault_inside, tells
+from ..finish import broken_off
 from .fields import annotated, citations_of, finish, logprobs_of, openai_responses_usage, refusal_of, spoken, with_searches
 from .request import CALLS, read_call, read_item
 
@@ -36,11 +36,14 @@ _DONES = {
 def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     """A whole answer, or as much as there is of one that the vendor is still working at."""
     document = parse_object(body, members)
-    if document.get("status") == "failed" or (document.get("error") and not document.get("output")):
+    if document.get("status") == "failed":
         raise fault_inside(document)
-    if not isinstance(document.get("output"), list):
-        raise MalformedReply("the vendor's answer has no output", sent=True)
-    return fold(ResponsesDecoder().outcome(document))
+    if not isinstance(document.get("output"), list) or (not document["output"] and tells(document.get("error"))):
+        raise lacking(document, "output")
+    decoder = ResponsesDecoder()
+    chunks = decoder.outcome(document)
+    decoder.raise_if_broken()
+    return fold(chunks)
 
 
 @attrs.define(eq=False)
@@ -75,6 +78,7 @@ class ResponsesDecoder(EventDecoder):
 
     __slots__ = ("_calls", "_length", "_names", "_places", "_run")
     END_MARKER = "response.completed, response.incomplete or response.failed"
+    ANSWER = "delta"
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,6 +241,7 @@ class ResponsesDecoder(EventDecoder):
                 kind, name = _kind(raw), raw.get("id")
                 chunks += self._finished(self._known(name, place, kind) or self._added(name, place, kind), raw)
         status, usage = text_of(response.get("status")), response.get("usage")
+        self._broken = broken_off(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
         chunks.append(
             StreamChunk(
                 finish_reason=finish(status, response, called=self._calls > 0),

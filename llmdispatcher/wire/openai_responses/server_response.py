@@ -25,13 +25,13 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import mapping, own, parse, written
+from ..finish import canonical_reason
 from ..openai_chat.fields import openai_logprobs, openai_tier
 from ..server_errors import failure_event
 from .fields import INCOMPLETE
 from .request import CALLS, MADE_UP, NAME, encode, written_call, written_items, written_thought
 
 STATUSES = ("completed", "incomplete", "in_progress", "queued", "cancelled", "failed")
-_REASONS = {word: reason for reason, word in reversed(INCOMPLETE.items())}
 _IDS = {
     "message": "msg_",
     "reasoning": MADE_UP,
@@ -91,7 +91,7 @@ def envelope(
 ) -> dict[str, Any]:
     """The response object around its items; settings of the request that are not known are told as the defaults."""
     status = status or status_of(response)
-    reason = _REASONS.get(response.finish_reason or "", response.finish_reason)
+    reason = INCOMPLETE.get(canonical_reason(response.finish_reason) or "")
     created = int(response.created_at.timestamp()) if response.created_at is not None else 0
     return {
         "id": response.response_id or "resp_0",
@@ -101,7 +101,7 @@ def envelope(
         "status": status,
         "background": False,
         "error": None,
-        "incomplete_details": {"reason": reason} if status == "incomplete" and reason not in (None, "incomplete") else None,
+        "incomplete_details": {"reason": reason} if status == "incomplete" and reason is not None else None,
         "instructions": None,
         "max_output_tokens": None,
         "max_tool_calls": None,
@@ -133,7 +133,7 @@ def status_of(response: Response) -> str:
     """The format's word for how an answer ended; its own where it was one."""
     if response.finish_reason_raw in STATUSES:
         return str(response.finish_reason_raw)
-    return "incomplete" if response.finish_reason in _REASONS else "completed"
+    return "incomplete" if canonical_reason(response.finish_reason) in INCOMPLETE else "completed"
 
 
 def written_usage(usage: Usage) -> dict[str, Any] | None:

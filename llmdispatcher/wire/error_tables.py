@@ -1,0 +1,421 @@
+"""What vendors' statuses, codes and wordings of errors mean: tables for all formats. :mod:`.errors` judges by them.
+
+Where the rows are from; each names one or more of these:
+
+- OpenAI: https://platform.openai.com/docs/guides/error-codes, and ResponseErrorCode of openai 3.52.0
+- Azure: https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
+- Anthropic: https://platform.claude.com/docs/en/api/errors
+- Gemini: https://ai.google.dev/gemini-api/docs/troubleshooting; Vertex: cloud.google.com, model-reference/api-errors
+- xAI: https://github.com/Wei-Shaw/sub2api/pull/5359, https://github.com/continuedev/continue/issues/10373
+- OpenRouter: https://openrouter.ai/docs/api/reference/errors-and-debugging, .../client-sdks/python/components/apierrortype
+- Groq: https://console.groq.com/docs/errors
+- Mistral: https://docs.mistral.ai/api; recorded answers
+- Moonshot: https://platform.kimi.ai/docs/api/errors; Kimi Code: https://www.kimi.com/code/docs/en/kimi-code/error-reference.html
+- DashScope: https://help.aliyun.com/en/model-studio/error-code
+- Z.ai: https://docs.z.ai/api-reference/api-code, https://docs.bigmodel.cn/cn/api/api-code
+- MiniMax: https://platform.minimax.io/docs/api-reference/errorcode
+- Ark: https://www.volcengine.com/docs/82379/1299023
+- Qianfan: https://cloud.baidu.com/doc/qianfan-api/s/rmwbl43x7
+- Bedrock: https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html; botocore 1.44.5
+- Copilot, GitHub: https://docs.github.com/en/github-models; https://github.com/eslint/tsc-meetings/pull/593
+- Cloudflare: https://developers.cloudflare.com/workers-ai/platform/errors/
+- Cohere: https://docs.cohere.com/v2/reference/errors
+- TGI: https://github.com/huggingface/text-generation-inference, router/src/validation.rs
+- llama.cpp, vLLM, SGLang, Ollama, LM Studio: their sources
+- SiliconFlow https://docs.siliconflow.cn; Novita: https://novita.ai/docs/api-reference/basic-error-code.md
+- new-api: https://github.com/QuantumNous/new-api (a gateway), types/error.go
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..errors import (
+    AuthenticationError,
+    ContentFiltered,
+    ContextWindowExceeded,
+    DispatchError,
+    InvalidRequest,
+    MalformedReply,
+    ModelNotFound,
+    QuotaExceeded,
+    RateLimitError,
+    VendorUnavailable,
+)
+
+STATUSES: Mapping[int, type[DispatchError]] = {
+    401: AuthenticationError,
+    402: QuotaExceeded,
+    403: AuthenticationError,
+    404: ModelNotFound,
+    408: VendorUnavailable,
+    409: VendorUnavailable,
+    424: VendorUnavailable,  # Bedrock, TGI: the model failed
+    425: VendorUnavailable,
+    429: RateLimitError,
+    434: AuthenticationError,  # Z.ai: no permission for this API
+    451: ContentFiltered,
+    498: VendorUnavailable,  # Groq: no capacity left for flexible processing
+}
+FINAL_STATUSES = frozenset({501, 505})
+
+CODES: Mapping[str, type[DispatchError]] = {
+    **dict.fromkeys(
+        (
+            "insufficient_quota",  # OpenAI
+            "billing_error",  # Anthropic
+            "billing_hard_limit_reached",  # OpenAI
+            "billing_not_active",  # OpenAI
+            "usage_limit_reached",  # OpenAI, subscriptions
+            "payment_required",  # OpenRouter
+            "enforced_spend_limit_reached",  # Anthropic
+            "contract_spend_limit_reached",  # Anthropic
+            "exceeded_current_quota_error",  # Moonshot
+            "arrearage",  # DashScope
+            "allocationquota.freetieronly",  # DashScope
+            "prepaidbilloverdue",  # DashScope
+            "postpaidbilloverdue",  # DashScope
+            "commoditynotpurchased",  # DashScope
+            "accountoverdueerror",  # Ark
+            "operationdenied.serviceoverdue",  # Ark
+            "quotaexceeded",  # Ark: the free trial is used up
+            "setlimitexceeded",  # Ark: the limit that the user has set
+            "accountquotaexceeded",  # Ark
+            "quota_exceeded",  # Copilot
+            "billing_disabled",  # Vertex
+            "quota_exhausted",  # Gemini Code Assist
+            "not_enough_balance",  # Novita
+            "billing_balance_not_enough",  # Novita
+            "insufficient_user_quota",  # new-api
+            "pre_consume_token_quota_failed",  # new-api
+            "error:1113",  # Z.ai: balance
+            "error:1304",  # Z.ai: limit of a day
+            "error:1308",  # Z.ai: limit of a plan
+            "error:1309",  # Z.ai: plan has ended
+            "error:1310",  # Z.ai: limit of a week or month
+            "base_resp:1008",  # MiniMax: balance
+            "base_resp:2056",  # MiniMax: limit of a plan
+            "errors:3036",  # Cloudflare: neurons of a day
+            "errors:4006",  # Cloudflare: neurons of a day
+            "error:30001",  # SiliconFlow: balance
+        ),
+        QuotaExceeded,
+    ),
+    **dict.fromkeys(
+        (
+            "context_length_exceeded",  # OpenAI, OpenRouter, Groq, Cerebras
+            "string_above_max_length",  # OpenAI
+            "string_too_long",  # OpenRouter
+            "exceed_context_size_error",  # llama.cpp
+            "context_exceeded",  # ds4
+            "model_context_window_exceeded",  # Anthropic, Z.ai
+            "model_max_prompt_tokens_exceeded",  # Copilot
+            "tokens_limit_reached",  # GitHub Models
+            "tokens_too_long",  # Qianfan
+            "characters_too_long",  # Qianfan
+            "error:1261",  # Z.ai
+            "base_resp:1039",  # MiniMax
+        ),
+        ContextWindowExceeded,
+    ),
+    **dict.fromkeys(
+        (
+            "content_filter",  # Azure, Moonshot
+            "content_policy_violation",  # OpenAI, OpenRouter
+            "image_content_policy_violation",  # OpenAI
+            "moderation_blocked",  # OpenAI
+            "responsibleaipolicyviolation",  # Azure
+            "refusal",  # OpenRouter
+            "flagged_input",  # OpenRouter
+            "data_inspection_failed",  # DashScope
+            "datainspectionfailed",  # DashScope
+            "ipinfringementsuspect",  # DashScope
+            "sensitive_words_detected",  # new-api
+            "prompt_blocked",  # new-api
+            "censorship_blocked",  # StepFun
+            "error:1300",  # Z.ai
+            "error:1301",  # Z.ai
+            "base_resp:1026",  # MiniMax: the prompt
+            "base_resp:1027",  # MiniMax: the answer
+        ),
+        ContentFiltered,
+    ),
+    **dict.fromkeys(
+        (
+            "model_not_found",  # OpenAI
+            "modelnotfound",  # DashScope
+            "deploymentnotfound",  # Azure
+            "modelnotopen",  # Ark
+            "invalidendpointormodel.notfound",  # Ark
+            "model_not_supported",  # Copilot, Hugging Face
+            "unknown_model",  # GitHub Models
+            "unavailable_model",  # GitHub Models
+            "error:1211",  # Z.ai
+            "error:1221",  # Z.ai: this API is gone
+            "error:1222",  # Z.ai: there is no such API
+            "error:1311",  # Z.ai: not in the plan
+            "errors:5007",  # Cloudflare
+            "errors:3042",  # Cloudflare
+            "error:20012",  # SiliconFlow
+        ),
+        ModelNotFound,
+    ),
+    **dict.fromkeys(
+        (
+            "invalid_api_key",  # OpenAI
+            "api_key_invalid",  # Gemini
+            "account_deactivated",  # OpenAI
+            "unsupported_country_region_territory",  # OpenAI
+            "consumer_suspended",  # Vertex
+            "service_disabled",  # Vertex
+            "error:1000",  # Z.ai: identity
+            "error:1001",
+            "error:1002",
+            "error:1003",
+            "error:1004",
+            "error:1110",  # Z.ai: account inactive
+            "error:1111",  # Z.ai: no such account
+            "error:1112",  # Z.ai: account locked
+            "error:1121",  # Z.ai: account locked for what it asked
+            "error:1220",  # Z.ai: no permission
+            "base_resp:1004",  # MiniMax
+            "base_resp:2049",  # MiniMax
+        ),
+        AuthenticationError,
+    ),
+    **dict.fromkeys(
+        (
+            "engine_overloaded_error",  # Moonshot
+            "provider_overloaded",  # OpenRouter
+            "provider_unavailable",  # OpenRouter
+            "capacity_exceeded",  # Groq
+            "overloaded_error",  # Anthropic
+            "model_capacity_exhausted",  # Gemini
+            "serveroverloaded",  # Ark
+            "modelnotreadyexception",  # Bedrock
+            "modeltimeoutexception",  # Bedrock
+            "modelerrorexception",  # Bedrock
+            "modelstreamerrorexception",  # Bedrock
+            "error:1120",  # Z.ai: the account cannot be read now
+            "error:1234",  # Z.ai: network
+            "error:1312",  # Z.ai: the model is busy
+            "base_resp:1000",  # MiniMax: unknown
+            "base_resp:1001",  # MiniMax: timeout
+            "base_resp:1024",  # MiniMax: internal
+            "base_resp:1033",  # MiniMax: downstream
+            "errors:3040",  # Cloudflare: no capacity
+            "error:50505",  # SiliconFlow: overloaded
+            "error:50603",  # SiliconFlow: busy
+        ),
+        VendorUnavailable,
+    ),
+    **dict.fromkeys(
+        (
+            "ramp_limit_exceeded",  # Anthropic
+            "in_flight_budget_exhausted",  # OpenRouter, with status 402
+            "throttlingexception",  # Bedrock
+            "servicequotaexceededexception",  # Bedrock, with status 400: "resubmit your request later"
+            "error:1302",  # Z.ai: calls at once
+            "error:1303",  # Z.ai: frequency
+            "error:1305",  # Z.ai: flow
+            "error:1313",  # Z.ai: fair use
+            "base_resp:1002",  # MiniMax
+            "base_resp:1041",  # MiniMax: connections
+            "base_resp:2045",  # MiniMax: growth
+        ),
+        RateLimitError,
+    ),
+    **dict.fromkeys(
+        (
+            "tool_use_failed",  # Groq: the model called a tool wrongly
+            "json_validate_failed",  # Groq: the model wrote no JSON
+            "output_parse_failed",  # Groq
+        ),
+        MalformedReply,
+    ),
+}
+"""By a vendor's code in lower case; numbers, which vendors use for different things, behind the shape that they came in."""
+
+STANDS_FOR: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "invalid_request": 400,
+    "invalid_prompt": 400,
+    "invalid_argument": 400,
+    "invalid-argument": 400,
+    "failed_precondition": 400,
+    "precondition_failed": 400,
+    "badrequesterror": 400,
+    "badrequest": 400,
+    "validationexception": 400,
+    "invalidparameter": 400,
+    "authentication_error": 401,
+    "authentication": 401,
+    "unauthenticated": 401,
+    "unauthorized": 401,
+    "billing_error": 402,
+    "payment_required": 402,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "permission-denied": 403,
+    "accessdeniedexception": 403,
+    "forbidden": 403,
+    "not_found_error": 404,
+    "not_found": 404,
+    "notfounderror": 404,
+    "resourcenotfoundexception": 404,
+    "request_too_large": 413,
+    "payload_too_large": 413,
+    "unprocessable": 422,
+    "unprocessable_entity_error": 422,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limit_reached_error": 429,
+    "rate_limited": 429,
+    "resource_exhausted": 429,
+    "insufficient_quota": 429,
+    "too_many_requests": 429,
+    "toomanyrequests": 429,
+    "throttlingexception": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "internal": 500,
+    "internal_server_error": 500,
+    "internalservererror": 500,
+    "unavailable": 503,
+    "provider_overloaded": 503,
+    "timeout_error": 504,
+    "deadline_exceeded": 504,
+    "overloaded_error": 529,
+    **dict.fromkeys(  # ResponseErrorCode of openai 3.52.0, APIErrorType of OpenRouter: pictures that a vendor cannot use
+        (
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_base64_image",
+            "invalid_image_url",
+            "invalid_image_mode",
+            "image_too_large",
+            "image_too_small",
+            "image_parse_error",
+            "image_file_too_large",
+            "image_file_not_found",
+            "image_not_found",
+            "image_download_failed",
+            "unsupported_image_format",
+            "unsupported_image_media_type",
+            "empty_image_file",
+            "failed_to_download_image",
+        ),
+        400,
+    ),
+}
+"""The status that an error inside a 200 would have had."""
+
+KIND_STATUSES: Mapping[type[DispatchError], int] = {
+    InvalidRequest: 400,
+    ContextWindowExceeded: 400,
+    ContentFiltered: 400,
+    AuthenticationError: 401,
+    QuotaExceeded: 402,
+    ModelNotFound: 404,
+    RateLimitError: 429,
+}
+"""The status of an error inside a 200 that tells none, by what it is."""
+
+CLIENT = frozenset(range(400, 500))
+_ANY = frozenset(range(300, 600))
+_NO_LIMIT = _ANY - {429}
+"""Where a talk of tokens is of the conversation's, not of those of a minute."""
+WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), statuses, kind)
+    for pattern, statuses, kind in (
+        # Groq, Ollama: what the model wrote is no call, or no JSON.
+        (
+            r"failed to call a function|failed to generate json|failed_generation|error parsing tool call|output_parse_failed",
+            _ANY,
+            MalformedReply,
+        ),
+        # OpenAI, Groq: more than the limit of a minute.
+        (r"request too large for.{0,160}(per min|\btpm\b|\brpm\b)", CLIENT, RateLimitError),
+        # Gemini, OpenAI, Anthropic: a country, or an account, that is not served.
+        (
+            r"location (is )?not supported|country, region,? or territory not supported|not available in your (country|region)"
+            r"|organization has been disabled|account (has been|is|was) (deactivated|disabled|locked|banned)|access terminated",
+            CLIENT,
+            AuthenticationError,
+        ),
+        (r"exceeded your current quota|check your plan and billing", CLIENT, QuotaExceeded),  # Google says it of a minute too
+        # Anthropic, OpenAI, DeepSeek, MiniMax, xAI, OpenRouter, Hugging Face, Kimi Code, DashScope, Ark, Cloudflare, Gemini,
+        # SiliconFlow, Novita, Z.ai.
+        (
+            r"credit balance is too low|insufficient[ _](account[ _])?(balance|credit|funds|quota)"
+            r"|not[ _]enough[ _](balance|credit|funds)"
+            r"|balance is (insufficient|not enough|too low)|balance_not_enough|overdue (balance|payment)|in arrears"
+            r"|(doesn't|does not|don't|do not) have (any|enough) credits|(out of|requires? more|no more|no remaining) credits"
+            r"|used all (available|your) credits|prepay(ment)? credits are depleted|exceeded your (monthly|weekly|daily)"
+            r"|spending[ -](limit|cap)|(monthly|hard) spend limit|in good standing|payment (instrument|method)"
+            r"|enable billing|billing (to be )?(is |not )?(disabled|enabled|active)"
+            r"|(reached|hit|exceeded) your [a-z ]{0,30}usage limit|usage limit (has been )?(reached|exceeded)"
+            r"|free (tier|trial|quota|allocated quota|allocation)[^.]{0,60}(exhausted|exceeded|used up)"
+            r"|used up your [a-z ]{0,20}(free|daily)|quota (has been |is )?(used up|exhausted)"
+            r"|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39|\u65e0\u53ef\u7528\u8d44\u6e90\u5305",
+            CLIENT,
+            QuotaExceeded,
+        ),
+        (
+            r"(incorrect|invalid|expired) api key|api key (is |was |appears to be )?(not valid|invalid|expired)",
+            CLIENT,
+            AuthenticationError,
+        ),
+        (
+            r"context (length|window|size)|maximum context|exceeds? the (available )?context|exceed context limit"
+            r"|\b(prompt|input|query|messages?|conversation)( token length)? (is |are )?too long|max(imum)? context|context_length",
+            _ANY,
+            ContextWindowExceeded,
+        ),
+        # Gemini, Vertex, Copilot, GLM, Poolside, Nvidia, TensorRT; Cohere, Bedrock Nova; xAI, SambaNova, vLLM, SGLang, SiliconFlow;
+        # Kimi; DashScope; Z.ai; Groq, Cerebras; TGI; GitHub Models.
+        (
+            r"\b(input|prompt) ?(token )?(length|count|tokens?)\b.{0,60}"
+            r"(exceed|only supports|longer than|greater than|must be less than)"
+            r"|\b(number|total|count) of (input |prompt )?tokens\b.{0,40}exceed|input tokens exceed|requested token count exceeds"
+            r"|max(imum)? (supported |allowed )?(prompt|input|sequence|model) length|length of prompt_tokens|max_seq_len"
+            r"|longer than the (maximum )?model|exceeded model token limit|prompt exceeds max|range of input length should be"
+            r"|too many (input )?tokens|reduce the length of (the |your )?(messages|prompt|input|conversation)"
+            r"|`inputs`( tokens \+|.{0,5}must have less than)|request body too large for .{0,80}max size: \d+ tokens",
+            _NO_LIMIT,
+            ContextWindowExceeded,
+        ),
+        # Azure, OpenAI, Anthropic, xAI, OpenRouter, Moonshot, DashScope, MiniMax, Ark, Z.ai, StepFun, Xiaomi.
+        (
+            r"content[ _](management|filter(ing|ed)?|moderation|censorship|security|policy)|safety system"
+            r"|(usage|acceptable use|safety) (policy|policies|guidelines)"
+            r"|violat\w{1,4} [^.]{0,60}(polic|guideline)|\b(was|were|been|is) flagged\b|inappropriate content|considered high risk"
+            r"|content exists risk"
+            r"|sensitive[ _](content|information|words?)|new_sensitive|sensitivecontent|riskdetection|prohibited (content|use)"
+            r"|blocked by [^.]{0,40}(safety|moderation|guardrail|filter|polic)"
+            r"|\u654f\u611f|\u4e0d\u5b89\u5168|\u8fdd\u89c4",
+            CLIENT - {429},
+            ContentFiltered,
+        ),
+        (
+            r"not a valid model|unknown model|invalid model|unsupported model|supported api model names|model identifier is invalid"
+            r"|\bmodels?\b[^.]{0,200}(does not exist|not found)|\bmodel (is |was )?not (found|supported|available)"
+            r"|with on-demand throughput isn.t supported",
+            frozenset(range(400, 405)),
+            ModelNotFound,
+        ),
+        # Moonshot, Mistral, Azure, SiliconFlow, Hugging Face, Z.ai: no capacity, whoever asks.
+        (
+            r"\boverloaded\b|(out of|at|over|no|insufficient|lack of) capacity|capacity (is |was )?(temporarily )?exceeded"
+            r"|(experiencing|due to) high (demand|traffic|load)|\btoo busy\b|currently loading"
+            r"|\u8bbf\u95ee\u91cf\u8fc7\u5927|\u7e41\u5fd9",
+            CLIENT - {429},
+            VendorUnavailable,
+        ),
+    )
+)
+"""Searched in order, in the codes and the message of an error."""
+
+AMBIGUOUS = ("exceeded your current quota", "check your plan and billing")
+"""What Google says of a minute's limit as of a day's."""
