@@ -200,6 +200,17 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def says(value: Any) -> bool:
+    """Whether a field holds anything: null, false, zero, blank text and containers of nothing but those are as good as absent."""
+    if isinstance(value, str):
+        return not (not value or value.isspace())
+    if isinstance(value, dict):
+        return any(map(says, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(says, value))
+    return bool(value)
+
+
 def text_of(value: Any) -> str:
     """``value`` if it is text, else nothing."""
     return value if isinstance(value, str) else ""
