@@ -166,7 +166,7 @@ QUIRKS: Mapping[str, str] = {
     "assistant_after_results": "wants the assistant between results of tools and the user",
     "text_results": "takes text alone in results of tools; pictures follow in a user's message",
     "no_form_beside_tools": "takes functions or a JSON form, not both; the prompt tells the form",
-    "strict_schemas": "refuses schemas that are to be kept strictly, unless they name and require all fields",
+    "checked_schemas": "refuses arguments that are no object, and strict schemas that do not name and require all fields",
     "strict_fields": "refuses fields of messages, parts and tools that are not of OpenAI's chat API",
     "cache_marks": "takes Anthropic's cache_control on parts and tools of OpenAI's chat format",
     "thinking_blocks": "takes thoughts among the content of OpenAI's chat format",

@@ -18,8 +18,6 @@ from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, evo
 from .base import StreamDecoder
 from .decoding import leave_out, logger
 
-ANY_ID = re.compile(r".+", re.DOTALL)
-"""What a call's id may be where a format says nothing of it."""
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 _NAME_SIZE = 64
@@ -76,11 +74,11 @@ def _renamed(message: Message, fits: Callable[[str], Any]) -> Message:
     return attrs.evolve(message, name=_NOT_IN_NAMES.sub("_", message.name)[:_NAME_SIZE] or None)
 
 
-def identified(messages: tuple[Message, ...], pattern: re.Pattern[str] = ANY_ID) -> tuple[Message, ...]:
+def identified(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orphans: bool = True) -> tuple[Message, ...]:
     """The messages with an id of that form on every call and result; the same ones where they are so already.
 
     A call without an id gets a new one, and a result without one that of the first call of its round, by name if it tells one,
-    that has no result yet. Raises :class:`InvalidRequest` for a result of no call.
+    that has no result yet. Raises :class:`InvalidRequest` for a result of no call, unless ``orphans`` may have ids of their own.
     """
     fits = pattern.fullmatch
     ids = [call.id for message in messages for call in message.tool_calls]
@@ -89,7 +87,7 @@ def identified(messages: tuple[Message, ...], pattern: re.Pattern[str] = ANY_ID)
         return messages
     if len({*ids}) == len(ids) and all(told and fits(told) for told in (*ids, *results)):
         return messages
-    made = _CallIds(fits, {told for told in (*ids, *results) if told})
+    made = _CallIds(fits, {told for told in (*ids, *results) if told}, orphans=orphans)
     return tuple([made.named(message) for message in messages])
 
 
@@ -104,8 +102,9 @@ class _Unanswered:
 class _CallIds:
     """The ids of one conversation."""
 
-    def __init__(self, fits: Callable[[str], Any], taken: set[str]) -> None:
+    def __init__(self, fits: Callable[[str], Any], taken: set[str], *, orphans: bool) -> None:
         self._fits = fits
+        self._orphans = orphans
         self._taken = taken
         self._sent: set[str] = set()
         self._made = 0
@@ -152,6 +151,8 @@ class _CallIds:
                 return self._last.get(told) or self._shaped(told)
         else:
             fitting = [one for one in self._open if message.name in (None, one.call.name)] or self._open
+            if not fitting and self._orphans:
+                return self._shaped(self._new())
             if not fitting:
                 raise InvalidRequest("message.tool_call_id: a tool message must name the call that it answers")
             answered = fitting[0]

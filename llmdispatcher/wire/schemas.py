@@ -64,6 +64,29 @@ def fitted_schema(schema: Any, dialect: Dialect) -> dict[str, Any] | None:
         return None
 
 
+_CHOICES = ("anyOf", "oneOf", "allOf")
+
+
+def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema of a function's arguments as vendors want one: an object with properties, without choices at its root.
+
+    Of several objects to choose from, as servers of tools write them, the arguments are those of all, and required is what each
+    requires.
+    """
+    if schema.get("type") == "object" and "properties" in schema and not any(name in schema for name in _CHOICES):
+        return schema
+    made = {**{name: value for name, value in schema.items() if name not in _CHOICES}, "type": "object"}
+    properties, required = dict(schema.get("properties", {})), [*schema.get("required", ())]
+    for name in _CHOICES:
+        options = [option for option in schema.get(name) or () if isinstance(option, Mapping)]
+        for option in reversed(options):
+            properties = {**option.get("properties", {}), **properties}
+        wanted = [option.get("required", ()) for option in options]
+        common = [field for named in wanted for field in named if name == "allOf" or all(field in other for other in wanted)]
+        required += [field for field in dict.fromkeys(common) if field not in required]
+    return {**made, "properties": properties, **({"required": required} if required else {})}
+
+
 NOT_STRICT = "cannot be kept with this schema; list and require all fields, and allow no others"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ from ..types import (
     media_type,
 )
 from .decoding import LEADING_ROLES, leave_out, logger, mapping, written
-from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema
+from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema
 
 
 def results_of_text(request: Request) -> Request:
@@ -132,6 +133,22 @@ def form_in_words(request: Request, *, instead: Mapping[str, Any] | None) -> Req
     return attrs.evolve(request, response_format=instead, messages=(Message.system(told), *request.messages))
 
 
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
+
+
+def named_form(request: Request) -> Request:
+    """A schema of an answer with a name that servers take: letters, digits, ``_`` and ``-``, 64 at most."""
+    form = mapping(request.response_format)
+    described = form.get("json_schema")
+    if form.get("type") != "json_schema" or not isinstance(described, Mapping):
+        return request
+    name = described.get("name") or "response"
+    plain = _NOT_IN_NAMES.sub("_", str(name))[:64]
+    if plain == described.get("name"):
+        return request
+    return attrs.evolve(request, response_format={**form, "json_schema": {**described, "name": plain}})
+
+
 def one_of_sampling(request: Request) -> Request:
     """Without ``top_p`` where there is a temperature."""
     if request.temperature is None or request.top_p is None:
@@ -140,12 +157,12 @@ def one_of_sampling(request: Request) -> Request:
     return attrs.evolve(request, top_p=None)
 
 
-def strict_schemas(request: Request) -> Request:
-    """Schemas that are to be kept strictly, as OpenAI's strict mode takes them.
+def checked_schemas(request: Request) -> Request:
+    """Schemas as OpenAI checks them: those of arguments are objects, those that are to be kept strictly what strict mode takes.
 
     Raises :class:`InvalidRequest` for one that it does not take, unless the request allows to keep it less strictly.
     """
-    tools = tuple([_strict_tool(request, tool) if isinstance(tool, Tool) and tool.strict else tool for tool in request.tools])
+    tools = tuple([_checked_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     form = request.response_format
     described = mapping(mapping(form).get("json_schema"))
     if getattr(form, "kind", None) is None and described.get("strict") is True:  # a class's schema is written so that it fits
@@ -159,17 +176,21 @@ def strict_schemas(request: Request) -> Request:
     return attrs.evolve(request, tools=tools, response_format=form)
 
 
-def _strict_tool(request: Request, tool: Tool) -> Tool:
+def _checked_tool(request: Request, tool: Tool) -> Tool:
     schema = tool.parameters
-    fit = fitted_schema(schema if "properties" in schema else {**schema, "type": "object", "properties": {}}, OPENAI_STRICT)
-    if fit is None:
-        leave_out(request, "strict", f"tools: strict of {tool.name!r}", NOT_STRICT)
-        return attrs.evolve(tool, strict=False)
+    if not schema and request.wire_format is not None:
+        return tool
+    fit: Any = object_schema(schema)
+    if tool.strict:
+        fit = fitted_schema(fit, OPENAI_STRICT)
+        if fit is None:
+            leave_out(request, "strict", f"tools: strict of {tool.name!r}", NOT_STRICT)
+            return attrs.evolve(tool, strict=False)
     return tool if fit == schema else attrs.evolve(tool, parameters=fit)
 
 
 SHAPES: Mapping[str, Callable[[Request], Request]] = {
-    "strict_schemas": strict_schemas,
+    "checked_schemas": checked_schemas,
     "one_of_sampling": one_of_sampling,
     "text_results": results_of_text,
     "no_system": system_in_first_turn,

@@ -638,3 +638,74 @@ def test_recordings_in_results_follow_like_pictures():
     sent = body("openai", Request("m", [*round_of("c1")[:2], result]))["messages"]
 
     assert ["tool", "user"] == [message["role"] for message in sent[2:]]
+
+
+CHOICE = {"oneOf": [{"properties": {"a": {}, "b": {}}, "required": ["a", "b"]}, {"properties": {"b": {}}, "required": ["b"]}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent"),
+    [
+        ({}, {"type": "object", "properties": {}}),
+        ({"type": "object"}, {"type": "object", "properties": {}}),
+        ({"properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}}),
+        (CHOICE, {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["b"]}),
+        ({"allOf": CHOICE["oneOf"]}, {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a", "b"]}),
+    ],
+)
+def test_arguments_are_an_object(schema, sent):
+    """OpenAI and Anthropic refuse arguments of another kind, without properties, or with a choice at their root."""
+    request = Request("m", "q", tools=[Tool(name="f", parameters=schema)])
+
+    assert sent == body("openai", request)["tools"][0]["function"]["parameters"]
+    assert sent == body("anthropic", request)["tools"][0]["input_schema"]
+
+
+@pytest.mark.parametrize(("name", "sent"), [(None, "response"), ("My answer!", "My_answer_"), ("x" * 80, "x" * 64), ("ok", "ok")])
+def test_a_form_has_a_name_that_servers_take(name, sent):
+    """It is wanted, and has a form of its own."""
+    wanted = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}, **({} if name is None else {"name": name})}}
+
+    assert sent == body("openai", Request("gpt-4o", "q", response_format=wanted))["response_format"]["json_schema"]["name"]
+
+
+def test_a_clients_words_of_before_tools_stay_as_they_are():
+    """Functions had no ids."""
+    asked = {
+        "model": "gpt-4o",
+        "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": "r"},
+        ],
+        "functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}],
+    }
+
+    assert asked["messages"] == body("openai", read("openai_chat", asked))["messages"]
+    assert asked["messages"][::2] == body("openai", read("openai_chat", {**asked, "messages": asked["messages"][::2]}))["messages"]
+
+
+@pytest.mark.parametrize("zero", [None, "", {}, {"name": "", "arguments": ""}, {"name": None}])
+def test_a_zero_call_of_a_client_is_none(zero):
+    """Programs in Go write every field."""
+    said = {
+        "role": "assistant",
+        "content": "hi",
+        "function_call": zero,
+        "tool_calls": [{"id": "", "type": "", "function": zero or {}}],
+    }
+    asked = {"model": "m", "messages": [{"role": "user", "content": "q", "name": ""}, said], "n": 0, "user": "", "tool_choice": ""}
+    asked["messages"].insert(0, {"role": "system", "content": "s", "reasoning_content": "", "refusal": ""})
+    request = read("openai_chat", asked)
+
+    assert () == request.messages[2].tool_calls
+    assert [{"role": "user", "content": "q"}, {"role": "assistant", "content": "hi"}] == body("openai", request)["messages"][1:]
+    assert "s" == json.loads(CODECS["anthropic_messages"].encode(request, stream=False))["system"]
+
+
+def test_a_text_beside_zero_media_is_a_text():
+    """Google's format has a field for each kind of part."""
+    part = {"text": "hi", "functionCall": None, "inlineData": {"mimeType": "", "data": ""}, "thoughtSignature": ""}
+    request = read("gemini", {"contents": [{"role": "user", "parts": [part]}]}, "/v1/models/m:generateContent")
+
+    assert "hi" == request.messages[0].text

@@ -25,7 +25,7 @@ from ...types import (
 from ..decoding import EXTRA_CONTENT, LEADING_ROLES, dump, leave_out, own
 from ..limits import identified
 from ..quirks import adapted
-from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema
+from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema, object_schema
 from ..shaping import inline
 from .fields import ADAPTIVE, CHOICES, NAME, STRUCTURE, cache_control
 
@@ -44,7 +44,7 @@ def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> lis
     native = request.wire_format == NAME
     turns: list[dict[str, Any]] = []
     messages = spoken(request)
-    for message in messages if native else identified(tuple(messages), _IDS):
+    for message in messages if native else identified(tuple(messages), _IDS, orphans=False):
         role, content = _turn(request, message, quirks)
         if content is None:
             continue
@@ -452,7 +452,7 @@ def _is_ours(request: Request, tool: VendorTool) -> bool:
 def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
-    schema = tool.parameters or ({} if request.wire_format == NAME else {"type": "object", "properties": {}})
+    schema = tool.parameters if request.wire_format == NAME else object_schema(tool.parameters)
     fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
     if tool.description is not None:
         fields["description"] = tool.description

@@ -31,7 +31,7 @@ from ...types import (
 from ..anthropic.fields import cache_control
 from ..decoding import dump, leave_out, own
 from ..quirks import adapted, without_effort
-from ..shaping import form_in_words, inline_url, results_of_text
+from ..shaping import form_in_words, inline_url, named_form, results_of_text
 from .fields import BARE, FIELD, LEGACY, NAME, how, standard, with_own
 
 REFUSAL = "refusal"
@@ -293,7 +293,7 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
         request = form_in_words(request, instead={"type": "json_object"})
     request = adapted(request, quirks, NAME)
     if request.wire_format != NAME:
-        request = results_of_text(request)
+        request = named_form(results_of_text(request))
     return standard(request) if "strict_fields" in quirks else request
 
 
