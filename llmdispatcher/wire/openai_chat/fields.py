@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import attrs
 
-from ...types import Extra, Message, Part, ReasoningPart, Request, Usage
+from ...types import Extra, ReasoningPart, Usage
 from ..decoding import Counter, mapping, own, text_of
 
 _REPORTED = "vendor_reported"
@@ -75,7 +74,6 @@ def written_usage(usage: Usage) -> Mapping[str, Any] | None:
     return {**told, "cost": float(usage.cost)} if usage.cost is not None and usage.cost_status == _REPORTED else told
 
 
-Thing = TypeVar("Thing")
 NAME = "openai_chat"
 FINISH = {"function_call": "tool_calls", "eos": "stop", "end_turn": "stop", "max_tokens": "length", "model_length": "length"}
 REASONING = ("reasoning_content", "reasoning", "reasoning_details")
@@ -163,44 +161,3 @@ def text_within(content: Any) -> str:
     if isinstance(content, list):
         return "".join([text_of(mapping(part).get("text")) for part in content])
     return text_of(content)
-
-
-STANDARD = frozenset(
-    {AS, "audio", "content", "custom", "file", "function", "parameters", "prefix", "prompt_cache_breakpoint", "role"}
-)
-"""What may stand further in messages, parts, calls and tools at servers that refuse fields which they do not know."""
-
-
-def standard(request: Request) -> Request:
-    """The request without further fields that only some servers of this format know."""
-    messages = tuple([_standard_message(message) for message in request.messages])
-    tools = tuple([_standard(tool) for tool in request.tools])
-    if all(map(operator.is_, messages, request.messages)) and all(map(operator.is_, tools, request.tools)):
-        return request
-    return attrs.evolve(request, messages=messages, tools=tools)
-
-
-def _standard_message(message: Message) -> Message:
-    message = _standard(message)
-    if message.tool_calls and any(call.extra for call in message.tool_calls):
-        message = attrs.evolve(message, tool_calls=tuple(map(_standard, message.tool_calls)))
-    if not isinstance(message.content, str) and any(getattr(part, "extra", None) for part in message.content):
-        message = attrs.evolve(message, content=tuple([_standard_part(part) for part in message.content]))
-    return message
-
-
-def _standard_part(part: Part) -> Part:
-    return part if isinstance(part, ReasoningPart) else _standard(part)
-
-
-def _standard(thing: Thing) -> Thing:
-    further = own(thing, NAME) if getattr(thing, "extra", None) else {}
-    kept = {name: _inner(value) for name, value in further.items() if name in STANDARD}
-    if kept == further:
-        return thing
-    changed: Any = attrs.evolve(thing, extra={**thing.extra, NAME: kept})  # type: ignore[attr-defined,misc]  # it has further fields
-    return cast(Thing, changed)
-
-
-def _inner(value: Any) -> Any:
-    return {name: inner for name, inner in value.items() if name in STANDARD} if isinstance(value, Mapping) else value

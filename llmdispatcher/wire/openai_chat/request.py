@@ -6,9 +6,10 @@ https://platform.openai.com/docs/api-reference/chat/create
 from __future__ import annotations
 
 import base64
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -32,9 +33,10 @@ from ..anthropic.fields import cache_control
 from ..decoding import dump, leave_out, own
 from ..quirks import adapted, without_effort
 from ..shaping import form_in_words, inline_url, named_form, results_of_text
-from .fields import BARE, FIELD, LEGACY, NAME, how, standard, with_own
+from .fields import AS, BARE, FIELD, LEGACY, NAME, how, with_own
 
 REFUSAL = "refusal"
+Thing = TypeVar("Thing")
 _TEXT_ALONE = frozenset({"type", "text"})
 _DOCUMENT = "document_url"
 """How Mistral calls a file by its URL."""
@@ -295,6 +297,47 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
     if request.wire_format != NAME:
         request = named_form(results_of_text(request))
     return standard(request) if "strict_fields" in quirks else request
+
+
+STANDARD = frozenset(
+    {AS, "audio", "content", "custom", "file", "function", "parameters", "prefix", "prompt_cache_breakpoint", "role"}
+)
+"""What may stand further in messages, parts, calls and tools at servers that refuse fields which they do not know."""
+
+
+def standard(request: Request) -> Request:
+    """The request without further fields that only some servers of this format know."""
+    messages = tuple([_standard_message(message) for message in request.messages])
+    tools = tuple([_standard(tool) for tool in request.tools])
+    if all(map(operator.is_, messages, request.messages)) and all(map(operator.is_, tools, request.tools)):
+        return request
+    return attrs.evolve(request, messages=messages, tools=tools)
+
+
+def _standard_message(message: Message) -> Message:
+    message = _standard(message)
+    if message.tool_calls and any(call.extra for call in message.tool_calls):
+        message = attrs.evolve(message, tool_calls=tuple(map(_standard, message.tool_calls)))
+    if not isinstance(message.content, str) and any(getattr(part, "extra", None) for part in message.content):
+        message = attrs.evolve(message, content=tuple([_standard_part(part) for part in message.content]))
+    return message
+
+
+def _standard_part(part: Part) -> Part:
+    return part if isinstance(part, ReasoningPart) else _standard(part)
+
+
+def _standard(thing: Thing) -> Thing:
+    further = own(thing, NAME) if getattr(thing, "extra", None) else {}
+    kept = {name: _inner(value) for name, value in further.items() if name in STANDARD}
+    if kept == further:
+        return thing
+    changed: Any = attrs.evolve(thing, extra={**thing.extra, NAME: kept})  # type: ignore[attr-defined,misc]  # it has further fields
+    return cast(Thing, changed)
+
+
+def _inner(value: Any) -> Any:
+    return {name: inner for name, inner in value.items() if name in STANDARD} if isinstance(value, Mapping) else value
 
 
 def _renamed(quirks: frozenset[str]) -> dict[str, str]:
