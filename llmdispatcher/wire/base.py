@@ -161,6 +161,8 @@ QUIRKS: Mapping[str, str] = {
     "no_user": "refuses the user's name",
     "no_prompt_cache_key": "refuses prompt_cache_key",
     "one_of_sampling": "takes temperature or top_p, not both",
+    "no_empty_turns": "refuses a turn of the assistant that says nothing and calls nothing",
+    "no_null_content": "wants a text beside calls, if an empty one",
     "no_system": "knows no system messages; they begin the user's first one",
     "alternating_turns": "wants the user and the assistant by turns, instructions first",
     "assistant_after_results": "wants the assistant between results of tools and the user",

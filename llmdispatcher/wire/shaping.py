@@ -110,6 +110,17 @@ def _said(message: Message) -> tuple[Part, ...]:
     return message.content
 
 
+def without_empty_turns(request: Request) -> Request:
+    """Without turns of the assistant that say nothing and call nothing."""
+    kept = [message for message in request.messages if message.role != "assistant" or message.text.strip() or _has_parts(message)]
+    return request if len(kept) in (0, len(request.messages)) else attrs.evolve(request, messages=kept)
+
+
+def _has_parts(message: Message) -> bool:
+    """Whether a turn is more than text."""
+    return any(not isinstance(part, TextPart) for part in message.parts)
+
+
 def assistant_after_results(request: Request) -> Request:
     """A word of the assistant between results of tools and the user's next message."""
     messages: list[Message] = []
@@ -193,6 +204,7 @@ SHAPES: Mapping[str, Callable[[Request], Request]] = {
     "checked_schemas": checked_schemas,
     "one_of_sampling": one_of_sampling,
     "text_results": results_of_text,
+    "no_empty_turns": without_empty_turns,
     "no_system": system_in_first_turn,
     "alternating_turns": alternating,
     "assistant_after_results": assistant_after_results,

@@ -709,3 +709,25 @@ def test_a_text_beside_zero_media_is_a_text():
     request = read("gemini", {"contents": [{"role": "user", "parts": [part]}]}, "/v1/models/m:generateContent")
 
     assert "hi" == request.messages[0].text
+
+
+@pytest.mark.parametrize("kind", ["mistral", "moonshot", "perplexity", "xai"])
+def test_turns_that_say_nothing_are_not_sent(kind):
+    """Some servers refuse an assistant's turn without text and calls; one with calls stays."""
+    told = [Message.user("q"), Message("assistant", "\n"), Message.user("r"), *round_of("aaaaaaaa1")[1:]]
+    sent = body(kind, Request("m", told))["messages"]
+
+    assert [True] == ["tool_calls" in message for message in sent if message["role"] == "assistant"]
+    assert "q" in json.dumps(sent[0])
+
+
+def test_content_beside_calls_is_a_text_for_xai():
+    """Which refuses null there; OpenAI wants it."""
+    assert ["", None] == [body(kind, Request("m", round_of("c1")))["messages"][1]["content"] for kind in ("xai", "openai")]
+
+
+def test_an_empty_text_among_others_is_not_sent():
+    """Moonshot refuses it; a text that stands alone stays."""
+    told = [Message.user(TextPart(text=""), TextPart(text="a"), ImagePart(url="https://example.com/a.png"))]
+
+    assert ["text", "image_url"] == [part["type"] for part in body("moonshot", Request("m", told))["messages"][0]["content"]]

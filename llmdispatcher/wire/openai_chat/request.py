@@ -52,6 +52,7 @@ class Turns:
         self._replays = open_minded or "replay_reasoning" in quirks
         self._blocks = self._replays or "thinking_blocks" in quirks
         self._marks = open_minded or "cache_marks" in quirks
+        self._null_content = "no_null_content" not in quirks
         self._roles = {"developer": "system"} if "system_role" in quirks else {}
         self._called = self._answered = 0
 
@@ -68,7 +69,7 @@ class Turns:
         if message.tool_calls:
             fields |= self._calls(message.tool_calls)
         if not fields["content"]:
-            empty = None if message.tool_calls or refusals else ""
+            empty = None if (message.tool_calls or refusals) and self._null_content else ""
             fields["content"] = own(message, NAME).get("content", empty)
         if message.name is not None:
             fields["name"] = message.name
@@ -103,6 +104,8 @@ class Turns:
         if isinstance(message.content, str):
             return message.content
         said = [part for part in message.content if self._is_said(part)]
+        if len(said) > 1 and not self._native:  # some servers refuse an empty text among others
+            said = [part for part in said if not isinstance(part, TextPart) or part.text] or said[:1]
         blocks = [self._part(part) for part in said]
         plain = all(type(block) is dict and block.keys() == _TEXT_ALONE and block["type"] == "text" for block in blocks)
         beside = len(said) < len(message.content)
