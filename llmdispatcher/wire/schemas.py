@@ -7,6 +7,7 @@ https://platform.openai.com/docs/guides/structured-outputs, https://ai.google.de
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,6 +86,22 @@ def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         common = [field for named in wanted for field in named if name == "allOf" or all(field in other for other in wanted)]
         required += [field for field in dict.fromkeys(common) if field not in required]
     return {**made, "properties": properties, **({"required": required} if required else {})}
+
+
+_VALUES = frozenset({"enum", "const", "default", "examples"})
+
+
+def with_items(schema: Any) -> Any:
+    """A schema whose lists say what is in them, as OpenAI wants it; the same one where all do."""
+    if isinstance(schema, list):
+        listed = [with_items(inner) for inner in schema]
+        return schema if all(map(operator.is_, listed, schema)) else listed
+    if not isinstance(schema, Mapping):
+        return schema
+    changes = {name: fit for name, inner in schema.items() if name not in _VALUES and (fit := with_items(inner)) is not inner}
+    if schema.get("type") == "array" and "items" not in schema:
+        changes["items"] = {}
+    return {**schema, **changes} if changes else schema
 
 
 NOT_STRICT = "cannot be kept with this schema; list and require all fields, and allow no others"

@@ -29,7 +29,7 @@ from ..types import (
     media_type,
 )
 from .decoding import LEADING_ROLES, leave_out, logger, mapping, written
-from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema
+from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, with_items
 
 
 def results_of_text(request: Request) -> Request:
@@ -191,7 +191,7 @@ def _checked_tool(request: Request, tool: Tool) -> Tool:
     schema = tool.parameters
     if not schema and request.wire_format is not None:
         return tool
-    fit: Any = object_schema(schema)
+    fit: Any = with_items(object_schema(schema))
     if tool.strict:
         fit = fitted_schema(fit, OPENAI_STRICT)
         if fit is None:

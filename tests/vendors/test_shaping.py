@@ -661,6 +661,14 @@ def test_arguments_are_an_object(schema, sent):
     assert sent == body("anthropic", request)["tools"][0]["input_schema"]
 
 
+def test_lists_say_what_is_in_them():
+    """OpenAI refuses arguments with a list of nobody knows what; values that look like a schema stay."""
+    given = {"type": "object", "properties": {"l": {"type": "array", "default": [{"type": "array"}]}, "type": {"type": "string"}}}
+    sent = body("openai", Request("m", "q", tools=[Tool(name="f", parameters=given)]))["tools"][0]["function"]["parameters"]
+
+    assert {**given, "properties": {**given["properties"], "l": {**given["properties"]["l"], "items": {}}}} == sent
+
+
 @pytest.mark.parametrize(("name", "sent"), [(None, "response"), ("My answer!", "My_answer_"), ("x" * 80, "x" * 64), ("ok", "ok")])
 def test_a_form_has_a_name_that_servers_take(name, sent):
     """It is wanted, and has a form of its own."""
