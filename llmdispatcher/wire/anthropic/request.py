@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from ...types import (
     Tool,
     ToolCall,
     VendorTool,
+    begins_as,
     data_url,
     media_type,
 )
@@ -228,7 +230,17 @@ def _source(part: ImagePart | FilePart, kind: str) -> dict[str, Any]:
     found = inline(part, kind)
     if found is None:
         return {"type": "url", "url": part.url}
-    return {"type": "base64", "media_type": found[0], "data": found[1]}
+    kind, data = found
+    return {"type": "base64", "media_type": _seen(data) or kind if isinstance(part, ImagePart) else kind, "data": data}
+
+
+def _seen(encoded: str) -> str | None:
+    """The kind of an image by its first bytes; Anthropic refuses one that is said to be of another kind."""
+    try:
+        told = begins_as(base64.b64decode(encoded[:64]))
+    except ValueError:
+        return None
+    return told if told is not None and told.startswith("image/") else None
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
