@@ -54,8 +54,8 @@ def _of_text(messages: Iterable[Message]) -> Iterator[Message]:
             apart = []
         if media:
             apart += [TextPart(text=f"From the result of {message.name or message.tool_call_id or 'the tool'}:"), *media]
-            kept = [part for part in message.content if isinstance(part, TextPart)]
-            message = attrs.evolve(message, content=[*kept, TextPart(text="(More of this result is in the next user message.)")])
+            content = "\n\n".join(filter(None, [message.text, "(More of this result is in the next user message.)"]))
+            message = attrs.evolve(message, content=content)
         yield message
     if apart:
         yield Message("user", apart)

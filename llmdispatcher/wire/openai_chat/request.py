@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, TypeVar, cast
@@ -31,12 +32,14 @@ from ...types import (
 )
 from ..anthropic.fields import cache_control
 from ..decoding import dump, leave_out, own
+from ..limits import identified
 from ..quirks import adapted, without_effort
 from ..shaping import form_in_words, inline_url, named_form, results_of_text
 from .fields import AS, BARE, FIELD, LEGACY, NAME, how, with_own
 
 REFUSAL = "refusal"
 Thing = TypeVar("Thing")
+_IDS = re.compile(r".+", re.DOTALL)
 _TEXT_ALONE = frozenset({"type", "text"})
 _DOCUMENT = "document_url"
 """How Mistral calls a file by its URL."""
@@ -299,6 +302,8 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
     request = adapted(request, quirks, NAME)
     if request.wire_format != NAME:
         request = named_form(results_of_text(request))
+        messages = identified(request.messages, _IDS)
+        request = request if messages is request.messages else attrs.evolve(request, messages=messages)
     return standard(request) if "strict_fields" in quirks else request
 
 
