@@ -12,6 +12,7 @@ import datetime
 import pkgutil
 import re
 import tomllib
+from collections import ChainMap
 from collections.abc import Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase, translate
@@ -44,6 +45,7 @@ class VendorRow:
     own_names: bool = False
     reports_cost: bool = False
     quirks: tuple[str, ...] = ()
+    limits: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
     source: str
     date: str
 
@@ -113,6 +115,7 @@ CAPABILITIES = ("streaming", "vision", "tools", "json_schema", "audio", "documen
 class Traits:
     """What counts for one model: ``quirks`` for the codec, the ``efforts`` it knows (empty: any), the ``api`` it is reached by.
 
+    ``limits`` are how much of a thing it takes, by words of the wire's ``LIMITS``.
     ``lacks`` are words of :data:`CAPABILITIES`; what is in neither of its rows is unknown, and unknown is able.
     """
 
@@ -120,6 +123,7 @@ class Traits:
     lacks: frozenset[str] = frozenset()
     efforts: tuple[str, ...] = ()
     api: str | None = None
+    limits: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -130,6 +134,7 @@ class _Family:
     lacks: frozenset[str]
     efforts: tuple[str, ...]
     api: str | None
+    limits: Mapping[str, Any]
     source: str
     date: str
 
@@ -164,7 +169,11 @@ def _own(vendor: str) -> Traits:
     """What counts for every model of a vendor that is of no family."""
     row = vendor_row(vendor)
     quirks = frozenset(row.quirks if row is not None else ())
-    return Traits(quirks=quirks, lacks=frozenset(("reasoning",) if "no_effort" in quirks else ()))
+    return Traits(
+        quirks=quirks,
+        lacks=frozenset(("reasoning",) if "no_effort" in quirks else ()),
+        limits=row.limits if row is not None else {},
+    )
 
 
 def _family(row: Mapping[str, Any]) -> _Family:
@@ -175,6 +184,7 @@ def _family(row: Mapping[str, Any]) -> _Family:
         lacks=frozenset(row.get("lacks", ())),
         efforts=tuple(row.get("efforts", ())),
         api=row.get("api"),
+        limits=row.get("limits", {}),
         source=row["source"],
         date=row["date"],
     )
@@ -203,6 +213,7 @@ def traits_of(kind: str, model: str) -> Traits:
         lacks=lacks.union(*[family.lacks for family in mine]),
         efforts=next((family.efforts for family in reversed(mine) if family.efforts), ()),
         api=next((family.api for family in reversed(mine) if family.api), None),
+        limits=dict(ChainMap(*[dict(family.limits) for family in reversed(mine)], dict(row.limits if row is not None else {}))),
     )
 
 

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .message import VendorTool as VendorTool
     from .message import VideoPart as VideoPart
     from .message import data_url as data_url
+    from .message import media_type as media_type
     from .outcome import AttemptRecord as AttemptRecord
     from .outcome import Observer as Observer
     from .outcome import ObserverLike as ObserverLike
@@ -199,6 +200,7 @@ else:
                 "AudioPart",
                 "Content",
                 "data_url",
+                "media_type",
                 "Extra",
                 "FilePart",
                 "ImagePart",

@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -132,13 +133,40 @@ class ToolCall:
 Part = TextPart | ImagePart | FilePart | AudioPart | VideoPart | ReasoningPart | OtherPart | ToolCall
 
 
+MEDIA_TYPES: Mapping[str, str] = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/jfif": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/x-webp": "image/webp",
+    "application/x-pdf": "application/pdf",
+    "text/x-markdown": "text/markdown",
+    "video/mpg": "video/mpeg",
+}
+"""What programs write for a media type that has another name. https://www.iana.org/assignments/media-types"""
+
+
+def media_type(said: str) -> str:
+    """A media type by the name that it is registered under, without parameters."""
+    plain = said.partition(";")[0].strip().lower()
+    return MEDIA_TYPES.get(plain, plain)
+
+
 def data_url(url: str) -> tuple[str, bytes] | None:
-    """Media type and bytes of a ``data:`` URL with base64; ``None`` for any other URL, and where the base64 is none."""
+    """Media type and bytes of a ``data:`` URL, base64 or percent-encoded (RFC 2397).
+
+    ``None`` for any other URL, and where the base64 is none.
+    """
     head, comma, encoded = url.partition(",")
-    if not (url.startswith("data:") and comma and head.endswith(";base64")):
+    if not comma or head[:5].lower() != "data:":
         return None
+    kind, *further = [word.strip() for word in head[5:].split(";")]
+    kind = kind or "text/plain"
+    if not any(word.lower() == "base64" for word in further):
+        return kind, unquote_to_bytes(encoded)
     try:
-        return head[5:].partition(";")[0] or "text/plain", base64.b64decode(encoded, validate=True)
+        plain = "".join(unquote_to_bytes(encoded).decode("ascii").split())
+        return kind, base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
 

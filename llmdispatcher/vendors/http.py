@@ -1,7 +1,9 @@
 """``HttpVendor``: a catalog row, the codecs that its models need, and the transport.
 
-A request is first adapted to its model: the nearest reasoning effort that the model knows, and sampling settings only where it
-takes them. What a model always refuses is left out when the request is encoded (``llmdispatcher.wire``). An :class:`Endpoint` has
+A request is first adapted to its model: the nearest reasoning effort that the model knows, sampling settings only where it
+takes them, and the limits of its vendor. What a model always refuses is left out when the request is encoded
+(``llmdispatcher.wire``). Names of tools that a vendor does not take go by others, and are given back in its answer.
+An :class:`Endpoint` has
 the address, the headers with the key, and the transport; a :class:`ChunkStream` yields chunks as reads of the transport bring them.
 """
 
@@ -43,10 +45,13 @@ from ..wire import (
     Bounds,
     Codec,
     StreamDecoder,
+    ToolNames,
     codec_for,
     fault,
     rate_limit_remaining,
     request_id,
+    within_limits,
+    without_idle_choice,
     without_refused,
 )
 from .addresses import addresses, checked_version
@@ -213,6 +218,9 @@ _NO_SAMPLING = frozenset({"no_sampling"})
 
 def fitted(request: Request, traits: Traits) -> Request:
     """The request as this model takes it; the same one where there is nothing to change."""
+    request = without_idle_choice(request, request.model)
+    if traits.limits:
+        request = within_limits(request, traits.limits, request.model)
     effort = request.reasoning_effort
     if "sampling_without_effort" in traits.quirks and effort not in (None, "none"):
         request = without_refused(request, _NO_SAMPLING, request.model)
@@ -362,9 +370,9 @@ class HttpVendor:
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
-        call, codec, bounds = self._encoded(request, deadline, stream=False)
+        call, codec, bounds, names = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = self._decoded(reply, deadline, partial(codec.decode, members=bounds.members))
+        response = names.given_back(self._decoded(reply, deadline, partial(codec.decode, members=bounds.members)))
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
             identity = self._credentials.masked_id(identity)
@@ -372,11 +380,11 @@ class HttpVendor:
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
-        call, codec, bounds = self._encoded(request, deadline, stream=True)
+        call, codec, bounds, names = self._encoded(request, deadline, stream=True)
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        return ChunkStream(reply, decoder, self._clock, progress, self._explained, answers=request.n or 1)
+        return ChunkStream(reply, names.read_by(decoder), self._clock, progress, self._explained, answers=request.n or 1)
 
     def takes_prefill(self, request: Request) -> bool:
         """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.
@@ -423,6 +431,7 @@ class HttpVendor:
         counting = COUNTING.get(self.kind) or COUNTING.get(self._counted_as(request, traits))
         if counting is None:
             return None
+        request = ToolNames.of(request, traits.limits.get("tool_name")).renamed(request)
         call = self.call(counting.path(request.model), counting.encode(fitted(request, traits), traits.quirks), model=request.model)
         return self._read(call, deadline, counting.decode)
 
@@ -465,19 +474,20 @@ class HttpVendor:
         if endpoint is not None:
             endpoint.transport.close()
 
-    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, Codec, Bounds]:
-        """The call that asks for an answer, the format that it will come in, and how much it may be."""
+    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, Codec, Bounds, ToolNames]:
+        """The call that asks for an answer, the format that it will come in, how much it may be, and what its tools go by."""
         traits = traits_of(self.kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:
             request = fetch_remote(request, self._config.fetch_remote, deadline, self.kind, codec.name)
-        body = codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
+        names = ToolNames.of(request, traits.limits.get("tool_name"))
+        body = codec.encode(fitted(names.renamed(request), traits), stream=stream, quirks=traits.quirks)
         bounds, most = bounds_of(self.kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
-        return call, codec, bounds
+        return call, codec, bounds, names
 
     def _format(self, request: Request, traits: Traits) -> str:
         """The wire format: what the user chose, else what this model or this request needs, else the row's."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .errors import request_id as request_id
     from .gemini.codec import GEMINI as GEMINI
     from .gemini.fields import gemini_usage as gemini_usage
+    from .limits import ToolNames as ToolNames
+    from .limits import within_limits as within_limits
     from .ollama.codec import OLLAMA_CHAT as OLLAMA_CHAT
     from .ollama.request import ollama_usage as ollama_usage
     from .openai_chat.codec import OPENAI_CHAT as OPENAI_CHAT
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from .openai_responses.codec import OPENAI_RESPONSES as OPENAI_RESPONSES
     from .openai_responses.fields import openai_responses_usage as openai_responses_usage
     from .quirks import without_refused as without_refused
+    from .shaping import without_idle_choice as without_idle_choice
 else:
     __getattr__, __dir__ = door(
         __name__,
@@ -68,5 +71,7 @@ else:
             "openai_responses.codec": ("OPENAI_RESPONSES",),
             "openai_responses.fields": ("openai_responses_usage",),
             "quirks": ("without_refused",),
+            "limits": ("ToolNames", "within_limits"),
+            "shaping": ("without_idle_choice",),
         },
     )

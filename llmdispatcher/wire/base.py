@@ -157,7 +157,32 @@ QUIRKS: Mapping[str, str] = {
     "replay_reasoning": "wants its thoughts back in the messages",
     "think_tags": "writes its thoughts into the text, between <think> and </think>",
     "random_seed": "calls the seed so",
+    "no_top_k": "refuses top_k",
     "no_user": "refuses the user's name",
+    "no_prompt_cache_key": "refuses prompt_cache_key",
+    "one_of_sampling": "takes temperature or top_p, not both",
+    "no_empty_turns": "refuses a turn of the assistant that says nothing and calls nothing",
+    "no_null_content": "wants a text beside calls, if an empty one",
+    "no_system": "knows no system messages; they begin the user's first one",
+    "alternating_turns": "wants the user and the assistant by turns, instructions first",
+    "assistant_after_results": "wants the assistant between results of tools and the user",
+    "text_results": "takes text alone in results of tools; pictures follow in a user's message",
+    "no_form_beside_tools": "takes functions or a JSON form, not both; the prompt tells the form",
+    "checked_schemas": "refuses arguments that are no object, and strict schemas that do not name and require all fields",
+    "strict_fields": "refuses fields of messages, parts and tools that are not of OpenAI's chat API",
+    "cache_marks": "takes Anthropic's cache_control on parts and tools of OpenAI's chat format",
+    "thinking_blocks": "takes thoughts among the content of OpenAI's chat format",
+    "signed_calls": "refuses calls without a thought signature; a placeholder stands for one that nobody has",
     "no_stream_options": "refuses stream_options",
 }
 """What a model (``traits.toml``) or a vendor (``vendors.toml``) can be known for; codecs go by these, never by names."""
+
+LIMITS: Mapping[str, str] = {
+    "call_id": "the pattern of a call's id",
+    "tool_name": "the pattern of a tool's name",
+    "name": "the pattern of the name of a message's author",
+    "user": "the most characters of the user's name and of prompt_cache_key",
+    "stops": "the most stop sequences",
+    "temperature": "the highest temperature",
+}
+"""How much of a thing a model (``traits.toml``) or a vendor (``vendors.toml``) takes."""

@@ -36,6 +36,11 @@ from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_of_fa
 from .sse import SseParser
 
 LEADING_ROLES = ("system", "developer")
+EXTRA_CONTENT = "extra_content"
+"""Where Google's chat endpoint keeps a call's thought signature, and our servers of other formats than Google's.
+
+https://ai.google.dev/gemini-api/docs/thought-signatures#openai
+"""
 
 
 def _plain(value: Any) -> Any:
@@ -143,6 +148,21 @@ def leave_out(request: Asked, codec: str, field: str, why: str = "has no place i
 def own(part: Any, codec: str) -> Mapping[str, Any]:
     """The further fields of a part, call, tool or message that are of this format."""
     return part.extra.get(codec, _NONE) if part.extra else _NONE
+
+
+def with_signature(signature: str | None) -> dict[str, Any]:
+    """The further fields of a call that carry its thought signature through a client of another format."""
+    return {EXTRA_CONTENT: {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def signature_of(call: Any) -> str | None:
+    """A call's thought signature, its own or one that it carried through a client of another format."""
+    if call.signature is not None or not call.extra:
+        return call.signature if call.signature is None else str(call.signature)
+    for further in call.extra.values():
+        if EXTRA_CONTENT in further:
+            return text_of(mapping(mapping(further[EXTRA_CONTENT]).get("google")).get("thought_signature")) or None
+    return None
 
 
 def instructions(request: Request) -> list[str]:

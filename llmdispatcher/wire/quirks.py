@@ -14,19 +14,35 @@ import attrs
 
 from ..types import Request, StreamChunk
 from .decoding import leave_out
+from .shaping import SHAPES, without_nothings
 
 _TUNES: Mapping[str, tuple[str, ...]] = {
     "no_sampling": ("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"),
     "no_penalties": ("frequency_penalty", "presence_penalty"),
     "no_user": ("user",),
+    "no_prompt_cache_key": ("prompt_cache_key",),
     "no_parallel_tools": ("parallel_tool_calls",),
 }
-_DECIDES: Mapping[str, tuple[str, ...]] = {"no_stop": ("stop",), "no_logprobs": ("logprobs", "top_logprobs")}
+_DECIDES: Mapping[str, tuple[str, ...]] = {
+    "no_stop": ("stop",),
+    "no_logprobs": ("logprobs", "top_logprobs"),
+    "no_top_k": ("top_k",),
+}
 _EFFORT = ("reasoning_effort", "reasoning_tokens", "reasoning_summary")
 _EMPTY: Mapping[str, Any] = {"stop": ()}
 
 
 _REFUSING = frozenset({*_TUNES, *_DECIDES})
+_SHAPING = frozenset(SHAPES)
+
+
+def adapted(request: Request, quirks: frozenset[str], codec: str) -> Request:
+    """The request as a model with these quirks takes it; the same one where there is nothing to change."""
+    request = without_refused(without_nothings(request), quirks, codec)
+    if not _SHAPING.isdisjoint(quirks):
+        for quirk, shape in SHAPES.items():
+            request = shape(request) if quirk in quirks else request
+    return request
 
 
 def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Request:

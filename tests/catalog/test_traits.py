@@ -7,7 +7,7 @@ import pytest
 from llmdispatcher import catalog
 from llmdispatcher.catalog.facts import families
 from llmdispatcher.types import EFFORTS
-from llmdispatcher.wire.base import QUIRKS
+from llmdispatcher.wire.base import LIMITS, QUIRKS
 
 OURS = {"sampling_without_effort", "tools_by_responses"}
 """Quirks that the vendor looks at, no codec."""
@@ -21,15 +21,17 @@ def test_a_family_is_whole(family):
     assert {*family.efforts} <= {*EFFORTS}
     assert family.api in (None, "responses")
     assert family.lacks <= {*catalog.CAPABILITIES}
-    assert family.quirks or family.lacks or family.efforts or family.api
+    assert family.limits.keys() <= LIMITS.keys()
+    assert family.quirks or family.lacks or family.efforts or family.api or family.limits
     assert family.source.startswith("https://")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", family.date)
 
 
 @pytest.mark.parametrize("row", catalog.vendor_rows(), ids=lambda row: row.name)
 def test_the_quirks_of_vendors_are_known_words(row):
-    """A mistyped quirk would be passed over in silence."""
+    """A mistyped quirk or limit would be passed over in silence."""
     assert {*row.quirks} <= {*QUIRKS, *OURS}
+    assert row.limits.keys() <= LIMITS.keys()
 
 
 def test_families_add_up():
@@ -43,7 +45,7 @@ def test_families_add_up():
 @pytest.mark.parametrize("name", ["gemini-2.5-pro", "models/gemini-2.5-pro", "google/gemini-2.5-pro", "Gemini-2.5-Pro"])
 def test_a_model_is_known_by_all_its_names(name):
     """Prefixes and case make no other model."""
-    assert {"thinking_budget"} == catalog.traits_of("google", name).quirks
+    assert {"thinking_budget", "no_form_beside_tools", "text_results"} == catalog.traits_of("google", name).quirks
 
 
 def test_a_newer_family_decides_the_efforts():
@@ -53,7 +55,7 @@ def test_a_newer_family_decides_the_efforts():
 
 def test_a_name_that_nobody_knows_has_no_traits():
     """Nothing is guessed from a likeness."""
-    assert catalog.Traits() == catalog.traits_of("openai", "my-own")
+    assert catalog.traits_of("openai", "another-own") == catalog.traits_of("openai", "my-own")
     assert catalog.Traits() == catalog.traits_of("somebody", "gpt-5")
 
 

@@ -177,7 +177,7 @@ def test_a_json_schema_in_each_formats_words():
     """One response_format, whoever answers."""
     asked = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA, "strict": True}}
 
-    assert {"format": {"type": "json_schema", "schema": SCHEMA}} == sent(
+    assert {"format": {"type": "json_schema", "schema": {**SCHEMA, "additionalProperties": False}}} == sent(
         "anthropic_messages", Message.user("x"), response_format=asked
     )["output_config"]
     assert {"responseMimeType": "application/json", "responseJsonSchema": SCHEMA} == sent(

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from ...errors import InvalidRequest
 from ...types import (
     FilePart,
@@ -22,15 +20,21 @@ from ...types import (
     Tool,
     ToolCall,
     VendorTool,
+    begins_as,
     data_url,
+    media_type,
 )
-from ..decoding import LEADING_ROLES, dump, leave_out, own
-from ..quirks import without_refused
+from ..decoding import EXTRA_CONTENT, LEADING_ROLES, dump, leave_out, own
+from ..limits import identified
+from ..quirks import adapted
+from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema, object_schema
+from ..shaping import inline
 from .fields import ADAPTIVE, CHOICES, NAME, STRUCTURE, cache_control
 
 _OWN = (None, NAME)
 _TEXTUAL = ("text/", "application/json")
-_STRANGE = re.compile(r"[^a-zA-Z0-9_-]")
+_IDS = re.compile(r"[a-zA-Z0-9_-]+")
+_THOUGHTS = ("thinking", "redacted_thinking")
 
 
 def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
@@ -41,7 +45,8 @@ def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> lis
     """
     native = request.wire_format == NAME
     turns: list[dict[str, Any]] = []
-    for message in named_calls(spoken(request), native):
+    messages = spoken(request)
+    for message in messages if native else identified(tuple(messages), _IDS, orphans=False):
         role, content = _turn(request, message, quirks)
         if content is None:
             continue
@@ -51,9 +56,21 @@ def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> lis
             turns.append({"role": role, "content": content, **({} if message.role == "tool" else own(message, NAME))})
     if not turns:
         raise InvalidRequest("messages: Anthropic needs at least one message that is not a system message")
-    if "no_prefill" in quirks and turns[-1]["role"] == "assistant":
-        raise InvalidRequest("messages: this model does not continue an assistant's turn; end the conversation with the user's")
+    if turns[-1]["role"] == "assistant":
+        if "no_prefill" in quirks:
+            raise InvalidRequest("messages: this model does not continue an assistant's turn; end the conversation with the user's")
+        turns[-1] = _without_last_blanks(turns[-1])
     return turns if native else [_sorted(turn) for turn in turns]
+
+
+def _without_last_blanks(turn: dict[str, Any]) -> dict[str, Any]:
+    """A turn that the model is to go on with; Anthropic refuses one that ends in white space."""
+    content = turn["content"]
+    if isinstance(content, str):
+        return {**turn, "content": content.rstrip()}
+    if content and content[-1].get("type") == "text":
+        return {**turn, "content": [*content[:-1], {**content[-1], "text": content[-1]["text"].rstrip()}]}
+    return turn
 
 
 def spoken(request: Request) -> Sequence[Message]:
@@ -76,7 +93,7 @@ def encoded_system(request: Request) -> Any:
         if not native and not all(isinstance(part, TextPart) for part in message.parts):
             raise InvalidRequest(f"messages: a {message.role} message must be text here; put other parts into a user message")
     if all(isinstance(message.content, str) for message in found):
-        return "\n\n".join([message.text for message in found]) or None
+        return "\n\n".join([message.text for message in found if message.text.strip()]) or None
     return [block for message in found for block in _blocks(request, message.parts, frozenset())] or None
 
 
@@ -85,9 +102,9 @@ def _turn(request: Request, message: Message, quirks: frozenset[str]) -> tuple[s
     if message.role == "tool":
         return "user", [_result(request, message)]
     if isinstance(message.content, str) and not message.tool_calls:
-        return message.role, message.content if message.content or request.wire_format == NAME else None
+        return message.role, message.content if message.content.strip() else None
     blocks = _blocks(request, message.parts, quirks)
-    return message.role, blocks if blocks or request.wire_format == NAME else None
+    return message.role, blocks or None
 
 
 def _listed(content: Any) -> list[dict[str, Any]]:
@@ -103,65 +120,12 @@ def _sorted(turn: dict[str, Any]) -> dict[str, Any]:
     return {**turn, "content": sorted(turn["content"], key=lambda block: block["type"] != "tool_result")}
 
 
-def named_calls(messages: Iterable[Message], native: bool) -> list[Message]:
-    """The messages with an id on every call and result: other formats can do without, or write ids that Anthropic refuses."""
-    ids = _CallIds()
-    return list(messages) if native else [ids.named(message) for message in messages]
-
-
-class _CallIds:
-    """Makes up ids for calls, and gives results without one the id of the call of their round that they answer."""
-
-    def __init__(self) -> None:
-        self._made = 0
-        self._open: list[ToolCall] = []
-
-    def named(self, message: Message) -> Message:
-        if message.role == "tool":
-            return attrs.evolve(message, tool_call_id=self._answered(message))
-        if message.role == "assistant" and message.tool_calls:
-            renamed = {id(call): self._call(call) for call in message.tool_calls}
-            self._open = list(renamed.values())
-            return attrs.evolve(
-                message,
-                content=message.content
-                if isinstance(message.content, str)
-                else tuple([self._again(part, message, renamed) for part in message.content]),
-                tool_calls=tuple(renamed.values()),
-            )
-        return message
-
-    def _again(self, part: Part, message: Message, renamed: Mapping[int, ToolCall]) -> Part:
-        """The same call where it stands between what was said."""
-        if not isinstance(part, ToolCall):
-            return part
-        return renamed[id(next(call for call in message.tool_calls if call is part or call == part))]
-
-    def _call(self, call: ToolCall) -> ToolCall:
-        if call.id:
-            return attrs.evolve(call, id=_STRANGE.sub("_", call.id))
-        self._made += 1
-        return attrs.evolve(call, id=f"call_{self._made - 1}")
-
-    def _answered(self, message: Message) -> str:
-        if message.tool_call_id:
-            told = _STRANGE.sub("_", message.tool_call_id)
-            self._open = [call for call in self._open if call.id != told]
-            return told
-        fitting = [call for call in self._open if message.name in (None, call.name)] or self._open
-        if not fitting:
-            raise InvalidRequest("message.tool_call_id: a tool message to Anthropic must name the call that it answers")
-        answered = fitting[0]
-        self._open.remove(answered)
-        return answered.id or ""
-
-
 def _result(request: Request, message: Message) -> dict[str, Any]:
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
     if isinstance(message.content, str):
-        result["content"] = message.content
-    elif message.content:
-        result["content"] = _blocks(request, message.content, frozenset())
+        result["content"] = message.content if message.content.strip() else ""
+    elif blocks := _blocks(request, message.content, frozenset()):
+        result["content"] = blocks
     if message.is_error is not None:
         result["is_error"] = message.is_error
     return {**result, **own(message, NAME)}
@@ -169,14 +133,20 @@ def _result(request: Request, message: Message) -> dict[str, Any]:
 
 def _blocks(request: Request, parts: Iterable[Part], quirks: frozenset[str]) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
+    parts = tuple(parts)
+    spaced = request.wire_format == NAME and any(map(_is_cited, parts))  # Anthropic's own answer has blanks between its citations
     for part in parts:
         if isinstance(part, ReasoningPart):
             blocks += _thought(part, "replay_reasoning" in quirks)
         elif isinstance(part, OtherPart):
             blocks += _other(request, part)
-        elif not isinstance(part, TextPart) or part.text or request.wire_format == NAME:
+        elif not isinstance(part, TextPart) or part.text.strip() or spaced:
             blocks += _block(request, part)
     return blocks
+
+
+def _is_cited(part: Part) -> bool:
+    return isinstance(part, TextPart) and bool(own(part, NAME).get("citations"))
 
 
 def _block(request: Request, part: Part) -> list[dict[str, Any]]:
@@ -188,7 +158,10 @@ def _block(request: Request, part: Part) -> list[dict[str, Any]]:
     cache = getattr(part, "cache", None)
     if cache is not None:
         block["cache_control"] = cache_control(cache)
-    return [{**block, **own(part, NAME)}]
+    further = own(part, NAME)
+    if EXTRA_CONTENT in further:  # another vendor's, which went through a client of this format
+        further = {name: value for name, value in further.items() if name != EXTRA_CONTENT}
+    return [{**block, **further}]
 
 
 def _thought(part: ReasoningPart, unsigned: bool) -> list[dict[str, Any]]:
@@ -230,7 +203,7 @@ def _input(call: ToolCall) -> dict[str, Any]:
 
 
 def _image(part: ImagePart) -> dict[str, Any]:
-    return {"type": "image", "source": _file(part.file_id) or _source(part.url, part.data, part.media_type, "image")}
+    return {"type": "image", "source": _file(part.file_id) or _source(part, "image")}
 
 
 def _document(part: FilePart) -> dict[str, Any]:
@@ -243,25 +216,31 @@ def _document(part: FilePart) -> dict[str, Any]:
 def _written(part: FilePart) -> dict[str, Any]:
     """A document's source; text of any kind is sent as plain text, since bytes are taken of a PDF alone."""
     whole = data_url(part.url) if part.url is not None else None
-    media_type, data = whole or (part.media_type, part.data)
-    if data is not None and media_type is not None and media_type.startswith(_TEXTUAL):
+    said, data = whole or (part.media_type, part.data)
+    if data is not None and said is not None and media_type(said).startswith(_TEXTUAL):
         return {"type": "text", "media_type": "text/plain", "data": data.decode("utf-8", "replace")}
-    return _source(part.url, part.data, part.media_type, "file")
+    return _source(part, "file")
 
 
 def _file(file_id: str | None) -> dict[str, Any]:
     return {"type": "file", "file_id": file_id} if file_id is not None else {}
 
 
-def _source(url: str | None, data: bytes | None, media_type: str | None, kind: str) -> dict[str, Any]:
-    if url is not None and url.startswith("data:"):
-        head, _, encoded = url[5:].partition(",")
-        return {"type": "base64", "media_type": head.partition(";")[0], "data": encoded}
-    if url is not None:
-        return {"type": "url", "url": url}
-    if data is None or media_type is None:
-        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
-    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
+def _source(part: ImagePart | FilePart, kind: str) -> dict[str, Any]:
+    found = inline(part, kind)
+    if found is None:
+        return {"type": "url", "url": part.url}
+    kind, data = found
+    return {"type": "base64", "media_type": _seen(data) or kind if isinstance(part, ImagePart) else kind, "data": data}
+
+
+def _seen(encoded: str) -> str | None:
+    """The kind of an image by its first bytes; Anthropic refuses one that is said to be of another kind."""
+    try:
+        told = begins_as(base64.b64decode(encoded[:64]))
+    except ValueError:
+        return None
+    return told if told is not None and told.startswith("image/") else None
 
 
 _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
@@ -295,17 +274,21 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
-    request = without_refused(request, quirks, NAME)
+    request = adapted(request, quirks, NAME)
     for name in _NOWHERE:
         if getattr(request, name):
             leave_out(request, NAME, name)
     if (request.n or 1) > 1:
         leave_out(request, NAME, "n")
+    turns = encoded_turns(request, quirks)
     thoughts = _thinking(request, quirks)
+    if thoughts.get("thinking", {}).get("type") == "enabled" and _began_without_thoughts(turns):
+        thoughts = {**thoughts, "thinking": {"type": "disabled"}}
+    quirks = _of_schema(request, quirks)
     tools = _tools(request, quirks, thinks=_thinks(request, thoughts))
     return {
         **_limits(request, thoughts),
-        "messages": encoded_turns(request, quirks),
+        "messages": turns,
         **_system(request, tools),
         **tools,
         **_sampling(request, thinks=_thinks(request, thoughts)),
@@ -313,6 +296,29 @@ def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
         **_output(request, thoughts, quirks),
         **_advice(request),
     }
+
+
+def _began_without_thoughts(turns: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the round of tools under way began with a turn without a thought, which Anthropic wants where a budget is given."""
+    place = len(turns)
+    while place >= 2 and _answers(turns[place - 1]):
+        place -= 2
+    if place == len(turns):
+        return False
+    content = turns[place]["content"]
+    return not content or isinstance(content, str) or content[0]["type"] not in _THOUGHTS
+
+
+def _answers(turn: Mapping[str, Any]) -> bool:
+    return turn["role"] == "user" and any(block.get("type") == "tool_result" for block in _listed(turn["content"]))
+
+
+def _of_schema(request: Request, quirks: frozenset[str]) -> frozenset[str]:
+    """The quirks, with ``no_json_schema`` for a schema that cannot be said here, such as that of an object of any fields."""
+    schema = _schema(request.response_format)
+    if schema is None or request.wire_format == NAME or fitted_schema(schema, ANTHROPIC) is not None:
+        return quirks
+    return quirks | {"no_json_schema"}
 
 
 def _limits(request: Request, thoughts: Mapping[str, Any]) -> dict[str, Any]:
@@ -390,8 +396,9 @@ def _sampling(request: Request, *, thinks: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
     if thinks and fields.get("top_p", 1) < 0.95:
         del fields["top_p"]
-    if request.stop:
-        fields["stop_sequences"] = list(request.stop)
+    stops = [word for word in request.stop if word.strip()]  # Anthropic refuses blank ones
+    if stops:
+        fields["stop_sequences"] = stops
     return fields
 
 
@@ -411,6 +418,8 @@ def _output(request: Request, thoughts: Mapping[str, Any], quirks: frozenset[str
     schema = _schema(request.response_format)
     if schema is None or "no_json_schema" in quirks:
         return {}
+    if request.wire_format != NAME:
+        schema = fitted_schema(schema, ANTHROPIC)
     return {"output_config": {**thoughts.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}}
 
 
@@ -455,12 +464,17 @@ def _is_ours(request: Request, tool: VendorTool) -> bool:
 def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
-    schema = tool.parameters or ({} if request.wire_format == NAME else {"type": "object", "properties": {}})
+    schema = tool.parameters if request.wire_format == NAME else object_schema(tool.parameters)
     fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
     if tool.description is not None:
         fields["description"] = tool.description
     if tool.strict is not None and strict:  # schemas came with it
         fields["strict"] = tool.strict
+        if tool.strict and request.wire_format != NAME:
+            fit = fitted_schema(schema, ANTHROPIC)
+            if fit is None:
+                leave_out(request, NAME, f"tools: strict of {tool.name!r}", NOT_STRICT)
+            fields |= {"strict": False} if fit is None else {"input_schema": fit}
     if tool.cache is not None:
         fields["cache_control"] = cache_control(tool.cache)
     return {**fields, **own(tool, NAME)}

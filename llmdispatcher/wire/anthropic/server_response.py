@@ -24,7 +24,7 @@ from ...types import (
     parse_text,
 )
 from ..base import Inbound
-from ..decoding import own, written
+from ..decoding import own, with_signature, written
 from ..server_errors import refused
 from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation
 
@@ -99,7 +99,7 @@ def _thinking(text: str, signature: str = "") -> dict[str, Any]:
 
 def _call(call: ToolCall, place: int) -> list[dict[str, Any]]:
     head = {"type": "tool_use", "id": call.id or f"call_{place}", "name": call.name, "caller": DIRECT}
-    return [{**head, "input": input_of(call.arguments, call.kind), **own(call, NAME)}]
+    return [{**head, "input": input_of(call.arguments, call.kind), **with_signature(call.signature), **own(call, NAME)}]
 
 
 def input_of(arguments: str, kind: str | None) -> dict[str, Any]:
@@ -158,13 +158,14 @@ _GROWTH: Mapping[str, bytes] = {
 class _Call:
     """A call under way; it is told from its name on, and its arguments with it."""
 
-    __slots__ = ("arguments", "closed", "extra", "id", "index", "kind", "name", "waiting")
+    __slots__ = ("arguments", "closed", "extra", "id", "index", "kind", "name", "signature", "waiting")
 
     def __init__(self, slot: int) -> None:
         self.id = f"call_{slot}"
         self.name = ""
         self.kind = "function"
         self.extra: Any = None
+        self.signature: str | None = None
         self.arguments: list[str] = []
         self.waiting: list[str] = []
         self.index = -1
@@ -173,7 +174,7 @@ class _Call:
     def learn(self, delta: ToolCallDelta) -> None:
         """Take in a piece."""
         self.id, self.name, self.kind = delta.id or self.id, self.name or delta.name or "", delta.kind or self.kind
-        self.extra = delta.extra or self.extra
+        self.extra, self.signature = delta.extra or self.extra, delta.signature or self.signature
         if delta.arguments:
             self.waiting.append(delta.arguments)
 
@@ -321,7 +322,8 @@ class MessagesWriter:
 
     def _tell(self, call: _Call) -> None:
         if call.index < 0:
-            further = call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
+            further = with_signature(call.signature)
+            further |= call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
             head = {"type": "tool_use", "id": call.id, "name": call.name, "caller": DIRECT}
             call.index = self._open({**head, "input": {}, **further})
         if not call.is_object:

@@ -28,8 +28,9 @@ from ...types import (
     VideoPart,
     parse_text,
 )
-from ..decoding import Counter, mapping, own, text_of
+from ..decoding import Counter, mapping, own, says, signature_of, text_of
 from ..finish import canonical_reason, finish_of
+from ..shaping import inline
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
 _SUPPORT = "groundingSupport"
@@ -340,6 +341,9 @@ def part_of(block: Mapping[str, Any]) -> Part:
     """The part that a block stands for; one that is unknown, or not what it should be, is kept whole."""
     block = {name: value for name, value in block.items() if value is not None and not (name == "thought" and value is False)}
     kinds = [kind for kind in _READERS if kind in block]
+    if len(kinds) > 1:  # programs in Go write every field
+        block = {name: value for name, value in block.items() if says(value)}
+        kinds = [kind for kind in _READERS if kind in block]
     part = _READERS[kinds[0]](block) if len(kinds) == 1 else None
     return part if part is not None else OtherPart(origin=NAME, data=block)
 
@@ -465,16 +469,11 @@ def _written_thought(part: ReasoningPart) -> dict[str, Any]:
 
 
 def _written_medium(part: ImagePart | FilePart | VideoPart) -> dict[str, Any]:
-    reference = part.url if part.url is not None else getattr(part, "file_id", None)
-    if reference is not None and reference.startswith("data:"):
-        head, _, encoded = reference[5:].partition(",")
-        return {"inlineData": {"mimeType": head.partition(";")[0], "data": encoded}}
-    if reference is not None:
-        file = {"fileUri": reference}
-        return {"fileData": file if part.media_type is None else {**file, "mimeType": part.media_type}}
-    if part.data is None or part.media_type is None:
-        raise InvalidRequest("message.content: the image or file has neither a url nor data with a media_type; give one of them")
-    return _blob(part.data, part.media_type)
+    found = inline(part, "image or file")
+    if found is not None:
+        return {"inlineData": {"mimeType": found[0], "data": found[1]}}
+    file = {"fileUri": part.url if part.url is not None else getattr(part, "file_id", None)}
+    return {"fileData": file if part.media_type is None else {**file, "mimeType": part.media_type}}
 
 
 def _blob(data: bytes, media_type: str) -> dict[str, Any]:
@@ -489,7 +488,8 @@ def _written_call(call: ToolCall) -> dict[str, Any]:
     function: dict[str, Any] = {"name": call.name, "args": given}
     if call.id is not None:
         function["id"] = call.id
-    return {"functionCall": function} if call.signature is None else {"functionCall": function, "thoughtSignature": call.signature}
+    signature = signature_of(call)
+    return {"functionCall": function} if signature is None else {"functionCall": function, "thoughtSignature": signature}
 
 
 def given_of(call: ToolCall) -> dict[str, Any]:

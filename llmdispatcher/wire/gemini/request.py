@@ -11,7 +11,9 @@ from typing import Any
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool, parse_text
 from ..decoding import LEADING_ROLES, dump, instructions, leave_out, own
-from ..quirks import without_effort, without_refused
+from ..quirks import adapted, without_effort
+from ..schemas import GEMINI, fitted_schema
+from ..shaping import form_in_words
 from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part, merged
 
 _WITHIN = frozenset({"items", "anyOf", "additionalProperties", "prefixItems", "not", "oneOf", "allOf"})
@@ -86,10 +88,10 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """The JSON object of a request, without its ``extra_params``; the user's name has no place in this format."""
-    request = without_effort(without_refused(request, quirks, NAME), quirks)
+    request = without_effort(adapted(_prepared(request, quirks), quirks, NAME), quirks)
     if request.parallel_tool_calls is False:
         leave_out(request, NAME, "parallel_tool_calls")
-    payload: dict[str, Any] = {"contents": _turns(request), **_tools(request), **_choice(request, quirks)}
+    payload: dict[str, Any] = {"contents": _turns(request, quirks), **_tools(request), **_choice(request, quirks)}
     system = _system(request)
     if system:
         payload["systemInstruction"] = system
@@ -99,6 +101,12 @@ def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     tier = request.service_tier or ""
     tier = tier.upper() if request.wire_format == NAME else _TIERS.get(tier, "")
     return {**payload, "serviceTier": tier} if tier else payload
+
+
+def _prepared(request: Request, quirks: frozenset[str]) -> Request:
+    """The request with the form of its answer told in words, where the model takes none, or none beside functions."""
+    beside = "no_form_beside_tools" in quirks and any(isinstance(tool, Tool) for tool in request.tools)
+    return form_in_words(request, instead=None) if beside or "no_json_schema" in quirks else request
 
 
 def _settings(request: Request) -> dict[str, Any]:
@@ -149,7 +157,9 @@ def _format(request: Request) -> dict[str, Any]:
     if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
         spelt = _as_read(request, RESPONSE_SCHEMA)
         same = bool(spelt) and json_schema(spelt[RESPONSE_SCHEMA]) == described["schema"]
-        return {"responseMimeType": "application/json", **(spelt if same else {"responseJsonSchema": described["schema"]})}
+        schema = described["schema"] if request.wire_format == NAME else fitted_schema(described["schema"], GEMINI)
+        told = spelt if same else {"responseJsonSchema": described["schema"] if schema is None else schema}
+        return {"responseMimeType": "application/json", **told}
     raise InvalidRequest(f"response_format: Google has no {kind!r}; use 'json_object' or 'json_schema' with a schema")
 
 
@@ -162,7 +172,7 @@ def _system(request: Request) -> dict[str, Any]:
     return {"parts": parts, **fields} if found else {}
 
 
-def _turns(request: Request) -> list[dict[str, Any]]:
+def _turns(request: Request, quirks: frozenset[str]) -> list[dict[str, Any]]:
     """The turns without the system's. Results of tools become parts of one user turn, which name the function that was called."""
     turns: list[dict[str, Any]] = []
     results: dict[str, Any] | None = None
@@ -178,11 +188,24 @@ def _turns(request: Request) -> list[dict[str, Any]]:
         elif message.role not in LEADING_ROLES:
             results = None
             parts = _parts(request, message.parts)
+            if message.tool_calls and "signed_calls" in quirks:
+                _sign(parts)
             if parts or request.wire_format == NAME:
                 turns.append({"role": _ROLES[message.role], "parts": parts, **own(message, NAME)})
     if not turns:
         raise InvalidRequest("messages: Google needs at least one message that is not a system message")
     return turns
+
+
+UNSIGNED = "skip_thought_signature_validator"
+"""What Google documents in place of the signature of a call that another model made."""
+
+
+def _sign(parts: list[dict[str, Any]]) -> None:
+    """Give a step's first call a signature, where it has none."""
+    first = next((part for part in parts if "functionCall" in part), None)
+    if first is not None and not first.get("thoughtSignature"):
+        first["thoughtSignature"] = UNSIGNED
 
 
 def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
@@ -191,9 +214,14 @@ def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     for part in parts:
         if isinstance(part, OtherPart) and part.origin != NAME:
             leave_out(request, NAME, "message.content", f"has a block that is known to {part.origin} alone")
-        elif not (isinstance(part, ReasoningPart) and part.origin not in _OWN):
+        elif not (isinstance(part, ReasoningPart) and part.origin not in _OWN) and not _is_nothing(request, part):
             written.append(encoded_part(part))
     return written
+
+
+def _is_nothing(request: Request, part: Part) -> bool:
+    """Whether it is an empty text that carries nothing, which Google refuses."""
+    return request.wire_format != NAME and isinstance(part, TextPart) and not part.text and not own(part, NAME)
 
 
 def _result(request: Request, message: Message, names: Mapping[str | None, str]) -> dict[str, Any]:

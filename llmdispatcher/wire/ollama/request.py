@@ -24,7 +24,7 @@ from ...types import (
 from ..decoding import Counter, dump, leave_out, own
 from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
-from ..quirks import without_refused
+from ..quirks import adapted
 
 NAME = "ollama_chat"
 
@@ -100,7 +100,7 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields but ``stream``."""
-    request = without_refused(request, quirks, NAME)
+    request = adapted(request, quirks, NAME)
     if (request.n or 1) > 1:
         leave_out(request, NAME, "n")
     if request.parallel_tool_calls is False:

@@ -6,9 +6,11 @@ https://platform.openai.com/docs/api-reference/chat/create
 from __future__ import annotations
 
 import base64
+import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -29,11 +31,15 @@ from ...types import (
     VideoPart,
 )
 from ..anthropic.fields import cache_control
-from ..decoding import dump, leave_out, mapping, own, written
-from ..quirks import without_effort, without_refused
-from .fields import BARE, FIELD, LEGACY, NAME, how, with_own
+from ..decoding import dump, leave_out, own
+from ..limits import identified
+from ..quirks import adapted, without_effort
+from ..shaping import form_in_words, inline_url, named_form, results_of_text
+from .fields import AS, BARE, FIELD, LEGACY, NAME, how, with_own
 
 REFUSAL = "refusal"
+Thing = TypeVar("Thing")
+_IDS = re.compile(r".+", re.DOTALL)
 _TEXT_ALONE = frozenset({"type", "text"})
 _DOCUMENT = "document_url"
 """How Mistral calls a file by its URL."""
@@ -45,7 +51,11 @@ class Turns:
     def __init__(self, request: Request, quirks: frozenset[str]) -> None:
         self._request = request
         self._native = request.wire_format == NAME
-        self._replays = self._native or "replay_reasoning" in quirks  # who writes this format knows what its server takes
+        open_minded = self._native and "strict_fields" not in quirks  # who writes this format knows what its server takes
+        self._replays = open_minded or "replay_reasoning" in quirks
+        self._blocks = self._replays or "thinking_blocks" in quirks
+        self._marks = open_minded or "cache_marks" in quirks
+        self._null_content = "no_null_content" not in quirks
         self._roles = {"developer": "system"} if "system_role" in quirks else {}
         self._called = self._answered = 0
 
@@ -62,7 +72,7 @@ class Turns:
         if message.tool_calls:
             fields |= self._calls(message.tool_calls)
         if not fields["content"]:
-            empty = None if message.tool_calls or refusals else ""
+            empty = None if (message.tool_calls or refusals) and self._null_content else ""
             fields["content"] = own(message, NAME).get("content", empty)
         if message.name is not None:
             fields["name"] = message.name
@@ -71,8 +81,10 @@ class Turns:
         return {**fields, **{name: value for name, value in own(message, NAME).items() if name != "content"}}
 
     def _answer(self, message: Message) -> dict[str, Any]:
-        if message.tool_call_id is not None or own(message, NAME).get("role"):
-            return {} if message.tool_call_id is None else {"tool_call_id": message.tool_call_id}
+        if own(message, NAME).get("role"):
+            return {}
+        if message.tool_call_id is not None:
+            return {"tool_call_id": message.tool_call_id}
         self._answered += 1
         return {"tool_call_id": f"call_{self._answered - 1}"}
 
@@ -95,6 +107,8 @@ class Turns:
         if isinstance(message.content, str):
             return message.content
         said = [part for part in message.content if self._is_said(part)]
+        if len(said) > 1 and not self._native:  # some servers refuse an empty text among others
+            said = [part for part in said if not isinstance(part, TextPart) or part.text] or said[:1]
         blocks = [self._part(part) for part in said]
         plain = all(type(block) is dict and block.keys() == _TEXT_ALONE and block["type"] == "text" for block in blocks)
         beside = len(said) < len(message.content)
@@ -104,7 +118,7 @@ class Turns:
 
     def _is_said(self, part: Part) -> bool:
         if isinstance(part, ReasoningPart):
-            return self._replays and is_block(part)
+            return self._blocks and is_block(part)
         if isinstance(part, OtherPart) and part.origin != NAME:
             what = f"message.content: {part.data.get('type', 'a part')!r}"
             leave_out(self._request, NAME, what, f"is known to {part.origin} alone")
@@ -114,7 +128,7 @@ class Turns:
     def _part(self, part: Part) -> Any:
         if how(part) == BARE and isinstance(part, TextPart):
             return part.text
-        block = written_part(part)
+        block = written_part(part, marks=self._marks)
         if isinstance(part, FilePart) and self._native and part.name is None:
             block.get("file", {}).pop("filename", None)
         return block
@@ -148,8 +162,11 @@ def joined_thoughts(parts: Iterable[Part]) -> dict[str, Any]:
     return fields
 
 
-def written_part(part: Part) -> dict[str, Any]:
-    """A part of a message's content. Raises :class:`InvalidRequest` for one that the format has no place for."""
+def written_part(part: Part, *, marks: bool = True) -> dict[str, Any]:
+    """A part of a message's content, with its cache mark if those are taken.
+
+    Raises :class:`InvalidRequest` for one that the format has no place for.
+    """
     writer = _WRITERS.get(type(part))
     block = writer(part) if writer is not None else None
     if block is None:
@@ -159,7 +176,7 @@ def written_part(part: Part) -> dict[str, Any]:
         )
     block = with_own(block, part)
     cache = getattr(part, "cache", None)
-    return block if cache is None else {**block, "cache_control": cache_control(cache)}
+    return block if cache is None or not marks else {**block, "cache_control": cache_control(cache)}
 
 
 def _text(part: TextPart) -> dict[str, Any]:
@@ -170,7 +187,7 @@ def _text(part: TextPart) -> dict[str, Any]:
 def _image(part: ImagePart) -> dict[str, Any] | None:
     if part.url is None and part.file_id is not None:
         return None
-    url = part.url if part.url is not None else _data_url(part.data, part.media_type, "image")
+    url = inline_url(part, "image") or part.url
     if how(part) == BARE:
         return {"type": "image_url", "image_url": url}
     return {"type": "image_url", "image_url": {"url": url} if part.detail is None else {"url": url, "detail": part.detail}}
@@ -181,30 +198,23 @@ def _audio(part: AudioPart) -> dict[str, Any]:
 
 
 def _video(part: VideoPart) -> dict[str, Any]:
-    url = part.url if part.url is not None else _data_url(part.data, part.media_type, "video")
+    url = inline_url(part, "video") or part.url
     return {"type": "video_url", "video_url": url if how(part) == BARE else {"url": url}}
 
 
 def _file(part: FilePart) -> dict[str, Any] | None:
     if part.file_id is not None:
         return {"type": "file", "file": {"file_id": part.file_id, **({"filename": part.name} if part.name else {})}}
-    if part.url is None:
-        return _file_data(part, _data_url(part.data, part.media_type, "file"))
-    if how(part) == _DOCUMENT:
+    if how(part) == _DOCUMENT and part.url is not None:
         return {"type": _DOCUMENT, _DOCUMENT: part.url, **({} if part.name is None else {"document_name": part.name})}
-    if part.url.startswith("data:") or how(part) == "file":
-        return _file_data(part, part.url)
-    return None
+    data = inline_url(part, "file")
+    if data is None and how(part) != "file":
+        return None
+    return _file_data(part, data or part.url or "")
 
 
 def _file_data(part: FilePart, data: str) -> dict[str, Any]:
     return {"type": "file", "file": {"filename": part.name or "file", "file_data": data}}
-
-
-def _data_url(data: bytes | None, media_type: str | None, kind: str) -> str:
-    if data is None or media_type is None:
-        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _other(part: OtherPart) -> dict[str, Any]:
@@ -263,7 +273,7 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 def _encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
-    request = without_effort(without_refused(_with_words(request, quirks), quirks, NAME), quirks)
+    request = without_effort(_prepared(request, quirks), quirks)
     spelt = request.metadata.get(NAME, {})
     names = {**spelt, **_renamed(quirks)}
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
@@ -278,18 +288,64 @@ def _encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[
     if spelt or request.reasoning_tokens is not None:
         payload |= _reasoning(request, grouped=GROUP in spelt.values())
     if request.tools or request.tool_choice is not None:
-        payload |= _tools(request) | _choice(request, quirks)
+        payload |= _tools(request, quirks) | _choice(request, quirks)
     return {**payload, **_streaming(quirks)} if stream else payload
 
 
-def _with_words(request: Request, quirks: frozenset[str]) -> Request:
-    """For vendors that promise JSON but know no schemas: what form it is to have is told in words."""
-    form = request.response_format
-    if "no_json_schema" not in quirks or form is None or form.get("type") != "json_schema":
+def _prepared(request: Request, quirks: frozenset[str]) -> Request:
+    """The request as this format's servers take it.
+
+    For vendors that promise JSON but know no schemas, what form it is to have is told in words.
+    """
+    if "no_json_schema" in quirks and (request.response_format or {}).get("type") == "json_schema":
+        request = form_in_words(request, instead={"type": "json_object"})
+    request = adapted(request, quirks, NAME)
+    if request.wire_format != NAME:
+        request = named_form(results_of_text(request))
+        messages = identified(request.messages, _IDS)
+        request = request if messages is request.messages else attrs.evolve(request, messages=messages)
+    return standard(request) if "strict_fields" in quirks else request
+
+
+STANDARD = frozenset(
+    {AS, "audio", "content", "custom", "file", "function", "parameters", "prefix", "prompt_cache_breakpoint", "role"}
+)
+"""What may stand further in messages, parts, calls and tools at servers that refuse fields which they do not know."""
+
+
+def standard(request: Request) -> Request:
+    """The request without further fields that only some servers of this format know."""
+    messages = tuple([_standard_message(message) for message in request.messages])
+    tools = tuple([_standard(tool) for tool in request.tools])
+    if all(map(operator.is_, messages, request.messages)) and all(map(operator.is_, tools, request.tools)):
         return request
-    schema = written(mapping(form.get("json_schema")).get("schema", {})).decode()
-    told = Message.system(f"Answer with one JSON document, and nothing else, that fits this JSON schema: {schema}")
-    return attrs.evolve(request, response_format={"type": "json_object"}, messages=(told, *request.messages))
+    return attrs.evolve(request, messages=messages, tools=tools)
+
+
+def _standard_message(message: Message) -> Message:
+    message = _standard(message)
+    if message.tool_calls and any(call.extra for call in message.tool_calls):
+        message = attrs.evolve(message, tool_calls=tuple(map(_standard, message.tool_calls)))
+    if not isinstance(message.content, str) and any(getattr(part, "extra", None) for part in message.content):
+        message = attrs.evolve(message, content=tuple([_standard_part(part) for part in message.content]))
+    return message
+
+
+def _standard_part(part: Part) -> Part:
+    return part if isinstance(part, ReasoningPart) else _standard(part)
+
+
+def _standard(thing: Thing) -> Thing:
+    further = own(thing, NAME) if getattr(thing, "extra", None) else {}
+    kept = {name: _inner(value) for name, value in further.items() if name in STANDARD}
+    if kept == further:
+        return thing
+    changed: Any = attrs.evolve(thing, extra={**thing.extra, NAME: kept})  # type: ignore[attr-defined,misc]  # it has further fields
+    return cast(Thing, changed)
+
+
+def _inner(value: Any) -> Any:
+    return {name: inner for name, inner in value.items() if name in STANDARD} if isinstance(value, Mapping) else value
 
 
 def _renamed(quirks: frozenset[str]) -> dict[str, str]:
@@ -313,12 +369,13 @@ def _streaming(quirks: frozenset[str]) -> dict[str, Any]:
     return {"stream": True} if "no_stream_options" in quirks else {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def _tools(request: Request) -> dict[str, Any]:
+def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     """The tools, those of before there were tools apart."""
+    marks = "cache_marks" in quirks or (request.wire_format == NAME and "strict_fields" not in quirks)
     kept = [tool for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
     legacy = [tool for tool in kept if isinstance(tool, Tool) and how(tool) == LEGACY]
-    tools = [_tool(request, tool) for tool in kept if tool not in legacy]
-    fields: dict[str, Any] = {"functions": [_tool(request, tool)["function"] for tool in legacy]} if legacy else {}
+    tools = [_tool(request, tool, marks=marks) for tool in kept if tool not in legacy]
+    fields: dict[str, Any] = {"functions": [_tool(request, tool, marks=marks)["function"] for tool in legacy]} if legacy else {}
     return {**fields, "tools": tools} if tools else fields
 
 
@@ -328,7 +385,7 @@ def _is_ours(request: Request, tool: VendorTool) -> bool:
     return tool.origin == NAME
 
 
-def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
+def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str, Any]:
     """A function that the model may call, or a tool of the vendor's own."""
     if isinstance(tool, VendorTool):
         return dict(tool.data)
@@ -339,7 +396,7 @@ def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
         if getattr(tool, name) is not None:
             function[name] = getattr(tool, name)
     entry = with_own({"type": "function", "function": function}, tool)
-    return entry if tool.cache is None else {**entry, "cache_control": cache_control(tool.cache)}
+    return entry if tool.cache is None or not marks else {**entry, "cache_control": cache_control(tool.cache)}
 
 
 def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:

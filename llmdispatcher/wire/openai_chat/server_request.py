@@ -29,7 +29,7 @@ from ...types import (
 )
 from ..anthropic.fields import cache_of
 from ..base import Inbound, object_in, popped
-from ..decoding import mapping
+from ..decoding import mapping, says
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
 from .response import arguments_in
@@ -61,14 +61,17 @@ def turn_of(message: Any, where: str) -> Message:
 
 
 def _text(value: Any, where: str) -> str | None:
+    """A text; an empty one is as good as none."""
     if not isinstance(value, str | None):
         raise InvalidRequest(f"{where}: {type(value).__name__} is not text; give a string")
-    return value
+    return value or None
 
 
 def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) -> str | list[Part]:
     """What was said: text as text, else parts, thoughts first."""
     thoughts = thoughts_in(message)
+    if message["role"] != "assistant" and not says(thoughts):
+        thoughts = {}
     before: list[Part] = [thought_of(thoughts)] if thoughts else []
     after: list[Part] = [TextPart(text=refused, extra={NAME: {AS: FIELD}})] if isinstance(refused, str) and refused else []
     if isinstance(content, list):
@@ -83,10 +86,11 @@ def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) ->
 
 def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
     calls = message.get("tool_calls") or []
+    calls = [call for call in calls if says(call)] if isinstance(calls, list) else calls
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise InvalidRequest(f"{where}.tool_calls: this is not a list of calls; give [{{'id': ..., 'function': {{...}}}}]")
     legacy = message.get("function_call")
-    if isinstance(legacy, dict) and not calls:
+    if isinstance(legacy, dict) and says(legacy) and not calls:
         return [_call({"function": legacy, AS: LEGACY}, where)]
     return [_call(call, where) for call in calls]
 
@@ -228,7 +232,9 @@ _CHOICES = ("auto", "none", "required", "any")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
+    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value not in (None, "")}
+    if fields.get("n") == 0:
+        del fields["n"]
     model = popped(fields, "model", str, "") or _model_in(path)
     stream, usage = popped(fields, "stream", bool, False), _usage_wanted(fields)
     said = popped(fields, "messages", list, [])

@@ -23,7 +23,7 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import mapping, own, parse, written
+from ..decoding import mapping, own, parse, with_signature, written
 from ..finish import canonical_reason, finish_of
 from ..server_errors import openai_refusal
 from .fields import AS, LEGACY, NAME, details_in, how, openai_logprobs, openai_tier, written_usage
@@ -62,7 +62,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     if len(calls) == 1 and how(calls[0]) == LEGACY:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
     elif calls:
-        message["tool_calls"] = [written_call(call) for call in calls]
+        message["tool_calls"] = [{**written_call(call), **with_signature(call.signature)} for call in calls]
     images = pictures(choice.parts)
     if images:
         message["images"] = images
@@ -251,7 +251,7 @@ class _Choice:
         named = {} if delta.name is None else {"name": delta.name}
         piece = {kind: {**named, "input" if kind == "custom" else "arguments": delta.arguments}, **_own(delta)}
         head = {"id": delta.id or f"call_{delta.index}", "type": kind} if begins else {}
-        return {"index": delta.index, **head, **piece}
+        return {"index": delta.index, **head, **piece, **with_signature(delta.signature)}
 
 
 def _own(delta: ToolCallDelta) -> Mapping[str, Any]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from ...errors import InvalidRequest
 from ...types import (
     AudioPart,
     Extra,
@@ -30,8 +30,10 @@ from ...types import (
     ToolCall,
     VendorTool,
 )
-from ..decoding import dump, leave_out, mapping, own, text_of
-from ..quirks import without_effort, without_refused
+from ..decoding import EXTRA_CONTENT, dump, leave_out, mapping, own, text_of, with_signature
+from ..limits import identified
+from ..quirks import adapted, without_effort
+from ..shaping import inline_url
 
 NAME = "openai_responses"
 CALLS: Mapping[str, tuple[str, str]] = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
@@ -182,7 +184,14 @@ def _summary(part: ReasoningPart) -> list[dict[str, Any]]:
 def written_call(call: ToolCall) -> dict[str, Any]:
     """A call."""
     kind, field = _ITEM_OF.get(call.kind, _ITEM_OF["function"])
-    return {"type": kind, "call_id": call.id, "name": call.name, field: call.arguments, **own(call, NAME)}
+    return {
+        "type": kind,
+        "call_id": call.id,
+        "name": call.name,
+        field: call.arguments,
+        **with_signature(call.signature),
+        **own(call, NAME),
+    }
 
 
 LOGPROBS = "message.output_text.logprobs"
@@ -200,12 +209,15 @@ _PLAIN = {
 }
 _ITEMS = frozenset({"message", "item_reference", "compaction", "additional_tools"})
 _CHOICES = {"any": "required", "auto": "auto", "none": "none", "required": "required"}
+_IDS = re.compile(r".{1,64}", re.DOTALL)
 _FORCED = "is refused by this model"
 
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
-    request = without_effort(without_refused(request, quirks, NAME), quirks)
+    request = without_effort(adapted(request, quirks - {"text_results"}, NAME), quirks)  # pictures have a place in results here
+    if request.wire_format != NAME:
+        request = attrs.evolve(request, messages=identified(request.messages, _IDS))
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     payload |= _input(request, quirks)
@@ -350,6 +362,9 @@ class _Conversation:
             call, self._called = attrs.evolve(call, id=f"call_{self._called}"), self._called + 1
         if call.kind == "custom":
             self._custom.add(call.id)
+        if call.signature is not None or EXTRA_CONTENT in own(call, NAME):  # another vendor's, which OpenAI refuses
+            further = {name: value for name, value in own(call, NAME).items() if name != EXTRA_CONTENT}
+            call = attrs.evolve(call, signature=None, extra={**call.extra, NAME: further})
         return call
 
     def _keeps(self, part: OtherPart) -> bool:
@@ -398,23 +413,21 @@ def _image(part: ImagePart) -> dict[str, Any]:
     if part.file_id is not None:
         entry["file_id"] = part.file_id
     if part.url is not None or part.data is not None or part.file_id is None:
-        entry["image_url"] = part.url if part.url is not None else _data_url(part, "image")
+        entry["image_url"] = inline_url(part, "image") or part.url
     if part.detail is not None:
         entry["detail"] = part.detail
     return entry
 
 
 def _file(part: FilePart) -> dict[str, Any]:
-    entry = {"type": "input_file", **rest({"filename": part.name, "file_id": part.file_id, "file_url": part.url})}
-    if part.data is not None or (part.file_id is None and part.url is None and "file_data" not in own(part, NAME)):
-        entry["file_data"] = _data_url(part, "file")
-    return entry
-
-
-def _data_url(part: ImagePart | FilePart, kind: str) -> str:
-    if part.data is None or part.media_type is None:
-        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
-    return f"data:{part.media_type};base64,{base64.b64encode(part.data).decode()}"
+    if part.file_id is None and part.url is None and part.data is None and "file_data" in own(part, NAME):
+        return {"type": "input_file", **rest({"filename": part.name})}
+    data = inline_url(part, "file")
+    url = part.url if part.url is None or part.url[:5].lower() != "data:" else None
+    entry = {"type": "input_file", **rest({"filename": part.name, "file_id": part.file_id, "file_url": url})}
+    if data is None and part.data is not None:
+        data = inline_url(attrs.evolve(part, url=None), "file")
+    return entry if data is None else {**entry, "file_data": data}
 
 
 def _audio(part: AudioPart) -> dict[str, Any]:

@@ -282,6 +282,7 @@ class _Call:
             id=next((delta.id for delta in self.deltas if delta.id), None),
             arguments="".join([delta.arguments for delta in self.deltas]),
             kind=next((delta.kind for delta in self.deltas if delta.kind), "function"),
+            signature=next((delta.signature for delta in self.deltas if delta.signature), None),
             extra=next((delta.extra for delta in reversed(self.deltas) if delta.extra), {}),
         )
 

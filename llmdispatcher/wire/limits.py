@@ -1,0 +1,282 @@
+"""Keep a request within a vendor's limits, which are data of the catalog: ids of calls, names of tools, and how much of a thing.
+
+Ids of calls and names of tools are made anew where a vendor refuses their form: always the same for the same one, so that a call
+and its result agree, and prompts stay in a vendor's cache. Names of tools are given back in answers (:class:`ToolNames`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, evolved
+from .base import StreamDecoder
+from .decoding import leave_out, logger
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
+_NAME_SIZE = 64
+
+
+def digest(text: str, size: int) -> str:
+    """So many letters and digits that stand for a text, always the same."""
+    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
+    digits = ""
+    while len(digits) < size:
+        number, digit = divmod(number, len(_DIGITS))
+        digits += _DIGITS[digit]
+    return digits
+
+
+def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Request:
+    """The request within a vendor's limits; the same one where there is nothing beyond them.
+
+    Raises :class:`InvalidRequest` for more stop sequences than it takes, unless the request allows dropping them.
+    """
+    changes: dict[str, Any] = {}
+    highest = limits.get("temperature")
+    if highest is not None and request.temperature is not None and request.temperature > highest:
+        logger.info("temperature is %s for %s, the highest that it takes", highest, request.model)
+        changes["temperature"] = highest
+    size = limits.get("user")
+    for name in ("user", "prompt_cache_key") if size is not None else ():
+        value = getattr(request, name)
+        if value is not None and size is not None and len(value) > size:
+            changes[name] = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:size]
+    most = limits.get("stops")
+    if most is not None and len(request.stop) > most:
+        leave_out(request, codec, f"stop: {len(request.stop)} sequences", f"are more than the {most} that are taken")
+        changes["stop"] = request.stop[:most]
+    messages = _named(request.messages, limits["name"]) if "name" in limits else request.messages
+    if "call_id" in limits:
+        messages = identified(messages, re.compile(limits["call_id"]))
+    if messages is not request.messages:
+        changes["messages"] = messages
+    return attrs.evolve(request, **changes) if changes else request
+
+
+def _named(messages: tuple[Message, ...], pattern: str) -> tuple[Message, ...]:
+    """The messages with participants' names as a vendor takes them."""
+    fits = re.compile(pattern).fullmatch
+    if all(message.role == "tool" or message.name is None or fits(message.name) for message in messages):
+        return messages
+    return tuple([_renamed(message, fits) for message in messages])
+
+
+def _renamed(message: Message, fits: Callable[[str], Any]) -> Message:
+    if message.role == "tool" or message.name is None or fits(message.name):
+        return message
+    return attrs.evolve(message, name=_NOT_IN_NAMES.sub("_", message.name)[:_NAME_SIZE] or None)
+
+
+def identified(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orphans: bool = True) -> tuple[Message, ...]:
+    """The messages with an id of that form on every call and result; the same ones where they are so already.
+
+    A call without an id gets a new one, and a result without one that of the first call of its round, by name if it tells one,
+    that has no result yet. Raises :class:`InvalidRequest` for a result of no call, unless ``orphans`` may have ids of their own.
+    """
+    fits = pattern.fullmatch
+    ids = [call.id for message in messages for call in message.tool_calls]
+    results = [message.tool_call_id for message in messages if message.role == "tool"]
+    if not ids and not results:
+        return messages
+    if len({*ids}) == len(ids) and all(told and fits(told) for told in (*ids, *results)):
+        return messages
+    made = _CallIds(fits, {told for told in (*ids, *results) if told}, orphans=orphans)
+    return tuple([made.named(message) for message in messages])
+
+
+@attrs.define
+class _Unanswered:
+    """A call that has no result yet: by the id that it had, and the one that is sent."""
+
+    told: str | None
+    call: ToolCall
+
+
+class _CallIds:
+    """The ids of one conversation."""
+
+    def __init__(self, fits: Callable[[str], Any], taken: set[str], *, orphans: bool) -> None:
+        self._fits = fits
+        self._orphans = orphans
+        self._taken = taken
+        self._sent: set[str] = set()
+        self._made = 0
+        self._open: list[_Unanswered] = []
+        self._last: dict[str, str] = {}
+
+    def named(self, message: Message) -> Message:
+        if message.role == "tool":
+            return attrs.evolve(message, tool_call_id=self._answered(message))
+        if not message.tool_calls:
+            return message
+        named = [(call, self._call(call)) for call in message.tool_calls]
+        self._open = [_Unanswered(old.id or None, new) for old, new in named]
+        content = message.content
+        if not isinstance(content, str):
+            content = tuple([next((new for old, new in named if old is part or old == part), part) for part in content])
+        return attrs.evolve(message, content=content, tool_calls=tuple([new for _, new in named]))
+
+    def _call(self, call: ToolCall) -> ToolCall:
+        told = call.id or self._new()
+        sent = self._shaped(told)
+        again = 1
+        while sent in self._sent:  # some servers count anew in every answer
+            sent, again = digest(f"{told} {again}", 9), again + 1
+        self._sent.add(sent)
+        self._last[told] = sent
+        return attrs.evolve(call, id=sent)
+
+    def _new(self) -> str:
+        while (made := f"call_{self._made}") in self._taken:
+            self._made += 1
+        self._made += 1
+        return made
+
+    def _shaped(self, told: str) -> str:
+        plain = told if self._fits(told) else _NOT_IN_NAMES.sub("_", told)
+        return plain if self._fits(plain) else digest(told, 9)
+
+    def _answered(self, message: Message) -> str:
+        told = message.tool_call_id or None
+        if told is not None:
+            answered = next((one for one in self._open if one.told == told), None)
+            if answered is None:
+                return self._last.get(told) or self._shaped(told)
+        else:
+            fitting = [one for one in self._open if message.name in (None, one.call.name)] or self._open
+            if not fitting and self._orphans:
+                return self._shaped(self._new())
+            if not fitting:
+                raise InvalidRequest("message.tool_call_id: a tool message must name the call that it answers")
+            answered = fitting[0]
+        self._open.remove(answered)
+        return answered.call.id or ""
+
+
+@attrs.frozen
+class ToolNames:
+    """Which names a request's tools go by at a vendor, and the names that they have; empty for most requests."""
+
+    sent: Mapping[str, str] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, request: Request, pattern: str | None) -> ToolNames:
+        """Names for those that do not fit the pattern: letters, digits, ``_`` and ``-`` alone, 64 at most, no two the same."""
+        if pattern is None or not (request.tools or any(message.tool_calls for message in request.messages)):
+            return _NO_NAMES
+        names = {tool.name: None for tool in request.tools if isinstance(tool, Tool)}
+        names |= {call.name: None for message in request.messages for call in message.tool_calls}
+        fits = re.compile(pattern).fullmatch
+        strange = [name for name in names if name and not fits(name)]
+        return cls(_plain_names(strange, set(names))) if strange else _NO_NAMES
+
+    def renamed(self, request: Request) -> Request:
+        """The request with the names that are sent."""
+        if not self.sent:
+            return request
+        tools = [
+            attrs.evolve(tool, name=self.sent[tool.name]) if isinstance(tool, Tool) and tool.name in self.sent else tool
+            for tool in request.tools
+        ]
+        choice = request.tool_choice
+        return attrs.evolve(
+            request,
+            tools=tools,
+            tool_choice=choice if choice is None else self._within(choice),
+            messages=[self._message(message) for message in request.messages],
+        )
+
+    def _within(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.sent.get(value, value)
+        if isinstance(value, Mapping):
+            return {name: self._within(inner) for name, inner in value.items()}
+        return [self._within(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+    def _message(self, message: Message) -> Message:
+        if message.role == "tool" and message.name is not None and message.name in self.sent:
+            return attrs.evolve(message, name=self.sent[message.name])
+        if not any(call.name in self.sent for call in message.tool_calls):
+            return message
+        content = message.content if isinstance(message.content, str) else _with_calls(message.content, self.sent)
+        return attrs.evolve(message, content=content, tool_calls=_with_calls(message.tool_calls, self.sent))
+
+    @property
+    def _own(self) -> Mapping[str, str]:
+        return {sent: own for own, sent in self.sent.items()}
+
+    def given_back(self, response: Response) -> Response:
+        """The answer with the names that the tools have."""
+        if not self.sent:
+            return response
+        own = self._own
+        others = [
+            attrs.evolve(choice, tool_calls=_with_calls(choice.tool_calls, own), parts=_with_calls(choice.parts, own))
+            for choice in response.other_choices
+        ]
+        return evolved(
+            response,
+            tool_calls=_with_calls(response.tool_calls, own),
+            parts=_with_calls(response.parts, own),
+            other_choices=tuple(others),
+        )
+
+    def read_by(self, decoder: StreamDecoder) -> StreamDecoder:
+        """The decoder, giving the names back; itself where all are as they were."""
+        return _RenamingDecoder(decoder, self._own) if self.sent else decoder
+
+
+class _RenamingDecoder:
+    """A decoder whose chunks have the names of tools that the request had."""
+
+    def __init__(self, decoder: StreamDecoder, names: Mapping[str, str]) -> None:
+        self._decoder = decoder
+        self._names = names
+        self.bounds = decoder.bounds
+        self.done = self.ended = False
+        self.check = decoder.check
+
+    def feed(self, data: bytes) -> list[StreamChunk]:
+        return self._named(self._decoder.feed(data))
+
+    def finish(self) -> list[StreamChunk]:
+        return self._named(self._decoder.finish())
+
+    def _named(self, chunks: list[StreamChunk]) -> list[StreamChunk]:
+        self.done, self.ended = self._decoder.done, self._decoder.ended
+        return [_chunk(chunk, self._names) for chunk in chunks]
+
+
+_NO_NAMES = ToolNames()
+
+
+def _plain_names(strange: Iterable[str], taken: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in strange:
+        plain = _NOT_IN_NAMES.sub("_", name)
+        plain = plain if plain[:1].isalpha() or plain.startswith("_") else f"_{plain}"
+        if len(plain) > _NAME_SIZE or plain in taken:
+            plain = f"{plain[: _NAME_SIZE - 9]}_{digest(name, 8)}"
+        found[name] = plain
+        taken.add(plain)
+    return found
+
+
+def _with_calls(parts: Sequence[Any], names: Mapping[str, str]) -> tuple[Any, ...]:
+    return tuple(
+        [attrs.evolve(part, name=names[part.name]) if isinstance(part, ToolCall) and part.name in names else part for part in parts]
+    )
+
+
+def _chunk(chunk: StreamChunk, names: Mapping[str, str]) -> StreamChunk:
+    if not any(delta.name in names for delta in chunk.tool_calls):
+        return chunk
+    deltas = [attrs.evolve(delta, name=names.get(delta.name or "", delta.name)) for delta in chunk.tool_calls]
+    return attrs.evolve(chunk, tool_calls=tuple(deltas))

@@ -1,0 +1,275 @@
+"""Shape a request to what a model or vendor takes, before it is encoded; what it means stays the same.
+
+Quirks (``QUIRKS``, from the catalog's tables) name what is refused. One place serves all formats.
+"""
+
+from __future__ import annotations
+
+import base64
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+from ..types import (
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCall,
+    VideoPart,
+    data_url,
+    media_type,
+)
+from .decoding import LEADING_ROLES, leave_out, logger, mapping, written
+from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, with_items
+
+
+def results_of_text(request: Request) -> Request:
+    """Results of tools as text; what else is in them follows in a user's message after all results of the round."""
+    if not any(message.role == "tool" and _media_in(message) for message in request.messages):
+        return request
+    return attrs.evolve(request, messages=list(_of_text(request.messages)))
+
+
+def _media_in(message: Message) -> list[Part]:
+    if isinstance(message.content, str):
+        return []
+    return [part for part in message.content if not isinstance(part, TextPart | ReasoningPart | ToolCall)]
+
+
+def _of_text(messages: Iterable[Message]) -> Iterator[Message]:
+    apart: list[Part] = []
+    for message in messages:
+        media = _media_in(message) if message.role == "tool" else []
+        if message.role != "tool" and apart:
+            yield Message("user", apart)
+            apart = []
+        if media:
+            apart += [TextPart(text=f"From the result of {message.name or message.tool_call_id or 'the tool'}:"), *media]
+            content = "\n\n".join(filter(None, [message.text, "(More of this result is in the next user message.)"]))
+            message = attrs.evolve(message, content=content)
+        yield message
+    if apart:
+        yield Message("user", apart)
+
+
+def system_in_first_turn(request: Request) -> Request:
+    """The instructions at the beginning of the first user's message, for models that know no system."""
+    told = [message for message in request.messages if message.role in LEADING_ROLES]
+    if not told:
+        return request
+    parts = [part for message in told for part in message.parts]
+    rest = [message for message in request.messages if message.role not in LEADING_ROLES]
+    if rest and rest[0].role == "user":
+        return attrs.evolve(request, messages=[_joined(Message("user", parts), rest[0]), *rest[1:]])
+    return attrs.evolve(request, messages=[Message("user", parts), *rest])
+
+
+def alternating(request: Request) -> Request:
+    """Instructions first, and then the user and the assistant by turns: what one of them said in a row is one message."""
+    messages: list[Message] = [message for message in request.messages if message.role in LEADING_ROLES]
+    leading = len(messages)
+    for message in request.messages:
+        if message.role in LEADING_ROLES:
+            continue
+        last = messages[-1] if len(messages) > leading else None
+        if last is not None and message.role != "tool" and last.role == message.role:
+            messages[-1] = _joined(last, message)
+        else:
+            messages.append(message)
+    return request if messages == list(request.messages) else attrs.evolve(request, messages=messages)
+
+
+def _joined(first: Message, second: Message) -> Message:
+    """Two messages of the same role as one."""
+    if not second.text and not second.parts:
+        return first
+    if isinstance(first.content, str) and isinstance(second.content, str):
+        content: Any = "\n\n".join([text for text in (first.content, second.content) if text])
+    else:
+        between = [TextPart(text="\n\n")] if first.text and second.text else []
+        content = [*_said(first), *between, *_said(second)]
+        if all(type(part) is TextPart and not part.cache and not part.extra for part in content):
+            content = "".join([part.text for part in content])
+    return attrs.evolve(
+        first, content=content, tool_calls=(*first.tool_calls, *second.tool_calls), extra={**second.extra, **first.extra}
+    )
+
+
+def _said(message: Message) -> tuple[Part, ...]:
+    if isinstance(message.content, str):
+        return (TextPart(text=message.content),) if message.content else ()
+    return message.content
+
+
+def without_empty_turns(request: Request) -> Request:
+    """Without turns of the assistant that say nothing and call nothing."""
+    kept = [message for message in request.messages if message.role != "assistant" or message.text.strip() or _has_parts(message)]
+    return request if len(kept) in (0, len(request.messages)) else attrs.evolve(request, messages=kept)
+
+
+def _has_parts(message: Message) -> bool:
+    """Whether a turn is more than text."""
+    return any(not isinstance(part, TextPart) for part in message.parts)
+
+
+def assistant_after_results(request: Request) -> Request:
+    """A word of the assistant between results of tools and the user's next message."""
+    messages: list[Message] = []
+    for message in request.messages:
+        if messages and messages[-1].role == "tool" and message.role == "user":
+            messages.append(Message("assistant", "I have the results."))
+        messages.append(message)
+    return request if len(messages) == len(request.messages) else attrs.evolve(request, messages=messages)
+
+
+def form_in_words(request: Request, *, instead: Mapping[str, Any] | None) -> Request:
+    """The form of the answer told in words, ``instead`` being what is asked for in its place."""
+    form = request.response_format
+    kind = None if form is None else form.get("type")
+    if kind not in ("json_schema", "json_object"):
+        return request
+    told = "Answer with one JSON document, and nothing else."
+    if kind == "json_schema":
+        schema = written(mapping(mapping(form).get("json_schema")).get("schema", {})).decode()
+        told = f"Answer with one JSON document, and nothing else, that fits this JSON schema: {schema}"
+    return attrs.evolve(request, response_format=instead, messages=(Message.system(told), *request.messages))
+
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
+
+
+def named_form(request: Request) -> Request:
+    """A schema of an answer with a name that servers take: letters, digits, ``_`` and ``-``, 64 at most."""
+    form = mapping(request.response_format)
+    described = form.get("json_schema")
+    if form.get("type") != "json_schema" or not isinstance(described, Mapping):
+        return request
+    name = described.get("name") or "response"
+    plain = _NOT_IN_NAMES.sub("_", str(name))[:64]
+    if plain == described.get("name"):
+        return request
+    return attrs.evolve(request, response_format={**form, "json_schema": {**described, "name": plain}})
+
+
+def one_of_sampling(request: Request) -> Request:
+    """Without ``top_p`` where there is a temperature."""
+    if request.temperature is None or request.top_p is None:
+        return request
+    logger.info("top_p is not sent to %s, which takes it or a temperature", request.model)
+    return attrs.evolve(request, top_p=None)
+
+
+def checked_schemas(request: Request) -> Request:
+    """Schemas as OpenAI checks them: those of arguments are objects, those that are to be kept strictly what strict mode takes.
+
+    Raises :class:`InvalidRequest` for one that it does not take, unless the request allows to keep it less strictly.
+    """
+    tools = tuple([_checked_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
+    form = request.response_format
+    described = mapping(mapping(form).get("json_schema"))
+    if getattr(form, "kind", None) is None and described.get("strict") is True:  # a class's schema is written so that it fits
+        fit = fitted_schema(described.get("schema"), OPENAI_STRICT)
+        if fit is None:
+            leave_out(request, "strict", "response_format: strict", NOT_STRICT)
+        changed = {"strict": False} if fit is None else {"schema": fit}
+        form = {**mapping(form), "json_schema": {**described, **changed}}
+    if form is request.response_format and all(map(operator.is_, tools, request.tools)):
+        return request
+    return attrs.evolve(request, tools=tools, response_format=form)
+
+
+def _checked_tool(request: Request, tool: Tool) -> Tool:
+    schema = tool.parameters
+    if not schema and request.wire_format is not None:
+        return tool
+    fit: Any = with_items(object_schema(schema))
+    if tool.strict:
+        fit = fitted_schema(fit, OPENAI_STRICT)
+        if fit is None:
+            leave_out(request, "strict", f"tools: strict of {tool.name!r}", NOT_STRICT)
+            return attrs.evolve(tool, strict=False)
+    return tool if fit == schema else attrs.evolve(tool, parameters=fit)
+
+
+SHAPES: Mapping[str, Callable[[Request], Request]] = {
+    "checked_schemas": checked_schemas,
+    "one_of_sampling": one_of_sampling,
+    "text_results": results_of_text,
+    "no_empty_turns": without_empty_turns,
+    "no_system": system_in_first_turn,
+    "alternating_turns": alternating,
+    "assistant_after_results": assistant_after_results,
+}
+"""What a quirk makes of a request, in this order."""
+
+
+def without_idle_choice(request: Request, codec: str) -> Request:
+    """Without a choice among no tools, which servers refuse. Raises :class:`InvalidRequest` for one that would force a call."""
+    choice = request.tool_choice
+    if (choice is None and request.parallel_tool_calls is None) or request.tools:
+        return request
+    if not _SAYS_TOOLS.isdisjoint(request.extra_params):
+        return request
+    if choice not in (None, "auto", "none"):
+        leave_out(request, codec, f"tool_choice: {choice!r}", "asks for a call, and the request has no tools")
+    return attrs.evolve(request, tool_choice=None, parallel_tool_calls=None)
+
+
+def without_nothings(request: Request) -> Request:
+    """Without what says nothing: no answers, an empty name."""
+    changes: dict[str, Any] = {}
+    if request.n == 0:
+        changes["n"] = None
+    for name in ("user", "prompt_cache_key", "service_tier", "tool_choice"):
+        if getattr(request, name) == "":
+            changes[name] = None
+    if "" in request.stop:
+        changes["stop"] = tuple([word for word in request.stop if word])
+    if any(message.name == "" or message.tool_call_id == "" for message in request.messages):
+        changes["messages"] = [
+            attrs.evolve(message, name=message.name or None, tool_call_id=message.tool_call_id or None)
+            for message in request.messages
+        ]
+    return attrs.evolve(request, **changes) if changes else request
+
+
+_SAYS_TOOLS = frozenset({"tools", "functions", "prompt", "conversation", "mcp_servers", "cachedContent"})
+"""What may bring tools that the request itself does not name."""
+
+
+def inline(part: ImagePart | FilePart | VideoPart, kind: str) -> tuple[str, str] | None:
+    """Media type and base64 of what a part holds itself, as data or as a data URL; ``None`` for what is somewhere else.
+
+    Raises :class:`InvalidRequest` for a part that holds nothing.
+    """
+    if part.url is not None:
+        if part.url[:5].lower() != "data:":
+            return None
+        head, _, encoded = part.url[5:].partition(",")
+        clean = len(encoded) % 4 == 0 and not any(sign in encoded for sign in "%\r\n ")
+        if clean and head == media_type(head.removesuffix(";base64")) + ";base64":
+            return head.removesuffix(";base64"), encoded
+        whole = data_url(part.url)
+        if whole is None:  # for the vendor to judge
+            return media_type(head), encoded
+        return media_type(whole[0]), base64.b64encode(whole[1]).decode()
+    if getattr(part, "file_id", None) is not None and part.data is None:
+        return None
+    if part.data is None or part.media_type is None:
+        raise InvalidRequest(f"message.content: the {kind} has neither a url nor data with a media_type; give one of them")
+    return media_type(part.media_type), base64.b64encode(part.data).decode()
+
+
+def inline_url(part: ImagePart | FilePart | VideoPart, kind: str) -> str | None:
+    """What a part holds itself as a data URL with base64; ``None`` for what is somewhere else."""
+    found = inline(part, kind)
+    return None if found is None else f"data:{found[0]};base64,{found[1]}"
