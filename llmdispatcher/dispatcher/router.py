@@ -420,7 +420,7 @@ class Directory:
         others = bool({*asked} - {spare})
         if spare is not None and not claims[spare].has_it and (others or (alone and self._is_anothers(spare, bare))):
             instead = self._stand_ins(spare, bare)
-            is_unread = not instead and self._may_list_more(spare)
+            is_unread = not instead and self._may_list_more(spare, bare)
             is_left_out = bool(instead) or (others and (self._fallback_model is None or is_unread))
             asked = [name for name in asked if name != spare or not is_left_out]
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
@@ -480,15 +480,16 @@ class Directory:
         row = vendor_row(_kind(self.vendors[name]))
         return row is not None and owner(model) not in (None, row.name)
 
-    def _may_list_more(self, name: str) -> bool:
+    def _may_list_more(self, name: str, model: str) -> bool:
         """Whether a fallback vendor is a local server that no model is known of, and which must not be asked for another's.
 
-        One that answers with an empty list, and is none of the servers that list what they have loaded, may have any.
+        A server of unknown make may have any where it lists none, and any that is nobody else's where it has no list.
         """
         if self._fallback_model != NEAREST or not self._local([name]):
             return False
         is_proxy = _kind(self.vendors[name]) == _ANY_SERVER
-        return not is_proxy or not self._lists.is_read(name)
+        has_no_list = bool(self._lists.failure(name)) and not self._is_anothers(name, model)
+        return not (is_proxy and (self._lists.is_read(name) or has_no_list))
 
     def _skip(self, name: str, claim: NameClaim, bare: str, is_unread: bool) -> SkippedTarget:
         """A vendor that is not asked for a model; ``is_unread`` says that nothing is known of the fallback vendor's own models."""

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from llmdispatcher import Capabilities, Dispatcher, InvalidRequest, ModelNotFound, VendorUnavailable
+from llmdispatcher import Capabilities, Dispatcher, InvalidRequest, ModelNotFound, VendorUnavailable, vendor
 from llmdispatcher.catalog import NameClaim
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
@@ -292,6 +292,15 @@ class TestFallback:
 
         warned = [record.getMessage() for record in caplog.records if "fallback vendor" in record.getMessage()]
         assert (1, [], 1) == (server.lists, server.prompts, len(warned))
+
+    def test_a_server_of_unknown_make_without_a_list_is_asked_for_a_name_that_is_nobodys(self, serve):
+        """It was named, and its models cannot be known."""
+        first, other = serve(status=503), serve(list_status=404)
+        vendors = [at("local", first.url), vendor("local", name="b", base_url=other.url, api_key="k-loopback-0")]
+        with made(*vendors, default_vendor="local", fallback_vendor="b") as dispatcher:
+            assert "b:m-1" == dispatcher.send(asked("m-1")).ref
+
+        assert ["m-1"] == other.models_asked
 
     def test_a_list_without_a_model_that_answers_is_told(self, serve):
         """Such as that of a server on which only a model of vectors is loaded."""
