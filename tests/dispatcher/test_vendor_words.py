@@ -23,6 +23,9 @@ def served(status, body):
     """A vendor that answers everything so; a list is the events of a stream."""
 
     def handler(peer, wire):
+        if wire.method == "GET":  # it has no list of models
+            peer.reply(404, b"{}")
+            return
         asked = json.loads(wire.body)
         if isinstance(body, list) or (body is ANSWER and asked.get("stream")):
             peer.start_stream()
@@ -32,6 +35,11 @@ def served(status, body):
             peer.reply(status, json.dumps(body).encode())
 
     return LoopbackServer(handler)
+
+
+def prompts(server):
+    """How many a server got."""
+    return sum(request.method == "POST" for request in server.requests)
 
 
 def asked(status, body, *, stream=False, retries=0):
@@ -51,9 +59,9 @@ def asked(status, body, *, stream=False, retries=0):
                     answer = chunks.response()
                 else:
                     answer = dispatcher.send(Request("m", "hi"))
-                return answer.vendor, len(first.requests), len(other.requests)
+                return answer.vendor, prompts(first), prompts(other)
             except DispatchError as error:
-                return type(error).__name__, len(first.requests), len(other.requests)
+                return type(error).__name__, prompts(first), prompts(other)
 
 
 GOES_ON = {
