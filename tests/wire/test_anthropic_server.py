@@ -379,8 +379,8 @@ FOREIGN = Response(
 )
 
 
-def test_an_answer_of_another_format_is_written():
-    """What this one needs besides is made up, always the same."""
+def test_an_answer_of_another_format_is_written(numbered_ids):
+    """What this one needs besides is made up."""
     assert written(FOREIGN) == {
         "id": "msg_0",
         "type": "message",
@@ -404,9 +404,12 @@ def test_an_answer_of_another_format_is_written():
     }
 
 
-def test_an_answer_of_another_format_is_streamed():
+def test_an_answer_of_another_format_is_streamed(numbered_ids):
     """The same answer, in pieces."""
-    assert through(unfold(FOREIGN)).message == again(FOREIGN).message
+    streamed = through(unfold(FOREIGN)).message
+    numbered_ids()
+
+    assert streamed == again(FOREIGN).message
 
 
 @pytest.mark.parametrize(

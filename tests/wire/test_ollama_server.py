@@ -254,7 +254,7 @@ def test_a_body_that_is_no_object_is_named(body):
         OLLAMA_CHAT.read_request(body)
 
 
-def test_an_answer_of_another_vendor_is_written():
+def test_an_answer_of_another_vendor_is_written(numbered_ids):
     """With its calls, of another form of arguments too, its refusal, and the tokens that it took."""
     answer = Response(
         content="Hi",
@@ -312,7 +312,7 @@ def test_a_reason_is_written_as_a_word_of_this_format(reason, raw, word):
     assert word == written["done_reason"]
 
 
-def test_calls_are_told_whole_and_in_their_place():
+def test_calls_are_told_whole_and_in_their_place(numbered_ids):
     """Pieces of arguments are collected; what is said after a call comes after it."""
     pieces = [
         StreamChunk(content="a", model="m"),

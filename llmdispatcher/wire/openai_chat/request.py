@@ -31,7 +31,7 @@ from ...types import (
 from ..anthropic.fields import cache_control
 from ..decoding import dump, leave_out, mapping, own, written
 from ..quirks import without_effort, without_refused
-from .fields import BARE, FIELD, LEGACY, NAME, how, with_own
+from .fields import BARE, FIELD, LEGACY, NAME, SOUND, how, with_own
 
 REFUSAL = "refusal"
 _TEXT_ALONE = frozenset({"type", "text"})
@@ -61,8 +61,11 @@ class Turns:
             fields[REFUSAL] = "".join(refusals)
         if message.tool_calls:
             fields |= self._calls(message.tool_calls)
+        spoken = [own(part, NAME)["id"] for part in message.parts if isinstance(part, AudioPart) and how(part) == SOUND]
+        if spoken:
+            fields["audio"] = {"id": spoken[-1]}
         if not fields["content"]:
-            empty = None if message.tool_calls or refusals else ""
+            empty = None if message.tool_calls or refusals or spoken else ""
             fields["content"] = own(message, NAME).get("content", empty)
         if message.name is not None:
             fields["name"] = message.name
@@ -109,7 +112,7 @@ class Turns:
             what = f"message.content: {part.data.get('type', 'a part')!r}"
             leave_out(self._request, NAME, what, f"is known to {part.origin} alone")
             return False
-        return not isinstance(part, ToolCall) and how(part) != FIELD
+        return not isinstance(part, ToolCall) and how(part) not in (FIELD, SOUND)
 
     def _part(self, part: Part) -> Any:
         if how(part) == BARE and isinstance(part, TextPart):

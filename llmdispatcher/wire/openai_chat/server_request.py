@@ -29,10 +29,9 @@ from ...types import (
 )
 from ..anthropic.fields import cache_of
 from ..base import Inbound, object_in, popped
-from ..decoding import mapping
+from ..decoding import arguments_in, mapping
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
-from .response import arguments_in
 
 _MESSAGE = ("role", "content", "name", "tool_calls", "function_call", "tool_call_id", REFUSAL, *REASONING)
 

@@ -24,7 +24,7 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import mapping, own, written
+from ..decoding import CALL, made_id, mapping, own, written
 from ..server_errors import failure_event
 from .fields import INCOMPLETE
 from .request import CALLS, MADE_UP, NAME, written_call, written_items, written_thought
@@ -42,7 +42,7 @@ _IDS = {
 
 def write_response(response: Response) -> bytes:
     """The body of a whole answer."""
-    items = [complete(item, number) for number, item in enumerate(output_of(response))]
+    items = list(map(complete, output_of(response)))
     return written(envelope(response, items))
 
 
@@ -164,22 +164,17 @@ def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], 
         entries[place].setdefault("annotations", []).append(told)
 
 
-def complete(item: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """An item with all the fields that clients count on; ids are made up from its place. One of an unknown type stays as it is."""
+def complete(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item with all the fields that clients count on, ids included. One of an unknown type stays as it is."""
     kind = str(item.get("type", "message"))
     if kind not in _IDS or (kind == "message" and not isinstance(item.get("content"), str | list)):
         return dict(item)
-    whole = {"type": kind, "id": made_id(kind, number), **item}
+    whole = {"type": kind, "id": made_id(_IDS[kind]), **item}
     if kind == "message":
         return {"status": "completed", **whole, "content": _content(item["content"])}
     if kind in CALLS:
-        return {"status": "completed", **whole, "call_id": item["call_id"] or f"call_{number}"}
+        return {"status": "completed", **whole, "call_id": item["call_id"] or made_id(CALL)}
     return whole
-
-
-def made_id(kind: str, number: int) -> str:
-    """The id of an item that came without one."""
-    return f"{_IDS[kind]}{number}"
 
 
 def _content(content: Any) -> list[Any]:
@@ -223,6 +218,7 @@ class _Call:
 
     place: int
     deltas: list[ToolCallDelta] = attrs.field(factory=list)
+    made: str = attrs.field(factory=lambda: made_id(CALL))
     id: str | None = None
     event: str = ""
 
@@ -231,7 +227,7 @@ class _Call:
         """What is known of it so far."""
         return ToolCall(
             name=next((delta.name for delta in self.deltas if delta.name), ""),
-            id=next((delta.id for delta in self.deltas if delta.id), None),
+            id=next((delta.id for delta in self.deltas if delta.id), self.made),
             arguments="".join([delta.arguments for delta in self.deltas]),
             kind=next((delta.kind for delta in self.deltas if delta.kind), "function"),
             extra=next((delta.extra for delta in reversed(self.deltas) if delta.extra), {}),
@@ -330,7 +326,7 @@ class ResponsesWriter:
             return found
         self._close_all()
         place = self._placed()
-        opened = self._open = _Open(kind=kind, place=place, id=name or made_id(kind, place), told=name is not None)
+        opened = self._open = _Open(kind=kind, place=place, id=name or made_id(_IDS[kind]), told=name is not None)
         item: dict[str, Any] = {"type": kind, "id": opened.id}
         item |= {"summary": []} if kind == "reasoning" else {"status": "in_progress", "role": "assistant", "content": []}
         self._event("response.output_item.added", output_index=place, item=item)
@@ -400,7 +396,7 @@ class ResponsesWriter:
             self._event(f"{call.event}.delta", item_id=call.id, output_index=call.place, delta=text)
 
     def _add_call(self, call: _Call) -> None:
-        item = complete(written_call(attrs.evolve(call.call, arguments="")), call.place)
+        item = complete(written_call(attrs.evolve(call.call, arguments="")))
         call.id, call.event = str(item["id"]), _EVENTS[item["type"]]
         self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})
 
@@ -412,9 +408,9 @@ class ResponsesWriter:
             self._finish_thought(fit)
         elif isinstance(fit, OtherPart):
             self._close_all()
-            place = self._placed()
-            self._event("response.output_item.added", output_index=place, item=complete(fit.data, place))
-            self._done(place, complete(fit.data, place))
+            place, item = self._placed(), complete(fit.data)
+            self._event("response.output_item.added", output_index=place, item=item)
+            self._done(place, item)
 
     def _finish_text(self, part: TextPart) -> None:
         opened = self._open
@@ -463,7 +459,7 @@ class ResponsesWriter:
         items = written_items([part for part in texts if part.text]) or [{"role": "assistant", "content": []}]
         hang(items, opened.citations, opened.logprobs, self._length)
         self._length += sum([len(part.text) for part in texts])
-        item = complete({**items[0], "id": opened.id}, opened.place)
+        item = complete({**items[0], "id": opened.id})
         if opened.refusal:
             said = {"type": "refusal", "refusal": "".join(opened.refusal)}
             item["content"].insert(opened.entries.index("refusal"), said)
@@ -490,7 +486,7 @@ class ResponsesWriter:
         call = state.call
         if state.id is None:
             self._add_call(state)
-        item = complete({**written_call(call), "id": state.id}, state.place)
+        item = complete({**written_call(call), "id": state.id})
         if item.get("status") == "in_progress":
             item["status"] = "completed"
         field = CALLS[item["type"]][1]
