@@ -14,11 +14,12 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
+from .._text import room_logger
 from .._version import __version__
 from ..catalog import NameClaim, Traits, VendorRow, canonical, claim_on, model_facts, models_of, traits_of, vendor_row, vendor_rows
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
 from ..resilience import RateLimit
-from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
+from ..runtime import SYSTEM_CLOCK, Clock, Deadline, Meter, new_lock
 from ..transport import Limits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
@@ -57,13 +58,15 @@ LAST_WORDS = 5.0
 STREAM_SILENCE = 60.0
 """Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
 
+logger = room_logger("vendors")
 Explain = Callable[[DispatchError, HttpReply], DispatchError]
 
 
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
 
-    ``answers`` is how many were asked for: of several the next may begin long after the first is complete.
+    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. ``meter`` counts the
+    events that could not be read.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class ChunkStream:
         explained: Explain,
         *,
         answers: int = 1,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter
         self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
         self._missing = set(range(answers)) if answers > 1 else set()
         self._explained = explained
@@ -121,7 +126,15 @@ class ChunkStream:
         except DispatchError as error:
             raise clean(self._explained(error, reply)) from None
         finally:
+            if decoder.skipped:
+                self._tell_skipped(decoder.skipped)
             reply.close()
+
+    def _tell_skipped(self, events: int) -> None:
+        """What of a stream could not be read is missing in the answer."""
+        logger.warning("%d events of a stream were no JSON and are missing in the answer", events)
+        if self._meter is not None:
+            self._meter.skipped += events
 
     def _count(self, chunks: list[StreamChunk]) -> None:
         """See which answers have ended; after the last of them what may still come must come soon."""
@@ -371,7 +384,7 @@ class HttpVendor:
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        return ChunkStream(reply, decoder, self._clock, progress, self._explained, answers=request.n or 1)
+        return ChunkStream(reply, decoder, self._clock, progress, self._explained, answers=request.n or 1, meter=deadline.meter)
 
     def takes_prefill(self, request: Request) -> bool:
         """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.

@@ -63,6 +63,8 @@ class StreamDecoder(Protocol):
     """What the stream may be; whoever asks for more sets it before the first :meth:`feed`."""
     done: bool
     """Whether the format's end marker was seen: nothing more needs to be read."""
+    skipped: int
+    """How many events could not be read and are missing in the answer."""
     ended: bool
     """Whether the answer is complete as it stands, although more may come: a finish reason was seen."""
 

@@ -388,7 +388,7 @@ class EventDecoder(ABC):
         if self._is_plain:
             return None
         self._size = 0
-        return LineParser(self.bounds.size), b"".join(self._plain)
+        return LineParser(self.bounds.size), b"".join(self._plain).lstrip(_BLANKS)
 
     def _keep(self, data: bytes) -> None:
         self._plain.append(data)
@@ -416,7 +416,11 @@ class EventDecoder(ABC):
         self._good += 1
         if self._halves is not None or "\\ud" in data or "\\uD" in data:
             self._halves = self._halves or Halves()
-            document = self._halves.join(document)
+            for one in self._halves.join(document):
+                self._take_document(name, one, chunks)
+            if self.done:
+                chunks += self._held()
+            return
         if type(document) is dict:
             self._take_document(name, document, chunks)
         else:

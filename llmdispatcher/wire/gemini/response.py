@@ -147,7 +147,7 @@ class _Candidate:
         return {"citations": citations, "logprobs": logprobs} if citations or logprobs else {}
 
     def _part(self, part: Mapping[str, Any]) -> list[_Said]:
-        if len(part) > 1 or "text" not in part:
+        if len(part) > 1 or type(part.get("text")) is not str:
             part = _said_only(part)
         text = part.get("text")
         if "functionCall" in part:

@@ -325,7 +325,7 @@ class ChoiceReader:
 
     def _think(self, delta: Mapping[str, Any]) -> str:
         if self._thought is None:
-            if not any(delta.get(name) for name in REASONING):
+            if not any(delta.get(name) or words_of(delta.get(name)) for name in REASONING):
                 return ""
             self._thought, self._thinks = _Thought(whole=self._whole), True
         return self._thought.add(delta)
@@ -413,8 +413,8 @@ class _Thought:
         """Take in a piece; its text, unless it only repeats in detail what was said already."""
         said = ""
         for name in _SPELT:
-            text = delta.get(name)
-            if text and type(text) is str:
+            text = words_of(delta.get(name))
+            if text:
                 self._texts.setdefault(name, []).append(text)
                 said = said or text
         if "reasoning_details" not in delta:
@@ -542,9 +542,14 @@ def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices:
         raise MalformedReply("the vendor's answer has no choices", sent=True)
-    if document.get("object") == "chat.completion.chunk" and not any(mapping(choice).get("finish_reason") for choice in choices):
+    if all(_is_piece(mapping(choice)) for choice in choices):
         raise StreamInterrupted("the vendor's answer is the first piece of a stream, and nothing follows it", sent=True)
     return _whole(document, [mapping(choice) for choice in choices])
+
+
+def _is_piece(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice is a piece of a stream that has not ended, which no whole answer is made of."""
+    return "delta" in choice and "message" not in choice and not choice.get("finish_reason") and "error" not in choice
 
 
 def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> list[StreamChunk]:
