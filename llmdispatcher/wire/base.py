@@ -24,6 +24,18 @@ def object_in(body: bytes, wanted: str) -> dict[str, Any]:
     return document
 
 
+def filled(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
+    """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
+
+    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of.
+    """
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None and value not in ("", {}, []) and not (name in counts and value == 0 and value is not False)
+    }
+
+
 def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     """A field taken out of the others. Raises :class:`InvalidRequest` for one of another kind."""
     value = fields.pop(name, default)

@@ -228,8 +228,10 @@ def words_of(value: Any) -> str:
 
 
 def arguments_in(value: Any) -> str:
-    """Arguments as text; some servers send the object that they mean."""
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    """Arguments as text; some servers send the object that they mean, and PHP an empty one as a list."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps({} if value == [] else value, ensure_ascii=False)
 
 
 def number_in(value: Any) -> int | None:

@@ -105,7 +105,9 @@ class MessagesDecoder(EventDecoder):
 
     def _text_start(self, block: _Block) -> list[StreamChunk]:
         boundary, listed = self._boundary(), block.fields.get("citations")
-        block.citations = [mapping(citation) for citation in listed] if isinstance(listed, list) else []
+        block.citations = (
+            [citation for citation in listed if isinstance(citation, dict) and says(citation)] if isinstance(listed, list) else []
+        )
         return boundary + self._said(block, words_of(block.fields.get("text")))
 
     def _boundary(self) -> list[StreamChunk]:
@@ -154,7 +156,7 @@ class MessagesDecoder(EventDecoder):
         return []
 
     def _citations_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        if isinstance(delta.get("citation"), dict):
+        if isinstance(delta.get("citation"), dict) and says(delta["citation"]):
             block.citations.append(delta["citation"])
         return []
 

@@ -342,13 +342,9 @@ class GeminiDecoder(EventDecoder):
         return fold(self.read_pieces(body))
 
 
-_SAYING = ("functionCall", "inlineData", "fileData", "audioTranscription", "executableCode", "codeExecutionResult")
-"""What is a part's, and no part where it says nothing."""
-
-
 def _said_only(part: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part without the fields of it that say nothing; a number that stands for a text is one, and so is what was heard."""
-    said = {name: value for name, value in part.items() if name not in _SAYING or says(value)}
+    said = {name: value for name, value in part.items() if name == "text" or says(value)}
     if "audioTranscription" in said and not says(said.get("text")):
         heard = said.pop("audioTranscription")
         said["text"] = words_of(mapping(heard).get("text")) if isinstance(heard, dict) else words_of(heard)

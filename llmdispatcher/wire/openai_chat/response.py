@@ -325,7 +325,7 @@ class ChoiceReader:
 
     def _think(self, delta: Mapping[str, Any]) -> str:
         if self._thought is None:
-            if not any(delta.get(name) or words_of(delta.get(name)) for name in REASONING):
+            if not (says(delta.get("reasoning_details")) or any(words_of(delta.get(name)) for name in _SPELT)):
                 return ""
             self._thought, self._thinks = _Thought(whole=self._whole), True
         return self._thought.add(delta)
@@ -347,8 +347,10 @@ class ChoiceReader:
             self._thought = self._thought or _Thought(whole=self._whole)
             return [*before, StreamChunk(reasoning=self._thought.add_block(block), choice=self._index)]
         text = block.get("text")
-        if isinstance(text, str) or block.get("type") in ("text", None):
-            return self._text(text_of(text))
+        if not (isinstance(text, dict | list) and says(text)) and (
+            text is not None or block.get("type") == "text" or not says(block.get("type"))
+        ):
+            return self._text(words_of(text))
         return [*self.rest(), StreamChunk(parts=(OtherPart(origin=NAME, data=block),), choice=self._index)]
 
     def _text(self, text: str) -> list[StreamChunk]:

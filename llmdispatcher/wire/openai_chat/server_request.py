@@ -28,8 +28,8 @@ from ...types import (
     data_url,
 )
 from ..anthropic.fields import cache_of
-from ..base import Inbound, object_in, popped
-from ..decoding import arguments_in, mapping
+from ..base import Inbound, filled, object_in, popped
+from ..decoding import arguments_in, mapping, says
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
 
@@ -62,12 +62,14 @@ def turn_of(message: Any, where: str) -> Message:
 def _text(value: Any, where: str) -> str | None:
     if not isinstance(value, str | None):
         raise InvalidRequest(f"{where}: {type(value).__name__} is not text; give a string")
-    return value
+    return value or None
 
 
 def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) -> str | list[Part]:
     """What was said: text as text, else parts, thoughts first."""
     thoughts = thoughts_in(message)
+    if message["role"] != "assistant" and not says(thoughts):
+        thoughts = {}
     before: list[Part] = [thought_of(thoughts)] if thoughts else []
     after: list[Part] = [TextPart(text=refused, extra={NAME: {AS: FIELD}})] if isinstance(refused, str) and refused else []
     if isinstance(content, list):
@@ -84,14 +86,18 @@ def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise InvalidRequest(f"{where}.tool_calls: this is not a list of calls; give [{{'id': ..., 'function': {{...}}}}]")
-    legacy = message.get("function_call")
-    if isinstance(legacy, dict) and not calls:
+    legacy, calls = message.get("function_call"), [call for call in calls if _is_call(call)]
+    if isinstance(legacy, dict) and says(legacy) and not calls:
         return [_call({"function": legacy, AS: LEGACY}, where)]
     return [_call(call, where) for call in calls]
 
 
+def _is_call(call: Mapping[str, Any]) -> bool:
+    return any(says(value) for name, value in call.items() if name not in ("index", "type"))
+
+
 def _call(call: Mapping[str, Any], where: str) -> ToolCall:
-    kind = "custom" if call.get("type") == "custom" else "function"
+    kind = "custom" if call.get("type") == "custom" and (says(call.get("custom")) or not says(call.get("function"))) else "function"
     named = mapping(call.get(kind))
     name, argument = named.get("name"), "input" if kind == "custom" else "arguments"
     if not isinstance(name, str):
@@ -227,7 +233,7 @@ _CHOICES = ("auto", "none", "required", "any")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
+    fields = filled(object_in(body, "'model' and 'messages'"), "n", "max_tokens", "max_completion_tokens")
     model = popped(fields, "model", str, "") or _model_in(path)
     stream, usage = popped(fields, "stream", bool, False), _usage_wanted(fields)
     said = popped(fields, "messages", list, [])

@@ -233,7 +233,7 @@ class ResponsesDecoder(EventDecoder):
         self.ended = True
         self.done = self.failure_in("", document) is None
         status = text_of(document.get("type")).removeprefix("response.")
-        return self.outcome({"status": status, **response})
+        return self.outcome(response if says(response.get("status")) else {**response, "status": status})
 
     def outcome(self, response: Mapping[str, Any]) -> list[StreamChunk]:
         """What a whole response says beyond what was told of it already."""
