@@ -65,8 +65,8 @@ Explain = Callable[[DispatchError, HttpReply], DispatchError]
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
 
-    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. ``meter`` counts the
-    events that could not be read.
+    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. A ``meter``, where
+    one is set, counts the events that could not be read.
     """
 
     def __init__(
@@ -78,9 +78,8 @@ class ChunkStream:
         explained: Explain,
         *,
         answers: int = 1,
-        meter: Meter | None = None,
     ) -> None:
-        self._meter = meter
+        self.meter: Meter | None = None
         self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
         self._missing = set(range(answers)) if answers > 1 else set()
         self._explained = explained
@@ -126,15 +125,16 @@ class ChunkStream:
         except DispatchError as error:
             raise clean(self._explained(error, reply)) from None
         finally:
-            if decoder.skipped:
-                self._tell_skipped(decoder.skipped)
-            reply.close()
+            self._close()
 
-    def _tell_skipped(self, events: int) -> None:
-        """What of a stream could not be read is missing in the answer."""
-        logger.warning("%d events of a stream were no JSON and are missing in the answer", events)
-        if self._meter is not None:
-            self._meter.skipped += events
+    def _close(self) -> None:
+        """Give the reply back; what of a stream could not be read is told."""
+        skipped = self._decoder.skipped
+        if skipped:
+            logger.warning("%d events of a stream were no JSON and are missing in the answer", skipped)
+            if self.meter is not None:
+                self.meter.skipped += skipped
+        self._reply.close()
 
     def _count(self, chunks: list[StreamChunk]) -> None:
         """See which answers have ended; after the last of them what may still come must come soon."""
@@ -384,7 +384,9 @@ class HttpVendor:
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        return ChunkStream(reply, decoder, self._clock, progress, self._explained, answers=request.n or 1, meter=deadline.meter)
+        stream = ChunkStream(reply, decoder, self._clock, progress, self._explained, answers=request.n or 1)
+        stream.meter = deadline.meter
+        return stream
 
     def takes_prefill(self, request: Request) -> bool:
         """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.

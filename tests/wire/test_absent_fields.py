@@ -1,4 +1,4 @@
-"""A field that is there and says nothing is as good as absent: every field of the recorded answers, set to each value that says nothing.
+"""A field that is there and says nothing is as good as absent: every field of the recorded answers is set to what says nothing.
 
 Each distinct path of each format is tried once, in the shortest recordings that have it.
 """

@@ -6,6 +6,7 @@ their place by a path: https://ai.google.dev/api/caching#FunctionCall
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -23,9 +24,10 @@ from ...types import (
     TextPart,
     ToolCallDelta,
     fold,
+    parse_text,
 )
 from ..base import Bounds
-from ..decoding import EventDecoder, arguments_in, counted, mapping, parse, says, text_of, words_of
+from ..decoding import EventDecoder, counted, mapping, parse, says, text_of, words_of
 from ..errors import fault_inside
 from .fields import NAME, citations_of, finish_of, gemini_usage, logprobs_of, part_of, tier_of
 
@@ -207,7 +209,8 @@ class _Candidate:
         call = mapping(part.get("functionCall"))
         over = self._call_over() if call.get("name") else []
         if self._given is None and not (call.get("willContinue") or call.get("partialArgs")):
-            return [*over, self._told(part, arguments_in(call.get("args") or {}))]
+            is_call = bool(text_of(call.get("name")) or call.get("args"))
+            return [*over, self._told(part, _arguments(call.get("args")))] if is_call else over
         if self._given is None:
             self._call, self._given = self._calls, Arguments(mapping(call.get("args")))
             over.append(self._told(part, ""))
@@ -340,6 +343,15 @@ class GeminiDecoder(EventDecoder):
     def read_whole(self, body: bytes) -> Response:
         """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""
         return fold(self.read_pieces(body))
+
+
+def _arguments(given: Any) -> str:
+    """Arguments as text; a text that is an object stands for it."""
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            if isinstance(parse_text(given), dict):
+                return given
+    return json.dumps(given or {}, ensure_ascii=False)
 
 
 def _said_only(part: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -58,14 +58,18 @@ def _turn(turn: Any, where: str) -> Iterator[Message]:
     if role == "model":
         yield Message("assistant", _content([part_of(block) for block in blocks]), extra=extra)
         return
-    for is_result, run in groupby(
-        blocks, key=lambda block: isinstance(block.get("functionResponse"), dict) and says(block["functionResponse"])
-    ):
+    for is_result, run in groupby(blocks, key=_is_result):
         if is_result:
             for block in run:
                 yield _result(block, where, role)
         else:
             yield Message("user", _content([_said(block) for block in run]), extra=extra)
+
+
+def _is_result(block: Mapping[str, Any]) -> bool:
+    """Whether a part is the result of a function, and no text beside the empty fields of one."""
+    result = block.get("functionResponse")
+    return isinstance(result, dict) and ("text" not in block or says(result))
 
 
 def _said(block: dict[str, Any]) -> Part:

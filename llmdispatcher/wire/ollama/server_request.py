@@ -24,7 +24,7 @@ from ...types import (
     data_url,
 )
 from ..base import Inbound, filled, object_in, popped
-from ..decoding import mapping, says
+from ..decoding import says
 from .request import NAME, SETTINGS, THINKS
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -179,9 +179,8 @@ def _image(encoded: Any, where: str) -> ImagePart:
 
 
 def _is_call(call: Any) -> bool:
-    return not isinstance(call, dict) or says(
-        {name: value for name, value in mapping(call.get("function")).items() if name != "index"}
-    )
+    function = call.get("function") if isinstance(call, dict) else call
+    return says({**function, "index": None} if isinstance(function, dict) else function)
 
 
 def _call(call: Any, where: str) -> ToolCall:
