@@ -716,3 +716,91 @@ def test_gemini_and_ollama_are_found_in_each_others_framing():
         == read(OLLAMA, sse(*lines)).content
         == read(OLLAMA, b"".join([b"data: " + json.dumps(one).encode() + b"\n" for one in lines])).content
     )
+
+
+def asked(codec, body, path=""):
+    """A client's request, as it was read."""
+    return codec.read_request(json.dumps(body).encode(), path).request
+
+
+def test_a_clients_empty_fields_are_absent():
+    """Clients in typed languages write every field of a record: none of it is sent on, and no call is made of it."""
+    turns = [
+        {"role": "system", "content": "s", "reasoning_content": "", "refusal": ""},
+        {"role": "user", "content": "q", "name": "", "tool_call_id": "", "audio": {}},
+        {
+            "role": "assistant",
+            "content": "a",
+            "tool_calls": [{"id": "", "type": "function", "function": NOTHING}],
+            "function_call": NOTHING,
+        },
+        {"role": "user", "content": "z"},
+    ]
+    settings = {
+        "tool_choice": "",
+        "reasoning_effort": "",
+        "n": 0,
+        "max_tokens": 0,
+        "user": "",
+        "stop": "",
+        "metadata": {},
+        "temperature": 0,
+    }
+    request = asked(CHAT, {"model": "m", "messages": turns, **settings})
+    sent = json.loads(CHAT.encode(request, stream=False))
+
+    assert {"model", "messages", "temperature"} == set(sent)
+    assert [{"role": turn["role"], "content": turn["content"]} for turn in turns] == sent["messages"]
+    assert b"tool_use" not in ANTHROPIC.encode(request, stream=False)
+
+
+def test_a_clients_text_beside_empty_fields_is_read():
+    """Gemini's parts and Ollama's turns."""
+    part = {
+        "text": "hi",
+        "functionCall": None,
+        "functionResponse": {"name": "", "response": {}},
+        "inlineData": {"mimeType": "", "data": ""},
+    }
+    request = asked(
+        GEMINI,
+        {"contents": [{"role": "user", "parts": [{**part, "thoughtSignature": "", "fileData": {}}]}]},
+        "/v1/models/m:generateContent",
+    )
+    assert "hi" == request.messages[0].text
+    turn = {
+        "role": "assistant",
+        "content": "hi",
+        "thinking": "",
+        "images": [],
+        "tool_name": "",
+        "tool_calls": [{"function": {"name": "", "arguments": {}}}],
+    }
+    read_turn = asked(OLLAMA, {"model": "m", "messages": [turn], "format": "", "options": {}, "keep_alive": ""}).messages[0]
+    assert ("hi", (), None) == (read_turn.text, read_turn.tool_calls, read_turn.name)
+
+
+def test_a_clients_empty_fields_of_the_other_formats_are_absent():
+    """Anthropic's and the Responses API's."""
+    block = {"type": "text", "text": "q", "citations": [], "cache_control": {}}
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": [block]}],
+        "system": "",
+        "thinking": {},
+        "metadata": {},
+        "tool_choice": {},
+    }
+    assert {"model", "max_tokens", "messages"} == set(json.loads(ANTHROPIC.encode(asked(ANTHROPIC, body), stream=False)))
+    body = {
+        "model": "m",
+        "input": "q",
+        "previous_response_id": "",
+        "reasoning": {},
+        "text": {},
+        "tools": [],
+        "max_output_tokens": 0,
+        "include": [],
+    }
+    assert {"model", "input"} == set(json.loads(RESPONSES.encode(asked(RESPONSES, body), stream=False)))

@@ -55,7 +55,7 @@ _CALL = frozenset({"id", "type", "function", "index"})
 _EMPTY = "{}"
 
 
-class _Slot:
+class _CallSlot:
     """A call under way."""
 
     __slots__ = ("arguments", "id", "index", "is_held", "name")
@@ -104,7 +104,7 @@ class CallSlots:
     __slots__ = ("_by_id", "_by_index", "_ids", "_last", "_slots", "_whole")
 
     def __init__(self, *, whole: bool = False) -> None:
-        self._slots: list[_Slot] = []
+        self._slots: list[_CallSlot] = []
         self._by_id: dict[str, int] = {}
         self._by_index: dict[int, int] = {}
         self._ids: dict[int | None, str] = {}  # told before anything else of a call, by index
@@ -168,11 +168,13 @@ class CallSlots:
             slot.is_held, slot.arguments = False, [_EMPTY]
         return tuple([ToolCallDelta(index=place, arguments=_EMPTY) for place, _ in held])
 
-    def _slot(self, call_id: str, index: int | None, name: str, arguments: str, begun: set[int]) -> tuple[_Slot, int]:
+    def _slot(self, call_id: str, index: int | None, name: str, arguments: str, begun: set[int]) -> tuple[_CallSlot, int]:
         place = None if self._whole else self._known(call_id, index)
-        if place is None or (name and self._is_other(self._slots[place], call_id, index, name, arguments, place in begun)):
+        if place is None or (
+            name and self._is_other(self._slots[place], call_id, index, name, arguments=arguments, is_begun=place in begun)
+        ):
             place = len(self._slots)
-            self._slots.append(_Slot(call_id, index))
+            self._slots.append(_CallSlot(call_id, index))
         slot = self._slots[place]
         slot.id, slot.name = slot.id or call_id, slot.name or name
         self._last = place
@@ -192,7 +194,7 @@ class CallSlots:
         return self._last if self.any else None
 
     @staticmethod
-    def _is_other(slot: _Slot, call_id: str, index: int | None, name: str, arguments: str, is_begun: bool) -> bool:
+    def _is_other(slot: _CallSlot, call_id: str, index: int | None, name: str, *, arguments: str, is_begun: bool) -> bool:
         """Whether a piece with a name begins another call than the one that its id or index lead to."""
         if not slot.name:
             return False
