@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -27,13 +27,19 @@ def object_in(body: bytes, wanted: str) -> dict[str, Any]:
 def filled(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
     """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
 
-    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of.
+    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, and
+    an empty object where its presence is the wish.
     """
-    return {
-        name: value
-        for name, value in fields.items()
-        if value is not None and value not in ("", {}, []) and not (name in counts and value == 0 and value is not False)
-    }
+    return {name: value for name, value in fields.items() if value or not _is_empty(name, value, counts)}
+
+
+_WISHES = frozenset({"web_search_options"})
+
+
+def _is_empty(name: str, value: Any, counts: Collection[str]) -> bool:
+    if value is None or value == "":
+        return True
+    return name not in _WISHES if value == {} else name in counts and type(value) is int
 
 
 def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:

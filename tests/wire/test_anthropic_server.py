@@ -256,7 +256,7 @@ def test_the_model_may_be_in_the_path(path, model):
         ({"max_tokens": "9"}, "max_tokens"),
         ({"stop_sequences": "x"}, "stop_sequences"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
-        ({"tools": {}}, "tools"),
+        ({"tools": {"f": 1}}, "tools"),
         ({"tools": ["f"]}, "tools.0"),
         ({"tools": [{"input_schema": {}}]}, "tools.0"),
     ],

@@ -801,6 +801,5 @@ def test_a_clients_empty_fields_of_the_other_formats_are_absent():
         "text": {},
         "tools": [],
         "max_output_tokens": 0,
-        "include": [],
     }
     assert {"model", "input"} == set(json.loads(RESPONSES.encode(asked(RESPONSES, body), stream=False)))

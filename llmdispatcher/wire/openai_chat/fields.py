@@ -132,7 +132,7 @@ def noted(fields: Mapping[str, Any]) -> Extra:
 
 def rest(fields: Mapping[str, Any], *known: str) -> dict[str, Any]:
     """The fields that are not known, and say something."""
-    return {name: value for name, value in fields.items() if name not in known and value is not None and value not in ("", {}, [])}
+    return {name: value for name, value in fields.items() if name not in known and value is not None and value != ""}
 
 
 def how(part: Any) -> Any:

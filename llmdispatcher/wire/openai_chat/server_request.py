@@ -40,7 +40,10 @@ def turn_of(message: Any, where: str) -> Message:
     """One turn."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise InvalidRequest(f"{where}: this is no message; give {{'role': ..., 'content': ...}}")
-    role, extra = message["role"], rest(message, *_MESSAGE)
+    role, extra = (
+        message["role"],
+        {name: value for name, value in rest(message, *_MESSAGE).items() if says(value) or value is False},
+    )
     if role == "function":  # the result of a call, before calls had ids
         role, extra = "tool", {**extra, "role": role}
     if role not in ROLES:
