@@ -324,6 +324,7 @@ class Attempt:
             bytes_received=meter.received if meter.wired else None,
             reused=meter.reused,
             resent=meter.resent,
+            skipped=meter.skipped,
             key=meter.key,
             reserved=reserved,
             **failure_of(error),

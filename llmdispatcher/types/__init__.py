@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .chunk import ToolCallDelta as ToolCallDelta
     from .chunk import fold as fold
     from .chunk import unfold as unfold
+    from .content import AUDIO_FORMATS as AUDIO_FORMATS
     from .content import IMAGE as IMAGE
     from .content import VIDEO as VIDEO
     from .content import Medium as Medium
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .json_text import MOST_OBJECTS as MOST_OBJECTS
     from .json_text import TooMuch as TooMuch
     from .json_text import json_encoder as json_encoder
+    from .json_text import mended as mended
     from .json_text import parse_text as parse_text
     from .json_text import weighed as weighed
     from .message import ROLES as ROLES
@@ -148,6 +150,7 @@ else:
                 "analyze_file",
                 "analyze_image",
                 "audio",
+                "AUDIO_FORMATS",
                 "begins_as",
                 "document",
                 "IMAGE",
@@ -189,6 +192,7 @@ else:
             ),
             "json_text": (
                 "json_encoder",
+                "mended",
                 "MOST_DEPTH",
                 "MOST_MEMBERS",
                 "MOST_OBJECTS",

@@ -24,7 +24,7 @@ def _number(digits: str) -> int | float:
 _MOST_DIGITS = 4000
 _make: Callable[..., Any] | None = getattr(standard, "c_make_encoder", None)
 _decoder = json.JSONDecoder(parse_constant=_refuse)
-_lenient = json.JSONDecoder(parse_constant=float, parse_int=_number)
+_lenient = json.JSONDecoder(parse_constant=float, parse_int=_number, strict=False)
 
 
 def json_encoder(
@@ -97,11 +97,15 @@ def _weighed_outside_strings(text: str, most: int, objects: int | None) -> int:
     return members
 
 
-def parse_text(text: str, most: int | None = MOST_MEMBERS, *, objects: int | None = None, lenient: bool = False) -> Any:
+def parse_text(
+    text: str, most: int | None = MOST_MEMBERS, *, objects: int | None = None, lenient: bool = False, halves: bool = False
+) -> Any:
     """The document in ``text``; raises ``ValueError`` for anything else, :class:`TooMuch` for one of more than ``most`` members.
 
     ``objects``, where given, is the most objects. ``None`` for ``most`` is for a text that was weighed already. ``lenient`` reads
-    the numbers that Python's own JSON writes and JSON does not know (NaN, Infinity), and those of thousands of digits.
+    the numbers that Python's own JSON writes and JSON does not know (NaN, Infinity), those of thousands of digits, and control
+    characters within a string. ``halves`` leaves halves of characters as they are, for whoever joins them and then calls
+    :func:`mended`.
     """
     if most is not None:
         weighed(text, most, objects)
@@ -115,17 +119,17 @@ def parse_text(text: str, most: int | None = MOST_MEMBERS, *, objects: int | Non
         if not lenient:
             raise
         document = _lenient.decode(text)
-    return _mended(document) if "\\ud" in text or "\\uD" in text else document
+    return mended(document) if not halves and ("\\ud" in text or "\\uD" in text) else document
 
 
-def _mended(value: Any) -> Any:
+def mended(value: Any) -> Any:
     """The same without halves of characters, which JSON can name and no encoding can carry."""
     if isinstance(value, str):
         return value if value.isascii() else _in_whole_characters(value)
     if isinstance(value, list):
-        return [_mended(item) for item in value]
+        return [mended(item) for item in value]
     if isinstance(value, dict):
-        return {_mended(name): _mended(item) for name, item in value.items()}
+        return {mended(name): mended(item) for name, item in value.items()}
     return value
 
 

@@ -69,10 +69,11 @@ class FilePart:
 
 @attrs.frozen(kw_only=True)
 class AudioPart:
-    """A recording as ``data`` (raw bytes) in ``format`` ("wav", "mp3", ...)."""
+    """A recording as ``data`` (raw bytes) in ``format`` ("wav", "mp3", ...); ``transcript`` is what an answer says in it."""
 
     data: bytes = attrs.field(repr=False)
     format: str
+    transcript: str | None = None
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 

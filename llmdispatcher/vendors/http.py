@@ -17,11 +17,12 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
+from .._text import room_logger
 from .._version import __version__
 from ..catalog import NameClaim, Traits, VendorRow, canonical, claim_on, model_facts, models_of, traits_of, vendor_row, vendor_rows
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
 from ..resilience import RateLimit
-from ..runtime import SYSTEM_CLOCK, Clock, Deadline, new_lock
+from ..runtime import SYSTEM_CLOCK, Clock, Deadline, Meter, new_lock
 from ..transport import Limits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
@@ -65,13 +66,15 @@ LAST_WORDS = 5.0
 STREAM_SILENCE = 60.0
 """Seconds that a stream may say nothing. An answer in one piece is silent until it is whole."""
 
+logger = room_logger("vendors")
 Explain = Callable[[DispatchError, HttpReply], DispatchError]
 
 
 class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
 
-    ``answers`` is how many were asked for: of several the next may begin long after the first is complete.
+    ``answers`` is how many were asked for: of several the next may begin long after the first is complete. A ``meter``, where
+    one is set, counts the events that could not be read.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class ChunkStream:
         *,
         answers: int = 1,
     ) -> None:
+        self.meter: Meter | None = None
         self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
         self._missing = set(range(answers)) if answers > 1 else set()
         self._explained = explained
@@ -129,7 +133,16 @@ class ChunkStream:
         except DispatchError as error:
             raise clean(self._explained(error, reply)) from None
         finally:
-            reply.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Give the reply back; what of a stream could not be read is told."""
+        skipped = self._decoder.skipped
+        if skipped:
+            logger.warning("%d events of a stream were no JSON and are missing in the answer", skipped)
+            if self.meter is not None:
+                self.meter.skipped += skipped
+        self._reply.close()
 
     def _count(self, chunks: list[StreamChunk]) -> None:
         """See which answers have ended; after the last of them what may still come must come soon."""
@@ -384,7 +397,9 @@ class HttpVendor:
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
-        return ChunkStream(reply, names.read_by(decoder), self._clock, progress, self._explained, answers=request.n or 1)
+        stream = ChunkStream(reply, names.read_by(decoder), self._clock, progress, self._explained, answers=request.n or 1)
+        stream.meter = deadline.meter
+        return stream
 
     def takes_prefill(self, request: Request) -> bool:
         """Whether it goes on with what the assistant has begun to say at the end of a conversation; one that thinks does not.

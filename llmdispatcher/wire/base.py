@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -22,6 +22,24 @@ def object_in(body: bytes, wanted: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidRequest(f"body: this is no object; send a JSON object with {wanted}")
     return document
+
+
+def filled(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
+    """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
+
+    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, and
+    an empty object where its presence is the wish.
+    """
+    return {name: value for name, value in fields.items() if value or not _is_empty(name, value, counts)}
+
+
+_WISHES = frozenset({"web_search_options"})
+
+
+def _is_empty(name: str, value: Any, counts: Collection[str]) -> bool:
+    if value is None or value == "":
+        return True
+    return name not in _WISHES if value == {} else name in counts and type(value) is int
 
 
 def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
@@ -63,6 +81,8 @@ class StreamDecoder(Protocol):
     """What the stream may be; whoever asks for more sets it before the first :meth:`feed`."""
     done: bool
     """Whether the format's end marker was seen: nothing more needs to be read."""
+    skipped: int
+    """How many events could not be read and are missing in the answer."""
     ended: bool
     """Whether the answer is complete as it stands, although more may come: a finish reason was seen."""
 

@@ -5,14 +5,17 @@ https://github.com/ndjson/ndjson-spec
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from .._text import room_logger
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted, to_raise
+from ..runtime import SYSTEM_CLOCK, new_id
 from ..types import (
     MOST_DEPTH,
     MOST_MEMBERS,
@@ -26,6 +29,7 @@ from ..types import (
     Usage,
     check_written,
     json_encoder,
+    mended,
     parse_text,
     plausible_cost,
     unfold,
@@ -248,6 +252,54 @@ def lacking(document: Any, what: str) -> DispatchError:
     return MalformedReply(f"the vendor's answer has no {what}", sent=True)
 
 
+def words_of(value: Any) -> str:
+    """A piece of an answer as text: some servers write one that looks like a number as a number, 0 among them."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def arguments_in(value: Any) -> str:
+    """Arguments as text; some servers send the object that they mean, and PHP an empty one as a list."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps({} if value == [] else value, ensure_ascii=False)
+
+
+def number_in(value: Any) -> int | None:
+    """A place among others, also as a float or as text; ``None`` for what is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _MOST_DIGITS:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+_MOST_DIGITS = 10
+
+
+def counted(known: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of usage after a later one: what that says replaces what was told, and its zeros and nulls replace nothing."""
+    merged: dict[str, Any] = {}
+    for name, value in known.items():
+        now = told.get(name)
+        if not now:
+            if value and says(value):
+                merged[name] = value
+        elif type(now) is dict and type(value) is dict:
+            merged[name] = counted(value, now)
+    return {**told, **merged} if merged else told
+
+
+def made_id(kind: str) -> str:
+    """An id for what came without one, such as ``call_…``. No two are the same: a conversation holds what many answers said."""
+    return f"{kind}{new_id(SYSTEM_CLOCK)}"
+
+
+CALL = "call_"
+"""What the id of a call begins with that came without one."""
+
+
 class Event(Protocol):
     """One event of a stream."""
 
@@ -266,6 +318,9 @@ class EventParser(Protocol):
     def feed(self, data: bytes) -> Sequence[Event]:
         """The events that ``data`` completes."""
 
+    def last(self) -> Sequence[Event]:
+        """The event that came in and that nothing ended; none where there is nothing of one."""
+
     def rest(self) -> bytes:
         """What came in and was no event."""
 
@@ -273,17 +328,20 @@ class EventParser(Protocol):
 class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 
-    A server that answers a stream request with plain JSON is understood as well. Single events that are not
-    JSON are skipped and counted (``skipped``); a stream of nothing but those is malformed, and so is one beyond its ``bounds``,
-    which whoever reads it may set before the first :meth:`feed`.
+    A server that answers a stream request with plain JSON, with JSON lines, or with a list of all events is understood as well.
+    Single events that are not JSON are skipped and counted (``skipped``); a stream of nothing but those is malformed, and so is one
+    beyond its ``bounds``, which whoever reads it may set before the first :meth:`feed`.
     """
 
     __slots__ = (
+        "_begun",
         "_broken",
         "_failure",
         "_good",
+        "_halves",
         "_is_plain",
         "_members",
+        "_one_line",
         "_plain",
         "_size",
         "_sse",
@@ -306,6 +364,9 @@ class EventDecoder(ABC):
         self._sse: EventParser | None = None
         self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
         self._is_plain = False
+        self._begun = False  # whether such a body begins as an object
+        self._one_line = False  # whether its first line is whole
+        self._halves: Halves | None = None
         self._good = 0
         self._size = 0  # bytes of a plain body, or of events without their envelopes
         self._members = 0
@@ -340,12 +401,32 @@ class EventDecoder(ABC):
         self._keep(data)
         if self._is_plain:
             return None
-        start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]  # all that came before it is blank, or would have shown itself
-        self._is_plain = start in (b"{", b"[", b"<")
+        if not self._begun:  # all that came so far is blank
+            start = data.lstrip(_BLANKS)[:1]
+            self._begun = start == b"{"
+            self._is_plain = start in (b"[", b"<")
+            if self._is_plain or not start:
+                return None
+            if not self._begun:
+                self._size = 0
+                return SseParser(self.bounds.size), b"".join(self._plain)
+        return self._second_line(data)
+
+    def _second_line(self, data: bytes) -> tuple[EventParser, bytes] | None:
+        """The parser for lines, once a second document begins behind the line of the first."""
+        if not self._one_line:
+            if b"\n" not in data:
+                return None
+            line, _, data = b"".join(self._plain).lstrip(_BLANKS).partition(b"\n")
+            self._one_line, self._is_plain = True, line.rstrip().endswith(_GOES_ON)
+        start = data.lstrip()
         if self._is_plain or not start:
             return None
+        self._is_plain = not start.startswith((b"{", b"[", b"d"))
+        if self._is_plain:
+            return None
         self._size = 0
-        return SseParser(self.bounds.size), b"".join(self._plain)
+        return LineParser(self.bounds.size), b"".join(self._plain).lstrip(_BLANKS)
 
     def _keep(self, data: bytes) -> None:
         self._plain.append(data)
@@ -361,19 +442,37 @@ class EventDecoder(ABC):
     def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         if data.startswith("[DONE]"):
             self._raise_if_all_malformed()
+            chunks += self._held()
             self.ended = self.done = True
             return
         self._weigh(data)
         try:
-            document = parse_text(data, None, lenient=True)
+            document = parse_text(data, None, lenient=True, halves=True)
         except ValueError:
-            if name == "error":
-                raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
-            self.skipped += 1
+            self._take_apart(name, data, chunks)
             return
         self._good += 1
+        if self._halves is not None or "\\ud" in data or "\\uD" in data:
+            self._halves = self._halves or Halves()
+            for one in self._halves.join(document):
+                self._take_document(name, one, chunks)
+            if self.done:
+                chunks += self._held()
+            return
         for piece in document if isinstance(document, list) else (document,):
             self._take_document(name, piece, chunks)
+
+    def _take_apart(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
+        """What is no JSON: ``data:`` said twice, or several events that no empty line parts. All else is skipped."""
+        lines = [_AGAIN.sub("", line) for line in data.split("\n") if line.strip()]
+        if "".join(lines) != data and all(line.startswith(_EVENTS) for line in lines):
+            for line in lines:
+                if not self.done:
+                    self._take(name, line, chunks)
+        elif name == "error":
+            raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
+        else:
+            self.skipped += 1
 
     def _take_document(self, name: str, document: Any, chunks: list[StreamChunk]) -> None:
         if not isinstance(document, dict):
@@ -425,11 +524,26 @@ class EventDecoder(ABC):
         self.check()
         if self._sse is None:
             return self.finish_plain(b"".join(self._plain))
+        chunks: list[StreamChunk] = []
+        for event in self._sse.last():
+            if not self.done and _is_whole(event.data):
+                self._take(event.event, event.data, chunks)
         self._raise_trailing_error(self._sse.rest())
-        if self.ended:
-            return []
-        self._raise_if_all_malformed()
-        raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        if not self.ended:
+            self._raise_if_all_malformed()
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        return chunks if self.done else [*chunks, *self._held()]
+
+    def _held(self) -> list[StreamChunk]:
+        """What was held back till the end."""
+        chunks: list[StreamChunk] = []
+        for document in self._halves.rest() if self._halves is not None else ():
+            self._take_document("", document, chunks)
+        return [*chunks, *self.over()]
+
+    def over(self) -> list[StreamChunk]:
+        """What a format held back till the end of the stream."""
+        return []
 
     def _raise_if_all_malformed(self) -> None:
         if self.skipped and not self._good:
@@ -446,9 +560,17 @@ class EventDecoder(ABC):
                 raise fault_inside(document)
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
-        """The chunks of a body that is no event stream."""
-        self.ended = self.done = True
-        return list(unfold(self.read_whole(body)))
+        """The chunks of a body that is no event stream: a whole answer, or all events at once."""
+        documents = _documents(body, self.bounds.members)
+        if len(documents) < 2:
+            self.ended = self.done = True
+            return list(unfold(self.read_whole(body)))
+        chunks: list[StreamChunk] = []
+        for document in documents:
+            self._take_document("", document, chunks)
+        if not self.ended:
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        return [*chunks, *self._held()]
 
     @abstractmethod
     def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
@@ -463,9 +585,134 @@ def _too_long(bounds: Bounds) -> MalformedReply:
     return MalformedReply(f"the stream is longer than {bounds.size:,} bytes; ask for less, or raise max_body", sent=True)
 
 
+_AGAIN = re.compile(r"\s*(?:data:\s*)*")
+_EVENTS = ("{", "[")
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 _GOES_ON = (b"{", b"[", b",", b":")
 """What a line of one document over several lines ends with."""
+
+
+def _is_whole(data: str) -> bool:
+    """Whether an event that nothing ended was not cut short."""
+    text = _AGAIN.sub("", data, count=1)
+    try:
+        return text.startswith("[DONE]") or isinstance(parse_text(text, lenient=True), dict)
+    except ValueError:
+        return "\n" in text and all(map(_is_whole, text.split("\n")))
+
+
+def _documents(body: bytes, members: int) -> Sequence[Any]:
+    """The documents of a body that has several: a list of objects, or one behind another; none of a body that has not."""
+    start = body.lstrip(_BLANKS)
+    if start.startswith(b"["):
+        listed = parse(body, members)
+        return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else ()
+    if not _BETWEEN.search(body):
+        return ()
+    try:
+        listed = parse(b"[" + _BETWEEN.sub(b"},{", start) + b"]", members)
+    except MalformedReply:
+        return ()
+    return listed if isinstance(listed, list) else ()
+
+
+_BETWEEN = re.compile(rb"\}\s*\{")
+
+
+_GROWING = frozenset(
+    {
+        "arguments",
+        "content",
+        "delta",
+        "input",
+        "partial_json",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "response",
+        "text",
+        "thinking",
+        "transcript",
+    }
+)
+"""The fields whose texts grow from event to event."""
+_PLACES = frozenset({"content_index", "index", "item_id", "output_index", "summary_index", "thought", "type"})
+"""What tells of an event, or of a member of a list in it, which text it is about."""
+_Path = tuple[Any, ...]
+_REPLACEMENT = "\ufffd"
+
+
+class Halves:
+    """Joins the halves of characters that a server named in two neighbouring events, since it cuts text by UTF-16 units.
+
+    The first half is taken out of the text that it ends. Where no second one follows it becomes the replacement character.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[_Path, tuple[str, _Path]] = {}  # by the text that it ends: the half, and where that stands
+
+    def join(self, document: Any) -> list[Any]:
+        """The events to read in place of one."""
+        held, self._held = self._held, {}
+        for path, parent, name in _texts(document, ()):
+            known, text = _known(path), parent[name]
+            if known in held:
+                half, where = held.pop(known)
+                if not text:
+                    self._held[known] = (half, where)
+                    continue
+                text = half + text if _is_second(text[:1]) else _REPLACEMENT + text
+            if _is_first(text[-1:]):
+                self._held[known] = (text[-1], path)
+                text = text[:-1]
+            parent[name] = text
+        return [
+            *[_alone(path) for _, path in held.values()],
+            *(mended(document) if isinstance(document, list) else [mended(document)]),
+        ]
+
+    def rest(self) -> list[Any]:
+        """The events that are owed at the end."""
+        held, self._held = self._held, {}
+        return [_alone(path) for _, path in held.values()]
+
+
+def _known(path: _Path) -> _Path:
+    """By what a text is known: not by a type, which may be said once."""
+    return tuple([tuple([place for place in step if place[0] != "type"]) if isinstance(step, tuple) else step for step in path])
+
+
+def _is_first(text: str) -> bool:
+    return "\ud800" <= text <= "\udbff"
+
+
+def _is_second(text: str) -> bool:
+    return "\udc00" <= text <= "\udfff"
+
+
+def _texts(value: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
+    """Every text in an event that may grow: by what it is known, and where it stands."""
+    if isinstance(value, dict):
+        about = tuple([(name, place) for name, place in value.items() if name in _PLACES and not isinstance(place, dict | list)])
+        for name, inner in value.items():
+            if isinstance(inner, str) and name in _GROWING:
+                yield (*path, about, name), value, name
+            elif isinstance(inner, dict | list) and name != "logprobs":
+                yield from _texts(inner, (*path, about, name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _texts(inner, (*path, place))
+
+
+def _alone(path: _Path) -> Any:
+    """The event that a text stands in, with half a character for a text and nothing else."""
+    if not path:
+        return _REPLACEMENT
+    if isinstance(path[0], int):
+        return [{}] * path[0] + [_alone(path[1:])]
+    return {**dict(path[0]), path[1]: _alone(path[2:])}
 
 
 class Line(NamedTuple):
@@ -502,6 +749,11 @@ class LineParser:
         self._size += len(piece)
         if self._size > self._most:
             raise MalformedReply(f"a line of the stream is longer than {self._most:,} bytes", sent=True)
+
+    def last(self) -> list[Line]:
+        """The line that has not ended."""
+        line = self.rest().strip()
+        return [Line(line.decode("utf-8", "replace"))] if line else []
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended."""

@@ -241,6 +241,7 @@ class _RenamingDecoder:
         self._names = names
         self.bounds = decoder.bounds
         self.done = self.ended = False
+        self.skipped = 0
         self.check = decoder.check
 
     def feed(self, data: bytes) -> list[StreamChunk]:
@@ -250,7 +251,7 @@ class _RenamingDecoder:
         return self._named(self._decoder.finish())
 
     def _named(self, chunks: list[StreamChunk]) -> list[StreamChunk]:
-        self.done, self.ended = self._decoder.done, self._decoder.ended
+        self.done, self.ended, self.skipped = self._decoder.done, self._decoder.ended, self._decoder.skipped
         return [_chunk(chunk, self._names) for chunk in chunks]
 
 

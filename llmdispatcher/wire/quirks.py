@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from ..types import Request, StreamChunk
-from .decoding import leave_out
+from ..types import AudioPart, Message, Part, Request, StreamChunk, TextPart
+from .decoding import leave_out, own
 from .shaping import SHAPES, without_nothings
 
 _TUNES: Mapping[str, tuple[str, ...]] = {
@@ -47,6 +47,7 @@ def adapted(request: Request, quirks: frozenset[str], codec: str) -> Request:
 
 def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Request:
     """The request without what the quirks refuse; the same one where there is nothing of it."""
+    request = _in_words(request, codec)
     if _REFUSING.isdisjoint(quirks):
         return request
     left_out = [name for quirk in quirks for name in _TUNES.get(quirk, ()) if getattr(request, name) is not None]
@@ -56,6 +57,29 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
                 leave_out(request, codec, name, "is refused by this model")
                 left_out.append(name)
     return _without(request, left_out)
+
+
+def _in_words(request: Request, codec: str) -> Request:
+    """The request with what was said in sound said in text, but for the format whose vendor knows the sound by its id."""
+    spoken = [message for message in request.messages if message.role == "assistant" and not isinstance(message.content, str)]
+    if not any(_is_speech(part, codec) for message in spoken for part in message.content):
+        return request
+    return attrs.evolve(request, messages=[_transcribed(message, codec) for message in request.messages])
+
+
+def _is_speech(part: Any, codec: str) -> bool:
+    return isinstance(part, AudioPart) and part.transcript is not None and "id" not in own(part, codec)
+
+
+def _transcribed(message: Message, codec: str) -> Message:
+    if message.role != "assistant" or isinstance(message.content, str):
+        return message
+    said = [_as_text(part) if _is_speech(part, codec) else part for part in message.content]
+    return attrs.evolve(message, content=tuple(said))
+
+
+def _as_text(part: Any) -> Part:
+    return TextPart(text=part.transcript)
 
 
 def without_effort(request: Request, quirks: frozenset[str]) -> Request:

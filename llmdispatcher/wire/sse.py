@@ -19,6 +19,10 @@ MAX_EVENT = 8 << 20
 MAX_EVENT_LINES = 1024
 _BOM = b"\xef\xbb\xbf"
 _COMMENT = re.compile(rb"^:[^\n]*\n", re.MULTILINE)
+_BORDER = re.compile(rb"(?<=\})[ \t]*\n(?=(?:(?:event|id|retry):[^\n]*\n)*data:(?: ?data:)* ?(?:\{|\[DONE\]))")
+"""Where an object ends and another begins, which no JSON has: an event's end, although no empty line says so."""
+_FEW_LINES = 8
+"""Of an event that such an end is looked for in; those of a vendor that sends no empty lines have two or three."""
 
 
 class _Said:
@@ -141,8 +145,7 @@ class SseParser:
         if lines.startswith(b":") or b"\n:" in lines:
             lines = _COMMENT.sub(b"", lines)
         if not (lines.startswith(b"\n") or b"\n\n" in lines):
-            self._pend(lines)
-            return []
+            return self._unparted(lines)
         text = b"".join(self._pending) + lines
         self._pending, self._pending_size, self._pending_lines = [], 0, 0
         end = text.rfind(b"\n\n") + 2
@@ -156,6 +159,21 @@ class SseParser:
             self._strays += strays
             self._check(sum(map(len, self._strays)), len(self._strays))
         return _parsed(events)
+
+    def _unparted(self, lines: bytes) -> list[Event | _Said]:
+        """Lines without an empty one between them: more of one event, or several that a proxy took the empty lines from."""
+        if self._pending_lines >= _FEW_LINES or not (self._pending or b"}\n" in lines[:-1]):
+            self._pend(lines)
+            return []
+        *events, rest = _BORDER.split(b"".join([*self._pending, lines]))
+        self._pending, self._pending_size, self._pending_lines = [], 0, 0
+        self._pend(rest)
+        return _parsed(self._whole(b"\n\n".join(events))) if events else []
+
+    def last(self) -> list[Event | _Said]:
+        """The event that was still under way, as if it had ended."""
+        text = b"".join([*self._pending, *self._partial]).strip(b"\n")
+        return _parsed(self._whole(text)) if text and text[:1] not in (b"{", b"[") else []
 
     def _pend(self, lines: bytes) -> None:
         if lines:

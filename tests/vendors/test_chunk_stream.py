@@ -3,7 +3,7 @@
 import pytest
 
 from llmdispatcher import DeadlineExceeded, VendorUnavailable
-from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher.runtime import SYSTEM_CLOCK, Meter
 from llmdispatcher.testing import ManualClock
 from llmdispatcher.types import HttpReply
 from llmdispatcher.vendors import ChunkStream
@@ -77,3 +77,14 @@ def test_pings_before_the_end_are_bounded_by_the_progress_limit():
     for words, answers in ((begun, 1), (FIRST, 2)):
         with pytest.raises(VendorUnavailable, match="said nothing for 30 s"):
             pinged(words, ManualClock(), progress=30.0, answers=answers)
+
+
+def test_events_that_could_not_be_read_are_counted_and_logged(caplog):
+    """What is missing in an answer is not missing in silence; what was in them is not said."""
+    reply = HttpReply(status=200, headers={}, chunks=iter([b"data: {broken\n\n" + FIRST, b"data: [DONE]\n\n"]))
+    stream = ChunkStream(reply, ChatDecoder(), SYSTEM_CLOCK, None, lambda failure, _reply: failure)
+    stream.meter = Meter()
+
+    assert "one" == "".join([chunk.content for chunk in stream])
+    assert 1 == stream.meter.skipped
+    assert ["1 events of a stream were no JSON and are missing in the answer"] == [record.getMessage() for record in caplog.records]

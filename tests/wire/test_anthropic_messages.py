@@ -131,8 +131,8 @@ def test_what_cannot_be_sent_is_named(messages, fields, name):
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        ("end_turn", "stop"),
-        ("stop_sequence", "stop"),
+        ("end_turn", "tool_calls"),
+        ("stop_sequence", "tool_calls"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("tool_use", "tool_calls"),
@@ -142,7 +142,7 @@ def test_what_cannot_be_sent_is_named(messages, fields, name):
     ],
 )
 def test_the_reason_is_in_our_words_and_theirs(raw, expected):
-    """Whatever has no common word keeps its own."""
+    """Whatever has no common word keeps its own; a call is never a plain end."""
     answer = answered(stop_reason=raw)
 
     assert (expected, raw) == (answer.finish_reason, answer.finish_reason_raw)

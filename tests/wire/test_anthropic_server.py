@@ -270,7 +270,7 @@ def test_the_model_may_be_in_the_path(path, model):
         ({"max_tokens": "9"}, "max_tokens"),
         ({"stop_sequences": "x"}, "stop_sequences"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
-        ({"tools": {}}, "tools"),
+        ({"tools": {"f": 1}}, "tools"),
         ({"tools": ["f"]}, "tools.0"),
         ({"tools": [{"input_schema": {}}]}, "tools.0"),
     ],
@@ -393,8 +393,8 @@ FOREIGN = Response(
 )
 
 
-def test_an_answer_of_another_format_is_written():
-    """What this one needs besides is made up, always the same."""
+def test_an_answer_of_another_format_is_written(numbered_ids):
+    """What this one needs besides is made up."""
     assert written(FOREIGN) == {
         "id": "msg_0",
         "type": "message",
@@ -424,9 +424,12 @@ def test_an_answer_of_another_format_is_written():
     }
 
 
-def test_an_answer_of_another_format_is_streamed():
+def test_an_answer_of_another_format_is_streamed(numbered_ids):
     """The same answer, in pieces."""
-    assert through(unfold(FOREIGN)).message == again(FOREIGN).message
+    streamed = through(unfold(FOREIGN)).message
+    numbered_ids()
+
+    assert streamed == again(FOREIGN).message
 
 
 @pytest.mark.parametrize(

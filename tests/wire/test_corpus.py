@@ -108,8 +108,8 @@ def raw_arguments(call: dict[str, Any]) -> str | None:
 
 
 def calls_expected(expect: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Name, id and arguments: as text where they were recorded as text, else as an object."""
-    texts = [(call, raw_arguments(call)) for call in expect["tool_calls"]]
+    """Name, id and arguments: as text where they were recorded as text, else as an object. One that says nothing is none."""
+    texts = [(call, raw_arguments(call)) for call in expect["tool_calls"] if call["name"]]
     return [(call["name"], call.get("id"), call["arguments"] if raw is None else raw) for call, raw in texts]
 
 

@@ -1,6 +1,7 @@
 """What holds between the formats, for any conversation and any answer: nothing said is lost, and nothing is made up."""
 
 import json
+import re
 
 import attrs
 import pytest
@@ -79,9 +80,19 @@ def seen(response, *codecs):
 def turn(response):
     """The answer as the next turn; arguments count by their meaning: some formats stream them as text and send them as objects."""
     return [
-        attrs.evolve(part, arguments=json.dumps(part.parsed)) if isinstance(part, ToolCall) else part
+        unnamed(attrs.evolve(part, arguments=json.dumps(part.parsed)) if isinstance(part, ToolCall) else part)
         for part in response.message.parts
     ]
+
+
+MADE = re.compile("(?<=_)[0-9a-f]{32}")
+
+
+def unnamed(part):
+    """A part without the ids that we made up, of which no two are the same."""
+    ids = {name: MADE.sub("", part.id) for name in ("id",) if getattr(part, name, None)}
+    extra = {"extra": json.loads(MADE.sub("", json.dumps(part.extra)))} if getattr(part, "extra", None) else {}
+    return attrs.evolve(part, **ids, **extra)
 
 
 @EVERY_CODEC

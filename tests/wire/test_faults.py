@@ -133,9 +133,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("headers", LATE.values(), ids=list(LATE))
-@pytest.mark.parametrize(
-    "body", [b"", b'{"error": {"type": "rate_limit_error", "message": "Rate limit reached on tokens"}}']
-)
+@pytest.mark.parametrize("body", [b"", b'{"error": {"type": "rate_limit_error", "message": "Rate limit reached on tokens"}}'])
 def test_a_rate_limit_of_hours_stays_a_rate_limit(headers, body):
     """Credit would not help; the remedy says when to come back."""
     error = fault(429, headers, body, datetime(2026, 11, 21, 12, tzinfo=UTC))

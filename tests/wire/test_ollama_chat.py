@@ -220,7 +220,7 @@ def test_thoughts_of_another_format_are_left_out():
     assert [{"role": "assistant", "content": "Hi"}] == sent(turn)["messages"]
 
 
-def test_calls_without_ids_are_numbered():
+def test_calls_without_ids_get_one(numbered_ids):
     """Older servers give none."""
     call = {"function": {"name": "f", "arguments": {"a": "é"}}}
     response, _ = answer(line(tool_calls=[call, call]), line(tool_calls=[call]), line(True))
@@ -321,10 +321,11 @@ def test_server_sent_events_are_understood():
 
 
 def test_an_event_that_breaks_off_is_no_event():
-    """The standard has it so, and a line end that we add to lines is none there."""
+    """A whole one that no empty line follows is read; a piece of one is not."""
     body = b"data: " + json.dumps(line(True, content="a")).encode() + b"\n"
 
-    assert StreamInterrupted is type(decode_stream(OLLAMA_CHAT, [body])[1])
+    assert "a" == decode_stream(OLLAMA_CHAT, [body])[0].content
+    assert StreamInterrupted is type(decode_stream(OLLAMA_CHAT, [body[:-3]])[1])
 
 
 def test_a_line_has_a_limit():

@@ -227,14 +227,14 @@ def test_a_stream_is_the_default():
         ({"messages": [{"role": "user", "images": ["%%%"]}]}, "messages.0.images"),
         ({"messages": [{"role": "user", "images": [7]}]}, "messages.0.images"),
         ({"messages": [{"role": "assistant", "tool_calls": [{"function": "f"}]}]}, "messages.0.tool_calls"),
-        ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages.0.tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": {"id": "x"}}]}, "messages.0.tool_calls"),
         ({"model": 7}, "model"),
         ({"stream": "yes"}, "stream"),
-        ({"options": []}, "options"),
+        ({"options": ["x"]}, "options"),
         ({"options": {"num_predict": "9"}}, "options.num_predict"),
         ({"options": {"stop": 7}}, "options.stop"),
         ({"format": "xml"}, "format"),
-        ({"tools": {}}, "tools"),
+        ({"tools": {"f": 1}}, "tools"),
         ({"tools": ["f"]}, "tools.0"),
         ({"tools": [{"function": {}}]}, "tools.0"),
     ],
@@ -254,7 +254,7 @@ def test_a_body_that_is_no_object_is_named(body):
         OLLAMA_CHAT.read_request(body)
 
 
-def test_an_answer_of_another_vendor_is_written():
+def test_an_answer_of_another_vendor_is_written(numbered_ids):
     """With its calls, of another form of arguments too, its refusal, and the tokens that it took."""
     answer = Response(
         content="Hi",
@@ -312,7 +312,7 @@ def test_a_reason_is_written_as_a_word_of_this_format(reason, raw, word):
     assert word == written["done_reason"]
 
 
-def test_calls_are_told_whole_and_in_their_place():
+def test_calls_are_told_whole_and_in_their_place(numbered_ids):
     """Pieces of arguments are collected; what is said after a call comes after it."""
     pieces = [
         StreamChunk(content="a", model="m"),

@@ -180,7 +180,7 @@ FOREIGN = Response(
 )
 
 
-def test_an_answer_of_another_format_is_whole():
+def test_an_answer_of_another_format_is_whole(numbered_ids):
     """Ids are made up, the end is in a word of this format, thoughts are where most servers have them."""
     document = written(FOREIGN)
     [choice] = document["choices"]

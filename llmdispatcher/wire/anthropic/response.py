@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import EventDecoder, lacking, mapping, parse_object, raise_told, text_of
+from ..decoding import EventDecoder, arguments_in, lacking, mapping, parse_object, raise_told, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
 
@@ -65,11 +64,16 @@ class MessagesDecoder(EventDecoder):
 
     def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         message = mapping(document.get("message"))
-        usage = mapping(message.get("usage"))
-        if any(usage.values()):  # else nothing is known yet
-            self._usage.update(usage)
+        self._count(message.get("usage"))
         model, told = text_of(message.get("model")) or None, text_of(message.get("id")) or None
         return [StreamChunk(model=model, response_id=told, **self._use())]
+
+    def _count(self, usage: Any) -> None:
+        """Take in counts, which are cumulative and complete what was said before; null and zero wipe nothing."""
+        first = not self._usage and says(usage)
+        for name, value in mapping(usage).items():
+            if says(value) or first or (value is not None and not says(self._usage.get(name))):
+                self._usage[name] = value
 
     def _use(self) -> dict[str, Any]:
         return {"usage": anthropic_usage(self._usage), "service_tier": tier_of(self._usage)} if self._usage else {}
@@ -102,8 +106,10 @@ class MessagesDecoder(EventDecoder):
 
     def _text_start(self, block: _Block) -> list[StreamChunk]:
         boundary, listed = self._boundary(), block.fields.get("citations")
-        block.citations = [mapping(citation) for citation in listed] if isinstance(listed, list) else []
-        return boundary + self._said(block, text_of(block.fields.get("text")))
+        block.citations = (
+            [citation for citation in listed if isinstance(citation, dict) and says(citation)] if isinstance(listed, list) else []
+        )
+        return boundary + self._said(block, words_of(block.fields.get("text")))
 
     def _boundary(self) -> list[StreamChunk]:
         """Text right after another block of text is told from it: what hangs on either is its alone."""
@@ -123,7 +129,7 @@ class MessagesDecoder(EventDecoder):
 
     def _thought_start(self, block: _Block) -> list[StreamChunk]:
         block.signature.append(text_of(block.fields.get("signature")))
-        return self._thought(block, text_of(block.fields.get("thinking")))
+        return self._thought(block, words_of(block.fields.get("thinking")))
 
     def _thought(self, block: _Block, text: str) -> list[StreamChunk]:
         if not text:
@@ -141,22 +147,24 @@ class MessagesDecoder(EventDecoder):
         return boundary + reader(self, block, delta)
 
     def _text_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        return self._said(block, text_of(delta.get("text")))
+        return self._said(block, words_of(delta.get("text")))
 
     def _thinking_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        return self._thought(block, text_of(delta.get("thinking")))
+        return self._thought(block, words_of(delta.get("thinking")))
 
     def _signature_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
         block.signature.append(text_of(delta.get("signature")))
         return []
 
     def _citations_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        if isinstance(delta.get("citation"), dict):
+        if isinstance(delta.get("citation"), dict) and says(delta["citation"]):
             block.citations.append(delta["citation"])
         return []
 
     def _input_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
-        text = text_of(delta.get("partial_json"))
+        text = arguments_in(delta.get("partial_json"))
+        if not block.text and text.strip() == "{}":  # before the arguments, or in place of them, as the block's input is
+            return []
         if block.is_answer:
             return self._said(block, text)
         if text:
@@ -186,7 +194,8 @@ class MessagesDecoder(EventDecoder):
     def _call_stop(self, block: _Block) -> list[StreamChunk]:
         if block.text:
             return []
-        arguments = json.dumps(mapping(block.fields.get("input")), ensure_ascii=False)
+        given = block.fields.get("input")
+        arguments = arguments_in(given or {})
         if block.is_answer:
             return self._said(block, arguments)
         return [StreamChunk(tool_calls=(ToolCallDelta(index=block.slot, arguments=arguments),))]
@@ -202,13 +211,14 @@ class MessagesDecoder(EventDecoder):
 
     def _message_delta(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         raw = mapping(document.get("delta")).get("stop_reason")
-        # Counts here are cumulative and complete what message_start said; null says nothing.
-        self._usage.update({name: value for name, value in mapping(document.get("usage")).items() if value is not None})
+        self._count(document.get("usage"))
         if not ends(raw):
             return [StreamChunk(**self._use())]
         self.ended, self._broken = True, broken_off(raw)
         answered = self._structured and not self._calls and raw == "tool_use"
-        return [StreamChunk(finish_reason="stop" if answered else finish_of(raw), finish_reason_raw=raw, **self._use())]
+        reason = finish_of(raw)
+        reason = "stop" if answered else "tool_calls" if self._calls and reason == "stop" else reason
+        return [StreamChunk(finish_reason=reason, finish_reason_raw=raw, **self._use())]
 
     def _message_stop(self, _document: Mapping[str, Any]) -> list[StreamChunk]:
         self.ended = self.done = True

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
-from ..base import Inbound, object_in, popped
+from ..base import Inbound, filled, object_in, popped
 from .fields import ADAPTIVE, NAME, WEB, cache_of
 
 _ROLES = ("user", "assistant", "system")
@@ -85,7 +85,7 @@ def _part(block: dict[str, Any], where: str) -> Part:
 def _split(block: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The known fields of a block, and the others as this format's own."""
     known = {name: block[name] for name in names if block.get(name) is not None}
-    extra = {name: value for name, value in block.items() if name not in ("type", *names) and value is not None}
+    extra = filled({name: value for name, value in block.items() if name not in ("type", *names)})
     return known, {NAME: extra} if extra else {}
 
 
@@ -205,7 +205,7 @@ _NAME_OF_FORMAT = "answer"
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; some clouds have the model in the path."""
-    fields = {name: value for name, value in object_in(body, "'model', 'max_tokens' and 'messages'").items() if value is not None}
+    fields = filled(object_in(body, "'model', 'max_tokens' and 'messages'"))
     model = popped(fields, "model", str, "") or _model_in(path)
     stream = popped(fields, "stream", bool, False)
     said = popped(fields, "messages", list, None)

@@ -24,7 +24,7 @@ from ...types import (
     parse_text,
 )
 from ..base import Inbound
-from ..decoding import own, with_signature, written
+from ..decoding import CALL, made_id, own, with_signature, written
 from ..server_errors import refused
 from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation
 
@@ -61,10 +61,8 @@ def _blocks(response: Response) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if response.reasoning and not any(isinstance(part, ReasoningPart) and part.text for part in parts):
         blocks.append(_thinking(response.reasoning))
-    calls = 0
     for part in parts:
-        blocks += _call(part, calls) if isinstance(part, ToolCall) else _block(part)
-        calls += isinstance(part, ToolCall)
+        blocks += _call(part) if isinstance(part, ToolCall) else _block(part)
     _cite(blocks, response.citations)
     return [*blocks, {"type": "text", "text": response.refusal, "citations": None}] if response.refusal else blocks
 
@@ -97,8 +95,8 @@ def _thinking(text: str, signature: str = "") -> dict[str, Any]:
     return {"type": "thinking", "thinking": text, "signature": signature}
 
 
-def _call(call: ToolCall, place: int) -> list[dict[str, Any]]:
-    head = {"type": "tool_use", "id": call.id or f"call_{place}", "name": call.name, "caller": DIRECT}
+def _call(call: ToolCall) -> list[dict[str, Any]]:
+    head = {"type": "tool_use", "id": call.id or made_id(CALL), "name": call.name, "caller": DIRECT}
     return [{**head, "input": input_of(call.arguments, call.kind), **with_signature(call.signature), **own(call, NAME)}]
 
 
@@ -160,8 +158,8 @@ class _Call:
 
     __slots__ = ("arguments", "closed", "extra", "id", "index", "kind", "name", "signature", "waiting")
 
-    def __init__(self, slot: int) -> None:
-        self.id = f"call_{slot}"
+    def __init__(self) -> None:
+        self.id = made_id(CALL)
         self.name = ""
         self.kind = "function"
         self.extra: Any = None
@@ -315,7 +313,7 @@ class MessagesWriter:
             for other in self._calls.values():
                 if not other.closed and other.is_whole:
                     self._close_call(other)
-            call = self._calls[delta.index] = _Call(len(self._calls))
+            call = self._calls[delta.index] = _Call()
         call.learn(delta)
         if call.name and call.kind != "custom":
             self._tell(call)

@@ -337,9 +337,25 @@ def tier_of(raw: Mapping[str, Any]) -> str | None:
 _STANDARD = str.maketrans("-_", "+/")
 
 
+_EMPTIED = frozenset(
+    {
+        "audioTranscription",
+        "codeExecutionResult",
+        "executableCode",
+        "fileData",
+        "functionCall",
+        "functionResponse",
+        "inlineData",
+        "thought",
+        "thoughtSignature",
+    }
+)
+"""What a part is not, and has not, where it says nothing; clients in typed languages write all of it."""
+
+
 def part_of(block: Mapping[str, Any]) -> Part:
     """The part that a block stands for; one that is unknown, or not what it should be, is kept whole."""
-    block = {name: value for name, value in block.items() if value is not None and not (name == "thought" and value is False)}
+    block = {name: value for name, value in block.items() if value is not None and (name not in _EMPTIED or says(value))}
     kinds = [kind for kind in _READERS if kind in block]
     if len(kinds) > 1:  # programs in Go write every field
         block = {name: value for name, value in block.items() if says(value)}

@@ -6,6 +6,7 @@ their place by a path: https://ai.google.dev/api/caching#FunctionCall
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -23,9 +24,10 @@ from ...types import (
     TextPart,
     ToolCallDelta,
     fold,
+    parse_text,
 )
 from ..base import Bounds
-from ..decoding import EventDecoder, lacking, mapping, parse, text_of
+from ..decoding import EventDecoder, counted, lacking, mapping, parse, says, text_of, words_of
 from ..errors import fault_inside
 from ..finish import broken_off, ends, finish_of
 from .fields import NAME, citations_of, gemini_usage, logprobs_of, part_of, tier_of
@@ -149,11 +151,13 @@ class _Candidate:
         return {"citations": citations, "logprobs": logprobs} if citations or logprobs else {}
 
     def _part(self, part: Mapping[str, Any]) -> list[_Said]:
+        if len(part) > 1 or type(part.get("text")) is not str:
+            part = _said_only(part)
         text = part.get("text")
         if "functionCall" in part:
             return [*self._thought_over(), *self._called(part)]
         if type(text) is not str:
-            return self._other(part_of(part))
+            return self._other(part_of(part)) if part else []
         if part.get("thought"):
             return self._think(part, text)
         if len(part) > 1:
@@ -207,7 +211,8 @@ class _Candidate:
         call = mapping(part.get("functionCall"))
         over = self._call_over() if call.get("name") else []
         if self._given is None and not (call.get("willContinue") or call.get("partialArgs")):
-            return [*over, self._told(part, json.dumps(call.get("args") or {}, ensure_ascii=False))]
+            is_call = bool(text_of(call.get("name")) or call.get("args"))
+            return [*over, self._told(part, _arguments(call.get("args")))] if is_call else over
         if self._given is None:
             self._call, self._given = self._calls, Arguments(mapping(call.get("args")))
             over.append(self._told(part, ""))
@@ -252,13 +257,14 @@ class _Candidate:
 class GeminiDecoder(EventDecoder):
     """Each event is a piece of an answer in the form of a whole one; complete once every answer in it has a reason why it ended."""
 
-    __slots__ = ("_candidates", "answered")
+    __slots__ = ("_candidates", "_usage", "answered")
     END_MARKER = "a finishReason"
     ANSWER = "candidates"
 
     def __init__(self) -> None:
         super().__init__()
         self._candidates: dict[int, _Candidate] = {}
+        self._usage: Mapping[str, Any] = {}
         self.answered = False
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
@@ -267,14 +273,14 @@ class GeminiDecoder(EventDecoder):
         candidates = candidates if type(candidates) is list else []
         word = self._word(candidates[0]) if len(candidates) == 1 else None
         if word is not None:
-            return [StreamChunk(content=word, **_facts(document))]
+            return [StreamChunk(content=word, **self._facts(document))]
         said: list[_Said] = []
         for candidate in candidates:
             if type(candidate) is dict and candidate:
                 said += self._read(candidate)
         if not said and "promptFeedback" in document:
             said += self._blocked(mapping(document["promptFeedback"]).get("blockReason"))
-        facts = _facts(document)
+        facts = self._facts(document)
         if facts and said and "choice" not in said[-1]:
             said[-1] |= facts
         elif facts:
@@ -297,6 +303,20 @@ class GeminiDecoder(EventDecoder):
             self._broken = self._broken or self._candidates[index].broken
             self.ended = all(answer.finished for answer in self._candidates.values())
         return [{**fields, "choice": index} for fields in said] if index else said
+
+    def _facts(self, document: Mapping[str, Any]) -> _Said:
+        usage = document.get("usageMetadata")
+        facts: _Said = {}
+        if usage and type(usage) is dict:
+            self._usage = counted(self._usage, usage)
+            facts["usage"] = gemini_usage(self._usage)
+            facts["service_tier"] = tier_of(self._usage)
+        model, told = document.get("modelVersion"), document.get("responseId")
+        if model and type(model) is str:
+            facts["model"] = model
+        if told and type(told) is str:
+            facts["response_id"] = told
+        return facts
 
     def _blocked(self, reason: Any) -> list[_Said]:
         """A prompt that was refused has no candidates."""
@@ -331,23 +351,30 @@ class GeminiDecoder(EventDecoder):
         return fold(self.read_pieces(body))
 
 
+def _arguments(given: Any) -> str:
+    """Arguments as text; a text that is an object stands for it."""
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            if isinstance(parse_text(given), dict):
+                return given
+    return json.dumps(given or {}, ensure_ascii=False)
+
+
+def _said_only(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part without the fields of it that say nothing; a number that stands for a text is one, and so is what was heard."""
+    said = {name: value for name, value in part.items() if name == "text" or says(value)}
+    if "audioTranscription" in said and not says(said.get("text")):
+        heard = said.pop("audioTranscription")
+        said["text"] = words_of(mapping(heard).get("text")) if isinstance(heard, dict) else words_of(heard)
+    if "text" in said and not isinstance(said["text"], str):
+        text = words_of(said.pop("text"))
+        return {**said, "text": text} if text else said
+    return said
+
+
 def _without_text(part: Part) -> Part:
     """The rest of a block that had a text beside what it was."""
     return part_of({**part.data, "text": None}) if isinstance(part, OtherPart) else part
-
-
-def _facts(document: Mapping[str, Any]) -> _Said:
-    usage = document.get("usageMetadata")
-    facts: _Said = {}
-    if usage and type(usage) is dict:
-        facts["usage"] = gemini_usage(usage)
-        facts["service_tier"] = tier_of(usage)
-    model, told = document.get("modelVersion"), document.get("responseId")
-    if model and type(model) is str:
-        facts["model"] = model
-    if told and type(told) is str:
-        facts["response_id"] = told
-    return facts
 
 
 def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:

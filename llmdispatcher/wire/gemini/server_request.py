@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
 from ..base import Inbound
+from ..decoding import says
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
 
@@ -57,7 +58,7 @@ def _turn(turn: Any, where: str) -> Iterator[Message]:
     if role == "model":
         yield Message("assistant", _content([part_of(block) for block in blocks]), extra=extra)
         return
-    for is_result, run in groupby(blocks, key=lambda block: isinstance(block.get("functionResponse"), dict)):
+    for is_result, run in groupby(blocks, key=_is_result):
         if is_result:
             for block in run:
                 yield _result(block, where, role)
@@ -65,9 +66,15 @@ def _turn(turn: Any, where: str) -> Iterator[Message]:
             yield Message("user", _content([_said(block) for block in run]), extra=extra)
 
 
+def _is_result(block: Mapping[str, Any]) -> bool:
+    """Whether a part is the result of a function, and no text beside the empty fields of one."""
+    result = block.get("functionResponse")
+    return isinstance(result, dict) and ("text" not in block or says(result))
+
+
 def _said(block: dict[str, Any]) -> Part:
     """What a user says; a call in a user's turn is nothing that another format knows."""
-    return OtherPart(origin=NAME, data=block) if "functionCall" in block else part_of(block)
+    return OtherPart(origin=NAME, data=block) if says(block.get("functionCall")) else part_of(block)
 
 
 def _result(block: dict[str, Any], where: str, role: str) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import LineDecoder, lacking, mapping, parse_object, text_of
+from ..decoding import CALL, LineDecoder, arguments_in, lacking, made_id, mapping, parse_object, says, text_of, words_of
 from ..errors import fault_inside
 from ..finish import broken_off
 from .request import NAME, finish_of, ollama_usage
@@ -35,7 +34,7 @@ def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) 
 class OllamaDecoder(LineDecoder):
     """One line for each piece of an answer; the last is ``done``. Calls come whole, mostly without ids, which are made up then."""
 
-    __slots__ = ("_answered", "_calls", "_thought")
+    __slots__ = ("_answered", "_calls", "_said", "_thought")
     END_MARKER = '"done": true'
     ANSWER = "created_at"
 
@@ -43,6 +42,7 @@ class OllamaDecoder(LineDecoder):
         super().__init__()
         self._answered = False
         self._calls = 0
+        self._said: list[str] = []
         self._thought: list[str] = []
 
     def message_of(self, document: Mapping[str, Any]) -> Any:
@@ -59,13 +59,23 @@ class OllamaDecoder(LineDecoder):
         content, thought, calls = message.get("content"), message.get("thinking"), message.get("tool_calls")
         if document.get("done") is True:
             self.ended = self.done = True
+            content = self._more(content)
         elif not (thought or calls or self._thought):
+            text = content if type(content) is str else words_of(content)
+            self._said.append(text)
             return StreamChunk(
-                content=content if type(content) is str else "",
+                content=text,
                 model=text_of(document.get("model")) or None,
                 logprobs=_logprobs(document),
             )
-        return [*self._thinking(text_of(thought), bool(content or calls or self.done)), self._saying(document, content, calls)]
+        self._said.append(words_of(content))
+        over = bool(words_of(content) or calls or self.done)
+        return [*self._thinking(words_of(thought), over), self._saying(document, content, calls)]
+
+    def _more(self, content: Any) -> Any:
+        """What the last line adds: a server may say there once more all that it said in several pieces."""
+        pieces = [text for text in self._said if text]
+        return "" if len(pieces) > 1 and content == "".join(pieces) else content
 
     def _thinking(self, text: str, over: bool) -> list[StreamChunk]:
         """A piece of a thought, whole as a part once it is over: the vendor wants it back."""
@@ -78,11 +88,11 @@ class OllamaDecoder(LineDecoder):
         return [StreamChunk(reasoning=text, parts=(part,))]
 
     def _saying(self, document: Mapping[str, Any], content: Any, calls: Any) -> StreamChunk:
-        deltas = tuple([self._call(mapping(call)) for call in calls]) if isinstance(calls, list) else ()
+        deltas = tuple([self._call(call) for call in calls if _is_call(call)]) if isinstance(calls, list) else ()
         raw = document.get("done_reason")
         self._broken = broken_off(raw)
         return StreamChunk(
-            content=text_of(content),
+            content=words_of(content),
             tool_calls=deltas,
             finish_reason=finish_of(raw, called=self._calls > 0) if self.done else None,
             finish_reason_raw=text_of(raw) or None,
@@ -97,9 +107,9 @@ class OllamaDecoder(LineDecoder):
         given = function.get("arguments")
         return ToolCallDelta(
             index=place,
-            id=text_of(call.get("id")) or f"call_{place}",
+            id=text_of(call.get("id")) or made_id(CALL),
             name=text_of(function.get("name")) or None,
-            arguments=given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False),
+            arguments=arguments_in(given or {}),
         )
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
@@ -118,6 +128,12 @@ class OllamaDecoder(LineDecoder):
     def read_whole(self, body: bytes) -> Response:
         """A whole answer."""
         return decode(body, self.bounds.members)
+
+
+def _is_call(call: Any) -> bool:
+    """Whether an entry names a function, or says anything to one."""
+    function = mapping(mapping(call).get("function"))
+    return bool(text_of(function.get("name"))) or says(function.get("arguments"))
 
 
 def _logprobs(document: Mapping[str, Any]) -> tuple[Any, ...]:

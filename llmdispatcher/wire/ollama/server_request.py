@@ -23,7 +23,8 @@ from ...types import (
     begins_as,
     data_url,
 )
-from ..base import Inbound, object_in, popped
+from ..base import Inbound, filled, object_in, popped
+from ..decoding import says
 from .request import NAME, SETTINGS, THINKS
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -35,7 +36,7 @@ _MOST = {"temperature": 2, "top_p": 1, "presence_penalty": 2, "frequency_penalty
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; a stream is what an answer is unless another was asked for."""
-    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value is not None}
+    fields = filled(object_in(body, "'model' and 'messages'"))
     model = popped(fields, "model", str, "")
     stream = popped(fields, "stream", bool, True)
     said = popped(fields, "messages", list, [])
@@ -132,10 +133,10 @@ def _extra(entry: Mapping[str, Any], in_function: Mapping[str, Any], *known: str
 def _message(turn: Any, where: str) -> Message:
     if not isinstance(turn, dict) or turn.get("role") not in _ROLES:
         raise InvalidRequest(f"{where}: this is no message; give {{'role': {', '.join(map(repr, _ROLES))}, 'content': ...}}")
-    rest = {name: value for name, value in turn.items() if name != "role" and value is not None}
+    rest = filled({name: value for name, value in turn.items() if name != "role"})
     text, thought = _popped_in(rest, "content", where), _popped_in(rest, "thinking", where)
     images = [_image(image, where) for image in _listed(rest, "images", where)]
-    calls = [_call(call, where) for call in _listed(rest, "tool_calls", where)]
+    calls = [_call(call, where) for call in _listed(rest, "tool_calls", where) if _is_call(call)]
     answered = {ours: rest.pop(name) for name, ours in _ANSWERED.items() if isinstance(rest.get(name), str)}
     said: list[Part] = [TextPart(text=text)] if text or not (images or thought) else []
     thoughts: list[Part] = [ReasoningPart(text=thought, origin=NAME)] if thought else []
@@ -175,6 +176,11 @@ def _image(encoded: Any, where: str) -> ImagePart:
     except (binascii.Error, ValueError):
         raise InvalidRequest(f"{where}.images: this is no base64; give the bytes of an image in base64") from None
     return ImagePart(data=data, media_type=begins_as(data) or (whole[0] if whole is not None else "image/png"))
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, dict) else call
+    return says({**function, "index": None} if isinstance(function, dict) else function)
 
 
 def _call(call: Any, where: str) -> ToolCall:

@@ -16,7 +16,7 @@ from ...types import (
     unfold,
 )
 from ..base import Inbound
-from ..decoding import written
+from ..decoding import CALL, made_id, written
 from ..server_errors import refused
 from .request import done_reason, raw_usage
 
@@ -54,8 +54,8 @@ class _Call:
 
     __slots__ = ("arguments", "id", "kind", "name", "told")
 
-    def __init__(self, place: int) -> None:
-        self.id = f"call_{place}"
+    def __init__(self) -> None:
+        self.id = made_id(CALL)
         self.name = ""
         self.kind = "function"
         self.arguments: list[str] = []
@@ -118,7 +118,9 @@ class ChatWriter:
         self._thinking += [chunk.reasoning] if chunk.reasoning else []
         self._logprobs += chunk.logprobs
         for delta in chunk.tool_calls:
-            self._calls.setdefault(delta.index, _Call(delta.index)).learn(delta)
+            if delta.index not in self._calls:
+                self._calls[delta.index] = _Call()
+            self._calls[delta.index].learn(delta)
         self._usage = chunk.usage or self._usage
         if chunk.finish_reason is not None or chunk.finish_reason_raw is not None:
             self._finish = done_reason(chunk.finish_reason, chunk.finish_reason_raw)

@@ -8,40 +8,68 @@ from typing import Any
 import attrs
 
 from ...types import Extra, ReasoningPart, Usage
-from ..decoding import Counter, mapping, own, text_of
+from ..decoding import Counter, mapping, own, says, text_of
 
 _REPORTED = "vendor_reported"
 
 
+_INTO = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens")
+_OUT = ("completion_tokens", "output_tokens", "completionTokens", "outputTokens")
+_ALL = (*_INTO, *_OUT, "total_tokens")
+_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens")
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+"""What servers and gateways call the same count, in the record or in its details; the first that says something counts."""
+
+
+def usage_beside(document: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
+    """The usage where it does not stand in the document: in Groq's own field, or in the choice, as Moonshot has it."""
+    holders = (mapping(document.get("x_groq")), choice)
+    return next((usage for holder in holders if says(usage := holder.get("usage"))), None)
+
+
 def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
-    """The canonical usage; prompt tokens include cached ones, completion tokens reasoning (xAI's do not, as their total shows)."""
+    """The canonical usage; prompt tokens include cached ones, completion tokens reasoning, or the total shows that they do not."""
     raw = document.get("usage")
     if not isinstance(raw, dict):
         return Usage()
     counter = Counter()
     count = counter.count
-    into, out = mapping(raw.get("prompt_tokens_details")), mapping(raw.get("completion_tokens_details"))
-    told = (raw.get("prompt_tokens"), raw.get("completion_tokens"), out.get("reasoning_tokens"), into.get("cached_tokens"))
-    prompt, completion, reasoning, read = [count(number) if number else 0 for number in told]
-    if reasoning and count(raw.get("total_tokens")) == prompt + completion + reasoning:
-        completion += reasoning
-    read = read or count(raw.get("prompt_cache_hit_tokens"))
-    write = long = 0
-    if "cache_write_tokens" in into:
-        write = count(into["cache_write_tokens"])
-        long = count(mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens"))
+    into = mapping(raw.get("prompt_tokens_details") or raw.get("input_tokens_details"))
+    out = mapping(raw.get("completion_tokens_details") or raw.get("output_tokens_details"))
+    prompt, completion = (
+        count(raw.get("prompt_tokens") or _first(_INTO, raw)),
+        count(raw.get("completion_tokens") or _first(_OUT, raw)),
+    )
+    reasoning = count(out.get("reasoning_tokens") or raw.get("reasoning_tokens"))
+    read, write = count(_first(_READ, into, raw)), count(_first(_WRITTEN, into, raw))
+    beyond = count(raw.get("total_tokens")) - prompt - completion
+    if beyond > 0 and beyond == read + write:  # a gateway to Anthropic, which counts what is cached beside the prompt
+        prompt += beyond
+    elif beyond > 0 and (beyond == reasoning or not says([raw[name] for name in raw if name not in _ALL])):
+        completion, reasoning = completion + beyond, beyond  # xAI's reasoning; Gemini's, which the total alone tells
     return counter.usage(
         input_tokens=max(prompt, read + write),
         output_tokens=completion,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        cache_write_long_tokens=min(long, write),
+        cache_write_long_tokens=min(count(_kept_long(raw, into)), write) if write else 0,
         reasoning_tokens=min(reasoning, completion),
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
         cost=counter.cost(_reported(raw["cost"])) if "cost" in raw else None,
         raw=raw,
     )
+
+
+def _first(names: tuple[str, ...], *records: Mapping[str, Any]) -> Any:
+    """The first count that is there and not zero."""
+    return next((record[name] for record in records for name in names if record.get(name)), None)
+
+
+def _kept_long(raw: Mapping[str, Any], into: Mapping[str, Any]) -> Any:
+    """What was written to the cache for an hour or more, in OpenAI's words or in Anthropic's."""
+    theirs = mapping(raw.get("cache_creation") or into.get("cache_creation_token_details"))
+    return mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens") or theirs.get("ephemeral_1h_input_tokens")
 
 
 def _reported(cost: Any) -> Any:
@@ -84,6 +112,8 @@ LEGACY = "legacy"
 """Said of tools and calls in the words of before tools: ``functions``, ``function_call``, role ``function``."""
 BARE = "bare"
 """Said of a part that was a string where most servers want an object."""
+SOUND = "audio"
+"""Said of a recording that is an answer, which is sent back by its id."""
 FIELD = "field"
 """Said of a refusal that stood beside the content."""
 
@@ -101,7 +131,7 @@ def noted(fields: Mapping[str, Any]) -> Extra:
 
 def rest(fields: Mapping[str, Any], *known: str) -> dict[str, Any]:
     """The fields that are not known, and say something."""
-    return {name: value for name, value in fields.items() if name not in known and value is not None}
+    return {name: value for name, value in fields.items() if name not in known and value is not None and value != ""}
 
 
 def how(part: Any) -> Any:

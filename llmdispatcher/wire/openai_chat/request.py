@@ -35,7 +35,7 @@ from ..decoding import dump, leave_out, own
 from ..limits import identified
 from ..quirks import adapted, without_effort
 from ..shaping import form_in_words, inline_url, named_form, results_of_text
-from .fields import AS, BARE, FIELD, LEGACY, NAME, how, with_own
+from .fields import AS, BARE, FIELD, LEGACY, NAME, SOUND, how, with_own
 
 REFUSAL = "refusal"
 Thing = TypeVar("Thing")
@@ -71,8 +71,11 @@ class Turns:
             fields[REFUSAL] = "".join(refusals)
         if message.tool_calls:
             fields |= self._calls(message.tool_calls)
+        spoken = [own(part, NAME)["id"] for part in message.parts if isinstance(part, AudioPart) and how(part) == SOUND]
+        if spoken:
+            fields["audio"] = {"id": spoken[-1]}
         if not fields["content"]:
-            empty = None if (message.tool_calls or refusals) and self._null_content else ""
+            empty = None if (message.tool_calls or refusals or spoken) and self._null_content else ""
             fields["content"] = own(message, NAME).get("content", empty)
         if message.name is not None:
             fields["name"] = message.name
@@ -123,7 +126,7 @@ class Turns:
             what = f"message.content: {part.data.get('type', 'a part')!r}"
             leave_out(self._request, NAME, what, f"is known to {part.origin} alone")
             return False
-        return not isinstance(part, ToolCall) and how(part) != FIELD
+        return not isinstance(part, ToolCall) and how(part) not in (FIELD, SOUND)
 
     def _part(self, part: Part) -> Any:
         if how(part) == BARE and isinstance(part, TextPart):

@@ -5,13 +5,17 @@ Pieces of a streamed tool call are matched to their call, whatever a compatible 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import DispatchError
+from ...errors import DispatchError, MalformedReply, StreamInterrupted
 from ...types import (
+    AUDIO_FORMATS,
     MOST_MEMBERS,
+    AudioPart,
     Citation,
     ImagePart,
     OtherPart,
@@ -20,11 +24,25 @@ from ...types import (
     Response,
     StreamChunk,
     ToolCallDelta,
+    Usage,
+    begins_as,
     data_url,
     fold,
     parse_text,
 )
-from ..decoding import EventDecoder, lacking, mapping, parse_object, raise_told, text_of
+from ..decoding import (
+    EventDecoder,
+    arguments_in,
+    counted,
+    lacking,
+    mapping,
+    number_in,
+    parse_object,
+    raise_told,
+    says,
+    text_of,
+    words_of,
+)
 from ..errors import fault_inside, tells
 from ..finish import broken_off, ends, finish_of
 from ..quirks import TagSplitter
@@ -33,6 +51,7 @@ from .fields import (
     LEGACY,
     NAME,
     REASONING,
+    SOUND,
     block_of,
     details_in,
     noted,
@@ -41,24 +60,66 @@ from .fields import (
     text_within,
     thought_of,
     thought_text,
+    usage_beside,
 )
 
 _CALL = frozenset({"id", "type", "function", "index"})
+_EMPTY = "{}"
+
+
+class _CallSlot:
+    """A call under way."""
+
+    __slots__ = ("arguments", "id", "index", "is_held", "name")
+
+    def __init__(self, call_id: str, index: int | None) -> None:
+        self.id, self.index = call_id, index
+        self.name = ""
+        self.arguments: list[str] = []
+        self.is_held = False  # whether it has no arguments but an empty object, which others may replace
+
+    @property
+    def said(self) -> str:
+        """Its arguments so far."""
+        return "".join(self.arguments)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its arguments are whole."""
+        try:
+            parse_text(self.said)
+        except ValueError:
+            return False
+        return True
+
+    def grown(self, arguments: str, *, repeatable: bool) -> str:
+        """What a piece adds to the arguments; an empty object at their beginning is held back, all of them again add nothing."""
+        if not self.arguments and arguments.strip() == _EMPTY:
+            self.is_held = True
+            return ""
+        if repeatable and arguments and arguments == self.said and self.is_complete:
+            return ""
+        if arguments:
+            self.is_held = False
+            self.arguments.append(arguments)
+        return arguments
 
 
 class CallSlots:
     """Gives each piece of a streamed tool call the place of its call, whatever the server leaves out or repeats.
 
-    Servers omit ``index``, give every call index 0, repeat ids or omit them after the first piece, or send whole calls. Of a
-    ``whole`` answer each entry is a call.
+    Servers omit ``index`` or write it as text, give every call index 0, give two calls one id, or a call a new id with each piece;
+    they repeat ids or omit them after the first piece, send whole calls, or an empty object before the arguments. Of a ``whole``
+    answer each entry is a call. One that says nothing is none.
     """
 
-    __slots__ = ("_arguments", "_by_id", "_by_index", "_last", "_whole")
+    __slots__ = ("_by_id", "_by_index", "_ids", "_last", "_slots", "_whole")
 
     def __init__(self, *, whole: bool = False) -> None:
-        self._arguments: list[list[str]] = []
+        self._slots: list[_CallSlot] = []
         self._by_id: dict[str, int] = {}
         self._by_index: dict[int, int] = {}
+        self._ids: dict[int | None, str] = {}  # told before anything else of a call, by index
         self._last = -1
         self._whole = whole
 
@@ -70,60 +131,93 @@ class CallSlots:
     def deltas(self, delta: Mapping[str, Any]) -> tuple[ToolCallDelta, ...]:
         """The pieces in one delta."""
         listed = delta.get("tool_calls")
-        if isinstance(listed, list) and (listed or "function_call" not in delta):
-            return tuple([self._piece(piece) for piece in listed if isinstance(piece, dict)])
-        legacy = delta.get("function_call")
-        return (self._piece({"index": 0, "function": legacy, AS: LEGACY}),) if isinstance(legacy, dict) else ()
+        pieces = [listed] if isinstance(listed, dict) else listed if isinstance(listed, list) else ()
+        begun: set[int] = set()
+        found = [said for piece in pieces if isinstance(piece, dict) and (said := self._piece(piece, begun)) is not None]
+        if not found and isinstance(legacy := delta.get("function_call"), dict):
+            said = self._piece({"index": 0, "function": legacy, AS: LEGACY}, begun)
+            return (said,) if said is not None else ()
+        return tuple(found)
 
-    def _piece(self, piece: Mapping[str, Any]) -> ToolCallDelta:
-        custom = piece.get("type") == "custom" or "custom" in piece
+    def _piece(self, piece: Mapping[str, Any], begun: set[int]) -> ToolCallDelta | None:
+        """What one piece says; ``begun`` are the calls that this delta named already."""
+        custom = "custom" in piece and says(piece["custom"])
+        custom = custom or (piece.get("type") == "custom" and not says(piece.get("function")))
         function = mapping(piece.get("custom") if custom else piece.get("function"))
         name, arguments = text_of(function.get("name")), arguments_in(function.get("input" if custom else "arguments"))
-        call_id, index = text_of(piece.get("id")), piece.get("index")
-        slot = self._slot(call_id, index if isinstance(index, int) else None, bool(name))
-        self._arguments[slot].append(arguments)
+        call_id, index = text_of(piece.get("id")), number_in(piece.get("index"))
+        further = None if piece.keys() <= _CALL else rest(piece, "custom", *_CALL) or None
+        if not (name or says({**(further or {}), AS: None})) and self._is_nothing(call_id, index, arguments.strip()):
+            return None
+        call_id = call_id or self._ids.pop(index, "")
+        slot, place = self._slot(call_id, index, name, arguments, begun)
+        if name:
+            begun.add(place)
         return ToolCallDelta(
-            index=slot,
+            index=place,
             id=call_id or None,
             name=name or None,
-            arguments=arguments,
+            arguments=arguments if self._whole else slot.grown(arguments, repeatable=bool(call_id and name)),
             kind="custom" if custom else None,
-            extra=None if piece.keys() <= _CALL else noted(rest(piece, "custom", *_CALL)) or None,
+            extra=noted(further) if further else None,
         )
 
-    def _slot(self, call_id: str, index: int | None, named: bool) -> int:
-        slot = None if self._whole else self._known(call_id, index, named)
-        if slot is None:
-            slot = len(self._arguments)
-            self._arguments.append([])
-        self._last = slot
+    def _is_nothing(self, call_id: str, index: int | None, arguments: str) -> bool:
+        """Whether a piece without a name says nothing; an id alone is kept for the call that it may be of."""
+        place = None if self._whole else self._known(call_id, index)
+        if arguments and (arguments != _EMPTY or place is not None):
+            return False
+        if not call_id or self._whole:
+            return True
+        if place is None:
+            self._ids[index] = call_id
+        return place is None or self._slots[place].id != ""
+
+    def rest(self) -> tuple[ToolCallDelta, ...]:
+        """The empty objects that nothing replaced."""
+        held = [(place, slot) for place, slot in enumerate(self._slots) if slot.is_held]
+        for _, slot in held:
+            slot.is_held, slot.arguments = False, [_EMPTY]
+        return tuple([ToolCallDelta(index=place, arguments=_EMPTY) for place, _ in held])
+
+    def _slot(self, call_id: str, index: int | None, name: str, arguments: str, begun: set[int]) -> tuple[_CallSlot, int]:
+        place = None if self._whole else self._known(call_id, index)
+        if place is None or (
+            name and self._is_other(self._slots[place], call_id, index, name, arguments=arguments, is_begun=place in begun)
+        ):
+            place = len(self._slots)
+            self._slots.append(_CallSlot(call_id, index))
+        slot = self._slots[place]
+        slot.id, slot.name = slot.id or call_id, slot.name or name
+        self._last = place
         if call_id:
-            self._by_id[call_id] = slot
+            self._by_id[call_id] = place
         if index is not None:
-            self._by_index[index] = slot
-        return slot
+            self._by_index[index] = place
+        return slot, place
 
-    def _known(self, call_id: str, index: int | None, named: bool) -> int | None:
+    def _known(self, call_id: str, index: int | None) -> int | None:
         if call_id and call_id in self._by_id:
-            return self._by_id[call_id]
-        slot = self._by_index.get(index) if index is not None else (self._last if self.any else None)
-        if slot is None or not named:
-            return slot
-        # A name opens a call; a server that repeats it without an id is told by the call before not being finished.
-        return None if call_id or _complete("".join(self._arguments[slot])) else slot
+            place = self._by_id[call_id]
+            at_index = self._by_index.get(index, place) if index is not None else place
+            return at_index if at_index != place and self._slots[at_index].id == call_id else place
+        if index is not None:
+            return self._by_index.get(index)
+        return self._last if self.any else None
 
-
-def _complete(arguments: str) -> bool:
-    try:
-        parse_text(arguments)
-    except ValueError:
-        return False
-    return True
-
-
-def arguments_in(value: Any) -> str:
-    """Arguments as text; some servers send the object that they mean."""
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    @staticmethod
+    def _is_other(slot: _CallSlot, call_id: str, index: int | None, name: str, *, arguments: str, is_begun: bool) -> bool:
+        """Whether a piece with a name begins another call than the one that its id or index lead to."""
+        if not slot.name:
+            return False
+        if slot.id == call_id != "":
+            elsewhere = None not in (slot.index, index) and slot.index != index
+            return is_begun or elsewhere or bool(arguments.strip() and slot.is_complete and arguments != slot.said)
+        if is_begun or (slot.is_complete and not slot.is_held):
+            return True
+        if call_id:
+            return name != slot.name or slot.is_held
+        return name != slot.name and not slot.said
 
 
 _NOTHING: dict[str, Any] = {}
@@ -138,30 +232,38 @@ _RUNNING = ("text", "summary")
 class ChoiceReader:
     """Reads one choice; of a ``whole`` answer all at once."""
 
-    __slots__ = ("_calls", "_index", "_thought", "_whole", "broken", "finished")
+    __slots__ = ("_calls", "_index", "_said", "_sound", "_thinks", "_thought", "_usage", "_whole", "broken", "finished")
 
     def __init__(self, index: int, *, whole: bool = False) -> None:
         self._index, self._whole = index, whole
         self._calls = CallSlots(whole=whole)
         self._thought: _Thought | None = None  # under way
         self.broken: DispatchError | None = None
+        self._thinks = False  # whether any thought was told
+        self._said: list[str] = []
+        self._sound: _Sound | None = None  # under way
+        self._usage: Mapping[str, Any] = {}
         self.finished = False
 
     def read(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
         """What one piece says, with the facts of the document around it."""
-        delta = choice["delta"] if "delta" in choice else choice.get("message")
-        if type(delta) is not dict:
-            delta = _NOTHING
-        content = delta.get("content") or ""
-        usage = document.get("usage") or ("x_groq" in document and mapping(document["x_groq"]).get("usage"))
+        delta = choice.get("delta")
+        if type(delta) is not dict or "message" in choice:
+            delta = self._besides(mapping(delta), mapping(choice.get("message")))
+        content = delta.get("content")
+        if content is None:
+            content = ""
+        usage = document.get("usage") or (("usage" in choice or "x_groq" in document) and usage_beside(document, choice))
         model, response_id, tier = document.get("model"), document.get("id"), document.get("service_tier")
         logprobs = choice.get("logprobs")
         reasoning = "" if _THOUGHTS.isdisjoint(delta) else self._think(delta)
         common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None
-        before, said = ([], {"content": content}) if common else self._said(choice, delta, content)
+        before, said = ([], {"content": content}) if common else self._further(choice, delta, content)
+        if said["content"]:
+            self._said.append(said["content"])
         chunk = StreamChunk(
             reasoning=reasoning,
-            usage=openai_chat_usage({"usage": usage}) if usage else None,
+            usage=self._counted(usage) if usage else None,
             model=model or None if type(model) is str else None,
             response_id=response_id or None if type(response_id) is str else None,
             service_tier=tier or None if type(tier) is str else None,
@@ -173,15 +275,43 @@ class ChoiceReader:
             return [*before, *self.rest(), chunk]
         return [*before, chunk] if before else chunk
 
-    def _said(self, choice: Mapping[str, Any], delta: Mapping[str, Any], content: Any) -> tuple[list[StreamChunk], dict[str, Any]]:
+    def _counted(self, usage: Any) -> Usage | None:
+        """The usage so far."""
+        if not isinstance(usage, dict):
+            return None
+        self._usage = counted(self._usage, usage)
+        return openai_chat_usage({"usage": self._usage})
+
+    def _besides(self, delta: Mapping[str, Any], message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a piece and a whole message together say: such a message may repeat all that the pieces said, and may say more."""
+        if self._whole or not (self._said or self._calls.any or says(delta)):
+            return {**delta, **message}
+        known = "".join(self._said) + words_of(delta.get("content"))
+        content = words_of(message.get("content"))
+        more = content[len(known) :] if content.startswith(known) else ""
+        repeated = (*(REASONING if self._thinks else ()), *(("tool_calls", "function_call") if self._calls.any else ()))
+        told = {name: value for name, value in message.items() if name not in repeated}
+        return {
+            **told,
+            **{name: value for name, value in delta.items() if says(value)},
+            "content": words_of(delta.get("content")) + more,
+        }
+
+    def _further(
+        self, choice: Mapping[str, Any], delta: Mapping[str, Any], content: Any
+    ) -> tuple[list[StreamChunk], dict[str, Any]]:
         """What comes before a piece that says more than text and thoughts, and the fields of all that it says."""
         raw = choice.get("finish_reason")
         text, before = (content, []) if type(content) is str else self._listed(content)
+        calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
+        if "audio" in delta and says(delta["audio"]):
+            self._sound = self._sound or _Sound()
+            self._sound.add(mapping(delta["audio"]))
         return before, {
             "content": text,
-            "refusal": text_of(delta.get("refusal")) or None,
+            "refusal": words_of(delta.get("refusal")) or None,
             "parts": _pictures(delta["images"]) if "images" in delta else (),
-            "tool_calls": self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else (),
+            "tool_calls": (*calls, *self._calls.rest()) if raw else calls,
             "finish_reason": self._finish(raw),
             "finish_reason_raw": raw if isinstance(raw, str) else None,
             "citations": _annotated(delta["annotations"]) if delta.get("annotations") else (),
@@ -202,19 +332,28 @@ class ChoiceReader:
         part, self._thought = self._thought.part(), None
         return [StreamChunk(parts=(part,), choice=self._index)]
 
+    def over(self) -> list[StreamChunk]:
+        """All that was still under way at the end."""
+        calls, sound = self._calls.rest(), self._sound.whole() if self._sound is not None else {}
+        self._sound = None
+        further = {**sound, "tool_calls": calls} if calls else sound
+        return [*self.rest(), *([StreamChunk(**further, choice=self._index)] if further else [])]
+
     def _think(self, delta: Mapping[str, Any]) -> str:
         if self._thought is None:
-            if not any(delta.get(name) for name in REASONING):
+            if not (says(delta.get("reasoning_details")) or any(words_of(delta.get(name)) for name in _SPELT)):
                 return ""
-            self._thought = _Thought(whole=self._whole)
+            self._thought, self._thinks = _Thought(whole=self._whole), True
         return self._thought.add(delta)
 
     def _listed(self, content: Any) -> tuple[str, list[StreamChunk]]:
         """A content that is no text: some servers send the object of a structured answer, some a list of parts."""
         if isinstance(content, dict):
-            return json.dumps(content, ensure_ascii=False), []
+            return json.dumps(content, ensure_ascii=False) if says(content) else "", []
+        if not isinstance(content, list):
+            return words_of(content), []
         chunks: list[StreamChunk] = []
-        for block in content if isinstance(content, list) else ():
+        for block in content:
             chunks += self._block(block) if isinstance(block, dict) else []
         return "", chunks
 
@@ -224,12 +363,52 @@ class ChoiceReader:
             self._thought = self._thought or _Thought(whole=self._whole)
             return [*before, StreamChunk(reasoning=self._thought.add_block(block), choice=self._index)]
         text = block.get("text")
-        if isinstance(text, str) or block.get("type") in ("text", None):
-            return self._text(text_of(text))
+        if not (isinstance(text, dict | list) and says(text)) and (
+            text is not None or block.get("type") == "text" or not says(block.get("type"))
+        ):
+            return self._text(words_of(text))
         return [*self.rest(), StreamChunk(parts=(OtherPart(origin=NAME, data=block),), choice=self._index)]
 
     def _text(self, text: str) -> list[StreamChunk]:
         return [*self.rest(), StreamChunk(content=text, choice=self._index)] if text else []
+
+
+class _Sound:
+    """A spoken answer under way: ``audio`` of a message."""
+
+    __slots__ = ("_data", "_fields", "_texts")
+
+    def __init__(self) -> None:
+        self._data: list[str] = []
+        self._texts: list[str] = []
+        self._fields: dict[str, Any] = {}
+
+    def add(self, audio: Mapping[str, Any]) -> None:
+        """Take in a piece."""
+        self._texts.append(words_of(audio.get("transcript")))
+        self._data += [audio["data"]] if text_of(audio.get("data")) else []
+        self._fields |= {name: value for name, value in audio.items() if name not in ("data", "transcript") and says(value)}
+
+    def whole(self) -> dict[str, Any]:
+        """All of it, as the fields of a chunk. Raises :class:`MalformedReply` for sound that is no base64."""
+        text = "".join(self._texts)
+        if not self._data:
+            return {"content": text} if text else {}
+        try:
+            data = b"".join([base64.b64decode(piece, validate=True) for piece in self._pieces()])
+        except (binascii.Error, ValueError):
+            raise MalformedReply("the sound in the vendor's answer is no base64", sent=True) from None
+        form = AUDIO_FORMATS.get(begins_as(data) or "", _RAW_SOUND)
+        extra = {NAME: {AS: SOUND, **self._fields} if "id" in self._fields else self._fields}
+        return {"parts": (AudioPart(data=data, format=form, transcript=text or None, extra=extra),)}
+
+    def _pieces(self) -> list[str]:
+        """Each padded by itself, or all of them one text."""
+        return self._data if all(len(piece) % 4 == 0 for piece in self._data) else ["".join(self._data)]
+
+
+_RAW_SOUND = "pcm16"
+"""What OpenAI streams: samples without a head that would name them."""
 
 
 class _Thought:
@@ -252,8 +431,8 @@ class _Thought:
         """Take in a piece; its text, unless it only repeats in detail what was said already."""
         said = ""
         for name in _SPELT:
-            text = delta.get(name)
-            if text and type(text) is str:
+            text = words_of(delta.get(name))
+            if text:
                 self._texts.setdefault(name, []).append(text)
                 said = said or text
         if "reasoning_details" not in delta:
@@ -380,7 +559,14 @@ def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     if not isinstance(choices, list) or not choices:
         raise lacking(document, "choices")
     raise_told(document)
+    if all(_is_piece(mapping(choice)) for choice in choices):
+        raise StreamInterrupted("the vendor's answer is the first piece of a stream, and nothing follows it", sent=True)
     return _whole(document, [mapping(choice) for choice in choices])
+
+
+def _is_piece(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice is a piece of a stream that has not ended, which no whole answer is made of."""
+    return "delta" in choice and "message" not in choice and not choice.get("finish_reason") and "error" not in choice
 
 
 def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> list[StreamChunk]:
@@ -393,7 +579,7 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
         read = reader.read(said, document)
         if reader.broken is not None:
             raise reader.broken
-        chunks += [*(read if isinstance(read, list) else [read]), *reader.rest()]
+        chunks += [*(read if isinstance(read, list) else [read]), *reader.over()]
     sources = sources_in(document)
     return [*chunks, StreamChunk(citations=sources)] if sources else chunks
 
@@ -448,6 +634,10 @@ class ChatDecoder(EventDecoder):
             chunks = [*[chunk for reader in self._choices.values() for chunk in reader.rest()], *chunks]
         return chunks + self._sources(document if sourced else None)
 
+    def over(self) -> list[StreamChunk]:
+        """Calls, thoughts and sound that no finish reason ended."""
+        return [chunk for reader in self._choices.values() for chunk in reader.over()]
+
     def _sources(self, document: Mapping[str, Any] | None) -> list[StreamChunk]:
         """The sources of the answer, which every event repeats, once: when the answer is complete."""
         self._sourced = self._sourced if document is None else document
@@ -475,14 +665,9 @@ class TaggedDecoder(ChatDecoder):
         read = super().read_event(document)
         return [piece for chunk in (read if isinstance(read, list) else [read]) for piece in self._tags.split(chunk)]
 
-    def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
-        super()._take(name, data, chunks)
-        if self.done:
-            chunks += self._tags.rest()
-
-    def finish(self) -> list[StreamChunk]:
+    def over(self) -> list[StreamChunk]:
         """What is left, and what might have been the beginning of a tag."""
-        return [*super().finish(), *self._tags.rest()]
+        return [*super().over(), *self._tags.rest()]
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""

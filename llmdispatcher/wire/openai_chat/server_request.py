@@ -28,11 +28,10 @@ from ...types import (
     data_url,
 )
 from ..anthropic.fields import cache_of
-from ..base import Inbound, object_in, popped
-from ..decoding import mapping, says
+from ..base import Inbound, filled, object_in, popped
+from ..decoding import arguments_in, mapping, says
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
-from .response import arguments_in
 
 _MESSAGE = ("role", "content", "name", "tool_calls", "function_call", "tool_call_id", REFUSAL, *REASONING)
 
@@ -41,7 +40,10 @@ def turn_of(message: Any, where: str) -> Message:
     """One turn."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise InvalidRequest(f"{where}: this is no message; give {{'role': ..., 'content': ...}}")
-    role, extra = message["role"], rest(message, *_MESSAGE)
+    role, extra = (
+        message["role"],
+        {name: value for name, value in rest(message, *_MESSAGE).items() if says(value) or value is False},
+    )
     if role == "function":  # the result of a call, before calls had ids
         role, extra = "tool", {**extra, "role": role}
     if role not in ROLES:
@@ -89,14 +91,18 @@ def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
     calls = [call for call in calls if says(call)] if isinstance(calls, list) else calls
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise InvalidRequest(f"{where}.tool_calls: this is not a list of calls; give [{{'id': ..., 'function': {{...}}}}]")
-    legacy = message.get("function_call")
+    legacy, calls = message.get("function_call"), [call for call in calls if _is_call(call)]
     if isinstance(legacy, dict) and says(legacy) and not calls:
         return [_call({"function": legacy, AS: LEGACY}, where)]
     return [_call(call, where) for call in calls]
 
 
+def _is_call(call: Mapping[str, Any]) -> bool:
+    return any(says(value) for name, value in call.items() if name not in ("index", "type"))
+
+
 def _call(call: Mapping[str, Any], where: str) -> ToolCall:
-    kind = "custom" if call.get("type") == "custom" else "function"
+    kind = "custom" if call.get("type") == "custom" and (says(call.get("custom")) or not says(call.get("function"))) else "function"
     named = mapping(call.get(kind))
     name, argument = named.get("name"), "input" if kind == "custom" else "arguments"
     if not isinstance(name, str):
@@ -232,9 +238,7 @@ _CHOICES = ("auto", "none", "required", "any")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = {name: value for name, value in object_in(body, "'model' and 'messages'").items() if value not in (None, "")}
-    if fields.get("n") == 0:
-        del fields["n"]
+    fields = filled(object_in(body, "'model' and 'messages'"), "n", "max_tokens", "max_completion_tokens")
     model = popped(fields, "model", str, "") or _model_in(path)
     stream, usage = popped(fields, "stream", bool, False), _usage_wanted(fields)
     said = popped(fields, "messages", list, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import attrs
 
 from ...errors import DispatchError
 from ...types import (
+    AudioPart,
     Choice,
     Citation,
     ImagePart,
@@ -23,7 +25,7 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import mapping, own, parse, with_signature, written
+from ..decoding import CALL, made_id, mapping, own, parse, with_signature, written
 from ..finish import canonical_reason, finish_of
 from ..server_errors import openai_refusal
 from .fields import AS, LEGACY, NAME, details_in, how, openai_logprobs, openai_tier, written_usage
@@ -58,7 +60,7 @@ def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
 def _choice(choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": _content(choice), "refusal": choice.refusal}
     message |= _thoughts(choice)
-    calls = [made_up(call, place) for place, call in enumerate(choice.tool_calls)]
+    calls = list(map(made_up, choice.tool_calls))
     if len(calls) == 1 and how(calls[0]) == LEGACY:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
     elif calls:
@@ -66,6 +68,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     images = pictures(choice.parts)
     if images:
         message["images"] = images
+    message |= sound_of(choice.parts)
     return {
         "index": choice.index,
         "message": message,
@@ -95,9 +98,9 @@ def _thoughts(choice: Choice) -> dict[str, Any]:
     return {"reasoning_content": choice.reasoning} if choice.reasoning else {}
 
 
-def made_up(call: ToolCall, place: int) -> ToolCall:
+def made_up(call: ToolCall) -> ToolCall:
     """The call with an id; clients count on one."""
-    return call if call.id or how(call) == LEGACY else attrs.evolve(call, id=f"call_{place}")
+    return call if call.id or how(call) == LEGACY else attrs.evolve(call, id=made_id(CALL))
 
 
 def finish_word(reason: str | None, raw: str | None, *, called: bool) -> str:
@@ -112,6 +115,16 @@ def finish_word(reason: str | None, raw: str | None, *, called: bool) -> str:
 def pictures(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Pictures that a model made, as OpenRouter sends them."""
     return [written_part(part) for part in parts if isinstance(part, ImagePart) and (part.url or (part.data and part.media_type))]
+
+
+def sound_of(parts: Sequence[Part]) -> dict[str, Any]:
+    """A spoken answer, with the id and the end that its vendor gave it."""
+    spoken = next((part for part in parts if isinstance(part, AudioPart)), None)
+    if spoken is None:
+        return {}
+    known = {name: value for name, value in own(spoken, NAME).items() if name != AS}
+    sound = {"data": base64.b64encode(spoken.data).decode(), "transcript": spoken.transcript or ""}
+    return {"audio": {"id": made_id("audio_"), "expires_at": 0, **known, **sound}}
 
 
 def cited(citations: Sequence[Citation]) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
@@ -250,7 +263,7 @@ class _Choice:
         kind = self._kinds.setdefault(delta.index, delta.kind or "function")
         named = {} if delta.name is None else {"name": delta.name}
         piece = {kind: {**named, "input" if kind == "custom" else "arguments": delta.arguments}, **_own(delta)}
-        head = {"id": delta.id or f"call_{delta.index}", "type": kind} if begins else {}
+        head = {"id": delta.id or made_id(CALL), "type": kind} if begins else {}
         return {"index": delta.index, **head, **piece, **with_signature(delta.signature)}
 
 
@@ -269,4 +282,4 @@ def _of_parts(chunk: StreamChunk) -> dict[str, Any]:
     if details:
         delta["reasoning_details"] = details
     images = pictures(chunk.parts)
-    return {**delta, "images": images} if images else delta
+    return {**delta, **({"images": images} if images else {}), **sound_of(chunk.parts)}

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...types import Citation, Part, TextPart, Usage
-from ..decoding import Counter, mapping, own, text_of
+from ..decoding import Counter, mapping, own, says, text_of
 from ..finish import finish_of
 from .request import NAME, noted
 
@@ -53,7 +53,7 @@ def with_searches(usage: Usage, output: Any) -> Usage:
     """The usage with the searches of the web among an answer's items; opening what was found is not billed."""
     calls = [mapping(item) for item in output] if isinstance(output, list) else []
     searches = [call for call in calls if call.get("type") == "web_search_call"]
-    billed = sum([mapping(call.get("action")).get("type", "search") == "search" for call in searches])
+    billed = sum([(mapping(call.get("action")).get("type") or "search") == "search" for call in searches])
     return attrs.evolve(usage, tool_requests={"web_search": billed}) if billed else usage
 
 
@@ -94,7 +94,9 @@ def citations_of(texts: Iterable[TextPart], start: int) -> tuple[Citation, ...]:
     for part in texts:
         annotations = own(part, NAME).get("annotations")
         found += (
-            [_citation(entry, start) for entry in annotations if isinstance(entry, dict)] if isinstance(annotations, list) else []
+            [_citation(entry, start) for entry in annotations if isinstance(entry, dict) and says(entry)]
+            if isinstance(annotations, list)
+            else []
         )
         start += len(part.text)
     return tuple(found)

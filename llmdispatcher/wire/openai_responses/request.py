@@ -8,7 +8,6 @@ as ``item``: parts with the same one were one item.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -30,7 +29,7 @@ from ...types import (
     ToolCall,
     VendorTool,
 )
-from ..decoding import EXTRA_CONTENT, dump, leave_out, mapping, own, text_of, with_signature
+from ..decoding import EXTRA_CONTENT, arguments_in, dump, leave_out, mapping, own, says, text_of, with_signature, words_of
 from ..limits import identified
 from ..quirks import adapted, without_effort
 from ..shaping import inline_url
@@ -76,13 +75,13 @@ def read_item(item: Mapping[str, Any]) -> list[Part]:
 def read_message(item: Mapping[str, Any]) -> list[Part]:
     """The texts of an assistant's message; content of another type becomes a message of its own, kept whole."""
     content, about = item.get("content"), rest(item, "type", "role", "content")
-    if isinstance(content, str):
-        return [TextPart(text=content, extra=noted({"item": about} if about else {}))]
+    if isinstance(content, str | int | float):
+        return [TextPart(text=words_of(content), extra=noted({"item": about} if about else {}))]
     parts: list[Part] = []
     for entry in content if isinstance(content, list) else ():
         field = SAID.get(text_of(mapping(entry).get("type")))
-        if field is not None and isinstance(entry.get(field), str):
-            parts.append(_text(entry, field, about))
+        if field is not None and not (isinstance(entry.get(field), dict | list) and says(entry[field])):
+            parts.append(_text({**entry, field: words_of(entry.get(field))}, field, about))
         else:
             parts.append(OtherPart(origin=NAME, data={**item, "content": [entry]}))
     return parts
@@ -114,7 +113,7 @@ def read_thought(item: Mapping[str, Any]) -> ReasoningPart:
 def thought_text(item: Mapping[str, Any]) -> str:
     """The text of a thought: its summaries, and what it says in full where a vendor tells that."""
     told = [item.get("summary"), item.get("content")]
-    return "".join([text_of(mapping(entry).get("text")) for entries in told if isinstance(entries, list) for entry in entries])
+    return "".join([words_of(mapping(entry).get("text")) for entries in told if isinstance(entries, list) for entry in entries])
 
 
 def read_call(item: Mapping[str, Any]) -> ToolCall:
@@ -123,7 +122,7 @@ def read_call(item: Mapping[str, Any]) -> ToolCall:
     arguments = item.get(field)
     return ToolCall(
         name=text_of(item.get("name")),
-        arguments=json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else text_of(arguments),
+        arguments=arguments_in(arguments),
         id=text_of(item.get("call_id")) or text_of(item.get("id")) or None,
         kind=kind,
         extra=noted(rest(item, "type", "call_id", "name", field)),

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
-from ..decoding import EventDecoder, lacking, mapping, parse_object, text_of
+from ..decoding import EventDecoder, arguments_in, lacking, mapping, parse_object, says, text_of, words_of
 from ..errors import fault_inside, tells
 from ..finish import broken_off
 from .fields import annotated, citations_of, finish, logprobs_of, openai_responses_usage, refusal_of, spoken, with_searches
@@ -17,6 +17,8 @@ from .request import CALLS, read_call, read_item
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _DELTAS = {
     "response.output_text.delta": ("message", "text"),
+    "response.audio.transcript.delta": ("message", "text"),
+    "response.output_audio_transcript.delta": ("message", "text"),
     "response.refusal.delta": ("message", "refusal"),
     "response.reasoning_summary_text.delta": ("reasoning", "thought"),
     "response.reasoning_text.delta": ("reasoning", "thought"),
@@ -25,6 +27,7 @@ _DELTAS = {
 }
 _DONES = {
     "response.output_text.done": ("message", "text", "text"),
+    "response.output_audio_transcript.done": ("message", "text", "transcript"),
     "response.refusal.done": ("message", "refusal", "refusal"),
     "response.reasoning_summary_text.done": ("reasoning", "thought", "text"),
     "response.reasoning_text.done": ("reasoning", "thought", "text"),
@@ -103,7 +106,7 @@ class ResponsesDecoder(EventDecoder):
         if kind in _DONES:
             of, field, key = _DONES[kind]
             item, place = self._item(document, of), _place(document)
-            return self._say(item, field, place, item.missing(field, text_of(document.get(key)), place))
+            return self._say(item, field, place, item.missing(field, _text(field, document.get(key)), place))
         reader = _READERS.get(kind)
         return reader(self, document) if reader is not None else None
 
@@ -112,7 +115,10 @@ class ResponsesDecoder(EventDecoder):
         logprobs = document.get("logprobs")
         if isinstance(logprobs, list):
             item.logprobs += logprobs
-        return self._say(item, field, _place(document), text_of(document.get("delta")))
+        text = _text(field, document.get("delta"))
+        if field == "arguments" and text.strip() == "{}" and not item.said(field):
+            return None  # before the arguments, or all of them, as the finished item says
+        return self._say(item, field, _place(document), text)
 
     def _say(self, item: _Item, field: str, place: int | None, text: str) -> StreamChunk | None:
         if not text:
@@ -162,12 +168,12 @@ class ResponsesDecoder(EventDecoder):
         item = self._known(raw.get("id"), place, kind)
         if item is None or item.done:
             item = self._added(raw.get("id"), place, kind)
-        return self._call(item, raw, whole=False) if kind in CALLS else None
+        return self._call(item, raw, whole=False) if kind in CALLS and text_of(raw.get("name")) else None
 
     def _call(self, item: _Item, raw: Mapping[str, Any], *, whole: bool) -> StreamChunk:
         call = read_call(raw)
         slot, first = self._slot(item), not item.named
-        item.named = True
+        item.named = item.named or bool(call.name)
         delta = ToolCallDelta(
             index=slot,
             id=call.id if first else None,
@@ -193,7 +199,8 @@ class ResponsesDecoder(EventDecoder):
             return []
         item.done = True
         if item.kind in CALLS:
-            return [self._call(item, raw, whole=True)]
+            told = item.slot is not None or says([raw.get(name) for name in ("name", "arguments", "input")])
+            return [self._call(item, raw, whole=True)] if told else []
         if item.kind == "message":
             return self._message(item, raw)
         part = read_item(raw)[0]
@@ -230,7 +237,7 @@ class ResponsesDecoder(EventDecoder):
         self.ended = True
         self.done = self.failure_in("", document) is None
         status = text_of(document.get("type")).removeprefix("response.")
-        return self.outcome({"status": status, **response})
+        return self.outcome(response if says(response.get("status")) else {**response, "status": status})
 
     def outcome(self, response: Mapping[str, Any]) -> list[StreamChunk]:
         """What a whole response says beyond what was told of it already."""
@@ -270,6 +277,11 @@ _READERS = {
 
 def _kind(item: Mapping[str, Any]) -> str:
     return text_of(item.get("type")) or "message"
+
+
+def _text(field: str, value: Any) -> str:
+    """A piece of a field as text."""
+    return arguments_in(value) if field == "arguments" else words_of(value)
 
 
 def _place(document: Mapping[str, Any]) -> int:

@@ -26,7 +26,7 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..base import Inbound, object_in, popped
+from ..base import Inbound, filled, object_in, popped
 from ..decoding import mapping, own
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
@@ -244,7 +244,7 @@ _WORDS = ("auto", "none", "required")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = {name: value for name, value in object_in(body, "'model' and 'input'").items() if value is not None}
+    fields = filled(object_in(body, "'model' and 'input'"), "max_output_tokens")
     model = popped(fields, "model", str, "")
     stream = popped(fields, "stream", bool, False)
     messages = [*instructions_of(fields), *turns_of(fields)]

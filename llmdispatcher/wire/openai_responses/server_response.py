@@ -24,7 +24,7 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import mapping, own, parse, written
+from ..decoding import CALL, made_id, mapping, own, parse, written
 from ..finish import canonical_reason
 from ..openai_chat.fields import openai_logprobs, openai_tier
 from ..server_errors import failure_event
@@ -43,7 +43,7 @@ _IDS = {
 
 def write_response(response: Response, asked: Inbound | None = None) -> bytes:
     """The body of a whole answer, with the settings of the request that it answers."""
-    items = [complete(item, number) for number, item in enumerate(output_of(response))]
+    items = list(map(complete, output_of(response)))
     return written(envelope(response, items, settings_of(asked)))
 
 
@@ -212,22 +212,17 @@ def _annotate(entries: Sequence[dict[str, Any]], citations: Sequence[Citation], 
         entries[place].setdefault("annotations", []).append(told)
 
 
-def complete(item: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """An item with all the fields that clients count on; ids are made up from its place. One of an unknown type stays as it is."""
+def complete(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item with all the fields that clients count on, ids included. One of an unknown type stays as it is."""
     kind = str(item.get("type", "message"))
     if kind not in _IDS or (kind == "message" and not isinstance(item.get("content"), str | list)):
         return dict(item)
-    whole = {"type": kind, "id": made_id(kind, number), **item}
+    whole = {"type": kind, "id": made_id(_IDS[kind]), **item}
     if kind == "message":
         return {"status": "completed", **whole, "content": _content(item["content"])}
     if kind in CALLS:
-        return {"status": "completed", **whole, "call_id": item["call_id"] or f"call_{number}"}
+        return {"status": "completed", **whole, "call_id": item["call_id"] or made_id(CALL)}
     return whole
-
-
-def made_id(kind: str, number: int) -> str:
-    """The id of an item that came without one."""
-    return f"{_IDS[kind]}{number}"
 
 
 def _content(content: Any) -> list[Any]:
@@ -271,6 +266,7 @@ class _Call:
 
     place: int
     deltas: list[ToolCallDelta] = attrs.field(factory=list)
+    made: str = attrs.field(factory=lambda: made_id(CALL))
     id: str | None = None
     event: str = ""
 
@@ -279,7 +275,7 @@ class _Call:
         """What is known of it so far."""
         return ToolCall(
             name=next((delta.name for delta in self.deltas if delta.name), ""),
-            id=next((delta.id for delta in self.deltas if delta.id), None),
+            id=next((delta.id for delta in self.deltas if delta.id), self.made),
             arguments="".join([delta.arguments for delta in self.deltas]),
             kind=next((delta.kind for delta in self.deltas if delta.kind), "function"),
             signature=next((delta.signature for delta in self.deltas if delta.signature), None),
@@ -380,7 +376,7 @@ class ResponsesWriter:
             return found
         self._close_all()
         place = self._placed()
-        opened = self._open = _Open(kind=kind, place=place, id=name or made_id(kind, place), told=name is not None)
+        opened = self._open = _Open(kind=kind, place=place, id=name or made_id(_IDS[kind]), told=name is not None)
         item: dict[str, Any] = {"type": kind, "id": opened.id}
         item |= {"summary": []} if kind == "reasoning" else {"status": "in_progress", "role": "assistant", "content": []}
         self._event("response.output_item.added", output_index=place, item=item)
@@ -450,7 +446,7 @@ class ResponsesWriter:
             self._event(f"{call.event}.delta", item_id=call.id, output_index=call.place, delta=text)
 
     def _add_call(self, call: _Call) -> None:
-        item = complete(written_call(attrs.evolve(call.call, arguments="")), call.place)
+        item = complete(written_call(attrs.evolve(call.call, arguments="")))
         call.id, call.event = str(item["id"]), _EVENTS[item["type"]]
         self._event("response.output_item.added", output_index=call.place, item={**item, "status": "in_progress"})
 
@@ -462,9 +458,9 @@ class ResponsesWriter:
             self._finish_thought(fit)
         elif isinstance(fit, OtherPart):
             self._close_all()
-            place = self._placed()
-            self._event("response.output_item.added", output_index=place, item=complete(fit.data, place))
-            self._done(place, complete(fit.data, place))
+            place, item = self._placed(), complete(fit.data)
+            self._event("response.output_item.added", output_index=place, item=item)
+            self._done(place, item)
 
     def _finish_text(self, part: TextPart) -> None:
         opened = self._open
@@ -513,7 +509,7 @@ class ResponsesWriter:
         items = written_items([part for part in texts if part.text]) or [{"role": "assistant", "content": []}]
         hang(items, opened.citations, opened.logprobs, self._length)
         self._length += sum([len(part.text) for part in texts])
-        item = complete({**items[0], "id": opened.id}, opened.place)
+        item = complete({**items[0], "id": opened.id})
         if opened.refusal:
             said = {"type": "refusal", "refusal": "".join(opened.refusal)}
             item["content"].insert(opened.entries.index("refusal"), said)
@@ -540,7 +536,7 @@ class ResponsesWriter:
         call = state.call
         if state.id is None:
             self._add_call(state)
-        item = complete({**written_call(call), "id": state.id}, state.place)
+        item = complete({**written_call(call), "id": state.id})
         if item.get("status") == "in_progress":
             item["status"] = "completed"
         field = CALLS[item["type"]][1]

@@ -1,0 +1,805 @@
+"""What strangers send: values that say nothing, text as numbers, halves of characters, calls in odd pieces, usage in odd places."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from llmdispatcher import AudioPart, MalformedReply, Message, Request, StreamInterrupted, Usage
+from llmdispatcher.types import fold, unfold
+from llmdispatcher.wire.codecs import CODECS
+from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
+
+from .corpus import decode_stream
+
+CHAT, RESPONSES, ANTHROPIC, GEMINI, OLLAMA = (
+    CODECS[name] for name in ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "ollama_chat")
+)
+
+
+def sse(*documents):
+    """Events of data alone; bytes as they are."""
+    return b"".join([b"data: " + (one if isinstance(one, bytes) else json.dumps(one).encode()) + b"\n\n" for one in documents])
+
+
+def piece(delta, finish=None, **more):
+    """One event of chat's stream."""
+    return {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+
+
+def whole(message, finish="stop", **more):
+    """A whole answer of chat's."""
+    return {
+        "id": "c",
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}],
+        **more,
+    }
+
+
+def read(codec, body, size=100_000):
+    """The answer that a stream is."""
+    answer, error = decode_stream(codec, [body[start : start + size] for start in range(0, len(body), size)])
+    assert error is None, error
+    return answer
+
+
+def chat(*documents, done=True):
+    """The answer of a stream of chat's."""
+    return read(CHAT, sse(*documents, *([b"[DONE]"] if done else [])))
+
+
+def calls(answer):
+    """Names and arguments."""
+    return [(call.name, call.arguments) for call in answer.tool_calls]
+
+
+def decoded(codec, document):
+    """A whole answer."""
+    return codec.decode(json.dumps(document).encode())
+
+
+def anthropic(*documents):
+    """The answer of a stream of Anthropic's."""
+    start = {
+        "type": "message_start",
+        "message": {"id": "m", "model": "c", "content": [], "usage": {"input_tokens": 3, "output_tokens": 1}},
+    }
+    end = [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 5}}, {"type": "message_stop"}]
+    return read(ANTHROPIC, sse(start, *documents, *end))
+
+
+def gemini(*parts):
+    """A whole answer of Gemini's."""
+    return decoded(
+        GEMINI, {"candidates": [{"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP", "index": 0}]}
+    )
+
+
+def line(done=False, **message):
+    """A line of Ollama's."""
+    return {
+        "model": "q",
+        "message": {"role": "assistant", "content": "", **message},
+        "done": done,
+        **({"done_reason": "stop"} if done else {}),
+    }
+
+
+def ollama(*lines):
+    """The answer that those lines are."""
+    return read(OLLAMA, b"".join([json.dumps(one).encode() + b"\n" for one in lines]))
+
+
+@pytest.mark.parametrize("value", [None, False, 0, 0.0, "", " \n", {}, [], {"a": {"b": [None, ""]}}, [{"a": 0}]], ids=repr)
+def test_a_value_can_say_nothing(value):
+    """Null, zero, empty, blank, and what holds nothing else."""
+    assert not says(value)
+
+
+@pytest.mark.parametrize("value", [True, 1, -1, 0.5, "0", "x", {"a": {"b": [None, "x"]}}, [[1]]], ids=repr)
+def test_a_value_says_something(value):
+    """One word anywhere in it is enough."""
+    assert says(value)
+
+
+NOTHING = {"name": "", "arguments": ""}
+REAL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"tool_calls": [{**REAL, "custom": None}]}, [("f", "{}")]),
+        ({"tool_calls": [{**REAL, "custom": {"name": "", "input": ""}}]}, [("f", "{}")]),
+        ({"tool_calls": [{**REAL, "type": "custom", "custom": {}}]}, [("f", "{}")]),
+        ({"tool_calls": [{"id": "a", "type": "custom", "custom": {"name": "g", "input": "x"}, "function": None}]}, [("g", "x")]),
+        ({"tool_calls": [{"id": "a", "custom": {"name": "g", "input": "x"}, "function": NOTHING}]}, [("g", "x")]),
+        ({"tool_calls": REAL}, [("f", "{}")]),
+        ({"tool_calls": [None, REAL, {}]}, [("f", "{}")]),
+        ({"tool_calls": [{"id": "", "type": "function", "function": {"name": "", "arguments": "{}"}}]}, []),
+        ({"tool_calls": [{"id": "x", "type": "function", "function": NOTHING}]}, []),
+        ({"tool_calls": [{"index": 0, "id": "", "type": "", "function": None}]}, []),
+        ({"tool_calls": None, "function_call": NOTHING}, []),
+        ({"tool_calls": [], "function_call": {}}, []),
+        ({"tool_calls": [{"function": NOTHING}], "function_call": {"name": "f", "arguments": "{}"}}, [("f", "{}")]),
+    ],
+)
+def test_a_call_that_says_nothing_is_none(message, expected):
+    """Whole or streamed; and a real one beside it is read."""
+    assert expected == calls(decoded(CHAT, whole({"content": "hi", **message})))
+    assert expected == calls(chat(piece({"content": "hi", **message}), piece({}, "stop")))
+
+
+def test_an_answer_with_a_call_that_says_nothing_just_ends():
+    """The loop of tools is not to run for it."""
+    assert "stop" == decoded(CHAT, whole({"content": "hi", "function_call": NOTHING})).finish_reason
+    assert "stop" == ollama(line(content="hi", tool_calls=[{"function": {"name": "", "arguments": {}}}]), line(True)).finish_reason
+
+
+@pytest.mark.parametrize("nothing", [None, {}, {"name": "", "args": {}}, "", 0, []], ids=repr)
+def test_fields_of_a_part_that_say_nothing_are_absent(nothing):
+    """Gemini's parts, which servers written in typed languages fill up; the text beside is read."""
+    answer = gemini({"text": "hi", "functionCall": nothing, "inlineData": {"mimeType": "", "data": ""}, "fileData": None})
+
+    assert ("hi", (), "stop") == (answer.content, answer.tool_calls, answer.finish_reason)
+
+
+def test_calls_of_the_responses_api_that_say_nothing_are_none():
+    """Whole, and as an item of a stream."""
+    item = {"type": "function_call", "id": "", "call_id": "", "name": "", "arguments": ""}
+    said = {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": 42}, {"type": "output_text", "text": None}],
+    }
+    response = {"id": "r", "status": "completed", "model": "m", "output": [item, said]}
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
+
+    for answer in (decoded(RESPONSES, response), read(RESPONSES, sse(added, {"type": "response.completed", "response": response}))):
+        assert ("42", (), "stop") == (answer.content, answer.tool_calls, answer.finish_reason)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(6, "6"), (0, "0"), (0.5, "0.5"), (-1, "-1"), ("x", "x"), (None, ""), (True, ""), ({}, "")]
+)
+def test_a_number_is_the_text_of_its_digits(value, text):
+    """Cloudflare writes tokens that look like numbers so; zero is one of them."""
+    assert text == words_of(value)
+    assert f"n={text}" == chat(piece({"content": "n="}), piece({"content": value}), piece({}, "stop")).content
+    assert text == chat(piece({"reasoning_content": value}), piece({}, "stop")).reasoning
+    assert text == decoded(CHAT, whole({"content": value})).content
+    assert text == ollama(line(content=value), line(True)).content
+    assert text == gemini({"text": value}).content
+    block = [{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}]
+    assert (
+        text
+        == anthropic(*block, {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": value}}).content
+    )
+
+
+USE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+CALL = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "last", "text", "called"),
+    [
+        ([{"content": "Hel"}, {"content": "lo"}], {"content": "Hello"}, "Hello", []),
+        ([{"content": "Hel"}], {"content": "Hello"}, "Hello", []),
+        ([{"content": "Hello"}], {"content": "Goodbye"}, "Hello", []),
+        ([{"role": "assistant", "content": ""}], {"content": "Hello"}, "Hello", []),
+        ([], {"content": "Hello", "tool_calls": [CALL]}, "Hello", [("f", '{"a":1}')]),
+        ([{"tool_calls": [{"index": 0, **CALL}]}], {"content": "", "tool_calls": [CALL]}, "", [("f", '{"a":1}')]),
+        ([{"content": "Hi"}], {"content": "Hi", "tool_calls": [CALL]}, "Hi", [("f", '{"a":1}')]),
+    ],
+)
+def test_a_last_frame_that_is_the_whole_answer_adds_what_is_new(pieces, last, text, called):
+    """MiniMax and others say all of it once more; nothing is doubled, and nothing lost."""
+    answer = chat(*map(piece, pieces), whole(last, usage=USE), done=False)
+
+    assert (text, called, 9) == (answer.content, called and calls(answer), answer.usage.input_tokens)
+
+
+def test_a_last_line_that_says_all_again_adds_nothing():
+    """Ollama's; of a single piece it may be chance."""
+    assert "Hello" == ollama(line(content="Hel"), line(content="lo"), line(True, content="Hello")).content
+    assert "haha" == ollama(line(content="ha"), line(True, content="ha")).content
+
+
+def test_thoughts_that_only_the_last_frame_has_are_read():
+    """And those that were streamed are not doubled."""
+    last = whole({"content": "Hi", "reasoning_content": "Hm."})
+
+    assert "Hm." == chat(piece({"content": "Hi"}), last).reasoning
+    assert "Hm." == chat(piece({"reasoning_content": "Hm."}), piece({"content": "Hi"}), last).reasoning
+
+
+FIRST, SECOND = r"\ud83d", r"\ude00"
+
+
+def answer_of(codec, template, texts, *rest):
+    """The answer of a stream of those pieces."""
+    return read(codec, sse(*[(template % text).encode() for text in texts], *rest))
+
+
+TEMPLATES = {
+    "chat": (CHAT, '{"choices":[{"index":0,"delta":{"content":"%s"}}]}', [piece({}, "stop")]),
+    "chat, thought": (CHAT, '{"choices":[{"index":0,"delta":{"reasoning_content":"%s"}}]}', [piece({}, "stop")]),
+    "chat, refusal": (CHAT, '{"choices":[{"index":0,"delta":{"refusal":"%s"}}]}', [piece({}, "stop")]),
+    "gemini": (
+        GEMINI,
+        '{"candidates":[{"index":0,"content":{"parts":[{"text":"%s"}]}}]}',
+        [{"candidates": [{"finishReason": "STOP", "index": 0}]}],
+    ),
+    "anthropic": (
+        ANTHROPIC,
+        '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%s"}}',
+        [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}],
+    ),
+    "responses": (
+        RESPONSES,
+        '{"type":"response.output_text.delta","item_id":"m","output_index":0,"content_index":0,"delta":"%s"}',
+        [{"type": "response.completed", "response": {"id": "r", "status": "completed", "output": []}}],
+    ),
+    "ollama": (OLLAMA, '{"message":{"role":"assistant","content":"%s"},"done":false}', [line(True)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("a" + FIRST, SECOND + "b"), "a😀b"),
+        ((FIRST, SECOND), "😀"),
+        (("a" + FIRST, "", SECOND), "a😀"),
+        (("a" + FIRST, "b"), "a\ufffdb"),
+        (("a", SECOND + "b"), "a\ufffdb"),
+        (("a" + FIRST,), "a\ufffd"),
+        ((FIRST + SECOND + FIRST, SECOND), "😀😀"),
+        ((FIRST, FIRST, SECOND), "\ufffd😀"),
+    ],
+)
+@pytest.mark.parametrize(("codec", "template", "rest"), TEMPLATES.values(), ids=list(TEMPLATES))
+def test_halves_of_a_character_in_two_events_are_joined(codec, template, rest, texts, expected):
+    """Servers cut text by UTF-16 units; only what stays alone becomes the replacement."""
+    answer = answer_of(codec, template, texts, *rest)
+
+    assert expected == (answer.content or answer.reasoning or answer.refusal)
+
+
+def test_halves_in_the_arguments_of_calls_are_joined():
+    """Each call's by itself, although its id and type are said once."""
+    template = '{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,%s}]}}]}'
+    begin = r'"id":"t","type":"function","function":{"name":"f","arguments":"{\"a\":\"\ud83d"}'
+    end = r'"function":{"arguments":"\ude00\"}"}'
+
+    assert [("f", '{"a":"😀"}')] == calls(answer_of(CHAT, template, (begin, end), piece({}, "tool_calls")))
+
+
+def test_halves_at_the_end_of_a_stream_without_a_reason_are_told():
+    """The end marker alone ends this one."""
+    assert "a\ufffd" == answer_of(CHAT, TEMPLATES["chat"][1], ("a" + FIRST,), b"[DONE]").content
+
+
+@pytest.mark.parametrize("value", [b"-Infinity", b"Infinity", b"NaN", b"1e999", b"9" * 5000])
+def test_a_number_outside_of_json_does_not_cost_the_text(value):
+    """Python's own JSON, and so the vendors' SDKs, read those too."""
+    event = b'{"choices":[{"index":0,"delta":{"content":"two "},"logprobs":{"content":[{"token":"two","logprob":%s}]}}]}' % value
+
+    assert "one two three" == chat(piece({"content": "one "}), event, piece({"content": "three"}, "stop")).content
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=list(CODECS))
+def test_a_raw_control_character_in_a_text_is_read(codec):
+    """A tab that nobody escaped."""
+    name = {"openai_chat": "chat", "openai_responses": "responses", "anthropic_messages": "anthropic", "ollama_chat": "ollama"}
+    _, template, rest = TEMPLATES[name.get(codec.name, codec.name)]
+
+    assert "a\tb\x01" == answer_of(codec, template, ("a\tb\x01",), *rest).content
+
+
+SOUND = base64.b64encode(b"RIFF\x00\x00\x00\x00WAVEfmt ").decode()
+
+
+def test_a_spoken_answer_is_a_part_with_its_transcript():
+    """Whole; its id sends it back to OpenAI, and its words go to everybody else."""
+    answer = decoded(
+        CHAT, whole({"content": None, "audio": {"id": "aud_1", "data": SOUND, "transcript": "hello", "expires_at": 1}})
+    )
+    [part] = answer.choices[0].parts
+
+    assert isinstance(part, AudioPart)
+    assert (base64.b64decode(SOUND), "wav", "hello") == (part.data, part.format, part.transcript)
+    again = Request("m", [Message.user("hi"), answer.message, Message.user("and?")])
+    assert {"role": "assistant", "content": None, "audio": {"id": "aud_1"}} == json.loads(CHAT.encode(again, stream=False))[
+        "messages"
+    ][1]
+    for codec in (RESPONSES, ANTHROPIC, GEMINI, OLLAMA):
+        assert b"hello" in codec.encode(again, stream=False)
+    assert part == decoded(CHAT, json.loads(CHAT.write_response(answer))).choices[0].parts[0]
+
+
+@pytest.mark.parametrize("end", [[piece({}, "stop"), b"[DONE]"], [b"[DONE]"]])
+def test_a_spoken_answer_is_put_together(end):
+    """Streamed: the transcript in pieces, the data in pieces that are padded each by itself, or not."""
+    halves = [base64.b64encode(b"hello").decode(), base64.b64encode(b" you").decode()]
+    joined = base64.b64encode(b"hello you").decode()
+    for data in (halves, [joined[:5], joined[5:]]):
+        said = [piece({"audio": {"id": "a", "transcript": text}}) for text in ("hel", "lo")]
+        answer = read(CHAT, sse(*said, *[piece({"audio": {"data": one}}) for one in data], *end))
+        assert [(b"hello you", "pcm16", "hello")] == [(part.data, part.format, part.transcript) for part in answer.parts]
+
+
+def test_what_was_said_in_sound_that_did_not_come_is_text():
+    """Nothing is dropped in silence."""
+    assert "hello" == decoded(CHAT, whole({"content": None, "audio": {"id": "a", "transcript": "hello", "data": ""}})).content
+    with pytest.raises(MalformedReply, match="base64"):
+        decoded(CHAT, whole({"content": None, "audio": {"id": "a", "data": "!"}}))
+
+
+def test_sound_that_says_nothing_is_none():
+    """Snowflake's answers all have it."""
+    answer = decoded(CHAT, whole({"content": "hi", "audio": {"data": "", "expires_at": 0, "id": "", "transcript": ""}}))
+
+    assert ("hi", ()) == (answer.content, answer.parts)
+
+
+@pytest.mark.parametrize("heard", [{"text": "Testing"}, "Testing"])
+def test_a_transcript_of_gemini_is_the_text(heard):
+    """In a part of its own, or beside an empty text."""
+    assert "Testing" == gemini({"audioTranscription": heard}).content == gemini({"text": "", "audioTranscription": heard}).content
+
+
+def begin(index, told, name, text=""):
+    """The first piece of a call."""
+    return {"index": index, "id": told, "type": "function", "function": {"name": name, "arguments": text}}
+
+
+def more(index, text, **function):
+    """A further one."""
+    return {"index": index, "function": {"arguments": text, **function}}
+
+
+def without(entry, *names):
+    """A piece that a server leaves fields out of."""
+    return {name: value for name, value in entry.items() if name not in names}
+
+
+PIECES = {
+    "an empty object before the arguments": ([begin(0, "a", "f", "{}"), more(0, '{"x":'), more(0, "1}")], [("f", '{"x":1}')]),
+    "an empty object as an object": ([begin(0, "a", "f", {}), more(0, '{"x":1}')], [("f", '{"x":1}')]),
+    "an empty object behind an empty text": ([begin(0, "a", "f", ""), more(0, "{}"), more(0, '{"x":1}')], [("f", '{"x":1}')]),
+    "an empty object for each of two": (
+        [begin(0, "a", "f", "{}"), begin(1, "b", "g", "{}"), more(1, "{"), more(1, "}")],
+        [("f", "{}"), ("g", "{}")],
+    ),
+    "nothing but an empty object": ([begin(0, "a", "f"), more(0, "{}")], [("f", "{}")]),
+    "two calls with one id in one delta": (
+        [[begin(0, "s", "f", '{"a":1}'), begin(1, "s", "g", '{"b":2}')]],
+        [("f", '{"a":1}'), ("g", '{"b":2}')],
+    ),
+    "two calls with one id": (
+        [begin(0, "s", "f", '{"a":'), begin(1, "s", "f", '{"b":'), {**more(0, "1}"), "id": "s"}, more(1, "2}")],
+        [("f", '{"a":1}'), ("f", '{"b":2}')],
+    ),
+    "two calls with one id and index": ([begin(0, "s", "f", '{"a":1}'), begin(0, "s", "g", "{}")], [("f", '{"a":1}'), ("g", "{}")]),
+    "two calls without id and index": (
+        [[without(begin(0, "", "f", "{}"), "index", "id"), without(begin(0, "", "g"), "index", "id")]],
+        [("f", "{}"), ("g", "")],
+    ),
+    "calls without id and index in pieces": (
+        [
+            without(begin(0, "", "f", '{"a":'), "index", "id"),
+            without(more(0, "1}"), "index"),
+            without(begin(0, "", "f", "{}"), "index", "id"),
+        ],
+        [("f", '{"a":1}'), ("f", "{}")],
+    ),
+    "calls without id": ([begin(0, "", "f"), begin(1, None, "g"), more(0, "{}"), more(1, "{}")], [("f", "{}"), ("g", "{}")]),
+    "index as a float": (
+        [begin(0.0, "a", "f", "{"), begin(1.0, "b", "g", "{"), more(0.0, "}"), more(1.0, "}")],
+        [("f", "{}"), ("g", "{}")],
+    ),
+    "index as text": (
+        [begin("0", "a", "f", "["), begin("1", "b", "g", "["), more("0", "]"), more("1", "]")],
+        [("f", "[]"), ("g", "[]")],
+    ),
+    "a new id for each piece, the name repeated": (
+        [begin(0, "a", "f", '{"x":'), begin(0, "b", "f", "1"), begin(0, "c", "f", "}")],
+        [("f", '{"x":1}')],
+    ),
+    "one id and the name with each piece": (
+        [begin(0, "a", "f", '{"x":'), begin(0, "a", "f", "1}"), begin(0, "a", "f", "")],
+        [("f", '{"x":1}')],
+    ),
+    "all of a call again": ([begin(0, "a", "f", '{"x":1}'), begin(0, "a", "f", '{"x":1}')], [("f", '{"x":1}')]),
+    "an id before the name": ([begin(0, "a", ""), more(0, "{}", name="f")], [("f", "{}")]),
+    "an id that nothing follows": ([begin(0, "a", "f", "{}"), begin(1, "b", "")], [("f", "{}")]),
+    "every index zero": (
+        [begin(0, "a", "f", '{"x":1}'), begin(0, "b", "f", '{"x":1}'), begin(0, "c", "g", "{}")],
+        [("f", '{"x":1}')] * 2 + [("g", "{}")],
+    ),
+    "arguments that are an object": ([begin(0, "a", "f", {"x": [1]})], [("f", '{"x": [1]}')]),
+    "arguments that are a number in between": ([begin(0, "a", "f", '{"x":'), more(0, 0), more(0, "}")], [("f", '{"x":0}')]),
+}
+
+
+@pytest.mark.parametrize(("pieces", "expected"), PIECES.values(), ids=list(PIECES))
+@pytest.mark.parametrize(
+    "end", [[piece({}, "tool_calls"), b"[DONE]"], [b"[DONE]"], [piece({}, "tool_calls")]], ids=["both", "marker", "reason"]
+)
+def test_each_piece_goes_to_its_call(pieces, expected, end):
+    """Whatever a server leaves out or repeats, and however the stream ends."""
+    deltas = [piece({"tool_calls": part if isinstance(part, list) else [part]}) for part in pieces]
+
+    assert expected == calls(read(CHAT, sse(*deltas, *end)))
+
+
+def test_the_id_of_a_call_is_told_with_it():
+    """Also one that came before the rest."""
+    assert ["a"] == [
+        call.id
+        for call in chat(
+            piece({"tool_calls": [begin(0, "a", "")]}), piece({"tool_calls": [more(0, "{}", name="f")]}, "stop")
+        ).tool_calls
+    ]
+
+
+BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}}
+STOP = {"type": "content_block_stop", "index": 0}
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([{"x": 1}], '{"x": 1}'),
+        (["{}", '{"x":', "1}"], '{"x":1}'),
+        (["", "{}"], "{}"),
+        ([None], "{}"),
+        (['{"x":', 0, "}"], '{"x":0}'),
+    ],
+)
+def test_pieces_of_arguments_in_other_formats(texts, expected):
+    """Anthropic's and the Responses API's."""
+    deltas = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": text}} for text in texts
+    ]
+    assert [("f", expected)] == calls(anthropic(BLOCK, *deltas, STOP))
+    item = {"type": "function_call", "id": "i", "call_id": "c", "name": "f", "arguments": ""}
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    pieces = [
+        {"type": "response.function_call_arguments.delta", "item_id": "i", "output_index": 0, "delta": text} for text in texts
+    ]
+    end = {"type": "response.completed", "response": {"status": "completed", "output": [{**item, "arguments": expected}]}}
+    assert [("f", expected)] == calls(read(RESPONSES, sse(added, *pieces, end)))
+
+
+def test_arguments_as_text_are_an_object_all_the_same():
+    """Gemini's and Ollama's, whose arguments are objects; what is null in them stays."""
+    assert [("f", '{"x":1}')] == calls(gemini({"functionCall": {"name": "f", "args": '{"x":1}'}}))
+    assert [("f", '{"x":1}')] == calls(ollama(line(tool_calls=[{"function": {"name": "f", "arguments": '{"x":1}'}}]), line(True)))
+    assert [("f", '{"x": null}')] == calls(gemini({"functionCall": {"name": "f", "args": {"x": None}}}))
+
+
+def test_a_call_is_no_plain_end():
+    """Anthropic's word for one, behind gateways."""
+    document = {"type": "message", "content": [{**BLOCK["content_block"]}], "stop_reason": "end_turn"}
+
+    assert ("tool_calls", "end_turn") == (
+        decoded(ANTHROPIC, document).finish_reason,
+        decoded(ANTHROPIC, document).finish_reason_raw,
+    )
+
+
+CALLED = decoded(
+    GEMINI, {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {}}}]}, "finishReason": "STOP"}]}
+)
+
+
+@pytest.mark.parametrize("name", [name for name in CODECS if name != "gemini"])
+def test_ids_that_we_make_are_unique(name):
+    """Two answers of one conversation, whole or streamed, never share one; within a stream it stays the same."""
+    codec = CODECS[name]
+
+    def streamed():
+        writer = codec.writer()
+        return read(codec, b"".join([writer.write(chunk) for chunk in unfold(CALLED)]) + writer.end())
+
+    answers = [
+        read(codec, codec.write_response(CALLED)) if name == "ollama_chat" else codec.decode(codec.write_response(CALLED))
+        for _ in range(2)
+    ]
+    ids = [call.id for answer in (*answers, streamed(), streamed()) for call in answer.tool_calls]
+    assert (4, True) == (len(set(ids)), all(ids))
+
+
+def test_ids_of_ollamas_calls_are_unique():
+    """Most of its servers send none."""
+    answers = [ollama(line(tool_calls=[{"function": {"name": "f"}}] * 2), line(True)) for _ in range(2)]
+
+    assert 4 == len({call.id for answer in answers for call in answer.tool_calls})
+
+
+USAGES = {
+    "Moonshot": ({"prompt_tokens": 19, "completion_tokens": 13, "total_tokens": 32, "cached_tokens": 10}, (19, 13, 10, 0, 0)),
+    "cache_creation_tokens": (
+        {
+            "prompt_tokens": 1000,
+            "completion_tokens": 7,
+            "prompt_tokens_details": {"cached_tokens": 600, "cache_creation_tokens": 300},
+        },
+        (1000, 7, 600, 300, 0),
+    ),
+    "names of the Responses API": (
+        {
+            "input_tokens": 50,
+            "output_tokens": 7,
+            "total_tokens": 57,
+            "input_tokens_details": {"cached_tokens": 8},
+            "output_tokens_details": {"reasoning_tokens": 2},
+        },
+        (50, 7, 8, 0, 2),
+    ),
+    "both, one of them zero": (
+        {"prompt_tokens": 0, "completion_tokens": 0, "input_tokens": 50, "output_tokens": 7},
+        (50, 7, 0, 0, 0),
+    ),
+    "Anthropic's names beside OpenAI's": (
+        {
+            "prompt_tokens": 1000,
+            "completion_tokens": 7,
+            "total_tokens": 1007,
+            "cache_read_input_tokens": 600,
+            "cache_creation_input_tokens": 300,
+        },
+        (1000, 7, 600, 300, 0),
+    ),
+    "the same, counted beside the prompt": (
+        {
+            "prompt_tokens": 100,
+            "completion_tokens": 7,
+            "total_tokens": 1007,
+            "cache_read_input_tokens": 600,
+            "cache_creation_input_tokens": 300,
+        },
+        (1000, 7, 600, 300, 0),
+    ),
+    "Gemini's thoughts": ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45}, (10, 35, 0, 0, 30)),
+    "camels": ({"promptTokens": 10, "completionTokens": 5, "totalTokens": 15}, (10, 5, 0, 0, 0)),
+    "reasoning at the top": (
+        {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "reasoning_tokens": 2},
+        (10, 5, 0, 0, 2),
+    ),
+}
+
+
+def counts(usage: Usage):
+    """What is compared."""
+    return (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
+
+
+@pytest.mark.parametrize(("told", "expected"), USAGES.values(), ids=list(USAGES))
+def test_usage_is_counted_in_whatever_words(told, expected):
+    """And wherever it stands."""
+    in_choice = piece({}, "stop")
+    in_choice["choices"][0]["usage"] = told
+
+    assert expected == counts(decoded(CHAT, whole({"content": "hi"}, usage=told)).usage)
+    assert expected == counts(chat(piece({"content": "hi"}), in_choice).usage)
+    assert expected == counts(chat(piece({"content": "hi"}, "stop", x_groq={"usage": told})).usage)
+
+
+ZEROS = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "prompt_tokens_details": None}
+
+
+def test_zeros_wipe_nothing():
+    """Gateways end a stream with a record of zeros, or fill in those that they do not know."""
+    real = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
+    for last in (ZEROS, {**ZEROS, "completion_tokens": 5}, {"prompt_tokens_details": {"cached_tokens": 0}}):
+        answer = chat(piece({"content": "x"}, "stop", usage=real), {"choices": [], "usage": last})
+        assert (9, last.get("completion_tokens") or 3, 4, 0, 0) == counts(answer.usage)
+    pieces = [
+        {
+            "candidates": [{"content": {"parts": [{"text": "a"}]}}],
+            "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 2},
+        },
+        {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 0, "candidatesTokenCount": 3}},
+    ]
+    assert (9, 3, 0, 0, 0) == counts(read(GEMINI, sse(*pieces)).usage)
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 0, "output_tokens": 5}}
+    assert 3 == anthropic(end).usage.input_tokens
+
+
+def test_a_later_record_of_usage_counts():
+    """Usage is a sum so far, not a difference; what the later one does not say at all is as it says."""
+    assert {"a": 2, "b": {"c": 1, "d": 3}} == counted({"a": 1, "b": {"c": 1, "d": 2}}, {"a": 2, "b": {"c": 0, "d": 3}})
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(1, 1), (1.0, 1), ("1", 1), (True, None), (1.5, None), ("x", None), (None, None), ("9" * 99, None)]
+)
+def test_a_place_is_read_in_every_spelling(value, number):
+    """As a number, a float, or text."""
+    assert number == number_in(value)
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, ""), ("x", "x"), ({"é": 1}, '{"é": 1}'), (0, "0")])
+def test_arguments_are_text(value, text):
+    """Some servers send what they mean."""
+    assert text == arguments_in(value)
+
+
+ONE, TWO, END = piece({"content": "he"}), piece({"content": "y"}), piece({}, "stop")
+BARE = [json.dumps(document).encode() for document in (ONE, TWO, END)]
+LINES = [b"data: " + document for document in BARE]
+BORDERS = {
+    "one line end between events": b"\n".join([*LINES, b"data: [DONE]", b"", b""]),
+    "and none at the end": b"\n".join([*LINES, b"data: [DONE]"]),
+    "and no end marker": b"\n".join(LINES),
+    "one CRLF between events": b"\r\n".join([*LINES, b"data: [DONE]", b""]),
+    "one CR between events": b"\r".join([*LINES, b"data: [DONE]", b""]),
+    "CR alone": b"\r\r".join([*LINES, b"data: [DONE]", b""]),
+    "names, and one line end between": b"\n".join([b"event: chunk\n" + one for one in LINES]) + b"\n",
+    "ids, and one line end between": b"\n".join([b"id: 1\n" + one for one in LINES]) + b"\n",
+    "data twice": b"".join([b"data: " + one + b"\n\n" for one in LINES]) + b"data: data: [DONE]\n\n",
+    "data thrice without blanks": b"".join([b"data:data:" + one + b"\n\n" for one in LINES]),
+    "data twice and one line end between": b"\n".join([b"data: " + one for one in LINES]) + b"\n",
+    "JSON lines": b"\n".join(BARE) + b"\n",
+    "JSON lines without an end": b"\n".join(BARE),
+    "JSON lines with empty ones between": b"\r\n\r\n".join(BARE) + b"\r\n\r\n",
+    "JSON lines and an end marker": b"\n".join([*BARE, b"[DONE]"]),
+    "JSON lines that become events": BARE[0] + b"\n" + b"\n".join(LINES[1:]) + b"\n",
+    "documents one behind another": b"".join(BARE),
+    "a list of all events": b"[" + b",\n".join(BARE) + b"]",
+    "a list in an event": b"data: [" + b",".join(BARE) + b"]\n\n",
+    "no empty line behind the last event": b"\n\n".join(LINES),
+    "comments between": b": ping\n\n" + b"\n: ping\n\n".join(LINES) + b"\n\n",
+    "a byte order mark": b"\xef\xbb\xbf" + b"\n\n".join(LINES) + b"\n\n",
+    "a byte order mark before lines": b"\xef\xbb\xbf" + b"\n".join(BARE),
+    "a long line": b'data: {"pad":"' + b"x" * 900_000 + b'"}\n\n' + b"\n\n".join(LINES) + b"\n\n",
+}
+
+
+@pytest.mark.parametrize("body", BORDERS.values(), ids=list(BORDERS))
+def test_events_are_found_whatever_parts_them(body):
+    """Proxies drop empty lines, and servers of lines promise events; any cut gives the same."""
+    sizes = (100_000,) if len(body) > 10_000 else (1, 7, 61, 100_000)
+
+    assert [("hey", "stop")] * len(sizes) == [
+        (answer.content, answer.finish_reason) for size in sizes for answer in [read(CHAT, body, size)]
+    ]
+
+
+def test_events_without_empty_lines_come_as_they_arrive():
+    """The next one's beginning tells the end of the last; however many there are."""
+    decoder = CHAT.decoder()
+    chunks = [chunk for _ in range(3_000) for chunk in decoder.feed(LINES[0] + b"\n")]
+
+    assert 2_999 == len(chunks)
+    assert "he" * 3_000 + "y" == fold([*chunks, *decoder.feed(b"\n".join(LINES[1:])), *decoder.finish()]).content
+
+
+@pytest.mark.parametrize(
+    "body", [BARE[0], BARE[0] + b"\n", b"\n".join(BARE[:2]), b"".join(BARE[:2]), b"[" + b",".join(BARE[:2]) + b"]", LINES[0]]
+)
+def test_pieces_without_an_end_are_no_answer(body):
+    """None of these is a whole answer, although its first piece looks like one."""
+    with pytest.raises(StreamInterrupted):
+        read_or_raise(body)
+
+
+def read_or_raise(body):
+    """The answer, or what went wrong."""
+    answer, error = decode_stream(CHAT, [body])
+    if error is not None:
+        raise error
+    return answer
+
+
+def test_an_event_that_breaks_off_is_left_out():
+    """Nobody knows what would have followed; the answer before it was complete."""
+    assert "hey" == read(CHAT, b"\n\n".join(LINES) + b'\n\ndata: {"choices":[{"delta":{"content":"!').content
+
+
+def test_gemini_and_ollama_are_found_in_each_others_framing():
+    """Gemini as lines and as a list; Ollama as events."""
+    pieces = [{"candidates": [{"content": {"parts": [{"text": text}]}, "index": 0}]} for text in ("he", "y")]
+    pieces.append({"candidates": [{"finishReason": "STOP", "index": 0}]})
+    told = [json.dumps(one).encode() for one in pieces]
+    for body in (b"\n".join(told), b"[" + b",\r\n".join(told) + b"]", b"\n".join([b"data: " + one for one in told])):
+        assert "hey" == read(GEMINI, body).content == read(GEMINI, body, 1).content
+    lines = [line(content="he"), line(content="y"), line(True)]
+    assert (
+        "hey"
+        == read(OLLAMA, sse(*lines)).content
+        == read(OLLAMA, b"".join([b"data: " + json.dumps(one).encode() + b"\n" for one in lines])).content
+    )
+
+
+def asked(codec, body, path=""):
+    """A client's request, as it was read."""
+    return codec.read_request(json.dumps(body).encode(), path).request
+
+
+def test_a_clients_empty_fields_are_absent():
+    """Clients in typed languages write every field of a record: none of it is sent on, and no call is made of it."""
+    turns = [
+        {"role": "system", "content": "s", "reasoning_content": "", "refusal": ""},
+        {"role": "user", "content": "q", "name": "", "tool_call_id": "", "audio": {}},
+        {
+            "role": "assistant",
+            "content": "a",
+            "tool_calls": [{"id": "", "type": "function", "function": NOTHING}],
+            "function_call": NOTHING,
+        },
+        {"role": "user", "content": "z"},
+    ]
+    settings = {
+        "tool_choice": "",
+        "reasoning_effort": "",
+        "n": 0,
+        "max_tokens": 0,
+        "user": "",
+        "stop": "",
+        "metadata": {},
+        "temperature": 0,
+    }
+    request = asked(CHAT, {"model": "m", "messages": turns, **settings})
+    sent = json.loads(CHAT.encode(request, stream=False))
+
+    assert {"model", "messages", "temperature"} == set(sent)
+    assert [{"role": turn["role"], "content": turn["content"]} for turn in turns] == sent["messages"]
+    assert b"tool_use" not in ANTHROPIC.encode(request, stream=False)
+
+
+def test_a_clients_text_beside_empty_fields_is_read():
+    """Gemini's parts and Ollama's turns."""
+    part = {
+        "text": "hi",
+        "functionCall": None,
+        "functionResponse": {"name": "", "response": {}},
+        "inlineData": {"mimeType": "", "data": ""},
+    }
+    request = asked(
+        GEMINI,
+        {"contents": [{"role": "user", "parts": [{**part, "thoughtSignature": "", "fileData": {}}]}]},
+        "/v1/models/m:generateContent",
+    )
+    assert "hi" == request.messages[0].text
+    turn = {
+        "role": "assistant",
+        "content": "hi",
+        "thinking": "",
+        "images": [],
+        "tool_name": "",
+        "tool_calls": [{"function": {"name": "", "arguments": {}}}],
+    }
+    read_turn = asked(OLLAMA, {"model": "m", "messages": [turn], "format": "", "options": {}, "keep_alive": ""}).messages[0]
+    assert ("hi", (), None) == (read_turn.text, read_turn.tool_calls, read_turn.name)
+
+
+def test_a_clients_empty_fields_of_the_other_formats_are_absent():
+    """Anthropic's and the Responses API's."""
+    block = {"type": "text", "text": "q", "citations": [], "cache_control": {}}
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": [block]}],
+        "system": "",
+        "thinking": {},
+        "metadata": {},
+        "tool_choice": {},
+    }
+    assert {"model", "max_tokens", "messages"} == set(json.loads(ANTHROPIC.encode(asked(ANTHROPIC, body), stream=False)))
+    body = {
+        "model": "m",
+        "input": "q",
+        "previous_response_id": "",
+        "reasoning": {},
+        "text": {},
+        "tools": [],
+        "max_output_tokens": 0,
+    }
+    assert {"model", "input"} == set(json.loads(RESPONSES.encode(asked(RESPONSES, body), stream=False)))
