@@ -405,7 +405,7 @@ def tells_of_failure(document: Mapping[str, Any]) -> bool:
     ):
         return True
     message = _message(document)
-    if message is None:
+    if not isinstance(message, str):  # an object is a message of a conversation
         return False
     codes = [document[name] for name in ("code", "__type", "status_code", "statusCode") if name in document]
     words = [word for name in ("type", "status") if isinstance(word := document.get(name), str)]

@@ -33,6 +33,12 @@ def digest(text: str, size: int) -> str:
     return digits
 
 
+def plain_id(told: str) -> str:
+    """The id of a call in letters, digits, ``_`` and ``-``; always the same for the same one."""
+    plain = _NOT_IN_NAMES.sub("_", told)
+    return told if plain == told else f"{plain}_{digest(told, 8)}"
+
+
 def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Request:
     """The request within a vendor's limits; the same one where there is nothing beyond them.
 

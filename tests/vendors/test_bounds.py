@@ -3,6 +3,7 @@
 import json
 import threading
 
+import attrs
 import pytest
 
 from llmdispatcher import ConfigError, Deadline, DeadlineExceeded, MalformedReply, OpenAIVendor, Request, Tool, VendorTool
@@ -183,15 +184,10 @@ def test_an_answer_of_a_million_lists_is_refused_before_it_is_decoded(vendor_of,
 def test_the_time_of_decoding_counts(vendor_of, monkeypatch):
     """An answer that is read when the call is over is none."""
     clock = ManualClock()
-    decode = type(OPENAI_CHAT).decode
-
-    def slow(codec, body, members):
-        clock.advance(60)
-        return decode(codec, body, members)
-
+    slow = attrs.evolve(OPENAI_CHAT, decode=lambda *body, **members: (clock.advance(60), OPENAI_CHAT.decode(*body, **members))[1])
     vendor = vendor_of(answer())
     assert "hi" == vendor.send(ASK, Deadline.after(30, clock=clock)).content
-    monkeypatch.setattr(type(OPENAI_CHAT), "decode", slow)
+    monkeypatch.setattr("llmdispatcher.vendors.http.codec_for", lambda _name, _quirks: slow)
     with pytest.raises(DeadlineExceeded):
         vendor.send(ASK, Deadline.after(30, clock=clock))
 

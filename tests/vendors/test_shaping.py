@@ -166,7 +166,7 @@ def test_an_answer_has_the_names_that_the_tools_have(name, stream):
         vendor = OpenAIVendor(api_key="sk-0123456789", base_url=server.url, trust_env=False)
         request = Request("gpt-4o", "q", tools=[Tool(name=name)])
         if stream:
-            named = [delta.name for chunk in vendor.stream(request, Deadline.after(30)) for delta in chunk.tool_calls]
+            named = [delta.name for chunk in vendor.stream(request, Deadline.after(30)) for delta in chunk.tool_calls if delta.name]
         else:
             named = [call.name for call in vendor.send(request, Deadline.after(30)).tool_calls]
         vendor.close()
@@ -261,7 +261,6 @@ def test_a_schema_for_anthropic():
         {"type": "object", "additionalProperties": {"type": "string"}},
         {"type": "object", "properties": {"a": {}}},
         {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}}}},
-        {"type": "object", "properties": {"a": {"$ref": "https://example.com/a.json"}}},
     ],
 )
 def test_a_schema_that_anthropic_cannot_say_is_asked_for_by_a_tool(schema):

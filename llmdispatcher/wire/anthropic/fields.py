@@ -75,7 +75,7 @@ def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
     """The usage as Anthropic writes it: its own record where there is one, else one made of the canonical counts."""
     raw = usage.raw
     same = anthropic_usage(raw).counts == usage.counts
-    if raw and same and "total_tokens" not in raw:
+    if "output_tokens" in raw and same and "total_tokens" not in raw:
         return dict(raw)
     read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_long_tokens
     made: dict[str, Any] = {

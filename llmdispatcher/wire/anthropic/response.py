@@ -70,8 +70,8 @@ class MessagesDecoder(EventDecoder):
 
     def _count(self, usage: Any) -> None:
         """Take in counts, which are cumulative and complete what was said before; null and zero wipe nothing."""
-        first = not self._usage and says(usage)
-        for name, value in mapping(usage).items():
+        first = not self._usage
+        for name, value in mapping(usage).items() if says(usage) else ():
             if says(value) or first or (value is not None and not says(self._usage.get(name))):
                 self._usage[name] = value
 

@@ -25,6 +25,7 @@ from ...types import (
 )
 from ..base import Inbound
 from ..decoding import CALL, made_id, own, with_signature, written
+from ..limits import plain_id
 from ..server_errors import refused
 from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation
 
@@ -96,7 +97,7 @@ def _thinking(text: str, signature: str = "") -> dict[str, Any]:
 
 
 def _call(call: ToolCall) -> list[dict[str, Any]]:
-    head = {"type": "tool_use", "id": call.id or made_id(CALL), "name": call.name, "caller": DIRECT}
+    head = {"type": "tool_use", "id": plain_id(call.id or made_id(CALL)), "name": call.name, "caller": DIRECT}
     return [{**head, "input": input_of(call.arguments, call.kind), **with_signature(call.signature), **own(call, NAME)}]
 
 
@@ -322,7 +323,7 @@ class MessagesWriter:
         if call.index < 0:
             further = with_signature(call.signature)
             further |= call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
-            head = {"type": "tool_use", "id": call.id, "name": call.name, "caller": DIRECT}
+            head = {"type": "tool_use", "id": plain_id(call.id), "name": call.name, "caller": DIRECT}
             call.index = self._open({**head, "input": {}, **further})
         if not call.is_object:
             return
