@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,5 +84,10 @@ def _makes_media(kind: str, model: str) -> bool:
     price = facts.price if facts is not None else None
     if price is not None and (price.image_output is not price.output or price.audio_output is not price.output):
         return True
+    return _is_named_for_media(model)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_named_for_media(model: str) -> bool:
     name = model.lower()
     return any(word in name for word in _MEDIA_NAMES)

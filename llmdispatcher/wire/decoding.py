@@ -9,7 +9,7 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -21,6 +21,7 @@ from ..types import (
     MOST_MEMBERS,
     MOST_OBJECTS,
     MOST_TOKENS,
+    Message,
     Request,
     Response,
     StreamChunk,
@@ -149,6 +150,16 @@ def leave_out(request: Asked, codec: str, field: str, why: str = "has no place i
     logger.info("%s is not sent to %s: it %s (%s)", field, request.model, why, codec)
 
 
+def only_texts(messages: Iterable[Message]) -> bool:
+    """Whether a conversation is texts alone, without parts, calls, results, names and further fields: most are."""
+    for message in messages:
+        if type(message.content) is not str or message.tool_calls or message.role == "tool" or message.name is not None:
+            return False
+        if message.extra:
+            return False
+    return True
+
+
 def own(part: Any, codec: str) -> Mapping[str, Any]:
     """The further fields of a part, call, tool or message that are of this format."""
     return part.extra.get(codec, _NONE) if part.extra else _NONE
@@ -183,19 +194,25 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
+
+
 class Counter:
     """Reads the numbers of one usage. One that cannot be is set aside: it counts as 0, and ``status`` says so."""
 
     status: str | None = None
 
     def count(self, value: Any) -> int:
-        """A token count; some servers send floats, null, or nothing."""
+        """A token count; some servers send floats, text, null, or nothing."""
         if type(value) is int and 0 <= value <= MOST_TOKENS:
             return value
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if 0 <= value <= MOST_TOKENS:
-                return int(value)
-            self.status = "implausible_count"
+        if not value or not says(value):
+            return 0
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            value = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
+            return int(value)
+        self.status = "implausible_count"
         return 0
 
     def cost(self, value: Any) -> Decimal | None:

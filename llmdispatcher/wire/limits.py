@@ -16,7 +16,7 @@ import attrs
 from ..errors import InvalidRequest
 from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, evolved
 from .base import StreamDecoder
-from .decoding import leave_out, logger
+from .decoding import leave_out, logger, only_texts
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -58,9 +58,10 @@ def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Re
     if most is not None and len(request.stop) > most:
         leave_out(request, codec, f"stop: {len(request.stop)} sequences", f"are more than the {most} that are taken")
         changes["stop"] = request.stop[:most]
-    messages = _named(request.messages, limits["name"]) if "name" in limits else request.messages
-    if "call_id" in limits:
-        messages = identified(messages, re.compile(limits["call_id"]))
+    messages = request.messages
+    if not only_texts(messages):
+        messages = _named(messages, limits["name"]) if "name" in limits else messages
+        messages = identified(messages, re.compile(limits["call_id"])) if "call_id" in limits else messages
     if messages is not request.messages:
         changes["messages"] = messages
     return attrs.evolve(request, **changes) if changes else request

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from ..types import AudioPart, Message, Part, Request, StreamChunk, TextPart
-from .decoding import leave_out, own
+from .decoding import leave_out, only_texts, own
 from .shaping import SHAPES, without_nothings
 
 _TUNES: Mapping[str, tuple[str, ...]] = {
@@ -47,7 +47,8 @@ def adapted(request: Request, quirks: frozenset[str], codec: str) -> Request:
 
 def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Request:
     """The request without what the quirks refuse; the same one where there is nothing of it."""
-    request = _in_words(request, codec)
+    if not only_texts(request.messages):
+        request = _in_words(request, codec)
     if _REFUSING.isdisjoint(quirks):
         return request
     left_out = [name for quirk in quirks for name in _TUNES.get(quirk, ()) if getattr(request, name) is not None]

@@ -149,6 +149,8 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 
 def named_form(request: Request) -> Request:
     """A schema of an answer with a name that servers take: letters, digits, ``_`` and ``-``, 64 at most."""
+    if request.response_format is None:
+        return request
     form = mapping(request.response_format)
     described = form.get("json_schema")
     if form.get("type") != "json_schema" or not isinstance(described, Mapping):
@@ -173,8 +175,10 @@ def checked_schemas(request: Request) -> Request:
 
     Raises :class:`InvalidRequest` for one that it does not take, unless the request allows to keep it less strictly.
     """
-    tools = tuple([_checked_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     form = request.response_format
+    if not request.tools and form is None:
+        return request
+    tools = tuple([_checked_tool(request, tool) if isinstance(tool, Tool) else tool for tool in request.tools])
     described = mapping(mapping(form).get("json_schema"))
     if getattr(form, "kind", None) is None and described.get("strict") is True:  # a class's schema is written so that it fits
         fit = fitted_schema(described.get("schema"), OPENAI_STRICT)

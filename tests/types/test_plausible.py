@@ -8,6 +8,7 @@ import pytest
 
 from llmdispatcher import Usage
 from llmdispatcher.types import MOST_COST, MOST_TOKENS, plausible, plausible_cost
+from llmdispatcher.wire.decoding import Counter
 
 SOUND = Usage(input_tokens=5, output_tokens=2, cache_read_tokens=1, tool_requests={"web_search": 1}, cost=Decimal("0.1"))
 
@@ -73,3 +74,14 @@ def test_a_cost_is_a_decimal_that_can_be_written(told, cost):
 def test_what_is_no_cost_is_none(told):
     """And raises nothing."""
     assert plausible_cost(told) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "count", "status"),
+    [("3", 3, None), ("3.0", 3, None), (" ", 0, None), (True, 0, "implausible_count"), ("many", 0, "implausible_count")],
+)
+def test_a_count_that_is_no_number(told, count, status):
+    """Digits are one; what says something else is set aside."""
+    counter = Counter()
+
+    assert (count, status) == (counter.count(told), counter.status)

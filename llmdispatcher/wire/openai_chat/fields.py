@@ -21,6 +21,10 @@ _WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input
 """What servers and gateways call the same count, in the record or in its details; the first that says something counts."""
 
 
+_SUMS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+"""All that many records have."""
+
+
 def usage_beside(document: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
     """The usage where it does not stand in the document: in Groq's own field, or in the choice, as Moonshot has it."""
     holders = (mapping(document.get("x_groq")), choice)
@@ -40,8 +44,10 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         count(raw.get("prompt_tokens") or _first(_INTO, raw)),
         count(raw.get("completion_tokens") or _first(_OUT, raw)),
     )
-    reasoning = count(out.get("reasoning_tokens") or raw.get("reasoning_tokens"))
-    read, write = count(_first(_READ, into, raw)), count(_first(_WRITTEN, into, raw))
+    reasoning = read = write = 0
+    if not raw.keys() <= _SUMS:
+        reasoning = count(out.get("reasoning_tokens") or raw.get("reasoning_tokens"))
+        read, write = count(_first(_READ, into, raw)), count(_first(_WRITTEN, into, raw))
     beyond = count(raw.get("total_tokens")) - prompt - completion
     if beyond > 0 and beyond == read + write:  # a gateway to Anthropic, which counts what is cached beside the prompt
         prompt += beyond

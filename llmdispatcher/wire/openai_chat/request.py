@@ -31,7 +31,7 @@ from ...types import (
     VideoPart,
 )
 from ..anthropic.fields import cache_control
-from ..decoding import dump, leave_out, own
+from ..decoding import dump, leave_out, only_texts, own
 from ..limits import identified
 from ..quirks import adapted, without_effort
 from ..shaping import form_in_words, inline_url, named_form, results_of_text
@@ -303,6 +303,8 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
     if "no_json_schema" in quirks and (request.response_format or {}).get("type") == "json_schema":
         request = form_in_words(request, instead={"type": "json_object"})
     request = adapted(request, quirks, NAME)
+    if only_texts(request.messages) and not request.tools:
+        return named_form(request) if request.wire_format != NAME else request
     if request.wire_format != NAME:
         request = named_form(results_of_text(request))
         messages = identified(request.messages, _IDS)
