@@ -137,15 +137,23 @@ def obedient(request: Request, prompt: str, seed: int = 0) -> SimulatedResponse:
     reasoning = text.partition(".")[0] + "." if thinks else ""
     tool = _forced(request)
     if tool is not None:
-        arguments = json.dumps(example(tool.parameters), ensure_ascii=False)
+        arguments = json.dumps(_fitting(tool.parameters), ensure_ascii=False)
         return SimulatedResponse(tool_calls=ToolCall(name=tool.name, arguments=arguments), reasoning=reasoning)
     form = request.response_format or {}
     if form.get("type") == "json_schema":
         schema = (form.get("json_schema") or {}).get("schema") or {}
-        text = json.dumps(example(schema), ensure_ascii=False)
+        text = json.dumps(_fitting(schema), ensure_ascii=False)
     elif form.get("type") == "json_object":
         text = json.dumps({"answer": text}, ensure_ascii=False)
     return SimulatedResponse(text, reasoning=reasoning)
+
+
+def _fitting(schema: Any) -> Any:
+    """A value that fits a client's schema; an empty object for a schema that is none."""
+    try:
+        return example(schema)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+        return {}
 
 
 def _forced(request: Request) -> Tool | None:

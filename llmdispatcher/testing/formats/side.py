@@ -76,8 +76,9 @@ class AnthropicModels(ListFormat, AnthropicFormat):
 
     def listed(self, names: Sequence[str]) -> Mapping[str, Any]:
         """https://platform.claude.com/docs/en/api/models-list"""
-        created = "2023-11-14T22:13:20Z"
-        models = [{"type": "model", "id": name, "display_name": name, "created_at": created} for name in names]
+        unknown = {"max_input_tokens": None, "max_tokens": None, "capabilities": None}
+        facts = {"type": "model", "created_at": "2023-11-14T22:13:20Z", **unknown}
+        models = [{**facts, "id": name, "display_name": name} for name in names]
         ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
         return {"data": models, "has_more": False, **ends}
 
