@@ -119,9 +119,13 @@ def h11s(data, method="POST"):
 
 
 def stdlibs(data, method="POST"):
-    """Read with http.client, the more lenient of the two, by a caller that skips all interim answers and not only 100."""
+    """Read with http.client, the more lenient; helped with interim answers other than 100 and with blanks after a value."""
     file = io.BytesIO(data)
-    kept_open = SimpleNamespace(readline=file.readline, read=file.read, flush=file.flush, close=lambda: None)
+
+    def readline(limit):
+        return re.sub(rb"(?<=[^ \t\r\n])[ \t]+(?=\r?\n\Z)", b"", file.readline(limit))
+
+    kept_open = SimpleNamespace(readline=readline, read=file.read, flush=file.flush, close=lambda: None)
     sock = SimpleNamespace(makefile=lambda _mode: kept_open)
     try:
         while True:
@@ -438,6 +442,7 @@ KEPT = {
     "a length with blanks around": answer(b"Content-Length: \t 5 \t"),
     "a length with zeros": answer(b"Content-Length: 0005"),
     "chunks": chunked(HELLO + END),
+    "chunked with blanks around": answer(b"Transfer-Encoding: \tchunked \t", body=HELLO + END),
     "chunked in capitals": answer(b"transfer-ENCODING:CHUNKED", body=HELLO + END),
     "chunk extensions": chunked(b"5;a=b\r\nhello\r\n0;c\r\n\r\n"),
     "a blank before an extension": chunked(b"5 ;a=b\r\nhello\r\n0 ;c\r\n\r\n"),
