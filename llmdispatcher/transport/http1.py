@@ -1,8 +1,9 @@
 """HTTP/1.1 as a client reads it, without I/O: bytes in, head and payload out, however the bytes are divided.
 
 It is stricter than the libraries below, where leniency has cost others dearly: both a length and chunks, two lengths, a chunk size
-that is no number, a head without end, an endless series of interim answers. All of these raise :class:`MalformedReply`. Compressed
-bodies are decompressed piece by piece as they arrive, so a decompression bomb is detected before it expands.
+that is no number, a head without end, an endless series of interim answers. All of these raise :class:`MalformedReply`. An answer
+whose end other readers see elsewhere (a length twice, a folded header, chunks in HTTP/1.0) is read, and its connection is not used
+again. Compressed bodies are decompressed piece by piece as they arrive, so a decompression bomb is detected before it expands.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ MAX_HEADERS = 100
 MAX_INTERIM = 10
 MAX_LINE = 4096
 """Bytes of a chunk-size line, extensions included, and of all trailers together."""
+MAX_DIGITS = 18
+"""Digits of a Content-Length."""
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n\0]*)?")
-_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)")
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n\0\v\f]*)?")
+_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0\v\f]*)")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LINE_END = re.compile(rb"\r?\n")
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
-_SIZE_LINE = re.compile(_SIZE.pattern + rb"\r?\n")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]{0,64}(?:;[^\r\n]{0,4000})?\r\n")
+"""Never longer than MAX_LINE, so that what is read does not depend on the cuts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +43,8 @@ class Head:
 
 
 class Framing(Protocol):
-    """Finds the payload in the bytes of a body. ``excess`` means that more came than the body has.
+    """Finds the payload in the bytes of a body. ``excess`` means that the connection must not be used again: more came
+    than the body has, or the head or the trailers leave its end in doubt.
 
     ``fault`` is what was wrong after the payload that :meth:`feed` has returned; the next feed raises it.
     """
@@ -65,6 +69,7 @@ class HeadReader:
     def __init__(self) -> None:
         self.rest = b""
         self._interim = 0
+        self._doubtful = False
 
     def feed(self, data: bytes) -> Head | None:
         """The head that ``data`` completes, or ``None`` while it is not whole."""
@@ -81,11 +86,13 @@ class HeadReader:
             data, start = data[end.end() :], 0
             if head.status >= 200:
                 self.rest = data
-                return head
-            self._count_interim(head.status)
+                return attrs.evolve(head, keep_alive=False) if self._doubtful else head
+            self._skip_interim(head.status, head.headers)
 
-    def _count_interim(self, status: int) -> None:
+    def _skip_interim(self, status: int, headers: dict[str, str]) -> None:
         self._interim += 1
+        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+            self._doubtful = True  # there may be a body, which nobody reads
         if status == 101 or self._interim > MAX_INTERIM:
             raise MalformedReply(
                 f"the vendor sent {self._interim} interim answers, the last with status {status}, and no final one"
@@ -93,16 +100,19 @@ class HeadReader:
 
 
 def _parsed(block: bytes) -> Head:
-    if b"\n " in block or b"\n\t" in block:
-        block = _FOLD.sub(b" ", block)
-    first, *lines = _LINE_END.split(block)
+    folded = b"\n " in block or b"\n\t" in block
+    if folded:
+        first, fields = _LINE_END.split(block, maxsplit=1)
+        lines = _LINE_END.split(_FOLD.sub(b" ", fields))
+    else:
+        first, *lines = _LINE_END.split(block)
     status = _STATUS.fullmatch(first)
     if status is None:
         raise MalformedReply("the answer does not begin like HTTP/1.1; is base_url an HTTP API, and its scheme right?")
     if len(lines) > MAX_HEADERS:
         raise MalformedReply(f"the answer has {len(lines)} headers, more than {MAX_HEADERS}")
     headers = _fields(lines)
-    return Head(status=int(status[2]), headers=headers, keep_alive=_keeps_alive(status[1], headers))
+    return Head(status=int(status[2]), headers=headers, keep_alive=not folded and _keeps_alive(status[1], headers))
 
 
 def _fields(lines: list[bytes]) -> dict[str, str]:
@@ -112,7 +122,7 @@ def _fields(lines: list[bytes]) -> dict[str, str]:
         field = match(line.decode("latin-1"))
         if field is None:
             raise MalformedReply("the answer has a header line that is none")
-        name, value = field[1].lower(), field[2].rstrip()
+        name, value = field[1].lower(), field[2].rstrip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
@@ -121,7 +131,9 @@ def _keeps_alive(minor: bytes, headers: dict[str, str]) -> bool:
     connection = headers.get("connection")
     if connection is None:
         return minor == b"1"
-    options = [option.strip() for option in connection.lower().split(",")]
+    if minor == b"0" and "transfer-encoding" in headers:
+        return False  # RFC 9112 section 6.1: such a framing is faulty
+    options = [option.strip(" \t") for option in connection.lower().split(",")]
     return "close" not in options and (minor == b"1" or "keep-alive" in options)
 
 
@@ -142,26 +154,34 @@ def framing_of(head: Head, method: str) -> Framing:
 
 def _delimited(head: Head, method: str) -> Framing:
     coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
+    if method == "HEAD" or head.status in (204, 304):
+        nothing = Sized(0)
+        nothing.excess = coding is not None or not (length in (None, "0") or (head.status != 204 and _is_number(length)))
+        return nothing
     if coding is not None:
         if length is not None or coding.lower() != "chunked":
             raise MalformedReply("the answer's Content-Length and Transfer-Encoding contradict each other, or are unknown")
-        return Sized(0) if method == "HEAD" else Chunked()
-    if method == "HEAD" or head.status in (204, 304):
-        return Sized(0)
+        return Chunked()
     if length is None:
         return Endless()
-    if not (length.isascii() and length.isdecimal()):
-        length = _one_length(length)
-    return Sized(int(length[:18]))
+    if _is_number(length):
+        return Sized(int(length))
+    return _repeated(length)
 
 
-def _one_length(text: str) -> str:
-    lengths = {length.strip() for length in text.split(",")}
-    if len(lengths) == 1:
-        length = lengths.pop()
-        if length.isascii() and length.isdecimal():
-            return length
-    raise MalformedReply("the answer's Content-Length is not one number")
+def _is_number(length: str) -> bool:
+    return length.isascii() and length.isdecimal() and len(length) <= MAX_DIGITS
+
+
+def _repeated(text: str) -> Sized:
+    """A body whose length is given more than once; http.client then reads until the connection closes."""
+    lengths = {length.strip(" \t") for length in text.split(",")}
+    length = lengths.pop()
+    if lengths or not _is_number(length):
+        raise MalformedReply(f"the answer's Content-Length is not one number of at most {MAX_DIGITS} digits")
+    sized = Sized(int(length))
+    sized.excess = True
+    return sized
 
 
 class Sized:
@@ -268,9 +288,10 @@ class Chunked:
             if end < 0:
                 self._hold(data[position:])
                 break
-            self._line(data[position:end].removesuffix(b"\r"))
+            self._line(data[position:end])
             position = end + 1
-        self.excess = self.done and position < length
+        if self.done and position < length:
+            self.excess = True
 
     def _whole_chunks(self, data: bytes, payload: list[bytes]) -> int:
         """Take the chunks that are all there, which most are, without the detour over states; returns where they end."""
@@ -298,22 +319,25 @@ class Chunked:
         self._held = line
 
     def _line(self, line: bytes) -> None:
+        """Take a line without its LF; only trailers may lack the CR, like headers."""
         if self._state == "gap":
-            if line:
+            if line != b"\r":
                 raise MalformedReply("the answer has a chunk longer than its size")
             self._state = "size"
         elif self._state == "size":
             self._begin(line)
-        elif not line:
+        elif line in (b"", b"\r"):
             self.done = True
         else:
+            if _FIELD.fullmatch(line.removesuffix(b"\r").decode("latin-1")) is None:
+                self.excess = True  # it may be the next answer
             self._left += len(line)
             if self._left > MAX_LINE:
                 raise MalformedReply(f"the answer has trailers of more than {MAX_LINE} bytes")
 
     def _begin(self, line: bytes) -> None:
-        size = _SIZE.fullmatch(line)
-        if size is None or len(line) > MAX_LINE:
+        size = _SIZE_LINE.fullmatch(line + b"\n")
+        if size is None:
             raise MalformedReply("the answer has a chunk without a size")
         self._left = int(size[1], 16)
         self._state = "payload" if self._left else "trailers"
