@@ -226,7 +226,18 @@ def _entry_json(value: Any) -> Any:
 _encode = json_encoder(_entry_json)
 
 
-_UNSENT = ("model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode", "profile")
+_UNSENT = (
+    "model",
+    "metadata",
+    "origin",
+    "id_at_origin",
+    "cache",
+    "continue_broken",
+    "mode",
+    "profile",
+    "functions",
+    "function_call",
+)
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 

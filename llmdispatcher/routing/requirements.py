@@ -63,7 +63,7 @@ def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
         "streaming": streamed,
         "tools": bool(request.tools),
         "json_schema": form is not None and form.get("type") == "json_schema",
-        "reasoning": bool(thinks) and request.reasoning_effort != "none" and not request.drop_params,
+        "reasoning": bool(thinks) and request.reasoning_effort != "none" and not request.drop_params and not request.wire_format,
         **{need: kind in parts for kind, need in _PARTS},
     }
     return frozenset([need for need, is_used in used.items() if is_used])
