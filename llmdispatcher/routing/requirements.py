@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Target
+from ..catalog import Target, room_for_thoughts
 from ..types import AudioPart, FilePart, ImagePart, Request, Usage, stored_param, unseen_model
 from .optimize import CostOptimization, input_tokens, tokens_of
 
@@ -91,6 +91,11 @@ class Ask:
             self._tokens = tokens_of(self.request)
         return self._tokens
 
+    def tokens_at(self, target: Target) -> Usage:
+        """The same at a target that counts thoughts in the limit of its answer."""
+        room = room_for_thoughts(self.request, target.kind or "", target.model)
+        return tokens_of(self.request, target) if room else self.tokens
+
     def price(self, target: Target) -> Decimal | None:
         """The estimated US dollars of this request at a target; ``None`` where nobody knows."""
         return (self.cost or _UNPRICED).estimate(target, self.tokens)
@@ -127,11 +132,11 @@ class Ask:
         extra = self.request.extra_params
         name = (stored_param(extra) or unseen_model(extra)) if extra else None
         if name is None or not cost.enabled:
-            return cost.objection(target, self.tokens)
+            return cost.objection(target, self.tokens_at(target))
         if unseen_model(extra) is not None:
             return f"extra_params[{unseen_model(extra)!r}] may name models of unknown price, cannot hold max_cost: leave it out"
         window = target.context_window or ANY_WINDOW
-        told = cost.objection(target, attrs.evolve(self.tokens, input_tokens=self.tokens.input_tokens + window))
+        told = cost.objection(target, attrs.evolve(self.tokens_at(target), input_tokens=self.tokens.input_tokens + window))
         return told and f"{told}, since extra_params[{name!r}] may add {window} tokens; leave it out, or raise max_cost"
 
     def in_words(self, target: Target) -> str:

@@ -138,7 +138,8 @@ class Request:
     ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top
     level, and replaces neither model, messages nor stream.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
-    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
+    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens (of the answer: models that
+    count thoughts there get room for them on top), ``n`` answers (``response.choices``).
 
     ``reasoning_effort`` is one of :data:`EFFORTS`, ``reasoning_tokens`` the most tokens of thought, ``reasoning_summary`` asks to
     be told the thoughts ("auto", "concise", "detailed", "none"). ``prompt_cache`` ("5m", "1h") lets the vendor remember the prompt

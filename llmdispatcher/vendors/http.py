@@ -19,7 +19,19 @@ import attrs
 
 from .._text import room_logger
 from .._version import __version__
-from ..catalog import NameClaim, Traits, VendorRow, canonical, claim_on, model_facts, models_of, traits_of, vendor_row, vendor_rows
+from ..catalog import (
+    NameClaim,
+    Traits,
+    VendorRow,
+    canonical,
+    claim_on,
+    model_facts,
+    models_of,
+    room_for_thoughts,
+    traits_of,
+    vendor_row,
+    vendor_rows,
+)
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, Meter, new_lock
@@ -234,6 +246,14 @@ Encoded = tuple[HttpCall, Codec, Bounds, ToolNames, tuple[str, ...]]
 
 def _body(codec: Codec, request: Request, traits: Traits, stream: bool) -> bytes:
     return codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
+
+
+def _roomy(request: Request, kind: str) -> Request:
+    """The request with room for thoughts in its limit, where the model counts them there."""
+    room = room_for_thoughts(request, kind, request.model)
+    if not room or request.max_tokens is None:
+        return request
+    return attrs.evolve(request, max_tokens=request.max_tokens + room, reasoning_tokens=None)
 
 
 _NO_SAMPLING = frozenset({"no_sampling"})
@@ -510,6 +530,8 @@ class HttpVendor:
         if self._config.fetch_remote is not None:
             request = fetch_remote(request, self._config.fetch_remote, deadline, self.kind, codec.name)
         names = ToolNames.of(request, traits.limits.get("tool_name"))
+        if request.max_tokens and "max_completion_tokens" in traits.quirks:
+            request = _roomy(request, self.kind)
         encode = partial(_body, codec, names.renamed(request), traits, stream)
         body, dropped = (encode(), ()) if request.wire_format is None and not request.drop_params else telling_dropped(encode)
         if dropped and deadline.meter is not None:
