@@ -1,15 +1,12 @@
 """OpenAI's models that think count their thoughts in the limit of the answer: ``max_tokens`` is room for the answer beside them."""
 
 import json
-from decimal import Decimal
 
 import pytest
 
-from llmdispatcher import CostOptimization, Deadline, Request, Tool, vendor
-from llmdispatcher.accounting.budgets.reservation import bound, measured
-from llmdispatcher.catalog import Target
-from llmdispatcher.routing.requirements import Ask
-from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher import Budget, BudgetExceeded, Config, CostOptimization, Deadline, Dispatcher, Request, Tool, vendor
+from llmdispatcher.catalog import model_facts
+from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.wire import CODECS
 
 LOW, MEDIUM, HIGH = 4096, 8192, 16_384
@@ -77,17 +74,25 @@ def test_a_clients_limit_of_thoughts_and_answer_stays(source, asked, sent):
     assert sent == limit(CODECS[source].read_request(json.dumps({"model": "gpt-5", **asked}).encode()).request)
 
 
-def target(model):
-    return Target(vendor="openai", model="m", kind="openai").asked_for(model)
+def asked(model, **settings):
+    """A call's trace."""
+    with VendorSimulator(responses="yes") as simulator, Dispatcher(Config(**settings)) as dispatcher:
+        dispatcher.register_vendor(vendor("openai", api_key="sk-0123456789abcdef", base_url=simulator.openai_url, trust_env=False))
+        return dispatcher.send(Request(f"openai:{model}", "q", max_tokens=500)).trace
 
 
-def test_budgets_and_max_cost_see_the_larger_limit():
+def test_budgets_see_the_larger_limit():
     """What may be billed is what is reserved."""
-    small, thinker = Request("gpt-5", "q", max_tokens=500), target("gpt-5")
-    dollars = thinker.price.output / 1_000_000
-    tight = CostOptimization(max_cost=dollars * 1000)
+    [attempt] = asked("gpt-5", budgets=[Budget(limit=100)]).attempts
 
-    assert bound(measured(small), small, thinker, SYSTEM_CLOCK.now()) >= dollars * (500 + MEDIUM)
-    assert "max_cost" in Ask(small, tight, frozenset()).objection(thinker).reason
-    assert Ask(small, CostOptimization(max_cost=dollars * 10_000 + Decimal("0.01")), frozenset()).objection(thinker) is None
-    assert Ask(Request("gpt-5.1", "q", max_tokens=500), tight, frozenset()).objection(target("gpt-5.1")) is None
+    assert attempt.reserved >= model_facts("openai", "gpt-5").price.output * (500 + MEDIUM) / 1_000_000
+
+
+def test_max_cost_sees_the_larger_limit():
+    """A model that does not think unasked may cost as much as its answer alone."""
+    enough = model_facts("openai", "gpt-5").price.output * 1000 / 1_000_000
+
+    with pytest.raises(BudgetExceeded, match="max_cost"):
+        asked("gpt-5", cost_optimization=CostOptimization(max_cost=enough))
+    assert 1 == len(asked("gpt-5", cost_optimization=CostOptimization(max_cost=enough * 9)).attempts)
+    assert 1 == len(asked("gpt-5.1", cost_optimization=CostOptimization(max_cost=enough)).attempts)
