@@ -5,7 +5,19 @@ import json
 import attrs
 import pytest
 
-from llmdispatcher import Config, Deadline, Dispatcher, InvalidRequest, Message, OtherPart, Request, TextPart, Tool, vendor
+from llmdispatcher import (
+    Config,
+    Deadline,
+    Dispatcher,
+    InvalidRequest,
+    Message,
+    OtherPart,
+    Request,
+    ResponseCache,
+    TextPart,
+    Tool,
+    vendor,
+)
 from llmdispatcher.testing import VendorSimulator
 from llmdispatcher.wire import CODECS
 
@@ -227,3 +239,17 @@ def test_a_request_for_its_own_format_drops_nothing(source):
     request = request_of(source, tool_choice=None)
 
     assert () == encoded(request, kind, **settings)[1]
+
+
+def test_an_answer_from_memory_tells_what_its_request_had_lost():
+    """As it did the first time."""
+    with VendorSimulator(responses="one two") as simulator, Dispatcher(Config(cache=ResponseCache())) as dispatcher:
+        dispatcher.register_vendor(vendor("openai", api_key="sk-0123456789abcdef", base_url=simulator.openai_url, trust_env=False))
+        asked = CODECS["anthropic_messages"].read_request(
+            json.dumps({**ANTHROPIC, "tools": [], "temperature": 0, "model": "openai:gpt-4o"}).encode()
+        )
+        first, second = dispatcher.send(asked.request), dispatcher.send(asked.request)
+
+    assert second.cached
+    assert "thinking" in first.dropped
+    assert first.dropped == second.dropped
