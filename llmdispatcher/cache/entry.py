@@ -80,7 +80,7 @@ VERSION = 2
 _OF_THE_CALL = frozenset({"parsed", "trace", "rate_limit_remaining", "latency", "cached", "cost_details"})
 """What belongs to one call, not to the answer."""
 
-_LISTS = ("parts", "tool_calls", "citations", "logprobs", "other_choices")
+_LISTS = ("parts", "tool_calls", "citations", "logprobs", "other_choices", "dropped")
 _lists = attrgetter(*_LISTS)
 _LONGEST_LETTER, _FACTS = 12, 65536
 """Bytes of JSON: the most for one character, and more than the facts of an answer have without its text."""
@@ -195,6 +195,7 @@ _READERS: Mapping[str, Mapping[str, Reader]] = {
         "usage": _made,
         "citations": _many,
         "other_choices": _many,
+        "dropped": tuple,
         "created_at": datetime.fromisoformat,
     },
     "Usage": {"cost": Decimal},
@@ -226,7 +227,18 @@ def _entry_json(value: Any) -> Any:
 _encode = json_encoder(_entry_json)
 
 
-_UNSENT = ("model", "metadata", "origin", "id_at_origin", "cache", "continue_broken", "mode", "profile")
+_UNSENT = (
+    "model",
+    "metadata",
+    "origin",
+    "id_at_origin",
+    "cache",
+    "continue_broken",
+    "mode",
+    "profile",
+    "functions",
+    "function_call",
+)
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .models import overlay as overlay
     from .models import owner as owner
     from .models import price_at as price_at
+    from .models import room_for_thoughts as room_for_thoughts
     from .nearest import newer_first as newer_first
     from .nearest import stand_ins as stand_ins
     from .registry.client import Registry as Registry
@@ -87,6 +88,7 @@ else:
                 "overlay",
                 "owner",
                 "price_at",
+                "room_for_thoughts",
             ),
             "nearest": (
                 "newer_first",

@@ -248,6 +248,11 @@ def pace_of(kind: str, model: str) -> Pace:
     return Pace(**{field.name: known[field.name] for field in attrs.fields(Pace) if field.name in known})
 
 
+def usual_thoughts(effort: str) -> int:
+    """Tokens of thought that an effort usually needs at a model of OpenAI's."""
+    return int(_traits()["room_for_thoughts"][effort])
+
+
 ABILITIES = (*CAPABILITIES, "audio_output", "video", "prompt_caching", "web_search", "computer_use")
 """What a model can be known to be able to: what requests may use, and more."""
 _BY_DEFAULT = frozenset({"streaming"})

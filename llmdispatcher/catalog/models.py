@@ -20,8 +20,21 @@ import attrs
 
 from ..errors import ConfigError, ModelNotFound
 from ..runtime import SYSTEM_CLOCK, new_lock
-from ..types import Price
-from .facts import ABILITIES, FREE_PRICE, ModelFacts, canonical, facts_of, in_family, is_free, vendor_row, vendor_rows
+from ..types import Price, Request, Said
+from .facts import (
+    ABILITIES,
+    FREE_PRICE,
+    ModelFacts,
+    canonical,
+    facts_of,
+    in_family,
+    is_free,
+    pace_of,
+    traits_of,
+    usual_thoughts,
+    vendor_row,
+    vendor_rows,
+)
 from .rows import checked_rows
 
 _REMEMBERED = 4096
@@ -274,6 +287,39 @@ def model_facts(kind: str, model: str, account: str = "") -> ModelFacts | None:
     vendor is registered, whose own rows count for more than those of its kind.
     """
     return _edition.find(canonical(kind), model, canonical(account))
+
+
+_COUNTING_THOUGHTS = ("openai_responses", "gemini")
+"""Wire formats whose limit is of thoughts and answer together, whoever is asked."""
+
+
+def room_for_thoughts(request: Request, kind: str, model: str) -> int:
+    """Tokens that are sent above a request's ``max_tokens``, for thoughts that the model counts in the limit of its answer.
+
+    0 without ``max_tokens``, where the model does not think or counts apart, and where the limit was written as one of both:
+    in ``extra_params``, or by a client whose format has such a limit. Else ``reasoning_tokens``, or what the effort usually needs
+    (``data/traits.toml``), as far as the model gives so much.
+    """
+    if not request.max_tokens or "max_completion_tokens" not in traits_of(kind, model).quirks:
+        return 0
+    if Said.of(request.extra_params).limits or (request.wire_format is not None and _is_of_both(request)):
+        return 0
+    room, effort = request.reasoning_tokens, request.reasoning_effort
+    if room is None:
+        thinks = pace_of(kind, model).thinks if effort is None else effort != "none"
+        room = usual_thoughts(effort or "medium") if thinks else 0
+    facts = model_facts(kind, model)
+    most = facts.max_tokens if facts is not None else 0
+    return min(room, max(most - request.max_tokens, 0)) if most else room
+
+
+def _is_of_both(request: Request) -> bool:
+    """Whether a client's limit is one of thoughts and answer together."""
+    if request.wire_format == "openai_chat":
+        return bool(request.metadata.get("openai_chat", {}).get("max_tokens") == "max_completion_tokens")
+    if request.wire_format == "anthropic_messages":
+        return bool(request.reasoning_tokens or request.reasoning_effort or request.metadata.get("anthropic_messages"))
+    return request.wire_format in _COUNTING_THOUGHTS
 
 
 def price_at(kind: str, model: str, account: str = "", *, free: bool | None = None) -> tuple[Price | None, str | None]:

@@ -325,6 +325,7 @@ class Attempt:
             reused=meter.reused,
             resent=meter.resent,
             skipped=meter.skipped,
+            dropped=meter.dropped,
             key=meter.key,
             reserved=reserved,
             **failure_of(error),
@@ -521,6 +522,7 @@ class Call:
             usage=usage,
             created_at=response.created_at or self.deadline.clock.now(),
             latency=latency,
+            dropped=response.dropped or attempt.meter.dropped,
             trace=self.trace(),
         )
 

@@ -207,7 +207,7 @@ class Continued:
         target, cost = step.target, self._cost
         if 0 < target.context_window < input_tokens(question):
             return False
-        return cost is None or cost.objection(target, tokens_of(question), self._spent(cost)) is None
+        return cost is None or cost.objection(target, tokens_of(question, target), self._spent(cost)) is None
 
     def _spent(self, cost: CostOptimization) -> Decimal:
         """US dollars of this call so far; what the last one would not say is estimated."""

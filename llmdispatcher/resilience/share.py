@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..catalog import Target, pace_of
+from ..catalog import Target, pace_of, room_for_thoughts
 from ..runtime import new_lock
 from ..types import Request, Said
 
@@ -112,7 +112,9 @@ class Shares:
         effort = request.reasoning_effort
         asked = bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params)
         thinks = effort != "none" if effort is not None else asked or pace.thinks
-        if tokens is None:
+        if tokens is not None:
+            tokens += room_for_thoughts(request, target.kind or "", target.model)
+        else:
             tokens = pace.usual_thinking_tokens if thinks else pace.usual_tokens
         percentile = measured.percentile if measured is not None else None
         seconds = 2 * min(tokens, target.max_output or math.inf) * (percentile or 1 / pace.tokens_per_second) + BESIDE

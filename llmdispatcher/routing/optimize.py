@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Target, canonical
+from ..catalog import Target, canonical, room_for_thoughts
 from ..errors import ConfigError
 from ..runtime import new_lock
 from ..types import Price, Request, Said, Tool, Usage, VendorTool, at_least, boolean, cost_of, texts_in, usd_amount
@@ -124,9 +124,13 @@ def _described(tool: Tool | VendorTool) -> Any:
     return [tool.name, tool.description, tool.parameters] if isinstance(tool, Tool) else tool.data
 
 
-def tokens_of(request: Request) -> Usage:
-    """An estimate of the whole call: :func:`input_tokens` in; ``max_tokens`` or 500 out for each answer, however these are set."""
-    return Usage(input_tokens=input_tokens(request), output_tokens=_output_tokens(request))
+def tokens_of(request: Request, target: Target | None = None) -> Usage:
+    """An estimate of the whole call: :func:`input_tokens` in; ``max_tokens`` or 500 out for each answer, however these are set.
+
+    At a ``target`` that counts thoughts in the limit of its answer, their room is counted too.
+    """
+    room = room_for_thoughts(request, target.kind or "", target.model) if target is not None else 0
+    return Usage(input_tokens=input_tokens(request), output_tokens=_output_tokens(request) + room * (request.n or 1))
 
 
 def total_tokens(request: Request) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..catalog import Target
+from ..catalog import Target, room_for_thoughts
 from ..types import AudioPart, FilePart, ImagePart, Request, Usage, stored_param, unseen_model
 from .optimize import CostOptimization, input_tokens, tokens_of
 
@@ -63,7 +63,7 @@ def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
         "streaming": streamed,
         "tools": bool(request.tools),
         "json_schema": form is not None and form.get("type") == "json_schema",
-        "reasoning": bool(thinks) and request.reasoning_effort != "none" and not request.drop_params,
+        "reasoning": bool(thinks) and request.reasoning_effort != "none" and not request.drop_params and not request.wire_format,
         **{need: kind in parts for kind, need in _PARTS},
     }
     return frozenset([need for need, is_used in used.items() if is_used])
@@ -90,6 +90,11 @@ class Ask:
         if self._tokens is None:
             self._tokens = tokens_of(self.request)
         return self._tokens
+
+    def tokens_at(self, target: Target) -> Usage:
+        """The same at a target that counts thoughts in the limit of its answer."""
+        room = room_for_thoughts(self.request, target.kind or "", target.model)
+        return tokens_of(self.request, target) if room else self.tokens
 
     def price(self, target: Target) -> Decimal | None:
         """The estimated US dollars of this request at a target; ``None`` where nobody knows."""
@@ -127,11 +132,11 @@ class Ask:
         extra = self.request.extra_params
         name = (stored_param(extra) or unseen_model(extra)) if extra else None
         if name is None or not cost.enabled:
-            return cost.objection(target, self.tokens)
+            return cost.objection(target, self.tokens_at(target))
         if unseen_model(extra) is not None:
             return f"extra_params[{unseen_model(extra)!r}] may name models of unknown price, cannot hold max_cost: leave it out"
         window = target.context_window or ANY_WINDOW
-        told = cost.objection(target, attrs.evolve(self.tokens, input_tokens=self.tokens.input_tokens + window))
+        told = cost.objection(target, attrs.evolve(self.tokens_at(target), input_tokens=self.tokens.input_tokens + window))
         return told and f"{told}, since extra_params[{name!r}] may add {window} tokens; leave it out, or raise max_cost"
 
     def in_words(self, target: Target) -> str:

@@ -122,10 +122,11 @@ class Meter:
     ``wired`` tells that the library's own transport was asked, so that the counts mean something. ``sent`` and ``received`` are
     bytes of HTTP, as handed to and taken from the connection. ``reused`` tells whether that had served before, ``resent``
     how often the request was sent once more since the vendor had closed a kept connection. ``key`` counts the vendor's keys from 1.
-    ``lease``, where there is one, says which of them to show. ``skipped`` counts the events of a stream that could not be read.
+    ``lease``, where there is one, says which of them to show. ``skipped`` counts the events of a stream that could not be read,
+    and ``dropped`` names what of the request was not sent.
     """
 
-    __slots__ = ("key", "lease", "received", "resent", "reused", "sent", "skipped", "wired")
+    __slots__ = ("dropped", "key", "lease", "received", "resent", "reused", "sent", "skipped", "wired")
 
     def __init__(self) -> None:
         self.wired = False
@@ -133,6 +134,7 @@ class Meter:
         self.reused: bool | None = None
         self.key: int | None = None
         self.lease: Lease | None = None
+        self.dropped: tuple[str, ...] = ()
 
 
 class Clock(Protocol):

@@ -404,13 +404,34 @@ class Message:
 
     @classmethod
     def from_dict(cls, message: Mapping[str, Any]) -> Message:
-        """Read the plain form ``{"role": ..., "content": ...}``; raises :class:`InvalidRequest` that names a wrong key."""
+        """Read the plain form ``{"role": ..., "content": ...}``; raises :class:`InvalidRequest` that names a wrong key.
+
+        OpenAI's words of before tools are understood: ``function_call`` is a tool's call without an id, role ``"function"`` the
+        result of one, by its name.
+        """
+        if "function_call" in message or message.get("role") == "function":
+            message = _modern(message)
         unknown = message.keys() - _MESSAGE_KEYS
         if unknown:
             raise InvalidRequest(f"messages: unknown key {sorted(unknown)[0]!r}; a message has {', '.join(sorted(_MESSAGE_KEYS))}")
         if "role" not in message:
             raise InvalidRequest(f"messages: {sorted(message)!s} has no 'role'; use one of {', '.join(ROLES)}")
         return cls(**message)
+
+
+def _modern(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message in OpenAI's words of before tools, in those of today."""
+    kept = {name: value for name, value in message.items() if name != "function_call"}
+    call = message.get("function_call")
+    if call and not kept.get("tool_calls"):
+        if not isinstance(call, Mapping) or not call.get("name"):
+            raise InvalidRequest("message.function_call: this is no call; give {'name': ..., 'arguments': '{...}'}")
+        kept["tool_calls"] = [{"name": call["name"], "arguments": call.get("arguments") or ""}]
+    if kept.get("role") == "function":
+        if not kept.get("name"):
+            raise InvalidRequest("message.name: a message of role 'function' names the function whose result it is")
+        kept["role"] = "tool"
+    return kept
 
 
 _MESSAGE_KEYS = frozenset(field.name for field in attrs.fields(Message))

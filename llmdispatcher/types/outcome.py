@@ -33,7 +33,8 @@ class AttemptRecord:
     Of attempts over the library's own transport: the bytes of HTTP in both directions; ``reused``, whether the connection had
     served before; ``resent``, how often the request was sent once more since the vendor had closed such a connection;
     ``key``, which of several keys was used last, counted from 1. ``None`` elsewhere. ``skipped`` counts the events of a stream that
-    were no JSON and are missing in the answer.
+    were no JSON and are missing in the answer. ``dropped`` names the fields and parts of the request that the vendor was not sent,
+    since its format or model has no place for them.
 
     ``call_id`` and ``number`` (from 1, in the order of asking) name it for ever.
     """
@@ -60,6 +61,7 @@ class AttemptRecord:
     reused: bool | None = None
     resent: int = 0
     skipped: int = 0
+    dropped: tuple[str, ...] = ()
     key: int | None = None
     call_id: str = ""
     number: int = 0
@@ -82,6 +84,7 @@ class AttemptRecord:
             told.append(f"{self.bytes_sent:,} bytes out, {self.bytes_received or 0:,} in")
         told += [f"sent again on a new connection ({self.resent})"] if self.resent else []
         told += [f"{self.skipped} events could not be read"] if self.skipped else []
+        told += [f"without {', '.join(self.dropped)}"] if self.dropped else []
         told += [f"key {self.key}"] if self.key is not None else []
         return ", ".join(told)
 

@@ -138,7 +138,8 @@ class Request:
     ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top
     level, and replaces neither model, messages nor stream.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
-    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens, ``n`` answers (``response.choices``).
+    ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens (of the answer: models that
+    count thoughts there get room for them on top), ``n`` answers (``response.choices``).
 
     ``reasoning_effort`` is one of :data:`EFFORTS`, ``reasoning_tokens`` the most tokens of thought, ``reasoning_summary`` asks to
     be told the thoughts ("auto", "concise", "detailed", "none"). ``prompt_cache`` ("5m", "1h") lets the vendor remember the prompt
@@ -148,11 +149,14 @@ class Request:
     stands for; or OpenAI's ``{"type": "json_object"}`` or ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``,
     for every vendor. ``reask`` is how often a model whose answer has another form is told so and asked again.
 
-    What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out and
-    logged. ``wire_format`` is the wire format that a request was read from: its ``extra_params`` are for that format alone.
+    What a vendor's format cannot express is an :class:`InvalidRequest` that names it, or with ``drop_params`` left out, logged and
+    told in ``response.dropped``. ``wire_format`` is the wire format that a request was read from: its ``extra_params`` are for that
+    format alone, and nothing of it is refused because another vendor's format cannot express it.
     ``cache`` says whether a cache may answer: True, False, ``{"enabled", "ttl_seconds"}``, of which a time alone means True;
     ``None`` and ``{}`` leave it to the cache's rule.
     ``continue_broken`` says so of :class:`~llmdispatcher.Continuation`: another target goes on with a stream.
+    ``functions`` and ``function_call`` are OpenAI's older words for ``tools`` and ``tool_choice``; a request that is made with them
+    has the newer ones.
     Raises :class:`~llmdispatcher.InvalidRequest` with field, value and remedy.
     """
 
@@ -196,9 +200,33 @@ class Request:
     profile: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     id_at_origin: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    functions: tuple[Tool | VendorTool, ...] = attrs.field(default=(), kw_only=True, repr=False, converter=request_fields.tools_of)
+    function_call: str | Mapping[str, Any] | None = attrs.field(
+        default=None,
+        kw_only=True,
+        repr=False,
+        validator=request_fields.kinds(str, Mapping, remedy="give 'auto', 'none', or {'name': ...}"),
+    )
     wire_format: str | None = attrs.field(default=None, kw_only=True)
 
+    def _modernize(self) -> None:
+        """Have ``functions`` and ``function_call`` be tools and a choice among them, which all vendors know."""
+        choice = self.function_call
+        if choice is not None and self.tool_choice is not None:
+            raise InvalidRequest("function_call: the request has a tool_choice, the newer word for it; leave one of them out")
+        if isinstance(choice, Mapping):
+            if not choice.get("name"):
+                raise InvalidRequest(f"function_call: {choice!r} names no function; give 'auto', 'none', or {{'name': ...}}")
+            choice = {"type": "function", "function": {"name": choice["name"]}}
+        object.__setattr__(self, "tools", (*self.tools, *self.functions))
+        object.__setattr__(self, "functions", ())
+        if choice is not None:
+            object.__setattr__(self, "tool_choice", choice)
+            object.__setattr__(self, "function_call", None)
+
     def __attrs_post_init__(self) -> None:
+        if self.functions or self.function_call is not None:
+            self._modernize()
         if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
             raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
         if self.wire_format is None and self.response_format is not None:  # whoever sent one in a wire format reads the answer

@@ -209,7 +209,8 @@ class Response:
     calls: thoughts with their signatures, blocks of the vendor's own. ``logprobs`` are the vendor's entries, one for each token.
     ``rate_limit_remaining`` is what the vendor says is left of its rate limits, where that is little. ``parsed`` is the object
     that a structured answer stands for. ``latency`` is seconds from the call to the last byte. ``cached`` marks an answer that no
-    vendor was asked for: its tokens are those of the first time, its cost is 0.
+    vendor was asked for: its tokens are those of the first time, its cost is 0. ``dropped`` names the fields and parts of the
+    request that its vendor was not sent, such as ``("thinking", "tools: 'namespace'")``: see ``drop_params`` of :class:`Request`.
     """
 
     content: str = ""
@@ -233,12 +234,20 @@ class Response:
     created_at: datetime | None = None
     latency: float | None = None
     cached: bool = False
+    dropped: tuple[str, ...] = ()
     trace: Any = attrs.field(default=None, repr=False)
 
     @property
     def ref(self) -> str:
         """``"vendor:model"``, as a request can name it."""
         return f"{self.vendor}:{self.model}"
+
+    @property
+    def function_call(self) -> dict[str, str] | None:
+        """The first call in OpenAI's older words: ``{"name", "arguments"}``, the arguments as JSON text; ``None`` without one."""
+        if not self.tool_calls:
+            return None
+        return {"name": self.tool_calls[0].name, "arguments": self.tool_calls[0].arguments}
 
     @property
     def reasoning_parts(self) -> tuple[ReasoningPart, ...]:

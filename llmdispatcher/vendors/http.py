@@ -19,7 +19,19 @@ import attrs
 
 from .._text import room_logger
 from .._version import __version__
-from ..catalog import NameClaim, Traits, VendorRow, canonical, claim_on, model_facts, models_of, traits_of, vendor_row, vendor_rows
+from ..catalog import (
+    NameClaim,
+    Traits,
+    VendorRow,
+    canonical,
+    claim_on,
+    model_facts,
+    models_of,
+    room_for_thoughts,
+    traits_of,
+    vendor_row,
+    vendor_rows,
+)
 from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, Meter, new_lock
@@ -51,6 +63,7 @@ from ..wire import (
     fault,
     rate_limit_remaining,
     request_id,
+    telling_dropped,
     within_limits,
     without_idle_choice,
     without_refused,
@@ -74,7 +87,7 @@ class ChunkStream:
     """The chunks of one HTTP answer: iterate them, or take all that one read brought with :meth:`batches`.
 
     ``answers`` is how many were asked for: of several the next may begin long after the first is complete. A ``meter``, where
-    one is set, counts the events that could not be read.
+    one is set, counts the events that could not be read. ``dropped`` are the fields and parts of the request that were not sent.
     """
 
     def __init__(
@@ -88,6 +101,7 @@ class ChunkStream:
         answers: int = 1,
     ) -> None:
         self.meter: Meter | None = None
+        self.dropped: tuple[str, ...] = ()
         self.rate_limit_remaining = rate_limit_remaining(reply.headers, clock.now())
         self._missing = set(range(answers)) if answers > 1 else set()
         self._explained = explained
@@ -224,6 +238,22 @@ def _limits(config: VendorConfig, silence: float | None) -> Limits:
         total=config.timeout,
         kept=config.keepalive_expiry,
     )
+
+
+Encoded = tuple[HttpCall, Codec, Bounds, ToolNames, tuple[str, ...]]
+"""A call that asks for an answer, the format that it will come in, how much it may be, what its tools go by, what was dropped."""
+
+
+def _body(codec: Codec, request: Request, traits: Traits, stream: bool) -> bytes:
+    return codec.encode(fitted(request, traits), stream=stream, quirks=traits.quirks)
+
+
+def _roomy(request: Request, kind: str) -> Request:
+    """The request with room for thoughts in its limit, where the model counts them there."""
+    room = room_for_thoughts(request, kind, request.model)
+    if not room or request.max_tokens is None:
+        return request
+    return attrs.evolve(request, max_tokens=request.max_tokens + room, reasoning_tokens=None)
 
 
 _NO_SAMPLING = frozenset({"no_sampling"})
@@ -383,22 +413,24 @@ class HttpVendor:
 
     def send(self, request: Request, deadline: Deadline) -> Response:
         """One answer in one piece."""
-        call, codec, bounds, names = self._encoded(request, deadline, stream=False)
+        call, codec, bounds, names, dropped = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
         response = names.given_back(self._decoded(reply, deadline, partial(codec.decode, members=bounds.members)))
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
             identity = self._credentials.masked_id(identity)
-        return response if identity is None and left is None else evolved(response, request_id=identity, rate_limit_remaining=left)
+        if identity is None and left is None and not dropped:
+            return response
+        return evolved(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""
-        call, codec, bounds, names = self._encoded(request, deadline, stream=True)
+        call, codec, bounds, names, dropped = self._encoded(request, deadline, stream=True)
         reply = self.open(call, deadline, streamed=True)
         progress, decoder = self._config.progress_timeout, codec.decoder()
         decoder.bounds = bounds
         stream = ChunkStream(reply, names.read_by(decoder), self._clock, progress, self._explained, answers=request.n or 1)
-        stream.meter = deadline.meter
+        stream.meter, stream.dropped = deadline.meter, dropped
         return stream
 
     def takes_prefill(self, request: Request) -> bool:
@@ -489,8 +521,8 @@ class HttpVendor:
         if endpoint is not None:
             endpoint.transport.close()
 
-    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> tuple[HttpCall, Codec, Bounds, ToolNames]:
-        """The call that asks for an answer, the format that it will come in, how much it may be, and what its tools go by."""
+    def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> Encoded:
+        """The call that asks for an answer, and what is needed to read it."""
         traits = traits_of(self.kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
         if self._config.drop_params and not request.drop_params:
@@ -498,11 +530,16 @@ class HttpVendor:
         if self._config.fetch_remote is not None:
             request = fetch_remote(request, self._config.fetch_remote, deadline, self.kind, codec.name)
         names = ToolNames.of(request, traits.limits.get("tool_name"))
-        body = codec.encode(fitted(names.renamed(request), traits), stream=stream, quirks=traits.quirks)
+        if request.max_tokens and "max_completion_tokens" in traits.quirks:
+            request = _roomy(request, self.kind)
+        encode = partial(_body, codec, names.renamed(request), traits, stream)
+        body, dropped = (encode(), ()) if request.wire_format is None and not request.drop_params else telling_dropped(encode)
+        if dropped and deadline.meter is not None:
+            deadline.meter.dropped = dropped
         bounds, most = bounds_of(self.kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
-        return call, codec, bounds, names
+        return call, codec, bounds, names, dropped
 
     def _format(self, request: Request, traits: Traits) -> str:
         """The wire format: what the user chose, else what this model or this request needs, else the row's."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .codecs import codec_for as codec_for
     from .counting import COUNTING as COUNTING
     from .counting import LISTINGS as LISTINGS
+    from .decoding import telling_dropped as telling_dropped
     from .embeddings import EMBEDDING_CODECS as EMBEDDING_CODECS
     from .embeddings import numbers_in as numbers_in
     from .error_tables import STATUSES as STATUSES
@@ -55,6 +56,7 @@ else:
                 "COUNTING",
                 "LISTINGS",
             ),
+            "decoding": ("telling_dropped",),
             "embeddings": ("EMBEDDING_CODECS", "numbers_in"),
             "errors": (
                 "fault",

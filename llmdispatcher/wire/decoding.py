@@ -9,9 +9,12 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+import attrs
 
 from .._text import room_logger
 from ..errors import DispatchError, InvalidRequest, MalformedReply, StreamInterrupted, to_raise
@@ -22,12 +25,15 @@ from ..types import (
     MOST_OBJECTS,
     MOST_TOKENS,
     Message,
+    OtherPart,
+    ReasoningPart,
     Request,
     Response,
     StreamChunk,
     TextPart,
     TooMuch,
     Usage,
+    VendorTool,
     check_written,
     json_encoder,
     mended,
@@ -54,6 +60,28 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON type")
 
 
+T = TypeVar("T")
+_DROPPED: ContextVar[dict[str, None] | None] = ContextVar("dropped", default=None)
+ADAPTIVE: Mapping[str, str] = {"thinking": "adaptive"}
+"""The mark in ``request.metadata`` of one that was read from Anthropic's format: it is to think as the model sees fit."""
+_UNSENT: Mapping[str, tuple[str, ...]] = {
+    "anthropic_messages": ("prompt_cache_key",),
+    "gemini": ("user", "prompt_cache", "prompt_cache_key"),
+    "ollama_chat": ("user", "service_tier", "prompt_cache", "prompt_cache_key", "reasoning_summary"),
+    "openai_chat": ("prompt_cache", "reasoning_summary"),
+    "openai_responses": ("prompt_cache",),
+}
+"""What changes no answer, and has no place in a format: nobody is refused for it, and clients are told."""
+_MARKING = ("anthropic_messages", "openai_chat")
+"""Formats that have marks of what to remember; whether a server takes them is seen where they are written."""
+_THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
+    ("anthropic_messages", "reasoning_tokens"): "thinking",
+    ("anthropic_messages", "stop"): "stop_sequences",
+    ("gemini", "reasoning_tokens"): "thinkingConfig",
+    ("gemini", "stop"): "stopSequences",
+    ("openai_responses", "reasoning_effort"): "reasoning",
+}
+"""What the sender of a request calls what we call otherwise."""
 _NONE: Mapping[str, Any] = {}
 logger = room_logger("wire")
 _encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
@@ -107,6 +135,10 @@ class Asked(Protocol):
         """What is merged into the body."""
 
     @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What is not sent."""
+
+    @property
     def drop_params(self) -> bool:
         """Whether what has no place is left out."""
 
@@ -118,12 +150,12 @@ class Asked(Protocol):
 def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
     """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
 
-    Those of a request that was read from another format are refused or, if it allows that, dropped.
+    Those of a request that was read from another format are dropped.
     """
     merged = dict(payload)
     foreign = request.wire_format not in (None, codec)
-    if foreign and request.extra_params:
-        leave_out(request, codec, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
+    if foreign:
+        _tell_foreign(request, codec)
     if request.extra_params and not foreign:
         check_written(request.extra_params, merged)
     for name, value in () if foreign else request.extra_params.items():
@@ -144,10 +176,68 @@ def written(document: Any) -> bytes:
 
 
 def leave_out(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
-    """Refuse what a format cannot express, or log that it is dropped where the request allows that (``drop_params``)."""
-    if not request.drop_params:
+    """Refuse what a format cannot express, or drop it and tell so where the request allows that.
+
+    It does with ``drop_params``, and where it was read from a wire format: its sender does not know who is asked.
+    """
+    if not request.drop_params and request.wire_format is None:
         raise InvalidRequest(f"{field}: {why} ({codec}); leave it out, ask another vendor, or set drop_params=True")
-    logger.info("%s is not sent to %s: it %s (%s)", field, request.model, why, codec)
+    tell_dropped(request, codec, field, why)
+
+
+def tell_dropped(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
+    """Note for :func:`telling_dropped` that something is not sent; no library call is refused for it, or told."""
+    if request.wire_format is None and not request.drop_params:
+        return
+    dropped, word = _DROPPED.get(), _THEIR_WORDS.get((request.wire_format, field), field)
+    if dropped is None or word not in dropped:
+        logger.info("%s is not sent to %s: it %s (%s)", word, request.model, why, codec)
+    if dropped is not None:
+        dropped[word] = None
+
+
+def tell_thought(request: Asked, codec: str, part: ReasoningPart) -> None:
+    """Note that a thought is not sent, which another vendor made."""
+    kind = "encrypted reasoning" if part.encrypted is not None else "reasoning"
+    tell_dropped(request, codec, f"message.content: {kind}", f"is known to {part.origin} alone")
+
+
+def leave_out_foreign(request: Asked, codec: str) -> None:
+    """Leave out the ``extra_params``, which another format knows. Raises :class:`InvalidRequest` where nothing else is said."""
+    why = f"is known to {request.wire_format} alone"
+    if request.extra_params and not (getattr(request, "messages", ()) or getattr(request, "texts", ())):
+        raise InvalidRequest(f"{', '.join(request.extra_params)}: {why} ({codec}), and nothing else is asked; ask another vendor")
+    for name in request.extra_params:
+        leave_out(request, codec, name, why)
+
+
+def _tell_foreign(request: Asked, codec: str) -> None:
+    """Tell what a request that was read from another format says that this one has no place for, whatever the codec does."""
+    why = f"is known to {request.wire_format} alone"
+    leave_out_foreign(request, codec)
+    for name in _UNSENT.get(codec, ()):
+        if getattr(request, name, None) is not None:
+            tell_dropped(request, codec, name)
+    if isinstance(request, Request):
+        if request.metadata.get(str(request.wire_format)) == ADAPTIVE and request.reasoning_effort is None:
+            tell_dropped(request, codec, "thinking", why)
+        if codec not in _MARKING and _has_marks(request):
+            tell_dropped(request, codec, "cache_control")
+
+
+def _has_marks(request: Request) -> bool:
+    parts = [part for message in request.messages if not isinstance(message.content, str) for part in message.content]
+    return any(getattr(part, "cache", None) is not None for part in (*parts, *request.tools))
+
+
+def telling_dropped(encode: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
+    """What ``encode`` gives, and what it left out of the request, each name once."""
+    dropped: dict[str, None] = {}
+    token = _DROPPED.set(dropped)
+    try:
+        return encode(), tuple(dropped)
+    finally:
+        _DROPPED.reset(token)
 
 
 def only_texts(messages: Iterable[Message]) -> bool:
@@ -180,13 +270,30 @@ def signature_of(call: Any) -> str | None:
     return None
 
 
-def instructions(request: Request) -> list[str]:
-    """The system messages, for formats that keep them apart. Raises :class:`InvalidRequest` for one that is not all text."""
-    found = [message for message in request.messages if message.role in LEADING_ROLES]
-    for message in found:
-        if not isinstance(message.content, str) and not all(isinstance(part, TextPart) for part in message.content):
-            raise InvalidRequest(f"messages: a {message.role} message must be text here; put other parts into a user message")
-    return [message.text for message in found]
+def in_text(request: Request, codec: str, messages: list[Message]) -> list[Message]:
+    """System messages for formats that want them as text; other parts are left out, or refused."""
+    return [message if isinstance(message.content, str) else _texts_of(request, codec, message) for message in messages]
+
+
+def _texts_of(request: Request, codec: str, message: Message) -> Message:
+    kept = tuple([part for part in message.content if isinstance(part, TextPart)])
+    for part in message.content if len(kept) < len(message.content) else ():
+        if not isinstance(part, TextPart):
+            what = f"message.content: {part_kind(part)!r}"
+            leave_out(request, codec, what, f"has no place in a {message.role} message, which must be text here")
+    return message if len(kept) == len(message.content) else attrs.evolve(message, content=kept or " ")
+
+
+def part_kind(part: Any) -> str:
+    """What a part is, in its sender's word where it has one."""
+    return (
+        str(part.data.get("type") or next(iter(part.data), "a part"))
+        if isinstance(part, OtherPart | VendorTool)
+        else type(part).__name__
+    )
+
+
+NO_CHOICE = "is not a choice; use auto, none, required or a function's name"
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

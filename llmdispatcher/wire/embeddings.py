@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..errors import InvalidRequest, MalformedReply
 from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
-from .decoding import Counter, dump, leave_out, mapping, parse_object, text_of, written
+from .decoding import Counter, dump, leave_out_foreign, mapping, parse_object, text_of, written
 from .errors import fault_inside, tells_of_failure
 from .gemini.codec import GEMINI
 from .ollama.request import ollama_usage
@@ -203,7 +203,7 @@ class GeminiEmbeddings:
         """The JSON body; further fields go into the request of each text."""
         foreign = request.wire_format not in (None, self.name)
         if foreign and request.extra_params:
-            leave_out(request, self.name, ", ".join(request.extra_params), f"is known to {request.wire_format} alone")
+            leave_out_foreign(request, self.name)
         further = {} if foreign else dict(request.extra_params)
         if request.dimensions is not None:
             further["outputDimensionality"] = request.dimensions

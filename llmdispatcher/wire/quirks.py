@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from ..types import AudioPart, Message, Part, Request, StreamChunk, TextPart
-from .decoding import leave_out, only_texts, own
+from .decoding import leave_out, only_texts, own, tell_dropped
 from .shaping import SHAPES, without_nothings
 
 _TUNES: Mapping[str, tuple[str, ...]] = {
@@ -30,6 +30,7 @@ _DECIDES: Mapping[str, tuple[str, ...]] = {
 }
 _EFFORT = ("reasoning_effort", "reasoning_tokens", "reasoning_summary")
 _EMPTY: Mapping[str, Any] = {"stop": ()}
+_REFUSED = "is refused by this model"
 
 
 _REFUSING = frozenset({*_TUNES, *_DECIDES})
@@ -52,10 +53,12 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
     if _REFUSING.isdisjoint(quirks):
         return request
     left_out = [name for quirk in quirks for name in _TUNES.get(quirk, ()) if getattr(request, name) is not None]
+    for name in left_out:
+        tell_dropped(request, codec, name, _REFUSED)
     for quirk in quirks:
         for name in _DECIDES.get(quirk, ()):
             if getattr(request, name):
-                leave_out(request, codec, name, "is refused by this model")
+                leave_out(request, codec, name, _REFUSED)
                 left_out.append(name)
     return _without(request, left_out)
 
@@ -85,7 +88,12 @@ def _as_text(part: Any) -> Part:
 
 def without_effort(request: Request, quirks: frozenset[str]) -> Request:
     """The request without its wishes for thought, for formats whose only word for them is what ``no_effort`` refuses."""
-    return _without(request, [name for name in _EFFORT if getattr(request, name) is not None]) if "no_effort" in quirks else request
+    if "no_effort" not in quirks:
+        return request
+    left_out = [name for name in _EFFORT if getattr(request, name) is not None]
+    for name in left_out:
+        tell_dropped(request, request.model, name, _REFUSED)
+    return _without(request, left_out)
 
 
 def _without(request: Request, names: list[str]) -> Request:

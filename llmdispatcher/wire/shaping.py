@@ -28,7 +28,7 @@ from ..types import (
     data_url,
     media_type,
 )
-from .decoding import LEADING_ROLES, leave_out, logger, mapping, written
+from .decoding import LEADING_ROLES, leave_out, logger, mapping, tell_dropped, written
 from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, with_items
 
 
@@ -167,6 +167,7 @@ def one_of_sampling(request: Request) -> Request:
     if request.temperature is None or request.top_p is None:
         return request
     logger.info("top_p is not sent to %s, which takes it or a temperature", request.model)
+    tell_dropped(request, request.model, "top_p", "is not taken beside a temperature")
     return attrs.evolve(request, top_p=None)
 
 

@@ -240,7 +240,7 @@ def test_models_refuse_what_the_catalog_says_they_refuse(simulator):
     """A reasoning model gets max_completion_tokens, a model without sampling parameters gets none."""
     openai = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
     anthropic = AnthropicVendor(api_key=KEY, base_url=simulator.anthropic_url)
-    openai.send(Request(model="gpt-5", messages="hi", max_tokens=9), Deadline.after(30))
+    openai.send(Request(model="gpt-5.1", messages="hi", max_tokens=9), Deadline.after(30))
     anthropic.send(Request(model="claude-opus-4-7", messages="hi", max_tokens=9, temperature=0.5), Deadline.after(30))
     openai.close()
     anthropic.close()

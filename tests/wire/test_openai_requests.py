@@ -384,7 +384,6 @@ def test_calls_without_ids_get_them_by_their_order():
         ("message.content", {"messages": [Message.user(OtherPart(origin="gemini", data={"type": "x"}), "u")]}),
         ("tools", {"tools": [VendorTool(origin="gemini", data={"googleSearch": {}})]}),
         ("reasoning_tokens", {"reasoning_tokens": 9}),
-        ("topK", {"extra_params": {"topK": 4}, "wire_format": "gemini"}),
     ],
 )
 def test_what_the_format_cannot_express_is_named_or_dropped(field, fields):

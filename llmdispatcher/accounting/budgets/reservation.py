@@ -26,7 +26,7 @@ from typing import Any
 import attrs
 
 from ..._text import room_logger
-from ...catalog import Target
+from ...catalog import Target, room_for_thoughts
 from ...errors import BudgetExceeded, DispatchError
 from ...routing import ANY_WINDOW, shown
 from ...runtime import Clock, Deadline, Lease
@@ -136,6 +136,8 @@ def bound(measure: Measure, request: Request, target: Target, now: datetime) -> 
         output = target.max_output or target.context_window or ANY_OUTPUT
     else:
         output *= OVER_OUTPUT.get(target.kind or "", 1)
+        if request.reasoning_effort is None and not request.reasoning_tokens:  # of those the measure has more already
+            output += room_for_thoughts(request, target.kind or "", target.model)
     tier = None if "service_tier" in request.extra_params else request.service_tier
     ladder, search = _rates(target, tier, measure.unbounded, (now + _DAY).date())
     steps = [step for step in ladder if into > step[0]]

@@ -31,9 +31,6 @@ STOP_REASONS = frozenset({*FINISH, "pause_turn", "compaction"})
 """All that clients know."""
 CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
-ADAPTIVE = {"thinking": "adaptive"}
-"""The mark in ``request.metadata`` of a request that was read: its effort came with adaptive thinking, not alone."""
-
 
 def cache_control(cache: str) -> dict[str, str]:
     """A cache mark; five minutes are the default and go without saying."""

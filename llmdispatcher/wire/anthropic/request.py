@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import InvalidRequest
@@ -24,12 +24,25 @@ from ...types import (
     data_url,
     media_type,
 )
-from ..decoding import EXTRA_CONTENT, LEADING_ROLES, dump, leave_out, own
+from ..decoding import (
+    ADAPTIVE,
+    EXTRA_CONTENT,
+    LEADING_ROLES,
+    NO_CHOICE,
+    dump,
+    in_text,
+    leave_out,
+    only_texts,
+    own,
+    part_kind,
+    tell_dropped,
+    tell_thought,
+)
 from ..limits import identified
 from ..quirks import adapted
 from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema, object_schema
 from ..shaping import inline
-from .fields import ADAPTIVE, CHOICES, NAME, STRUCTURE, cache_control
+from .fields import CHOICES, NAME, STRUCTURE, cache_control
 
 _OWN = (None, NAME)
 _TEXTUAL = ("text/", "application/json")
@@ -89,9 +102,8 @@ def encoded_system(request: Request) -> Any:
     native = request.wire_format == NAME
     messages = request.messages[: _leading(request.messages)] if native else request.messages
     found = [message for message in messages if message.role in LEADING_ROLES]
-    for message in found:
-        if not native and not all(isinstance(part, TextPart) for part in message.parts):
-            raise InvalidRequest(f"messages: a {message.role} message must be text here; put other parts into a user message")
+    if not native and not only_texts(found):
+        found = in_text(request, NAME, found)
     if all(isinstance(message.content, str) for message in found):
         return "\n\n".join([message.text for message in found if message.text.strip()]) or None
     return [block for message in found for block in _blocks(request, message.parts, frozenset())] or None
@@ -137,7 +149,10 @@ def _blocks(request: Request, parts: Iterable[Part], quirks: frozenset[str]) -> 
     spaced = request.wire_format == NAME and any(map(_is_cited, parts))  # Anthropic's own answer has blanks between its citations
     for part in parts:
         if isinstance(part, ReasoningPart):
-            blocks += _thought(part, "replay_reasoning" in quirks)
+            thought = _thought(part, "replay_reasoning" in quirks)
+            blocks += thought
+            if not thought:
+                tell_thought(request, NAME, part)
         elif isinstance(part, OtherPart):
             blocks += _other(request, part)
         elif not isinstance(part, TextPart) or part.text.strip() or spaced:
@@ -178,7 +193,7 @@ def _thought(part: ReasoningPart, unsigned: bool) -> list[dict[str, Any]]:
 def _other(request: Request, part: OtherPart) -> list[dict[str, Any]]:
     if part.origin == NAME:
         return [dict(part.data)]
-    leave_out(request, NAME, f"message.content: {part.data.get('type', 'a part')!r}", f"is known to {part.origin} alone")
+    leave_out(request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
     return []
 
 
@@ -269,6 +284,8 @@ _FORCED = ("any", "tool")
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request; system messages, wherever they stand, become the top-level ``system``."""
     payload = _encoded(request, quirks)
+    if request.tools or not only_texts(request.messages):
+        _limit_marks(request, payload)
     return dump({**payload, "stream": True} if stream else payload, request, NAME)
 
 
@@ -298,6 +315,34 @@ def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     }
 
 
+MOST_MARKS = 4
+"""Cache marks that Anthropic takes in one request. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+
+
+def _limit_marks(request: Request, payload: Mapping[str, Any]) -> None:
+    """Leave as many cache marks as are taken: the first, whose prompt many conversations share, and the last ones."""
+    marked = [tool for tool in payload.get("tools", ()) if _MARK in tool]
+    for content in (payload.get("system"), *[turn["content"] for turn in payload["messages"]]):
+        if type(content) is list:
+            marked += _marked(content)
+    most = MOST_MARKS - (_MARK in payload)
+    if len(marked) > most:
+        leave_out(request, NAME, f"{_MARK}: {len(marked)} marks", f"are more than the {most} that are taken")
+        for block in marked[1 : 1 - most]:
+            del block[_MARK]
+
+
+_MARK = "cache_control"
+
+
+def _marked(blocks: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for block in blocks:
+        if block.get("type") == "tool_result" and type(block.get("content")) is list:
+            yield from _marked(block["content"])
+        if _MARK in block:
+            yield block
+
+
 def _began_without_thoughts(turns: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the round of tools under way began with a turn without a thought, which Anthropic wants where a budget is given."""
     place = len(turns)
@@ -315,7 +360,7 @@ def _answers(turn: Mapping[str, Any]) -> bool:
 
 def _of_schema(request: Request, quirks: frozenset[str]) -> frozenset[str]:
     """The quirks, with ``no_json_schema`` for a schema that cannot be said here, such as that of an object of any fields."""
-    schema = _schema(request.response_format)
+    schema = _schema(request)
     if schema is None or request.wire_format == NAME or fitted_schema(schema, ANTHROPIC) is not None:
         return quirks
     return quirks | {"no_json_schema"}
@@ -396,6 +441,9 @@ def _sampling(request: Request, *, thinks: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
     if thinks and fields.get("top_p", 1) < 0.95:
         del fields["top_p"]
+    for name in ("temperature", "top_p", "top_k") if thinks else ():
+        if name not in fields and getattr(request, name) is not None:
+            tell_dropped(request, NAME, name, "is refused beside thoughts")
     stops = [word for word in request.stop if word.strip()]  # Anthropic refuses blank ones
     if stops:
         fields["stop_sequences"] = stops
@@ -415,7 +463,7 @@ def _advice(request: Request) -> dict[str, Any]:
 
 def _output(request: Request, thoughts: Mapping[str, Any], quirks: frozenset[str]) -> dict[str, Any]:
     """The form of the answer, beside the effort."""
-    schema = _schema(request.response_format)
+    schema = _schema(request)
     if schema is None or "no_json_schema" in quirks:
         return {}
     if request.wire_format != NAME:
@@ -423,13 +471,15 @@ def _output(request: Request, thoughts: Mapping[str, Any], quirks: frozenset[str
     return {"output_config": {**thoughts.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}}
 
 
-def _schema(response_format: Mapping[str, Any] | None) -> Any:
+def _schema(request: Request) -> Any:
+    response_format = request.response_format
     if response_format is None or response_format.get("type") in ("text", "json_object"):
         return None
     kind, described = response_format.get("type"), response_format.get("json_schema")
     if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
         return described["schema"]
-    raise InvalidRequest(f"response_format: Anthropic has no {kind!r}; give a 'json_schema' with its 'schema'")
+    leave_out(request, NAME, "response_format", f"has no {kind!r} here; give a 'json_schema' with its 'schema'")
+    return None
 
 
 def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[str, Any]:
@@ -437,7 +487,7 @@ def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[st
     strict = "no_json_schema" not in quirks
     tools = [_tool(request, tool, strict=strict) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
     choice = _choice(request)
-    schema = _schema(request.response_format) if "no_json_schema" in quirks else None
+    schema = _schema(request) if "no_json_schema" in quirks else None
     if schema is not None:
         choice = (
             choice if choice.get("type") == "tool" else {"type": "any"} if tools and choice.get("type") != "none" else _STRUCTURED
@@ -457,7 +507,7 @@ _STRUCTURED = {"type": "tool", "name": STRUCTURE}
 def _is_ours(request: Request, tool: VendorTool) -> bool:
     if tool.origin == NAME:
         return True
-    leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
     return False
 
 
@@ -489,10 +539,14 @@ def _choice(request: Request) -> dict[str, Any]:
             return {"type": CHOICES[choice]}
         if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
             return {"type": "tool", "name": choice}
-        raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
+        leave_out(request, NAME, f"tool_choice: {choice!r}", NO_CHOICE)
+        return {}
     function = choice.get("function")
     if isinstance(function, Mapping) and function.get("name"):
         return {"type": "tool", "name": function["name"]}
+    if request.wire_format not in _OWN:
+        leave_out(request, NAME, "tool_choice", NO_CHOICE)
+        return {}
     return dict(choice)
 
 

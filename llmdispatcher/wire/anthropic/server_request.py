@@ -17,7 +17,8 @@ from urllib.parse import unquote
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
 from ..base import Inbound, filled, object_in, popped
-from .fields import ADAPTIVE, NAME, WEB, cache_of
+from ..decoding import ADAPTIVE
+from .fields import NAME, WEB, cache_of
 
 _ROLES = ("user", "assistant", "system")
 

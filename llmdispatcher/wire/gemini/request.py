@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import InvalidRequest
-from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool, parse_text
-from ..decoding import LEADING_ROLES, dump, instructions, leave_out, own
+from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, parse_text
+from ..decoding import LEADING_ROLES, NO_CHOICE, dump, in_text, leave_out, own, part_kind, tell_thought
 from ..quirks import adapted, without_effort
 from ..schemas import GEMINI, fitted_schema
 from ..shaping import form_in_words
@@ -160,13 +160,13 @@ def _format(request: Request) -> dict[str, Any]:
         schema = described["schema"] if request.wire_format == NAME else fitted_schema(described["schema"], GEMINI)
         told = spelt if same else {"responseJsonSchema": described["schema"] if schema is None else schema}
         return {"responseMimeType": "application/json", **told}
-    raise InvalidRequest(f"response_format: Google has no {kind!r}; use 'json_object' or 'json_schema' with a schema")
+    leave_out(request, NAME, "response_format", f"has no {kind!r} here; use 'json_object' or 'json_schema' with a schema")
+    return {}
 
 
 def _system(request: Request) -> dict[str, Any]:
     """All instructions, each text a part of its own."""
-    instructions(request)  # refuses what is no text
-    found = [message for message in request.messages if message.role in LEADING_ROLES]
+    found = in_text(request, NAME, [message for message in request.messages if message.role in LEADING_ROLES])
     parts = [encoded_part(part) for message in found for part in message.parts]
     fields = {name: value for message in found for name, value in own(message, NAME).items()}
     return {"parts": parts, **fields} if found else {}
@@ -213,8 +213,10 @@ def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     written = []
     for part in parts:
         if isinstance(part, OtherPart) and part.origin != NAME:
-            leave_out(request, NAME, "message.content", f"has a block that is known to {part.origin} alone")
-        elif not (isinstance(part, ReasoningPart) and part.origin not in _OWN) and not _is_nothing(request, part):
+            leave_out(request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
+        elif isinstance(part, ReasoningPart) and part.origin not in _OWN:
+            tell_thought(request, NAME, part)
+        elif not _is_nothing(request, part):
             written.append(encoded_part(part))
     return written
 
@@ -226,6 +228,8 @@ def _is_nothing(request: Request, part: Part) -> bool:
 
 def _result(request: Request, message: Message, names: Mapping[str | None, str]) -> dict[str, Any]:
     name = message.name or names.get(message.tool_call_id)
+    if name is None and request.wire_format is not None:  # its vendor keeps the call
+        name = message.tool_call_id
     if name is None:
         raise InvalidRequest("message.name: a tool message to Google names its function, or the id of an earlier call")
     response: dict[str, Any] = {"name": name, "response": object_of(message.text, message.is_error)}
@@ -261,12 +265,8 @@ def _tools(request: Request) -> dict[str, Any]:
         elif tool.origin == NAME:
             entries.append(dict(tool.data))
         else:
-            leave_out(request, NAME, f"tools: {_kind(tool)!r}", f"is a tool of {tool.origin}")
+            leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
     return {"tools": entries} if entries else {}
-
-
-def _kind(tool: VendorTool) -> str:
-    return str(tool.data.get("type") or next(iter(tool.data), "a tool"))
 
 
 def _declared(tool: Tool) -> dict[str, Any]:
@@ -287,23 +287,29 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     choice = request.tool_choice
     if choice is None:
         return {}
-    config = _by_word(request, choice) if isinstance(choice, str) else _by_name(choice)
+    config = _by_word(request, choice) if isinstance(choice, str) else _by_name(request, choice)
+    if config is None:
+        return {}
     if "no_forced_tools" in quirks and config.get("mode") == "ANY":
         leave_out(request, NAME, "tool_choice", "cannot be forced here")
         config = {"mode": "AUTO"}
     return {"toolConfig": {"functionCallingConfig": config}}
 
 
-def _by_word(request: Request, choice: str) -> dict[str, Any]:
+def _by_word(request: Request, choice: str) -> dict[str, Any] | None:
     if choice in _MODES:
         return {"mode": _MODES[choice]}
     if any(isinstance(tool, Tool) and tool.name == choice for tool in request.tools):
         return {"mode": "ANY", "allowedFunctionNames": [choice]}
-    raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
+    leave_out(request, NAME, f"tool_choice: {choice!r}", NO_CHOICE)
+    return None
 
 
-def _by_name(choice: Mapping[str, Any]) -> dict[str, Any]:
+def _by_name(request: Request, choice: Mapping[str, Any]) -> dict[str, Any] | None:
     function = choice.get("function")
     if isinstance(function, Mapping) and function.get("name"):
         return {"mode": "ANY", "allowedFunctionNames": [function["name"]]}
+    if request.wire_format not in _OWN:
+        leave_out(request, NAME, "tool_choice", NO_CHOICE)
+        return None
     return dict(choice)

@@ -21,7 +21,7 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..decoding import Counter, dump, leave_out, own
+from ..decoding import Counter, dump, leave_out, own, part_kind, tell_thought
 from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..quirks import adapted
@@ -108,7 +108,7 @@ def _encoded(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {"model": request.model} if request.model else {}
     fields["messages"] = _messages(request)
     fields |= _tools(request)
-    fields |= _format(request.response_format)
+    fields |= _format(request)
     fields |= _thinking(request, quirks)
     options = _options(request)
     if options:
@@ -136,7 +136,8 @@ def _thinking(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     return {"think": True if effort is None or "no_effort" in quirks else LEVELS[effort]}
 
 
-def _format(response_format: Mapping[str, Any] | None) -> dict[str, Any]:
+def _format(request: Request) -> dict[str, Any]:
+    response_format = request.response_format
     kind = (response_format or {"type": "text"}).get("type")
     described = (response_format or {}).get("json_schema")
     if kind == "text":
@@ -145,7 +146,8 @@ def _format(response_format: Mapping[str, Any] | None) -> dict[str, Any]:
         return {"format": "json"}
     if kind == "json_schema" and isinstance(described, Mapping) and "schema" in described:
         return {"format": described["schema"]}
-    raise InvalidRequest(f"response_format: Ollama has no {kind!r}; give 'json_object', or a 'json_schema' with its 'schema'")
+    leave_out(request, NAME, "response_format", f"has no {kind!r} here; give 'json_object', or a 'json_schema' with its 'schema'")
+    return {}
 
 
 def _tools(request: Request) -> dict[str, Any]:
@@ -162,7 +164,7 @@ def _tools(request: Request) -> dict[str, Any]:
 def _is_ours(request: Request, tool: VendorTool) -> bool:
     if tool.origin == NAME:
         return True
-    leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+    leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
     return False
 
 
@@ -218,21 +220,27 @@ def _images(request: Request, parts: Iterable[Part]) -> list[str]:
     found = []
     for part in parts:
         if isinstance(part, ImagePart):
-            found.append(base64.b64encode(_bytes(part)).decode())
+            data = _bytes(part)
+            if data is None:
+                why = "Ollama fetches no images; give the bytes, as ImagePart(data=..., media_type=...)"
+                leave_out(request, NAME, "message.content: 'ImagePart'", why)
+            else:
+                found.append(base64.b64encode(data).decode())
+        elif isinstance(part, ReasoningPart):
+            if part.origin not in (None, NAME):
+                tell_thought(request, NAME, part)
         elif isinstance(part, OtherPart):
-            leave_out(request, NAME, f"message.content: {part.data.get('type', 'a part')!r}", f"is known to {part.origin} alone")
-        elif not isinstance(part, TextPart | ReasoningPart | ToolCall):
-            raise InvalidRequest(f"message.content: Ollama takes no {type(part).__name__}, only text and images")
+            leave_out(request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
+        elif not isinstance(part, TextPart | ToolCall):
+            leave_out(request, NAME, f"message.content: {part_kind(part)!r}", "is not taken by Ollama, only text and images are")
     return found
 
 
-def _bytes(image: ImagePart) -> bytes:
+def _bytes(image: ImagePart) -> bytes | None:
     if image.data is not None:
         return image.data
     whole = data_url(image.url) if image.url is not None else None
-    if whole is None:
-        raise InvalidRequest("message.content: Ollama fetches no images; give the bytes, as ImagePart(data=..., media_type=...)")
-    return whole[1]
+    return whole[1] if whole is not None else None
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

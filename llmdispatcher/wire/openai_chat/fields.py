@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -143,6 +143,11 @@ def rest(fields: Mapping[str, Any], *known: str) -> dict[str, Any]:
 def how(part: Any) -> Any:
     """In which of several ways a part, call or tool was written; ``None`` for the usual one."""
     return own(part, NAME).get(AS) if getattr(part, "extra", None) else None
+
+
+def is_legacy(tools: Iterable[Any]) -> bool:
+    """Whether one of a request's tools was written in the words of before tools."""
+    return any(how(tool) == LEGACY for tool in tools)
 
 
 def with_own(written: Mapping[str, Any], part: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from ...types import (
     VideoPart,
 )
 from ..anthropic.fields import cache_control
-from ..decoding import dump, leave_out, only_texts, own
+from ..decoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
 from ..limits import identified
 from ..quirks import adapted, without_effort
 from ..shaping import form_in_words, inline_url, named_form, results_of_text
@@ -112,7 +112,7 @@ class Turns:
         said = [part for part in message.content if self._is_said(part)]
         if len(said) > 1 and not self._native:  # some servers refuse an empty text among others
             said = [part for part in said if not isinstance(part, TextPart) or part.text] or said[:1]
-        blocks = [self._part(part) for part in said]
+        blocks = [block for part in said if (block := self._part(part)) is not None]
         plain = all(type(block) is dict and block.keys() == _TEXT_ALONE and block["type"] == "text" for block in blocks)
         beside = len(said) < len(message.content)
         if plain and (beside or [block["text"] for block in blocks] == [""]):  # many servers want an answer's text as text
@@ -121,20 +121,33 @@ class Turns:
 
     def _is_said(self, part: Part) -> bool:
         if isinstance(part, ReasoningPart):
-            return self._blocks and is_block(part)
+            if self._blocks and is_block(part):
+                return True
+            if not self._replays or not thought_fields(part):
+                tell_thought(self._request, NAME, part)
+            return False
         if isinstance(part, OtherPart) and part.origin != NAME:
-            what = f"message.content: {part.data.get('type', 'a part')!r}"
-            leave_out(self._request, NAME, what, f"is known to {part.origin} alone")
+            leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
             return False
         return not isinstance(part, ToolCall) and how(part) not in (FIELD, SOUND)
 
     def _part(self, part: Part) -> Any:
         if how(part) == BARE and isinstance(part, TextPart):
             return part.text
-        block = written_part(part, marks=self._marks)
+        if not self._marks and getattr(part, "cache", None) is not None:
+            tell_dropped(self._request, NAME, "cache_control")
+        block = self._written(part)
+        if block is None:
+            return None
         if isinstance(part, FilePart) and self._native and part.name is None:
             block.get("file", {}).pop("filename", None)
         return block
+
+    def _written(self, part: Part) -> dict[str, Any] | None:
+        if self._request.wire_format is None or has_place(part):
+            return written_part(part, marks=self._marks)
+        leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
+        return None
 
 
 def written_call(call: ToolCall) -> dict[str, Any]:
@@ -180,6 +193,12 @@ def written_part(part: Part, *, marks: bool = True) -> dict[str, Any]:
     block = with_own(block, part)
     cache = getattr(part, "cache", None)
     return block if cache is None or not marks else {**block, "cache_control": cache_control(cache)}
+
+
+def has_place(part: Part) -> bool:
+    """Whether the format carries a part."""
+    writer = _WRITERS.get(type(part))
+    return writer is not None and writer(part) is not None
 
 
 def _text(part: TextPart) -> dict[str, Any]:
@@ -309,7 +328,36 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
         request = named_form(results_of_text(request))
         messages = identified(request.messages, _IDS)
         request = request if messages is request.messages else attrs.evolve(request, messages=messages)
+    elif "no_functions" in quirks:
+        request = modern(request)
     return standard(request) if "strict_fields" in quirks else request
+
+
+def modern(request: Request) -> Request:
+    """The request in the words of today: functions as tools, their calls and results with ids."""
+    messages = tuple([_modern_message(message) for message in request.messages])
+    messages = identified(messages, _IDS)
+    tools = tuple([_without_word(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
+    if all(map(operator.is_, messages, request.messages)) and all(map(operator.is_, tools, request.tools)):
+        return request
+    return attrs.evolve(request, messages=messages, tools=tools)
+
+
+def _modern_message(message: Message) -> Message:
+    if own(message, NAME).get("role") == "function":
+        kept = {name: value for name, value in own(message, NAME).items() if name != "role"}
+        return attrs.evolve(message, extra={**message.extra, NAME: kept})
+    if any(how(call) == LEGACY for call in message.tool_calls):
+        return attrs.evolve(message, tool_calls=tuple(map(_without_word, message.tool_calls)))
+    return message
+
+
+def _without_word(thing: Any) -> Any:
+    """A tool or call, not said to be of before tools."""
+    if how(thing) != LEGACY:
+        return thing
+    kept = {name: value for name, value in own(thing, NAME).items() if name != AS}
+    return attrs.evolve(thing, extra={**thing.extra, NAME: kept})
 
 
 STANDARD = frozenset(
@@ -386,7 +434,7 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 def _is_ours(request: Request, tool: VendorTool) -> bool:
     if tool.origin != NAME:
-        leave_out(request, NAME, f"tools: {tool.data.get('type', 'a tool')!r}", f"is a tool of {tool.origin}")
+        leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
     return tool.origin == NAME
 
 
@@ -401,6 +449,8 @@ def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str
         if getattr(tool, name) is not None:
             function[name] = getattr(tool, name)
     entry = with_own({"type": "function", "function": function}, tool)
+    if tool.cache is not None and not marks:
+        tell_dropped(request, NAME, "cache_control")
     return entry if tool.cache is None or not marks else {**entry, "cache_control": cache_control(tool.cache)}
 
 
@@ -409,6 +459,8 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     if choice is None:
         return {}
     wanted = _named(request, choice) if isinstance(choice, str) else choice
+    if wanted is None:
+        return {}
     if "no_forced_tools" in quirks and wanted not in ("auto", "none"):
         leave_out(request, NAME, "tool_choice", "cannot be forced here")
         wanted = "auto"
@@ -417,7 +469,7 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     return {"tool_choice": wanted}
 
 
-def _named(request: Request, choice: str) -> str | Mapping[str, Any]:
+def _named(request: Request, choice: str) -> str | Mapping[str, Any] | None:
     """A word, or the one tool that is meant by its name; ``any`` is Mistral's word, which only a request from there keeps."""
     if choice in _CHOICES or (choice == "any" and request.wire_format == NAME):
         return choice
@@ -429,4 +481,5 @@ def _named(request: Request, choice: str) -> str | Mapping[str, Any]:
             return {"type": "function", "function": {"name": choice}}
         if isinstance(custom, Mapping) and custom.get("name") == choice:
             return {"type": "custom", "custom": {"name": choice}}
-    raise InvalidRequest(f"tool_choice: {choice!r} is not a choice; use auto, none, required or a function's name")
+    leave_out(request, NAME, f"tool_choice: {choice!r}", NO_CHOICE)
+    return None

@@ -28,7 +28,7 @@ from ..base import Inbound
 from ..decoding import CALL, made_id, mapping, own, parse, with_signature, written
 from ..finish import canonical_reason, finish_of
 from ..server_errors import openai_refusal
-from .fields import AS, LEGACY, NAME, details_in, how, openai_logprobs, openai_tier, written_usage
+from .fields import AS, LEGACY, NAME, details_in, how, is_legacy, openai_logprobs, openai_tier, written_usage
 from .request import is_block, joined_thoughts, written_call, written_part
 
 NO_ID = "chatcmpl-0"
@@ -37,10 +37,10 @@ CITATION = "url_citation"
 _WORDS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
-def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
-    """The body of a whole answer; this format repeats nothing of the request."""
-    usage = written_usage(response.usage)
-    choices = [_choice(choice) for choice in response.choices]
+def write_response(response: Response, asked: Inbound | None = None) -> bytes:
+    """The body of a whole answer; this format repeats nothing of the request, but calls in the words that it asked in."""
+    usage, legacy = written_usage(response.usage), _asked_legacy(asked)
+    choices = [_choice(choice, legacy) for choice in response.choices]
     told, sources = cited(response.citations)
     choices[0]["message"]["annotations"] = told
     return written(
@@ -57,11 +57,17 @@ def write_response(response: Response, _asked: Inbound | None = None) -> bytes:
     )
 
 
-def _choice(choice: Choice) -> dict[str, Any]:
+def _asked_legacy(asked: Inbound | None) -> bool | None:
+    """Whether the request was written in the words of before tools; ``None`` where it has no tools, or is not known."""
+    return is_legacy(asked.request.tools) if asked is not None and asked.request.tools else None
+
+
+def _choice(choice: Choice, legacy: bool | None) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": _content(choice), "refusal": choice.refusal}
     message |= _thoughts(choice)
-    calls = list(map(made_up, choice.tool_calls))
-    if len(calls) == 1 and how(calls[0]) == LEGACY:
+    calls = [made_up(call, legacy) for call in choice.tool_calls]
+    old = bool(calls) and (legacy or (legacy is None and len(calls) == 1 and how(calls[0]) == LEGACY))
+    if old:  # which tell of one call: of several, the first
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
     elif calls:
         message["tool_calls"] = [{**written_call(call), **with_signature(call.signature)} for call in calls]
@@ -73,7 +79,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "index": choice.index,
         "message": message,
         "logprobs": {"content": openai_logprobs(choice.logprobs), "refusal": None} if choice.logprobs else None,
-        "finish_reason": finish_word(choice.finish_reason, choice.finish_reason_raw, called=bool(calls)),
+        "finish_reason": _in_words(finish_word(choice.finish_reason, choice.finish_reason_raw, called=bool(calls)), legacy),
     }
 
 
@@ -98,9 +104,16 @@ def _thoughts(choice: Choice) -> dict[str, Any]:
     return {"reasoning_content": choice.reasoning} if choice.reasoning else {}
 
 
-def made_up(call: ToolCall) -> ToolCall:
+def _in_words(reason: str, legacy: bool | None) -> str:
+    """Why an answer ended, for a client that knows functions alone, or tools alone."""
+    if legacy is None or reason not in ("tool_calls", "function_call"):
+        return reason
+    return "function_call" if legacy else "tool_calls"
+
+
+def made_up(call: ToolCall, legacy: bool | None = None) -> ToolCall:
     """The call with an id; clients count on one."""
-    return call if call.id or how(call) == LEGACY else attrs.evolve(call, id=made_id(CALL))
+    return call if call.id or (legacy is not False and how(call) == LEGACY) else attrs.evolve(call, id=made_id(CALL))
 
 
 def finish_word(reason: str | None, raw: str | None, *, called: bool) -> str:
@@ -157,7 +170,7 @@ class ChatWriter:
     """Chunks in, events out; thoughts are always spelt ``reasoning_content``, which is known before they are complete."""
 
     def __init__(self, asked: Inbound | None = None) -> None:
-        self._tells_usage = asked is None or asked.stream_usage
+        self._tells_usage, self._legacy = asked is None or asked.stream_usage, _asked_legacy(asked)
         self._model = self._id = self._tier = ""
         self._usage: Usage | None = None
         self._choices: dict[int, _Choice] = {}
@@ -180,11 +193,11 @@ class ChatWriter:
         if chunk.finish_reason is None or choice.finished:
             return opening + said
         choice.finished = True
-        word = finish_word(chunk.finish_reason, chunk.finish_reason_raw, called=choice.called)
+        word = _in_words(finish_word(chunk.finish_reason, chunk.finish_reason_raw, called=choice.called), self._legacy)
         return opening + said + self._event(chunk.choice, {}, finish=word)
 
     def _opened(self, index: int) -> tuple[_Choice, bytes]:
-        self._choices[index] = _Choice()
+        self._choices[index] = _Choice(self._legacy)
         return self._choices[index], self._event(index, {"role": "assistant", "content": ""})
 
     def _event(
@@ -209,7 +222,10 @@ class ChatWriter:
         """Why choices ended that did not say so, the usage if it was asked for, and the end marker."""
         opening = b"" if self._choices else self._opened(0)[1]
         owed = [(index, choice) for index, choice in self._choices.items() if not choice.finished]
-        ends = [self._event(index, {}, finish=finish_word(None, None, called=choice.called)) for index, choice in owed]
+        ends = [
+            self._event(index, {}, finish=_in_words(finish_word(None, None, called=choice.called), self._legacy))
+            for index, choice in owed
+        ]
         usage = written_usage(self._usage) if self._usage is not None and self._tells_usage else None
         told = b"" if usage is None else self._document([], {"usage": usage})
         return b"".join([opening, *ends, told, _DONE])
@@ -227,10 +243,11 @@ def _framed(document: Mapping[str, Any]) -> bytes:
 class _Choice:
     """What was written of one choice."""
 
-    __slots__ = ("_kinds", "finished")
+    __slots__ = ("_kinds", "_legacy", "finished")
 
-    def __init__(self) -> None:
+    def __init__(self, legacy: bool | None) -> None:
         self._kinds: dict[int, str] = {}  # of its calls
+        self._legacy = legacy
         self.finished = False
 
     @property
@@ -252,17 +269,22 @@ class _Choice:
         return delta
 
     def _calls(self, deltas: tuple[ToolCallDelta, ...]) -> dict[str, Any]:
-        if deltas[0].index == 0 and (self._kinds.get(0) == LEGACY or _own(deltas[0]).get(AS) == LEGACY):
+        told = self._kinds.get(0) == LEGACY or _own(deltas[0]).get(AS) == LEGACY
+        if self._legacy or (self._legacy is None and deltas[0].index == 0 and told):
+            first = [delta for delta in deltas if delta.index == 0]  # these words tell of one call
             self._kinds[0] = LEGACY
-            named = {} if deltas[0].name is None else {"name": deltas[0].name}
-            return {"function_call": {**named, "arguments": deltas[0].arguments}}
+            if not first:
+                return {}
+            named = {} if first[0].name is None else {"name": first[0].name}
+            return {"function_call": {**named, "arguments": "".join([delta.arguments for delta in first])}}
         return {"tool_calls": [self._call(delta) for delta in deltas]}
 
     def _call(self, delta: ToolCallDelta) -> dict[str, Any]:
         begins = delta.index not in self._kinds
         kind = self._kinds.setdefault(delta.index, delta.kind or "function")
         named = {} if delta.name is None else {"name": delta.name}
-        piece = {kind: {**named, "input" if kind == "custom" else "arguments": delta.arguments}, **_own(delta)}
+        further = {name: value for name, value in _own(delta).items() if name != AS}
+        piece = {kind: {**named, "input" if kind == "custom" else "arguments": delta.arguments}, **further}
         head = {"id": delta.id or made_id(CALL), "type": kind} if begins else {}
         return {"index": delta.index, **head, **piece, **with_signature(delta.signature)}
 

@@ -29,7 +29,20 @@ from ...types import (
     ToolCall,
     VendorTool,
 )
-from ..decoding import EXTRA_CONTENT, arguments_in, dump, leave_out, mapping, own, says, text_of, with_signature, words_of
+from ..decoding import (
+    EXTRA_CONTENT,
+    arguments_in,
+    dump,
+    leave_out,
+    mapping,
+    own,
+    part_kind,
+    says,
+    tell_thought,
+    text_of,
+    with_signature,
+    words_of,
+)
 from ..limits import identified
 from ..quirks import adapted, without_effort
 from ..shaping import inline_url
@@ -282,7 +295,7 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 def _native(request: Request, tool: VendorTool) -> bool:
     if tool.origin != NAME:
-        leave_out(request, NAME, "tools", f"has a {tool.data.get('type')!r} that is known to {tool.origin} alone")
+        leave_out(request, NAME, f"tools: {part_kind(tool)!r}", f"is a tool of {tool.origin}")
     return tool.origin == NAME
 
 
@@ -348,12 +361,15 @@ class _Conversation:
             return self._identified(part)
         if isinstance(part, ReasoningPart):
             passed = part.encrypted is None and (part.id or "").startswith(MADE_UP)
-            return part if part.origin in (None, NAME) and not passed else None
+            if part.origin in (None, NAME) and not passed:
+                return part
+            tell_thought(self._request, NAME, part)
+            return None
         if isinstance(part, OtherPart):
             return part if self._keeps(part) else None
         if isinstance(part, TextPart):
             return part
-        self._out_of_place(f"{type(part).__name__} in an assistant's turn")
+        self._out_of_place(part)
         return None
 
     def _identified(self, call: ToolCall) -> ToolCall:
@@ -368,11 +384,11 @@ class _Conversation:
 
     def _keeps(self, part: OtherPart) -> bool:
         if part.origin != NAME:
-            leave_out(self._request, NAME, "message.content", f"has a {part.data.get('type')!r} known to {part.origin} alone")
+            leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}", f"is known to {part.origin} alone")
         return part.origin == NAME
 
-    def _out_of_place(self, what: str) -> None:
-        leave_out(self._request, NAME, "message.content", f"has a {what}, which has no place in this format")
+    def _out_of_place(self, part: Part) -> None:
+        leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
 
     def _result(self, message: Message) -> dict[str, Any]:
         call = message.tool_call_id
@@ -393,10 +409,11 @@ class _Conversation:
         if isinstance(part, OtherPart):
             return dict(part.data) if self._keeps(part) else None
         if isinstance(part, ReasoningPart) and part.origin not in (None, NAME):
+            tell_thought(self._request, NAME, part)
             return None
         writer = _ENTRIES.get(type(part))
         if writer is None:
-            self._out_of_place(type(part).__name__)
+            self._out_of_place(part)
             return None
         return {**writer(part), **own(part, NAME)}
 
