@@ -329,7 +329,9 @@ class Directory:
         of = f"The list of {names[0]}" if len(names) == 1 else f"The lists of {len(names)} local servers"
         they = "has not been read yet; it" if len(names) == 1 else "have not been read yet; they"
         others = [skip for skip in known.skipped if skip.vendor not in open_yet]
-        return attrs.evolve(known, skipped=(*skips, *others), hint=f"{known.hint} {of} {they} would be read first.".strip())
+        is_guess = known.hint.startswith("Did you mean") and ":" not in known.model and "/" not in known.model
+        hint = "" if is_guess else known.hint  # the server may have just the name that was written
+        return attrs.evolve(known, skipped=(*skips, *others), hint=f"{hint} {of} {they} would be read first.".strip())
 
     def _forget(self) -> None:
         with self._lock:
