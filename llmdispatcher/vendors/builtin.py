@@ -99,14 +99,14 @@ def from_environment() -> list[HttpVendor]:
     return [made for row in _given() if (made := HttpVendor(kind=row.name)).is_available()]
 
 
+_USUAL = "OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST"
+
+
 def nothing_found() -> str:
-    """What to say where :func:`from_environment` has found no vendor: what is missing of one that is there in part, else usual keys."""
+    """What to say where :func:`from_environment` has found no vendor: what is missing of one that is there in part, else keys."""
     halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
     todo = halves or f"set {_USUAL} (docs/vendors.md has the variables of all vendors), or call register_vendor(...)"
     return f"Dispatcher.from_env() found no vendor in the environment; {todo}"
-
-
-_USUAL = "OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST"
 
 
 def incomplete() -> dict[str, str]:
