@@ -210,6 +210,10 @@ class Conductor:
                 raise _out_of_share(late, share.answer, brief=ready is not None) from None
             took = deadline.clock.monotonic() - attempt.started
             attempt.timed_out = deadline.is_narrow and late.phase != "pool" and 2 * took >= (deadline.seconds or 0)
+            if late.phase != "pool" and not streamed:
+                need = self.shares.need(call.request, attempt.target)
+                seconds = None if not movable else need.seconds if need.certain else math.inf
+                late.remedy = _not_asked(attempt.target, took, others[0], seconds)
             raise
         finally:
             deadline.widen()
@@ -395,6 +399,20 @@ def _out_of_share(late: DeadlineExceeded, seconds: float, *, brief: bool) -> Dis
     text = f"it was silent for {seconds:.3g} s, {why}"
     phase = "idle" if late.phase == "body" else late.phase or "first_byte"
     return VendorUnavailable(text, phase=phase, sent=late.sent, timed_out=True)
+
+
+def _not_asked(target: Target, seconds: float, other: Target, need: float | None) -> str:
+    """Why no other target was asked after one that used up the time of a call, and what to set.
+
+    ``need`` is seconds for a whole answer, infinite where nobody knows, ``None`` where policy forbids to ask another.
+    """
+    if need is None:
+        why = "retry_ambiguous=False forbids to ask another after that"
+    elif need == math.inf:
+        why = "a model that thinks may take all of the time; first_byte_timeout= of its vendor sets a limit"
+    else:
+        why = f"a whole answer may need {need:.3g} s; set timeout= above that, or leave it out"
+    return f"{target.vendor} gave no answer in {seconds:.3g} s, and {other} was not asked: {why}"
 
 
 def _full(seconds: float) -> str:

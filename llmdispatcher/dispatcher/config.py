@@ -11,7 +11,7 @@ import attrs
 
 from ..accounting import Budget, budgets_of
 from ..cache import ResponseCache
-from ..catalog import NameClaim, Source, canonical, claim_on, source, vendor_row, vendor_rows
+from ..catalog import NameClaim, Source, canonical, claim_on, owner, source, vendor_row, vendor_rows
 from ..errors import ConfigError
 from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server
 from ..routing import (
@@ -229,6 +229,14 @@ class Config:
                 if row is not None and claim_on(row.name, tail.strip()) not in (NameClaim.UNKNOWN, NameClaim.FOREIGN):
                     yield f"pools[{pool!r}][{number}]", head
 
+    def unknown_prefixes(self) -> Iterator[tuple[str, str, str]]:
+        """The entries of pools whose prefix is no vendor of the catalog: the path, the prefix and the rest."""
+        for pool, models in self.pools.items():
+            for number, model in enumerate(models):
+                head, colon, tail = model.partition(":")
+                if colon and "/" not in head and vendor_row(head) is None:
+                    yield f"pools[{pool!r}][{number}]", head, tail.strip()
+
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""
         return Preferences(
@@ -275,10 +283,24 @@ def unready(config: Config, vendors: Mapping[str, Any]) -> list[Unready]:
             lack = _lack(HttpVendor(kind=row.name)) or f"set {variables}, or register it"
             found.append(Unready(field, name, f"is not registered: {lack}"))
         else:
-            near = get_close_matches(canonical(name), [*registered, *(row.name for row in vendor_rows())], 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(vendors) or 'none'}"
-            found.append(Unready(field, name, f"is not registered, and the catalog has no vendor of this name; {meant}", False))
+            found.append(_unknown(field, name, registered))
+    has_tags = any(_may_have_tags(vendor) for vendor in vendors.values())
+    for field, prefix, model in config.unknown_prefixes():
+        if canonical(prefix) not in registered and not (has_tags and owner(model) is None):
+            found.append(_unknown(field, prefix, registered))
     return found
+
+
+def _unknown(field: str, name: str, registered: Mapping[str, Any]) -> Unready:
+    near = get_close_matches(canonical(name), [*registered, *(row.name for row in vendor_rows())], 1)
+    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(registered) or 'none'}"
+    return Unready(field, name, f"is not registered, and the catalog has no vendor of this name; {meant}", False)
+
+
+def _may_have_tags(vendor: Any) -> bool:
+    """Whether what stands before a colon may be a part of a model's name, as in Ollama's ``llama3:8b``."""
+    row = vendor_row(getattr(vendor, "kind", None) or "")
+    return row is None or row.keyless
 
 
 def _lack(vendor: Any) -> str | None:

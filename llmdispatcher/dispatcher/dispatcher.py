@@ -193,7 +193,7 @@ class Dispatcher:
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
         """A dispatcher with every vendor of the catalog whose key is in the environment.
 
-        Where there is none, and none is registered later, the error of a call tells which variables were looked for. A vendor
+        Where there is none, and none is registered later, the error of a call names the usual variables. A vendor
         that the configuration names and that has no key is logged as a warning (:meth:`check_vendors`).
         """
         dispatcher = cls(config, **settings)

@@ -285,6 +285,11 @@ class HttpVendor:
         """Whether its answers cost nothing: a server of one's own, at an address of this machine or of a private network."""
         return self._row.free and is_private_url(self._credentials.url() or "")
 
+    @property
+    def base_url(self) -> str | None:
+        """The address that it asks, as it was given or as the environment or the catalog has it; ``None`` where there is none."""
+        return self._credentials.url()
+
     @cached_property
     def identity(self) -> tuple[Any, ...]:
         """What its answers depend on beside the request: who it is, where, by which API, and what it leaves out."""

@@ -306,7 +306,7 @@ def test_a_dry_run_for_programs(command, prompts, openai):
     """The same as JSON; money is exact text."""
     told = json.loads(command("batch", prompts({"max_tokens": 1000}), "--dry-run", "--json").out)
 
-    assert isinstance(told["cost_at_most"], str)
+    assert isinstance(told["cost_estimated"], str)
     assert 1 == told["models"]["openai:gpt-4o-mini"]["prompts"]
 
 
@@ -327,7 +327,7 @@ def test_an_unknown_price_keeps_no_cap(command, prompts, openai):
     ended = command("batch", prompts({"model": "openai:unheard-of-1"}), "--max-cost", "100")
 
     assert (1, 0) == (ended.code, openai.hits)
-    assert "1 prompts to models whose price is not known" in ended.err
+    assert "1 prompt to models whose price is not known" in ended.err
 
 
 @pytest.mark.parametrize(("said", "code", "hits"), [("y\n", 0, 1), ("n\n", 1, 0)], ids=["yes", "no"])

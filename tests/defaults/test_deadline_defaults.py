@@ -68,6 +68,33 @@ def test_a_silent_vendor_ends_in_the_answer_of_the_second(streamed):
     assert 50 <= seconds <= 75
 
 
+TOO_SHORT = {
+    "shorter than an answer may need": (
+        {},
+        "a whole answer may need 60 s; set timeout= above that, or leave it out",
+    ),
+    "a model that thinks": ({"reasoning_effort": "high"}, "a model that thinks may take all of the time; first_byte_timeout="),
+    "silences are final": ({}, "retry_ambiguous=False forbids to ask another after that"),
+}
+
+
+@pytest.mark.parametrize(("fields", "why"), TOO_SHORT.values(), ids=TOO_SHORT)
+def test_a_timeout_that_spares_the_second_vendor_says_so(fields, why):
+    """Who gave no answer, who was not asked and why, and what to set."""
+    policy = {"retry_policy": {"retry_ambiguous": False}} if "retry_ambiguous" in why else {}
+    stage = Stage(FOR_EVER, timeout=30, **policy)
+    with pytest.raises(DeadlineExceeded) as raised:
+        stage.ask(Request("m", "hi", **fields))
+
+    assert [1, 0, 0] == stage.hits
+    assert f"(first gave no answer in 30 s, and second:m was not asked: {why}" in str(raised.value)
+
+
+def test_a_timeout_above_the_need_asks_the_second_vendor():
+    """As the error says."""
+    assert "second" == Stage(FOR_EVER, timeout=61).ask()[0]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_the_tenth_call_does_not_wait(streamed):
     """Three calls wait; the circuit is open for the others, for no less than a call waited."""

@@ -63,12 +63,14 @@ class Aliases:
         return asked if asked is not None and asked.strip() else self._profile
 
     def missing(self, name: str, profile: str | None) -> tuple[str, str] | None:
-        """For a name that nobody has: which lockfile, and the alias that it has not got; ``None`` for what cannot be one."""
+        """For a name that nobody has: which lockfile, and the alias that it has not got.
+
+        ``None`` for what cannot be an alias, and where the only lockfile is the package's own, which the user has not written.
+        """
         lockfile = self.lockfile
-        if lockfile is None or ":" in name:
+        if lockfile is None or lockfile.is_bundled or ":" in name:
             return None
-        where = "the lockfile of llmdispatcher itself" if lockfile.is_bundled else str(lockfile.path or "the lockfile")
-        return where, lockfile.describe_missing(name, self.profile(profile))
+        return str(lockfile.path or "the lockfile"), lockfile.describe_missing(name, self.profile(profile))
 
     def find(self, name: str, profile: str | None = None) -> Alias | None:
         """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""
