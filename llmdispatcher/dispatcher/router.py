@@ -66,6 +66,11 @@ logger = room_logger("dispatcher")
 
 _REMEMBERED_MODELS = 1024
 _GLOB = re.compile(r"[*?\[]")
+_SIZE, _KIND = r"(\d+x)?[a-z]?\d+(\.\d+)?[bm]", r"i?q\d\w*|b?f16|fp16|f32|instruct|chat|text|mini|base"
+_TAG = re.compile(rf"latest|(.*[-_])?({_SIZE}|{_KIND})([-_].*)?", re.IGNORECASE)
+"""How tags of local models are written: by size, quantization or training, https://ollama.com/library."""
+_NOBODYS = "-"
+"""A name that no vendor has; one that claims it takes any."""
 _NO_VECTORS = frozenset({"embeddings"})
 _DROPPED = frozenset({"reasoning"})
 """What a vendor that may drop parameters leaves out where a model lacks it."""
@@ -245,7 +250,7 @@ class Directory:
         head, colon, tail = bare.partition(":")
         vendor = self.find(head) if colon else None
         if vendor is not None:
-            return vendor.name if self._claim(vendor.name, vendor, tail.strip()).has_it else None
+            return vendor.name if self._has(vendor.name, tail.strip()) else None
         return canonical(head) if colon and claim_on(head, tail.strip()).has_it else None
 
     def candidates(self, model: str, profile: str | None = None, deadline: Deadline | None = None) -> Candidates:
@@ -303,7 +308,7 @@ class Directory:
 
     def _told(self, key: str | Alias, known: Candidates, deadline: Deadline) -> Candidates:
         """The same after the vendors whose lists may tell more were asked for them, as far as it is time."""
-        if self._asked(known.undecided, deadline):
+        if self._asked(known.undecided, deadline, brief=bool(known.targets)):
             known = self._find(key)
         if known.spare and self._asked((known.spare,), deadline, brief=True):
             known = self._find(key)
@@ -370,16 +375,16 @@ class Directory:
         """Who can be asked for a model, or for whichever they have."""
         pinned, bare = split_ref(model, list(self.vendors))
         row = self._not_registered(model) if pinned is None else None
-        if row is not None and not self._lists_whole(model):
-            tail = model.partition(":")[2].strip()
-            same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
-            remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
-            skip = SkippedTarget(bare, f"{row.name} is not registered; {remedy}", UNREGISTERED)
-            may_be_a_tag = claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
-            return Candidates(bare, (), (skip,), undecided=self._local(list(self.vendors)) if may_be_a_tag else ())
-        if is_any_model(bare):
+        if is_any_model(bare) and row is None:
             return self._open(bare, pinned)
-        return self._for_name(bare) if pinned is None else self._for_pin(bare, pinned)
+        if pinned is None and row is None:
+            return self._for_name(bare)
+        if pinned is not None and self._has(pinned, bare):
+            return self._for_pin(bare, pinned)
+        having = [name for name in list(self.vendors) if name != pinned and self._has(name, model)]
+        if having:
+            return self._whole(model, having)
+        return self._unlisted(model, row) if row is not None else self._for_reference(model, bare, pinned or "")
 
     def _not_registered(self, model: str) -> VendorRow | None:
         """The vendor of the catalog that a reference names, where none of that name is registered."""
@@ -387,13 +392,56 @@ class Directory:
         row = vendor_row(head) if colon and tail.strip() else None
         return None if row is None or self.find(row.name) is not None else row
 
-    def _lists_whole(self, model: str) -> bool:
-        """Whether a vendor has a model whose own name looks like a reference, such as Ollama's ``mistral:7b``."""
-        for name, vendor in list(self.vendors.items()):
-            own = any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.capabilities.models)
-            if own or self._lists.has(name, model) or model_facts(_kind(vendor), model) is not None:
-                return True
-        return False
+    def _has(self, name: str, model: str) -> bool:
+        """Whether a vendor is known to have this very name, and not since it takes whatever name it is given."""
+        vendor = self.vendors[name]
+        if self._lists.has(name, model) or model in vendor.capabilities.models or model_facts(_kind(vendor), model) is not None:
+            return True
+        return self._claim(name, vendor, model).has_it and not self._claim(name, vendor, _NOBODYS).has_it
+
+    def _whole(self, model: str, having: Sequence[str]) -> Candidates:
+        """Those that have a model whose own name looks like a reference, such as Ollama's ``mistral:7b``; nobody else is asked."""
+        found = self._for_name(model)
+        others = [target.vendor for target in found.targets if target.vendor not in having]
+        skips = [SkippedTarget(name, f"{NO_MODEL} {model}, and {having[0]} has it") for name in others]
+        targets = tuple([target for target in found.targets if target.vendor in having])
+        return attrs.evolve(found, targets=targets, skipped=(*found.skipped, *skips))
+
+    def _unlisted(self, model: str, row: VendorRow) -> Candidates:
+        """A reference to a vendor that is not registered, or the name of a model that a local server may have."""
+        tail = model.partition(":")[2].strip()
+        same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
+        remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
+        local = self._local(list(self.vendors)) if claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN) else ()
+        if local and self._may_be_local(model, local):
+            remedy = f"no local server is known to have {model!r} either; write {f'{local[0]}:{model}'!r} to ask {local[0]} for it"
+        return Candidates(
+            tail, (), (SkippedTarget(tail, f"{row.name} is not registered; {remedy}", UNREGISTERED),), undecided=local
+        )
+
+    def _for_reference(self, model: str, bare: str, pinned: str) -> Candidates:
+        """The vendor that a reference names for a model that it is not known to have.
+
+        The whole may be the name of a local model, whose prompts must not leave the machine: then local servers are asked for
+        their lists first, and a name that looks like one of theirs is nobody's.
+        """
+        found = self._for_pin(bare, pinned)
+        local = () if _stays_here(self.vendors[pinned]) else self._local([name for name in list(self.vendors) if name != pinned])
+        if not local:
+            return found
+        if not self._may_be_local(model, local):
+            return attrs.evolve(found, undecided=local)
+        cause = f"{model!r} may be the name of a local model, or mean {bare!r} of {pinned}, and nobody is known to have either"
+        hint = f"Write {f'{local[0]}:{model}'!r} to ask {local[0]}, or name {bare!r} in the models= of {pinned}."
+        skips = [SkippedTarget(name, f"{NO_MODEL} {model}, as far as is known") for name in (*local, pinned)]
+        return Candidates(model, (), tuple(skips), undecided=local, cause=cause, hint=hint)
+
+    def _may_be_local(self, model: str, local: Sequence[str]) -> bool:
+        """Whether a name is written like a local model with its tag: by the tag, or as other names of these servers begin."""
+        head, _colon, tail = model.partition(":")
+        head = head.strip().casefold()
+        listed = [name.casefold() for server in local for name in (*self._lists.names(server), *edition().names("ollama"))]
+        return bool(_TAG.fullmatch(tail.strip())) or any(re.split(r"[:-]", name)[0] == head for name in listed)
 
     def _open(self, bare: str, pinned: str | None) -> Candidates:
         """All models that the vendors are known to have."""
@@ -416,6 +464,9 @@ class Directory:
         alone = self._is_alone()
         shared = any(claims[name].has_it and not _kind(vendor) for name, vendor in vendors)
         asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
+        having = [name for name in asked if claims[name].has_it]
+        if ":" in bare and any(_is_local(self.vendors[name]) for name in having):
+            asked = having  # a local model's tag; a host of any model that is merely named may not hear of it
         spare = self._fallback
         instead: tuple[Target, ...] = ()
         is_unread = False
@@ -428,6 +479,7 @@ class Directory:
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
         out = {name: claim for name, claim in claims.items() if name not in asked}
         cause, hint = ("", "") if targets or instead else self._refusal(bare, claims)
+        may_have = [name for name in out if out[name] is NameClaim.ANY]
         return Candidates(
             bare,
             tuple(targets),
@@ -436,7 +488,7 @@ class Directory:
             spare=spare if spare is not None and is_unread else "",
             cause=cause,
             hint=hint,
-            undecided=() if targets or instead else self._local([name for name in out if out[name] is NameClaim.ANY]),
+            undecided=() if (targets or instead) and (having or ":" not in bare) else self._local(may_have),
         )
 
     def _for_pin(self, bare: str, pinned: str) -> Candidates:
@@ -647,6 +699,11 @@ def _is_local(vendor: Vendor) -> bool:
     """Whether it is a server of one's own, which serves what was loaded into it."""
     row = vendor_row(_kind(vendor))
     return row is not None and row.keyless
+
+
+def _stays_here(vendor: Vendor) -> bool:
+    """Whether it is known to be a server of one's own at a private address, where prompts do not leave."""
+    return _is_local(vendor) and bool(getattr(vendor, "is_free", False))
 
 
 def _claim_on(vendor: Vendor, model: str) -> NameClaim:
