@@ -6,6 +6,7 @@ here: what is known about vendor and name, whom the configuration names, and whe
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -33,10 +34,11 @@ from ..catalog import (
     vendor_row,
     without,
 )
-from ..errors import ConfigError, InvalidRequest
+from ..errors import ConfigError, DeadlineExceeded, InvalidRequest
 from ..routing import (
     FALLBACK,
     MISSING,
+    MODES,
     NO_MODEL,
     PINNED,
     RULE,
@@ -56,7 +58,7 @@ from ..types import ANY_MODEL
 from ..vendors import Vendor, how_to_register
 from .config import NEAREST, Config, unready
 from .model_lists import ModelLists
-from .suggestions import Registered, suggestion
+from .suggestions import Registered, near_names, suggestion
 
 if TYPE_CHECKING:
     from ..catalog import Lockfile
@@ -115,7 +117,7 @@ class Directory:
         group = [name for name, weight in shares.weights.items() if weight > 0] + [*shares.priorities] if shares is not None else []
         self._for_all = {canonical(name) for name in (*self._wanted.values(), *group) if name is not None}
         self._in_rules = {canonical(rule.vendor) for rule in config.routing_rules if rule.enabled}
-        self._has_modes = bool(config.modes)
+        self._has_modes, self._modes = bool(config.modes), {*MODES, *config.modes}
         self._lists = ModelLists()
         self._pools = {
             name: Alias(name, None, models, config.pools.on.get(name, frozenset())) for name, models in config.pools.items()
@@ -402,10 +404,11 @@ class Directory:
     def _whole(self, model: str, having: Sequence[str]) -> Candidates:
         """Those that have a model whose own name looks like a reference, such as Ollama's ``mistral:7b``; nobody else is asked."""
         found = self._for_name(model)
-        others = [target.vendor for target in found.targets if target.vendor not in having]
-        skips = [SkippedTarget(name, f"{NO_MODEL} {model}, and {having[0]} has it") for name in others]
+        others = [
+            SkippedTarget(at.vendor, f"{NO_MODEL} {model}, {having[0]} has") for at in found.targets if at.vendor not in having
+        ]
         targets = tuple([target for target in found.targets if target.vendor in having])
-        return attrs.evolve(found, targets=targets, skipped=(*found.skipped, *skips))
+        return attrs.evolve(found, targets=targets, skipped=(*found.skipped, *others))
 
     def _unlisted(self, model: str, row: VendorRow) -> Candidates:
         """A reference to a vendor that is not registered, or the name of a model that a local server may have."""
@@ -426,7 +429,8 @@ class Directory:
         their lists first, and a name that looks like one of theirs is nobody's.
         """
         found = self._for_pin(bare, pinned)
-        local = () if _stays_here(self.vendors[pinned]) else self._local([name for name in list(self.vendors) if name != pinned])
+        is_here = _is_local(self.vendors[pinned]) and bool(getattr(self.vendors[pinned], "is_free", False))
+        local = () if is_here else self._local([name for name in list(self.vendors) if name != pinned])
         if not local:
             return found
         if not self._may_be_local(model, local):
@@ -566,8 +570,8 @@ class Directory:
         failure, is_local = self._lists.failure(name), bool(self._local([name]))
         why = "a model that is known here"
         if failure:
-            why = f"a list of models that could be read ({failure})"
-        elif self._lists.is_read(name):
+            return f"its list of models could not be read ({failure}); name its models in models=, or a default_model"
+        if self._lists.is_read(name):
             why = "a model in its list that answers prompts"
         elif is_local:
             why = "a model that is known before its list is read"
@@ -585,7 +589,10 @@ class Directory:
             names = [default]
         else:
             near = () if _is_local(vendor) else stand_ins(_kind(vendor), model)
-            own = [*_chatting(self._lists.names(name)), *[own for own in vendor.capabilities.models if not _GLOB.search(own)]]
+            own = [
+                *filter(answers_prompts, self._lists.names(name)),
+                *[own for own in vendor.capabilities.models if not _GLOB.search(own)],
+            ]
             named = [theirs for theirs in near if self._claim(name, vendor, theirs).has_it] or own
             names = [theirs for each in named if (theirs := model_at(vendor, each)) is not None]
         targets = [attrs.evolve(target_of(name, vendor, each), stands_in_for=model) for each in dict.fromkeys(names)]
@@ -627,6 +634,8 @@ class Directory:
             cause += f"; the list of {failed[0]} could not be read: {failed[1]})" if failed is not None else ")"
         elif may_be_asked(claims[names[0]], Named.MODEL):
             cause += ", as far as is known"
+        if bare in self._modes:
+            return cause, f"{bare!r} is a mode, no model: write Request('auto', ..., mode={bare!r})."
         meant = suggestion(bare, [self._registered(name) for name in list(self.vendors)], self._pools)
         return cause, str(meant) or self._way_out(bare, claims)
 
@@ -636,15 +645,27 @@ class Directory:
         kind = _kind(vendor)
         names = [
             model
-            for model in edition().names(kind)
+            for model in (edition().names(kind) if not _is_local(vendor) else ())  # it has what was loaded into it
             if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and model_at(vendor, model) == model
         ]
-        names += [*self._lists.names(name), *[model for model in vendor.capabilities.models if not _GLOB.search(model)]]
+        listed = [model.removesuffix(":latest") for model in self._lists.names(name)]
+        names += [*listed, *[model for model in vendor.capabilities.models if not _GLOB.search(model)]]
 
         def takes(model: str) -> bool:
             return may_be_asked(self._claim(name, vendor, model), Named.MODEL)
 
         return Registered(name, kind, _is_local(vendor), names, takes)
+
+    def meant(self, target: Target, deadline: Deadline) -> str:
+        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists."""
+        name, vendor = target.vendor, self.vendors[target.vendor]
+        if self._local([name]):
+            with contextlib.suppress(DeadlineExceeded):
+                self._asked((name,), deadline, brief=True)
+        if near := near_names(target.model, self._registered(name).models):
+            return f"did you mean {' or '.join(map(repr, near))}?"
+        listed = self._lists.names(name) if _is_local(vendor) else ()
+        return f"its list has {several(listed)}" if listed else ""
 
     def _way_out(self, bare: str, claims: Mapping[str, NameClaim]) -> str:
         """What to do about a name that is like no other."""
@@ -701,11 +722,6 @@ def _is_local(vendor: Vendor) -> bool:
     return row is not None and row.keyless
 
 
-def _stays_here(vendor: Vendor) -> bool:
-    """Whether it is known to be a server of one's own at a private address, where prompts do not leave."""
-    return _is_local(vendor) and bool(getattr(vendor, "is_free", False))
-
-
 def _claim_on(vendor: Vendor, model: str) -> NameClaim:
     """What a vendor of the user's own says about a model's name: by its ``model_for``, by its capabilities, or by its ``kind``."""
     if model_at(vendor, model) is None:
@@ -716,18 +732,13 @@ def _claim_on(vendor: Vendor, model: str) -> NameClaim:
     return claim if claim.has_it else NameClaim.ANY
 
 
-def _chatting(listed: Sequence[str]) -> list[str]:
-    """Those of a vendor's list that answer prompts, as far as their names tell, in its order."""
-    return [model for model in listed if answers_prompts(model)]
-
-
 def _models(vendor: Vendor, listed: Sequence[str]) -> Iterator[str]:
     """The models that a vendor is known to have and serves today: its default, those of the catalog, and of its own list."""
     kind = _kind(vendor)
     today = SYSTEM_CLOCK.now().date()
     taken = set()
     named = getattr(vendor, "default_model", None) or ""
-    for model in [named, *model_names(kind), *vendor.capabilities.models, *_chatting(listed)]:
+    for model in [named, *model_names(kind), *vendor.capabilities.models, *filter(answers_prompts, listed)]:
         facts = model_facts(kind, model)
         name = facts.listed if facts is not None else model
         is_gone = facts is not None and not facts.is_active(today)

@@ -99,9 +99,15 @@ def from_environment() -> list[HttpVendor]:
     return [made for row in _given() if (made := HttpVendor(kind=row.name)).is_available()]
 
 
+_OFTEN = ("openai", "anthropic", "google", "groq", "ollama")
+"""Whose variables an error names."""
+
+
 def nothing_found() -> str:
-    """What to say where :func:`from_environment` has found no vendor: the variables that it looked for."""
-    looked_for = ", ".join(variable for row in vendor_rows() for variable in _variables(row))
+    """What to say where :func:`from_environment` has found no vendor: the best known variables that it looked for."""
+    variables = [_variables(row)[-1 if row.keyless else 0] for row in vendor_rows() if row.name in _OFTEN]
+    count = sum(len(_variables(row)) for row in vendor_rows()) - len(variables)
+    looked_for = f"{', '.join(variables)} and {count} more variables (`llmdispatcher vendors` lists them)"
     halves = "".join(f"; {name}: {lack}" for name, lack in incomplete().items())
     return f"Dispatcher.from_env() looked for {looked_for} in the environment and found no vendor{halves}"
 

@@ -24,6 +24,7 @@ def test_without_a_key_the_variables_are_named(bare):
             dispatcher.send(asked("gpt-4o"))
         for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GROQ_API_KEY", "OLLAMA_HOST"):
             assert name in str(raised.value)
+        assert str(raised.value).count("_KEY") < 6, "the best known ones; a command lists the others"
         assert "OPENAI_API_KEY" in str(dispatcher.explain(asked("gpt-4o")))
         dispatcher.register_vendor(FakeVendor("hi"))
         assert "hi" == dispatcher.send(asked("gpt-4o")).content

@@ -15,10 +15,12 @@ from llmdispatcher import (
     OpenAIVendor,
     RoutingCondition,
     RoutingRule,
+    VendorUnavailable,
 )
 from llmdispatcher.catalog import NameClaim
 from llmdispatcher.routing import Named, may_be_asked
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
+from llmdispatcher.vendors import vendor
 
 from .parts import KEY, asked, at, made, read
 
@@ -744,3 +746,54 @@ class TestNamesOfLocalModels:
             assert "ollama" == dispatcher.send(asked("qwen9:8b")).vendor
 
         assert [] == cloud.prompts
+
+
+class TestWhatMayHaveBeenMeant:
+    """The error names what the vendors that are there have."""
+
+    @pytest.mark.parametrize(
+        ("kind", "model", "meant"), [("openai", "gpt-4o-mimi", "gpt-4o-mini"), ("anthropic", "claude-haku-4-5", "claude-haiku-4-5")]
+    )
+    def test_a_name_that_a_cloud_does_not_know(self, serve, kind, model, meant):
+        """New names are sent to the maker of their family; its 404 names those of its catalog that are like it."""
+        with made(at(kind, serve(status=404).url)) as dispatcher, pytest.raises(ModelNotFound, match=f"did you mean '{meant}'"):
+            dispatcher.send(asked(model))
+
+    @pytest.mark.parametrize("kind", ["ollama", "vllm"])
+    @pytest.mark.parametrize(("model", "told"), [("lama3.2", "did you mean 'llama3.2'"), ("zzz", "its list has llama3.2:latest")])
+    def test_a_name_that_the_only_local_server_does_not_know(self, serve, kind, model, told):
+        """Its list is read for the error."""
+        server = serve("llama3.2:latest", status=404)
+        with made(at(kind, server.url)) as dispatcher, pytest.raises(ModelNotFound, match=told):
+            dispatcher.send(asked(model))
+
+        assert 1 == server.lists
+
+    def test_what_nobody_here_has_is_not_named(self, serve):
+        """The catalog's names of local models are not those of the server."""
+        there = at("openai", serve().url), at("ollama", serve("llama3.2:latest").url)
+        with made(*there) as dispatcher, pytest.raises(ModelNotFound, match=r"Did you mean 'llama3\.2'\?"):
+            dispatcher.send(asked("lama3.2"))
+
+    @pytest.mark.parametrize("name", ["fast", "cost_saving", "sophisticated"])
+    def test_a_mode_is_no_model(self, serve, name):
+        """Where one is written as a model."""
+        there = at("openai", serve().url), at("groq", serve().url)
+        with made(*there) as dispatcher, pytest.raises(ModelNotFound, match=f"mode='{name}'") as told:
+            dispatcher.send(asked(name))
+        assert "openai:" not in str(told.value)
+
+    @pytest.mark.parametrize("kind", ["vllm", "openai", "local"])
+    def test_an_address_without_its_version(self, serve, kind):
+        """The 404 asks whether it lacks it; with it nothing is said."""
+        for path, is_asked in (("", True), ("/v1", False)):
+            there = vendor(kind, api_key=KEY, base_url=serve(status=404, list_status=404).url + path, trust_env=False)
+            with made(there) as dispatcher, pytest.raises(ModelNotFound) as told:
+                dispatcher.send(asked("gpt-9-unheard"))
+            assert is_asked is ("does base_url lack /v1?" in str(told.value))
+
+    def test_a_local_server_that_is_down_is_unavailable(self):
+        """Whether its model is named or not."""
+        for model in ("auto", "llama3"):
+            with made(at("ollama", "http://127.0.0.1:9")) as dispatcher, pytest.raises(VendorUnavailable):
+                dispatcher.send(asked(model))
