@@ -18,8 +18,19 @@ import attrs
 from .._text import room_logger
 from ..accounting import Spending
 from ..cache import AnswerCache, Inquiry, place
-from ..catalog import Target
-from ..errors import AllTargetsFailed, DeadlineExceeded, DispatchError, Overloaded, VendorUnavailable
+from ..catalog import CAPABILITIES, Target
+from ..errors import (
+    AllTargetsFailed,
+    AuthenticationError,
+    ConfigError,
+    DeadlineExceeded,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    QuotaExceeded,
+    VendorUnavailable,
+)
 from ..resilience import (
     Breakers,
     Budgets,
@@ -36,8 +47,20 @@ from ..resilience import (
     hedge_plan,
     standing,
 )
-from ..routing import FALLBACK, Balancer, CostOptimization, Latencies, Route, dead_end, total_tokens
-from ..runtime import Lease
+from ..routing import (
+    FALLBACK,
+    OVER_COST,
+    UNFIT,
+    UNPRICED,
+    WINDOW,
+    Balancer,
+    CostOptimization,
+    Latencies,
+    Route,
+    dead_end,
+    total_tokens,
+)
+from ..runtime import Deadline, Lease
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage, evolved
 from ..vendors import Vendor
 from . import guards, structured
@@ -53,6 +76,8 @@ logger = room_logger("dispatcher")
 T = TypeVar("T")
 _MOST_TOLD = 1024
 Ask = Callable[[Call, Attempt, Vendor, Request], T]
+_LEFT_OUT = frozenset({FALLBACK, OVER_COST, UNPRICED, WINDOW, UNFIT, *CAPABILITIES})
+"""Codes of reasons why a vendor that is there was not asked although another failed."""
 _SILENT = frozenset({"first_byte", "idle", "total"})
 
 
@@ -75,6 +100,10 @@ class Conductor:
     cost: CostOptimization | None = None
     strict_cost: bool = False
     spending: Spending | None = None
+    meant: Callable[[Target, Deadline], str] = lambda _target, _deadline: ""
+    """What to do where a target says that it does not have its model."""
+    _lasting: set[str] = attrs.field(factory=set, init=False)
+    """The vendors of which it was logged that they refuse the key or have no credit."""
     _told: set[tuple[str, tuple[str, str]]] = attrs.field(factory=set, init=False)
 
     def send(self, call: Call, route: Route) -> Response:
@@ -146,6 +175,7 @@ class Conductor:
 
     def _walk(self, call: Call, route: Route, ask: Ask[T], failures: list[DispatchError]) -> T:
         now = call.deadline.clock.monotonic
+        refused: DispatchError | None = None
         schedule = Schedule(
             route.targets, self.retry_policy, self.parking, now(), transient_only=route.transient_only, on=route.goes_on
         )
@@ -176,16 +206,35 @@ class Conductor:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
                 attempt.settle(error)
-                failures.append(error)
                 if error.sent is False and attempt.place is not None:
                     self.limits.give_back(attempt.place, now())
+                if _is_unfit(route, target, error):
+                    refused = refused or error
+                    schedule.drop()
+                    self._pass_over(call, target, f"it does not take the request: {error.message}")
+                    continue
+                failures.append(error)
+                self._note(call, route, target, error)
                 schedule.failed(target, error, now())
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
                 attempt.settle(neutral)
                 self._returned(attempt, neutral, now())
                 raise
-        raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
+        blocked = schedule.blocked(now()) or self.breakers.refusal(route.targets, now()) or refused
+        raise _verdict(route, failures, blocked)
+
+    def _note(self, call: Call, route: Route, target: Target, error: DispatchError) -> None:
+        """Say which name may have been meant, and once in the log that others answer for a vendor which is not set up any more."""
+        if type(error) is ModelNotFound and (near := self.meant(target, call.deadline)):
+            error.remedy = f"{near} If not: {error.remedy}" if error.remedy else near
+        is_lasting = isinstance(error, AuthenticationError | QuotaExceeded)
+        if is_lasting and len(route.steps) > 1 and target.vendor not in self._lasting:
+            self._lasting.add(target.vendor)
+            what = "refuses the key" if isinstance(error, AuthenticationError) else "has no credit or quota left"
+            logger.warning(
+                "%s %s (status %s); other targets are asked in its place until that is mended", target, what, error.status
+            )
 
     def _within(self, call: Call, attempt: Attempt, others: Sequence[Target], asking: Callable[[], T]) -> T:
         """Ask within the attempt's share of the deadline, since ``others`` could be asked after it.
@@ -352,6 +401,8 @@ class Conductor:
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
         self._returned(attempt, error, now)
+        if error is None:
+            self._lasting.discard(attempt.target.vendor)
         if error is None and self.parking.in_use:
             self.parking.answered(attempt.target)
         if error is None and self.hedges is not None:
@@ -420,19 +471,42 @@ def _full(seconds: float) -> str:
     return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
 
 
+def _is_unfit(route: Route, target: Target, error: DispatchError) -> bool:
+    """Whether only this target does not take the request, or is not set up: it is not the first, whose word counts for the call."""
+    is_final = isinstance(error, InvalidRequest | ConfigError) and not error.try_elsewhere
+    return is_final and bool(route.steps) and target.key != route.steps[0].target.key
+
+
 def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:
     """The one error that a call ends with when no target is left to be asked in time."""
     if not failures:
         return blocked or dead_end(route)
     last = failures[-1]
-    spare = next((skip for skip in route.skipped if skip.code == FALLBACK), None)
-    if spare is not None and last.try_elsewhere:
-        last.remedy = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
+    spare = next((skip for skip in route.skipped if skip.code in _LEFT_OUT), None)
+    if spare is not None and (last.try_elsewhere or last.retry_here):
+        first = (last.remedy or "").partition(" or register another vendor")[0].rstrip(",")
+        told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
+        if spare.code != FALLBACK:
+            told = f"{spare.vendor} was not asked: {spare.reason}"
+        last.remedy = "; ".join(filter(None, (first, told)))
     if len({(failure.vendor, failure.model) for failure in failures}) == 1 or not (last.try_elsewhere or last.retry_here):
         return last
-    listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
+    listed = "; ".join(_grouped(failures))
     hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
+
+
+def _grouped(failures: Sequence[DispatchError]) -> list[str]:
+    """Each failure once, with the targets that had it, and how often."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for failure in failures:
+        where = ":".join(filter(None, (failure.vendor, failure.model)))
+        groups.setdefault((type(failure).__name__, failure.message, failure.remedy or ""), []).append(where)
+    told = []
+    for (kind, words, remedy), places in groups.items():
+        text = f"{kind}: {', '.join(dict.fromkeys(places))}: {words}{f' ({remedy})' if remedy else ''}"
+        told.append(f"{text} ({len(places)} times)" if len(places) > 1 else text)
+    return told
 
 
 class _Source:

@@ -50,6 +50,7 @@ from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
 from .trace import Plan
+from .vendor_call import fitting
 
 if TYPE_CHECKING:
     from ..accounting import Ledger
@@ -177,6 +178,7 @@ class Dispatcher:
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
             spending=spending_of(self.config.budgets, self._books.ledger, clock),
+            meant=self._directory.meant,
         )
         self.cache: AnswerCache | None = None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
@@ -543,6 +545,8 @@ class Dispatcher:
 
     def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
+        if len(route.steps) > 1 and not moment.vectors:
+            route = fitting(request, route, self._directory.vendors)
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:

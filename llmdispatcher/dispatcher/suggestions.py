@@ -71,6 +71,12 @@ def suggestion(model: str, vendors: Sequence[Registered], aliases: Iterable[str]
     return Suggestion([here[name] for name in near]) if near else _elsewhere(model, vendors)
 
 
+def near_names(model: str, names: Iterable[str]) -> Sequence[str]:
+    """Those of a vendor's names that are like one which it says it does not have, the likest first."""
+    there = _by_letters([name for name in names if name != model])
+    return [there[name] for name in get_close_matches(_letters(model), there, _MOST, _MODELS_ALIKE)]
+
+
 def _of_a_vendor(head: str, tail: str, vendors: Sequence[Registered], separator: str) -> Suggestion | None:
     """A reference whose vendor is misspelt, or written before a slash.
 

@@ -51,13 +51,17 @@ def rest_of(error: DispatchError) -> float:
 
 @attrs.frozen
 class _Parked:
-    """Until when (monotonic), until when the target ``asked`` for, and the facts of the failure that told so."""
+    """Until when (monotonic), until when the target ``asked`` for, and the failure that told so, its text and facts."""
 
     until: float
     asked: float
     kind: type[DispatchError]
+    message: str
     status: int | None
     code: str | None
+    remedy: str | None
+    hinted: bool
+    """Whether the vendor said how long."""
     probed: bool = False
     """Whether a call tries it."""
 
@@ -86,7 +90,16 @@ class Parking:
                 return
             if known is None and len(self._parked) >= _MOST:
                 del self._parked[min(self._parked, key=lambda key: self._parked[key].until)]
-            self._parked[target.key] = _Parked(until, max(asked, until), type(error), error.status, error.code)
+            self._parked[target.key] = _Parked(
+                until,
+                max(asked, until),
+                type(error),
+                error.message,
+                error.status,
+                error.code,
+                error.remedy,
+                error.retry_after is not None,
+            )
 
     def held(self, target: Target, now: float) -> _Parked | None:
         """What is held against asking the target now; ``None`` where nothing is."""
@@ -123,13 +136,16 @@ class Parking:
         if parked is None or parked.until <= now:
             return None
         left = parked.until - now
+        is_longer = parked.hinted and parked.asked > parked.until
+        asked = f", then one call tries it; the vendor asked for another {parked.asked - now:.1f} s" if is_longer else ""
         return parked.kind(
-            f"left alone for another {left:.1f} s, as it asked after an earlier call; come back then or register another vendor",
+            f"{parked.message} (said to an earlier call; left alone for another {left:.1f} s{asked})",
+            remedy=parked.remedy or "come back then, or register another vendor",
             vendor=target.vendor,
             model=target.model,
             status=parked.status,
             code=parked.code,
-            retry_after=left,
+            retry_after=parked.asked - now if parked.hinted else left,
             sent=False,
         )
 
@@ -368,7 +384,7 @@ class Schedule:
         if (place is None or not place.failures) and not self._resorting:
             self._put_off.append((rank, target))
 
-    def drop(self, why: DispatchError) -> None:
+    def drop(self, why: DispatchError | None = None) -> None:
         """Take back the last turn for good: its target is not asked in this call, and ``why`` is told where nobody is."""
         self._dropped = self._dropped or why
         place = self._asking[1]

@@ -401,7 +401,7 @@ class TestOpen:
     @pytest.mark.parametrize(
         ("settings", "told"),
         [
-            ({"list_status": 500}, "does not have a list of models that could be read"),
+            ({"list_status": 500}, "its list of models could not be read"),
             ({"models": ()}, "does not have a model in its list that answers prompts"),
             ({"models": ("nomic-embed-text",)}, "does not have a model in its list that answers prompts"),
         ],
@@ -409,8 +409,9 @@ class TestOpen:
     )
     def test_without_a_model_it_is_refused(self, serve, settings, told):
         """With the reason, and what to set."""
+        kind = VendorUnavailable if "list_status" in settings else ModelNotFound
         server = serve(*settings.pop("models", ("a",)), **settings)
-        with made(at("ollama", server.url)) as dispatcher, pytest.raises(ModelNotFound, match=told) as raised:
+        with made(at("ollama", server.url)) as dispatcher, pytest.raises(kind, match=told) as raised:
             dispatcher.send(asked("auto"))
 
         assert ("models=" in str(raised.value), []) == (True, server.prompts)
