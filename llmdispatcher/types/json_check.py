@@ -304,6 +304,17 @@ _ANNOTATIONS = frozenset(
     }
 )
 """Words that demand nothing; of ``format`` the draft says so. ``discriminator`` is OpenAPI's, ``propertyOrdering`` Google's."""
+SCHEMA_WORDS = frozenset(
+    {
+        *_KEYWORDS,
+        *_ANNOTATIONS,
+        *_KINDS,
+        *("$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$vocabulary", "contains", "contentSchema", "dependentRequired"),
+        *("dependentSchemas", "else", "if", "maxContains", "minContains", "multipleOf", "patternProperties", "propertyNames"),
+        *("then", "unevaluatedItems", "unevaluatedProperties", "uniqueItems"),
+    }
+)
+"""The words of JSON Schema: its keywords, and the kinds of values."""
 _EXTRA = "install llmdispatcher[schema], which checks all of JSON Schema"
 
 
