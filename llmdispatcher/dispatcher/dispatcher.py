@@ -297,7 +297,7 @@ class Dispatcher:
         :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
         asked = guards.rewritten_embedding(EmbeddingRequest(model, texts, **settings), self.config.guards)
-        call = self._begin(asked.as_request(), timeout, cancel, streamed=False)
+        call = self._begin(asked.as_request(), timeout, cancel, streamed=False, guarded=True)
         try:
             return self._conductor.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
         except BaseException as error:
@@ -309,7 +309,7 @@ class Dispatcher:
 
         The vendor is sent what the guards make of the request, as by :meth:`send`.
         """
-        request = self._guarded(request)
+        request = guards.before(self.config.guards, request)
         deadline = self._deadline(timeout)
         for target in self._route(request, streamed=False, deadline=deadline).targets[:1]:
             count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
@@ -465,13 +465,13 @@ class Dispatcher:
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline.after(self._seconds(timeout), clock=self._clock)
 
-    def _guarded(self, request: Request) -> Request:
-        """The request as the guards let it out."""
+    def _begin(
+        self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool, guarded: bool = False
+    ) -> Call:
         if not isinstance(request, Request):
             raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
-        return guards.before(self.config.guards, request)
-
-    def _begin(self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool) -> Call:
+        if not guarded:
+            request = guards.before(self.config.guards, request)
         cancellation = Cancellation()
         if cancel is not None and not isinstance(cancel, Cancellation):
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
@@ -502,7 +502,7 @@ class Dispatcher:
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
     ) -> Response:
         def ask(request: Request, seconds: float | None) -> Response:
-            call = self._begin(self._guarded(request), seconds, cancel, streamed=False)
+            call = self._begin(request, seconds, cancel, streamed=False)
             try:
                 return self._answers(call.request).send(call, call.routed(route))
             except BaseException as error:
@@ -516,7 +516,7 @@ class Dispatcher:
     def _stream(
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
     ) -> StreamingResponse:
-        call = self._begin(self._guarded(request), timeout, cancel, streamed=True)
+        call = self._begin(request, timeout, cancel, streamed=True)
         try:
             begin = partial(self._answers(call.request).stream, call, call.routed(route))
             return streaming.start(call.deadline, partial(call.kept, begin))
