@@ -374,6 +374,16 @@ def test_metadata_is_bounded_json(given, kept):
     assert kept == bounded(given)
 
 
+def test_a_call_of_which_nothing_was_sent_has_cost_nothing(ledger):
+    """It is not among those whose cost is unknown."""
+    with made(ledger, FakeVendor("a", models=("known",))) as dispatcher, suppress(DispatchError):
+        dispatcher.send(Request("unknown-1", "hi"))
+    ledger.flush()
+    usage = ledger.usage()
+
+    assert (1, 0, Decimal(0)) == (usage.calls, usage.unpriced_calls, usage.total_cost)
+
+
 def test_metadata_is_never_large():
     """However much is given, a row has so many bytes of it at most."""
     assert len((bounded({str(number): "x" * 1000 for number in range(1000)}) or "").encode()) <= MOST_METADATA
