@@ -376,12 +376,12 @@ def test_metadata_is_bounded_json(given, kept):
 
 def test_a_call_of_which_nothing_was_sent_has_cost_nothing(ledger):
     """It is not among those whose cost is unknown."""
-    with made(ledger, FakeVendor("a", models=("known",))) as dispatcher, suppress(DispatchError):
-        dispatcher.send(Request("unknown-1", "hi"))
+    with made(ledger, FakeVendor(capabilities=Capabilities(models=("other",)))) as dispatcher, suppress(DispatchError):
+        dispatcher.send(ASK)
     ledger.flush()
-    usage = ledger.usage()
+    (day,) = rows(ledger, daily)
 
-    assert (1, 0, Decimal(0)) == (usage.calls, usage.unpriced_calls, usage.total_cost)
+    assert (1, 0, Decimal(0)) == (day.calls, day.unpriced, day.cost)
 
 
 def test_metadata_is_never_large():

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from llmdispatcher import Budget, ConfigError, Dispatcher, Ledger, LedgerError
+from llmdispatcher import Budget, ConfigError, Dispatcher, Ledger, LedgerError, open_ledger
 from llmdispatcher._text import traced
 
 pytest.importorskip("psycopg")
