@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -33,6 +33,8 @@ from ..types import at_least, boolean, build, integer, optional_model, optional_
 from ..vendors import HttpVendor
 from .guards import check_guards
 
+_T = TypeVar("_T", bound=attrs.AttrsInstance)
+
 
 @attrs.frozen(kw_only=True)
 class Continuation:
@@ -48,9 +50,14 @@ class Continuation:
 
 def continuation(value: Any) -> Continuation | None:
     """The setting that a value of the configuration stands for: True is the default one, ``None`` and False are none."""
-    if isinstance(value, bool):
-        return Continuation() if value else None
-    return None if value is None else build(Continuation, value, "continuation")
+    return _switched(Continuation, value, "continuation")
+
+
+def _switched(kind: type[_T], value: Any, field: str) -> _T | None:
+    """A setting of this kind: True is the default one, ``None`` and False are none."""
+    if value is None or value is False:
+        return None
+    return build(kind, {} if value is True else value, field)
 
 
 def wanted(configured: Continuation | None, wish: bool | None) -> Continuation | None:
@@ -73,11 +80,11 @@ def _budget(value: Any) -> RetryBudget:
 
 
 def _cache(value: Any) -> ResponseCache | None:
-    return None if value is None else build(ResponseCache, value, "cache")
+    return _switched(ResponseCache, value, "cache")
 
 
 def _hedge(value: Any) -> Hedge | None:
-    return None if value is None else build(Hedge, value, "hedge")
+    return _switched(Hedge, value, "hedge")
 
 
 def _rules(value: Any) -> tuple[RoutingRule, ...]:
@@ -96,11 +103,11 @@ def _balance(value: Any) -> Balance | None:
 
 
 def _cost(value: Any) -> CostOptimization | None:
-    return None if value is None else build(CostOptimization, value, "cost_optimization")
+    return _switched(CostOptimization, value, "cost_optimization")
 
 
 def _latency(value: Any) -> LatencyOptimization | None:
-    return None if value is None else build(LatencyOptimization, value, "latency_optimization")
+    return _switched(LatencyOptimization, value, "latency_optimization")
 
 
 def _place(value: Any) -> Any:

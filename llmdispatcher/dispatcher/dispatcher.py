@@ -298,8 +298,8 @@ class Dispatcher:
         one, it is what the first two targets may need for all their batches, at least 50 s each, within 60 to 600 s. Raises
         :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
-        asked = EmbeddingRequest(model, texts, **settings)
-        call = self._begin(asked.as_request(), timeout, cancel, streamed=False)
+        asked = guards.rewritten_embedding(EmbeddingRequest(model, texts, **settings), self.config.guards)
+        call = self._begin(asked.as_request(), timeout, cancel, streamed=False, guarded=True)
         try:
             return self._conductor.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
         except BaseException as error:
@@ -307,7 +307,11 @@ class Dispatcher:
             raise
 
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
-        """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
+        """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate.
+
+        The vendor is sent what the guards make of the request, as by :meth:`send`.
+        """
+        request = guards.before(self.config.guards, request)
         deadline = self._deadline(timeout)
         for target in self._route(request, streamed=False, deadline=deadline).targets[:1]:
             count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
@@ -463,10 +467,13 @@ class Dispatcher:
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline.after(self._seconds(timeout), clock=self._clock)
 
-    def _begin(self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool) -> Call:
+    def _begin(
+        self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool, guarded: bool = False
+    ) -> Call:
         if not isinstance(request, Request):
             raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
-        request = guards.before(self.config.guards, request)
+        if not guarded:
+            request = guards.before(self.config.guards, request)
         cancellation = Cancellation()
         if cancel is not None and not isinstance(cancel, Cancellation):
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
+    from .json_check import SCHEMA_WORDS as SCHEMA_WORDS
     from .json_check import Check as Check
     from .json_check import mismatch as mismatch
     from .json_check import schema_check as schema_check
@@ -182,6 +183,7 @@ else:
                 "HttpReply",
             ),
             "json_check": (
+                "SCHEMA_WORDS",
                 "Check",
                 "mismatch",
                 "schema_check",

@@ -69,6 +69,8 @@ def schema_check(schema: Any, field: str) -> Check:
     Raises :class:`InvalidRequest` with ``field``, place and remedy for one that cannot be checked: no JSON schema, a reference that
     leads out of it, and without the extra a keyword or pattern that needs it.
     """
+    if isinstance(schema, Mapping) and schema and schema.keys().isdisjoint(SCHEMA_WORDS):
+        raise InvalidRequest(f"{field}: none of its keys is a word of JSON Schema; see {_DRAFT}")
     try:
         text = json.dumps(schema, default=_plain, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -255,6 +257,13 @@ def _are_kinds(value: Any) -> bool:
 
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_OTHER_DRAFTS = frozenset(
+    {
+        "https://json-schema.org/draft/2019-09/schema",
+        *[f"http://json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)],
+    }
+)
+"""Those that the extra knows."""
 _KEYWORDS: Mapping[str, Callable[[Any], bool]] = {
     "$schema": lambda value: isinstance(value, str) and value.removesuffix("#") == _DRAFT,
     "$ref": lambda value: isinstance(value, str),
@@ -304,6 +313,18 @@ _ANNOTATIONS = frozenset(
     }
 )
 """Words that demand nothing; of ``format`` the draft says so. ``discriminator`` is OpenAPI's, ``propertyOrdering`` Google's."""
+SCHEMA_WORDS = frozenset(
+    {
+        *_KEYWORDS,
+        *_ANNOTATIONS,
+        *_KINDS,
+        *("$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$vocabulary", "contains", "contentSchema", "dependentRequired"),
+        *("dependentSchemas", "else", "if", "maxContains", "minContains", "multipleOf", "patternProperties", "propertyNames"),
+        *("then", "unevaluatedItems", "unevaluatedProperties", "uniqueItems"),
+        *("$recursiveAnchor", "$recursiveRef", "additionalItems", "dependencies", "id"),  # of older drafts
+    }
+)
+"""The words of JSON Schema: its keywords, and the kinds of values."""
 _EXTRA = "install llmdispatcher[schema], which checks all of JSON Schema"
 
 
@@ -332,10 +353,13 @@ class _Demands:
     def _inner(self, word: str, value: Any, at: str) -> list[tuple[Any, str]]:
         """The schemas in a word's value, each with its place."""
         fits = _KEYWORDS.get(word)
+        if word in ("$dynamicRef", "$recursiveRef") and isinstance(value, str):
+            self._within(value, at)
         if fits is None:
             raise InvalidRequest(f"{at}: the keyword {word!r} is not checked without an extra; leave it out, or {_EXTRA}")
         if not fits(value):
-            what = f"{value!r} is not {_DRAFT!r}; {_EXTRA}" if word == "$schema" else f"this is no value of {word!r}; see {_DRAFT}"
+            remedy = _EXTRA if isinstance(value, str) and value.removesuffix("#") in _OTHER_DRAFTS else "leave it out"
+            what = f"{value!r} is not {_DRAFT!r}; {remedy}" if word == "$schema" else f"this is no value of {word!r}; see {_DRAFT}"
             raise InvalidRequest(f"{at}: {what}")
         if word == "pattern":
             self._search(value, at)
@@ -353,7 +377,15 @@ class _Demands:
         except Costly as costly:
             raise InvalidRequest(f"{at}: {pattern!r} is not checked without an extra: {costly}; simplify it, or {_EXTRA}") from None
 
+    def _within(self, reference: str, at: str) -> None:
+        """Raise where a reference leads out of the schema: no extra follows it, unless a part of the schema has this ``$id``."""
+        if not reference.startswith("#") and not any(key in ("$id", "id") for key in _keys(self._root)):
+            raise InvalidRequest(
+                f"{at}: {reference!r} leads out of the schema and is never followed; put what it means under '$defs'"
+            )
+
     def _target(self, reference: str, at: str) -> Any:
+        self._within(reference, at)
         if reference != "#" and not reference.startswith("#/"):
             raise InvalidRequest(f"{at}: {reference!r} is not followed; refer to '#/$defs/...', or {_EXTRA}")
         found = _resolved(self._root, reference)
@@ -451,6 +483,18 @@ def _unfit_schema(error: Any, field: str) -> str:
     if type(error.kind).__name__ == "Format":
         return f"{at}: the pattern is no regular expression of ECMA-262, or too large; simplify it"
     return f"{at}: it is no JSON schema ({error.kind.name!r}); see {_DRAFT}"
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """All keys, at every depth."""
+    todo = [value]
+    while todo:
+        inner = todo.pop()
+        if isinstance(inner, dict):
+            yield from inner
+            todo += inner.values()
+        elif isinstance(inner, list):
+            todo += inner
 
 
 def _names(schema: Any) -> Iterator[str]:

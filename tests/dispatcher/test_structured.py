@@ -18,6 +18,7 @@ import pytest
 
 from llmdispatcher import (
     AnthropicVendor,
+    ConfigError,
     DeadlineExceeded,
     Dispatcher,
     GoogleVendor,
@@ -27,6 +28,7 @@ from llmdispatcher import (
     OpenAIVendor,
     Request,
     Response,
+    SchemaGuard,
     ToolCall,
     Usage,
 )
@@ -531,3 +533,65 @@ def test_usages_add_up(one, other, cost, status):
 
     assert one.total_tokens + other.total_tokens == both.total_tokens
     assert (cost, status) == (both.cost, both.cost_status)
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({}, "it is empty"),
+        ({"type": "objct"}, "type 'objct' is not known; did you mean 'object'"),
+        ({"type": "json_shema"}, "did you mean 'json_schema'"),
+        ({"type": "json"}, "type 'json' is not known"),
+        ({"type": None}, "type None is not known"),
+        ({"type": 3}, "type 3 is not known"),
+        ({"typ": "object"}, "'typ' says no form; did you mean 'type'"),
+        ({"type": "json_schema"}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "json_schema": {"name": "a"}}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": "object"}}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "schema": {"type": "object"}}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": {"typ": "object"}}}, "none of its keys"),
+        ({"type": ["object", "nul"]}, r"\.type: "),
+    ],
+    ids=str,
+)
+def test_what_is_no_form_is_refused_when_the_request_is_made(form, told):
+    """With the word that was meant."""
+    with pytest.raises(InvalidRequest, match=rf"^response_format.*{told}"):
+        asking(form)
+
+
+@pytest.mark.parametrize("schema", [{"enum": ["a"]}, {"const": 1}, {"allOf": [{"type": "string"}]}, {"type": ["object", "null"]}])
+def test_every_schema_is_one_without_a_name_too(schema):
+    """By whichever of its words."""
+    assert schema == asking(schema).response_format["json_schema"]["schema"]
+
+
+def test_a_guards_schema_has_a_word_of_json_schema():
+    """One that has none would let every JSON through."""
+    with pytest.raises(ConfigError, match="schema: none of its keys"):
+        SchemaGuard(schema={"typ": "object"})
+
+
+@pytest.mark.parametrize(
+    ("schema", "helps"),
+    [
+        ({"$ref": "http://x/y"}, False),
+        ({"$ref": "other.json"}, False),
+        ({"$ref": "file:///etc/hosts"}, False),
+        ({"properties": {"a": {"$ref": "http://x/y"}}}, False),
+        ({"$dynamicRef": "http://x/y"}, False),
+        ({"$schema": "http://x/y"}, False),
+        ({"$ref": "#name"}, True),
+        ({"$ref": "http://x/y", "$defs": {"a": {"$id": "http://x/y"}}}, True),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, True),
+        ({"multipleOf": 2}, True),
+    ],
+    ids=str,
+)
+def test_the_extra_is_named_only_where_it_would_help(monkeypatch, schema, helps):
+    """What it refuses as well is no reason to install it."""
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    with pytest.raises(InvalidRequest) as caught:
+        asking(schema)
+
+    assert helps == ("install llmdispatcher[schema]" in str(caught.value))

@@ -65,12 +65,15 @@ class Aliases:
     def missing(self, name: str, profile: str | None) -> tuple[str, str] | None:
         """For a name that nobody has: which lockfile, and the alias that it has not got.
 
-        ``None`` for what cannot be an alias, and where the only lockfile is the package's own, which the user has not written.
+        ``None`` for what cannot be an alias, and where the only lockfile is the package's own, unless that has one like it.
         """
         lockfile = self.lockfile
-        if lockfile is None or lockfile.is_bundled or ":" in name:
+        if lockfile is None or ":" in name:
             return None
-        return str(lockfile.path or "the lockfile"), lockfile.describe_missing(name, self.profile(profile))
+        lack = lockfile.describe_missing(name, self.profile(profile))
+        if lockfile.is_bundled:
+            return ("the library's own lockfile", lack) if "did you mean" in lack else None
+        return str(lockfile.path or "the lockfile"), lack
 
     def find(self, name: str, profile: str | None = None) -> Alias | None:
         """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""

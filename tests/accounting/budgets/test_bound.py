@@ -120,7 +120,7 @@ def test_what_cannot_be_bounded_counts_as_the_whole_window(changed):
 )
 def test_output_counts_as_far_as_it_may_go(changed, facts, tokens):
     """``max_tokens``, or all that the model can say; each of several answers; thoughts that come on top."""
-    request = attrs.evolve(REQUEST, **changed)
+    request = attrs.evolve(REQUEST, **changed, wire_format="openai_chat")
 
     assert 10 * tokens == micro(request, **facts) - tokens_in_alone(request, **facts)
 
