@@ -9,12 +9,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
 
 from ..errors import ConfigError, ContentFiltered, DispatchError, InvalidRequest
-from ..types import Message, Request, Response, TextPart, mapping, non_negative_integer, parse_text, schema_check, string_tuple
+from ..runtime import Deadline
+from ..types import (
+    Late,
+    Message,
+    Request,
+    Response,
+    TextPart,
+    mapping,
+    non_negative_integer,
+    parse_text,
+    schema_check,
+    string_tuple,
+)
+from .structured import late_by
 
 ACTIONS = ("refuse", "mask")
 PLACES = ("request", "response", "both")
@@ -193,12 +207,12 @@ class SchemaGuard:
 
     schema: Mapping[str, Any] = attrs.field(validator=[mapping, _checkable])
 
-    def after(self, _request: Request, response: Response) -> Response:
-        """Check the answer."""
+    def after(self, _request: Request, response: Response, late: Late | None = None) -> Response:
+        """Check the answer; it is refused as soon as ``late()`` is true."""
         if response.tool_calls:
             return response
         try:
-            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer")
+            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer", late)
         except ValueError:
             wrong = "it is not JSON"
         if wrong is not None:
@@ -226,10 +240,12 @@ def before(guards: Iterable[Any], request: Request) -> Request:
     return request
 
 
-def after(guards: Iterable[Any], request: Request, response: Response) -> Response:
-    """The response as all guards let it in."""
+def after(guards: Iterable[Any], request: Request, response: Response, deadline: Deadline | None = None) -> Response:
+    """The response as all guards let it in; a schema is compared until the deadline."""
     for guard in guards:
         step = getattr(guard, "after", None)
+        if isinstance(guard, SchemaGuard):
+            step = partial(guard.after, late=late_by(deadline))
         try:
             response = step(request, response) if step is not None else response
         except DispatchError as error:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
     from .json_check import Check as Check
+    from .json_check import Late as Late
     from .json_check import mismatch as mismatch
     from .json_check import schema_check as schema_check
     from .json_text import MOST_DEPTH as MOST_DEPTH
@@ -183,6 +184,7 @@ else:
             ),
             "json_check": (
                 "Check",
+                "Late",
                 "mismatch",
                 "schema_check",
             ),
