@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .extra_params import FIXED as FIXED
     from .extra_params import Said as Said
     from .extra_params import check_written as check_written
+    from .extra_params import predicted as predicted
     from .extra_params import stored_param as stored_param
     from .extra_params import texts_in as texts_in
     from .extra_params import unseen_model as unseen_model
@@ -170,6 +171,7 @@ else:
                 "check_written",
                 "FIXED",
                 "Said",
+                "predicted",
                 "stored_param",
                 "texts_in",
                 "unseen_model",
