@@ -111,7 +111,7 @@ class Conductor:
         response = self._first(call, route, self._send, lambda _late: None)
         if self.hedges is not None:
             response = attrs.evolve(response, trace=call.trace())  # with the leg that lost
-        return guards.after(call.guards, call.request, response)
+        return guards.after(call.guards, call.request, response, call.deadline)
 
     def embed(self, call: Call, route: Route, asked: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts, from the first target that makes them. Settles the call."""
@@ -555,7 +555,7 @@ class Memory:
 
     def _inquiry(self, call: Call, route: Route, *, streamed: bool) -> Inquiry:
         def form(response: Response) -> Response:
-            return structured.read(call.request, response)
+            return structured.read(call.request, response, call.deadline)
 
         def recall(response: Response) -> Response:
             recalled = call.recall(response)

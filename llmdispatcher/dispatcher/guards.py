@@ -21,10 +21,12 @@ from urllib.parse import unquote
 import attrs
 
 from ..errors import ConfigError, ContentFiltered, DispatchError, InvalidRequest
+from ..runtime import Deadline
 from ..types import (
     SCHEMA_WORDS,
     EmbeddingRequest,
     FilePart,
+    Late,
     Message,
     OtherPart,
     ReasoningPart,
@@ -44,6 +46,7 @@ from ..types import (
     schema_check,
     string_tuple,
 )
+from .structured import late_by
 
 Change = Callable[[str], str]
 """What a guard makes of one text; it raises to refuse it."""
@@ -474,12 +477,12 @@ class SchemaGuard:
 
     schema: Mapping[str, Any] = attrs.field(validator=[mapping, _checkable])
 
-    def after(self, _request: Request, response: Response) -> Response:
-        """Check the answer."""
+    def after(self, _request: Request, response: Response, late: Late | None = None) -> Response:
+        """Check the answer; it is refused as soon as ``late()`` is true."""
         if response.tool_calls:
             return response
         try:
-            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer")
+            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer", late)
         except ValueError:
             wrong = "it is not JSON"
         if wrong is not None:
@@ -507,10 +510,12 @@ def before(guards: Iterable[Any], request: Request) -> Request:
     return request
 
 
-def after(guards: Iterable[Any], request: Request, response: Response) -> Response:
-    """The response as all guards let it in."""
+def after(guards: Iterable[Any], request: Request, response: Response, deadline: Deadline | None = None) -> Response:
+    """The response as all guards let it in; a schema is compared until the deadline."""
     for guard in guards:
         step = getattr(guard, "after", None)
+        if isinstance(guard, SchemaGuard):
+            step = partial(guard.after, late=late_by(deadline))
         try:
             response = step(request, response) if step is not None else response
         except DispatchError as error:

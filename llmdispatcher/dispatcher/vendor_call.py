@@ -162,7 +162,7 @@ class OpenStream:
             attempt.settle(usage=used)
             response = attrs.evolve(response, usage=before + used)
         response = call.succeed(attempt, response)
-        return structured.read(call.request, guards.after(call.guards, call.request, response))
+        return structured.read(call.request, guards.after(call.guards, call.request, response, call.deadline), call.deadline)
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .extra_params import FIXED as FIXED
     from .extra_params import Said as Said
     from .extra_params import check_written as check_written
+    from .extra_params import predicted as predicted
     from .extra_params import stored_param as stored_param
     from .extra_params import texts_in as texts_in
     from .extra_params import unseen_model as unseen_model
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .http import HttpReply as HttpReply
     from .json_check import SCHEMA_WORDS as SCHEMA_WORDS
     from .json_check import Check as Check
+    from .json_check import Late as Late
     from .json_check import mismatch as mismatch
     from .json_check import schema_check as schema_check
     from .json_text import MOST_DEPTH as MOST_DEPTH
@@ -170,6 +172,7 @@ else:
                 "check_written",
                 "FIXED",
                 "Said",
+                "predicted",
                 "stored_param",
                 "texts_in",
                 "unseen_model",
@@ -185,6 +188,7 @@ else:
             "json_check": (
                 "SCHEMA_WORDS",
                 "Check",
+                "Late",
                 "mismatch",
                 "schema_check",
             ),

@@ -18,36 +18,48 @@ from ..errors import InvalidRequest
 _LIMITS = frozenset(
     {
         "maxcompletiontokens",
+        "maxgentokens",
         "maxgeneratedtokens",
         "maxgenlen",
         "maxlength",
         "maxnewtokens",
         "maxoutputtokens",
+        "maxresponseoutputtokens",
+        "maxresponsetokens",
         "maxtokens",
+        "maxtokenstogenerate",  # https://docs.sambanova.ai/cloud/api-reference
         "maxtokenstosample",
         "maxtokencount",
+        "maximumtokens",  # https://docs.aleph-alpha.com/api/complete
         "npredict",
         "numpredict",
+        "tokenstogenerate",  # https://platform.minimaxi.com/document/ChatCompletion
     }
 )
 _THOUGHTS = frozenset(
     {"budgettokens", "maxthinkingtokens", "mintokens", "reasoningbudget", "thinkingbudget", "thinkingtokenbudget"}
 )
-_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numresults", "numreturnsequences"})
+_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numcompletions", "numgenerations", "numresults", "numreturnsequences"})
 _TELLING = _LIMITS | _THOUGHTS | _ANSWERS
 _SETTINGS = frozenset(
     {
         "",
         "additionalmodelrequestfields",
+        "body",
         "config",
+        "extra",
         "extrabody",
         "extraparams",
+        "gateway",
         "generationconfig",
         "google",
         "inferenceconfig",
         "modelkwargs",
         "options",
         "parameters",
+        "payload",
+        "provideroptions",
+        "request",
         "samplingparams",
         "vertex",
     }
@@ -70,7 +82,7 @@ FIXED = frozenset(
 )
 """What a request says itself, by the names that the wire formats have for it."""
 _OTHER_MODELS = (
-    *("model", "models", "modelid", "modelname", "engine", "deployment", "deploymentid", "deploymentname"),
+    *("model", "models", "defaultmodel", "modelid", "modelname", "engine", "deployment", "deploymentid", "deploymentname"),
     *(
         "preset",
         "route",
@@ -213,8 +225,8 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
     todo: list[tuple[str, str, Any]] = [("", "", params)]
     while todo and (seen := seen + 1) < _MOST_NODES:
         group, name, value = todo.pop()
-        if value is None and name in _LIMITS:
-            yield group, name, -1  # "null" takes the request's own limit away
+        if name in _LIMITS and group in _SETTINGS and not _is_limit(value):
+            yield group, name, -1  # "null", and what is no number, takes the request's own limit away
         elif isinstance(value, str | int | float):  # most are; to ask for a Mapping takes longer
             if name in _TELLING and (number := _whole(value)) is not None:
                 yield group, name, number
@@ -222,6 +234,13 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
             todo += [(name, _plain(inner), one) for inner, one in value.items()]
         elif isinstance(value, list | tuple):
             todo += [(group, name, one) for one in value]
+
+
+def _is_limit(value: Any) -> bool:
+    """Whether a server may read a limit from it; 0, False and "unlimited" are none, or mean that there is no end."""
+    if isinstance(value, list | tuple):
+        return bool(value)  # each of them is looked at
+    return isinstance(value, str | int | float) and bool(_whole(value))
 
 
 def check_params(params: Mapping[str, Any]) -> None:
@@ -283,6 +302,14 @@ def stored_param(params: Mapping[str, Any]) -> str | None:
     if not params:
         return None
     return next((".".join(path) for path, name, value in _settings(params) if name in _STORED and value), None)
+
+
+def predicted(params: Mapping[str, Any]) -> list[Any]:
+    """What is given as a prediction of the answer; what of it does not come true is paid for as output.
+
+    https://platform.openai.com/docs/guides/predicted-outputs
+    """
+    return [value for _path, name, value in _settings(params) if name == "prediction"] if params else []
 
 
 def texts_in(value: Any) -> Iterator[str]:

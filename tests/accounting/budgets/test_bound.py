@@ -125,6 +125,15 @@ def test_output_counts_as_far_as_it_may_go(changed, facts, tokens):
     assert 10 * tokens == micro(request, **facts) - tokens_in_alone(request, **facts)
 
 
+@pytest.mark.parametrize("group", [None, "extra_body"])
+def test_a_prediction_counts_as_output(group):
+    """What of it does not come true is billed as such."""
+    params = {"prediction": {"type": "content", "content": "word " * 100}}
+    request = attrs.evolve(REQUEST, max_tokens=5, extra_params=params if group is None else {group: params})
+
+    assert measured(request).output >= 5 + text_tokens("word " * 100)
+
+
 def tokens_in_alone(request, **facts):
     """The share of what goes in: the bound with output for nothing."""
     return micro(request, Price(input=Decimal(1), output=Decimal(0)), **facts)
