@@ -166,7 +166,9 @@ class Conductor:
             attempt.meter.lease = self._lease(call, target)
             if self.balancer is not None:
                 self.balancer.begin(target)
-            others = self._others(call, schedule, now()) if len(route.steps) > 1 else []
+            others: Sequence[Target] = self._others(call, schedule, now()) if len(route.steps) > 1 else ()
+            if not others and call.more is not None:
+                others = (target,)  # a list that is not read yet may tell of one
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
@@ -185,6 +187,7 @@ class Conductor:
                 attempt.settle(neutral)
                 self._returned(attempt, neutral, now())
                 raise
+        route = call.plan.route if call.plan is not None else route  # with what lists have told meanwhile
         raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
 
     def _within(self, call: Call, attempt: Attempt, others: Sequence[Target], asking: Callable[[], T]) -> T:
@@ -199,15 +202,17 @@ class Conductor:
             next((other for other in others if self._is_well(other, attempt.started)), None) if permit.brief and movable else None
         )
         if ready is not None:
-            share = self.shares.brief(attempt.target, left, ready, streamed=streamed)
+            share = self.shares.brief(call.request, attempt.target, left, ready, streamed=streamed)
         else:
             share = self.shares.share(call.request, attempt.target, left, others, streamed=streamed, probe=permit.probe)
-        deadline.narrow(share.answer if movable else math.inf, share.connect)
+        if not movable:
+            share = attrs.evolve(share, answer=math.inf, output=math.inf)
+        deadline.narrow(share.answer, share.connect, share.output)
         try:
             return asking()
         except DeadlineExceeded as late:
             if deadline.share_is_over:
-                raise _out_of_share(late, share.answer, brief=ready is not None) from None
+                raise _out_of_share(late, deadline.clock.monotonic() - attempt.started, brief=ready is not None) from None
             took = deadline.clock.monotonic() - attempt.started
             attempt.timed_out = deadline.is_narrow and late.phase != "pool" and 2 * took >= (deadline.seconds or 0)
             raise
@@ -240,6 +245,9 @@ class Conductor:
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
         deadline = call.deadline
+        if call.more is not None and schedule.is_through:
+            more, call.more = call.more, None
+            schedule.add(more(call))
         turn = schedule.next(deadline.at)
         if turn is None:
             return None

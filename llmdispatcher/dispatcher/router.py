@@ -80,8 +80,9 @@ _ANY_SERVER = "local"
 class Candidates:
     """Where a model name can be asked, and which vendors it cannot be asked of; the same until a vendor is registered.
 
-    ``undecided`` are local servers whose own lists may tell more, ``spare`` is the fallback vendor where nobody knows which models
-    it has until its list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
+    ``undecided`` are local servers whose own lists may tell more. ``later`` are those whose lists are read only when nobody of
+    ``targets`` is left to be asked, the ``spare`` among them: the fallback vendor where nobody knows which models it has until its
+    list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
     """
 
     model: str
@@ -91,6 +92,7 @@ class Candidates:
     alias: Alias | None = None
     reserve: Reserve | None = None
     undecided: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     spare: str = ""
     cause: str = ""
     hint: str = ""
@@ -232,7 +234,7 @@ class Directory:
             self._take_prices()
         _, bare = split_ref(model, (vendor.name,))
         if (is_open := is_any_model(bare)) or self.alias(model, profile) is not None:
-            found = self.candidates(f"{vendor.name}:{ANY_MODEL}" if is_open else model, profile, deadline)
+            found = self.candidates(f"{vendor.name}:{ANY_MODEL}" if is_open else model, profile, deadline, all_lists=True)
             theirs = tuple([target for target in found.targets if target.vendor == vendor.name])
             return attrs.evolve(found, targets=theirs, reserve=None)
         if (other := self._other(bare)) is not None:
@@ -248,18 +250,21 @@ class Directory:
             return vendor.name if self._claim(vendor.name, vendor, tail.strip()).has_it else None
         return canonical(head) if colon and claim_on(head, tail.strip()).has_it else None
 
-    def candidates(self, model: str, profile: str | None = None, deadline: Deadline | None = None) -> Candidates:
+    def candidates(
+        self, model: str, profile: str | None = None, deadline: Deadline | None = None, *, all_lists: bool = False
+    ) -> Candidates:
         """Who can be asked for a model name now.
 
-        With a ``deadline`` local vendors are asked for their lists before a name is refused; without one nobody is asked.
+        With a ``deadline`` local vendors are asked for their lists before a name is refused, and with ``all_lists`` those, too,
+        whose lists are not needed as long as another can be asked; without a deadline nobody is asked.
         """
         alias = self.alias(model, profile)
         key = model if alias is None else alias
         if self._edition is not edition():
             self._take_prices()
         known = self._candidates.get(key) or self._find(key)
-        if deadline is not None and (known.undecided or known.spare):
-            known = self._told(key, known, deadline)
+        if deadline is not None and (known.undecided or known.later):
+            known = self._told(key, known, deadline, all_lists=all_lists)
         elif known.undecided:
             known = self._unread(known)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
@@ -301,19 +306,23 @@ class Directory:
         self._lists.keep(vendor, names, now)
         self._forget()
 
-    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline) -> Candidates:
-        """The same after the vendors whose lists may tell more were asked for them, as far as it is time."""
+    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline, *, all_lists: bool) -> Candidates:
+        """The same after the vendors whose lists are needed were asked for them; ``later`` are those whose time has come."""
         if self._asked(known.undecided, deadline):
             known = self._find(key)
-        if known.spare and self._asked((known.spare,), deadline, brief=True):
-            known = self._find(key)
-            if known.spare:
-                logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
-        return known
+        if all_lists or not any(target.vendor != known.spare and _awake(self.vendors[target.vendor]) for target in known.targets):
+            spare = known.spare
+            if self._asked(known.later, deadline):
+                known = self._find(key)
+                if spare and known.spare:
+                    logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
+        now = deadline.clock.monotonic()
+        due = tuple([name for name in known.later if self._lists.is_due(name, now) and _awake(self.vendors[name])])
+        return known if due == known.later else attrs.evolve(known, later=due)
 
-    def _asked(self, names: Sequence[str], deadline: Deadline, *, brief: bool = False) -> bool:
+    def _asked(self, names: Sequence[str], deadline: Deadline) -> bool:
         """Ask vendors for their lists, as far as it is time; whether anybody was asked."""
-        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline, brief=brief):
+        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline):
             return False
         self._forget()
         return True
@@ -433,6 +442,7 @@ class Directory:
             tuple(targets),
             tuple([self._skip(name, claim, bare, is_unread) for name, claim in out.items() if not (name == spare and instead)]),
             reserve=self._reserve(bare, out, instead),
+            later=(spare,) if spare is not None and is_unread else (),
             spare=spare if spare is not None and is_unread else "",
             cause=cause,
             hint=hint,
@@ -611,15 +621,21 @@ class Directory:
         targets: dict[tuple[str, str], Target] = {}
         skipped: list[SkippedTarget] = []
         undecided: list[str] = []
+        later: list[str] = []
         for member in alias.models:
             found = self._one(member)
-            undecided += found.undecided
+            (later if targets else undecided).extend(found.undecided)  # who comes first is not passed over for want of a list
             for target in found.targets:
                 targets.setdefault(target.key, target)
             if not found.targets:
                 why = f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {alias.name!r}"
                 absent = next((skip for skip in found.skipped if skip.code == UNREGISTERED), None)
                 told = (f"{why}, and {absent.reason}", UNREGISTERED) if absent is not None else (why, "")
+                if targets and (unread := [name for name in found.undecided if self._lists.is_unread(name)]):
+                    told = (
+                        f"{NO_MODEL} a vendor that is known to have it; the list of {several(unread)} is read when it is needed",
+                        "",
+                    )
                 skipped.append(SkippedTarget(member, *told))
         there = {target.vendor for target in targets.values()}
         closed = dict.fromkeys([name for name in list(self.vendors) if name not in there], NameClaim.CLOSED)
@@ -631,6 +647,7 @@ class Directory:
             alias,
             reserve=self._reserve(alias.name, closed),
             undecided=tuple(dict.fromkeys(undecided)),
+            later=tuple([name for name in dict.fromkeys(later) if name not in undecided]),
         )
 
 
