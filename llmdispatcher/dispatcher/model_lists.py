@@ -14,6 +14,7 @@ import attrs
 from ..cache import Flights
 from ..errors import DeadlineExceeded, DispatchError
 from ..runtime import Deadline, fan_out, new_lock
+from ..types import is_model_name
 
 EVERY = 300.0
 """Seconds between two questions to one vendor."""
@@ -74,7 +75,7 @@ class ModelLists:
     def keep(self, vendor: str, names: Iterable[str], now: float) -> None:
         """Take in a list that somebody has asked for."""
         with self._lock:
-            self._lists[vendor] = _Listed(now, tuple(dict.fromkeys(names)))
+            self._lists[vendor] = _Listed(now, _usable(names))
 
     def ask(self, vendors: Mapping[str, Any], deadline: Deadline) -> bool:
         """Ask those vendors for their lists whose time has come, all at once; whether that was anybody's.
@@ -109,7 +110,7 @@ class ModelLists:
         names, failure = known.names if known is not None else None, ""
         try:
             end = Deadline(min(deadline.at, began + patience), clock, deadline.cancellation, patience)
-            names = tuple(dict.fromkeys(vendor.list_models(end)))
+            names = _usable(vendor.list_models(end))
         except Exception as error:  # noqa: BLE001 - a vendor of the user's own may raise anything, and one list is no call
             if deadline.cancelled:  # which says nothing about the vendor
                 deadline.check()
@@ -120,3 +121,8 @@ class ModelLists:
         with self._lock:
             self._lists[name] = listed
         return listed
+
+
+def _usable(names: Iterable[str]) -> tuple[str, ...]:
+    """Those that can be asked for, each once: what a vendor of one's own lists may be anything."""
+    return tuple(dict.fromkeys([name for name in names if is_model_name(name)]))

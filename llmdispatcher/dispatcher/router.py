@@ -379,12 +379,12 @@ class Directory:
         """Who can be asked for a model, or for whichever they have."""
         pinned, bare = split_ref(model, list(self.vendors))
         row = self._not_registered(model) if pinned is None else None
-        if row is not None and not self._lists_whole(model):
-            tail = model.partition(":")[2].strip()
+        tail = model.partition(":")[2].strip()
+        may_be_a_tag = row is not None and claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
+        if row is not None and not self._has_whole(model, by_lists=may_be_a_tag):
             same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
             remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
             skip = SkippedTarget(bare, f"{row.name} is not registered; {remedy}", UNREGISTERED)
-            may_be_a_tag = claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
             return Candidates(bare, (), (skip,), undecided=self._local(list(self.vendors)) if may_be_a_tag else ())
         if is_any_model(bare):
             return self._open(bare, pinned)
@@ -396,11 +396,15 @@ class Directory:
         row = vendor_row(head) if colon and tail.strip() else None
         return None if row is None or self.find(row.name) is not None else row
 
-    def _lists_whole(self, model: str) -> bool:
-        """Whether a vendor has a model whose own name looks like a reference, such as Ollama's ``mistral:7b``."""
+    def _has_whole(self, model: str, *, by_lists: bool) -> bool:
+        """Whether a vendor has a model whose own name looks like a reference, such as Ollama's ``mistral:7b``.
+
+        What vendors list counts only ``by_lists``: for names whose lists are asked for, else the answer would change with
+        what was asked before.
+        """
         for name, vendor in list(self.vendors.items()):
             own = any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.capabilities.models)
-            if own or self._lists.has(name, model) or model_facts(_kind(vendor), model) is not None:
+            if own or (by_lists and self._lists.has(name, model)) or model_facts(_kind(vendor), model) is not None:
                 return True
         return False
 

@@ -1,10 +1,20 @@
 """Local servers are asked for their lists before an unknown name is refused: rarely, within the deadline, without a prompt."""
 
+import re
 import threading
 
 import pytest
 
-from llmdispatcher import Capabilities, DeadlineExceeded, Dispatcher, InvalidRequest, ModelNotFound, VendorUnavailable, vendor
+from llmdispatcher import (
+    Capabilities,
+    DeadlineExceeded,
+    Dispatcher,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    VendorUnavailable,
+    vendor,
+)
 from llmdispatcher.catalog import NameClaim
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
@@ -546,3 +556,43 @@ class TestOpen:
             assert "vllm" == dispatcher.embed("nomic-embed-text", ["x"]).vendor
 
         assert ["nomic-embed-text"] == server.models_asked
+
+
+@pytest.mark.parametrize("first", ["anthropic:claude-haiku-4-5", "zzz"])
+def test_a_reference_means_the_same_whatever_was_asked_before(serve, first):
+    """It names a vendor that has the model, so that no other's list makes it its own; where none has it, a list does."""
+    server = serve("anthropic:claude-haiku-4-5", "mistral:7b", "qwen")
+    with made(at("vllm", server.url), at("groq", serve().url)) as dispatcher:
+        for name in (first, "zzz", "anthropic:claude-haiku-4-5"):
+            with pytest.raises(DispatchError):
+                dispatcher.send(asked(name))
+        assert "vllm" == dispatcher.send(asked("mistral:7b")).vendor
+
+    assert ["mistral:7b"] == server.models_asked
+
+
+@pytest.mark.parametrize("odd", ["", " ", "\t", "a\nb", " llama", "\u200b", "x" * 5_000])
+def test_what_can_be_no_name_is_dropped_from_a_list(serve, odd):
+    """Whoever says it, a server or a vendor of one's own."""
+    server, own = serve(odd, "llama3"), Listing("vllm", (odd, None, 7, "llama4"))
+    with made(at("ollama", server.url)) as dispatcher:
+        assert "llama3" == dispatcher.send(asked("auto")).model
+        assert ("llama3",) == dispatcher.list_models("ollama")
+    with made(own) as dispatcher:
+        assert "llama4" == dispatcher.send(asked("auto")).trace[-1].model
+
+
+@pytest.mark.parametrize(
+    ("kinds", "name", "meant"),
+    [
+        (("openai",), "gtp-4o", "Did you mean 'gpt-4o'?"),
+        (("openrouter", "groq"), "mistralai/mistral-9", "Did you mean 'openrouter:mistralai/mistral-9'?"),
+        (("openai", "groq"), "openai/gpt-4o-mini", "Did you mean 'openai:gpt-4o-mini'?"),
+    ],
+)
+def test_only_what_is_as_near_as_the_nearest_is_suggested(serve, kinds, name, meant):
+    """And the registered vendor that has such names, not one that is not there."""
+    own = FakeVendor(name="x", capabilities=Capabilities(models=("m",)))
+    vendors = [at(kind, serve().url) for kind in kinds]
+    with made(*vendors, own) as there, pytest.raises(ModelNotFound, match=re.escape(meant)):
+        there.send(asked(name))
