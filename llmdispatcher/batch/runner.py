@@ -19,7 +19,7 @@ from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchE
 from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out, new_lock
 from ..types import AttemptRecord, EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
 from .estimate import Tally, plan_of
-from .files import AnswersFile, Journal
+from .files import FINGERPRINT, AnswersFile, Journal
 from .prompts import InvalidLine, Prompt, PromptLine
 
 
@@ -217,11 +217,16 @@ class BatchRunner:
         record = journal.take(line)
         while record is not None and record.get("simulated") and not self.simulated:
             record = journal.take(line)
-        return None if record is None else _EarlierAnswer({**record, "id": line.id})
+        return None if record is None else _EarlierAnswer(self._belonging(line, {**record, "id": line.id}))
 
     def _record(self, line: PromptLine, result: _Answer | DispatchError | None) -> dict[str, Any]:
-        record = result_record(line, result)
+        record = self._belonging(line, result_record(line, result))
         return {**record, "simulated": True} if self.simulated else record
+
+    @staticmethod
+    def _belonging(line: PromptLine, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of an answer with the fingerprint of the line that it answers."""
+        return record if isinstance(line, InvalidLine) or "error" in record else {**record, FINGERPRINT: line.key}
 
     def _send_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
         def answer(line: PromptLine) -> _Result:

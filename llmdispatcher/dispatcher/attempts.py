@@ -196,7 +196,7 @@ class Conductor:
             attempt.meter.lease = self._lease(call, target)
             if self.balancer is not None:
                 self.balancer.begin(target)
-            others = self._others(call, schedule, now()) if len(route.steps) > 1 else []
+            others = self._after(call, route, schedule, target)
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
@@ -221,8 +221,14 @@ class Conductor:
                 attempt.settle(neutral)
                 self._returned(attempt, neutral, now())
                 raise
+        route = call.plan.route if call.plan is not None else route  # with what lists have told meanwhile
         blocked = schedule.blocked(now()) or self.breakers.refusal(route.targets, now()) or refused
         raise _verdict(route, failures, blocked)
+
+    def _after(self, call: Call, route: Route, schedule: Schedule, target: Target) -> Sequence[Target]:
+        """Whom else there is to ask after a target; a list that is not read yet may tell of somebody."""
+        others = self._others(call, schedule, call.deadline.clock.monotonic()) if len(route.steps) > 1 else ()
+        return others or ((target,) if call.more is not None else ())
 
     def _note(self, call: Call, route: Route, target: Target, error: DispatchError) -> None:
         """Say which name may have been meant, and once in the log that others answer for a vendor which is not set up any more."""
@@ -248,15 +254,17 @@ class Conductor:
             next((other for other in others if self._is_well(other, attempt.started)), None) if permit.brief and movable else None
         )
         if ready is not None:
-            share = self.shares.brief(attempt.target, left, ready, streamed=streamed)
+            share = self.shares.brief(call.request, attempt.target, left, ready, streamed=streamed)
         else:
             share = self.shares.share(call.request, attempt.target, left, others, streamed=streamed, probe=permit.probe)
-        deadline.narrow(share.answer if movable else math.inf, share.connect)
+        if not movable:
+            share = attrs.evolve(share, answer=math.inf, output=math.inf)
+        deadline.narrow(share.answer, share.connect, share.output)
         try:
             return asking()
         except DeadlineExceeded as late:
             if deadline.share_is_over:
-                raise _out_of_share(late, share.answer, brief=ready is not None) from None
+                raise _out_of_share(late, deadline.clock.monotonic() - attempt.started, brief=ready is not None) from None
             took = deadline.clock.monotonic() - attempt.started
             attempt.timed_out = deadline.is_narrow and late.phase != "pool" and 2 * took >= (deadline.seconds or 0)
             if late.phase != "pool" and not streamed:
@@ -293,6 +301,9 @@ class Conductor:
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
         deadline = call.deadline
+        if call.more is not None and schedule.is_through:
+            more, call.more = call.more, None
+            schedule.add(more(call))
         turn = schedule.next(deadline.at)
         if turn is None:
             return None

@@ -43,7 +43,7 @@ from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
 from . import guards, streaming, structured, tools
 from .attempts import Conductor, Memory
 from .call import Answers, Call, CallLog, Certain, UnderWay
-from .config import Config
+from .config import Config, wanted
 from .health import Checkups, VendorHealth
 from .router import Candidates, Directory
 from .stats import Stats, StatsBook
@@ -528,15 +528,36 @@ class Dispatcher:
 
     def _routed(self, call: Call, *, vectors: EmbeddingRequest | None = None) -> Route:
         request = call.request
-        candidates = self._directory.candidates(request.model, request.profile, call.deadline)
+        conductor = self._conductor
+        several = conductor.hedges is not None or (
+            call.streamed and wanted(conductor.continuation, request.continue_broken) is not None
+        )  # then the others must be known from the beginning
+        candidates = self._directory.candidates(request.model, request.profile, call.deadline, all_lists=several)
         moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
+        if candidates.later:
+            call.more = partial(self._more, moment)
         return self._told(call, self._plan(request, candidates, moment), vectors)
+
+    def _more(self, moment: Moment, call: Call) -> Sequence[Target]:
+        """Whom else a call may ask, by lists that are read now that nobody else is left; the call's plan has them from now on."""
+        candidates = self._directory.candidates(call.request.model, call.request.profile, call.deadline, all_lists=True)
+        route = self._plan(call.request, candidates, moment)
+        if call.plan is None:
+            return route.targets
+        before = call.plan.route
+        asked = {target.key for target in before.targets}
+        steps = [step for step in route.steps if step.target.key not in asked]
+        call.plan = self._conductor.plan(
+            attrs.evolve(before, steps=(*before.steps, *steps), skipped=route.skipped), moment.now, whole=False
+        )
+        return [step.target for step in steps]
 
     def _told(self, call: Call, route: Route, vectors: EmbeddingRequest | None = None) -> Route:
         """Have the call know its route, and the time that it needs."""
         if call.auto_timeout:
-            batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in route.targets[:2]]
-            call.deadline.seconds = self._conductor.shares.timeout(call.request, route.targets, batches)
+            targets = route.targets if call.more is None else (*route.targets, *route.targets[-1:])
+            batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in targets[:2]]
+            call.deadline.seconds = self._conductor.shares.timeout(call.request, targets, batches)
             call.deadline.at = call.started + call.deadline.seconds
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route

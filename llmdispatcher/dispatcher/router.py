@@ -1,7 +1,8 @@
 """The registered vendors, and the targets that a model name can be asked of.
 
 Whether a vendor may be asked is decided by one rule, :func:`~llmdispatcher.routing.may_be_asked`. What it needs to know is found
-here: what is known about vendor and name, whom the configuration names, and whether there is only one vendor.
+here: what is known about vendor and name, whom the configuration names, and whether there is only one vendor. It is one file, since
+names, references, pools, stand-ins and the words of a refusal go by the same claims.
 """
 
 from __future__ import annotations
@@ -87,8 +88,9 @@ _ANY_SERVER = "local"
 class Candidates:
     """Where a model name can be asked, and which vendors it cannot be asked of; the same until a vendor is registered.
 
-    ``undecided`` are local servers whose own lists may tell more, ``spare`` is the fallback vendor where nobody knows which models
-    it has until its list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
+    ``undecided`` are local servers whose own lists may tell more. ``later`` are those whose lists are read only when nobody of
+    ``targets`` is left to be asked, the ``spare`` among them: the fallback vendor where nobody knows which models it has until its
+    list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
     """
 
     model: str
@@ -98,6 +100,7 @@ class Candidates:
     alias: Alias | None = None
     reserve: Reserve | None = None
     undecided: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     spare: str = ""
     cause: str = ""
     hint: str = ""
@@ -239,7 +242,7 @@ class Directory:
             self._take_prices()
         _, bare = split_ref(model, (vendor.name,))
         if (is_open := is_any_model(bare)) or self.alias(model, profile) is not None:
-            found = self.candidates(f"{vendor.name}:{ANY_MODEL}" if is_open else model, profile, deadline)
+            found = self.candidates(f"{vendor.name}:{ANY_MODEL}" if is_open else model, profile, deadline, all_lists=True)
             theirs = tuple([target for target in found.targets if target.vendor == vendor.name])
             return attrs.evolve(found, targets=theirs, reserve=None)
         if (other := self._other(bare)) is not None:
@@ -255,18 +258,21 @@ class Directory:
             return vendor.name if self._has(vendor.name, tail.strip()) else None
         return canonical(head) if colon and claim_on(head, tail.strip()).has_it else None
 
-    def candidates(self, model: str, profile: str | None = None, deadline: Deadline | None = None) -> Candidates:
+    def candidates(
+        self, model: str, profile: str | None = None, deadline: Deadline | None = None, *, all_lists: bool = False
+    ) -> Candidates:
         """Who can be asked for a model name now.
 
-        With a ``deadline`` local vendors are asked for their lists before a name is refused; without one nobody is asked.
+        With a ``deadline`` local vendors are asked for their lists before a name is refused, and with ``all_lists`` those, too,
+        whose lists are not needed as long as another can be asked; without a deadline nobody is asked.
         """
         alias = self.alias(model, profile)
         key = model if alias is None else alias
         if self._edition is not edition():
             self._take_prices()
         known = self._candidates.get(key) or self._find(key)
-        if deadline is not None and (known.undecided or known.spare):
-            known = self._told(key, known, deadline)
+        if deadline is not None and (known.undecided or known.later):
+            known = self._told(key, known, deadline, all_lists=all_lists)
         elif known.undecided:
             known = self._unread(known)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
@@ -308,19 +314,23 @@ class Directory:
         self._lists.keep(vendor, names, now)
         self._forget()
 
-    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline) -> Candidates:
-        """The same after the vendors whose lists may tell more were asked for them, as far as it is time."""
-        if self._asked(known.undecided, deadline, brief=bool(known.targets)):
+    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline, *, all_lists: bool) -> Candidates:
+        """The same after the vendors whose lists are needed were asked for them; ``later`` are those whose time has come."""
+        if self._asked(known.undecided, deadline):
             known = self._find(key)
-        if known.spare and self._asked((known.spare,), deadline, brief=True):
-            known = self._find(key)
-            if known.spare:
-                logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
-        return known
+        if all_lists or not any(target.vendor != known.spare and _awake(self.vendors[target.vendor]) for target in known.targets):
+            spare = known.spare
+            if self._asked(known.later, deadline):
+                known = self._find(key)
+                if spare and known.spare:
+                    logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
+        now = deadline.clock.monotonic()
+        due = tuple([name for name in known.later if self._lists.is_due(name, now) and _awake(self.vendors[name])])
+        return known if due == known.later else attrs.evolve(known, later=due)
 
-    def _asked(self, names: Sequence[str], deadline: Deadline, *, brief: bool = False) -> bool:
+    def _asked(self, names: Sequence[str], deadline: Deadline) -> bool:
         """Ask vendors for their lists, as far as it is time; whether anybody was asked."""
-        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline, brief=brief):
+        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline):
             return False
         self._forget()
         return True
@@ -383,7 +393,8 @@ class Directory:
             return self._for_name(bare)
         if pinned is not None and self._has(pinned, bare):
             return self._for_pin(bare, pinned)
-        having = [name for name in list(self.vendors) if name != pinned and self._has(name, model)]
+        by_lists = row is None or _may_be_a_tag(row, model)
+        having = [name for name in list(self.vendors) if name != pinned and self._has(name, model, by_lists=by_lists)]
         if having:
             return self._whole(model, having)
         return self._unlisted(model, row) if row is not None else self._for_reference(model, bare, pinned or "")
@@ -394,10 +405,18 @@ class Directory:
         row = vendor_row(head) if colon and tail.strip() else None
         return None if row is None or self.find(row.name) is not None else row
 
-    def _has(self, name: str, model: str) -> bool:
-        """Whether a vendor is known to have this very name, and not since it takes whatever name it is given."""
+    def _has(self, name: str, model: str, *, by_lists: bool = True) -> bool:
+        """Whether a vendor is known to have this very name, and not since it takes whatever name it is given.
+
+        What vendors list counts only ``by_lists``: for names whose lists are asked for, else the answer would change with what was
+        asked before.
+        """
         vendor = self.vendors[name]
-        if self._lists.has(name, model) or model in vendor.capabilities.models or model_facts(_kind(vendor), model) is not None:
+        if model in vendor.capabilities.models or model_facts(_kind(vendor), model) is not None:
+            return True
+        if not by_lists:
+            return any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.capabilities.models)
+        if self._lists.has(name, model):
             return True
         return self._claim(name, vendor, model).has_it and not self._claim(name, vendor, _NOBODYS).has_it
 
@@ -415,7 +434,7 @@ class Directory:
         tail = model.partition(":")[2].strip()
         same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
         remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
-        local = self._local(list(self.vendors)) if claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN) else ()
+        local = self._local(list(self.vendors)) if _may_be_a_tag(row, model) else ()
         if local and self._may_be_local(model, local):
             remedy = f"no local server is known to have {model!r} either; write {f'{local[0]}:{model}'!r} to ask {local[0]} for it"
         return Candidates(
@@ -489,6 +508,7 @@ class Directory:
             tuple(targets),
             tuple([self._skip(name, claim, bare, is_unread) for name, claim in out.items() if not (name == spare and instead)]),
             reserve=self._reserve(bare, out, instead),
+            later=(spare,) if spare is not None and is_unread else (),
             spare=spare if spare is not None and is_unread else "",
             cause=cause,
             hint=hint,
@@ -661,7 +681,7 @@ class Directory:
         name, vendor = target.vendor, self.vendors[target.vendor]
         if self._local([name]):
             with contextlib.suppress(DeadlineExceeded):
-                self._asked((name,), deadline, brief=True)
+                self._asked((name,), deadline)
         if near := near_names(target.model, self._registered(name).models):
             return f"did you mean {' or '.join(map(repr, near))}?"
         listed = self._lists.names(name) if _is_local(vendor) else ()
@@ -684,15 +704,21 @@ class Directory:
         targets: dict[tuple[str, str], Target] = {}
         skipped: list[SkippedTarget] = []
         undecided: list[str] = []
+        later: list[str] = []
         for member in alias.models:
             found = self._one(member)
-            undecided += found.undecided
+            (later if targets else undecided).extend(found.undecided)  # who comes first is not passed over for want of a list
             for target in found.targets:
                 targets.setdefault(target.key, target)
             if not found.targets:
                 why = f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {alias.name!r}"
                 absent = next((skip for skip in found.skipped if skip.code == UNREGISTERED), None)
                 told = (f"{why}, and {absent.reason}", UNREGISTERED) if absent is not None else (why, "")
+                if targets and (unread := [name for name in found.undecided if self._lists.is_unread(name)]):
+                    told = (
+                        f"{NO_MODEL} a vendor that is known to have it; the list of {several(unread)} is read when it is needed",
+                        "",
+                    )
                 skipped.append(SkippedTarget(member, *told))
         there = {target.vendor for target in targets.values()}
         closed = dict.fromkeys([name for name in list(self.vendors) if name not in there], NameClaim.CLOSED)
@@ -704,6 +730,7 @@ class Directory:
             alias,
             reserve=self._reserve(alias.name, closed),
             undecided=tuple(dict.fromkeys(undecided)),
+            later=tuple([name for name in dict.fromkeys(later) if name not in undecided]),
         )
 
 
@@ -790,6 +817,11 @@ def _asleep(name: str, vendor: Vendor) -> SkippedTarget:
     tell = getattr(vendor, "missing", None)
     lack = tell() if tell is not None else None
     return SkippedTarget(name, "is not available: it says so") if lack is None else SkippedTarget(name, lack, MISSING)
+
+
+def _may_be_a_tag(row: VendorRow, model: str) -> bool:
+    """Whether a reference to a vendor that is not registered, for no model that it is known to have, may name a local model."""
+    return claim_on(row.name, model.partition(":")[2].strip()) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
 
 
 def _awake(vendor: Vendor) -> bool:

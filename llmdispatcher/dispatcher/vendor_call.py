@@ -71,16 +71,20 @@ def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
 def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Begun:
     """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread.
 
-    The first event ends the attempt's share of the deadline: whoever speaks has all of it.
+    The first output ends the attempt's share of the deadline: whoever speaks has all of it. A stream that has begun without any is
+    still silent to its reader, and can be asked for elsewhere.
     """
     ours = isinstance(vendor, HttpVendor)
     batches = (_batches if ours else _foreign)(vendor, request, deadline, heard)
     held: list[StreamChunk] = []
     has_output = False
     for batch in batches:
-        deadline.widen()
         held += batch
         has_output = any(chunk.has_output for chunk in batch)
+        if has_output or any(chunk.parts or chunk.finish_reason for chunk in batch):
+            deadline.widen()
+        else:
+            deadline.begin()
         if has_output:
             break
     return Begun(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)

@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from .request_fields import ANY_MODEL as ANY_MODEL
     from .request_fields import checked_reference as checked_reference
     from .request_fields import has_both_parts as has_both_parts
+    from .request_fields import is_model_name as is_model_name
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
@@ -249,6 +250,7 @@ else:
                 "ANY_MODEL",
                 "checked_reference",
                 "has_both_parts",
+                "is_model_name",
             ),
             "response": (
                 "Capabilities",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import attrs
 
 from ..errors import MalformedReply
-from ..types import MOST_TOKENS, Request, parse_text
+from ..types import MOST_TOKENS, Request, is_model_name, parse_text
 from .anthropic.response import ANTHROPIC_MESSAGES
 from .base import ClientCodec
 from .decoding import mapping, parse, parse_object, text_of, written
@@ -133,7 +133,10 @@ class Listing:
     """The field of an answer that names the next page, and the parameter that asks for it."""
 
     def decode(self, body: bytes) -> tuple[str, ...]:
-        """The names on a page. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
+        """The names on a page, but for those that can be no model's.
+
+        Raises :class:`MalformedReply`, or what an error inside a 200 stands for.
+        """
         document = parse(body)
         if isinstance(document, dict) and document.get("error"):
             raise fault_inside(document)
@@ -142,7 +145,7 @@ class Listing:
             found = [document]
         if not isinstance(found, list):
             raise MalformedReply("the vendor's answer has no list of models", sent=True)
-        return tuple([name for entry in found if (name := _name(entry))])
+        return tuple([name for entry in found if is_model_name(name := _name(entry))])
 
     def next(self, body: bytes) -> str | None:
         """The path of the page after one; ``None`` after the last."""
