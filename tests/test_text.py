@@ -151,7 +151,7 @@ def test_the_text_of_an_error_is_one_line():
     """What a vendor said and what a user named can forge no line where it is logged; the words themselves are kept."""
     error = VendorUnavailable("line1\nERROR forged \x1b[31m", model="mod\nCRITICAL forged", vendor="v")
 
-    assert "v/mod\\nCRITICAL forged: line1\\nERROR forged \\x1b[31m" == str(error)
+    assert "v:mod\\nCRITICAL forged: line1\\nERROR forged \\x1b[31m" == str(error)
     assert "line1\nERROR forged \x1b[31m" == error.message
 
 

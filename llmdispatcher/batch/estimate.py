@@ -13,6 +13,7 @@ from ..dispatcher import Dispatcher, Plan, Stats
 from ..errors import DispatchError
 from ..routing import CostOptimization, tokens_of
 from ..runtime import new_lock
+from ..types import Request, Said
 from .prompts import InvalidLine, Prompt, PromptLine
 
 _PRICES = CostOptimization(prefer_cheap=False)
@@ -22,19 +23,25 @@ NOBODY = "nobody has "
 
 @attrs.define(eq=False)
 class ModelEstimate:
-    """The prompts for one target; ``cost`` is US dollars of those whose price is known, ``unpriced`` counts the others."""
+    """The prompts for one target; ``cost`` is US dollars of those whose price is known, ``unpriced`` counts the others.
+
+    ``unlimited`` counts the prompts without ``max_tokens``, and ``assumed_tokens`` is what ``output_tokens`` has for them: longer
+    answers cost more.
+    """
 
     prompts: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
+    unlimited: int = 0
+    assumed_tokens: int = 0
 
 
 def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[str, ModelEstimate]:
     """Estimate what the prompts may cost, by the target that would be asked first; nothing is sent.
 
-    Output is ``max_tokens``, or 500 tokens where a prompt sets none.
+    Output is ``max_tokens``. Where a prompt sets none, 500 tokens are assumed and no limit is sent, so that it may cost more.
     """
     estimates: dict[str, ModelEstimate] = {}
     for line in lines:
@@ -50,6 +57,9 @@ def estimate_cost(dispatcher: Dispatcher, lines: Iterable[PromptLine]) -> dict[s
         estimate.output_tokens += tokens.output_tokens
         estimate.cost += cost or 0
         estimate.unpriced += cost is None
+        if isinstance(line.request, Request) and Said.of(line.request.extra_params).most(line.request.max_tokens) is None:
+            estimate.unlimited += 1
+            estimate.assumed_tokens += tokens.output_tokens
     return estimates
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
 from ..errors import ConfigError
-from ..runtime import delete_file, lock, new_lock, open_file
-from .prompts import InvalidLine, PromptLine
+from ..runtime import delete_file, lock, new_lock, open_file, write_file
+from .prompts import InvalidLine, Prompt, PromptLine
 
 DEFAULT_OUTPUT = Path("answers.jsonl")
+FINGERPRINT = "fingerprint"
+"""The field of an answer that tells which line it belongs to."""
 
 
 class AnswersFile:
@@ -34,13 +36,14 @@ class AnswersFile:
         """Open ``output``, or the first free of answers.jsonl, answers-2.jsonl, …; never an existing file unless ``force``.
 
         With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it, and one that has only
-        simulated answers; without ``output`` it is the one begun last. ``prompts`` is the file of prompts, if they are in a file;
+        simulated answers; of a file without one a journal is made, where each answer tells which line it belongs to. Without
+        ``output`` it is the one begun last. ``prompts`` is the file of prompts, if they are in a file;
         it is never overwritten.
         Raises :class:`~llmdispatcher.ConfigError`, whose ``remedy`` speaks of these parameters.
         """
         if resume:
             output = output or _latest_unfinished()
-            force = force or (output is not None and _loses_nothing(output))
+            force = force or (output is not None and (_loses_nothing(output) or _has_journal_again(output)))
         if output is None:
             return cls._create_default()
         if prompts is not None and output.exists() and output.samefile(prompts):
@@ -48,7 +51,8 @@ class AnswersFile:
         try:
             return cls._open(output, "w" if force or _is_device(output) else "x")
         except FileExistsError:
-            raise ConfigError(f"{output} exists", remedy="choose another output, or force to overwrite it") from None
+            why = ", and does not tell which prompts its answers belong to" if resume else ""
+            raise ConfigError(f"{output} exists{why}", remedy="choose another output, or force to overwrite it") from None
         except OSError as error:
             raise ConfigError(f"{output}: {error.strerror}") from None
 
@@ -114,8 +118,22 @@ def _loses_nothing(answers: Path) -> bool:
         return False
 
 
+def _has_journal_again(answers: Path) -> bool:
+    """Make a journal of a finished file, so that its answers can be taken by the text of their lines; whether that was possible."""
+    if not answers.is_file():
+        return False
+    try:
+        with answers.open(encoding="utf-8", newline="\n") as file:
+            records = [json.loads(line) for line in file]
+        entries = [{"key": record[FINGERPRINT], "answer": record} for record in records if "error" not in record]
+        write_file(journal_path(answers), "".join([json.dumps(entry) + "\n" for entry in entries]).encode("ascii"))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+    return True
+
+
 def is_complete(answers: Path, lines: Sequence[PromptLine], *, simulated: bool = False) -> bool:
-    """Tell whether a file has an answer for each prompt and no journal: a batch that has ended.
+    """Tell whether a file has an answer for each prompt, by the text of its line, and no journal: a batch that has ended.
 
     Answers of simulated vendors count only where ``simulated`` ones are wanted.
     """
@@ -124,8 +142,9 @@ def is_complete(answers: Path, lines: Sequence[PromptLine], *, simulated: bool =
     try:
         with answers.open(encoding="utf-8", newline="\n") as file:
             records = [json.loads(line) for line in file]
-        answered = [record["id"] for record in records if "error" not in record and (simulated or "simulated" not in record)]
-        return answered == [line.id for line in lines]
+        answered = [record for record in records if "error" not in record and (simulated or "simulated" not in record)]
+        wanted = [(line.id, line.key) for line in lines if isinstance(line, Prompt)]
+        return len(wanted) == len(lines) and [(record["id"], record[FINGERPRINT]) for record in answered] == wanted
     except (OSError, ValueError, TypeError, KeyError):
         return False
 

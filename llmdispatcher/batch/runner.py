@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import attrs
 
 from ..dispatcher import Dispatcher, StreamingResponse
-from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchError, QuotaExceeded
+from ..errors import AllTargetsFailed, AuthenticationError, Cancelled, DispatchError, QuotaExceeded, RateLimitError
 from ..runtime import SYSTEM_CLOCK, Cancellation, fan_out, new_lock
 from ..types import AttemptRecord, EmbeddingRequest, Embeddings, Response, Usage, plausible_cost
 from .estimate import Tally, plan_of
-from .files import AnswersFile, Journal
+from .files import FINGERPRINT, AnswersFile, Journal
 from .prompts import InvalidLine, Prompt, PromptLine
 
 
@@ -60,6 +60,8 @@ class _Count:
 REFUSALS = 5
 """Prompts in a row that a vendor may refuse for its account, one model, or a key that was good before, where ``max_failures`` does
 not say."""
+LONG_WAIT = 3600.0
+"""Seconds that a vendor may ask to be left alone for its rate; one that asks for more is counted like a spent account."""
 _RUN = 7 * 86_400.0
 """Seconds for which a vendor that is left out is left alone; no run takes longer."""
 
@@ -69,8 +71,8 @@ class _Refusals:
 
     A vendor that refuses its key before it has answered anything is left out at once; of a prompt that fails, with ``most``, after
     so many. One that refuses its account, or a key that was good, is left out after so many prompts without an answer between
-    them. Of a key that may not use one model (403) that model is left out. With ``most`` the batch ends after so many failures of
-    any kind.
+    them, and so is a model whose rate limit asks for a wait of over an hour. Of a key that may not use one model (403) that model
+    is left out. With ``most`` the batch ends after so many failures of any kind.
     """
 
     def __init__(self, dispatcher: Dispatcher, most: int | None) -> None:
@@ -80,6 +82,7 @@ class _Refusals:
         self._failed = 0
         self._good: set[str] = set()
         self._in_a_row: dict[str, int] = {}
+        self._waits: set[str] = set()
         self._left_out: dict[str, str] = {}
 
     @property
@@ -105,32 +108,48 @@ class _Refusals:
             self._good.add(answer.vendor or "")
             self._in_a_row.pop(answer.vendor or "", None)
             self._in_a_row.pop(f"{answer.vendor}:{asked}", None)
+            self._waits.discard(f"{answer.vendor}:{asked}")
         told = {one.vendor: one for one in trace if one.error in _REFUSED}
         for one in told.values():
-            self._refused(one.vendor, one.model, one.status, f"{one.error}, status {one.status}", spent=one.error in _SPENT)
+            what = "the account" if one.error in _SPENT else "the key"
+            self._refused(one.vendor, one.model, f"{one.error}, status {one.status}", what, one_model=one.status == 403)
 
     def failed(self, error: DispatchError) -> None:
-        """Note a prompt that failed, and who refused it for its key or account."""
+        """Note a prompt that failed, and who refused it for its key or account, or for its rate for over an hour."""
         with self._lock:
             self._failed += 1
         failures = error.failures if isinstance(error, AllTargetsFailed) else (error,)
-        told = {one.vendor: one for one in failures if isinstance(one, AuthenticationError | QuotaExceeded) and one.vendor}
-        for vendor, one in told.items():
-            text, spent = f"{type(one).__name__}: {one.message}", isinstance(one, QuotaExceeded)
-            self._refused(vendor or "", one.model, one.status, text, spent=spent, most=self._most)
+        told = {one.vendor: (one, what) for one in failures if one.vendor and (what := self._refusal(one)) is not None}
+        for vendor, (one, what) in told.items():
+            one_model = one.status == 403 or isinstance(one, RateLimitError)
+            self._refused(
+                vendor or "", one.model, f"{type(one).__name__}: {one.message}", what, one_model=one_model, most=self._most
+            )
 
-    def _refused(
-        self, vendor: str, model: str | None, status: int | None, text: str, *, spent: bool, most: int | None = None
-    ) -> None:
+    def _refusal(self, error: DispatchError) -> str | None:
+        """What a vendor refuses with this error that it will refuse further prompts, too; ``None`` for all others."""
+        if isinstance(error, QuotaExceeded):
+            return "the account"
+        if isinstance(error, AuthenticationError):
+            return "the key"
+        if not isinstance(error, RateLimitError):
+            return None
+        who = f"{error.vendor}:{error.model}"
+        with self._lock:
+            if (error.retry_after or 0) > LONG_WAIT:
+                self._waits.add(who)  # errors that follow tell how long the library leaves it alone, which is less
+            return "further requests for over an hour" if who in self._waits else None
+
+    def _refused(self, vendor: str, model: str | None, text: str, what: str, *, one_model: bool, most: int | None = None) -> None:
         """Count a refusal, and leave out whom it is one too many of."""
-        one_model = status == 403 and model is not None
+        one_model = one_model and model is not None
         who = f"{vendor}:{model}" if one_model else vendor
         with self._lock:
             times = self._in_a_row[who] = self._in_a_row.get(who, 0) + 1
-            never = not spent and not one_model and vendor not in self._good
+            never = what == "the key" and not one_model and vendor not in self._good
             if who in self._left_out or times < (most or (1 if never else REFUSALS)):
                 return
-            what, often = "the account" if spent else "the key", f" for {times} prompts in a row" if times > 1 else ""
+            often = f" for {times} prompts in a row" if times > 1 else ""
             self._left_out[who] = f"{who} refused {what}{often} ({text})"
         self._dispatcher.leave_alone(vendor, model=model if one_model else None, seconds=_RUN)
 
@@ -151,7 +170,7 @@ class BatchRunner:
     - ``cancel``: its ``drain()`` sends nothing more and lets end what is under way, since it is paid for; ``cancel()`` ends
       that too.
     - ``max_failures``: sends no further prompt after so many have failed. Without it only a vendor is left out that refuses its
-      key, or its account for five prompts in a row, and the others are asked on.
+      key, or for five prompts in a row its account or, with a ``retry_after`` of over an hour, its rate; the others are asked on.
     - ``simulated``: the vendors are pretended; each line of the answers says so, and earlier answers of such vendors are taken.
     - ``advance``: called after each prompt as it ends, from the workers' threads; not where answers are streamed.
     - ``stream``: stream the answers; ``on_stream`` is called with each prompt and its open stream, in the order of the prompts.
@@ -198,11 +217,16 @@ class BatchRunner:
         record = journal.take(line)
         while record is not None and record.get("simulated") and not self.simulated:
             record = journal.take(line)
-        return None if record is None else _EarlierAnswer({**record, "id": line.id})
+        return None if record is None else _EarlierAnswer(self._belonging(line, {**record, "id": line.id}))
 
     def _record(self, line: PromptLine, result: _Answer | DispatchError | None) -> dict[str, Any]:
-        record = result_record(line, result)
+        record = self._belonging(line, result_record(line, result))
         return {**record, "simulated": True} if self.simulated else record
+
+    @staticmethod
+    def _belonging(line: PromptLine, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of an answer with the fingerprint of the line that it answers."""
+        return record if isinstance(line, InvalidLine) or "error" in record else {**record, FINGERPRINT: line.key}
 
     def _send_all(self, lines: Sequence[PromptLine], journal: Journal, refusals: _Refusals) -> Generator[_Result]:
         def answer(line: PromptLine) -> _Result:

@@ -28,6 +28,8 @@ class GuardedStore:
         self._lock = new_lock()
         self._make = _maker(settings, clock)
         self._most = settings.max_entry_bytes
+        is_file = settings.store != MEMORY and not settings.store.startswith(REDIS)
+        self._remedy = f"; see that {settings.store} is a cache in a folder that is there and can be written" if is_file else ""
         self._store: Store | None = None
         self._off = False
         self._quiet_until = 0.0
@@ -71,8 +73,9 @@ class GuardedStore:
             self._quiet_until = now + QUIET if speak else self._quiet_until
         self._tally.add("errors")
         if speak:
-            told = error if isinstance(error, StoreBroken) else getattr(error, "sqlite_errorname", "")
-            logger.warning("the response cache: %s fails (%s %s); calls go on without", what, type(error).__name__, told)
+            told = error if isinstance(error, StoreBroken) else getattr(error, "sqlite_errorname", getattr(error, "strerror", ""))
+            why = f"{type(error).__name__} {told or ''}".strip()
+            logger.warning("the response cache: %s fails (%s); calls go on without%s", what, why, self._remedy)
 
     def _tried(self, use: Callable[[Store], T]) -> T | None:
         """What the store says; ``None`` where it fails."""

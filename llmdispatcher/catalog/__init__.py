@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .facts import ABILITIES as ABILITIES
     from .facts import CAPABILITIES as CAPABILITIES
     from .facts import ModelFacts as ModelFacts
+    from .facts import Pace as Pace
     from .facts import Traits as Traits
     from .facts import VendorRow as VendorRow
     from .facts import answers_prompts as answers_prompts
@@ -57,6 +58,7 @@ else:
                 "canonical",
                 "CAPABILITIES",
                 "ModelFacts",
+                "Pace",
                 "pace_of",
                 "Traits",
                 "traits_of",

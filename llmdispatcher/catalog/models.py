@@ -244,14 +244,32 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     ``version`` is what usages of these rows bear as ``price_version``, one text or one for each vendor. Only the last overlay
     counts. Safe under threads: whoever looks up sees one edition or the other.
 
-    Raises :class:`ConfigError` that names a field, a value or a vendor that is a typing error; rows of a vendor that is neither in
+    Raises :class:`ConfigError` that names a field, a value or a vendor that is a typing error, a pattern, and a model that is not
+    known at its vendor, unless the row has a price, as that of a new model does; rows of a vendor that is neither in
     the catalog nor registered when a dispatcher is next used are an error there.
     """
     global _edition
     versions = version if isinstance(version, str) else {canonical(name): told for name, told in version.items()}
     own = Layer(checked_rows({} if rows is None else rows), versions)
     with _lock:
+        _check_fits(own, Edition(_edition.registry))
         _edition = Edition(_edition.registry, own)
+
+
+def _check_fits(own: Layer, others: Edition) -> None:
+    """Raise :class:`ConfigError` for a row of a model that its vendor is not known to have, and that is no row of a new model.
+
+    That has a price. A vendor that may have any model may have this one, and so may one that is not in the catalog.
+    """
+    for vendor, rows in own.rows.items():
+        row = vendor_row(vendor)
+        for model, told in rows.items() if row is not None and not (row.any_model or row.own_names) else ():
+            if "price" not in told and others.find(vendor, model) is None:
+                near = difflib.get_close_matches(model, others.names(vendor), 1, _ALIKE)
+                meant = f"did you mean {near[0]!r}? " if near else ""
+                raise ConfigError(
+                    f"overlay[{vendor!r}][{model!r}]: no model is known by that name; {meant}A new model needs a price"
+                )
 
 
 def apply_registry(rows: Mapping[str, Rows], versions: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ _TIERS = ("batch", "flex", "priority")
 _KINDS = ("chat", "responses", "embedding")
 _WINDOWS = ("hours", "weekdays")
 _HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)")
+_PATTERN = re.compile(r"[*?\[]")
 _PLAIN = re.compile(r"[^a-z0-9]")
 
 
@@ -66,6 +67,8 @@ def _model(path: str, vendor: str, model: Any) -> str:
     if not isinstance(model, str) or not model.strip():
         raise ConfigError(f"{path}[{model!r}]: this is no model's name; give it as requests to the vendor have it")
     name = model.strip().removeprefix("models/")
+    if _PATTERN.search(name):
+        raise ConfigError(f"{path}[{model!r}]: this is a pattern, and fits nothing; give one row for each model, by its name")
     if canonical(name.partition(":")[0]) == vendor and ":" in name:
         raise ConfigError(f"{path}[{model!r}]: the vendor is named already; write {name.partition(':')[2]!r}")
     return name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -84,6 +85,16 @@ class Rooms(click.Group):
             return None
         found: click.Command = import_module(f".commands.{room[0]}", __package__).command
         return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command, or an error that says which may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = get_close_matches(args[0], [*ROOMS, *ALSO], 1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Under their headings."""
@@ -165,14 +176,14 @@ def _told(error: Exception) -> int:
         if isinstance(error, kinds):
             complain(tell(error), lines=kinds is click.UsageError)
             return code
-    from ..errors import ConfigError, DispatchError  # late: most commands that fail have loaded them
+    from ..errors import ConfigError, DispatchError, ModelNotFound  # late: most commands that fail have loaded them
 
     if isinstance(error, ConfigError):
         complain(error.message, lines=True)
         return USAGE
     if isinstance(error, DispatchError):
         complain(f"{type(error).__name__}: {error}")
-        return FAILED
+        return USAGE if isinstance(error, ModelNotFound) and not error.attempts else FAILED
     complain(f"{type(error).__name__}: {error} (--debug shows where)")
     return FAILED
 

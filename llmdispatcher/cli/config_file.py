@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -40,11 +41,22 @@ class ConfigFile:
 
     def mistakes(self) -> list[str]:
         """What is wrong with each field and each vendor, each with its path."""
-        found = [_mistake(partial(build, Config, {name: value}, "config")) for name, value in self.fields.items()]
-        found += [_mistake(partial(_vendor, name, table)) for name, table in self.vendors.items()]
-        told = [text for text in found if text is not None]
+        told = [text for name, value in self.fields.items() for text in _mistakes(partial(_config, name), value)]
+        told += [text for name, table in self.vendors.items() for text in _mistakes(partial(_vendor, name), table)]
         together = _mistake(self.config) if not told else None  # what only shows where two fields meet
         return told if together is None else [together]
+
+    def right_parts(self) -> Iterator[tuple[Self, int | None]]:
+        """What has no mistake: all such fields and vendors, then alone each such item of a list that has some, with its number."""
+        right = {name: value for name, value in self.fields.items() if _mistake(partial(_config, name, value)) is None}
+        vendors = {name: table for name, table in self.vendors.items() if _mistake(partial(_vendor, name, table)) is None}
+        whole = attrs.evolve(self, fields=right, vendors=vendors)
+        if _mistake(whole.config) is None:
+            yield whole, None
+        for name, value in self.fields.items():
+            for number, item in enumerate(value) if isinstance(value, list) and name not in right else ():
+                if _mistake(partial(_config, name, [item])) is None:
+                    yield attrs.evolve(self, fields={name: [item]}, vendors={}), number
 
 
 def read(path: Path | None) -> ConfigFile:
@@ -78,6 +90,33 @@ def _vendor(name: str, table: Any) -> HttpVendor:
         return vendor(kind, {"name": name, **fields})
     except ConfigError as error:
         raise ConfigError(f"vendors.{name}: {error.message}") from None
+
+
+def _config(name: str, value: Any) -> Config:
+    return build(Config, {name: value}, "config")
+
+
+def _mistakes(make: Callable[[Any], Any], value: Any) -> list[str]:
+    """Every mistake in a value: each item of a list is looked at alone, and a table again without the key that is wrong."""
+    if isinstance(value, list) and len(value) > 1:
+        by_item = [(number, text) for number, item in enumerate(value) for text in _mistakes(make, [item])]
+        if by_item:
+            return [text.replace("[0]", f"[{number}]", 1) for number, text in by_item]
+    text = _mistake(partial(make, value))
+    if text is None:
+        return []
+    table = value[0] if isinstance(value, list) and value else value
+    wrong = next((key for key in table if _is_named(key, text)), None) if isinstance(table, dict) else None
+    if wrong is None:
+        return [text]
+    rest = {key: part for key, part in table.items() if key != wrong}
+    more = _mistakes(make, [rest] if isinstance(value, list) else rest)
+    return [text, *(one for one in more if " is missing; " not in one and not _is_named(wrong, one))]
+
+
+def _is_named(key: Any, text: str) -> bool:
+    """Whether a mistake is told of this key."""
+    return re.search(rf"(?:^|[.\s\]])(?:unknown key ')?{re.escape(str(key))}[:.\['\s]", text) is not None
 
 
 def _mistake(build: Callable[[], Any]) -> str | None:

@@ -15,7 +15,7 @@ from ..routing import RoutingCondition, RoutingRule
 from ..vendors import HttpVendor, from_environment, incomplete, vendor
 from . import config_file, keychain, records
 from .settings import Settings
-from .terminal import Failed, UsageError, complain
+from .terminal import Failed, UsageError, complain, say
 
 if TYPE_CHECKING:
     from ..testing import VendorSimulator
@@ -117,6 +117,11 @@ class Session:
     simulated: bool
     keys_assumed: bool = False
     """Nobody has a key, and nothing is sent: the vendors are there as if they had one."""
+
+    def warn_of_simulation(self, settings: Settings, *, whole: bool = False) -> None:
+        """Say on stderr that vendors are simulated, where they are; ``whole`` tells what each of them is like."""
+        if self.simulated and not settings.quiet:
+            say(self.told if whole else self.told.partition("\n")[0].rstrip(":.") + ".")
 
 
 @contextmanager

@@ -107,13 +107,28 @@ class Failed(Exception):
 
 def complain(text: str, *, lines: bool = False) -> None:
     """One line of trouble; several where the text is the library's own and has ``lines``."""
+    text = for_commands(text)
     say(f"llmdispatcher: {text if lines else escaped(text)}")
+
+
+def for_commands(text: str) -> str:
+    """The text with what users of the command do to register a vendor, where the library tells programs what to call."""
+    if "dispatcher.register_vendor(" in text:
+        from ..catalog import vendor_rows  # late: most runs have nothing to say of it
+        from ..vendors import how_to_register
+
+        for row in vendor_rows():
+            variables = " or ".join(row.url_env if row.keyless else row.key_env)
+            keep = "" if row.keyless else f", or run `llmdispatcher keys set {row.name}`"
+            text = text.replace(how_to_register(row), f"set {variables}{keep}")
+    return text
 
 
 def say(text: str) -> None:
     """One line beside the output; where nobody can read it any more, nothing."""
     with contextlib.suppress(OSError):
-        print(plain(without_passwords(text)), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{plain(without_passwords(text))}\n")  # in one piece: other threads write lines, too
+        sys.stderr.flush()
 
 
 class _Warnings(logging.Handler):
@@ -143,7 +158,7 @@ def warnings_shown(given: Mapping[str, Any]) -> Iterator[None]:
 def tell(*lines: str) -> None:
     """Lines of the output for people; a line feed within one is written as an escape."""
     for line in lines:
-        print(escaped(without_passwords(line), keep="\t"))
+        print(escaped(without_passwords(for_commands(line)), keep="\t"))
 
 
 def tell_json(value: Any) -> None:

@@ -18,8 +18,19 @@ import attrs
 from .._text import room_logger
 from ..accounting import Spending
 from ..cache import AnswerCache, Inquiry, place
-from ..catalog import Target
-from ..errors import AllTargetsFailed, DeadlineExceeded, DispatchError, Overloaded, VendorUnavailable
+from ..catalog import CAPABILITIES, Target
+from ..errors import (
+    AllTargetsFailed,
+    AuthenticationError,
+    ConfigError,
+    DeadlineExceeded,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    QuotaExceeded,
+    VendorUnavailable,
+)
 from ..resilience import (
     Breakers,
     Budgets,
@@ -36,8 +47,20 @@ from ..resilience import (
     hedge_plan,
     standing,
 )
-from ..routing import FALLBACK, Balancer, CostOptimization, Latencies, Route, dead_end, total_tokens
-from ..runtime import Lease
+from ..routing import (
+    FALLBACK,
+    OVER_COST,
+    UNFIT,
+    UNPRICED,
+    WINDOW,
+    Balancer,
+    CostOptimization,
+    Latencies,
+    Route,
+    dead_end,
+    total_tokens,
+)
+from ..runtime import Deadline, Lease
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage, evolved
 from ..vendors import Vendor
 from . import guards, structured
@@ -53,6 +76,8 @@ logger = room_logger("dispatcher")
 T = TypeVar("T")
 _MOST_TOLD = 1024
 Ask = Callable[[Call, Attempt, Vendor, Request], T]
+_LEFT_OUT = frozenset({FALLBACK, OVER_COST, UNPRICED, WINDOW, UNFIT, *CAPABILITIES})
+"""Codes of reasons why a vendor that is there was not asked although another failed."""
 _SILENT = frozenset({"first_byte", "idle", "total"})
 
 
@@ -75,6 +100,10 @@ class Conductor:
     cost: CostOptimization | None = None
     strict_cost: bool = False
     spending: Spending | None = None
+    meant: Callable[[Target, Deadline], str] = lambda _target, _deadline: ""
+    """What to do where a target says that it does not have its model."""
+    _lasting: set[str] = attrs.field(factory=set, init=False)
+    """The vendors of which it was logged that they refuse the key or have no credit."""
     _told: set[tuple[str, tuple[str, str]]] = attrs.field(factory=set, init=False)
 
     def send(self, call: Call, route: Route) -> Response:
@@ -82,7 +111,7 @@ class Conductor:
         response = self._first(call, route, self._send, lambda _late: None)
         if self.hedges is not None:
             response = attrs.evolve(response, trace=call.trace())  # with the leg that lost
-        return guards.after(call.guards, call.request, response)
+        return guards.after(call.guards, call.request, response, call.deadline)
 
     def embed(self, call: Call, route: Route, asked: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts, from the first target that makes them. Settles the call."""
@@ -146,6 +175,7 @@ class Conductor:
 
     def _walk(self, call: Call, route: Route, ask: Ask[T], failures: list[DispatchError]) -> T:
         now = call.deadline.clock.monotonic
+        refused: DispatchError | None = None
         schedule = Schedule(
             route.targets, self.retry_policy, self.parking, now(), transient_only=route.transient_only, on=route.goes_on
         )
@@ -166,7 +196,7 @@ class Conductor:
             attempt.meter.lease = self._lease(call, target)
             if self.balancer is not None:
                 self.balancer.begin(target)
-            others = self._others(call, schedule, now()) if len(route.steps) > 1 else []
+            others = self._after(call, route, schedule, target)
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
@@ -176,16 +206,41 @@ class Conductor:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
                 attempt.settle(error)
-                failures.append(error)
                 if error.sent is False and attempt.place is not None:
                     self.limits.give_back(attempt.place, now())
+                if _is_unfit(route, target, error):
+                    refused = refused or error
+                    schedule.drop()
+                    self._pass_over(call, target, f"it does not take the request: {error.message}")
+                    continue
+                failures.append(error)
+                self._note(call, route, target, error)
                 schedule.failed(target, error, now())
             except BaseException as interruption:
                 neutral = DispatchError(f"interrupted by {type(interruption).__name__}")
                 attempt.settle(neutral)
                 self._returned(attempt, neutral, now())
                 raise
-        raise _verdict(route, failures, schedule.blocked(now()) or self.breakers.refusal(route.targets, now()))
+        route = call.plan.route if call.plan is not None else route  # with what lists have told meanwhile
+        blocked = schedule.blocked(now()) or self.breakers.refusal(route.targets, now()) or refused
+        raise _verdict(route, failures, blocked)
+
+    def _after(self, call: Call, route: Route, schedule: Schedule, target: Target) -> Sequence[Target]:
+        """Whom else there is to ask after a target; a list that is not read yet may tell of somebody."""
+        others = self._others(call, schedule, call.deadline.clock.monotonic()) if len(route.steps) > 1 else ()
+        return others or ((target,) if call.more is not None else ())
+
+    def _note(self, call: Call, route: Route, target: Target, error: DispatchError) -> None:
+        """Say which name may have been meant, and once in the log that others answer for a vendor which is not set up any more."""
+        if type(error) is ModelNotFound and (near := self.meant(target, call.deadline)):
+            error.remedy = f"{near} If not: {error.remedy}" if error.remedy else near
+        is_lasting = isinstance(error, AuthenticationError | QuotaExceeded)
+        if is_lasting and len(route.steps) > 1 and target.vendor not in self._lasting:
+            self._lasting.add(target.vendor)
+            what = "refuses the key" if isinstance(error, AuthenticationError) else "has no credit or quota left"
+            logger.warning(
+                "%s %s (status %s); other targets are asked in its place until that is mended", target, what, error.status
+            )
 
     def _within(self, call: Call, attempt: Attempt, others: Sequence[Target], asking: Callable[[], T]) -> T:
         """Ask within the attempt's share of the deadline, since ``others`` could be asked after it.
@@ -199,17 +254,23 @@ class Conductor:
             next((other for other in others if self._is_well(other, attempt.started)), None) if permit.brief and movable else None
         )
         if ready is not None:
-            share = self.shares.brief(attempt.target, left, ready, streamed=streamed)
+            share = self.shares.brief(call.request, attempt.target, left, ready, streamed=streamed)
         else:
             share = self.shares.share(call.request, attempt.target, left, others, streamed=streamed, probe=permit.probe)
-        deadline.narrow(share.answer if movable else math.inf, share.connect)
+        if not movable:
+            share = attrs.evolve(share, answer=math.inf, output=math.inf)
+        deadline.narrow(share.answer, share.connect, share.output)
         try:
             return asking()
         except DeadlineExceeded as late:
             if deadline.share_is_over:
-                raise _out_of_share(late, share.answer, brief=ready is not None) from None
+                raise _out_of_share(late, deadline.clock.monotonic() - attempt.started, brief=ready is not None) from None
             took = deadline.clock.monotonic() - attempt.started
             attempt.timed_out = deadline.is_narrow and late.phase != "pool" and 2 * took >= (deadline.seconds or 0)
+            if late.phase != "pool" and not streamed:
+                need = self.shares.need(call.request, attempt.target)
+                seconds = None if not movable else need.seconds if need.certain else math.inf
+                late.remedy = _not_asked(attempt.target, took, others[0], seconds)
             raise
         finally:
             deadline.widen()
@@ -240,6 +301,9 @@ class Conductor:
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
         deadline = call.deadline
+        if call.more is not None and schedule.is_through:
+            more, call.more = call.more, None
+            schedule.add(more(call))
         turn = schedule.next(deadline.at)
         if turn is None:
             return None
@@ -348,6 +412,8 @@ class Conductor:
     def _learn(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """What an attempt tells about its target's health and speed; an end that the caller made, or caused, tells nothing."""
         self._returned(attempt, error, now)
+        if error is None:
+            self._lasting.discard(attempt.target.vendor)
         if error is None and self.parking.in_use:
             self.parking.answered(attempt.target)
         if error is None and self.hedges is not None:
@@ -397,9 +463,29 @@ def _out_of_share(late: DeadlineExceeded, seconds: float, *, brief: bool) -> Dis
     return VendorUnavailable(text, phase=phase, sent=late.sent, timed_out=True)
 
 
+def _not_asked(target: Target, seconds: float, other: Target, need: float | None) -> str:
+    """Why no other target was asked after one that used up the time of a call, and what to set.
+
+    ``need`` is seconds for a whole answer, infinite where nobody knows, ``None`` where policy forbids to ask another.
+    """
+    if need is None:
+        why = "retry_ambiguous=False forbids to ask another after that"
+    elif need == math.inf:
+        why = "a model that thinks may take all of the time; first_byte_timeout= of its vendor sets a limit"
+    else:
+        why = f"a whole answer may need {need:.3g} s; set timeout= above that, or leave it out"
+    return f"{target.vendor} gave no answer in {seconds:.3g} s, and {other} was not asked: {why}"
+
+
 def _full(seconds: float) -> str:
     """Why a target without a place in its limits is not asked now."""
     return f"its limits have no place for another {seconds:.1f} s" if seconds < math.inf else "its limits have no place now"
+
+
+def _is_unfit(route: Route, target: Target, error: DispatchError) -> bool:
+    """Whether only this target does not take the request, or is not set up: it is not the first, whose word counts for the call."""
+    is_final = isinstance(error, InvalidRequest | ConfigError) and not error.try_elsewhere
+    return is_final and bool(route.steps) and target.key != route.steps[0].target.key
 
 
 def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError | None) -> DispatchError:
@@ -407,14 +493,31 @@ def _verdict(route: Route, failures: list[DispatchError], blocked: DispatchError
     if not failures:
         return blocked or dead_end(route)
     last = failures[-1]
-    spare = next((skip for skip in route.skipped if skip.code == FALLBACK), None)
-    if spare is not None and last.try_elsewhere:
-        last.remedy = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
+    spare = next((skip for skip in route.skipped if skip.code in _LEFT_OUT), None)
+    if spare is not None and (last.try_elsewhere or last.retry_here):
+        first = (last.remedy or "").partition(" or register another vendor")[0].rstrip(",")
+        told = f"the fallback vendor was not asked: {spare.vendor} {spare.reason}"
+        if spare.code != FALLBACK:
+            told = f"{spare.vendor} was not asked: {spare.reason}"
+        last.remedy = "; ".join(filter(None, (first, told)))
     if len({(failure.vendor, failure.model) for failure in failures}) == 1 or not (last.try_elsewhere or last.retry_here):
         return last
-    listed = "; ".join(f"{type(failure).__name__}: {failure}" for failure in failures)
+    listed = "; ".join(_grouped(failures))
     hints = [failure.retry_after for failure in failures if failure.retry_after is not None]
     return AllTargetsFailed(f"no target answered: {listed}", failures=failures, retry_after=min(hints, default=None))
+
+
+def _grouped(failures: Sequence[DispatchError]) -> list[str]:
+    """Each failure once, with the targets that had it, and how often."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for failure in failures:
+        where = ":".join(filter(None, (failure.vendor, failure.model)))
+        groups.setdefault((type(failure).__name__, failure.message, failure.remedy or ""), []).append(where)
+    told = []
+    for (kind, words, remedy), places in groups.items():
+        text = f"{kind}: {', '.join(dict.fromkeys(places))}: {words}{f' ({remedy})' if remedy else ''}"
+        told.append(f"{text} ({len(places)} times)" if len(places) > 1 else text)
+    return told
 
 
 class _Source:
@@ -463,7 +566,7 @@ class Memory:
 
     def _inquiry(self, call: Call, route: Route, *, streamed: bool) -> Inquiry:
         def form(response: Response) -> Response:
-            return structured.read(call.request, response)
+            return structured.read(call.request, response, call.deadline)
 
         def recall(response: Response) -> Response:
             recalled = call.recall(response)

@@ -356,6 +356,7 @@ class Call:
         "hold",
         "id",
         "journal",
+        "more",
         "numbers",
         "origin",
         "place",
@@ -384,6 +385,8 @@ class Call:
         self.asked: dict[Target, int] = {}
         self.hedge = False
         self.plan: Plan | None = None
+        self.more: Callable[[Call], Sequence[Target]] | None = None
+        """Reads the lists that may tell of further targets; asked once, when nobody else is left."""
         self.skipped: list[SkippedTarget] = []
         self.place: Place | None = None
         self.purse: Purse | None = None
@@ -435,7 +438,7 @@ class Call:
         """Have a way of this call count and tell as the call itself does."""
         way.heard, way.plan, way.skipped, way.purse = self.heard, self.plan, self.skipped, self.purse
         way.id, way.numbers, way.journal = self.id, self.numbers, self.journal
-        way.origin, way.profile = self.origin, self.profile
+        way.origin, way.profile, way.more = self.origin, self.profile, self.more
         return way
 
     def _keep(self, outcome: Outcome) -> None:

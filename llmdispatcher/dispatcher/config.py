@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 
 from ..accounting import Budget, budgets_of
 from ..cache import ResponseCache
-from ..catalog import NameClaim, Source, canonical, claim_on, source, vendor_row, vendor_rows
+from ..catalog import NameClaim, Source, canonical, claim_on, owner, source, vendor_row, vendor_rows
 from ..errors import ConfigError
 from ..resilience import Admission, CircuitBreaker, Hedge, RetryBudget, RetryPolicy, admission_of, server
 from ..routing import (
@@ -33,6 +33,8 @@ from ..types import at_least, boolean, build, integer, optional_model, optional_
 from ..vendors import HttpVendor
 from .guards import check_guards
 
+_T = TypeVar("_T", bound=attrs.AttrsInstance)
+
 
 @attrs.frozen(kw_only=True)
 class Continuation:
@@ -48,9 +50,14 @@ class Continuation:
 
 def continuation(value: Any) -> Continuation | None:
     """The setting that a value of the configuration stands for: True is the default one, ``None`` and False are none."""
-    if isinstance(value, bool):
-        return Continuation() if value else None
-    return None if value is None else build(Continuation, value, "continuation")
+    return _switched(Continuation, value, "continuation")
+
+
+def _switched(kind: type[_T], value: Any, field: str) -> _T | None:
+    """A setting of this kind: True is the default one, ``None`` and False are none."""
+    if value is None or value is False:
+        return None
+    return build(kind, {} if value is True else value, field)
 
 
 def wanted(configured: Continuation | None, wish: bool | None) -> Continuation | None:
@@ -73,11 +80,11 @@ def _budget(value: Any) -> RetryBudget:
 
 
 def _cache(value: Any) -> ResponseCache | None:
-    return None if value is None else build(ResponseCache, value, "cache")
+    return _switched(ResponseCache, value, "cache")
 
 
 def _hedge(value: Any) -> Hedge | None:
-    return None if value is None else build(Hedge, value, "hedge")
+    return _switched(Hedge, value, "hedge")
 
 
 def _rules(value: Any) -> tuple[RoutingRule, ...]:
@@ -96,11 +103,11 @@ def _balance(value: Any) -> Balance | None:
 
 
 def _cost(value: Any) -> CostOptimization | None:
-    return None if value is None else build(CostOptimization, value, "cost_optimization")
+    return _switched(CostOptimization, value, "cost_optimization")
 
 
 def _latency(value: Any) -> LatencyOptimization | None:
-    return None if value is None else build(LatencyOptimization, value, "latency_optimization")
+    return _switched(LatencyOptimization, value, "latency_optimization")
 
 
 def _place(value: Any) -> Any:
@@ -229,6 +236,14 @@ class Config:
                 if row is not None and claim_on(row.name, tail.strip()) not in (NameClaim.UNKNOWN, NameClaim.FOREIGN):
                     yield f"pools[{pool!r}][{number}]", head
 
+    def unknown_prefixes(self) -> Iterator[tuple[str, str, str]]:
+        """The entries of pools whose prefix is no vendor of the catalog: the path, the prefix and the rest."""
+        for pool, models in self.pools.items():
+            for number, model in enumerate(models):
+                head, colon, tail = model.partition(":")
+                if colon and "/" not in head and vendor_row(head) is None:
+                    yield f"pools[{pool!r}][{number}]", head, tail.strip()
+
     def preferences(self, balancer: Balancer | None = None) -> Preferences:
         """What of this routing needs."""
         return Preferences(
@@ -275,10 +290,24 @@ def unready(config: Config, vendors: Mapping[str, Any]) -> list[Unready]:
             lack = _lack(HttpVendor(kind=row.name)) or f"set {variables}, or register it"
             found.append(Unready(field, name, f"is not registered: {lack}"))
         else:
-            near = get_close_matches(canonical(name), [*registered, *(row.name for row in vendor_rows())], 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(vendors) or 'none'}"
-            found.append(Unready(field, name, f"is not registered, and the catalog has no vendor of this name; {meant}", False))
+            found.append(_unknown(field, name, registered))
+    has_tags = any(_may_have_tags(vendor) for vendor in vendors.values())
+    for field, prefix, model in config.unknown_prefixes():
+        if canonical(prefix) not in registered and not (has_tags and owner(model) is None):
+            found.append(_unknown(field, prefix, registered))
     return found
+
+
+def _unknown(field: str, name: str, registered: Mapping[str, Any]) -> Unready:
+    near = get_close_matches(canonical(name), [*registered, *(row.name for row in vendor_rows())], 1)
+    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(registered) or 'none'}"
+    return Unready(field, name, f"is not registered, and the catalog has no vendor of this name; {meant}", False)
+
+
+def _may_have_tags(vendor: Any) -> bool:
+    """Whether what stands before a colon may be a part of a model's name, as in Ollama's ``llama3:8b``."""
+    row = vendor_row(getattr(vendor, "kind", None) or "")
+    return row is None or row.keyless
 
 
 def _lack(vendor: Any) -> str | None:

@@ -43,13 +43,14 @@ from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
 from . import guards, streaming, structured, tools
 from .attempts import Conductor, Memory
 from .call import Answers, Call, CallLog, Certain, UnderWay
-from .config import Config
+from .config import Config, wanted
 from .health import Checkups, VendorHealth
 from .router import Candidates, Directory
 from .stats import Stats, StatsBook
 from .streaming import StreamingResponse
 from .tokens import TokenCount, estimated
 from .trace import Plan
+from .vendor_call import fitting
 
 if TYPE_CHECKING:
     from ..accounting import Ledger
@@ -177,6 +178,7 @@ class Dispatcher:
             cost=self.config.cost_optimization,
             strict_cost=self.config.strict_cost,
             spending=spending_of(self.config.budgets, self._books.ledger, clock),
+            meant=self._directory.meant,
         )
         self.cache: AnswerCache | None = None
         """The response cache, if there is one: ``clear()``, ``stats()``."""
@@ -193,7 +195,7 @@ class Dispatcher:
     def from_env(cls, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> Self:
         """A dispatcher with every vendor of the catalog whose key is in the environment.
 
-        Where there is none, and none is registered later, the error of a call tells which variables were looked for. A vendor
+        Where there is none, and none is registered later, the error of a call names the usual variables. A vendor
         that the configuration names and that has no key is logged as a warning (:meth:`check_vendors`).
         """
         dispatcher = cls(config, **settings)
@@ -296,8 +298,8 @@ class Dispatcher:
         one, it is what the first two targets may need for all their batches, at least 50 s each, within 60 to 600 s. Raises
         :class:`InvalidRequest` where no vendor of the model makes vectors.
         """
-        asked = EmbeddingRequest(model, texts, **settings)
-        call = self._begin(asked.as_request(), timeout, cancel, streamed=False)
+        asked = guards.rewritten_embedding(EmbeddingRequest(model, texts, **settings), self.config.guards)
+        call = self._begin(asked.as_request(), timeout, cancel, streamed=False, guarded=True)
         try:
             return self._conductor.embed(call, call.routed(partial(self._routed, vectors=asked)), asked)
         except BaseException as error:
@@ -305,7 +307,11 @@ class Dispatcher:
             raise
 
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
-        """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate."""
+        """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate.
+
+        The vendor is sent what the guards make of the request, as by :meth:`send`.
+        """
+        request = guards.before(self.config.guards, request)
         deadline = self._deadline(timeout)
         for target in self._route(request, streamed=False, deadline=deadline).targets[:1]:
             count = getattr(self._directory.vendors[target.vendor], "count_tokens", None)
@@ -461,10 +467,13 @@ class Dispatcher:
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline.after(self._seconds(timeout), clock=self._clock)
 
-    def _begin(self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool) -> Call:
+    def _begin(
+        self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool, guarded: bool = False
+    ) -> Call:
         if not isinstance(request, Request):
             raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
-        request = guards.before(self.config.guards, request)
+        if not guarded:
+            request = guards.before(self.config.guards, request)
         cancellation = Cancellation()
         if cancel is not None and not isinstance(cancel, Cancellation):
             raise ConfigError(f"cancel: {type(cancel).__name__} is not a Cancellation; make one and call its cancel()")
@@ -519,15 +528,36 @@ class Dispatcher:
 
     def _routed(self, call: Call, *, vectors: EmbeddingRequest | None = None) -> Route:
         request = call.request
-        candidates = self._directory.candidates(request.model, request.profile, call.deadline)
+        conductor = self._conductor
+        several = conductor.hedges is not None or (
+            call.streamed and wanted(conductor.continuation, request.continue_broken) is not None
+        )  # then the others must be known from the beginning
+        candidates = self._directory.candidates(request.model, request.profile, call.deadline, all_lists=several)
         moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
+        if candidates.later:
+            call.more = partial(self._more, moment)
         return self._told(call, self._plan(request, candidates, moment), vectors)
+
+    def _more(self, moment: Moment, call: Call) -> Sequence[Target]:
+        """Whom else a call may ask, by lists that are read now that nobody else is left; the call's plan has them from now on."""
+        candidates = self._directory.candidates(call.request.model, call.request.profile, call.deadline, all_lists=True)
+        route = self._plan(call.request, candidates, moment)
+        if call.plan is None:
+            return route.targets
+        before = call.plan.route
+        asked = {target.key for target in before.targets}
+        steps = [step for step in route.steps if step.target.key not in asked]
+        call.plan = self._conductor.plan(
+            attrs.evolve(before, steps=(*before.steps, *steps), skipped=route.skipped), moment.now, whole=False
+        )
+        return [step.target for step in steps]
 
     def _told(self, call: Call, route: Route, vectors: EmbeddingRequest | None = None) -> Route:
         """Have the call know its route, and the time that it needs."""
         if call.auto_timeout:
-            batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in route.targets[:2]]
-            call.deadline.seconds = self._conductor.shares.timeout(call.request, route.targets, batches)
+            targets = route.targets if call.more is None else (*route.targets, *route.targets[-1:])
+            batches = (1, 1) if vectors is None else [self._batches(vectors, target) for target in targets[:2]]
+            call.deadline.seconds = self._conductor.shares.timeout(call.request, targets, batches)
             call.deadline.at = call.started + call.deadline.seconds
         call.plan = self._conductor.plan(route, call.started, whole=False)
         return route
@@ -543,6 +573,8 @@ class Dispatcher:
 
     def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
+        if len(route.steps) > 1 and not moment.vectors:
+            route = fitting(request, route, self._directory.vendors)
         if (alias := candidates.alias) is not None:
             route = attrs.evolve(route, alias=alias.name, profile=alias.profile, goes_on=alias.on)
         if not candidates.skipped:

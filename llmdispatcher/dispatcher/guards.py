@@ -2,22 +2,60 @@
 
 A guard is any object with ``before(request)``, which returns the request to send, or ``after(request, response)``, which returns
 the response to give to the caller, or both. It refuses by raising, by convention :class:`ContentFiltered`. The guards in this file
-are exact rules without a model: length, patterns, kinds of personal data, a JSON schema. They look at text, not at images or audio.
+are exact rules without a model: length, patterns, kinds of personal data, a JSON schema. :func:`rewritten` finds every text that
+would be sent, wherever it is in a request; images, recordings and PDFs cannot be read (docs/reliability.md).
 """
 
 from __future__ import annotations
 
+import base64
+import codecs
+import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import attrs
 
 from ..errors import ConfigError, ContentFiltered, DispatchError, InvalidRequest
-from ..types import Message, Request, Response, TextPart, mapping, non_negative_integer, parse_text, schema_check, string_tuple
+from ..runtime import Deadline
+from ..types import (
+    SCHEMA_WORDS,
+    EmbeddingRequest,
+    FilePart,
+    Late,
+    Message,
+    OtherPart,
+    ReasoningPart,
+    Request,
+    Response,
+    ResponseFormat,
+    TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
+    begins_as,
+    data_url,
+    mapping,
+    media_type_of,
+    non_negative_integer,
+    parse_text,
+    schema_check,
+    string_tuple,
+)
+from .structured import late_by
+
+Change = Callable[[str], str]
+"""What a guard makes of one text; it raises to refuse it."""
+
+_T = TypeVar("_T")
 
 ACTIONS = ("refuse", "mask")
 PLACES = ("request", "response", "both")
+UNREADABLE = ("pass", "refuse")
 
 PERSONAL: Mapping[str, re.Pattern[str]] = {
     "email": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"),
@@ -59,39 +97,283 @@ def refused(what: str) -> ContentFiltered:
     return ContentFiltered(f"a guard refuses it: {what}", code="guard", sent=False)
 
 
-def rewritten(request: Request, change: Callable[[str], str]) -> Request:
-    """The request with every text of its messages changed; the same one where nothing does."""
-    messages = tuple([_rewritten(message, change) for message in request.messages])
-    same = all(new is old for new, old in zip(messages, request.messages, strict=True))
-    return request if same else attrs.evolve(request, messages=messages)
+def rewritten(request: Request, change: Change, *, unreadable: str = "pass") -> Request:
+    """The request with every text that a vendor would be sent changed; the same one where nothing does.
+
+    Texts that others refer to, such as a tool's name, an address or a key in JSON, cannot be changed: where ``change`` would, the
+    request is refused. With ``unreadable="refuse"`` so is one with contents that cannot be read: an image, a recording, a PDF, a
+    file that the vendor gets elsewhere. The model's name is not read, nor what is not sent (``metadata``, ``origin``).
+    """
+    return _Texts(change, unreadable).of_request(request)
 
 
-def _rewritten(message: Message, change: Callable[[str], str]) -> Message:
-    if isinstance(message.content, str):
-        text = change(message.content)
-        return message if text == message.content else attrs.evolve(message, content=text)
-    parts = tuple([attrs.evolve(part, text=change(part.text)) if isinstance(part, TextPart) else part for part in message.content])
-    return message if parts == message.content else attrs.evolve(message, content=parts)
+def rewritten_embedding(asked: EmbeddingRequest, guards: Sequence[Any]) -> EmbeddingRequest:
+    """A request for embeddings as all guards let it out; they see its texts as parts of one message of the user."""
+    if not guards:
+        return asked
+    shown = attrs.evolve(asked.as_request(), max_tokens=None, extra_params=asked.extra_params, wire_format=asked.wire_format)
+    let = before(guards, shown)
+    if let is shown:
+        return asked
+    turns = [message for message in let.messages if message.role == "user"]
+    texts = [part.text for message in turns for part in message.parts if isinstance(part, TextPart)]
+    if len(texts) != len(asked.texts):
+        raise ConfigError(f"guards: they make {len(texts)} texts to embed of {len(asked.texts)}; return as many as before() gets")
+    return attrs.evolve(asked, texts=texts, user=let.user, extra_params=let.extra_params)
 
 
-def _answer(response: Response, change: Callable[[str], str]) -> Response:
-    text = change(response.content)
-    if text == response.content:
-        return response
-    kept = [part for part in response.parts if not isinstance(part, TextPart)]
-    return attrs.evolve(response, content=text, parts=(TextPart(text=text), *kept) if response.parts else ())
+_KEYWORDS = frozenset({"auto", "none", "required", "any"})
+"""Words of ``tool_choice`` that are no tool's name."""
+_FORM_WORDS = frozenset({*SCHEMA_WORDS, "json_schema", "json_object", "text", "name", "schema", "strict"})
+_TEXT_TYPES = ("text/", "application/json", "application/xml", "image/svg")
+
+
+class _Texts:
+    """Changes all texts of a request. Everything returns what it was given where nothing changes."""
+
+    def __init__(self, change: Change, unreadable: str) -> None:
+        self._change = change
+        self._unreadable = unreadable
+
+    def of_request(self, request: Request) -> Request:
+        try:
+            return _evolved(
+                request,
+                messages=self._all(request.messages, self._message),
+                stop=self._all(request.stop, self._change),
+                user=self._text(request.user),
+                tools=self._all(request.tools, self._tool),
+                tool_choice=self._tool_choice(request.tool_choice),
+                response_format=self._form(request.response_format),
+                prompt_cache_key=self._text(request.prompt_cache_key),
+                service_tier=self._text(request.service_tier),
+                extra_params=self._members(request.extra_params),
+            )
+        except RecursionError:
+            raise refused("the request is nested too deeply to be read") from None
+
+    def _message(self, message: Message) -> Message:
+        content: Any = message.content
+        content = self._change(content) if isinstance(content, str) else self._all(content, self._part)
+        return _evolved(
+            message,
+            content=content,
+            name=self._kept(message.name, "the name of a tool") if message.role == "tool" else self._text(message.name),
+            tool_calls=self._all(message.tool_calls, self._part),
+            tool_call_id=self._text(message.tool_call_id),  # the call's own changes alike
+            extra=self._members(message.extra),
+        )
+
+    def _part(self, part: Any) -> Any:
+        if isinstance(part, OtherPart):
+            return _evolved(part, data=self._json(part.data))
+        changed: dict[str, Any] = {"extra": self._members(part.extra)}
+        if isinstance(part, TextPart):
+            changed["text"] = self._change(part.text)
+        elif isinstance(part, ReasoningPart):
+            changed["text"] = self._change(part.text)
+            if changed["text"] != part.text:
+                changed["signature"] = None  # it proves another text
+        elif isinstance(part, ToolCall):
+            self._kept(part.name, "the name of a tool")
+            told = self._change if part.kind == "custom" else self._json_text
+            changed |= {"arguments": told(part.arguments), "id": self._text(part.id)}
+        else:
+            changed |= self._file(part)
+        return _evolved(part, **changed)
+
+    def _file(self, part: Any) -> dict[str, Any]:
+        """What changes in a part with bytes or an address."""
+        url, file_id = getattr(part, "url", None), getattr(part, "file_id", None)
+        self._kept(file_id, "the id of a file")
+        changed: dict[str, Any] = {}
+        packed = data_url(url) if isinstance(url, str) else None
+        if packed is not None:
+            media_type, inside = packed
+            data = self._data(inside, media_type, None)
+            if data is not inside:
+                changed["url"] = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+        elif url is not None or file_id is not None:
+            self._address(url)
+            self._cannot_read(type(part).__name__)
+        if part.data is not None:
+            changed["data"] = self._data(part.data, getattr(part, "media_type", None), getattr(part, "name", None))
+        if isinstance(part, FilePart):
+            changed["name"] = self._text(part.name)
+        return changed
+
+    def _data(self, data: bytes, media_type: str | None, name: str | None) -> bytes:
+        text, encoding = _decoded(data, media_type)
+        if text is None:
+            self._cannot_read(media_type or "a file")
+            return data
+        is_json = "json" in (media_type_of(data, name, media_type) or "")
+        changed = self._json_text(text) if is_json else self._change(text)
+        return data if changed == text else changed.encode(encoding, "replace")
+
+    def _cannot_read(self, what: str) -> None:
+        if self._unreadable == "refuse":
+            raise refused(f"{what} cannot be read; leave it out, or give its text")
+
+    def _address(self, url: str | None) -> None:
+        self._kept(url, "an address")
+        if url is not None and "%" in url:
+            self._kept(unquote(url), "an address")
+
+    def _tool(self, tool: Tool | VendorTool) -> Tool | VendorTool:
+        if isinstance(tool, VendorTool):
+            return _evolved(tool, data=self._json(tool.data))
+        self._kept(tool.name, "the name of a tool")
+        return _evolved(
+            tool,
+            description=self._text(tool.description),
+            parameters=self._json(tool.parameters, _FORM_WORDS),
+            extra=self._members(tool.extra),
+        )
+
+    def _tool_choice(self, choice: Any) -> Any:
+        if isinstance(choice, str):
+            return choice if choice in _KEYWORDS else self._kept(choice, "the name of a tool")
+        return self._json(choice)
+
+    def _form(self, form: Any) -> Any:
+        changed = self._json(form, _FORM_WORDS)
+        if changed is form or not isinstance(form, ResponseFormat):
+            return changed
+        made = ResponseFormat(changed)
+        made.kind = form.kind
+        return made
+
+    def _members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Settings, whose own names are the vendor's."""
+        if not members:
+            return members
+        changed = {name: self._json(value) for name, value in members.items()}
+        return members if all(map(operator.is_, changed.values(), members.values())) else changed
+
+    def _json(self, value: Any, known: frozenset[str] = frozenset(), *, own: bool = False) -> Any:
+        """JSON with its texts changed but for the ``known`` words. Where it is all our ``own``, its keys and numbers as well."""
+        if isinstance(value, str):
+            return value if value in known else self._same(value, self._change(value))
+        if isinstance(value, Mapping):
+            again = partial(self._json, known=known, own=own)
+            keys = [again(key) if own else self._key(key, known) for key in value]
+            members = [again(inner) for inner in value.values()]
+            same = all(map(operator.is_, (*keys, *members), (*value, *value.values())))
+            return value if same else dict(zip(keys, members, strict=True))
+        if isinstance(value, list | tuple):
+            items = [self._json(inner, known, own=own) for inner in value]
+            return value if all(map(operator.is_, items, value)) else items
+        if own and isinstance(value, int | float) and not isinstance(value, bool):
+            text = str(value)
+            changed = self._change(text)
+            return value if changed == text else changed
+        return value
+
+    def _key(self, key: Any, known: frozenset[str]) -> Any:
+        return key if not isinstance(key, str) or key in known else self._kept(key, "the name of a field")
+
+    def _json_text(self, text: str) -> str:
+        """A text of JSON, in which a letter may be written as its number."""
+        try:
+            value = parse_text(text)
+        except ValueError:
+            return self._change(text)
+        changed = self._json(value, own=True)
+        return self._change(text) if changed is value else json.dumps(changed, ensure_ascii=False)
+
+    def _text(self, text: str | None) -> str | None:
+        return None if text is None else self._change(text)
+
+    def _kept(self, text: str | None, what: str) -> str | None:
+        if text is not None and self._change(text) != text:
+            raise refused(f"{what} has what is to be masked, and is of no use without it; change it")
+        return text
+
+    @staticmethod
+    def _same(old: str, new: str) -> str:
+        return old if new == old else new
+
+    @staticmethod
+    def _all(items: Any, step: Callable[[Any], Any]) -> Any:
+        changed = tuple([step(item) for item in items])
+        return items if changed == items else changed
+
+
+def _decoded(data: bytes, media_type: str | None) -> tuple[str | None, str]:
+    """The text that bytes are, and its encoding; no text for an image, a recording or a PDF."""
+    begins = begins_as(data)
+    if begins is not None and not begins.startswith(_TEXT_TYPES):
+        return None, ""
+    for encoding in ("utf-16",) if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else ("utf-8",):
+        try:
+            return data.decode(encoding), encoding
+        except UnicodeDecodeError:
+            pass
+    is_said_to_be = (media_type or "").startswith(_TEXT_TYPES)
+    return (data.decode("latin-1"), "latin-1") if is_said_to_be else (None, "")
+
+
+def _answer(response: Response, change: Change) -> Response:
+    """The response with the texts of all its choices changed, thoughts and the arguments of tool calls included."""
+    others = tuple([attrs.evolve(other, **_said(other, change)) for other in response.other_choices])
+    fields = _said(response, change)
+    if others != response.other_choices:
+        fields["other_choices"] = others
+    return attrs.evolve(response, **fields) if fields else response
+
+
+def _said(choice: Any, change: Change) -> dict[str, Any]:
+    """What changes in one choice; the text of several parts becomes one."""
+
+    def part(given: Any) -> Any:
+        if isinstance(given, ToolCall):
+            return _evolved(given, arguments=change(given.arguments))
+        if isinstance(given, ReasoningPart) and (text := change(given.text)) != given.text:
+            return attrs.evolve(given, text=text, signature=None)
+        return given
+
+    content = change(choice.content)
+    parts = tuple(map(part, choice.parts))
+    if content != choice.content and parts:
+        parts = (TextPart(text=content), *[one for one in parts if not isinstance(one, TextPart)])
+    fields = {
+        "content": content,
+        "reasoning": change(choice.reasoning),
+        "refusal": None if choice.refusal is None else change(choice.refusal),
+        "parts": parts,
+        "tool_calls": tuple(map(part, choice.tool_calls)),
+    }
+    return _changed(choice, fields)
+
+
+def _changed(value: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: new for name, new in fields.items() if new is not (old := getattr(value, name)) and new != old}
+
+
+def _evolved(value: _T, **fields: Any) -> _T:
+    old: Any = value
+    changed = _changed(value, fields)
+    made: _T = attrs.evolve(old, **changed) if changed else value
+    return made
+
+
+def _length(message: Message) -> int:
+    documents = [part for part in message.parts if isinstance(part, FilePart) and part.data is not None]
+    texts = [_decoded(part.data or b"", part.media_type)[0] or "" for part in documents]
+    return len(message.text) + sum([len(text) for text in texts]) + sum([len(call.arguments) for call in message.tool_calls])
 
 
 @attrs.frozen(kw_only=True)
 class MaxLengthGuard:
-    """Refuses a conversation, or an answer, of more than so many characters."""
+    """Refuses a conversation, or an answer, of more than so many characters; documents and arguments of tool calls count."""
 
     request: int | None = attrs.field(default=None, validator=non_negative_integer)
     response: int | None = attrs.field(default=None, validator=non_negative_integer)
 
     def before(self, request: Request) -> Request:
         """Count the conversation."""
-        length = sum([len(message.text) for message in request.messages])
+        length = sum([_length(message) for message in request.messages])
         if self.request is not None and length > self.request:
             raise refused(f"the conversation has {length} characters, the limit is {self.request}")
         return request
@@ -119,10 +401,11 @@ class PatternGuard:
     action: str = attrs.field(default="refuse", validator=_one_of(ACTIONS))
     where: str = attrs.field(default="both", validator=_one_of(PLACES))
     replacement: str = "[removed]"
+    unreadable: str = attrs.field(default="pass", validator=_one_of(UNREADABLE))
 
     def before(self, request: Request) -> Request:
-        """Search the conversation."""
-        return request if self.where == "response" else rewritten(request, self._applied)
+        """Search all texts that would be sent."""
+        return request if self.where == "response" else rewritten(request, self._applied, unreadable=self.unreadable)
 
     def after(self, _request: Request, response: Response) -> Response:
         """Search the answer."""
@@ -154,10 +437,11 @@ class PersonalDataGuard:
     kinds: tuple[str, ...] = attrs.field(default=tuple(PERSONAL), converter=_kinds)
     action: str = attrs.field(default="mask", validator=_one_of(ACTIONS))
     where: str = attrs.field(default="request", validator=_one_of(PLACES))
+    unreadable: str = attrs.field(default="pass", validator=_one_of(UNREADABLE))
 
     def before(self, request: Request) -> Request:
-        """Search the conversation."""
-        return request if self.where == "response" else rewritten(request, self._applied)
+        """Search all texts that would be sent."""
+        return request if self.where == "response" else rewritten(request, self._applied, unreadable=self.unreadable)
 
     def after(self, _request: Request, response: Response) -> Response:
         """Search the answer."""
@@ -193,12 +477,12 @@ class SchemaGuard:
 
     schema: Mapping[str, Any] = attrs.field(validator=[mapping, _checkable])
 
-    def after(self, _request: Request, response: Response) -> Response:
-        """Check the answer."""
+    def after(self, _request: Request, response: Response, late: Late | None = None) -> Response:
+        """Check the answer; it is refused as soon as ``late()`` is true."""
         if response.tool_calls:
             return response
         try:
-            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer")
+            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer", late)
         except ValueError:
             wrong = "it is not JSON"
         if wrong is not None:
@@ -226,10 +510,12 @@ def before(guards: Iterable[Any], request: Request) -> Request:
     return request
 
 
-def after(guards: Iterable[Any], request: Request, response: Response) -> Response:
-    """The response as all guards let it in."""
+def after(guards: Iterable[Any], request: Request, response: Response, deadline: Deadline | None = None) -> Response:
+    """The response as all guards let it in; a schema is compared until the deadline."""
     for guard in guards:
         step = getattr(guard, "after", None)
+        if isinstance(guard, SchemaGuard):
+            step = partial(guard.after, late=late_by(deadline))
         try:
             response = step(request, response) if step is not None else response
         except DispatchError as error:

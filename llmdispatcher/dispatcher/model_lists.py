@@ -1,7 +1,7 @@
 """The models that vendors say they have. A local server is asked for its list before a name that nobody knows is refused.
 
 A list costs nothing. Each is asked for at most once in :data:`EVERY` seconds, whatever the answer; a call that comes meanwhile
-waits for the answer, within its own deadline.
+waits for the answer. Neither takes more of a call than :data:`PATIENCE` and a quarter of what is left of its deadline.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import attrs
 from ..cache import Flights
 from ..errors import DeadlineExceeded, DispatchError
 from ..runtime import Deadline, fan_out, new_lock
+from ..types import is_model_name
 
 EVERY = 300.0
 """Seconds between two questions to one vendor."""
-PATIENCE = 5.0
-"""Seconds for one answer, where the call's own deadline is later."""
-SHORT_PATIENCE = 2.0
-"""The same where the call may be answered without the list, and then no more than a quarter of what is left of its deadline."""
+PATIENCE = 2.0
+"""The most seconds for one answer, and no more than a quarter of what is left of the call's deadline."""
 _DEFAULT_TAG = ":latest"
 
 
@@ -53,6 +52,11 @@ class ModelLists:
         """Whether a vendor was never asked for its list."""
         return vendor not in self._lists
 
+    def is_due(self, vendor: str, now: float) -> bool:
+        """Whether a vendor may be asked for its list again; ``now`` is monotonic."""
+        listed = self._lists.get(vendor)
+        return listed is None or now - listed.at >= EVERY
+
     def names(self, vendor: str) -> tuple[str, ...]:
         """What a vendor said that it has, in its own order: Ollama lists the model that was changed last first."""
         listed = self._lists.get(vendor)
@@ -71,17 +75,17 @@ class ModelLists:
     def keep(self, vendor: str, names: Iterable[str], now: float) -> None:
         """Take in a list that somebody has asked for."""
         with self._lock:
-            self._lists[vendor] = _Listed(now, tuple(dict.fromkeys(names)))
+            self._lists[vendor] = _Listed(now, _usable(names))
 
-    def ask(self, vendors: Mapping[str, Any], deadline: Deadline, *, brief: bool = False) -> bool:
+    def ask(self, vendors: Mapping[str, Any], deadline: Deadline) -> bool:
         """Ask those vendors for their lists whose time has come, all at once; whether that was anybody's.
 
-        ``brief`` is for lists that the call may be answered without. Raises :class:`Cancelled` and :class:`DeadlineExceeded` for
-        the call's own deadline; a list that fails otherwise is kept as such, whatever it raises, and what the vendor said before
-        still holds.
+        Raises :class:`Cancelled` and :class:`DeadlineExceeded` for the call's own end. A list that fails is kept as such, whatever
+        it raises and whosever time is over, and what the vendor said before still holds; one that a cancelled call was reading
+        is not.
         """
-        due = [name for name in vendors if self._is_due(name, deadline.clock.monotonic())]
-        patience = min(SHORT_PATIENCE, deadline.remaining() / 4) if brief else PATIENCE
+        due = [name for name in vendors if self.is_due(name, deadline.clock.monotonic())]
+        patience = min(PATIENCE, deadline.check() / 4) if due else PATIENCE
 
         def ask(name: str) -> None:
             waits = Deadline(
@@ -98,21 +102,18 @@ class ModelLists:
             list(fan_out(ask, due, len(due), return_errors=False))
         return bool(due)
 
-    def _is_due(self, vendor: str, now: float) -> bool:
-        listed = self._lists.get(vendor)
-        return listed is None or now - listed.at >= EVERY
-
     def _listed(self, name: str, vendor: Any, deadline: Deadline, patience: float) -> _Listed:
         clock, known = deadline.clock, self._lists.get(name)
         began = clock.monotonic()
-        if known is not None and not self._is_due(name, began):
+        if known is not None and not self.is_due(name, began):
             return known  # another call has just heard it
         names, failure = known.names if known is not None else None, ""
         try:
             end = Deadline(min(deadline.at, began + patience), clock, deadline.cancellation, patience)
-            names = tuple(dict.fromkeys(vendor.list_models(end)))
+            names = _usable(vendor.list_models(end))
         except Exception as error:  # noqa: BLE001 - a vendor of the user's own may raise anything, and one list is no call
-            deadline.check()  # an end of this call says nothing about the vendor
+            if deadline.cancelled:  # which says nothing about the vendor
+                deadline.check()
             failure = type(error).__name__
             if isinstance(error, DispatchError):  # the words of others may hold secrets
                 failure = f"{failure}: {error.message}"
@@ -120,3 +121,8 @@ class ModelLists:
         with self._lock:
             self._lists[name] = listed
         return listed
+
+
+def _usable(names: Iterable[str]) -> tuple[str, ...]:
+    """Those that can be asked for, each once: what a vendor of one's own lists may be anything."""
+    return tuple(dict.fromkeys([name for name in names if is_model_name(name)]))

@@ -1,11 +1,13 @@
 """The registered vendors, and the targets that a model name can be asked of.
 
 Whether a vendor may be asked is decided by one rule, :func:`~llmdispatcher.routing.may_be_asked`. What it needs to know is found
-here: what is known about vendor and name, whom the configuration names, and whether there is only one vendor.
+here: what is known about vendor and name, whom the configuration names, and whether there is only one vendor. It is one file, since
+names, references, pools, stand-ins and the words of a refusal go by the same claims.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -33,10 +35,11 @@ from ..catalog import (
     vendor_row,
     without,
 )
-from ..errors import ConfigError, InvalidRequest
+from ..errors import ConfigError, DeadlineExceeded, InvalidRequest
 from ..routing import (
     FALLBACK,
     MISSING,
+    MODES,
     NO_MODEL,
     PINNED,
     RULE,
@@ -56,7 +59,7 @@ from ..types import ANY_MODEL
 from ..vendors import Vendor, how_to_register
 from .config import NEAREST, Config, unready
 from .model_lists import ModelLists
-from .suggestions import Registered, suggestion
+from .suggestions import Registered, near_names, suggestion
 
 if TYPE_CHECKING:
     from ..catalog import Lockfile
@@ -66,6 +69,11 @@ logger = room_logger("dispatcher")
 
 _REMEMBERED_MODELS = 1024
 _GLOB = re.compile(r"[*?\[]")
+_SIZE, _KIND = r"(\d+x)?[a-z]?\d+(\.\d+)?[bm]", r"i?q\d\w*|b?f16|fp16|f32|instruct|chat|text|mini|base"
+_TAG = re.compile(rf"latest|(.*[-_])?({_SIZE}|{_KIND})([-_].*)?", re.IGNORECASE)
+"""How tags of local models are written: by size, quantization or training, https://ollama.com/library."""
+_NOBODYS = "-"
+"""A name that no vendor has; one that claims it takes any."""
 _NO_VECTORS = frozenset({"embeddings"})
 _DROPPED = frozenset({"reasoning"})
 """What a vendor that may drop parameters leaves out where a model lacks it."""
@@ -80,8 +88,9 @@ _ANY_SERVER = "local"
 class Candidates:
     """Where a model name can be asked, and which vendors it cannot be asked of; the same until a vendor is registered.
 
-    ``undecided`` are local servers whose own lists may tell more, ``spare`` is the fallback vendor where nobody knows which models
-    it has until its list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
+    ``undecided`` are local servers whose own lists may tell more. ``later`` are those whose lists are read only when nobody of
+    ``targets`` is left to be asked, the ``spare`` among them: the fallback vendor where nobody knows which models it has until its
+    list is read. ``cause`` says that nobody has the model, and ``hint`` what may have been meant.
     """
 
     model: str
@@ -91,6 +100,7 @@ class Candidates:
     alias: Alias | None = None
     reserve: Reserve | None = None
     undecided: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     spare: str = ""
     cause: str = ""
     hint: str = ""
@@ -110,7 +120,7 @@ class Directory:
         group = [name for name, weight in shares.weights.items() if weight > 0] + [*shares.priorities] if shares is not None else []
         self._for_all = {canonical(name) for name in (*self._wanted.values(), *group) if name is not None}
         self._in_rules = {canonical(rule.vendor) for rule in config.routing_rules if rule.enabled}
-        self._has_modes = bool(config.modes)
+        self._has_modes, self._modes = bool(config.modes), {*MODES, *config.modes}
         self._lists = ModelLists()
         self._pools = {
             name: Alias(name, None, models, config.pools.on.get(name, frozenset())) for name, models in config.pools.items()
@@ -232,7 +242,7 @@ class Directory:
             self._take_prices()
         _, bare = split_ref(model, (vendor.name,))
         if (is_open := is_any_model(bare)) or self.alias(model, profile) is not None:
-            found = self.candidates(f"{vendor.name}:{ANY_MODEL}" if is_open else model, profile, deadline)
+            found = self.candidates(f"{vendor.name}:{ANY_MODEL}" if is_open else model, profile, deadline, all_lists=True)
             theirs = tuple([target for target in found.targets if target.vendor == vendor.name])
             return attrs.evolve(found, targets=theirs, reserve=None)
         if (other := self._other(bare)) is not None:
@@ -245,21 +255,24 @@ class Directory:
         head, colon, tail = bare.partition(":")
         vendor = self.find(head) if colon else None
         if vendor is not None:
-            return vendor.name if self._claim(vendor.name, vendor, tail.strip()).has_it else None
+            return vendor.name if self._has(vendor.name, tail.strip()) else None
         return canonical(head) if colon and claim_on(head, tail.strip()).has_it else None
 
-    def candidates(self, model: str, profile: str | None = None, deadline: Deadline | None = None) -> Candidates:
+    def candidates(
+        self, model: str, profile: str | None = None, deadline: Deadline | None = None, *, all_lists: bool = False
+    ) -> Candidates:
         """Who can be asked for a model name now.
 
-        With a ``deadline`` local vendors are asked for their lists before a name is refused; without one nobody is asked.
+        With a ``deadline`` local vendors are asked for their lists before a name is refused, and with ``all_lists`` those, too,
+        whose lists are not needed as long as another can be asked; without a deadline nobody is asked.
         """
         alias = self.alias(model, profile)
         key = model if alias is None else alias
         if self._edition is not edition():
             self._take_prices()
         known = self._candidates.get(key) or self._find(key)
-        if deadline is not None and (known.undecided or known.spare):
-            known = self._told(key, known, deadline)
+        if deadline is not None and (known.undecided or known.later):
+            known = self._told(key, known, deadline, all_lists=all_lists)
         elif known.undecided:
             known = self._unread(known)
         asleep = [target for target in known.targets if not _awake(self.vendors[target.vendor])]
@@ -301,19 +314,23 @@ class Directory:
         self._lists.keep(vendor, names, now)
         self._forget()
 
-    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline) -> Candidates:
-        """The same after the vendors whose lists may tell more were asked for them, as far as it is time."""
+    def _told(self, key: str | Alias, known: Candidates, deadline: Deadline, *, all_lists: bool) -> Candidates:
+        """The same after the vendors whose lists are needed were asked for them; ``later`` are those whose time has come."""
         if self._asked(known.undecided, deadline):
             known = self._find(key)
-        if known.spare and self._asked((known.spare,), deadline, brief=True):
-            known = self._find(key)
-            if known.spare:
-                logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
-        return known
+        if all_lists or not any(target.vendor != known.spare and _awake(self.vendors[target.vendor]) for target in known.targets):
+            spare = known.spare
+            if self._asked(known.later, deadline):
+                known = self._find(key)
+                if spare and known.spare:
+                    logger.warning("fallback vendor %s %s", known.spare, self._no_stand_in(known.spare, known.model))
+        now = deadline.clock.monotonic()
+        due = tuple([name for name in known.later if self._lists.is_due(name, now) and _awake(self.vendors[name])])
+        return known if due == known.later else attrs.evolve(known, later=due)
 
-    def _asked(self, names: Sequence[str], deadline: Deadline, *, brief: bool = False) -> bool:
+    def _asked(self, names: Sequence[str], deadline: Deadline) -> bool:
         """Ask vendors for their lists, as far as it is time; whether anybody was asked."""
-        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline, brief=brief):
+        if not self._lists.ask({name: self.vendors[name] for name in names if _awake(self.vendors[name])}, deadline):
             return False
         self._forget()
         return True
@@ -329,7 +346,9 @@ class Directory:
         of = f"The list of {names[0]}" if len(names) == 1 else f"The lists of {len(names)} local servers"
         they = "has not been read yet; it" if len(names) == 1 else "have not been read yet; they"
         others = [skip for skip in known.skipped if skip.vendor not in open_yet]
-        return attrs.evolve(known, skipped=(*skips, *others), hint=f"{known.hint} {of} {they} would be read first.".strip())
+        is_guess = known.hint.startswith("Did you mean") and ":" not in known.model and "/" not in known.model
+        hint = "" if is_guess else known.hint  # the server may have just the name that was written
+        return attrs.evolve(known, skipped=(*skips, *others), hint=f"{hint} {of} {they} would be read first.".strip())
 
     def _forget(self) -> None:
         with self._lock:
@@ -368,16 +387,17 @@ class Directory:
         """Who can be asked for a model, or for whichever they have."""
         pinned, bare = split_ref(model, list(self.vendors))
         row = self._not_registered(model) if pinned is None else None
-        if row is not None and not self._lists_whole(model):
-            tail = model.partition(":")[2].strip()
-            same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
-            remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
-            skip = SkippedTarget(bare, f"{row.name} is not registered; {remedy}", UNREGISTERED)
-            may_be_a_tag = claim_on(row.name, tail) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
-            return Candidates(bare, (), (skip,), undecided=self._local(list(self.vendors)) if may_be_a_tag else ())
-        if is_any_model(bare):
+        if is_any_model(bare) and row is None:
             return self._open(bare, pinned)
-        return self._for_name(bare) if pinned is None else self._for_pin(bare, pinned)
+        if pinned is None and row is None:
+            return self._for_name(bare)
+        if pinned is not None and self._has(pinned, bare):
+            return self._for_pin(bare, pinned)
+        by_lists = row is None or _may_be_a_tag(row, model)
+        having = [name for name in list(self.vendors) if name != pinned and self._has(name, model, by_lists=by_lists)]
+        if having:
+            return self._whole(model, having)
+        return self._unlisted(model, row) if row is not None else self._for_reference(model, bare, pinned or "")
 
     def _not_registered(self, model: str) -> VendorRow | None:
         """The vendor of the catalog that a reference names, where none of that name is registered."""
@@ -385,13 +405,66 @@ class Directory:
         row = vendor_row(head) if colon and tail.strip() else None
         return None if row is None or self.find(row.name) is not None else row
 
-    def _lists_whole(self, model: str) -> bool:
-        """Whether a vendor has a model whose own name looks like a reference, such as Ollama's ``mistral:7b``."""
-        for name, vendor in list(self.vendors.items()):
-            own = any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.capabilities.models)
-            if own or self._lists.has(name, model) or model_facts(_kind(vendor), model) is not None:
-                return True
-        return False
+    def _has(self, name: str, model: str, *, by_lists: bool = True) -> bool:
+        """Whether a vendor is known to have this very name, and not since it takes whatever name it is given.
+
+        What vendors list counts only ``by_lists``: for names whose lists are asked for, else the answer would change with what was
+        asked before.
+        """
+        vendor = self.vendors[name]
+        if model in vendor.capabilities.models or model_facts(_kind(vendor), model) is not None:
+            return True
+        if not by_lists:
+            return any(":" in pattern and fnmatchcase(model, pattern) for pattern in vendor.capabilities.models)
+        if self._lists.has(name, model):
+            return True
+        return self._claim(name, vendor, model).has_it and not self._claim(name, vendor, _NOBODYS).has_it
+
+    def _whole(self, model: str, having: Sequence[str]) -> Candidates:
+        """Those that have a model whose own name looks like a reference, such as Ollama's ``mistral:7b``; nobody else is asked."""
+        found = self._for_name(model)
+        others = [
+            SkippedTarget(at.vendor, f"{NO_MODEL} {model}, {having[0]} has") for at in found.targets if at.vendor not in having
+        ]
+        targets = tuple([target for target in found.targets if target.vendor in having])
+        return attrs.evolve(found, targets=targets, skipped=(*found.skipped, *others))
+
+    def _unlisted(self, model: str, row: VendorRow) -> Candidates:
+        """A reference to a vendor that is not registered, or the name of a model that a local server may have."""
+        tail = model.partition(":")[2].strip()
+        same = next((f"{name}:{tail}" for name, vendor in list(self.vendors.items()) if _kind(vendor) == row.name), None)
+        remedy = how_to_register(row) if same is None else f"one of its kind is, so write {same!r}"
+        local = self._local(list(self.vendors)) if _may_be_a_tag(row, model) else ()
+        if local and self._may_be_local(model, local):
+            remedy = f"no local server is known to have {model!r} either; write {f'{local[0]}:{model}'!r} to ask {local[0]} for it"
+        return Candidates(
+            tail, (), (SkippedTarget(tail, f"{row.name} is not registered; {remedy}", UNREGISTERED),), undecided=local
+        )
+
+    def _for_reference(self, model: str, bare: str, pinned: str) -> Candidates:
+        """The vendor that a reference names for a model that it is not known to have.
+
+        The whole may be the name of a local model, whose prompts must not leave the machine: then local servers are asked for
+        their lists first, and a name that looks like one of theirs is nobody's.
+        """
+        found = self._for_pin(bare, pinned)
+        is_here = _is_local(self.vendors[pinned]) and bool(getattr(self.vendors[pinned], "is_free", False))
+        local = () if is_here else self._local([name for name in list(self.vendors) if name != pinned])
+        if not local:
+            return found
+        if not self._may_be_local(model, local):
+            return attrs.evolve(found, undecided=local)
+        cause = f"{model!r} may be the name of a local model, or mean {bare!r} of {pinned}, and nobody is known to have either"
+        hint = f"Write {f'{local[0]}:{model}'!r} to ask {local[0]}, or name {bare!r} in the models= of {pinned}."
+        skips = [SkippedTarget(name, f"{NO_MODEL} {model}, as far as is known") for name in (*local, pinned)]
+        return Candidates(model, (), tuple(skips), undecided=local, cause=cause, hint=hint)
+
+    def _may_be_local(self, model: str, local: Sequence[str]) -> bool:
+        """Whether a name is written like a local model with its tag: by the tag, or as other names of these servers begin."""
+        head, _colon, tail = model.partition(":")
+        head = head.strip().casefold()
+        listed = [name.casefold() for server in local for name in (*self._lists.names(server), *edition().names("ollama"))]
+        return bool(_TAG.fullmatch(tail.strip())) or any(re.split(r"[:-]", name)[0] == head for name in listed)
 
     def _open(self, bare: str, pinned: str | None) -> Candidates:
         """All models that the vendors are known to have."""
@@ -414,6 +487,9 @@ class Directory:
         alone = self._is_alone()
         shared = any(claims[name].has_it and not _kind(vendor) for name, vendor in vendors)
         asked = [name for name in claims if may_be_asked(claims[name], self._named(name), alone=alone, shared=shared)]
+        having = [name for name in asked if claims[name].has_it]
+        if ":" in bare and any(_is_local(self.vendors[name]) for name in having):
+            asked = having  # a local model's tag; a host of any model that is merely named may not hear of it
         spare = self._fallback
         instead: tuple[Target, ...] = ()
         is_unread = False
@@ -426,15 +502,17 @@ class Directory:
         targets = [target_of(name, vendor, model_at(vendor, bare) or bare) for name, vendor in vendors if name in asked]
         out = {name: claim for name, claim in claims.items() if name not in asked}
         cause, hint = ("", "") if targets or instead else self._refusal(bare, claims)
+        may_have = [name for name in out if out[name] is NameClaim.ANY]
         return Candidates(
             bare,
             tuple(targets),
             tuple([self._skip(name, claim, bare, is_unread) for name, claim in out.items() if not (name == spare and instead)]),
             reserve=self._reserve(bare, out, instead),
+            later=(spare,) if spare is not None and is_unread else (),
             spare=spare if spare is not None and is_unread else "",
             cause=cause,
             hint=hint,
-            undecided=() if targets or instead else self._local([name for name in out if out[name] is NameClaim.ANY]),
+            undecided=() if (targets or instead) and (having or ":" not in bare) else self._local(may_have),
         )
 
     def _for_pin(self, bare: str, pinned: str) -> Candidates:
@@ -512,8 +590,8 @@ class Directory:
         failure, is_local = self._lists.failure(name), bool(self._local([name]))
         why = "a model that is known here"
         if failure:
-            why = f"a list of models that could be read ({failure})"
-        elif self._lists.is_read(name):
+            return f"its list of models could not be read ({failure}); name its models in models=, or a default_model"
+        if self._lists.is_read(name):
             why = "a model in its list that answers prompts"
         elif is_local:
             why = "a model that is known before its list is read"
@@ -531,7 +609,10 @@ class Directory:
             names = [default]
         else:
             near = () if _is_local(vendor) else stand_ins(_kind(vendor), model)
-            own = [*_chatting(self._lists.names(name)), *[own for own in vendor.capabilities.models if not _GLOB.search(own)]]
+            own = [
+                *filter(answers_prompts, self._lists.names(name)),
+                *[own for own in vendor.capabilities.models if not _GLOB.search(own)],
+            ]
             named = [theirs for theirs in near if self._claim(name, vendor, theirs).has_it] or own
             names = [theirs for each in named if (theirs := model_at(vendor, each)) is not None]
         targets = [attrs.evolve(target_of(name, vendor, each), stands_in_for=model) for each in dict.fromkeys(names)]
@@ -573,6 +654,8 @@ class Directory:
             cause += f"; the list of {failed[0]} could not be read: {failed[1]})" if failed is not None else ")"
         elif may_be_asked(claims[names[0]], Named.MODEL):
             cause += ", as far as is known"
+        if bare in self._modes:
+            return cause, f"{bare!r} is a mode, no model: write Request('auto', ..., mode={bare!r})."
         meant = suggestion(bare, [self._registered(name) for name in list(self.vendors)], self._pools)
         return cause, str(meant) or self._way_out(bare, claims)
 
@@ -582,15 +665,27 @@ class Directory:
         kind = _kind(vendor)
         names = [
             model
-            for model in edition().names(kind)
+            for model in (edition().names(kind) if not _is_local(vendor) else ())  # it has what was loaded into it
             if (facts := model_facts(kind, model)) is not None and facts.is_active(today) and model_at(vendor, model) == model
         ]
-        names += [*self._lists.names(name), *[model for model in vendor.capabilities.models if not _GLOB.search(model)]]
+        listed = [model.removesuffix(":latest") for model in self._lists.names(name)]
+        names += [*listed, *[model for model in vendor.capabilities.models if not _GLOB.search(model)]]
 
         def takes(model: str) -> bool:
             return may_be_asked(self._claim(name, vendor, model), Named.MODEL)
 
         return Registered(name, kind, _is_local(vendor), names, takes)
+
+    def meant(self, target: Target, deadline: Deadline) -> str:
+        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists."""
+        name, vendor = target.vendor, self.vendors[target.vendor]
+        if self._local([name]):
+            with contextlib.suppress(DeadlineExceeded):
+                self._asked((name,), deadline)
+        if near := near_names(target.model, self._registered(name).models):
+            return f"did you mean {' or '.join(map(repr, near))}?"
+        listed = self._lists.names(name) if _is_local(vendor) else ()
+        return f"its list has {several(listed)}" if listed else ""
 
     def _way_out(self, bare: str, claims: Mapping[str, NameClaim]) -> str:
         """What to do about a name that is like no other."""
@@ -609,15 +704,21 @@ class Directory:
         targets: dict[tuple[str, str], Target] = {}
         skipped: list[SkippedTarget] = []
         undecided: list[str] = []
+        later: list[str] = []
         for member in alias.models:
             found = self._one(member)
-            undecided += found.undecided
+            (later if targets else undecided).extend(found.undecided)  # who comes first is not passed over for want of a list
             for target in found.targets:
                 targets.setdefault(target.key, target)
             if not found.targets:
                 why = f"{NO_MODEL} a registered vendor that can be asked for it; it is of the pool {alias.name!r}"
                 absent = next((skip for skip in found.skipped if skip.code == UNREGISTERED), None)
                 told = (f"{why}, and {absent.reason}", UNREGISTERED) if absent is not None else (why, "")
+                if targets and (unread := [name for name in found.undecided if self._lists.is_unread(name)]):
+                    told = (
+                        f"{NO_MODEL} a vendor that is known to have it; the list of {several(unread)} is read when it is needed",
+                        "",
+                    )
                 skipped.append(SkippedTarget(member, *told))
         there = {target.vendor for target in targets.values()}
         closed = dict.fromkeys([name for name in list(self.vendors) if name not in there], NameClaim.CLOSED)
@@ -629,6 +730,7 @@ class Directory:
             alias,
             reserve=self._reserve(alias.name, closed),
             undecided=tuple(dict.fromkeys(undecided)),
+            later=tuple([name for name in dict.fromkeys(later) if name not in undecided]),
         )
 
 
@@ -657,18 +759,13 @@ def _claim_on(vendor: Vendor, model: str) -> NameClaim:
     return claim if claim.has_it else NameClaim.ANY
 
 
-def _chatting(listed: Sequence[str]) -> list[str]:
-    """Those of a vendor's list that answer prompts, as far as their names tell, in its order."""
-    return [model for model in listed if answers_prompts(model)]
-
-
 def _models(vendor: Vendor, listed: Sequence[str]) -> Iterator[str]:
     """The models that a vendor is known to have and serves today: its default, those of the catalog, and of its own list."""
     kind = _kind(vendor)
     today = SYSTEM_CLOCK.now().date()
     taken = set()
     named = getattr(vendor, "default_model", None) or ""
-    for model in [named, *model_names(kind), *vendor.capabilities.models, *_chatting(listed)]:
+    for model in [named, *model_names(kind), *vendor.capabilities.models, *filter(answers_prompts, listed)]:
         facts = model_facts(kind, model)
         name = facts.listed if facts is not None else model
         is_gone = facts is not None and not facts.is_active(today)
@@ -720,6 +817,11 @@ def _asleep(name: str, vendor: Vendor) -> SkippedTarget:
     tell = getattr(vendor, "missing", None)
     lack = tell() if tell is not None else None
     return SkippedTarget(name, "is not available: it says so") if lack is None else SkippedTarget(name, lack, MISSING)
+
+
+def _may_be_a_tag(row: VendorRow, model: str) -> bool:
+    """Whether a reference to a vendor that is not registered, for no model that it is known to have, may name a local model."""
+    return claim_on(row.name, model.partition(":")[2].strip()) in (NameClaim.UNKNOWN, NameClaim.FOREIGN)
 
 
 def _awake(vendor: Vendor) -> bool:

@@ -5,6 +5,7 @@ cattrs makes the instances; it is imported when the first one is made.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import json
 import re
@@ -18,8 +19,10 @@ import attrs
 
 from ..errors import MalformedReply
 from ..runtime import Clock, Deadline
-from ..types import Message, Request, Response, ResponseFormat, bare, form_check, mismatch, parse_text, schema_of
+from ..types import Late, Message, Request, Response, ResponseFormat, bare, form_check, mismatch, parse_text, schema_of
 
+_late: contextvars.ContextVar[Late | None] = contextvars.ContextVar("late", default=None)
+"""What ends the checks that cattrs asks for while it makes an instance."""
 Ask = Callable[[Request, float | None], Response]
 """Sends a request within so many seconds."""
 
@@ -49,27 +52,28 @@ def answered(ask: Ask, request: Request, seconds: float | None, clock: Clock) ->
     response = ask(request, seconds)
     for _ in range(request.reask):
         try:
-            return _with_parsed(request, response)
+            return _with_parsed(request, response, deadline)
         except Unfit as error:
             left = None if seconds is None else deadline.check()
             after = ask(_again(request, response, error), left)
             response = attrs.evolve(after, usage=response.usage + after.usage)
-    return read(request, response)
+    return read(request, response, deadline)
 
 
-def read(request: Request, response: Response) -> Response:
+def read(request: Request, response: Response, deadline: Deadline | None = None) -> Response:
     """The answer with what it stands for in ``parsed``; the same where the request asked for no form, or tools come first.
 
     A request that was read from a wire is left alone: whoever sent it reads the answer himself. Raises :class:`MalformedReply`,
-    whose ``text`` is the answer's, for another form, a refusal, and an answer that was cut off.
+    whose ``text`` is the answer's, for another form, a refusal, an answer that was cut off, and one that takes longer to check
+    than the ``deadline`` leaves.
     """
     try:
-        return _with_parsed(request, response)
+        return _with_parsed(request, response, deadline)
     except Unfit as error:
         raise MalformedReply(f"{error}; ask again (Request(reask=1)), error.text holds it", text=response.content) from None
 
 
-def _with_parsed(request: Request, response: Response) -> Response:
+def _with_parsed(request: Request, response: Response, deadline: Deadline | None) -> Response:
     form = request.response_format
     if form is None or form.get("type") not in _FORMS or request.wire_format is not None or response.tool_calls:
         return response
@@ -77,7 +81,7 @@ def _with_parsed(request: Request, response: Response) -> Response:
         text = "the model refuses to answer in the form that was asked for; error.text holds what it says"
         raise MalformedReply(text, text=response.refusal or response.content)
     try:
-        return attrs.evolve(response, parsed=_parsed(form, response.content))
+        return attrs.evolve(response, parsed=_parsed(form, response.content, late_by(deadline)))
     except Unfit:
         if response.finish_reason == "length":
             text = "the answer was cut off before it was whole; raise max_tokens, error.text holds what there is"
@@ -85,13 +89,18 @@ def _with_parsed(request: Request, response: Response) -> Response:
         raise
 
 
-def _parsed(form: Mapping[str, Any], text: str) -> Any:
+def late_by(deadline: Deadline | None) -> Late | None:
+    """Whether the deadline is over, as a check asks it."""
+    return None if deadline is None else lambda: deadline.cancelled or deadline.remaining() <= 0
+
+
+def _parsed(form: Mapping[str, Any], text: str, late: Late | None) -> Any:
     value = read_json(text)
     kind = form.kind if isinstance(form, ResponseFormat) else None
     if kind is not None:
-        return built(value, kind, "the answer")
+        return built(value, kind, "the answer", late)
     check = form_check(form)
-    wrong = check(value, "the answer") if check is not None else None
+    wrong = check(value, "the answer", late) if check is not None else None
     if wrong is None and form["type"] == "json_object" and not isinstance(value, dict):
         wrong = "the answer is no JSON object"
     if wrong is not None:
@@ -120,16 +129,19 @@ def read_json(text: str, name: str = "the answer") -> Any:
     raise Unfit(f"{name} is {f'no JSON{why}' if stripped else 'empty'}")
 
 
-def built(value: Any, hint: Any, name: str) -> Any:
+def built(value: Any, hint: Any, name: str, late: Late | None = None) -> Any:
     """What a value from JSON stands for by a type: an instance, a list of them, a date. Raises :class:`Unfit`."""
-    wrong = mismatch(value, _schema(hint), name)
+    wrong = mismatch(value, _schema(hint), name, late)
     if wrong is not None:
         raise Unfit(wrong)
+    before = _late.set(late)
     try:
         return _converter().structure(value, bare(hint)[0])
     except Exception as foreign:  # noqa: BLE001 - cattrs passes on whatever the class's own checks raise
         told = "; ".join(_told(foreign))
         raise Unfit(f"{name} is refused by {getattr(hint, '__name__', hint)}", f"{name}: {told}") from None
+    finally:
+        _late.reset(before)
 
 
 def plain(value: Any) -> Any:
@@ -168,7 +180,10 @@ def _is_union(hint: Any) -> bool:
 
 def _one_of(options: tuple[Any, ...], value: Any, _hint: Any) -> Any:
     """The first of several types whose schema the value fits."""
+    late = _late.get()
     for option in options:
-        if mismatch(value, _schema(option)) is None:
+        if late is not None and late():
+            raise Unfit("the check takes too long")
+        if mismatch(value, _schema(option), late=late) is None:
             return None if value is None else _converter().structure(value, option)
     raise Unfit("no form fits")  # in a place whose schema is wider than its type

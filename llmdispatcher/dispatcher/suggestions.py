@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 import attrs
 
@@ -21,6 +21,8 @@ _MODELS_ALIKE = 0.6
 _SURELY_ALIKE = 0.8
 """How alike it must be where the suggestion changes part of a reference, or means to register a vendor."""
 _VENDORS_ALIKE = 0.75
+_LESS_ALIKE = 0.1
+"""How much less alike than the first name another may be that is suggested beside it."""
 
 
 @attrs.frozen
@@ -61,14 +63,37 @@ def suggestion(model: str, vendors: Sequence[Registered], aliases: Iterable[str]
     for separator in ":/":
         head, _, tail = model.partition(separator)
         found = _of_a_vendor(head, tail.strip(), vendors, separator) if tail.strip() else None
+        if found is not None and found.absent is not None and separator == "/":
+            found = _of_a_router(head, model, vendors) or found
         if found is not None:
             return found
     absent = vendor_row(owner(model) or owner(model.lower()) or "")
     if absent is not None and absent.name not in [vendor.kind for vendor in vendors]:
         name = _by_letters(edition().names(absent.name)).get(wanted, model)
         return Suggestion([f"{absent.name}:{name}"] if name != model else [], absent)
-    near = get_close_matches(wanted, here, _MOST, _MODELS_ALIKE)
+    near = _nearest(wanted, here)
     return Suggestion([here[name] for name in near]) if near else _elsewhere(model, vendors)
+
+
+def near_names(model: str, names: Iterable[str]) -> Sequence[str]:
+    """Those of a vendor's names that are like one which it says it does not have, the likest first."""
+    there = _by_letters([name for name in names if name != model])
+    return [there[name] for name in get_close_matches(_letters(model), there, _MOST, _MODELS_ALIKE)]
+
+
+def _nearest(wanted: str, names: Iterable[str]) -> list[str]:
+    """The names that are about as much like one as the one that is most like it."""
+    near = get_close_matches(wanted, names, _MOST, _MODELS_ALIKE)
+    alike = {name: SequenceMatcher(None, name, wanted).ratio() for name in near}
+    return [name for name in near if alike[name] >= max(alike.values()) - _LESS_ALIKE]
+
+
+def _of_a_router(head: str, model: str, vendors: Sequence[Registered]) -> Suggestion | None:
+    """A registered vendor that has models of others by names with a slash, these among them, and may be asked for this one."""
+    for vendor in vendors:
+        if any(name.startswith(f"{head}/") for name in vendor.models) and vendor.takes(model):
+            return Suggestion([f"{vendor.name}:{_by_letters(vendor.models).get(_letters(model), model)}"])
+    return None
 
 
 def _of_a_vendor(head: str, tail: str, vendors: Sequence[Registered], separator: str) -> Suggestion | None:

@@ -18,9 +18,9 @@ import attrs
 
 from ..errors import ConfigError, ToolRoundsExceeded
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline
-from ..types import Content, FunctionTool, Message, Part, Request, Response, Tool, ToolCall, Usage, mismatch, tool
+from ..types import Content, FunctionTool, Late, Message, Part, Request, Response, Tool, ToolCall, Usage, mismatch, tool
 from ..vendors import Vendor
-from .structured import Unfit, built, plain, read, read_json
+from .structured import Unfit, built, late_by, plain, read, read_json
 
 Functions = Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]]
 """Python functions, or functions by the names of tools."""
@@ -159,7 +159,7 @@ class _Loop:
         """The run with one more answer."""
         left = self._deadline.check()
         if isinstance(self._who, Vendor):
-            response = read(request, self._who.send(request, self._deadline))
+            response = read(request, self._who.send(request, self._deadline), self._deadline)
         else:
             seconds = None if self._deadline.seconds is None else left
             response = self._who.send(request, timeout=seconds, cancel=self._deadline.cancellation)
@@ -193,7 +193,7 @@ class _Loop:
         if wanted is None:
             return f"There is no tool {call.name!r}; there are {', '.join(self._known) or 'none'}.", True
         try:
-            arguments = arguments_of(wanted, call)
+            arguments = arguments_of(wanted, call, late_by(self._deadline))
         except Unfit as error:
             return f"The arguments do not fit {call.name}: {error.detail}.", True
         try:
@@ -202,16 +202,16 @@ class _Loop:
             return f"{type(foreign).__name__}: {foreign}"[:_LONGEST_ERROR], True
 
 
-def arguments_of(wanted: FunctionTool, call: ToolCall) -> dict[str, Any]:
+def arguments_of(wanted: FunctionTool, call: ToolCall, late: Late | None = None) -> dict[str, Any]:
     """What to call the function with: the model's JSON, as the types that the function wants. Raises :class:`Unfit`."""
     if call.kind == "custom":  # free text, for a function of one parameter
         return dict.fromkeys(list(wanted.parameters.get("properties") or ("input",))[:1], call.arguments)
     value = read_json(call.arguments, "the text") if call.arguments.strip() else {}
-    wrong = mismatch({} if value is None else value, {"type": "object", **wanted.parameters}, "the object")
+    wrong = mismatch({} if value is None else value, {"type": "object", **wanted.parameters}, "the object", late)
     if wrong is not None:
         raise Unfit(wrong)
     types = wanted.arguments
-    return {name: built(given, types[name], name) if name in types else given for name, given in (value or {}).items()}
+    return {name: built(given, types[name], name, late) if name in types else given for name, given in (value or {}).items()}
 
 
 def _told(value: Any) -> Content:

@@ -8,19 +8,41 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
 
 from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
+from ..routing import UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
-from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage
+from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, evolved
 from ..vendors import ChunkStream, HttpVendor, Vendor
 from . import guards, structured
 from .call import Attempt, Call
 
+_SETTINGS = (
+    *("seed", "n", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "top_k", "temperature", "extra_params"),
+    *("stop", "tools", "tool_choice", "response_format", "reasoning_effort", "reasoning_tokens", "service_tier"),
+)
+"""Fields of a request that not every format or model takes."""
+
 Batches = Generator[list[StreamChunk]]
+
+
+def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:
+    """The route without those behind the first that cannot be asked with the settings of the request; the first tells so itself."""
+    if not any(getattr(request, name) for name in _SETTINGS):
+        return route
+    steps, skipped = [route.steps[0]], [*route.skipped]
+    for step in route.steps[1:]:
+        target, vendor = step.target, vendors[step.target.vendor]
+        why = vendor.objection(evolved(request, model=target.model)) if isinstance(vendor, HttpVendor) else ""
+        if why:
+            skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
+        else:
+            steps.append(step)
+    return attrs.evolve(route, steps=tuple(steps), skipped=tuple(skipped))
 
 
 @attrs.frozen
@@ -49,16 +71,20 @@ def whole(vendor: Vendor, request: Request, deadline: Deadline) -> Response:
 def begun(vendor: Vendor, request: Request, deadline: Deadline, heard: Callable[[RateLimitRemaining | None], None]) -> Begun:
     """The beginning of an answer; ``heard`` is told what its head says is left. A vendor of the user's stays in its thread.
 
-    The first event ends the attempt's share of the deadline: whoever speaks has all of it.
+    The first output ends the attempt's share of the deadline: whoever speaks has all of it. A stream that has begun without any is
+    still silent to its reader, and can be asked for elsewhere.
     """
     ours = isinstance(vendor, HttpVendor)
     batches = (_batches if ours else _foreign)(vendor, request, deadline, heard)
     held: list[StreamChunk] = []
     has_output = False
     for batch in batches:
-        deadline.widen()
         held += batch
         has_output = any(chunk.has_output for chunk in batch)
+        if has_output or any(chunk.parts or chunk.finish_reason for chunk in batch):
+            deadline.widen()
+        else:
+            deadline.begin()
         if has_output:
             break
     return Begun(itertools.chain([held] if held else [], batches), batches.close, has_output, ours)
@@ -140,7 +166,7 @@ class OpenStream:
             attempt.settle(usage=used)
             response = attrs.evolve(response, usage=before + used)
         response = call.succeed(attempt, response)
-        return structured.read(call.request, guards.after(call.guards, call.request, response))
+        return structured.read(call.request, guards.after(call.guards, call.request, response, call.deadline), call.deadline)
 
     def fail(self, error: DispatchError, partial: Response) -> None:
         """Settle as a failure."""

@@ -51,13 +51,17 @@ def rest_of(error: DispatchError) -> float:
 
 @attrs.frozen
 class _Parked:
-    """Until when (monotonic), until when the target ``asked`` for, and the facts of the failure that told so."""
+    """Until when (monotonic), until when the target ``asked`` for, and the failure that told so, its text and facts."""
 
     until: float
     asked: float
     kind: type[DispatchError]
+    message: str
     status: int | None
     code: str | None
+    remedy: str | None
+    hinted: bool
+    """Whether the vendor said how long."""
     probed: bool = False
     """Whether a call tries it."""
 
@@ -86,7 +90,16 @@ class Parking:
                 return
             if known is None and len(self._parked) >= _MOST:
                 del self._parked[min(self._parked, key=lambda key: self._parked[key].until)]
-            self._parked[target.key] = _Parked(until, max(asked, until), type(error), error.status, error.code)
+            self._parked[target.key] = _Parked(
+                until,
+                max(asked, until),
+                type(error),
+                error.message,
+                error.status,
+                error.code,
+                error.remedy,
+                error.retry_after is not None,
+            )
 
     def held(self, target: Target, now: float) -> _Parked | None:
         """What is held against asking the target now; ``None`` where nothing is."""
@@ -123,13 +136,16 @@ class Parking:
         if parked is None or parked.until <= now:
             return None
         left = parked.until - now
+        is_longer = parked.hinted and parked.asked > parked.until
+        asked = f", then one call tries it; the vendor asked for another {parked.asked - now:.1f} s" if is_longer else ""
         return parked.kind(
-            f"left alone for another {left:.1f} s, as it asked after an earlier call; come back then or register another vendor",
+            f"{parked.message} (said to an earlier call; left alone for another {left:.1f} s{asked})",
+            remedy=parked.remedy or "come back then, or register another vendor",
             vendor=target.vendor,
             model=target.model,
             status=parked.status,
             code=parked.code,
-            retry_after=left,
+            retry_after=parked.asked - now if parked.hinted else left,
             sent=False,
         )
 
@@ -305,7 +321,8 @@ class Schedule:
         self._put_off: list[tuple[int, Target]] = []
         self._limited: tuple[Target, float] | None = None
         self._dropped: DispatchError | None = None
-        self._anybody_failed = self._resorting = False
+        self._anybody_failed = self._resorting = self._stays = False
+        self._overflowed = 0
         self._fresh: list[tuple[int, Target]] = list(enumerate(targets))
         if parking.in_use:
             self._set_parked_aside(now)
@@ -318,6 +335,16 @@ class Schedule:
                 self._fresh.append((rank, target))
             else:
                 self._places.append(_Place(rank, target, parked.worth(now)))
+
+    @property
+    def is_through(self) -> bool:
+        """Whether each target had its turn or waits for one, and another could be asked."""
+        return not self._fresh and not self._stays
+
+    def add(self, targets: Sequence[Target]) -> None:
+        """Have further targets asked next."""
+        rank = 1 + max([rank for rank, _target in self._put_off] + [place.rank for place in self._places] + [self._asking[0]])
+        self._fresh += [(rank + index, target) for index, target in enumerate(targets) if self._is_larger(target)]
 
     def next(self, deadline_at: float) -> Turn | None:
         """The next turn; ``None`` when no target is left whose time comes before the deadline."""
@@ -368,7 +395,7 @@ class Schedule:
         if (place is None or not place.failures) and not self._resorting:
             self._put_off.append((rank, target))
 
-    def drop(self, why: DispatchError) -> None:
+    def drop(self, why: DispatchError | None = None) -> None:
         """Take back the last turn for good: its target is not asked in this call, and ``why`` is told where nobody is."""
         self._dropped = self._dropped or why
         place = self._asking[1]
@@ -408,6 +435,7 @@ class Schedule:
         rank, place = self._asking
         again = self._policy.retryable(error)
         if not self._policy.movable(error, transient_only=self._transient_only, on=self._on):
+            self._stays = True
             self._fresh, self._places = [], [place] if place is not None else []
         elif self._transient_only and isinstance(error, ContextWindowExceeded):
             self._keep_larger(target.context_window)
@@ -422,13 +450,12 @@ class Schedule:
 
     def _keep_larger(self, window: int) -> None:
         """After an overflow leave out the targets whose window is known to be no larger."""
-        own = self._asking[1]
+        own, self._overflowed = self._asking[1], max(self._overflowed, window)
+        self._fresh = [(rank, target) for rank, target in self._fresh if self._is_larger(target)]
+        self._places = [place for place in self._places if place is own or self._is_larger(place.target)]
 
-        def is_larger(target: Target) -> bool:
-            return not 0 < target.context_window <= window
-
-        self._fresh = [(rank, target) for rank, target in self._fresh if is_larger(target)]
-        self._places = [place for place in self._places if place is own or is_larger(place.target)]
+    def _is_larger(self, target: Target) -> bool:
+        return not 0 < target.context_window <= self._overflowed
 
     def blocked(self, now: float) -> DispatchError | None:
         """What a call hears when nobody could be asked at all: the wait that ends first; ``None`` if nobody had to wait."""

@@ -2,10 +2,11 @@
 
 The rule, while targets are left that nobody asked:
 
-- Connecting has half of the time that is left, and so has the first event of a stream.
+- Connecting has half of the time that is left, and so has the first output of a stream. Whoever thinks first and has begun to send
+  (a role, pings, empty pieces) has the time that it may honestly need for that, where that is longer.
 - An answer in one piece is silent until it is whole. It has the time that it may honestly need: its tokens at the pace of the
   target, twice, plus 20 s, and at least 50 s. Where no more than that is left, it has all of it, and so has a model that thinks.
-- A probe of a circuit that opened on time-outs is brief: 5 s for connecting and a stream's first event. For an answer in one piece
+- A probe of a circuit that opened on time-outs is brief: 5 s for connecting and a stream's first output. For an answer in one piece
   it has twice what whole answers of the target took lately (else those of the target that is asked next), 5 to 25 s.
 - Without other targets an attempt has all of the time.
 
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..catalog import Target, pace_of, room_for_thoughts
+from ..catalog import Pace, Target, pace_of, room_for_thoughts
 from ..runtime import new_lock
 from ..types import Request, Said
 
@@ -49,10 +50,14 @@ _THINKING = frozenset({"thinking", "reasoning", "reasoning_effort"})
 
 @attrs.frozen
 class TimeShare:
-    """What an attempt has: seconds until the answer, or a stream's first event, and for connecting. Infinite: all that is left."""
+    """What an attempt has: seconds until the answer, or a stream's first event, and for connecting. Infinite: all that is left.
+
+    ``output`` is what a stream that has begun has until its first output.
+    """
 
     answer: float = math.inf
     connect: float = math.inf
+    output: float = math.inf
 
 
 WHOLE = TimeShare()
@@ -109,9 +114,7 @@ class Shares:
 
     def _need(self, request: Request, target: Target, tokens: int | None) -> Need:
         pace, measured = pace_of(target.kind or target.vendor, target.model), self._measured.get(target.key)
-        effort = request.reasoning_effort
-        asked = bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params)
-        thinks = effort != "none" if effort is not None else asked or pace.thinks
+        thinks = _thinks(request, pace)
         if tokens is not None:
             tokens += room_for_thoughts(request, target.kind or "", target.model)
         else:
@@ -130,17 +133,23 @@ class Shares:
         if not others:
             return WHOLE
         if streamed:
-            return TimeShare(left / 2, left / 2)
+            return TimeShare(left / 2, left / 2, self._until_output(request, target, left / 2))
         need = self.need(request, target) if left > LEAST_NEED else None
         bounded = need is not None and (need.certain or probe) and need.seconds < left
         return TimeShare(need.seconds if need is not None and bounded else math.inf, left / 2)
 
-    def brief(self, target: Target, left: float, ready: Target, *, streamed: bool) -> TimeShare:
+    def _until_output(self, request: Request, target: Target, seconds: float) -> float:
+        """What a stream has until its first output: the ``seconds`` of its first event, or more where thoughts come first."""
+        thinks = _thinks(request, pace_of(target.kind or target.vendor, target.model))
+        return max(seconds, self.need(request, target).seconds) if thinks else seconds
+
+    def brief(self, request: Request, target: Target, left: float, ready: Target, *, streamed: bool) -> TimeShare:
         """The share of a brief probe, while another target is ``ready``."""
         measured = None if streamed else self._measured.get(target.key) or self._measured.get(ready.key)
         seconds = max(LEAST_PROBE, 2 * measured.usual) if measured is not None else LEAST_PROBE
         seconds = min(seconds, MOST_PROBE, left / 2)
-        return TimeShare(seconds, min(LEAST_PROBE, left / 2))
+        output = self._until_output(request, target, seconds) if streamed else math.inf
+        return TimeShare(seconds, min(LEAST_PROBE, left / 2), output)
 
     def timeout(self, request: Request, targets: Sequence[Target], batches: Sequence[int] = (1, 1)) -> float:
         """The seconds of a call that nobody has set a timeout for: what the first two of its targets may need, within bounds.
@@ -150,6 +159,13 @@ class Shares:
         tokens = _most_tokens(request)
         need = sum([self._need(request, target, tokens).seconds * count for target, count in zip(targets, batches, strict=False)])
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
+
+
+def _thinks(request: Request, pace: Pace) -> bool:
+    """Whether thoughts of unknown length come before the answer."""
+    if request.reasoning_effort is not None:
+        return request.reasoning_effort != "none"
+    return bool(request.reasoning_tokens) or not _THINKING.isdisjoint(request.extra_params) or pace.thinks
 
 
 def _most_tokens(request: Request) -> int | None:

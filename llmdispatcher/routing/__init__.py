@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .eligible import Named as Named
     from .eligible import Reserve as Reserve
     from .eligible import may_be_asked as may_be_asked
+    from .modes import MODES as MODES
     from .modes import Modes as Modes
     from .modes import Placing as Placing
     from .modes import Pools as Pools
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
     from .requirements import ANY_WINDOW as ANY_WINDOW
     from .requirements import FALLBACK as FALLBACK
     from .requirements import MISSING as MISSING
+    from .requirements import OVER_COST as OVER_COST
     from .requirements import PINNED as PINNED
     from .requirements import RULE as RULE
+    from .requirements import UNFIT as UNFIT
+    from .requirements import UNPRICED as UNPRICED
     from .requirements import UNREAD as UNREAD
     from .requirements import UNREGISTERED as UNREGISTERED
+    from .requirements import WINDOW as WINDOW
     from .requirements import SkippedTarget as SkippedTarget
     from .route import NO_MODEL as NO_MODEL
     from .route import Choice as Choice
@@ -66,6 +71,7 @@ else:
                 "Reserve",
             ),
             "modes": (
+                "MODES",
                 "is_any_model",
                 "known_mode",
                 "Modes",
@@ -89,11 +95,15 @@ else:
                 "ANY_WINDOW",
                 "FALLBACK",
                 "MISSING",
+                "OVER_COST",
                 "PINNED",
                 "RULE",
                 "SkippedTarget",
+                "UNFIT",
+                "UNPRICED",
                 "UNREAD",
                 "UNREGISTERED",
+                "WINDOW",
             ),
             "route": (
                 "Choice",

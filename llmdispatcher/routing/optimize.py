@@ -37,8 +37,10 @@ def _vendor_costs(value: Any) -> dict[str, Decimal]:
 
 @attrs.frozen(kw_only=True)
 class CostOptimization:
-    """Prefer cheap targets, and never start a call that could cost more than ``max_cost`` US dollars.
+    """Prefer cheap targets, and start no call whose estimated cost is above ``max_cost`` US dollars.
 
+    The estimate takes ``max_tokens`` for the output. Without it 500 tokens are assumed and no limit is sent, so that a longer
+    answer may cost more than the cap: set ``max_tokens`` where the cap has to hold.
     ``vendor_costs`` overrides the catalog: US dollars per 1,000 tokens, whatever their class. A target whose price is unknown
     cannot keep a cap and is skipped under one; a free one keeps every cap.
     """

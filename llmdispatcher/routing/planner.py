@@ -165,8 +165,16 @@ class _Case:
         return there or self.sifted([vendors[0].asked_for(model)], skipped)
 
     def standing_in(self, models: Sequence[Target], steps: Sequence[Step], skipped: list[SkippedTarget]) -> list[Step]:
-        """The first of the fallback vendor's models that is able, unless the vendor is asked already."""
+        """The first of the fallback vendor's models that is able, unless the vendor is asked already.
+
+        It is for failures: where the model that was asked for lacks what the request uses, the request is refused without it, too.
+        """
         if any(step.target.vendor_key == models[0].vendor_key for step in steps):
+            return []
+        lacking = [skip for skip in skipped if skip.code in self.ask.needs]
+        if lacking and not steps:
+            why = f"is for failures, and {lacking[0].vendor} has not failed: the request asks for what its model lacks"
+            skipped.append(SkippedTarget(models[0].vendor, f"{models[0].model} {why}", lacking[0].code))
             return []
         unable: list[SkippedTarget] = []
         able = self.sifted(models, unable)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from ..catalog import Target, canonical
+from ..catalog import CAPABILITIES, Target, canonical
 from ..errors import (
     BudgetExceeded,
     ConfigError,
@@ -192,9 +192,12 @@ def dead_end(route: Route) -> DispatchError:
     if any(skip.code == UNPRICED for skip in asked):
         return CostUnknown(f"strict_cost: the price of no target is known: {reasons}", model=route.model)
     if any(skip.code == OVER_COST for skip in asked):
-        return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model)
-    if all(skip.code == WINDOW for skip in asked):
-        told = f"the conversation is too long: {reasons}; shorten it, or name a model with a larger window"
+        remedy = "raise max_cost, shorten the request or its max_tokens, or name a cheaper model"
+        return BudgetExceeded(f"no target keeps max_cost: {reasons}", model=route.model, remedy=remedy)
+    codes = {skip.code for skip in having}
+    if WINDOW in codes and codes <= {WINDOW, EMBEDDINGS}:
+        what = "conversation is" if EMBEDDINGS not in codes else "texts are"
+        told = f"the {what} too long: {reasons}; shorten, or name a model with a larger window"
         return ContextWindowExceeded(told, model=route.model, try_elsewhere=False)
     if having and all(skip.code == EMBEDDINGS or _lacks_model(skip) for skip in asked):
         told = f"embed: no registered vendor of {route.model!r} makes vectors: {reasons}; name a model that does"
@@ -204,7 +207,24 @@ def dead_end(route: Route) -> DispatchError:
         told = f"{cause}. {route.hint}" if route.hint else cause
         return ModelNotFound(told, model=route.model, try_elsewhere=False)
     told = f"no vendor can take the request: {reasons}"
+    lacking = sorted(codes.intersection(CAPABILITIES))
+    told = f"{told}; {_instead_of(lacking)}" if lacking else told
+    if lacking and codes <= {*CAPABILITIES, *_SETUP}:
+        return InvalidRequest(told, model=route.model)
     return VendorUnavailable(told, model=route.model, retry_here=False, try_elsewhere=False)
+
+
+_FIELDS = {"vision": "the pictures", "audio": "the sound", "documents": "the documents", "json_schema": "the schema"}
+
+
+def _instead_of(lacking: Sequence[str]) -> str:
+    """What to do where no model has the capabilities that a request uses."""
+    if list(lacking) == ["reasoning"]:
+        return "leave reasoning_effort and reasoning_tokens out, set drop_params=True, or name a model that reasons"
+    if list(lacking) == ["streaming"]:
+        return "use send(), or name a model that streams"
+    parts = " and ".join([_FIELDS.get(word, word) for word in lacking])
+    return f"leave {parts} out, or name a model that has {' and '.join(lacking)}"
 
 
 def _lacks_model(skip: SkippedTarget) -> bool:

@@ -184,11 +184,11 @@ class Deadline:
 
     ``at`` is on the clock's monotonic scale, infinite for no limit. It covers queueing, every attempt, every wait and
     the reading of the answer. ``meter`` is where the transport writes down what the present attempt moves, if anybody asks.
-    An attempt may have no more than a share of it: :meth:`narrow` moves ``at`` to the end of the share, :meth:`widen` moves it
-    back. ``connect`` is the most seconds that a connection may take meanwhile.
+    An attempt may have no more than a share of it: :meth:`narrow` moves ``at`` to the end of the share, :meth:`begin` to that of a
+    stream which has begun, and :meth:`widen` moves it back. ``connect`` is the most seconds that a connection may take meanwhile.
     """
 
-    __slots__ = ("_whole", "at", "cancellation", "clock", "connect", "meter", "seconds")
+    __slots__ = ("_output", "_whole", "at", "cancellation", "clock", "connect", "meter", "seconds")
 
     def __init__(self, at: float, clock: Clock, cancellation: Cancellation, seconds: float | None) -> None:
         self.at = at
@@ -198,6 +198,7 @@ class Deadline:
         self.meter: Meter | None = None
         self.connect = math.inf
         self._whole: float | None = None
+        self._output = math.inf
 
     @classmethod
     def after(
@@ -217,10 +218,19 @@ class Deadline:
         """Whether the caller asked to stop."""
         return self.cancellation.cancelled
 
-    def narrow(self, seconds: float, connect: float) -> None:
-        """Leave so many seconds of it to the present attempt, and ``connect`` to its connection; infinite leaves all."""
-        self._whole, self.connect = self.at, connect
-        self.at = min(self.at, self.clock.monotonic() + seconds)
+    def narrow(self, seconds: float, connect: float, output: float = math.inf) -> None:
+        """Leave so many seconds of it to the present attempt, and ``connect`` to its connection; infinite leaves all.
+
+        A stream that has begun has ``output`` seconds until its first output, counted from now, too.
+        """
+        now = self.clock.monotonic()
+        self._whole, self.connect, self._output = self.at, connect, now + output
+        self.at = min(self.at, now + seconds)
+
+    def begin(self) -> None:
+        """Leave the attempt the time until its first output, since something else of its stream has come; nothing where all is."""
+        if self._whole is not None:
+            self.at = min(self._whole, max(self.at, self._output))
 
     def widen(self) -> None:
         """Be the whole deadline again; nothing where it is."""
@@ -229,7 +239,7 @@ class Deadline:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether an attempt has its share of it, and nothing was heard yet that would widen it."""
+        """Whether an attempt has its share of it, and no output was heard yet that would widen it."""
         return self._whole is not None
 
     @property

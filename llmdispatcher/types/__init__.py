@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .extra_params import FIXED as FIXED
     from .extra_params import Said as Said
     from .extra_params import check_written as check_written
+    from .extra_params import predicted as predicted
     from .extra_params import stored_param as stored_param
     from .extra_params import texts_in as texts_in
     from .extra_params import unseen_model as unseen_model
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from .fast_values import fast_init as fast_init
     from .http import HttpCall as HttpCall
     from .http import HttpReply as HttpReply
+    from .json_check import SCHEMA_WORDS as SCHEMA_WORDS
     from .json_check import Check as Check
+    from .json_check import Late as Late
     from .json_check import mismatch as mismatch
     from .json_check import schema_check as schema_check
     from .json_text import MOST_DEPTH as MOST_DEPTH
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
     from .request_fields import ANY_MODEL as ANY_MODEL
     from .request_fields import checked_reference as checked_reference
     from .request_fields import has_both_parts as has_both_parts
+    from .request_fields import is_model_name as is_model_name
     from .response import MOST_COST as MOST_COST
     from .response import MOST_TOKENS as MOST_TOKENS
     from .response import Capabilities as Capabilities
@@ -173,6 +177,7 @@ else:
                 "check_written",
                 "FIXED",
                 "Said",
+                "predicted",
                 "stored_param",
                 "texts_in",
                 "unseen_model",
@@ -186,7 +191,9 @@ else:
                 "HttpReply",
             ),
             "json_check": (
+                "SCHEMA_WORDS",
                 "Check",
+                "Late",
                 "mismatch",
                 "schema_check",
             ),
@@ -249,6 +256,7 @@ else:
                 "ANY_MODEL",
                 "checked_reference",
                 "has_both_parts",
+                "is_model_name",
             ),
             "response": (
                 "Capabilities",

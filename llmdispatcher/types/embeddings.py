@@ -9,6 +9,7 @@ import attrs
 
 from ..errors import InvalidRequest
 from . import request_fields
+from .extra_params import check_agreement
 from .message import Message, TextPart
 from .request import Request
 from .response import Usage
@@ -62,6 +63,8 @@ class EmbeddingRequest:
     def __attrs_post_init__(self) -> None:
         if not self.texts and not (self.wire_format and self.extra_params):  # some formats take lists of tokens as well
             raise InvalidRequest("texts: there are none; give at least one")
+        if self.extra_params and self.wire_format is None:
+            check_agreement(self, self.extra_params)
 
     def as_request(self) -> Request:
         """The request by which its targets are chosen: one that has these texts and no output."""

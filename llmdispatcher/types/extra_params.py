@@ -18,36 +18,48 @@ from ..errors import InvalidRequest
 _LIMITS = frozenset(
     {
         "maxcompletiontokens",
+        "maxgentokens",
         "maxgeneratedtokens",
         "maxgenlen",
         "maxlength",
         "maxnewtokens",
         "maxoutputtokens",
+        "maxresponseoutputtokens",
+        "maxresponsetokens",
         "maxtokens",
+        "maxtokenstogenerate",  # https://docs.sambanova.ai/cloud/api-reference
         "maxtokenstosample",
         "maxtokencount",
+        "maximumtokens",  # https://docs.aleph-alpha.com/api/complete
         "npredict",
         "numpredict",
+        "tokenstogenerate",  # https://platform.minimaxi.com/document/ChatCompletion
     }
 )
 _THOUGHTS = frozenset(
     {"budgettokens", "maxthinkingtokens", "mintokens", "reasoningbudget", "thinkingbudget", "thinkingtokenbudget"}
 )
-_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numgenerations", "numresults", "numreturnsequences"})
+_ANSWERS = frozenset({"bestof", "candidatecount", "n", "numcompletions", "numgenerations", "numresults", "numreturnsequences"})
 _TELLING = _LIMITS | _THOUGHTS | _ANSWERS
 _SETTINGS = frozenset(
     {
         "",
         "additionalmodelrequestfields",
+        "body",
         "config",
+        "extra",
         "extrabody",
         "extraparams",
+        "gateway",
         "generationconfig",
         "google",
         "inferenceconfig",
         "modelkwargs",
         "options",
         "parameters",
+        "payload",
+        "provideroptions",
+        "request",
         "samplingparams",
         "vertex",
     }
@@ -70,7 +82,7 @@ FIXED = frozenset(
 )
 """What a request says itself, by the names that the wire formats have for it."""
 _OTHER_MODELS = (
-    *("model", "models", "modelid", "modelname", "engine", "deployment", "deploymentid", "deploymentname"),
+    *("model", "models", "defaultmodel", "modelid", "modelname", "engine", "deployment", "deploymentid", "deploymentname"),
     *(
         "preset",
         "route",
@@ -93,6 +105,64 @@ _REPLACING: Mapping[str, str] = {
     "extraquery": "give api_version to the vendor, or leave it out",
 }
 """Names that replace what a request says or how it is sent, and what to do instead."""
+_TO_VENDOR = "give it to the vendor, such as OpenAIVendor({})"
+_OF_CLIENTS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("apikey", "accesstoken", "authorization", "authtoken", "azureadtoken", "bearertoken", "token"),
+        _TO_VENDOR.format("api_key=..."),
+    ),
+    **dict.fromkeys(
+        ("apibase", "apiurl", "azureendpoint", "baseurl", "endpoint", "endpointurl"), _TO_VENDOR.format("base_url=...")
+    ),
+    **dict.fromkeys(("defaultheaders", "organization"), _TO_VENDOR.format("headers={...}")),
+    **dict.fromkeys(
+        ("awsaccesskeyid", "awsregionname", "awssecretaccesskey", "awssessiontoken", "regionname"),
+        "give it to the vendor, or set its variable",
+    ),
+    **dict.fromkeys(("vertexcredentials", "vertexlocation", "vertexproject"), "give it to the vendor, or set its variable"),
+    **dict.fromkeys(("apitype", "apiversion", "defaultquery"), "give api_version to the vendor"),
+    **dict.fromkeys(
+        ("readtimeout", "requesttimeout", "streamtimeout", "timeout"), "give timeout= to the call, or Config(timeout=...)"
+    ),
+    **dict.fromkeys(("maxretries", "numretries"), "give Config(retry_policy=...)"),
+    **dict.fromkeys(("httpclient", "proxies", "proxy", "sslverify", "verify"), "set HTTPS_PROXY or SSL_CERT_FILE"),
+    "customllmprovider": "name the model 'vendor:model'",
+    "dropparams": "give drop_params=True to the request",
+}
+"""Settings that other clients take beside those of a model, and what to do instead. Some are secrets; none is ever shown."""
+_FIELDS: Mapping[str, str] = {
+    **dict.fromkeys(_LIMITS, "max_tokens"),
+    **dict.fromkeys(_ANSWERS - {"bestof"}, "n"),
+    **dict.fromkeys(_THOUGHTS - {"mintokens"}, "reasoning_tokens"),
+    **dict.fromkeys(("thinking.budgettokens", "thinkingconfig.thinkingbudget", "reasoning.maxtokens"), "reasoning_tokens"),
+    **dict.fromkeys(("reasoningeffort", "effort", "reasoning.effort", "outputconfig.effort"), "reasoning_effort"),
+    **dict.fromkeys(("thinkingconfig.thinkinglevel", "thinkinglevel"), "reasoning_effort"),
+    **dict.fromkeys(("reasoningsummary", "reasoning.summary"), "reasoning_summary"),
+    "temperature": "temperature",
+    "topp": "top_p",
+    "p": "top_p",
+    "topk": "top_k",
+    "k": "top_k",
+    "frequencypenalty": "frequency_penalty",
+    "presencepenalty": "presence_penalty",
+    **dict.fromkeys(("seed", "randomseed"), "seed"),
+    **dict.fromkeys(("logprobs", "responselogprobs"), "logprobs"),
+    "toplogprobs": "top_logprobs",
+    **dict.fromkeys(("stop", "stopsequences", "stopwords"), "stop"),
+    **dict.fromkeys(("user", "enduserid"), "user"),
+    **dict.fromkeys(("tools", "functions", "tooldefinitions", "toolconfig.tools"), "tools"),
+    **dict.fromkeys(("toolchoice", "functioncall", "toolconfig.toolchoice", "toolconfig.functioncallingconfig"), "tool_choice"),
+    "paralleltoolcalls": "parallel_tool_calls",
+    **dict.fromkeys(
+        ("responseformat", "format", "responseschema", "responsejsonschema", "responsemimetype", "guidedjson"), "response_format"
+    ),
+    **dict.fromkeys(("text.format", "outputconfig.format", "outputformat"), "response_format"),
+    "promptcachekey": "prompt_cache_key",
+    "servicetier": "service_tier",
+    **dict.fromkeys(("dimensions", "outputdimension", "outputdimensionality"), "dimensions"),
+}
+"""What vendors call the fields of a request, alone or in a group of their own."""
+_OWN_GROUPS = frozenset([name.partition(".")[0] for name in _FIELDS if "." in name])
 _SHOWN = frozenset({*_OTHER_MODELS, "stream", "streaming"})
 """Those whose values are no content and no secret."""
 _STORED = frozenset(
@@ -155,8 +225,8 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
     todo: list[tuple[str, str, Any]] = [("", "", params)]
     while todo and (seen := seen + 1) < _MOST_NODES:
         group, name, value = todo.pop()
-        if value is None and name in _LIMITS:
-            yield group, name, -1  # "null" takes the request's own limit away
+        if name in _LIMITS and group in _SETTINGS and not _is_limit(value):
+            yield group, name, -1  # "null", and what is no number, takes the request's own limit away
         elif isinstance(value, str | int | float):  # most are; to ask for a Mapping takes longer
             if name in _TELLING and (number := _whole(value)) is not None:
                 yield group, name, number
@@ -166,12 +236,44 @@ def _numbers(params: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
             todo += [(group, name, one) for one in value]
 
 
+def _is_limit(value: Any) -> bool:
+    """Whether a server may read a limit from it; 0, False and "unlimited" are none, or mean that there is no end."""
+    if isinstance(value, list | tuple):
+        return bool(value)  # each of them is looked at
+    return isinstance(value, str | int | float) and bool(_whole(value))
+
+
 def check_params(params: Mapping[str, Any]) -> None:
-    """Raise :class:`InvalidRequest` for a name that replaces the model, the messages, whether to stream, or headers."""
+    """Raise :class:`InvalidRequest` for a name that replaces the model, the messages, whether to stream, or headers.
+
+    And for a setting of a client, which no vendor reads in a body.
+    """
     for path, name, value in _settings(params):
+        if name in _OF_CLIENTS:
+            raise InvalidRequest(f"extra_params: {'.'.join(path)!r} is no setting of a model and is not sent; {_OF_CLIENTS[name]}")
         if name in _REPLACING or (name == "prompt" and not isinstance(value, Mapping)):  # a mapping names a stored prompt
             shown = f"; it is {value!r:.80}" if name in _SHOWN else ""
             raise _replaced(".".join(path), _REPLACING.get(name, _REPLACING["messages"]) + shown)
+
+
+def check_agreement(request: Any, params: Mapping[str, Any]) -> None:
+    """Raise :class:`InvalidRequest` for a setting that says something else than the field of the request that it would replace."""
+    for path, name, value in _settings(params):
+        told = [(path, name, value)]
+        if name in _OWN_GROUPS and isinstance(value, Mapping):
+            told += [((*path, str(inner)), f"{name}.{_plain(inner)}", one) for inner, one in value.items()]
+        for at, known, said in told:
+            field = _FIELDS.get(known)
+            own = getattr(request, field, None) if field is not None else None
+            if own is not None and own != () and not _agrees(own, said):
+                place = ".".join(at)
+                raise InvalidRequest(f"extra_params: {place!r} contradicts {field}= of the request; give one of the two")
+
+
+def _agrees(own: Any, said: Any) -> bool:
+    if isinstance(own, tuple):
+        return list(own) == ([said] if isinstance(said, str) else list(said) if isinstance(said, list | tuple) else said)
+    return isinstance(own, bool) == isinstance(said, bool) and bool(own == said)
 
 
 def check_written(params: Mapping[str, Any], body: Mapping[str, Any]) -> None:
@@ -200,6 +302,14 @@ def stored_param(params: Mapping[str, Any]) -> str | None:
     if not params:
         return None
     return next((".".join(path) for path, name, value in _settings(params) if name in _STORED and value), None)
+
+
+def predicted(params: Mapping[str, Any]) -> list[Any]:
+    """What is given as a prediction of the answer; what of it does not come true is paid for as output.
+
+    https://platform.openai.com/docs/guides/predicted-outputs
+    """
+    return [value for _path, name, value in _settings(params) if name == "prediction"] if params else []
 
 
 def texts_in(value: Any) -> Iterator[str]:

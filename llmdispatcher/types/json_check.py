@@ -13,14 +13,23 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
+from .._text import escaped
 from ..errors import InvalidRequest
 from .patterns import Costly, cheap_pattern
 
-Check = Callable[[Any, str], str | None]
-"""What is wrong with a value that has this name, or ``None``."""
+Late = Callable[[], bool]
+"""Whether a check has no more time."""
+
+
+class Check(Protocol):
+    """The check of a schema."""
+
+    def __call__(self, value: Any, name: str, late: Late | None = None) -> str | None:
+        """What is wrong with a value that has this name, or ``None``; that it takes too long as soon as ``late()`` is true."""
+
 
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
@@ -47,18 +56,21 @@ _LIMITS: tuple[tuple[str, str, Callable[[Any, Any], bool], str], ...] = (
 """Keyword, the kind it is for, the test, and what is said where it fails."""
 
 
-def mismatch(value: Any, schema: Any, name: str = "the answer") -> str | None:
+def mismatch(value: Any, schema: Any, name: str = "the answer", late: Late | None = None) -> str | None:
     """What is wrong first, with its place below ``name``; ``None`` for a value that fits.
+
+    It ends as soon as ``late()`` is true, which is asked every thousand steps, and after :data:`_MOST_STEPS`; then the text says
+    that the check takes too long.
 
     The text holds what the schema says and kinds of values, never a value or a key of the value's own. ``schema`` has the keywords
     of :data:`_KEYWORDS`; others are ignored, and one that is none, where a word has a value that it cannot have, demands nothing.
     """
     try:
-        return next(_Check(schema).wrongs(value, schema, name), None)
+        return next(_Check(schema, late).wrongs(value, schema, name), None)
     except RecursionError:
         return f"{name} or its schema is nested too deeply"
     except _TooLong:
-        return f"{name} takes too long to check: its schema has forms within forms"
+        return _too_long(name)
     except (TypeError, AttributeError, ValueError):
         return None
 
@@ -69,6 +81,8 @@ def schema_check(schema: Any, field: str) -> Check:
     Raises :class:`InvalidRequest` with ``field``, place and remedy for one that cannot be checked: no JSON schema, a reference that
     leads out of it, and without the extra a keyword or pattern that needs it.
     """
+    if isinstance(schema, Mapping) and schema and schema.keys().isdisjoint(SCHEMA_WORDS):
+        raise InvalidRequest(f"{field}: none of its keys is a word of JSON Schema; see {_DRAFT}")
     try:
         text = json.dumps(schema, default=_plain, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -92,7 +106,7 @@ def _made(text: str, field: str, engine: Any) -> Check:
     if engine is not None:
         return _Engine(engine, schema, field).mismatch
     _Demands(schema, field).check()
-    return lambda value, name: mismatch(value, schema, name)
+    return lambda value, name, late=None: mismatch(value, schema, name, late)
 
 
 def _is_whole(value: Any) -> bool:
@@ -117,36 +131,81 @@ def _resolved(root: Any, reference: str) -> Any:
 
 
 class _TooLong(Exception):
-    """A check has taken more than :data:`_MOST_STEPS`."""
+    """A check has taken more than :data:`_MOST_STEPS`, or its time is over."""
+
+
+def _too_long(name: str) -> str:
+    return f"{name} takes too long to check; simplify its schema, ask for less, or raise timeout="
 
 
 _MOST_STEPS = 500_000
-"""Schemas that one value and what is in it are compared with; forms that refer to forms multiply them with each level."""
+"""Pairs of a value and a schema that one check compares."""
+_LOOK = 1_000
+"""Steps between two looks at the clock."""
+_APPLYING = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not"})
+
+
+class _Steps:
+    """Counts the steps of a check, and ends it."""
+
+    def __init__(self, late: Late | None) -> None:
+        self._late = late
+        self._pairs = 0
+        self._since = 0
+
+    def take(self, weight: int) -> None:
+        """Count a pair that takes ``weight`` comparisons. Raises :class:`_TooLong`."""
+        self._pairs += 1
+        self._since += weight
+        if self._since > _LOOK:
+            self._since = 0
+            if self._late is not None and self._late():
+                raise _TooLong
+        if self._pairs > _MOST_STEPS:
+            raise _TooLong
 
 
 class _Check:
-    """One schema, to find what its references mean."""
+    """One value and one schema: what its references mean, and which pairs are known, since forms within forms meet them again."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, late: Late | None) -> None:
         self._root = root
-        self._steps = 0
+        self._steps = _Steps(late)
+        self._known: dict[tuple[int, int], tuple[bool, Any, Any]] = {}
+        self._enums: dict[int, tuple[frozenset[Any], Any]] = {}
+        self._forms: dict[int, tuple[Any, Any]] = {}
+        self._tokens: dict[Any, Any] = {}
 
-    def wrongs(self, value: Any, schema: Any, at: str) -> Iterator[str]:
-        """All that is wrong, one by one."""
-        self._steps += 1
-        if self._steps > _MOST_STEPS:
-            raise _TooLong
-        if schema is False:
-            yield f"{at} must not be there"
+    def wrongs(self, value: Any, schema: Any, at: str | None) -> Iterator[str]:
+        """All that is wrong, one by one; without ``at`` nobody reads the texts, which are empty then."""
         if not isinstance(schema, Mapping):
+            if schema is False:
+                yield f"{at} must not be there"
             return
+        key = (id(value), id(schema))
+        fits, _value, _schema = self._known.get(key, (None, None, None))
+        if fits or (fits is False and at is None):
+            yield from () if fits else ("",)
+            return
+        self._steps.take(1 + len(schema.get("properties") or ()) + len(schema.get("required") or ()))
+        keep = isinstance(value, dict | list) or not _APPLYING.isdisjoint(schema)
+        fits = True
+        for wrong in self._all(value, schema, at):
+            fits = False
+            if keep:
+                self._known[key] = (False, value, schema)  # both stay alive, so that no other has their ids
+            yield wrong
+        if keep and fits:
+            self._known[key] = (True, value, schema)
+
+    def _all(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         if "$ref" in schema:
             yield from self.wrongs(value, _resolved(self._root, schema["$ref"]), at)
         wrong_kind = _wrong_kind(value, schema, at)
         if wrong_kind is not None:
             yield wrong_kind
             return
-        yield from _choices(value, schema, at)
+        yield from self._choices(value, schema, at)
         yield from _limits(value, schema, at)
         if isinstance(value, dict):
             yield from self._members(value, schema, at)
@@ -155,30 +214,59 @@ class _Check:
         yield from self._combined(value, schema, at)
 
     def _fits(self, value: Any, schema: Any) -> bool:
-        return next(self.wrongs(value, schema, ""), None) is None
+        return next(self.wrongs(value, schema, None), None) is None
 
-    def _members(self, value: dict[str, Any], schema: Mapping[str, Any], at: str) -> Iterator[str]:
+    def _choices(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
+        if "enum" in schema and not self._is_among(value, schema["enum"]):
+            yield "" if at is None else f"{at} is not one of {', '.join(map(repr, schema['enum']))}"
+        if "const" in schema and not _same(value, schema["const"]):
+            yield "" if at is None else f"{at} is not {schema['const']!r}"
+
+    def _is_among(self, value: Any, choices: Any) -> bool:
+        forms, _kept = self._enums.get(id(choices), (None, None))
+        if forms is None:
+            forms = frozenset(map(self._form, choices))
+            self._enums[id(choices)] = (forms, choices)
+        return self._form(value) in forms
+
+    def _form(self, value: Any) -> Any:
+        """What has the same hash and is equal for values that are the same; lists and objects are looked through once."""
+        if not isinstance(value, list | Mapping):
+            return (bool, value) if isinstance(value, bool) else value
+        form, _kept = self._forms.get(id(value), (None, None))
+        if form is None:
+            self._steps.take(1)
+            if isinstance(value, list):
+                parts: Any = (list, *map(self._form, value))
+            else:
+                parts = (dict, frozenset([(name, self._form(inner)) for name, inner in value.items()]))
+            form = self._tokens.setdefault(parts, object())
+            self._forms[id(value)] = (form, value)
+        return form
+
+    def _members(self, value: dict[str, Any], schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         declared = schema.get("properties") or {}
         missing = [name for name in schema.get("required") or () if name not in value]
         if missing:
-            yield f"{at} lacks {', '.join(map(repr, missing))}"
+            yield "" if at is None else f"{at} lacks {', '.join(map(repr, missing))}"
         for name, inner in declared.items():
             if name in value:
-                yield from self.wrongs(value[name], inner, f"{at}.{name}")
+                yield from self.wrongs(value[name], inner, at and f"{at}.{escaped(name)}")
         rest = schema.get("additionalProperties", True)
         others = [value[name] for name in value if name not in declared]
         if others and rest is False:
-            yield f"{at} has a key that is not among {', '.join(map(repr, declared)) or 'none'}"
+            yield "" if at is None else f"{at} has a key that is not among {', '.join(map(repr, declared)) or 'none'}"
         elif isinstance(rest, Mapping):
             for other in others:
-                yield from self.wrongs(other, rest, f"{at}.*")
+                yield from self.wrongs(other, rest, at and f"{at}.*")
 
-    def _items(self, value: list[Any], schema: Mapping[str, Any], at: str) -> Iterator[str]:
+    def _items(self, value: list[Any], schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         places = schema.get("prefixItems") or ()
         for number, item in enumerate(value):
-            yield from self.wrongs(item, places[number] if number < len(places) else schema.get("items", True), f"{at}[{number}]")
+            inner = places[number] if number < len(places) else schema.get("items", True)
+            yield from self.wrongs(item, inner, at and f"{at}[{number}]")
 
-    def _combined(self, value: Any, schema: Mapping[str, Any], at: str) -> Iterator[str]:
+    def _combined(self, value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
         for inner in schema.get("allOf") or ():
             yield from self.wrongs(value, inner, at)
         options = schema.get("anyOf")
@@ -191,8 +279,10 @@ class _Check:
         if "not" in schema and self._fits(value, schema["not"]):
             yield f"{at} has a form that it must not have"
 
-    def _nearest(self, value: Any, options: list[Any], at: str) -> str:
+    def _nearest(self, value: Any, options: list[Any], at: str | None) -> str:
         """What is wrong by the only form of the value's own kind, or that there is no such form."""
+        if at is None:
+            return ""
         alike = [option for option in options if _wrong_kind(value, self._meant(option), at) is None]
         if len(alike) == 1:
             return next(self.wrongs(value, alike[0], at))
@@ -203,7 +293,7 @@ class _Check:
         return found if isinstance(found, Mapping) else {}
 
 
-def _wrong_kind(value: Any, schema: Mapping[str, Any], at: str) -> str | None:
+def _wrong_kind(value: Any, schema: Mapping[str, Any], at: str | None) -> str | None:
     wanted = schema.get("type")
     kinds = [wanted] if isinstance(wanted, str) else wanted or []
     known = [kind for kind in kinds if kind in _KINDS]
@@ -212,14 +302,7 @@ def _wrong_kind(value: Any, schema: Mapping[str, Any], at: str) -> str | None:
     return f"{at} is of kind {kind_of(value)}, not {' or '.join(known)}"
 
 
-def _choices(value: Any, schema: Mapping[str, Any], at: str) -> Iterator[str]:
-    if "enum" in schema and not any(_same(value, choice) for choice in schema["enum"]):
-        yield f"{at} is not one of {', '.join(map(repr, schema['enum']))}"
-    if "const" in schema and not _same(value, schema["const"]):
-        yield f"{at} is not {schema['const']!r}"
-
-
-def _limits(value: Any, schema: Mapping[str, Any], at: str) -> Iterator[str]:
+def _limits(value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:
     for keyword, kind, holds, told in _LIMITS:
         if keyword in schema and _KINDS[kind](value) and not holds(value, schema[keyword]):
             yield f"{at} {told.format(schema[keyword])}"
@@ -255,6 +338,13 @@ def _are_kinds(value: Any) -> bool:
 
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_OTHER_DRAFTS = frozenset(
+    {
+        "https://json-schema.org/draft/2019-09/schema",
+        *[f"http://json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)],
+    }
+)
+"""Those that the extra knows."""
 _KEYWORDS: Mapping[str, Callable[[Any], bool]] = {
     "$schema": lambda value: isinstance(value, str) and value.removesuffix("#") == _DRAFT,
     "$ref": lambda value: isinstance(value, str),
@@ -304,6 +394,18 @@ _ANNOTATIONS = frozenset(
     }
 )
 """Words that demand nothing; of ``format`` the draft says so. ``discriminator`` is OpenAPI's, ``propertyOrdering`` Google's."""
+SCHEMA_WORDS = frozenset(
+    {
+        *_KEYWORDS,
+        *_ANNOTATIONS,
+        *_KINDS,
+        *("$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$vocabulary", "contains", "contentSchema", "dependentRequired"),
+        *("dependentSchemas", "else", "if", "maxContains", "minContains", "multipleOf", "patternProperties", "propertyNames"),
+        *("then", "unevaluatedItems", "unevaluatedProperties", "uniqueItems"),
+        *("$recursiveAnchor", "$recursiveRef", "additionalItems", "dependencies", "id"),  # of older drafts
+    }
+)
+"""The words of JSON Schema: its keywords, and the kinds of values."""
 _EXTRA = "install llmdispatcher[schema], which checks all of JSON Schema"
 
 
@@ -327,22 +429,25 @@ class _Demands:
             self._seen.add(id(schema))
             for word, value in schema.items():
                 if word not in _ANNOTATIONS and not (word == "$id" and schema is self._root):
-                    todo += self._inner(word, value, f"{at}.{word}")
+                    todo += self._inner(word, value, f"{at}.{escaped(word)}")
 
     def _inner(self, word: str, value: Any, at: str) -> list[tuple[Any, str]]:
         """The schemas in a word's value, each with its place."""
         fits = _KEYWORDS.get(word)
+        if word in ("$dynamicRef", "$recursiveRef") and isinstance(value, str):
+            self._within(value, at)
         if fits is None:
             raise InvalidRequest(f"{at}: the keyword {word!r} is not checked without an extra; leave it out, or {_EXTRA}")
         if not fits(value):
-            what = f"{value!r} is not {_DRAFT!r}; {_EXTRA}" if word == "$schema" else f"this is no value of {word!r}; see {_DRAFT}"
+            remedy = _EXTRA if isinstance(value, str) and value.removesuffix("#") in _OTHER_DRAFTS else "leave it out"
+            what = f"{value!r} is not {_DRAFT!r}; {remedy}" if word == "$schema" else f"this is no value of {word!r}; see {_DRAFT}"
             raise InvalidRequest(f"{at}: {what}")
         if word == "pattern":
             self._search(value, at)
         if word == "$ref":
             return [(self._target(value, at), at)]
         if fits is _are_named:
-            return [(inner, f"{at}.{name}") for name, inner in value.items()]
+            return [(inner, f"{at}.{escaped(name)}") for name, inner in value.items()]
         if fits is _are_schemas:
             return [(inner, f"{at}[{number}]") for number, inner in enumerate(value)]
         return [(value, at)] if fits is _is_schema else []
@@ -353,7 +458,15 @@ class _Demands:
         except Costly as costly:
             raise InvalidRequest(f"{at}: {pattern!r} is not checked without an extra: {costly}; simplify it, or {_EXTRA}") from None
 
+    def _within(self, reference: str, at: str) -> None:
+        """Raise where a reference leads out of the schema: no extra follows it, unless a part of the schema has this ``$id``."""
+        if not reference.startswith("#") and not any(key in ("$id", "id") for key in _keys(self._root)):
+            raise InvalidRequest(
+                f"{at}: {reference!r} leads out of the schema and is never followed; put what it means under '$defs'"
+            )
+
     def _target(self, reference: str, at: str) -> Any:
+        self._within(reference, at)
         if reference != "#" and not reference.startswith("#/"):
             raise InvalidRequest(f"{at}: {reference!r} is not followed; refer to '#/$defs/...', or {_EXTRA}")
         found = _resolved(self._root, reference)
@@ -368,9 +481,14 @@ _BACKTRACKS = 1_000
 _MOST_WITH_LOOKAROUND = 65_536
 """Characters of all texts in a value, where patterns need more than the linear engine: searching them a thousand times takes half a
 second, in which other threads wait."""
-_MOST_TELLING = 6
-"""Levels of a value in which the place of a mistake is looked for, where forms refer to forms: each level multiplies the places."""
-_REFERRING = ('"$ref"', '"$dynamicRef"', '"$recursiveRef"')
+_MOST_COMPARED = 2_000_000
+"""Steps of jsonschema-rs, in which no other thread runs: a tenth of a second."""
+_MOST_TELLING = 1_000
+"""Steps of a check of which jsonschema-rs may tell the place: it keeps what is wrong by each form, some 10 kB a step."""
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_IN_PLACE = ("not", "if", "then", "else")
+_LISTED = ("allOf", "anyOf", "oneOf")
+_NAMED = ("dependentSchemas", "dependencies")
 _COMBINING = ('"anyOf"', '"oneOf"', '"allOf"', '"not"', '"if"', '"contains"', '"dependentSchemas"')
 _SCHEMA_ONLY = frozenset(
     {
@@ -393,12 +511,165 @@ def _refuse(address: str) -> Any:
     raise ValueError(f"{address} is not looked up")
 
 
+class _Work:
+    """How many steps jsonschema-rs takes at most to compare a value with a schema, given that it remembers nothing.
+
+    Each pair of a value and a schema is counted once here, and multiplied by how often it is met. A reference that may mean several
+    schemas counts as all of them. A value that leads back to itself has no end, unless such a reference may have led there.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self._resources = [schema]
+        self._anchors: dict[str, list[Any]] = {}
+        self._sizes: dict[int, int] = {}
+        text = json.dumps(schema)
+        self._in_circle = 0 if '"$dynamicRef"' in text or '"$recursiveRef"' in text else _ENDLESS
+        self.combines = any(word in text for word in _COMBINING)
+        self._wide = False
+        self._objects = sum(1 for _inner in _objects(schema))
+        self._refers = any(f'"{word}"' in text for word in _REFERENCES)
+        for inner in _objects(schema):
+            if isinstance(inner.get("$id", inner.get("id")), str) and inner is not schema:
+                self._resources.append(inner)
+                self._in_circle = 0
+            for name in ("$anchor", "$dynamicAnchor"):
+                if isinstance(inner.get(name), str):
+                    self._anchors.setdefault(inner[name], []).append(inner)
+            self._wide = self._wide or any(self._is_wide(inner.get(word)) for word in ("enum", "const"))
+
+    def steps(self, value: Any, late: Late | None) -> int:
+        """The steps, or :data:`_ENDLESS` for more than anybody waits for. Raises :class:`_TooLong`."""
+        if not (self.combines or self._wide):
+            return 1  # each value is compared once
+        most = self._objects * _extent(value)[1]
+        if not (self._refers or self._wide) and most < _MOST_COMPARED:
+            return most
+        counted = _Steps(late)
+        root = (value, self._resources[0])
+        known: dict[tuple[int, int], int] = {}
+        opened: dict[tuple[int, int], tuple[int, list[tuple[Any, Any]], Any]] = {}
+        todo = [root]
+        while todo:
+            pair = todo[-1]
+            key = (id(pair[0]), id(pair[1]))
+            if key in known:
+                todo.pop()
+            elif key not in opened:
+                weight, parts = self._parts(*pair)
+                counted.take(weight)
+                opened[key] = (weight, parts, pair)
+                todo += [one for one in parts if (id(one[0]), id(one[1])) not in known]
+            else:
+                weight, parts, _kept = opened[key]
+                known[key] = min(weight + sum([known.get((id(one), id(inner)), self._in_circle) for one, inner in parts]), _ENDLESS)
+                todo.pop()
+        return known[id(value), id(root[1])]
+
+    def _parts(self, value: Any, schema: Any) -> tuple[int, list[tuple[Any, Any]]]:
+        """The steps that a pair takes itself, and the pairs in it."""
+        if not isinstance(schema, dict):
+            return 1, []
+        inner = [schema[word] for word in _IN_PLACE if word in schema]
+        for word in _LISTED:
+            inner += _values(schema.get(word), list)
+        for word in _NAMED:
+            inner += _values(schema.get(word), dict)
+        for word in _REFERENCES:
+            inner += self._targets(schema.get(word))
+        parts = [(value, one) for one in inner]
+        if "unevaluatedItems" in schema or "unevaluatedProperties" in schema:
+            parts += parts  # to know what they have evaluated
+        if isinstance(value, dict):
+            parts += _of_object(value, schema)
+        elif isinstance(value, list):
+            parts += _of_list(value, schema)
+        return len(schema) + self._own(value, schema), parts
+
+    def _own(self, value: Any, schema: dict[str, Any]) -> int:
+        """Comparisons of keywords without schemas."""
+        weight = len(_values(schema.get("required"), list))
+        inside = isinstance(value, dict | list)
+        weight += sum([self._size(schema.get(word)) for word in ("enum", "const") if inside or self._is_wide(schema.get(word))])
+        return weight + len(value) if inside else weight
+
+    def _is_wide(self, value: Any) -> bool:
+        """Whether comparing with it takes more than one step: with a list of texts it does not."""
+        return isinstance(value, dict | list) and self._size(value) > len(value) + isinstance(value, list)
+
+    def _size(self, value: Any) -> int:
+        if not isinstance(value, dict | list):
+            return 1
+        if id(value) not in self._sizes:
+            self._sizes[id(value)] = _extent(value)[1]
+        return self._sizes[id(value)]
+
+    def _targets(self, reference: Any) -> list[Any]:
+        """What a reference may mean; all resources are looked at, whatever their ``$id`` says."""
+        if not isinstance(reference, str):
+            return []
+        place = reference.partition("#")[2]
+        if place and not place.startswith("/"):
+            return self._anchors.get(unquote(place), [])
+        found = [_resolved(resource, f"#{place}") for resource in self._resources]
+        return [one for one in found if _is_schema(one)]
+
+
+_ENDLESS = 1 << 62
+
+
+def _values(value: Any, kind: type[list[Any]] | type[dict[str, Any]]) -> list[Any]:
+    if not isinstance(value, kind):
+        return []
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def _of_object(value: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The pairs in an object."""
+    declared = schema.get("properties")
+    declared = declared if isinstance(declared, dict) else {}
+    yield from [(value[name], inner) for name, inner in declared.items() if name in value]
+    patterns = _values(schema.get("patternProperties"), dict)
+    rest = [schema[word] for word in ("additionalProperties", "unevaluatedProperties") if isinstance(schema.get(word), dict)]
+    for name, one in value.items():
+        yield from [(one, inner) for inner in patterns]
+        yield from [(one, inner) for inner in rest if name not in declared or inner is not schema.get("additionalProperties")]
+        if isinstance(schema.get("propertyNames"), dict):
+            yield name, schema["propertyNames"]
+
+
+def _of_list(value: list[Any], schema: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The pairs in a list."""
+    for word in ("prefixItems", "items"):
+        yield from zip(value, _values(schema.get(word), list), strict=False)
+    rest = [
+        schema[word] for word in ("items", "additionalItems", "unevaluatedItems", "contains") if isinstance(schema.get(word), dict)
+    ]
+    for one in value:
+        yield from [(one, inner) for inner in rest]
+
+
 class _Engine:
-    """A schema that jsonschema-rs has compiled."""
+    """A schema that jsonschema-rs has compiled.
+
+    It cannot be interrupted. So its steps are counted beforehand, and where they are too many, or only the place of a mistake would
+    take too long, :func:`mismatch` looks, if it understands the schema.
+    """
 
     def __init__(self, library: Any, schema: Any, field: str) -> None:
         self._library = library
         self._limited = False
+        self._schema = schema
+        self._declared = frozenset(_names(schema))
+        self._work = _Work(schema)
+        try:
+            _Demands(schema, field).check()
+            self._is_common = True
+        except InvalidRequest:
+            self._is_common = False
+            if self._work.steps(None, None) > _MOST_COMPARED:
+                raise InvalidRequest(
+                    f"{field}: its forms refer to forms so often that no answer can be checked; simplify it"
+                ) from None
         try:
             linear = library.RegexOptions(size_limit=_SIZE, dfa_size_limit=_SIZE)
             self._validator = self._compiled(schema, linear)
@@ -411,26 +682,32 @@ class _Engine:
                 raise InvalidRequest(_unfit_schema(error, field)) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidRequest(f"{field}: it is no JSON schema: {error}; see {_DRAFT}") from None
-        text = json.dumps(schema)
-        self._declared = frozenset(_names(schema))
-        self._around = any(word in text for word in _REFERRING) and any(word in text for word in _COMBINING)
 
     def _compiled(self, schema: Any, patterns: Any) -> Any:
         return self._library.validator_for(schema, retriever=_refuse, pattern_options=patterns, mask="the value")
 
-    def mismatch(self, value: Any, name: str) -> str | None:
+    def mismatch(self, value: Any, name: str, late: Late | None = None) -> str | None:
         """What is wrong first: its place, the keyword, and what the schema wants."""
-        depth, characters = _extent(value)
+        characters = _extent(value)[0]
         if self._limited and characters > _MOST_WITH_LOOKAROUND:
             return f"{name} has more than {_MOST_WITH_LOOKAROUND} characters, too many for a pattern with lookaround"
         try:
+            steps = self._work.steps(value, late)
+            if steps > _MOST_COMPARED:
+                return mismatch(value, self._schema, name, late) if self._is_common else _too_long(name)
             if self._validator.is_valid(value):
                 return None
-            if self._around and depth > _MOST_TELLING:
-                return f"{name} does not fit its schema"
-            return self._told(next(self._validator.iter_errors(value)), name)
-        except (ValueError, RecursionError, StopIteration):
-            return f"{name} cannot be checked"
+            if steps > _MOST_TELLING and self._work.combines:
+                told = mismatch(value, self._schema, name, late) if self._is_common else None
+                return told or f"{name} does not fit its schema"
+            self._validator.validate(value)
+        except _TooLong:
+            return _too_long(name)
+        except self._library.ValidationError as error:
+            return self._told(error, name)
+        except (ValueError, RecursionError):
+            pass
+        return f"{name} cannot be checked"
 
     def _told(self, error: Any, name: str) -> str:
         at = name + "".join([f"[{step}]" if isinstance(step, int) else self._step(step) for step in error.instance_path])
@@ -440,12 +717,12 @@ class _Engine:
         return f"{at} does not fit {word!r}" + (f": {error.message}" if word in _SCHEMA_ONLY else "")
 
     def _step(self, key: str) -> str:
-        return f".{key}" if key in self._declared else ".*"
+        return f".{escaped(key)}" if key in self._declared else ".*"
 
 
 def _unfit_schema(error: Any, field: str) -> str:
     """What is wrong with a schema, in words of its own."""
-    at = ".".join([field, *map(str, error.instance_path)])
+    at = escaped(".".join([field, *map(str, error.instance_path)]))
     if error.kind.name == "$ref" or "referencing" in type(error.kind).__name__.lower():
         return f"{at}: a reference or '$schema' leads out of it, or nowhere, and is not followed; put what it means under '$defs'"
     if type(error.kind).__name__ == "Format":
@@ -453,23 +730,41 @@ def _unfit_schema(error: Any, field: str) -> str:
     return f"{at}: it is no JSON schema ({error.kind.name!r}); see {_DRAFT}"
 
 
-def _names(schema: Any) -> Iterator[str]:
-    """The names of members that a schema says itself."""
-    todo = [schema]
+def _keys(value: Any) -> Iterator[str]:
+    """All keys, at every depth."""
+    todo = [value]
     while todo:
         inner = todo.pop()
         if isinstance(inner, dict):
-            yield from inner.get("properties", ()) if isinstance(inner.get("properties"), dict) else ()
+            yield from inner
             todo += inner.values()
         elif isinstance(inner, list):
             todo += inner
 
 
+def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a schema, itself among them."""
+    todo = [schema]
+    while todo:
+        inner = todo.pop()
+        if isinstance(inner, dict):
+            yield inner
+            todo += inner.values()
+        elif isinstance(inner, list):
+            todo += inner
+
+
+def _names(schema: Any) -> Iterator[str]:
+    """The names of members that a schema says itself."""
+    for inner in _objects(schema):
+        yield from inner["properties"] if isinstance(inner.get("properties"), dict) else ()
+
+
 def _extent(value: Any) -> tuple[int, int]:
-    """How many levels a value has, and how many characters its texts and keys."""
-    depth, characters, level = 0, 0, [value]
+    """How many characters the texts and keys in a value have, and how many values it is."""
+    characters, values, level = 0, 0, [value]
     while level:
-        depth += 1
+        values += len(level)
         characters += sum([len(inner) for inner in level if isinstance(inner, str)])
         characters += sum([len(key) for inner in level if isinstance(inner, dict) for key in inner])
         level = [
@@ -478,4 +773,4 @@ def _extent(value: Any) -> tuple[int, int]:
             if isinstance(inner, dict | list)
             for one in (inner.values() if isinstance(inner, dict) else inner)
         ]
-    return depth, characters
+    return characters, values

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -111,15 +112,28 @@ class OtherPart:
     data: Mapping[str, Any] = attrs.field(repr=False)
 
 
+def _arguments(value: str | Mapping[str, Any] | None) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    try:
+        if isinstance(value, Mapping):
+            return json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"tool call: its arguments cannot be written as JSON ({error}); use plain values in them") from None
+    raise InvalidRequest(f"tool call: its arguments are {type(value).__name__}; give the text that the model wrote, or a dict")
+
+
 @attrs.frozen(kw_only=True)
 class ToolCall:
-    """A model's wish to have a function called. ``arguments`` is the raw text that the model wrote.
+    """A model's wish to have a function called. ``arguments`` is the raw text that the model wrote; a dict becomes that text.
 
     ``kind`` is ``"function"``, whose arguments are JSON, or ``"custom"``, whose arguments are free text.
     """
 
     name: str
-    arguments: str = ""
+    arguments: str = attrs.field(default="", converter=_arguments)
     id: str | None = None
     signature: str | None = attrs.field(default=None, repr=False)
     kind: str = "function"

@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import attrs
 
 from ..errors import InvalidRequest
 from . import request_fields
+from .extra_params import check_agreement
 from .fast_values import fast_init
-from .json_check import Check, schema_check
+from .json_check import SCHEMA_WORDS, Check, schema_check
 from .message import Message, Tool, VendorTool, cache_time
 from .schema import has_fields, is_strict, schema_of
 
@@ -64,7 +66,7 @@ def _is_time(value: Any) -> bool:
 
 
 _SCHEMAS = ("object", "array", "string", "integer", "number", "boolean", "null")
-_SCHEMA_WORDS = frozenset({"$ref", "anyOf", "properties"})
+_FORMS = ("json_schema", "json_object", "text")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
@@ -98,14 +100,42 @@ def form_of(value: Any) -> Any:
     if value is None or isinstance(value, ResponseFormat):
         return value
     if isinstance(value, Mapping):
-        bare = value.get("type") in _SCHEMAS or ("type" not in value and value.keys() & _SCHEMA_WORDS)
-        return ResponseFormat.of_schema(value) if bare else value
+        return ResponseFormat.of_schema(value) if _is_bare_schema(value) else value
     if has_fields(value):
         return ResponseFormat.of_class(value)
     raise InvalidRequest(
         f"response_format: {getattr(value, '__name__', type(value).__name__)} is no form of an answer; give a class made with"
         " attrs, dataclasses or TypedDict, a JSON schema, or {'type': 'json_object'}"
     )
+
+
+def _is_bare_schema(value: Mapping[str, Any]) -> bool:
+    if "type" not in value:
+        return not value.keys().isdisjoint(SCHEMA_WORDS)
+    kind = value["type"]
+    return kind in _SCHEMAS if isinstance(kind, str) else isinstance(kind, list | tuple)
+
+
+def check_form(form: Mapping[str, Any]) -> None:
+    """Raise :class:`InvalidRequest` for a form that is none of OpenAI's, and for a schema that cannot be checked."""
+    kind = form.get("type")
+    if kind not in _FORMS and not (isinstance(kind, str) and kind in form):  # {"type": "grammar", "grammar": ...} is a vendor's own
+        if "type" in form:
+            told, near = f"type {kind!r} is not known", get_close_matches(str(kind), [*_SCHEMAS, *_FORMS], 1)
+        else:
+            first = str(next(iter(form), ""))[:80]
+            told = f"{first!r} says no form" if first else "it is empty"
+            near = get_close_matches(first, sorted(SCHEMA_WORDS), 1)
+        raise InvalidRequest(
+            f"response_format: {told}; {f'did you mean {near[0]!r}? ' if near else ''}"
+            "give a JSON schema, {'type': 'json_object'}, or what one vendor alone knows in extra_params"
+        )
+    described = form.get("json_schema")
+    if kind == "json_schema" and not (isinstance(described, Mapping) and isinstance(described.get("schema"), Mapping | bool)):
+        raise InvalidRequest(
+            "response_format.json_schema: it has no schema; give {'type': 'json_schema', 'json_schema': {'name', 'schema'}}"
+        )
+    form_check(form)
 
 
 def form_check(form: Mapping[str, Any] | None) -> Check | None:
@@ -136,7 +166,8 @@ class Request:
     are known to have. ``mode`` ("fast", "sophisticated", "cost_saving", "auto", or one of the configuration's) says what to
     look for. ``messages`` are :class:`~llmdispatcher.Message` objects or plain dicts; a string is one user message.
     ``metadata`` is for routing and observers and is not sent; ``extra_params`` is merged last into the vendor's JSON, top
-    level, and replaces neither model, messages nor stream.
+    level. It replaces neither model, messages nor stream, says nothing else than a field that is set, and holds no settings of a
+    client, such as a key or a timeout.
     ``origin`` is the application that asks, ``id_at_origin`` its own name for what the call is for; neither is sent.
     ``temperature`` is 0–2, ``top_p`` 0–1, ``max_tokens`` ≥ 0 output tokens (of the answer: models that
     count thoughts there get room for them on top), ``n`` answers (``response.choices``).
@@ -230,4 +261,6 @@ class Request:
         if not self.messages and not (self.wire_format and self.extra_params):  # a vendor may keep the conversation itself
             raise InvalidRequest("messages: an empty list is no conversation; give at least one message")
         if self.wire_format is None and self.response_format is not None:  # whoever sent one in a wire format reads the answer
-            form_check(self.response_format)
+            check_form(self.response_format)
+        if self.extra_params and self.wire_format is None:
+            check_agreement(self, self.extra_params)

@@ -43,6 +43,14 @@ def has_both_parts(name: str) -> bool:
     return not colon or bool(head.strip() and tail.strip())
 
 
+_LONGEST_NAME = 512
+
+
+def is_model_name(name: Any) -> bool:
+    """Whether something that others have written can be a model's name: printable text, not blank, and of no absurd length."""
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()
+
+
 def checked_reference(name: str) -> str:
     """The name, if it is a model's or ``"vendor:model"``. Raises :class:`InvalidRequest`."""
     if not has_both_parts(name):

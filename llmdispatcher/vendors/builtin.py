@@ -99,11 +99,14 @@ def from_environment() -> list[HttpVendor]:
     return [made for row in _given() if (made := HttpVendor(kind=row.name)).is_available()]
 
 
+_USUAL = "OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST"
+
+
 def nothing_found() -> str:
-    """What to say where :func:`from_environment` has found no vendor: the variables that it looked for."""
-    looked_for = ", ".join(variable for row in vendor_rows() for variable in _variables(row))
-    halves = "".join(f"; {name}: {lack}" for name, lack in incomplete().items())
-    return f"Dispatcher.from_env() looked for {looked_for} in the environment and found no vendor{halves}"
+    """What to say where :func:`from_environment` has found no vendor: what is missing of one that is there in part, else keys."""
+    halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
+    todo = halves or f"set {_USUAL} (docs/vendors.md has the variables of all vendors), or call register_vendor(...)"
+    return f"Dispatcher.from_env() found no vendor in the environment; {todo}"
 
 
 def incomplete() -> dict[str, str]:

@@ -34,8 +34,9 @@ def checked_key(key: str, field: str) -> str:
     """The key, if a header can carry it; the error shows no more than its last four characters."""
     if not isinstance(key, str) or not _CARRIED.fullmatch(key):
         tail = key[-4:] if isinstance(key, str) and len(key) >= 12 and key[-4:].isprintable() else ""
+        shown = repr(tail) if tail else "****"  # the end of a short key would be too much of it
         raise ConfigError(
-            f"{field}: the key ending in {tail!r} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
+            f"{field}: the key ending in {shown} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
             " copy it again without what surrounds it"
         )
     return key

@@ -10,6 +10,7 @@ the address, the headers with the key, and the transport; a :class:`ChunkStream`
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
@@ -32,7 +33,7 @@ from ..catalog import (
     vendor_row,
     vendor_rows,
 )
-from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, VendorUnavailable
+from ..errors import ConfigError, DeadlineExceeded, DispatchError, InvalidRequest, MalformedReply, ModelNotFound, VendorUnavailable
 from ..resilience import RateLimit
 from ..runtime import SYSTEM_CLOCK, Clock, Deadline, Meter, new_lock
 from ..transport import Limits, Transport, clean, fetch_remote
@@ -43,6 +44,7 @@ from ..types import (
     Embeddings,
     HttpCall,
     HttpReply,
+    Message,
     Request,
     Response,
     StreamChunk,
@@ -281,6 +283,8 @@ def nearest(effort: str, known: tuple[str, ...]) -> str:
 
 T = TypeVar("T")
 _MOST_PAGES = 100
+_VERSION = re.compile(r"/v\d")
+_ANY_MESSAGES = (Message.user("-"),)
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """What is known not to be there."""
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
@@ -335,6 +339,11 @@ class HttpVendor:
     def is_free(self) -> bool:
         """Whether its answers cost nothing: a server of one's own, at an address of this machine or of a private network."""
         return self._row.free and is_private_url(self._credentials.url() or "")
+
+    @property
+    def base_url(self) -> str | None:
+        """The address that it asks, as it was given or as the environment or the catalog has it; ``None`` where there is none."""
+        return self._credentials.url()
 
     @cached_property
     def identity(self) -> tuple[Any, ...]:
@@ -541,6 +550,21 @@ class HttpVendor:
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
         return call, codec, bounds, names, dropped
 
+    def objection(self, request: Request) -> str:
+        """Why this vendor would refuse the request before, or right after, it is sent; empty where nothing of that is known.
+
+        Only its settings are looked at, and not its messages.
+        """
+        traits = traits_of(self.kind, request.model)
+        codec = codec_for(self._format(request, traits), traits.quirks)
+        drops = self._config.drop_params or request.drop_params
+        request = evolved(request, messages=_ANY_MESSAGES, drop_params=drops)
+        try:
+            codec.encode(fitted(request, traits), stream=False, quirks=traits.quirks)
+        except InvalidRequest as error:
+            return error.message
+        return ""
+
     def _format(self, request: Request, traits: Traits) -> str:
         """The wire format: what the user chose, else what this model or this request needs, else the row's."""
         api = self._config.api or traits.api
@@ -582,7 +606,16 @@ class HttpVendor:
             call = attrs.evolve(call, headers={**call.headers, **other})
 
     def _refusal(self, reply: HttpReply) -> DispatchError:
-        return self._explained(fault(reply.status, reply.headers, reply.read(), self._clock.now()), reply)
+        error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
+        if isinstance(error, ModelNotFound) and self._lacks_version():
+            error.remedy = "check the model's name; if that is right: does base_url lack /v1?"
+        return self._explained(error, reply)
+
+    def _lacks_version(self) -> bool:
+        """Whether the address is one of the user's that lacks the version which servers of OpenAI's format have in it."""
+        usual = self._row.base_url or "/v1"
+        is_compatible = self._row.codec.startswith("openai") and self.kind != "azure"
+        return is_compatible and _VERSION.search(usual) is not None and _VERSION.search(self._credentials.url() or "/v1") is None
 
     def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
         """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""

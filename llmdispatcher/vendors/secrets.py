@@ -24,8 +24,9 @@ _LONGEST_ID = 40
 _DEEP = 3
 """Encodings within each other."""
 _HIDING = re.compile(
-    r"%[0-9A-Fa-f]{2}|\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|u\{[0-9A-Fa-f]{1,6}\}|[\\/\"'])"
-    rf"|&(?:#\d{{1,7}}|#[xX][0-9A-Fa-f]{{1,6}}|[A-Za-z]{{2,8}});|[{UNSEEN}]+"
+    r"%(?:25){0,9}[0-9A-Fa-f]{2}|\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|u\{[0-9A-Fa-f]{1,6}\}|[\\/\"'])"
+    rf"|&(?:#0{{0,20}}\d{{1,7}};?|#[xX]0{{0,20}}[0-9A-Fa-f]{{1,6}};?|[A-Za-z]{{2,8}};)"
+    rf"|(?:\b0[xX]|\b[uU]\+00)(?=[0-9A-Fa-f]{{2}}\b)|[{UNSEEN}]+"
 )
 _NAMES = (
     "amp apos ast bsol colon comma commat dollar equals excl gt lowbar lt num percnt period plus quest quot semi sol verbar vert"
@@ -36,16 +37,19 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{11,}")
 _URL_SAFE = str.maketrans("-_", "+/")
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 """Keys are ASCII, and what stands around them keeps its length."""
-_HEX = re.compile(r"[0-9A-Fa-f](?:[ :,-]?[0-9A-Fa-f]){15,}")
-_BETWEEN = " :,-"
-_PRINTED = re.compile(rf"[!-~]{{{PART},}}")
-"""What of a decoded text may hold a part, or an encoding of one."""
+_HEX = re.compile(r"[0-9A-Fa-f](?:[ :,._-]{0,2}[0-9A-Fa-f]){15,}")
+_BETWEEN = " :,._-"
+_PRINTED = re.compile(rf"[!-~]{{{PART},}}|(?:[!-~]\0){{{PART - 1},}}[!-~]\0?")
+"""What of a decoded text, in UTF-16 too, may hold a part, or an encoding of one."""
 _ENCODED = re.compile(
-    r"(?:[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]){2}|(?:[2-7][ :,-]?[0-9A-Fa-f][ :,-]?){8}", re.ASCII
+    r"(?:[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]){2}"
+    r"|[AQgw][AB][\w+/-]A[C-H]|(?:[2-7][ :,._-]{0,2}[0-9A-Fa-f][ :,._-]{0,2}){8}",
+    re.ASCII,
 )
 """What printed characters look like in base64, and in hexadecimal digits.
 
-A part of eight has two whole groups of three in base64. The first bit of each byte is 0, and one of the next two is 1.
+A part of eight has two whole groups of three in base64, and four in UTF-16, where each second byte is 0.
+The first bit of each byte is 0, and one of the next two is 1.
 """
 PUBLIC_HEADERS = frozenset(
     {
@@ -129,15 +133,17 @@ class _View:
 
 
 def _meant(escape: str) -> str:
-    """The character of an escape; none for what is invisible."""
+    """The character of an escape; none for what is invisible, and for the sign of a hexadecimal number."""
+    if escape[0] == "%":
+        return chr(int(escape[-2:], 16))  # "%2573" is "%73" behind one more encoding
     if escape[0] == "&" and escape[1] != "#":
         return _NAMED.get(escape, escape)
     if escape[0] == "\\" and len(escape) == 2:
         return escape[1]
-    if escape[0] not in "&%\\":
+    if escape[0] not in "&\\":
         return ""
     decimal = escape[0] == "&" and escape[2] not in "xX"
-    code = int(escape.lstrip("&#%\\uUxX").strip("{};"), 10 if decimal else 16)
+    code = int(escape.lstrip("&#\\uUxX").strip("{};"), 10 if decimal else 16)
     return chr(code) if code < 0x110000 else ""
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import attrs
 
-from ..types import MOST_TOKENS, Request, parse_text
+from ..types import MOST_TOKENS, Request, is_model_name, parse_text
 from .anthropic.codec import ANTHROPIC_MESSAGES
 from .base import Codec
 from .decoding import lacking, mapping, parse, parse_object, raise_told, text_of, written
@@ -130,7 +130,10 @@ class Listing:
     """The field of an answer that names the next page, and the parameter that asks for it."""
 
     def decode(self, body: bytes) -> tuple[str, ...]:
-        """The names on a page. Raises :class:`MalformedReply`, or what an error inside a 200 stands for."""
+        """The names on a page, but for those that can be no model's.
+
+        Raises :class:`MalformedReply`, or what an error inside a 200 stands for.
+        """
         document = parse(body)
         raise_told(mapping(document))
         found = document if isinstance(document, list) else mapping(document).get(self.field)
@@ -138,7 +141,7 @@ class Listing:
             found = [document]
         if not isinstance(found, list):
             raise lacking(document, "list of models")
-        return tuple([name for entry in found if (name := _name(entry))])
+        return tuple([name for entry in found if is_model_name(name := _name(entry))])
 
     def next(self, body: bytes) -> str | None:
         """The path of the page after one; ``None`` after the last."""

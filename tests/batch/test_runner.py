@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmdispatcher import Dispatcher, InvalidRequest
+import pytest
+
+from llmdispatcher import Config, Dispatcher, InvalidRequest, RateLimitError, RetryPolicy
 from llmdispatcher.batch import AnswersFile, BatchRunner, Journal, estimate_cost, read_prompts, total_cost
 from llmdispatcher.testing import FakeVendor
 
@@ -80,3 +82,16 @@ def test_an_estimate_sends_nothing(prompts):
         estimates = estimate_cost(dispatcher, read_prompts(prompts({"model": "fake:m"})))
 
     assert (0, 0, 1) == (vendor.hits, total_cost(estimates), estimates["fake:m"].unpriced)
+
+
+@pytest.mark.parametrize(("hint", "failed"), [(7200.0, 5), (3000.0, 8)])
+def test_a_rate_that_is_refused_for_over_an_hour_ends_the_batch(prompts, away, hint, failed):
+    """After five prompts in a row, as for a spent account; a shorter wait ends nothing."""
+    vendor = FakeVendor(*[RateLimitError("slow down", retry_after=hint)] * 8)
+    policy = RetryPolicy(max_retries=0, max_cooldown=0)
+    with Dispatcher(Config(retry_policy=policy)) as dispatcher:
+        dispatcher.register_vendor(vendor)
+        tally = run(dispatcher, prompts(*[{"model": "fake:m"}] * 8), away / "out.jsonl", timeout=5)
+
+    assert (failed, 8 - failed) == (tally.failed, tally.missing)
+    assert (failed < 8) == any("fake:m refused further requests for over an hour for 5 prompts" in one for one in tally.left_out)

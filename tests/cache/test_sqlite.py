@@ -156,6 +156,17 @@ def test_races_in_a_file(path):
     assert idle <= sqlite.MOST_IDLE
 
 
+def test_a_folder_that_is_missing_is_told_with_the_path(path, clock, caplog):
+    """And what to do about it."""
+    nowhere = str(Path(path).parent / "nowhere" / "cache.db")
+    with caplog.at_level(logging.WARNING):
+        cache(clock, store=nowhere).send(inquiry(), Vendor())
+
+    said = caplog.records[0].getMessage()
+    assert " )" not in said
+    assert f"calls go on without; see that {nowhere} is a cache in a folder that is there and can be written" in said
+
+
 def test_processes_share_a_file(path):
     """Four at once, each with answers of its own and of the others."""
     script = """

@@ -347,3 +347,22 @@ def test_a_fine_tuned_model_can_have_a_row_by_its_base_or_by_its_name():
 
     assert [Decimal(9), Decimal(100)] == [price(f"openai:{tuned}"), price("openai:ft:gpt-4o-mini-2024-07-18:acme::other")]
     assert 128000 == get_model(f"openai:{tuned}").context_window
+
+
+@pytest.mark.parametrize("row", [{"price": {"input": "2", "output": "8"}}, {"context_window": 8_000}], ids=str)
+@pytest.mark.parametrize("name", ["gpt-*", "gpt-4?", "gpt-[45]"])
+@pytest.mark.parametrize("vendor", ["openai", "vllm", "openai-eu"])
+def test_a_pattern_fits_nothing(vendor, name, row):
+    """It would have no effect, so that it is refused."""
+    with pytest.raises(ConfigError, match="this is a pattern, and fits nothing"):
+        overlay({vendor: {name: row}})
+
+
+def test_a_row_of_no_known_model_needs_a_price():
+    """As a new model has; at a vendor that may have any model a row may say anything."""
+    with pytest.raises(ConfigError, match=r"\['gpt-4o-mimi'\]: no model is known by that name; did you mean 'gpt-4o-mini'\?"):
+        overlay({"openai": {"gpt-4o-mimi": {"context_window": 8_000}}})
+    try:
+        overlay({"openai": {"gpt-99": {"price": {"input": "2", "output": "8"}}}, "vllm": {"our-llama": {"context_window": 8_000}}})
+    finally:
+        overlay(None)

@@ -135,6 +135,7 @@ WRONG = {
     "no such file": (["-f", "none.txt"], "none.txt"),
     "no such image": (["-i", "none.png"], "none.png"),
     "no such schema": (["--schema", "none.json"], "none.json: No such file"),
+    "a schema in the place of its file": (["--schema", '{"type":'], "--schema: a schema is read from a file; write it into one"),
     "too warm": (["--temperature", "3"], "--temperature"),
     "no tokens": (["--max-tokens", "0"], "--max-tokens"),
     "two databases": (["--db", "sqlite:///a", "--sqlite", "b"], "--db and --sqlite"),
@@ -170,6 +171,16 @@ def test_a_vendor_that_fails_is_exit_code_1(command, openai, monkeypatch):
     assert (1, "") == (ended.code, ended.out)
     assert ended.err.startswith("llmdispatcher: AuthenticationError: ")
     assert "simulated" not in ended.err
+
+
+def test_made_up_text_is_marked(command, monkeypatch):
+    """On stderr, so that a pipe has the answer alone; --quiet leaves it out."""
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = command("ask", "--simulate", "-m", "gpt-4o-mini", "Hello")
+
+    assert "Nothing is sent anywhere: four simulated vendors on this machine answer, with made-up text.\n" == ended.err
+    assert "simulated" not in ended.out
+    assert "" == command("ask", "--simulate", "-m", "gpt-4o-mini", "Hello", "--quiet").err
 
 
 def test_trace_tells_who_was_asked(command, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import subprocess
 import sys
@@ -202,6 +203,32 @@ def test_a_pipe_talks_too(openai):
 
     assert (0, "One.\nTwo.\n", "") == (done.returncode, done.stdout, done.stderr)
     assert ["First?", "One.", "Second?"] == asked(openai)
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "said"),
+    [
+        ("First?\nSecond?\n", 1, "AuthenticationError"),
+        ("/nothing\n", 1, "no such command"),
+        ("/load none.json\n", 1, "none.json"),
+        ("/cost\n", 0, ""),
+    ],
+)
+def test_a_pipe_hears_of_failures(openai, command, monkeypatch, lines, code, said):
+    """By the exit code, since nobody sits before it; the questions after a failure are asked all the same."""
+    openai.always(faults.wrong_key())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    ended = command(*CHAT)
+
+    assert (code, True) == (ended.code, said in ended.err)
+    assert lines.count("?") == openai.hits
+
+
+def test_a_simulated_talk_is_marked(command, monkeypatch):
+    """Once, on stderr."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("One?\nTwo?\n"))
+
+    assert 1 == command(*CHAT, "--simulate").err.count("simulated vendors on this machine answer, with made-up text")
 
 
 def test_a_saved_conversation_is_gone_on_with(openai, away):

@@ -126,6 +126,25 @@ def test_ill_health_is_exit_code_1(command, openai):
     assert {"openai": False} == {name: state["ok"] for name, state in json.loads(ended.out).items()}
 
 
+def test_a_misspelt_model_gets_a_suggestion(command):
+    """Only of names, not of globs."""
+    assert "no model matches; did you mean gpt-4o" in command("models", "gpt4o").err
+    assert "openai:gpt-4o" in command("models", "openai:gpt4o").err
+    assert "did you mean" not in command("models", "gpt4o-*-x").err
+
+
+def test_simulated_vendors_are_told_to_be_simulated(command):
+    """Also where one of them is down; --quiet leaves it out, and JSON has a mark."""
+    ended = command("health", "--simulate", "--timeout", 60)
+
+    assert "four simulated vendors on this machine answer, with made-up text" in ended.err
+    assert "first for gpt-4.1, and down (503)" in ended.err
+    assert "" == command("health", "--simulate", "--timeout", 60, "--quiet").err
+    assert all(state["simulated"] for state in json.loads(command("health", "--simulate", "--json", "--timeout", 60).out).values())
+    assert json.loads(command("explain", "--simulate", "--json").out)["simulated"]
+    assert "simulated vendors" in command("explain", "--simulate").err
+
+
 def test_simulated_vendors_have_a_health(command):
     """Without a key; one of them is down."""
     ended = command("health", "--simulate", "--json", "--timeout", 60)
@@ -142,6 +161,56 @@ def test_vendors_tell_where_a_key_is(command, openai):
     assert any("openai" in line and "environment" in line for line in ended.out.splitlines())
     assert "anthropic" in ended.out
     assert ["openai"] == [row["name"] for row in json.loads(command("vendors", "--ready", "--json").out)]
+
+
+def test_vendors_tell_where_they_are_asked(command, away, openai, monkeypatch):
+    """The address of the environment or of the configuration, none with a password; else that of the catalog."""
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "https://me:hunter2@claude.example")
+    (away / "app.toml").write_text(
+        '[vendors.mine]\nkind = "ollama"\nbase_url = "http://10.0.0.7:11434"\n'
+        '[vendors.mistral]\nbase_url = "https://mistral.example/v1"\napi_key = "k"\n'
+    )
+    told = {row["name"]: row for row in json.loads(command("--config", "app.toml", "vendors", "--json").out)}
+
+    assert (openai.openai_url, "https://api.x.ai/v1") == (told["openai"]["url"], told["xai"]["url"])
+    assert told["anthropic"]["url"] is None
+    assert "hunter2" not in json.dumps(told)
+    assert ("http://10.0.0.7:11434", "configuration") == (told["mine"]["url"], told["mine"]["key"])
+    assert ("https://mistral.example/v1", None) == (told["mistral"]["url"], told["ollama"]["key"])
+
+
+def test_an_address_that_is_wrong_is_told(command, monkeypatch):
+    """The other vendors are listed all the same."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "not an address")
+    ended = command("vendors", "--json")
+
+    assert 0 == ended.code
+    assert "openai: OPENAI_BASE_URL" in ended.err
+
+
+def test_a_command_names_no_python(command, openai, monkeypatch):
+    """What to do about a vendor that is missing is said for the shell, in errors, explanations and answers of programs alike."""
+    monkeypatch.setattr(sys, "stdin", None)
+    told = [
+        command("ask", "-m", "claude-haiku-4-5", "Hello").err,
+        command("ask", "-m", "anthropic:claude-haiku-4-5", "Hello").err,
+        command("explain", "-m", "claude-haiku-4-5").out,
+        command("explain", "-m", "claude-haiku-4-5", "--json").out,
+    ]
+
+    assert all("set ANTHROPIC_API_KEY, or run `llmdispatcher keys set anthropic`" in text for text in told), told
+    assert not any(word in text for text in told for word in ("Dispatcher", "register_vendor", "lockfile of"))
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "anthropic:claude-haiku-4-5"])
+def test_a_model_whose_vendor_has_no_key_is_wrong_usage(command, openai, monkeypatch, model):
+    """However it is written; a vendor that does not know the model has failed."""
+    monkeypatch.setattr(sys, "stdin", None)
+    asked = command("ask", "-m", model, "Hello")
+    openai.always(faults.model_missing())
+
+    assert (2, 0) == (asked.code, openai.hits)
+    assert 1 == command("ask", "-m", "gpt-4o", "Hello").code
 
 
 def test_explain_sends_nothing(command, openai):
@@ -215,6 +284,58 @@ def test_every_mistake_of_a_configuration_is_named(command, away):
         text in ended.err for text in ("timeout: -1", "'nonsense'", "vendors.eu.kind: 'acme'", "vendors.openai: ", "vendors.us: ")
     ] == [True] * 5
     assert 5 == len(told["mistakes"])
+
+
+MISTAKES = {
+    "a number and a name": (
+        'timeout = "30s"\nfallback_vendor = "antropic"',
+        ["config.timeout: ", "config.fallback_vendor: 'antropic'"],
+    ),
+    "a number and a rule": (
+        'timeout = "30s"\n[[routing_rules]]\nvendor = "opnai"\n',
+        ["config.timeout: ", "config.routing_rules[0].vendor: 'opnai'"],
+    ),
+    "two rules and a name in a third": (
+        '[[routing_rules]]\nvendor = 3\n[[routing_rules]]\nvendor = "opnai"\n[[routing_rules]]\nvendor = "xai"\npriority = "x"\n',
+        ["config.routing_rules[0].vendor: ", "config.routing_rules[2].priority: ", "config.routing_rules[1].vendor: 'opnai'"],
+    ),
+    "two keys of a table": (
+        '[retry_policy]\nmax_retries = "x"\ninitial_delay = "y"\n',
+        ["config.retry_policy.max_retries: ", "config.retry_policy.initial_delay: "],
+    ),
+    "two keys of a vendor": (
+        '[vendors.eu]\nkind = "openai"\ntimeout = "x"\nnonsense = 1\n',
+        ["vendors.eu: vendor.timeout: ", "vendors.eu: vendor: unknown key 'nonsense'"],
+    ),
+    "an entry of a pool": ('[pools]\nquick = ["openai:gpt-4o", "opnai:gpt-4o-mini"]\n', ["config.pools['quick'][1]: 'opnai'"]),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_hides_no_other(command, away, openai, text, said):
+    """Each of them is told once."""
+    (away / "app.toml").write_text(text)
+    ended = command("config", "check", "app.toml")
+    lines = [line for line in ended.err.splitlines() if "no API key" not in line]
+
+    assert (1, len(said)) == (ended.code, len(lines)), ended.err
+    assert [True] * len(said) == [any(f"app.toml: {one}" in line for line in lines) for one in said], ended.err
+
+
+def test_a_tag_of_a_local_model_is_no_misspelt_vendor(command, away, monkeypatch):
+    """In a pool, where a local server is registered."""
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    (away / "app.toml").write_text('[pools]\nquick = ["llama3:8b", "mistral:7b"]\n')
+
+    assert 0 == command("config", "check", "app.toml").code
+
+
+def test_a_vendor_with_a_mistake_is_not_also_unknown(command, away, openai):
+    """What names it is right."""
+    (away / "app.toml").write_text('default_vendor = "eu"\n[vendors.eu]\nkind = "openai"\ntimeout = "x"\n')
+    ended = command("config", "check", "app.toml")
+
+    assert (1, 1) == (ended.code, len(ended.err.splitlines()))
 
 
 BROKEN = {

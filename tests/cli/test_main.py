@@ -57,6 +57,12 @@ def test_wrong_usage(command, arguments):
     assert "" == ended.out
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("aks", "ask"), ("chta", "chat"), ("vendor", "vendors")])
+def test_a_misspelt_command_gets_a_suggestion(command, typed, meant):
+    """Within the error."""
+    assert f"Did you mean {meant!r}?" in command(typed).err
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra_it_says_what_to_install(command, missing, monkeypatch):
     """In one line, before anything is done."""

@@ -306,7 +306,7 @@ def test_a_dry_run_for_programs(command, prompts, openai):
     """The same as JSON; money is exact text."""
     told = json.loads(command("batch", prompts({"max_tokens": 1000}), "--dry-run", "--json").out)
 
-    assert isinstance(told["cost_at_most"], str)
+    assert isinstance(told["cost_estimated"], str)
     assert 1 == told["models"]["openai:gpt-4o-mini"]["prompts"]
 
 
@@ -327,7 +327,7 @@ def test_an_unknown_price_keeps_no_cap(command, prompts, openai):
     ended = command("batch", prompts({"model": "openai:unheard-of-1"}), "--max-cost", "100")
 
     assert (1, 0) == (ended.code, openai.hits)
-    assert "1 prompts to models whose price is not known" in ended.err
+    assert "1 prompt to models whose price is not known" in ended.err
 
 
 @pytest.mark.parametrize(("said", "code", "hits"), [("y\n", 0, 1), ("n\n", 1, 0)], ids=["yes", "no"])
@@ -373,3 +373,30 @@ def test_a_crash_before_the_journal_is_gone_on_with(command, prompts, openai, aw
     assert 0 == command("batch", file, "--output", "out.jsonl", "--resume").code
     assert 2 == command("batch", file, "--output", "precious.jsonl", "--resume").code
     assert "precious" == (away / "precious.jsonl").read_text()
+
+
+def test_a_finished_file_answers_no_other_prompts(command, prompts, openai, away):
+    """Its answers belong to the text of their lines, too: what has changed is asked, what has only moved is not."""
+    openai.responses = echo
+    file = prompts(*({"messages": f"prompt {number}"} for number in range(3)))
+    command("batch", file, "--output", "out.jsonl")
+    prompts({"messages": "other 0"}, {"messages": "prompt 0"}, {"messages": "other 2"})
+    ended = command("batch", file, "--output", "out.jsonl", "--resume")
+
+    assert 0 == ended.code, ended.err
+    assert ["answer to other 0", "answer to prompt 0", "answer to other 2"] == [
+        line["content"] for line in records(away / "out.jsonl")
+    ]
+    assert {"prompt 0": 1, "prompt 1": 1, "prompt 2": 1, "other 0": 1, "other 2": 1} == served(openai)
+    assert "answer to prompt 1" in journal_path(away / "out.jsonl").read_text(), "what is paid is kept"
+
+
+def test_a_finished_file_that_does_not_tell_its_prompts_is_left_alone(command, prompts, openai, away):
+    """Such as one that an earlier version wrote: it cannot be known which text an answer belongs to."""
+    file, output = prompts({"id": 0}), away / "out.jsonl"
+    output.write_text('{"id": 0, "content": "of yesterday"}\n')
+    ended = command("batch", file, "--output", "out.jsonl", "--resume")
+
+    assert (2, 0) == (ended.code, openai.hits)
+    assert "does not tell which prompts its answers belong to; choose another --output, or --force to overwrite it" in ended.err
+    assert "of yesterday" in output.read_text()

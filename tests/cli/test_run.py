@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -316,6 +319,7 @@ REFUSALS = {
     "forbidden": faults.status(403),
     "no credit": faults.status(402),
     "quota spent": faults.quota(),
+    "no rate for hours": faults.rate_limit(7200),
 }
 
 
@@ -330,9 +334,8 @@ def test_a_key_that_is_refused_stops_after_a_few(command, prompts, openai, away,
     assert 1 <= openai.hits <= 5 + 2 * 4  # a spent quota is not even asked for again
     assert len(records(away / "answers.jsonl")) <= 5 + 2 * 4
     often = "" if refusal is REFUSALS["wrong key"] else " for 5 prompts in a row"
-    assert re.search(
-        rf"llmdispatcher: openai\S* refused the (key|account){often} \(\w+: .*\); it was asked no more, and", ended.err
-    )
+    refused = r"llmdispatcher: openai\S* refused (the key|the account|further requests for over an hour)"
+    assert re.search(rf"{refused}{often} \(\w+: .*\); it was asked no more, and", ended.err)
     assert re.search(r"0 of 300 prompts answered, \d+ failed, 2\d\d not asked to the end", ended.out)
     assert "--max-failures" not in ended.err
     assert "To ask the rest: llmdispatcher batch " in ended.err
@@ -430,7 +433,7 @@ def test_the_price_is_told_before_it_is_spent(command, prompts, openai, monkeypa
     refused = command("batch", file, "--confirm")
 
     assert (1, "", 0) == (refused.code, refused.out, openai.hits)
-    assert re.search(r"  openai:gpt-4o-mini: 1 prompt, US\$ 0\.0006 at most\n", refused.err)
+    assert re.search(r"  openai:gpt-4o-mini: 1 prompt, about US\$ 0\.0006\n", refused.err)
     assert "  nobody has claude-haiku-4-5: 1 prompt\n" in refused.err
     assert "this may cost about US$ 0.0006 for 2 prompts; nobody can be asked whether to go on, so nothing was sent" in refused.err
     assert ["prompts.jsonl"] == [path.name for path in away.iterdir()]
@@ -501,6 +504,89 @@ def test_without_a_file_the_examples_are_read(command):
     """Those of the checkout."""
     assert batch.EXAMPLES == batch.choose_prompts(None)
     assert batch.EXAMPLES.is_file()
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Make standard input a pipe that holds some bytes and has ended, or a file."""
+    with ExitStack() as opened:
+
+        def give(data):
+            if isinstance(data, bytes):
+                reading, writing = os.pipe()
+                os.write(writing, data)
+                os.close(writing)
+            else:
+                reading = os.open(data, os.O_RDONLY)
+            monkeypatch.setattr(sys, "stdin", opened.enter_context(os.fdopen(reading, encoding="utf-8")))
+
+        yield give
+
+
+def test_a_pipe_is_read_without_a_dash(command, openai, given):
+    """And the examples are not asked."""
+    given(b"Why?\nWhen?\n")
+    ended = command("batch", "-m", "gpt-4o-mini")
+
+    assert (0, 2) == (ended.code, openai.hits), ended.err
+    assert ["Why?", "When?"] == sorted((request.json["messages"][0]["content"] for request in openai.requests), reverse=True)
+
+
+def test_a_file_on_standard_input_is_read_without_a_dash(command, openai, prompts, given):
+    """As with the shell's `<`; the way to go on says that standard input is read."""
+    openai.always(faults.bad_request())
+    given(prompts({}))
+    ended = command("batch")
+
+    assert (1, 1) == (ended.code, openai.hits)
+    assert "with the same prompts on standard input: llmdispatcher batch - --output answers.jsonl --resume" in ended.err
+
+
+def test_an_empty_pipe_asks_nothing(command, openai, given):
+    """A filter that has found nothing does not mean the examples."""
+    given(b"")
+    ended = command("batch")
+
+    assert (2, 0) == (ended.code, openai.hits)
+    assert "there is no prompt in it" in ended.err
+
+
+def test_the_null_device_is_no_pipe(given):
+    """What is started by another program gets the examples, as before."""
+    given(os.devnull)
+
+    assert batch.EXAMPLES == batch.choose_prompts(None)
+
+
+def test_a_guess_is_told_as_one(command, prompts, openai):
+    """Without max_tokens nothing limits an answer, so no number is a cap."""
+    file = prompts({}, {}, {"max_tokens": 10})
+    ended = command("batch", file, "--dry-run")
+    told = json.loads(command("batch", file, "--dry-run", "--json").out)["models"]["openai:gpt-4o-mini"]
+    asked = command("batch", file, "--confirm")
+
+    note = "2 prompts without max_tokens: 1,000 tokens of output are assumed, and longer answers cost more"
+    assert "at most" not in ended.out + ended.err + asked.err
+    assert note in ended.err
+    assert note in asked.err
+    assert (2, 1000, 1010) == (told["unlimited"], told["assumed_tokens"], told["output_tokens"])
+
+
+def test_a_small_cap_is_told_without_an_exponent(command, prompts, openai):
+    """As it was typed."""
+    assert "and --max-cost is 0.0000001;" in command("batch", prompts({}), "--max-cost", "0.0000001").err
+
+
+def test_lines_of_progress_are_written_whole(monkeypatch):
+    """Workers tell them at once; a line and its end in two writes would be parted."""
+    written = []
+    stream = io.StringIO()
+    stream.write = written.append
+    monkeypatch.setattr(sys, "stderr", stream)
+    with batch.progress(1) as advance:
+        advance()
+
+    assert ["1 of 1 done, US$ 0.0000\n"] == written
 
 
 def test_an_installed_package_has_no_examples(command, monkeypatch, away):

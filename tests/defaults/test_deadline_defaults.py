@@ -10,6 +10,7 @@ from llmdispatcher import (
     RateLimitError,
     Request,
     Response,
+    StreamChunk,
     Usage,
 )
 from llmdispatcher.testing import FakeVendor, ManualClock
@@ -22,12 +23,33 @@ ASK = Request("m", "hi")
 NAMED = {"default_vendor": "first", "fallback_vendor": "second"}
 
 
+ROLE, USAGE = StreamChunk(model="m", response_id="1"), StreamChunk(usage=Usage(input_tokens=5))
+
+
+class Begins(FakeVendor):
+    """Its streams begin with a chunk without output, which comes again at an interval, and speak after so many seconds, if ever."""
+
+    def __init__(self, chunk=ROLE, *, speaks=FOR_EVER, every=1.0, name="first"):
+        super().__init__("first", name=name)
+        self.chunk, self.speaks, self.every = chunk, speaks, every
+
+    def stream(self, request, deadline):
+        response = super().stream(request, deadline)
+        left = self.speaks
+        while left > 0:
+            yield self.chunk
+            deadline.sleep(min(self.every, left))
+            left -= self.every
+        yield from response
+
+
 class Stage:
     """A first vendor that takes so many seconds, a quick second, and a third that nobody has named."""
 
-    def __init__(self, latency, names=("first", "second", "third"), answer="first", **settings):
+    def __init__(self, latency, names=("first", "second", "third"), answer="first", first=None, **settings):
         self.clock = ManualClock()
-        self.vendors = [FakeVendor(answer, name=names[0], latency=latency), *[FakeVendor(name, name=name) for name in names[1:]]]
+        first = first or FakeVendor(answer, name=names[0], latency=latency)
+        self.vendors = [first, *[FakeVendor(name, name=name) for name in names[1:]]]
         self.dispatcher = Dispatcher({**dict(zip(NAMED, names, strict=False)), **settings}, clock=self.clock)
         for vendor in self.vendors:
             self.dispatcher.register_vendor(vendor)
@@ -68,6 +90,33 @@ def test_a_silent_vendor_ends_in_the_answer_of_the_second(streamed):
     assert 50 <= seconds <= 75
 
 
+TOO_SHORT = {
+    "shorter than an answer may need": (
+        {},
+        "a whole answer may need 60 s; set timeout= above that, or leave it out",
+    ),
+    "a model that thinks": ({"reasoning_effort": "high"}, "a model that thinks may take all of the time; first_byte_timeout="),
+    "silences are final": ({}, "retry_ambiguous=False forbids to ask another after that"),
+}
+
+
+@pytest.mark.parametrize(("fields", "why"), TOO_SHORT.values(), ids=TOO_SHORT)
+def test_a_timeout_that_spares_the_second_vendor_says_so(fields, why):
+    """Who gave no answer, who was not asked and why, and what to set."""
+    policy = {"retry_policy": {"retry_ambiguous": False}} if "retry_ambiguous" in why else {}
+    stage = Stage(FOR_EVER, timeout=30, **policy)
+    with pytest.raises(DeadlineExceeded) as raised:
+        stage.ask(Request("m", "hi", **fields))
+
+    assert [1, 0, 0] == stage.hits
+    assert f"(first gave no answer in 30 s, and second:m was not asked: {why}" in str(raised.value)
+
+
+def test_a_timeout_above_the_need_asks_the_second_vendor():
+    """As the error says."""
+    assert "second" == Stage(FOR_EVER, timeout=61).ask()[0]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_the_tenth_call_does_not_wait(streamed):
     """Three calls wait; the circuit is open for the others, for no less than a call waited."""
@@ -79,6 +128,65 @@ def test_the_tenth_call_does_not_wait(streamed):
 
     assert min(waited) >= 50
     assert ([3, 10, 0], "open") == (stage.hits, stage.circuit())
+
+
+BEGINNINGS = {"silent": (ROLE, FOR_EVER), "empty": (StreamChunk(), 1.0), "role": (ROLE, 1.0), "usage": (USAGE, 1.0)}
+
+
+@pytest.mark.parametrize(("chunk", "every"), BEGINNINGS.values(), ids=list(BEGINNINGS))
+def test_a_stream_that_begins_and_says_nothing_is_a_silent_one(chunk, every):
+    """It has the share of a first event, goes to the second vendor, and the fourth call does not wait."""
+    stage = Stage(0.0, first=Begins(chunk, every=every))
+
+    assert [("second", 60.0)] * 3 == [stage.ask(streamed=True) for _ in range(3)]
+    assert [("second", 0.0)] * 7 == [stage.ask(streamed=True) for _ in range(7)]
+    assert ([3, 10, 0], "open") == (stage.hits, stage.circuit())
+
+
+def test_a_stream_that_begins_and_says_nothing_is_told():
+    """In the trace: how long it was silent, and that it may be billed."""
+    stage = Stage(0.0, first=Begins())
+    with stage.dispatcher.send_streaming(ASK, timeout=3.0) as stream:
+        first, second = stream.response().trace
+
+    assert ("second", True, 1.5) == (second.vendor, first.possibly_billed, first.latency)
+
+
+def test_a_stream_that_speaks_in_time_has_the_rest_of_the_deadline():
+    """What comes before its first output does not count against it."""
+    stage = Stage(0.0, first=Begins(speaks=55.0))
+
+    assert ("first", 55.0) == stage.ask(streamed=True)
+    assert ([1, 0, 0], "closed") == (stage.hits, stage.circuit())
+
+
+def test_a_stream_that_begins_is_not_asked_elsewhere_where_that_may_be_paid_twice():
+    """Its deadline passes, the circuit learns from it, and the fourth call does not wait."""
+    stage = Stage(0.0, first=Begins(), retry_policy={"retry_ambiguous": False})
+    for _ in range(3):
+        with pytest.raises(DeadlineExceeded):
+            stage.ask(streamed=True, timeout=30.0)
+
+    assert ("second", 0.0) == stage.ask(streamed=True, timeout=30.0)
+
+
+THOUGHTFUL = Request("o3", "hi")
+
+
+@pytest.mark.parametrize(("timeout", "speaks"), [(240.0, 170.0), (150.0, 149.0)])
+def test_a_model_that_thinks_and_has_begun_has_the_time_of_its_thoughts(timeout, speaks):
+    """Longer than half of the deadline: what keeps the connection alive shows that it is at work."""
+    stage = Stage(0.0, ("openai", "second", "third"), first=Begins(speaks=speaks, name="openai"))
+
+    assert ("openai", speaks) == stage.ask(THOUGHTFUL, streamed=True, timeout=timeout)
+
+
+def test_a_model_that_thinks_for_ever_is_left_in_time():
+    """After what it may need another answers, and later calls do not wait."""
+    stage = Stage(0.0, ("openai", "second", "third"), first=Begins(name="openai"))
+
+    assert [("second", 340.0)] * 3 == [stage.ask(THOUGHTFUL, streamed=True) for _ in range(3)]
+    assert ("second", 0.0) == stage.ask(THOUGHTFUL, streamed=True)
 
 
 def test_an_honest_answer_of_45_seconds_is_asked_for_once():

@@ -5,12 +5,16 @@ import logging
 import pytest
 
 from llmdispatcher import (
+    AllTargetsFailed,
     AnthropicVendor,
+    BudgetExceeded,
     Capabilities,
     Config,
+    ContextWindowExceeded,
     Dispatcher,
     DispatchError,
     ImagePart,
+    InvalidRequest,
     Message,
     ModelNotFound,
     OpenAIVendor,
@@ -250,3 +254,136 @@ def test_a_rule_for_the_fallback_vendor_contradicts_no_explanation(world):
     with documented(first, second, routing_rules=rules, fallback_model=None) as dispatcher:
         told = "the rule 'ours' names it, but it does not have this model; `model=` in the rule names one"
         assert told in [skip.reason for skip in dispatcher.explain(QUESTION).skipped]
+
+
+class TestWhatAStandInRefuses:
+    """It never makes a call worse than it is without it."""
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("fields", [{"seed": 3}, {"n": 2}, {"temperature": 1.5}, {"logprobs": True}])
+    @pytest.mark.parametrize("fault", ["500", "429"])
+    def test_it_is_left_out_and_the_first_is_asked_again(self, world, fault, fields, streamed):
+        """The explanation says so, too."""
+        first, second, _ = world
+        first.script(FAULTS[fault])
+        with documented(first, second) as dispatcher:
+            plan = dispatcher.explain(asked("gpt-4o-mini", **fields))
+            assert (["openai"], ["unfit"]) == ([target.vendor for target in plan.targets], [skip.code for skip in plan.skipped])
+            answer = read(dispatcher, asked("gpt-4o-mini", **fields), streamed=streamed)
+
+        assert ("openai", 2, 0) == (answer.vendor, first.hits, second.hits)
+
+    def test_the_error_is_the_first_vendors(self, world):
+        """With the reason why the other was not asked."""
+        first, second, _ = world
+        first.always(FAULTS["500"])
+        with documented(first, second) as dispatcher, pytest.raises(VendorUnavailable, match=r"anthropic was not asked.*seed"):
+            dispatcher.send(asked("gpt-4o-mini", seed=3))
+
+        assert 0 == second.hits
+
+    @pytest.mark.parametrize("pool", [False, True])
+    def test_what_is_seen_only_when_it_is_asked(self, pool):
+        """By a vendor of one's own: it is skipped with its reason, and the first is asked again."""
+        first = FakeVendor(VendorUnavailable("down"), "here", name="first")
+        spare = FakeVendor(InvalidRequest("no such field"), name="spare")
+        settings = {"pools": {"p": ["first:m", "spare:m"]}} if pool else {"default_vendor": "first", "fallback_vendor": "spare"}
+        with made(first, spare, **settings) as dispatcher:
+            answer = dispatcher.send(asked("p" if pool else "m"))
+
+        assert "first" == answer.vendor
+        assert [("spare:m", True)] == [(skip.target, "no such field" in skip.reason) for skip in answer.trace.skipped]
+
+    def test_nobody_else_is_left(self):
+        """Then the error of the vendor that failed is told."""
+        first = FakeVendor(*[VendorUnavailable("down")] * 9, name="first")
+        spare = FakeVendor(*[InvalidRequest("no such field")] * 9, name="spare")
+        with (
+            made(first, spare, default_vendor="first", fallback_vendor="spare") as it,
+            pytest.raises(VendorUnavailable, match="down"),
+        ):
+            it.send(asked("m"))
+
+    def test_the_first_vendors_own_word_counts(self):
+        """What it finds invalid is asked of nobody else."""
+        first, spare = FakeVendor(InvalidRequest("no"), name="first"), FakeVendor("here", name="spare")
+        with made(first, spare, default_vendor="first", fallback_vendor="spare") as dispatcher, pytest.raises(InvalidRequest):
+            dispatcher.send(asked("m"))
+
+    def test_too_dear_is_told(self, world):
+        """Instead of advice to register another vendor."""
+        first, second, _ = world
+        first.always(FAULTS["500"])
+        with documented(first, second, cost_optimization={"max_cost": "0.001"}) as dispatcher:
+            with pytest.raises(VendorUnavailable, match=r"anthropic was not asked: .*max_cost") as told:
+                dispatcher.send(asked("gpt-4o-mini", max_tokens=500))
+            assert "register another" not in str(told.value)
+
+    @pytest.mark.parametrize(
+        ("fault", "told", "times"), [("401", "refuses the key", 2), ("quota", "has no credit or quota left", 1)]
+    )
+    def test_a_revoked_key_is_logged_once(self, world, caplog, fault, told, times):
+        """Though the fallback answers every call; once more after the vendor was well again. A spent quota is left alone."""
+        first, second, _ = world
+        first.script(*[FAULTS[fault]] * 2)
+        with documented(first, second, retry_policy=RetryPolicy(max_retries=0, max_cooldown=0)) as dispatcher:
+            for _ in range(3):
+                dispatcher.send(QUESTION)
+            first.script(FAULTS[fault])
+            dispatcher.send(QUESTION)
+
+        assert times == len([record for record in caplog.records if told in record.message and record.levelno == logging.WARNING])
+
+    def test_the_same_words_are_told_once(self):
+        """With the targets that said them, and how often."""
+        down = [VendorUnavailable("it is down")] * 9
+        a, b = (FakeVendor(*down, name=name) for name in "ab")
+        with made(a, b, pools={"p": ["a:m", "a:n", "b:m"]}) as dispatcher, pytest.raises(AllTargetsFailed) as told:
+            dispatcher.send(asked("p"))
+
+        assert (1, True) == (str(told.value).count("it is down"), "a:m, a:n, b:m: it is down" in str(told.value))
+        assert 3 < len(told.value.failures)
+
+
+class TestWhatNoModelTakes:
+    """A request that the model cannot take is refused, with a remedy; a healthy vendor is no reason to ask another."""
+
+    def test_thinking(self, world):
+        """Said to a model that does not think; with ``drop_params`` it is asked without."""
+        first, second, _ = world
+        with documented(first, second) as dispatcher:
+            with pytest.raises(InvalidRequest, match="leave reasoning_effort and reasoning_tokens out, set drop_params=True"):
+                dispatcher.send(asked("gpt-4o-mini", reasoning_effort="low"))
+            assert "openai" == dispatcher.send(asked("gpt-4o-mini", reasoning_effort="low", drop_params=True)).vendor
+
+        assert (1, 0) == (first.hits, second.hits)
+
+    @pytest.mark.parametrize("settings", [{}, {"fallback_vendor": None}])
+    def test_a_picture(self, world, settings):
+        """For a model that does not see."""
+        first, second, _ = world
+        picture = Request("gpt-3.5-turbo", [Message.user("Look", ImagePart(url="https://x.example/i.png"))])
+        with (
+            documented(first, second, **settings) as dispatcher,
+            pytest.raises(InvalidRequest, match="name a model that has vision"),
+        ):
+            dispatcher.send(picture)
+
+    def test_too_long(self, world):
+        """Beside a vendor that does not have the model, and for vectors."""
+        first, second, _ = world
+        long = "word " * 400_000
+        with documented(first, second, fallback_vendor=None) as dispatcher:
+            with pytest.raises(ContextWindowExceeded, match="larger window"):
+                dispatcher.send(Request("gpt-4o-mini", long))
+            with pytest.raises(ContextWindowExceeded, match="larger window"):
+                dispatcher.embed("text-embedding-3-small", [long])
+
+    def test_max_cost(self, world):
+        """The error says what to do."""
+        first, second, _ = world
+        with (
+            documented(first, second, cost_optimization={"max_cost": "0.0000001"}) as it,
+            pytest.raises(BudgetExceeded, match="raise max_cost"),
+        ):
+            it.send(asked("gpt-4o-mini"))

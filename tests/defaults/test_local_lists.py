@@ -1,10 +1,20 @@
 """Local servers are asked for their lists before an unknown name is refused: rarely, within the deadline, without a prompt."""
 
+import re
 import threading
 
 import pytest
 
-from llmdispatcher import Capabilities, Dispatcher, InvalidRequest, ModelNotFound, VendorUnavailable, vendor
+from llmdispatcher import (
+    Capabilities,
+    DeadlineExceeded,
+    Dispatcher,
+    DispatchError,
+    InvalidRequest,
+    ModelNotFound,
+    VendorUnavailable,
+    vendor,
+)
 from llmdispatcher.catalog import NameClaim
 from llmdispatcher.runtime import SYSTEM_CLOCK
 from llmdispatcher.testing import FakeVendor, LoopbackServer, ManualClock
@@ -115,7 +125,7 @@ def test_a_list_that_somebody_asked_for_counts(serve):
 
 
 def test_a_silent_server_holds_nobody_up_beyond_the_deadline():
-    """The call ends in time; many calls that wait for one list ask for it once."""
+    """The name is refused long before; many calls that wait for one list ask for it once."""
     asked_for = []
 
     def silent(peer, wire):
@@ -130,7 +140,7 @@ def test_a_silent_server_holds_nobody_up_beyond_the_deadline():
 
     def ask():
         try:
-            dispatcher.send(asked("zzz"), timeout=0.5)
+            dispatcher.send(asked("zzz"), timeout=4.0)
         except Exception as error:
             errors.append(type(error).__name__)
 
@@ -142,7 +152,7 @@ def test_a_silent_server_holds_nobody_up_beyond_the_deadline():
     silence.close()
     dispatcher.close()
 
-    assert ["DeadlineExceeded"] * 4 == errors
+    assert (["ModelNotFound"] * 4, ["/api/tags"]) == (errors, asked_for)
 
 
 def test_calls_at_the_same_time_share_one_question(serve):
@@ -221,6 +231,114 @@ class Listing(FakeVendor):
         if self.error is not None:
             raise self.error
         return self.names
+
+
+class TestHanging:
+    """A list that never comes takes a share of one call in five minutes, and of none that another vendor answers."""
+
+    class Hanging(Listing):
+        """Its list takes all the time that it is given."""
+
+        def list_models(self, deadline):
+            super().list_models(deadline)
+            deadline.sleep(3600.0)
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("timeout", [1.5, 4.5, 8.0, None])
+    def test_a_known_member_of_a_pool_is_asked_at_once(self, serve, streamed, timeout):
+        """Whatever comes after it in the pool."""
+        own, clock = self.Hanging("vllm"), ManualClock()
+        vendors = [at("openai", serve().url), own]
+        with made(*vendors, clock=clock, pools={"p": ["gpt-4o-mini", "my-own-llama"]}) as dispatcher:
+            began = clock.monotonic()
+            for _ in range(3):
+                if streamed:
+                    answer = dispatcher.send_streaming(asked("p"), timeout=timeout).response()
+                else:
+                    answer = dispatcher.send(asked("p"), timeout=timeout)
+                assert "openai" == answer.vendor
+
+            assert (0, began) == (own.lists, clock.monotonic())
+
+    def test_a_member_whose_list_hangs_is_passed_over_in_time(self, serve):
+        """Where it comes first its list is read, briefly and once."""
+        own, clock = self.Hanging("vllm"), ManualClock()
+        vendors = [at("openai", serve().url), own]
+        with made(*vendors, clock=clock, pools={"p": ["my-own-llama", "gpt-4o-mini"]}) as dispatcher:
+            began = clock.monotonic()
+            assert ["openai"] * 3 == [dispatcher.send(asked("p"), timeout=1.5).vendor for _ in range(3)]
+
+            assert (1, 0.375) == (own.lists, pytest.approx(clock.monotonic() - began))
+
+    @pytest.mark.parametrize("timeout", [0.4, 2.0, None])
+    def test_a_name_that_nobody_has_is_refused_in_time(self, serve, timeout):
+        """With what may have been meant; the second call does not wait."""
+        own, clock = self.Hanging("vllm"), ManualClock()
+        with made(at("openai", serve().url), own, clock=clock) as dispatcher:
+            for _ in range(3):
+                with pytest.raises(ModelNotFound, match=r"Did you mean .*gpt-4o"):
+                    dispatcher.send(asked("gtp-4o"), timeout=timeout)
+
+        assert 1 == own.lists
+
+    def test_a_list_that_ends_with_the_call_is_kept_as_failed(self, serve):
+        """Such as that of a vendor of one's own which looks at no deadline."""
+        clock = ManualClock()
+
+        class Deaf(Listing):
+            def list_models(self, deadline):
+                super().list_models(deadline)
+                clock.advance(60.0)
+                raise TimeoutError
+
+        own = Deaf("vllm")
+        with made(at("openai", serve().url), own, clock=clock) as dispatcher:
+            with pytest.raises((DeadlineExceeded, ModelNotFound)):
+                dispatcher.send(asked("gtp-4o"), timeout=2.0)
+            with pytest.raises(ModelNotFound, match="Did you mean"):
+                dispatcher.send(asked("gtp-4o"), timeout=2.0)
+
+        assert 1 == own.lists
+
+
+class TestLater:
+    """A member of a pool that only its list tells of is found when the known ones have failed."""
+
+    POOL = {"p": ["gpt-4o-mini", "our-llama"]}
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("config", [{}, {"cache": {}}, {"hedge": {}}, {"continuation": True}], ids=str)
+    def test_it_answers(self, serve, streamed, config):
+        """In the same call, whatever the configuration."""
+        server = serve("our-llama")
+        with made(at("openai", serve(status=503).url), at("ollama", server.url), pools=self.POOL, **config) as dispatcher:
+            assert "ollama:our-llama" == read(dispatcher, asked("p"), streamed=streamed).ref
+
+        assert 1 == server.lists
+
+    def test_it_leaves_time(self, serve):
+        """A silent member has its share of the deadline, as if the other were known."""
+        silence = LoopbackServer(lambda peer, wire: peer.wait(PATIENCE))
+        vendors = [at("openai", silence.url), at("ollama", serve("our-llama").url)]
+        with made(*vendors, pools=self.POOL, clock=SYSTEM_CLOCK, retry_policy={"max_retries": 0}) as dispatcher:
+            stream = dispatcher.send_streaming(asked("p"), timeout=4.0)
+            assert "ollama" == stream.response().vendor
+        silence.close()
+
+    def test_a_failure_that_does_not_pass_ends_the_call(self, serve):
+        """No list is read."""
+        server = serve("our-llama")
+        with made(at("openai", serve(status=400).url), at("ollama", server.url), pools=self.POOL) as dispatcher:
+            with pytest.raises(InvalidRequest):
+                dispatcher.send(asked("p"))
+            assert "list of ollama is read when it is needed" in str(dispatcher.explain(asked("p")))
+
+        assert 0 == server.lists
+
+    def test_send_to_vendor_finds_it(self, serve):
+        """Nobody else may be asked, so that its list is needed."""
+        with made(at("openai", serve().url), at("ollama", serve("our-llama").url), pools=self.POOL) as dispatcher:
+            assert "ollama:our-llama" == dispatcher.send_to_vendor("ollama", asked("p")).ref
 
 
 class TestFallback:
@@ -313,17 +431,31 @@ class TestFallback:
 
         assert [] == server.prompts
 
-    @pytest.mark.parametrize(("timeout", "most"), [(100.0, 2.0), (4.0, 1.0)])
-    def test_its_list_is_waited_for_briefly(self, timeout, most):
-        """Two seconds at most, and a quarter of the deadline, so that the first vendor has the rest."""
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_its_list_is_read_only_when_it_is_needed(self, streamed):
+        """Not as long as another answers, unless what the configuration wants needs two vendors from the beginning."""
         first, own = FakeVendor("First.", name="first", capabilities=Capabilities(models=("m",))), Listing("ollama", ("theirs",))
         with made(first, own, fallback_vendor="own") as dispatcher:
-            assert "first" == dispatcher.send(asked("m"), timeout=timeout).vendor
+            assert "first" == read(dispatcher, asked("m"), streamed=streamed).vendor
+            assert 0 == own.lists
+            assert "first" == read(dispatcher, asked("m", continue_broken=True), streamed=streamed).vendor
+
+        assert int(streamed) == own.lists
+
+    @pytest.mark.parametrize(("timeout", "most"), [(100.0, 2.0), (4.0, 1.0)])
+    def test_its_list_is_waited_for_briefly(self, timeout, most):
+        """Two seconds at most, and a quarter of the deadline, so that there is time to ask it."""
+        down = VendorUnavailable("no", retry_here=False)
+        first, own = FakeVendor(down, name="first", capabilities=Capabilities(models=("m",))), Listing("ollama", ("theirs",))
+        with made(first, own, fallback_vendor="own") as dispatcher:
+            response = dispatcher.send(asked("m"), timeout=timeout)
+            assert ("own", "theirs") == (response.vendor, response.trace[-1].model)
+            assert "in place of m" in str(response.trace)
 
         assert [most] == own.patience
 
     def test_a_silent_server_holds_nobody_up(self, serve):
-        """The first vendor answers while the other is still silent, and the next call asks for no list."""
+        """The first vendor answers, and nobody asks the other for its list."""
         asked_for = []
 
         def silent(peer, wire):
@@ -336,7 +468,7 @@ class TestFallback:
             assert ["openai"] * 2 == [dispatcher.send(asked("gpt-4o-mini"), timeout=60.0).vendor for _ in range(2)]
         silence.close()
 
-        assert ["/api/tags"] == asked_for
+        assert [] == asked_for
 
     @pytest.mark.parametrize("kind", ["ollama", "vllm", "lmstudio", "llamacpp"])
     def test_alone_it_stands_in_for_a_model_of_another_vendor(self, serve, kind):
@@ -401,7 +533,7 @@ class TestOpen:
     @pytest.mark.parametrize(
         ("settings", "told"),
         [
-            ({"list_status": 500}, "does not have a list of models that could be read"),
+            ({"list_status": 500}, "its list of models could not be read"),
             ({"models": ()}, "does not have a model in its list that answers prompts"),
             ({"models": ("nomic-embed-text",)}, "does not have a model in its list that answers prompts"),
         ],
@@ -409,8 +541,9 @@ class TestOpen:
     )
     def test_without_a_model_it_is_refused(self, serve, settings, told):
         """With the reason, and what to set."""
+        kind = VendorUnavailable if "list_status" in settings else ModelNotFound
         server = serve(*settings.pop("models", ("a",)), **settings)
-        with made(at("ollama", server.url)) as dispatcher, pytest.raises(ModelNotFound, match=told) as raised:
+        with made(at("ollama", server.url)) as dispatcher, pytest.raises(kind, match=told) as raised:
             dispatcher.send(asked("auto"))
 
         assert ("models=" in str(raised.value), []) == (True, server.prompts)
@@ -424,3 +557,43 @@ class TestOpen:
             assert "vllm" == dispatcher.embed("nomic-embed-text", ["x"]).vendor
 
         assert ["nomic-embed-text"] == server.models_asked
+
+
+@pytest.mark.parametrize("first", ["anthropic:claude-haiku-4-5", "zzz"])
+def test_a_reference_means_the_same_whatever_was_asked_before(serve, first):
+    """It names a vendor that has the model, so that no other's list makes it its own; where none has it, a list does."""
+    server = serve("anthropic:claude-haiku-4-5", "mistral:7b", "qwen")
+    with made(at("vllm", server.url), at("groq", serve().url)) as dispatcher:
+        for name in (first, "zzz", "anthropic:claude-haiku-4-5"):
+            with pytest.raises(DispatchError):
+                dispatcher.send(asked(name))
+        assert "vllm" == dispatcher.send(asked("mistral:7b")).vendor
+
+    assert ["mistral:7b"] == server.models_asked
+
+
+@pytest.mark.parametrize("odd", ["", " ", "\t", "a\nb", " llama", "\u200b", "x" * 5_000])
+def test_what_can_be_no_name_is_dropped_from_a_list(serve, odd):
+    """Whoever says it, a server or a vendor of one's own."""
+    server, own = serve(odd, "llama3"), Listing("vllm", (odd, None, 7, "llama4"))
+    with made(at("ollama", server.url)) as dispatcher:
+        assert "llama3" == dispatcher.send(asked("auto")).model
+        assert ("llama3",) == dispatcher.list_models("ollama")
+    with made(own) as dispatcher:
+        assert "llama4" == dispatcher.send(asked("auto")).trace[-1].model
+
+
+@pytest.mark.parametrize(
+    ("kinds", "name", "meant"),
+    [
+        (("openai",), "gtp-4o", "Did you mean 'gpt-4o'?"),
+        (("openrouter", "groq"), "mistralai/mistral-9", "Did you mean 'openrouter:mistralai/mistral-9'?"),
+        (("openai", "groq"), "openai/gpt-4o-mini", "Did you mean 'openai:gpt-4o-mini'?"),
+    ],
+)
+def test_only_what_is_as_near_as_the_nearest_is_suggested(serve, kinds, name, meant):
+    """And the registered vendor that has such names, not one that is not there."""
+    own = FakeVendor(name="x", capabilities=Capabilities(models=("m",)))
+    vendors = [at(kind, serve().url) for kind in kinds]
+    with made(*vendors, own) as there, pytest.raises(ModelNotFound, match=re.escape(meant)):
+        there.send(asked(name))

@@ -15,10 +15,12 @@ from llmdispatcher import (
     OpenAIVendor,
     RoutingCondition,
     RoutingRule,
+    VendorUnavailable,
 )
 from llmdispatcher.catalog import NameClaim
 from llmdispatcher.routing import Named, may_be_asked
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
+from llmdispatcher.vendors import vendor
 
 from .parts import KEY, asked, at, made, read
 
@@ -658,3 +660,140 @@ class TestSuggestions:
             ):
                 with pytest.raises(ConfigError, match=told):
                     dispatcher.send_to_vendor(name, asked("gpt-4o"))
+
+
+class TestNamesOfLocalModels:
+    """A prompt for a model of one's own machine never goes to a cloud whose name the model's begins with."""
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize(
+        "settings", [{}, {"default_vendor": "ollama"}, {"default_vendor": "mistral"}, {"pools": {"p": ["mistral:7b"]}}]
+    )
+    @pytest.mark.parametrize("kind", ["ollama", "vllm"])
+    def test_what_a_local_list_has_is_local(self, serve, kind, settings, streamed):
+        """The list is read first, also where the cloud is the default vendor, and in a pool."""
+        local, cloud = serve("mistral:7b"), serve()
+        config = {key: kind if value == "ollama" else value for key, value in settings.items()}
+        with made(at("mistral", cloud.url), at(kind, local.url), **config) as dispatcher:
+            model = "p" if "pools" in settings else "mistral:7b"
+            assert () == dispatcher.explain(asked(model)).targets, "nobody is asked before the list is read"
+            assert kind == read(dispatcher, asked(model), streamed=streamed).vendor
+            assert [kind] == [target.vendor for target in dispatcher.explain(asked(model)).targets]
+
+        assert ([], ["mistral:7b"], 1) == (cloud.prompts, local.models_asked, local.lists)
+
+    @pytest.mark.parametrize(
+        "settings", [{"models": ("mistral:7b",)}, {"models": ("mistral*",)}, {"model_map": {"mistral:7b": "mistral:7b"}}]
+    )
+    @pytest.mark.parametrize(
+        "taking", [{}, {"default_model": "mistral-small-latest"}, {"model_map": {"*": "mistral-small-latest"}}]
+    )
+    def test_what_its_settings_name_is_local(self, serve, settings, taking):
+        """Whatever names the cloud takes."""
+        local, cloud = serve(), serve()
+        with made(at("mistral", cloud.url, **taking), at("ollama", local.url, **settings)) as dispatcher:
+            assert "ollama:mistral:7b" == dispatcher.send(asked("mistral:7b")).ref
+
+        assert [] == cloud.prompts
+
+    def test_a_vendor_of_ones_own_that_has_it(self, serve):
+        """By its capabilities."""
+        cloud, own = serve(), FakeVendor("here", name="mine", capabilities=Capabilities(models=("mistral:7b",)))
+        with made(at("mistral", cloud.url), own, default_vendor="mistral") as dispatcher:
+            assert "mine" == dispatcher.send(asked("mistral:7b")).vendor
+
+        assert [] == cloud.prompts
+
+    @pytest.mark.parametrize("model", ["mistral:7b", "mistral:latest", "Mistral:instruct", "mistral:mine", "mistral:7b-q4_K_M"])
+    @pytest.mark.parametrize("status", [200, 500])
+    def test_what_nobody_is_known_to_have_is_refused(self, serve, model, status):
+        """With the reference that asks the local server; also where its list cannot be read, and for vectors and counts."""
+        local, cloud = serve("other:1b", list_status=status), serve()
+        with made(at("mistral", cloud.url), at("ollama", local.url)) as dispatcher:
+            for ask in (dispatcher.send, dispatcher.send_streaming, dispatcher.explain):
+                with contextlib.suppress(ModelNotFound):
+                    ask(asked(model))
+            with pytest.raises(ModelNotFound, match=f"Write 'ollama:{model}' to ask ollama"):
+                dispatcher.send(asked(model))
+            with pytest.raises(ModelNotFound, match=f"Write 'ollama:{model}'"):
+                dispatcher.embed(model, ["x"])
+            dispatcher.count_tokens(asked(model))
+            assert "mistral" == dispatcher.send(asked("mistral:mistral-small-latest")).vendor
+
+        assert ["mistral-small-latest"] == cloud.models_asked
+
+    def test_a_key_is_no_remedy(self, serve):
+        """Without Mistral the error names the local server, and no variable of the cloud."""
+        with made(at("ollama", serve().url), at("openai", serve().url)) as dispatcher:
+            with pytest.raises(ConfigError, match="write 'ollama:mistral:7b'") as told:
+                dispatcher.send(asked("mistral:7b"))
+            assert "MISTRAL_API_KEY" not in str(told.value)
+
+    def test_a_reference_to_a_cloud_is_followed(self, serve):
+        """Where it does not look like a local model: the local list is read first, and may fail."""
+        local, cloud = serve(list_status=500), serve()
+        with made(at("groq", cloud.url), at("ollama", local.url)) as dispatcher:
+            assert "groq" == dispatcher.send(asked("groq:llama-9")).vendor
+            assert ["groq"] == [target.vendor for target in dispatcher.explain(asked("groq:llama-9")).targets]
+
+        assert (1, []) == (local.lists, local.prompts)
+
+    @pytest.mark.parametrize("field", ["default_vendor", "fallback_vendor"])
+    def test_a_tag_is_looked_for_here_first(self, serve, field):
+        """Also where the cloud takes any name and is the default, or the fallback."""
+        local, cloud = serve("qwen9:8b"), serve()
+        with made(at("groq", cloud.url), at("ollama", local.url), **{field: "groq"}) as dispatcher:
+            assert "ollama" == dispatcher.send(asked("qwen9:8b")).vendor
+
+        assert [] == cloud.prompts
+
+
+class TestWhatMayHaveBeenMeant:
+    """The error names what the vendors that are there have."""
+
+    @pytest.mark.parametrize(
+        ("kind", "model", "meant"), [("openai", "gpt-4o-mimi", "gpt-4o-mini"), ("anthropic", "claude-haku-4-5", "claude-haiku-4-5")]
+    )
+    def test_a_name_that_a_cloud_does_not_know(self, serve, kind, model, meant):
+        """New names are sent to the maker of their family; its 404 names those of its catalog that are like it."""
+        with made(at(kind, serve(status=404).url)) as dispatcher, pytest.raises(ModelNotFound, match=f"did you mean '{meant}'"):
+            dispatcher.send(asked(model))
+
+    @pytest.mark.parametrize("kind", ["ollama", "vllm"])
+    @pytest.mark.parametrize(("model", "told"), [("lama3.2", "did you mean 'llama3.2'"), ("zzz", "its list has llama3.2:latest")])
+    def test_a_name_that_the_only_local_server_does_not_know(self, serve, kind, model, told):
+        """Its list is read for the error."""
+        server = serve("llama3.2:latest", status=404)
+        with made(at(kind, server.url)) as dispatcher, pytest.raises(ModelNotFound, match=told):
+            dispatcher.send(asked(model))
+
+        assert 1 == server.lists
+
+    def test_what_nobody_here_has_is_not_named(self, serve):
+        """The catalog's names of local models are not those of the server."""
+        there = at("openai", serve().url), at("ollama", serve("llama3.2:latest").url)
+        with made(*there) as dispatcher, pytest.raises(ModelNotFound, match=r"Did you mean 'llama3\.2'\?"):
+            dispatcher.send(asked("lama3.2"))
+
+    @pytest.mark.parametrize("name", ["fast", "cost_saving", "sophisticated"])
+    def test_a_mode_is_no_model(self, serve, name):
+        """Where one is written as a model."""
+        there = at("openai", serve().url), at("groq", serve().url)
+        with made(*there) as dispatcher, pytest.raises(ModelNotFound, match=f"mode='{name}'") as told:
+            dispatcher.send(asked(name))
+        assert "openai:" not in str(told.value)
+
+    @pytest.mark.parametrize("kind", ["vllm", "openai", "local"])
+    def test_an_address_without_its_version(self, serve, kind):
+        """The 404 asks whether it lacks it; with it nothing is said."""
+        for path, is_asked in (("", True), ("/v1", False)):
+            there = vendor(kind, api_key=KEY, base_url=serve(status=404, list_status=404).url + path, trust_env=False)
+            with made(there) as dispatcher, pytest.raises(ModelNotFound) as told:
+                dispatcher.send(asked("gpt-9-unheard"))
+            assert is_asked is ("does base_url lack /v1?" in str(told.value))
+
+    def test_a_local_server_that_is_down_is_unavailable(self):
+        """Whether its model is named or not."""
+        for model in ("auto", "llama3"):
+            with made(at("ollama", "http://127.0.0.1:9")) as dispatcher, pytest.raises(VendorUnavailable):
+                dispatcher.send(asked(model))

@@ -206,3 +206,10 @@ def test_an_unknown_setting_is_named():
     """A typing mistake is not ignored."""
     with pytest.raises(ConfigError, match="vendor: unknown setting 'api_kye'; it takes api_key, base_url"):
         VendorConfig.merge(None, {"api_kye": "k"})
+
+
+@pytest.mark.parametrize("field", ["cache", "hedge", "continuation", "cost_optimization", "latency_optimization", "admission"])
+def test_a_setting_is_switched_on_and_off(field):
+    """True is the default one; False is none, as ``None`` is."""
+    assert getattr(Config(**{field: True}), field) == getattr(Config(**{field: {}}), field)
+    assert None is getattr(Config(**{field: False}), field) is getattr(Config(**{field: None}), field)

@@ -163,7 +163,7 @@ def test_a_parked_target_is_left_alone_by_later_calls_too():
 
 
 def test_when_all_are_parked_the_call_says_so_without_asking():
-    """The same kind of error comes back with what is left of the minute, and the vendor is not hit."""
+    """The same kind of error comes back with what is left of the minute and of what the vendor asked for; it is not hit."""
     clock = ManualClock()
     fake = FakeVendor(RateLimitError("slow down", status=429, retry_after=90.0))
     dispatcher = dispatcher_of(fake, clock=clock)
@@ -174,7 +174,7 @@ def test_when_all_are_parked_the_call_says_so_without_asking():
     with pytest.raises(RateLimitError, match=r"left alone for another 50\.0 s") as caught:
         dispatcher.send(ASK)
 
-    assert (50.0, 1, 0) == (caught.value.retry_after, fake.hits, caught.value.attempts)
+    assert (80.0, 1, 0) == (caught.value.retry_after, fake.hits, caught.value.attempts)
 
 
 @pytest.mark.parametrize("hint", [3_000.0, 1e20])
@@ -203,6 +203,33 @@ def test_a_vendor_that_refuses_the_try_is_tried_by_one_call_a_minute():
         clock.advance(1.0)
 
     assert 3 == fake.hits
+
+
+def test_a_spent_quota_keeps_its_words_and_its_remedy():
+    """The vendor has asked for nothing, and the next call does not say that it has."""
+    fake = FakeVendor(QuotaExceeded("your credit is used up", status=429, code="insufficient_quota", remedy="add credit"))
+    dispatcher = dispatcher_of(fake)
+    for _ in range(2):
+        with pytest.raises(QuotaExceeded, match=r"your credit is used up.*add credit") as told:
+            dispatcher.send(ASK)
+
+    assert ("asked for" in str(told.value), 60.0, 1) == (False, told.value.retry_after, fake.hits)
+
+
+@pytest.mark.parametrize("hint", [7_200.0, 90.0, 30.0])
+def test_what_a_vendor_asked_for_is_told_to_later_calls(hint):
+    """Not the shorter time after which one call tries it."""
+    clock = ManualClock()
+    fake = FakeVendor(RateLimitError("slow down", status=429, retry_after=hint))
+    dispatcher = dispatcher_of(fake, clock=clock, retry_policy=RetryPolicy(max_retries=0))
+    told = []
+    for _ in range(2):
+        with pytest.raises(RateLimitError) as caught:
+            dispatcher.send(Request("any-model", "hi"), timeout=5.0)
+        told.append(caught.value.retry_after)
+        clock.advance(10.0)
+
+    assert [hint, hint - 10.0] == told
 
 
 def test_the_longest_cooldown_is_a_setting():

@@ -1,21 +1,36 @@
 """Guards: exact rules on what goes out and what comes back, and guards of one's own."""
 
+import base64
+import re
+from typing import Annotated, TypedDict
+
+import attrs
 import pytest
 
 from llmdispatcher import (
+    AudioPart,
+    Choice,
     Config,
     ConfigError,
     ContentFiltered,
     Dispatcher,
+    EmbeddingRequest,
+    Embeddings,
+    FilePart,
     ImagePart,
     MaxLengthGuard,
     Message,
+    OtherPart,
     PatternGuard,
     PersonalDataGuard,
+    ReasoningPart,
     Request,
     Response,
     SchemaGuard,
     TextPart,
+    Tool,
+    ToolCall,
+    VendorTool,
 )
 from llmdispatcher.dispatcher.guards import after, before
 from llmdispatcher.testing import FakeVendor
@@ -180,3 +195,240 @@ def test_a_mistake_is_told(build, text):
     """With field, value and remedy."""
     with pytest.raises(ConfigError, match=text):
         build()
+
+
+MAIL = "bob@example.com"
+TEXTS = {
+    "text": Request("m", MAIL),
+    "text part": Request("m", [Message.user(TextPart(text=MAIL))]),
+    "field of a part": Request("m", [Message.user(TextPart(text="a", extra={"openai": {"note": MAIL}}))]),
+    "text document": Request("m", [Message.user(FilePart(data=MAIL.encode(), media_type="text/plain", name="a.txt"))]),
+    "text document of no media type": Request("m", [Message.user(FilePart(data=MAIL.encode()))]),
+    "UTF-16 document": Request("m", [Message.user(FilePart(data=MAIL.encode("utf-16"), media_type="text/plain"))]),
+    "Latin-1 document": Request("m", [Message.user(FilePart(data=f"\xe9 {MAIL}".encode("latin-1"), media_type="text/plain"))]),
+    "JSON document": Request("m", [Message.user(FilePart(data=b'{"a": "bob\\u0040example.com"}', media_type="application/json"))]),
+    "data URL": Request("m", [Message.user(FilePart(url="data:text/plain;base64,Ym9iQGV4YW1wbGUuY29t"))]),
+    "drawing": Request("m", [Message.user(ImagePart(data=f"<svg>{MAIL}</svg>".encode(), media_type="image/svg+xml"))]),
+    "file name": Request("m", [Message.user(FilePart(data=b"a", media_type="text/plain", name=f"{MAIL}.txt"))]),
+    "name of a speaker": Request("m", [Message("user", "a", name=MAIL)]),
+    "thought": Request("m", [Message.assistant(ReasoningPart(text=MAIL, signature="s"))]),
+    "block": Request("m", [Message.user(OtherPart(origin="anthropic", data={"type": "x", "text": MAIL}))]),
+    "result of a tool": Request("m", [Message.tool(MAIL, "1")]),
+    "arguments": Request("m", [Message.assistant(tool_calls=[ToolCall(name="f", arguments=f'{{"to": "{MAIL}"}}')])]),
+    "escaped arguments": Request(
+        "m", [Message.assistant(tool_calls=[ToolCall(name="f", arguments='{"to": "bob\\u0040example.com"}')])]
+    ),
+    "key of arguments": Request("m", [Message.assistant(tool_calls=[ToolCall(name="f", arguments=f'{{"{MAIL}": 1}}')])]),
+    "broken arguments": Request("m", [Message.assistant(tool_calls=[ToolCall(name="f", arguments=f'{{"to": "{MAIL}')])]),
+    "free arguments": Request("m", [Message.assistant(tool_calls=[ToolCall(name="f", arguments=MAIL, kind="custom")])]),
+    "user": Request("m", "a", user=MAIL),
+    "stop": Request("m", "a", stop=["b", MAIL]),
+    "prompt_cache_key": Request("m", "a", prompt_cache_key=MAIL),
+    "service_tier": Request("m", "a", service_tier=MAIL),
+    "description of a tool": Request("m", "a", tools=[Tool(name="f", description=MAIL)]),
+    "schema of a tool": Request("m", "a", tools=[Tool(name="f", parameters={"properties": {"to": {"enum": [MAIL]}}})]),
+    "tool of the vendor": Request("m", "a", tools=[VendorTool(origin="openai", data={"type": "x", "hint": [MAIL]})]),
+    "schema of the answer": Request("m", "a", response_format={"type": "object", "description": MAIL}),
+    "extra_params": Request("m", "a", extra_params={"safety_identifier": MAIL}),
+    "text deep in extra_params": Request("m", "a", extra_params={"prediction": {"content": [{"text": MAIL}]}}),
+}
+NAMES = {
+    "name of a tool": Request("m", "a", tools=[Tool(name=MAIL)]),
+    "choice of a tool": Request("m", "a", tool_choice=MAIL),
+    "name of a called tool": Request("m", [Message.assistant(tool_calls=[ToolCall(name=MAIL)])]),
+    "name of a tool that answers": Request("m", [Message.tool("a", "1", name=MAIL)]),
+    "key of a schema": Request("m", "a", tools=[Tool(name="f", parameters={"properties": {MAIL: {}}})]),
+    "key in extra_params": Request("m", "a", extra_params={"logit": {MAIL: 1}}),
+    "address": Request("m", [Message.user(ImagePart(url=f"https://example.org/{MAIL}.png"))]),
+    "address with its signs as numbers": Request("m", [Message.user(ImagePart(url="https://a.org/bob%40example.com.png"))]),
+    "id of a file": Request("m", [Message.user(FilePart(file_id=MAIL))]),
+}
+"""What others refer to by its name."""
+
+
+def sent(request):
+    """All that a request holds, in one text."""
+    values = str(attrs.asdict(request, value_serializer=lambda _instance, _field, value: _decoded(value)))
+    return values.replace("\\\\", "\\")
+
+
+def _decoded(value):
+    if isinstance(value, bytes):
+        return value.decode("utf-16" if value[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1")
+    if isinstance(value, str) and value.startswith("data:"):
+        return base64.b64decode(value.partition(",")[2]).decode()
+    return value
+
+
+@pytest.mark.parametrize("place", TEXTS)
+def test_every_text_that_is_sent_is_masked(place):
+    """Wherever it stands in a request; nothing but the text changes."""
+    request = before([PersonalDataGuard(kinds=["email"])], TEXTS[place])
+
+    assert "[email]" in sent(request)
+    assert not re.search(r"bob(@|\\u0040)", sent(request))
+    assert before([PersonalDataGuard(kinds=["email"])], request) is request
+
+
+@pytest.mark.parametrize("place", [*TEXTS, *NAMES])
+def test_every_text_that_is_sent_can_be_refused(place):
+    """Wherever it stands."""
+    with pytest.raises(ContentFiltered, match=r"personal data \(email\)"):
+        before([PersonalDataGuard(action="refuse")], {**TEXTS, **NAMES}[place])
+
+
+@pytest.mark.parametrize("place", NAMES)
+def test_what_cannot_be_masked_is_refused(place):
+    """A name or an address is of no use when it is another; the error says what it is, and not what it was."""
+    with pytest.raises(ContentFiltered, match="to be masked") as caught:
+        before([PersonalDataGuard()], NAMES[place])
+
+    assert MAIL not in str(caught.value)
+
+
+def test_masked_arguments_are_still_json():
+    """Numbers too become texts."""
+    call = ToolCall(name="f", arguments='{"card": 4111111111111111, "n": 1}')
+    request = before([PersonalDataGuard()], Request("m", [Message.assistant(tool_calls=[call])]))
+
+    assert {"card": "[card]", "n": 1} == request.messages[0].tool_calls[0].parsed
+
+
+def test_a_call_and_its_result_keep_the_same_id():
+    """Also where an id has what is masked."""
+    call, result = Message.assistant(tool_calls=[ToolCall(name="f", id=MAIL)]), Message.tool("a", MAIL)
+    messages = before([PersonalDataGuard()], Request("m", [call, result])).messages
+
+    assert "[email]" == messages[0].tool_calls[0].id == messages[1].tool_call_id
+
+
+def test_a_masked_thought_loses_its_signature():
+    """It proves the text as it was."""
+    thought = before([PersonalDataGuard()], TEXTS["thought"]).messages[0].content[0]
+
+    assert thought.signature is None
+
+
+def test_words_of_a_format_are_no_texts():
+    """A pattern that finds "type" or "user" finds them in what a user has written."""
+    schema = {"type": "object", "properties": {"a": {"type": "string", "description": "b"}}, "required": ["a"]}
+    tool = Tool(name="f", parameters=schema)
+    request = Request("user", "a", tools=[tool], tool_choice="auto", response_format=schema, extra_params={"user_tier": 1})
+    guard = PatternGuard(pattern="user|type|object|string|properties|description|required|auto|json_schema")
+
+    assert before([guard], request) is request
+
+
+class Weather(TypedDict):
+    """How it is."""
+
+    note: Annotated[str, f"Ask {MAIL}."]
+
+
+def test_a_masked_form_still_makes_its_class():
+    """The class is not sent."""
+    form = before([PersonalDataGuard()], Request("m", "a", response_format=Weather)).response_format
+
+    assert form.kind is Weather
+    assert MAIL not in str(form)
+
+
+BINARY = {
+    "image": ImagePart(data=b"\x89PNG\r\n\x1a\n\xff"),
+    "image elsewhere": ImagePart(url="https://example.org/a.png"),
+    "image in a URL": ImagePart(url="data:image/png;base64,iVBORw0KGgo="),
+    "recording": AudioPart(data=b"RIFF0000WAVE\xff", format="wav"),
+    "PDF": FilePart(data=b"%PDF-1.7 bob@example.com", media_type="application/pdf"),
+    "file at the vendor": FilePart(file_id="file-1"),
+}
+
+
+@pytest.mark.parametrize("kind", BINARY)
+def test_what_cannot_be_read_passes_unless_a_guard_refuses_it(kind):
+    """No guard sees what is in an image, a recording, a PDF or a file elsewhere."""
+    request = Request("m", [Message.user("a", BINARY[kind])])
+
+    assert before([PersonalDataGuard()], request) is request
+    for guard in (PersonalDataGuard(unreadable="refuse"), PatternGuard(pattern="secret", unreadable="refuse")):
+        with pytest.raises(ContentFiltered, match="cannot be read"):
+            before([guard], request)
+
+
+def test_a_length_counts_documents_and_arguments():
+    """They are read like what is said."""
+    document = FilePart(data=b"12345", media_type="text/plain")
+    call = Message.assistant(tool_calls=[ToolCall(name="f", arguments="12345")])
+    for messages in ([Message.user(document)], [Message.user("a"), call]):
+        with pytest.raises(ContentFiltered, match="characters"):
+            before([MaxLengthGuard(request=4)], Request("m", messages))
+
+
+def test_all_of_an_answer_is_looked_at():
+    """Every choice, its thoughts, its calls of tools, and what it says when it refuses."""
+    call = ToolCall(name="f", arguments=MAIL)
+    thought = ReasoningPart(text=MAIL, signature="s")
+    choice = {
+        "content": MAIL,
+        "reasoning": MAIL,
+        "refusal": MAIL,
+        "tool_calls": (call,),
+        "parts": (thought, TextPart(text=MAIL), call),
+    }
+    answer = after([PersonalDataGuard(where="both")], Request("m", "a"), Response(**choice, other_choices=(Choice(**choice),)))
+
+    assert MAIL not in str(answer)
+    assert ["[email]", "[email]"] == [one.content for one in answer.choices]
+
+
+class Counting(FakeVendor):
+    """A vendor that counts tokens and makes vectors, and keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__("fine")
+        self.counted, self.embedded = [], []
+
+    def count_tokens(self, request, deadline):
+        self.counted.append(request)
+        return 3
+
+    def embed(self, request, deadline):
+        self.embedded.append(request)
+        return Embeddings(vectors=tuple([(0.0,) for _ in request.texts]))
+
+
+def test_texts_to_embed_are_masked():
+    """With the user and extra_params; nothing but these changes."""
+    vendor = Counting()
+    with Dispatcher(Config(guards=[PersonalDataGuard()])) as dispatcher:
+        dispatcher.register_vendor(vendor)
+        dispatcher.embed("m", ["a", MAIL], user=MAIL, extra_params={"title": MAIL}, dimensions=4)
+
+    asked = EmbeddingRequest("m", ["a", "[email]"], user="[email]", extra_params={"title": "[email]"}, dimensions=4)
+    assert [asked] == vendor.embedded
+
+
+def test_what_is_counted_is_masked_and_may_be_refused():
+    """A vendor that counts tokens reads the request."""
+    vendor = Counting()
+    with Dispatcher(Config(guards=[PersonalDataGuard(kinds=["email"])])) as dispatcher:
+        dispatcher.register_vendor(vendor)
+        dispatcher.count_tokens(Request("m", MAIL))
+    with Dispatcher(Config(guards=[PatternGuard(pattern="bob")])) as dispatcher:
+        dispatcher.register_vendor(vendor)
+        for ask in (dispatcher.count_tokens, dispatcher.send, lambda request: dispatcher.embed("m", request.messages[0].text)):
+            with pytest.raises(ContentFiltered):
+                ask(Request("m", MAIL))
+
+    assert (["[email]"], [], []) == ([request.messages[0].text for request in vendor.counted], vendor.embedded, vendor.seen)
+
+
+def test_a_guard_of_ones_own_sees_texts_to_embed_and_returns_as_many():
+    """As parts of one message; anything else would put vectors to the wrong texts."""
+    vendor = Counting()
+    with Dispatcher(Config(guards=[Shouting()])) as dispatcher:
+        dispatcher.register_vendor(vendor)
+        dispatcher.embed("m", "hello")
+        with pytest.raises(ConfigError, match="guards: they make 1 texts to embed of 2"):
+            dispatcher.embed("m", ["hello", "there"])
+
+    assert ["HELLO"] == [text for request in vendor.embedded for text in request.texts]

@@ -93,7 +93,7 @@ def test_a_cap_on_cost_sees_what_extra_params_ask_for(params):
         dispatcher.register_vendor(OpenAIVendor(api_key=KEY, base_url=simulator.openai_url, trust_env=False))
         dispatcher.send(Request("gpt-4o-mini", "Hi", max_tokens=10))
         with pytest.raises(BudgetExceeded):
-            dispatcher.send(Request("gpt-4o-mini", "Hi", max_tokens=10, extra_params=params))
+            dispatcher.send(Request("gpt-4o-mini", "Hi", max_tokens=10, extra_params=params, wire_format="openai_chat"))
         asked = len(simulator.requests)
 
     assert 1 == asked

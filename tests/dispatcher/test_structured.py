@@ -18,6 +18,7 @@ import pytest
 
 from llmdispatcher import (
     AnthropicVendor,
+    ConfigError,
     DeadlineExceeded,
     Dispatcher,
     GoogleVendor,
@@ -27,11 +28,12 @@ from llmdispatcher import (
     OpenAIVendor,
     Request,
     Response,
+    SchemaGuard,
     ToolCall,
     Usage,
 )
-from llmdispatcher.dispatcher.structured import Unfit, built, plain, read, read_json
-from llmdispatcher.runtime import SYSTEM_CLOCK
+from llmdispatcher.dispatcher.structured import Unfit, built, late_by, plain, read, read_json
+from llmdispatcher.runtime import SYSTEM_CLOCK, Deadline
 from llmdispatcher.testing import FakeVendor, ManualClock, VendorSimulator
 from llmdispatcher.types import schema_check
 
@@ -49,6 +51,11 @@ class Event:
     title: str
     day: date
     guests: list[Person] = dataclasses.field(default_factory=list)
+
+
+@attrs.frozen
+class Chain:
+    inner: int | Chain
 
 
 class Place(TypedDict):
@@ -281,18 +288,136 @@ def test_a_schema_that_came_over_a_wire_is_left_alone(monkeypatch):
     assert None is ask(FakeVendor("[1, 1]"), request).parsed
 
 
-@pytest.mark.parametrize(("extra", "told"), [("jsonschema_rs", "does not fit its schema"), (None, "takes too long to check")])
-def test_a_recursive_schema_is_checked_in_time(extra, told, monkeypatch):
+@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
+def test_a_recursive_schema_is_checked_in_time(extra, monkeypatch):
     """Each level doubles the ways to look at a deep value; nobody waits for all of them."""
     if extra is None:
         monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-        monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 5_000)
     else:
         pytest.importorskip(extra)
+    monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 5_000)
     leaf = {"items": {"$ref": "#/$defs/a"}, "minItems": 1}
     form = {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{**leaf, "type": "array"}, {**leaf, "maxItems": 9}]}}}
 
-    assert f"the answer {told}" in str(refused(FakeVendor("[" * 60 + "]" * 60), asking(form)))
+    assert "the answer fits none of its 2 forms" in str(refused(FakeVendor("[" * 60 + "]" * 60), asking(form)))
+
+
+_KINDS = ("add", "mul", "neg", "sub")
+EXPRESSION = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "anyOf": [
+                *[
+                    {
+                        "type": "object",
+                        "properties": {"args": {"type": "array", "items": {"$ref": "#/$defs/node"}}, "op": {"const": kind}},
+                        "required": ["op"],
+                    }
+                    for kind in _KINDS
+                ],
+                {"type": "integer"},
+            ]
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
+def test_a_wide_answer_is_checked_in_few_steps(extra, monkeypatch):
+    """Each place of it is compared once with each form, however often forms refer to forms."""
+    if extra is None:
+        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    else:
+        pytest.importorskip(extra)
+    monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 60_000)
+    for leaf in ("a", {"op": "no"}, {"op": "mul", "args": ["a"]}):
+        answer = {"op": "add", "args": [{"op": "mul", "args": [leaf] * 40}] * 40}
+        assert "the answer fits none of its 5 forms" in str(refused(FakeVendor(json.dumps(answer)), asking(EXPRESSION)))
+
+
+@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
+@pytest.mark.parametrize("word", ["anyOf", "oneOf", "allOf"])
+def test_forms_that_refer_to_forms_are_checked_in_few_steps(word, extra, monkeypatch):
+    """There are 2 ** 40 ways to the last of them."""
+    if extra is None:
+        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    else:
+        pytest.importorskip(extra)
+    monkeypatch.setattr(sys.modules[schema_check.__module__], "_MOST_STEPS", 1_000)
+    forms = {f"d{n}": {word: [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(40)}
+    wrong = schema_check({"$ref": "#/$defs/d0", "$defs": {**forms, "d40": {"type": "string"}}}, "schema")(1, "it")
+
+    assert wrong in ("it fits none of its 2 forms", "it is of kind integer, not string")
+
+
+def test_forms_that_only_the_extra_knows_and_that_never_end_are_refused():
+    """Before anything is sent, and before jsonschema-rs compiles them, which takes as long."""
+    pytest.importorskip("jsonschema_rs")
+    forms = {
+        f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}], "unevaluatedProperties": False}
+        for n in range(40)
+    }
+
+    with pytest.raises(InvalidRequest, match="refer to forms so often that no answer can be checked"):
+        asking({"$ref": "#/$defs/d0", "$defs": {**forms, "d40": {"type": "string"}}})
+
+
+@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
+def test_a_check_ends_with_the_deadline(extra, monkeypatch):
+    """Its clock is looked at every thousand steps."""
+    if extra is None:
+        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    else:
+        pytest.importorskip(extra)
+    looks = []
+    answer = {"op": "add", "args": [{"op": "mul", "args": list(range(40))}] * 40}
+    value = json.loads(json.dumps(answer))
+
+    assert "it takes too long to check" in schema_check(EXPRESSION, "schema")(value, "it", lambda: bool(looks.append(1)) or True)
+    assert [1] == looks
+    clock = ManualClock()
+    over = Deadline.after(1, clock=clock)
+    clock.advance(2)
+    with pytest.raises(MalformedReply, match="the answer takes too long to check"):
+        read(asking(EXPRESSION), Response(content=json.dumps(answer)), over)
+
+
+def test_instances_are_made_until_the_deadline():
+    """Each union in a class compares what is in it again."""
+    over = Deadline.after(1, clock=ManualClock())
+    over.cancellation.cancel()
+    value = {"inner": {"inner": 7}}
+
+    assert 7 == built(value, Chain, "it").inner.inner
+    with pytest.raises(Unfit, match="it is refused by Chain") as caught:
+        built(value, Chain, "it", late_by(over))
+    assert "the check takes too long" in caught.value.detail
+
+
+@pytest.mark.parametrize("extra", ["jsonschema_rs", None])
+def test_a_value_is_found_among_many_lists_in_few_steps(extra, monkeypatch):
+    """Lists are compared whole, each of them once."""
+    if extra is None:
+        monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    else:
+        pytest.importorskip(extra)
+    monkeypatch.setattr(sys.modules[schema_check.__module__], "_same", lambda *_: pytest.fail("compared one by one"))
+    check = schema_check({"items": {"enum": [[0] * 100 + [n] for n in range(200)]}}, "schema")
+
+    assert check([[0] * 100 + [199] for _ in range(200)], "it") is None
+    assert check([[0] * 100 + [-1]] * 200, "it").startswith("it[0] is not one of [0, 0")
+    assert "it[0] " in schema_check({"items": {"enum": [[1]]}}, "schema")([[True]], "it")
+
+
+def test_names_of_a_schema_are_escaped(monkeypatch):
+    """They may be anything."""
+    schema = {"type": "object", "properties": {"a\0": {"type": "string"}}}
+    assert "it.a\\x00 does not fit" in schema_check(schema, "schema")({"a\0": 1}, "it") if "jsonschema_rs" in sys.modules else True
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    assert "it.a\\x00 is of kind integer, not string" == schema_check(schema, "schema")({"a\0": 1}, "it")
+    with pytest.raises(InvalidRequest, match=r"schema\.properties\.a\\x00\.if"):
+        schema_check({"properties": {"a\0": {"if": {}}}}, "schema")
 
 
 def test_the_text_survives_a_pickle():
@@ -531,3 +656,65 @@ def test_usages_add_up(one, other, cost, status):
 
     assert one.total_tokens + other.total_tokens == both.total_tokens
     assert (cost, status) == (both.cost, both.cost_status)
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({}, "it is empty"),
+        ({"type": "objct"}, "type 'objct' is not known; did you mean 'object'"),
+        ({"type": "json_shema"}, "did you mean 'json_schema'"),
+        ({"type": "json"}, "type 'json' is not known"),
+        ({"type": None}, "type None is not known"),
+        ({"type": 3}, "type 3 is not known"),
+        ({"typ": "object"}, "'typ' says no form; did you mean 'type'"),
+        ({"type": "json_schema"}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "json_schema": {"name": "a"}}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": "object"}}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "schema": {"type": "object"}}, "json_schema: it has no schema"),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": {"typ": "object"}}}, "none of its keys"),
+        ({"type": ["object", "nul"]}, r"\.type: "),
+    ],
+    ids=str,
+)
+def test_what_is_no_form_is_refused_when_the_request_is_made(form, told):
+    """With the word that was meant."""
+    with pytest.raises(InvalidRequest, match=rf"^response_format.*{told}"):
+        asking(form)
+
+
+@pytest.mark.parametrize("schema", [{"enum": ["a"]}, {"const": 1}, {"allOf": [{"type": "string"}]}, {"type": ["object", "null"]}])
+def test_every_schema_is_one_without_a_name_too(schema):
+    """By whichever of its words."""
+    assert schema == asking(schema).response_format["json_schema"]["schema"]
+
+
+def test_a_guards_schema_has_a_word_of_json_schema():
+    """One that has none would let every JSON through."""
+    with pytest.raises(ConfigError, match="schema: none of its keys"):
+        SchemaGuard(schema={"typ": "object"})
+
+
+@pytest.mark.parametrize(
+    ("schema", "helps"),
+    [
+        ({"$ref": "http://x/y"}, False),
+        ({"$ref": "other.json"}, False),
+        ({"$ref": "file:///etc/hosts"}, False),
+        ({"properties": {"a": {"$ref": "http://x/y"}}}, False),
+        ({"$dynamicRef": "http://x/y"}, False),
+        ({"$schema": "http://x/y"}, False),
+        ({"$ref": "#name"}, True),
+        ({"$ref": "http://x/y", "$defs": {"a": {"$id": "http://x/y"}}}, True),
+        ({"$schema": "http://json-schema.org/draft-07/schema#"}, True),
+        ({"multipleOf": 2}, True),
+    ],
+    ids=str,
+)
+def test_the_extra_is_named_only_where_it_would_help(monkeypatch, schema, helps):
+    """What it refuses as well is no reason to install it."""
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    with pytest.raises(InvalidRequest) as caught:
+        asking(schema)
+
+    assert helps == ("install llmdispatcher[schema]" in str(caught.value))

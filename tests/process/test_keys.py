@@ -80,3 +80,9 @@ def test_what_is_no_key_at_all_is_refused_without_being_shown(key):
         OpenAIVendor(api_key=key)
 
     assert "bytes-0123" not in str(caught.value)
+
+
+def test_the_end_of_a_short_key_is_not_shown():
+    """Nor are empty quotes."""
+    with pytest.raises(ConfigError, match=r"api_key: the key ending in \*\*\*\* has blanks"):
+        OpenAIVendor(api_key="sk-abc def")

@@ -110,7 +110,7 @@ def test_a_target_that_asked_for_longer_is_tried_by_one_call_a_second():
 
     taken = [parking.take(TARGET, now) is None for now in (59.9, 60.0, 60.0, 60.9, 61.0, 61.5)]
     assert [False, True, False, False, True, False] == taken
-    assert (62.0, 0.5) == (parking.ready_at(TARGET, 61.5), parking.refusal(TARGET, 61.5).retry_after)
+    assert 62.0 == parking.ready_at(TARGET, 61.5)
 
 
 def test_an_answer_to_such_a_try_frees_the_target():

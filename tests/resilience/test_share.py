@@ -29,7 +29,11 @@ NEEDS = {
     "none, as vectors have": (asked(max_tokens=0), MODEL, 50.0),
     "many tokens": (asked(max_tokens=5_000), MODEL, 220.0),
     "many tokens in another spelling": (asked(extra_params={"max_completion_tokens": 5_000}), MODEL, 220.0),
-    "a limit that is taken away": (asked(max_tokens=5_000, extra_params={"max_tokens": -1}), MODEL, 60.0),
+    "a limit that is taken away": (
+        asked(max_tokens=5_000, extra_params={"max_tokens": -1}, wire_format="openai_chat"),
+        MODEL,
+        60.0,
+    ),
     "more than the model can": (asked(max_tokens=90_000), Target(vendor="v", model="m", max_output=5_000), 220.0),
     "with thoughts": (asked(reasoning_effort="high"), MODEL, 340.0),
 }

@@ -39,7 +39,7 @@ def test_tokens_are_estimated_from_characters():
 )
 def test_an_estimate_counts_answers_and_limits_in_every_spelling(settings, tokens):
     """Thoughts may make an answer longer, and -1 is no limit."""
-    assert tokens == tokens_of(Request("m", "hi", **settings)).output_tokens
+    assert tokens == tokens_of(Request("m", "hi", **settings, wire_format="openai_chat")).output_tokens
 
 
 def test_an_estimate_is_the_catalogs_price_of_the_estimated_tokens():

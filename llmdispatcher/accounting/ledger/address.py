@@ -67,6 +67,17 @@ class Address:
         name = hashlib.sha256(of.encode()).hexdigest()[:16]
         return state_folder("spool") / "ledger" / name
 
+    def check_folder(self) -> None:
+        """Raise :class:`ConfigError` for a file whose folder is not there: a misspelt path would begin another ledger."""
+        folder = self.path.parent if self.path is not None else None
+        try:
+            if folder is not None:
+                folder.stat()
+        except FileNotFoundError:
+            raise ConfigError(f"ledger: the folder {str(folder)!r} is not there; make it, or correct the path") from None
+        except OSError:
+            pass  # the first call tells what is wrong with it
+
 
 def address(value: Any, schema: str | None = None) -> Address:
     """Read a path (``calls.db``, ``sqlite:///calls.db``) or ``postgresql://user@host/name``. Raises :class:`ConfigError`."""

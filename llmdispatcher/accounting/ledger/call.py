@@ -369,10 +369,15 @@ def _tokens(usage: Usage) -> Row:
 
 
 def _cost(outcome: Outcome) -> int | None:
-    """Picodollars of all attempts, of the failed ones too, as far as they are known; ``None`` where the answer's own is not."""
+    """Picodollars of all attempts, of the failed ones too, as far as they are known; ``None`` where the answer's own is not.
+
+    A call of which nothing was sent has cost nothing.
+    """
     own = outcome.cost
     if own is None and outcome.error is None:
         return None
+    if own is None and all(attempt.sent is False for attempt in outcome.attempts):
+        return 0
     if len(outcome.attempts) > 1:
         known = [attempt.cost for attempt in outcome.attempts if attempt.cost is not None]
         own = sum(known[1:], known[0]) if known else own

@@ -347,7 +347,6 @@ class Connections:
         if path is None:
             return
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_file(path)
             self._inode = path.stat().st_ino
         except OSError as error:

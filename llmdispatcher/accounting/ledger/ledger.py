@@ -162,6 +162,7 @@ class Ledger:
         if (place is None) == (engine is None):
             raise ConfigError("ledger: give one place, a path or postgresql://user@host/name, or engine= instead of it")
         self.address = address(place, schema) if engine is None else address_of(engine, schema)
+        self.address.check_folder()
         self.strict_accounting = strict_accounting
         self._timeout = timeout
         _installed(self.address, driver=engine is None)

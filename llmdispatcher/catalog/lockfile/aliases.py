@@ -63,12 +63,17 @@ class Aliases:
         return asked if asked is not None and asked.strip() else self._profile
 
     def missing(self, name: str, profile: str | None) -> tuple[str, str] | None:
-        """For a name that nobody has: which lockfile, and the alias that it has not got; ``None`` for what cannot be one."""
+        """For a name that nobody has: which lockfile, and the alias that it has not got.
+
+        ``None`` for what cannot be an alias, and where the only lockfile is the package's own, unless that has one like it.
+        """
         lockfile = self.lockfile
         if lockfile is None or ":" in name:
             return None
-        where = "the lockfile of llmdispatcher itself" if lockfile.is_bundled else str(lockfile.path or "the lockfile")
-        return where, lockfile.describe_missing(name, self.profile(profile))
+        lack = lockfile.describe_missing(name, self.profile(profile))
+        if lockfile.is_bundled:
+            return ("the library's own lockfile", lack) if "did you mean" in lack else None
+        return str(lockfile.path or "the lockfile"), lack
 
     def find(self, name: str, profile: str | None = None) -> Alias | None:
         """What a name stands for; ``None`` where it is no alias. Raises :class:`ConfigError` for a broken lockfile or profile."""

@@ -86,6 +86,8 @@ def schema_of(path: Path | None) -> Any:
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        if str(path).lstrip().startswith("{"):
+            raise UsageError("--schema: a schema is read from a file; write it into one and give the file's name") from None
         raise UsageError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON: {error}") from None
@@ -166,7 +168,7 @@ def dollars(amount: Decimal | None) -> str:
     "-f", "--file", "files", multiple=True, metavar="FILE", help="Attach a text, document, recording or film; any number."
 )
 @click.option("-i", "--image", "images", multiple=True, metavar="FILE|URL", help="Attach an image; any number.")
-@click.option("--schema", type=FILE, metavar="FILE", help="A JSON schema that the answer has to fit.")
+@click.option("--schema", type=FILE, metavar="FILE", help="A file with a JSON schema that the answer has to fit.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="The most tokens of the answer.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 to 2; else the model's default.")
 @click.option("--timeout", type=Positive(), metavar="S", help="Seconds for everything, retries included.  [default: 300]")
@@ -195,6 +197,7 @@ def command(settings: Settings, **given: Any) -> int:
         stoppable() as stop,
         session.assembled(settings, session.patient(simulate=given["simulate"])) as opened,
     ):
+        opened.warn_of_simulation(settings)
         try:
             response = _asked(opened.dispatcher, request, stop, given["timeout"], whole=whole)
         except Cancelled:

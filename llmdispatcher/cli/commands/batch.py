@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -106,7 +108,7 @@ class Options:
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     required=False,
     metavar="[FILE]",
-    help="The prompts, - for standard input; else the examples.",
+    help="The prompts, - for standard input; else what is piped in, else the examples.",
 )
 @click.option(
     "-o",
@@ -150,7 +152,7 @@ def command(settings: Settings, **given: Any) -> int:
 
     A line is a JSON object: model, messages and, as you like, id, temperature, max_tokens, stop, user, metadata and so on; or
     {"prompt": "..."}; or a line of OpenAI's batch format (custom_id, method, url, body). A file without JSON has a prompt a line.
-    The vendors whose keys are known are asked. Without a file the example prompts of the sources are asked.
+    The vendors whose keys are known are asked. Without a file, what is piped in is asked, else the example prompts of the sources.
 
     Beside the answers a journal (FILE.journal) is kept until all are there. After Ctrl-C, SIGTERM, a crash or failures the same
     command with --resume asks only what has no answer yet. Vendors that refuse for their rate are asked by fewer workers at once.
@@ -203,11 +205,22 @@ def _run(opened: session.Session, lines: list[PromptLine], options: Options, set
 def choose_prompts(file: Path | None) -> Path | None:
     """Return the user's file, ``None`` for standard input, or the examples of a checkout.
 
-    Raises :class:`UsageError` where there are none.
+    Without a file, standard input is read where it is a pipe or a file. Raises :class:`UsageError` where there are no prompts.
     """
+    if file is None and _is_piped():
+        return None
     if file is None and not EXAMPLES.is_file():
         raise UsageError("which file? the example prompts come with the sources only: llmdispatcher batch FILE.jsonl")
     return None if file == Path("-") else file or EXAMPLES
+
+
+def _is_piped() -> bool:
+    """Whether standard input is a pipe, a socket or a file; a terminal and the null device are none of these."""
+    try:
+        kind = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # it is closed, or is no file of the system
+        return False
+    return stat.S_ISFIFO(kind) or stat.S_ISREG(kind) or stat.S_ISSOCK(kind)
 
 
 def _read(source: Path | None, options: Options) -> list[PromptLine]:
@@ -346,13 +359,13 @@ def _print_estimates(estimates: Mapping[str, ModelEstimate], opened: session.Ses
     if settings.json:
         models = {name: attrs.asdict(estimate) for name, estimate in sorted(estimates.items())}
         assumed = {"keys_assumed": True} if opened.keys_assumed else {}
-        tell_json({"cost_at_most": total_cost(estimates), "models": models} | assumed)
+        tell_json({"cost_estimated": total_cost(estimates), "models": models} | assumed)
         return
-    heads = ("model", "prompts", "tokens in", "tokens out at most", "US$ at most")
+    heads = ("model", "prompts", "tokens in", "tokens out", "US$ about")
     rows = [(name, *_estimate_cells(estimate)) for name, estimate in sorted(estimates.items())]
     print_rows(heads, rows, no_color=settings.no_color)
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    tell(f"about US$ {total_cost(estimates):.4f} for {prompts} prompts{_doubt(estimates)}; nothing was sent")
+    tell(f"about US$ {total_cost(estimates):.4f} for {_counted(prompts)}{_doubt(estimates)}; nothing was sent")
     _tell_missing(estimates)
 
 
@@ -374,20 +387,32 @@ def _agreed(opened: session.Session, lines: list[PromptLine], options: Options) 
     if options.confirm:
         _tell_estimates(estimates)
     prompts = sum(estimate.prompts for estimate in estimates.values())
-    cap = f", and --max-cost is {options.max_cost:g}" if over else ""
+    cap = f", and --max-cost is {_plain_number(options.max_cost)}" if over and options.max_cost is not None else ""
     return _consented(f"this may cost about US$ {amount:.4f} for {_counted(prompts)}{_doubt(estimates)}{cap}")
 
 
 def _tell_estimates(estimates: Mapping[str, ModelEstimate]) -> None:
     for name, estimate in sorted(estimates.items())[:_MOST_MODELS]:
         cost = _estimate_cells(estimate)[-1]
-        say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(NOBODY) else f", US$ {cost} at most"))
+        say(f"  {name}: {_counted(estimate.prompts)}" + ("" if name.startswith(NOBODY) else f", about US$ {cost}"))
     _tell_missing(estimates)
 
 
 def _tell_missing(estimates: Mapping[str, ModelEstimate]) -> None:
+    unlimited = sum(estimate.unlimited for estimate in estimates.values())
+    if unlimited:
+        assumed = sum(estimate.assumed_tokens for estimate in estimates.values())
+        say(
+            f"  {_counted(unlimited)} without max_tokens: {assumed:,} tokens of output are assumed, and longer answers cost more;"
+            " max_tokens in a line limits its answer"
+        )
     if any(name.startswith(NOBODY) for name in estimates):
         say("  prompts for models that nobody has will fail; --substitute lets a similar model of another vendor answer it")
+
+
+def _plain_number(number: float) -> str:
+    """The number as people write it, without an exponent."""
+    return f"{Decimal(str(number)):f}".removesuffix(".0")
 
 
 def _counted(prompts: int) -> str:
@@ -404,7 +429,7 @@ def _consented(text: str) -> bool:
 
 def _doubt(estimates: Mapping[str, ModelEstimate]) -> str:
     unpriced = sum(estimate.unpriced for estimate in estimates.values())
-    return f", and {unpriced} prompts to models whose price is not known" if unpriced else ""
+    return f", and {_counted(unpriced)} to models whose price is not known" if unpriced else ""
 
 
 def _print_tally(tally: Tally, settings: Settings) -> None:
@@ -430,13 +455,13 @@ def _print_tally(tally: Tally, settings: Settings) -> None:
 def _resuming(answers: Path) -> tuple[str, bool]:
     """The command that asks the rest, with every option that was given; and whether it reads standard input."""
     context = click.get_current_context()
+    from_stdin = choose_prompts(context.params["file"]) is None
     words = ["llmdispatcher"]
     given: dict[str, Any] = context.find_root().ensure_object(dict)
     for option in GLOBALS:
         if option.name in given:
             words += _words(option, given[option.name])
     words.append("batch")
-    from_stdin = False
     for param in context.command.params:
         value = context.params.get(param.name or "")
         if context.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE or param.name in ("output", "force"):
@@ -445,7 +470,7 @@ def _resuming(answers: Path) -> tuple[str, bool]:
             words += _words(param, value) if param.name != "resume" else []
         else:
             words.append(str(value))
-            from_stdin = value == Path("-")
+    words += ["-"] if from_stdin and "-" not in words else []
     return shlex.join([*words, "--output", str(answers), "--resume"]), from_stdin
 
 
@@ -454,7 +479,7 @@ def _words(option: click.Option, value: Any) -> list[str]:
     name = option.opts[-1]
     if option.is_flag:
         return [name]
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = _plain_number(value) if isinstance(value, float) else str(value)
     return [name, without_passwords(text)]
 
 

@@ -25,7 +25,7 @@ from .. import session
 from ..options import COUNT, FILE, Positive, a_command
 from ..settings import Settings
 from ..signals import Ended, Stop, stoppable
-from ..terminal import OK, Lines, UsageError, complain, say, tell
+from ..terminal import FAILED, OK, Lines, UsageError, complain, say, tell
 from . import ask
 from .ask import dollars, speak, tell_answer
 
@@ -97,6 +97,13 @@ class Talk:
     timeout: float | None
     last: str | None = None
     """What was asked last, answered or not."""
+    failed: bool = False
+    """Whether a question or a command has failed."""
+
+    def complain(self, text: str) -> None:
+        """Tell a failure; the talk goes on."""
+        self.failed = True
+        complain(text)
 
     def ask(self, text: str) -> None:
         """Ask, print the answer while it arrives, remember both. Ctrl-C stops the answer, and then it is not remembered."""
@@ -111,7 +118,7 @@ class Talk:
             say("[stopped; /retry asks again]")
             return
         except DispatchError as error:
-            complain(f"{type(error).__name__}: {error}")
+            self.complain(f"{type(error).__name__}: {error}")
             return
         self.conversation.said(text, response)
         tell_answer(response, self.settings)
@@ -123,19 +130,19 @@ class Talk:
             return False
         deed = DEEDS.get(word)
         if deed is None:
-            complain(f"{word}: no such command; /help lists them")
+            self.complain(f"{word}: no such command; /help lists them")
             return True
         try:
             deed[0](self, rest.strip())
         except (UsageError, ConfigError) as error:
-            complain(str(error))
+            self.complain(str(error))
         except OSError as error:
-            complain(f"{rest}: {error.strerror}")
+            self.complain(f"{rest}: {error.strerror}")
         return True
 
 
 def talk(dispatcher: Dispatcher, conversation: Conversation, settings: Settings, timeout: float | None) -> int:
-    """Talk until Ctrl-D, /exit or the end of a pipe; the exit code."""
+    """Talk until Ctrl-D, /exit or the end of a pipe; the exit code, which tells of failures where nobody sits before it."""
     under_way = Talk(dispatcher, conversation, settings, timeout)
     with Lines() as lines:
         if lines.interactive and not settings.quiet:
@@ -147,7 +154,7 @@ def talk(dispatcher: Dispatcher, conversation: Conversation, settings: Settings,
                 say("\n[Ctrl-D or /exit ends the chat]")
                 continue
             if line is None or (line.startswith("/") and not under_way.obey(line)):
-                return OK
+                return FAILED if under_way.failed and not lines.interactive else OK
             if line and not line.startswith("/"):
                 under_way.ask(line)
 
@@ -228,6 +235,7 @@ DEEDS: Mapping[str, tuple[Callable[[Talk, str], None], str]] = {
         'llmdispatcher chat --model anthropic:claude-haiku-4-5 --system "Be brief."',
         "llmdispatcher chat --simulate",
     ),
+    codes="0 ok, 1 from a pipe: a question or a command failed, 2 wrong usage, 130 interrupted",
 )
 @click.option("-m", "--model", help="A model, vendor:model or alias; else $LLMDISPATCHER_MODEL, else whichever fits best.")
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told beforehand.")
@@ -249,4 +257,5 @@ def command(settings: Settings, **given: Any) -> int:
     conversation.system = given["system"] or conversation.system
     conversation.fields = {name: given[name] for name in ("max_tokens", "temperature") if given[name] is not None}
     with session.assembled(settings, session.patient(simulate=given["simulate"])) as opened:
+        opened.warn_of_simulation(settings)
         return talk(opened.dispatcher, conversation, settings, given["timeout"])

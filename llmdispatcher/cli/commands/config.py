@@ -33,15 +33,8 @@ def check(settings: Settings, file: Path | None) -> int:
     if path is None:
         raise UsageError("config check: which file? llmdispatcher config check FILE")
     found = config_file.read(path)
-    mistakes, warnings = found.mistakes(), []
-    if not mistakes:
-        made = {vendor.name: vendor for vendor in session.real_vendors(found, session.Asked())}
-        named = unready(found.config(), made)
-        mistakes = [f"config.{one}" for one in named if not one.is_known]
-        warnings = [f"config.{one}" for one in named if one.is_known]
-        told = {one.vendor for one in named}
-        lacks = {name: made[name].missing() for name in found.vendors if name not in told}
-        warnings += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
+    unknown, warnings = _unready(found)
+    mistakes = found.mistakes() + unknown
     if settings.json:
         tell_json({"file": str(path), "mistakes": mistakes, "warnings": warnings})
     for text in [*mistakes, *warnings] if not settings.json else ():
@@ -50,3 +43,18 @@ def check(settings: Settings, file: Path | None) -> int:
         vendors = f", vendors {', '.join(found.vendors)}" if found.vendors else ""
         tell(f"{path}: {'no mistakes, only warnings' if warnings else 'nothing is wrong'} ({len(found.fields)} settings{vendors})")
     return FAILED if mistakes else OK
+
+
+def _unready(found: config_file.ConfigFile) -> tuple[list[str], list[str]]:
+    """The vendors that what has no mistake names: those that nobody knows, and those that lack a key or an address."""
+    unknown: list[str] = []
+    lacking: list[str] = []
+    for part, number in found.right_parts():
+        made = {vendor.name: vendor for vendor in session.real_vendors(part, session.Asked())}
+        told = [one for one in unready(part.config(), made) if one.vendor in made or one.vendor not in found.vendors]
+        for one in told:
+            text = f"config.{one}" if number is None else f"config.{one}".replace("[0]", f"[{number}]", 1)
+            (lacking if one.is_known else unknown).append(text)
+        lacks = {name: made[name].missing() for name in part.vendors if name not in [one.vendor for one in told]}
+        lacking += [f"vendors.{name}: {lack}" for name, lack in lacks.items() if lack is not None]
+    return unknown, lacking

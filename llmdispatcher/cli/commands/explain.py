@@ -9,7 +9,7 @@ import click
 from .. import session
 from ..options import COUNT, a_command
 from ..settings import Settings
-from ..terminal import FAILED, OK, say, tell, tell_json
+from ..terminal import FAILED, OK, for_commands, say, tell, tell_json
 from . import ask
 
 
@@ -41,11 +41,16 @@ def command(settings: Settings, **given: Any) -> int:
         max_tokens=given["max_tokens"],
     )
     with session.assembled(settings, session.Asked(simulate=given["simulate"], dry_for=(request.model,))) as opened:
+        opened.warn_of_simulation(settings)
         plan = opened.dispatcher.explain(request, streaming=given["stream"])
     if opened.keys_assumed and not settings.quiet:
         say(opened.told)
     if settings.json:
-        tell_json(plan.as_dict() | ({"keys_assumed": True} if opened.keys_assumed else {}))
+        marks = {"keys_assumed": opened.keys_assumed, "simulated": opened.simulated}
+        told = plan.as_dict()
+        tell_json(
+            told | {"hint": for_commands(told["hint"] or "") or None} | {name: True for name, holds in marks.items() if holds}
+        )
     else:
         tell(*str(plan).split("\n"))
     return OK if plan.targets or plan.unread else FAILED

@@ -22,9 +22,11 @@ from ..terminal import FAILED, OK, tell_json
 def command(settings: Settings, timeout: float, simulate: bool) -> int:
     """Ask every vendor that has a key for its list of models; that costs nothing and shows that address and key are good."""
     with session.assembled(settings, session.Asked(simulate=simulate)) as opened:
+        opened.warn_of_simulation(settings, whole=True)
         found = opened.dispatcher.health_check(timeout=timeout)
     if settings.json:
-        tell_json({name: attrs.asdict(state) | {"ok": state.ok} for name, state in found.items()})
+        simulated = {"simulated": True} if opened.simulated else {}
+        tell_json({name: attrs.asdict(state) | {"ok": state.ok} | simulated for name, state in found.items()})
     else:
         rows = [
             (name, state.status, "–" if state.latency is None else f"{state.latency:.2f}", state.detail or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -62,7 +63,9 @@ def command(settings: Settings, **given: Any) -> int:
         print_rows(_HEADS, [_row(facts) for facts in found], no_color=settings.no_color)
         tell(f"{len(found)} models, {found[0].price_version}")
     if not found:
-        say("llmdispatcher: no model matches; --all includes retired models and those of resellers")
+        near = _near(given["pattern"] or "")
+        meant = f"; did you mean {' or '.join(near)}?" if near else "; --all includes retired models and those of resellers"
+        say(f"llmdispatcher: no model matches{meant}")
     return OK if found else FAILED
 
 
@@ -78,6 +81,15 @@ def _chosen(vendor: str | None, given: dict[str, Any]) -> Iterator[ModelFacts]:
             known = facts.checked or vendor is not None or given["pattern"] is not None
             if wanted and (given["everything"] or (known and facts.is_active(today))):
                 yield facts
+
+
+def _near(name: str) -> list[str]:
+    """Names of models that one without wildcards may have meant."""
+    if not name or any(letter in name for letter in "*?["):
+        return []
+    today = SYSTEM_CLOCK.now().date()
+    there = [facts for row in vendor_rows() for facts in all_models(row.name) if facts.checked and facts.is_active(today)]
+    return get_close_matches(name.lower(), dict.fromkeys([facts.ref if ":" in name else facts.listed for facts in there]), 3, 0.75)
 
 
 def _row(facts: ModelFacts) -> tuple[str, ...]:

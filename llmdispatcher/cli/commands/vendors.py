@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from ...catalog import VendorRow, canonical, vendor_rows
+from ...catalog import VendorRow, vendor_row, vendor_rows
+from ...errors import ConfigError
+from ...vendors import HttpVendor, vendor
 from .. import config_file, keychain
 from ..options import a_command
 from ..settings import Settings
 from ..tables import print_rows
-from ..terminal import OK, say, tell_json
+from ..terminal import OK, complain, say, tell_json
 
 
 @a_command("vendors", examples=("llmdispatcher vendors", "llmdispatcher vendors --ready --json"))
@@ -23,7 +25,9 @@ def command(settings: Settings, ready: bool) -> int:
     Keys are looked for in the environment and in the keychain, and never shown. `llmdispatcher health` asks the vendors themselves.
     """
     file = config_file.read(settings.config)
-    rows = [_told(row, file.vendors) for row in vendor_rows()]
+    own = {made.name: made for made in file.made()}
+    rows = [_told(row, own.pop(row.name, None)) for row in vendor_rows()]
+    rows += [_told(row, made) for made in own.values() if (row := vendor_row(made.kind)) is not None]
     rows = [row for row in rows if row["key"] is not None or not ready]
     if settings.json:
         tell_json(rows)
@@ -39,23 +43,28 @@ def _row(told: dict[str, Any]) -> tuple[str, ...]:
     return told["name"], told["format"], told["key"] or "–", ", ".join(told["variables"]) or "–"
 
 
-def _told(row: VendorRow, in_file: Any) -> dict[str, Any]:
+def _told(row: VendorRow, in_file: HttpVendor | None) -> dict[str, Any]:
+    """A vendor of the catalog, or of the configuration, with its address."""
     return {
-        "name": row.name,
+        "name": in_file.name if in_file is not None else row.name,
         "format": row.codec,
-        "key": _place(row, in_file),
+        "key": "configuration" if in_file is not None else _place(row),
         "variables": [*row.key_env, *row.url_env],
-        "url": row.base_url,
+        "url": _address(in_file or vendor(row.name), row),
     }
 
 
-def _place(row: VendorRow, in_file: Any) -> str | None:
+def _address(made: HttpVendor, row: VendorRow) -> str | None:
+    """Where a vendor is asked, or the form of its addresses; ``None`` where there is none, or a wrong one, which is told."""
+    try:
+        return made.base_url or row.base_url
+    except ConfigError as error:
+        complain(f"{made.name}: {error.message}")
+        return None
+
+
+def _place(row: VendorRow) -> str | None:
     """Where a vendor's key is; ``None`` where it has none."""
-    if any(
-        canonical(str(dict(table).get("kind", name) if isinstance(table, dict) else name)) == row.name
-        for name, table in in_file.items()
-    ):
-        return "configuration"
     if any(os.environ.get(name) for name in (row.url_env if row.keyless else row.key_env)):
         return "environment"
     return "keychain" if row.name in keychain.listed() else None

@@ -120,9 +120,18 @@ def test_what_cannot_be_bounded_counts_as_the_whole_window(changed):
 )
 def test_output_counts_as_far_as_it_may_go(changed, facts, tokens):
     """``max_tokens``, or all that the model can say; each of several answers; thoughts that come on top."""
-    request = attrs.evolve(REQUEST, **changed)
+    request = attrs.evolve(REQUEST, **changed, wire_format="openai_chat")
 
     assert 10 * tokens == micro(request, **facts) - tokens_in_alone(request, **facts)
+
+
+@pytest.mark.parametrize("group", [None, "extra_body"])
+def test_a_prediction_counts_as_output(group):
+    """What of it does not come true is billed as such."""
+    params = {"prediction": {"type": "content", "content": "word " * 100}}
+    request = attrs.evolve(REQUEST, max_tokens=5, extra_params=params if group is None else {group: params})
+
+    assert measured(request).output >= 5 + text_tokens("word " * 100)
 
 
 def tokens_in_alone(request, **facts):

@@ -374,6 +374,16 @@ def test_metadata_is_bounded_json(given, kept):
     assert kept == bounded(given)
 
 
+def test_a_call_of_which_nothing_was_sent_has_cost_nothing(ledger):
+    """It is not among those whose cost is unknown."""
+    with made(ledger, FakeVendor(capabilities=Capabilities(models=("other",)))) as dispatcher, suppress(DispatchError):
+        dispatcher.send(ASK)
+    ledger.flush()
+    (day,) = rows(ledger, daily)
+
+    assert (1, 0, Decimal(0)) == (day.calls, day.unpriced, day.cost)
+
+
 def test_metadata_is_never_large():
     """However much is given, a row has so many bytes of it at most."""
     assert len((bounded({str(number): "x" * 1000 for number in range(1000)}) or "").encode()) <= MOST_METADATA

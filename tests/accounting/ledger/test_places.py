@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from llmdispatcher import Budget, ConfigError, Dispatcher, Ledger, LedgerError
+from llmdispatcher import Budget, ConfigError, Dispatcher, Ledger, LedgerError, open_ledger
 from llmdispatcher._text import traced
 
 pytest.importorskip("psycopg")
@@ -69,3 +69,14 @@ def test_what_is_no_address_of_a_ledger_is_not_taken_for_a_file(text):
 def test_a_path_may_have_a_colon(tmp_path):
     """As any file."""
     assert Path(tmp_path / "a:b.db") == address(str(tmp_path / "a:b.db")).path
+
+
+@pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
+def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path, form):
+    """A misspelt path would begin another ledger without a word."""
+    place = form.format(tmp_path / "misspelt" / "calls.db")
+    for make in (Ledger, open_ledger, lambda place: Dispatcher(ledger=place), lambda place: Dispatcher({"ledger": place})):
+        with pytest.raises(ConfigError, match=r"ledger: the folder '.*misspelt' is not there; make it, or correct the path"):
+            make(place)
+
+    assert [] == list(tmp_path.iterdir())
