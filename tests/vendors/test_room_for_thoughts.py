@@ -36,7 +36,7 @@ def limit(request, kind="openai", **settings):
         ("gpt-5", {"max_tokens": 127_000}, 128_000),
         ("gpt-5", {"max_tokens": 500, "reasoning_tokens": 2000}, 2500),
         ("gpt-5", {"max_tokens": None}, None),
-        ("gpt-5", {"extra_params": {"max_completion_tokens": 800}}, 800),
+        ("gpt-5", {"max_tokens": None, "extra_params": {"max_completion_tokens": 800}}, 800),
     ],
 )
 def test_the_limit_has_room_for_the_thoughts_of_an_effort(model, fields, sent):
