@@ -36,7 +36,10 @@ def test_parallel_calls_arrive_whole(anthropic_sdk, way):
     """Three calls after a text, their input an object."""
     with VendorSimulator(responses=CALLS) as sim:
         told = anthropic_sdk(way, sim.anthropic_url, tools=[TOOL], **ASKED)
-    expected = [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.parsed} for call in (OSLO, LIMA, NOW)]
+    expected = [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": call.parsed, "caller": {"type": "direct"}}
+        for call in (OSLO, LIMA, NOW)
+    ]
 
     assert [{"type": "text", "text": CALLS.text}, *expected] == told["blocks"]
     assert "tool_use" == told["stop"]
