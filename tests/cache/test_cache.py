@@ -140,7 +140,7 @@ def test_a_tenant_function_that_fails_is_no_failure_of_a_call(clock, caplog):
     made.send(inquiry(), vendor)
 
     assert (1, {"errors": 1}) == (vendor.asked, counts(made))
-    assert "the response cache: its tenant function fails (KeyError )" in caplog.text
+    assert "the response cache: its tenant function fails (KeyError)" in caplog.text
     assert "secret" not in caplog.text
 
 
