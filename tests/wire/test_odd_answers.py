@@ -803,3 +803,24 @@ def test_a_clients_empty_fields_of_the_other_formats_are_absent():
         "max_output_tokens": 0,
     }
     assert {"model", "input"} == set(json.loads(RESPONSES.encode(asked(RESPONSES, body), stream=False)))
+
+
+@pytest.mark.parametrize("blank", [" ", "  ", "\n", "\t "])
+@pytest.mark.parametrize("again", [{}, {"id": "a"}])
+def test_a_blank_piece_of_arguments_is_one(blank, again):
+    """A token may be a blank alone, above all in code that a model writes."""
+    begin = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"a":"x'}}
+    pieces = [begin, *[{"index": 0, **again, "function": {"arguments": text}} for text in (blank, 'y"}')]]
+    template = '{"choices":[{"index":0,"delta":{"tool_calls":[%s]}}]}'
+    answer = answer_of(CHAT, template, tuple(map(json.dumps, pieces)), piece({}, "tool_calls"))
+
+    assert [("f", '{"a":"x' + blank + 'y"}')] == calls(answer)
+
+
+def test_a_custom_call_keeps_blanks_and_braces():
+    """Its input is a text."""
+    begin = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "f", "input": "{}"}}
+    pieces = [begin, *[{"index": 0, "custom": {"input": text}} for text in ("\n", "y")]]
+    template = '{"choices":[{"index":0,"delta":{"tool_calls":[%s]}}]}'
+
+    assert [("f", "{}\ny")] == calls(answer_of(CHAT, template, tuple(map(json.dumps, pieces)), piece({}, "tool_calls")))

@@ -92,9 +92,12 @@ class _CallSlot:
             return False
         return True
 
-    def grown(self, arguments: str, *, repeatable: bool) -> str:
-        """What a piece adds to the arguments; an empty object at their beginning is held back, all of them again add nothing."""
-        if not self.arguments and arguments.strip() == _EMPTY:
+    def grown(self, arguments: str, *, repeatable: bool, is_text: bool) -> str:
+        """What a piece adds to the arguments; an empty object at their beginning is held back, all of them again add nothing.
+
+        Where they are a text, an empty object is as good as any other.
+        """
+        if not self.arguments and arguments.strip() == _EMPTY and not is_text:
             self.is_held = True
             return ""
         if repeatable and arguments and arguments == self.said and self.is_complete:
@@ -141,13 +144,13 @@ class CallSlots:
 
     def _piece(self, piece: Mapping[str, Any], begun: set[int]) -> ToolCallDelta | None:
         """What one piece says; ``begun`` are the calls that this delta named already."""
-        custom = "custom" in piece and says(piece["custom"])
+        custom = "custom" in piece and bool(says(piece["custom"]) or mapping(piece["custom"]).get("input"))
         custom = custom or (piece.get("type") == "custom" and not says(piece.get("function")))
         function = mapping(piece.get("custom") if custom else piece.get("function"))
         name, arguments = text_of(function.get("name")), arguments_in(function.get("input" if custom else "arguments"))
         call_id, index = text_of(piece.get("id")), number_in(piece.get("index"))
         further = None if piece.keys() <= _CALL else rest(piece, "custom", *_CALL) or None
-        if not (name or says({**(further or {}), AS: None})) and self._is_nothing(call_id, index, arguments.strip()):
+        if not (name or says({**(further or {}), AS: None})) and self._is_nothing(call_id, index, arguments, is_text=custom):
             return None
         call_id = call_id or self._ids.pop(index, "")
         slot, place = self._slot(call_id, index, name, arguments, begun)
@@ -157,15 +160,21 @@ class CallSlots:
             index=place,
             id=call_id or None,
             name=name or None,
-            arguments=arguments if self._whole else slot.grown(arguments, repeatable=bool(call_id and name)),
+            arguments=arguments if self._whole else slot.grown(arguments, repeatable=bool(call_id and name), is_text=custom),
             kind="custom" if custom else None,
             extra=noted(further) if further else None,
         )
 
-    def _is_nothing(self, call_id: str, index: int | None, arguments: str) -> bool:
-        """Whether a piece without a name says nothing; an id alone is kept for the call that it may be of."""
+    def _is_nothing(self, call_id: str, index: int | None, arguments: str, *, is_text: bool) -> bool:
+        """Whether a piece without a name says nothing; an id alone is kept for the call that it may be of.
+
+        A blank is a piece like any other of a call whose arguments have begun, or are a text.
+        """
         place = None if self._whole else self._known(call_id, index)
-        if arguments and (arguments != _EMPTY or place is not None):
+        said = arguments.strip()
+        if said and (said != _EMPTY or place is not None):
+            return False
+        if arguments and place is not None and (is_text or self._slots[place].arguments):
             return False
         if not call_id or self._whole:
             return True
