@@ -332,6 +332,8 @@ class Attempt:
         )
         self._call.attempts.append(self.record)
         self._call.heard(self.record)
+        if self._call.asking is self:
+            self._call.asking = None
         if error is not None:
             logger.info(
                 "%s:%s failed after %.3f s: %s", self.target.vendor, self.target.model, self.record.latency, self.record.error
@@ -342,11 +344,11 @@ class Call:
     """One request on its way; ends in exactly one :class:`Outcome`, which ``report`` hears."""
 
     __slots__ = (
-        "_asking",
         "_outcome",
         "_report",
         "_settled",
         "asked",
+        "asking",
         "attempts",
         "auto_timeout",
         "deadline",
@@ -394,7 +396,8 @@ class Call:
         self.under_way: UnderWay | None = None
         self.auto_timeout = False
         """Whether nobody has set a timeout for it, so that its route tells how much time it needs."""
-        self._asking: Attempt | None = None
+        self.asking: Attempt | None = None
+        """The attempt under way; a settled one is forgotten, since the two would keep each other alive until a collection."""
         self._outcome: Outcome | None = None
         self._report = report
         self._settled = False
@@ -474,8 +477,8 @@ class Call:
     def lose(self, error: DispatchError) -> None:
         """End this leg unheard; what it was asking is written down as lost."""
         self.deadline.cancellation.cancel(error.message)
-        if self._asking is not None:
-            self._asking.settle(error, lost=True)
+        if self.asking is not None:
+            self.asking.settle(error, lost=True)
 
     def routed(self, route: Callable[[Call], Route]) -> Route:
         """What ``route`` gives; a call that gets no route, since a function of the user's failed on the way, is settled."""
@@ -495,7 +498,7 @@ class Call:
         times = self.asked.get(target, 0)
         attempt = Attempt(self, target, permit, retry=times > 0, failover=not times and bool(self.asked))
         self.asked[target] = times + 1
-        self._asking = attempt
+        self.asking = attempt
         return attempt
 
     def sends(self, attempt: Attempt) -> None:

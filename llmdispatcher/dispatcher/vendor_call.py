@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 
 import attrs
@@ -16,12 +17,12 @@ import attrs
 from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
 from ..routing import UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
-from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, evolved
+from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage
 from ..vendors import ChunkStream, HttpVendor, Vendor
 from . import guards, structured
 from .call import Attempt, Call
 
-_SETTINGS = (
+_settings = attrgetter(
     *("seed", "n", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty", "top_k", "temperature", "extra_params"),
     *("stop", "tools", "tool_choice", "response_format", "reasoning_effort", "reasoning_tokens", "service_tier"),
 )
@@ -32,17 +33,17 @@ Batches = Generator[list[StreamChunk]]
 
 def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:
     """The route without those behind the first that cannot be asked with the settings of the request; the first tells so itself."""
-    if not any(getattr(request, name) for name in _SETTINGS):
+    if not any(_settings(request)):
         return route
     steps, skipped = [route.steps[0]], [*route.skipped]
     for step in route.steps[1:]:
         target, vendor = step.target, vendors[step.target.vendor]
-        why = vendor.objection(evolved(request, model=target.model)) if isinstance(vendor, HttpVendor) else ""
+        why = vendor.objection(request, target.model) if isinstance(vendor, HttpVendor) else ""
         if why:
             skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
         else:
             steps.append(step)
-    return attrs.evolve(route, steps=tuple(steps), skipped=tuple(skipped))
+    return route if len(steps) == len(route.steps) else attrs.evolve(route, steps=tuple(steps), skipped=tuple(skipped))
 
 
 @attrs.frozen

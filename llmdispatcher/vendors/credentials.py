@@ -177,12 +177,15 @@ class Credentials:
 
     def url(self) -> str | None:
         """The address, without a slash at its end, and without the path of a call. Raises :class:`ConfigError` for none."""
-        row = self.row
-        url = self.config.base_url or from_environment(row.url_env) or _filled(row.base_url)
+        row, url = self.row, self._address()
         if url and "://" not in url:  # OLLAMA_HOST is a bare host, as its server's documentation has it
             url = f"http://{url}" if ":" in url else f"http://{url}:{(row.base_url or '').rpartition(':')[2]}"
         field = "base_url" if self.config.base_url else " or ".join(row.url_env) or "base_url"
         return root_of(row, url, field) if url else None
+
+    def _address(self) -> str | None:
+        """The address as it was told."""
+        return self.config.base_url or from_environment(self.row.url_env) or _filled(self.row.base_url)
 
     def version(self) -> str | None:
         """The API's version, where a vendor has several."""
@@ -193,7 +196,7 @@ class Credentials:
         row = self.row
         if not (self.config.api_key or from_environment(row.key_env) or row.keyless):
             return f"no API key; pass api_key=... or set {' or '.join(row.key_env)}"
-        if self.url() is None:
+        if not self._address():
             return f"no address; pass base_url=... or set {' or '.join((*row.url_env, *_PLACES.findall(row.base_url or '')))}"
         return None
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any, ClassVar, TypeVar
 
 import attrs
@@ -285,6 +286,16 @@ T = TypeVar("T")
 _MOST_PAGES = 100
 _VERSION = re.compile(r"/v\d")
 _ANY_MESSAGES = (Message.user("-"),)
+_MOST_REMEMBERED = 1_000
+
+
+def _settings(request: Request) -> tuple[Any, ...]:
+    """What a vendor may refuse of a request; of texts that are another one for each user only whether they are there."""
+    return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
+
+
+_OF_ONE_CALL = ("model", "messages", "metadata", "extra_params", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
+_stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """What is known not to be there."""
 APIS: Mapping[str, str] = {"chat": "openai_chat", "responses": "openai_responses"}
@@ -325,6 +336,7 @@ class HttpVendor:
         self._clock = clock
         self._lock = new_lock()
         self._endpoint: Endpoint | None = None
+        self._objections: dict[tuple[Any, ...], str] = {}
         name = self._config.name or row.name
         self.name: str = row.name if name.strip().lower() != row.name == canonical(name) else name  # "azure-openai" is "azure"
         if isinstance(self._config.api_key, str):
@@ -550,17 +562,30 @@ class HttpVendor:
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
         return call, codec, bounds, names, dropped
 
-    def objection(self, request: Request) -> str:
-        """Why this vendor would refuse the request before, or right after, it is sent; empty where nothing of that is known.
+    def objection(self, request: Request, model: str) -> str:
+        """Why this vendor would refuse the request for this model before, or right after, it is sent; empty where nothing is known.
 
-        Only its settings are looked at, and not its messages.
+        Only its settings are looked at, and not its messages; what was found for the same ones is remembered.
         """
-        traits = traits_of(self.kind, request.model)
-        codec = codec_for(self._format(request, traits), traits.quirks)
-        drops = self._config.drop_params or request.drop_params
-        request = evolved(request, messages=_ANY_MESSAGES, drop_params=drops)
+        settings = (model, *_settings(request))
         try:
-            codec.encode(fitted(request, traits), stream=False, quirks=traits.quirks)
+            known = self._objections.get(settings)
+        except TypeError:  # tools, a form of the answer, parameters of the vendor: nothing that can be looked up
+            return self._objection(request, model)
+        if known is None:
+            known = self._objection(request, model)
+            if len(self._objections) < _MOST_REMEMBERED:
+                self._objections[settings] = known
+        return known
+
+    def _objection(self, request: Request, model: str) -> str:
+        traits = traits_of(self.kind, model)
+        drops = self._config.drop_params or request.drop_params
+        request = evolved(request, model=model, messages=_ANY_MESSAGES, drop_params=drops)
+        try:
+            codec_for(self._format(request, traits), traits.quirks).encode(
+                fitted(request, traits), stream=False, quirks=traits.quirks
+            )
         except InvalidRequest as error:
             return error.message
         return ""

@@ -1,4 +1,4 @@
-"""What a finished stream leaves behind: nothing, however it ended and whoever still knew its error."""
+"""What a finished call or stream leaves behind: nothing, however it ended and whoever still knew its error."""
 
 from __future__ import annotations
 
@@ -39,3 +39,34 @@ def test_a_stream_is_forgotten_with_its_reader(end):
         gc.collect()
 
         assert known() is None
+
+
+CONFIGS = {
+    "plain": {},
+    "everything on": {"balance": {"strategy": "least_loaded"}, "cache": {"max_temperature": 2.0}, "circuit_breaker": {}},
+}
+
+
+class Mark:
+    """Something that a request carries, and that can be watched."""
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_an_answered_call_needs_no_collector(config):
+    """Objects that refer to each other in a circle stay until a collection, and collections stop every thread."""
+    with Dispatcher(CONFIGS[config]) as dispatcher:
+        vendors = [FakeVendor(lambda _request: "all is well", name=name) for name in ("first", "second")]
+        for vendor in vendors:
+            dispatcher.register_vendor(vendor)
+        gc.disable()
+        try:
+            mark = Mark()
+            known = weakref.ref(mark)
+            dispatcher.send(Request("m", "hi", metadata={"mark": mark}))
+            del mark
+            for vendor in vendors:
+                vendor.seen.clear()
+
+            assert known() is None
+        finally:
+            gc.enable()

@@ -21,8 +21,9 @@ _WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input
 """What servers and gateways call the same count, in the record or in its details; the first that says something counts."""
 
 
-_SUMS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
-"""All that many records have."""
+_USUAL = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"})
+_USUAL_INTO = frozenset({"cached_tokens", "audio_tokens"})
+"""All that most records have, and their details of the prompt."""
 
 
 def usage_beside(document: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
@@ -44,9 +45,9 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         count(raw.get("prompt_tokens") or _first(_INTO, raw)),
         count(raw.get("completion_tokens") or _first(_OUT, raw)),
     )
-    reasoning = read = write = 0
-    if not raw.keys() <= _SUMS:
-        reasoning = count(out.get("reasoning_tokens") or raw.get("reasoning_tokens"))
+    reasoning, read, write = count(out.get("reasoning_tokens")), count(into.get("cached_tokens")), 0
+    if not (raw.keys() <= _USUAL and into.keys() <= _USUAL_INTO):
+        reasoning = reasoning or count(raw.get("reasoning_tokens"))
         read, write = count(_first(_READ, into, raw)), count(_first(_WRITTEN, into, raw))
     beyond = count(raw.get("total_tokens")) - prompt - completion
     if beyond > 0 and beyond == read + write:  # a gateway to Anthropic, which counts what is cached beside the prompt
