@@ -17,7 +17,7 @@ import attrs
 from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
 from ..routing import UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
-from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage
+from ..types import RateLimitRemaining, Request, Response, StreamChunk, Usage, evolved
 from ..vendors import ChunkStream, HttpVendor, Vendor
 from . import guards, structured
 from .call import Attempt, Call
@@ -38,7 +38,7 @@ def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Ro
     steps, skipped = [route.steps[0]], [*route.skipped]
     for step in route.steps[1:]:
         target, vendor = step.target, vendors[step.target.vendor]
-        why = vendor.objection(request, target.model) if isinstance(vendor, HttpVendor) else ""
+        why = vendor.objection(evolved(request, model=target.model)) if isinstance(vendor, HttpVendor) else ""
         if why:
             skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
         else:

@@ -294,7 +294,7 @@ def _settings(request: Request) -> tuple[Any, ...]:
     return (request.extra_params or None, request.user is None, request.prompt_cache_key is None, *_stated(request))
 
 
-_OF_ONE_CALL = ("model", "messages", "metadata", "extra_params", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
+_OF_ONE_CALL = ("messages", "metadata", "extra_params", "user", "prompt_cache_key", "origin", "id_at_origin", "cache")
 _stated = attrgetter(*[field.name for field in attrs.fields(Request) if field.name not in _OF_ONE_CALL])
 _ABSENT = (NameClaim.FOREIGN, NameClaim.CLOSED)
 """What is known not to be there."""
@@ -562,26 +562,26 @@ class HttpVendor:
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
         return call, codec, bounds, names, dropped
 
-    def objection(self, request: Request, model: str) -> str:
-        """Why this vendor would refuse the request for this model before, or right after, it is sent; empty where nothing is known.
+    def objection(self, request: Request) -> str:
+        """Why this vendor would refuse the request before, or right after, it is sent; empty where nothing of that is known.
 
         Only its settings are looked at, and not its messages; what was found for the same ones is remembered.
         """
-        settings = (model, *_settings(request))
+        settings = _settings(request)
         try:
             known = self._objections.get(settings)
         except TypeError:  # tools, a form of the answer, parameters of the vendor: nothing that can be looked up
-            return self._objection(request, model)
+            return self._objection(request)
         if known is None:
-            known = self._objection(request, model)
+            known = self._objection(request)
             if len(self._objections) < _MOST_REMEMBERED:
                 self._objections[settings] = known
         return known
 
-    def _objection(self, request: Request, model: str) -> str:
-        traits = traits_of(self.kind, model)
+    def _objection(self, request: Request) -> str:
+        traits = traits_of(self.kind, request.model)
         drops = self._config.drop_params or request.drop_params
-        request = evolved(request, model=model, messages=_ANY_MESSAGES, drop_params=drops)
+        request = evolved(request, messages=_ANY_MESSAGES, drop_params=drops)
         try:
             codec_for(self._format(request, traits), traits.quirks).encode(
                 fitted(request, traits), stream=False, quirks=traits.quirks

@@ -205,10 +205,10 @@ def test_a_client_that_hangs_up_between_two_words_is_noticed_by_a_heartbeat(serv
 
 
 UWSGI = {
-    # Without threads uWSGI forks without a word to Python; that a thread is alive then, as after a stream, no Python code survives.
+    # Without its hooks uWSGI forks without a word to Python; that a thread is alive then, as after a stream, no Python code survives.
     "no threads": ((), "send"),
     "no threads, lazy": (("--lazy-apps",), "send, stream"),
-    "threads": (("--enable-threads",), "send, stream"),
+    "threads": (("--enable-threads", "--py-call-uwsgi-fork-hooks"), "send, stream"),
 }
 
 
