@@ -205,7 +205,7 @@ def test_a_client_that_hangs_up_between_two_words_is_noticed_by_a_heartbeat(serv
 
 
 UWSGI = {
-    # Without its hooks uWSGI forks without a word to Python; that a thread is alive then, as after a stream, no Python code survives.
+    # Without its hooks uWSGI forks without a word to Python; a thread that is alive then, as after a stream, hangs the worker.
     "no threads": ((), "send"),
     "no threads, lazy": (("--lazy-apps",), "send, stream"),
     "threads": (("--enable-threads", "--py-call-uwsgi-fork-hooks"), "send, stream"),
