@@ -95,8 +95,8 @@ _GOOGLES_VERBATIM = frozenset(
 
 def gemini(request: Any) -> Any:
     """snake_case for camelCase, one thing for a list of it, null or empty for absent, ``thought: false`` and a user's role are the
-    defaults; the words of an enumeration in either case, base64 in either alphabet; turns of one role are one turn; tools are a set
-    of functions and a list of others, however grouped.
+    defaults, and so are empty instructions; the words of an enumeration in either case, base64 in either alphabet; turns of one
+    role are one turn; tools are a set of functions and a list of others, however grouped.
     """
     fields = _camel(request)
     fields.pop("model", None)  # the path names it
@@ -110,6 +110,8 @@ def gemini(request: Any) -> Any:
     if isinstance(fields.get("systemInstruction"), dict):
         parts = _as_googles_list(fields["systemInstruction"].get("parts"))
         fields["systemInstruction"] = {**fields["systemInstruction"], "parts": [_googles_part(part) for part in parts]}
+        if all(part == {"text": ""} for part in parts):
+            del fields["systemInstruction"]
     entries = [entry for tool in _as_googles_list(fields.pop("tools", None)) for entry in tool.items()]
     functions = [each for name, listed in entries if name == "functionDeclarations" for each in _as_googles_list(listed)]
     others = [entry for entry in entries if entry[0] != "functionDeclarations"]

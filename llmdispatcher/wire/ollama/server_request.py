@@ -23,7 +23,7 @@ from ...types import (
     begins_as,
     data_url,
 )
-from ..base import Inbound, filled, object_in, popped
+from ..base import Inbound, filled, object_in, popped, words_in
 from ..decoding import says
 from .request import NAME, SETTINGS, THINKS
 
@@ -54,7 +54,7 @@ def _options(fields: dict[str, Any]) -> dict[str, Any]:
     for name, theirs in SETTINGS:
         if theirs in options and _fits(name, options[theirs], theirs):
             found[name] = options.pop(theirs)
-    stop = options.pop("stop", [])
+    stop = words_in(options.pop("stop", []))
     if not isinstance(stop, str | list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("options.stop: this is not a list of strings; give one, or leave it out")
     if options:
@@ -135,7 +135,7 @@ def _message(turn: Any, where: str) -> Message:
         raise InvalidRequest(f"{where}: this is no message; give {{'role': {', '.join(map(repr, _ROLES))}, 'content': ...}}")
     rest = filled({name: value for name, value in turn.items() if name != "role"})
     text, thought = _popped_in(rest, "content", where), _popped_in(rest, "thinking", where)
-    images = [_image(image, where) for image in _listed(rest, "images", where)]
+    images = [_image(image, where) for image in _listed(rest, "images", where) if image is None or image]
     calls = [_call(call, where) for call in _listed(rest, "tool_calls", where) if _is_call(call)]
     answered = {ours: rest.pop(name) for name, ours in _ANSWERED.items() if isinstance(rest.get(name), str)}
     said: list[Part] = [TextPart(text=text)] if text or not (images or thought) else []

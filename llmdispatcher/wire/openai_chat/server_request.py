@@ -28,7 +28,7 @@ from ...types import (
     data_url,
 )
 from ..anthropic.fields import cache_of
-from ..base import Inbound, filled, object_in, popped
+from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
 from ..decoding import arguments_in, mapping, says
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
@@ -77,13 +77,21 @@ def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) ->
     before: list[Part] = [thought_of(thoughts)] if thoughts else []
     after: list[Part] = [TextPart(text=refused, extra={NAME: {AS: FIELD}})] if isinstance(refused, str) and refused else []
     if isinstance(content, list):
-        return [*before, *[part_of(part, f"{where}.content.{place}") for place, part in enumerate(content)], *after]
+        parts = [part_of(part, f"{where}.content.{place}") for place, part in enumerate(content) if not _is_empty_medium(part)]
+        return [*before, *parts, *after]
     if not isinstance(content, str | None):
         raise InvalidRequest(f"{where}.content: {type(content).__name__} is not text; give a string or a list of parts")
     empty = not content and message["role"] not in ("assistant", "tool", "function")
     if before or after or empty:
         return [*before, *([TextPart(text=content or "")] if content or empty else []), *after]
     return content or ""
+
+
+_MEDIA = frozenset({"document_url", "file", "image_url", "input_audio", "video_url"})
+
+
+def _is_empty_medium(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in _MEDIA and is_hollow(part)
 
 
 def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
@@ -262,20 +270,7 @@ def _model_in(path: str) -> str:
 
 def _usage_wanted(fields: dict[str, Any]) -> bool:
     """Whether a stream is to tell its usage; other options of a stream stay where they are."""
-    return _taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
-
-
-def _taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
-    """One field out of a mapping whose others stay where they are; ``None`` where it is not what fits."""
-    whole = fields.get(name)
-    if not isinstance(whole, dict) or not fits(whole.get(inner)):
-        return None
-    left = rest(whole, inner)
-    if left:
-        fields[name] = left
-    else:
-        del fields[name]
-    return whole[inner]
+    return taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
 
 
 def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
@@ -305,11 +300,12 @@ def _words(fields: dict[str, Any]) -> dict[str, Any]:
     """Flags and texts, and where to stop; what is of another kind has another meaning somewhere."""
     kinds = {**dict.fromkeys(_FLAGS, bool), **dict.fromkeys(_TEXTS, str)}
     found = {name: fields.pop(name) for name, kind in kinds.items() if isinstance(fields.get(name), kind)}
-    stop = fields.get("stop")
+    stop = words_in(fields.get("stop"))
     if isinstance(stop, str):
         return {**found, "stop": fields.pop("stop"), "metadata": {"stop": TEXT}}
-    if isinstance(stop, list) and stop and all(isinstance(word, str) for word in stop):
-        found["stop"] = fields.pop("stop")
+    if fields.get("stop") and isinstance(stop, list) and all(isinstance(word, str) for word in stop):
+        del fields["stop"]
+        found["stop"] = stop
     return found
 
 
@@ -318,8 +314,8 @@ def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("reasoning_effort") in EFFORTS:
         return {"reasoning_effort": fields.pop("reasoning_effort")}
     found = {
-        "reasoning_effort": _taken(fields, GROUP, "effort", lambda value: value in EFFORTS),
-        "reasoning_tokens": _taken(fields, GROUP, "max_tokens", lambda value: type(value) is int and value >= 0),
+        "reasoning_effort": taken(fields, GROUP, "effort", lambda value: value in EFFORTS),
+        "reasoning_tokens": taken(fields, GROUP, "max_tokens", lambda value: type(value) is int and value >= 0),
     }
     return {**found, "metadata": {name: GROUP for name, value in found.items() if value is not None}}
 
@@ -337,6 +333,8 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     entries, functions = popped(fields, "tools", list, []), popped(fields, "functions", list, [])
     tools = [_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
     older = [_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
+    if not older and not tools and "function_call" in fields:  # which is refused without functions
+        fields.setdefault("tool_choice", _modern_choice(fields.pop("function_call")))
     field = "function_call" if older else "tool_choice"
     choice = fields.get(field)
     if choice in _CHOICES if isinstance(choice, str) else False:
@@ -346,6 +344,11 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
         return {"tools": [*tools, *older]}
     del fields[field]
     return {"tools": [*tools, *older], "tool_choice": {"type": "function", "function": {"name": name}}}
+
+
+def _modern_choice(choice: Any) -> Any:
+    """A choice in the words of before tools, in those of today."""
+    return {"type": "function", "function": choice} if isinstance(choice, dict) else choice
 
 
 def _chosen(choice: Mapping[str, Any]) -> Any:
