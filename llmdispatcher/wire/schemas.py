@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from ..types import SCHEMA_WORDS
+from ..types import MOST_MEMBERS, SCHEMA_WORDS
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _SHAPE = frozenset({"type", "enum", "const", "title", "properties", "required", "additionalProperties", "items"})
@@ -82,9 +82,10 @@ def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     requires.
     """
     schema = _at_root(schema)
-    if schema.get("type") == "object" and "properties" in schema and not any(name in schema for name in _CHOICES):
+    choices = any(name in schema for name in _CHOICES)
+    if schema.get("type") == "object" and isinstance(schema.get("properties"), Mapping) and not choices:
         return schema
-    made = {**{name: value for name, value in schema.items() if name not in _CHOICES}, "type": "object"}
+    made = {**_without(schema, "required", *_CHOICES), "type": "object"}
     properties, required = dict(_object(schema.get("properties"))), _names(schema.get("required"))
     for name in _CHOICES:
         options = [_target(schema, option) for option in schema.get(name) or () if isinstance(option, Mapping)]
@@ -161,9 +162,17 @@ def without_nulls(schema: Any) -> Any:
         return schema
 
 
-def _has_null(value: Any) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return None in inner or any([_has_null(one) for one in inner if type(one) is dict or type(one) is list])
+def _has_null(schema: Any) -> bool:
+    todo: list[Any] = [schema] if type(schema) is dict else []
+    for one in todo:
+        for inner in one.values() if type(one) is dict else one:
+            if inner is None:
+                return True
+            if type(inner) is dict or type(inner) is list:
+                todo.append(inner)
+        if len(todo) > MOST_MEMBERS:  # round in a circle
+            return False
+    return False
 
 
 def _without_nulls(schema: Any) -> Any:
