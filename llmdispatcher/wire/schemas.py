@@ -71,8 +71,6 @@ def fitted_schema(schema: Any, dialect: Dialect) -> dict[str, Any] | None:
 
 
 _CHOICES = ("anyOf", "oneOf", "allOf")
-NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
-"""The schema of a function that takes none; some servers refuse an empty one."""
 
 
 def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -95,6 +93,11 @@ def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         common = [field for named in wanted for field in named if name == "allOf" or all(field in other for other in wanted)]
         required += [field for field in dict.fromkeys(common) if field not in required]
     return {**made, "properties": properties, **({"required": required} if required else {})}
+
+
+def rooted(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema of arguments that is one of an object, which servers want that take choices at its root."""
+    return schema if schema.get("type") == "object" else object_schema(schema)
 
 
 def _at_root(schema: Mapping[str, Any]) -> Mapping[str, Any]:

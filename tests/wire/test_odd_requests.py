@@ -364,6 +364,45 @@ def test_tools_and_forms_for_moonshot():
     assert {"type": "integer", "enum": [1]} == body["response_format"]["json_schema"]["schema"]["properties"]["a"]
 
 
+@pytest.mark.parametrize("parameters", [{}, None], ids=["empty", "null"])
+def test_a_clients_tool_without_a_schema_is_an_object_at_moonshot(parameters):
+    """Also where the client wrote Moonshot's own format."""
+    request = read(CHAT, tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
+    body = json.loads(CODECS[CHAT].encode(request, stream=False, quirks=frozenset({"typed_schemas"})))
+
+    assert {"type": "object", "properties": {}} == body["tools"][0]["function"]["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "schema_of"),
+    [
+        (CHAT, lambda body: body["tools"][0]["function"]["parameters"]),
+        (ANTHROPIC, lambda body: body["tools"][0]["input_schema"]),
+        (GEMINI, lambda body: body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"]),
+        (OLLAMA, lambda body: body["tools"][0]["function"]["parameters"]),
+        (RESPONSES, lambda body: body["tools"][0]["parameters"]),
+    ],
+    ids=[CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES],
+)
+def test_arguments_are_an_object_in_every_format(codec, schema_of):
+    """Servers refuse a choice, a reference or nothing at the root of their schema."""
+    for schema in (REFERRED, {"anyOf": [{"properties": {"x": {}}, "required": ["x"]}]}):
+        told = schema_of(encoded(codec, Message.user("q"), tools=[Tool(name="f", parameters=schema)]))
+
+        assert ("object", {"x": {}}, ["x"]) == (told["type"], told["properties"], told["required"])
+
+
+@pytest.mark.parametrize("source", [GEMINI, OLLAMA])
+def test_an_empty_id_of_a_call_is_none(source):
+    """It is not sent back."""
+    function = {"name": "f", "args" if source == GEMINI else "arguments": {"a": 1}}
+    part = {"functionCall": {**function, "id": ""}} if source == GEMINI else {"id": "", "function": function}
+    turn = {"role": "model", "parts": [part]} if source == GEMINI else {"role": "assistant", "tool_calls": [part]}
+    talk = [*ASKED[source][TALK[source]], turn]
+
+    assert '"id": ""' not in json.dumps(sent(source, source, **{TALK[source]: talk}))
+
+
 ROUND = [
     Message.user("q"),
     Message("assistant", "", tool_calls=[ToolCall(name="f", arguments="{}"), ToolCall(name="g", arguments="{}")]),

@@ -15,7 +15,7 @@ from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart,
 from ..decoding import LEADING_ROLES, NO_CHOICE, arguments_of, dump, in_text, leave_out, own, part_kind, tell_thought
 from ..limits import with_names
 from ..quirks import adapted, without_effort
-from ..schemas import GEMINI, fitted_schema, object_schema
+from ..schemas import GEMINI, fitted_schema, rooted
 from ..shaping import form_in_words
 from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part, merged
 
@@ -288,8 +288,7 @@ def _declared(request: Request, tool: Tool) -> dict[str, Any]:
     spelt = further.keys() & _SCHEMAS
     same = bool(spelt) and (further.get(_SCHEMAS[0]) or json_schema(further.get(_SCHEMAS[1], {}))) == tool.parameters
     if tool.parameters and not same:
-        fits = request.wire_format == NAME or tool.parameters.get("type") == "object"
-        declaration[_SCHEMAS[0]] = tool.parameters if fits else object_schema(tool.parameters)
+        declaration[_SCHEMAS[0]] = tool.parameters if request.wire_format == NAME else rooted(tool.parameters)
     return {**declaration, **{name: value for name, value in further.items() if same or name not in spelt}}
 
 

@@ -25,7 +25,7 @@ from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..limits import with_names
 from ..quirks import adapted
-from ..schemas import object_schema
+from ..schemas import rooted
 
 NAME = "ollama_chat"
 
@@ -172,9 +172,10 @@ def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    schema = tool.parameters
-    if schema or request.wire_format != NAME:
-        function["parameters"] = schema if schema.get("type") == "object" else object_schema(schema)
+    if request.wire_format != NAME:
+        function["parameters"] = rooted(tool.parameters)
+    elif tool.parameters:
+        function["parameters"] = tool.parameters
     if tool.strict is not None and request.wire_format == NAME:
         function["strict"] = tool.strict
     return _merged({"type": "function", "function": function}, own(tool, NAME))
@@ -241,4 +242,4 @@ def _bytes(image: ImagePart) -> bytes | None:
 
 def _call(request: Request, call: ToolCall) -> dict[str, Any]:
     entry: dict[str, Any] = {"function": {"name": call.name, "arguments": arguments_of(request, call, "Ollama")}}
-    return _merged(entry if call.id is None else {"id": call.id, **entry}, own(call, NAME))
+    return _merged(entry if not call.id else {"id": call.id, **entry}, own(call, NAME))

@@ -34,7 +34,7 @@ from ..anthropic.fields import cache_control
 from ..decoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
 from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
-from ..schemas import NO_ARGUMENTS
+from ..schemas import rooted
 from ..shaping import form_in_words, inline_url, named_form, results_of_text
 from .fields import AS, BARE, FIELD, LEGACY, NAME, SOUND, how, with_own
 
@@ -433,15 +433,15 @@ def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str
         return dict(tool.data)
     function: dict[str, Any] = {"name": tool.name}
     if request.wire_format != NAME:
-        function["parameters"] = tool.parameters or NO_ARGUMENTS
+        function["parameters"] = rooted(tool.parameters)
     elif tool.parameters:
         function["parameters"] = tool.parameters
     for name in ("description", "strict"):
         if getattr(tool, name) is not None:
             function[name] = getattr(tool, name)
     entry = with_own({"type": "function", "function": function}, tool)
-    if tool.parameters:
-        entry["function"]["parameters"] = tool.parameters
+    if tool.parameters:  # also where it came with an empty schema
+        entry["function"]["parameters"] = function["parameters"]
     if tool.cache is not None and not marks:
         tell_dropped(request, NAME, "cache_control")
     return entry if tool.cache is None or not marks else {**entry, "cache_control": cache_control(tool.cache)}

@@ -45,6 +45,7 @@ from ..decoding import (
 )
 from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
+from ..schemas import rooted
 from ..shaping import inline_url
 
 NAME = "openai_responses"
@@ -286,7 +287,7 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     tools = [tool for tool in request.tools if isinstance(tool, Tool) or _native(request, tool)]
     if tools:
-        fields["tools"] = [_tool(tool) for tool in tools]
+        fields["tools"] = [_tool(tool, native=request.wire_format == NAME) for tool in tools]
     if request.tool_choice is not None:
         fields |= _choice(request, quirks)
     if request.parallel_tool_calls is not None:
@@ -300,10 +301,12 @@ def _native(request: Request, tool: VendorTool) -> bool:
     return tool.origin == NAME
 
 
-def _tool(tool: Tool | VendorTool) -> dict[str, Any]:
+def _tool(tool: Tool | VendorTool, *, native: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
     fields: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
+    if tool.parameters and not native:
+        fields["parameters"] = rooted(tool.parameters)
     for name in ("description", "strict"):
         if getattr(tool, name) is not None:
             fields[name] = getattr(tool, name)
