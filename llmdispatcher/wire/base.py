@@ -69,6 +69,7 @@ _GROUPS = frozenset(
         "thinkingConfig",
         "toolConfig",
         "tool_choice",
+        "web_search_options",
     }
 )
 """Objects of several settings, each of which may say nothing."""

@@ -224,6 +224,48 @@ def test_a_tool_of_a_client_without_a_schema_takes_nothing(schema, target):
     assert {"type": "object", "properties": {}} == (tool.get("input_schema") or tool["function"]["parameters"])
 
 
+EMPTY_IN_TOOLS = {
+    CHAT: {"type": "", "function": {"name": "f", "strict": None}, "cache_control": {"type": ""}},
+    ANTHROPIC: {"type": "", "name": "f", "input_schema": {}, "strict": None, "cache_control": {}},
+    OLLAMA: {"type": "", "function": {"name": "f", "parameters": None}},
+    RESPONSES: {"type": "", "name": "f", "parameters": {}, "strict": None, "cache_control": {"type": ""}},
+}
+
+
+@pytest.mark.parametrize("source", EMPTY_IN_TOOLS)
+def test_a_field_of_a_tool_that_says_nothing_is_not_sent(source):
+    """A tool of no type is a function."""
+    body = json.dumps(sent(source, source, tools=[EMPTY_IN_TOOLS[source]])["tools"])
+
+    assert '"f"' in body
+    assert [] == [name for name in ('""', "null", "cache_control") if name in body]
+
+
+EMPTY_IN_PARTS = [
+    (CHAT, {"type": "image_url", "image_url": {"url": "u"}}, {"image_url": {"url": "u", "detail": ""}}),
+    (CHAT, {"type": "text", "text": "t"}, {"cache_control": {"type": ""}}),
+    (CHAT, {"type": "file", "file": {"file_id": "f1"}}, {"file": {"file_id": "f1", "file_data": "", "filename": ""}}),
+    (ANTHROPIC, {"type": "document", "source": {"type": "url", "url": "u"}}, {"title": "", "cache_control": {}}),
+    (ANTHROPIC, {"type": "image", "source": {"type": "url", "url": "u"}}, {"cache_control": {"type": ""}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "part", "empty"), EMPTY_IN_PARTS, ids=range(len(EMPTY_IN_PARTS)))
+def test_a_field_of_a_part_that_says_nothing_is_not_sent(source, part, empty):
+    """The part is as one without it."""
+    bodies = [sent(source, source, messages=[{"role": "user", "content": [one]}]) for one in (part, {**part, **empty})]
+
+    assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize("kind", [{}, [], 7, None])
+def test_a_part_of_an_odd_type_is_no_failure_of_ours(kind):
+    """Whatever stands there."""
+    part = {"type": kind, "image_url": {"url": ""}}
+
+    assert part == sent(CHAT, CHAT, messages=[{"role": "user", "content": [part]}])["messages"][0]["content"][0]
+
+
 GO = {
     "type": "object",
     "description": None,

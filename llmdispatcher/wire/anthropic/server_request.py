@@ -131,7 +131,7 @@ def _image(block: dict[str, Any]) -> Part | None:
 
 def _document(block: dict[str, Any]) -> Part | None:
     known, cache, extra = _marked(block, "source", "title")
-    source, title = _source(block.get("source")), known.get("title")
+    source, title = _source(block.get("source")), known.get("title") or None
     if source is None or not isinstance(title, str | None) or (source.get("media_type") or "").startswith("text/"):
         source = _plain(block.get("source"))
     if source is None or not isinstance(title, str | None):
@@ -349,16 +349,17 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
 def _tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'name': ..., 'input_schema': ...}}")
-    if tool.get("type") not in (None, "custom"):
+    if tool.get("type") not in (None, "", "custom"):
         return VendorTool(origin=NAME, data=tool)
-    rest = {name: value for name, value in tool.items() if value is not None}
+    rest = filled(tool)
     name, schema = rest.pop("name", ""), rest.pop("input_schema", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a name and an input_schema; give {{'name': ..., 'input_schema': {{...}}}}")
     cache = cache_of(rest.get("cache_control"))
     if cache is not None:
         del rest["cache_control"]
-    known = {key: rest.pop(key) for key, kind in (("description", str), ("strict", bool)) if isinstance(rest.get(key), kind)}
+    known = {key: tool[key] for key, kind in (("description", str), ("strict", bool)) if isinstance(tool.get(key), kind)}
+    rest = {key: value for key, value in rest.items() if key not in known}
     return Tool(name=name, parameters=schema, cache=cache, extra={NAME: rest} if rest else {}, **known)
 
 

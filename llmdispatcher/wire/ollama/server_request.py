@@ -24,7 +24,7 @@ from ...types import (
     data_url,
 )
 from ..base import Inbound, filled, object_in, popped, words_in
-from ..decoding import says
+from ..decoding import mapping, says
 from .request import NAME, SETTINGS, THINKS
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -112,14 +112,15 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
 def _tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
-    if tool.get("type", "function") != "function":
+    if (tool.get("type") or "function") != "function":
         return VendorTool(origin=NAME, data=tool)
-    function = tool.get("function")
-    rest = {name: value for name, value in function.items() if value is not None} if isinstance(function, dict) else {}
+    function = mapping(tool.get("function"))
+    rest = filled(function)
     name, schema = rest.pop("name", ""), rest.pop("parameters", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a function with a name; give {{'type': 'function', 'function': {{...}}}}")
-    known = {key: rest.pop(key) for key, kind in (("description", str), ("strict", bool)) if isinstance(rest.get(key), kind)}
+    known = {key: function[key] for key, kind in (("description", str), ("strict", bool)) if isinstance(function.get(key), kind)}
+    rest = {key: value for key, value in rest.items() if key not in known}
     return Tool(name=name, parameters=schema, extra=_extra(tool, rest, "type", "function"), **known)
 
 

@@ -91,7 +91,8 @@ _MEDIA = frozenset({"document_url", "file", "image_url", "input_audio", "video_u
 
 
 def _is_empty_medium(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") in _MEDIA and is_hollow(part)
+    kind = part.get("type") if isinstance(part, dict) else None
+    return isinstance(kind, str) and kind in _MEDIA and is_hollow(part)
 
 
 def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
@@ -131,6 +132,8 @@ def part_of(part: Any, where: str) -> Part:
         return TextPart(text=part, extra={NAME: {AS: BARE}})
     if not isinstance(part, dict):
         raise InvalidRequest(f"{where}: {type(part).__name__} is not a part; give {{'type': 'text', 'text': ...}}")
+    if "cache_control" in part and not says(part["cache_control"]):
+        part = {name: value for name, value in part.items() if name != "cache_control"}
     kind = part.get("type")
     reader = _PART_READERS.get(kind) if isinstance(kind, str) else None
     read = reader(part) if reader is not None else None
@@ -163,7 +166,7 @@ def _inner(part: Mapping[str, Any], kind: str, *known: str) -> tuple[Mapping[str
 
 def _image(part: Mapping[str, Any]) -> Part | None:
     image, further = _inner(part, "image_url", "url", "detail")
-    url, detail = image.get("url"), image.get("detail")
+    url, detail = image.get("url"), image.get("detail") or None
     if not isinstance(url, str) or not isinstance(detail, str | None):
         return None
     cache = cache_of(further.get("cache_control"))
@@ -195,7 +198,7 @@ def _audio(part: Mapping[str, Any]) -> Part | None:
 
 def _file(part: Mapping[str, Any]) -> Part | None:
     file, further = _inner(part, "file", "file_id", "file_data", "filename")
-    told, data, name = file.get("file_id"), file.get("file_data"), file.get("filename")
+    told, data, name = file.get("file_id") or None, file.get("file_data") or None, file.get("filename") or None
     if AS in further or not isinstance(name, str | None):
         return None
     cache = cache_of(further.get("cache_control"))
@@ -213,7 +216,7 @@ def _file(part: Mapping[str, Any]) -> Part | None:
 
 def _document(part: Mapping[str, Any]) -> Part | None:
     """Mistral's documents by their URL."""
-    url, name = part.get("document_url"), part.get("document_name")
+    url, name = part.get("document_url"), part.get("document_name") or None
     if not isinstance(url, str) or not isinstance(name, str | None):
         return None
     further = rest(part, "type", "document_url", "document_name")
@@ -361,9 +364,9 @@ def _chosen(choice: Mapping[str, Any]) -> Any:
 def _tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
-    if tool.get("type") not in (None, "function"):
+    if tool.get("type") not in (None, "", "function"):
         return VendorTool(origin=NAME, data=tool)
-    return _function(tool, where, rest(tool, "type", "function"))
+    return _function(tool, where, filled(rest(tool, "type", "function")))
 
 
 def _function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Tool:

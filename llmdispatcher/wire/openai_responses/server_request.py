@@ -328,7 +328,7 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
 def _tool(tool: Any) -> Tool | VendorTool:
     if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
         raise InvalidRequest("tools: a tool has no type; give {'type': 'function', 'name': ..., 'parameters': {...}}")
-    if tool["type"] != "function":
+    if tool["type"] not in ("", "function"):
         return VendorTool(origin=NAME, data=tool)
     name, parameters = tool.get("name"), tool.get("parameters") or {}
     described = isinstance(tool.get("description"), str | None) and isinstance(tool.get("strict"), bool | None)
@@ -341,7 +341,7 @@ def _tool(tool: Any) -> Tool | VendorTool:
         description=tool.get("description"),
         parameters=parameters,
         strict=tool.get("strict"),
-        extra=noted(rest(tool, "type", "name", "description", "parameters", "strict")),
+        extra=noted(filled(rest(tool, "type", "name", "description", "parameters", "strict"))),
     )
 
 
