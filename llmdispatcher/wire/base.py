@@ -27,19 +27,109 @@ def object_in(body: bytes, wanted: str) -> dict[str, Any]:
 def filled(fields: Mapping[str, Any], *counts: str) -> dict[str, Any]:
     """The fields of a request that say something: clients in typed languages write all that they know, most of it empty.
 
-    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, and
-    an empty object where its presence is the wish.
+    A zero says something (``temperature``, ``seed``), but in ``counts`` of what there is at least one of; an empty list does, but
+    where there is at least one entry, and an empty object where its presence is the wish.
     """
-    return {name: value for name, value in fields.items() if value or not _is_empty(name, value, counts)}
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if _is_empty(name, value, counts) if not value else isinstance(value, dict) and _is_empty_object(name, value):
+            continue
+        if name in _GROUPS and isinstance(value, dict):
+            value = {inner: said for inner, said in value.items() if said == [] or inner in _WISHES or not _is_blank(said)}
+        found[name] = value
+    if found.get("tools") == [] or ("function_call" in found and not (found.get("tools") or found.get("functions"))):
+        return {name: value for name, value in found.items() if name not in _OF_TOOLS or not _is_idle(value)}
+    return found
 
 
-_WISHES = frozenset({"web_search_options"})
+_OF_TOOLS = frozenset({"function_call", "parallel_tool_calls", "toolConfig", "tool_choice"})
+"""What says how tools are to be called, and is refused where there are none."""
+
+
+def _is_idle(value: Any) -> bool:
+    """Whether it forces no call."""
+    if isinstance(value, dict):
+        inner = value.get("functionCallingConfig", value) if len(value) == 1 else value
+        value = inner.get("type") or inner.get("mode") if isinstance(inner, dict) else None
+    return isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("auto", "none"))
+
+
+_WISHES = frozenset({"responseJsonSchema", "responseSchema", "web_search_options"})
+_SENDERS_OWN = frozenset({"metadata", "labels", "chat_template_kwargs"})
+"""Objects whose names and values the sender chose."""
+_GROUPS = frozenset(
+    {
+        "generationConfig",
+        "output_config",
+        "reasoning",
+        "response_format",
+        "stream_options",
+        "text",
+        "thinking",
+        "thinkingConfig",
+        "toolConfig",
+        "tool_choice",
+        "web_search_options",
+    }
+)
+"""Objects of several settings, each of which may say nothing."""
+_LISTS = frozenset({"modalities", "responseModalities", "stopSequences", "stop_sequences"})
+"""Lists of at least one entry, where there are any."""
 
 
 def _is_empty(name: str, value: Any, counts: Collection[str]) -> bool:
     if value is None or value == "":
         return True
+    if value == []:
+        return name in _LISTS
     return name not in _WISHES if value == {} else name in counts and type(value) is int
+
+
+def _is_empty_object(name: str, value: Mapping[str, Any]) -> bool:
+    return name not in _WISHES and name not in _SENDERS_OWN and _is_blank(value)
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether it is null, an empty text, or holds nothing else: numbers and flags say something, but in an object of no type."""
+    if isinstance(value, dict):
+        untyped = value.get("type") == ""
+        return all(_is_blank(inner) or (untyped and not inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(map(_is_blank, value))
+    return value is None or value == ""
+
+
+def words_in(value: Any) -> Any:
+    """A list of texts without those that are empty or null; anything else as it is."""
+    return [word for word in value if word is not None and word != ""] if isinstance(value, list) else value
+
+
+_LABELS = frozenset(
+    {"cache_control", "detail", "displayName", "filename", "format", "index", "media_type", "mimeType", "title", "type"}
+)
+"""What is said about a medium, and is none."""
+
+
+def is_hollow(value: Any) -> bool:
+    """Whether a medium or a call of a client's says no more than what it would be."""
+    if isinstance(value, dict):
+        return all(name in _LABELS or is_hollow(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return all(map(is_hollow, value))
+    return not value or (isinstance(value, str) and value.isspace())
+
+
+def taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
+    """One field out of an object whose others stay where they are; ``None`` where it is not what fits."""
+    whole = fields.get(name)
+    if not isinstance(whole, dict) or not fits(whole.get(inner)):
+        return None
+    left = {other: value for other, value in whole.items() if other != inner and value is not None and value != ""}
+    if left:
+        fields[name] = left
+    else:
+        del fields[name]
+    return whole[inner]
 
 
 def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
@@ -189,6 +279,7 @@ QUIRKS: Mapping[str, str] = {
     "text_results": "takes text alone in results of tools; pictures follow in a user's message",
     "no_form_beside_tools": "takes functions or a JSON form, not both; the prompt tells the form",
     "checked_schemas": "refuses arguments that are no object, and strict schemas that do not name and require all fields",
+    "typed_schemas": "refuses types beside choices and references, as Moonshot's own part of JSON schema does",
     "strict_fields": "refuses fields of messages, parts and tools that are not of OpenAI's chat API",
     "cache_marks": "takes Anthropic's cache_control on parts and tools of OpenAI's chat format",
     "thinking_blocks": "takes thoughts among the content of OpenAI's chat format",

@@ -31,6 +31,7 @@ from ..types import (
     Response,
     StreamChunk,
     TextPart,
+    ToolCall,
     TooMuch,
     Usage,
     VendorTool,
@@ -162,9 +163,47 @@ def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
         known = merged.get(name)
         merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     try:
-        return _encode(merged).encode("utf-8", "replace")
+        try:
+            return _encode(merged).encode("utf-8", "replace")
+        except ValueError:  # a model wrote NaN or 1e999 into a call, or a tool into a result
+            said = {name: _in_words(merged[name]) for name in _CONVERSATION if name in merged}
+            return _encode({**merged, **said}).encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
+
+
+_CONVERSATION = ("messages", "contents", "input")
+"""Where the formats have what was said."""
+
+
+def _in_words(value: Any) -> Any:
+    """The same with numbers that JSON cannot carry as text."""
+    if isinstance(value, dict):
+        return {name: _in_words(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_words(inner) for inner in value]
+    return json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def arguments_of(request: Asked, call: ToolCall, vendor: str) -> dict[str, Any]:
+    """A call's arguments as an object, for formats that want one; what is none goes into it as ``input``.
+
+    Raises :class:`InvalidRequest` for a text that is no object, unless the request was read from a wire format: a client cannot
+    take back what a model wrote.
+    """
+    if call.kind == "custom":
+        return {"input": call.arguments}
+    try:
+        arguments = call.parsed
+    except (ValueError, RecursionError):
+        fault, arguments = "not JSON", call.arguments
+    else:
+        fault = "no object"
+    if isinstance(arguments, dict | None):
+        return arguments or {}
+    if request.wire_format is None:
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are {fault}, as {vendor} wants them")
+    return {"input": arguments}
 
 
 def written(document: Any) -> bytes:

@@ -98,6 +98,31 @@ def identified(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orpha
     return tuple([made.named(message) for message in messages])
 
 
+def with_ids(messages: tuple[Message, ...], pattern: re.Pattern[str]) -> tuple[Message, ...]:
+    """The messages of a request that was read in the format itself, where only what has no id gets one."""
+    calls = [call for message in messages for call in message.tool_calls]
+    if all(call.id for call in calls) and all(message.tool_call_id for message in messages if message.role == "tool"):
+        return messages
+    return identified(messages, pattern)
+
+
+_ANY = re.compile(r".+", re.DOTALL)
+
+
+def with_names(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages with the function's name on every result that tells its call by id, or by its order alone."""
+    if not any(message.role == "tool" and not message.name for message in messages):
+        return messages
+    names: dict[str | None, str] = {}
+    named: list[Message] = []
+    for message, known in zip(messages, with_ids(messages, _ANY), strict=True):
+        names |= {call.id: call.name for call in known.tool_calls}
+        if message.role == "tool" and not message.name and known.tool_call_id in names:
+            message = attrs.evolve(message, name=names[known.tool_call_id])
+        named.append(message)
+    return tuple(named)
+
+
 @attrs.define
 class _Unanswered:
     """A call that has no result yet: by the id that it had, and the one that is sent."""

@@ -1,17 +1,22 @@
 """Write a JSON schema in the part of JSON Schema that a vendor takes; what it does not take is told in the description.
 
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs (as its SDKs rewrite schemas),
-https://platform.openai.com/docs/guides/structured-outputs, https://ai.google.dev/gemini-api/docs/structured-output
+https://platform.openai.com/docs/guides/structured-outputs, https://ai.google.dev/gemini-api/docs/structured-output,
+https://github.com/MoonshotAI/walle/blob/main/docs/mfjs-spec.md
 """
 
 from __future__ import annotations
 
 import json
 import operator
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
+
+from ..types import MOST_MEMBERS, SCHEMA_WORDS
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _SHAPE = frozenset({"type", "enum", "const", "title", "properties", "required", "additionalProperties", "items"})
@@ -74,21 +79,122 @@ def object_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     Of several objects to choose from, as servers of tools write them, the arguments are those of all, and required is what each
     requires.
     """
-    if schema.get("type") == "object" and "properties" in schema and not any(name in schema for name in _CHOICES):
+    schema = _at_root(schema)
+    choices = any(name in schema for name in _CHOICES)
+    if schema.get("type") == "object" and isinstance(schema.get("properties"), Mapping) and not choices:
         return schema
-    made = {**{name: value for name, value in schema.items() if name not in _CHOICES}, "type": "object"}
-    properties, required = dict(schema.get("properties", {})), [*schema.get("required", ())]
+    made = {**_without(schema, "required", *_CHOICES), "type": "object"}
+    properties, required = dict(_object(schema.get("properties"))), _names(schema.get("required"))
     for name in _CHOICES:
-        options = [option for option in schema.get(name) or () if isinstance(option, Mapping)]
+        options = [_target(schema, option) for option in schema.get(name) or () if isinstance(option, Mapping)]
         for option in reversed(options):
-            properties = {**option.get("properties", {}), **properties}
-        wanted = [option.get("required", ()) for option in options]
+            properties = {**_object(option.get("properties")), **properties}
+        wanted = [_names(option.get("required")) for option in options]
         common = [field for named in wanted for field in named if name == "allOf" or all(field in other for other in wanted)]
         required += [field for field in dict.fromkeys(common) if field not in required]
     return {**made, "properties": properties, **({"required": required} if required else {})}
 
 
+def rooted(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema of arguments that is one of an object, which servers want that take choices at its root."""
+    return schema if schema.get("type") == "object" else object_schema(schema)
+
+
+def _at_root(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema that is no reference to another one in it."""
+    target = _target(schema, schema) if "$ref" in schema else schema
+    return schema if target is schema else {**_combined(_without(schema, "$ref"), target)}
+
+
+def _target(root: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a schema refers to; itself where it refers to nothing that is there."""
+    met = 0
+    found: Any = schema
+    while isinstance(found, Mapping) and isinstance(found.get("$ref"), str) and met < _MOST_STEPS:
+        found, met = pointed(root, found["$ref"]), met + 1
+    return found if isinstance(found, Mapping) and met < _MOST_STEPS else schema
+
+
+_MOST_STEPS = 10
+
+
+def pointed(root: Any, ref: str) -> Any:
+    """What a reference within a document stands for; ``None`` for any other, and for the whole document."""
+    found = root if ref[:1] == "#" else None
+    for step in ref[1:].split("/")[1:]:
+        step = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list) and step.isdecimal() and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            found = found.get(step) if isinstance(found, Mapping) else None
+    return None if found is root else found
+
+
+def _without(schema: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name not in names}
+
+
+def _combined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """What two schemas say of one value, as far as one can say it; the second's words count."""
+    made = {**first, **second}
+    if "properties" in first and "properties" in second:
+        made["properties"] = {**_object(first["properties"]), **_object(second["properties"])}
+    if "required" in first and "required" in second:
+        made["required"] = list(dict.fromkeys([*_names(first["required"]), *_names(second["required"])]))
+    return made
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _names(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 _VALUES = frozenset({"enum", "const", "default", "examples"})
+_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+_NOT_NULL = SCHEMA_WORDS - {"const", "default"}
+
+
+def without_nulls(schema: Any) -> Any:
+    """A schema without keywords that are null, as programs in Go write what is not there; the same one where there are none."""
+    try:
+        return _without_nulls(schema) if _has_null(schema) else schema
+    except RecursionError:  # which JSON cannot carry either
+        return schema
+
+
+def _has_null(schema: Any) -> bool:
+    todo: list[Any] = [schema] if type(schema) is dict else []
+    for one in todo:
+        for inner in one.values() if type(one) is dict else one:
+            if inner is None:
+                return True
+            if type(inner) is dict or type(inner) is list:
+                todo.append(inner)
+        if len(todo) > MOST_MEMBERS:  # round in a circle
+            return False
+    return False
+
+
+def _without_nulls(schema: Any) -> Any:
+    if isinstance(schema, list):
+        listed = list(map(_without_nulls, schema))
+        return schema if all(map(operator.is_, listed, schema)) else listed
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = {name: _kept(name, inner) for name, inner in schema.items() if inner is not None or name not in _NOT_NULL}
+    return schema if len(kept) == len(schema) and all(map(operator.is_, kept.values(), schema.values())) else kept
+
+
+def _kept(name: str, inner: Any) -> Any:
+    if not isinstance(inner, dict | list) or name in _VALUES:
+        return inner
+    if name not in _BY_NAME or not isinstance(inner, dict):
+        return _without_nulls(inner)
+    named = {key: _without_nulls(value) for key, value in inner.items() if value is not None}
+    return inner if len(named) == len(inner) and all(map(operator.is_, named.values(), inner.values())) else named
 
 
 def with_items(schema: Any) -> Any:
@@ -143,12 +249,8 @@ class _Fitting:
                 self._refuse_circles(list(inner.values()) if name == "properties" and isinstance(inner, Mapping) else inner, met)
 
     def _resolved(self, ref: str) -> Any:
-        found: Any = self._root
-        if ref[:1] != "#":
-            raise _Inexpressible
-        for step in ref[1:].split("/")[1:]:
-            found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-        if found is None or found is self._root:
+        found = pointed(self._root, ref)
+        if found is None:
             raise _Inexpressible
         return found
 
@@ -255,3 +357,138 @@ def _described(made: dict[str, Any], description: Any, told: Mapping[str, Any]) 
     if told:
         words.append("{" + ", ".join([f"{name}: {json.dumps(value, default=str)}" for name, value in told.items()]) + "}")
     return {**made, "description": "\n\n".join(words)} if words else made
+
+
+def typed_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema as Moonshot takes it, which refuses what JSON Schema allows: types and the like beside choices and references,
+    references to anything but a definition, values without a type, required fields that are not described.
+
+    https://github.com/MoonshotAI/walle/blob/main/docs/validation-principles.md
+    """
+    try:
+        return _Typing(schema).whole()
+    except RecursionError:  # for the vendor to judge
+        return schema
+
+
+_TYPES = ("string", "integer", "number", "boolean", "null", "object", "array")
+_ABOUT = ("title", "description")
+_CONDITIONS = frozenset({"if", "then", "else", "not", "oneOf"})
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_.-]+")
+
+
+class _Typing:
+    """One schema on its way to Moonshot."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._names: dict[str, str] = {}
+        self._definitions: dict[str, Any] = {}
+
+    def whole(self) -> dict[str, Any]:
+        made = self._schema(_at_root(self._root))
+        return {**made, "$defs": self._definitions} if self._definitions else made
+
+    def _schema(self, schema: Any) -> dict[str, Any]:
+        if not isinstance(schema, Mapping):  # true and false are schemas
+            return {}
+        about = {name: schema[name] for name in _ABOUT if isinstance(schema.get(name), str)}
+        if isinstance(schema.get("$ref"), str):
+            return self._reference(schema["$ref"], about)
+        rest = _without(schema, "$schema", "$id", "allOf", *_DEFINITIONS, *_ABOUT)
+        for option in _names(schema.get("allOf")):
+            rest = _combined(rest, _without(_target(self._root, _object(option)), *_ABOUT))
+        name = next((name for name in ("anyOf", "oneOf") if _names(rest.get(name))), None)
+        if name is None:
+            return self._plain(_without(rest, "anyOf", "oneOf"), about)
+        options = _names(rest.pop(name))
+        return {**about, "anyOf": [self._option(rest, option) for option in options]}
+
+    def _option(self, shared: Mapping[str, Any], option: Any) -> dict[str, Any]:
+        """One of several schemas, with what is said of all of them."""
+        return self._schema(_combined(shared, _target(self._root, _object(option))) if shared else option)
+
+    def _reference(self, ref: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        if pointed(self._root, ref) is None and ref != "#":
+            return dict(about)
+        told = {"$ref": "#" if ref == "#" else f"#/$defs/{self._name(ref)}"}
+        return {**about, "anyOf": [told]} if about else told
+
+    def _name(self, ref: str) -> str:
+        """The name of the definition for what is referred to."""
+        if ref not in self._names:
+            plain = _NOT_IN_NAMES.sub("_", ref.rpartition("/")[2]) or "_"
+            name = plain if plain not in self._definitions else f"{plain}_{len(self._definitions)}"
+            self._names[ref], self._definitions[name] = name, {}
+            self._definitions[name] = self._schema(pointed(self._root, ref))
+        return self._names[ref]
+
+    def _plain(self, rest: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+        """A schema without choices."""
+        told = {name: rest[name] for name in _CONDITIONS if name in rest}
+        about = _described(dict(about), about.get("description"), told)
+        rest = _without(rest, *_CONDITIONS)
+        kinds = [kind for kind in _listed(rest.pop("type", None)) if kind in _TYPES]
+        values = _names(rest.pop("enum", None)) or ([rest["const"]] if "const" in rest else [])
+        rest = _without(rest, "const")
+        if values:
+            return {**about, **_enumerated(rest, kinds, values)}
+        if not kinds:
+            kinds = [kind for kind, mark in (("object", "properties"), ("array", "items")) if mark in rest][:1]
+        if len(kinds) > 1 and not _ANY_KIND.isdisjoint(rest):
+            return {**about, "anyOf": [self._within(_for_kind(rest, kind)) for kind in kinds]}
+        made = self._within(rest)
+        return {**({"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}), **about, **made}
+
+    def _within(self, rest: Mapping[str, Any]) -> dict[str, Any]:
+        """What a schema says of what is in a value."""
+        made = {
+            name: value for name, value in rest.items() if name not in ("properties", "required", "items", "additionalProperties")
+        }
+        named = {name: self._schema(inner) for name, inner in _object(rest.get("properties")).items()}
+        if isinstance(rest.get("properties"), Mapping):
+            made["properties"] = named
+        required = [name for name in dict.fromkeys(filter(_is_name, _names(rest.get("required")))) if name in named]
+        if required:
+            made["required"] = required
+        items, more = rest.get("items"), rest.get("additionalProperties")
+        if isinstance(items, list) and items:
+            made["items"] = {"anyOf": [self._schema(inner) for inner in items]} if len(items) > 1 else self._schema(items[0])
+        elif isinstance(items, Mapping):
+            made["items"] = self._schema(items)
+        if isinstance(more, Mapping | bool):
+            made["additionalProperties"] = self._schema(more) if isinstance(more, Mapping) else more
+        return made
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _kind_of(value: Any) -> str:
+    """The type of a value."""
+    kinds = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (type(None), "null"), (Mapping, "object"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "array")
+
+
+def _enumerated(rest: Mapping[str, Any], kinds: list[str], values: list[Any]) -> dict[str, Any]:
+    """What has one of those values: of one type, or of one and null; else a choice of each type's."""
+    found = list(dict.fromkeys(map(_kind_of, values)))
+    if "number" in found or kinds == ["number"]:
+        found = list(dict.fromkeys(["number" if kind == "integer" else kind for kind in found]))
+    if {"object", "array"} & {*found}:
+        return _described(dict(rest), rest.get("description"), {"enum": values})
+    if len(found) == 1:
+        return {"type": found[0], "enum": values, **rest}
+    if len(found) == 2 and "null" in found:
+        return {"type": found, "enum": values, **rest}
+    of_kind = {
+        kind: [value for value in values if _kind_of(value) in (kind, *(("integer",) if kind == "number" else ()))]
+        for kind in found
+    }
+    choices = [{**_for_kind(rest, kind), **({} if kind == "null" else {"enum": told})} for kind, told in of_kind.items()]
+    return {"anyOf": choices}

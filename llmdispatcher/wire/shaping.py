@@ -29,7 +29,7 @@ from ..types import (
     media_type,
 )
 from .decoding import LEADING_ROLES, leave_out, logger, mapping, tell_dropped, written
-from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, with_items
+from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, typed_schema, with_items, without_nulls
 
 
 def results_of_text(request: Request) -> Request:
@@ -66,11 +66,13 @@ def system_in_first_turn(request: Request) -> Request:
     told = [message for message in request.messages if message.role in LEADING_ROLES]
     if not told:
         return request
-    parts = [part for message in told for part in message.parts]
+    first = Message("user", told[0].content)
+    for message in told[1:]:
+        first = _joined(first, Message("user", message.content))
     rest = [message for message in request.messages if message.role not in LEADING_ROLES]
     if rest and rest[0].role == "user":
-        return attrs.evolve(request, messages=[_joined(Message("user", parts), rest[0]), *rest[1:]])
-    return attrs.evolve(request, messages=[Message("user", parts), *rest])
+        return attrs.evolve(request, messages=[_joined(first, rest[0]), *rest[1:]])
+    return attrs.evolve(request, messages=[first, *rest])
 
 
 def alternating(request: Request) -> Request:
@@ -192,9 +194,12 @@ def checked_schemas(request: Request) -> Request:
     return attrs.evolve(request, tools=tools, response_format=form)
 
 
+_OPENAI = ("openai_chat", "openai_responses")
+
+
 def _checked_tool(request: Request, tool: Tool) -> Tool:
     schema = tool.parameters
-    if not schema and request.wire_format is not None:
+    if not schema and request.wire_format in _OPENAI:
         return tool
     fit: Any = with_items(object_schema(schema))
     if tool.strict:
@@ -205,8 +210,27 @@ def _checked_tool(request: Request, tool: Tool) -> Tool:
     return tool if fit == schema else attrs.evolve(tool, parameters=fit)
 
 
+def typed_schemas(request: Request) -> Request:
+    """Schemas as Moonshot takes them: an object at the root, types within choices, references alone."""
+    form = request.response_format
+    tools = tuple([_typed_tool(tool) if isinstance(tool, Tool) else tool for tool in request.tools])
+    described = mapping(mapping(form).get("json_schema"))
+    if isinstance(described.get("schema"), Mapping):
+        fit = typed_schema(described["schema"])
+        form = form if fit == described["schema"] else {**mapping(form), "json_schema": {**described, "schema": fit}}
+    if form is request.response_format and all(map(operator.is_, tools, request.tools)):
+        return request
+    return attrs.evolve(request, tools=tools, response_format=form)
+
+
+def _typed_tool(tool: Tool) -> Tool:
+    fit = typed_schema(object_schema(tool.parameters))
+    return tool if fit == tool.parameters else attrs.evolve(tool, parameters=fit)
+
+
 SHAPES: Mapping[str, Callable[[Request], Request]] = {
     "checked_schemas": checked_schemas,
+    "typed_schemas": typed_schemas,
     "one_of_sampling": one_of_sampling,
     "text_results": results_of_text,
     "no_empty_turns": without_empty_turns,
@@ -222,7 +246,7 @@ def without_idle_choice(request: Request, codec: str) -> Request:
     choice = request.tool_choice
     if (choice is None and request.parallel_tool_calls is None) or request.tools:
         return request
-    if not _SAYS_TOOLS.isdisjoint(request.extra_params):
+    if not _SAYS_TOOLS.isdisjoint(name for name, value in request.extra_params.items() if value):
         return request
     if choice not in (None, "auto", "none"):
         leave_out(request, codec, f"tool_choice: {choice!r}", "asks for a call, and the request has no tools")
@@ -230,21 +254,45 @@ def without_idle_choice(request: Request, codec: str) -> Request:
 
 
 def without_nothings(request: Request) -> Request:
-    """Without what says nothing: no answers, an empty name."""
+    """Without what says nothing: no answers, an empty name, a keyword of a schema that is null."""
     changes: dict[str, Any] = {}
     if request.n == 0:
         changes["n"] = None
+    if request.top_logprobs == 0 and not request.logprobs:
+        changes["top_logprobs"] = None
+    if request.tools:
+        tools = [_without_nulls(tool) if isinstance(tool, Tool) else tool for tool in request.tools]
+        if not all(map(operator.is_, tools, request.tools)):
+            changes["tools"] = tools
     for name in ("user", "prompt_cache_key", "service_tier", "tool_choice"):
         if getattr(request, name) == "":
             changes[name] = None
     if "" in request.stop:
         changes["stop"] = tuple([word for word in request.stop if word])
+    if (
+        request.response_format is not None
+        and (form := _form_without_nulls(request.response_format)) is not request.response_format
+    ):
+        changes["response_format"] = form
     if any(message.name == "" or message.tool_call_id == "" for message in request.messages):
         changes["messages"] = [
             attrs.evolve(message, name=message.name or None, tool_call_id=message.tool_call_id or None)
             for message in request.messages
         ]
     return attrs.evolve(request, **changes) if changes else request
+
+
+def _without_nulls(tool: Tool) -> Tool:
+    schema = without_nulls(tool.parameters)
+    return tool if schema is tool.parameters else attrs.evolve(tool, parameters=schema)
+
+
+def _form_without_nulls(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    described = mapping(form.get("json_schema"))
+    schema = described.get("schema")
+    if getattr(form, "kind", None) is not None or (fit := without_nulls(schema)) is schema:
+        return form
+    return {**form, "json_schema": {**described, "schema": fit}}
 
 
 _SAYS_TOOLS = frozenset({"tools", "functions", "prompt", "conversation", "mcp_servers", "cachedContent"})

@@ -29,6 +29,7 @@ from ..decoding import (
     EXTRA_CONTENT,
     LEADING_ROLES,
     NO_CHOICE,
+    arguments_of,
     dump,
     in_text,
     leave_out,
@@ -38,7 +39,7 @@ from ..decoding import (
     tell_dropped,
     tell_thought,
 )
-from ..limits import identified
+from ..limits import identified, with_ids
 from ..quirks import adapted
 from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema, object_schema
 from ..shaping import inline
@@ -58,8 +59,8 @@ def encoded_turns(request: Request, quirks: frozenset[str] = frozenset()) -> lis
     """
     native = request.wire_format == NAME
     turns: list[dict[str, Any]] = []
-    messages = spoken(request)
-    for message in messages if native else identified(tuple(messages), _IDS, orphans=False):
+    messages = tuple(spoken(request))
+    for message in with_ids(messages, _IDS) if native else identified(messages, _IDS, orphans=False):
         role, content = _turn(request, message, quirks)
         if content is None:
             continue
@@ -81,8 +82,9 @@ def _without_last_blanks(turn: dict[str, Any]) -> dict[str, Any]:
     content = turn["content"]
     if isinstance(content, str):
         return {**turn, "content": content.rstrip()}
-    if content and content[-1].get("type") == "text":
-        return {**turn, "content": [*content[:-1], {**content[-1], "text": content[-1]["text"].rstrip()}]}
+    last = content[-1] if content else {}
+    if last.get("type") == "text" and isinstance(last.get("text"), str):
+        return {**turn, "content": [*content[:-1], {**last, "text": last["text"].rstrip()}]}
     return turn
 
 
@@ -129,7 +131,7 @@ def _sorted(turn: dict[str, Any]) -> dict[str, Any]:
     """Results first, as Anthropic wants them."""
     if isinstance(turn["content"], str):
         return turn
-    return {**turn, "content": sorted(turn["content"], key=lambda block: block["type"] != "tool_result")}
+    return {**turn, "content": sorted(turn["content"], key=lambda block: block.get("type") != "tool_result")}
 
 
 def _result(request: Request, message: Message) -> dict[str, Any]:
@@ -166,10 +168,13 @@ def _is_cited(part: Part) -> bool:
 
 def _block(request: Request, part: Part) -> list[dict[str, Any]]:
     writer = _WRITERS.get(type(part))
-    if writer is None:
+    if isinstance(part, ToolCall):
+        block = _call(request, part)
+    elif writer is not None:
+        block = writer(part)
+    else:
         leave_out(request, NAME, f"message.content: {type(part).__name__}")
         return []
-    block = writer(part)
     cache = getattr(part, "cache", None)
     if cache is not None:
         block["cache_control"] = cache_control(cache)
@@ -201,20 +206,8 @@ def _text(part: TextPart) -> dict[str, Any]:
     return {"type": "text", "text": part.text}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
-
-
-def _input(call: ToolCall) -> dict[str, Any]:
-    if call.kind == "custom":
-        return {"input": call.arguments}
-    try:
-        arguments = call.parsed
-    except (ValueError, RecursionError):
-        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Anthropic wants them") from None
-    if not isinstance(arguments, dict | None):
-        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are no object, as Anthropic wants them")
-    return arguments or {}
+def _call(request: Request, call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(request, call, "Anthropic")}
 
 
 def _image(part: ImagePart) -> dict[str, Any]:
@@ -262,7 +255,6 @@ _WRITERS: Mapping[type, Callable[[Any], dict[str, Any]]] = {
     TextPart: _text,
     ImagePart: _image,
     FilePart: _document,
-    ToolCall: _call,
 }
 
 
@@ -351,7 +343,7 @@ def _began_without_thoughts(turns: Sequence[Mapping[str, Any]]) -> bool:
     if place == len(turns):
         return False
     content = turns[place]["content"]
-    return not content or isinstance(content, str) or content[0]["type"] not in _THOUGHTS
+    return not content or isinstance(content, str) or content[0].get("type") not in _THOUGHTS
 
 
 def _answers(turn: Mapping[str, Any]) -> bool:
@@ -385,7 +377,9 @@ def _system(request: Request, tools: Mapping[str, Any]) -> dict[str, Any]:
     added = None
     if (request.response_format or {}).get("type") == "json_object":
         added = _JSON_ONLY
-    elif tools.get("tool_choice") == {"type": "auto"} and any(tool.get("name") == STRUCTURE for tool in tools.get("tools", ())):
+    elif tools.get("tool_choice", {}).get("type") == "auto" and any(
+        tool.get("name") == STRUCTURE for tool in tools.get("tools", ())
+    ):
         added = _BY_TOOL
     if added is not None:
         system = (
@@ -486,7 +480,7 @@ def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[st
     """Which tools there are, and which must be used."""
     strict = "no_json_schema" not in quirks
     tools = [_tool(request, tool, strict=strict) for tool in request.tools if isinstance(tool, Tool) or _is_ours(request, tool)]
-    choice = _choice(request)
+    choice = wanted = _choice(request)
     schema = _schema(request) if "no_json_schema" in quirks else None
     if schema is not None:
         choice = (
@@ -494,7 +488,7 @@ def _tools(request: Request, quirks: frozenset[str], *, thinks: bool) -> dict[st
         )
         tools.append({"name": STRUCTURE, "description": "The one way to give the final answer.", "input_schema": schema})
     if choice.get("type") in _FORCED and (thinks or "no_forced_tools" in quirks):
-        if schema is None:
+        if wanted.get("type") in _FORCED:
             leave_out(request, NAME, "tool_choice", "cannot be forced here" + ", beside thoughts" * thinks)
         choice = {"type": "auto"}
     choice = _one_by_one(request, choice, bool(tools))
@@ -514,7 +508,9 @@ def _is_ours(request: Request, tool: VendorTool) -> bool:
 def _tool(request: Request, tool: Tool | VendorTool, *, strict: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
-    schema = tool.parameters if request.wire_format == NAME else object_schema(tool.parameters)
+    schema = tool.parameters
+    if request.wire_format != NAME or not schema:
+        schema = object_schema(schema)
     fields: dict[str, Any] = {"name": tool.name, "input_schema": schema}
     if tool.description is not None:
         fields["description"] = tool.description

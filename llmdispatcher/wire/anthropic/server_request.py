@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
-from ..base import Inbound, filled, object_in, popped
+from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
 from ..decoding import ADAPTIVE
 from .fields import NAME, WEB, cache_of
 
@@ -39,7 +39,7 @@ def _turn(turn: Any, where: str) -> list[Message]:
     if role != "user":
         return [Message(role, parts_of(content, where), extra={NAME: extra} if extra else {})]
     messages = []
-    for is_result, blocks in groupby(_listed(content, where), key=lambda block: block["type"] == "tool_result"):
+    for is_result, blocks in groupby(_said(content, where), key=lambda block: block["type"] == "tool_result"):
         if is_result:
             messages += [_result(block, where) for block in blocks]
         else:
@@ -54,6 +54,14 @@ def _listed(content: Any, where: str) -> list[dict[str, Any]]:
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
             raise InvalidRequest(f"{where}.content: there is no block without a type; give {{'type': 'text', 'text': ...}}")
     return content
+
+
+def _said(content: Any, where: str) -> list[dict[str, Any]]:
+    """The blocks but for media, calls and results that say nothing."""
+    return [block for block in _listed(content, where) if block["type"] not in _FILLED or len(block) < 2 or not is_hollow(block)]
+
+
+_FILLED = frozenset({"image", "document", "tool_use", "tool_result"})
 
 
 def _result(block: dict[str, Any], where: str) -> Message:
@@ -72,7 +80,7 @@ def _result(block: dict[str, Any], where: str) -> Message:
 
 def parts_of(content: Any, where: str) -> tuple[Part, ...]:
     """The parts that a list of blocks stands for."""
-    return tuple([_part(block, where) for block in _listed(content, where)])
+    return tuple([_part(block, where) for block in _said(content, where)])
 
 
 def _part(block: dict[str, Any], where: str) -> Part:
@@ -123,7 +131,7 @@ def _image(block: dict[str, Any]) -> Part | None:
 
 def _document(block: dict[str, Any]) -> Part | None:
     known, cache, extra = _marked(block, "source", "title")
-    source, title = _source(block.get("source")), known.get("title")
+    source, title = _source(block.get("source")), known.get("title") or None
     if source is None or not isinstance(title, str | None) or (source.get("media_type") or "").startswith("text/"):
         source = _plain(block.get("source"))
     if source is None or not isinstance(title, str | None):
@@ -182,7 +190,7 @@ def _call(block: dict[str, Any]) -> Part | None:
     name, given, told = known.get("name"), known.get("input", {}), known.get("id")
     if not isinstance(name, str) or not isinstance(given, dict) or not isinstance(told, str | None):
         return None
-    return ToolCall(name=name, arguments=json.dumps(given, ensure_ascii=False), id=told, extra=extra)
+    return ToolCall(name=name, arguments=json.dumps(given, ensure_ascii=False), id=told or None, extra=extra)
 
 
 _PART_READERS: Mapping[str, Callable[[dict[str, Any]], Part | None]] = {
@@ -248,29 +256,16 @@ def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
 def _words(fields: dict[str, Any]) -> dict[str, Any]:
     """Where to stop, for whom, how fast, and what to remember."""
     found: dict[str, Any] = {}
-    stop = fields.pop("stop_sequences", [])
+    stop = words_in(fields.pop("stop_sequences", []))
     if not isinstance(stop, list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("stop_sequences: this is not a list of strings; give one, or leave it out")
-    user = _taken(fields, "metadata", "user_id", lambda value: isinstance(value, str))
+    user = taken(fields, "metadata", "user_id", lambda value: isinstance(value, str))
     if isinstance(fields.get("service_tier"), str):
         found["service_tier"] = fields.pop("service_tier")
     cache = cache_of(fields.get("cache_control"))
     if cache is not None:
         del fields["cache_control"]
     return {**found, "stop": stop, "user": user, "prompt_cache": cache}
-
-
-def _taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
-    """One field out of a mapping whose others stay where they are."""
-    whole = fields.get(name)
-    if not isinstance(whole, dict) or not fits(whole.get(inner)):
-        return None
-    rest = {key: value for key, value in whole.items() if key != inner and value is not None}
-    if rest:
-        fields[name] = rest
-    else:
-        del fields[name]
-    return whole[inner]
 
 
 def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
@@ -286,7 +281,7 @@ def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
         if rest:
             fields["thinking"] = rest
     if "reasoning_effort" not in found:
-        found["reasoning_effort"] = _taken(fields, "output_config", "effort", lambda value: value in _EFFORTS)
+        found["reasoning_effort"] = taken(fields, "output_config", "effort", lambda value: value in _EFFORTS)
     return found
 
 
@@ -319,7 +314,7 @@ _THINKING: Mapping[str, Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]]
 
 
 def _format(fields: dict[str, Any]) -> dict[str, Any]:
-    asked = _taken(fields, "output_config", "format", _is_schema)
+    asked = taken(fields, "output_config", "format", _is_schema)
     if asked is None:
         return {}
     return {"response_format": {"type": "json_schema", "json_schema": {"name": _NAME_OF_FORMAT, "schema": asked["schema"]}}}
@@ -354,16 +349,17 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
 def _tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'name': ..., 'input_schema': ...}}")
-    if tool.get("type") not in (None, "custom"):
+    if tool.get("type") not in (None, "", "custom"):
         return VendorTool(origin=NAME, data=tool)
-    rest = {name: value for name, value in tool.items() if value is not None}
+    rest = filled(tool)
     name, schema = rest.pop("name", ""), rest.pop("input_schema", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a name and an input_schema; give {{'name': ..., 'input_schema': {{...}}}}")
     cache = cache_of(rest.get("cache_control"))
     if cache is not None:
         del rest["cache_control"]
-    known = {key: rest.pop(key) for key, kind in (("description", str), ("strict", bool)) if isinstance(rest.get(key), kind)}
+    known = {key: tool[key] for key, kind in (("description", str), ("strict", bool)) if isinstance(tool.get(key), kind)}
+    rest = {key: value for key, value in rest.items() if key not in known}
     return Tool(name=name, parameters=schema, cache=cache, extra={NAME: rest} if rest else {}, **known)
 
 

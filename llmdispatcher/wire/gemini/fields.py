@@ -502,7 +502,7 @@ def _written_call(call: ToolCall) -> dict[str, Any]:
     except ValueError:
         raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Google wants them") from None
     function: dict[str, Any] = {"name": call.name, "args": given}
-    if call.id is not None:
+    if call.id:
         function["id"] = call.id
     signature = signature_of(call)
     return {"functionCall": function} if signature is None else {"functionCall": function, "thoughtSignature": signature}

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, parse_text
-from ..decoding import LEADING_ROLES, NO_CHOICE, dump, in_text, leave_out, own, part_kind, tell_thought
+from ..decoding import LEADING_ROLES, NO_CHOICE, arguments_of, dump, in_text, leave_out, own, part_kind, tell_thought
+from ..limits import with_names
 from ..quirks import adapted, without_effort
-from ..schemas import GEMINI, fitted_schema
+from ..schemas import GEMINI, fitted_schema, rooted
 from ..shaping import form_in_words
 from .fields import BUDGETS, LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, encoded_part, merged
 
@@ -176,15 +179,13 @@ def _turns(request: Request, quirks: frozenset[str]) -> list[dict[str, Any]]:
     """The turns without the system's. Results of tools become parts of one user turn, which name the function that was called."""
     turns: list[dict[str, Any]] = []
     results: dict[str, Any] | None = None
-    names: dict[str | None, str] = {}
-    for message in request.messages:
-        names |= {call.id: call.name for call in message.tool_calls}
+    for message in with_names(request.messages):
         if message.role == "tool":
             role = own(message, NAME).get("role", "user")
             if results is None or results["role"] != role:
                 results = {"role": role, "parts": []}
                 turns.append(results)
-            results["parts"].append(_result(request, message, names))
+            results["parts"].append(_result(request, message))
         elif message.role not in LEADING_ROLES:
             results = None
             parts = _parts(request, message.parts)
@@ -217,8 +218,17 @@ def _parts(request: Request, parts: tuple[Part, ...]) -> list[dict[str, Any]]:
         elif isinstance(part, ReasoningPart) and part.origin not in _OWN:
             tell_thought(request, NAME, part)
         elif not _is_nothing(request, part):
-            written.append(encoded_part(part))
+            written.append(_call(request, part) if isinstance(part, ToolCall) else encoded_part(part))
     return written
+
+
+def _call(request: Request, call: ToolCall) -> dict[str, Any]:
+    try:
+        return encoded_part(call)
+    except InvalidRequest:  # not JSON, or NaN in it
+        given = arguments_of(request, call, "Google")
+    block = encoded_part(attrs.evolve(call, arguments=""))
+    return {**block, "functionCall": {**block["functionCall"], "args": given}}
 
 
 def _is_nothing(request: Request, part: Part) -> bool:
@@ -226,8 +236,8 @@ def _is_nothing(request: Request, part: Part) -> bool:
     return request.wire_format != NAME and isinstance(part, TextPart) and not part.text and not own(part, NAME)
 
 
-def _result(request: Request, message: Message, names: Mapping[str | None, str]) -> dict[str, Any]:
-    name = message.name or names.get(message.tool_call_id)
+def _result(request: Request, message: Message) -> dict[str, Any]:
+    name = message.name or None
     if name is None and request.wire_format is not None:  # its vendor keeps the call
         name = message.tool_call_id
     if name is None:
@@ -261,7 +271,7 @@ def _tools(request: Request) -> dict[str, Any]:
         if isinstance(tool, Tool):
             if not functions:
                 entries.append({"functionDeclarations": functions})
-            functions.append(_declared(tool))
+            functions.append(_declared(request, tool))
         elif tool.origin == NAME:
             entries.append(dict(tool.data))
         else:
@@ -269,7 +279,7 @@ def _tools(request: Request) -> dict[str, Any]:
     return {"tools": entries} if entries else {}
 
 
-def _declared(tool: Tool) -> dict[str, Any]:
+def _declared(request: Request, tool: Tool) -> dict[str, Any]:
     """A function; parameters that were read in the dialect of OpenAPI go out as they came, unless they are others by now."""
     declaration: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
@@ -278,7 +288,7 @@ def _declared(tool: Tool) -> dict[str, Any]:
     spelt = further.keys() & _SCHEMAS
     same = bool(spelt) and (further.get(_SCHEMAS[0]) or json_schema(further.get(_SCHEMAS[1], {}))) == tool.parameters
     if tool.parameters and not same:
-        declaration[_SCHEMAS[0]] = tool.parameters
+        declaration[_SCHEMAS[0]] = tool.parameters if request.wire_format == NAME else rooted(tool.parameters)
     return {**declaration, **{name: value for name, value in further.items() if same or name not in spelt}}
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
-from ..base import Inbound
+from ..base import Inbound, filled, is_hollow, words_in
 from ..decoding import says
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
@@ -26,6 +26,9 @@ def system_of(fields: dict[str, Any]) -> list[Message]:
     if not isinstance(said, dict):
         return []
     blocks = listed(said.get("parts"))
+    if not any(blocks):
+        del fields["systemInstruction"]
+        return []
     parts = [part_of(block) for block in blocks if isinstance(block, dict)]
     if not parts or len(parts) < len(blocks) or not all(isinstance(part, TextPart) for part in parts):
         return []
@@ -52,18 +55,31 @@ def _turn(turn: Any, where: str) -> Iterator[Message]:
     blocks = listed(turn.get("parts"))
     if not all(isinstance(block, dict) for block in blocks) or not (blocks or role == "model"):
         raise InvalidRequest(f"{where}.parts: this is no list of parts; give at least one {{'text': ...}}")
+    told = [block for block in blocks if not _is_empty(block)]
+    if blocks and not told:
+        return
     further = {name: value for name, value in turn.items() if name not in ("role", "parts")}
     further |= {"role": role} if role == "function" else {}
     extra = {NAME: further} if further else {}
     if role == "model":
-        yield Message("assistant", _content([part_of(block) for block in blocks]), extra=extra)
+        yield Message("assistant", _content([part_of(block) for block in told]), extra=extra)
         return
-    for is_result, run in groupby(blocks, key=_is_result):
+    for is_result, run in groupby(told, key=_is_result):
         if is_result:
             for block in run:
                 yield _result(block, where, role)
         else:
             yield Message("user", _content([_said(block) for block in run]), extra=extra)
+
+
+def _is_empty(block: Mapping[str, Any]) -> bool:
+    """Whether a part says no more than what it would be, which Google refuses."""
+    if not block.keys() <= _KINDS or not is_hollow(block):
+        return False
+    return "name" in block.get("functionResponse", {"name": ""})
+
+
+_KINDS = frozenset({"fileData", "functionCall", "functionResponse", "inlineData", "thought", "thoughtSignature"})
 
 
 def _is_result(block: Mapping[str, Any]) -> bool:
@@ -79,9 +95,9 @@ def _said(block: dict[str, Any]) -> Part:
 
 def _result(block: dict[str, Any], where: str, role: str) -> Message:
     result = block["functionResponse"]
-    name, told, given = result.get("name"), result.get("id"), result.get("response", {})
+    name, told, given = result.get("name"), result.get("id") or None, result.get("response", {})
     seen = listed(result.get("parts"))
-    if not isinstance(name, str) or not isinstance(told, str | None) or not isinstance(given, dict):
+    if not isinstance(name, str) or not (name or told) or not isinstance(told, str | None) or not isinstance(given, dict):
         raise InvalidRequest(f"{where}: a functionResponse needs the function's 'name' and a 'response', which is an object")
     if not all(isinstance(part, dict) for part in seen):
         raise InvalidRequest(f"{where}: the 'parts' of a functionResponse are objects such as {{'inlineData': {{...}}}}")
@@ -140,6 +156,7 @@ def read_request(body: bytes, path: str = "") -> Inbound:
     named, method = _asked(path)
     model = named or _model_of(fields.get("model"))
     fields.pop("model", None)
+    fields = filled(fields)
     said = listed(fields.pop("contents", None))
     if not said:
         raise InvalidRequest("contents: there are none; give a list of at least one {'role': ..., 'parts': [...]}")
@@ -175,12 +192,13 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
     config = fields.pop("generationConfig", {})
     if not isinstance(config, dict):
         raise InvalidRequest(f"generationConfig: {type(config).__name__} is no group of settings; give an object")
-    config = dict(config)
+    config = filled(config, "maxOutputTokens", "candidateCount")
     marks: dict[str, Any] = {}
     found = {**_numbers(config), **_format(config, marks), **_thoughts(config, marks)}
-    stop = config.get("stopSequences")
+    stop = words_in(config.get("stopSequences"))
     if isinstance(stop, list) and all(isinstance(item, str) for item in stop):
-        found["stop"] = config.pop("stopSequences")
+        del config["stopSequences"]
+        found["stop"] = stop
     if config:
         fields["generationConfig"] = config
     return {**found, "metadata": {NAME: marks}} if marks else found

@@ -6,7 +6,6 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...errors import InvalidRequest
 from ...types import (
     ImagePart,
     Message,
@@ -21,10 +20,12 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..decoding import Counter, dump, leave_out, own, part_kind, tell_thought
+from ..decoding import Counter, arguments_of, dump, leave_out, own, part_kind, tell_thought
 from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
+from ..limits import with_names
 from ..quirks import adapted
+from ..schemas import rooted
 
 NAME = "ollama_chat"
 
@@ -88,9 +89,6 @@ def done_reason(reason: str | None, raw: str | None) -> str:
         return raw
     common = canonical_reason(reason)
     return "stop" if common in (None, "tool_calls") else common
-
-
-_NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
@@ -174,8 +172,10 @@ def _tool(request: Request, tool: Tool | VendorTool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
-    if tool.parameters or request.wire_format != NAME:
-        function["parameters"] = tool.parameters or _NO_ARGUMENTS
+    if request.wire_format != NAME:
+        function["parameters"] = rooted(tool.parameters)
+    elif tool.parameters:
+        function["parameters"] = tool.parameters
     if tool.strict is not None and request.wire_format == NAME:
         function["strict"] = tool.strict
     return _merged({"type": "function", "function": function}, own(tool, NAME))
@@ -188,14 +188,11 @@ def _merged(entry: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, A
 
 def _messages(request: Request) -> list[dict[str, Any]]:
     """The turns; a result names its function, whose name is that of the call if the message tells none."""
-    names: dict[str | None, str] = {}
     turns = []
-    for message in request.messages:
-        names |= {call.id: call.name for call in message.tool_calls if call.id is not None}
+    for message in request.messages if request.wire_format == NAME else with_names(request.messages):
         turn = _turn(request, message)
         if message.role == "tool":
-            name = message.name or names.get(message.tool_call_id)
-            turn |= {"tool_name": name} if name is not None else {}
+            turn |= {"tool_name": message.name} if message.name is not None else {}
             turn |= {"tool_call_id": message.tool_call_id} if message.tool_call_id is not None else {}
         turns.append({**turn, **own(message, NAME)})
     return turns
@@ -212,7 +209,7 @@ def _turn(request: Request, message: Message) -> dict[str, Any]:
     if images:
         turn["images"] = images
     if message.tool_calls:
-        turn["tool_calls"] = [_call(call) for call in message.tool_calls]
+        turn["tool_calls"] = [_call(request, call) for call in message.tool_calls]
     return turn
 
 
@@ -243,18 +240,6 @@ def _bytes(image: ImagePart) -> bytes | None:
     return whole[1] if whole is not None else None
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    entry: dict[str, Any] = {"function": {"name": call.name, "arguments": _arguments(call)}}
-    return _merged(entry if call.id is None else {"id": call.id, **entry}, own(call, NAME))
-
-
-def _arguments(call: ToolCall) -> dict[str, Any]:
-    if call.kind == "custom":
-        return {"input": call.arguments}
-    try:
-        arguments = call.parsed
-    except (ValueError, RecursionError):
-        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are not JSON, as Ollama wants them") from None
-    if not isinstance(arguments, dict | None):
-        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are no object, as Ollama wants them")
-    return arguments or {}
+def _call(request: Request, call: ToolCall) -> dict[str, Any]:
+    entry: dict[str, Any] = {"function": {"name": call.name, "arguments": arguments_of(request, call, "Ollama")}}
+    return _merged(entry if not call.id else {"id": call.id, **entry}, own(call, NAME))

@@ -23,8 +23,8 @@ from ...types import (
     begins_as,
     data_url,
 )
-from ..base import Inbound, filled, object_in, popped
-from ..decoding import says
+from ..base import Inbound, filled, object_in, popped, words_in
+from ..decoding import mapping, says
 from .request import NAME, SETTINGS, THINKS
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -54,7 +54,7 @@ def _options(fields: dict[str, Any]) -> dict[str, Any]:
     for name, theirs in SETTINGS:
         if theirs in options and _fits(name, options[theirs], theirs):
             found[name] = options.pop(theirs)
-    stop = options.pop("stop", [])
+    stop = words_in(options.pop("stop", []))
     if not isinstance(stop, str | list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("options.stop: this is not a list of strings; give one, or leave it out")
     if options:
@@ -112,14 +112,15 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
 def _tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
-    if tool.get("type", "function") != "function":
+    if (tool.get("type") or "function") != "function":
         return VendorTool(origin=NAME, data=tool)
-    function = tool.get("function")
-    rest = {name: value for name, value in function.items() if value is not None} if isinstance(function, dict) else {}
+    function = mapping(tool.get("function"))
+    rest = filled(function)
     name, schema = rest.pop("name", ""), rest.pop("parameters", {})
     if not isinstance(name, str) or not name or not isinstance(schema, dict):
         raise InvalidRequest(f"{where}: a tool needs a function with a name; give {{'type': 'function', 'function': {{...}}}}")
-    known = {key: rest.pop(key) for key, kind in (("description", str), ("strict", bool)) if isinstance(rest.get(key), kind)}
+    known = {key: function[key] for key, kind in (("description", str), ("strict", bool)) if isinstance(function.get(key), kind)}
+    rest = {key: value for key, value in rest.items() if key not in known}
     return Tool(name=name, parameters=schema, extra=_extra(tool, rest, "type", "function"), **known)
 
 
@@ -135,7 +136,7 @@ def _message(turn: Any, where: str) -> Message:
         raise InvalidRequest(f"{where}: this is no message; give {{'role': {', '.join(map(repr, _ROLES))}, 'content': ...}}")
     rest = filled({name: value for name, value in turn.items() if name != "role"})
     text, thought = _popped_in(rest, "content", where), _popped_in(rest, "thinking", where)
-    images = [_image(image, where) for image in _listed(rest, "images", where)]
+    images = [_image(image, where) for image in _listed(rest, "images", where) if image is None or image]
     calls = [_call(call, where) for call in _listed(rest, "tool_calls", where) if _is_call(call)]
     answered = {ours: rest.pop(name) for name, ours in _ANSWERED.items() if isinstance(rest.get(name), str)}
     said: list[Part] = [TextPart(text=text)] if text or not (images or thought) else []

@@ -32,8 +32,9 @@ from ...types import (
 )
 from ..anthropic.fields import cache_control
 from ..decoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
-from ..limits import identified
+from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
+from ..schemas import rooted
 from ..shaping import form_in_words, inline_url, named_form, results_of_text
 from .fields import AS, BARE, FIELD, LEGACY, NAME, SOUND, how, with_own
 
@@ -46,7 +47,7 @@ _DOCUMENT = "document_url"
 
 
 class Turns:
-    """The turns of one request, which know of the calls before them: calls and results without ids get ids by their order."""
+    """The turns of one request."""
 
     def __init__(self, request: Request, quirks: frozenset[str]) -> None:
         self._request = request
@@ -57,7 +58,6 @@ class Turns:
         self._marks = open_minded or "cache_marks" in quirks
         self._null_content = "no_null_content" not in quirks
         self._roles = {"developer": "system"} if "system_role" in quirks else {}
-        self._called = self._answered = 0
 
     def written(self, message: Message) -> dict[str, Any]:
         """One turn. Raises :class:`InvalidRequest` for a part that the format has no place for."""
@@ -80,27 +80,13 @@ class Turns:
         if message.name is not None:
             fields["name"] = message.name
         if message.role == "tool":
-            fields |= self._answer(message)
+            fields |= {} if own(message, NAME).get("role") else {"tool_call_id": message.tool_call_id}
         return {**fields, **{name: value for name, value in own(message, NAME).items() if name != "content"}}
-
-    def _answer(self, message: Message) -> dict[str, Any]:
-        if own(message, NAME).get("role"):
-            return {}
-        if message.tool_call_id is not None:
-            return {"tool_call_id": message.tool_call_id}
-        self._answered += 1
-        return {"tool_call_id": f"call_{self._answered - 1}"}
 
     def _calls(self, calls: tuple[ToolCall, ...]) -> dict[str, Any]:
         if len(calls) == 1 and how(calls[0]) == LEGACY:
             return {"function_call": {"name": calls[0].name, "arguments": calls[0].arguments}}
-        return {"tool_calls": [written_call(self._identified(call)) for call in calls]}
-
-    def _identified(self, call: ToolCall) -> ToolCall:
-        if call.id is not None:
-            return call
-        self._called += 1
-        return attrs.evolve(call, id=f"call_{self._called - 1}")
+        return {"tool_calls": [written_call(call) for call in calls]}
 
     def _thoughts(self, message: Message) -> dict[str, Any]:
         """Thoughts that stand beside the content, in the fields that they came in."""
@@ -330,6 +316,9 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
         request = request if messages is request.messages else attrs.evolve(request, messages=messages)
     elif "no_functions" in quirks:
         request = modern(request)
+    else:
+        messages = with_ids(request.messages, _IDS)
+        request = request if messages is request.messages else attrs.evolve(request, messages=messages)
     return standard(request) if "strict_fields" in quirks else request
 
 
@@ -443,12 +432,16 @@ def _tool(request: Request, tool: Tool | VendorTool, *, marks: bool) -> dict[str
     if isinstance(tool, VendorTool):
         return dict(tool.data)
     function: dict[str, Any] = {"name": tool.name}
-    if tool.parameters or request.wire_format != NAME:
+    if request.wire_format != NAME:
+        function["parameters"] = rooted(tool.parameters)
+    elif tool.parameters:
         function["parameters"] = tool.parameters
     for name in ("description", "strict"):
         if getattr(tool, name) is not None:
             function[name] = getattr(tool, name)
     entry = with_own({"type": "function", "function": function}, tool)
+    if tool.parameters:  # also where it came with an empty schema
+        entry["function"]["parameters"] = function["parameters"]
     if tool.cache is not None and not marks:
         tell_dropped(request, NAME, "cache_control")
     return entry if tool.cache is None or not marks else {**entry, "cache_control": cache_control(tool.cache)}

@@ -28,7 +28,7 @@ from ...types import (
     data_url,
 )
 from ..anthropic.fields import cache_of
-from ..base import Inbound, filled, object_in, popped
+from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
 from ..decoding import arguments_in, mapping, says
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
@@ -77,13 +77,22 @@ def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) ->
     before: list[Part] = [thought_of(thoughts)] if thoughts else []
     after: list[Part] = [TextPart(text=refused, extra={NAME: {AS: FIELD}})] if isinstance(refused, str) and refused else []
     if isinstance(content, list):
-        return [*before, *[part_of(part, f"{where}.content.{place}") for place, part in enumerate(content)], *after]
+        parts = [part_of(part, f"{where}.content.{place}") for place, part in enumerate(content) if not _is_empty_medium(part)]
+        return [*before, *parts, *after]
     if not isinstance(content, str | None):
         raise InvalidRequest(f"{where}.content: {type(content).__name__} is not text; give a string or a list of parts")
     empty = not content and message["role"] not in ("assistant", "tool", "function")
     if before or after or empty:
         return [*before, *([TextPart(text=content or "")] if content or empty else []), *after]
     return content or ""
+
+
+_MEDIA = frozenset({"document_url", "file", "image_url", "input_audio", "video_url"})
+
+
+def _is_empty_medium(part: Any) -> bool:
+    kind = part.get("type") if isinstance(part, dict) else None
+    return isinstance(kind, str) and kind in _MEDIA and is_hollow(part)
 
 
 def _calls(message: Mapping[str, Any], where: str) -> list[ToolCall]:
@@ -123,6 +132,8 @@ def part_of(part: Any, where: str) -> Part:
         return TextPart(text=part, extra={NAME: {AS: BARE}})
     if not isinstance(part, dict):
         raise InvalidRequest(f"{where}: {type(part).__name__} is not a part; give {{'type': 'text', 'text': ...}}")
+    if "cache_control" in part and not says(part["cache_control"]):
+        part = {name: value for name, value in part.items() if name != "cache_control"}
     kind = part.get("type")
     reader = _PART_READERS.get(kind) if isinstance(kind, str) else None
     read = reader(part) if reader is not None else None
@@ -155,7 +166,7 @@ def _inner(part: Mapping[str, Any], kind: str, *known: str) -> tuple[Mapping[str
 
 def _image(part: Mapping[str, Any]) -> Part | None:
     image, further = _inner(part, "image_url", "url", "detail")
-    url, detail = image.get("url"), image.get("detail")
+    url, detail = image.get("url"), image.get("detail") or None
     if not isinstance(url, str) or not isinstance(detail, str | None):
         return None
     cache = cache_of(further.get("cache_control"))
@@ -187,7 +198,7 @@ def _audio(part: Mapping[str, Any]) -> Part | None:
 
 def _file(part: Mapping[str, Any]) -> Part | None:
     file, further = _inner(part, "file", "file_id", "file_data", "filename")
-    told, data, name = file.get("file_id"), file.get("file_data"), file.get("filename")
+    told, data, name = file.get("file_id") or None, file.get("file_data") or None, file.get("filename") or None
     if AS in further or not isinstance(name, str | None):
         return None
     cache = cache_of(further.get("cache_control"))
@@ -205,7 +216,7 @@ def _file(part: Mapping[str, Any]) -> Part | None:
 
 def _document(part: Mapping[str, Any]) -> Part | None:
     """Mistral's documents by their URL."""
-    url, name = part.get("document_url"), part.get("document_name")
+    url, name = part.get("document_url"), part.get("document_name") or None
     if not isinstance(url, str) or not isinstance(name, str | None):
         return None
     further = rest(part, "type", "document_url", "document_name")
@@ -262,20 +273,7 @@ def _model_in(path: str) -> str:
 
 def _usage_wanted(fields: dict[str, Any]) -> bool:
     """Whether a stream is to tell its usage; other options of a stream stay where they are."""
-    return _taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
-
-
-def _taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
-    """One field out of a mapping whose others stay where they are; ``None`` where it is not what fits."""
-    whole = fields.get(name)
-    if not isinstance(whole, dict) or not fits(whole.get(inner)):
-        return None
-    left = rest(whole, inner)
-    if left:
-        fields[name] = left
-    else:
-        del fields[name]
-    return whole[inner]
+    return taken(fields, "stream_options", "include_usage", lambda value: isinstance(value, bool)) is True
 
 
 def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
@@ -305,11 +303,12 @@ def _words(fields: dict[str, Any]) -> dict[str, Any]:
     """Flags and texts, and where to stop; what is of another kind has another meaning somewhere."""
     kinds = {**dict.fromkeys(_FLAGS, bool), **dict.fromkeys(_TEXTS, str)}
     found = {name: fields.pop(name) for name, kind in kinds.items() if isinstance(fields.get(name), kind)}
-    stop = fields.get("stop")
+    stop = words_in(fields.get("stop"))
     if isinstance(stop, str):
         return {**found, "stop": fields.pop("stop"), "metadata": {"stop": TEXT}}
-    if isinstance(stop, list) and stop and all(isinstance(word, str) for word in stop):
-        found["stop"] = fields.pop("stop")
+    if fields.get("stop") and isinstance(stop, list) and all(isinstance(word, str) for word in stop):
+        del fields["stop"]
+        found["stop"] = stop
     return found
 
 
@@ -318,8 +317,8 @@ def _thoughts(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("reasoning_effort") in EFFORTS:
         return {"reasoning_effort": fields.pop("reasoning_effort")}
     found = {
-        "reasoning_effort": _taken(fields, GROUP, "effort", lambda value: value in EFFORTS),
-        "reasoning_tokens": _taken(fields, GROUP, "max_tokens", lambda value: type(value) is int and value >= 0),
+        "reasoning_effort": taken(fields, GROUP, "effort", lambda value: value in EFFORTS),
+        "reasoning_tokens": taken(fields, GROUP, "max_tokens", lambda value: type(value) is int and value >= 0),
     }
     return {**found, "metadata": {name: GROUP for name, value in found.items() if value is not None}}
 
@@ -337,6 +336,8 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     entries, functions = popped(fields, "tools", list, []), popped(fields, "functions", list, [])
     tools = [_tool(tool, f"tools.{place}") for place, tool in enumerate(entries)]
     older = [_function({"function": tool}, f"functions.{place}", {AS: LEGACY}) for place, tool in enumerate(functions)]
+    if not older and not tools and "function_call" in fields:  # which is refused without functions
+        fields.setdefault("tool_choice", _modern_choice(fields.pop("function_call")))
     field = "function_call" if older else "tool_choice"
     choice = fields.get(field)
     if choice in _CHOICES if isinstance(choice, str) else False:
@@ -346,6 +347,11 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
         return {"tools": [*tools, *older]}
     del fields[field]
     return {"tools": [*tools, *older], "tool_choice": {"type": "function", "function": {"name": name}}}
+
+
+def _modern_choice(choice: Any) -> Any:
+    """A choice in the words of before tools, in those of today."""
+    return {"type": "function", "function": choice} if isinstance(choice, dict) else choice
 
 
 def _chosen(choice: Mapping[str, Any]) -> Any:
@@ -358,9 +364,9 @@ def _chosen(choice: Mapping[str, Any]) -> Any:
 def _tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict):
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
-    if tool.get("type") not in (None, "function"):
+    if tool.get("type") not in (None, "", "function"):
         return VendorTool(origin=NAME, data=tool)
-    return _function(tool, where, rest(tool, "type", "function"))
+    return _function(tool, where, filled(rest(tool, "type", "function")))
 
 
 def _function(tool: Mapping[str, Any], where: str, extra: dict[str, Any]) -> Tool:

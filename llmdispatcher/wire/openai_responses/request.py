@@ -43,8 +43,9 @@ from ..decoding import (
     with_signature,
     words_of,
 )
-from ..limits import identified
+from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
+from ..schemas import rooted
 from ..shaping import inline_url
 
 NAME = "openai_responses"
@@ -228,8 +229,9 @@ _FORCED = "is refused by this model"
 def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset()) -> bytes:
     """The JSON body of a request. Stop sequences, seed, penalties, ``n`` and ``top_k`` have no place in this format."""
     request = without_effort(adapted(request, quirks - {"text_results"}, NAME), quirks)  # pictures have a place in results here
-    if request.wire_format != NAME:
-        request = attrs.evolve(request, messages=identified(request.messages, _IDS))
+    messages = (with_ids if request.wire_format == NAME else identified)(request.messages, _IDS)
+    if messages is not request.messages:
+        request = attrs.evolve(request, messages=messages)
     _refuse_absent(request)
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     payload |= _input(request, quirks)
@@ -285,7 +287,7 @@ def _tools(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     tools = [tool for tool in request.tools if isinstance(tool, Tool) or _native(request, tool)]
     if tools:
-        fields["tools"] = [_tool(tool) for tool in tools]
+        fields["tools"] = [_tool(tool, native=request.wire_format == NAME) for tool in tools]
     if request.tool_choice is not None:
         fields |= _choice(request, quirks)
     if request.parallel_tool_calls is not None:
@@ -299,10 +301,12 @@ def _native(request: Request, tool: VendorTool) -> bool:
     return tool.origin == NAME
 
 
-def _tool(tool: Tool | VendorTool) -> dict[str, Any]:
+def _tool(tool: Tool | VendorTool, *, native: bool) -> dict[str, Any]:
     if isinstance(tool, VendorTool):
         return dict(tool.data)
     fields: dict[str, Any] = {"type": "function", "name": tool.name, "parameters": tool.parameters}
+    if tool.parameters and not native:
+        fields["parameters"] = rooted(tool.parameters)
     for name in ("description", "strict"):
         if getattr(tool, name) is not None:
             fields[name] = getattr(tool, name)
@@ -323,7 +327,7 @@ def _choice(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 
 def _input(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    """Instructions and items. Calls and results without ids get ids by their order."""
+    """Instructions and items."""
     told = [message for message in request.messages if own(message, NAME).get("instructions")]
     fields: dict[str, Any] = {"instructions": "\n\n".join([message.text for message in told])} if told else {}
     conversation = _Conversation(request, quirks)
@@ -340,7 +344,6 @@ class _Conversation:
         self._request = request
         self._roles = {"developer": "system"} if "system_role" in quirks else {}
         self._custom: set[str | None] = set()
-        self._called = self._answered = 0
 
     def items(self, message: Message) -> list[dict[str, Any]]:
         """The items of one turn."""
@@ -358,7 +361,7 @@ class _Conversation:
     def _said(self, part: Part) -> Part | None:
         """A part of an assistant's turn, if it has a place there."""
         if isinstance(part, ToolCall):
-            return self._identified(part)
+            return self._call(part)
         if isinstance(part, ReasoningPart):
             passed = part.encrypted is None and (part.id or "").startswith(MADE_UP)
             if part.origin in (None, NAME) and not passed:
@@ -372,9 +375,7 @@ class _Conversation:
         self._out_of_place(part)
         return None
 
-    def _identified(self, call: ToolCall) -> ToolCall:
-        if call.id is None:
-            call, self._called = attrs.evolve(call, id=f"call_{self._called}"), self._called + 1
+    def _call(self, call: ToolCall) -> ToolCall:
         if call.kind == "custom":
             self._custom.add(call.id)
         if call.signature is not None or EXTRA_CONTENT in own(call, NAME):  # another vendor's, which OpenAI refuses
@@ -392,8 +393,6 @@ class _Conversation:
 
     def _result(self, message: Message) -> dict[str, Any]:
         call = message.tool_call_id
-        if call is None:
-            call, self._answered = f"call_{self._answered}", self._answered + 1
         kind = "custom_tool_call_output" if call in self._custom else "function_call_output"
         return {"type": kind, "call_id": call, "output": self._content(message.content), **own(message, NAME)}
 

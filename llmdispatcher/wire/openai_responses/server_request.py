@@ -26,12 +26,13 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..base import Inbound, filled, object_in, popped
+from ..base import Inbound, filled, is_hollow, object_in, popped, taken
 from ..decoding import mapping, own
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
 _ROLES = ("system", "developer", "user", "assistant")
 _RESULTS = ("function_call_output", "custom_tool_call_output")
+_FILLED = frozenset({*CALLS, *_RESULTS, "input_audio", "input_file", "input_image"})
 
 
 def instructions_of(fields: dict[str, Any]) -> list[Message]:
@@ -69,6 +70,8 @@ class _Turns:
         kind = item.get("type") or ("message" if "role" in item else "item_reference")
         if not isinstance(kind, str):
             raise InvalidRequest(f"input: {type(kind).__name__} is no type of an item; give a word such as 'message'")
+        if kind in _FILLED and len(item) > 1 and is_hollow(item):
+            return
         if kind == "message" and item.get("role") != "assistant":
             self._answer(_message(item))
         elif kind in _RESULTS:
@@ -148,12 +151,13 @@ def _content(content: Any) -> str | list[Part]:
         return content
     if not isinstance(content, list):
         raise InvalidRequest(f"input: content is {type(content).__name__}; give a text or a list of parts")
-    return [_part(entry) for entry in content]
+    for entry in content:
+        if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+            raise InvalidRequest("input: a part of a message has no type; give {'type': 'input_text', 'text': ...}")
+    return [_part(entry) for entry in content if entry["type"] not in _FILLED or not is_hollow(entry)]
 
 
-def _part(entry: Any) -> Part:
-    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-        raise InvalidRequest("input: a part of a message has no type; give {'type': 'input_text', 'text': ...}")
+def _part(entry: Mapping[str, Any]) -> Part:
     reader = _PART_READERS.get(entry["type"])
     part = reader(entry) if reader is not None else None
     return part if part is not None else OtherPart(origin=NAME, data=entry)
@@ -244,7 +248,7 @@ _WORDS = ("auto", "none", "required")
 
 def read_request(body: bytes, path: str = "") -> Inbound:
     """The request in a body; what has no name in ours stays in ``extra_params``."""
-    fields = filled(object_in(body, "'model' and 'input'"), "max_output_tokens")
+    fields = filled(object_in(body, "'model' and 'input'"), "max_output_tokens", "max_tool_calls")
     model = popped(fields, "model", str, "")
     stream = popped(fields, "stream", bool, False)
     messages = [*instructions_of(fields), *turns_of(fields)]
@@ -291,28 +295,15 @@ def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
     return value
 
 
-def _taken(fields: dict[str, Any], name: str, inner: str, fits: Callable[[Any], bool]) -> Any:
-    """One field out of a mapping whose others stay where they are; ``None`` where it is not what fits."""
-    whole = fields.get(name)
-    if not isinstance(whole, dict) or not fits(whole.get(inner)):
-        return None
-    left = {key: value for key, value in whole.items() if key != inner and value is not None}
-    if left:
-        fields[name] = left
-    else:
-        del fields[name]
-    return whole[inner]
-
-
 def _reasoning(fields: dict[str, Any]) -> dict[str, Any]:
     return {
-        "reasoning_effort": _taken(fields, "reasoning", "effort", lambda value: value in EFFORTS),
-        "reasoning_summary": _taken(fields, "reasoning", "summary", lambda value: value in _SUMMARIES),
+        "reasoning_effort": taken(fields, "reasoning", "effort", lambda value: value in EFFORTS),
+        "reasoning_summary": taken(fields, "reasoning", "summary", lambda value: value in _SUMMARIES),
     }
 
 
 def _format(fields: dict[str, Any]) -> dict[str, Any]:
-    wanted = _taken(fields, "text", "format", _known_format)
+    wanted = taken(fields, "text", "format", _known_format)
     if wanted is None or wanted["type"] != "json_schema":
         return {"response_format": wanted}
     return {"response_format": {"type": "json_schema", "json_schema": rest(wanted, "type")}}
@@ -337,7 +328,7 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
 def _tool(tool: Any) -> Tool | VendorTool:
     if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
         raise InvalidRequest("tools: a tool has no type; give {'type': 'function', 'name': ..., 'parameters': {...}}")
-    if tool["type"] != "function":
+    if tool["type"] not in ("", "function"):
         return VendorTool(origin=NAME, data=tool)
     name, parameters = tool.get("name"), tool.get("parameters") or {}
     described = isinstance(tool.get("description"), str | None) and isinstance(tool.get("strict"), bool | None)
@@ -350,7 +341,7 @@ def _tool(tool: Any) -> Tool | VendorTool:
         description=tool.get("description"),
         parameters=parameters,
         strict=tool.get("strict"),
-        extra=noted(rest(tool, "type", "name", "description", "parameters", "strict")),
+        extra=noted(filled(rest(tool, "type", "name", "description", "parameters", "strict"))),
     )
 
 
