@@ -2,11 +2,11 @@
 
 The common words are OpenAI's: ``stop``, ``length``, ``tool_calls`` and ``content_filter``. A word that is in no table is kept, in
 lower case, and written to clients of another format as the plain end. A word that tells of a failure is no end of an answer: the
-vendor broke it off (:data:`FAILURES`, and whatever says error), or the model wrote a call that nobody can read (:data:`UNREADABLE`).
+vendor broke it off (:data:`FAILURES`), or the model wrote a call that nobody can read (:data:`UNREADABLE`).
 
-https://ai.google.dev/api/generate-content#FinishReason, https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html,
+https://ai.google.dev/api/generate-content#FinishReason,
 https://lmstudio.ai/docs/typescript/api-reference/llm-prediction-stop-reason, https://developers.sber.ru/docs/ru/gigachat/api,
-https://ibm.github.io/watsonx-ai-node-sdk
+https://ibm.github.io/watsonx-ai-node-sdk, https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 _SILENT = frozenset({"", "null", "none", "undefined", "unspecified", "not_finished", "in_progress", "partial"})
-"""Words of an answer that has not ended: DashScope sends ``"null"``, watsonx ``not_finished``, Google ``FINISH_REASON_UNSPECIFIED``."""
+"""Words of an answer that has not ended: DashScope's ``"null"``, watsonx's ``not_finished``, Google's zero value."""
 
 
 def ends(raw: Any) -> bool:
@@ -171,7 +171,7 @@ def plain(raw: str) -> str:
 
 
 def finish_of(raw: Any, *, called: bool = False) -> str | None:
-    """The common word for why an answer ended, its own in lower case where there is none; ``None`` for no word or a failure's.
+    """The common word for why an answer ended, its own in lower case where there is none; ``None`` for no word or a breach's.
 
     Most vendors tell no call from a plain end; ``called`` does.
     """
@@ -181,7 +181,7 @@ def finish_of(raw: Any, *, called: bool = False) -> str | None:
             return None
         word = plain(raw)
         if _is_failure(word):
-            return None
+            return word if word in UNREADABLE else None
         common = COMMON.get(word, raw.lower())
     return "tool_calls" if called and common == "stop" else common
 

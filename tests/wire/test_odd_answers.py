@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from llmdispatcher import AudioPart, MalformedReply, Message, Request, StreamInterrupted, Usage
+from llmdispatcher import AudioPart, ImagePart, MalformedReply, Message, Request, StreamInterrupted, Usage
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
@@ -824,3 +824,109 @@ def test_a_custom_call_keeps_blanks_and_braces():
     template = '{"choices":[{"index":0,"delta":{"tool_calls":[%s]}}]}'
 
     assert [("f", "{}\ny")] == calls(answer_of(CHAT, template, tuple(map(json.dumps, pieces)), piece({}, "tool_calls")))
+
+
+def google_said(*parts, finish=None, **more):
+    """One event of Google's, or a whole answer."""
+    return {
+        "candidates": [{"content": {"role": "model", "parts": list(parts)}, **({"finishReason": finish} if finish else {}), **more}]
+    }
+
+
+@pytest.mark.parametrize(("zero", "one"), [("0", "1"), (0.0, 1.0), (None, "1"), (0, 1)])
+def test_answers_are_told_apart_by_a_place_in_any_form(zero, one):
+    """As text, as a float, and the first without any, which Google leaves out."""
+    said = [(zero, "a", None), (one, "b", None), (zero, "c", "STOP"), (one, "d", "STOP")]
+    placed = [(text, finish, {} if index is None else {"index": index}) for index, text, finish in said]
+    answer = read(GEMINI, sse(*[google_said({"text": text}, finish=finish, **place) for text, finish, place in placed]))
+
+    assert ["ac", "bd"] == [choice.content for choice in answer.choices]
+
+
+def test_answers_without_places_stand_in_their_order():
+    """Several in one event."""
+    two = {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"} for text in ("a", "b")]}
+    answers = (read(GEMINI, sse(two)), decoded(GEMINI, two))
+
+    assert [["a", "b"]] * 2 == [[choice.content for choice in answer.choices] for answer in answers]
+
+
+GOOGLE_THOUGHT = {"text": "th", "thought": True}
+GOOGLE_CALL = {"functionCall": {"name": "f", "args": {"a": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "last", "expected"),
+    [
+        ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": "Hello"}], ("Hello", "", 0)),
+        ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": "Hel"}, {"text": "lo"}], ("Hello", "", 0)),
+        ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": " you"}], ("Hello you", "", 0)),
+        ([[{"text": "no"}]], [{"text": "no"}], ("nono", "", 0)),
+        (
+            [[GOOGLE_THOUGHT], [GOOGLE_THOUGHT], [{"text": "x"}]],
+            [{"text": "thth", "thought": True}, {"text": "y"}],
+            ("xy", "thth", 0),
+        ),
+        ([[{"text": "a"}], [{"text": "b"}, GOOGLE_CALL]], [{"text": "ab"}, GOOGLE_CALL], ("ab", "", 1)),
+        ([[GOOGLE_CALL]], [GOOGLE_CALL], ("", "", 2)),
+    ],
+)
+def test_googles_last_piece_may_be_all_once_more(pieces, last, expected):
+    """Gateways that stream for a client and then add the whole; the same call twice alone may be meant so."""
+    answer = read(GEMINI, sse(*[google_said(*parts) for parts in pieces], google_said(*last, finish="STOP")))
+
+    assert expected == (answer.content, answer.reasoning, len(answer.tool_calls))
+
+
+@pytest.mark.parametrize("content", [{"parts": {"text": "hi"}}, {"parts": "hi"}, {"parts": ["h", {"text": "i"}]}, "hi"])
+def test_googles_parts_in_other_shapes(content):
+    """One alone, or a text."""
+    document = {"candidates": [{"content": content, "finishReason": "STOP"}]}
+
+    assert ["hi"] * 3 == [
+        decoded(GEMINI, document).content,
+        read(GEMINI, sse(document)).content,
+        decoded(GEMINI, {"candidates": document["candidates"][0]}).content,
+    ]
+
+
+def test_googles_answers_in_snake_case():
+    """As Google's own libraries print them, and gateways that are built on those send them."""
+    call = {"function_call": {"name": "f", "args": {"a_b": 1}, "id": "c"}, "thought_signature": "c2ln"}
+    picture = {"inline_data": {"mime_type": "image/png", "data": "aGk="}}
+    first = {"candidates": [{"content": {"parts": [{"text": "hi"}]}}], "usage_metadata": {"prompt_token_count": 2}}
+    last = {
+        "candidates": [{"content": {"parts": [picture, call]}, "finish_reason": "STOP"}],
+        "usage_metadata": {"prompt_token_count": 2, "candidates_token_count": 5},
+        "model_version": "m",
+        "response_id": "r",
+    }
+    answer = read(GEMINI, sse(first, last))
+
+    assert ("hi", [("f", '{"a_b": 1}')], "c2ln") == (answer.content, calls(answer), answer.tool_calls[0].signature)
+    assert ("tool_calls", "m", "r", 2, 5) == (
+        *(answer.finish_reason, answer.model, answer.response_id),
+        *(answer.usage.input_tokens, answer.usage.output_tokens),
+    )
+    assert [b"hi"] == [part.data for part in answer.parts if isinstance(part, ImagePart)]
+
+
+@pytest.mark.parametrize("parts", [None, [], [{"text": ""}], [{"text": "be"}], [{"text": "th", "thought": True}]])
+def test_a_prompt_that_google_blocks_ends_an_answer_that_has_begun(parts):
+    """Behind an empty one, or a piece of one."""
+    begun = {"candidates": [{"index": 0, **({} if parts is None else {"content": {"parts": parts}})}]}
+    blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
+    answers = [read(GEMINI, sse(begun, blocked)), read(GEMINI, sse({**begun, **blocked})), decoded(GEMINI, {**begun, **blocked})]
+
+    assert [("content_filter", "PROHIBITED_CONTENT")] * 3 == [
+        (answer.finish_reason, answer.finish_reason_raw) for answer in answers
+    ]
+    assert {"be" if parts == [{"text": "be"}] else ""} == {answer.content for answer in answers}
+
+
+def test_a_prompt_that_is_not_blocked_takes_nothing_from_an_answer():
+    """Google rates every prompt."""
+    end = google_said({"text": "x"}, finish="STOP", index=0)
+
+    assert "stop" == decoded(GEMINI, {**end, "promptFeedback": {"blockReason": "SAFETY"}}).finish_reason
+    assert "stop" == decoded(GEMINI, {**end, "promptFeedback": {"safetyRatings": [{"probability": "LOW"}]}}).finish_reason

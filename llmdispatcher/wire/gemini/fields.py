@@ -240,6 +240,11 @@ def camel(value: Any) -> Any:
     return [camel(item) for item in value] if isinstance(value, list) else value
 
 
+def as_written(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields of an answer as Google names them; some gateways name them in ``snake_case``, as Google's libraries do."""
+    return dict(camel(fields)) if "_" in "".join(fields) else fields
+
+
 def in_camel(name: str) -> str:
     """``top_p`` as ``topP``."""
     return _AFTER_A_LETTER.sub(lambda found: found.group(1).upper(), name) if "_" in name else name

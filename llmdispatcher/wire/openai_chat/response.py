@@ -331,7 +331,7 @@ class ChoiceReader:
             return None
         self.finished = True
         reason = finish_of(raw, called=self._calls.any)
-        self.broken = broken_off(raw) if reason is None else None
+        self.broken = broken_off(raw)
         return reason
 
     def rest(self) -> list[StreamChunk]:
