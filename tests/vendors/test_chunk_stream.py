@@ -100,7 +100,10 @@ def test_an_answer_that_ended_with_an_unreadable_call_is_none(index):
         for place, end in ((1 - index, ends[0]), (index, ends[1]))
     ]
     reply = HttpReply(status=200, headers={}, chunks=iter(events))
-    stream, counted = ChunkStream(reply, CODECS["gemini"].decoder(), SYSTEM_CLOCK, None, lambda failure, _reply: failure, answers=2), []
+    stream, counted = (
+        ChunkStream(reply, CODECS["gemini"].decoder(), SYSTEM_CLOCK, None, lambda failure, _reply: failure, answers=2),
+        [],
+    )
     with pytest.raises(MalformedReply, match="cannot be used"):
         counted.extend(chunk.usage for chunk in stream)
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from llmdispatcher import AudioPart, ImagePart, MalformedReply, Message, Request, StreamInterrupted, Usage
+from llmdispatcher import AudioPart, ImagePart, MalformedReply, Message, ReasoningPart, Request, StreamInterrupted, Usage
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
@@ -930,3 +930,91 @@ def test_a_prompt_that_is_not_blocked_takes_nothing_from_an_answer():
 
     assert "stop" == decoded(GEMINI, {**end, "promptFeedback": {"blockReason": "SAFETY"}}).finish_reason
     assert "stop" == decoded(GEMINI, {**end, "promptFeedback": {"safetyRatings": [{"probability": "LOW"}]}}).finish_reason
+
+
+ANTHROPIC_START = {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3}}}
+ANTHROPIC_END = ({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"})
+
+
+def begun(index, **block):
+    """The start of a block of Anthropic's."""
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def grown(index, **delta):
+    """A piece of one."""
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "expected"),
+    [
+        ("hi", "end_turn", ("hi", "stop")),
+        (None, "refusal", ("", "content_filter")),
+        ({"type": "text", "text": "hi"}, "end_turn", ("hi", "stop")),
+        (["h", {"type": "text", "text": "i"}], "max_tokens", ("hi", "length")),
+        ([], "end_turn", ("", "stop")),
+    ],
+)
+def test_anthropics_content_in_other_shapes(content, reason, expected):
+    """A text, a block alone, or none at all of a refusal."""
+    answer = decoded(ANTHROPIC, {"type": "message", "content": content, "stop_reason": reason})
+
+    assert expected == (answer.content, answer.finish_reason)
+
+
+@pytest.mark.parametrize(
+    "block", [{"id": "", "name": "", "input": {}}, {"id": None, "name": None, "input": None}, {"id": "", "name": ""}]
+)
+def test_a_block_of_a_call_that_says_nothing_is_none(block):
+    """Whole and streamed; what comes later of it begins it."""
+    zero = {"type": "tool_use", **block}
+    said = {"type": "message", "content": [{"type": "text", "text": "hi"}, zero], "stop_reason": "end_turn"}
+    stop = {"type": "content_block_stop", "index": 0}
+    streamed = read(ANTHROPIC, sse(ANTHROPIC_START, begun(0, **zero), stop, *ANTHROPIC_END))
+    late = read(
+        ANTHROPIC,
+        sse(ANTHROPIC_START, begun(0, **zero), grown(0, type="input_json_delta", partial_json='{"a":1}'), stop, *ANTHROPIC_END),
+    )
+
+    assert ([], "stop") == (calls(decoded(ANTHROPIC, said)), decoded(ANTHROPIC, said).finish_reason)
+    assert ([], "stop") == (calls(streamed), streamed.finish_reason)
+    assert ['{"a":1}'] == [call.arguments for call in late.tool_calls]
+
+
+def test_anthropics_events_without_types():
+    """Blocks, pieces and events are known by their fields."""
+    thought = [begun(0, thinking="t"), grown(0, thinking="h"), grown(0, signature="s")]
+    call = [begun(2, id="c", name="f", input={}), grown(2, partial_json='{"a":1}')]
+    events = [ANTHROPIC_START, *thought, begun(1, text=""), grown(1, text="hi"), *call, ANTHROPIC_END[0]]
+    bare = [{name: value for name, value in event.items() if name != "type"} for event in events]
+    for said in (events, bare):
+        answer = read(ANTHROPIC, sse(*said, {"type": "message_stop"}))
+        assert ("hi", "th", [("f", '{"a":1}')]) == (answer.content, answer.reasoning, calls(answer))
+        assert ["s"] == [part.signature for part in answer.parts if isinstance(part, ReasoningPart)]
+
+
+def test_anthropics_blocks_that_nothing_ends():
+    """Their arguments, signatures and citations count all the same, and in their order."""
+    source = {"type": "web_search_result_location", "url": "u", "cited_text": "c"}
+    events = [
+        *(begun(0, type="thinking", thinking=""), grown(0, type="thinking_delta", thinking="th")),
+        *(grown(0, type="signature_delta", signature="s"), begun(1, type="text", text="hi", citations=[source])),
+        begun(2, type="tool_use", id="t", name="f", input={"a": 1}),
+    ]
+    for said in (events, [{**event, "index": 0} for event in events]):
+        for end in (ANTHROPIC_END, ANTHROPIC_END[:1], ANTHROPIC_END[1:]):
+            answer = read(ANTHROPIC, sse(ANTHROPIC_START, *said, *end))
+            assert ("hi", "th", [("f", '{"a": 1}')]) == (answer.content, answer.reasoning, calls(answer))
+            assert (ReasoningPart, "s") == (type(answer.parts[0]), answer.parts[0].signature)
+            assert ["u"] == [citation.url for citation in answer.citations]
+
+
+@pytest.mark.parametrize("index", ["0", 0.0])
+def test_anthropics_blocks_with_places_in_other_forms(index):
+    """As text and as a float."""
+    one, other = begun(index, type="tool_use", id="c", name="f", input={}), begun(1, type="tool_use", id="d", name="g", input={})
+    pieces = [grown(index, type="input_json_delta", partial_json='{"a":'), grown(index, type="input_json_delta", partial_json="1}")]
+    answer = read(ANTHROPIC, sse(ANTHROPIC_START, one, other, *pieces, *ANTHROPIC_END))
+
+    assert [("f", '{"a":1}'), ("g", "{}")] == calls(answer)
