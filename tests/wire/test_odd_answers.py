@@ -1018,3 +1018,150 @@ def test_anthropics_blocks_with_places_in_other_forms(index):
     answer = read(ANTHROPIC, sse(ANTHROPIC_START, one, other, *pieces, *ANTHROPIC_END))
 
     assert [("f", '{"a":1}'), ("g", "{}")] == calls(answer)
+
+
+IN_OTHER_WORDS = {
+    "chat": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
+    "Bedrock": {"inputTokens": 5, "outputTokens": 7, "totalTokens": 12},
+    "Bedrock's metrics": {"inputTokenCount": 5, "outputTokenCount": 7},
+    "Gemini": {"promptTokenCount": 5, "candidatesTokenCount": 4, "thoughtsTokenCount": 3, "totalTokenCount": 12},
+    "Gemini, spelt otherwise": {"prompt_token_count": 5, "candidates_token_count": 7, "total_token_count": 12},
+    "Ollama": {"prompt_eval_count": 5, "eval_count": 7},
+    "watsonx": {"input_token_count": 5, "generated_token_count": 7},
+    "zeros beside": {"input_tokens": 0, "output_tokens": 0, "prompt_tokens": 5, "completion_tokens": 7},
+}
+
+
+@pytest.mark.parametrize("usage", IN_OTHER_WORDS.values(), ids=list(IN_OTHER_WORDS))
+def test_usage_in_the_words_of_another_vendor(usage):
+    """Gateways translate answers and forget the counts."""
+    answers = [
+        decoded(CHAT, whole({"content": "hi"}, usage=usage)),
+        decoded(RESPONSES, {"status": "completed", "output": [], "usage": usage}),
+        decoded(ANTHROPIC, {"type": "message", "content": [], "stop_reason": "end_turn", "usage": usage}),
+        decoded(GEMINI, {**google_said({"text": "x"}, finish="STOP"), "usageMetadata": usage}),
+        decoded(GEMINI, {**google_said({"text": "x"}, finish="STOP"), "usage": usage}),
+        decoded(OLLAMA, {"message": {"content": "x"}, "done": True, "usage": usage}),
+    ]
+
+    assert [(5, 7)] * len(answers) == [(answer.usage.input_tokens, answer.usage.output_tokens) for answer in answers]
+
+
+@pytest.mark.parametrize(
+    "name", ["cacheReadInputTokens", "num_cached_tokens", "cached_tokens", "cachedContentTokenCount", "cached_input_tokens"]
+)
+def test_what_was_read_from_a_cache_has_many_names(name):
+    """In the record itself."""
+    chat_usage = {"prompt_tokens": 5, "completion_tokens": 7, name: 3}
+    responses_usage = {"input_tokens": 5, "output_tokens": 7, name: 3}
+
+    assert 3 == decoded(CHAT, whole({"content": "hi"}, usage=chat_usage)).usage.cache_read_tokens
+    assert 3 == decoded(RESPONSES, {"status": "completed", "output": [], "usage": responses_usage}).usage.cache_read_tokens
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_cache_hit_tokens": 3, "prompt_cache_miss_tokens": 2, "completion_tokens": 7}, (5, 7, 3)),
+        ({"prompt_tokens": 0, "prompt_cache_miss_tokens": 2, "completion_tokens": 7}, (2, 7, 0)),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 7,
+                "prompt_tokens_details": {"cached_tokens": 0},
+                "input_tokens_details": {"cached_tokens": 3},
+            },
+            (5, 7, 3),
+        ),
+        ({"inputTokens": 2, "outputTokens": 7, "cacheReadInputTokens": 3, "totalTokens": 12}, (5, 7, 3)),
+    ],
+)
+def test_counts_that_others_tell(usage, expected):
+    """A sum that only its parts tell, details of zeros before others, and what is counted beside the prompt."""
+    read_usage = decoded(CHAT, whole({"content": "hi"}, usage=usage)).usage
+
+    assert expected == (read_usage.input_tokens, read_usage.output_tokens, read_usage.cache_read_tokens)
+
+
+@pytest.mark.parametrize("zero", [{}, {"usage": None}, {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, {"usage": {}}])
+def test_usage_beside_one_of_zeros(zero):
+    """In the choice, in the message or a piece of it, in Groq's own field, and in llama.cpp's timings."""
+    use = {"prompt_tokens": 5, "completion_tokens": 7}
+    choice = {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}
+    places = [
+        {"choices": [{**choice, "usage": use}]},
+        {"choices": [{**choice, "message": {"content": "hi", "usage": use}}]},
+        {"choices": [choice], "x_groq": {"usage": use}},
+        {"choices": [choice], "timings": {"cache_n": 2, "prompt_n": 3, "prompt_ms": 1.5, "predicted_n": 7}},
+    ]
+    answers = [decoded(CHAT, {**document, **zero}) for document in places]
+    answers += [
+        chat(
+            {
+                "choices": [
+                    {("delta" if name == "message" else name): value for name, value in one.items()} for one in said["choices"]
+                ],
+                **{name: value for name, value in {**said, **zero}.items() if name != "choices"},
+            }
+        )
+        for said in places
+    ]
+    answers.append(chat(piece({"content": "hi", "usage": use}), {**piece({}, "stop"), **zero}))
+
+    assert [(5, 7)] * len(answers) == [(answer.usage.input_tokens, answer.usage.output_tokens) for answer in answers]
+    assert 2 == answers[3].usage.cache_read_tokens
+
+
+def test_zeros_of_a_last_event_wipe_no_count():
+    """Of an event before it: Responses' that is in progress, and a line of Ollama's."""
+    going = {"type": "response.in_progress", "response": {"usage": {"input_tokens": 5, "output_tokens": 7}}}
+    for zero in ({"input_tokens": 0, "output_tokens": 0}, {}, None):
+        end = {"type": "response.completed", "response": {"status": "completed", "output": [], "usage": zero}}
+        answer = read(RESPONSES, sse(going, end))
+        assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)
+    line = {"model": "q", "created_at": "t", "message": {"role": "assistant", "content": "a"}, "done": False}
+    for zeros in ({"prompt_eval_count": 0, "eval_count": 0}, {}):
+        lines = [{**line, "prompt_eval_count": 5, "eval_count": 7}, {**line, "done": True, "done_reason": "stop", **zeros}]
+        answer = read(OLLAMA, b"".join([json.dumps(one).encode() + b"\n" for one in lines]))
+        assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+@pytest.mark.parametrize("place", ["in the delta", "beside the delta", "at the stop"])
+def test_usage_at_the_end_of_anthropics_stream(place):
+    """Wherever it stands there; zeros behind it wipe nothing."""
+    use = {"input_tokens": 7, "output_tokens": 9}
+    delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    stop = {"type": "message_stop", "usage": {"input_tokens": 0, "output_tokens": 0}}
+    ends = {
+        "in the delta": ({**delta, "delta": {"stop_reason": "end_turn", "usage": use}}, stop),
+        "beside the delta": ({**delta, "usage": use}, stop),
+        "at the stop": (delta, {**stop, "usage": use}),
+    }
+    answer = read(ANTHROPIC, sse({"type": "message_start", "message": {"id": "m"}}, *ends[place]))
+
+    assert (7, 9) == (answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"cost": 0.25}, "0.25"),
+        ({"cost": {"total_cost": 0.25}}, "0.25"),
+        ({"cost": {"total_cost": 0.25, "currency": "usd"}}, "0.25"),
+        ({"cost": 0.25, "currency": "USD"}, "0.25"),
+        ({"cost": {"total_cost": 0.25, "currency": "EUR"}}, None),
+        ({"cost": 0.25, "currency": "CNY"}, None),
+        ({"cost": 0.25, "cost_currency": "credits"}, None),
+        ({"cost": {"total_cost": 0.25}, "currency": "RUB"}, None),
+    ],
+)
+def test_a_cost_in_another_currency_is_none(told, expected):
+    """What is told is dollars unless it says something else; a price list is better than yuan taken for dollars."""
+    counts = {"input_tokens": 1, "output_tokens": 1}
+    costs = [
+        decoded(CHAT, whole({"content": "x"}, usage={"prompt_tokens": 1, "completion_tokens": 1, **told})).usage.cost,
+        decoded(ANTHROPIC, {"type": "message", "content": [], "stop_reason": "end_turn", "usage": {**counts, **told}}).usage.cost,
+        decoded(RESPONSES, {"status": "completed", "output": [], "usage": {**counts, **told}}).usage.cost,
+    ]
+
+    assert [expected] * 3 == [None if cost is None else str(cost) for cost in costs]

@@ -30,6 +30,7 @@ from ...types import (
 )
 from ..decoding import Counter, mapping, own, says, signature_of, text_of
 from ..finish import canonical_reason, finish_of
+from ..openai_chat.fields import openai_chat_usage
 from ..shaping import inline
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
@@ -277,9 +278,12 @@ def gemini_usage(raw: Mapping[str, Any]) -> Usage:
     count = counter.count
     thoughts = count(raw.get("thoughtsTokenCount"))
     into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
+    out = count(raw.get("candidatesTokenCount")) + thoughts
+    if not into and not out and counter.status is None:  # a gateway's record, in another format's words
+        return openai_chat_usage({"usage": raw})
     return counter.usage(
         input_tokens=into,
-        output_tokens=count(raw.get("candidatesTokenCount")) + thoughts,
+        output_tokens=out,
         cache_read_tokens=min(into, count(raw.get("cachedContentTokenCount"))),
         reasoning_tokens=thoughts,
         audio_input_tokens=_of("AUDIO", raw.get("promptTokensDetails"), count),

@@ -30,11 +30,10 @@ from ...types import (
     VendorTool,
     VideoPart,
 )
-from ..anthropic.fields import cache_control
 from ..decoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
 from ..limits import identified
 from ..quirks import adapted, without_effort
-from ..shaping import form_in_words, inline_url, named_form, results_of_text
+from ..shaping import cache_control, form_in_words, inline_url, named_form, results_of_text
 from .fields import AS, BARE, FIELD, LEGACY, NAME, SOUND, how, with_own
 
 REFUSAL = "refusal"
