@@ -318,10 +318,10 @@ FLAT = {
     "detail": ({"detail": "Not authenticated"}, VendorUnavailable),
     "a list of details": ({"detail": [{"msg": "field required"}]}, VendorUnavailable),
     "AWS": ({"__type": "ThrottlingException", "message": "slow"}, RateLimitError),
-    "a message alone": ({"message": "Too many requests"}, VendorUnavailable),
+    "a message alone": ({"message": "Too many requests"}, RateLimitError),
     "a status in words": ({"status": "failed", "message": "boom"}, VendorUnavailable),
     "FastChat": ({"text": "**NETWORK ERROR**", "error_code": 50001}, VendorUnavailable),
-    "Baidu": ({"error_code": 17, "error_msg": "Open api daily request limit reached"}, VendorUnavailable),
+    "Baidu": ({"error_code": 17, "error_msg": "Open api daily request limit reached"}, QuotaExceeded),
 }
 
 
