@@ -380,7 +380,8 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|(doesn't|does not|don't|do not) have (any|enough) credits|(out of|requires? more|no more|no remaining) credits"
             r"|used all (available|your) credits|exceeded your (monthly|weekly|daily)|exceeded your [a-z ]{0,20}credits?\b"
             r"|credits? (have|has|are|is) (been )?(depleted|exhausted|used up)|key limit (has been )?(exceeded|reached)"
-            r"|budget (has been |was |is )?exceeded|exceeded ?(the |your )?budget|over budget"
+            r"|(?<!thinking )(?<!reasoning )(?<!token )budget (has been |was |is )?exceeded|exceededbudget|over budget"
+            r"|exceeded (its|the|your) ([a-z]+ )?budget"
             r"|limited to [\d,]{1,12} [a-z ]{0,20}(/|per|a) ?(day|week|month)"
             r"|spending[ -](limit|cap)|(monthly|hard) spend limit|in good standing|payment (instrument|method)"
             r"|enable billing|billing (to be )?(is |not )?(disabled|enabled|active)"
@@ -423,7 +424,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|longer than the (maximum )?model|exceeded model token limit|prompt exceeds max|range of input length should be"
             r"|too many (input )?tokens|reduce (the length of )?(the |your )?(messages|prompt|input|conversation)\b"
             r"|`inputs`( tokens \+|.{0,5}must have less than)|request body too large for .{0,80}max size: \d+ tokens"
-            r"|max_(new_)?tokens`? must be <=|too large: \d{1,12} tokens|too many total text bytes"
+            r"|\+ `?max_(new_)?tokens`? must be <=|too large: \d{1,12} tokens|too many total text bytes"
             r"|\btoken (length|count) exceeds?\b|\btokens [a-z ]{0,40}exceed (the )?(max|model)",
             _NO_LIMIT,
             ContextWindowExceeded,
@@ -446,7 +447,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|\bmodel (is |was )?not (found|supported|available|exists?)\b"
             r"|\bmodel\b([^.]|\.(?=\S)){0,120}((has been|was|is) (decommissioned|retired|discontinued|removed|sunset|shut ?down)"
             r"|has been deprecated|reached (its|the) end of life|is no longer (supported|available|served))"
-            r"|\bmodel \S{1,80} is deprecated|unable to access model|\u6a21\u578b\u4e0d\u5b58\u5728"
+            r"|\bmodel (?!parameter|field|name|setting)\S{1,80} is deprecated|unable to access model|\u6a21\u578b\u4e0d\u5b58\u5728"
             r"|with on-demand throughput isn.t supported",
             frozenset({400, 401, 402, 403, 404, 410}),
             ModelNotFound,

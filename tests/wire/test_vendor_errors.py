@@ -151,6 +151,7 @@ SPENT = {
     "Kimi Code, a week": (403, told("You've reached your weekly (7-day) usage limit. Your quota will reset")),
     "LiteLLM": (400, told("Budget has been exceeded! Current cost: 1.2, Max budget: 1.0")),
     "LiteLLM, a user": (429, told("ExceededBudget: User=x over budget. Spend=1.0, Budget=0.5")),
+    "a month's budget": (403, told("Your account has exceeded its monthly budget")),
     "LiteLLM, type": (400, told("x", None, "budget_exceeded")),
     "new-api, a user": (403, told("\u7528\u6237\u989d\u5ea6\u4e0d\u8db3, \u5269\u4f59\u989d\u5ea6: -0.01")),
     "new-api, a token": (401, told("\u8be5\u4ee4\u724c\u989d\u5ea6\u5df2\u7528\u5c3d")),
@@ -296,6 +297,9 @@ MODELS_FAULT = {
     "Ollama": (500, {"error": "error parsing tool call: raw='{', err=unexpected end of JSON input"}),
 }
 BAD = {
+    "a thinking budget": (400, told("thinking budget exceeded; budget_tokens must be less than max_tokens")),
+    "max_tokens": (400, told("max_tokens must be <= 8192")),
+    "a parameter's name": (400, told("The model parameter is deprecated, use engine")),
     "a parameter of old": (400, told("temperature is deprecated for this model.")),
     "a model's parameter": (400, told("This model does not take max_tokens. max_tokens is deprecated")),
     "OpenAI": (400, told("Invalid type for 'messages': expected an array.", None, "invalid_request_error")),

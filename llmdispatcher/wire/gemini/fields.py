@@ -279,7 +279,7 @@ def gemini_usage(raw: Mapping[str, Any]) -> Usage:
     thoughts = count(raw.get("thoughtsTokenCount"))
     into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
     out = count(raw.get("candidatesTokenCount")) + thoughts
-    if not into and not out and counter.status is None:  # a gateway's record, in another format's words
+    if not (into or out or counter.status or any(name.endswith("TokensDetails") for name in raw)):  # in another format's words
         return openai_chat_usage({"usage": raw})
     return counter.usage(
         input_tokens=into,
