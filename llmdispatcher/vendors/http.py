@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from operator import attrgetter
@@ -41,6 +41,7 @@ from ..transport import Limits, Transport, clean, fetch_remote
 from ..types import (
     EFFORTS,
     Capabilities,
+    Choice,
     EmbeddingRequest,
     Embeddings,
     HttpCall,
@@ -64,6 +65,7 @@ from ..wire import (
     ToolNames,
     codec_for,
     fault,
+    raise_broken,
     rate_limit_remaining,
     request_id,
     telling_dropped,
@@ -147,6 +149,7 @@ class ChunkStream:
             rest = decoder.finish()
             if rest:
                 yield rest
+                _ends_in(rest)
         except DispatchError as error:
             raise clean(self._explained(error, reply)) from None
         finally:
@@ -163,7 +166,7 @@ class ChunkStream:
 
     def _count(self, chunks: list[StreamChunk]) -> None:
         """See which answers have ended; after the last of them what may still come must come soon."""
-        self._missing.difference_update([chunk.choice for chunk in chunks if chunk.finish_reason is not None])
+        self._missing.difference_update([chunk.choice for chunk in _ends_in(chunks)])
         if self._complete() and not self._decoder.done:
             self._reply.hurry(LAST_WORDS)
 
@@ -257,6 +260,21 @@ def _roomy(request: Request, kind: str) -> Request:
     if not room or request.max_tokens is None:
         return request
     return attrs.evolve(request, max_tokens=request.max_tokens + room, reasoning_tokens=None)
+
+
+_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
+
+
+Ended = TypeVar("Ended", StreamChunk, Choice)
+
+
+def _ends_in(said: Iterable[Ended]) -> list[Ended]:
+    """What tells that an answer has ended. Raises :class:`MalformedReply` for one that did with a call that nobody can read."""
+    ends = [one for one in said if one.finish_reason is not None]
+    for one in ends:
+        if one.finish_reason not in _ENDS:
+            raise_broken(one.finish_reason_raw)
+    return ends
 
 
 _NO_SAMPLING = frozenset({"no_sampling"})
@@ -437,12 +455,20 @@ class HttpVendor:
         call, codec, bounds, names, dropped = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
         response = names.given_back(self._decoded(reply, deadline, partial(codec.decode, members=bounds.members)))
+        if response.finish_reason not in _ENDS or response.other_choices:
+            self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
         if identity is not None:
             identity = self._credentials.masked_id(identity)
         if identity is None and left is None and not dropped:
             return response
         return evolved(response, request_id=identity, rate_limit_remaining=left, dropped=dropped)
+
+    def _refuse_unusable(self, response: Response, reply: HttpReply) -> None:
+        try:
+            _ends_in(response.choices)
+        except DispatchError as error:
+            raise clean(self._explained(error, reply)) from None
 
     def stream(self, request: Request, deadline: Deadline) -> ChunkStream:
         """One answer in pieces."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .errors import fault as fault
     from .errors import rate_limit_remaining as rate_limit_remaining
     from .errors import request_id as request_id
+    from .finish import raise_broken as raise_broken
     from .gemini.codec import GEMINI as GEMINI
     from .gemini.fields import gemini_usage as gemini_usage
     from .limits import ToolNames as ToolNames
@@ -64,6 +65,7 @@ else:
                 "request_id",
             ),
             "error_tables": ("STATUSES",),
+            "finish": ("raise_broken",),
             "gemini.fields": ("gemini_usage",),
             "gemini.codec": ("GEMINI",),
             "ollama.codec": ("OLLAMA_CHAT",),

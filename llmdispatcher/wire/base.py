@@ -54,7 +54,7 @@ def _is_idle(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("auto", "none"))
 
 
-_WISHES = frozenset({"responseJsonSchema", "responseSchema", "web_search_options"})
+_WISHES = frozenset({"responseJsonSchema", "responseSchema", "systemInstruction", "web_search_options"})
 _SENDERS_OWN = frozenset({"metadata", "labels", "chat_template_kwargs"})
 """Objects whose names and values the sender chose."""
 _GROUPS = frozenset(

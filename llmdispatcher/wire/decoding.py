@@ -340,6 +340,8 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_CURRENCIES = ("currency", "cost_currency", "currency_code")
+_DOLLARS = frozenset({"USD", "US$", "$", "US DOLLAR", "US DOLLARS", "DOLLARS"})
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
 
@@ -361,9 +363,17 @@ class Counter:
         self.status = "implausible_count"
         return 0
 
-    def cost(self, value: Any) -> Decimal | None:
-        """US dollars, as a number or a text; ``None`` where nothing is told, or what cannot be."""
+    def cost(self, value: Any, record: Mapping[str, Any] = _NONE) -> Decimal | None:
+        """US dollars, as a number or a text, or in Perplexity's object; ``None`` where nothing is told, or what cannot be.
+
+        ``record`` is what the cost stands in: one in another currency is none.
+        """
+        if isinstance(value, dict):
+            record, value = {**record, **value}, value.get("total_cost")
         if value is None or isinstance(value, bool | dict | list):
+            return None
+        currency = next((record[name] for name in _CURRENCIES if says(record.get(name))), "USD")
+        if not isinstance(currency, str) or currency.strip().upper() not in _DOLLARS:
             return None
         cost = plausible_cost(value)
         if cost is None and self.status is None and value != "":

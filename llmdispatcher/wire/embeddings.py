@@ -95,13 +95,10 @@ def usage_of(document: Mapping[str, Any], *, output: str = "") -> Usage:
     raw = mapping(document.get("usage"))
     if not raw:
         return Usage()
-    cost = raw.get("cost")
-    if isinstance(cost, dict):  # Perplexity
-        cost = cost.get("total_cost") if cost.get("currency", "USD") == "USD" else None
     counter = Counter()
     into = counter.count(raw.get("prompt_tokens")) or counter.count(raw.get("total_tokens"))
     said = counter.count(raw.get(output)) if output else 0
-    return counter.usage(input_tokens=into, output_tokens=said, cost=counter.cost(cost), raw=raw)
+    return counter.usage(input_tokens=into, output_tokens=said, cost=counter.cost(raw.get("cost"), raw), raw=raw)
 
 
 WIDEST = 8192

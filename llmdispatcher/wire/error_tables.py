@@ -51,6 +51,7 @@ STATUSES: Mapping[int, type[DispatchError]] = {
     404: ModelNotFound,
     408: VendorUnavailable,
     409: VendorUnavailable,
+    410: ModelNotFound,  # Nvidia: its end of life
     424: VendorUnavailable,  # Bedrock, TGI: the model failed
     425: VendorUnavailable,
     429: RateLimitError,
@@ -87,6 +88,10 @@ CODES: Mapping[str, type[DispatchError]] = {
             "quota_exhausted",  # Gemini Code Assist
             "not_enough_balance",  # Novita
             "billing_balance_not_enough",  # Novita
+            "budget_exceeded",  # LiteLLM
+            "exceededbudget",  # LiteLLM
+            "key_limit_exceeded",
+            "credits_exhausted",
             "insufficient_user_quota",  # new-api
             "pre_consume_token_quota_failed",  # new-api
             "error:1113",  # Z.ai: balance
@@ -131,6 +136,12 @@ CODES: Mapping[str, type[DispatchError]] = {
             "data_inspection_failed",  # DashScope
             "datainspectionfailed",  # DashScope
             "ipinfringementsuspect",  # DashScope
+            "guardrail_intervened",  # Bedrock
+            "content_filtered",
+            "model_armor",  # Vertex
+            "prohibited_content",
+            "safety",
+            "jailbreak",
             "sensitive_words_detected",  # new-api
             "prompt_blocked",  # new-api
             "censorship_blocked",  # StepFun
@@ -145,6 +156,10 @@ CODES: Mapping[str, type[DispatchError]] = {
         (
             "model_not_found",  # OpenAI
             "modelnotfound",  # DashScope
+            "model_decommissioned",  # Groq
+            "model_deprecated",
+            "model_not_available",  # Together
+            "model_not_exist",
             "deploymentnotfound",  # Azure
             "modelnotopen",  # Ark
             "invalidendpointormodel.notfound",  # Ark
@@ -164,6 +179,9 @@ CODES: Mapping[str, type[DispatchError]] = {
     **dict.fromkeys(
         (
             "invalid_api_key",  # OpenAI
+            "invalidapikey",  # DashScope
+            "invalid_token",
+            "token_expired",
             "api_key_invalid",  # Gemini
             "account_deactivated",  # OpenAI
             "unsupported_country_region_territory",  # OpenAI
@@ -215,6 +233,12 @@ CODES: Mapping[str, type[DispatchError]] = {
             "ramp_limit_exceeded",  # Anthropic
             "in_flight_budget_exhausted",  # OpenRouter, with status 402
             "throttlingexception",  # Bedrock
+            "throttling",  # DashScope
+            "throttling.ratequota",  # DashScope
+            "throttling.burstrate",  # DashScope
+            "limitexceeded",  # Hunyuan
+            "requestlimitexceeded",  # Hunyuan
+            "concurrency_limit_exceeded",
             "servicequotaexceededexception",  # Bedrock, with status 400: "resubmit your request later"
             "error:1302",  # Z.ai: calls at once
             "error:1303",  # Z.ai: frequency
@@ -329,9 +353,11 @@ _NO_LIMIT = _ANY - {429}
 WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), statuses, kind)
     for pattern, statuses, kind in (
-        # Groq, Ollama: what the model wrote is no call, or no JSON.
+        # Groq, Ollama, Bedrock, llama.cpp: what the model wrote is no call, or no JSON.
         (
-            r"failed to call a function|failed to generate json|failed_generation|error parsing tool call|output_parse_failed",
+            r"failed to call a function|failed to generate json|failed_generation|error parsing tool call|output_parse_failed"
+            r"|model produced (an )?invalid|failed to parse (the )?(tool|function)[ _]call|tool call validation failed"
+            r"|malformed[ _](function|tool)[ _](call|use)",
             _ANY,
             MalformedReply,
         ),
@@ -346,30 +372,45 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
         ),
         (r"exceeded your current quota|check your plan and billing", CLIENT, QuotaExceeded),  # Google says it of a minute too
         # Anthropic, OpenAI, DeepSeek, MiniMax, xAI, OpenRouter, Hugging Face, Kimi Code, DashScope, Ark, Cloudflare, Gemini,
-        # SiliconFlow, Novita, Z.ai.
+        # SiliconFlow, Novita, Z.ai, Cohere, LiteLLM, new-api.
         (
             r"credit balance is too low|insufficient[ _](account[ _])?(balance|credit|funds|quota)"
             r"|not[ _]enough[ _](balance|credit|funds)"
             r"|balance is (insufficient|not enough|too low)|balance_not_enough|overdue (balance|payment)|in arrears"
             r"|(doesn't|does not|don't|do not) have (any|enough) credits|(out of|requires? more|no more|no remaining) credits"
-            r"|used all (available|your) credits|prepay(ment)? credits are depleted|exceeded your (monthly|weekly|daily)"
+            r"|used all (available|your) credits|exceeded your (monthly|weekly|daily)|exceeded your [a-z ]{0,20}credits?\b"
+            r"|credits? (have|has|are|is) (been )?(depleted|exhausted|used up)|key limit (has been )?(exceeded|reached)"
+            r"|(?<!thinking )(?<!reasoning )(?<!token )budget (has been |was |is )?exceeded|exceededbudget|over budget"
+            r"|exceeded (its|the|your) ([a-z]+ )?budget"
+            r"|limited to [\d,]{1,12} [a-z ]{0,20}(/|per|a) ?(day|week|month)"
             r"|spending[ -](limit|cap)|(monthly|hard) spend limit|in good standing|payment (instrument|method)"
             r"|enable billing|billing (to be )?(is |not )?(disabled|enabled|active)"
-            r"|(reached|hit|exceeded) your [a-z ]{0,30}usage limit|usage limit (has been )?(reached|exceeded)"
+            r"|(reached|hit|exceeded) (your|its|their|the) [a-z0-9() -]{0,40}usage limit|usage limit (has been )?(reached|exceeded)"
             r"|free (tier|trial|quota|allocated quota|allocation)[^.]{0,60}(exhausted|exceeded|used up)"
             r"|used up your [a-z ]{0,20}(free|daily)|quota (has been |is )?(used up|exhausted)"
-            r"|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39|\u65e0\u53ef\u7528\u8d44\u6e90\u5305",
+            r"|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39|\u65e0\u53ef\u7528\u8d44\u6e90\u5305"
+            r"|[\u989d\u914d][\u5ea6\u989d].{0,3}(\u4e0d\u8db3|\u7528\u5c3d|\u7528\u5b8c|\u8017\u5c3d)",
             CLIENT,
             QuotaExceeded,
         ),
         (
-            r"(incorrect|invalid|expired) api key|api key (is |was |appears to be )?(not valid|invalid|expired)",
+            r"(incorrect|invalid|expired) api[ _-]?key|api[ _-]?key (is |was |appears to be )?(not valid|invalid|expired)",
             CLIENT,
             AuthenticationError,
         ),
+        # SiliconFlow, Groq, Together, Fireworks, Bedrock, Z.ai, new-api: limits of a minute behind other statuses.
         (
-            r"context (length|window|size)|maximum context|exceeds? the (available )?context|exceed context limit"
-            r"|\b(prompt|input|query|messages?|conversation)( token length)? (is |are )?too long|max(imum)? context|context_length",
+            r"\b(rate|[rtqi]p[mdsh]|requests?|concurren(cy|t requests?))[ _-]?limits? ((was|is|has been) )?(exceeded|reached|hit)"
+            r"|exceeded (the |your )?(rate|concurrency|request)[ _-]limits?|\brate[ -]limited\b|too many (concurrent )?requests"
+            r"|too many (input )?tokens[^.]{0,40}(\bwait\b|try again|per (minute|day))|\bthrottled\b"
+            r"|\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41|\u9650\u6d41|\u5e76\u53d1.{0,6}(\u8d85|\u9650)",
+            CLIENT - {401, 402},
+            RateLimitError,
+        ),
+        (
+            r"context (length|window|size)|maximum context|exceeds? (the )?(available )?context|context overflow"
+            r"|\b(prompt|input|query|messages?|conversation|context)( token length)? (is |are )?too (long|large)\b"
+            r"|max(imum)? context|context_length",
             _ANY,
             ContextWindowExceeded,
         ),
@@ -381,8 +422,10 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|\b(number|total|count) of (input |prompt )?tokens\b.{0,40}exceed|input tokens exceed|requested token count exceeds"
             r"|max(imum)? (supported |allowed )?(prompt|input|sequence|model) length|length of prompt_tokens|max_seq_len"
             r"|longer than the (maximum )?model|exceeded model token limit|prompt exceeds max|range of input length should be"
-            r"|too many (input )?tokens|reduce the length of (the |your )?(messages|prompt|input|conversation)"
-            r"|`inputs`( tokens \+|.{0,5}must have less than)|request body too large for .{0,80}max size: \d+ tokens",
+            r"|too many (input )?tokens|reduce (the length of )?(the |your )?(messages|prompt|input|conversation)\b"
+            r"|`inputs`( tokens \+|.{0,5}must have less than)|request body too large for .{0,80}max size: \d+ tokens"
+            r"|\+ `?max_(new_)?tokens`? must be <=|too large: \d{1,12} tokens|too many total text bytes"
+            r"|\btoken (length|count) exceeds?\b|\btokens [a-z ]{0,40}exceed (the )?(max|model)",
             _NO_LIMIT,
             ContextWindowExceeded,
         ),
@@ -393,16 +436,20 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|violat\w{1,4} [^.]{0,60}(polic|guideline)|\b(was|were|been|is) flagged\b|inappropriate content|considered high risk"
             r"|content exists risk"
             r"|sensitive[ _](content|information|words?)|new_sensitive|sensitivecontent|riskdetection|prohibited (content|use)"
-            r"|blocked by [^.]{0,40}(safety|moderation|guardrail|filter|polic)"
+            r"|(blocked|flagged|stopped) by [^.]{0,40}(safety|moderation|guardrail|filter|polic|armor)"
             r"|\u654f\u611f|\u4e0d\u5b89\u5168|\u8fdd\u89c4",
             CLIENT - {429},
             ContentFiltered,
         ),
         (
             r"not a valid model|unknown model|invalid model|unsupported model|supported api model names|model identifier is invalid"
-            r"|\bmodels?\b[^.]{0,200}(does not exist|not found)|\bmodel (is |was )?not (found|supported|available)"
+            r"|\bmodels?\b([^.]|\.(?=\S)){0,200}(does not exist|not found)"
+            r"|\bmodel (is |was )?not (found|supported|available|exists?)\b"
+            r"|\bmodel\b([^.]|\.(?=\S)){0,120}((has been|was|is) (decommissioned|retired|discontinued|removed|sunset|shut ?down)"
+            r"|has been deprecated|reached (its|the) end of life|is no longer (supported|available|served))"
+            r"|\bmodel (?!parameter|field|name|setting)\S{1,80} is deprecated|unable to access model|\u6a21\u578b\u4e0d\u5b58\u5728"
             r"|with on-demand throughput isn.t supported",
-            frozenset(range(400, 405)),
+            frozenset({400, 401, 402, 403, 404, 410}),
             ModelNotFound,
         ),
         # Moonshot, Mistral, Azure, SiliconFlow, Hugging Face, Z.ai: no capacity, whoever asks.

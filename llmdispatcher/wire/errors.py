@@ -48,6 +48,7 @@ _RESETS = (
     "x-ratelimit-reset-tokens-minute",  # Cerebras, in seconds
     "x-ratelimit-reset-requests-day",
     "x-ratelimit-reset",  # OpenRouter, in milliseconds since 1970; Moonshot
+    "x-ratelimit-reset-after",  # in seconds
     "ratelimit-reset",  # earlier drafts of the IETF's header, in seconds
 )
 _WORD_UNITS = (("ms", 1e-3), ("mil", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0))
@@ -59,6 +60,11 @@ _WAIT = re.compile(
     rf"((?:{_AMOUNT.pattern}[\s,]{{0,3}}(?:and\s)?){{1,4}})"
 )
 """A wait in words: "try again in 7m12s" (OpenAI, Groq), "retry after 22 seconds" (Azure), "wait 60 seconds" (GitHub Models)."""
+_CHINESE_UNITS = {"\u6beb\u79d2": 1e-3, "\u79d2": 1.0, "\u5206": 60.0, "\u5c0f\u65f6": 3_600.0, "\u5929": 86_400.0}
+_WAIT_IN_CHINESE = re.compile(
+    rf"(\d{{1,9}}(?:\.\d{{1,12}})?)\s{{0,3}}({'|'.join(_CHINESE_UNITS)})\u949f?\s?(?:\u4e4b|\u4ee5)?\u540e"
+)
+"""The same: "in 20 seconds, try again"."""
 _WAITS = {
     "retry_after": 1.0,
     "retryAfter": 1.0,
@@ -66,8 +72,20 @@ _WAITS = {
     "resets_in_seconds": 1.0,  # OpenAI's subscriptions
     "estimated_time": 1.0,  # Hugging Face, while a model is loaded
     "retry_after_ms": 1e-3,
+    "retryAfterMs": 1e-3,
+    "retryAfterSeconds": 1.0,
+    "retry-after": 1.0,
+    "Retry-After": 1.0,
+    "retry_in": 1.0,
+    "retryDelay": 1.0,
+    "reset_after": 1.0,
+    "resets_in": 1.0,
+    "reset_in": 1.0,
+    "wait_seconds": 1.0,
 }
 """Fields of an error that tell a wait, with the seconds of their unit."""
+_HOLDERS = ("metadata", "details", "detail", "data", "parameters")
+"""Where they stand, but in the error and beside it."""
 
 
 def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited: bool, message: str = "") -> float | None:
@@ -131,17 +149,27 @@ def _told_wait(body: Any) -> float | None:
     document = body if isinstance(body, Mapping) else {}
     error = document.get("error")
     error = error if isinstance(error, Mapping) else {}
-    places = [place for place in (document, error, error.get("metadata"), error.get("details")) if isinstance(place, Mapping)]
-    told = [(_number(place[name]), unit) for place in places for name, unit in _WAITS.items() if name in place]
-    waits = [number * unit for number, unit in told if number is not None]
-    return max(waits, default=None)
+    held = [place.get(name) for place in (document, error) for name in _HOLDERS]
+    places = [place for place in (document, error, *held) if isinstance(place, Mapping)]
+    waits = [_span(place[name], unit) for place in places for name, unit in _WAITS.items() if name in place]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _span(value: Any, unit: float) -> float | None:
+    """Seconds of a number of units, or of a text that names its own, such as ``"20s"``."""
+    number = None if isinstance(value, bool) else _number(value)
+    if number is not None:
+        return number * unit
+    return _wait_in_words(f"wait {value}") if isinstance(value, str) else None
 
 
 def _wait_in_words(text: str) -> float | None:
     """Seconds of the wait that a message names."""
-    found = _WAIT.search(text[:MAX_MESSAGE].lower())
+    text = text[:MAX_MESSAGE].lower()
+    found = _WAIT.search(text)
     if found is None:
-        return None
+        found = _WAIT_IN_CHINESE.search(text)
+        return None if found is None else float(found.group(1)) * _CHINESE_UNITS[found.group(2)]
     return sum(
         float(amount) * next(unit for name, unit in _WORD_UNITS if word.startswith(name))
         for amount, word in _AMOUNT.findall(found.group(1))
@@ -163,7 +191,8 @@ def duration(text: Any) -> float | None:
     parts = _GO_PART.findall(text)
     if "".join(number + unit for number, unit in parts) != text:
         return None
-    return sum(float(number) * _GO_UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in parts)
+    return seconds if math.isfinite(seconds) else None
 
 
 def details(body: Any) -> list[Mapping[str, Any]]:
@@ -191,7 +220,10 @@ _LITTLE = 0.1
 
 
 def rate_limit_remaining(headers: Mapping[str, str], now: datetime) -> RateLimitRemaining | None:
-    """What the vendor says is left of its limits, where that is less than a tenth; ``None`` where it is more, or not told."""
+    """What the vendor says is left of its limits, where that is less than a tenth; ``None`` where it is more, or not told.
+
+    Of a limit that is not told, only that nothing is left of it.
+    """
     if _REMAINING.isdisjoint(headers):
         return None
     said: dict[str, Any] = {}
@@ -200,7 +232,7 @@ def rate_limit_remaining(headers: Mapping[str, str], now: datetime) -> RateLimit
         if remaining is None or name in said:
             continue
         left, most = _number(remaining), _number(headers.get(pattern.format(what="limit")))
-        if left is not None and (most is None or left < _LITTLE * most):
+        if left is not None and left < (1 if most is None else _LITTLE * most):
             said |= {name: int(left), f"{name}_reset": _reset(headers.get(pattern.format(what="reset")), headers, now)}
     return RateLimitRemaining(**said) if said else None
 
@@ -215,8 +247,10 @@ def _reset(value: str | None, headers: Mapping[str, str], now: datetime) -> floa
         return None
     number = _number(value)
     if number is None:
-        return _rfc3339(value, headers, now) if value[:1].isdigit() and "T" in value else duration(value)
-    number /= 1_000 if number > _MILLISECONDS else 1
+        moment = _rfc3339(value, headers, now) if value[:4].isdigit() else _date(value)
+        return duration(value) if moment is None else moment if isinstance(moment, float) else _until(moment, headers, now)
+    while number > _MILLISECONDS:  # or microseconds, or nanoseconds
+        number /= 1_000
     return number if number < _MOMENT else _until(datetime.fromtimestamp(min(number, _LAST_MOMENT), UTC), headers, now)
 
 
@@ -225,7 +259,7 @@ def _resets(headers: Mapping[str, str], now: datetime) -> float | None:
     waits: list[float | None] = [float(seconds) for seconds in _DRAFT.findall(headers.get("ratelimit", ""))]
     for name in _RESETS:
         value = headers.get(name)
-        remaining = _number(headers.get(name.replace("reset", "remaining")))
+        remaining = _number(headers.get(name.replace("reset", "remaining").removesuffix("-after")))
         if value is None or (remaining is not None and remaining > 0):
             continue
         waits.append(_reset(value, headers, now))
@@ -280,6 +314,7 @@ class Refusal:
     """Those of an upstream that it repeats, with lower-case names."""
     upstream: Any = None
     """The document of an upstream's error, which another vendor has wrapped."""
+    upstream_status: int | None = None
 
 
 def fault(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> DispatchError:
@@ -342,6 +377,8 @@ def _kind(refusal: Refusal, status: int | None, document: Any) -> type[DispatchE
             return kind
     if status in CLIENT - {401, 402} and any(STANDS_FOR.get(code.lower()) == 429 for code in refusal.codes):
         return RateLimitError
+    if refusal.upstream_status is not None and refusal.upstream_status >= 500 and status in CLIENT - {401, 402, 429}:
+        return VendorUnavailable
     return STATUSES.get(status or 500, VendorUnavailable if status is None or status >= 500 else InvalidRequest)
 
 
@@ -373,7 +410,27 @@ def _quota_spent(document: Any, refusal: Refusal, hint: float) -> bool:
     )
 
 
-_SILENT = frozenset({"", "ok", "success", "succeeded", "successful", "none", "null", "no error", "0", "200", "20000"})
+_SILENT = frozenset(
+    {
+        *(
+            "",
+            "ok",
+            "okay",
+            "success",
+            "succeeded",
+            "successful",
+            "none",
+            "null",
+            "nil",
+            "no error",
+            "no_error",
+            "0",
+            "200",
+            "20000",
+        ),
+        "\u6210\u529f",
+    }
+)
 """Words and codes of an error object that tells of no error."""
 _MESSAGES = ("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "error_description", "status_msg", "Message")
 """What vendors call the text of an error."""
@@ -393,7 +450,7 @@ def tells(error: Any) -> bool:
         return any(map(tells, error))
     if isinstance(error, bool) or error is None:
         return bool(error)
-    return str(error).strip().lower() not in _SILENT
+    return str(error).strip(" \t\r\n.!\u3002").lower() not in _SILENT
 
 
 def tells_of_failure(document: Mapping[str, Any]) -> bool:
@@ -440,7 +497,8 @@ def _source(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Any]:
     """The shape of an error, the object that holds its codes, and its message."""
     error, base = document.get("error"), document.get("base_resp")
     if isinstance(error, Mapping) and tells(error):
-        return "error", error, _message(error)
+        message = _message(error)
+        return _source(error) if message is None and tells(error.get("error")) else ("error", error, message)
     errors = error if isinstance(error, list) else document.get("errors")
     listed = errors if isinstance(errors, list) else [errors]
     first = next((entry for entry in listed if isinstance(entry, Mapping | str) and tells(entry)), None)
@@ -487,6 +545,7 @@ def _unwrapped(refusal: Refusal, source: Mapping[str, Any], wrapped: int) -> Ref
         status=refusal.status or inner.status,
         headers={**refusal.headers, **inner.headers},
         upstream=document if inner.upstream is None else inner.upstream,
+        upstream_status=inner.upstream_status or inner.status,
     )
 
 

@@ -1,7 +1,12 @@
 """Why an answer ended: one table of every vendor's words, for all formats. https://platform.openai.com/docs/api-reference/chat/object
 
 The common words are OpenAI's: ``stop``, ``length``, ``tool_calls`` and ``content_filter``. A word that is in no table is kept, in
-lower case, and written to clients of another format as the plain end. A word that tells of a failure is no end of an answer.
+lower case, and written to clients of another format as the plain end. A word that tells of a failure is no end of an answer: the
+vendor broke it off (:data:`FAILURES`), or the model wrote a call that nobody can read (:data:`UNREADABLE`).
+
+https://ai.google.dev/api/generate-content#FinishReason,
+https://lmstudio.ai/docs/typescript/api-reference/llm-prediction-stop-reason, https://developers.sber.ru/docs/ru/gigachat/api,
+https://ibm.github.io/watsonx-ai-node-sdk, https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import StreamInterrupted
+from ..errors import DispatchError, MalformedReply, RateLimitError, StreamInterrupted
 
 COMMON: Mapping[str, str] = {
     **dict.fromkeys(
@@ -23,6 +28,12 @@ COMMON: Mapping[str, str] = {
             "eos_token",  # TGI, Hugging Face, watsonx
             "end_of_text",
             "endoftext",  # AI21
+            "eos_found",  # LM Studio: eosFound
+            "stop_string_found",  # LM Studio
+            "stop_sequence_reached",  # Aleph Alpha
+            "stop_criteria_met",  # Bedrock Titan
+            "normal",  # Qianfan
+            "final",  # Yandex: ALTERNATIVE_STATUS_FINAL
             "complete",  # Cohere: COMPLETE
             "completed",  # OpenAI Responses
             "finish",  # Bedrock Titan: FINISH
@@ -39,6 +50,14 @@ COMMON: Mapping[str, str] = {
             "max_completion_tokens",
             "max_new_tokens",
             "max_length",
+            "maximum_tokens",  # Aleph Alpha
+            "max_predicted_tokens_reached",  # LM Studio: maxPredictedTokensReached
+            "context_length_reached",  # LM Studio
+            "max_output",  # MiniMax
+            "max_len",  # xAI: REASON_MAX_LEN
+            "max_context",  # xAI
+            "limit",  # llama.cpp
+            "truncated_final",  # Yandex
             "model_length",  # Mistral
             "model_context_window_exceeded",  # Anthropic, Bedrock, Z.ai
             "context_length_exceeded",
@@ -58,6 +77,7 @@ COMMON: Mapping[str, str] = {
             "sensitive",  # Z.ai
             "safety",  # Gemini from here on
             "recitation",
+            "language",
             "blocklist",
             "prohibited_content",
             "spii",
@@ -65,6 +85,7 @@ COMMON: Mapping[str, str] = {
             "image_safety",
             "image_prohibited_content",
             "image_recitation",
+            "blacklist",  # GigaChat
             "jailbreak",
             "guardrail_intervened",  # Bedrock
             "error_toxic",  # Cohere
@@ -79,29 +100,59 @@ COMMON: Mapping[str, str] = {
 
 FAILURES = frozenset(
     {
-        "error",  # OpenRouter, vLLM, Mistral, Cohere, watsonx
-        "failed",
-        "network_error",  # Z.ai
         "insufficient_system_resource",  # DeepSeek
         "abort",  # vLLM, SGLang
         "aborted",
         "cancelled",  # watsonx
         "canceled",
         "user_cancel",  # Cohere
+        "user_stopped",  # LM Studio
+        "model_unloaded",  # LM Studio
         "timeout",  # Cohere
-        "server_error",
-        "internal_error",
+        "timed_out",
         "overloaded",
         "engine_overloaded",
+        "rate_limit",
+        "rate_limited",
+        "rate_limit_exceeded",
+        "interrupted",
+        "terminated",
+        "preempted",
+        "disconnected",
+        "unavailable",
+        "service_unavailable",
+        "resource_exhausted",
     }
 )
-"""The words of an answer that a vendor broke off."""
+"""The words of an answer that a vendor broke off, beside those that end in ``error``, ``exception`` or ``failed``."""
 
-_PREFIX = re.compile(r"^finish_?reason[_.]")
+_LIMITS = frozenset({"rate_limit", "rate_limited", "rate_limit_exceeded"})
+_FAILED = re.compile(r"(?:^|_)(?:errors?|errored|exception|fail(?:ed|ure)?)$")
+"""``network_error`` (Z.ai), ``model_error``; plain ``error`` is what OpenRouter, vLLM, Mistral, Cohere and watsonx say."""
+
+UNREADABLE = frozenset(
+    {
+        "malformed_function_call",  # Gemini from here on
+        "malformed_response",
+        "unexpected_tool_call",
+        "too_many_tool_calls",
+        "missing_thought_signature",
+        "no_image",
+        "function_call_filter",  # Google's chat endpoint, with Gemini's word behind a colon
+        "malformed_tool_use",  # Bedrock
+        "malformed_tool_call",
+        "malformed_model_output",  # Bedrock
+    }
+)
+"""The words of an answer that is none: what the model wrote is no call, or not what was asked for."""
+
+_PREFIX = re.compile(r"^(?:(?:finish|stop)_?reason[_.]+|reason_|alternative_status_)")
+"""What vendors put before the word, as in ``FINISH_REASON_STOP`` (Google), ``REASON_STOP`` (xAI), ``ALTERNATIVE_STATUS_FINAL``."""
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-_SILENT = frozenset({"", "null", "none", "unspecified"})
-"""Words of an answer that has not ended: DashScope sends ``"null"``, Google's zero value is ``FINISH_REASON_UNSPECIFIED``."""
+_SILENT = frozenset({"", "null", "none", "undefined", "unspecified", "not_finished", "in_progress", "partial"})
+"""Words of an answer that has not ended: DashScope's ``"null"``, watsonx's ``not_finished``, Google's zero value."""
 
 
 def ends(raw: Any) -> bool:
@@ -111,12 +162,16 @@ def ends(raw: Any) -> bool:
 
 def plain(raw: str) -> str:
     """A vendor's word in the spelling of the tables; what follows a colon, as in ``content_filter: RECITATION``, is left out."""
-    word = raw.partition(":")[0].strip().lower().replace("-", "_").replace(" ", "_")
-    return _PREFIX.sub("", word) if word.startswith("finish") else word
+    if raw in COMMON:
+        return raw
+    word = raw.partition(":")[0].strip()
+    if not (word.islower() or word.isupper()):
+        word = _HUMP.sub("_", word)
+    return _PREFIX.sub("", word.lower().replace("-", "_").replace(" ", "_"))
 
 
 def finish_of(raw: Any, *, called: bool = False) -> str | None:
-    """The common word for why an answer ended, its own in lower case where there is none; ``None`` for no word or a failure's.
+    """The common word for why an answer ended, its own in lower case where there is none; ``None`` for no word or a breach's.
 
     Most vendors tell no call from a plain end; ``called`` does.
     """
@@ -125,17 +180,24 @@ def finish_of(raw: Any, *, called: bool = False) -> str | None:
         if not ends(raw):
             return None
         word = plain(raw)
-        if word in FAILURES:
-            return None
+        if _is_failure(word):
+            return word if word in UNREADABLE else None
         common = COMMON.get(word, raw.lower())
     return "tool_calls" if called and common == "stop" else common
 
 
-def broken_off(raw: Any) -> StreamInterrupted | None:
+def _is_failure(word: str) -> bool:
+    return word not in COMMON and (word in FAILURES or word in UNREADABLE or _FAILED.search(word) is not None)
+
+
+def broken_off(raw: Any) -> DispatchError | None:
     """The error that a word of failure stands for; ``None`` for all other words."""
-    if not isinstance(raw, str) or plain(raw) not in FAILURES:
+    if not isinstance(raw, str) or not _is_failure(word := plain(raw)):
         return None
-    return StreamInterrupted(f"the vendor broke the answer off: it ended with {plain(raw)!r}", code=plain(raw), sent=True)
+    if word in UNREADABLE:
+        return MalformedReply(f"the model's answer cannot be used: it ended with {word!r}", code=word, sent=True)
+    kind = RateLimitError if word in _LIMITS else StreamInterrupted
+    return kind(f"the vendor broke the answer off: it ended with {word!r}", code=word, sent=True)
 
 
 def raise_broken(raw: Any) -> None:

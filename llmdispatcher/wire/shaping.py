@@ -326,3 +326,16 @@ def inline_url(part: ImagePart | FilePart | VideoPart, kind: str) -> str | None:
     """What a part holds itself as a data URL with base64; ``None`` for what is somewhere else."""
     found = inline(part, kind)
     return None if found is None else f"data:{found[0]};base64,{found[1]}"
+
+
+def cache_control(cache: str) -> dict[str, str]:
+    """A cache mark; five minutes are the default and go without saying."""
+    return {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
+
+
+def cache_of(mark: Any) -> str | None:
+    """The cache time of a mark; ``None`` for one that says more or something else."""
+    if not isinstance(mark, Mapping) or mark.get("type") != "ephemeral" or not mark.keys() <= {"type", "ttl"}:
+        return None
+    time = mark.get("ttl", "5m")
+    return time if time in ("5m", "1h") else None

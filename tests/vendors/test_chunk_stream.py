@@ -2,12 +2,13 @@
 
 import pytest
 
-from llmdispatcher import DeadlineExceeded, VendorUnavailable
+from llmdispatcher import DeadlineExceeded, MalformedReply, VendorUnavailable
 from llmdispatcher.runtime import SYSTEM_CLOCK, Meter
 from llmdispatcher.testing import ManualClock
 from llmdispatcher.types import HttpReply
 from llmdispatcher.vendors import ChunkStream
 from llmdispatcher.vendors.http import LAST_WORDS
+from llmdispatcher.wire import CODECS
 from llmdispatcher.wire.openai_chat.response import ChatDecoder
 
 FIRST = b'data: {"choices": [{"index": 0, "delta": {"content": "one"}, "finish_reason": "stop"}]}\n\n'
@@ -88,3 +89,22 @@ def test_events_that_could_not_be_read_are_counted_and_logged(caplog):
     assert "one" == "".join([chunk.content for chunk in stream])
     assert 1 == stream.meter.skipped
     assert ["1 events of a stream were no JSON and are missing in the answer"] == [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_answer_that_ended_with_an_unreadable_call_is_none(index):
+    """One of several too; what it used was told before."""
+    ends = (b'"STOP"', b'"MALFORMED_FUNCTION_CALL"')
+    events = [
+        b'data: {"candidates": [{"index": %d, "finishReason": %s}], "usageMetadata": {"promptTokenCount": 9}}\n\n' % (place, end)
+        for place, end in ((1 - index, ends[0]), (index, ends[1]))
+    ]
+    reply = HttpReply(status=200, headers={}, chunks=iter(events))
+    stream, counted = (
+        ChunkStream(reply, CODECS["gemini"].decoder(), SYSTEM_CLOCK, None, lambda failure, _reply: failure, answers=2),
+        [],
+    )
+    with pytest.raises(MalformedReply, match="cannot be used"):
+        counted.extend(chunk.usage for chunk in stream)
+
+    assert 9 == counted[-1].input_tokens

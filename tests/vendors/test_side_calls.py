@@ -8,6 +8,7 @@ from llmdispatcher import (
     AnthropicVendor,
     AuthenticationError,
     AzureOpenAIVendor,
+    Deadline,
     DeadlineExceeded,
     Dispatcher,
     GoogleVendor,
@@ -261,3 +262,17 @@ def test_a_tokenizer_counts_where_it_is_installed(monkeypatch, found, source):
 
     assert source == counted.source
     assert (3 if source == "tiktoken" else 5) + 4 == counted.tokens
+
+
+@pytest.mark.parametrize("word", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"])
+def test_a_call_that_google_could_not_read_is_no_answer(serve, word):
+    """Whole and streamed, also where tokens were counted: an empty answer would look like a success."""
+    ended = {"candidates": [{"finishReason": word, "index": 0}], "usageMetadata": {"promptTokenCount": 9, "totalTokenCount": 9}}
+    side = serve(lambda _wire, _asked: ended)
+    made = GoogleVendor(api_key=KEY, base_url=side.url, trust_env=False)
+    try:
+        for ask in (made.send, lambda *args: list(made.stream(*args))):
+            with pytest.raises(MalformedReply, match="cannot be used"):
+                ask(Request("gemini-2.5-flash", "hi"), Deadline.after(30))
+    finally:
+        made.close()

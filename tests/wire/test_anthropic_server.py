@@ -597,3 +597,30 @@ def test_a_result_without_a_name_or_an_id_answers_the_first_open_call():
     turns = [Message.user("go"), Message.assistant("", tool_calls=[ToolCall(name="f")]), Message("tool", "4", name="g")]
 
     assert "call_0" == sent(Request("m", turns))["messages"][2]["content"][0]["tool_use_id"]
+
+
+@pytest.mark.parametrize("names", [("f", None), (None, "f")])
+def test_text_between_the_pieces_of_a_call_takes_nothing_from_it(names):
+    """No piece goes to a block that is closed, or to another block, whenever the name comes."""
+    pieces = [ToolCallDelta(index=0, id="c", name=name, arguments=text) for name, text in zip(names, ('{"a":', "1}"), strict=True)]
+    chunks = [
+        StreamChunk(tool_calls=pieces[:1]),
+        StreamChunk(content="one"),
+        StreamChunk(tool_calls=pieces[1:], finish_reason="tool_calls"),
+        StreamChunk(content=" two"),
+    ]
+    writer = ANTHROPIC_MESSAGES.writer()
+    body = b"".join([*map(writer.write, chunks), writer.end()])
+    events = [json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: ")]
+    is_open: dict[int, str] = {}
+    for event in events:
+        if event["type"] == "content_block_start":
+            is_open[event["index"]] = event["content_block"]["type"]
+        elif event["type"] == "content_block_delta":
+            wanted = "tool_use" if event["delta"]["type"] == "input_json_delta" else "text"
+            assert wanted == is_open.get(event["index"])
+        elif event["type"] == "content_block_stop":
+            del is_open[event["index"]]
+    answer, error = decode_stream(ANTHROPIC_MESSAGES, [body])
+
+    assert (None, "one two", '{"a":1}') == (error, answer.content, answer.tool_calls[0].arguments)

@@ -1,6 +1,7 @@
 """Why an answer ended, in every vendor's words and towards every format's clients; and failures told in the middle of a 200."""
 
 import json
+import re
 
 import pytest
 
@@ -19,6 +20,7 @@ from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.completions import decode_complete, decode_generation, decode_text
 from llmdispatcher.wire.decoding import says
+from llmdispatcher.wire.finish import plain
 
 from .corpus import decode_stream
 from .recordings import SAID, STREAMS, WHOLE, framed, sse
@@ -62,7 +64,20 @@ def streamed(codec, word):
 
 
 WORDS = {
-    "stop": ("stop", "STOP", "end_turn", "END_TURN", "stop_sequence", "STOP_SEQUENCE", "eos", "eos_token", "COMPLETE", "FINISH"),
+    "stop": (
+        *("stop", "STOP", "end_turn", "END_TURN", "stop_sequence", "STOP_SEQUENCE", "eos", "eos_token", "COMPLETE", "FINISH"),
+        *(
+            "eosFound",
+            "stopStringFound",
+            "EndTurn",
+            "StopSequence",
+            "normal",
+            "STOP_CRITERIA_MET",
+            "REASON_STOP",
+            "STOP_REASON_STOP",
+        ),
+        *("ALTERNATIVE_STATUS_FINAL", "FinishReason.STOP", "finishReasonStop"),
+    ),
     "length": (
         "length",
         "MAX_TOKENS",
@@ -73,6 +88,11 @@ WORDS = {
         "token_limit_reached",
         "FINISH_REASON_MAX_TOKENS",
         "finishReason.MAX_TOKENS",
+        "maxPredictedTokensReached",
+        "contextLengthReached",
+        "MaxTokens",
+        "maximum_tokens",
+        "REASON_MAX_LEN",
     ),
     "content_filter": (
         "content_filter",
@@ -87,6 +107,10 @@ WORDS = {
         "guardrail_intervened",
         "content_filtered",
         "ERROR_TOXIC",
+        "blacklist",
+        "LANGUAGE",
+        "ContentFilter",
+        "ALTERNATIVE_STATUS_CONTENT_FILTER",
     ),
     "something_new": ("something_new", "SOMETHING_NEW"),
 }
@@ -101,6 +125,26 @@ FAILURES = (
     "cancelled",
     "USER_CANCEL",
     "engine_overloaded",
+    "model_error",
+    "upstream_error",
+    "ENGINE_ERROR",
+    "modelError",
+    "ServiceException",
+    "generation_failed",
+    "modelUnloaded",
+    "userStopped",
+    "finish_reason_error",
+)
+UNREADABLE = (
+    "MALFORMED_FUNCTION_CALL",
+    "malformedFunctionCall",
+    "UNEXPECTED_TOOL_CALL",
+    "MALFORMED_RESPONSE",
+    "TOO_MANY_TOOL_CALLS",
+    "NO_IMAGE",
+    "function_call_filter: MALFORMED_FUNCTION_CALL",
+    "malformed_tool_use",
+    "malformed_model_output",
 )
 
 
@@ -135,12 +179,31 @@ def test_an_answer_that_was_broken_off_is_none(codec, word):
         codec.decode(json.dumps(ended(codec, word)).encode())
     said, error = fed(codec, streamed(codec, word))
 
-    assert (True, True, word.lower()) == (raised.value.retry_here, raised.value.try_elsewhere, raised.value.code)
+    assert (True, True, plain(word)) == (raised.value.retry_here, raised.value.try_elsewhere, raised.value.code)
     assert (StreamInterrupted, "said", None) == (type(error), said.content, said.finish_reason)
 
 
+@FORMATS
+@pytest.mark.parametrize("word", UNREADABLE)
+def test_a_call_that_the_model_could_not_write_is_no_success(codec, word):
+    """The answer is empty, or the talk before the call, and the same question again mostly goes well."""
+    with pytest.raises(MalformedReply, match="cannot be used") as raised:
+        codec.decode(json.dumps(ended(codec, word)).encode())
+    said, error = fed(codec, re.sub(rb', "usageMetadata": [^}]*\}', b"", streamed(codec, word)))
+
+    assert (True, True) == (raised.value.retry_here, raised.value.try_elsewhere)
+    assert (MalformedReply, "said") == (type(error), said.content)
+
+
+@FORMATS
+def test_an_answer_that_a_rate_limit_broke_off_tells_so(codec):
+    """Whoever asked must slow down."""
+    with pytest.raises(RateLimitError, match="broke the answer off"):
+        codec.decode(json.dumps(ended(codec, "rate_limit")).encode())
+
+
 @pytest.mark.parametrize("name", ["openai_chat", "anthropic_messages", "gemini"])
-@pytest.mark.parametrize("word", ["", " ", None, "null", "FINISH_REASON_UNSPECIFIED"])
+@pytest.mark.parametrize("word", ["", " ", None, "null", "undefined", "FINISH_REASON_UNSPECIFIED", "not_finished", "IN_PROGRESS"])
 def test_a_word_that_says_nothing_ends_no_answer(name, word):
     """Servers send it with every chunk; the stream goes on, and without an end it was interrupted."""
     codec = CODECS[name]
@@ -183,7 +246,7 @@ def test_the_older_apis_break_off_too(decode, document):
 KNOWN = {
     "openai_chat": ("stop", "length", "tool_calls", "content_filter"),
     "anthropic_messages": ("end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal", "model_context_window_exceeded"),
-    "gemini": ("STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "OTHER"),
+    "gemini": ("STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "LANGUAGE", "OTHER"),
     "ollama_chat": ("stop", "length", "content_filter"),
     "openai_responses": (None, "max_output_tokens", "content_filter"),
 }
@@ -255,10 +318,10 @@ FLAT = {
     "detail": ({"detail": "Not authenticated"}, VendorUnavailable),
     "a list of details": ({"detail": [{"msg": "field required"}]}, VendorUnavailable),
     "AWS": ({"__type": "ThrottlingException", "message": "slow"}, RateLimitError),
-    "a message alone": ({"message": "Too many requests"}, VendorUnavailable),
+    "a message alone": ({"message": "Too many requests"}, RateLimitError),
     "a status in words": ({"status": "failed", "message": "boom"}, VendorUnavailable),
     "FastChat": ({"text": "**NETWORK ERROR**", "error_code": 50001}, VendorUnavailable),
-    "Baidu": ({"error_code": 17, "error_msg": "Open api daily request limit reached"}, VendorUnavailable),
+    "Baidu": ({"error_code": 17, "error_msg": "Open api daily request limit reached"}, QuotaExceeded),
 }
 
 

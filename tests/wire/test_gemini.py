@@ -205,7 +205,6 @@ def test_a_result_may_show_something():
         ("SAFETY", "content_filter"),
         ("RECITATION", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),
-        ("MALFORMED_FUNCTION_CALL", "malformed_function_call"),
         ("SOMETHING_NEW", "something_new"),
     ],
 )
@@ -214,6 +213,13 @@ def test_the_reason_is_in_our_words_and_theirs(raw, expected):
     answer = answered(piece({"text": "x"}, finish=raw))
 
     assert (expected, raw) == (answer.finish_reason, answer.finish_reason_raw)
+
+
+def test_an_unreadable_call_that_was_counted_keeps_its_word_and_its_usage():
+    """What it cost is known only from itself; the vendor's caller hears of a failure (tests/vendors)."""
+    counted = {**piece(finish="MALFORMED_FUNCTION_CALL"), "usageMetadata": {"promptTokenCount": 3}}
+    for answer in (answered(counted), decode_stream(GEMINI, [sse(counted)])[0]):
+        assert ("malformed_function_call", 3) == (answer.finish_reason, answer.usage.input_tokens)
 
 
 def test_a_blocked_prompt_is_an_answer_that_was_filtered():

@@ -7,7 +7,7 @@ import pytest
 
 from llmdispatcher import QuotaExceeded
 from llmdispatcher.wire import fault
-from llmdispatcher.wire.errors import duration, retry_after
+from llmdispatcher.wire.errors import duration, rate_limit_remaining, retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -49,6 +49,12 @@ FORMS = {
     "nonsense": ({"retry-after": "abc"}, None),
     "empty": ({"retry-after": ""}, None),
     "nonsense before sense": ({"retry-after-ms": "abc", "retry-after": "3"}, 3.0),
+    "seconds until then": ({"x-ratelimit-reset-after": "60"}, 60.0),
+    "seconds until then, of a limit that is not used up": ({"x-ratelimit-reset-after": "60", "x-ratelimit-remaining": "3"}, None),
+    "a date as a reset": ({"x-ratelimit-reset": "Sat, 21 Nov 2026 12:00:30 GMT"}, 30.0),
+    "a moment without a T": ({"x-ratelimit-reset": "2026-11-21 12:00:30Z"}, 30.0),
+    "microseconds since 1970": ({"x-ratelimit-reset": str(int(NOW.timestamp() + 30) * 1_000_000)}, 30.0),
+    "a duration beyond all": ({"x-ratelimit-reset": "9" * 400 + "s"}, None),
     "a Go duration": ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0"}, 360.0),
     "the exhausted limit's reset": (
         {
@@ -119,6 +125,9 @@ WORDS = {
     "retry after 1 day": 86_400.0,
     "TRY AGAIN IN 3 SECONDS": 3.0,
     "Please retry after 0 seconds": 0.0,
+    "\u8bf7\u5728 20 \u79d2\u540e\u91cd\u8bd5": 20.0,
+    "\u8bf7\u57281.5\u5206\u949f\u4e4b\u540e\u518d\u8bd5": 90.0,
+    "\u6bcf 20 \u79d2 3 \u6b21": None,
     "Please try again later.": None,
     "Limit 30000, Used 29000, Requested 1500.": None,
     "try again in 3 attempts": None,
@@ -154,13 +163,22 @@ def test_words_without_end_cost_nothing():
         ({"retry_after": "20"}, 20.0),
         ({"metadata": {"retry_after_seconds": 7}}, 7.0),
         ({"retry_after_ms": 1500}, 1.5),
+        ({"retry_after": "20s"}, 20.0),
+        ({"retryAfter": "1m30s"}, 90.0),
+        ({"retry_after_ms": "1500"}, 1.5),
+        ({"retry_after_ms": "2s"}, 2.0),
+        ({"Retry-After": 3}, 3.0),
+        ({"detail": {"retry_after": 5}}, 5.0),
+        ({"retry_after": True}, None),
         ({"retry_after": -1}, None),
         ({"retry_after": "soon"}, None),
     ],
 )
 def test_a_field_of_the_error_may_tell_the_wait(error, expected):
-    """Beside its message, or in its metadata."""
+    """Beside its message, in its metadata, or beside the error."""
     assert expected == hint(body={"error": {"message": "slow", **error}})
+    assert expected == hint(body={"error": "slow", **error})
+    assert expected == hint(body={"message": "slow", **error})
 
 
 @pytest.mark.parametrize(
@@ -220,3 +238,19 @@ def test_durations_are_read_whole_or_not_at_all(text, expected):
 def test_the_hint_is_on_the_error():
     """It is where the retry policy looks for it."""
     assert 30.0 == fault(429, {"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT"}, b"", NOW).retry_after
+
+
+@pytest.mark.parametrize(
+    ("headers", "requests"),
+    [
+        ({"x-ratelimit-remaining-requests": "5", "x-ratelimit-limit-requests": "100"}, 5),
+        ({"x-ratelimit-remaining-requests": "50", "x-ratelimit-limit-requests": "100"}, None),
+        ({"x-ratelimit-remaining-requests": "0"}, 0),
+        ({"x-ratelimit-remaining-requests": "1000000"}, None),
+    ],
+)
+def test_little_is_left_where_it_is_little_of_the_limit(headers, requests):
+    """Of a limit that nobody told a number says nothing, unless it is zero."""
+    left = rate_limit_remaining(headers, NOW)
+
+    assert requests == (None if left is None else left.requests)

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from llmdispatcher import AudioPart, MalformedReply, Message, Request, StreamInterrupted, Usage
+from llmdispatcher import AudioPart, ImagePart, MalformedReply, Message, ReasoningPart, Request, StreamInterrupted, Usage
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
@@ -824,3 +824,344 @@ def test_a_custom_call_keeps_blanks_and_braces():
     template = '{"choices":[{"index":0,"delta":{"tool_calls":[%s]}}]}'
 
     assert [("f", "{}\ny")] == calls(answer_of(CHAT, template, tuple(map(json.dumps, pieces)), piece({}, "tool_calls")))
+
+
+def google_said(*parts, finish=None, **more):
+    """One event of Google's, or a whole answer."""
+    return {
+        "candidates": [{"content": {"role": "model", "parts": list(parts)}, **({"finishReason": finish} if finish else {}), **more}]
+    }
+
+
+@pytest.mark.parametrize(("zero", "one"), [("0", "1"), (0.0, 1.0), (None, "1"), (0, 1)])
+def test_answers_are_told_apart_by_a_place_in_any_form(zero, one):
+    """As text, as a float, and the first without any, which Google leaves out."""
+    said = [(zero, "a", None), (one, "b", None), (zero, "c", "STOP"), (one, "d", "STOP")]
+    placed = [(text, finish, {} if index is None else {"index": index}) for index, text, finish in said]
+    answer = read(GEMINI, sse(*[google_said({"text": text}, finish=finish, **place) for text, finish, place in placed]))
+
+    assert ["ac", "bd"] == [choice.content for choice in answer.choices]
+
+
+def test_answers_without_places_stand_in_their_order():
+    """Several in one event."""
+    two = {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"} for text in ("a", "b")]}
+    answers = (read(GEMINI, sse(two)), decoded(GEMINI, two))
+
+    assert [["a", "b"]] * 2 == [[choice.content for choice in answer.choices] for answer in answers]
+
+
+GOOGLE_THOUGHT = {"text": "th", "thought": True}
+GOOGLE_CALL = {"functionCall": {"name": "f", "args": {"a": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "last", "expected"),
+    [
+        ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": "Hello"}], ("Hello", "", 0)),
+        ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": "Hel"}, {"text": "lo"}], ("Hello", "", 0)),
+        ([[{"text": "Hel"}], [{"text": "lo"}]], [{"text": " you"}], ("Hello you", "", 0)),
+        ([[{"text": "no"}]], [{"text": "no"}], ("nono", "", 0)),
+        (
+            [[GOOGLE_THOUGHT], [GOOGLE_THOUGHT], [{"text": "x"}]],
+            [{"text": "thth", "thought": True}, {"text": "y"}],
+            ("xy", "thth", 0),
+        ),
+        ([[{"text": "a"}], [{"text": "b"}, GOOGLE_CALL]], [{"text": "ab"}, GOOGLE_CALL], ("ab", "", 1)),
+        ([[GOOGLE_CALL]], [GOOGLE_CALL], ("", "", 2)),
+    ],
+)
+def test_googles_last_piece_may_be_all_once_more(pieces, last, expected):
+    """Gateways that stream for a client and then add the whole; the same call twice alone may be meant so."""
+    answer = read(GEMINI, sse(*[google_said(*parts) for parts in pieces], google_said(*last, finish="STOP")))
+
+    assert expected == (answer.content, answer.reasoning, len(answer.tool_calls))
+
+
+@pytest.mark.parametrize("content", [{"parts": {"text": "hi"}}, {"parts": "hi"}, {"parts": ["h", {"text": "i"}]}, "hi"])
+def test_googles_parts_in_other_shapes(content):
+    """One alone, or a text."""
+    document = {"candidates": [{"content": content, "finishReason": "STOP"}]}
+
+    assert ["hi"] * 3 == [
+        decoded(GEMINI, document).content,
+        read(GEMINI, sse(document)).content,
+        decoded(GEMINI, {"candidates": document["candidates"][0]}).content,
+    ]
+
+
+def test_googles_answers_in_snake_case():
+    """As Google's own libraries print them, and gateways that are built on those send them."""
+    call = {"function_call": {"name": "f", "args": {"a_b": 1}, "id": "c"}, "thought_signature": "c2ln"}
+    picture = {"inline_data": {"mime_type": "image/png", "data": "aGk="}}
+    first = {"candidates": [{"content": {"parts": [{"text": "hi"}]}}], "usage_metadata": {"prompt_token_count": 2}}
+    last = {
+        "candidates": [{"content": {"parts": [picture, call]}, "finish_reason": "STOP"}],
+        "usage_metadata": {"prompt_token_count": 2, "candidates_token_count": 5},
+        "model_version": "m",
+        "response_id": "r",
+    }
+    answer = read(GEMINI, sse(first, last))
+
+    assert ("hi", [("f", '{"a_b": 1}')], "c2ln") == (answer.content, calls(answer), answer.tool_calls[0].signature)
+    assert ("tool_calls", "m", "r", 2, 5) == (
+        *(answer.finish_reason, answer.model, answer.response_id),
+        *(answer.usage.input_tokens, answer.usage.output_tokens),
+    )
+    assert [b"hi"] == [part.data for part in answer.parts if isinstance(part, ImagePart)]
+
+
+@pytest.mark.parametrize("parts", [None, [], [{"text": ""}], [{"text": "be"}], [{"text": "th", "thought": True}]])
+def test_a_prompt_that_google_blocks_ends_an_answer_that_has_begun(parts):
+    """Behind an empty one, or a piece of one."""
+    begun = {"candidates": [{"index": 0, **({} if parts is None else {"content": {"parts": parts}})}]}
+    blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
+    answers = [read(GEMINI, sse(begun, blocked)), read(GEMINI, sse({**begun, **blocked})), decoded(GEMINI, {**begun, **blocked})]
+
+    assert [("content_filter", "PROHIBITED_CONTENT")] * 3 == [
+        (answer.finish_reason, answer.finish_reason_raw) for answer in answers
+    ]
+    assert {"be" if parts == [{"text": "be"}] else ""} == {answer.content for answer in answers}
+
+
+def test_a_prompt_that_is_not_blocked_takes_nothing_from_an_answer():
+    """Google rates every prompt."""
+    end = google_said({"text": "x"}, finish="STOP", index=0)
+
+    assert "stop" == decoded(GEMINI, {**end, "promptFeedback": {"blockReason": "SAFETY"}}).finish_reason
+    assert "stop" == decoded(GEMINI, {**end, "promptFeedback": {"safetyRatings": [{"probability": "LOW"}]}}).finish_reason
+
+
+ANTHROPIC_START = {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3}}}
+ANTHROPIC_END = ({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"})
+
+
+def begun(index, **block):
+    """The start of a block of Anthropic's."""
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def grown(index, **delta):
+    """A piece of one."""
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "expected"),
+    [
+        ("hi", "end_turn", ("hi", "stop")),
+        (None, "refusal", ("", "content_filter")),
+        ({"type": "text", "text": "hi"}, "end_turn", ("hi", "stop")),
+        (["h", {"type": "text", "text": "i"}], "max_tokens", ("hi", "length")),
+        ([], "end_turn", ("", "stop")),
+    ],
+)
+def test_anthropics_content_in_other_shapes(content, reason, expected):
+    """A text, a block alone, or none at all of a refusal."""
+    answer = decoded(ANTHROPIC, {"type": "message", "content": content, "stop_reason": reason})
+
+    assert expected == (answer.content, answer.finish_reason)
+
+
+@pytest.mark.parametrize(
+    "block", [{"id": "", "name": "", "input": {}}, {"id": None, "name": None, "input": None}, {"id": "", "name": ""}]
+)
+def test_a_block_of_a_call_that_says_nothing_is_none(block):
+    """Whole and streamed; what comes later of it begins it."""
+    zero = {"type": "tool_use", **block}
+    said = {"type": "message", "content": [{"type": "text", "text": "hi"}, zero], "stop_reason": "end_turn"}
+    stop = {"type": "content_block_stop", "index": 0}
+    streamed = read(ANTHROPIC, sse(ANTHROPIC_START, begun(0, **zero), stop, *ANTHROPIC_END))
+    late = read(
+        ANTHROPIC,
+        sse(ANTHROPIC_START, begun(0, **zero), grown(0, type="input_json_delta", partial_json='{"a":1}'), stop, *ANTHROPIC_END),
+    )
+
+    assert ([], "stop") == (calls(decoded(ANTHROPIC, said)), decoded(ANTHROPIC, said).finish_reason)
+    assert ([], "stop") == (calls(streamed), streamed.finish_reason)
+    assert ['{"a":1}'] == [call.arguments for call in late.tool_calls]
+
+
+def test_anthropics_events_without_types():
+    """Blocks, pieces and events are known by their fields."""
+    thought = [begun(0, thinking="t"), grown(0, thinking="h"), grown(0, signature="s")]
+    call = [begun(2, id="c", name="f", input={}), grown(2, partial_json='{"a":1}')]
+    events = [ANTHROPIC_START, *thought, begun(1, text=""), grown(1, text="hi"), *call, ANTHROPIC_END[0]]
+    bare = [{name: value for name, value in event.items() if name != "type"} for event in events]
+    for said in (events, bare):
+        answer = read(ANTHROPIC, sse(*said, {"type": "message_stop"}))
+        assert ("hi", "th", [("f", '{"a":1}')]) == (answer.content, answer.reasoning, calls(answer))
+        assert ["s"] == [part.signature for part in answer.parts if isinstance(part, ReasoningPart)]
+
+
+def test_anthropics_blocks_that_nothing_ends():
+    """Their arguments, signatures and citations count all the same, and in their order."""
+    source = {"type": "web_search_result_location", "url": "u", "cited_text": "c"}
+    events = [
+        *(begun(0, type="thinking", thinking=""), grown(0, type="thinking_delta", thinking="th")),
+        *(grown(0, type="signature_delta", signature="s"), begun(1, type="text", text="hi", citations=[source])),
+        begun(2, type="tool_use", id="t", name="f", input={"a": 1}),
+    ]
+    for said in (events, [{**event, "index": 0} for event in events]):
+        for end in (ANTHROPIC_END, ANTHROPIC_END[:1], ANTHROPIC_END[1:]):
+            answer = read(ANTHROPIC, sse(ANTHROPIC_START, *said, *end))
+            assert ("hi", "th", [("f", '{"a": 1}')]) == (answer.content, answer.reasoning, calls(answer))
+            assert (ReasoningPart, "s") == (type(answer.parts[0]), answer.parts[0].signature)
+            assert ["u"] == [citation.url for citation in answer.citations]
+
+
+@pytest.mark.parametrize("index", ["0", 0.0])
+def test_anthropics_blocks_with_places_in_other_forms(index):
+    """As text and as a float."""
+    one, other = begun(index, type="tool_use", id="c", name="f", input={}), begun(1, type="tool_use", id="d", name="g", input={})
+    pieces = [grown(index, type="input_json_delta", partial_json='{"a":'), grown(index, type="input_json_delta", partial_json="1}")]
+    answer = read(ANTHROPIC, sse(ANTHROPIC_START, one, other, *pieces, *ANTHROPIC_END))
+
+    assert [("f", '{"a":1}'), ("g", "{}")] == calls(answer)
+
+
+IN_OTHER_WORDS = {
+    "chat": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
+    "Bedrock": {"inputTokens": 5, "outputTokens": 7, "totalTokens": 12},
+    "Bedrock's metrics": {"inputTokenCount": 5, "outputTokenCount": 7},
+    "Gemini": {"promptTokenCount": 5, "candidatesTokenCount": 4, "thoughtsTokenCount": 3, "totalTokenCount": 12},
+    "Gemini, spelt otherwise": {"prompt_token_count": 5, "candidates_token_count": 7, "total_token_count": 12},
+    "Ollama": {"prompt_eval_count": 5, "eval_count": 7},
+    "watsonx": {"input_token_count": 5, "generated_token_count": 7},
+    "zeros beside": {"input_tokens": 0, "output_tokens": 0, "prompt_tokens": 5, "completion_tokens": 7},
+}
+
+
+@pytest.mark.parametrize("usage", IN_OTHER_WORDS.values(), ids=list(IN_OTHER_WORDS))
+def test_usage_in_the_words_of_another_vendor(usage):
+    """Gateways translate answers and forget the counts."""
+    answers = [
+        decoded(CHAT, whole({"content": "hi"}, usage=usage)),
+        decoded(RESPONSES, {"status": "completed", "output": [], "usage": usage}),
+        decoded(ANTHROPIC, {"type": "message", "content": [], "stop_reason": "end_turn", "usage": usage}),
+        decoded(GEMINI, {**google_said({"text": "x"}, finish="STOP"), "usageMetadata": usage}),
+        decoded(GEMINI, {**google_said({"text": "x"}, finish="STOP"), "usage": usage}),
+        decoded(OLLAMA, {"message": {"content": "x"}, "done": True, "usage": usage}),
+    ]
+
+    assert [(5, 7)] * len(answers) == [(answer.usage.input_tokens, answer.usage.output_tokens) for answer in answers]
+
+
+@pytest.mark.parametrize(
+    "name", ["cacheReadInputTokens", "num_cached_tokens", "cached_tokens", "cachedContentTokenCount", "cached_input_tokens"]
+)
+def test_what_was_read_from_a_cache_has_many_names(name):
+    """In the record itself."""
+    chat_usage = {"prompt_tokens": 5, "completion_tokens": 7, name: 3}
+    responses_usage = {"input_tokens": 5, "output_tokens": 7, name: 3}
+
+    assert 3 == decoded(CHAT, whole({"content": "hi"}, usage=chat_usage)).usage.cache_read_tokens
+    assert 3 == decoded(RESPONSES, {"status": "completed", "output": [], "usage": responses_usage}).usage.cache_read_tokens
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_cache_hit_tokens": 3, "prompt_cache_miss_tokens": 2, "completion_tokens": 7}, (5, 7, 3)),
+        ({"prompt_tokens": 0, "prompt_cache_miss_tokens": 2, "completion_tokens": 7}, (2, 7, 0)),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 7,
+                "prompt_tokens_details": {"cached_tokens": 0},
+                "input_tokens_details": {"cached_tokens": 3},
+            },
+            (5, 7, 3),
+        ),
+        ({"inputTokens": 2, "outputTokens": 7, "cacheReadInputTokens": 3, "totalTokens": 12}, (5, 7, 3)),
+    ],
+)
+def test_counts_that_others_tell(usage, expected):
+    """A sum that only its parts tell, details of zeros before others, and what is counted beside the prompt."""
+    read_usage = decoded(CHAT, whole({"content": "hi"}, usage=usage)).usage
+
+    assert expected == (read_usage.input_tokens, read_usage.output_tokens, read_usage.cache_read_tokens)
+
+
+@pytest.mark.parametrize("zero", [{}, {"usage": None}, {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, {"usage": {}}])
+def test_usage_beside_one_of_zeros(zero):
+    """In the choice, in the message or a piece of it, in Groq's own field, and in llama.cpp's timings."""
+    use = {"prompt_tokens": 5, "completion_tokens": 7}
+    choice = {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}
+    places = [
+        {"choices": [{**choice, "usage": use}]},
+        {"choices": [{**choice, "message": {"content": "hi", "usage": use}}]},
+        {"choices": [choice], "x_groq": {"usage": use}},
+        {"choices": [choice], "timings": {"cache_n": 2, "prompt_n": 3, "prompt_ms": 1.5, "predicted_n": 7}},
+    ]
+    answers = [decoded(CHAT, {**document, **zero}) for document in places]
+    answers += [
+        chat(
+            {
+                "choices": [
+                    {("delta" if name == "message" else name): value for name, value in one.items()} for one in said["choices"]
+                ],
+                **{name: value for name, value in {**said, **zero}.items() if name != "choices"},
+            }
+        )
+        for said in places
+    ]
+    answers.append(chat(piece({"content": "hi", "usage": use}), {**piece({}, "stop"), **zero}))
+
+    assert [(5, 7)] * len(answers) == [(answer.usage.input_tokens, answer.usage.output_tokens) for answer in answers]
+    assert 2 == answers[3].usage.cache_read_tokens
+
+
+def test_zeros_of_a_last_event_wipe_no_count():
+    """Of an event before it: Responses' that is in progress, and a line of Ollama's."""
+    going = {"type": "response.in_progress", "response": {"usage": {"input_tokens": 5, "output_tokens": 7}}}
+    for zero in ({"input_tokens": 0, "output_tokens": 0}, {}, None):
+        end = {"type": "response.completed", "response": {"status": "completed", "output": [], "usage": zero}}
+        answer = read(RESPONSES, sse(going, end))
+        assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)
+    line = {"model": "q", "created_at": "t", "message": {"role": "assistant", "content": "a"}, "done": False}
+    for zeros in ({"prompt_eval_count": 0, "eval_count": 0}, {}):
+        lines = [{**line, "prompt_eval_count": 5, "eval_count": 7}, {**line, "done": True, "done_reason": "stop", **zeros}]
+        answer = read(OLLAMA, b"".join([json.dumps(one).encode() + b"\n" for one in lines]))
+        assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+@pytest.mark.parametrize("place", ["in the delta", "beside the delta", "at the stop"])
+def test_usage_at_the_end_of_anthropics_stream(place):
+    """Wherever it stands there; zeros behind it wipe nothing."""
+    use = {"input_tokens": 7, "output_tokens": 9}
+    delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    stop = {"type": "message_stop", "usage": {"input_tokens": 0, "output_tokens": 0}}
+    ends = {
+        "in the delta": ({**delta, "delta": {"stop_reason": "end_turn", "usage": use}}, stop),
+        "beside the delta": ({**delta, "usage": use}, stop),
+        "at the stop": (delta, {**stop, "usage": use}),
+    }
+    answer = read(ANTHROPIC, sse({"type": "message_start", "message": {"id": "m"}}, *ends[place]))
+
+    assert (7, 9) == (answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"cost": 0.25}, "0.25"),
+        ({"cost": {"total_cost": 0.25}}, "0.25"),
+        ({"cost": {"total_cost": 0.25, "currency": "usd"}}, "0.25"),
+        ({"cost": 0.25, "currency": "USD"}, "0.25"),
+        ({"cost": {"total_cost": 0.25, "currency": "EUR"}}, None),
+        ({"cost": 0.25, "currency": "CNY"}, None),
+        ({"cost": 0.25, "cost_currency": "credits"}, None),
+        ({"cost": {"total_cost": 0.25}, "currency": "RUB"}, None),
+    ],
+)
+def test_a_cost_in_another_currency_is_none(told, expected):
+    """What is told is dollars unless it says something else; a price list is better than yuan taken for dollars."""
+    counts = {"input_tokens": 1, "output_tokens": 1}
+    costs = [
+        decoded(CHAT, whole({"content": "x"}, usage={"prompt_tokens": 1, "completion_tokens": 1, **told})).usage.cost,
+        decoded(ANTHROPIC, {"type": "message", "content": [], "stop_reason": "end_turn", "usage": {**counts, **told}}).usage.cost,
+        decoded(RESPONSES, {"status": "completed", "output": [], "usage": {**counts, **told}}).usage.cost,
+    ]
+
+    assert [expected] * 3 == [None if cost is None else str(cost) for cost in costs]

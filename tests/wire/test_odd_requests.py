@@ -65,7 +65,6 @@ EMPTY = [
     (ANTHROPIC, {"cache_control": {"type": ""}}),
     (ANTHROPIC, {"container": {"id": "", "skills": []}}),
     (GEMINI, {"cachedContent": ""}),
-    (GEMINI, {"systemInstruction": {"parts": [{"text": ""}]}}),
     (GEMINI, {"systemInstruction": {"role": "system", "parts": []}}),
     (GEMINI, {"generationConfig": {"maxOutputTokens": 0, "candidateCount": 0, "responseMimeType": "", "responseModalities": []}}),
     (GEMINI, {"generationConfig": {"thinkingConfig": {"thinkingLevel": ""}, "stopSequences": [""]}}),

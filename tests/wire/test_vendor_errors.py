@@ -45,6 +45,15 @@ def minimax(code, message):
 
 
 OVERFLOW = {
+    "bytes": (400, told("too many total text bytes: 10000000 > 9000000")),
+    "a message": (400, told("Total message token length exceed model limit")),
+    "pictures and text": (400, told("total tokens of image and text exceed max message tokens")),
+    "a prompt": (400, told("Please reduce your prompt; or completion length.")),
+    "TGI, old": (400, told("tokens + max_new_tokens must be <= 8193")),
+    "a context": (400, told("token count of messages exceeds context limit")),
+    "a request": (400, told("The request is too large: 70000 tokens, the limit is 65536 tokens")),
+    "in an error": (400, {"error": {"error": {"message": "The maximum context length is 5"}}}),
+    "in two errors": (400, {"error": {"error": {"error": {"message": "maximum context length is 5", "code": "x"}}}}),
     "OpenAI": (400, told("This model's maximum context length is 8192 tokens.", "context_length_exceeded")),
     "OpenAI, a text": (400, told("Invalid 'input': string too long.", "string_above_max_length")),
     "OpenAI, Responses": (400, told("Your input exceeds the context window of this model.")),
@@ -98,6 +107,9 @@ OVERFLOW = {
     "a gateway's 500": (500, told("This model's maximum context length is 8192 tokens.")),
 }
 POLICY = {
+    "Bedrock's guardrail": (400, told("x", "guardrail_intervened")),
+    "Model Armor": (400, told("The request was blocked by Model Armor")),
+    "Model Armor, code": (400, told("x", "MODEL_ARMOR")),
     "OpenAI": (400, told("Your request was rejected as a result of our safety system.", "content_policy_violation")),
     "OpenAI, flagged": (
         400,
@@ -135,6 +147,18 @@ POLICY = {
     "Gemini": (400, told("The prompt contains text that violates the Prohibited Use policy")),
 }
 SPENT = {
+    "OpenRouter, a key": (403, told("Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys")),
+    "Kimi Code, a week": (403, told("You've reached your weekly (7-day) usage limit. Your quota will reset")),
+    "LiteLLM": (400, told("Budget has been exceeded! Current cost: 1.2, Max budget: 1.0")),
+    "LiteLLM, a user": (429, told("ExceededBudget: User=x over budget. Spend=1.0, Budget=0.5")),
+    "a month's budget": (403, told("Your account has exceeded its monthly budget")),
+    "LiteLLM, type": (400, told("x", None, "budget_exceeded")),
+    "new-api, a user": (403, told("\u7528\u6237\u989d\u5ea6\u4e0d\u8db3, \u5269\u4f59\u989d\u5ea6: -0.01")),
+    "new-api, a token": (401, told("\u8be5\u4ee4\u724c\u989d\u5ea6\u5df2\u7528\u5c3d")),
+    "Cohere, trial": (429, told("Trial key is limited to 1000 API calls / month")),
+    "prepaid": (400, told("Your prepaid credits have been exhausted")),
+    "free credits": (429, told("You've exceeded your free credits")),
+    "an organization": (400, told("This organization has reached its usage limit")),
     "OpenAI": (429, told("You exceeded your current quota, please check your plan and billing details.", "insufficient_quota")),
     "OpenAI, a subscription": (429, {"error": {"type": "usage_limit_reached", "message": "no", "resets_in_seconds": 60}}),
     "Anthropic": (400, told("Your credit balance is too low to access the Anthropic API.", None, "invalid_request_error")),
@@ -199,6 +223,15 @@ CAPACITY = {
     "OpenRouter": (502, told("no", 502, metadata={"error_type": "provider_unavailable"})),
 }
 LIMITED = {
+    "SiliconFlow": (403, told("RPM limit exceeded. Please complete identity verification to lift the restriction.")),
+    "tokens of a minute": (403, told("TPM limit reached")),
+    "a rate": (400, told("rate limit exceeded")),
+    "calls at once": (400, told("Concurrency limit exceeded for account")),
+    "DashScope, Throttling": (400, {"code": "Throttling", "message": "Rate limit"}),
+    "too many at once": (400, told("Too many concurrent requests")),
+    "in Chinese": (400, told("\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41")),
+    "Bedrock, a stream": (200, {"message": "Too many tokens, please wait before trying again."}),
+    "Cohere, trial of a minute": (429, told("Trial key is limited to 10 API calls / minute")),
     "OpenAI": (429, told("Rate limit reached for gpt-4o. Please try again in 2.5s.", "rate_limit_exceeded", "tokens")),
     "OpenAI, a rolling day": (
         429,
@@ -226,6 +259,7 @@ LIMITED = {
     "Gemini": (429, google("RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan and billing details.")),
 }
 NO_KEY = {
+    "DashScope, code": (400, {"code": "InvalidApiKey", "message": "Invalid API-key provided."}),
     "OpenAI, country": (403, told("Country, region, or territory not supported", "unsupported_country_region_territory")),
     "Gemini, country": (400, google("FAILED_PRECONDITION", "User location is not supported for the API use.")),
     "Gemini, key": (400, google("INVALID_ARGUMENT", "no", "API_KEY_INVALID")),
@@ -237,6 +271,14 @@ NO_KEY = {
     "MiniMax, key": (200, minimax(2049, "invalid api key")),
 }
 NO_MODEL = {
+    "DeepSeek, short": (400, told("Model Not Exist", None, "invalid_request_error")),
+    "Groq, gone": (400, told("The model `x-3.1` has been decommissioned and is no longer supported.", "model_decommissioned")),
+    "gone, without a code": (400, told("The model `llama-3.1-8b` has been decommissioned")),
+    "a dot in its name": (400, told("The model `llama-3.1-8b` does not exist or you do not have access to it.")),
+    "Together": (400, told("Unable to access model x. Please visit the list of models", "model_not_available")),
+    "Nvidia": (410, told("Model x has reached its end of life")),
+    "Nvidia, no words": (410, told("Gone")),
+    "of old": (400, told("The model has been deprecated")),
     "Z.ai": (400, told("no words", "1211")),
     "Ark": (404, told("no", "InvalidEndpointOrModel.NotFound")),
     "DashScope": (400, told("Model not exist.", "ModelNotFound")),
@@ -246,12 +288,20 @@ NO_MODEL = {
     "SiliconFlow": (400, {"code": 20012, "message": "no words", "data": None}),
 }
 MODELS_FAULT = {
+    "Bedrock": (424, told("Model produced invalid sequence as part of ToolUse. Please refer to the troubleshooting guide.")),
+    "llama.cpp": (500, told("Failed to parse tool call arguments as JSON: [json.exception.parse_error.101]")),
+    "Groq, a schema": (400, told("tool call validation failed: parameters for tool x did not match schema")),
     "Groq, a call": (400, told("no", "tool_use_failed", "invalid_request_error")),
     "Groq, JSON": (400, told("Failed to generate JSON. Please adjust your prompt.", "json_validate_failed")),
     "Groq, in words": (400, told("Failed to call a function. Please adjust your prompt.")),
     "Ollama": (500, {"error": "error parsing tool call: raw='{', err=unexpected end of JSON input"}),
 }
 BAD = {
+    "a thinking budget": (400, told("thinking budget exceeded; budget_tokens must be less than max_tokens")),
+    "max_tokens": (400, told("max_tokens must be <= 8192")),
+    "a parameter's name": (400, told("The model parameter is deprecated, use engine")),
+    "a parameter of old": (400, told("temperature is deprecated for this model.")),
+    "a model's parameter": (400, told("This model does not take max_tokens. max_tokens is deprecated")),
     "OpenAI": (400, told("Invalid type for 'messages': expected an array.", None, "invalid_request_error")),
     "OpenAI, an invalid prompt that is no policy": (400, told("Invalid prompt: messages[0] has no content.", "invalid_prompt")),
     "Anthropic, its limit of words": (400, told("max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens")),
@@ -315,6 +365,8 @@ def test_what_is_too_large_for_a_minute_is_not_repeated_but_asked_elsewhere(mess
 
 
 SILENT = {
+    "words with a full stop": {"code": 0, "message": "OK.", "type": "none"},
+    "in Chinese": {"code": 0, "message": "\u6210\u529f"},
     "nothing": None,
     "an empty object": {},
     "an empty text": "",
@@ -395,3 +447,11 @@ def test_a_wrapping_without_end_is_given_up():
         body = told("wrapped", metadata={"raw": body})
 
     assert fault(400, {}, json.dumps(body).encode()).message.startswith("wrapped: wrapped")
+
+
+@pytest.mark.parametrize(("inner", "kind"), [(500, VendorUnavailable), (503, VendorUnavailable), (400, InvalidRequest)])
+def test_an_upstream_that_failed_is_no_mistake_of_the_caller(inner, kind):
+    """OpenRouter gives it the status 400."""
+    raw = json.dumps({"error": {"message": "no words", "code": inner}})
+
+    assert kind is type(fault(400, {}, json.dumps(told("Provider returned error", 400, metadata={"raw": raw})).encode()))

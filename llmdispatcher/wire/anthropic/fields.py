@@ -1,4 +1,4 @@
-"""Names, finish reasons, cache marks and usage of Anthropic's Messages API, shared by both directions."""
+"""Names, finish reasons and usage of Anthropic's Messages API, shared by both directions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from ...types import Citation, Usage
 from ..decoding import Counter, mapping, text_of
 from ..finish import canonical_reason, finish_of
+from ..openai_chat.fields import openai_chat_usage
 
 NAME = "anthropic_messages"
 
@@ -32,23 +33,12 @@ STOP_REASONS = frozenset({*FINISH, "pause_turn", "compaction"})
 CHOICES = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 
-def cache_control(cache: str) -> dict[str, str]:
-    """A cache mark; five minutes are the default and go without saying."""
-    return {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
-
-
-def cache_of(mark: Any) -> str | None:
-    """The cache time of a mark; ``None`` for one that says more or something else."""
-    if not isinstance(mark, Mapping) or mark.get("type") != "ephemeral" or not mark.keys() <= {"type", "ttl"}:
-        return None
-    time = mark.get("ttl", "5m")
-    return time if time in ("5m", "1h") else None
-
-
 def anthropic_usage(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage: Anthropic's ``input_tokens`` leaves out what was read from and written to the cache."""
     if not raw:
         return Usage()
+    if not (raw.get("output_tokens") or raw.get("input_tokens")):  # a gateway's record, in another format's words
+        return openai_chat_usage({"usage": dict(raw)})
     counter = Counter()
     count = counter.count
     read, write = count(raw.get("cache_read_input_tokens")), count(raw.get("cache_creation_input_tokens"))
@@ -62,7 +52,7 @@ def anthropic_usage(raw: Mapping[str, Any]) -> Usage:
         cache_write_tokens=write,
         cache_write_long_tokens=min(write, count(by_ttl.get("ephemeral_1h_input_tokens"))),
         reasoning_tokens=min(output, count(mapping(raw.get("output_tokens_details")).get("thinking_tokens"))),
-        cost=counter.cost(raw.get("cost")),  # OpenRouter's word
+        cost=counter.cost(raw.get("cost"), raw),  # OpenRouter's word
         tool_requests={name.removesuffix("_requests"): count(times) for name, times in used.items() if count(times)},
         raw=dict(raw),
     )

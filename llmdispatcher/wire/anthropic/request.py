@@ -42,8 +42,8 @@ from ..decoding import (
 from ..limits import identified, with_ids
 from ..quirks import adapted
 from ..schemas import ANTHROPIC, NOT_STRICT, fitted_schema, object_schema
-from ..shaping import inline
-from .fields import CHOICES, NAME, STRUCTURE, cache_control
+from ..shaping import cache_control, inline
+from .fields import CHOICES, NAME, STRUCTURE
 
 _OWN = (None, NAME)
 _TEXTUAL = ("text/", "application/json")

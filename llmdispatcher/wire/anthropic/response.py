@@ -21,7 +21,7 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import EventDecoder, arguments_in, lacking, mapping, parse_object, raise_told, says, text_of, words_of
+from ..decoding import EventDecoder, arguments_in, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
 
@@ -32,11 +32,17 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     """A whole answer."""
     document = parse_object(body, members)
     blocks = document.get("content")
-    if not isinstance(blocks, list):
+    if blocks is None and finish_of(document.get("stop_reason")) in ("content_filter", "length"):
+        blocks = []
+    if not isinstance(blocks, list | dict | str):
         raise lacking(document, "content")
     raise_told(document)
     decoder = MessagesDecoder()
-    chunks = [chunk for event in _events(document, blocks) for chunk in decoder.read_event(event)]
+    chunks = [
+        chunk
+        for event in _events(document, blocks if isinstance(blocks, list) else [blocks])
+        for chunk in decoder.read_event(event)
+    ]
     decoder.raise_if_broken()
     return fold(chunks)
 
@@ -59,7 +65,7 @@ class MessagesDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """What one event says."""
-        reader = _READERS.get(text_of(document.get("type")))
+        reader = _READERS.get(text_of(document.get("type")) or _event_kind(document))
         return reader(self, document) if reader is not None else []
 
     def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
@@ -79,20 +85,26 @@ class MessagesDecoder(EventDecoder):
         return {"usage": anthropic_usage(self._usage), "service_tier": tier_of(self._usage)} if self._usage else {}
 
     def _block_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        fields = mapping(document.get("content_block"))
-        kind = text_of(fields.get("type"))
-        block = self._blocks[_index(document)] = _Block(fields)
-        if kind == "tool_use":
-            return self._call_start(block)
-        if kind in ("text", ""):
-            return self._text_start(block)
-        return self._thought_start(block) if kind in _THOUGHTS else []
+        before = self._unfinished(_index(document)) if self._blocks else []
+        block = self._blocks[_index(document)] = _Block(mapping(document.get("content_block")))
+        if block.kind == "tool_use":
+            return before + self._call_start(block)
+        if block.kind in ("text", ""):
+            return before + self._text_start(block)
+        return before + (self._thought_start(block) if block.kind in _THOUGHTS else [])
+
+    def _unfinished(self, index: int | None) -> list[StreamChunk]:
+        """The ends of blocks that have none, since another begins in their place, behind a thought, or the answer is over."""
+        left = [place for place, block in self._blocks.items() if index in (None, place) or block.kind in _THOUGHTS]
+        return [chunk for place in left for chunk in self._block_stop({"index": place})]
 
     def _call_start(self, block: _Block) -> list[StreamChunk]:
         fields = block.fields
         if fields.get("name") == STRUCTURE:
             self._structured = block.is_answer = True
             return self._boundary()
+        if not text_of(fields.get("name")) and not says(fields.get("input")) and not block.text:
+            return []  # no call, unless there is more of it
         self._run = []
         block.slot, self._calls = self._calls, self._calls + 1
         extra = {name: value for name, value in fields.items() if name not in _CALL and value is not None}
@@ -143,8 +155,8 @@ class MessagesDecoder(EventDecoder):
         if block is None:  # some servers send no start
             block = self._blocks[_index(document)] = _Block({})
             boundary = self._boundary()
-        reader = _DELTAS.get(text_of(delta.get("type")), MessagesDecoder._other_delta)
-        return boundary + reader(self, block, delta)
+        kind = text_of(delta.get("type")) or next((kind for name, kind in _DELTA_OF.items() if name in delta), "")
+        return boundary + _DELTAS.get(kind, MessagesDecoder._other_delta)(self, block, delta)
 
     def _text_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
         return self._said(block, words_of(delta.get("text")))
@@ -167,9 +179,11 @@ class MessagesDecoder(EventDecoder):
             return []
         if block.is_answer:
             return self._said(block, text)
-        if text:
-            block.text.append(text)
-        return [StreamChunk(tool_calls=(ToolCallDelta(index=block.slot, arguments=text),))] if text and block.slot >= 0 else []
+        if not text:
+            return []
+        block.text.append(text)
+        begun = self._call_start(block) if block.slot < 0 and block.kind == "tool_use" else []
+        return [*begun, StreamChunk(tool_calls=(ToolCallDelta(index=block.slot, arguments=text),))] if block.slot >= 0 else []
 
     def _other_delta(self, block: _Block, delta: Mapping[str, Any]) -> list[StreamChunk]:
         """What completes a block that is kept whole: texts grow, all else counts as it is last said."""
@@ -184,15 +198,14 @@ class MessagesDecoder(EventDecoder):
         block = self._blocks.pop(_index(document), None)
         if block is None:
             return []
-        kind = text_of(block.fields.get("type"))
-        if kind == "tool_use":
+        if block.kind == "tool_use":
             return self._call_stop(block)
-        if kind in ("text", ""):
+        if block.kind in ("text", ""):
             return self._text_stop(block)
-        return [self._finished(_thought(block) if kind in _THOUGHTS else _other(block))]
+        return [self._finished(_thought(block) if block.kind in _THOUGHTS else _other(block))]
 
     def _call_stop(self, block: _Block) -> list[StreamChunk]:
-        if block.text:
+        if block.text or (block.slot < 0 and not block.is_answer):
             return []
         given = block.fields.get("input")
         arguments = arguments_in(given or {})
@@ -210,19 +223,31 @@ class MessagesDecoder(EventDecoder):
         return [attrs.evolve(self._finished(part), citations=citations)]
 
     def _message_delta(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        raw = mapping(document.get("delta")).get("stop_reason")
+        delta = mapping(document.get("delta"))
+        raw = delta.get("stop_reason")
         self._count(document.get("usage"))
+        if "usage" in delta:
+            self._count(delta["usage"])
         if not ends(raw):
             return [StreamChunk(**self._use())]
+        over = self._unfinished(None) if self._blocks else []
         self.ended, self._broken = True, broken_off(raw)
         answered = self._structured and not self._calls and raw == "tool_use"
         reason = finish_of(raw)
         reason = "stop" if answered else "tool_calls" if self._calls and reason == "stop" else reason
-        return [StreamChunk(finish_reason=reason, finish_reason_raw=raw, **self._use())]
+        return [*over, StreamChunk(finish_reason=reason, finish_reason_raw=raw, **self._use())]
 
-    def _message_stop(self, _document: Mapping[str, Any]) -> list[StreamChunk]:
+    def _message_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         self.ended = self.done = True
-        return []
+        over = self._unfinished(None) if self._blocks else []
+        if "usage" not in document:
+            return over
+        self._count(document["usage"])
+        return [*over, StreamChunk(**self._use())]
+
+    def over(self) -> list[StreamChunk]:
+        """The blocks that nothing ended."""
+        return self._unfinished(None)
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
@@ -243,10 +268,11 @@ _READERS: Mapping[str, Callable[[MessagesDecoder, Mapping[str, Any]], list[Strea
 class _Block:
     """A block under way."""
 
-    __slots__ = ("citations", "fields", "is_answer", "signature", "slot", "text")
+    __slots__ = ("citations", "fields", "is_answer", "kind", "signature", "slot", "text")
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self.fields = dict(fields)
+        self.kind = text_of(fields.get("type")) or next((kind for name, kind in _BLOCK_OF.items() if says(fields.get(name))), "")
         self.text: list[str] = []
         self.signature: list[str] = []
         self.citations: list[Mapping[str, Any]] = []
@@ -256,7 +282,7 @@ class _Block:
     @property
     def is_other(self) -> bool:
         """Whether it is kept whole."""
-        return text_of(self.fields.get("type")) not in ("", "text", "tool_use", *_THOUGHTS)
+        return self.kind not in ("", "text", "tool_use", *_THOUGHTS)
 
 
 _DELTAS: Mapping[str, Callable[[MessagesDecoder, _Block, Mapping[str, Any]], list[StreamChunk]]] = {
@@ -268,18 +294,36 @@ _DELTAS: Mapping[str, Callable[[MessagesDecoder, _Block, Mapping[str, Any]], lis
 }
 
 
+_DELTA_OF = {
+    "text": "text_delta",
+    "partial_json": "input_json_delta",
+    "thinking": "thinking_delta",
+    "signature": "signature_delta",
+    "citation": "citations_delta",
+}
+"""What a delta is that tells no type, by the field that it has; and so of a block, and of an event."""
+_BLOCK_OF = {"name": "tool_use", "thinking": "thinking", "data": "redacted_thinking"}
+_EVENT_OF = {"message": "message_start", "content_block": "content_block_start", "delta": "content_block_delta"}
+
+
+def _event_kind(document: Mapping[str, Any]) -> str:
+    kind = next((kind for name, kind in _EVENT_OF.items() if name in document), "")
+    return "message_delta" if kind == "content_block_delta" and "stop_reason" in mapping(document["delta"]) else kind
+
+
 def _events(document: Mapping[str, Any], blocks: list[Any]) -> Iterator[Mapping[str, Any]]:
     """The events that a stream would have brought a whole answer in."""
     yield {"type": "message_start", "message": document}
     for index, block in enumerate(blocks):
-        yield {"type": "content_block_start", "index": index, "content_block": block}
+        said = {"type": "text", "text": block} if isinstance(block, str) else block
+        yield {"type": "content_block_start", "index": index, "content_block": said}
         yield {"type": "content_block_stop", "index": index}
-    yield {"type": "message_delta", "delta": document}
+    yield {"type": "message_delta", "delta": {"stop_reason": document.get("stop_reason")}}
 
 
 def _index(document: Mapping[str, Any]) -> int:
     index = document.get("index")
-    return index if isinstance(index, int) else 0
+    return index if type(index) is int else number_in(index) or 0
 
 
 def _thought(block: _Block) -> ReasoningPart:

@@ -18,7 +18,8 @@ from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
 from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
 from ..decoding import ADAPTIVE
-from .fields import NAME, WEB, cache_of
+from ..shaping import cache_of
+from .fields import NAME, WEB
 
 _ROLES = ("user", "assistant", "system")
 

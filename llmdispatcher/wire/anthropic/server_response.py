@@ -246,7 +246,7 @@ class MessagesWriter:
     def end(self) -> bytes:
         """What is still owed, and the end marker."""
         self._start()
-        self._close()
+        self._close(last=True)
         usage = raw_usage(self._usage or Usage(), self._tier if self._tier != self._tier_told else None)
         delta = {"stop_reason": self._finish, "stop_sequence": None, "stop_details": None, "container": None}
         self._emit("message_delta", delta=delta, usage=usage)
@@ -295,11 +295,11 @@ class MessagesWriter:
             self._kind = kind
         self._out.append(_GROWTH[kind] % (self._count - 1, written(text)))
 
-    def _close(self) -> None:
-        """End what is open."""
+    def _close(self, *, last: bool = False) -> None:
+        """End what is open, but a call that there will be more of."""
         self._close_text()
         for call in self._calls.values():
-            if not call.closed:
+            if not call.closed and (last or call.is_whole or call.kind == "custom"):
                 self._close_call(call)
 
     def _close_text(self) -> None:
@@ -316,11 +316,12 @@ class MessagesWriter:
                     self._close_call(other)
             call = self._calls[delta.index] = _Call()
         call.learn(delta)
-        if call.name and call.kind != "custom":
+        if call.name and call.kind != "custom" and not call.closed:
             self._tell(call)
 
     def _tell(self, call: _Call) -> None:
         if call.index < 0:
+            self._close_text()
             further = with_signature(call.signature)
             further |= call.extra.get(NAME, {}) if isinstance(call.extra, Mapping) else {}
             head = {"type": "tool_use", "id": plain_id(call.id), "name": call.name, "caller": DIRECT}

@@ -30,6 +30,7 @@ from ...types import (
 )
 from ..decoding import Counter, mapping, own, says, signature_of, text_of
 from ..finish import canonical_reason, finish_of
+from ..openai_chat.fields import openai_chat_usage
 from ..shaping import inline
 
 _SOURCE_KINDS = ("web", "retrievedContext", "maps", "image")
@@ -240,6 +241,11 @@ def camel(value: Any) -> Any:
     return [camel(item) for item in value] if isinstance(value, list) else value
 
 
+def as_written(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields of an answer as Google names them; some gateways name them in ``snake_case``, as Google's libraries do."""
+    return dict(camel(fields)) if "_" in "".join(fields) else fields
+
+
 def in_camel(name: str) -> str:
     """``top_p`` as ``topP``."""
     return _AFTER_A_LETTER.sub(lambda found: found.group(1).upper(), name) if "_" in name else name
@@ -272,9 +278,12 @@ def gemini_usage(raw: Mapping[str, Any]) -> Usage:
     count = counter.count
     thoughts = count(raw.get("thoughtsTokenCount"))
     into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
+    out = count(raw.get("candidatesTokenCount")) + thoughts
+    if not (into or out or counter.status or any(name.endswith("TokensDetails") for name in raw)):  # in another format's words
+        return openai_chat_usage({"usage": raw})
     return counter.usage(
         input_tokens=into,
-        output_tokens=count(raw.get("candidatesTokenCount")) + thoughts,
+        output_tokens=out,
         cache_read_tokens=min(into, count(raw.get("cachedContentTokenCount"))),
         reasoning_tokens=thoughts,
         audio_input_tokens=_of("AUDIO", raw.get("promptTokensDetails"), count),

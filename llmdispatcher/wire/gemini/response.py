@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from ...errors import DispatchError, StreamInterrupted
+from ...errors import DispatchError, MalformedReply, StreamInterrupted
 from ...types import (
     MOST_MEMBERS,
     OtherPart,
@@ -27,10 +27,10 @@ from ...types import (
     parse_text,
 )
 from ..base import Bounds
-from ..decoding import EventDecoder, counted, lacking, mapping, parse, says, text_of, words_of
+from ..decoding import EventDecoder, counted, lacking, mapping, number_in, parse, says, text_of, words_of
 from ..errors import fault_inside
 from ..finish import broken_off, ends, finish_of
-from .fields import NAME, citations_of, gemini_usage, logprobs_of, part_of, tier_of
+from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 _VALUES = ("stringValue", "numberValue", "boolValue")
@@ -107,13 +107,15 @@ _Said = dict[str, Any]
 class _Candidate:
     """One of the answers under way."""
 
-    __slots__ = ("_call", "_calls", "_given", "_run", "_text", "_thought", "broken", "finished")
+    __slots__ = ("_call", "_calls", "_given", "_run", "_text", "_thought", "_thoughts", "_whole", "broken", "finished")
 
     def __init__(self) -> None:
         self._text: list[str] = []  # all of it
         self._run = 0  # where in it the run begins that is still growing
         self._thought: list[str] = []
+        self._thoughts: list[str] = []  # the pieces of those that are over
         self._calls = 0
+        self._whole: list[Mapping[str, Any]] = []  # the calls that came whole
         self._call = 0  # the call whose arguments come in pieces
         self._given: Arguments | None = None
         self.broken: DispatchError | None = None
@@ -135,14 +137,27 @@ class _Candidate:
     def read(self, candidate: Mapping[str, Any]) -> list[_Said]:
         """What a piece says of this answer, in order."""
         said: list[_Said] = []
-        parts = mapping(candidate.get("content")).get("parts")
-        for part in parts if type(parts) is list else ():
-            if type(part) is dict:
-                said += self._part(part)
-        if ends(candidate.get("finishReason")):
+        parts, ended = _parts(candidate.get("content")), ends(candidate.get("finishReason"))
+        for part in self._new(parts) if ended else parts:
+            said += self._part(part)
+        if ended:
             said += self._finish(candidate["finishReason"])
         further = self._beside(candidate)
         return [*said, further] if further else said
+
+    def _new(self, parts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The parts of a last piece without what the pieces before it said: a gateway may say all of that there once more.
+
+        Without ids a model may mean the same call twice, so one is left out only beside such a text.
+        """
+        again = [
+            thought
+            for thought, pieces in ((False, self._text), (True, [*self._thoughts, *self._thought]))
+            if _repeat(pieces, [text_of(part.get("text")) for part in parts if bool(part.get("thought")) is thought])
+        ]
+        if again:
+            parts = [{**part, "text": ""} if "text" in part and bool(part.get("thought")) in again else part for part in parts]
+        return [part for part in parts if part.get("functionCall") not in self._whole] if again else parts
 
     def _beside(self, candidate: Mapping[str, Any]) -> _Said:
         grounding, tokens = candidate.get("groundingMetadata"), candidate.get("logprobsResult")
@@ -181,7 +196,8 @@ class _Candidate:
         return [{"parts": (self._whole_thought(None, {}),)}] if self._thought else []
 
     def _whole_thought(self, signature: str | None, extra: Any) -> Part:
-        text, self._thought = "".join(self._thought), []
+        text = "".join(self._thought)
+        self._thoughts, self._thought = [*self._thoughts, *self._thought], []
         return ReasoningPart(text=text, signature=signature, origin=NAME, extra=extra)
 
     def _signed(self, part: Part, text: str) -> list[_Said]:
@@ -212,6 +228,7 @@ class _Candidate:
         over = self._call_over() if call.get("name") else []
         if self._given is None and not (call.get("willContinue") or call.get("partialArgs")):
             is_call = bool(text_of(call.get("name")) or call.get("args"))
+            self._whole.append(call)
             return [*over, self._told(part, _arguments(call.get("args")))] if is_call else over
         if self._given is None:
             self._call, self._given = self._calls, Arguments(mapping(call.get("args")))
@@ -270,17 +287,21 @@ class GeminiDecoder(EventDecoder):
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """One piece."""
         candidates = document.get("candidates")
-        candidates = candidates if type(candidates) is list else []
+        candidates = candidates if type(candidates) is list else listed(candidates)
         word = self._word(candidates[0]) if len(candidates) == 1 else None
         if word is not None:
             return [StreamChunk(content=word, **self._facts(document))]
         said: list[_Said] = []
-        for candidate in candidates:
+        document = as_written(document)
+        numbered = any(type(candidate) is dict and "index" in candidate for candidate in candidates)
+        for place, candidate in enumerate(candidates):
             if type(candidate) is dict and candidate:
-                said += self._read(candidate)
-        if not said and "promptFeedback" in document:
+                said += self._read(as_written(candidate), 0 if numbered else place)
+        if "promptFeedback" in document and not self.ended:
             said += self._blocked(mapping(document["promptFeedback"]).get("blockReason"))
         facts = self._facts(document)
+        if self._usage and isinstance(self._broken, MalformedReply):
+            self._broken = None  # what such an answer cost is known only from itself, and whoever asked reads its word
         if facts and said and "choice" not in said[-1]:
             said[-1] |= facts
         elif facts:
@@ -292,10 +313,10 @@ class GeminiDecoder(EventDecoder):
             return None
         return self._candidates[0].word(candidate)
 
-    def _read(self, candidate: Mapping[str, Any]) -> list[_Said]:
+    def _read(self, candidate: Mapping[str, Any], place: int) -> list[_Said]:
         self.answered = True
-        index = candidate.get("index")
-        index = index if type(index) is int and 0 <= index < _MOST_CANDIDATES else 0
+        index = number_in(candidate.get("index", place))
+        index = index if index is not None and 0 <= index < _MOST_CANDIDATES else 0
         if index not in self._candidates:
             self._candidates[index] = _Candidate()
         said = self._candidates[index].read(candidate)
@@ -306,6 +327,9 @@ class GeminiDecoder(EventDecoder):
 
     def _facts(self, document: Mapping[str, Any]) -> _Said:
         usage = document.get("usageMetadata")
+        if usage is None:
+            document = as_written(document)
+            usage = document.get("usageMetadata") or document.get("usage")
         facts: _Said = {}
         if usage and type(usage) is dict:
             self._usage = counted(self._usage, usage)
@@ -319,11 +343,17 @@ class GeminiDecoder(EventDecoder):
         return facts
 
     def _blocked(self, reason: Any) -> list[_Said]:
-        """A prompt that was refused has no candidates."""
-        if not ends(reason) or reason.endswith("_UNSPECIFIED") or self._candidates:
+        """A prompt that was refused has no candidates, or ones that never end."""
+        if not ends(reason) or reason.endswith("_UNSPECIFIED"):
             return []
         self.answered = self.ended = True
-        return [{"finish_reason": "content_filter", "finish_reason_raw": reason}] if isinstance(reason, str) else []
+        said: list[_Said] = []
+        for index, candidate in (self._candidates or {0: _Candidate()}).items():
+            if not candidate.finished:
+                candidate.finished, choice = True, {"choice": index} if index else {}
+                end = {"finish_reason": "content_filter", "finish_reason_raw": reason}
+                said += [{**fields, **choice} for fields in (*candidate.over(), end)]
+        return said
 
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The array of pieces that Google sends where ``alt=sse`` was lost on the way; it too must be complete."""
@@ -351,6 +381,18 @@ class GeminiDecoder(EventDecoder):
         return fold(self.read_pieces(body))
 
 
+def _parts(content: Any) -> list[Mapping[str, Any]]:
+    """The parts of a content; a part alone, and a text, stand for a list of it."""
+    said = listed(content.get("parts") if type(content) is dict else content)
+    return [part for part in [{"text": part} if type(part) is str else part for part in said] if type(part) is dict]
+
+
+def _repeat(pieces: list[str], texts: list[str]) -> bool:
+    """Whether texts are once more what several pieces were."""
+    said = [piece for piece in pieces if piece]
+    return len(said) > 1 and "".join(texts) == "".join(said)
+
+
 def _arguments(given: Any) -> str:
     """Arguments as text; a text that is an object stands for it."""
     if isinstance(given, str):
@@ -362,7 +404,7 @@ def _arguments(given: Any) -> str:
 
 def _said_only(part: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part without the fields of it that say nothing; a number that stands for a text is one, and so is what was heard."""
-    said = {name: value for name, value in part.items() if name == "text" or says(value)}
+    said = {name: value for name, value in as_written(part).items() if name == "text" or says(value)}
     if "audioTranscription" in said and not says(said.get("text")):
         heard = said.pop("audioTranscription")
         said["text"] = words_of(mapping(heard).get("text")) if isinstance(heard, dict) else words_of(heard)

@@ -20,10 +20,11 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..decoding import Counter, arguments_of, dump, leave_out, own, part_kind, tell_thought
+from ..decoding import Counter, arguments_of, dump, leave_out, own, part_kind, says, tell_thought
 from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..limits import with_names
+from ..openai_chat.fields import openai_chat_usage
 from ..quirks import adapted
 from ..schemas import rooted
 
@@ -61,6 +62,8 @@ _COUNTED = (
 def ollama_usage(document: Mapping[str, Any]) -> Usage | None:
     """The canonical usage of a last line; durations are in nanoseconds and stay raw."""
     raw = {name: document[name] for name in _COUNTED if name in document}
+    if says(document.get("usage")) and not (raw.get("prompt_eval_count") or raw.get("eval_count")):  # of a gateway
+        return openai_chat_usage(document)
     if not raw:
         return None
     counter = Counter()

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import CALL, LineDecoder, arguments_in, lacking, made_id, mapping, parse_object, says, text_of, words_of
+from ..decoding import CALL, LineDecoder, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
 from ..errors import fault_inside
 from ..finish import broken_off
 from .request import NAME, finish_of, ollama_usage
@@ -34,7 +34,7 @@ def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) 
 class OllamaDecoder(LineDecoder):
     """One line for each piece of an answer; the last is ``done``. Calls come whole, mostly without ids, which are made up then."""
 
-    __slots__ = ("_answered", "_calls", "_said", "_thought")
+    __slots__ = ("_answered", "_calls", "_counts", "_said", "_thought")
     END_MARKER = '"done": true'
     ANSWER = "created_at"
 
@@ -42,6 +42,7 @@ class OllamaDecoder(LineDecoder):
         super().__init__()
         self._answered = False
         self._calls = 0
+        self._counts: Mapping[str, Any] = {}  # told before the last line
         self._said: list[str] = []
         self._thought: list[str] = []
 
@@ -56,6 +57,8 @@ class OllamaDecoder(LineDecoder):
             self._answered = True
         else:
             message = {}
+        if ("eval_count" in document or "prompt_eval_count" in document) and document.get("done") is not True:
+            self._counts = counted(self._counts, document)
         content, thought, calls = message.get("content"), message.get("thinking"), message.get("tool_calls")
         if document.get("done") is True:
             self.ended = self.done = True
@@ -96,7 +99,7 @@ class OllamaDecoder(LineDecoder):
             tool_calls=deltas,
             finish_reason=finish_of(raw, called=self._calls > 0) if self.done else None,
             finish_reason_raw=text_of(raw) or None,
-            usage=ollama_usage(document) if self.done else None,
+            usage=ollama_usage(counted(self._counts, document)) if self.done else None,
             model=text_of(document.get("model")) or None,
             logprobs=_logprobs(document),
         )

@@ -13,12 +13,27 @@ from ..decoding import Counter, mapping, own, says, text_of
 _REPORTED = "vendor_reported"
 
 
-_INTO = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens")
-_OUT = ("completion_tokens", "output_tokens", "completionTokens", "outputTokens")
-_ALL = (*_INTO, *_OUT, "total_tokens")
-_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens")
-_WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
-"""What servers and gateways call the same count, in the record or in its details; the first that says something counts."""
+_INTO = (
+    *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_token_count"),
+    *("inputTokenCount", "input_token_count", "prompt_eval_count"),
+)
+_OUT = (
+    *("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount", "candidates_token_count"),
+    *("outputTokenCount", "generated_token_count", "eval_count"),
+)
+_TOTAL = ("total_tokens", "totalTokens", "totalTokenCount", "total_token_count")
+_ALL = (*_INTO, *_OUT, *_TOTAL)
+READ = (
+    *("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens", "cacheReadInputTokens"),
+    *("cacheReadInputTokenCount", "cachedContentTokenCount", "cached_content_token_count", "num_cached_tokens"),
+    *("cached_input_tokens", "cached_prompt_tokens", "cacheReadTokens", "cachedInputTokens"),
+)
+WRITTEN = (
+    *("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens", "cacheWriteInputTokens"),
+    *("cacheWriteInputTokenCount", "cacheWriteTokens", "cache_write_input_tokens"),
+)
+_THOUGHTS = ("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount", "thoughts_token_count", "thinking_tokens")
+"""What vendors, servers and gateways call the same count, in the record or in its details; the first that says something counts."""
 
 
 _USUAL = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"})
@@ -27,9 +42,21 @@ _USUAL_INTO = frozenset({"cached_tokens", "audio_tokens"})
 
 
 def usage_beside(document: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
-    """The usage where it does not stand in the document: in Groq's own field, or in the choice, as Moonshot has it."""
-    holders = (mapping(document.get("x_groq")), choice)
-    return next((usage for holder in holders if says(usage := holder.get("usage"))), None)
+    """The usage where it does not stand in the document, or says nothing there.
+
+    It is in Groq's own field, in the choice, as Moonshot has it, in the message or a piece of it, or in llama.cpp's timings.
+    """
+    holders = (mapping(document.get("x_groq")), choice, *[mapping(choice.get(name)) for name in ("message", "delta")])
+    found = next((usage for holder in holders if says(usage := holder.get("usage"))), None)
+    timings = mapping(document.get("timings"))
+    if found is not None or not says([timings.get(name) for name in ("prompt_n", "predicted_n")]):
+        return found
+    count, read = Counter().count, timings.get("cache_n")
+    return {
+        "prompt_tokens": count(timings.get("prompt_n")) + count(read),  # which it counts apart
+        "completion_tokens": count(timings.get("predicted_n")),
+        "prompt_tokens_details": {"cached_tokens": count(read)},
+    }
 
 
 def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
@@ -42,14 +69,17 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
     into = mapping(raw.get("prompt_tokens_details") or raw.get("input_tokens_details"))
     out = mapping(raw.get("completion_tokens_details") or raw.get("output_tokens_details"))
     prompt, completion = (
-        count(raw.get("prompt_tokens") or _first(_INTO, raw)),
-        count(raw.get("completion_tokens") or _first(_OUT, raw)),
+        count(raw.get("prompt_tokens") or first(_INTO, raw)),
+        count(raw.get("completion_tokens") or first(_OUT, raw)),
     )
     reasoning, read, write = count(out.get("reasoning_tokens")), count(into.get("cached_tokens")), 0
     if not (raw.keys() <= _USUAL and into.keys() <= _USUAL_INTO):
-        reasoning = reasoning or count(raw.get("reasoning_tokens"))
-        read, write = count(_first(_READ, into, raw)), count(_first(_WRITTEN, into, raw))
-    beyond = count(raw.get("total_tokens")) - prompt - completion
+        into = into if says(into) else mapping(raw.get("input_tokens_details"))
+        out = out if says(out) else mapping(raw.get("output_tokens_details"))
+        reasoning = count(first(_THOUGHTS, out, raw))
+        read, write = count(first(READ, into, raw)), count(first(WRITTEN, into, raw))
+        prompt = prompt or count(raw.get("prompt_cache_hit_tokens")) + count(raw.get("prompt_cache_miss_tokens"))
+    beyond = count(raw.get("total_tokens") or first(_TOTAL, raw)) - prompt - completion
     if beyond > 0 and beyond == read + write:  # a gateway to Anthropic, which counts what is cached beside the prompt
         prompt += beyond
     elif beyond > 0 and (beyond == reasoning or not says([raw[name] for name in raw if name not in _ALL])):
@@ -63,12 +93,12 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         reasoning_tokens=min(reasoning, completion),
         audio_input_tokens=count(into.get("audio_tokens")),
         audio_output_tokens=count(out.get("audio_tokens")),
-        cost=counter.cost(_reported(raw["cost"])) if "cost" in raw else None,
+        cost=counter.cost(raw["cost"], raw) if "cost" in raw else None,
         raw=raw,
     )
 
 
-def _first(names: tuple[str, ...], *records: Mapping[str, Any]) -> Any:
+def first(names: tuple[str, ...], *records: Mapping[str, Any]) -> Any:
     """The first count that is there and not zero."""
     return next((record[name] for record in records for name in names if record.get(name)), None)
 
@@ -77,10 +107,6 @@ def _kept_long(raw: Mapping[str, Any], into: Mapping[str, Any]) -> Any:
     """What was written to the cache for an hour or more, in OpenAI's words or in Anthropic's."""
     theirs = mapping(raw.get("cache_creation") or into.get("cache_creation_token_details"))
     return mapping(into.get("cache_write_tokens_details")).get("ttl_12h_tokens") or theirs.get("ephemeral_1h_input_tokens")
-
-
-def _reported(cost: Any) -> Any:
-    return cost.get("total_cost") if isinstance(cost, dict) else cost
 
 
 _COUNTS = tuple([field.name for field in attrs.fields(Usage) if field.name.endswith("_tokens")])

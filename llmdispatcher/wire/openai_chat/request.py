@@ -30,12 +30,11 @@ from ...types import (
     VendorTool,
     VideoPart,
 )
-from ..anthropic.fields import cache_control
 from ..decoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
 from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
 from ..schemas import rooted
-from ..shaping import form_in_words, inline_url, named_form, results_of_text
+from ..shaping import cache_control, form_in_words, inline_url, named_form, results_of_text
 from .fields import AS, BARE, FIELD, LEGACY, NAME, SOUND, how, with_own
 
 REFUSAL = "refusal"

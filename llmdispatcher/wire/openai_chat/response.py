@@ -267,6 +267,8 @@ class ChoiceReader:
         logprobs = choice.get("logprobs")
         reasoning = "" if _THOUGHTS.isdisjoint(delta) else self._think(delta)
         common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None
+        if not common and not (usage and says(usage)):
+            usage = usage_beside(document, choice) or usage
         before, said = ([], {"content": content}) if common else self._further(choice, delta, content)
         if said["content"]:
             self._said.append(said["content"])
@@ -331,7 +333,7 @@ class ChoiceReader:
             return None
         self.finished = True
         reason = finish_of(raw, called=self._calls.any)
-        self.broken = broken_off(raw) if reason is None else None
+        self.broken = broken_off(raw)
         return reason
 
     def rest(self) -> list[StreamChunk]:

@@ -27,9 +27,9 @@ from ...types import (
     VideoPart,
     data_url,
 )
-from ..anthropic.fields import cache_of
 from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
 from ..decoding import arguments_in, mapping, says
+from ..shaping import cache_of
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
 from .request import GROUP, REFUSAL, TEXT
 

@@ -10,6 +10,7 @@ import attrs
 from ...types import Citation, Part, TextPart, Usage
 from ..decoding import Counter, mapping, own, says, text_of
 from ..finish import finish_of
+from ..openai_chat.fields import READ, WRITTEN, first, openai_chat_usage
 from .request import NAME, noted
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -21,20 +22,27 @@ def finish(status: str, response: Mapping[str, Any], *, called: bool) -> str | N
     if status == "completed":
         return "tool_calls" if called else "stop"
     if status == "incomplete":
-        reason = text_of(mapping(response.get("incomplete_details")).get("reason")).lower()
+        reason = text_of(mapping(response.get("incomplete_details")).get("reason"))
         return finish_of(reason) if reason else status
     return status.lower() or None
 
 
+_USUAL = frozenset({"input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"})
+
+
 def openai_responses_usage(raw: Mapping[str, Any]) -> Usage:
     """The canonical usage; input tokens include what was read from and written to the cache, output tokens the reasoning."""
+    if raw and not (raw.get("input_tokens") or raw.get("output_tokens")):  # in another format's words
+        return openai_chat_usage({"usage": dict(raw)})
     into, out = mapping(raw.get("input_tokens_details")), mapping(raw.get("output_tokens_details"))
     counter = Counter()
-    count, cost = counter.count, counter.cost(raw.get("cost"))
+    count, cost = counter.count, counter.cost(raw.get("cost"), raw)
     read, output = count(into.get("cached_tokens")), count(raw.get("output_tokens"))
     writes = mapping(into.get("cache_write_tokens_details"))
     short, long = count(writes.get("ttl_30m_tokens")), count(writes.get("ttl_12h_tokens"))
     write = max(count(into.get("cache_write_tokens")), short + long)
+    if not raw.keys() <= _USUAL:
+        read, write = read or count(first(READ, into, raw)), write or count(first(WRITTEN, into, raw))
     return counter.usage(
         input_tokens=max(count(raw.get("input_tokens")), read + write),
         output_tokens=output,

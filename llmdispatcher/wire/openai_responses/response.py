@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
-from ..decoding import EventDecoder, arguments_in, lacking, mapping, parse_object, says, text_of, words_of
+from ..decoding import EventDecoder, arguments_in, counted, lacking, mapping, parse_object, says, text_of, words_of
 from ..errors import fault_inside, tells
 from ..finish import broken_off
 from .fields import annotated, citations_of, finish, logprobs_of, openai_responses_usage, refusal_of, spoken, with_searches
@@ -79,7 +79,7 @@ class ResponsesDecoder(EventDecoder):
     alone. Items are known by id, else by their place in the output.
     """
 
-    __slots__ = ("_calls", "_length", "_names", "_places", "_run")
+    __slots__ = ("_calls", "_length", "_names", "_places", "_run", "_usage")
     END_MARKER = "response.completed, response.incomplete or response.failed"
     ANSWER = "delta"
 
@@ -89,6 +89,7 @@ class ResponsesDecoder(EventDecoder):
         self._names: dict[str, _Item] = {}
         self._calls = 0
         self._run: list[_Item] = []  # whose text is in the run of text that is still open
+        self._usage: Mapping[str, Any] | None = None
         self._length = 0  # of the text of finished messages, which citations are counted from
 
     def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -160,7 +161,12 @@ class ResponsesDecoder(EventDecoder):
 
     def _facts(self, document: Mapping[str, Any]) -> StreamChunk:
         response = mapping(document.get("response"))
+        self._count(response.get("usage"))
         return StreamChunk(model=text_of(response.get("model")) or None, response_id=text_of(response.get("id")) or None)
+
+    def _count(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            self._usage = counted(self._usage or {}, usage)
 
     def _item_added(self, document: Mapping[str, Any]) -> StreamChunk | None:
         raw, place = mapping(document.get("item")), document.get("output_index")
@@ -247,13 +253,14 @@ class ResponsesDecoder(EventDecoder):
             if isinstance(raw, dict):
                 kind, name = _kind(raw), raw.get("id")
                 chunks += self._finished(self._known(name, place, kind) or self._added(name, place, kind), raw)
-        status, usage = text_of(response.get("status")), response.get("usage")
+        status = text_of(response.get("status"))
+        self._count(response.get("usage"))
         self._broken = broken_off(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
         chunks.append(
             StreamChunk(
                 finish_reason=finish(status, response, called=self._calls > 0),
                 finish_reason_raw=status or None,
-                usage=with_searches(openai_responses_usage(usage), output) if isinstance(usage, dict) else None,
+                usage=with_searches(openai_responses_usage(self._usage), output) if self._usage is not None else None,
                 model=text_of(response.get("model")) or None,
                 response_id=text_of(response.get("id")) or None,
                 service_tier=text_of(response.get("service_tier")) or None,
@@ -267,7 +274,7 @@ class ResponsesDecoder(EventDecoder):
 
 
 _READERS = {
-    "response.created": ResponsesDecoder._facts,
+    **dict.fromkeys(("response.created", "response.in_progress", "response.queued"), ResponsesDecoder._facts),
     "response.output_item.added": ResponsesDecoder._item_added,
     "response.output_item.done": ResponsesDecoder._item_done,
     "response.output_text.annotation.added": ResponsesDecoder._annotation,
