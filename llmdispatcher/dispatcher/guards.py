@@ -24,6 +24,8 @@ from ..errors import ConfigError, ContentFiltered, DispatchError, InvalidRequest
 from ..runtime import Deadline
 from ..types import (
     SCHEMA_WORDS,
+    AudioPart,
+    Citation,
     EmbeddingRequest,
     FilePart,
     Late,
@@ -57,13 +59,18 @@ ACTIONS = ("refuse", "mask")
 PLACES = ("request", "response", "both")
 UNREADABLE = ("pass", "refuse")
 
+_NATIONAL = r"\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\w)"
+"""A number of North America; what follows another number with a country's code is not a part of that."""
+
 PERSONAL: Mapping[str, re.Pattern[str]] = {
     "email": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"),
     "iban": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"),
     "card": re.compile(r"\b(?:\d[ -]?){12,18}\d\b"),
     "us_ssn": re.compile(r"\b(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}\b"),
     "ipv4": re.compile(r"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b"),
-    "phone": re.compile(r"(?<!\w)(?:\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?!\w)"),
+    "phone": re.compile(
+        rf"(?<!\w)(?:\+\d{{1,3}}[ .-]?{_NATIONAL}|\+\d{{1,3}}(?:[ .-]?(?!{_NATIONAL})\(?\d{{1,4}}\)?){{2,5}}|{_NATIONAL})(?!\w)"
+    ),
 }
 """Patterns of personal data; a card number counts only if its check digit is right, an IBAN only if its remainder is."""
 
@@ -82,6 +89,43 @@ def _mod97(text: str) -> bool:
 
 
 _CONFIRMED: Mapping[str, Callable[[str], bool]] = {"card": _luhn, "iban": _mod97}
+_ISSUED = re.compile(
+    r"(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|35\d\d|6(?:011|5\d\d|4[4-9]\d))\d{12}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}",
+)
+"""Card numbers as the large networks issue them: the first digits and the length. Others count as well."""
+_WORD = re.compile(r"\w+")
+_PRINTED = re.compile(
+    r"\d{13,19}|\d{8}[ -]\d{8}|\d{4}(?:[ -]\d{4}){3}(?:[ -]\d{3})?|\d{4}[ -]\d{6}[ -]\d{4,5}|(?:\d{4}[ -]){2}\d{5}"
+)
+"""The groups that card numbers are printed in. Digits in other groups, such as of phones in a row, are one only by themselves."""
+_DIGITS_BEFORE, _DIGITS_BEHIND = re.compile(r"[\d+][ -]?\Z"), re.compile(r"[ -]?\d")
+
+
+def _is_apart(kind: str, text: str, start: int, end: int) -> bool:
+    if kind != "card" or _PRINTED.fullmatch(text, start, end):
+        return True
+    return not (_DIGITS_BEFORE.search(text[max(start - 2, 0) : start]) or _DIGITS_BEHIND.match(text, end))
+
+
+def _places(kind: str, text: str) -> list[tuple[int, int]]:
+    """Where the confirmed ones of a kind stand, in order: the right ones where digits stand before, between or behind them."""
+    pattern, confirmed = PERSONAL[kind], _CONFIRMED[kind]
+    found: list[tuple[bool, int, int]] = []
+    start = pattern.search(text)
+    while start is not None:
+        words = list(_WORD.finditer(text, start.start(), start.end()))
+        for end in [word.end() for word in reversed(words)]:
+            shown = text[start.start() : end]
+            if pattern.fullmatch(shown) and _is_apart(kind, text, start.start(), end) and confirmed(shown):
+                found.append((_ISSUED.fullmatch(re.sub("[ -]", "", shown)) is None, start.start(), -end))
+        start = pattern.search(text, words[1].start() if len(words) > 1 else start.end())
+    taken = bytearray(len(text))
+    chosen = []
+    for _, first, end in sorted(found):
+        if not any(taken[first:-end]):
+            taken[first:-end] = b"1" * (-end - first)
+            chosen.append((first, -end))
+    return sorted(chosen)
 
 
 def _one_of(words: Sequence[str]) -> Any:
@@ -176,11 +220,48 @@ class _Texts:
                 changed["signature"] = None  # it proves another text
         elif isinstance(part, ToolCall):
             self._kept(part.name, "the name of a tool")
-            told = self._change if part.kind == "custom" else self._json_text
-            changed |= {"arguments": told(part.arguments), "id": self._text(part.id)}
+            changed |= {"arguments": self._arguments(part), "id": self._text(part.id)}
         else:
             changed |= self._file(part)
         return _evolved(part, **changed)
+
+    def of_choice(self, choice: Any) -> dict[str, Any]:
+        """What changes in one choice of an answer. A text found across several parts makes one of them."""
+        content = self._change(choice.content)
+        parts = tuple(map(self._told, choice.parts))
+        if content != choice.content and parts and content != "".join([one.text for one in parts if isinstance(one, TextPart)]):
+            parts = (TextPart(text=content), *[one for one in parts if not isinstance(one, TextPart)])
+        fields = {
+            "content": content,
+            "reasoning": self._change(choice.reasoning),
+            "refusal": self._text(choice.refusal),
+            "parts": parts,
+            "tool_calls": tuple(map(self._told, choice.tool_calls)),
+        }
+        if content != choice.content:
+            fields["logprobs"] = ()  # they are the same text again
+        return _changed(choice, fields)
+
+    def of_citation(self, citation: Citation) -> Citation:
+        """A source with its title and text changed, and without the vendor's own record then; addresses stay."""
+        changed = _evolved(citation, title=self._text(citation.title), text=self._text(citation.text))
+        return citation if changed is citation else attrs.evolve(changed, raw={})
+
+    def _told(self, part: Any) -> Any:
+        """A part of an answer; names and addresses in it are not looked at."""
+        if isinstance(part, TextPart):
+            return _evolved(part, text=self._change(part.text))
+        if isinstance(part, ReasoningPart):
+            text = self._change(part.text)
+            return part if text == part.text else attrs.evolve(part, text=text, signature=None)
+        if isinstance(part, ToolCall):
+            return _evolved(part, arguments=self._arguments(part))
+        if isinstance(part, AudioPart):
+            return _evolved(part, transcript=self._text(part.transcript))
+        return _evolved(part, data=self._json(part.data)) if isinstance(part, OtherPart) else part
+
+    def _arguments(self, call: ToolCall) -> str:
+        return self._change(call.arguments) if call.kind == "custom" else self._json_text(call.arguments)
 
     def _file(self, part: Any) -> dict[str, Any]:
         """What changes in a part with bytes or an address."""
@@ -200,6 +281,8 @@ class _Texts:
             changed["data"] = self._data(part.data, getattr(part, "media_type", None), getattr(part, "name", None))
         if isinstance(part, FilePart):
             changed["name"] = self._text(part.name)
+        if isinstance(part, AudioPart):
+            changed["transcript"] = self._text(part.transcript)
         return changed
 
     def _data(self, data: bytes, media_type: str | None, name: str | None) -> bytes:
@@ -280,7 +363,15 @@ class _Texts:
         except ValueError:
             return self._change(text)
         changed = self._json(value, own=True)
-        return self._change(text) if changed is value else json.dumps(changed, ensure_ascii=False)
+        if changed is not value:
+            return json.dumps(changed, ensure_ascii=False)
+        masked = self._change(text)  # a name that stands twice hides the first value
+        if masked != text:
+            try:
+                parse_text(masked)
+            except ValueError:
+                raise refused("JSON has what is to be masked, and is none without it") from None
+        return masked
 
     def _text(self, text: str | None) -> str | None:
         return None if text is None else self._change(text)
@@ -315,36 +406,16 @@ def _decoded(data: bytes, media_type: str | None) -> tuple[str | None, str]:
 
 
 def _answer(response: Response, change: Change) -> Response:
-    """The response with the texts of all its choices changed, thoughts and the arguments of tool calls included."""
-    others = tuple([attrs.evolve(other, **_said(other, change)) for other in response.other_choices])
-    fields = _said(response, change)
+    """The response with the texts of all its choices changed, thoughts, sources and the arguments of tool calls included."""
+    texts = _Texts(change, "pass")
+    others = tuple([attrs.evolve(other, **texts.of_choice(other)) for other in response.other_choices])
+    fields = texts.of_choice(response)
     if others != response.other_choices:
         fields["other_choices"] = others
+    citations = tuple(map(texts.of_citation, response.citations))
+    if citations != response.citations:
+        fields["citations"] = citations
     return attrs.evolve(response, **fields) if fields else response
-
-
-def _said(choice: Any, change: Change) -> dict[str, Any]:
-    """What changes in one choice; the text of several parts becomes one."""
-
-    def part(given: Any) -> Any:
-        if isinstance(given, ToolCall):
-            return _evolved(given, arguments=change(given.arguments))
-        if isinstance(given, ReasoningPart) and (text := change(given.text)) != given.text:
-            return attrs.evolve(given, text=text, signature=None)
-        return given
-
-    content = change(choice.content)
-    parts = tuple(map(part, choice.parts))
-    if content != choice.content and parts:
-        parts = (TextPart(text=content), *[one for one in parts if not isinstance(one, TextPart)])
-    fields = {
-        "content": content,
-        "reasoning": change(choice.reasoning),
-        "refusal": None if choice.refusal is None else change(choice.refusal),
-        "parts": parts,
-        "tool_calls": tuple(map(part, choice.tool_calls)),
-    }
-    return _changed(choice, fields)
 
 
 def _changed(value: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -361,7 +432,12 @@ def _evolved(value: _T, **fields: Any) -> _T:
 def _length(message: Message) -> int:
     documents = [part for part in message.parts if isinstance(part, FilePart) and part.data is not None]
     texts = [_decoded(part.data or b"", part.media_type)[0] or "" for part in documents]
-    return len(message.text) + sum([len(text) for text in texts]) + sum([len(call.arguments) for call in message.tool_calls])
+    calls = [call.arguments for call in message.tool_calls]
+    return len(message.text) + sum(map(len, (*texts, *_transcripts(message.parts), *calls)))
+
+
+def _transcripts(parts: Iterable[Any]) -> list[str]:
+    return [part.transcript for part in parts if isinstance(part, AudioPart) and part.transcript]
 
 
 @attrs.frozen(kw_only=True)
@@ -379,9 +455,14 @@ class MaxLengthGuard:
         return request
 
     def after(self, _request: Request, response: Response) -> Response:
-        """Count the answer."""
-        if self.response is not None and len(response.content) > self.response:
-            raise refused(f"the answer has {len(response.content)} characters, the limit is {self.response}")
+        """Count each choice of the answer."""
+        if self.response is None:
+            return response
+        for choice in response.choices:
+            calls = [call.arguments for call in choice.tool_calls]
+            length = sum(map(len, (choice.content, *_transcripts(choice.parts), *calls)))
+            if length > self.response:
+                raise refused(f"the answer has {length} characters, the limit is {self.response}")
         return response
 
 
@@ -449,16 +530,16 @@ class PersonalDataGuard:
 
     def _applied(self, text: str) -> str:
         for kind in self.kinds:
-            text = PERSONAL[kind].sub(lambda found, kind=kind: self._found(kind, found[0]), text)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            if kind not in _CONFIRMED:
+                masked = PERSONAL[kind].sub(f"[{kind}]", text)
+            else:
+                masked = text
+                for start, end in reversed(_places(kind, text)):
+                    masked = f"{masked[:start]}[{kind}]{masked[end:]}"
+            if masked != text and self.action == "refuse":
+                raise refused(f"personal data ({kind}) was found")
+            text = masked
         return text
-
-    def _found(self, kind: str, text: str) -> str:
-        confirmed = _CONFIRMED.get(kind)
-        if confirmed is not None and not confirmed(text):
-            return text
-        if self.action == "refuse":
-            raise refused(f"personal data ({kind}) was found")
-        return f"[{kind}]"
 
 
 def _checkable(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -470,7 +551,7 @@ def _checkable(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
 
 @attrs.frozen(kw_only=True)
 class SchemaGuard:
-    """Refuses an answer that is not JSON of a schema, whatever the request asked for; answers that call tools are let through.
+    """Refuses an answer with a choice that is not JSON of a schema, whatever was asked for; choices that call tools pass.
 
     A schema that cannot be checked (docs/structured.md) is a :class:`~llmdispatcher.ConfigError`.
     """
@@ -479,14 +560,16 @@ class SchemaGuard:
 
     def after(self, _request: Request, response: Response, late: Late | None = None) -> Response:
         """Check the answer; it is refused as soon as ``late()`` is true."""
-        if response.tool_calls:
-            return response
-        try:
-            wrong = schema_check(self.schema, "schema")(parse_text(response.content.strip()), "the answer", late)
-        except ValueError:
-            wrong = "it is not JSON"
-        if wrong is not None:
-            raise refused(f"the answer does not have its form: {wrong}")
+        check = schema_check(self.schema, "schema")
+        for choice in response.choices:
+            if choice.tool_calls:
+                continue
+            try:
+                wrong = check(parse_text(choice.content.strip()), "the answer", late)
+            except ValueError:
+                wrong = "it is not JSON"
+            if wrong is not None:
+                raise refused(f"the answer does not have its form: {wrong}")
         return response
 
 

@@ -498,7 +498,7 @@ class HttpVendor:
 
     def embedding_batches(self, request: EmbeddingRequest) -> int:
         """How many requests :meth:`embed` makes of it, one after the other."""
-        codec = EMBEDDING_CODECS.get(self._row.codec)
+        codec = EMBEDDING_CODECS.get(self.kind) or EMBEDDING_CODECS.get(self._row.codec)
         return max(1, math.ceil(len(request.texts) / codec.largest)) if codec is not None else 1
 
     def embed(self, request: EmbeddingRequest, deadline: Deadline) -> Embeddings:
@@ -506,7 +506,7 @@ class HttpVendor:
 
         The first batch ends the attempt's share of the deadline: whoever answers has all of it for the others.
         """
-        codec = EMBEDDING_CODECS.get(self._row.codec)
+        codec = EMBEDDING_CODECS.get(self.kind) or EMBEDDING_CODECS.get(self._row.codec)
         if codec is None:
             raise InvalidRequest(f"{self.name} makes no vectors; ask another vendor", vendor=self.name, try_elsewhere=True)
         if self._config.drop_params and not request.drop_params:
@@ -525,6 +525,8 @@ class HttpVendor:
         counting = COUNTING.get(self.kind) or COUNTING.get(self._counted_as(request, traits))
         if counting is None:
             return None
+        if self._config.drop_params and not request.drop_params:
+            request = attrs.evolve(request, drop_params=True)
         request = ToolNames.of(request, traits.limits.get("tool_name")).renamed(request)
         call = self.call(counting.path(request.model), counting.encode(fitted(request, traits), traits.quirks), model=request.model)
         return self._read(call, deadline, counting.decode)

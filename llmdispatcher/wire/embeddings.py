@@ -139,6 +139,9 @@ class OpenAIEmbeddings:
     name = "openai_chat"
     largest = 2048
 
+    def __init__(self, dimensions: str = "dimensions") -> None:
+        self._dimensions = dimensions
+
     def path(self, model: str) -> str:
         """The model travels in the body."""
         return "/embeddings"
@@ -149,7 +152,7 @@ class OpenAIEmbeddings:
         if request.texts:
             payload["input"] = list(request.texts)
         if request.dimensions is not None:
-            payload["dimensions"] = request.dimensions
+            payload[self._dimensions] = request.dimensions
         if request.user is not None:
             payload["user"] = request.user
         return dump(payload, request, self.name)
@@ -170,7 +173,8 @@ class OpenAIEmbeddings:
         fields = _fields(body)
         model = _popped(fields, "model", str, "")
         texts = _texts(fields, "input")
-        dimensions = _popped(fields, "dimensions", int, None) or _popped(fields, "output_dimension", int, None)
+        told = [_popped(fields, name, int, None) for name in ("dimensions", "output_dimension")]
+        dimensions = told[0] or told[1]
         user = _popped(fields, "user", str, None)
         return EmbeddingRequest(model, texts, dimensions=dimensions, user=user, extra_params=fields, wire_format=self.name)
 
@@ -283,7 +287,8 @@ class OllamaEmbeddings:
 
     def write_response(self, embeddings: Embeddings, request: EmbeddingRequest) -> bytes:
         """The body of an answer."""
-        counted = {"prompt_eval_count": embeddings.usage.input_tokens}
+        count = embeddings.usage.input_tokens
+        counted = {"prompt_eval_count": count} if count else {}
         return written({"model": embeddings.model, "embeddings": embeddings.vectors, **counted})
 
 
@@ -293,8 +298,12 @@ EMBEDDING_CODECS: Mapping[str, EmbeddingCodec] = {
     "openai_responses": OPENAI_EMBEDDINGS,
     "gemini": GEMINI_EMBEDDINGS,
     "ollama_chat": OLLAMA_EMBEDDINGS,
+    "mistral": OpenAIEmbeddings("output_dimension"),
 }
-"""By the format that a vendor chats in; Anthropic has none."""
+"""By the format that a vendor chats in, or by its kind where it has a word of its own; Anthropic has none.
+
+https://docs.mistral.ai/api/endpoint/embeddings
+"""
 
 
 def _answer(body: bytes, request: EmbeddingRequest) -> Mapping[str, Any]:

@@ -57,8 +57,10 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
         tell_dropped(request, codec, name, _REFUSED)
     for quirk in quirks:
         for name in _DECIDES.get(quirk, ()):
-            if getattr(request, name):
+            value = getattr(request, name)
+            if value:
                 leave_out(request, codec, name, _REFUSED)
+            if value not in (None, ()):  # no and 0 ask for nothing, and their field is refused all the same
                 left_out.append(name)
     return _without(request, left_out)
 

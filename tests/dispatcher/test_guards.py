@@ -10,6 +10,7 @@ import pytest
 from llmdispatcher import (
     AudioPart,
     Choice,
+    Citation,
     Config,
     ConfigError,
     ContentFiltered,
@@ -68,6 +69,17 @@ def test_nothing_is_copied_where_nothing_changes():
         ("host 10.0.0.1 is down", "host [ipv4] is down"),
         ("call +41 44 668 18 00", "call [phone]"),
         ("version 1.2.3 of 2026-11-21", "version 1.2.3 of 2026-11-21"),
+        (f"{CARD} 4242 4242 4242 4242", "[card] [card]"),
+        (f"12 {CARD}", "12 [card]"),
+        (f"{CARD} 12", "[card] 12"),
+        (f"3 cards 3 {CARD} 12/29 123 and 378282246310005 7", "3 cards 3 [card] 12/29 123 and [card] 7"),
+        (f"{NO_CARD} {CARD}", f"{NO_CARD} [card]"),
+        (f"{IBAN} DE89 3704 0044 0532 0130 00", "[iban] [iban]"),
+        ("BE68 5390 0754 7034 THEN", "[iban] THEN"),
+        (f"GB12 {IBAN}", "GB12 [iban]"),
+        ("+41 44 668 18 00 555 123 4567", "[phone] [phone]"),
+        ("+1 555 123 4567 +41 44 668 18 00", "[phone] [phone]"),
+        ("555-123-4567 555-123-4568", "[phone] [phone]"),
     ],
 )
 def test_personal_data_is_masked(text, masked):
@@ -208,6 +220,7 @@ TEXTS = {
     "Latin-1 document": Request("m", [Message.user(FilePart(data=f"\xe9 {MAIL}".encode("latin-1"), media_type="text/plain"))]),
     "JSON document": Request("m", [Message.user(FilePart(data=b'{"a": "bob\\u0040example.com"}', media_type="application/json"))]),
     "data URL": Request("m", [Message.user(FilePart(url="data:text/plain;base64,Ym9iQGV4YW1wbGUuY29t"))]),
+    "transcript": Request("m", [Message.user(AudioPart(data=b"RIFF0000WAVE", format="wav", transcript=MAIL))]),
     "drawing": Request("m", [Message.user(ImagePart(data=f"<svg>{MAIL}</svg>".encode(), media_type="image/svg+xml"))]),
     "file name": Request("m", [Message.user(FilePart(data=b"a", media_type="text/plain", name=f"{MAIL}.txt"))]),
     "name of a speaker": Request("m", [Message("user", "a", name=MAIL)]),
@@ -366,17 +379,22 @@ def test_a_length_counts_documents_and_arguments():
 def test_all_of_an_answer_is_looked_at():
     """Every choice, its thoughts, its calls of tools, and what it says when it refuses."""
     call = ToolCall(name="f", arguments=MAIL)
+    sound = AudioPart(data=b"RIFF", format="wav", transcript=MAIL)
+    block = OtherPart(origin="anthropic", data={"text": MAIL})
     thought = ReasoningPart(text=MAIL, signature="s")
     choice = {
         "content": MAIL,
         "reasoning": MAIL,
         "refusal": MAIL,
         "tool_calls": (call,),
-        "parts": (thought, TextPart(text=MAIL), call),
+        "logprobs": ({"token": MAIL},),
+        "parts": (thought, TextPart(text=MAIL), sound, block, call),
     }
-    answer = after([PersonalDataGuard(where="both")], Request("m", "a"), Response(**choice, other_choices=(Choice(**choice),)))
+    source = Citation(title=MAIL, text=MAIL, raw={"text": MAIL})
+    response = Response(**choice, citations=(source,), other_choices=(Choice(**choice),))
+    answer = after([PersonalDataGuard(where="both")], Request("m", "a"), response)
 
-    assert MAIL not in str(answer)
+    assert MAIL not in str(attrs.asdict(answer))
     assert ["[email]", "[email]"] == [one.content for one in answer.choices]
 
 
@@ -432,3 +450,59 @@ def test_a_guard_of_ones_own_sees_texts_to_embed_and_returns_as_many():
             dispatcher.embed("m", ["hello", "there"])
 
     assert ["HELLO"] == [text for request in vendor.embedded for text in request.texts]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "masked"),
+    [
+        ('{"card": 4111111111111111, "n": 1}', '{"card": "[card]", "n": 1}'),
+        ('{"to": "bob\\u0040example.com"}', '{"to": "[email]"}'),
+        ('{"bob@example.com": [{"a": "bob@example.com"}]}', '{"[email]": [{"a": "[email]"}]}'),
+        ('{"a": "bob@example.com", "a": 1}', '{"a": "[email]", "a": 1}'),
+        ('{"to": "bob@example.com', '{"to": "[email]'),
+    ],
+)
+def test_masked_arguments_of_an_answer_are_still_json(arguments, masked):
+    """They are masked within their strings, names and numbers; as text only where they are no JSON."""
+    answer = Response(tool_calls=(ToolCall(name="f", arguments=arguments),))
+
+    assert masked == after([PersonalDataGuard(where="both")], Request("m", "a"), answer).tool_calls[0].arguments
+
+
+def test_what_is_masked_across_json_is_refused():
+    """Without it nothing could be read."""
+    answer = Response(tool_calls=(ToolCall(name="f", arguments='{"key": "abc"}'),))
+    with pytest.raises(ContentFiltered, match="is none without it"):
+        after([PatternGuard(pattern='"key": "abc"', action="mask")], Request("m", "a"), answer)
+
+
+def test_masked_texts_stay_in_their_places():
+    """Parts are made one only where what is masked goes across them."""
+    call = ToolCall(name="f", arguments="{}")
+    parts = (TextPart(text="a@b.ch "), call, TextPart(text="c"))
+    guard = PersonalDataGuard(where="both")
+    answer = after([guard], Request("m", "a"), Response(content="a@b.ch c", parts=parts, tool_calls=(call,)))
+
+    assert (TextPart(text="[email] "), call, TextPart(text="c")) == answer.parts
+
+
+@pytest.mark.parametrize("guard", [SchemaGuard(schema={"type": "object"}), MaxLengthGuard(response=2)])
+@pytest.mark.parametrize("further", [{"content": "hello"}, {"content": "{}"}])
+def test_all_choices_are_checked(guard, further):
+    """Not the first alone."""
+    answer = Response(content="{}", other_choices=(Choice(index=1, **further),))
+    if further["content"] == "{}":
+        assert after([guard], Request("m", "a"), answer) is answer
+    else:
+        with pytest.raises(ContentFiltered):
+            after([guard], Request("m", "a"), answer)
+
+
+def test_a_length_counts_what_is_said_in_sound():
+    """In both directions."""
+    sound = AudioPart(data=b"RIFF", format="wav", transcript="12345")
+    guard = MaxLengthGuard(request=4, response=4)
+    with pytest.raises(ContentFiltered, match="the conversation has 5"):
+        before([guard], Request("m", [Message.user(sound)]))
+    with pytest.raises(ContentFiltered, match="the answer has 5"):
+        after([guard], Request("m", "a"), Response(parts=(sound,)))

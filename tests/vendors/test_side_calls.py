@@ -159,6 +159,13 @@ def test_tokens_are_counted_by_the_vendor(serve, kind, answer, path):
     assert [("POST", path)] == [asked[:2] for asked in side.asked]
 
 
+def test_tokens_are_counted_without_what_the_vendor_leaves_out(serve):
+    """``drop_params`` of a vendor holds for its counts as for its answers."""
+    side = serve(lambda _wire, _asked: {"input_tokens": 12})
+    with dispatcher("anthropic", side, drop_params=True) as made:
+        assert made.count_tokens(Request("m-1", "hello", frequency_penalty=0.5)).source == "vendor"
+
+
 def test_tokens_are_estimated_where_nobody_counts(serve, monkeypatch):
     """And the estimate says that it is one."""
     side = serve(lambda _wire, _asked: {})

@@ -291,3 +291,15 @@ def test_what_is_no_json_is_refused(codec):
     """Before it is sent, and as a fault of the request."""
     with pytest.raises(InvalidRequest, match="JSON"):
         codec.encode(EmbeddingRequest("m", "a", extra_params={"x": float("nan")}))
+
+
+def test_mistral_has_its_own_word_for_the_dimensions():
+    """Whichever of both words a client uses, it is sent once, in the word of the vendor that is asked."""
+    for body in (b'{"model": "m", "input": "a", "output_dimension": 8}', b'{"model": "m", "input": "a", "dimensions": 8}'):
+        for kind, word in (("mistral", "output_dimension"), ("openai_chat", "dimensions")):
+            asked = EMBEDDING_CODECS["openai_chat"].read_request(body)
+
+            assert {"model": "m", "input": ["a"], word: 8} == sent(EMBEDDING_CODECS[kind], asked)
+    both = EMBEDDING_CODECS["openai_chat"].read_request(b'{"input": "a", "dimensions": 8, "output_dimension": 8}')
+
+    assert {} == both.extra_params

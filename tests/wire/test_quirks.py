@@ -71,6 +71,16 @@ def test_what_decides_the_answer_is_refused(quirk, field, value):
         without_refused(Request("m", "hi", **{field: value}), frozenset({quirk}), "chat")
 
 
+@pytest.mark.parametrize(
+    ("quirk", "settings"), [("no_logprobs", {"logprobs": False, "top_logprobs": 0}), ("no_top_k", {"top_k": 0})]
+)
+def test_a_setting_that_asks_for_nothing_is_left_out_where_its_field_is_refused(quirk, settings):
+    """Nobody misses it, so that nothing is refused."""
+    fit = without_refused(Request("m", "hi", **settings), frozenset({quirk}), "chat")
+
+    assert [None] * len(settings) == [getattr(fit, name) for name in settings]
+
+
 def test_what_decides_is_dropped_where_that_is_allowed(caplog):
     """With a line in the log that names it."""
     with caplog.at_level("INFO", logger="llmdispatcher"):
