@@ -5,7 +5,7 @@ from llmdispatcher import Config, Dispatcher, DispatchError, Request, RetryPolic
 
 def main() -> None:
     """Ask, print the answer and what it cost; tell what to do where nobody answers."""
-    config = Config(timeout=20, retry_policy=RetryPolicy(max_retries=2))
+    config = Config(retry_policy=RetryPolicy(max_retries=2))
     with Dispatcher.from_env(config) as dispatcher:
         request = Request("gpt-4o-mini", "Name three uses of a queue, one line each.", max_tokens=120)
         print(dispatcher.explain(request))

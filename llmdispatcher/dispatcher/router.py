@@ -71,7 +71,8 @@ _REMEMBERED_MODELS = 1024
 _GLOB = re.compile(r"[*?\[]")
 _SIZE, _KIND = r"(\d+x)?[a-z]?\d+(\.\d+)?[bm]", r"i?q\d\w*|b?f16|fp16|f32|instruct|chat|text|mini|base"
 _TAG = re.compile(rf"latest|(.*[-_])?({_SIZE}|{_KIND})([-_].*)?", re.IGNORECASE)
-"""How tags of local models are written: by size, quantization or training, https://ollama.com/library."""
+_BARE_TAG = re.compile(rf"latest|({_SIZE}|{_KIND})([-_].*)?", re.IGNORECASE)
+"""How tags of local models are written: by size, quantization or training, https://ollama.com/library. Bare: without a name."""
 _NOBODYS = "-"
 """A name that no vendor has; one that claims it takes any."""
 _NO_VECTORS = frozenset({"embeddings"})
@@ -437,6 +438,8 @@ class Directory:
         local = self._local(list(self.vendors)) if _may_be_a_tag(row, model) else ()
         if local and self._may_be_local(model, local):
             remedy = f"no local server is known to have {model!r} either; write {f'{local[0]}:{model}'!r} to ask {local[0]} for it"
+        elif same is None and _is_local_name(model):
+            remedy += f"; if it is a model of a local server, register that (OllamaVendor()) and write {f'ollama:{model}'!r}"
         return Candidates(
             tail, (), (SkippedTarget(tail, f"{row.name} is not registered; {remedy}", UNREGISTERED),), undecided=local
         )
@@ -450,12 +453,14 @@ class Directory:
         found = self._for_pin(bare, pinned)
         is_here = _is_local(self.vendors[pinned]) and bool(getattr(self.vendors[pinned], "is_free", False))
         local = () if is_here else self._local([name for name in list(self.vendors) if name != pinned])
-        if not local:
+        if not local and (is_here or not _is_local_name(model)):
             return found
-        if not self._may_be_local(model, local):
+        if local and not self._may_be_local(model, local):
             return attrs.evolve(found, undecided=local)
         cause = f"{model!r} may be the name of a local model, or mean {bare!r} of {pinned}, and nobody is known to have either"
-        hint = f"Write {f'{local[0]}:{model}'!r} to ask {local[0]}, or name {bare!r} in the models= of {pinned}."
+        name = local[0] if local else "ollama"
+        server = name if local else "a local server that you register, such as OllamaVendor()"
+        hint = f"Write {f'{name}:{model}'!r} to ask {server}, or name {bare!r} in the models= of {pinned}."
         skips = [SkippedTarget(name, f"{NO_MODEL} {model}, as far as is known") for name in (*local, pinned)]
         return Candidates(model, (), tuple(skips), undecided=local, cause=cause, hint=hint)
 
@@ -817,6 +822,13 @@ def _asleep(name: str, vendor: Vendor) -> SkippedTarget:
     tell = getattr(vendor, "missing", None)
     lack = tell() if tell is not None else None
     return SkippedTarget(name, "is not available: it says so") if lack is None else SkippedTarget(name, lack, MISSING)
+
+
+def _is_local_name(model: str) -> bool:
+    """Whether a name is that of a model of Ollama's library with its tag, such as ``mistral:7b``."""
+    head, _colon, tail = model.partition(":")
+    head, names = head.strip().casefold(), edition().names("ollama")
+    return bool(_BARE_TAG.fullmatch(tail.strip())) and any(re.split(r"[:-]", name)[0].casefold() == head for name in names)
 
 
 def _may_be_a_tag(row: VendorRow, model: str) -> bool:

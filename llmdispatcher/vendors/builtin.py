@@ -120,7 +120,9 @@ def how_to_register(row: VendorRow) -> str:
     named = next((made.__name__ for made in _CLASSES if made.default_kind == row.name), None)
     settings = "" if row.keyless else "api_key=..." if row.base_url is not None else "api_key=..., base_url=..."
     made = f"{named}({settings})" if named is not None else f"vendor({', '.join(filter(None, (repr(row.name), settings)))})"
-    return f"set {' or '.join(_variables(row))} and use Dispatcher.from_env(), or call dispatcher.register_vendor({made})"
+    lack = HttpVendor(kind=row.name).missing() if row in _given() else None
+    todo = f"set {' or '.join(_variables(row))}" if lack is None else f"the environment has {lack}"
+    return f"{todo} and use Dispatcher.from_env(), or call dispatcher.register_vendor({made})"
 
 
 _CLASSES = (OpenAIVendor, AnthropicVendor, GoogleVendor, AzureOpenAIVendor, OllamaVendor, HuggingFaceVendor, OpenAICompatibleVendor)

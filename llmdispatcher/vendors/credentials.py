@@ -180,7 +180,8 @@ class Credentials:
         row, url = self.row, self._address()
         if url and "://" not in url:  # OLLAMA_HOST is a bare host, as its server's documentation has it
             url = f"http://{url}" if ":" in url else f"http://{url}:{(row.base_url or '').rpartition(':')[2]}"
-        field = "base_url" if self.config.base_url else " or ".join(row.url_env) or "base_url"
+        named = next((name for name in row.url_env if from_environment((name,))), "base_url")
+        field = "base_url" if self.config.base_url else named
         return root_of(row, url, field) if url else None
 
     def _address(self) -> str | None:

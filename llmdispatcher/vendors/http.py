@@ -672,6 +672,8 @@ class HttpVendor:
 
     def _explained(self, error: DispatchError, reply: HttpReply) -> DispatchError:
         """The error with the call's id, and without keys and other secrets, which some vendors echo in their text."""
+        if type(error) is MalformedReply and error.remedy is None and self._credentials.url() != self._row.base_url:
+            error.remedy = "see whether base_url is the address of an API of this format"
         return error.with_facts(request_id=request_id(reply.headers)).masked(self._credentials.mask)
 
     def _connect(self) -> Endpoint:

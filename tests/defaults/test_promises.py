@@ -30,11 +30,12 @@ def test_without_a_key_the_variables_are_named(bare):
         assert "hi" == dispatcher.send(asked("gpt-4o")).content
 
 
-def test_a_key_without_an_address_is_told(bare, monkeypatch):
+@pytest.mark.parametrize("model", ["gpt-4o", "azure:gpt-4o"])
+def test_a_key_without_an_address_is_told(bare, monkeypatch, model):
     """Azure's key alone makes no vendor."""
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "k" * 20)
-    with Dispatcher.from_env() as dispatcher, pytest.raises(ConfigError, match=r"azure: no address; .*AZURE_OPENAI_ENDPOINT"):
-        dispatcher.send(asked("gpt-4o"))
+    with Dispatcher.from_env() as dispatcher, pytest.raises(ConfigError, match=r"no address; .*AZURE_OPENAI_ENDPOINT"):
+        dispatcher.send(asked(model))
 
 
 @pytest.mark.parametrize("wish", [True, {"enabled": True}, {"enabled": True, "ttl_seconds": 300}, {"ttl_seconds": 300}])

@@ -722,6 +722,29 @@ class TestNamesOfLocalModels:
 
         assert ["mistral-small-latest"] == cloud.models_asked
 
+    @pytest.mark.parametrize("model", ["mistral:7b", "mistral:latest", "Mistral:7b-instruct-q4_K_M", "mistral:instruct"])
+    @pytest.mark.parametrize("others", [(), ("openai",)])
+    def test_a_cloud_alone_is_not_sent_a_tag(self, serve, model, others):
+        """No local server is registered; a model of that name at the cloud is named in its models=."""
+        clouds = [(name, serve()) for name in ("mistral", *others)]
+        with made(*[at(name, cloud.url) for name, cloud in clouds]) as dispatcher:
+            for streamed in (False, True):
+                with pytest.raises(ModelNotFound, match=f"Write 'ollama:{model}' to ask a local server that you register"):
+                    read(dispatcher, asked(model), streamed=streamed)
+            assert "mistral" == dispatcher.send(asked("mistral:mistral-new-7b")).vendor
+        assert ["mistral-new-7b"] == [name for _vendor, cloud in clouds for name in cloud.models_asked]
+
+        cloud = serve()
+        tail = model.partition(":")[2]
+        with made(at("mistral", cloud.url, models=(tail,))) as dispatcher:
+            assert "mistral" == dispatcher.send(asked(model)).vendor
+        assert [tail] == cloud.models_asked
+
+    def test_without_the_cloud_the_error_names_the_local_server_too(self, serve):
+        """Who follows it may register either."""
+        with made(at("openai", serve().url)) as dispatcher, pytest.raises(ConfigError, match="write 'ollama:mistral:7b'"):
+            dispatcher.send(asked("mistral:7b"))
+
     def test_a_key_is_no_remedy(self, serve):
         """Without Mistral the error names the local server, and no variable of the cloud."""
         with made(at("ollama", serve().url), at("openai", serve().url)) as dispatcher:

@@ -131,12 +131,13 @@ def test_azures_address_of_a_deployment_keeps_the_classic_form():
     assert "https://r.openai.azure.com/openai/deployments/m/chat/completions?api-version=2024-10-21" == url(made)
 
 
-@pytest.mark.parametrize("where", ["argument", "environment"])
+@pytest.mark.parametrize("where", ["base_url", "OPENAI_BASE_URL", "OPENAI_API_BASE"])
 def test_an_address_with_a_query_is_refused(where, monkeypatch):
-    """Where it was given is named."""
-    monkeypatch.setenv("OPENAI_BASE_URL", "https://h/v1?key=hunter2")
-    given = {"base_url": "https://h/v1?key=hunter2"} if where == "argument" else {}
-    with pytest.raises(ConfigError, match="^base_url: it has" if given else "^OPENAI_BASE_URL: it has") as caught:
+    """Where it was given is named; the older variable counts, too, since a gateway's address may stand there."""
+    given = {"base_url": "https://h/v1?key=hunter2"} if where == "base_url" else {}
+    if not given:
+        monkeypatch.setenv(where, "https://h/v1?key=hunter2")
+    with pytest.raises(ConfigError, match=f"^{where}: it has") as caught:
         url(OpenAIVendor(api_key=KEY, **given))
     assert "hunter2" not in str(caught.value)
 
