@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from .json_text import TooMuch as TooMuch
     from .json_text import json_encoder as json_encoder
     from .json_text import mended as mended
+    from .json_text import parse_several as parse_several
     from .json_text import parse_text as parse_text
     from .json_text import weighed as weighed
     from .message import ROLES as ROLES
@@ -203,6 +204,7 @@ else:
                 "MOST_DEPTH",
                 "MOST_MEMBERS",
                 "MOST_OBJECTS",
+                "parse_several",
                 "parse_text",
                 "TooMuch",
                 "weighed",

@@ -122,6 +122,26 @@ def parse_text(
     return mended(document) if not halves and ("\\ud" in text or "\\uD" in text) else document
 
 
+def parse_several(text: str, most: int | None = None) -> list[Any] | None:
+    """The documents that stand one behind another; ``None`` where anything else does, and for more than ``most`` members.
+
+    Without ``most`` the text was weighed already. They are read as ``lenient`` says; halves of characters are left as they are.
+    """
+    documents: list[Any] = []
+    place, end = len(text) - len(text.lstrip()), len(text.rstrip())
+    try:
+        if most is not None:
+            weighed(text, most)
+        while place < end:
+            document, place = _lenient.raw_decode(text, place)
+            documents.append(document)
+            while place < end and text[place].isspace():
+                place += 1
+    except (ValueError, RecursionError):
+        return None
+    return documents
+
+
 def mended(value: Any) -> Any:
     """The same without halves of characters, which JSON can name and no encoding can carry."""
     if isinstance(value, str):

@@ -38,13 +38,14 @@ from ..types import (
     check_written,
     json_encoder,
     mended,
+    parse_several,
     parse_text,
     plausible_cost,
     unfold,
     weighed,
 )
 from .base import ENVELOPE, STREAMED, Bounds
-from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_of_failure
+from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
 from .sse import SseParser
 
 LEADING_ROLES = ("system", "developer")
@@ -414,7 +415,7 @@ def text_of(value: Any) -> str:
 
 def raise_told(document: Mapping[str, Any]) -> None:
     """Raise the error that stands beside what a whole answer says, if it tells anything."""
-    if ("error" in document and tells(document["error"])) or ("base_resp" in document and tells(document["base_resp"])):
+    if ("error" in document and tells(document["error"])) or tells_beside(document):
         raise fault_inside(document)
 
 
@@ -528,6 +529,8 @@ class EventDecoder(ABC):
     """What ends a stream of this format, for the error text."""
     ANSWER: ClassVar[str]
     """The field that only events with a piece of an answer have; in one without, an error is looked for in every shape."""
+    ENDS_BY_DONE: ClassVar[bool] = False
+    """Whether ``[DONE]`` alone ends an answer; where a format has an end of its own, a gateway may write it behind any stream."""
 
     def __init__(self) -> None:
         self.done = False
@@ -616,6 +619,8 @@ class EventDecoder(ABC):
         if data.startswith("[DONE]"):
             self._raise_if_all_malformed()
             chunks += self._held()
+            if not (self.ended or self.ENDS_BY_DONE):
+                raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
             self.ended = self.done = True
             return
         self._weigh(data)
@@ -637,13 +642,17 @@ class EventDecoder(ABC):
 
     def _take_apart(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
         """What is no JSON: ``data:`` said twice, or several events that no empty line parts. All else is skipped."""
-        lines = [_AGAIN.sub("", line) for line in data.split("\n") if line.strip()]
+        lines = [_AGAIN.sub("", line, count=1) for line in data.split("\n") if line.strip()]
         if "".join(lines) != data and all(line.startswith(_EVENTS) for line in lines):
             for line in lines:
                 if not self.done:
                     self._take(name, line, chunks)
         elif name == "error":
             raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
+        elif (documents := parse_several(data)) is not None:
+            self._good += 1
+            for document in documents:
+                self._take_document(name, document, chunks)
         else:
             self.skipped += 1
 
@@ -688,8 +697,8 @@ class EventDecoder(ABC):
         """What tells of a failure in an event, if something does."""
         if name == "error" or ("error" in document and tells(document["error"])):
             return document
-        if document.get(self.ANSWER) and "base_resp" not in document:
-            return None
+        if document.get(self.ANSWER):
+            return document if tells_beside(document) else None
         return document if tells_of_failure(document) else None
 
     def finish(self) -> list[StreamChunk]:
@@ -782,11 +791,7 @@ def _documents(body: bytes, members: int) -> Sequence[Any]:
         return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else ()
     if not _BETWEEN.search(body):
         return ()
-    try:
-        listed = parse(b"[" + _BETWEEN.sub(b"},{", start) + b"]", members)
-    except MalformedReply:
-        return ()
-    return listed if isinstance(listed, list) else ()
+    return parse_several(start.decode("utf-8", "replace"), members) or ()
 
 
 _BETWEEN = re.compile(rb"\}\s*\{")
@@ -816,9 +821,10 @@ _REPLACEMENT = "\ufffd"
 
 
 class Halves:
-    """Joins the halves of characters that a server named in two neighbouring events, since it cuts text by UTF-16 units.
+    """Joins the halves of characters that a server named in two events, since it cuts text by UTF-16 units.
 
-    The first half is taken out of the text that it ends. Where no second one follows it becomes the replacement character.
+    The first half is taken out of the text that it ends, and waits for the next piece of that text, whatever comes between. Where
+    no second one follows it becomes the replacement character.
     """
 
     __slots__ = ("_held",)
@@ -828,23 +834,16 @@ class Halves:
 
     def join(self, document: Any) -> list[Any]:
         """The events to read in place of one."""
-        held, self._held = self._held, {}
         for path, parent, name in _texts(document, ()):
             known, text = _known(path), parent[name]
-            if known in held:
-                half, where = held.pop(known)
-                if not text:
-                    self._held[known] = (half, where)
-                    continue
+            if text and known in self._held:
+                half, _where = self._held.pop(known)
                 text = half + text if _is_second(text[:1]) else _REPLACEMENT + text
             if _is_first(text[-1:]):
                 self._held[known] = (text[-1], path)
                 text = text[:-1]
             parent[name] = text
-        return [
-            *[_alone(path) for _, path in held.values()],
-            *(mended(document) if isinstance(document, list) else [mended(document)]),
-        ]
+        return mended(document) if isinstance(document, list) else [mended(document)]
 
     def rest(self) -> list[Any]:
         """The events that are owed at the end."""
@@ -853,8 +852,8 @@ class Halves:
 
 
 def _known(path: _Path) -> _Path:
-    """By what a text is known: not by a type, which may be said once."""
-    return tuple([tuple([place for place in step if place[0] != "type"]) if isinstance(step, tuple) else step for step in path])
+    """By what a text is known: not by a type or a first place, which may be said once."""
+    return tuple([tuple([at for at in step if at[0] != "type" and at[1]]) if isinstance(step, tuple) else step for step in path])
 
 
 def _is_first(text: str) -> bool:

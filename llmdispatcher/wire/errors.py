@@ -453,6 +453,15 @@ def tells(error: Any) -> bool:
     return str(error).strip(" \t\r\n.!\u3002").lower() not in _SILENT
 
 
+def tells_beside(document: Mapping[str, Any]) -> bool:
+    """Whether an error stands beside an answer, in another place than ``error``."""
+    return (
+        ("base_resp" in document and tells(document["base_resp"]))
+        or ("errors" in document and tells(document["errors"]))
+        or ("error_code" in document and tells(document["error_code"]))
+    )
+
+
 def tells_of_failure(document: Mapping[str, Any]) -> bool:
     """Whether a document, of which nothing is an answer, is an error in one of the shapes that have no error object."""
     if document.get("object") == "error" or document.get("type") == "error" or document.get("success") is False:

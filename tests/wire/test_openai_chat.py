@@ -169,7 +169,7 @@ def test_reasoning_is_found_in_every_spelling(spelling, field):
 
 def test_content_may_be_parts_or_an_object():
     """Some servers parse what the model wrote."""
-    assert "a b" == answered({"content": [{"type": "text", "text": "a "}, "?", {"type": "text", "text": "b"}]}).content
+    assert "a ?b" == answered({"content": [{"type": "text", "text": "a "}, "?", {"type": "text", "text": "b"}]}).content
     assert {"a": 1} == json.loads(answered({"content": {"a": 1}}).content)
 
 

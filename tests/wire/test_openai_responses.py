@@ -279,7 +279,6 @@ def test_a_forced_call_that_a_model_refuses_is_told():
         ("incomplete", {"incomplete_details": {"reason": "steered"}}, [], "steered"),
         ("incomplete", {}, [], "incomplete"),
         ("queued", {}, [], "queued"),
-        ("cancelled", {}, [], "cancelled"),
     ],
 )
 def test_why_an_answer_ended_is_read(status, fields, output, reason):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import StreamInterrupted
@@ -34,7 +34,7 @@ def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) 
 class OllamaDecoder(LineDecoder):
     """One line for each piece of an answer; the last is ``done``. Calls come whole, mostly without ids, which are made up then."""
 
-    __slots__ = ("_answered", "_calls", "_counts", "_said", "_thought")
+    __slots__ = ("_answered", "_called", "_calls", "_counts", "_said", "_thinking_said", "_thought")
     END_MARKER = '"done": true'
     ANSWER = "created_at"
 
@@ -44,7 +44,9 @@ class OllamaDecoder(LineDecoder):
         self._calls = 0
         self._counts: Mapping[str, Any] = {}  # told before the last line
         self._said: list[str] = []
-        self._thought: list[str] = []
+        self._thought: list[str] = []  # under way
+        self._thinking_said: list[str] = []
+        self._called: list[Any] = []
 
     def message_of(self, document: Mapping[str, Any]) -> Any:
         """What a line says, as a message."""
@@ -59,10 +61,14 @@ class OllamaDecoder(LineDecoder):
             message = {}
         if ("eval_count" in document or "prompt_eval_count" in document) and document.get("done") is not True:
             self._counts = counted(self._counts, document)
-        content, thought, calls = message.get("content"), message.get("thinking"), message.get("tool_calls")
+        content, calls = message.get("content"), message.get("tool_calls")
+        thought = message.get("thinking") or message.get("reasoning_content") or message.get("reasoning")
+        if calls:
+            calls = [call for call in (calls if isinstance(calls, list) else [calls]) if _is_call(call)]
         if document.get("done") is True:
             self.ended = self.done = True
-            content = self._more(content)
+            content, thought = _more(self._said, content), _more(self._thinking_said, thought)
+            calls = None if calls == self._called else calls
         elif not (thought or calls or self._thought):
             text = content if type(content) is str else words_of(content)
             self._said.append(text)
@@ -72,13 +78,10 @@ class OllamaDecoder(LineDecoder):
                 logprobs=_logprobs(document),
             )
         self._said.append(words_of(content))
+        self._thinking_said.append(words_of(thought))
+        self._called += calls or ()
         over = bool(words_of(content) or calls or self.done)
         return [*self._thinking(words_of(thought), over), self._saying(document, content, calls)]
-
-    def _more(self, content: Any) -> Any:
-        """What the last line adds: a server may say there once more all that it said in several pieces."""
-        pieces = [text for text in self._said if text]
-        return "" if len(pieces) > 1 and content == "".join(pieces) else content
 
     def _thinking(self, text: str, over: bool) -> list[StreamChunk]:
         """A piece of a thought, whole as a part once it is over: the vendor wants it back."""
@@ -91,7 +94,7 @@ class OllamaDecoder(LineDecoder):
         return [StreamChunk(reasoning=text, parts=(part,))]
 
     def _saying(self, document: Mapping[str, Any], content: Any, calls: Any) -> StreamChunk:
-        deltas = tuple([self._call(call) for call in calls if _is_call(call)]) if isinstance(calls, list) else ()
+        deltas = tuple([self._call(call) for call in calls or ()])
         raw = document.get("done_reason")
         self._broken = broken_off(raw)
         return StreamChunk(
@@ -106,7 +109,7 @@ class OllamaDecoder(LineDecoder):
 
     def _call(self, call: Mapping[str, Any]) -> ToolCallDelta:
         place, self._calls = self._calls, self._calls + 1
-        function = mapping(call.get("function"))
+        function = _function_of(call)
         given = function.get("arguments")
         return ToolCallDelta(
             index=place,
@@ -133,9 +136,20 @@ class OllamaDecoder(LineDecoder):
         return decode(body, self.bounds.members)
 
 
+def _more(pieces: Sequence[str], text: Any) -> Any:
+    """What the last line adds: a server may say there once more all that it said in several pieces."""
+    said = [piece for piece in pieces if piece]
+    return "" if len(said) > 1 and text == "".join(said) else text
+
+
+def _function_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The function that a call names, which some servers write into the call itself."""
+    return mapping(call.get("function")) or call
+
+
 def _is_call(call: Any) -> bool:
     """Whether an entry names a function, or says anything to one."""
-    function = mapping(mapping(call).get("function"))
+    function = _function_of(mapping(call))
     return bool(text_of(function.get("name"))) or says(function.get("arguments"))
 
 

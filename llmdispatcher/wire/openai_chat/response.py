@@ -43,7 +43,7 @@ from ..decoding import (
     text_of,
     words_of,
 )
-from ..errors import fault_inside, tells
+from ..errors import fault_inside, read, tells
 from ..finish import broken_off, ends, finish_of
 from ..quirks import TagSplitter
 from .fields import (
@@ -64,6 +64,7 @@ from .fields import (
 )
 
 _CALL = frozenset({"id", "type", "function", "index"})
+_FUNCTION = frozenset({"name", "arguments", "input"})
 _EMPTY = "{}"
 
 
@@ -147,8 +148,10 @@ class CallSlots:
         custom = "custom" in piece and bool(says(piece["custom"]) or mapping(piece["custom"]).get("input"))
         custom = custom or (piece.get("type") == "custom" and not says(piece.get("function")))
         function = mapping(piece.get("custom") if custom else piece.get("function"))
+        if not function and isinstance(piece.get("name"), str):  # a call without an object for its function
+            function, piece = piece, {name: value for name, value in piece.items() if name not in _FUNCTION}
         name, arguments = text_of(function.get("name")), arguments_in(function.get("input" if custom else "arguments"))
-        call_id, index = text_of(piece.get("id")), number_in(piece.get("index"))
+        call_id, index = words_of(piece.get("id") or None), number_in(piece.get("index"))
         further = None if piece.keys() <= _CALL else rest(piece, "custom", *_CALL) or None
         if not (name or says({**(further or {}), AS: None})) and self._is_nothing(call_id, index, arguments, is_text=custom):
             return None
@@ -229,11 +232,24 @@ class CallSlots:
         return name != slot.name and not slot.said
 
 
+_WHOLE = "chat.completion"
+"""What a document calls itself that holds a whole answer; some servers write one at the end of a stream."""
+
+
+def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message of a choice, which may be a bare text."""
+    message = choice.get("message", choice.get("text") if "delta" not in choice else None)
+    return {"content": message} if isinstance(message, str) else mapping(message)
+
+
 _NOTHING: dict[str, Any] = {}
-_THOUGHTS = frozenset(REASONING)
+_OTHER_THOUGHTS = ("reasoning_text", "thinking")
+"""What some servers call a thought; it is sent back in the first of the usual fields."""
+_THOUGHTS = frozenset({*REASONING, *_OTHER_THOUGHTS})
 _COMMON = frozenset({"role", "content", *REASONING})
 """What most pieces of a stream consist of."""
 _SPELT = ("reasoning_content", "reasoning")
+_SHOWN = frozenset({"images", "audio", "annotations"})
 _RUNNING = ("text", "summary")
 """What grows from piece to piece in a detail of a thought."""
 
@@ -241,7 +257,20 @@ _RUNNING = ("text", "summary")
 class ChoiceReader:
     """Reads one choice; of a ``whole`` answer all at once."""
 
-    __slots__ = ("_calls", "_index", "_said", "_sound", "_thinks", "_thought", "_usage", "_whole", "broken", "finished")
+    __slots__ = (
+        "_calls",
+        "_index",
+        "_refused",
+        "_said",
+        "_shown",
+        "_sound",
+        "_thinks",
+        "_thought",
+        "_usage",
+        "_whole",
+        "broken",
+        "finished",
+    )
 
     def __init__(self, index: int, *, whole: bool = False) -> None:
         self._index, self._whole = index, whole
@@ -250,6 +279,8 @@ class ChoiceReader:
         self.broken: DispatchError | None = None
         self._thinks = False  # whether any thought was told
         self._said: list[str] = []
+        self._refused = ""
+        self._shown: frozenset[str] = frozenset()  # what was said of what a whole message repeats
         self._sound: _Sound | None = None  # under way
         self._usage: Mapping[str, Any] = {}
         self.finished = False
@@ -258,7 +289,9 @@ class ChoiceReader:
         """What one piece says, with the facts of the document around it."""
         delta = choice.get("delta")
         if type(delta) is not dict or "message" in choice:
-            delta = self._besides(mapping(delta), mapping(choice.get("message")))
+            delta = self._besides(mapping(delta), _message_of(choice))
+        elif self._said and choice.get("finish_reason") is not None and document.get("object") == _WHOLE and self._repeats(delta):
+            delta = self._besides({}, delta)
         content = delta.get("content")
         if content is None:
             content = ""
@@ -286,6 +319,11 @@ class ChoiceReader:
             return [*before, *self.rest(), chunk]
         return [*before, chunk] if before else chunk
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it said anything."""
+        return self._thinks or self._calls.any or bool(self._said or self._refused or self._shown)
+
     def _counted(self, usage: Any) -> Usage | None:
         """The usage so far."""
         if not isinstance(usage, dict):
@@ -295,32 +333,46 @@ class ChoiceReader:
 
     def _besides(self, delta: Mapping[str, Any], message: Mapping[str, Any]) -> Mapping[str, Any]:
         """What a piece and a whole message together say: such a message may repeat all that the pieces said, and may say more."""
-        if self._whole or not (self._said or self._calls.any or says(delta)):
+        if self._whole or not (self.has_begun or says(delta)):
             return {**delta, **message}
         known = "".join(self._said) + words_of(delta.get("content"))
-        content = words_of(message.get("content"))
+        content, refusal = words_of(message.get("content")), words_of(message.get("refusal"))
         more = content[len(known) :] if content.startswith(known) else ""
-        repeated = (*(REASONING if self._thinks else ()), *(("tool_calls", "function_call") if self._calls.any else ()))
+        repeated = (
+            *(_THOUGHTS if self._thinks else ()),
+            *(("tool_calls", "function_call") if self._calls.any else ()),
+            *self._shown,
+        )
         told = {name: value for name, value in message.items() if name not in repeated}
+        if self._refused:
+            told["refusal"] = refusal[len(self._refused) :] if refusal.startswith(self._refused) else ""
         return {
             **told,
             **{name: value for name, value in delta.items() if says(value)},
             "content": words_of(delta.get("content")) + more,
         }
 
+    def _repeats(self, delta: Mapping[str, Any]) -> bool:
+        """Whether a last piece is the whole answer again."""
+        return words_of(delta.get("content")).startswith("".join(self._said))
+
     def _further(
         self, choice: Mapping[str, Any], delta: Mapping[str, Any], content: Any
     ) -> tuple[list[StreamChunk], dict[str, Any]]:
         """What comes before a piece that says more than text and thoughts, and the fields of all that it says."""
+        failed(delta)
         raw = choice.get("finish_reason")
         text, before = (content, []) if type(content) is str else self._listed(content)
         calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
         if "audio" in delta and says(delta["audio"]):
             self._sound = self._sound or _Sound()
             self._sound.add(mapping(delta["audio"]))
+        refusal = words_of(delta.get("refusal"))
+        self._refused += refusal
+        self._shown |= _SHOWN.intersection(delta)
         return before, {
             "content": text,
-            "refusal": words_of(delta.get("refusal")) or None,
+            "refusal": refusal or None,
             "parts": _pictures(delta["images"]) if "images" in delta else (),
             "tool_calls": (*calls, *self._calls.rest()) if raw else calls,
             "finish_reason": self._finish(raw),
@@ -352,20 +404,22 @@ class ChoiceReader:
 
     def _think(self, delta: Mapping[str, Any]) -> str:
         if self._thought is None:
-            if not (says(delta.get("reasoning_details")) or any(words_of(delta.get(name)) for name in _SPELT)):
+            if not (says(delta.get("reasoning_details")) or any(spelt_in(delta, name) for name in (*_SPELT, *_OTHER_THOUGHTS))):
                 return ""
             self._thought, self._thinks = _Thought(whole=self._whole), True
         return self._thought.add(delta)
 
     def _listed(self, content: Any) -> tuple[str, list[StreamChunk]]:
         """A content that is no text: some servers send the object of a structured answer, some a list of parts."""
+        if isinstance(content, dict) and content.get("type") == "text":
+            content = [content]
         if isinstance(content, dict):
             return json.dumps(content, ensure_ascii=False) if says(content) else "", []
         if not isinstance(content, list):
             return words_of(content), []
         chunks: list[StreamChunk] = []
         for block in content:
-            chunks += self._block(block) if isinstance(block, dict) else []
+            chunks += self._block(block) if isinstance(block, dict) else self._text(words_of(block))
         return "", chunks
 
     def _block(self, block: Mapping[str, Any]) -> list[StreamChunk]:
@@ -373,7 +427,14 @@ class ChoiceReader:
             before = self.rest() if self._thought is not None and (self._whole or not self._thought.is_block) else []
             self._thought = self._thought or _Thought(whole=self._whole)
             return [*before, StreamChunk(reasoning=self._thought.add_block(block), choice=self._index)]
+        if block.get("type") == "reasoning" and (thought := _inner_text(block)):
+            part = ReasoningPart(text=thought, origin=NAME, extra=noted(block))
+            return [*self.rest(), StreamChunk(reasoning=thought, parts=(part,), choice=self._index)]
+        if block.get("type") == "refusal" and (refusal := words_of(block.get("refusal"))):
+            return [*self.rest(), StreamChunk(refusal=refusal, choice=self._index)]
         text = block.get("text")
+        if block.get("type") == "text" and (text is None or isinstance(text, dict)):
+            text = _inner_text(block)
         if not (isinstance(text, dict | list) and says(text)) and (
             text is not None or block.get("type") == "text" or not says(block.get("type"))
         ):
@@ -442,9 +503,14 @@ class _Thought:
         """Take in a piece; its text, unless it only repeats in detail what was said already."""
         said = ""
         for name in _SPELT:
-            text = words_of(delta.get(name))
+            text = spelt_in(delta, name)
             if text:
                 self._texts.setdefault(name, []).append(text)
+                said = said or text
+        for name in _OTHER_THOUGHTS if not said else ():
+            text = spelt_in(delta, name)
+            if text:
+                self._texts.setdefault(_SPELT[0], []).append(text)
                 said = said or text
         if "reasoning_details" not in delta:
             return said
@@ -483,6 +549,24 @@ class _Thought:
             return block_of(self._block)
         fields: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
         return thought_of({**fields, "reasoning_details": self._details} if self._details else fields)
+
+
+def spelt_in(delta: Mapping[str, Any], name: str) -> str:
+    """A thought in one of its fields: a text, or an object or a list of blocks that hold one."""
+    value = delta.get(name)
+    return value if isinstance(value, str) else _inner_text(value) if isinstance(value, dict | list) else words_of(value)
+
+
+def _inner_text(value: Any) -> str:
+    """The text in blocks, under whichever of the usual names."""
+    if isinstance(value, list):
+        return "".join(map(_inner_text, value))
+    if isinstance(value, dict):
+        return next((text for name in _TEXTS if (text := _inner_text(value.get(name)))), "")
+    return words_of(value)
+
+
+_TEXTS = ("text", "content", "value", "thinking", "summary", "reasoning")
 
 
 def _append(pieces: list[Any], piece: Any) -> None:
@@ -549,7 +633,7 @@ def _picture(url: str) -> ImagePart:
 
 
 def failed(choice: Mapping[str, Any]) -> None:
-    """Raise what an error inside of a choice stands for: OpenRouter puts it there where its upstream failed."""
+    """Raise what an error inside of a choice or its message stands for: OpenRouter puts it there where its upstream failed."""
     if "error" in choice and tells(choice["error"]):
         raise fault_inside(choice)
 
@@ -586,7 +670,8 @@ def _whole(document: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) ->
     for place, choice in enumerate(choices):
         failed(choice)
         reader = ChoiceReader(place, whole=True)
-        said = {**choice, "delta": choice["message"] if "message" in choice else choice.get("delta")}
+        delta = _message_of(choice) if "message" in choice or "delta" not in choice else choice["delta"]
+        said = {**choice, "delta": delta}
         read = reader.read(said, document)
         if reader.broken is not None:
             raise reader.broken
@@ -602,14 +687,16 @@ _MOST_CHOICES = 1024
 class ChatDecoder(EventDecoder):
     """chat.completion.chunk events; complete at ``[DONE]``, or at the end of the body once a finish reason was seen."""
 
-    __slots__ = ("_choices", "_first", "_sourced", "_told")
+    __slots__ = ("_choices", "_first", "_odd", "_sourced", "_told")
     END_MARKER = "[DONE] or a finish reason"
+    ENDS_BY_DONE = True
     ANSWER = "choices"
 
     def __init__(self) -> None:
         super().__init__()
         self._first = ChoiceReader(0)
         self._choices = {0: self._first}
+        self._odd: Mapping[str, Any] | None = None  # the first event that is no piece of an answer
         self._sourced: Mapping[str, Any] | None = None  # the last event that named the sources of the answer
         self._told = False  # whether they were said
 
@@ -630,11 +717,13 @@ class ChatDecoder(EventDecoder):
     def _unusual(self, choices: Any, document: Mapping[str, Any], *, sourced: bool) -> list[StreamChunk]:
         """An event without a choice, such as the one that tells the usage, with several, or with sources of the whole answer."""
         chunks: list[StreamChunk] = []
+        if "choices" not in document and not says(document.get("usage")):
+            self._odd = self._odd or document
         listed = [mapping(choice) for choice in choices] if isinstance(choices, list) else []
         for choice in listed or [{}]:
             failed(choice)
-            index = choice.get("index")
-            place = index if isinstance(index, int) and 0 < index < _MOST_CHOICES else 0
+            index = number_in(choice.get("index"))
+            place = index if index is not None and 0 < index < _MOST_CHOICES else 0
             if place not in self._choices:
                 self._choices[place] = ChoiceReader(place)
             read = self._choices[place].read(choice, document)
@@ -646,7 +735,9 @@ class ChatDecoder(EventDecoder):
         return chunks + self._sources(document if sourced else None)
 
     def over(self) -> list[StreamChunk]:
-        """Calls, thoughts and sound that no finish reason ended."""
+        """Calls, thoughts and sound that no finish reason ended. Raises what an answer of nothing known says instead."""
+        if self._odd is not None and not any(reader.has_begun for reader in self._choices.values()):
+            raise fault_inside(next((one for one in (self._odd, *self._odd.values()) if read(one) is not None), self._odd))
         return [chunk for reader in self._choices.values() for chunk in reader.over()]
 
     def _sources(self, document: Mapping[str, Any] | None) -> list[StreamChunk]:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
-from ..decoding import EventDecoder, arguments_in, counted, lacking, mapping, parse_object, says, text_of, words_of
+from ..decoding import EventDecoder, arguments_in, counted, lacking, mapping, number_in, parse_object, says, text_of, words_of
 from ..errors import fault_inside, tells
 from ..finish import broken_off
 from .fields import annotated, citations_of, finish, logprobs_of, openai_responses_usage, refusal_of, spoken, with_searches
@@ -39,9 +39,9 @@ _DONES = {
 def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     """A whole answer, or as much as there is of one that the vendor is still working at."""
     document = parse_object(body, members)
-    if document.get("status") == "failed":
+    if document.get("status") == "failed" or tells(document.get("error")):
         raise fault_inside(document)
-    if not isinstance(document.get("output"), list) or (not document["output"] and tells(document.get("error"))):
+    if not isinstance(document.get("output"), list):
         raise lacking(document, "output")
     decoder = ResponsesDecoder()
     chunks = decoder.outcome(document)
@@ -56,11 +56,16 @@ class _Item:
     kind: str
     id: str | None = None
     pieces: dict[tuple[str, int | None], list[str]] = attrs.field(factory=dict)
+    place: int | None = None  # in the output
     slot: int | None = None  # its place among the calls
     named: bool = False  # whether the call's id and name were told
     annotations: list[Any] = attrs.field(factory=list)
     logprobs: list[Any] = attrs.field(factory=list)
     done: bool = False
+
+    def is_elsewhere(self, place: int | None) -> bool:
+        """Whether it stands at another place than this one."""
+        return None not in (self.place, place) and self.place != place
 
     def said(self, field: str, place: int | None = None) -> str:
         """What was said of a field, at one place or in all."""
@@ -79,7 +84,7 @@ class ResponsesDecoder(EventDecoder):
     alone. Items are known by id, else by their place in the output.
     """
 
-    __slots__ = ("_calls", "_length", "_names", "_places", "_run", "_usage")
+    __slots__ = ("_calls", "_length", "_loose", "_names", "_places", "_run", "_usage")
     END_MARKER = "response.completed, response.incomplete or response.failed"
     ANSWER = "delta"
 
@@ -87,6 +92,7 @@ class ResponsesDecoder(EventDecoder):
         super().__init__()
         self._places: dict[int, _Item] = {}
         self._names: dict[str, _Item] = {}
+        self._loose: dict[str, _Item] = {}  # of which deltas told neither id nor place, by kind
         self._calls = 0
         self._run: list[_Item] = []  # whose text is in the run of text that is still open
         self._usage: Mapping[str, Any] | None = None
@@ -95,7 +101,7 @@ class ResponsesDecoder(EventDecoder):
     def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """An error event, or the end of a response that failed."""
         kind, response = text_of(document.get("type")), mapping(document.get("response"))
-        if kind == "response.failed" or (kind in ENDS and response.get("status") == "failed"):
+        if kind == "response.failed" or (kind in ENDS and (response.get("status") == "failed" or tells(response.get("error")))):
             return response
         return document if kind == "error" else super().failure_in(name, document)
 
@@ -146,18 +152,29 @@ class ResponsesDecoder(EventDecoder):
         return self._known(name, place, kind) or self._added(name, place, kind)
 
     def _known(self, name: Any, place: Any, kind: str) -> _Item | None:
+        place = number_in(place)
         item = self._names.get(name) if isinstance(name, str) else None
-        if item is None and isinstance(place, int):
-            item = self._places.get(place)
+        there = self._places.get(place) if place is not None else None
+        if item is None or (there is not None and there.id == name):  # two items may have one id
+            item = there
+        if item is None and name is None and place is None:
+            item = self._loose.get(kind)
         return item if item is not None and item.kind == kind else None
 
     def _added(self, name: Any, place: Any, kind: str) -> _Item:
-        item = _Item(kind=kind, id=text_of(name) or None)
+        item = _Item(kind=kind, id=text_of(name) or None, place=number_in(place))
         if item.id is not None:
             self._names[item.id] = item
-        if isinstance(place, int):
-            self._places[place] = item
+        if item.place is not None:
+            self._places[item.place] = item
+        if item.id is None and item.place is None:
+            self._loose[kind] = item
         return item
+
+    def _one_of(self, raw: Mapping[str, Any], place: Any) -> _Item:
+        """The item that a whole one is: a known one, one that only loose deltas told of, or a new one."""
+        kind, name = _kind(raw), raw.get("id")
+        return self._known(name, place, kind) or self._loose.pop(kind, None) or self._added(name, place, kind)
 
     def _facts(self, document: Mapping[str, Any]) -> StreamChunk:
         response = mapping(document.get("response"))
@@ -172,7 +189,7 @@ class ResponsesDecoder(EventDecoder):
         raw, place = mapping(document.get("item")), document.get("output_index")
         kind = _kind(raw)
         item = self._known(raw.get("id"), place, kind)
-        if item is None or item.done:
+        if item is None or item.done or (kind in CALLS and item.is_elsewhere(number_in(place))):
             item = self._added(raw.get("id"), place, kind)
         return self._call(item, raw, whole=False) if kind in CALLS and text_of(raw.get("name")) else None
 
@@ -195,8 +212,8 @@ class ResponsesDecoder(EventDecoder):
 
     def _item_done(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         raw, place = mapping(document.get("item")), document.get("output_index")
-        item = self._known(raw.get("id"), place, _kind(raw))
-        if item is None or (item.done and item.id != raw.get("id")):
+        item = self._one_of(raw, place)
+        if item.done and item.id != raw.get("id"):
             item = self._added(raw.get("id"), place, _kind(raw))
         return self._finished(item, raw)
 
@@ -251,11 +268,11 @@ class ResponsesDecoder(EventDecoder):
         output = response.get("output")
         for place, raw in enumerate(output if isinstance(output, list) else ()):
             if isinstance(raw, dict):
-                kind, name = _kind(raw), raw.get("id")
-                chunks += self._finished(self._known(name, place, kind) or self._added(name, place, kind), raw)
+                chunks += self._finished(self._one_of(raw, place), raw)
         status = text_of(response.get("status"))
         self._count(response.get("usage"))
-        self._broken = broken_off(mapping(response.get("incomplete_details")).get("reason")) if status == "incomplete" else None
+        reason = mapping(response.get("incomplete_details")).get("reason") if status == "incomplete" else None
+        self._broken = broken_off("cancelled" if status == "cancelled" else reason)
         chunks.append(
             StreamChunk(
                 finish_reason=finish(status, response, called=self._calls > 0),
@@ -293,5 +310,4 @@ def _text(field: str, value: Any) -> str:
 
 def _place(document: Mapping[str, Any]) -> int:
     """Which part of its item an event is about; servers that say it only at the end mean the first."""
-    place = document.get("content_index", document.get("summary_index"))
-    return place if isinstance(place, int) else 0
+    return number_in(document.get("content_index", document.get("summary_index"))) or 0

@@ -1,0 +1,297 @@
+"""What strangers send of OpenAI's two formats and Ollama's: places in any form, a last frame of all, errors in odd places."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmdispatcher import DispatchError, MalformedReply, QuotaExceeded, RateLimitError, StreamInterrupted
+from llmdispatcher.types import parse_several
+
+from .corpus import decode_stream
+from .test_odd_answers import ANTHROPIC, CHAT, GEMINI, OLLAMA, RESPONSES, calls, chat, decoded, piece, read, sse, whole
+
+
+def failure(codec, *documents, done=True):
+    """The error that a stream ends with."""
+    _answer, error = decode_stream(codec, [sse(*documents, *([b"[DONE]"] if done else []))])
+    return error
+
+
+@pytest.mark.parametrize(("zero", "one"), [(0, 1), ("0", "1"), (0.0, 1.0), (None, "1")])
+def test_choices_are_told_apart_by_a_place_in_any_form(zero, one):
+    """Also where the first is told none."""
+
+    def event(index, text, finish=None):
+        return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": finish}]}
+
+    answer = chat(event(zero, "a"), event(one, "b"), event(zero, "c", "stop"), event(one, "d", "stop"))
+    assert ["ac", "bd"] == [choice.content for choice in answer.choices]
+
+
+CREATED = {"type": "response.created", "response": {"id": "r", "status": "in_progress"}}
+
+
+def end(*output, **more):
+    """The last event of the Responses API."""
+    return {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": list(output), **more}}
+
+
+def added(place, call_id="c", **more):
+    """A call that begins."""
+    item = {"type": "function_call", "call_id": call_id, "name": "f", "arguments": "", **more}
+    return {"type": "response.output_item.added", "output_index": place, "item": item}
+
+
+def arguments(place, text, **more):
+    """A piece of its arguments."""
+    return {"type": "response.function_call_arguments.delta", "output_index": place, "delta": text, **more}
+
+
+@pytest.mark.parametrize(("zero", "one"), [("0", "1"), (0.0, 1.0)])
+def test_items_are_told_apart_by_a_place_in_any_form(zero, one):
+    """Where they have no ids."""
+    events = [CREATED, added(zero, "c1"), added(one, "c2"), arguments(zero, '{"a":1}'), arguments(one, '{"a":2}'), end()]
+    assert [("f", '{"a":1}'), ("f", '{"a":2}')] == calls(read(RESPONSES, sse(*events)))
+
+
+def test_two_calls_with_one_id_are_two():
+    """Their places tell them apart."""
+    same = {"item_id": "same"}
+    events = [CREATED, added(0, "c1", id="same"), added(1, "c2", id="same", name="g")]
+    events += [arguments(0, '{"a":1}', **same), arguments(1, '{"a":2}', **same), end()]
+    assert [("f", '{"a":1}'), ("g", '{"a":2}')] == calls(read(RESPONSES, sse(*events)))
+
+
+MESSAGE = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "hey"}]}
+
+
+@pytest.mark.parametrize(
+    "last", [[end(MESSAGE)], [{"type": "response.output_item.done", "output_index": 0, "item": MESSAGE}, end()]]
+)
+def test_deltas_that_tell_no_item_are_of_the_one_that_comes(last):
+    """The finished item does not say it again."""
+    deltas = [{"type": "response.output_text.delta", "delta": text} for text in ("he", "y")]
+    assert "hey" == read(RESPONSES, sse(CREATED, *deltas, *last)).content
+
+
+NOTE = [{"type": "url_citation", "url_citation": {"url": "https://example.com"}}]
+IMAGES = [{"image_url": {"url": "https://example.com/a.png"}}]
+SOUND = {"id": "a", "data": "aGk=", "transcript": "x"}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "last", "seen"),
+    [
+        ([{"refusal": "no"}, {"refusal": " way"}], {"refusal": "no way"}, lambda answer: answer.refusal == "no way"),
+        ([{"refusal": "no"}], {"refusal": "no way"}, lambda answer: answer.refusal == "no way"),
+        ([{"images": IMAGES}], {"content": "", "images": IMAGES}, lambda answer: len(answer.parts) == 1),
+        ([{"audio": SOUND}], {"audio": SOUND}, lambda answer: (answer.parts[0].data, answer.parts[0].transcript) == (b"hi", "x")),
+        ([{"content": "h", "annotations": NOTE}], {"content": "h", "annotations": NOTE}, lambda answer: len(answer.citations) == 1),
+        ([{"content": "h"}], {"content": "h", "annotations": NOTE}, lambda answer: len(answer.citations) == 1),
+        (
+            [{"reasoning_text": "t"}, {"content": "h"}],
+            {"reasoning_text": "t", "content": "h"},
+            lambda answer: answer.reasoning == "t",
+        ),
+    ],
+)
+def test_a_last_message_repeats_nothing(pieces, last, seen):
+    """Whatever it holds once more; what it adds is read."""
+    answer = chat(*map(piece, pieces), piece({}, "stop"), whole({"content": None, **last}))
+    assert seen(answer), answer
+
+
+@pytest.mark.parametrize(("last", "text"), [("Hello", "Hello"), ("Hello!", "Hello!"), ("!", "Hello!")])
+def test_a_last_piece_may_be_the_whole_answer(last, text):
+    """Where it calls itself one, and is one."""
+    final = {"object": "chat.completion", **piece({"role": "assistant", "content": last}, "stop")}
+    assert text == chat(piece({"content": "Hel"}), piece({"content": "lo"}), final).content
+
+
+def line(message, *, done=False):
+    """One line of Ollama's."""
+    last = {"done_reason": "stop"} if done else {}
+    document = {"model": "q", "created_at": "t", "message": {"role": "assistant", "content": "", **message}, "done": done, **last}
+    return json.dumps(document).encode() + b"\n"
+
+
+CALL = {"tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}
+
+
+def test_ollamas_last_line_repeats_nothing():
+    """Neither calls nor thoughts; other calls are further ones."""
+    assert [("f", '{"a": 1}')] == calls(read(OLLAMA, line(CALL) + line(CALL, done=True)))
+    other = {"tool_calls": [{"function": {"name": "g", "arguments": {}}}]}
+    assert ["f", "g"] == [name for name, _ in calls(read(OLLAMA, line(CALL) + line(other, done=True)))]
+    thoughts = line({"thinking": "a"}) + line({"thinking": "b"}) + line({"thinking": "ab", "content": "x"}, done=True)
+    assert "ab" == read(OLLAMA, thoughts).reasoning
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"tool_calls": [{"name": "f", "arguments": {"a": 1}}]},
+        {"tool_calls": {"function": {"name": "f", "arguments": {"a": 1}}}},
+        {"tool_calls": {"name": "f", "arguments": '{"a": 1}'}},
+    ],
+)
+def test_calls_in_other_shapes(message):
+    """Without an object for the function, or one call alone."""
+    assert [("f", '{"a": 1}')] == calls(read(OLLAMA, line(message, done=True)))
+    assert [("f", '{"a": 1}')] == calls(decoded(CHAT, whole({"content": None, **message}, "tool_calls")))
+    if isinstance(message["tool_calls"], list):
+        assert [("f", '{"a": 1}')] == calls(chat(piece(message), piece({}, "tool_calls")))
+
+
+@pytest.mark.parametrize(("told", "seen"), [(7, "7"), ("7", "7")])
+def test_an_id_may_be_a_number(told, seen):
+    """The result names it."""
+    call = {"id": told, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert seen == decoded(CHAT, whole({"tool_calls": [call]}, "tool_calls")).tool_calls[0].id
+
+
+@pytest.mark.parametrize(
+    ("codec", "event"),
+    [
+        (ANTHROPIC, {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "h"}}),
+        (GEMINI, {"candidates": [{"content": {"parts": [{"text": "h"}]}}]}),
+        (RESPONSES, {"type": "response.output_text.delta", "delta": "h"}),
+    ],
+)
+def test_the_end_of_another_format_is_none(codec, event):
+    """A gateway may write ``[DONE]`` behind every stream, also behind one that broke."""
+    assert isinstance(failure(codec, event), StreamInterrupted)
+
+
+def test_the_end_behind_an_end_is_no_failure():
+    """It says nothing more."""
+    assert failure(RESPONSES, CREATED, end(MESSAGE)) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        ({"internalServerException": {"message": "x"}}, DispatchError),
+        ({"Response": {"Error": {"Code": "LimitExceeded", "Message": "x"}}}, DispatchError),
+        ({"fault": {"faultstring": "quota"}}, DispatchError),
+        ({"err": {"message": "rate limit exceeded"}}, RateLimitError),
+        ({"header": {"code": 10013, "message": "blocked"}}, DispatchError),
+    ],
+)
+def test_a_stream_of_nothing_known_is_no_empty_answer(event, kind):
+    """What it says instead is the error."""
+    assert isinstance(failure(CHAT, event), kind)
+
+
+def test_other_events_beside_an_answer_are_passed_over():
+    """A ping, the figures of a gateway."""
+    assert "h" == chat({"ping": 1}, piece({"content": "h"}), {"metrics": {"ms": 3}}, piece({}, "stop")).content
+
+
+@pytest.mark.parametrize("beside", [{"errors": [{"message": "boom"}]}, {"error_code": 336100, "error_msg": "busy"}])
+def test_an_error_beside_a_choice_is_one(beside):
+    """In whole answers and in streams; one that says nothing is none."""
+    with pytest.raises(DispatchError):
+        decoded(CHAT, whole({"content": ""}, **beside))
+    assert failure(CHAT, piece({"content": "h"}), piece({"content": ""}, **beside)) is not None
+    assert "h" == decoded(CHAT, whole({"content": "h"}, errors=[], error_code=0)).content
+
+
+def test_an_error_within_a_message_is_one():
+    """And within a piece of one."""
+    error = {"code": "insufficient_quota", "message": "spent"}
+    with pytest.raises(QuotaExceeded):
+        decoded(CHAT, whole({"content": None, "error": error}))
+    assert isinstance(failure(CHAT, piece({"content": "h"}), piece({"error": error}, "stop")), QuotaExceeded)
+
+
+def test_a_response_with_an_error_is_not_completed():
+    """Whatever its status; a cancelled one is broken off."""
+    error = {"code": "server_error", "message": "boom"}
+    assert failure(RESPONSES, CREATED, end(error=error)) is not None
+    with pytest.raises(DispatchError, match="boom"):
+        decoded(RESPONSES, {"status": "completed", "error": error, "output": [MESSAGE]})
+    with pytest.raises(StreamInterrupted):
+        decoded(RESPONSES, {"status": "cancelled", "output": []})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"reasoning_text": "t"},
+        {"thinking": "t"},
+        {"reasoning": {"content": "t"}},
+        {"reasoning_content": [{"type": "text", "text": "t"}]},
+        {"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]}, {"type": "text", "text": "hi"}]},
+    ],
+)
+def test_thoughts_in_other_places(message):
+    """In whole answers and in pieces."""
+    for answer in (
+        decoded(CHAT, whole({"content": "hi", **message})),
+        chat(piece({"content": "hi", **message}), piece({}, "stop")),
+    ):
+        assert ("t", "hi") == (answer.reasoning, answer.content)
+    if "content" not in message:
+        assert "t" == chat(piece(message), piece({"content": "hi"}), piece({}, "stop")).reasoning
+
+
+def test_ollamas_thoughts_in_the_words_of_chat():
+    """As gateways write them."""
+    assert "t" == read(OLLAMA, line({"content": "x", "reasoning_content": "t"}, done=True)).reasoning
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["h", "i"],
+        [{"type": "text", "text": {"value": "hi", "annotations": []}}],
+        [{"type": "text", "content": "hi"}],
+        {"type": "text", "text": "hi"},
+    ],
+)
+def test_content_in_other_shapes(content):
+    """Blocks, or texts in a list."""
+    assert "hi" == decoded(CHAT, whole({"content": content})).content
+
+
+def test_a_refusal_among_the_content():
+    """It is one all the same."""
+    assert "no" == decoded(CHAT, whole({"content": [{"type": "refusal", "refusal": "no"}]})).refusal
+
+
+@pytest.mark.parametrize("choice", [{"message": "hi"}, {"text": "hi"}])
+def test_a_choice_that_is_a_text(choice):
+    """Of servers that complete texts."""
+    assert "hi" == decoded(CHAT, {"choices": [{"index": 0, "finish_reason": "stop", **choice}]}).content
+
+
+def half(text, index=b"0"):
+    """A piece of text as JSON has it, with halves of characters."""
+    return b'{"choices":[{"index":' + index + b',"delta":{"content":"' + text + b'"}}]}'
+
+
+STOPS = b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{},"finish_reason":"stop"}]}'
+
+
+@pytest.mark.parametrize(
+    "between", [b'{"choices":[],"usage":{"prompt_tokens":1}}', b'{"choices":[{"index":0,"delta":{}}]}', half(b"x", b"1"), half(b"")]
+)
+def test_a_half_waits_for_the_next_piece_of_its_text(between):
+    """Whatever comes between; without a second one it is the replacement character."""
+    answer = read(CHAT, sse(half(b"a\\ud83d"), between, half(b"\\ude00b"), STOPS, b"[DONE]"))
+    assert "a\U0001f600b" == answer.choices[0].content
+    answer = read(CHAT, sse(half(b"a\\ud83d"), between, half(b"b"), STOPS, b"[DONE]"))
+    assert "a\ufffdb" == answer.choices[0].content
+
+
+def test_two_documents_in_one_event_are_two():
+    """Braces within texts part nothing."""
+    both = json.dumps(piece({"content": "x} {"})) + " " + json.dumps(piece({"content": "y"}))
+    assert "<x} {y>" == chat(piece({"content": "<"}), both.encode(), piece({"content": ">"}, "stop")).content
+    assert [{"a": "} {"}, {"b": 1}] == parse_several(' {"a": "} {"}{"b": 1} ')
+    assert parse_several('{"a": 1} x') is None
+    with pytest.raises(MalformedReply):
+        decoded(CHAT, [])
