@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 
 import click
 
+from ..._text import escaped
 from ...errors import InvalidRequest
 from .. import records
 from ..options import COUNT, WRITABLE, a_command
@@ -29,8 +30,7 @@ from ..terminal import OK, UsageError, plain, say, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
-    from ..._text import escaped
-from ...accounting import UsageBucket, UsageStats
+    from ...accounting import UsageBucket, UsageStats
 
 Point = tuple[str, Decimal]
 """A period's name, and US dollars."""
