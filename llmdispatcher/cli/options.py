@@ -70,25 +70,12 @@ class Explained(click.Command):
         write_end(self.examples, self.codes, formatter)
 
 
-class Suite(click.Group):
-    """A command that is several."""
-
-    def __init__(self, *given: Any, examples: Sequence[str] = (), codes: str = CODES, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self.examples = tuple(examples)
-        self.codes = codes
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own and the global ones."""
-        return [*super().get_params(ctx)[:-1], *GLOBALS, *super().get_params(ctx)[-1:]]
+class Suite(Explained, click.Group):
+    """A command that has subcommands."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """What it can do; the options are told by each."""
+        """List the subcommands; each explains its own options."""
         self.format_commands(ctx, formatter)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples as they are typed, and exit codes."""
-        write_end(self.examples, self.codes, formatter)
 
 
 def _write_section(heading: str, params: Sequence[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -121,28 +108,18 @@ def with_settings(function: F) -> F:
     return called  # type: ignore[return-value]  # a decorator that takes an argument away from what it wraps
 
 
-def a_command(name: str, *, examples: Sequence[str], codes: str = CODES) -> Callable[[Callable[..., int]], Explained]:
-    """Make a command of a function of the settings and its options; its docstring is the help."""
-
-    def made(function: Callable[..., int]) -> Explained:
-        wrapped = with_settings(function)
-        made: Explained = click.command(name, cls=Explained, examples=examples, codes=codes)(wrapped)
-        return made
-
-    return made
-
-
-def a_subcommand(
-    suite: Suite, name: str, *, examples: Sequence[str], codes: str = CODES
+def a_command(
+    name: str, *, examples: Sequence[str], codes: str = CODES, suite: Suite | None = None
 ) -> Callable[[Callable[..., int]], Explained]:
-    """Make a command within a suite."""
+    """Make a command of a function of the settings and its options, in *suite* if given; its docstring is the help."""
 
-    def made(function: Callable[..., int]) -> Explained:
-        one = a_command(name, examples=examples, codes=codes)(function)
-        suite.add_command(one)
-        return one
+    def decorate(function: Callable[..., int]) -> Explained:
+        command = click.command(name, cls=Explained, examples=examples, codes=codes)(with_settings(function))
+        if suite is not None:
+            suite.add_command(command)
+        return command
 
-    return made
+    return decorate
 
 
 class Positive(click.ParamType[float]):
@@ -160,9 +137,6 @@ class Positive(click.ParamType[float]):
             self.fail(f"{value} is not a number above 0", param, ctx)
         return number
 
-
-WRITABLE = click.Path(dir_okay=False, path_type=Path)
-"""A file to write."""
 
 COUNT = click.IntRange(min=1)
 """A whole number above 0."""

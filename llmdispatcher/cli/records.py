@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import accounting  # a door: what it offers is loaded when it is used
 from ..errors import ConfigError, LedgerError
 from ..runtime import made_folder, own_file
 from .settings import Settings
@@ -44,26 +45,22 @@ def place(settings: Settings, configured: Any = None) -> str | None:
 
 def to_make(settings: Settings) -> Ledger:
     """The ledger to make: in the database that is named (by ``DATABASE_URL``, if it can hold one), else the user's own."""
-    from ..accounting import Ledger  # late: it is an extra
-
     if settings.database is not None:
         try:
-            return Ledger(settings.database)
+            return accounting.Ledger(settings.database)
         except ConfigError:
             if settings.database_given:
                 raise
-    return Ledger(made_folder() / OWN)
+    return accounting.Ledger(made_folder() / OWN)
 
 
 @contextmanager
 def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
     """The ledger, up to date. Raises :class:`UsageError` where there is none, unless it is to be made."""
-    from ..accounting import Ledger  # late: it is an extra
-
     database, why = settings.database, None
     if database is not None and not settings.database_given and (why := _no_ledger(database)) is not None:
         database = None
-    with Ledger(database if database is not None else own_file(OWN) or made_folder() / OWN) as ledger:
+    with accounting.Ledger(database if database is not None else own_file(OWN) or made_folder() / OWN) as ledger:
         if not make and not ledger.is_there():
             skipped = f" (DATABASE_URL was skipped: {why})" if why is not None else ""
             shown = ledger.address.shown
@@ -76,10 +73,8 @@ def opened(settings: Settings, *, make: bool = False) -> Iterator[Ledger]:
 
 def _no_ledger(url: str) -> str | None:
     """Why a database that only the environment names is no ledger, ``None`` where it is one; nothing is made or changed there."""
-    from ..accounting import Ledger  # late: it is an extra
-
     try:
-        with Ledger(url, timeout=_PATIENCE) as ledger:
+        with accounting.Ledger(url, timeout=_PATIENCE) as ledger:
             return None if ledger.is_there() else f"{ledger.address.shown} is no ledger"
     except (LedgerError, ConfigError) as error:
         return str(error)

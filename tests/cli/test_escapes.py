@@ -39,8 +39,8 @@ def test_an_error_steers_no_terminal(openai, debug, kind):
     """Neither as a line nor as a traceback, nor by what is logged."""
     page = f"<html><title>{EVIL}</title>".encode()
     refusal = json.dumps({"error": {"message": f"no {EVIL}\nllmdispatcher: forged", "code": EVIL, "type": EVIL}}).encode()
-    body, status = (refusal, 400) if kind == "refusal" else (page, 400)
-    openai.always(faults.Fault("evil", lambda peer, _context: peer.reply(status, body)))
+    body = refusal if kind == "refusal" else page
+    openai.always(faults.Fault("evil", lambda peer, _context: peer.reply(400, body)))
     with Pty(*debug, *ASK) as seen:
         assert 1 == seen.ended()
 
@@ -76,7 +76,6 @@ def test_json_is_the_same_value():
     """What is escaped in it is not lost, and money is a text."""
     value = {"a": f"{EVIL}\n\t漢", "b": ["\U000e0041", "\ud800"]}
     told = terminal.json_text(value)
-
     assert not STEERS.search(told)
     assert value == json.loads(told)
 

@@ -29,6 +29,7 @@ STEPS = (
     ("ask Again -m quick", 0, "Certainly\\."),
     ("batch prompts.jsonl --output answers.jsonl --yes", 0, "2 of 2 prompts answered"),
     ("usage --by model", 0, "gpt-4o-mini"),
+    ("usage --by model --csv", 0, "gpt-4o-mini"),
     ("calls", 0, "success"),
     ("export logs.jsonl", 0, "4"),
     ("import logs.jsonl", 0, "4"),

@@ -433,7 +433,7 @@ class Ledger:
         """
         from .usage import rebuild
 
-        days: int = rebuild(self, progress)
+        days: int = rebuild(self, self.clock, progress)
         return days
 
     def check_rollups(self, progress: Progress | None = None) -> RollupCheck:

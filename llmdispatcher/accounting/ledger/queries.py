@@ -271,9 +271,14 @@ def prune(
             progress(gone, None)
         if of_calls < BATCH:
             return PruneReport(before=moment(before), calls=gone, attempts=tried)
-        gate = threading.Lock()
-        gate.acquire()
-        clock.wait(gate, PAUSE)
+        give_way(clock, PAUSE)
+
+
+def give_way(clock: Clock, seconds: float) -> None:
+    """Let others write: SQLite looks only now and then whether a lock is free, and may not find a moment between two transactions."""
+    gate = threading.Lock()
+    gate.acquire()
+    clock.wait(gate, seconds)
 
 
 def _midnight(now: datetime, older_than: timedelta | When) -> int:

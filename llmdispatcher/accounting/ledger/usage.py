@@ -34,7 +34,7 @@ from ...runtime import Clock
 from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
-from .queries import Connectable, Selection, pruned_before, reading, selection_of, told, writing
+from .queries import Connectable, Selection, give_way, pruned_before, reading, selection_of, told, writing
 from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, added, calls, daily
 
 Sums = dict[str, int]
@@ -186,20 +186,26 @@ def _full_sum(column: ColumnElement[int]) -> ColumnElement[int]:
     return case((high >= MOST_SUM // _SPLIT, literal_column(str(MOST_SUM), BigInteger)), else_=high * _SPLIT + low)
 
 
-def rebuild(database: Connectable, progress: Progress | None = None) -> int:
+def rebuild(database: Connectable, clock: Clock, progress: Progress | None = None) -> int:
     """What :meth:`~llmdispatcher.Ledger.rebuild_rollups` gives."""
     with reading(database) as connection:
         days = _days(connection)
     for done, day in enumerate(days, 1):
+        began = clock.monotonic()
         with writing(database) as connection:
             if connection.dialect.name == "postgresql":  # waits for who has added already, and makes others wait with adding
                 connection.execute(text(f"LOCK TABLE {daily.name} IN SHARE ROW EXCLUSIVE MODE"))
             if day * DAY >= pruned_before(connection):
                 connection.execute(delete(daily).where(daily.c.day == day))
                 add_rows(connection, settled(day * DAY, (day + 1) * DAY))
+        give_way(clock, max(clock.monotonic() - began, _LEAST_PAUSE))
         if progress is not None:
             progress(done, len(days))
     return len(days)
+
+
+_LEAST_PAUSE = 0.001
+"""Seconds; others have as long as a day took."""
 
 
 def check(database: Connectable, progress: Progress | None = None) -> RollupCheck:

@@ -12,7 +12,7 @@ from ...cache import AnswerCache, ResponseCache, inspect_store
 from ...runtime import SYSTEM_CLOCK
 from ...types import shown_store
 from .. import config_file
-from ..options import Suite, a_subcommand
+from ..options import Suite, a_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, say, tell, tell_json
 
@@ -21,8 +21,8 @@ command = Suite("cache", help="Look at a cache of answers, or empty it.", exampl
 _STORE = "A file or redis://host:6379/0; else that of --config."
 
 
-@a_subcommand(
-    command, "info", examples=("llmdispatcher cache info answers.db", "llmdispatcher --config app.toml cache info --json")
+@a_command(
+    "info", suite=command, examples=("llmdispatcher cache info answers.db", "llmdispatcher --config app.toml cache info --json")
 )
 @click.argument("store", required=False, metavar="[STORE]", help=_STORE)
 def info(settings: Settings, store: str | None) -> int:
@@ -37,9 +37,9 @@ def info(settings: Settings, store: str | None) -> int:
     return OK
 
 
-@a_subcommand(
-    command,
+@a_command(
     "clear",
+    suite=command,
     examples=("llmdispatcher cache clear answers.db", "llmdispatcher cache clear answers.db --yes"),
     codes="0 ok, 1 declined, 2 wrong usage, 130 interrupted",
 )

@@ -8,16 +8,16 @@ import click
 
 from ...dispatcher import unready
 from .. import config_file, session
-from ..options import FILE, Suite, a_subcommand
+from ..options import FILE, Suite, a_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, UsageError, complain, tell, tell_json
 
 command = Suite("config", help="Look at a configuration.", examples=("llmdispatcher config check llmdispatcher.toml",))
 
 
-@a_subcommand(
-    command,
+@a_command(
     "check",
+    suite=command,
     examples=("llmdispatcher config check llmdispatcher.toml", "llmdispatcher --config llmdispatcher.toml config check --json"),
     codes="0 nothing is wrong, 1 something is, 2 wrong usage, 130 interrupted",
 )

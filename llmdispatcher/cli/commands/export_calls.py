@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .. import records
-from ..options import WRITABLE, a_command
+from ..options import FILE, a_command
 from ..settings import Settings
 from ..terminal import OK, UsageError, say
 
@@ -17,7 +17,7 @@ from ..terminal import OK, UsageError, say
     "export",
     examples=("llmdispatcher export calls.jsonl", "llmdispatcher export --start 2026-11-01 --format csv > calls.csv"),
 )
-@click.argument("file", type=WRITABLE, required=False, metavar="[FILE]", help="Where to; else stdout.")
+@click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where to; else stdout.")
 @click.option("--format", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="Else by the end of the name, else jsonl.")
 @click.option("--attempts", is_flag=True, help="Everybody who was asked too, in the JSON forms.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")

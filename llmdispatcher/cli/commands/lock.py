@@ -11,7 +11,7 @@ import click
 from ...catalog import BUNDLED, Lockfile
 from ...errors import ConfigError, DispatchError, LockfileNotFound
 from .. import config_file
-from ..options import FILE, WRITABLE, Suite, a_subcommand
+from ..options import FILE, Suite, a_command
 from ..settings import Settings
 from ..terminal import FAILED, OK, USAGE, UsageError, complain, tell, tell_json
 
@@ -74,8 +74,8 @@ command = Suite(
 )
 
 
-@a_subcommand(command, "init", examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare"))
-@click.argument("file", type=WRITABLE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
+@a_command("init", suite=command, examples=("llmdispatcher lock init", "llmdispatcher lock init config/llmdispatcher.lock --bare"))
+@click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else llmdispatcher.lock, here.")
 @click.option("--bare", is_flag=True, help="Without the aliases fast, balanced and deep to begin with.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
@@ -95,9 +95,9 @@ def init(settings: Settings, file: Path | None, bare: bool, force: bool) -> int:
     return OK
 
 
-@a_subcommand(
-    command,
+@a_command(
     "validate",
+    suite=command,
     examples=("llmdispatcher lock validate", "llmdispatcher lock validate --lockfile config/llmdispatcher.lock --json"),
     codes="0 it can be used, 1 something in it is wrong, 2 there is none, 130 interrupted",
 )
@@ -128,9 +128,9 @@ def _told(settings: Settings, mistakes: list[str]) -> None:
         complain(text)
 
 
-@a_subcommand(
-    command,
+@a_command(
     "check",
+    suite=command,
     examples=("llmdispatcher lock check", "llmdispatcher lock check --require summarizer --require chat --profile prod"),
     codes="0 all is there, 1 a package or a required alias is missing, 2 there is no lockfile or it is broken, 130 interrupted",
 )
@@ -159,9 +159,9 @@ def check(settings: Settings, lockfile: Path | None, aliases: tuple[str, ...]) -
     return FAILED if missing else OK
 
 
-@a_subcommand(
-    command,
+@a_command(
     "bump-registry",
+    suite=command,
     examples=("llmdispatcher lock bump-registry", "llmdispatcher lock bump-registry --vendor openai --profile prod"),
     codes="0 ok, 1 a vendor could not be asked for (the others are pinned), 2 wrong usage, 130 interrupted",
 )

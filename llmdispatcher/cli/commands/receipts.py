@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ... import accounting
 from ...runtime import from_environment, made_folder, own_file
 from .. import records
-from ..options import FILE, WRITABLE, Suite, a_subcommand
+from ..options import FILE, Suite, a_command
 from ..settings import Settings
 from ..tables import print_rows
 from ..terminal import FAILED, OK, UsageError, complain, plain, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
-    from ...accounting import Ledger, PublicKey, PublicKeys, Receipt, ReceiptAnchor, Receipts, ReceiptVerification, SigningKey
-
+    from ...accounting import Receipt, ReceiptVerification, SigningKey
 
 FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 """How a moment may be written; without an offset it is UTC."""
@@ -29,57 +29,16 @@ OWN = "receipts.key"
 """The user's own private key, in the folder for his data."""
 
 
-def generate_key(path: Path | None) -> tuple[Path, str]:
-    """Make a key; its file and its id."""
-    if path is None:
-        path = made_folder() / OWN
-    from ...accounting import SigningKey
-
-    return path, SigningKey.generate(path).key_id
-
-
 def signing_key(path: Path | None) -> SigningKey:
     """The private key that is meant. Raises :class:`UsageError` where there is none."""
-    from ...accounting import ENVIRONMENT, SigningKey
-
     if path is not None:
-        return SigningKey.load(path)
-    if from_environment(ENVIRONMENT) is not None:
-        return SigningKey.from_environment()
+        return accounting.SigningKey.load(path)
+    if from_environment(accounting.ENVIRONMENT) is not None:
+        return accounting.SigningKey.from_environment()
     own = own_file(OWN)
     if own is not None:
-        return SigningKey.load(own)
+        return accounting.SigningKey.load(own)
     raise UsageError("there is no key; `llmdispatcher receipts new-key` makes one, --key FILE names one")
-
-
-def open_receipts(ledger: Ledger, signer: SigningKey | None = None) -> Receipts:
-    """The receipts of a ledger."""
-    from ...accounting import Receipts
-
-    return Receipts(ledger, signer)
-
-
-def alone(signer: SigningKey) -> PublicKeys:
-    """The public half of a key, where no ledger knows of older ones."""
-    from ...accounting import PublicKeys
-
-    return PublicKeys.of(signer.public)
-
-
-def verified(file: Path, trusted: PublicKey | Path, noted: ReceiptAnchor | None) -> ReceiptVerification:
-    """What is wrong with the receipts in a file."""
-    from ...accounting import verify_receipts
-
-    return verify_receipts(file, trusted, anchor=noted)
-
-
-def read_anchor(text: str | None) -> ReceiptAnchor | None:
-    """A head of a chain, as it was noted."""
-    if text is None:
-        return None
-    from ...accounting import ReceiptAnchor
-
-    return ReceiptAnchor.parse(text)
 
 
 def aware(moment: datetime) -> datetime:
@@ -98,11 +57,14 @@ _KEY = click.option(
 )
 
 
-@a_subcommand(command, "new-key", examples=("llmdispatcher receipts new-key", "llmdispatcher receipts new-key keys/receipts.key"))
-@click.argument("file", type=WRITABLE, required=False, metavar="[FILE]", help="Where; else in the user's own folder.")
+@a_command(
+    "new-key", suite=command, examples=("llmdispatcher receipts new-key", "llmdispatcher receipts new-key keys/receipts.key")
+)
+@click.argument("file", type=FILE, required=False, metavar="[FILE]", help="Where; else in the user's own folder.")
 def new_key(settings: Settings, file: Path | None) -> int:
     """Make a private key that signs receipts, in a file for its owner alone; a key is never overwritten."""
-    path, key_id = generate_key(file)
+    path = file or made_folder() / OWN
+    key_id = accounting.SigningKey.generate(path).key_id
     if settings.json:
         tell_json({"path": str(path), "key_id": key_id})
     else:
@@ -110,9 +72,9 @@ def new_key(settings: Settings, file: Path | None) -> int:
     return OK
 
 
-@a_subcommand(
-    command,
+@a_command(
     "create",
+    suite=command,
     examples=(
         "llmdispatcher receipts create",
         "llmdispatcher receipts create --origin shop --since 2026-11-01T00:00:00+00:00 --description November",
@@ -134,8 +96,8 @@ def create(settings: Settings, **given: Any) -> int:
     calls = None if not given["calls"] else given["calls"][0] if len(given["calls"]) == 1 else given["calls"]
     with records.opened(settings) as ledger:
         if given["dry_run"]:
-            return _told(open_receipts(ledger).preview(calls, **chosen), settings)
-        made = open_receipts(ledger, signing_key(given["key"])).create(
+            return _told(accounting.Receipts(ledger).preview(calls, **chosen), settings)
+        made = accounting.Receipts(ledger, signing_key(given["key"])).create(
             calls, description=given["description"], tags=given["tags"], **chosen
         )
     if settings.json:
@@ -145,9 +107,9 @@ def create(settings: Settings, **given: Any) -> int:
     return OK
 
 
-@a_subcommand(
-    command,
+@a_command(
     "verify",
+    suite=command,
     examples=(
         "llmdispatcher receipts verify",
         "llmdispatcher receipts verify receipts.jsonl --public-key public-keys.json",
@@ -165,22 +127,22 @@ def create(settings: Settings, **given: Any) -> int:
 @_KEY
 def verify(settings: Settings, **given: Any) -> int:
     """Verify receipts. With a FILE and --public-key neither a ledger nor a network is needed."""
-    anchor = read_anchor(given["anchor"])
+    anchor = accounting.ReceiptAnchor.parse(given["anchor"]) if given["anchor"] is not None else None
     trusted = given["public"] or signing_key(given["key"]).public
     if given["file"] is not None:
-        found = verified(given["file"], trusted, anchor)
+        found = accounting.verify_receipts(given["file"], trusted, anchor=anchor)
     else:
         with records.opened(settings) as ledger:
-            found = open_receipts(ledger).verify(public_keys=trusted, anchor=anchor)
+            found = accounting.Receipts(ledger).verify(public_keys=trusted, anchor=anchor)
     return _verified(found, settings)
 
 
-@a_subcommand(command, "list", examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
+@a_command("list", suite=command, examples=("llmdispatcher receipts list", "llmdispatcher receipts list --limit 5 --json"))
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="N", help="At most so many.")
 def show(settings: Settings, limit: int) -> int:
     """List receipts, the newest first, and how many calls have none."""
     with records.opened(settings) as ledger:
-        found = open_receipts(ledger).list(limit=limit)
+        found = accounting.Receipts(ledger).list(limit=limit)
     if settings.json:
         tell_json([receipt.as_dict() for receipt in found])
     elif found:
@@ -192,10 +154,12 @@ def show(settings: Settings, limit: int) -> int:
     return OK
 
 
-@a_subcommand(
-    command, "export", examples=("llmdispatcher receipts export receipts.jsonl", "llmdispatcher receipts export all.jsonl --rows")
+@a_command(
+    "export",
+    suite=command,
+    examples=("llmdispatcher receipts export receipts.jsonl", "llmdispatcher receipts export all.jsonl --rows"),
 )
-@click.argument("file", type=WRITABLE, help="Where to; JSON Lines where the name ends in .jsonl, else JSON.")
+@click.argument("file", type=FILE, help="Where to; JSON Lines where the name ends in .jsonl, else JSON.")
 @click.option("--rows", is_flag=True, help="The certified rows of the calls too, users included.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
@@ -203,15 +167,15 @@ def export(settings: Settings, file: Path, rows: bool, force: bool) -> int:
     if file.exists() and not force:
         raise UsageError(f"{file} exists; choose another name, or --force to overwrite it")
     with records.opened(settings) as ledger:
-        count = open_receipts(ledger).export(file, rows=rows)
+        count = accounting.Receipts(ledger).export(file, rows=rows)
     if not settings.quiet:
         tell(f"{file}: {count} receipts")
     return OK
 
 
-@a_subcommand(
-    command,
+@a_command(
     "public-key",
+    suite=command,
     examples=("llmdispatcher receipts public-key > public-keys.json", "llmdispatcher receipts public-key --pem"),
 )
 @click.option("--pem", is_flag=True, help="As PEM instead of JSON.")
@@ -221,9 +185,9 @@ def public_key(settings: Settings, pem: bool, key: Path | None) -> int:
     own = signing_key(key)
     if records.place(settings) is not None:
         with records.opened(settings) as ledger:
-            keys = open_receipts(ledger, own).public_keys()
+            keys = accounting.Receipts(ledger, own).public_keys()
     else:
-        keys = alone(own)
+        keys = accounting.PublicKeys.of(own.public)
     print(keys.pem() if pem else keys.to_json(), end="")
     return OK
 

@@ -20,17 +20,17 @@ from xml.sax.saxutils import escape
 
 import click
 
+from ..._text import escaped
 from ...errors import InvalidRequest
 from .. import records
-from ..options import COUNT, WRITABLE, a_command
+from ..options import COUNT, FILE, a_command
 from ..settings import Settings
 from ..tables import print_rows
 from ..terminal import OK, UsageError, plain, say, tell, tell_json
 from .ask import dollars
 
 if TYPE_CHECKING:
-    from ..._text import escaped
-from ...accounting import UsageBucket, UsageStats
+    from ...accounting import UsageBucket, UsageStats
 
 Point = tuple[str, Decimal]
 """A period's name, and US dollars."""
@@ -180,7 +180,7 @@ _BY = ("model", "vendor", "origin", "alias", "user")
 @records.with_filters
 @click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Whose days they are, such as Europe/Zurich.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--plot", type=WRITABLE, metavar="FILE", help="Draw the cost of each period; .svg, or .png with the extra `plot`.")
+@click.option("--plot", type=FILE, metavar="FILE", help="Draw the cost of each period; .svg, or .png with the extra `plot`.")
 def command(settings: Settings, **given: Any) -> int:
     """Tell how many calls there were, their tokens and their cost, from the ledger.
 
