@@ -564,6 +564,17 @@ class Spending:
         self.book.close()
 
 
+def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock) -> Spending | None:
+    """The spending of these budgets, ``None`` without any; kept in the ledger's database if it has one, else in memory."""
+    if not budgets:
+        return None
+    if not hasattr(ledger, "transaction"):
+        return Spending(budgets, clock)
+    from .database import DatabaseBook  # late: it needs SQLAlchemy
+
+    return Spending(budgets, clock, DatabaseBook(ledger))
+
+
 def _status(budget: Budget, balance: Balance) -> BudgetStatus:
     account = balance.account
     return BudgetStatus(
