@@ -5,7 +5,7 @@ Each transaction locks all budgets from its beginning (SQLite: BEGIN IMMEDIATE; 
 that touch several accounts never deadlock. A reservation whose process has died counts as spent, in full, once it expires; if it is
 settled later, the difference is corrected.
 
-Each process has one thread (:class:`Clerk`) that uses the database. It puts what many calls want at the same time into one
+Each process has one thread (:class:`BudgetWorker`) that uses the database. It puts what many calls want at the same time into one
 transaction. A call waits for a limited time. A settlement is retried until the database is back; a reservation that fails is
 reported to the call, and one that succeeds after the call has given up is undone.
 """
@@ -32,7 +32,7 @@ from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import new_lock
 from ..units import MOST_SUM
-from .store import Account, Balance, BookAway, Claim, Reservation
+from .store import Account, AccountBalance, Booking, BudgetStoreUnavailable, Claim
 
 if TYPE_CHECKING:
     from ..ledger.ledger import Ledger
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 logger = room_logger("accounting")
 
 PATIENCE = 5.0
-"""Seconds after which a database that has answered before is away; making its tables may take longer."""
+"""Seconds after which a database that has answered before counts as unavailable; making its tables may take longer."""
 AGAIN = 1.0
-"""Seconds between two tries of what could not be done."""
+"""Seconds between two tries of a job that failed."""
 MOST_WAITING = 10_000
 """Jobs that are kept while the database is unavailable; of more the oldest are given up, and their reservations expire."""
 _AT_ONCE = 64
@@ -62,14 +62,14 @@ class Job:
     """Done once the transaction is; cancelled by a caller that gives up."""
 
 
-class Clerk:
-    """Does jobs with connections that ``writing`` lends. The thread starts with the first job, and again after a fork."""
+class BudgetWorker:
+    """One thread that does jobs in transactions of ``writing``; it starts with the first job, and again after a fork."""
 
     def __init__(self, writing: Callable[[], AbstractContextManager[Any]], prepare: Callable[[], object]) -> None:
         self._writing = writing
         self._prepare = prepare
         self._prepared = False
-        self._told = ""
+        self._failure = ""
         self._lock = new_lock()
         self._begin()
 
@@ -80,7 +80,10 @@ class Clerk:
         self._pid = os.getpid()
 
     def ask(self, job: Job, patience: float) -> Any:
-        """The result of a job. Raises :class:`BookAway` if there is none within ``patience``, or :data:`PATIENCE`, seconds."""
+        """Do a job and return its result.
+
+        Raises :class:`BudgetStoreUnavailable` if that takes longer than ``patience``, or :data:`PATIENCE`, seconds.
+        """
         if self._prepared:
             patience = min(patience, PATIENCE)
         self.tell(job)
@@ -88,25 +91,25 @@ class Clerk:
             return job.future.result(max(0.0, patience))
         except TimeoutError:
             if job.future.cancel():
-                raise BookAway(f"its database does not answer within {patience:.1f} s") from None
+                raise BudgetStoreUnavailable(f"its database does not answer within {patience:.1f} s") from None
             return job.future.result()  # it was done in this moment
 
     def tell(self, job: Job) -> None:
-        """Have a job done. Raises :class:`BookAway` if no thread can be started for it, unless it is lasting."""
+        """Queue a job. Raises :class:`BudgetStoreUnavailable` if no thread can be started for it, unless it is lasting."""
         with self._lock:
             if self._pid != os.getpid():
                 self._begin()
             self._queue.put(job)
             if self._thread is None:
                 try:
-                    self._thread = self._started()
+                    self._thread = self._start()
                 except (RuntimeError, MemoryError):
                     if not job.lasting:
                         job.future.cancel()
-                        raise BookAway("no thread can be started for it") from None
+                        raise BudgetStoreUnavailable("no thread can be started for it") from None
 
     def close(self, patience: float) -> None:
-        """Do what waits, for at most so many seconds, and end the thread; it starts again with the next job."""
+        """Do what waits, for at most ``patience`` seconds, and end the thread; it starts again with the next job."""
         with self._lock:
             thread = self._thread if self._pid == os.getpid() else None
             self._thread = None
@@ -115,7 +118,7 @@ class Clerk:
         if thread is not None:
             thread.join(patience)
 
-    def _started(self) -> threading.Thread:
+    def _start(self) -> threading.Thread:
         thread = threading.Thread(target=self._run, args=(self._queue,), name="llmdispatcher-budgets", daemon=True)
         thread.start()
         return thread
@@ -155,14 +158,14 @@ class Clerk:
                 self._failed(batch, error)
             elif len(batch) == 1:
                 # given up, so that it stops nobody else; its reservation will count when it expires
-                logger.error("budgets: their database refuses what it is told (%s); that is given up", _name(error))
+                logger.error("budgets: their database refuses what it is told (%s); that is given up", _class_of(error))
                 _fail(batch[0], error)
             else:
                 for job in batch:
                     self._try([job])
             return
-        if self._told:
-            self._told = ""
+        if self._failure:
+            self._failure = ""
             logger.warning("budgets: their database can be used again")
         for job, result in zip(batch, results, strict=True):
             try:
@@ -172,9 +175,9 @@ class Clerk:
                     self._again.append(Job(job.undo, lasting=True))
 
     def _failed(self, batch: Sequence[Job], error: Exception) -> None:
-        why = _name(error)
-        if why != self._told:
-            self._told = why
+        why = _class_of(error)
+        if why != self._failure:
+            self._failure = why
             logger.warning("budgets: their database cannot be used (%s)", why)
         for job in batch:
             if not job.lasting:
@@ -186,7 +189,7 @@ class Clerk:
 
 
 def _fail(job: Job, error: Exception) -> None:
-    away = BookAway(f"its database cannot be used ({_name(error)})")
+    away = BudgetStoreUnavailable(f"its database cannot be used ({_class_of(error)})")
     cause = error if isinstance(error, LedgerError) else getattr(error, "orig", None) or error
     away.__cause__ = cause.with_traceback(None)  # whose frames hold the connection's settings
     with contextlib.suppress(InvalidStateError):  # its caller has given up
@@ -194,18 +197,18 @@ def _fail(job: Job, error: Exception) -> None:
 
 
 def _is_mistake(error: Exception) -> bool:
-    """Whether the values that were to be written are at fault, and not the database."""
+    """Whether the values are at fault, not the database."""
     foreign = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
     return foreign or isinstance(error, DataError | IntegrityError | OverflowError | ValueError | TypeError)
 
 
-def _name(error: Exception) -> str:
+def _class_of(error: Exception) -> str:
     """The class of an error, or the text of a :class:`LedgerError`; the text of a driver's may hold what was to be written."""
     return str(error) if isinstance(error, LedgerError) else type(getattr(error, "orig", None) or error).__name__
 
 
 SWEEP = 60_000_000
-"""Microseconds between two looks for reservations that have expired."""
+"""Microseconds between two searches for expired reservations."""
 KEPT = 400 * 86_400_000_000
 """Microseconds for which the accounts of past periods are kept."""
 _LOCK = 5_463_789_210_011
@@ -246,37 +249,37 @@ _RUNNING = text(
 ).bindparams(bindparam("names", expanding=True))
 
 
-class DatabaseBook:
-    """Accounts and reservations of all processes that use one database; a :class:`~llmdispatcher.accounting.budgets.store.Book`.
+class DatabaseBudgetStore:
+    """Accounts and reservations of all processes that use one database; a ``BudgetStore``.
 
-    Safe under threads and after a fork. What waits to be settled when the interpreter ends is settled then, if that can be done.
+    Safe under threads and after a fork. Settlements that wait when the interpreter ends are written then, if possible.
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._clerk = Clerk(ledger.transaction, ledger.migrate)
+        self._worker = BudgetWorker(ledger.transaction, ledger.migrate)
         self._swept_at = 0
-        weakref.finalize(self, self._clerk.close, _CLOSING)
+        weakref.finalize(self, self._worker.close, _CLOSING)
 
-    def reserve(self, wanted: Reservation, now: int, patience: float) -> Balance | None:
-        """Take the money, or tell the account that has not so much left."""
+    def reserve(self, wanted: Booking, now: int, patience: float) -> AccountBalance | None:
+        """Take the money, or return the account that has too little."""
         job = Job(partial(self._reserve, wanted, now), partial(_settle, wanted, 0, True))
-        short: Balance | None = self._clerk.ask(job, patience)
+        short: AccountBalance | None = self._worker.ask(job, patience)
         return short
 
-    def settle(self, held: Reservation, spent: int, *, booked: bool = True) -> None:
-        """Put what was really spent in the place of a reservation, soon."""
-        self._clerk.tell(Job(partial(_settle, held, spent, booked), lasting=True))
+    def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
+        """Replace a reservation by what was spent, soon."""
+        self._worker.tell(Job(partial(_settle, held, spent, booked), lasting=True))
 
-    def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[Balance]:
-        """The accounts of these budgets whose period has not ended."""
-        found: list[Balance] = self._clerk.ask(Job(partial(self._balances, list(budgets), now)), patience)
+    def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[AccountBalance]:
+        """Return the accounts of these budgets whose period has not ended."""
+        found: list[AccountBalance] = self._worker.ask(Job(partial(self._balances, list(budgets), now)), patience)
         return found
 
     def close(self) -> None:
-        """Settle what waits, for at most two seconds; the database's connections are the ledger's."""
-        self._clerk.close(_CLOSING)
+        """Write waiting settlements, for at most two seconds; the connections belong to the ledger."""
+        self._worker.close(_CLOSING)
 
-    def _reserve(self, wanted: Reservation, now: int, connection: Connection) -> Balance | None:
+    def _reserve(self, wanted: Booking, now: int, connection: Connection) -> AccountBalance | None:
         _alone(connection)
         if now - self._swept_at >= SWEEP:
             self._sweep(now, connection)
@@ -285,21 +288,21 @@ class DatabaseBook:
             if not _take(claim, wanted.amount, connection):
                 for other in taken:
                     connection.execute(_CHANGE, {**_names(other.account), "spent": 0, "amount": wanted.amount})
-                return Balance(claim.account, *_look(claim.account, connection))
+                return AccountBalance(claim.account, *_look(claim.account, connection))
             taken.append(claim)
         for claim in taken:
             row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
             connection.execute(_HOLD, {**_names(claim.account), **row})
         return None
 
-    def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[Balance]:
+    def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
         _alone(connection)
         self._sweep(now, connection)
         rows = connection.execute(_RUNNING, {"names": budgets, "now": now}).all()
-        return [Balance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
+        return [AccountBalance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
 
     def _sweep(self, now: int, connection: Connection) -> None:
-        """Count as spent what nobody has settled in time, and forget what is long past."""
+        """Count expired reservations as spent, and delete what is long past."""
         self._swept_at = now
         for name, share, begins, amount in connection.execute(_LATE, {"yes": True, "no": False, "now": now}).all():
             connection.execute(_CHANGE, {"name": name, "share": share, "begins": begins, "spent": amount, "amount": amount})
@@ -308,7 +311,7 @@ class DatabaseBook:
 
 
 def _alone(connection: Connection) -> None:
-    """Have the book for oneself until the transaction ends; in SQLite that is so from its beginning."""
+    """Lock the store until the transaction ends; in SQLite a write transaction does so from its beginning."""
     if connection.dialect.name == "postgresql":
         connection.execute(_ONE, {"key": _LOCK})
 
@@ -318,7 +321,7 @@ def _names(account: Account) -> dict[str, Any]:
 
 
 def _take(claim: Claim, amount: int, connection: Connection) -> bool:
-    """Whether there was room; the account is opened where there is none."""
+    """Reserve if there is room; open an account that is not there. Return whether there was room."""
     wanted = {**_names(claim.account), "amount": amount, "most": claim.limit}
     if connection.execute(_TAKE, wanted).rowcount:
         return True
@@ -331,8 +334,8 @@ def _look(account: Account, connection: Connection) -> tuple[int, int]:
     return (found[0], found[1]) if found is not None else (0, 0)
 
 
-def _settle(held: Reservation, spent: int, booked: bool, connection: Connection) -> None:
-    """Settle each claim that is still held; one that has expired counts as spent already."""
+def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> None:
+    """Settle each claim that is still held; an expired one counts as spent already."""
     _alone(connection)
     for claim in held.claims:
         names = _names(claim.account)
