@@ -35,9 +35,8 @@ def _passes(spending: Spending) -> Callable[[], None]:
     def repeated() -> None:
         deadline = Deadline.after(60.0)
         for _ in range(TIMES):
-            purse = spending.purse(_ASK)
-            hold = spending.hold(purse)
-            if spending.reserve(hold, purse, _TARGET, (), deadline) is None:
-                hold.settle(None, _COST)
+            reservation = spending.new_reservation(spending.new_call_budget(_ASK))
+            if spending.reserve(reservation, _TARGET, (), deadline) is None:
+                reservation.settle(None, _COST)
 
     return repeated

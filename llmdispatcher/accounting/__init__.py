@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from .budgets.budget import BudgetForecast as BudgetForecast
     from .budgets.budget import BudgetStatus as BudgetStatus
     from .budgets.budget import budgets_of as budgets_of
-    from .budgets.opening import spending_of as spending_of
-    from .budgets.reservation import Hold as Hold
-    from .budgets.reservation import Purse as Purse
+    from .budgets.reservation import CallBudget as CallBudget
+    from .budgets.reservation import Reservation as Reservation
     from .budgets.reservation import Spending as Spending
+    from .budgets.reservation import spending_of as spending_of
     from .ledger.call import LedgerAttempt as LedgerAttempt
     from .ledger.call import LedgerCall as LedgerCall
     from .ledger.figures import UsageBucket as UsageBucket
@@ -41,11 +41,11 @@ else:
                 "budgets_of",
                 "BudgetStatus",
             ),
-            "budgets.opening": ("spending_of",),
             "budgets.reservation": (
-                "Hold",
-                "Purse",
+                "Reservation",
+                "CallBudget",
                 "Spending",
+                "spending_of",
             ),
             "ledger.call": (
                 "LedgerAttempt",

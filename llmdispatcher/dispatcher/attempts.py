@@ -335,12 +335,12 @@ class Conductor:
         """Reserve what asking may cost; raises where a budget is to end the call."""
         if call.purse is None:
             return True
-        call.hold = spending.hold(call.purse)
+        call.hold = spending.new_reservation(call.purse)
         keys: Sequence[int] = ()
         if spending.by_key:
             own = call.place.key if call.place is not None else None
             keys = (own,) if own is not None else getattr(self.vendors[target.vendor], "awake_keys", tuple)()
-        over = spending.reserve(call.hold, call.purse, target, keys, call.deadline)
+        over = spending.reserve(call.hold, target, keys, call.deadline)
         if over is not None:
             schedule.drop(over)
             self._pass_over(call, target, over.message)

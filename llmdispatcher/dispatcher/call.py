@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from .._text import room_logger
-from ..accounting import Hold, Purse
+from ..accounting import CallBudget, Reservation
 from ..catalog import Target, price_at
 from ..errors import Cancelled, ConfigError, CostUnknown, DispatchError
 from ..resilience import FREE, Permit, Place
@@ -279,7 +279,7 @@ class Attempt:
         self.permit = permit
         self.meter = call.deadline.meter = Meter()
         self.place: Place | None = None
-        self.hold: Hold | None = None
+        self.hold: Reservation | None = None
         self.returned = False
         self.retry = retry
         self.failover = failover
@@ -391,8 +391,8 @@ class Call:
         """Reads the lists that may tell of further targets; asked once, when nobody else is left."""
         self.skipped: list[SkippedTarget] = []
         self.place: Place | None = None
-        self.purse: Purse | None = None
-        self.hold: Hold | None = None
+        self.purse: CallBudget | None = None
+        self.hold: Reservation | None = None
         self.under_way: UnderWay | None = None
         self.auto_timeout = False
         """Whether nobody has set a timeout for it, so that its route tells how much time it needs."""

@@ -228,7 +228,7 @@ class Continued:
 
         self._times += 1
         if self._call.purse is not None:
-            self._call.purse.goes_on(said, GO_ON)
+            self._call.purse.continue_with(said, GO_ON)
         try:
             self._last = self._resume(self._call, route, reword)
         except (Cancelled, DeadlineExceeded) as end:

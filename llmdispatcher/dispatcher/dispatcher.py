@@ -327,7 +327,7 @@ class Dispatcher:
         """
         plan = self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
         spending = self._conductor.spending
-        return plan if spending is None else attrs.evolve(plan, budgets=spending.outlook(request, plan.targets))
+        return plan if spending is None else attrs.evolve(plan, budgets=spending.forecast(request, plan.targets))
 
     def get_vendors(self) -> list[str]:
         """The names of the registered vendors, in order of registration."""
@@ -489,7 +489,7 @@ class Dispatcher:
         try:
             call.under_way = self._under_way
             if self._conductor.spending is not None:
-                call.purse = self._conductor.spending.purse(request, call.origin)
+                call.purse = self._conductor.spending.new_call_budget(request, call.origin)
             self._checkups.begin()
             if self._registry is not None:
                 self._registry.begin(self, deadline)

@@ -23,18 +23,18 @@ from ...types import boolean, build, non_blank, usd_amount
 from ..units import EPOCH, MOST, dollars
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
-"""One call; the running hour, day, week (from Monday) or month; everything there ever is."""
+"""One call; the present hour, day, week (from Monday) or month; all time."""
 
 
 @attrs.frozen
 class Period:
-    """From ``begins`` on, and before ``ends``; both aware, UTC. ``ends`` is ``None`` where it never does."""
+    """From ``begins`` until before ``ends``; both aware, UTC. ``ends`` is ``None`` for a period without end."""
 
     begins: datetime
     ends: datetime | None = None
 
     def covers(self, moment: datetime) -> bool:
-        """Whether a moment lies in it."""
+        """Whether a moment lies in the period."""
         return self.begins <= moment and (self.ends is None or moment < self.ends)
 
 
@@ -42,7 +42,7 @@ FOR_EVER = Period(EPOCH)
 
 
 def period_at(kind: str, zone: ZoneInfo, now: datetime) -> Period:
-    """The period of this kind that ``now`` is in, by the wall clocks of ``zone``.
+    """Return the period of this kind that ``now`` is in, by the wall clock of ``zone``.
 
     An hour is 60 minutes; a day is as long as the zone makes it, 23 to 25 hours.
     """
@@ -68,29 +68,29 @@ def _days(kind: str, today: date) -> tuple[date, date]:
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """When a day begins. Where clocks skip midnight that is when they skip it, where they repeat it the first time (PEP 495)."""
+    """When a day begins. If clocks skip midnight, when they skip it; if they repeat it, the first time (PEP 495)."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
 SHARES = ("dispatcher", "vendor", "model", "origin", "user", "key", "id_at_origin")
-"""Whom a budget counts for: all together, or each vendor, model, application, user, key or purpose for itself."""
+"""What has an account of its own: all calls together, or each vendor, model, application, user, key or purpose."""
 
 FACTS = SHARES[1:]
-"""What ``match`` can look at."""
+"""The facts of a call that ``match`` can test."""
 
 
 MOST_HELD = Decimal(MOST).scaleb(-12)
-"""US dollars that an account can hold, some nine millions; larger amounts count as that."""
+"""US dollars that an account can hold, some nine million; larger amounts count as that."""
 _MOST_BYTES = 480
 
 
 def picodollars_up(amount: Decimal) -> int:
-    """US dollars as a whole number of picodollars; a broken one counts as a whole one."""
+    """US dollars as whole picodollars, rounded up."""
     return int(min(amount, MOST_HELD).scaleb(12).to_integral_value(ROUND_CEILING))
 
 
 def plain_dollars(amount: int) -> Decimal:
-    """The US dollars of so many picodollars, without noughts at the end."""
+    """Picodollars as US dollars, without trailing zeros."""
     money = dollars(amount).normalize()
     return money if money.as_tuple().exponent in range(-12, 1) else Decimal(int(money))
 
@@ -129,11 +129,12 @@ def _patterns(value: Any) -> dict[str, str]:
 
 @attrs.frozen(kw_only=True)
 class Budget:
-    """So many US dollars in each ``period`` for each ``per``; what a call may cost at most is reserved before it is sent.
+    """A limit of US dollars in each ``period`` for each ``per``; the most that a call may cost is reserved before it is sent.
 
     ``limit`` is a Decimal or a text like "5.00". ``period`` is one of ``PERIODS`` on the clocks of ``zone``,
     ``per`` one of ``SHARES``; requests that do not say whose they are share one account. ``match`` narrows the
-    budget to calls whose facts fit globs, such as ``{"vendor": "openai", "user": "guest-*"}``; ``?*`` matches any name but none.
+    budget to calls whose facts match globs, such as ``{"vendor": "openai", "user": "guest-*"}``; ``?*`` matches any name that is
+    not empty.
 
     ``on_exceed`` is ``"refuse"``: the call ends with :class:`~llmdispatcher.BudgetExceeded`; or ``"next_target"``: the route
     goes on to a target for which there is money. ``unpriced`` says whether models without a known price may be asked. While the
@@ -153,13 +154,13 @@ class Budget:
     zone: str = attrs.field(default="UTC", validator=_zone)
 
     @name.default
-    def _described(self) -> str:
+    def _default_name(self) -> str:
         narrowed = [f"{fact}={pattern}" for fact, pattern in sorted(self.match.items())]
         return " ".join([f"{self.per}/{self.period}", *narrowed])
 
     @property
     def clocks(self) -> ZoneInfo:
-        """The zone itself."""
+        """The time zone as an object."""
         return ZoneInfo(self.zone)
 
     @property
@@ -168,16 +169,16 @@ class Budget:
         return int(min(self.limit, MOST_HELD).scaleb(12))
 
     def concerns(self, facts: Mapping[str, str]) -> bool:
-        """Whether a call of these facts counts; a missing fact is an empty text."""
-        return all(_fits(fact, facts.get(fact, ""), pattern) for fact, pattern in self.match.items())
+        """Whether a call with these facts counts; a missing fact is an empty text."""
+        return all(_matches_fact(fact, facts.get(fact, ""), pattern) for fact, pattern in self.match.items())
 
     def share(self, facts: Mapping[str, str]) -> str:
-        """Whose account it is; empty for the one of all together, and for those who do not say."""
+        """Return whose account it is; empty for the account of all calls, and for calls that do not say."""
         return _account_name(facts.get(self.per, "")) if self.per != "dispatcher" else ""
 
 
 def _account_name(text: str) -> str:
-    """As any database keeps it; a text with NUL or half characters, or a long one, ends with its digest and stays the only one."""
+    """A text that any database takes; one that had to be changed ends with the digest of the original, so that it stays unique."""
     if len(text) <= _MOST_BYTES and text.isascii() and "\0" not in text:
         return text
     exact, kept = text.encode("utf-8", "surrogatepass"), text.replace("\0", "").encode("utf-8", "replace")
@@ -186,8 +187,8 @@ def _account_name(text: str) -> str:
     return f"{kept[:_MOST_BYTES].decode('utf-8', 'ignore')}~{hashlib.sha256(exact).hexdigest()[:16]}"
 
 
-def _fits(fact: str, value: str, pattern: str) -> bool:
-    """A vendor fits in any spelling, a model with or without its vendor."""
+def _matches_fact(fact: str, value: str, pattern: str) -> bool:
+    """Whether a fact matches; a vendor in any spelling, a model with or without its vendor."""
     if fnmatchcase(value, pattern):
         return True
     if fact == "vendor":
@@ -196,7 +197,7 @@ def _fits(fact: str, value: str, pattern: str) -> bool:
 
 
 def budgets_of(value: Any) -> tuple[Budget, ...]:
-    """The budgets of a configuration; raises :class:`ConfigError` with the path of a mistake, and for two of one name."""
+    """Read the budgets of a configuration. Raises :class:`ConfigError` with the path of a mistake, and for two with one name."""
     if value is None:
         return ()
     if isinstance(value, str | Mapping | Budget) or not isinstance(value, Sequence):
@@ -216,8 +217,8 @@ def budgets_of(value: Any) -> tuple[Budget, ...]:
 class BudgetStatus:
     """One account of a budget; money is US dollars, moments are aware, UTC.
 
-    ``share`` is whose it is (a user, a vendor, ...), empty for all together and for those who do not say. ``left`` is what the next
-    call may reserve, 0 where a vendor billed more than could be foreseen. ``ends`` is ``None`` for a budget without end.
+    ``share`` is whose it is (a user, a vendor, ...), empty for all calls together and for calls that do not say. ``left`` is what
+    the next call may reserve, 0 if a vendor billed more than could be foreseen. ``ends`` is ``None`` for a budget without end.
     """
 
     budget: str
@@ -230,7 +231,7 @@ class BudgetStatus:
 
     @property
     def left(self) -> Decimal:
-        """What is neither spent nor reserved."""
+        """US dollars that are neither spent nor reserved; at least 0."""
         return max(Decimal(0), self.limit - self.spent - self.reserved)
 
     def __str__(self) -> str:
@@ -240,7 +241,7 @@ class BudgetStatus:
         return f"{self.budget}{whose}: {shown(self.spent)} of {shown(self.limit)} spent{held}{until}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars and moments are texts."""
+        """The fields as JSON can hold them; US dollars and moments are texts."""
         money = {name: f"{getattr(self, name):f}" for name in ("limit", "spent", "reserved", "left")}
         ends = self.ends.isoformat() if self.ends is not None else None
         return {"budget": self.budget, "share": self.share, **money, "begins": self.begins.isoformat(), "ends": ends}
@@ -260,6 +261,6 @@ class BudgetForecast:
         return f"{self.target}: at most {shown(self.reserves)}" if self.reserves is not None else f"{self.target}: price unknown"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars are texts."""
+        """The fields as JSON can hold them; US dollars are texts."""
         reserves = f"{self.reserves:f}" if self.reserves is not None else None
         return {"target": self.target, "reserves": reserves, "refusal": self.refusal}

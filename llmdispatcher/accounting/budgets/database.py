@@ -5,23 +5,26 @@ Each transaction locks all budgets from its beginning (SQLite: BEGIN IMMEDIATE; 
 that touch several accounts never deadlock. A reservation whose process has died counts as spent, in full, once it expires; if it is
 settled later, the difference is corrected.
 
-Each process has one thread (:class:`Clerk`) that uses the database. It puts what many calls want at the same time into one
+Each process has one thread (:class:`BudgetWorker`) that uses the database. It puts what many calls want at the same time into one
 transaction. A call waits for a limited time. A settlement is retried until the database is back; a reservation that fails is
 reported to the call, and one that succeeds after the call has given up is undone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+import attrs
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
@@ -29,96 +32,84 @@ from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import new_lock
 from ..units import MOST_SUM
-from .store import Account, Balance, BookAway, Claim, Reservation
+from .store import Account, AccountBalance, Booking, BudgetStoreUnavailable, Claim
+
+if TYPE_CHECKING:
+    from ..ledger.ledger import Ledger
 
 logger = room_logger("accounting")
 
 PATIENCE = 5.0
-"""Seconds after which a database that has answered before is away; making its tables may take longer."""
+"""Seconds after which a database that has answered before counts as unavailable; making its tables may take longer."""
 AGAIN = 1.0
-"""Seconds between two tries of what could not be done."""
+"""Seconds between two tries of a job that failed."""
 MOST_WAITING = 10_000
-"""Errands that are kept while the database is away; of more the oldest are given up, whose reservations will expire."""
+"""Jobs that are kept while the database is unavailable; of more the oldest are given up, and their reservations expire."""
 _AT_ONCE = 64
 
 Work = Callable[[Any], Any]
 """What is done with a connection, in a transaction that others share."""
 
 
-class Errand:
-    """One piece of work. ``undo`` is what takes it back; an errand that is ``lasting`` is tried until it succeeds."""
+@attrs.frozen(eq=False)
+class Job:
+    """Work for the database. ``undo`` takes it back if its caller has given up; a ``lasting`` job is tried until it succeeds."""
 
-    __slots__ = ("_lock", "_over", "error", "gate", "lasting", "result", "undo", "work")
-
-    def __init__(self, work: Work, undo: Work | None = None, *, lasting: bool = False) -> None:
-        self.work = work
-        self.undo = undo
-        self.lasting = lasting
-        self.result: Any = None
-        self.error: BookAway | None = None
-        self.gate = threading.Lock()
-        self.gate.acquire()
-        self._lock = new_lock()
-        self._over = False
-
-    def end(self) -> bool:
-        """Note that it is done, or that nobody waits for it any more; whether that is the first that is noted."""
-        with self._lock:
-            first, self._over = not self._over, True
-            return first
-
-    @property
-    def given_up(self) -> bool:
-        """Whether there is no need to begin."""
-        return self._over
+    work: Work
+    undo: Work | None = None
+    lasting: bool = attrs.field(default=False, kw_only=True)
+    future: Future[Any] = attrs.field(factory=Future, init=False)
+    """Done once the transaction is; cancelled by a caller that gives up."""
 
 
-class Clerk:
-    """Does errands with connections that ``writing`` lends. The thread starts with the first errand, and anew after a fork."""
+class BudgetWorker:
+    """One thread that does jobs in transactions of ``writing``; it starts with the first job, and again after a fork."""
 
     def __init__(self, writing: Callable[[], AbstractContextManager[Any]], prepare: Callable[[], object]) -> None:
         self._writing = writing
         self._prepare = prepare
         self._prepared = False
-        self._told = ""
+        self._failure = ""
         self._lock = new_lock()
-        self._queue: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
-        self._again: deque[Errand] = deque(maxlen=MOST_WAITING)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._again: deque[Job] = deque(maxlen=MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
-    def ask(self, errand: Errand, patience: float) -> Any:
-        """The result of an errand. Raises :class:`BookAway` where none comes within ``patience``, or :data:`PATIENCE`, seconds."""
+    def ask(self, job: Job, patience: float) -> Any:
+        """Do a job and return its result.
+
+        Raises :class:`BudgetStoreUnavailable` if that takes longer than ``patience``, or :data:`PATIENCE`, seconds.
+        """
         if self._prepared:
             patience = min(patience, PATIENCE)
-        self.tell(errand)
-        if not errand.gate.acquire(timeout=max(0.0, patience)) and errand.end():
-            raise BookAway(f"its database does not answer within {patience:.1f} s")
-        if errand.error is not None:
-            raise errand.error
-        return errand.result
+        self.tell(job)
+        try:
+            return job.future.result(max(0.0, patience))
+        except TimeoutError:
+            if job.future.cancel():
+                raise BudgetStoreUnavailable(f"its database does not answer within {patience:.1f} s") from None
+            return job.future.result()  # it was done in this moment
 
-    def tell(self, errand: Errand) -> None:
-        """Have an errand done. Raises :class:`BookAway` where no thread can be started for it, unless it is lasting."""
+    def tell(self, job: Job) -> None:
+        """Queue a job. Raises :class:`BudgetStoreUnavailable` if no thread can be started for it, unless it is lasting."""
         with self._lock:
             if self._pid != os.getpid():
-                self._queue, self._again, self._thread, self._pid = (
-                    queue.SimpleQueue(),
-                    deque(maxlen=MOST_WAITING),
-                    None,
-                    os.getpid(),
-                )
-            self._queue.put(errand)
+                self._begin()
+            self._queue.put(job)
             if self._thread is None:
                 try:
-                    self._thread = self._started()
+                    self._thread = self._start()
                 except (RuntimeError, MemoryError):
-                    if not errand.lasting:
-                        errand.end()
-                        raise BookAway("no thread can be started for it") from None
+                    if not job.lasting:
+                        job.future.cancel()
+                        raise BudgetStoreUnavailable("no thread can be started for it") from None
 
     def close(self, patience: float) -> None:
-        """Do what waits, for at most so many seconds, and end the thread; it starts again with the next errand."""
+        """Do what waits, for at most ``patience`` seconds, and end the thread; it starts again with the next job."""
         with self._lock:
             thread = self._thread if self._pid == os.getpid() else None
             self._thread = None
@@ -127,104 +118,97 @@ class Clerk:
         if thread is not None:
             thread.join(patience)
 
-    def _started(self) -> threading.Thread:
+    def _start(self) -> threading.Thread:
         thread = threading.Thread(target=self._run, args=(self._queue,), name="llmdispatcher-budgets", daemon=True)
         thread.start()
         return thread
 
-    def _run(self, errands: queue.SimpleQueue[Errand | None]) -> None:
+    def _run(self, jobs: queue.SimpleQueue[Job | None]) -> None:
         while True:
             try:
-                first = errands.get(timeout=AGAIN if self._again else None)
+                first = jobs.get(timeout=AGAIN if self._again else None)
             except queue.Empty:
                 self._do([])
                 continue
             batch, last = [first], first is None
-            while not last and len(batch) < _AT_ONCE and not errands.empty():
-                batch.append(errands.get())
+            while not last and len(batch) < _AT_ONCE and not jobs.empty():
+                batch.append(jobs.get())
                 last = batch[-1] is None
-            self._do([errand for errand in batch if errand is not None])
+            self._do([job for job in batch if job is not None])
             if last:
                 return
 
-    def _do(self, batch: list[Errand]) -> None:
+    def _do(self, batch: list[Job]) -> None:
         """Do a batch, and before it what could not be done before."""
-        batch = [*self._waiting(), *[errand for errand in batch if not errand.given_up]]
+        waiting = [self._again.popleft() for _ in range(min(_AT_ONCE, len(self._again)))]
+        batch = [*waiting, *[job for job in batch if not job.future.cancelled()]]
         if batch:
             self._try(batch)
 
-    def _try(self, batch: Sequence[Errand]) -> None:
-        """Do errands in one transaction; where one of them cannot be done, whatever the database's state, each in its own."""
+    def _try(self, batch: Sequence[Job]) -> None:
+        """Do jobs in one transaction; if the values of one of them are at fault, each in its own."""
         try:
             if not self._prepared:
                 self._prepare()
                 self._prepared = True
             with self._writing() as connection:
-                for errand in batch:
-                    errand.result = errand.work(connection)
+                results = [job.work(connection) for job in batch]
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, and the thread must live on
             if not _is_mistake(error):
                 self._failed(batch, error)
             elif len(batch) == 1:
-                self._refused(batch[0], error)
+                # given up, so that it stops nobody else; its reservation will count when it expires
+                logger.error("budgets: their database refuses what it is told (%s); that is given up", _class_of(error))
+                _fail(batch[0], error)
             else:
-                for errand in batch:
-                    self._try([errand])
+                for job in batch:
+                    self._try([job])
             return
-        if self._told:
-            self._told = ""
+        if self._failure:
+            self._failure = ""
             logger.warning("budgets: their database can be used again")
-        for errand in batch:
-            if not errand.end() and errand.undo is not None:
-                self._again.append(Errand(errand.undo, lasting=True))
-            errand.gate.release()
+        for job, result in zip(batch, results, strict=True):
+            try:
+                job.future.set_result(result)
+            except InvalidStateError:  # its caller has given up
+                if job.undo is not None:
+                    self._again.append(Job(job.undo, lasting=True))
 
-    def _waiting(self) -> list[Errand]:
-        return [self._again.popleft() for _ in range(min(_AT_ONCE, len(self._again)))]
-
-    def _refused(self, errand: Errand, error: Exception) -> None:
-        """Give up what no database would take, so that it stops nobody else; its reservation will count when it expires."""
-        logger.error("budgets: their database refuses what it is told (%s); that is given up", _name(error))
-        errand.error = _away(error)
-        errand.end()
-        errand.gate.release()
-
-    def _failed(self, batch: Sequence[Errand], error: Exception) -> None:
-        why = _name(error)
-        if why != self._told:
-            self._told = why
+    def _failed(self, batch: Sequence[Job], error: Exception) -> None:
+        why = _class_of(error)
+        if why != self._failure:
+            self._failure = why
             logger.warning("budgets: their database cannot be used (%s)", why)
-        for errand in batch:
-            if errand.lasting:
-                if len(self._again) == MOST_WAITING:
-                    logger.error("budgets: too many settlements wait; the oldest is given up, and will count at its bound")
-                self._again.append(errand)
-            else:
-                errand.error = _away(error)
-                errand.end()
-                errand.gate.release()
+        for job in batch:
+            if not job.lasting:
+                _fail(job, error)
+                continue
+            if len(self._again) == MOST_WAITING:
+                logger.error("budgets: too many settlements wait; the oldest is given up, and will count at its bound")
+            self._again.append(job)
+
+
+def _fail(job: Job, error: Exception) -> None:
+    away = BudgetStoreUnavailable(f"its database cannot be used ({_class_of(error)})")
+    cause = error if isinstance(error, LedgerError) else getattr(error, "orig", None) or error
+    away.__cause__ = cause.with_traceback(None)  # whose frames hold the connection's settings
+    with contextlib.suppress(InvalidStateError):  # its caller has given up
+        job.future.set_exception(away)
 
 
 def _is_mistake(error: Exception) -> bool:
-    """Whether the values that were to be written are at fault, and not the database."""
+    """Whether the values are at fault, not the database."""
     foreign = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
     return foreign or isinstance(error, DataError | IntegrityError | OverflowError | ValueError | TypeError)
 
 
-def _name(error: Exception) -> str:
-    """The kind of an error, or the words of one of ours; those of a driver may hold what was to be written."""
+def _class_of(error: Exception) -> str:
+    """The class of an error, or the text of a :class:`LedgerError`; the text of a driver's may hold what was to be written."""
     return str(error) if isinstance(error, LedgerError) else type(getattr(error, "orig", None) or error).__name__
 
 
-def _away(error: Exception) -> BookAway:
-    away = BookAway(f"its database cannot be used ({_name(error)})")
-    cause = error if isinstance(error, LedgerError) else getattr(error, "orig", None) or error
-    away.__cause__ = cause.with_traceback(None)  # whose frames hold the connection's settings
-    return away
-
-
 SWEEP = 60_000_000
-"""Microseconds between two looks for reservations that have expired."""
+"""Microseconds between two searches for expired reservations."""
 KEPT = 400 * 86_400_000_000
 """Microseconds for which the accounts of past periods are kept."""
 _LOCK = 5_463_789_210_011
@@ -265,47 +249,37 @@ _RUNNING = text(
 ).bindparams(bindparam("names", expanding=True))
 
 
-class Place(Protocol):
-    """A database with the tables of a ledger; :class:`~llmdispatcher.Ledger` is one."""
+class DatabaseBudgetStore:
+    """Accounts and reservations of all processes that use one database; a ``BudgetStore``.
 
-    def transaction(self) -> AbstractContextManager[Connection]:
-        """A transaction that may write."""
-
-    def migrate(self) -> str:
-        """Make the tables, or bring them up to date."""
-
-
-class DatabaseBook:
-    """Accounts and reservations of all processes that use one database; a :class:`~llmdispatcher.accounting.budgets.store.Book`.
-
-    Safe under threads and after a fork. What waits to be settled when the interpreter ends is settled then, if that can be done.
+    Safe under threads and after a fork. Settlements that wait when the interpreter ends are written then, if possible.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._clerk = Clerk(place.transaction, place.migrate)
+    def __init__(self, ledger: Ledger) -> None:
+        self._worker = BudgetWorker(ledger.transaction, ledger.migrate)
         self._swept_at = 0
-        weakref.finalize(self, self._clerk.close, _CLOSING)
+        weakref.finalize(self, self._worker.close, _CLOSING)
 
-    def reserve(self, wanted: Reservation, now: int, patience: float) -> Balance | None:
-        """Take the money, or tell the account that has not so much left."""
-        errand = Errand(partial(self._reserve, wanted, now), partial(_settle, wanted, 0, True))
-        short: Balance | None = self._clerk.ask(errand, patience)
+    def reserve(self, wanted: Booking, now: int, patience: float) -> AccountBalance | None:
+        """Take the money, or return the account that has too little."""
+        job = Job(partial(self._reserve, wanted, now), partial(_settle, wanted, 0, True))
+        short: AccountBalance | None = self._worker.ask(job, patience)
         return short
 
-    def settle(self, held: Reservation, spent: int, *, booked: bool = True) -> None:
-        """Put what was really spent in the place of a reservation, soon."""
-        self._clerk.tell(Errand(partial(_settle, held, spent, booked), lasting=True))
+    def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
+        """Replace a reservation by what was spent, soon."""
+        self._worker.tell(Job(partial(_settle, held, spent, booked), lasting=True))
 
-    def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[Balance]:
-        """The accounts of these budgets whose period has not ended."""
-        found: list[Balance] = self._clerk.ask(Errand(partial(self._balances, list(budgets), now)), patience)
+    def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[AccountBalance]:
+        """Return the accounts of these budgets whose period has not ended."""
+        found: list[AccountBalance] = self._worker.ask(Job(partial(self._balances, list(budgets), now)), patience)
         return found
 
     def close(self) -> None:
-        """Settle what waits, for at most two seconds; the database's connections are the ledger's."""
-        self._clerk.close(_CLOSING)
+        """Write waiting settlements, for at most two seconds; the connections belong to the ledger."""
+        self._worker.close(_CLOSING)
 
-    def _reserve(self, wanted: Reservation, now: int, connection: Connection) -> Balance | None:
+    def _reserve(self, wanted: Booking, now: int, connection: Connection) -> AccountBalance | None:
         _alone(connection)
         if now - self._swept_at >= SWEEP:
             self._sweep(now, connection)
@@ -314,21 +288,21 @@ class DatabaseBook:
             if not _take(claim, wanted.amount, connection):
                 for other in taken:
                     connection.execute(_CHANGE, {**_names(other.account), "spent": 0, "amount": wanted.amount})
-                return Balance(claim.account, *_look(claim.account, connection))
+                return AccountBalance(claim.account, *_look(claim.account, connection))
             taken.append(claim)
         for claim in taken:
             row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
             connection.execute(_HOLD, {**_names(claim.account), **row})
         return None
 
-    def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[Balance]:
+    def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
         _alone(connection)
         self._sweep(now, connection)
         rows = connection.execute(_RUNNING, {"names": budgets, "now": now}).all()
-        return [Balance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
+        return [AccountBalance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
 
     def _sweep(self, now: int, connection: Connection) -> None:
-        """Count as spent what nobody has settled in time, and forget what is long past."""
+        """Count expired reservations as spent, and delete what is long past."""
         self._swept_at = now
         for name, share, begins, amount in connection.execute(_LATE, {"yes": True, "no": False, "now": now}).all():
             connection.execute(_CHANGE, {"name": name, "share": share, "begins": begins, "spent": amount, "amount": amount})
@@ -337,7 +311,7 @@ class DatabaseBook:
 
 
 def _alone(connection: Connection) -> None:
-    """Have the book for oneself until the transaction ends; in SQLite that is so from its beginning."""
+    """Lock the store until the transaction ends; in SQLite a write transaction does so from its beginning."""
     if connection.dialect.name == "postgresql":
         connection.execute(_ONE, {"key": _LOCK})
 
@@ -347,7 +321,7 @@ def _names(account: Account) -> dict[str, Any]:
 
 
 def _take(claim: Claim, amount: int, connection: Connection) -> bool:
-    """Whether there was room; the account is opened where there is none."""
+    """Reserve if there is room; open an account that is not there. Return whether there was room."""
     wanted = {**_names(claim.account), "amount": amount, "most": claim.limit}
     if connection.execute(_TAKE, wanted).rowcount:
         return True
@@ -360,8 +334,8 @@ def _look(account: Account, connection: Connection) -> tuple[int, int]:
     return (found[0], found[1]) if found is not None else (0, 0)
 
 
-def _settle(held: Reservation, spent: int, booked: bool, connection: Connection) -> None:
-    """Settle each claim that is still held; one that has expired counts as spent already."""
+def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> None:
+    """Settle each claim that is still held; an expired one counts as spent already."""
     _alone(connection)
     for claim in held.claims:
         names = _names(claim.account)

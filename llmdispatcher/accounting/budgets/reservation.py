@@ -1,7 +1,7 @@
 """What an attempt can cost at most, and the reservation of that amount in the budgets before the attempt is sent.
 
-The upper bound comes first (:func:`bound`), then what a call and an attempt hold of their budgets (:class:`Purse`, :class:`Hold`),
-then :class:`Spending`, which reserves before an attempt is sent and settles when it has ended.
+The upper bound comes first (:func:`bound`), then what a call and an attempt hold of their budgets (:class:`CallBudget`,
+:class:`Reservation`), then :class:`Spending`, which reserves before an attempt is sent and settles when it has ended.
 
 Text is counted by its bytes in UTF-8: the tokenizers in use (byte-pair encodings of bytes, sentencepieces that fall back to bytes)
 make no token of less than a byte. A tokenizer that normalizes first (NFKC) can lengthen a text, so the longer form counts. Fixed
@@ -52,10 +52,10 @@ from ...types import (
 )
 from ..units import micros, moment
 from .budget import Budget, BudgetForecast, BudgetStatus, Period, period_at, picodollars_up, plain_dollars
-from .store import Account, Balance, Book, BookAway, Claim, MemoryBook, Reservation
+from .store import Account, AccountBalance, Booking, BudgetStore, BudgetStoreUnavailable, Claim, MemoryBudgetStore
 
 PER_REQUEST = 768
-"""Tokens that a vendor writes around a conversation by itself; the most that was seen are 612, of Llama's template."""
+"""Tokens that a vendor writes around a conversation; the most that was seen are 612, of Llama's template."""
 WITH_SETTINGS = 2_048
 """Tokens that a vendor writes around a conversation with settings of its own: a character, or a mode (1,690 seen)."""
 PER_MESSAGE = 16
@@ -71,13 +71,13 @@ ANY_OUTPUT = 131_072
 THOUGHTS = 65_536
 """Tokens that some formats need for thoughts above ``max_tokens``, at the highest effort."""
 LEAST_OUTPUT = 16
-"""What some APIs make of a smaller ``max_tokens``; others go over it by one."""
+"""Some APIs raise a smaller ``max_tokens`` to this; others exceed it by one."""
 OVER_OUTPUT: Mapping[str, int] = {"google": 2, "vertex": 2}
 """How many times ``max_tokens`` a vendor may bill: its thoughts are counted, and not always stopped in time (by 30 % was seen)."""
 FEES: Mapping[str, Decimal] = {"perplexity": Decimal("0.022")}
-"""US dollars that a vendor takes at most for a request as such."""
+"""US dollars that a vendor charges at most for a request itself."""
 ROUTERS = frozenset({"openrouter/auto", "openrouter/bodybuilder", "typesafe/jev-router"})
-"""Names that stand for whichever model a vendor chooses: what a list of prices says of them, 0, is no price."""
+"""Names for whichever model a vendor chooses; the 0 that a price list has for them is no price."""
 SEARCHES = 10
 """How often a vendor's own tool is used where it sets no ``max_uses``."""
 
@@ -89,9 +89,9 @@ _SEARCHING = frozenset({"web_search_options", "plugins", "tools", "mcp_servers",
 
 @attrs.frozen(kw_only=True)
 class Measure:
-    """What a request holds, whoever is asked: ``text`` in tokens at most, ``images``, whether there is something ``unbounded``.
+    """The size of a request at any vendor: ``text`` in tokens at most, ``images``, whether a part of it is ``unbounded``.
 
-    ``searches`` is how often vendors' own tools may be used.
+    ``searches`` is how often vendors' own tools may be used, ``output`` the tokens of one answer at most (``None``: no limit).
     """
 
     text: int
@@ -102,34 +102,34 @@ class Measure:
     output: int | None = None
 
 
-def measured(request: Request) -> Measure:
-    """The measure of a request; one pass over its text."""
+def measure(request: Request) -> Measure:
+    """Measure a request, in one pass over its text."""
     extra = request.extra_params
     vendor_tools = [tool for tool in request.tools if isinstance(tool, VendorTool)]
     searching = bool(vendor_tools) or not _SEARCHING.isdisjoint(extra)
-    text, images, unbounded = PER_REQUEST + _of_tools(request.tools) + _of_json(request.response_format), 0, searching
+    text, images, unbounded = PER_REQUEST + _tools_tokens(request.tools) + _json_tokens(request.response_format), 0, searching
     for message in request.messages:
-        text += _of_message(message)
+        text += _message_tokens(message)
         if isinstance(message.content, str):
             text += text_tokens(message.content)
             continue
         for part in message.content:
-            text += _of_part(part)
+            text += _part_tokens(part)
             images += isinstance(part, ImagePart)
             unbounded = unbounded or _unbounded(part)
     said = Said.of(extra)
     return Measure(
-        text=text + _of_json(extra) + (WITH_SETTINGS if extra else 0),
+        text=text + _json_tokens(extra) + (WITH_SETTINGS if extra else 0),
         images=images,
         unbounded=unbounded or stored_param(extra) is not None,
-        searches=sum([_uses(tool) for tool in vendor_tools]) or (SEARCHES if searching else 0),
+        searches=sum([_max_uses(tool) for tool in vendor_tools]) or (SEARCHES if searching else 0),
         answers=max(request.n or 1, said.answers),
         output=_most_output(request, said),
     )
 
 
 def bound(measure: Measure, request: Request, target: Target, now: datetime) -> Decimal:
-    """US dollars that a request can cost at a target with a known price, at most."""
+    """The most US dollars that a request can cost at a target with a known price."""
     per_image = PER_IMAGE.get(target.kind or "", ANY_IMAGE)
     into = measure.text + measure.images * per_image + ((target.context_window or ANY_WINDOW) if measure.unbounded else 0)
     output = measure.output
@@ -163,7 +163,7 @@ def _rates(target: Target, tier: str | None, audible: bool, soon: date) -> tuple
         tiers = one.tiers.values() if tier in (None, "auto") else [one.of(0, tier)]
         for way in (one, *tiers):
             for above, rung in ((-1, way), *way.bands):
-                ladder.append((above, max(_of_input(rung, audible=audible)), _of_output(rung)))
+                ladder.append((above, max(_input_rates(rung, audible=audible)), _output_rate(rung)))
     return tuple(ladder), max(price.calls.values(), default=_NOTHING)
 
 
@@ -181,7 +181,9 @@ def costs_nothing(target: Target) -> bool:
 def is_free(price: Price) -> bool:
     """Whether nothing costs anything, in any class, band or tier, now or later."""
     others = (*[dearer for _, dearer in price.bands], *price.tiers.values(), *price.later)
-    return not (any(_of_input(price, audible=True)) or _of_output(price) or any(price.calls.values())) and all(map(is_free, others))
+    return not (any(_input_rates(price, audible=True)) or _output_rate(price) or any(price.calls.values())) and all(
+        map(is_free, others)
+    )
 
 
 def text_tokens(text: str) -> int:
@@ -201,49 +203,49 @@ def _most_output(request: Request, said: Said) -> int | None:
         return None
     if request.max_tokens == 0 and not said.limits:
         return 0  # vectors are asked for
-    most = max(most, *said.others, LEAST_OUTPUT) + 1 + sum(map(_of_json, predicted(request.extra_params)))
+    most = max(most, *said.others, LEAST_OUTPUT) + 1 + sum(map(_json_tokens, predicted(request.extra_params)))
     if request.reasoning_tokens:
         return most + request.reasoning_tokens
     return most + THOUGHTS if request.reasoning_effort not in (None, "none") else most
 
 
-def _of_input(price: Price, *, audible: bool) -> Iterable[Decimal]:
+def _input_rates(price: Price, *, audible: bool) -> Iterable[Decimal]:
     yield from (price.input, price.cache_read, price.cache_write, price.cache_write_long, price.image_input)
     if audible:
         yield from (price.audio_input, price.audio_cache_read)
 
 
-def _of_output(price: Price) -> Decimal:
+def _output_rate(price: Price) -> Decimal:
     return max(price.output, price.reasoning, price.audio_output, price.image_output)
 
 
-def _of_message(message: Message) -> int:
-    calls = sum([_of_part(call) for call in message.tool_calls]) if message.tool_calls else 0
+def _message_tokens(message: Message) -> int:
+    calls = sum([_part_tokens(call) for call in message.tool_calls]) if message.tool_calls else 0
     names = text_tokens(message.name or "") + len(message.tool_call_id or "")
-    return PER_MESSAGE + calls + names + (_of_json(message.extra) if message.extra else 0)
+    return PER_MESSAGE + calls + names + (_json_tokens(message.extra) if message.extra else 0)
 
 
-def _of_part(part: Any) -> int:
+def _part_tokens(part: Any) -> int:
     """Tokens of the text that a part holds."""
     if isinstance(part, TextPart):
-        return text_tokens(part.text) + _of_json(part.extra)
+        return text_tokens(part.text) + _json_tokens(part.extra)
     if isinstance(part, ToolCall):
         return PER_TOOL + text_tokens(part.name) + text_tokens(part.arguments) + len(part.id or "") + len(part.signature or "")
     if isinstance(part, ReasoningPart):
-        return text_tokens(part.text) + len(part.signature or "") + len(part.encrypted or "") + _of_json(part.extra)
+        return text_tokens(part.text) + len(part.signature or "") + len(part.encrypted or "") + _json_tokens(part.extra)
     if isinstance(part, OtherPart):
-        return _of_json(part.data)
+        return _json_tokens(part.data)
     if isinstance(part, FilePart):
         return len(part.data or b"") + text_tokens(part.name or "") if _is_text(part) else text_tokens(part.name or "")
     return 0
 
 
-def _of_tools(tools: Sequence[Tool | VendorTool]) -> int:
-    return WITH_TOOLS + sum([PER_TOOL + _of_json(attrs.asdict(tool)) for tool in tools]) if tools else 0
+def _tools_tokens(tools: Sequence[Tool | VendorTool]) -> int:
+    return WITH_TOOLS + sum([PER_TOOL + _json_tokens(attrs.asdict(tool)) for tool in tools]) if tools else 0
 
 
-def _of_json(value: Any) -> int:
-    """Tokens of what is written as JSON; what JSON cannot hold by its ``repr``."""
+def _json_tokens(value: Any) -> int:
+    """Tokens of a value written as JSON; of one that JSON cannot hold, of its ``repr``."""
     return text_tokens(json.dumps(value, ensure_ascii=False, default=repr)) if value else 0
 
 
@@ -252,23 +254,23 @@ def _is_text(part: FilePart) -> bool:
 
 
 def _unbounded(part: Any) -> bool:
-    """Whether its tokens cannot be told by its bytes; a block of a vendor's own may hold what is encrypted, or stands elsewhere."""
+    """Whether its bytes do not limit its tokens; a vendor's own block may be encrypted, or refer to something stored elsewhere."""
     return isinstance(part, AudioPart | VideoPart | OtherPart) or (isinstance(part, FilePart) and not _is_text(part))
 
 
-def _uses(tool: VendorTool) -> int:
+def _max_uses(tool: VendorTool) -> int:
     most = tool.data.get("max_uses")
     return most if isinstance(most, int) and most > 0 else SEARCHES
 
 
-class Purse:
-    """One call's own accounts, for budgets that count by call, and the measure of its request; legs of a call share it."""
+class CallBudget:
+    """What the attempts of one call share: its facts, the measure of its request, and the store of budgets that count by call."""
 
-    __slots__ = ("_measure", "_more", "book", "facts", "request")
+    __slots__ = ("_measure", "_more", "facts", "request", "store")
 
-    def __init__(self, request: Request, origin: str | None = None, book: MemoryBook | None = None) -> None:
+    def __init__(self, request: Request, origin: str | None = None, store: MemoryBudgetStore | None = None) -> None:
         self.request = request
-        self.book = book
+        self.store = store
         self.facts = {
             "origin": request.origin or origin or "",
             "user": request.user or "",
@@ -279,76 +281,76 @@ class Purse:
 
     @property
     def measure(self) -> Measure:
-        """What the request holds, and what was added since."""
+        """What the request holds, with the text that :meth:`continue_with` added."""
         if self._measure is None:
-            self._measure = measured(self.request)
+            self._measure = measure(self.request)
         return attrs.evolve(self._measure, text=self._measure.text + self._more) if self._more else self._measure
 
-    def goes_on(self, text: str, around: str) -> None:
-        """From now on the request is asked with a beginning of the answer, and words around that."""
+    def continue_with(self, text: str, around: str) -> None:
+        """Count the beginning of an answer, and the words around it, as part of the request from now on."""
         self._more = text_tokens(text) + text_tokens(around)
 
 
 class PaidLease:
-    """The key of a reservation, and where that goes when the key is refused; a :class:`~llmdispatcher.runtime.Lease`."""
+    """The key of a reservation, which moves to another key when this one is refused; a :class:`~llmdispatcher.runtime.Lease`."""
 
-    def __init__(self, hold: Hold, move: Callable[[Sequence[int]], int | None], other: Lease | None) -> None:
-        self._hold = hold
+    def __init__(self, reservation: Reservation, move: Callable[[Sequence[int]], int | None], other: Lease | None) -> None:
+        self._reservation = reservation
         self._move = move
         self._other = other
 
     @property
     def key(self) -> int | None:
-        """Its number."""
-        return self._hold.key
+        """The number of the key."""
+        return self._reservation.key
 
     def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
-        """Reserve for another of these keys, after a refusal; ``None`` where none has a place and money."""
+        """Reserve for another of these keys, after a refusal; ``None`` if none has both a place and money."""
         if self._other is None:
             return self._move(awake)
         number = self._other.move(awake, error)
         return None if number is None else self._move([number])
 
 
-class Hold:
-    """What one attempt has reserved; settled by whoever comes first, and the rest are not heard.
+class Reservation:
+    """What one attempt has reserved. It is settled once; later settlements change nothing.
 
-    How an attempt ends decides what counts as spent. An answer: its cost, by the vendor's word or by usage and price; the whole
-    bound where neither is known. A request that certainly never reached the vendor, or that the vendor refused: nothing beside a
-    cost that is known. Anything else (broken off, cancelled, timed out, overtaken) may be billed by a sum that nobody can know: the
-    whole bound.
+    How an attempt ends decides what counts as spent. A response: its cost, reported by the vendor or worked out from usage and
+    price; the whole bound if neither is known. A request that certainly never reached the vendor, or that the vendor refused: a
+    cost that is known, otherwise nothing. Anything else (broken off, cancelled, timed out, overtaken) may be billed for an unknown
+    sum: the whole bound.
     """
 
-    __slots__ = ("_book", "_purse", "booked", "key", "move", "of_call", "shared")
+    __slots__ = ("_store", "booked", "call", "key", "move", "of_call", "shared")
 
-    def __init__(self, purse: Purse, book: Book) -> None:
-        self._purse = purse
-        self._book = book
-        self.of_call: Reservation | None = None
-        self.shared: Reservation | None = None
+    def __init__(self, call: CallBudget, store: BudgetStore) -> None:
+        self._store = store
+        self.call = call
+        self.of_call: Booking | None = None
+        self.shared: Booking | None = None
         self.booked = True
         self.key: int | None = None
         self.move: Callable[[Sequence[int]], int | None] | None = None
 
     def lease(self, other: Lease | None) -> Lease | None:
-        """Which of several keys to show: the one whose money is reserved, and where it is refused another with money.
+        """The key to show: the one with the reserved money, and after a refusal another with money.
 
-        ``other`` is the lease of the limits, which comes first.
+        ``other`` is the lease of the rate limits, which comes first.
         """
         return other if self.key is None or self.move is None else PaidLease(self, self.move, other)
 
     @property
     def amount(self) -> Decimal | None:
-        """US dollars that are reserved; ``None`` where nothing is."""
+        """Reserved US dollars; ``None`` if nothing is reserved."""
         held = self.shared or self.of_call
         return plain_dollars(held.amount) if held is not None else None
 
     def give_back(self) -> None:
-        """Nothing was sent."""
+        """Release the money: nothing was sent."""
         self._spend(0)
 
     def settle(self, error: DispatchError | None, cost: Decimal | None) -> None:
-        """The attempt has ended, with this error if any; ``cost`` is what is known of what it cost."""
+        """Replace the reservation by what the attempt cost; ``cost`` is ``None`` if that is not known."""
         held = self.shared or self.of_call
         if held is None:
             return
@@ -359,27 +361,27 @@ class Hold:
 
     def _spend(self, spent: int) -> None:
         of_call, shared, booked = self.of_call, self.shared, self.booked
-        if of_call is not None and self._purse.book is not None:
-            self._purse.book.settle(of_call, spent)
+        if of_call is not None and self.call.store is not None:
+            self.call.store.settle(of_call, spent)
             self.of_call = None
         if shared is not None:
-            self._book.settle(shared, spent, booked=booked)
+            self._store.settle(shared, spent, booked=booked)
             self.shared = None
 
 
 logger = room_logger("accounting")
 
 PATIENCE = 60.0
-"""Seconds that a call waits for the place where budgets are kept, within its deadline, at most; the place may be sooner away."""
+"""Seconds that a call waits for the store of budgets at most, within its deadline; the store may give up sooner."""
 LEASE = 600.0
-"""Seconds after its deadline when a reservation is believed to be a dead process's."""
+"""Seconds after its deadline when a reservation is taken for one of a dead process."""
 WITHOUT_DEADLINE = 86_400.0
-"""Seconds that a call without a deadline is believed to take at most."""
+"""Seconds that a call without a deadline is assumed to take at most."""
 
 
 @attrs.frozen
-class _Case:
-    """One target that is about to be asked, and the budgets that it concerns; ``amount`` is what it may cost, in picodollars."""
+class _Charge:
+    """What asking a target may cost, in picodollars, and the budgets that this concerns."""
 
     target: Target
     claims: tuple[tuple[Budget, Claim], ...]
@@ -388,183 +390,208 @@ class _Case:
 
 
 class _Ids:
-    """Names of reservations that no process gives twice: 16 hex digits of chance, which a forked child draws anew, and a count."""
+    """Ids that no process gives twice: 16 random hex digits, drawn again in a forked child, and a counter."""
 
     def __init__(self) -> None:
         self._pid, self._prefix, self._count = 0, "", itertools.count()
 
     def next(self) -> str:
-        """The next one, of 32 digits."""
+        """The next id, of 32 hex digits."""
         if self._pid != os.getpid():
             self._prefix, self._pid = os.urandom(8).hex(), os.getpid()
         return f"{self._prefix}{next(self._count):016x}"
 
 
 class Spending:
-    """The budgets of a dispatcher and the book that they are kept in; safe under threads and after a fork."""
+    """The budgets of a dispatcher and the store that they are kept in; safe under threads and after a fork."""
 
-    def __init__(self, budgets: Sequence[Budget], clock: Clock, book: Book | None = None) -> None:
+    def __init__(self, budgets: Sequence[Budget], clock: Clock, store: BudgetStore | None = None) -> None:
         self.budgets = tuple(budgets)
-        self.book = book if book is not None else MemoryBook()
+        self.store = store if store is not None else MemoryBudgetStore()
         self._clock = clock
         self._ids = _Ids()
         self._by_call = any(budget.period == "call" for budget in self.budgets)
         self.by_key = any(budget.per == "key" or "key" in budget.match for budget in self.budgets)
-        """Whether it matters which of a vendor's keys is shown."""
+        """Whether any budget depends on which of a vendor's keys is shown."""
         self._periods: dict[str, Period] = {}
 
-    def purse(self, request: Request, origin: str | None = None) -> Purse:
-        """What a call that begins carries; ``origin`` is for a request that names none."""
-        return Purse(request, origin, MemoryBook() if self._by_call else None)
+    def new_call_budget(self, request: Request, origin: str | None = None) -> CallBudget:
+        """What a call carries from its beginning; ``origin`` is for a request that names none."""
+        return CallBudget(request, origin, MemoryBudgetStore() if self._by_call else None)
 
-    def hold(self, purse: Purse) -> Hold:
-        """Where an attempt's reservation is noted."""
-        return Hold(purse, self.book)
+    def new_reservation(self, call: CallBudget) -> Reservation:
+        """An empty reservation for one attempt of a call."""
+        return Reservation(call, self.store)
 
-    def reserve(self, hold: Hold, purse: Purse, target: Target, keys: Sequence[int], deadline: Deadline) -> BudgetExceeded | None:
-        """Reserve what asking ``target`` may cost; or, nothing reserved, why it must not be asked.
+    def reserve(self, reservation: Reservation, target: Target, keys: Sequence[int], deadline: Deadline) -> BudgetExceeded | None:
+        """Reserve what asking ``target`` may cost. If it must not be asked, reserve nothing and return the error that says why.
 
-        ``keys`` are the numbers of the vendor's keys that may be shown, in order, where a budget counts by them: the first with
-        money is the one to show (:meth:`Hold.lease`). The error has ``try_elsewhere`` where another target may be asked instead.
-        What is reserved is noted in ``hold`` before it is taken, so that an interruption at any point leaves it to be given back.
+        ``keys`` are the numbers of the vendor's keys that may be shown, in order, if a budget counts by them: the first with money
+        is the one to show (:meth:`Reservation.lease`). The error has ``try_elsewhere`` if another target may be asked instead.
+        Amounts are noted in ``reservation`` before they are taken, so that an interruption at any point can give them back.
         """
         if not (self.by_key and keys):
-            return self._reserve(hold, purse, target, None, deadline)
-        hold.move = lambda numbers: self._moved(hold, purse, target, numbers, deadline)
+            return self._reserve(reservation, target, None, deadline)
+        reservation.move = lambda numbers: self._move(reservation, target, numbers, deadline)
         refusals = []
         for key in keys:
-            refusal = self._reserve(hold, purse, target, key, deadline)
+            refusal = self._reserve(reservation, target, key, deadline)
             if refusal is None:
-                hold.key = key
+                reservation.key = key
                 return None
             refusals.append(refusal)
         return refusals[0]
 
-    def _moved(self, hold: Hold, purse: Purse, target: Target, keys: Sequence[int], deadline: Deadline) -> int | None:
-        """Another key with money, after one was refused, which costs nothing."""
-        hold.give_back()
-        hold.key = None
-        self.reserve(hold, purse, target, keys, deadline)
-        return hold.key
+    def _move(self, reservation: Reservation, target: Target, keys: Sequence[int], deadline: Deadline) -> int | None:
+        """Reserve for another key with money, after one was refused, which costs nothing."""
+        reservation.give_back()
+        reservation.key = None
+        self.reserve(reservation, target, keys, deadline)
+        return reservation.key
 
-    def _reserve(self, hold: Hold, purse: Purse, target: Target, key: int | None, deadline: Deadline) -> BudgetExceeded | None:
-        case = self._case(purse, target, key)
-        if isinstance(case, BudgetExceeded) or case is None:
-            return case
-        until = micros(case.now) + int(1e6 * (min(deadline.remaining(), WITHOUT_DEADLINE) + LEASE))
-        own = tuple([claim for budget, claim in case.claims if budget.period == "call"])
-        if own and purse.book is not None:
-            hold.of_call = Reservation(self._ids.next(), own, case.amount, until)
-            short = purse.book.reserve(hold.of_call)
+    def _reserve(self, reservation: Reservation, target: Target, key: int | None, deadline: Deadline) -> BudgetExceeded | None:
+        call = reservation.call
+        charge = self._charge(call, target, key)
+        if isinstance(charge, BudgetExceeded) or charge is None:
+            return charge
+        until = micros(charge.now) + int(1e6 * (min(deadline.remaining(), WITHOUT_DEADLINE) + LEASE))
+        own = tuple([claim for budget, claim in charge.claims if budget.period == "call"])
+        if own and call.store is not None:
+            reservation.of_call = Booking(self._ids.next(), own, charge.amount, until)
+            short = call.store.reserve(reservation.of_call)
             if short is not None:
-                hold.of_call = None
-                return _exceeded(case, short)
-        shared = tuple([claim for budget, claim in case.claims if budget.period != "call"])
-        refusal = self._book(hold, case, Reservation(self._ids.next(), shared, case.amount, until), deadline) if shared else None
+                reservation.of_call = None
+                return _exceeded_error(charge, short)
+        shared = tuple([claim for budget, claim in charge.claims if budget.period != "call"])
+        refusal = (
+            self._reserve_shared(reservation, charge, Booking(self._ids.next(), shared, charge.amount, until), deadline)
+            if shared
+            else None
+        )
         if refusal is not None:
-            hold.give_back()
+            reservation.give_back()
         return refusal
 
-    def _book(self, hold: Hold, case: _Case, wanted: Reservation, deadline: Deadline) -> BudgetExceeded | None:
-        is_strict = any(budget.strict for budget, _ in case.claims)
-        left = deadline.remaining()  # a call that goes on without the book needs time for itself
+    def _reserve_shared(
+        self, reservation: Reservation, charge: _Charge, wanted: Booking, deadline: Deadline
+    ) -> BudgetExceeded | None:
+        is_strict = any(budget.strict for budget, _ in charge.claims)
+        left = deadline.remaining()  # a call that goes on without the store needs time for itself
         patience = min(PATIENCE, left if is_strict else left / 2)
-        hold.shared = wanted
+        reservation.shared = wanted
         try:
-            short = self.book.reserve(wanted, micros(case.now), patience)
-        except BookAway as away:
-            hold.shared = None
+            short = self.store.reserve(wanted, micros(charge.now), patience)
+        except BudgetStoreUnavailable as away:
+            reservation.shared = None
             deadline.check()
-            return self._unbooked(hold, case, wanted, away)
+            return self._continue_unbooked(reservation, charge, wanted, away)
         if short is None:
             return None
-        hold.shared = None
-        return _exceeded(case, short)
+        reservation.shared = None
+        return _exceeded_error(charge, short)
 
-    def _unbooked(self, hold: Hold, case: _Case, wanted: Reservation, away: BookAway) -> BudgetExceeded | None:
-        """What follows where the book is away: a refusal, or the call goes on and is booked when it is back."""
-        strict = next((budget for budget, _ in case.claims if budget.strict), None)
+    def _continue_unbooked(
+        self, reservation: Reservation, charge: _Charge, wanted: Booking, away: BudgetStoreUnavailable
+    ) -> BudgetExceeded | None:
+        """The store is unavailable: a strict budget refuses; else the call goes on, and is booked later."""
+        strict = next((budget for budget, _ in charge.claims if budget.strict), None)
         if strict is None:
-            logger.warning("budgets: %s; %s is asked nevertheless, and booked later", away, case.target)
-            hold.shared, hold.booked = wanted, False
+            logger.warning("budgets: %s; %s is asked nevertheless, and booked later", away, charge.target)
+            reservation.shared, reservation.booked = wanted, False
             return None
         text = f"budget {strict.name!r} cannot be looked at: {away}; bring it back, or let calls go on without it by strict=False"
-        refusal = BudgetExceeded(text, budget=strict.name, limit=strict.limit, sent=False, **_asked(case.target))
+        refusal = BudgetExceeded(text, budget=strict.name, limit=strict.limit, sent=False, **_target_fields(charge.target))
         refusal.__cause__ = away
         return refusal
 
     def statuses(self) -> tuple[BudgetStatus, ...]:
-        """Every account in its present period; budgets that count by call have none. Raises :class:`BudgetExceeded` if away."""
+        """Every account in its present period; budgets that count by call have none.
+
+        Raises :class:`BudgetExceeded` if the store is unavailable.
+        """
         now = self._clock.now()
         lasting = {budget.name: budget for budget in self.budgets if budget.period != "call"}
         try:
-            found = self.book.balances(list(lasting), micros(now), PATIENCE) if lasting else []
-        except BookAway as away:
+            found = self.store.balances(list(lasting), micros(now), PATIENCE) if lasting else []
+        except BudgetStoreUnavailable as away:
             raise BudgetExceeded(f"budgets cannot be looked at: {away}", sent=False) from away
         present = {name: self._account(budget, "", now) for name, budget in lasting.items()}
         found = [one for one in found if one.account.begins == present[one.account.budget].begins]
         seen = {one.account.key for one in found}
-        idle = [Balance(one, 0, 0) for one in present.values() if lasting[one.budget].per == "dispatcher" and one.key not in seen]
+        idle = [
+            AccountBalance(one, 0, 0) for one in present.values() if lasting[one.budget].per == "dispatcher" and one.key not in seen
+        ]
         place = list(lasting).index
         ordered = sorted([*found, *idle], key=lambda one: (place(one.account.budget), one.account.share))
         return tuple([_status(lasting[one.account.budget], one) for one in ordered])
 
-    def outlook(self, request: Request, targets: Iterable[Target]) -> tuple[BudgetForecast, ...]:
+    def forecast(self, request: Request, targets: Iterable[Target]) -> tuple[BudgetForecast, ...]:
         """What asking each of these targets would reserve now, and what would be in the way; reserves nothing."""
-        purse, told = Purse(request), []
+        call, found = CallBudget(request), []
         for target in targets:
-            case = self._case(purse, target, None)
-            if case is None:
+            charge = self._charge(call, target, None)
+            if charge is None:
                 continue
-            refusal = case if isinstance(case, BudgetExceeded) else self._refusal(case)
-            reserves = None if isinstance(case, BudgetExceeded) or not has_price(target) else plain_dollars(case.amount)
-            told.append(
+            refusal = charge if isinstance(charge, BudgetExceeded) else self._refusal(charge)
+            reserves = None if isinstance(charge, BudgetExceeded) or not has_price(target) else plain_dollars(charge.amount)
+            found.append(
                 BudgetForecast(target=str(target), reserves=reserves, refusal=refusal.message if refusal is not None else "")
             )
-        return tuple(told)
+        return tuple(found)
 
-    def _refusal(self, case: _Case) -> BudgetExceeded | None:
-        """What would be in the way of a case as things stand."""
+    def _refusal(self, charge: _Charge) -> BudgetExceeded | None:
+        """The error that the charge would meet as things stand, or ``None``."""
         try:
-            known = self.book.balances([budget.name for budget, _ in case.claims], micros(case.now), PATIENCE)
-        except BookAway:
+            known = self.store.balances([budget.name for budget, _ in charge.claims], micros(charge.now), PATIENCE)
+        except BudgetStoreUnavailable:
             known = []
         held = {one.account.key: one for one in known}
-        for _, claim in case.claims:
-            balance = held.get(claim.account.key, Balance(claim.account, 0, 0))
-            if balance.spent + balance.reserved + case.amount > claim.limit:
-                return _exceeded(case, balance)
+        for _, claim in charge.claims:
+            balance = held.get(claim.account.key, AccountBalance(claim.account, 0, 0))
+            if balance.spent + balance.reserved + charge.amount > claim.limit:
+                return _exceeded_error(charge, balance)
         return None
 
-    def _case(self, purse: Purse, target: Target, key: int | None) -> _Case | BudgetExceeded | None:
-        """What there is to reserve; ``None`` where no budget is concerned or nothing costs anything."""
-        facts = {**purse.facts, "vendor": target.vendor, "model": str(target), "key": f"{target.vendor}#{key or 1}"}
+    def _charge(self, call: CallBudget, target: Target, key: int | None) -> _Charge | BudgetExceeded | None:
+        """What to reserve; ``None`` if no budget is concerned or the target is free."""
+        facts = {**call.facts, "vendor": target.vendor, "model": str(target), "key": f"{target.vendor}#{key or 1}"}
         concerned = [budget for budget in self.budgets if budget.concerns(facts)]
         if not concerned or costs_nothing(target):
             return None
         now, amount = self._clock.now(), 0
         if has_price(target):
-            amount = picodollars_up(bound(purse.measure, purse.request, target, now))
-        if not has_price(target) or unseen_model(purse.request.extra_params) is not None:
+            amount = picodollars_up(bound(call.measure, call.request, target, now))
+        if not has_price(target) or unseen_model(call.request.extra_params) is not None:
             strict = next((budget for budget in concerned if budget.unpriced == "refuse"), None)
             if strict is not None:
-                return _unpriced(strict, target)
+                return _unpriced_error(strict, target)
         claims = [(budget, Claim(self._account(budget, budget.share(facts), now), budget.most)) for budget in concerned]
-        return _Case(target, tuple(claims), amount, now)
+        return _Charge(target, tuple(claims), amount, now)
 
     def _account(self, budget: Budget, share: str, now: datetime) -> Account:
-        """An account in the present period, which is worked out once."""
+        """An account in the present period; a period is computed once."""
         period = self._periods.get(budget.name)
         if period is None or not period.covers(now):
             period = self._periods[budget.name] = period_at(budget.period, budget.clocks, now)
         return Account(budget.name, share, micros(period.begins), micros(period.ends) if period.ends is not None else 0)
 
     def close(self) -> None:
-        """Let go of the book's connections."""
-        self.book.close()
+        """Close the store's connections."""
+        self.store.close()
 
 
-def _status(budget: Budget, balance: Balance) -> BudgetStatus:
+def spending_of(budgets: Sequence[Budget], ledger: Any, clock: Clock) -> Spending | None:
+    """The spending of these budgets, ``None`` without any; kept in the ledger's database if it has one, else in memory."""
+    if not budgets:
+        return None
+    if not hasattr(ledger, "transaction"):
+        return Spending(budgets, clock)
+    from .database import DatabaseBudgetStore  # late: it needs SQLAlchemy
+
+    return Spending(budgets, clock, DatabaseBudgetStore(ledger))
+
+
+def _status(budget: Budget, balance: AccountBalance) -> BudgetStatus:
     account = balance.account
     return BudgetStatus(
         budget=budget.name,
@@ -577,34 +604,34 @@ def _status(budget: Budget, balance: Balance) -> BudgetStatus:
     )
 
 
-def _asked(target: Target) -> dict[str, Any]:
+def _target_fields(target: Target) -> dict[str, Any]:
     return {"vendor": target.vendor, "model": target.model}
 
 
-def _exceeded(case: _Case, balance: Balance) -> BudgetExceeded:
-    """The error of a case that an account has no money for."""
-    budget = next(budget for budget, claim in case.claims if claim.account.key == balance.account.key)
+def _exceeded_error(charge: _Charge, balance: AccountBalance) -> BudgetExceeded:
+    """The error for a charge that an account cannot pay."""
+    budget = next(budget for budget, claim in charge.claims if claim.account.key == balance.account.key)
     status = _status(budget, balance)
     whose = f" of {status.share!r}" if status.share else ""
     when = f"; its period ends {status.ends:%Y-%m-%d %H:%M:%S} UTC" if status.ends is not None else ""
     return BudgetExceeded(
         f"budget {budget.name!r}{whose}: {shown(status.spent)} of {shown(budget.limit)} are spent, {shown(status.reserved)} are"
-        f" reserved, and this may cost up to {shown(plain_dollars(case.amount))}{when}; set max_tokens, or raise limit",
+        f" reserved, and this may cost up to {shown(plain_dollars(charge.amount))}{when}; set max_tokens, or raise limit",
         budget=budget.name,
         limit=budget.limit,
         spent=status.spent,
         reserved=status.reserved,
-        needed=plain_dollars(case.amount),
+        needed=plain_dollars(charge.amount),
         ends=status.ends,
-        retry_after=max(0.0, (status.ends - case.now).total_seconds()) if status.ends is not None else None,
+        retry_after=max(0.0, (status.ends - charge.now).total_seconds()) if status.ends is not None else None,
         try_elsewhere=budget.on_exceed == "next_target",
         sent=False,
-        **_asked(case.target),
+        **_target_fields(charge.target),
     )
 
 
-def _unpriced(budget: Budget, target: Target) -> BudgetExceeded:
-    """The error of a target whose price nobody knows."""
+def _unpriced_error(budget: Budget, target: Target) -> BudgetExceeded:
+    """The error for a target without a known price."""
     return BudgetExceeded(
         f"budget {budget.name!r}: no price of {target} is known, so it cannot be kept; give one with llmdispatcher.catalog.overlay,"
         ' ask another model, or allow this one by unpriced="allow"',
@@ -612,5 +639,5 @@ def _unpriced(budget: Budget, target: Target) -> BudgetExceeded:
         limit=budget.limit,
         try_elsewhere=budget.on_exceed == "next_target",
         sent=False,
-        **_asked(target),
+        **_target_fields(target),
     )

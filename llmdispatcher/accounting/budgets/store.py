@@ -25,20 +25,20 @@ class Account:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What names it."""
+        """What identifies the account."""
         return (self.budget, self.share, self.begins)
 
 
 @attrs.frozen
 class Claim:
-    """A wish for money of an account that may hold ``limit`` picodollars, spent and reserved together."""
+    """An account to reserve from, which may hold ``limit`` picodollars, spent and reserved together."""
 
     account: Account
     limit: int
 
 
 @attrs.frozen
-class Balance:
+class AccountBalance:
     """What an account holds, in picodollars."""
 
     account: Account
@@ -47,11 +47,11 @@ class Balance:
 
 
 @attrs.frozen
-class Reservation:
-    """What one attempt asks for: the same ``amount`` (picodollars) of each account, all or nothing.
+class Booking:
+    """What one attempt reserves: the same ``amount`` (picodollars) of each account, all or nothing.
 
-    ``until`` (microseconds since the epoch) is when whoever made it must have ended; one that is older belongs to a process that
-    is gone, and counts as spent.
+    ``until`` (microseconds since the epoch) is when its attempt must have ended; an older one belongs to a dead process, and
+    counts as spent.
     """
 
     id: str
@@ -60,40 +60,40 @@ class Reservation:
     until: int
 
 
-class BookAway(Exception):
-    """The place where budgets are kept does not answer in time; nothing was changed, as far as one can tell.
+class BudgetStoreUnavailable(Exception):
+    """The store of budgets does not answer in time; as far as is known nothing was changed.
 
-    Its cause is what the database said, where it said something.
+    ``__cause__`` is the database's own error, if there is one.
     """
 
 
-class Book(Protocol):
-    """A place where budgets are kept. Moments are microseconds since the epoch; ``patience`` is seconds."""
+class BudgetStore(Protocol):
+    """Where the accounts of budgets are kept. Moments are microseconds since the epoch; ``patience`` is seconds."""
 
-    def reserve(self, wanted: Reservation, now: int, patience: float) -> Balance | None:
-        """Take the money; or, nothing taken, tell the account that has not so much left.
+    def reserve(self, wanted: Booking, now: int, patience: float) -> AccountBalance | None:
+        """Take the money, or take nothing and return the account that has too little.
 
-        Raises :class:`BookAway`; whatever was taken all the same is given back as soon as that is possible.
+        Raises :class:`BudgetStoreUnavailable`; money that was taken nevertheless is given back as soon as possible.
         """
 
-    def settle(self, held: Reservation, spent: int, *, booked: bool = True) -> None:
-        """Put what was really spent in the place of a reservation, now or as soon as that is possible; idempotent by its id.
+    def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
+        """Replace a reservation by what was spent, now or as soon as possible; idempotent by its id. Raises nothing.
 
-        One that is not ``booked`` was never taken, since the book was away then: what it spent is added. Raises nothing.
+        A reservation that is not ``booked`` was never taken, since the store was unavailable: what it spent is added.
         """
 
-    def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[Balance]:
-        """The accounts of these budgets whose period has not ended. Raises :class:`BookAway`."""
+    def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[AccountBalance]:
+        """Return the accounts of these budgets whose period has not ended. Raises :class:`BudgetStoreUnavailable`."""
 
     def close(self) -> None:
-        """Let go of connections; the book opens new ones if it is used again."""
+        """Close connections; the store opens new ones if it is used again."""
 
 
 _FEW = 4096
 _NOTHING = (0, 0)
 
 
-class MemoryBook:
+class MemoryBudgetStore:
     """Accounts and reservations behind one lock. After a fork parent and child count on for themselves.
 
     A change is one ``dict.update``, which Ctrl-C cannot cut in two: balances are kept by account, reservations by their id.
@@ -106,17 +106,17 @@ class MemoryBook:
         self._tidy_at = _FEW
         self._pid = os.getpid()
 
-    def reserve(self, wanted: Reservation, now: int = 0, patience: float = 0.0) -> Balance | None:
-        """Take the money, or tell the account that has not so much left."""
+    def reserve(self, wanted: Booking, now: int = 0, patience: float = 0.0) -> AccountBalance | None:
+        """Take the money, or return the account that has too little."""
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._reset_after_fork()
             state, change = self._state, dict[Any, Any]()
             for claim in wanted.claims:
                 key = claim.account.key
                 spent, reserved = state.get(key, _NOTHING)
                 if spent + reserved + wanted.amount > claim.limit:
-                    return Balance(claim.account, spent, reserved)
+                    return AccountBalance(claim.account, spent, reserved)
                 change[key] = (spent, reserved + wanted.amount)
                 self._accounts[key] = claim.account
             change[wanted.id] = wanted
@@ -125,11 +125,11 @@ class MemoryBook:
                 self._tidy(now)
             return None
 
-    def settle(self, held: Reservation, spent: int, *, booked: bool = True) -> None:
-        """Put what was really spent in the place of a reservation."""
+    def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
+        """Replace a reservation by what was spent."""
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
+                self._reset_after_fork()
             if self._state.get(held.id) is None:
                 return
             change: dict[Any, Any] = {held.id: None}
@@ -139,30 +139,30 @@ class MemoryBook:
             self._state.update(change)
             self._state.pop(held.id, None)
 
-    def balances(self, budgets: Sequence[str], now: int, patience: float = 0.0) -> list[Balance]:
-        """The accounts of these budgets whose period has not ended."""
+    def balances(self, budgets: Sequence[str], now: int, patience: float = 0.0) -> list[AccountBalance]:
+        """Return the accounts of these budgets whose period has not ended."""
         with self._lock:
             if self._pid != os.getpid():
-                self._forked()
-            running = [account for account in self._accounts.values() if account.budget in budgets and _runs(account, now)]
-            return [Balance(account, *self._state.get(account.key, _NOTHING)) for account in running]
+                self._reset_after_fork()
+            running = [account for account in self._accounts.values() if account.budget in budgets and _is_running(account, now)]
+            return [AccountBalance(account, *self._state.get(account.key, _NOTHING)) for account in running]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing; there are no connections."""
 
     def _tidy(self, now: int) -> None:
-        """Forget periods that have ended and from which nothing is to come back."""
+        """Forget periods that have ended and have nothing reserved."""
         for key, account in list(self._accounts.items()):
-            if not _runs(account, now) and not self._state.get(key, _NOTHING)[1]:
+            if not _is_running(account, now) and not self._state.get(key, _NOTHING)[1]:
                 del self._accounts[key]
                 self._state.pop(key, None)
         self._tidy_at = max(_FEW, 2 * len(self._state))
 
-    def _forked(self) -> None:
-        """In a forked child the calls under way are the parent's, which pays for them."""
+    def _reset_after_fork(self) -> None:
+        """Drop what is reserved, in a forked child: the calls under way belong to the parent."""
         kept = {key: (value[0], 0) for key, value in self._state.items() if type(value) is tuple}
         self._state, self._pid = kept, os.getpid()
 
 
-def _runs(account: Account, now: int) -> bool:
+def _is_running(account: Account, now: int) -> bool:
     return not account.ends or account.ends > now

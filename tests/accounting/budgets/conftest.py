@@ -1,4 +1,4 @@
-"""Books to keep budgets in: memory, a file of SQLite, a real PostgreSQL; and what the tests reserve."""
+"""Stores to keep budgets in: memory, a file of SQLite, a real PostgreSQL; and what the tests reserve."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from llmdispatcher import Ledger, Request, open_ledger
-from llmdispatcher.accounting.budgets import database as clerk
-from llmdispatcher.accounting.budgets.database import DatabaseBook
-from llmdispatcher.accounting.budgets.store import Account, Book, Claim, MemoryBook, Reservation
+from llmdispatcher.accounting.budgets import database as worker
+from llmdispatcher.accounting.budgets.database import DatabaseBudgetStore
+from llmdispatcher.accounting.budgets.store import Account, Booking, BudgetStore, Claim, MemoryBudgetStore
 from llmdispatcher.catalog import Target
 
 KINDS = ("memory", "sqlite", "postgresql")
@@ -26,17 +26,17 @@ def account(budget: str = "b", share: str = "", begins: int = 0, ends: int = 0) 
     return Account(budget, share, begins, ends)
 
 
-def reservation(number: int, amount: int, *claims: Claim, until: int = NOW + 60_000_000) -> Reservation:
-    return Reservation(f"{number:032x}", claims or (Claim(account(), 1000),), amount, until)
+def reservation(number: int, amount: int, *claims: Claim, until: int = NOW + 60_000_000) -> Booking:
+    return Booking(f"{number:032x}", claims or (Claim(account(), 1000),), amount, until)
 
 
 _ledgers: list[Ledger] = []
 
 
-def opened(place: str) -> DatabaseBook:
-    """A book in the database of a ledger, which is closed after the test."""
+def opened(place: str) -> DatabaseBudgetStore:
+    """A store in the database of a ledger, which is closed after the test."""
     _ledgers.append(open_ledger(place))
-    return DatabaseBook(_ledgers[-1])
+    return DatabaseBudgetStore(_ledgers[-1])
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def _closed_ledgers() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that has answered before has as long as one that has not; of its own 5 s the tests would see a busy machine."""
-    monkeypatch.setattr(clerk, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(worker, "PATIENCE", PATIENCE)
 
 
 @pytest.fixture(params=KINDS)
@@ -66,15 +66,15 @@ def place(kind: str, request: pytest.FixtureRequest, tmp_path: Any) -> str | Non
 
 
 @pytest.fixture
-def book(place: str | None) -> Iterator[Book]:
-    made: Book = MemoryBook() if place is None else opened(place)
+def store(place: str | None) -> Iterator[BudgetStore]:
+    made: BudgetStore = MemoryBudgetStore() if place is None else opened(place)
     yield made
     made.close()
 
 
-def totals(book: Book, now: int = NOW) -> dict[tuple[str, str, int], tuple[int, int]]:
+def totals(store: BudgetStore, now: int = NOW) -> dict[tuple[str, str, int], tuple[int, int]]:
     """What is spent and reserved, by account."""
-    return {one.account.key: (one.spent, one.reserved) for one in book.balances(["b", "c"], now, PATIENCE)}
+    return {one.account.key: (one.spent, one.reserved) for one in store.balances(["b", "c"], now, PATIENCE)}
 
 
 def target(vendor: str = "openai", model: str = "gpt-4o", **facts: Any) -> Target:

@@ -1,4 +1,4 @@
-"""A dispatcher with budgets over a simulated vendor, and a book that remembers how each reservation ended."""
+"""A dispatcher with budgets over a simulated vendor, and a store that remembers how each reservation ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from llmdispatcher import Budget, Config, Dispatcher, OpenAIVendor, Request, RetryPolicy
 from llmdispatcher.accounting.budgets.budget import plain_dollars
-from llmdispatcher.accounting.budgets.store import Balance, MemoryBook, Reservation
+from llmdispatcher.accounting.budgets.store import AccountBalance, Booking, MemoryBudgetStore
 from llmdispatcher.catalog import model_facts
 from llmdispatcher.testing import VendorSimulator
 
@@ -18,7 +18,7 @@ AT_ONCE = RetryPolicy(initial_delay=0.0, max_delay=0.0)
 KEY = "sk-spending-0123456789"
 
 
-class RememberingBook(MemoryBook):
+class RememberingStore(MemoryBudgetStore):
     """Notes what was granted, and with what each was settled."""
 
     def __init__(self) -> None:
@@ -27,13 +27,13 @@ class RememberingBook(MemoryBook):
         self.settled: list[tuple[str, Decimal]] = []
         self.changed = threading.Condition()
 
-    def reserve(self, wanted: Reservation, now: int = 0, patience: float = 0.0) -> Balance | None:
+    def reserve(self, wanted: Booking, now: int = 0, patience: float = 0.0) -> AccountBalance | None:
         short = super().reserve(wanted, now, patience)
         if short is None:
             self.granted[wanted.id] = plain_dollars(wanted.amount)
         return short
 
-    def settle(self, held: Reservation, spent: int, *, booked: bool = True) -> None:
+    def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
         super().settle(held, spent, booked=booked)
         with self.changed:
             self.settled.append((held.id, plain_dollars(spent)))
@@ -66,12 +66,12 @@ def dispatcher(
     return made
 
 
-def remembering(made: Dispatcher) -> RememberingBook:
-    """Have a dispatcher keep its budgets in such a book."""
+def remembering(made: Dispatcher) -> RememberingStore:
+    """Have a dispatcher keep its budgets in such a store."""
     spending = made._conductor.spending
     assert spending is not None
-    spending.book = book = RememberingBook()
-    return book
+    spending.store = store = RememberingStore()
+    return store
 
 
 def price(model: str = "gpt-4o") -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Price, Request, Tool, ToolCall, Usage, VendorTool
 from llmdispatcher.accounting.budgets import reservation as bounds
-from llmdispatcher.accounting.budgets.reservation import bound, costs_nothing, has_price, is_free, measured, text_tokens
+from llmdispatcher.accounting.budgets.reservation import bound, costs_nothing, has_price, is_free, measure, text_tokens
 from llmdispatcher.catalog import known
 from llmdispatcher.types import cost_of as cost
 
@@ -23,7 +23,7 @@ FLAT = Price(input=Decimal(1), output=Decimal(10))
 
 def micro(request, price=FLAT, **facts):
     """The bound in millionths of dollars."""
-    return int(bound(measured(request), request, target(price=price, **facts), NOW) * 1_000_000)
+    return int(bound(measure(request), request, target(price=price, **facts), NOW) * 1_000_000)
 
 
 def tokens_in(request, **facts):
@@ -131,7 +131,7 @@ def test_a_prediction_counts_as_output(group):
     params = {"prediction": {"type": "content", "content": "word " * 100}}
     request = attrs.evolve(REQUEST, max_tokens=5, extra_params=params if group is None else {group: params})
 
-    assert measured(request).output >= 5 + text_tokens("word " * 100)
+    assert measure(request).output >= 5 + text_tokens("word " * 100)
 
 
 def tokens_in_alone(request, **facts):
@@ -225,7 +225,7 @@ def recorded():
             true = (
                 answer.usage.cost if answer.usage.cost is not None else cost(answer.usage, told["price"], tier=answer.service_tier)
             )
-            yield exchange["id"], bound(measured(request), request, at, NOW), true
+            yield exchange["id"], bound(measure(request), request, at, NOW), true
 
 
 @needs_corpus

@@ -26,7 +26,7 @@ from llmdispatcher import (
     RetryPolicy,
     open_ledger,
 )
-from llmdispatcher.accounting.budgets.database import DatabaseBook
+from llmdispatcher.accounting.budgets.database import DatabaseBudgetStore
 from llmdispatcher.dispatcher.attempts import Conductor
 from llmdispatcher.testing import FakeVendor, VendorSimulator, faults
 
@@ -45,16 +45,16 @@ def simulator():
 
 def ended(made, call, *expected):
     """How the reservations ended when ``call`` was made; it raises one of ``expected``, if any."""
-    book = remembering(made)
+    store = remembering(made)
     with made:
         if expected:
             with pytest.raises(expected):
                 call(made)
         else:
             call(made)
-        book.await_settled()
+        store.await_settled()
         assert Decimal(0) == made.get_budgets()[0].reserved
-    return book.words
+    return store.words
 
 
 def send(made):
@@ -64,15 +64,15 @@ def send(made):
 def test_an_answer_is_spent_by_its_cost(simulator):
     """Usage by price, and the record tells both."""
     made = dispatcher(simulator)
-    book = remembering(made)
+    store = remembering(made)
     with made:
         response = made.send(ASK)
         status = made.get_budgets()[0]
 
     record = response.trace[0]
     assert (response.usage.cost, Decimal(0)) == (status.spent, status.reserved)
-    assert (response.usage.cost, next(iter(book.granted.values()))) == (record.cost, record.reserved)
-    assert ["cost"] == book.words
+    assert (response.usage.cost, next(iter(store.granted.values()))) == (record.cost, record.reserved)
+    assert ["cost"] == store.words
 
 
 @pytest.mark.parametrize(
@@ -214,13 +214,13 @@ def test_a_stream_that_goes_on_elsewhere_reserves_again(simulator):
     simulator.script(faults.cut_after(3))
     with VendorSimulator(responses="and more") as second:
         made = dispatcher(simulator, second, continuation=True)
-        book = remembering(made)
+        store = remembering(made)
         with made:
             made.send_streaming(ASK).response()
-            book.await_settled()
-    first, other = book.granted.values()
+            store.await_settled()
+    first, other = store.granted.values()
 
-    assert ["bound", "cost"] == book.words
+    assert ["bound", "cost"] == store.words
     assert first < other
 
 
@@ -303,10 +303,10 @@ def test_a_killed_process_is_paid_for_in_the_end(tmp_path, simulator):
         child.kill()
         child.wait()
     with open_ledger(place) as ledger:
-        book, now = DatabaseBook(ledger), int(time.time() * 1e6)
-        before = book.balances(["dispatcher/total"], now, PATIENCE)
-        after = book.balances(["dispatcher/total"], now + 701_000_000, PATIENCE)
-        book.close()
+        store, now = DatabaseBudgetStore(ledger), int(time.time() * 1e6)
+        before = store.balances(["dispatcher/total"], now, PATIENCE)
+        after = store.balances(["dispatcher/total"], now + 701_000_000, PATIENCE)
+        store.close()
 
     assert [(0, True)] == [(one.spent, one.reserved > 0) for one in before]
     assert [(before[0].reserved, 0)] == [(one.spent, one.reserved) for one in after]

@@ -20,7 +20,7 @@ from llmdispatcher import (
     Request,
     VendorUnavailable,
 )
-from llmdispatcher.accounting.budgets.store import BookAway
+from llmdispatcher.accounting.budgets.store import BudgetStoreUnavailable
 from llmdispatcher.testing import ManualClock, VendorSimulator, faults
 
 from .conftest import moment
@@ -186,13 +186,13 @@ def test_a_call_is_settled_in_the_day_in_which_it_began(simulator):
     """Though it ends in the next."""
     clock = ManualClock()
     with clocked(simulator, clock, Budget(limit=1)) as made:
-        book = remembering(made)
+        store = remembering(made)
         stream = made.send_streaming(ASK)
         next(iter(stream))
         clock.advance(86_400)
         assert [(Decimal(0), Decimal(0))] == [(status.spent, status.reserved) for status in made.get_budgets()]
         cost = stream.response().usage.cost
-        accounts = book.balances(["dispatcher/day"], 0)
+        accounts = store.balances(["dispatcher/day"], 0)
 
     assert [(int(moment("2026-01-01").timestamp() * 1e6), int(cost.scaleb(12)), 0)] == [
         (one.account.begins, one.spent, one.reserved) for one in accounts
@@ -200,19 +200,19 @@ def test_a_call_is_settled_in_the_day_in_which_it_began(simulator):
 
 
 class Away:
-    """A book that is away."""
+    """A store that is away."""
 
     def __init__(self):
         self.settled = []
 
     def reserve(self, wanted, now, patience):
-        raise BookAway("its database is asleep")
+        raise BudgetStoreUnavailable("its database is asleep")
 
     def settle(self, held, spent, *, booked=True):
         self.settled.append((spent, booked))
 
     def balances(self, budgets, now, patience):
-        raise BookAway("its database is asleep")
+        raise BudgetStoreUnavailable("its database is asleep")
 
     def close(self):
         """Nothing."""
@@ -221,24 +221,24 @@ class Away:
 def test_a_book_that_is_away_lets_calls_go(simulator, caplog):
     """With a warning; each is booked later, by what it did cost. Whoever looks at the accounts is told why."""
     with dispatcher(simulator, budgets=[Budget(limit=1)]) as made:
-        made._conductor.spending.book = book = Away()
+        made._conductor.spending.store = store = Away()
         response = made.send(ASK)
         with pytest.raises(BudgetExceeded, match="cannot be looked at: its database is asleep") as raised:
             made.get_budgets()
 
-    assert [(int(response.usage.cost.scaleb(12)), False)] == book.settled
+    assert [(int(response.usage.cost.scaleb(12)), False)] == store.settled
     assert "its database is asleep; v0:gpt-4o is asked nevertheless" in caplog.text
-    assert isinstance(raised.value.__cause__, BookAway)
+    assert isinstance(raised.value.__cause__, BudgetStoreUnavailable)
 
 
 def test_a_strict_budget_refuses_while_its_book_is_away(simulator):
     """One of several is enough; the error has the reason as its cause, and nothing is sent."""
     with dispatcher(simulator, budgets=[Budget(limit=1), Budget(limit=1, strict=True, name="hard")]) as made:
-        made._conductor.spending.book = book = Away()
+        made._conductor.spending.store = store = Away()
         with pytest.raises(BudgetExceeded, match="budget 'hard' cannot be looked at: its database is asleep") as raised:
             made.send(ASK)
 
-    assert (0, [], False) == (simulator.hits, book.settled, raised.value.sent)
+    assert (0, [], False) == (simulator.hits, store.settled, raised.value.sent)
     assert "its database is asleep" == str(raised.value.__cause__)
 
 
@@ -246,7 +246,7 @@ def test_a_strict_budget_lets_others_be(simulator):
     """A call that it does not concern goes on."""
     other = Budget(limit=1, strict=True, match={"user": "nobody"}, name="hard")
     with dispatcher(simulator, budgets=[Budget(limit=1), other]) as made:
-        made._conductor.spending.book = Away()
+        made._conductor.spending.store = Away()
         made.send(ASK)
 
     assert 1 == simulator.hits
@@ -260,10 +260,10 @@ def test_a_book_that_is_away_for_longer_than_the_call_has_time(simulator, strict
     class Asleep(Away):
         def reserve(self, wanted, now, patience):
             clock.advance(patience)
-            raise BookAway("its database is asleep")
+            raise BudgetStoreUnavailable("its database is asleep")
 
     with clocked(simulator, clock, Budget(limit=1, strict=strict)) as made:
-        made._conductor.spending.book = Asleep()
+        made._conductor.spending.store = Asleep()
         if strict:
             with pytest.raises(DeadlineExceeded):
                 made.send(ASK, timeout=2.0)

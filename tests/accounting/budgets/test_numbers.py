@@ -7,14 +7,14 @@ import pytest
 
 from llmdispatcher import Budget, BudgetExceeded, Dispatcher, LedgerError, Request, Response, Usage
 from llmdispatcher.accounting.budgets.budget import MOST_HELD
-from llmdispatcher.accounting.budgets.store import BookAway, Claim
+from llmdispatcher.accounting.budgets.store import BudgetStoreUnavailable, Claim
 from llmdispatcher.accounting.units import MOST, MOST_SUM
 from llmdispatcher.testing import FakeVendor
 
 from .conftest import NOW, PATIENCE, account, opened, reservation, totals
 
 ODD = Claim(account(share="\ud800"), 1000)
-"""What no driver writes; a budget hands no such name to its book."""
+"""What no driver writes; a budget hands no such name to its store."""
 KEY = ("b", "", 0)
 ABSURD = [
     Usage(input_tokens=3, output_tokens=2, cost=Decimal(cost))
@@ -51,56 +51,56 @@ def test_one_that_no_database_takes_stops_nobody(place):
     """What is written with it is written without it, and it is not tried for ever."""
     if place is None:
         pytest.skip("budgets in memory have no database that could refuse a number")
-    book = opened(place)
+    store = opened(place)
     first, second = reservation(1, 100), reservation(2, 100)
     for one in (first, second):
-        assert book.reserve(one, NOW, PATIENCE) is None
+        assert store.reserve(one, NOW, PATIENCE) is None
     gate, begun = threading.Event(), threading.Event()
-    clerk = book._clerk
-    writing = clerk._writing
+    worker = store._worker
+    writing = worker._writing
 
     def slow():
         begun.set()
         gate.wait(PATIENCE)
         return writing()
 
-    clerk._writing = slow
-    book.settle(reservation(9, 1), 1)  # it keeps the clerk busy while the others come together
+    worker._writing = slow
+    store.settle(reservation(9, 1), 1)  # it keeps the worker busy while the others come together
     begun.wait(PATIENCE)
-    book.settle(reservation(8, 1, ODD), 1)
-    book.settle(second, 40)
+    store.settle(reservation(8, 1, ODD), 1)
+    store.settle(second, 40)
     gate.set()
 
-    assert {KEY: (40, 100)} == totals(book)
-    assert book.reserve(reservation(3, 10), NOW, PATIENCE) is None
+    assert {KEY: (40, 100)} == totals(store)
+    assert store.reserve(reservation(3, 10), NOW, PATIENCE) is None
 
 
 def test_a_reservation_that_no_database_takes_is_told_as_such(place):
     """With what the driver said as the cause."""
     if place is None:
         pytest.skip("budgets in memory have no database that could refuse a number")
-    book = opened(place)
-    with pytest.raises(BookAway, match="cannot be used") as raised:
-        book.reserve(reservation(1, 1, ODD), NOW, PATIENCE)
+    store = opened(place)
+    with pytest.raises(BudgetStoreUnavailable, match="cannot be used") as raised:
+        store.reserve(reservation(1, 1, ODD), NOW, PATIENCE)
 
     assert raised.value.__cause__ is not None
     assert raised.value.__cause__.__traceback__ is None
-    assert book.reserve(reservation(2, 10), NOW, PATIENCE) is None
+    assert store.reserve(reservation(2, 10), NOW, PATIENCE) is None
 
 
 def test_a_full_account_refuses_and_does_not_overflow(place):
     """Whatever is added to it."""
     if place is None:
         pytest.skip("budgets in memory have no database that could refuse a number")
-    book = opened(place)
+    store = opened(place)
     most = Claim(account(), MOST)
     for number in range(3):
         held = reservation(number, 0, most)
-        book.reserve(held, NOW, PATIENCE)
-        book.settle(held, MOST // 2)
+        store.reserve(held, NOW, PATIENCE)
+        store.settle(held, MOST // 2)
 
-    assert {KEY: (MOST_SUM, 0)} == totals(book)
-    short = book.reserve(reservation(7, MOST // 2, most), NOW, PATIENCE)
+    assert {KEY: (MOST_SUM, 0)} == totals(store)
+    short = store.reserve(reservation(7, MOST // 2, most), NOW, PATIENCE)
     assert (MOST_SUM, 0) == (short.spent, short.reserved)
 
 
@@ -116,7 +116,7 @@ def test_a_database_that_cannot_be_used_says_why(tmp_path):
         ) as raised:
             made.send(asked("ann"))
 
-    assert isinstance(raised.value.__cause__, BookAway)
+    assert isinstance(raised.value.__cause__, BudgetStoreUnavailable)
     assert isinstance(raised.value.__cause__.__cause__, LedgerError)
 
 
