@@ -128,13 +128,13 @@ class Traits:
 
 @attrs.frozen(kw_only=True)
 class _Family:
-    vendors: tuple[str, ...]
-    models: tuple[str, ...]
-    quirks: frozenset[str]
-    lacks: frozenset[str]
-    efforts: tuple[str, ...]
-    api: str | None
-    limits: Mapping[str, Any]
+    vendors: tuple[str, ...] = attrs.field(converter=tuple)
+    models: tuple[str, ...] = attrs.field(converter=tuple)
+    quirks: frozenset[str] = attrs.field(default=(), converter=frozenset)
+    lacks: frozenset[str] = attrs.field(default=(), converter=frozenset)
+    efforts: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    api: str | None = None
+    limits: Mapping[str, Any] = attrs.field(factory=dict)
     source: str
     date: str
 
@@ -146,8 +146,8 @@ def _traits() -> Mapping[str, Any]:
 
 @cache
 def families() -> tuple[_Family, ...]:
-    """The rows."""
-    return tuple([_family(row) for row in _traits()["family"]])
+    """Return the rows of ``traits.toml``, in their order."""
+    return tuple([_Family(**row) for row in _traits()["family"]])
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -173,20 +173,6 @@ def _own(vendor: str) -> Traits:
         quirks=quirks,
         lacks=frozenset(("reasoning",) if "no_effort" in quirks else ()),
         limits=row.limits if row is not None else {},
-    )
-
-
-def _family(row: Mapping[str, Any]) -> _Family:
-    return _Family(
-        vendors=tuple(row["vendors"]),
-        models=tuple(row["models"]),
-        quirks=frozenset(row.get("quirks", ())),
-        lacks=frozenset(row.get("lacks", ())),
-        efforts=tuple(row.get("efforts", ())),
-        api=row.get("api"),
-        limits=row.get("limits", {}),
-        source=row["source"],
-        date=row["date"],
     )
 
 

@@ -1,7 +1,7 @@
 """Models: look them up by reference or by capability, and find the vendor that a bare model name belongs to.
 
-An :class:`Edition` is the set of rows in force at one time: those of the package, over them a registry's, over these one's own. It
-is replaced as a whole; rows are read when they are asked for.
+A :class:`CatalogSnapshot` holds the rows in force at one time: the package's, over them a registry's, over these the caller's own.
+It is replaced as a whole; rows are read when they are asked for.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _packaged(vendor: str) -> Mapping[str, Any]:
     return document
 
 
-class _Shelf:
+class _VendorModels:
     """One vendor's rows, by name and alias; facts are made when they are asked for, once."""
 
     def __init__(self, vendor: str, layers: Iterable[tuple[Rows, str]] = ()) -> None:
@@ -159,7 +159,7 @@ class Layer:
         return self.rows.get(vendor, {}), version
 
 
-class Edition:
+class CatalogSnapshot:
     """All vendors' rows: those of the package, over them a registry's, over these one's own.
 
     A vendor's are read at the first question about it; safe under threads, since nothing is ever changed.
@@ -167,11 +167,11 @@ class Edition:
 
     def __init__(self, registry: Layer | None = None, own: Layer | None = None) -> None:
         self.registry, self.own = registry or Layer(), own or Layer()
-        self._shelves: dict[tuple[str, str], _Shelf] = {}
+        self._shelves: dict[tuple[str, str], _VendorModels] = {}
         self._checked: dict[str, tuple[ModelFacts, ...]] = {}
         self.owners: dict[str, str | None] = {}
 
-    def _shelf(self, vendor: str, account: str = "") -> _Shelf:
+    def _shelf(self, vendor: str, account: str = "") -> _VendorModels:
         """A vendor's rows; with ``account`` those of the vendor that is registered by this name, over them its own."""
         if account == vendor or account not in self.own.rows:
             account = ""
@@ -180,7 +180,7 @@ class Edition:
             if not account and vendor not in self.vendors() and vendor_row(vendor) is None:
                 return _EMPTY  # a name that anybody made up is not remembered
             layers = [self.registry.of(vendor), self.own.of(vendor), *([self.own.of(account)] if account else [])]
-            shelf = self._shelves[vendor, account] = _Shelf(vendor, layers)
+            shelf = self._shelves[vendor, account] = _VendorModels(vendor, layers)
         return shelf
 
     def find(self, vendor: str, model: str, account: str = "") -> ModelFacts | None:
@@ -223,14 +223,14 @@ class Edition:
         self.owners[model] = vendor
 
 
-_EMPTY = _Shelf("")
+_EMPTY = _VendorModels("")
 
 
-_edition = Edition()
+_edition = CatalogSnapshot()
 _lock = new_lock()
 
 
-def edition() -> Edition:
+def edition() -> CatalogSnapshot:
     """The rows that count now; another object as soon as others do."""
     return _edition
 
@@ -252,11 +252,11 @@ def overlay(rows: Mapping[str, Mapping[str, Mapping[str, Any]]] | None, version:
     versions = version if isinstance(version, str) else {canonical(name): told for name, told in version.items()}
     own = Layer(checked_rows({} if rows is None else rows), versions)
     with _lock:
-        _check_fits(own, Edition(_edition.registry))
-        _edition = Edition(_edition.registry, own)
+        _check_fits(own, CatalogSnapshot(_edition.registry))
+        _edition = CatalogSnapshot(_edition.registry, own)
 
 
-def _check_fits(own: Layer, others: Edition) -> None:
+def _check_fits(own: Layer, others: CatalogSnapshot) -> None:
     """Raise :class:`ConfigError` for a row of a model that its vendor is not known to have, and that is no row of a new model.
 
     That has a price. A vendor that may have any model may have this one, and so may one that is not in the catalog.
@@ -276,7 +276,7 @@ def apply_registry(rows: Mapping[str, Rows], versions: Mapping[str, str]) -> Non
     """Put the rows of a registry over the packaged ones, beneath one's own; those of another registry go."""
     global _edition
     with _lock:
-        _edition = Edition(Layer(rows, versions), _edition.own)
+        _edition = CatalogSnapshot(Layer(rows, versions), _edition.own)
 
 
 def models_of(kind: str) -> tuple[str, ...]:
@@ -364,7 +364,7 @@ def owner(model: str) -> str | None:
     return known
 
 
-def _owner(current: Edition, model: str) -> str | None:
+def _owner(current: CatalogSnapshot, model: str) -> str | None:
     pinned = vendor_row(model.partition(":")[0]) if ":" in model else None
     if pinned is not None:
         return pinned.name

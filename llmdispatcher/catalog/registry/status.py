@@ -16,7 +16,7 @@ import attrs
 
 from ...types import EXACT, Price
 from ..facts import ModelFacts
-from ..models import Edition as Catalog
+from ..models import CatalogSnapshot
 from .document import DOLLARS, TOKENS, Edition, RegistryModel
 from .store import Copy
 
@@ -49,9 +49,9 @@ _LEAST = Decimal("1e-12")
 
 
 @cache
-def _catalog() -> Catalog:
+def _catalog() -> CatalogSnapshot:
     """The rows as they were packaged, whatever is put over them."""
-    return Catalog()
+    return CatalogSnapshot()
 
 
 def catalog_rows(edition: Edition, source: str) -> dict[str, dict[str, Any]]:
