@@ -275,7 +275,7 @@ def prune(
 
 
 def give_way(clock: Clock, seconds: float) -> None:
-    """Let others write: SQLite looks only now and then whether a lock is free, and may not find a moment between two transactions."""
+    """Let others write: SQLite looks only now and then whether a lock is free, and may find no moment between transactions."""
     gate = threading.Lock()
     gate.acquire()
     clock.wait(gate, seconds)
