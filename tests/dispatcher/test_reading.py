@@ -223,6 +223,7 @@ def test_what_a_signal_handler_raises_goes_up(stalling, heard):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
+    assert soon(lambda: heard)
     assert ["Cancelled"] == [type(outcome.error).__name__ for outcome in heard]
 
 
