@@ -39,6 +39,8 @@ def checked_key(key: str, field: str) -> str:
             f"{field}: the key ending in {shown} has blanks, line ends or characters that are not ASCII, or is over 4,096 long;"
             " copy it again without what surrounds it"
         )
+    if key[0] == key[-1] and key[0] in "'\"`":
+        raise ConfigError(f"{field}: the key stands in quotes; leave them out, also in a file of variables")
     return key
 
 

@@ -345,7 +345,12 @@ class HttpVendor:
     ) -> None:
         row = vendor_row(kind or self.default_kind)
         if row is None:
-            raise ConfigError(f"vendor: the catalog has no {kind!r}; it has {', '.join(row.name for row in vendor_rows())}")
+            from difflib import get_close_matches
+
+            names = [row.name for row in vendor_rows()]
+            near = get_close_matches(str(kind).lower(), names, 1)
+            told = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
+            raise ConfigError(f"vendor: the catalog has no {kind!r}; {told}")
         self._row = row
         self._config = VendorConfig.merge(config, settings)
         if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:

@@ -116,6 +116,28 @@ def test_config_may_be_a_dict():
         OpenAIVendor(tiemout=3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"), [("opanai", "did you mean 'openai'"), ("OpenAi", "did you mean 'openai'"), ("zzz", "it has openai,")]
+)
+def test_a_name_that_the_catalog_does_not_have(kind, told):
+    """The one that is meant is named, or all."""
+    for make in (vendor, lambda name: HttpVendor(kind=name)):
+        with pytest.raises(ConfigError, match=told):
+            make(kind)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_key_in_quotes_is_refused(quote, monkeypatch):
+    """As some tools leave it in a file of variables; the key is not shown."""
+    key = f"{quote}sk-0123456789abcdef{quote}"
+    with pytest.raises(ConfigError, match="stands in quotes") as told:
+        OpenAIVendor(api_key=key)
+    assert "sk-0" not in str(told.value)
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="stands in quotes"):
+        ask(OpenAIVendor(), "openai")
+
+
 def test_without_a_key_the_first_use_says_what_to_set():
     """The error names the argument and the variables."""
     with pytest.raises(ConfigError, match=r"google: no API key; pass api_key=.* GEMINI_API_KEY or GOOGLE_API_KEY"):
@@ -284,12 +306,6 @@ def test_every_http_vendor_is_a_vendor():
     assert isinstance(vendor("anthropic", api_key=KEY), Vendor)
     assert ("anthropic", "anthropic") == (vendor("anthropic", api_key=KEY).name, vendor("anthropic", api_key=KEY).kind)
     assert "azure" == vendor("azure-openai", api_key=KEY).name
-
-
-def test_an_unknown_vendor_names_those_there_are():
-    """A typo is answered with the choices."""
-    with pytest.raises(ConfigError, match="'opnai'; it has openai, anthropic"):
-        HttpVendor(kind="opnai")
 
 
 def test_from_env_registers_what_the_environment_has(monkeypatch):
