@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from operator import attrgetter
@@ -345,8 +346,6 @@ class HttpVendor:
     ) -> None:
         row = vendor_row(kind or self.default_kind)
         if row is None:
-            from difflib import get_close_matches
-
             names = [row.name for row in vendor_rows()]
             near = get_close_matches(str(kind).lower(), names, 1)
             told = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
