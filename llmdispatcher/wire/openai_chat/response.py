@@ -369,7 +369,7 @@ class ChoiceReader:
             self._sound.add(mapping(delta["audio"]))
         refusal = words_of(delta.get("refusal"))
         self._refused += refusal
-        self._shown |= _SHOWN.intersection(delta)
+        self._shown |= {name for name in _SHOWN.intersection(delta) if says(delta[name])}
         return before, {
             "content": text,
             "refusal": refusal or None,
