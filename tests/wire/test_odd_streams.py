@@ -90,6 +90,8 @@ SOUND = {"id": "a", "data": "aGk=", "transcript": "x"}
         ([{"audio": SOUND}], {"audio": SOUND}, lambda answer: (answer.parts[0].data, answer.parts[0].transcript) == (b"hi", "x")),
         ([{"content": "h", "annotations": NOTE}], {"content": "h", "annotations": NOTE}, lambda answer: len(answer.citations) == 1),
         ([{"content": "h"}], {"content": "h", "annotations": NOTE}, lambda answer: len(answer.citations) == 1),
+        ([{"content": "h", "annotations": []}], {"content": "h", "annotations": NOTE}, lambda answer: len(answer.citations) == 1),
+        ([{"content": "h", "images": None}], {"content": "h", "images": IMAGES}, lambda answer: "url='https" in str(answer.parts)),
         (
             [{"reasoning_text": "t"}, {"content": "h"}],
             {"reasoning_text": "t", "content": "h"},
