@@ -61,7 +61,7 @@ from ..routing import (
     total_tokens,
 )
 from ..runtime import Deadline, Lease
-from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage, evolved
+from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage
 from ..vendors import Vendor
 from . import guards, structured
 from .call import Attempt, Call, certain
@@ -69,7 +69,7 @@ from .config import Continuation, wanted
 from .continuation import Continued, Reword
 from .hedging import hedged
 from .trace import Plan
-from .vendor_call import OpenStream, begun, whole
+from .vendor_call import OpenStream, addressed, begun, whole
 
 logger = room_logger("dispatcher")
 
@@ -258,7 +258,7 @@ class Conductor:
         else:
             share = self.shares.share(call.request, attempt.target, left, others, streamed=streamed, probe=permit.probe)
         if not movable:
-            share = attrs.evolve(share, answer=math.inf, output=math.inf)
+            share = share._replace(answer=math.inf, output=math.inf)
         deadline.narrow(share.answer, share.connect, share.output)
         try:
             return asking()
@@ -296,7 +296,7 @@ class Conductor:
                 "%s is asked in place of %s, which the fallback vendor does not have; fallback_model names another, or forbids it"
             )
             logger.warning(text, target, target.stands_in_for)
-        return request if request.model == target.model else evolved(request, model=target.model)
+        return addressed(request, target)
 
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""

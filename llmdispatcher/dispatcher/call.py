@@ -94,9 +94,10 @@ def priced(usage: Usage, target: Target, request: Request, clock: Clock, answer:
     tier = getattr(answer, "service_tier", None) or request.service_tier
     moment = clock.now() if price.later or price.off_peak is not None else None
     found = cost_details(usage, price, tier=tier, at=moment)
-    if found.total > MOST_COST:
+    cost = found.total
+    if cost > MOST_COST:
         return evolved(usage, cost_status="implausible_count", price_version=version, cost_details=None)
-    return evolved(usage, cost=found.total, cost_status=aside or "priced", price_version=version, cost_details=found)
+    return evolved(usage, cost=cost, cost_status=aside or "priced", price_version=version, cost_details=found)
 
 
 _TIMES, _BESIDE = 10, Decimal(1)

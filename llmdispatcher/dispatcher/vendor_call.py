@@ -14,6 +14,7 @@ from pathlib import Path
 
 import attrs
 
+from ..catalog import Target
 from ..errors import Cancelled, DispatchError, MalformedReply, VendorUnavailable
 from ..routing import UNFIT, Route, SkippedTarget
 from ..runtime import Deadline
@@ -31,6 +32,11 @@ _settings = attrgetter(
 Batches = Generator[list[StreamChunk]]
 
 
+def addressed(request: Request, target: Target) -> Request:
+    """The request with the target's own name for the model."""
+    return request if request.model == target.model else evolved(request, model=target.model)
+
+
 def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Route:
     """The route without those behind the first that cannot be asked with the settings of the request; the first tells so itself."""
     if not any(_settings(request)):
@@ -38,7 +44,7 @@ def fitting(request: Request, route: Route, vendors: Mapping[str, Vendor]) -> Ro
     steps, skipped = [route.steps[0]], [*route.skipped]
     for step in route.steps[1:]:
         target, vendor = step.target, vendors[step.target.vendor]
-        why = vendor.objection(evolved(request, model=target.model)) if isinstance(vendor, HttpVendor) else ""
+        why = vendor.objection(addressed(request, target)) if isinstance(vendor, HttpVendor) else ""
         if why:
             skipped.append(SkippedTarget(target.vendor, f"{target.model} does not take the request: {why}", UNFIT))
         else:

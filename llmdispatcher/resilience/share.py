@@ -21,8 +21,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-
-import attrs
+from typing import NamedTuple
 
 from ..catalog import Pace, Target, pace_of, room_for_thoughts
 from ..runtime import new_lock
@@ -48,8 +47,7 @@ _THINKING = frozenset({"thinking", "reasoning", "reasoning_effort"})
 """Parameters of vendors that have a model think."""
 
 
-@attrs.frozen
-class TimeShare:
+class TimeShare(NamedTuple):
     """What an attempt has: seconds until the answer, or a stream's first event, and for connecting. Infinite: all that is left.
 
     ``output`` is what a stream that has begun has until its first output.
@@ -63,8 +61,7 @@ class TimeShare:
 WHOLE = TimeShare()
 
 
-@attrs.frozen
-class Need:
+class Need(NamedTuple):
     """The seconds that a whole answer may honestly need; not ``certain`` where it comes after thoughts of unknown length."""
 
     seconds: float
@@ -121,7 +118,7 @@ class Shares:
             tokens = pace.usual_thinking_tokens if thinks else pace.usual_tokens
         percentile = measured.percentile if measured is not None else None
         seconds = 2 * min(tokens, target.max_output or math.inf) * (percentile or 1 / pace.tokens_per_second) + BESIDE
-        return Need(max(seconds, LEAST_NEED), certain=not thinks)
+        return Need(max(seconds, LEAST_NEED), not thinks)
 
     def share(
         self, request: Request, target: Target, left: float, others: Sequence[Target], *, streamed: bool, probe: bool = False

@@ -249,9 +249,9 @@ class _Case:
         if balancer is None:
             return []
         first = _take(fitting, self.preferences.default_vendor)
-        equals = [target for target in fitting if target.vendor_key != self.preferences.fallback_vendor]
+        equals = list(fitting)
+        fitting[:] = _take(equals, self.preferences.fallback_vendor)
         ordered = balancer.order(self.request, equals, moment.turn, moment.speed, self.ask.dollars)
-        fitting[:] = [target for target in fitting if target not in equals]
         why = f"balanced, {balancer.label(self.request)}"
         return [*[Step(target, "default vendor") for target in first], *[Step(target, why) for target in ordered]]
 

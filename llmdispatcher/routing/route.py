@@ -77,6 +77,12 @@ class Route:
     goes_on: frozenset[str] = frozenset()
     hint: str = ""
     cause: str = ""
+    targets: tuple[Target, ...] = attrs.field(init=False, eq=False, repr=False)
+    """Whom to ask, in order."""
+
+    @targets.default
+    def _targets(self) -> tuple[Target, ...]:
+        return tuple([step.target for step in self.steps])
 
     @property
     def heading(self) -> str:
@@ -87,11 +93,6 @@ class Route:
     def transient_only(self) -> bool:
         """Whether only a failure that passes leads on to the next target, or one that ``goes_on`` names."""
         return self.choice is Choice.POOL
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Whom to ask, in order."""
-        return tuple([step.target for step in self.steps])
 
     def __str__(self) -> str:
         lines = [self.heading]

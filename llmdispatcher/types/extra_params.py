@@ -212,8 +212,9 @@ class Said:
 
     def most(self, max_tokens: int | None) -> int | None:
         """The largest limit of an answer's tokens, that of the request among them; ``None`` where there is none, or no end."""
-        limits = self.limits if max_tokens is None else (max_tokens, *self.limits)
-        return None if self.endless else max(limits, default=None)
+        if not self.limits:
+            return max_tokens
+        return None if self.endless else max(self.limits if max_tokens is None else (max_tokens, *self.limits))
 
 
 _NOTHING = Said()
