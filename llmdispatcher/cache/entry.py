@@ -270,25 +270,31 @@ def key_of(request: Request, where: Place, tenant: Any = None) -> str:
     """The key of a request at a place, for a tenant. Raises :class:`Unkeyable`."""
     try:
         numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same wish
-        text = _canonical([VERSION, where, tenant, _fields(request), numbers])
+        fields = list(_fields(request))
+        fields[_MESSAGES] = [_message(message) for message in request.messages]
+        text = _canonical([VERSION, where, tenant, fields, numbers])
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
     except (TypeError, ValueError, RecursionError) as error:
         raise Unkeyable(f"the request has no canonical form: {type(error).__name__}") from None
 
 
-def _all(kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> Callable[[Any], Any]:
-    return attrgetter(*[field.name for field in attrs.fields(kind) if field.name not in leave_out])
+def _names(kind: type[attrs.AttrsInstance], leave_out: Collection[str] = ()) -> list[str]:
+    return [field.name for field in attrs.fields(kind) if field.name not in leave_out]
 
 
-_fields, _numbers = _all(Request, (*_UNSENT, *_FLOATS)), attrgetter(*_FLOATS)
+def _all(kind: type[attrs.AttrsInstance]) -> Callable[[Any], Any]:
+    return attrgetter(*_names(kind))
+
+
+_KEYED = _names(Request, (*_UNSENT, *_FLOATS))
+_MESSAGES = _KEYED.index("messages")
+_fields, _numbers = attrgetter(*_KEYED), attrgetter(*_FLOATS)
 _message = _all(Message)
 _KEY_KINDS: dict[type, Callable[[Any], Any]] = {kind: _all(kind) for kind in (*get_args(Part), Tool, VendorTool)}
 
 
 def _key_json(value: Any) -> Any:
     """What JSON can hold of a value that it cannot hold itself."""
-    if isinstance(value, Message):
-        return _message(value)
     if isinstance(value, bytes | bytearray):
         return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
     if isinstance(value, Mapping):

@@ -20,17 +20,14 @@ import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import Generic, Protocol, SupportsBytes, TypeVar
-
-import attrs
+from typing import Generic, NamedTuple, Protocol, SupportsBytes, TypeVar
 
 from ..errors import DispatchError, Overloaded, StreamInterrupted, to_raise
 from ..runtime import Deadline, new_lock
 from ..types import ChunkSource, Fold, Response, StreamChunk
 
 
-@attrs.frozen(kw_only=True)
-class Landed:
+class Landed(NamedTuple):
     """An answer, and the entry that others are given; ``shared`` is whether they may have it at all."""
 
     response: Response

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, islice, repeat
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import attrs
 import backoff
@@ -280,8 +280,7 @@ class _Place:
         self.crowded = False
 
 
-@attrs.frozen
-class Turn:
+class Turn(NamedTuple):
     """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
 
     ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off: nobody else is left.
@@ -361,9 +360,12 @@ class Schedule:
 
     def unasked(self, deadline_at: float) -> list[Target]:
         """The targets that were not asked yet and may be before the deadline, beside the one whose turn it is."""
+        fresh = [target for _rank, target in self._fresh]
+        if not self._places:
+            return fresh
         asking = self._asking[1]
         waiting = [place for place in self._places if place is not asking and not place.failures and place.ready_at < deadline_at]
-        return [target for _rank, target in self._fresh] + [place.target for place in waiting]
+        return fresh + [place.target for place in waiting]
 
     def _turn(self, place: _Place, crowd: tuple[Target, ...] = ()) -> Turn:
         place.crowded = False

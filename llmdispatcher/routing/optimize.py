@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -146,8 +146,7 @@ def _output_tokens(request: Request) -> int:
     return max(request.n or 1, said.answers) * max(ASSUMED_OUTPUT_TOKENS if most is None else most, *said.others, 0)
 
 
-@attrs.frozen
-class Estimate:
+class Estimate(NamedTuple):
     """Moving averages of one target in seconds, and the moment (monotonic) of the last observation."""
 
     latency: float
