@@ -108,10 +108,12 @@ class Conductor:
 
     def send(self, call: Call, route: Route) -> Response:
         """The first whole answer, as the guards let it in. Settles the call; raises where no target answers."""
-        response = self._first(call, route, self._send, lambda _late: None)
-        if self.hedges is not None:
+        if self.hedges is None:
+            response = self._answer(call, route, self._send)
+        else:
+            response = hedged(self.hedges, call, route, partial(self._answer, ask=self._send), lambda _late: None)
             response = attrs.evolve(response, trace=call.trace())  # with the leg that lost
-        return guards.after(call.guards, call.request, response, call.deadline)
+        return guards.after(call.guards, call.request, response, call.deadline) if call.guards else response
 
     def embed(self, call: Call, route: Route, asked: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts, from the first target that makes them. Settles the call."""
@@ -134,7 +136,10 @@ class Conductor:
 
     def stream(self, call: Call, route: Route) -> ChunkSource:
         """The first answer that begins; it settles the call when it ends. Raises, and settles, where none begins."""
-        opened = self._first(call, route, self._open, lambda late: late.drop())
+        if self.hedges is None:
+            opened = self._answer(call, route, self._open)
+        else:
+            opened = hedged(self.hedges, call, route, partial(self._answer, ask=self._open), lambda late: late.drop())
         continuation = wanted(self.continuation, call.request.continue_broken)
         if continuation is None:
             return opened
@@ -151,12 +156,6 @@ class Conductor:
             return self._walk(call, route, ask, [])
         finally:
             self._unsent(call)
-
-    def _first(self, call: Call, route: Route, ask: Ask[T], discard: Callable[[T], None]) -> T:
-        """The answer of the one way there is, or, hedged, of the first of two."""
-        if self.hedges is None:
-            return self._answer(call, route, ask)
-        return hedged(self.hedges, call, route, lambda leg, way: self._answer(leg, way, ask), discard)
 
     def _answer(self, call: Call, route: Route, ask: Ask[T]) -> T:
         failures: list[DispatchError] = []
@@ -181,27 +180,14 @@ class Conductor:
         )
         while (turn := self._next(call, schedule)) is not None:
             target = turn.target
-            if self.parking.in_use and schedule.set_aside(target, now()):
-                self._pass_over(call, target, "it has just asked to be left alone")
-                continue  # another call has just been told to leave it alone
-            if not self._has_room(call, schedule, target, now()):
+            attempt = self._begin(call, schedule, turn)
+            if attempt is None:
                 continue
-            permit = self._permit(turn, now())
-            if permit is None:
-                schedule.put_off(target)
-                self._pass_over(call, target, self._refusal(target, now()))
-                continue
-            attempt = call.ask(target, permit)
-            attempt.place, attempt.hold = call.place, call.hold
-            attempt.meter.lease = self._lease(call, target)
-            if self.balancer is not None:
-                self.balancer.begin(target)
-            others = self._after(call, route, schedule, target)
+            others = self._after(call, schedule, target) if len(route.steps) > 1 or call.more is not None else ()
             try:
                 call.place = call.hold = None
                 call.sends(attempt)
-                asking = partial(ask, call, attempt, self.vendors[target.vendor], self._addressed(call.request, target))
-                return self._within(call, attempt, others, asking) if others else asking()
+                return self._ask(call, attempt, others, ask)
             except DispatchError as error:
                 error.with_facts(vendor=target.vendor, model=target.model)
                 self._learn(attempt, error, now())
@@ -225,9 +211,43 @@ class Conductor:
         blocked = schedule.blocked(now()) or self.breakers.refusal(route.targets, now()) or refused
         raise _verdict(route, failures, blocked)
 
-    def _after(self, call: Call, route: Route, schedule: Schedule, target: Target) -> Sequence[Target]:
-        """Whom else there is to ask after a target; a list that is not read yet may tell of somebody."""
-        others = self._others(call, schedule, call.deadline.clock.monotonic()) if len(route.steps) > 1 else ()
+    def _begin(self, call: Call, schedule: Schedule, turn: Turn) -> Attempt | None:
+        """Take what asking needs: room in limits and budgets, and a permit. Where that fails the target is put off, or left out."""
+        now, target = call.deadline.clock.monotonic, turn.target
+        if self.parking.parked and schedule.set_aside(target, now()):
+            self._pass_over(call, target, "it has just asked to be left alone")  # another call has just been told so
+            return None
+        if (self.limits.in_use or self.spending is not None) and not self._has_room(call, schedule, target, now()):
+            return None
+        permit = self._permit(turn, now())
+        if permit is None:
+            schedule.put_off(target)
+            self._pass_over(call, target, self._refusal(target, now()))
+            return None
+        attempt = call.ask(target, permit)
+        attempt.place, attempt.hold = call.place, call.hold
+        if call.place is not None or call.hold is not None:
+            attempt.meter.lease = self._lease(call, target)
+        if self.balancer is not None:
+            self.balancer.begin(target)
+        return attempt
+
+    def _ask(self, call: Call, attempt: Attempt, others: Sequence[Target], ask: Ask[T]) -> T:
+        """Ask; where ``others`` could be asked after it, within its share of the deadline."""
+        target = attempt.target
+        if target.stands_in_for:
+            self._tell_stand_in(target)
+        vendor, request = self.vendors[target.vendor], addressed(call.request, target)
+        if not others:
+            return ask(call, attempt, vendor, request)
+        return self._within(call, attempt, others, partial(ask, call, attempt, vendor, request))
+
+    def _after(self, call: Call, schedule: Schedule, target: Target) -> Sequence[Target]:
+        """Whom nobody has asked yet in this call and may before its deadline; a list that is not read yet may tell of somebody."""
+        end, now = call.deadline.at, call.deadline.clock.monotonic()
+        others = schedule.unasked(end)
+        if self.breakers.circuits or self.breakers.outages.down:
+            others = [other for other in others if self.breakers.ready_at(other, now) < end]
         return others or ((target,) if call.more is not None else ())
 
     def _note(self, call: Call, route: Route, target: Target, error: DispatchError) -> None:
@@ -275,28 +295,19 @@ class Conductor:
         finally:
             deadline.widen()
 
-    def _others(self, call: Call, schedule: Schedule, now: float) -> list[Target]:
-        """The targets that nobody has asked yet in this call, and that can be asked before its deadline."""
-        end = call.deadline.at
-        unasked = schedule.unasked(end)
-        if self.breakers.in_use:
-            unasked = [target for target in unasked if self.breakers.ready_at(target, now) < end]
-        return unasked
-
     def _is_well(self, target: Target, now: float) -> bool:
         """Whether nothing is held against asking a target now."""
         return self.breakers.state(target, now) == "closed" and self.parking.held(target, now) is None
 
-    def _addressed(self, request: Request, target: Target) -> Request:
-        """The request with the target's own name for the model; a stand-in is told, once for each pair."""
-        if target.stands_in_for and (target.stands_in_for, target.key) not in self._told:
-            if len(self._told) < _MOST_TOLD:
-                self._told.add((target.stands_in_for, target.key))
-            text = (
-                "%s is asked in place of %s, which the fallback vendor does not have; fallback_model names another, or forbids it"
-            )
-            logger.warning(text, target, target.stands_in_for)
-        return addressed(request, target)
+    def _tell_stand_in(self, target: Target) -> None:
+        """Log whom a target stands in for, once for each pair."""
+        pair = (target.stands_in_for, target.key)
+        if pair in self._told:
+            return
+        if len(self._told) < _MOST_TOLD:
+            self._told.add(pair)
+        text = "%s is asked in place of %s, which the fallback vendor does not have; fallback_model names another, or forbids it"
+        logger.warning(text, target, target.stands_in_for)
 
     def _next(self, call: Call, schedule: Schedule) -> Turn | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
@@ -374,7 +385,7 @@ class Conductor:
         if whole:
             held = [standing(target, self.breakers, self.parking, now, self.limits) for target in route.targets]
             return Plan(route=route, statuses=tuple(held), hedge=hedge_plan(self.hedges, route.targets))
-        if not (self.breakers.in_use or self.parking.in_use):
+        if not (self.breakers.circuits or self.breakers.outages.down or self.parking.parked):
             return Plan(route=route)
         return Plan(route=route, statuses=tuple([standing(target, self.breakers, self.parking, now) for target in route.targets]))
 
@@ -414,11 +425,11 @@ class Conductor:
         self._returned(attempt, error, now)
         if error is None:
             self._lasting.discard(attempt.target.vendor)
-        if error is None and self.parking.in_use:
-            self.parking.answered(attempt.target)
-        if error is None and self.hedges is not None:
-            taken = attempt.first_token if attempt.first_token is not None else now - attempt.started
-            self.hedges.observe(attempt.target, taken)
+            if self.parking.parked:
+                self.parking.answered(attempt.target)
+            if self.hedges is not None:
+                taken = attempt.first_token if attempt.first_token is not None else now - attempt.started
+                self.hedges.observe(attempt.target, taken)
         if error is None or error.phase in _SILENT:
             self.latencies.observe(attempt.target, now - attempt.started, attempt.first_token, now)
         elif error.retry_here or error.try_elsewhere:
@@ -430,14 +441,16 @@ class Conductor:
         self._learn(attempt, None, now)
         response = call.succeed(attempt, response)
         self.shares.observe(attempt.target, now - attempt.started, response.usage.output_tokens)
-        self._settle(attempt.place, response.usage.total_tokens or None, now)
-        self.heard(attempt, response.rate_limit_remaining, now)
+        if attempt.place is not None:
+            self.limits.settle(attempt.place, response.usage.total_tokens or None, now)
+        if response.rate_limit_remaining is not None:
+            self.heard(attempt, response.rate_limit_remaining, now)
         return response
 
     def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
         """Read up to the first output, or to the end of an answer that has none."""
         stream = begun(vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic()))
-        if self.parking.in_use:
+        if self.parking.parked:
             self.parking.answered(attempt.target)
         if stream.has_output:
             attempt.first_output()

@@ -467,7 +467,7 @@ class Call:
 
     def named(self) -> dict[str, Any]:
         """Which call it is, and whose."""
-        return {"call_id": self.id, "metadata": self.request.metadata, **self.whose()._asdict()}
+        return {"call_id": self.id, "metadata": self.request.metadata, **dict(zip(Whose._fields, self.whose(), strict=True))}
 
     def whose(self) -> Whose:
         """For whom it is made."""
@@ -546,7 +546,8 @@ class Call:
 
     def settle(self, attempt: Attempt, usage: Usage, answer: Any = None) -> Usage:
         """Settle with a success that consumed ``usage``; gives it priced, unless whoever settled the attempt has done that."""
-        usage = self.priced(usage, attempt.target, answer) if attempt.record is None else usage
+        if attempt.record is None:
+            usage = priced(usage, attempt.target, self.request, self.deadline.clock, answer)
         attempt.settle(usage=usage)
         self._settle(usage, None, attempt)
         return usage

@@ -99,10 +99,6 @@ class Books:
         if self.ledger is not None:
             self.ledger.ended(outcome)
 
-    def reporter(self, under_way: UnderWay, cancellation: Cancellation) -> partial[None]:
-        """What a call reports its end to."""
-        return partial(self.report, under_way, cancellation)
-
     def close(self) -> None:
         """Write down what is left; a ledger that was handed in stays open for others."""
         if self.ledger is not None:
@@ -472,7 +468,7 @@ class Dispatcher:
     ) -> Call:
         if not isinstance(request, Request):
             raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
-        if not guarded:
+        if self.config.guards and not guarded:
             request = guards.before(self.config.guards, request)
         cancellation = Cancellation()
         if cancel is not None and not isinstance(cancel, Cancellation):
@@ -480,9 +476,8 @@ class Dispatcher:
         if cancel is not None:
             cancellation.follow(cancel)
         deadline = Deadline.after(self._seconds(timeout), clock=self._clock, cancellation=cancellation)
-        call = Call(
-            request, deadline, self._books.reporter(self._under_way, cancellation), streamed=streamed, guards=self.config.guards
-        )
+        report = partial(self._books.report, self._under_way, cancellation)
+        call = Call(request, deadline, report, streamed=streamed, guards=self.config.guards)
         call.auto_timeout = timeout is None and self._auto_timeout
         self._books.attach(call)
         self._under_way.begin(cancellation)
@@ -490,7 +485,8 @@ class Dispatcher:
             call.under_way = self._under_way
             if self._conductor.spending is not None:
                 call.purse = self._conductor.spending.new_call_budget(request, call.origin)
-            self._checkups.begin()
+            if self.config.health_interval is not None:
+                self._checkups.begin()
             if self._registry is not None:
                 self._registry.begin(self, deadline)
             if self._door is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from ..runtime import new_lock
-from ..types import EXACT, AttemptRecord, Outcome
+from ..types import EXACT, AttemptRecord, Outcome, Usage
 
 WINDOW = 4096
 """Percentiles are over this many latest latencies."""
@@ -141,12 +141,11 @@ class _Counts:
         self.retries += attempt.retry
         self.failovers += attempt.failover
 
-    def spent(self, outcome: Outcome) -> None:
-        if outcome.usage is not None:
-            self.input_tokens += outcome.usage.input_tokens
-            self.output_tokens += outcome.usage.output_tokens
-            if outcome.usage.cost is not None:
-                self.cost = EXACT.add(self.cost, outcome.usage.cost)
+    def spent(self, usage: Usage) -> None:
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        if usage.cost is not None:
+            self.cost = EXACT.add(self.cost, usage.cost)
 
     def latencies(self) -> _Latencies:
         return _Latencies(self.succeeded, self.seconds, list(self.latest))
@@ -198,16 +197,18 @@ class StatsBook:
             if outcome.cached:
                 self._hits += 1
                 return
-            self._all.spent(outcome)
+            if outcome.usage is not None:
+                self._all.spent(outcome.usage)
             for attempt in outcome.attempts:
                 counts = self._vendors.get(attempt.vendor)
                 if counts is None:
                     counts = self._vendors[attempt.vendor] = _Counts()
                 counts.ended(attempt.error, attempt.latency)
-                counts.moved(attempt)
-                self._all.moved(attempt)
-            if outcome.vendor is not None and outcome.vendor in self._vendors:
-                self._vendors[outcome.vendor].spent(outcome)
+                if attempt.retry or attempt.failover:
+                    counts.moved(attempt)
+                    self._all.moved(attempt)
+            if outcome.usage is not None and outcome.vendor is not None and outcome.vendor in self._vendors:
+                self._vendors[outcome.vendor].spent(outcome.usage)
 
     def snapshot(self, running: int = 0, waiting: int = 0) -> Stats:
         """All numbers of one moment; whoever knows how many calls have not ended yet hands that in."""

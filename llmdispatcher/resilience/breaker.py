@@ -231,13 +231,9 @@ class Breakers:
     def __init__(self, policy: CircuitBreaker) -> None:
         self._policy = policy
         self._lock = new_lock()
-        self._circuits: dict[tuple[str, ...], Circuit] = {}
+        self.circuits: dict[tuple[str, ...], Circuit] = {}
+        """Those of targets that failed lately."""
         self.outages = Outages()
-
-    @property
-    def in_use(self) -> bool:
-        """Whether any target has failed lately, or a vendor was found down."""
-        return bool(self._circuits or self.outages.down)
 
     def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
         """Leave to ask the target now, or ``None`` while its circuit is open; whoever gets it reports back.
@@ -245,29 +241,31 @@ class Breakers:
         ``forced`` asks although the circuit is open, because nobody else is left: a success closes it, a failure changes nothing.
         """
         if self.outages.down and self.outages.until(target.vendor, now) > now:
-            epoch = self._circuits.get(target.key, _CLOSED).epoch
+            epoch = self.circuits.get(target.key, _CLOSED).epoch
             return Permit(epoch, forced=True) if forced and not self._policy.strict else None
-        if target.key not in self._circuits:
+        if target.key not in self.circuits:
             return FREE
         with self._lock:
-            circuit, permit = self._circuits.get(target.key, _CLOSED).admitted(self._policy, now)
-            self._circuits[target.key] = circuit
+            circuit, permit = self.circuits.get(target.key, _CLOSED).admitted(self._policy, now)
+            self.circuits[target.key] = circuit
         return Permit(circuit.epoch, forced=True) if permit is None and forced and not self._policy.strict else permit
 
     def report(
         self, target: Target, permit: Permit, error: DispatchError | None, now: float, *, waited: float | None = None
     ) -> None:
         """Take in how a permitted call ended; ``waited`` is the time that ran out for it, which is a failure whatever the error."""
-        failed = speaks_against(error) if waited is None else True
+        failed = False if error is None else speaks_against(error)
+        if waited is not None:
+            failed = True
         if self.outages.watched and failed is False:
             self.outages.answered(target.vendor, now, forced=permit.forced)
-        if not self._policy.enabled or (not failed and target.key not in self._circuits):
+        if not self._policy.enabled or (not failed and target.key not in self.circuits):
             return
         with self._lock:
-            known = self._circuits.get(target.key, _CLOSED)
+            known = self.circuits.get(target.key, _CLOSED)
             circuit = known.reported(self._policy, permit, now, failed=failed, waited=waited)
             if circuit.idle(self._policy, now):
-                self._circuits.pop(target.key, None)
+                self.circuits.pop(target.key, None)
             else:
                 self._put(target.key, circuit)
 
@@ -279,9 +277,9 @@ class Breakers:
         """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
         self.outages.over(vendor)
         with self._lock:
-            for key, circuit in self._circuits.items():
+            for key, circuit in self.circuits.items():
                 if key[0] == vendor and circuit.open_until > now:
-                    self._circuits[key] = attrs.evolve(circuit, open_until=now, waited=0.0)
+                    self.circuits[key] = attrs.evolve(circuit, open_until=now, waited=0.0)
 
     def leave_alone(self, vendor: str, model: str | None, until: float) -> None:
         """Leave a vendor alone, or one model of it, until then: it is asked only where nobody else is left."""
@@ -289,17 +287,17 @@ class Breakers:
             self.outages.down[vendor] = until
             return
         with self._lock:
-            known = self._circuits.get((vendor, model), _CLOSED)
+            known = self.circuits.get((vendor, model), _CLOSED)
             self._put((vendor, model), Circuit(epoch=known.epoch + 1, times_open=known.times_open + 1, open_until=until))
 
     def _put(self, key: tuple[str, ...], circuit: Circuit) -> None:
-        if key not in self._circuits and len(self._circuits) >= _MOST:
-            del self._circuits[next(iter(self._circuits))]
-        self._circuits[key] = circuit
+        if key not in self.circuits and len(self.circuits) >= _MOST:
+            del self.circuits[next(iter(self.circuits))]
+        self.circuits[key] = circuit
 
     def ready_at(self, target: Target, now: float) -> float:
         """The moment when the target may be asked again; minus infinity where it may be asked now."""
-        circuit = self._circuits.get(target.key)
+        circuit = self.circuits.get(target.key)
         ready = -math.inf if circuit is None else circuit.ready_at(now)
         return max(ready, self.outages.until(target.vendor, now)) if self.outages.down else ready
 
@@ -320,7 +318,7 @@ class Breakers:
 
     def state(self, target: Target, now: float) -> str:
         """``"closed"``, ``"open"`` or ``"half-open"``, for people."""
-        circuit = self._circuits.get(target.key, _CLOSED)
+        circuit = self.circuits.get(target.key, _CLOSED)
         if self.outages.until(target.vendor, now) > now:
             return "open"
         if circuit.closed:

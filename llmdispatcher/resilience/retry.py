@@ -75,22 +75,18 @@ class Parking:
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._parked: dict[tuple[str, str], _Parked] = {}
-
-    @property
-    def in_use(self) -> bool:
-        """Whether anybody was ever parked and not forgotten since."""
-        return bool(self._parked)
+        self.parked: dict[tuple[str, str], _Parked] = {}
+        """All that were ever parked and are not forgotten since; empty as long as all goes well."""
 
     def park(self, target: Target, until: float, error: DispatchError, asked: float = -math.inf) -> None:
         """Leave the target alone until then, although it may have ``asked`` for longer; a parking that lasts longer stays."""
         with self._lock:
-            known = self._parked.get(target.key)
+            known = self.parked.get(target.key)
             if known is not None and known.until >= until:
                 return
-            if known is None and len(self._parked) >= _MOST:
-                del self._parked[min(self._parked, key=lambda key: self._parked[key].until)]
-            self._parked[target.key] = _Parked(
+            if known is None and len(self.parked) >= _MOST:
+                del self.parked[min(self.parked, key=lambda key: self.parked[key].until)]
+            self.parked[target.key] = _Parked(
                 until,
                 max(asked, until),
                 type(error),
@@ -103,7 +99,7 @@ class Parking:
 
     def held(self, target: Target, now: float) -> _Parked | None:
         """What is held against asking the target now; ``None`` where nothing is."""
-        parked = self._parked.get(target.key)
+        parked = self.parked.get(target.key)
         return parked if parked is not None and parked.until > now else None
 
     def ready_at(self, target: Target, now: float) -> float:
@@ -114,25 +110,25 @@ class Parking:
     def take(self, target: Target, now: float) -> _Parked | None:
         """Ask the target now: what is held against it, ``None`` where nothing is any more. It may be the call that tries it."""
         with self._lock:
-            parked = self._parked.get(target.key)
+            parked = self.parked.get(target.key)
             if parked is None or parked.until > now:
                 return parked
             if parked.asked > now:
-                self._parked[target.key] = attrs.evolve(parked, until=now + PROBE_EVERY, probed=True)
+                self.parked[target.key] = attrs.evolve(parked, until=now + PROBE_EVERY, probed=True)
             else:
-                del self._parked[target.key]
+                del self.parked[target.key]
         return None
 
     def answered(self, target: Target) -> None:
         """The target has answered: if it was a try, everybody may ask it again."""
         with self._lock:
-            parked = self._parked.get(target.key)
+            parked = self.parked.get(target.key)
             if parked is not None and parked.probed:
-                del self._parked[target.key]
+                del self.parked[target.key]
 
     def refusal(self, target: Target, now: float) -> DispatchError | None:
         """What a call hears that would have needed this target: the same kind of error, without asking the vendor again."""
-        parked = self._parked.get(target.key)
+        parked = self.parked.get(target.key)
         if parked is None or parked.until <= now:
             return None
         left = parked.until - now
@@ -323,7 +319,7 @@ class Schedule:
         self._anybody_failed = self._resorting = self._stays = False
         self._overflowed = 0
         self._fresh: list[tuple[int, Target]] = list(enumerate(targets))
-        if parking.in_use:
+        if parking.parked:
             self._set_parked_aside(now)
 
     def _set_parked_aside(self, now: float) -> None:

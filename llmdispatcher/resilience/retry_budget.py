@@ -7,8 +7,6 @@ calls, and a caller with little traffic can still retry. Times are monotonic sec
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from ..catalog import Target
@@ -59,8 +57,9 @@ class Budgets:
         """Note a first try."""
         if self._policy.enabled:
             with self._lock:
-                counts = self._of(target.key)
-                counts.calls[counts.turn(self._slice(now))] += 1
+                counts = self._counts.get(target.key) or self._made(target.key)
+                number = int(now / self._policy.window * _SLICES)
+                counts.calls[counts.turn(number) if number > counts.number else counts.number % _SLICES] += 1
 
     def spend(self, target: Target, now: float) -> bool:
         """Take one retry out of the budget; False, and nothing taken, where none is left."""
@@ -68,20 +67,15 @@ class Budgets:
         if not policy.enabled:
             return True
         with self._lock:
-            counts = self._of(target.key)
-            place = counts.turn(self._slice(now))
+            counts = self._counts.get(target.key) or self._made(target.key)
+            place = counts.turn(int(now / policy.window * _SLICES))
             if sum(counts.retries) + 1 > policy.ratio * sum(counts.calls) + policy.per_second * policy.window:
                 return False
             counts.retries[place] += 1
             return True
 
-    def _slice(self, now: float) -> int:
-        return int(now / self._policy.window * _SLICES)
-
-    def _of(self, key: Any) -> _Counts:
-        counts = self._counts.get(key)
-        if counts is None:
-            if len(self._counts) >= _MOST:
-                del self._counts[next(iter(self._counts))]
-            counts = self._counts[key] = _Counts()
+    def _made(self, key: tuple[str, ...]) -> _Counts:
+        if len(self._counts) >= _MOST:
+            del self._counts[next(iter(self._counts))]
+        counts = self._counts[key] = _Counts()
         return counts

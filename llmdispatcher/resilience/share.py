@@ -153,8 +153,9 @@ class Shares:
 
         ``batches`` says how many requests one after the other each of the two is sent.
         """
-        tokens = _most_tokens(request)
-        need = sum([self._need(request, target, tokens).seconds * count for target, count in zip(targets, batches, strict=False)])
+        tokens, need = _most_tokens(request), 0.0
+        for target, count in zip(targets, batches, strict=False):
+            need += self._need(request, target, tokens).seconds * count
         return min(max(need, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
 
 
@@ -166,4 +167,4 @@ def _thinks(request: Request, pace: Pace) -> bool:
 
 
 def _most_tokens(request: Request) -> int | None:
-    return Said.of(request.extra_params).most(request.max_tokens)
+    return Said.of(request.extra_params).most(request.max_tokens) if request.extra_params else request.max_tokens

@@ -16,7 +16,7 @@ import attrs
 
 from ..catalog import Target, goes_on, newer_first
 from ..errors import ConfigError, InvalidRequest
-from ..types import ANY_MODEL, Request, build, has_both_parts
+from ..types import ANY_MODEL, build, has_both_parts
 from .balance import BalanceContext, Strategy
 from .optimize import shown, speed_told
 
@@ -106,11 +106,6 @@ class Modes:
 
     own: Mapping[str, Strategy] = attrs.field(factory=dict)
     default: str | None = None
-
-    def of(self, request: Request) -> Chosen | None:
-        """The mode that a request names, or the configuration's. Raises :class:`InvalidRequest` for one that nobody knows."""
-        name = request.mode or self.default
-        return None if name is None else self.named(name)
 
     def named(self, name: str) -> Chosen:
         """The mode of that name. Raises :class:`InvalidRequest`."""

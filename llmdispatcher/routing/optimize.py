@@ -114,7 +114,7 @@ class LatencyOptimization:
 def input_tokens(request: Request) -> int:
     """An estimate: 4 characters a token and a few tokens per message. Texts of tools and of ``extra_params`` count too."""
     messages = request.messages
-    characters = sum([len(message.text) for message in messages])
+    characters = sum([len(said) if type(said := message.content) is str else len(message.text) for message in messages])
     if request.tools:
         characters += sum([len(text) for tool in request.tools for text in texts_in(_described(tool))])
     if request.extra_params:
@@ -141,6 +141,8 @@ def total_tokens(request: Request) -> int:
 
 
 def _output_tokens(request: Request) -> int:
+    if not request.extra_params:
+        return (request.n or 1) * (ASSUMED_OUTPUT_TOKENS if request.max_tokens is None else request.max_tokens)
     said = Said.of(request.extra_params)
     most = said.most(request.max_tokens)
     return max(request.n or 1, said.answers) * max(ASSUMED_OUTPUT_TOKENS if most is None else most, *said.others, 0)
@@ -157,13 +159,10 @@ class Estimate(NamedTuple):
         """The estimate after one more observation; a stale one, or a mere failure, leaves no trace in it."""
         if now - self.at > STALE_AFTER or self.latency == math.inf:
             return Estimate(latency, first_token, now)
-        return Estimate(self.latency + _WEIGHT_OF_LATEST * (latency - self.latency), _moved(self.first_token, first_token), now)
-
-
-def _moved(old: float | None, new: float | None) -> float | None:
-    if old is None or new is None:
-        return old if new is None else new
-    return old + _WEIGHT_OF_LATEST * (new - old)
+        first, before = first_token, self.first_token
+        if before is not None:
+            first = before if first is None else before + _WEIGHT_OF_LATEST * (first - before)
+        return Estimate(self.latency + _WEIGHT_OF_LATEST * (latency - self.latency), first, now)
 
 
 class Latencies:
@@ -177,7 +176,10 @@ class Latencies:
         """Take in one answer, or one silence that lasted ``latency`` seconds."""
         with self._lock:
             known = self._estimates.get(target.key)
-            self._put(target, Estimate(latency, first_token, now) if known is None else known.next(latency, first_token, now))
+            if known is None:
+                self._put(target, Estimate(latency, first_token, now))
+            else:
+                self._estimates[target.key] = known.next(latency, first_token, now)
 
     def failed(self, target: Target, now: float) -> None:
         """Take in a failure that says nothing about speed: an unmeasured target stops being tried first for a while."""

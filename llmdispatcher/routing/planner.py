@@ -45,10 +45,10 @@ def plan(
     case.reserve = reserve = reserve or _NOBODY
     skipped: list[SkippedTarget] = []
     fitting = case.sifted(targets, skipped)
-    if not fitting and not skipped and case.chooses_itself:
+    if not fitting and not skipped and case.mode is not None and case.mode.own:  # which may choose vendors of any model
         fitting = case.sifted([target for target, claim in reserve.held if may_be_asked(claim, Named.VENDOR)], skipped)
-    steps = [] if case.pins(fitting) else case.by_rules(fitting, skipped)
-    later = [target for target in fitting if case.ask.in_words(target)] if case.splits else []
+    steps = case.by_rules(fitting, skipped) if preferences.rules.rules and not case.pins(fitting) else []
+    later = [target for target in fitting if case.ask.in_words(target)] if case.ask.needs and case.splits else []
     if later and len(later) < len(fitting):
         steps += case.rest([target for target in fitting if target not in later], skipped)
         fitting = later
@@ -67,7 +67,7 @@ def plan(
 class _Case:
     """One request on its way to a route: what it asks for, and what orders its targets."""
 
-    __slots__ = ("ask", "choice", "mode", "moment", "preferences", "request", "reserve", "unmet")
+    __slots__ = ("ask", "choice", "mode", "moment", "pinned", "preferences", "request", "reserve", "unmet")
 
     def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice) -> None:
         cost = preferences.cost
@@ -80,20 +80,12 @@ class _Case:
         self.reserve = _NOBODY
         self.unmet: list[SkippedTarget] = []
         """Of the skipped those for whom a rule could not be followed; of no interest where something else has them asked."""
-        self.mode = self._mode()
-
-    def _mode(self) -> Chosen | None:
-        """The mode that orders, if one does."""
-        modes = self.preferences.modes
-        if self.choice is Choice.POOL and not self.request.mode:
-            return None
-        chosen = modes.of(self.request)
-        return modes.named("auto") if chosen is None and self.choice is Choice.ANY else chosen
-
-    @property
-    def chooses_itself(self) -> bool:
-        """Whether a mode of the user's own chooses among vendors that nobody knows to have the model."""
-        return self.mode is not None and self.mode.own
+        head, colon, _model = request.model.partition(":")
+        self.pinned = canonical(head) if colon and choice is not Choice.POOL else None
+        """What may be the name of a vendor in the name of the model."""
+        name = request.mode or (preferences.modes.default if choice is not Choice.POOL else None)
+        name = name or ("auto" if choice is Choice.ANY else None)
+        self.mode = preferences.modes.named(name) if name is not None else None
 
     def sifted(self, targets: Iterable[Target], skipped: list[SkippedTarget]) -> list[Target]:
         """Those that can be asked; why the others cannot is told. Where all give shorter answers than is asked for, they decide."""
@@ -117,12 +109,11 @@ class _Case:
     @property
     def splits(self) -> bool:
         """Whether those that are able in a roundabout way come after the others; a pool says itself who comes first."""
-        return bool(self.ask.needs) and (self.choice is not Choice.POOL or self.mode is not None)
+        return self.choice is not Choice.POOL or self.mode is not None
 
     def pins(self, fitting: Sequence[Target]) -> bool:
         """Whether the request names the vendor, which is stronger than any rule."""
-        head, colon, _model = self.request.model.partition(":")
-        return bool(colon) and self.choice is not Choice.POOL and any(target.vendor_key == canonical(head) for target in fitting)
+        return self.pinned is not None and any(target.vendor_key == self.pinned for target in fitting)
 
     def by_rules(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """Take out of ``fitting`` whom the rules name, in their order; a rule that cannot be followed is told among the skipped."""
@@ -187,11 +178,14 @@ class _Case:
             return self._by_mode(self.mode, fitting, skipped)
         if self.choice is Choice.POOL:
             return [Step(target, "in the order of its pool") for target in fitting]
-        if self.pins(fitting):
+        if self.pinned is not None and self.pins(fitting):
             return [Step(target, "the request names it") for target in fitting]
-        if (steps := self._by_figures(fitting)) is not None:
-            return steps
-        return [*self._balanced(fitting), *self._by_name(fitting)]
+        latency, cost = self.preferences.latency, self.ask.cost
+        timed, cheap = latency is not None and latency.enabled, cost is not None and cost.prefer_cheap
+        if timed or cheap:
+            return self._by_figures(fitting, timed=timed, cheap=cheap)
+        balancer = self.preferences.balancer
+        return self._by_name(fitting) if balancer is None else [*self._balanced(balancer, fitting), *self._by_name(fitting)]
 
     def _by_mode(self, mode: Chosen, targets: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """As the mode has them, equals as they are balanced; slower ones than ``max_latency`` last."""
@@ -222,13 +216,9 @@ class _Case:
         most = latency.max_latency if latency is not None and latency.enabled else None
         return most is not None and (self.moment.speed(target) or 0.0) > most
 
-    def _by_figures(self, fitting: Sequence[Target]) -> list[Step] | None:
-        """In the order of the optimizers, if one of them is on."""
+    def _by_figures(self, fitting: Sequence[Target], *, timed: bool, cheap: bool) -> list[Step]:
+        """In the order of the optimizers that are on."""
         latency, cost = self.preferences.latency, self.ask.cost
-        timed = latency is not None and latency.enabled
-        cheap = cost is not None and cost.prefer_cheap
-        if not cheap and not timed:
-            return None
         by = " and ".join([word for word, counts in (("price", cheap), ("speed", timed)) if counts])
         rankings = [
             Ranking(
@@ -243,33 +233,36 @@ class _Case:
         fast = latency is not None and timed and latency.prefer_fast
         return [Step(ranking.target, ranking) for ranking in ranked(rankings, cheap=cheap, fast=fast)]
 
-    def _balanced(self, fitting: list[Target]) -> list[Step]:
+    def _balanced(self, balancer: Balancer, fitting: list[Target]) -> list[Step]:
         """Take out all but the fallback vendor: the default vendor first, then equals as the strategy has them."""
-        balancer, moment = self.preferences.balancer, self.moment
-        if balancer is None:
-            return []
-        first = _take(fitting, self.preferences.default_vendor)
-        equals = list(fitting)
-        fitting[:] = _take(equals, self.preferences.fallback_vendor)
+        default, fallback, moment = self.preferences.default_vendor, self.preferences.fallback_vendor, self.moment
+        steps: list[Step] = []
+        equals: list[Target] = []
+        last: list[Target] = []
+        for target in fitting:
+            if target.vendor_key == default:
+                steps.append(Step(target, "default vendor"))
+            else:
+                (last if target.vendor_key == fallback else equals).append(target)
+        fitting[:] = last
         ordered = balancer.order(self.request, equals, moment.turn, moment.speed, self.ask.dollars)
         why = f"balanced, {balancer.label(self.request)}"
-        return [*[Step(target, "default vendor") for target in first], *[Step(target, why) for target in ordered]]
+        return steps + [Step(target, why) for target in ordered]
 
-    def _by_name(self, fitting: list[Target]) -> list[Step]:
-        """Take out the default vendor, the fallback vendor, and then all others."""
-        steps = [Step(target, "default vendor") for target in _take(fitting, self.preferences.default_vendor)]
-        steps += [Step(target, "fallback vendor") for target in _take(fitting, self.preferences.fallback_vendor)]
-        return steps + [Step(target, "able, in order of registration") for target in fitting]
-
-
-def _take(fitting: list[Target], vendor_key: str | None) -> list[Target]:
-    """Take out the targets of a vendor."""
-    if vendor_key is None:
-        return []
-    taken = [target for target in fitting if target.vendor_key == vendor_key]
-    if taken:
-        fitting[:] = [target for target in fitting if target.vendor_key != vendor_key]
-    return taken
+    def _by_name(self, fitting: Sequence[Target]) -> list[Step]:
+        """The default vendor, the fallback vendor, and then all others."""
+        default, fallback = self.preferences.default_vendor, self.preferences.fallback_vendor
+        first: list[Step] = []
+        second: list[Step] = []
+        others: list[Step] = []
+        for target in fitting:
+            if target.vendor_key == default:
+                first.append(Step(target, "default vendor"))
+            elif target.vendor_key == fallback:
+                second.append(Step(target, "fallback vendor"))
+            else:
+                others.append(Step(target, "able, in order of registration"))
+        return first + second + others
 
 
 def _spread(ordered: Sequence[Target], skipped: list[SkippedTarget]) -> list[Target]:

@@ -29,7 +29,7 @@ def _held(dispatcher: Dispatcher) -> list[str]:
     rooms = [count.room for count in conductor.limits._counts.values() if count.room is not None]
     held: dict[str, Any] = {
         "in flight of the balancer": conductor.balancer._in_flight if conductor.balancer is not None else (),
-        "probes": [circuit.leases for circuit in conductor.breakers._circuits.values() if circuit.leases],
+        "probes": [circuit.leases for circuit in conductor.breakers.circuits.values() if circuit.leases],
         "places in flight": [len(room.seats) for room in rooms if room.seats],
         "waiting for a place": [len(room.queue) for room in rooms if room.queue],
         "calls under way": len(dispatcher._under_way._calls),
@@ -52,18 +52,18 @@ def _lent(vendor: HttpVendor) -> int:
 
 def failures_of(dispatcher: Dispatcher, vendor: str) -> int:
     """How many failures the circuits hold against a vendor."""
-    circuits = dispatcher._conductor.breakers._circuits
+    circuits = dispatcher._conductor.breakers.circuits
     return sum(failed for key, circuit in circuits.items() if vendor in key for _, _, failed in circuit.slices)
 
 
 def opened(dispatcher: Dispatcher, vendor: str) -> int:
     """How often in a row the circuit of a vendor has opened; 0 for a closed one."""
-    return sum(circuit.times_open for key, circuit in dispatcher._conductor.breakers._circuits.items() if vendor in key)
+    return sum(circuit.times_open for key, circuit in dispatcher._conductor.breakers.circuits.items() if vendor in key)
 
 
 def parked(dispatcher: Dispatcher) -> set[str]:
     """The vendors that asked to be left alone, and whose time nobody has seen end since."""
-    return {vendor for vendor, _ in dispatcher._conductor.parking._parked}
+    return {vendor for vendor, _ in dispatcher._conductor.parking.parked}
 
 
 def budget_of(dispatcher: Dispatcher, vendor: str) -> tuple[int, int]:

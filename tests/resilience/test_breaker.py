@@ -175,7 +175,7 @@ def test_a_target_that_timed_out_once_is_forgotten_after_an_answer():
     silent(made, 50.0)
     made.report(TARGET, made.admit(TARGET, 100.0), None, 100.0)
 
-    assert not made.in_use
+    assert not made.circuits
 
 
 def test_a_target_that_mostly_answers_stays_closed():

@@ -97,10 +97,10 @@ def test_an_ended_parking_is_forgotten():
     """When the target is asked; nothing is left to look at."""
     parking = Parking()
     parking.park(TARGET, 15.0, LIMITED)
-    assert parking.in_use
+    assert parking.parked
 
     assert parking.take(TARGET, 20.0) is None
-    assert not parking.in_use
+    assert not parking.parked
 
 
 def test_a_target_that_asked_for_longer_is_tried_by_one_call_a_second():
@@ -120,7 +120,7 @@ def test_an_answer_to_such_a_try_frees_the_target():
     parking.take(TARGET, 60.0)
     parking.answered(TARGET)
 
-    assert (None, False) == (parking.take(TARGET, 60.1), parking.in_use)
+    assert (None, {}) == (parking.take(TARGET, 60.1), parking.parked)
 
 
 def test_the_answer_of_a_call_from_before_frees_nobody():

@@ -259,7 +259,7 @@ def test_a_refusal_of_our_own_parks_nobody():
     parking = Parking()
     walk(schedule(A, parking=parking), [RateLimitError("", retry_after=20.0, sent=False)])
 
-    assert not parking.in_use
+    assert not parking.parked
 
 
 ERRORS = st.sampled_from(

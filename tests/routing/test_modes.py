@@ -18,7 +18,7 @@ from llmdispatcher import (
     Tool,
 )
 from llmdispatcher.catalog import Target, known, model_facts, model_names
-from llmdispatcher.routing import Balancer, Modes, own_modes, tokens_of
+from llmdispatcher.routing import Balancer, Latencies, Modes, Moment, Preferences, own_modes, plan, tokens_of
 from llmdispatcher.routing.modes import EVERY, MODES, cost_saving, fast, sophisticated
 
 ASK = Request("m", "Hello")
@@ -133,20 +133,28 @@ def test_auto_takes_the_cheapest_that_is_able(request_):
 @pytest.mark.parametrize("name", ["fast", "Fast", " FAST "])
 def test_a_mode_is_known_in_any_spelling(name):
     """Also with a hyphen."""
-    assert fast is Modes().of(Request("m", "hi", mode=name)).order
-    assert cost_saving is Modes(default="cost-saving").of(ASK).order
+    assert fast is Modes().named(name).order
+    assert cost_saving is Modes().named("cost-saving").order
+
+
+def reasons(request, default):
+    """Why two targets have their places, where the configuration has this mode."""
+    moment = Moment(latencies=Latencies(), now=0.0)
+    route = plan(request, [target("a", 1), target("b", 2)], Preferences(modes=Modes(default=default)), moment)
+    return {step.why if isinstance(step.why, str) else step.why.mode for step in route.steps}
 
 
 def test_the_request_is_stronger_than_the_configuration():
     """And where neither names a mode there is none."""
-    assert fast is Modes(default="cost_saving").of(Request("m", "hi", mode="fast")).order
-    assert Modes().of(ASK) is None
+    assert {"mode fast"} == reasons(Request("m", "hi", mode="fast"), "cost_saving")
+    assert {"mode cost_saving"} == reasons(ASK, "cost_saving")
+    assert {"able, in order of registration"} == reasons(ASK, None)
 
 
 def test_a_mode_that_nobody_knows_is_the_callers_mistake():
     """The error names those there are, one's own included."""
     with pytest.raises(InvalidRequest, match=r"mode: 'fats' is not a mode; use fast, sophisticated, cost_saving, auto, mine"):
-        Modes(own=own_modes({"mine": fast})).of(Request("m", "hi", mode="fats"))
+        Modes(own=own_modes({"mine": fast})).named("fats")
 
 
 def test_a_mode_of_ones_own_may_take_the_place_of_a_preset():
