@@ -16,7 +16,7 @@ from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, itself, not_pickled, unfold
 from .entry import Entry, Hit, Place, Unkeyable, as_hit, key_of, recalled
-from .settings import REDIS, CacheStats, ResponseCache, Tally
+from .settings import REDIS, CacheStats, ResponseCache, Tally, attempts_in
 from .single_flight import Flights, Landed, Source, Tee, Teed, Tees
 from .stores import GuardedStore
 
@@ -73,10 +73,6 @@ class Recorded:
 logger = room_logger("cache")
 
 
-def _nothing_wrong(_response: Response) -> None:
-    """Every answer will do."""
-
-
 def _unheard(_error: DispatchError) -> None:
     """Nobody settles."""
 
@@ -101,7 +97,7 @@ class Inquiry:
     request: Request
     places: Sequence[Place]
     deadline: Deadline
-    check: Callable[[Response], object] = _nothing_wrong
+    check: Callable[[Response], object] | None = None
     recall: Callable[[Response], Response] = _as_it_is
     fail: Callable[[DispatchError], object] = _unheard
     adopt: Callable[[Any, DispatchError | None], object] = _adopted
@@ -112,9 +108,10 @@ class Inquiry:
         self.fail(error if isinstance(error, DispatchError) else DispatchError(f"interrupted by {type(error).__name__}"))
 
     def accepts(self, response: Response) -> bool:
-        """Whether the check lets an answer through."""
+        """Whether the check, if there is one, lets an answer through."""
         try:
-            self.check(response)
+            if self.check is not None:
+                self.check(response)
         except DispatchError:
             return False
         return True
@@ -228,7 +225,7 @@ class AnswerCache:
         if ttl is None or not inquiry.places:
             return None
         try:
-            tenant = settings.tenant_of(request)
+            tenant = settings.tenant_of(request) if settings.tenant is not None else None
             if settings.tenant is not None and tenant in (None, ""):
                 return None
             return _Slot(key_of(request, inquiry.places[0], tenant), ttl, tenant, self._era)
@@ -307,8 +304,10 @@ def _again(landed: Landed) -> Hit:
 
 def _answered_by(response: Response) -> tuple[str, str] | None:
     """Vendor and model that were asked, by the trace, since an answer may name its model in more detail; ``None`` without one."""
-    answered = [record for record in response.trace or () if record.error is None]
-    return (answered[-1].vendor, answered[-1].model) if answered else None
+    for record in reversed(attempts_in(response)):
+        if record.error is None:
+            return record.vendor, record.model
+    return None
 
 
 def _key_at(inquiry: Inquiry, slot: _Slot, where: tuple[str, str] | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,11 @@ def _reasons(value: Any) -> tuple[str, ...]:
     return string_tuple("finish_reasons", value)
 
 
+def attempts_in(response: Response) -> Sequence[Any]:
+    """The attempts that an answer's trace tells of."""
+    return getattr(response.trace, "attempts", response.trace) or ()
+
+
 @attrs.frozen(kw_only=True)
 class ResponseCache:
     """How answers are remembered. ``ttl`` is seconds; ``store`` is ``"memory"``, the path of an SQLite file, or ``"redis://…"``.
@@ -150,7 +155,7 @@ class ResponseCache:
         warm, limit = request.temperature, self.max_temperature
         if limit is not None and warm is not None and warm > limit:
             return False
-        return (self.tools or not request.tools) and stored_param(request.extra_params) is None
+        return (self.tools or not request.tools) and (not request.extra_params or stored_param(request.extra_params) is None)
 
     def tenant_of(self, request: Request) -> Any:
         """Whose request it is, ``None`` where that is not said; what a function of the user's raises comes through."""
@@ -160,10 +165,11 @@ class ResponseCache:
 
     def worth_keeping(self, response: Response) -> bool:
         """Whether an answer is whole, and one model's. A vendor that gives no finish reason is believed that it has finished."""
-        if [record for record in response.trace or () if record.continuation]:
-            return False
+        for record in attempts_in(response):
+            if record.continuation:
+                return False
         answers: tuple[Response | Choice, ...] = (response, *response.other_choices)
-        whole = (None, *self.finish_reasons)
-        if [answer for answer in answers if answer.refusal is not None or answer.finish_reason not in whole]:
-            return False
+        for answer in answers:
+            if answer.refusal is not None or (answer.finish_reason is not None and answer.finish_reason not in self.finish_reasons):
+                return False
         return bool(response.content or response.tool_calls or response.parts)

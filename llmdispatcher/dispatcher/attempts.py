@@ -589,7 +589,7 @@ class Memory:
             request=call.request,
             places=[place(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
             deadline=call.deadline,
-            check=form,
+            check=form if call.request.response_format is not None else None,
             recall=recall,
             fail=call.fail,
         )

@@ -499,17 +499,21 @@ class Dispatcher:
     def _answer(
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None
     ) -> Response:
-        def ask(request: Request, seconds: float | None) -> Response:
-            call = self._begin(request, seconds, cancel, streamed=False)
-            try:
-                return self._answers(call.request).send(call, call.routed(route))
-            except BaseException as error:
-                call.abandon(error)
-                raise
+        if isinstance(request, Request) and request.response_format is not None:
+            ask = partial(self._ask, route, cancel)
+            return structured.answered(ask, request, timeout if timeout is not None else self._timeout, self._clock)
+        return self._ask(route, cancel, request, timeout)
 
-        if not isinstance(request, Request) or request.response_format is None:
-            return ask(request, timeout)
-        return structured.answered(ask, request, timeout if timeout is not None else self._timeout, self._clock)
+    def _ask(
+        self, route: Callable[[Call], Route], cancel: Cancellation | None, request: Request, timeout: float | None
+    ) -> Response:
+        """One call, whatever the form of its answer."""
+        call = self._begin(request, timeout, cancel, streamed=False)
+        try:
+            return self._answers(call.request).send(call, call.routed(route))
+        except BaseException as error:
+            call.abandon(error)
+            raise
 
     def _stream(
         self, route: Callable[[Call], Route], request: Request, timeout: float | None, cancel: Cancellation | None

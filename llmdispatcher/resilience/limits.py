@@ -111,11 +111,13 @@ class Limits:
         The moment is infinite where nobody knows it: too many calls are in flight, and one of them must end (:meth:`wait`).
         ``place`` is where to note what is taken; whoever hands one in can give it back even where this is interrupted.
         """
-        ways, limit = self._ways(target), self._limits.get(target.vendor)
+        ways, limit = self._ways(target)
         if limit is None and ways[0][1] not in self._counts:
             return None
         place = Place() if place is None else place
-        return self._first(place, self._ordered(ways, limit, place), limit, tokens, now)
+        if place.room is not None and ways[0][0] is not None:
+            ways = self._ordered(ways, limit, place)
+        return self._first(place, ways, limit, tokens, now)
 
     def _first(self, place: Place, ways: Sequence[_Way], limit: RateLimit | None, tokens: int, now: float) -> Place | float:
         """A place on the first count that has one, or when there may be one; infinite where only a call's end can tell."""
@@ -141,7 +143,7 @@ class Limits:
                 self._leave(place)
                 return ready
             place.count, place.entry, place.key = count, count.window.take(tokens, now), number
-        shared = _in_time(place, now)
+        shared = _in_time(place, now) if count.shared is not None else None
         taken = shared.take(count.key, count.limit, tokens, now) if shared is not None else None
         if isinstance(taken, float):
             self.give_back(place, now)
@@ -151,8 +153,6 @@ class Limits:
 
     def _ordered(self, ways: list[_Way], limit: RateLimit | None, place: Place) -> list[_Way]:
         """The count first whose place in flight the call has waited for."""
-        if place.room is None or ways[0][0] is None:
-            return ways
         with self._lock:
             entered = [way for way in ways if self._count(way[1], limit).room is place.room]
             if not entered:
@@ -183,7 +183,7 @@ class Limits:
         place.gate = threading.Lock()
         place.gate.acquire()
         queued: dict[Room, Target] = {}
-        ways = [(target, self._ways(target)) for target in targets]
+        ways = [(target, self._ways(target)[0]) for target in targets]
         try:
             with self._lock:
                 entered = self._queue(ways, place, queued)
@@ -224,8 +224,7 @@ class Limits:
         with self._lock:
             place.count.window.correct(place.entry, used)
         receipt, place.receipt = place.receipt, None
-        shared = _in_time(place, now)
-        if receipt is not None and shared is not None:
+        if receipt is not None and (shared := _in_time(place, now)) is not None:
             shared.settle(receipt, used, now)
 
     def give_back(self, place: Place, now: float = 0.0) -> None:
@@ -235,8 +234,7 @@ class Limits:
                 place.count.window.drop(place.entry)
             self._leave(place)
         receipt, place.receipt = place.receipt, None
-        shared = _in_time(place, now)
-        if receipt is not None and shared is not None:
+        if receipt is not None and (shared := _in_time(place, now)) is not None:
             shared.give_back(receipt, now)
 
     def ended(self, place: Place, error: DispatchError | None) -> None:
@@ -313,14 +311,15 @@ class Limits:
         limit = self._limits.get(target.vendor)
         return (target.key if limit is None or limit.per_model else (target.vendor,)), limit
 
-    def _ways(self, target: Target) -> list[_Way]:
-        """The counts on which a call may take its place, the best first."""
-        key, _ = self._key(target)
+    def _ways(self, target: Target) -> tuple[list[_Way], RateLimit | None]:
+        """The counts on which a call may take its place, the best first, and the limit of all."""
+        key, limit = self._key(target)
         keys = self._keys.get(target.vendor)
-        return [(None, key)] if keys is None else [_numbered(key, number) for number in keys.awake_keys()]
+        return ([(None, key)] if keys is None else [_numbered(key, number) for number in keys.awake_keys()]), limit
 
     def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
-        self._here()
+        if self._pid != os.getpid():
+            self._here()
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) >= _MOST:

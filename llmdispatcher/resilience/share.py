@@ -131,7 +131,7 @@ class Shares:
             return WHOLE
         if streamed:
             return TimeShare(left / 2, left / 2, self._until_output(request, target, left / 2))
-        need = self.need(request, target) if left > LEAST_NEED else None
+        need = self._need(request, target, _most_tokens(request)) if left > LEAST_NEED else None
         bounded = need is not None and (need.certain or probe) and need.seconds < left
         return TimeShare(need.seconds if need is not None and bounded else math.inf, left / 2)
 

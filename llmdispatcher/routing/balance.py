@@ -172,13 +172,14 @@ class Balancer:
 
     def __init__(self, policy: Balance, chance: Callable[[], float]) -> None:
         self.policy = policy
+        self._is_ours = any(policy.strategy is strategy for strategy in STRATEGIES.values())
         self._chance = chance
         self._lock = new_lock()
         self._in_flight: dict[tuple[str, str], int] = {}
 
     def label(self, request: Request) -> str:
         """Why a target has its place, for people."""
-        if self.policy.session(request) is not None:
+        if self.policy.sticky is not None and self.policy.session(request) is not None:
             return f"by {self.policy.sticky}"
         return getattr(self.policy.strategy, "__name__", type(self.policy.strategy).__name__)
 
@@ -207,11 +208,11 @@ class Balancer:
         """Who of equals is asked first. What a strategy of the user's leaves out is not asked; what it makes up is refused."""
         if len(targets) < 2:
             return list(targets)
-        session = self.policy.session(request)
-        if session is not None:
+        policy = self.policy
+        if policy.sticky is not None and (session := policy.session(request)) is not None:
             return by_session(session, targets)
-        ordered = list(self.policy.strategy(self.situation(request, targets, turn, seconds, dollars)))
-        return among(ordered, targets, "strategy")
+        ordered = list(policy.strategy(self.situation(request, targets, turn, seconds, dollars)))
+        return ordered if self._is_ours else among(ordered, targets, "strategy")
 
     def situation(
         self,
