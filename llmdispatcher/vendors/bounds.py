@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-from ..catalog import model_facts
+from ..catalog import edition, model_facts
 from ..types import EmbeddingRequest, Request, VendorTool
 from ..wire import Bounds, numbers_in
 
@@ -39,6 +38,7 @@ _MEDIA_NAMES = (
     ),
 )
 """In the names of models that make pictures or sound, where the catalog does not know them."""
+_MOST_REMEMBERED = 1024
 _MODALITIES = ("modalities", "responseModalities", "response_modalities")
 _MEDIA_PARAMS = ("audio", "speechConfig", "speech_config", "imageConfig", "image_config")
 _MEDIA_TOOLS = ("image", "code", "audio", "video")
@@ -49,7 +49,7 @@ def bounds_of(kind: str, request: Request, most: int | None = None) -> Bounds:
     """How much the answer to a request may be at a vendor of this kind; ``most`` are the bytes that its settings allow."""
     asks_logprobs = bool(request.logprobs or request.top_logprobs)
     asks_media = bool(request.tools or request.extra_params) and _asks_media(request)
-    size = MEDIA if asks_media or _makes_media(kind, request.model) else LOGPROBS.size if asks_logprobs else TEXT.size
+    size = MEDIA if asks_media or _media_models.has(kind, request.model) else LOGPROBS.size if asks_logprobs else TEXT.size
     if not asks_logprobs and (most or size) == TEXT.size:
         return TEXT
     return Bounds(size=most or size, members=LOGPROBS.members if asks_logprobs else TEXT.members)
@@ -78,16 +78,26 @@ def _brings_media(tool: Mapping[str, Any]) -> bool:
     return any(word in named for word in _MEDIA_TOOLS)
 
 
-def _makes_media(kind: str, model: str) -> bool:
-    """Whether a model is known for pictures or sound: by its price, or by its name."""
-    facts = model_facts(kind, model)
-    price = facts.price if facts is not None else None
-    if price is not None and (price.image_output is not price.output or price.audio_output is not price.output):
-        return True
-    return _is_named_for_media(model)
+class _MediaModels:
+    """What was found of models, by the prices that count now; bounded."""
+
+    def __init__(self) -> None:
+        self._edition: object = None
+        self._found: dict[tuple[str, str], bool] = {}
+
+    def has(self, kind: str, model: str) -> bool:
+        """Whether a model is known for pictures or sound: by its price, or by its name."""
+        now, found = edition(), self._found
+        if self._edition is not now or len(found) >= _MOST_REMEMBERED:
+            found = self._found = {}
+            self._edition = now
+        known = found.get((kind, model))
+        if known is None:
+            facts = model_facts(kind, model)
+            price = facts.price if facts is not None else None
+            priced = price is not None and (price.image_output is not price.output or price.audio_output is not price.output)
+            known = found[kind, model] = priced or any(word in model.lower() for word in _MEDIA_NAMES)
+        return known
 
 
-@functools.lru_cache(maxsize=1024)
-def _is_named_for_media(model: str) -> bool:
-    name = model.lower()
-    return any(word in name for word in _MEDIA_NAMES)
+_media_models = _MediaModels()

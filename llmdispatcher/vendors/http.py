@@ -458,7 +458,9 @@ class HttpVendor:
         """One answer in one piece."""
         call, codec, bounds, names, dropped = self._encoded(request, deadline, stream=False)
         reply = self.open(call, deadline)
-        response = names.given_back(self._decoded(reply, deadline, partial(codec.decode, members=bounds.members)))
+        response = self._decoded(reply, deadline, partial(codec.decode, members=bounds.members))
+        if names.sent:
+            response = names.given_back(response)
         if response.finish_reason not in _ENDS or response.other_choices:
             self._refuse_unusable(response, reply)
         identity, left = request_id(reply.headers), rate_limit_remaining(reply.headers, self._clock.now())
@@ -576,20 +578,25 @@ class HttpVendor:
 
     def _encoded(self, request: Request, deadline: Deadline, *, stream: bool) -> Encoded:
         """The call that asks for an answer, and what is needed to read it."""
-        traits = traits_of(self.kind, request.model)
+        kind = self._row.name
+        traits = traits_of(kind, request.model)
         codec = codec_for(self._format(request, traits), traits.quirks)
         if self._config.drop_params and not request.drop_params:
             request = attrs.evolve(request, drop_params=True)
         if self._config.fetch_remote is not None:
-            request = fetch_remote(request, self._config.fetch_remote, deadline, self.kind, codec.name)
+            request = fetch_remote(request, self._config.fetch_remote, deadline, kind, codec.name)
         names = ToolNames.of(request, traits.limits.get("tool_name"))
         if request.max_tokens and "max_completion_tokens" in traits.quirks:
-            request = _roomy(request, self.kind)
-        encode = partial(_body, codec, names.renamed(request), traits, stream)
-        body, dropped = (encode(), ()) if request.wire_format is None and not request.drop_params else telling_dropped(encode)
+            request = _roomy(request, kind)
+        named = names.renamed(request) if names.sent else request
+        dropped: tuple[str, ...] = ()
+        if request.wire_format is None and not request.drop_params:
+            body = _body(codec, named, traits, stream)
+        else:
+            body, dropped = telling_dropped(partial(_body, codec, named, traits, stream))
         if dropped and deadline.meter is not None:
             deadline.meter.dropped = dropped
-        bounds, most = bounds_of(self.kind, request, self._config.max_body), self._config.max_body
+        bounds, most = bounds_of(kind, request, self._config.max_body), self._config.max_body
         size = most or (bounds.streamed if stream else bounds.size)
         call = self.call(codec.path(request.model, stream), body, model=request.model, stream=stream, size=size)
         return call, codec, bounds, names, dropped

@@ -201,7 +201,7 @@ class ToolNames:
     @classmethod
     def of(cls, request: Request, pattern: str | None) -> ToolNames:
         """Names for those that do not fit the pattern: letters, digits, ``_`` and ``-`` alone, 64 at most, no two the same."""
-        if pattern is None or not (request.tools or any(message.tool_calls for message in request.messages)):
+        if pattern is None or (not request.tools and only_texts(request.messages)):
             return _NO_NAMES
         names = {tool.name: None for tool in request.tools if isinstance(tool, Tool)}
         names |= {call.name: None for message in request.messages for call in message.tool_calls}
