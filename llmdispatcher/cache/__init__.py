@@ -8,19 +8,19 @@ from .._lazy import door
 
 if TYPE_CHECKING:
     from .cache import AnswerCache as AnswerCache
-    from .cache import Inquiry as Inquiry
+    from .cache import CacheRequest as CacheRequest
     from .entry import place as place
     from .inventory import inspect_store as inspect_store
     from .settings import CacheStats as CacheStats
     from .settings import ResponseCache as ResponseCache
-    from .single_flight import Flights as Flights
+    from .single_flight import SingleFlight as SingleFlight
 else:
     __getattr__, __dir__ = door(
         __name__,
         {
             "cache": (
                 "AnswerCache",
-                "Inquiry",
+                "CacheRequest",
             ),
             "entry": ("place",),
             "inventory": ("inspect_store",),
@@ -28,6 +28,6 @@ else:
                 "CacheStats",
                 "ResponseCache",
             ),
-            "single_flight": ("Flights",),
+            "single_flight": ("SingleFlight",),
         },
     )

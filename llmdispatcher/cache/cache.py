@@ -15,18 +15,20 @@ from .._text import room_logger
 from ..errors import DispatchError
 from ..runtime import Clock, Deadline
 from ..types import ChunkSource, Request, Response, StreamChunk, itself, not_pickled, unfold
-from .entry import Entry, Hit, Place, Unkeyable, as_hit, key_of, recalled
-from .settings import REDIS, CacheStats, ResponseCache, Tally, attempts_in
-from .single_flight import Flights, Landed, Source, Tee, Teed, Tees
-from .stores import GuardedStore
+from .entry import CacheEntry, CacheTarget, Hit, Unkeyable, as_hit, key_of, load_hit
+from .settings import REDIS, CacheCounts, CacheStats, ResponseCache, attempts_in
+from .single_flight import SharedResult, SingleFlight, Source, Tee, TeeReader, TeeRegistry
+from .stores import SafeStore
 
 
-class Replayed:
+class ReplayedStream:
     """An entry as a stream; ``finish`` gives the whole answer by ``recall``, as a plain call would."""
 
-    def __init__(self, response: Response, recall: Callable[[Response], Response], fail: Callable[[DispatchError], object]) -> None:
+    def __init__(
+        self, response: Response, from_cache: Callable[[Response], Response], fail: Callable[[DispatchError], object]
+    ) -> None:
         self._response = response
-        self._recall = recall
+        self._recall = from_cache
         self._fail = fail
         self.vendor = response.vendor
         self.model = response.model
@@ -47,7 +49,7 @@ def _replayed(response: Response) -> Generator[list[StreamChunk]]:
     yield list(unfold(response))
 
 
-class Recorded:
+class RecordedStream:
     """A stream on its way; ``keep`` is given the answer when it has ended, settled and passed every check."""
 
     def __init__(self, opened: ChunkSource, keep: Callable[[Response], object]) -> None:
@@ -86,7 +88,7 @@ def _as_it_is(response: Response) -> Response:
 
 
 @attrs.define(kw_only=True, eq=False)
-class Inquiry:
+class CacheRequest:
     """One request, the places where it would be asked, in order, and by when.
 
     ``check`` raises a :class:`DispatchError` for an answer that must be neither kept nor given to others. ``recall`` is handed an
@@ -95,10 +97,10 @@ class Inquiry:
     """
 
     request: Request
-    places: Sequence[Place]
+    places: Sequence[CacheTarget]
     deadline: Deadline
     check: Callable[[Response], object] | None = None
-    recall: Callable[[Response], Response] = _as_it_is
+    from_cache: Callable[[Response], Response] = _as_it_is
     fail: Callable[[DispatchError], object] = _unheard
     adopt: Callable[[Any, DispatchError | None], object] = _adopted
     source: Callable[[], Source] | None = None
@@ -118,7 +120,7 @@ class Inquiry:
 
 
 @attrs.define(eq=False)
-class _Slot:
+class _StoreKey:
     """Where an answer is looked for, and how long it may stay there; ``era`` counts how often the cache was cleared."""
 
     key: str
@@ -141,49 +143,51 @@ class AnswerCache:
 
             check_installed()
         self.settings = settings
-        self._tally = Tally()
-        self._store = GuardedStore(settings, clock, self._tally)
-        self._flights: Flights[Landed] = Flights()
-        self._streams = Tees()
+        self._tally = CacheCounts()
+        self._store = SafeStore(settings, clock, self._tally)
+        self._single_flight: SingleFlight[SharedResult] = SingleFlight()
+        self._streams = TeeRegistry()
         self._era = 0
         self._latest = object()  # another one whenever an answer is kept
 
-    def send(self, inquiry: Inquiry, ask: Callable[[], Response]) -> Response:
+    def send(self, cache_request: CacheRequest, ask: Callable[[], Response]) -> Response:
         """The answer out of the store, or of the same call under way, or of ``ask``, which is then kept."""
-        slot = self._slot(inquiry)
+        slot = self._slot(cache_request)
         if slot is None:
             return ask()
         latest = self._latest
-        known = self._known(inquiry, self._store.get(slot.key))
+        known = self._known(cache_request, self._store.get(slot.key))
         if known is not None:
-            return inquiry.recall(self._spared(known, "hits"))
+            return cache_request.from_cache(self._spared(known, "hits"))
         try:
-            landed, others = self._flights.fly(slot.key, inquiry.deadline, partial(self._led, inquiry, slot, ask, latest))
+            result, others = self._single_flight.ask_once(
+                slot.key, cache_request.deadline, partial(self._ask_and_keep, cache_request, slot, ask, latest)
+            )
         except BaseException as error:
-            inquiry.failed(error)
+            cache_request.failed(error)
             raise
-        if not (others or landed.hit):
-            return landed.response
-        return inquiry.recall(self._spared(_again(landed), "shared" if others else "hits"))
+        if not (others or result.hit):
+            return result.response
+        return cache_request.from_cache(self._spared(_again(result), "shared" if others else "hits"))
 
-    def stream(self, inquiry: Inquiry, begin: Callable[[], ChunkSource]) -> ChunkSource:
+    def stream(self, cache_request: CacheRequest, begin: Callable[[], ChunkSource]) -> ChunkSource:
         """The answer out of the store piece by piece, or the stream of ``begin``, which is kept when it has ended.
 
         Where the inquiry has a source, all who ask the same meanwhile read the same stream, each at his own pace.
         """
-        slot = self._slot(inquiry)
+        slot = self._slot(cache_request)
         if slot is None:
             return begin()
-        known = self._known(inquiry, self._store.get(slot.key))
+        known = self._known(cache_request, self._store.get(slot.key))
         if known is not None:
-            return Replayed(self._spared(known, "hits"), inquiry.recall, inquiry.fail)
-        if inquiry.source is not None:
-            return self._teed(inquiry, slot, inquiry.source)
+            return ReplayedStream(self._spared(known, "hits"), cache_request.from_cache, cache_request.fail)
+        if cache_request.source is not None:
+            return self._teed(cache_request, slot, cache_request.source)
         self._tally.add("misses")
         opened = begin()
-        return Recorded(opened, partial(self._keep, inquiry, slot, (opened.vendor, opened.model)))
+        return RecordedStream(opened, partial(self._keep, cache_request, slot, (opened.vendor, opened.model)))
 
-    def _teed(self, inquiry: Inquiry, slot: _Slot, source: Callable[[], Source]) -> Teed:
+    def _teed(self, cache_request: CacheRequest, slot: _StoreKey, source: Callable[[], Source]) -> TeeReader:
         """The stream of all who ask this now."""
 
         def ask() -> Tee:
@@ -192,18 +196,18 @@ class AnswerCache:
             try:
                 opened = made.begin()
             except DispatchError as error:
-                inquiry.adopt(made, error)
+                cache_request.adopt(made, error)
                 raise
             return self._streams.open(
-                slot.key, made, opened, lambda response: self._keep(inquiry, slot, (opened.vendor, opened.model), response)
+                slot.key, made, opened, lambda response: self._keep(cache_request, slot, (opened.vendor, opened.model), response)
             )
 
         try:
-            tee, others = self._streams.joined(slot.key, inquiry.deadline, ask)
+            tee, others = self._streams.joined(slot.key, cache_request.deadline, ask)
         except BaseException as error:
-            inquiry.failed(error)
+            cache_request.failed(error)
             raise
-        return Teed(tee, inquiry.deadline, _Settled(self, inquiry), lead=not others)
+        return TeeReader(tee, cache_request.deadline, _Settled(self, cache_request), lead=not others)
 
     def clear(self) -> bool:
         """Forget all answers, for all that share the store, and those under way here; False, logged, where the store fails."""
@@ -218,61 +222,65 @@ class AnswerCache:
         """Give back the store's connections; new ones are opened if the cache is used again."""
         self._store.close()
 
-    def _slot(self, inquiry: Inquiry) -> _Slot | None:
+    def _slot(self, cache_request: CacheRequest) -> _StoreKey | None:
         """Where to look; ``None`` for a request that is not cached."""
-        request, settings = inquiry.request, self.settings
+        request, settings = cache_request.request, self.settings
         ttl = settings.ttl_of(request)
-        if ttl is None or not inquiry.places:
+        if ttl is None or not cache_request.places:
             return None
         try:
             tenant = settings.tenant_of(request) if settings.tenant is not None else None
             if settings.tenant is not None and tenant in (None, ""):
                 return None
-            return _Slot(key_of(request, inquiry.places[0], tenant), ttl, tenant, self._era)
+            return _StoreKey(key_of(request, cache_request.places[0], tenant), ttl, tenant, self._era)
         except Unkeyable as error:
             logger.debug("not cached: %s", error)
         except Exception as foreign:  # noqa: BLE001 - a tenant function of the user's may raise anything
             self._store.complain("its tenant function", foreign)
         return None
 
-    def _known(self, inquiry: Inquiry, entry: bytes | None) -> Hit | None:
+    def _known(self, cache_request: CacheRequest, entry: bytes | None) -> Hit | None:
         known = self._store.read(entry) if entry is not None else None
-        return known if known is not None and inquiry.accepts(known.response) else None
+        return known if known is not None and cache_request.accepts(known.response) else None
 
-    def _led(self, inquiry: Inquiry, slot: _Slot, ask: Callable[[], Response], latest: object) -> Landed:
+    def _ask_and_keep(
+        self, cache_request: CacheRequest, slot: _StoreKey, ask: Callable[[], Response], latest: object
+    ) -> SharedResult:
         """The answer of the one that asks for all; somebody here may have been faster between the look and the lead."""
         if self._latest is not latest:
             entry = self._store.get(slot.key)
-            known = self._known(inquiry, entry)
+            known = self._known(cache_request, entry)
             if known is not None:
-                return Landed(response=known.response, entry=entry, hit=True)
+                return SharedResult(response=known.response, entry=entry, hit=True)
         self._tally.add("misses")
         response = ask()
-        return self._keep(inquiry, slot, _answered_by(response), response)
+        return self._keep(cache_request, slot, _answered_by(response), response)
 
-    def _keep(self, inquiry: Inquiry, slot: _Slot, where: tuple[str, str] | None, response: Response) -> Landed:
+    def _keep(
+        self, cache_request: CacheRequest, slot: _StoreKey, where: tuple[str, str] | None, response: Response
+    ) -> SharedResult:
         """Store a whole answer, under the place that gave it; others that wait may have one that is cut off, too."""
-        if not inquiry.accepts(response):
-            return Landed(response=response, shared=False)
+        if not cache_request.accepts(response):
+            return SharedResult(response=response, shared=False)
         try:
-            entry = Entry(response)
+            entry = CacheEntry(response)
         except (TypeError, ValueError, RecursionError) as error:
             logger.debug("an answer is not kept: %s", type(error).__name__)
-            return Landed(response=response)
-        key = _key_at(inquiry, slot, where)
+            return SharedResult(response=response)
+        key = _key_at(cache_request, slot, where)
         settings = self.settings
         if key is not None and entry.fits(settings.max_entry_bytes) and settings.worth_keeping(response) and slot.era == self._era:
             self._store.put(key, entry, slot.ttl)
             self._latest = object()
-        return Landed(response=response, entry=entry)
+        return SharedResult(response=response, entry=entry)
 
     def _spared(self, hit: Hit, how: str) -> Response:
         self._tally.spared(how, hit.saved)
         return hit.response
 
-    def shared(self, landed: Landed) -> Response:
+    def shared(self, result: SharedResult) -> Response:
         """An answer that another had asked for, as a hit."""
-        return self._spared(_again(landed), "shared")
+        return self._spared(_again(result), "shared")
 
 
 @attrs.frozen
@@ -280,26 +288,26 @@ class _Settled:
     """How one reader of a stream that others read too is settled: with what it cost, or as a hit."""
 
     cache: AnswerCache
-    inquiry: Inquiry
+    cache_request: CacheRequest
 
-    def finished(self, landed: Landed, source: Source, *, pays: bool) -> Response:
+    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
         """With the whole answer."""
         if not pays:
-            return self.inquiry.recall(self.cache.shared(landed))
-        self.inquiry.adopt(source, None)
-        return landed.response
+            return self.cache_request.from_cache(self.cache.shared(result))
+        self.cache_request.adopt(source, None)
+        return result.response
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:
         """With a failure."""
         if pays:
-            self.inquiry.adopt(source, error)
+            self.cache_request.adopt(source, error)
         else:
-            self.inquiry.fail(error)
+            self.cache_request.fail(error)
 
 
-def _again(landed: Landed) -> Hit:
+def _again(result: SharedResult) -> Hit:
     """An answer for somebody else than who had asked."""
-    return recalled(bytes(landed.entry)) if landed.entry is not None else as_hit(landed.response)
+    return load_hit(bytes(result.entry)) if result.entry is not None else as_hit(result.response)
 
 
 def _answered_by(response: Response) -> tuple[str, str] | None:
@@ -310,9 +318,9 @@ def _answered_by(response: Response) -> tuple[str, str] | None:
     return None
 
 
-def _key_at(inquiry: Inquiry, slot: _Slot, where: tuple[str, str] | None) -> str | None:
+def _key_at(cache_request: CacheRequest, slot: _StoreKey, where: tuple[str, str] | None) -> str | None:
     """The key of the place that answered: the first, or one that stood in for it."""
-    for number, place in enumerate(inquiry.places):
+    for number, place in enumerate(cache_request.places):
         if where in (None, (place.vendor, place.model)):
-            return key_of(inquiry.request, place, slot.tenant) if number else slot.key
+            return key_of(cache_request.request, place, slot.tenant) if number else slot.key
     return None

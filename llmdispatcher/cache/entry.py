@@ -97,7 +97,7 @@ class Hit(NamedTuple):
     saved: Decimal | None
 
 
-class Entry:
+class CacheEntry:
     """An answer on its way into a store. Its bytes are made when somebody first wants them, as few answers are asked for again.
 
     One that holds more than text and numbers is written at once, since whoever has it might change that. Raises what :func:`dump`
@@ -147,7 +147,7 @@ def load(data: bytes) -> Response:
     return response
 
 
-def recalled(data: bytes) -> Hit:
+def load_hit(data: bytes) -> Hit:
     """An entry as the answer that nobody was asked for; the marks are put in before the object is made, which is far cheaper."""
     pair = json.loads(data)
     usage = pair[1].setdefault("usage", ["Usage", {}])[1]
@@ -242,7 +242,7 @@ _UNSENT = (
 _FLOATS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
-class Place(NamedTuple):
+class CacheTarget(NamedTuple):
     """Who is asked: the vendor's registered name, its name for the model, and what else tells it from another of that name."""
 
     vendor: str
@@ -254,7 +254,7 @@ class Unkeyable(ValueError):
     """A request that has no canonical form, such as one with an object in ``extra_params`` that is no JSON."""
 
 
-def place(vendor: Any, name: str, model: str) -> Place:
+def place(vendor: Any, name: str, model: str) -> CacheTarget:
     """The place of a vendor that is asked for ``model``.
 
     A vendor tells by its optional ``identity`` what its answers depend on beside the request: kind, address, API. One without it
@@ -263,10 +263,10 @@ def place(vendor: Any, name: str, model: str) -> Place:
     identity = getattr(vendor, "identity", None)
     if identity is None:
         identity = (getattr(vendor, "kind", None), type(vendor).__qualname__)
-    return Place(name, model, identity)
+    return CacheTarget(name, model, identity)
 
 
-def key_of(request: Request, where: Place, tenant: Any = None) -> str:
+def key_of(request: Request, where: CacheTarget, tenant: Any = None) -> str:
     """The key of a request at a place, for a tenant. Raises :class:`Unkeyable`."""
     try:
         numbers = [number if number is None else float(number) for number in _numbers(request)]  # 1 and 1.0 are the same wish

@@ -50,7 +50,7 @@ class CacheStats:
         return spared / (spared + self.misses) if spared else 0.0
 
 
-class Tally:
+class CacheCounts:
     """The running counts of a cache."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@
      │        └─────► failed, cancelled, or not to be shared ──► the next waiter leads
      └────► waits, within its own deadline ──► has the response, leads, or gives up
 ```
-Every way out of a flight goes through one method (:meth:`Flights._leave`), so no waiter waits for a call that is gone.
+Every way out of a flight goes through one method (:meth:`SingleFlight._leave`), so no waiter waits for a call that is gone.
 
 A stream is shared by a :class:`Tee`: each reader gets it from its beginning. A thread of the tee reads the vendor, so that no
 reader waits for a slower one. The vendor is stopped when the last reader has left. Of the calls that share it, the first to end is
@@ -27,7 +27,7 @@ from ..runtime import Deadline, new_lock
 from ..types import ChunkSource, Fold, Response, StreamChunk
 
 
-class Landed(NamedTuple):
+class SharedResult(NamedTuple):
     """An answer, and the entry that others are given; ``shared`` is whether they may have it at all."""
 
     response: Response
@@ -47,15 +47,15 @@ class Shareable(Protocol):
 T = TypeVar("T", bound=Shareable)
 
 
-class _Seat(Generic[T]):
+class _Caller(Generic[T]):
     """One caller in a flight; ``thread`` is its own, the ``gate`` is made for who waits."""
 
-    __slots__ = ("gate", "landed", "leads", "thread")
+    __slots__ = ("gate", "leads", "result", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.leads = False
-        self.landed: T | None = None
+        self.result: T | None = None
         self.gate: threading.Lock
 
     def open(self) -> None:
@@ -70,7 +70,7 @@ class _Seat(Generic[T]):
             deadline.clock.wait(self.gate, deadline.check())
         finally:
             deadline.cancellation.unsubscribe(key)
-        if self.landed is None:
+        if self.result is None:
             deadline.check()
 
 
@@ -79,45 +79,45 @@ class _Flight(Generic[T]):
 
     __slots__ = ("leader", "waiting")
 
-    def __init__(self, leader: _Seat[T]) -> None:
+    def __init__(self, leader: _Caller[T]) -> None:
         self.leader = leader
-        self.waiting: dict[_Seat[T], None] = {}
+        self.waiting: dict[_Caller[T], None] = {}
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """The questions that are being asked now; safe under threads and after a fork."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._flights: dict[str, _Flight[T]] = {}
+        self._single_flight: dict[str, _Flight[T]] = {}
         self._pid = os.getpid()
 
-    def fly(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
+    def ask_once(self, key: str, deadline: Deadline, ask: Callable[[], T]) -> tuple[T, bool]:
         """The answer, and whether it is another's. What ``ask`` raises is raised here alone, and nobody else is told."""
-        seat: _Seat[T] = _Seat()
+        seat: _Caller[T] = _Caller()
         try:
             if not self._join(key, seat):
                 return ask(), False
             while not seat.leads:
                 seat.wait(deadline)
-                if seat.landed is not None:
-                    return seat.landed, True
-            landed = ask()
-            if landed.shared:
-                seat.landed = landed
-            return landed, False
+                if seat.result is not None:
+                    return seat.result, True
+            result = ask()
+            if result.shared:
+                seat.result = result
+            return result, False
         finally:
             self._leave(key, seat)
 
-    def _join(self, key: str, seat: _Seat[T]) -> bool:
+    def _join(self, key: str, seat: _Caller[T]) -> bool:
         """Take a seat; False for a thread that leads this flight itself and would wait for its own end."""
         with self._lock:
             if self._pid != os.getpid():  # whoever was in a flight at a fork does not exist here
-                self._flights, self._pid = {}, os.getpid()
-            flight = self._flights.get(key)
+                self._single_flight, self._pid = {}, os.getpid()
+            flight = self._single_flight.get(key)
             if flight is None:
                 seat.leads = True
-                self._flights[key] = _Flight(seat)
+                self._single_flight[key] = _Flight(seat)
                 return True
             if flight.leader.thread == seat.thread:
                 return False
@@ -126,29 +126,29 @@ class Flights(Generic[T]):
             flight.waiting[seat] = None
             return True
 
-    def _leave(self, key: str, seat: _Seat[T]) -> None:
+    def _leave(self, key: str, seat: _Caller[T]) -> None:
         """Give up the seat: a leader hands out its answer, or the lead; a waiter is waited for by nobody."""
         with self._lock:
-            flight = self._flights.get(key)
+            flight = self._single_flight.get(key)
             if flight is None:
                 return
             flight.waiting.pop(seat, None)
             if flight.leader is not seat:
                 return
-            woken = self._handed_on(flight, seat.landed) if flight.waiting else ()
+            woken = self._handed_on(flight, seat.result) if flight.waiting else ()
             if flight.leader is seat:
-                del self._flights[key]
+                del self._single_flight[key]
         for other in woken:
             other.open()
 
     @staticmethod
-    def _handed_on(flight: _Flight[T], landed: T | None) -> Sequence[_Seat[T]]:
+    def _handed_on(flight: _Flight[T], result: T | None) -> Sequence[_Caller[T]]:
         """Whoever is to be woken: all that wait, with the answer, or without one the first, as the new leader."""
-        woken = list(flight.waiting)[: None if landed is not None else 1]
+        woken = list(flight.waiting)[: None if result is not None else 1]
         for seat in woken:
             del flight.waiting[seat]
-            seat.landed = landed
-            if landed is None:
+            seat.result = result
+            if result is None:
                 seat.leads = True
                 flight.leader = seat
         return woken
@@ -175,17 +175,19 @@ class Tee:
 
     shared = True
 
-    def __init__(self, source: Source, opened: ChunkSource, keep: Callable[[Response], Landed], over: Callable[[], None]) -> None:
+    def __init__(
+        self, source: Source, opened: ChunkSource, keep: Callable[[Response], SharedResult], over: Callable[[], None]
+    ) -> None:
         self.source = source
         self.opened = opened
-        self.kept: Landed | None = None
+        self.kept: SharedResult | None = None
         self._keep = keep
         self._tell_over = over
         self._lock = threading.Lock()
         self._batches: list[list[StreamChunk]] = []
         self._gates: list[threading.Lock] = []
         self._failure: DispatchError | None = None
-        self._over = self._led = False
+        self._over = self._ask_and_keep = False
         self._readers = 0
         self._unpaid = [True]
         self._last: Callable[[bool], None] | None = None
@@ -210,20 +212,20 @@ class Tee:
             if self._last is not None or (self._over and not for_others):
                 return False
             self._readers += 1
-            self._led = self._led or lead
+            self._ask_and_keep = self._ask_and_keep or lead
             return True
 
     def done(self, *, lead: bool) -> bool:
         """Leave at the end; whether this reader is the one that pays: the first, or, if he left before, the next."""
         with self._lock:
             self._readers -= 1
-            return (lead or not self._led) and self._pays()
+            return (lead or not self._ask_and_keep) and self._pays()
 
     def leave(self, settle: Callable[[bool], None], *, lead: bool) -> None:
         """Leave before the end. ``settle`` is told whether to pay: here, or when a stream that nobody reads has stopped."""
         with self._lock:
             self._readers -= 1
-            self._led = self._led and not lead
+            self._ask_and_keep = self._ask_and_keep and not lead
             if not self._readers:
                 self._last = settle
             waits = self._last is not None and not self._over
@@ -302,11 +304,11 @@ class Tee:
             self._last(self._pays())
 
 
-class Tees:
+class TeeRegistry:
     """The streams that are being read now, by key; safe under threads and after a fork."""
 
     def __init__(self) -> None:
-        self._flights: Flights[Tee] = Flights()
+        self._single_flight: SingleFlight[Tee] = SingleFlight()
         self._live: dict[str, Tee] = {}
         self._pid = os.getpid()
 
@@ -316,11 +318,11 @@ class Tees:
             tee = self._live.get(key) if self._pid == os.getpid() else None
             if tee is not None and tee.join():
                 return tee, True
-            tee, others = self._flights.fly(key, deadline, ask)
+            tee, others = self._single_flight.ask_once(key, deadline, ask)
             if not others or tee.join():
                 return tee, others
 
-    def open(self, key: str, source: Source, opened: ChunkSource, keep: Callable[[Response], Landed]) -> Tee:
+    def open(self, key: str, source: Source, opened: ChunkSource, keep: Callable[[Response], SharedResult]) -> Tee:
         """A stream that has begun, with its leader as its reader, for others to find."""
         tee = Tee(source, opened, keep, lambda: self._forget(key, tee))
         tee.join(lead=True)
@@ -348,7 +350,7 @@ def _interrupted(error: BaseException, partial: Response) -> DispatchError:
     return failure
 
 
-class Teed:
+class TeeReader:
     """One reader's view of a :class:`Tee`, as an open stream; ``settle`` is given how the call ends, and whether it pays."""
 
     movable = True
@@ -375,7 +377,7 @@ class Teed:
 class Settle(Protocol):
     """How the call of one reader is settled."""
 
-    def finished(self, landed: Landed, source: Source, *, pays: bool) -> Response:
+    def finished(self, result: SharedResult, source: Source, *, pays: bool) -> Response:
         """With the whole answer."""
 
     def failed(self, error: DispatchError, source: Source, *, pays: bool) -> None:

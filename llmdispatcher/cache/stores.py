@@ -8,8 +8,8 @@ from typing import SupportsBytes, TypeVar
 
 from .._text import room_logger
 from ..runtime import Clock, new_lock
-from .entry import Hit, recalled
-from .settings import MEMORY, REDIS, ResponseCache, Tally
+from .entry import Hit, load_hit
+from .settings import MEMORY, REDIS, CacheCounts, ResponseCache
 from .store import MemoryStore, Store, StoreBroken
 
 T = TypeVar("T")
@@ -19,10 +19,10 @@ QUIET = 60.0
 """Seconds between two words about a store that fails."""
 
 
-class GuardedStore:
+class SafeStore:
     """The store of some settings; what fails in it is counted, and told once in :data:`QUIET`."""
 
-    def __init__(self, settings: ResponseCache, clock: Clock, tally: Tally) -> None:
+    def __init__(self, settings: ResponseCache, clock: Clock, tally: CacheCounts) -> None:
         self._clock = clock
         self._tally = tally
         self._lock = new_lock()
@@ -43,7 +43,7 @@ class GuardedStore:
         try:
             if len(entry) > self._most:
                 raise ValueError("no entry is that large")
-            return recalled(entry)
+            return load_hit(entry)
         except Exception as foreign:  # noqa: BLE001 - whatever the bytes are that somebody has put there
             self.complain("an entry", foreign)
             return None

@@ -3,7 +3,7 @@
 Plain calls and streams share the loop. They differ only in how one vendor is asked; for a stream that ends at the first output.
 From then on there is no failover: a later failure is the stream's own.
 
-:class:`Memory` stands between the dispatcher and its cache: a call that is answered from the cache is settled like any other.
+:class:`ResponseCacheLayer` stands between the dispatcher and its cache: a call that the cache answers is settled like any other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import attrs
 
 from .._text import room_logger
 from ..accounting import Spending
-from ..cache import AnswerCache, Inquiry, place
+from ..cache import AnswerCache, CacheRequest, place
 from ..catalog import CAPABILITIES, Target
 from ..errors import (
     AllTargetsFailed,
@@ -34,15 +34,15 @@ from ..errors import (
 from ..resilience import (
     Breakers,
     Budgets,
+    Cooldowns,
     Hedges,
     Limits,
-    Parking,
+    NextAttempt,
     Permit,
-    Place,
+    RateLimitSlot,
     RetryPolicy,
-    Schedule,
+    RetrySchedule,
     Shares,
-    Turn,
     Wakes,
     hedge_plan,
     standing,
@@ -92,7 +92,7 @@ class Conductor:
     balancer: Balancer | None = None
     hedges: Hedges | None = None
     limits: Limits = attrs.field(factory=Limits)
-    parking: Parking = attrs.field(factory=Parking)
+    cooldowns: Cooldowns = attrs.field(factory=Cooldowns)
     wakes: Wakes = attrs.field(factory=Wakes)
     shares: Shares = attrs.field(factory=Shares)
     latencies: Latencies = attrs.field(factory=Latencies)
@@ -175,8 +175,8 @@ class Conductor:
     def _walk(self, call: Call, route: Route, ask: Ask[T], failures: list[DispatchError]) -> T:
         now = call.deadline.clock.monotonic
         refused: DispatchError | None = None
-        schedule = Schedule(
-            route.targets, self.retry_policy, self.parking, now(), transient_only=route.transient_only, on=route.goes_on
+        schedule = RetrySchedule(
+            route.targets, self.retry_policy, self.cooldowns, now(), transient_only=route.transient_only, on=route.goes_on
         )
         while (turn := self._next(call, schedule)) is not None:
             target = turn.target
@@ -211,10 +211,10 @@ class Conductor:
         blocked = schedule.blocked(now()) or self.breakers.refusal(route.targets, now()) or refused
         raise _verdict(route, failures, blocked)
 
-    def _begin(self, call: Call, schedule: Schedule, turn: Turn) -> Attempt | None:
+    def _begin(self, call: Call, schedule: RetrySchedule, turn: NextAttempt) -> Attempt | None:
         """Take what asking needs: room in limits and budgets, and a permit. Where that fails the target is put off, or left out."""
         now, target = call.deadline.clock.monotonic, turn.target
-        if self.parking.parked and schedule.set_aside(target, now()):
+        if self.cooldowns.parked and schedule.set_aside(target, now()):
             self._pass_over(call, target, "it has just asked to be left alone")  # another call has just been told so
             return None
         if (self.limits.in_use or self.spending is not None) and not self._has_room(call, schedule, target, now()):
@@ -242,11 +242,11 @@ class Conductor:
             return ask(call, attempt, vendor, request)
         return self._within(call, attempt, others, partial(ask, call, attempt, vendor, request))
 
-    def _after(self, call: Call, schedule: Schedule, target: Target) -> Sequence[Target]:
+    def _after(self, call: Call, schedule: RetrySchedule, target: Target) -> Sequence[Target]:
         """Whom nobody has asked yet in this call and may before its deadline; a list that is not read yet may tell of somebody."""
         end, now = call.deadline.at, call.deadline.clock.monotonic()
         others = schedule.unasked(end)
-        if self.breakers.circuits or self.breakers.outages.down:
+        if self.breakers.circuits or self.breakers.ejections.down:
             others = [other for other in others if self.breakers.ready_at(other, now) < end]
         return others or ((target,) if call.more is not None else ())
 
@@ -297,7 +297,7 @@ class Conductor:
 
     def _is_well(self, target: Target, now: float) -> bool:
         """Whether nothing is held against asking a target now."""
-        return self.breakers.state(target, now) == "closed" and self.parking.held(target, now) is None
+        return self.breakers.state(target, now) == "closed" and self.cooldowns.held(target, now) is None
 
     def _tell_stand_in(self, target: Target) -> None:
         """Log whom a target stands in for, once for each pair."""
@@ -309,7 +309,7 @@ class Conductor:
         text = "%s is asked in place of %s, which the fallback vendor does not have; fallback_model names another, or forbids it"
         logger.warning(text, target, target.stands_in_for)
 
-    def _next(self, call: Call, schedule: Schedule) -> Turn | None:
+    def _next(self, call: Call, schedule: RetrySchedule) -> NextAttempt | None:
         """Whose turn it is, when it has come; ``None`` when nobody's is left."""
         deadline = call.deadline
         if call.more is not None and schedule.is_through:
@@ -319,7 +319,7 @@ class Conductor:
         if turn is None:
             return None
         if turn.crowd:
-            call.place = call.place or Place(deadline.at)
+            call.place = call.place or RateLimitSlot(deadline.at)
             entered = self.limits.wait(turn.crowd, call.place, deadline, turn.ready_at)
             if entered is not None:
                 return schedule.instead(turn, entered)
@@ -330,11 +330,11 @@ class Conductor:
 
     def _take(self, call: Call, target: Target, now: float) -> float | None:
         """Take a place in the limits, or tell when there may be one."""
-        call.place = call.place or Place(call.deadline.at)
+        call.place = call.place or RateLimitSlot(call.deadline.at)
         taken = self.limits.take(target, total_tokens(call.request), now, call.place)
         return taken if isinstance(taken, float) else None
 
-    def _has_room(self, call: Call, schedule: Schedule, target: Target, now: float) -> bool:
+    def _has_room(self, call: Call, schedule: RetrySchedule, target: Target, now: float) -> bool:
         """Take what asking needs of limits and budgets. Where there is none the target is put off, or by a budget left out."""
         ready = self._take(call, target, now) if self.limits.in_use else None
         if ready is not None:
@@ -342,7 +342,7 @@ class Conductor:
             call.pass_over(target, _full(ready - now))
         return ready is None and (self.spending is None or self._afford(self.spending, call, schedule, target))
 
-    def _afford(self, spending: Spending, call: Call, schedule: Schedule, target: Target) -> bool:
+    def _afford(self, spending: Spending, call: Call, schedule: RetrySchedule, target: Target) -> bool:
         """Reserve what asking may cost; raises where a budget is to end the call."""
         if call.purse is None:
             return True
@@ -364,7 +364,7 @@ class Conductor:
         lease = self.limits.lease(target, call.place, call.deadline.clock.monotonic)
         return lease if call.hold is None else call.hold.lease(lease)
 
-    def _permit(self, turn: Turn, now: float) -> Permit | None:
+    def _permit(self, turn: NextAttempt, now: float) -> Permit | None:
         """Leave to ask now: of the target's circuit, and for a retry of its budget."""
         if turn.retry:
             return self.breakers.admit(turn.target, now) if self.budgets.spend(turn.target, now) else None
@@ -378,16 +378,16 @@ class Conductor:
 
     def _refusal(self, target: Target, now: float) -> str:
         """Why there was no permit."""
-        return str(standing(target, self.breakers, self.parking, now)) or "its retry budget is spent"
+        return str(standing(target, self.breakers, self.cooldowns, now)) or "its retry budget is spent"
 
     def plan(self, route: Route, now: float, *, whole: bool) -> Plan:
         """The route with what is held against its targets now; ``whole`` looks at limits, their storage and hedges, too."""
         if whole:
-            held = [standing(target, self.breakers, self.parking, now, self.limits) for target in route.targets]
+            held = [standing(target, self.breakers, self.cooldowns, now, self.limits) for target in route.targets]
             return Plan(route=route, statuses=tuple(held), hedge=hedge_plan(self.hedges, route.targets))
-        if not (self.breakers.circuits or self.breakers.outages.down or self.parking.parked):
+        if not (self.breakers.circuits or self.breakers.ejections.down or self.cooldowns.parked):
             return Plan(route=route)
-        return Plan(route=route, statuses=tuple([standing(target, self.breakers, self.parking, now) for target in route.targets]))
+        return Plan(route=route, statuses=tuple([standing(target, self.breakers, self.cooldowns, now) for target in route.targets]))
 
     def _returned(self, attempt: Attempt, error: DispatchError | None, now: float) -> None:
         """Give back what an attempt had taken, once."""
@@ -401,7 +401,7 @@ class Conductor:
         if self.balancer is not None:
             self.balancer.end(attempt.target)
 
-    def _settle(self, place: Place | None, used: int | None, now: float) -> None:
+    def _settle(self, place: RateLimitSlot | None, used: int | None, now: float) -> None:
         """Put in the limits what a call really used, where it took a place."""
         if place is not None:
             self.limits.settle(place, used, now)
@@ -425,8 +425,8 @@ class Conductor:
         self._returned(attempt, error, now)
         if error is None:
             self._lasting.discard(attempt.target.vendor)
-            if self.parking.parked:
-                self.parking.answered(attempt.target)
+            if self.cooldowns.parked:
+                self.cooldowns.answered(attempt.target)
             if self.hedges is not None:
                 taken = attempt.first_token if attempt.first_token is not None else now - attempt.started
                 self.hedges.observe(attempt.target, taken)
@@ -450,8 +450,8 @@ class Conductor:
     def _open(self, call: Call, attempt: Attempt, vendor: Vendor, request: Request) -> OpenStream:
         """Read up to the first output, or to the end of an answer that has none."""
         stream = begun(vendor, request, call.deadline, lambda left: self.heard(attempt, left, call.deadline.clock.monotonic()))
-        if self.parking.parked:
-            self.parking.answered(attempt.target)
+        if self.cooldowns.parked:
+            self.cooldowns.answered(attempt.target)
         if stream.has_output:
             attempt.first_output()
         return OpenStream(self.ended, call, attempt, stream)
@@ -559,7 +559,7 @@ class _Source:
 
 
 @attrs.frozen
-class Memory:
+class ResponseCacheLayer:
     """The cache, and those who are asked where it knows nothing."""
 
     cache: AnswerCache
@@ -568,28 +568,28 @@ class Memory:
 
     def send(self, call: Call, route: Route) -> Response:
         """The answer from memory, from the same call under way, or from a vendor."""
-        return self.cache.send(self._inquiry(call, route, streamed=False), partial(self.conductor.send, call, route))
+        return self.cache.send(self._cache_request(call, route, streamed=False), partial(self.conductor.send, call, route))
 
     def stream(self, call: Call, route: Route) -> ChunkSource:
         """The same, piece by piece."""
-        inquiry = self._inquiry(call, route, streamed=True)
-        inquiry.source = lambda: _Source(self.conductor, call, call.detached(), route)
-        inquiry.adopt = lambda source, error: call.adopt(source.away, error)
-        return self.cache.stream(inquiry, partial(self.conductor.stream, call, route))
+        cache_request = self._cache_request(call, route, streamed=True)
+        cache_request.source = lambda: _Source(self.conductor, call, call.detached(), route)
+        cache_request.adopt = lambda source, error: call.adopt(source.away, error)
+        return self.cache.stream(cache_request, partial(self.conductor.stream, call, route))
 
-    def _inquiry(self, call: Call, route: Route, *, streamed: bool) -> Inquiry:
+    def _cache_request(self, call: Call, route: Route, *, streamed: bool) -> CacheRequest:
         def form(response: Response) -> Response:
             return structured.read(call.request, response, call.deadline)
 
-        def recall(response: Response) -> Response:
-            recalled = call.recall(response)
+        def from_cache(response: Response) -> Response:
+            recalled = call.from_cache(response)
             return form(recalled) if streamed else recalled
 
-        return Inquiry(
+        return CacheRequest(
             request=call.request,
             places=[place(self.vendors[target.vendor], target.vendor, target.model) for target in route.targets],
             deadline=call.deadline,
             check=form if call.request.response_format is not None else None,
-            recall=recall,
+            from_cache=from_cache,
             fail=call.fail,
         )

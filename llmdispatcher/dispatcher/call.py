@@ -23,7 +23,7 @@ from .._text import room_logger
 from ..accounting import CallBudget, Reservation
 from ..catalog import Target, price_at
 from ..errors import Cancelled, ConfigError, CostUnknown, DispatchError
-from ..resilience import FREE, Permit, Place
+from ..resilience import FREE, Permit, RateLimitSlot
 from ..routing import Route, SkippedTarget
 from ..runtime import Cancellation, Clock, Deadline, Meter, new_id
 from ..types import (
@@ -188,7 +188,7 @@ class UnderWay:
 
     def __init__(self, clock: Clock, door: Admitting | None = None) -> None:
         self._clock = clock
-        self._door = door
+        self._admission = door
         self._calls: dict[Cancellation, int] = {}
         self._gates: tuple[threading.Lock, ...] = ()
         self._closed = False
@@ -202,8 +202,8 @@ class UnderWay:
 
     def end(self, cancellation: Cancellation) -> None:
         """A call has its outcome, and gives its place back; idempotent."""
-        if self._door is not None:
-            self._door.leave(cancellation)
+        if self._admission is not None:
+            self._admission.leave(cancellation)
         self._calls.pop(cancellation, None)
         if self._gates and not self._any():
             for gate in self._gates:
@@ -212,7 +212,7 @@ class UnderWay:
 
     def count(self) -> tuple[int, int]:
         """How many calls of this process are under way, and how many wait to be let in."""
-        return self._door.status() if self._door is not None else (len(self._here()), 0)
+        return self._admission.status() if self._admission is not None else (len(self._here()), 0)
 
     def close(self, seconds: float) -> None:
         """Let no call begin any more, wait so many seconds at most for those under way, and cancel the rest."""
@@ -279,7 +279,7 @@ class Attempt:
         self.target = target
         self.permit = permit
         self.meter = call.deadline.meter = Meter()
-        self.place: Place | None = None
+        self.place: RateLimitSlot | None = None
         self.hold: Reservation | None = None
         self.returned = False
         self.retry = retry
@@ -391,7 +391,7 @@ class Call:
         self.more: Callable[[Call], Sequence[Target]] | None = None
         """Reads the lists that may tell of further targets; asked once, when nobody else is left."""
         self.skipped: list[SkippedTarget] = []
-        self.place: Place | None = None
+        self.place: RateLimitSlot | None = None
         self.purse: CallBudget | None = None
         self.hold: Reservation | None = None
         self.under_way: UnderWay | None = None
@@ -556,7 +556,7 @@ class Call:
         """What ``target`` used for this call, with its cost; ``answer`` is what it answered, where there is one."""
         return priced(usage, target, self.request, self.deadline.clock, answer)
 
-    def recall(self, response: Response) -> Response:
+    def from_cache(self, response: Response) -> Response:
         """Settle with an answer from memory: nobody was asked."""
         latency = self.deadline.clock.monotonic() - self.started
         self._settle(response.usage, None, None, recalled=response)

@@ -19,8 +19,8 @@ from ..accounting import BudgetStatus, spending_of
 from ..cache import AnswerCache, ResponseCache
 from ..catalog import Target
 from ..errors import ConfigError, DispatchError, InvalidRequest
-from ..resilience import SHORTEST_TIMEOUT, Breakers, Budgets, Door, Hedges, Limits, RateLimit, RateLimitStatus
-from ..routing import Balance, Balancer, Moment, Route, dead_end, plan
+from ..resilience import SHORTEST_TIMEOUT, AdmissionController, Breakers, Budgets, Hedges, Limits, RateLimit, RateLimitStatus
+from ..routing import Balance, Balancer, Route, RoutingContext, dead_end, plan
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_lock
 from ..types import (
     AttemptRecord,
@@ -41,7 +41,7 @@ from ..types import (
 )
 from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
 from . import guards, streaming, structured, tools
-from .attempts import Conductor, Memory
+from .attempts import Conductor, ResponseCacheLayer
 from .call import Answers, Call, CallLog, Certain, UnderWay
 from .config import Config, wanted
 from .health import Checkups, VendorHealth
@@ -183,8 +183,8 @@ class Dispatcher:
         self._cached: Answers | None = None
         if self.config.cache is not None:
             self._cached = self._with_cache(self.config.cache)
-        self._door = Door(self.config.admission, clock) if self.config.admission is not None else None
-        self._under_way = UnderWay(clock, self._door)
+        self._admission = AdmissionController(self.config.admission, clock) if self.config.admission is not None else None
+        self._under_way = UnderWay(clock, self._admission)
         self._checkups = Checkups(self._directory.vendors, self._conductor.breakers, self.config.health_interval, clock)
 
     @classmethod
@@ -457,7 +457,7 @@ class Dispatcher:
     def _with_cache(self, settings: ResponseCache) -> Answers:
         """The vendors behind a cache, which is the dispatcher's from now on."""
         self.cache = AnswerCache(settings, self._clock)
-        answers = Memory(self.cache, self._conductor, self._directory.vendors)
+        answers = ResponseCacheLayer(self.cache, self._conductor, self._directory.vendors)
         return Certain(answers) if self.config.strict_cost else answers
 
     def _deadline(self, timeout: float | None) -> Deadline:
@@ -489,8 +489,8 @@ class Dispatcher:
                 self._checkups.begin()
             if self._registry is not None:
                 self._registry.begin(self, deadline)
-            if self._door is not None:
-                self._door.enter(request, deadline)
+            if self._admission is not None:
+                self._admission.enter(request, deadline)
             return call
         except BaseException as error:
             call.abandon(error)
@@ -533,12 +533,12 @@ class Dispatcher:
             call.streamed and wanted(conductor.continuation, request.continue_broken) is not None
         )  # then the others must be known from the beginning
         candidates = self._directory.candidates(request.model, request.profile, call.deadline, all_lists=several)
-        moment = self._moment(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
+        moment = self._context(request, streamed=call.streamed, turn=next(self._turns), vectors=vectors is not None)
         if candidates.later:
             call.more = partial(self._more, moment)
         return self._told(call, self._plan(request, candidates, moment), vectors)
 
-    def _more(self, moment: Moment, call: Call) -> Sequence[Target]:
+    def _more(self, moment: RoutingContext, call: Call) -> Sequence[Target]:
         """Whom else a call may ask, by lists that are read now that nobody else is left; the call's plan has them from now on."""
         candidates = self._directory.candidates(call.request.model, call.request.profile, call.deadline, all_lists=True)
         route = self._plan(call.request, candidates, moment)
@@ -569,9 +569,9 @@ class Dispatcher:
 
     def _route(self, request: Request, *, streamed: bool, deadline: Deadline | None = None) -> Route:
         candidates = self._directory.candidates(request.model, request.profile, deadline)
-        return self._plan(request, candidates, self._moment(request, streamed=streamed))
+        return self._plan(request, candidates, self._context(request, streamed=streamed))
 
-    def _plan(self, request: Request, candidates: Candidates, moment: Moment) -> Route:
+    def _plan(self, request: Request, candidates: Candidates, moment: RoutingContext) -> Route:
         route = plan(request, candidates.targets, self._preferences, moment, candidates.choice, reserve=candidates.reserve)
         if len(route.steps) > 1 and not moment.vectors:
             route = fitting(request, route, self._directory.vendors)
@@ -584,12 +584,12 @@ class Dispatcher:
         cause, hint = ("", "") if route.steps else (candidates.cause, candidates.hint)
         return attrs.evolve(route, skipped=(*skipped, *route.skipped), cause=cause, hint=hint)
 
-    def _moment(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> Moment:
+    def _context(self, request: Request, *, streamed: bool, turn: int = 0, vectors: bool = False) -> RoutingContext:
         now = self._clock.monotonic()
         models_at = partial(self._directory.models_at, profile=request.profile)
         latencies = self._conductor.latencies
-        return Moment(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
+        return RoutingContext(latencies=latencies, now=now, streamed=streamed, turn=turn, vectors=vectors, models_at=models_at)
 
     def _pinned(self, call: Call, name: str) -> Route:
         candidates = self._directory.pinned(call.request.model, name, call.request.profile, call.deadline)
-        return self._told(call, self._plan(call.request, candidates, self._moment(call.request, streamed=call.streamed)))
+        return self._told(call, self._plan(call.request, candidates, self._context(call.request, streamed=call.streamed)))

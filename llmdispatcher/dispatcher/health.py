@@ -220,7 +220,7 @@ class Checkups:
         self._pid: int | None = None
         self._not_before = 0.0
         self._closed = False
-        breakers.outages.watched = interval is not None
+        breakers.ejections.watched = interval is not None
 
     def ask(self, seconds: float) -> dict[str, VendorHealth]:
         """How all vendors are now."""

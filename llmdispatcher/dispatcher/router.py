@@ -45,9 +45,9 @@ from ..routing import (
     RULE,
     UNREAD,
     UNREGISTERED,
-    Choice,
     Named,
     Reserve,
+    Selection,
     SkippedTarget,
     is_any_model,
     may_be_asked,
@@ -97,7 +97,7 @@ class Candidates:
     model: str
     targets: tuple[Target, ...]
     skipped: tuple[SkippedTarget, ...]
-    choice: Choice = Choice.VENDORS
+    choice: Selection = Selection.VENDORS
     alias: Alias | None = None
     reserve: Reserve | None = None
     undecided: tuple[str, ...] = ()
@@ -483,7 +483,7 @@ class Directory:
             if not theirs:
                 skipped.append(SkippedTarget(name, self._no_known_model(name)))
         unknown = [skip.vendor for skip in skipped if skip.code != PINNED]
-        return Candidates(bare, tuple(targets), tuple(skipped), Choice.ANY, undecided=() if targets else self._local(unknown))
+        return Candidates(bare, tuple(targets), tuple(skipped), Selection.ANY, undecided=() if targets else self._local(unknown))
 
     def _for_name(self, bare: str) -> Candidates:
         """Who may be asked for a model's name, by the one rule; whom else a rule may name; what may stand in for the model."""
@@ -731,7 +731,7 @@ class Directory:
             alias.name,
             tuple(targets.values()),
             tuple(skipped),
-            Choice.POOL,
+            Selection.POOL,
             alias,
             reserve=self._reserve(alias.name, closed),
             undecided=tuple(dict.fromkeys(undecided)),

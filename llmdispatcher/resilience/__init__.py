@@ -8,7 +8,7 @@ from .._lazy import door
 
 if TYPE_CHECKING:
     from .admission import Admission as Admission
-    from .admission import Door as Door
+    from .admission import AdmissionController as AdmissionController
     from .admission import admission_of as admission_of
     from .breaker import FREE as FREE
     from .breaker import Breakers as Breakers
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from .hedge import Hedge as Hedge
     from .hedge import Hedges as Hedges
     from .limits import Limits as Limits
-    from .limits import Place as Place
+    from .limits import RateLimitSlot as RateLimitSlot
     from .rate_limit import RateLimit as RateLimit
     from .rate_limit import RateLimitStatus as RateLimitStatus
     from .rate_limit import server as server
     from .retry import BackoffStrategy as BackoffStrategy
-    from .retry import Parking as Parking
+    from .retry import Cooldowns as Cooldowns
+    from .retry import NextAttempt as NextAttempt
     from .retry import RetryPolicy as RetryPolicy
-    from .retry import Schedule as Schedule
-    from .retry import Turn as Turn
+    from .retry import RetrySchedule as RetrySchedule
     from .retry import Wakes as Wakes
     from .retry_budget import Budgets as Budgets
     from .retry_budget import RetryBudget as RetryBudget
@@ -44,7 +44,7 @@ else:
             "admission": (
                 "Admission",
                 "admission_of",
-                "Door",
+                "AdmissionController",
             ),
             "breaker": (
                 "Breakers",
@@ -59,7 +59,7 @@ else:
             ),
             "limits": (
                 "Limits",
-                "Place",
+                "RateLimitSlot",
             ),
             "rate_limit": (
                 "RateLimit",
@@ -68,10 +68,10 @@ else:
             ),
             "retry": (
                 "BackoffStrategy",
-                "Parking",
+                "Cooldowns",
                 "RetryPolicy",
-                "Schedule",
-                "Turn",
+                "RetrySchedule",
+                "NextAttempt",
                 "Wakes",
             ),
             "share": (

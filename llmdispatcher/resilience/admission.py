@@ -19,7 +19,7 @@ from .._text import room_logger
 from ..errors import ConfigError, Overloaded
 from ..runtime import Cancellation, Clock, Deadline, new_lock
 from ..types import Request, at_least, build, integer
-from .concurrency import Capacity, Room, Seat
+from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
 
 MOST_CALLS = 2_000
 """Streams that one process carries in time: of 2,000 with four tokens a second each, 99 in 100 come within a tenth of a second."""
@@ -70,21 +70,21 @@ def admission_of(value: Any) -> Admission | None:
     return build(Admission, value, "admission")
 
 
-class _Guest(Seat):
+class _Guest(ConcurrencySlot):
     """The place of one call, and whose it is, which is known as soon as it waits."""
 
     __slots__ = ("tenant",)
     tenant: str | None
 
 
-class Turns:
+class FairQueue:
     """Those who wait: tenant by tenant, one of each, and of each who came first. A line that was served goes to the back.
 
     It holds at every single step, since a signal may interrupt it anywhere: a line may be empty, or be lost for a moment.
     """
 
     def __init__(self) -> None:
-        self._lines: dict[str | None, dict[Seat, None]] = {}
+        self._lines: dict[str | None, dict[ConcurrencySlot, None]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
@@ -92,22 +92,22 @@ class Turns:
     def __bool__(self) -> bool:
         return any(self._lines.values())
 
-    def __iter__(self) -> Iterator[Seat]:
+    def __iter__(self) -> Iterator[ConcurrencySlot]:
         """Whose turn it is; then, line by line, the rest."""
         for line in self._lines.values():
             yield from line
 
-    def __contains__(self, seat: Seat) -> bool:
+    def __contains__(self, seat: ConcurrencySlot) -> bool:
         return seat in self._lines.get(_whose(seat), ())
 
-    def __setitem__(self, seat: Seat, nothing: None, /) -> None:
+    def __setitem__(self, seat: ConcurrencySlot, nothing: None, /) -> None:
         line = self._lines.get(_whose(seat))
         if line is None:
             self._lines[_whose(seat)] = {seat: nothing}
         else:
             line[seat] = nothing
 
-    def pop(self, seat: Seat, nothing: None, /) -> None:
+    def pop(self, seat: ConcurrencySlot, nothing: None, /) -> None:
         """Forget one, who may not be there; if it was let in, the others of its tenant wait for their next turn."""
         tenant = _whose(seat)
         line = self._lines.get(tenant)
@@ -124,19 +124,19 @@ class Turns:
         self._lines.clear()
 
 
-def _whose(seat: Seat) -> str | None:
+def _whose(seat: ConcurrencySlot) -> str | None:
     return seat.tenant if isinstance(seat, _Guest) else None
 
 
-class Door:
+class AdmissionController:
     """Lets calls in and out, each known by what cancels it; safe under threads and after a fork."""
 
     def __init__(self, settings: Admission, clock: Clock) -> None:
         self.settings = settings
         self._clock = clock
         self._lock = new_lock()
-        self._queue = Turns()
-        self._room = Room(Capacity(settings.max_calls, None), self._queue)
+        self._queue = FairQueue()
+        self._room = ConcurrencyLimiter(Capacity(settings.max_calls, None), self._queue)
         self._guests: dict[Cancellation, _Guest] = {}
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
         self._complained = False

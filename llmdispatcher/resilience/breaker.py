@@ -17,8 +17,8 @@ counted in a row, and after them the circuit stays open for no less than the lon
 probes of such a circuit are brief (``share.py``) while other targets are ready, but not the 8th, 16th, 32nd …: a target whose
 honest answers take longer than a brief probe is found again by one of those.
 
-A vendor that a health check found down (:class:`Outages`) is treated as if its circuits were open. When it answers again, its open
-circuits become half-open at once. The finding is weaker than a call: it is ignored if a call has succeeded meanwhile, it ends when
+A vendor that a health check found down (:class:`Ejections`) is treated as if its circuits were open. When it answers again, they
+become half-open at once. The finding is weaker than a call: it is ignored if a call has succeeded meanwhile, it ends when
 a call succeeds, and it expires. It needs no lock, since single steps of a dict are atomic.
 
 Times are monotonic seconds and passed in.
@@ -38,7 +38,7 @@ from ..runtime import new_lock
 from ..types import at_least, boolean, non_negative_integer
 
 
-class Outages:
+class Ejections:
     """Who is down until when, and who has answered a call when."""
 
     def __init__(self) -> None:
@@ -233,14 +233,14 @@ class Breakers:
         self._lock = new_lock()
         self.circuits: dict[tuple[str, ...], Circuit] = {}
         """Those of targets that failed lately."""
-        self.outages = Outages()
+        self.ejections = Ejections()
 
     def admit(self, target: Target, now: float, *, forced: bool = False) -> Permit | None:
         """Leave to ask the target now, or ``None`` while its circuit is open; whoever gets it reports back.
 
         ``forced`` asks although the circuit is open, because nobody else is left: a success closes it, a failure changes nothing.
         """
-        if self.outages.down and self.outages.until(target.vendor, now) > now:
+        if self.ejections.down and self.ejections.until(target.vendor, now) > now:
             epoch = self.circuits.get(target.key, _CLOSED).epoch
             return Permit(epoch, forced=True) if forced and not self._policy.strict else None
         if target.key not in self.circuits:
@@ -257,8 +257,8 @@ class Breakers:
         failed = False if error is None else speaks_against(error)
         if waited is not None:
             failed = True
-        if self.outages.watched and failed is False:
-            self.outages.answered(target.vendor, now, forced=permit.forced)
+        if self.ejections.watched and failed is False:
+            self.ejections.answered(target.vendor, now, forced=permit.forced)
         if not self._policy.enabled or (not failed and target.key not in self.circuits):
             return
         with self._lock:
@@ -271,11 +271,11 @@ class Breakers:
 
     def found_down(self, vendor: str, since: float, until: float) -> bool:
         """A health check found a vendor down, first at ``since``: leave it alone until then. False where calls know better."""
-        return self._policy.enabled and self.outages.found(vendor, since, until)
+        return self._policy.enabled and self.ejections.found(vendor, since, until)
 
     def answers_again(self, vendor: str, now: float) -> None:
         """A vendor that was found down answers: its targets may be asked; a probe of those with an open circuit is not brief."""
-        self.outages.over(vendor)
+        self.ejections.over(vendor)
         with self._lock:
             for key, circuit in self.circuits.items():
                 if key[0] == vendor and circuit.open_until > now:
@@ -284,7 +284,7 @@ class Breakers:
     def leave_alone(self, vendor: str, model: str | None, until: float) -> None:
         """Leave a vendor alone, or one model of it, until then: it is asked only where nobody else is left."""
         if model is None:
-            self.outages.down[vendor] = until
+            self.ejections.down[vendor] = until
             return
         with self._lock:
             known = self.circuits.get((vendor, model), _CLOSED)
@@ -299,7 +299,7 @@ class Breakers:
         """The moment when the target may be asked again; minus infinity where it may be asked now."""
         circuit = self.circuits.get(target.key)
         ready = -math.inf if circuit is None else circuit.ready_at(now)
-        return max(ready, self.outages.until(target.vendor, now)) if self.outages.down else ready
+        return max(ready, self.ejections.until(target.vendor, now)) if self.ejections.down else ready
 
     def refusal(self, targets: Sequence[Target], now: float) -> CircuitOpen | None:
         """What a call hears that was let to none of its targets: when the first of them may be asked again."""
@@ -319,7 +319,7 @@ class Breakers:
     def state(self, target: Target, now: float) -> str:
         """``"closed"``, ``"open"`` or ``"half-open"``, for people."""
         circuit = self.circuits.get(target.key, _CLOSED)
-        if self.outages.until(target.vendor, now) > now:
+        if self.ejections.until(target.vendor, now) > now:
             return "open"
         if circuit.closed:
             return "closed"

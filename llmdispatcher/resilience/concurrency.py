@@ -101,13 +101,13 @@ def overloaded(error: DispatchError) -> bool:
     return isinstance(error, RateLimitError) or (isinstance(error, VendorUnavailable) and error.status in OVERLOADED)
 
 
-class Seat:
+class ConcurrencySlot:
     """A place in a room: that of one call, which has it, waits for it, or has left."""
 
     __slots__ = ("gate", "number", "room")
 
     def __init__(self) -> None:
-        self.room: Room | None = None
+        self.room: ConcurrencyLimiter | None = None
         self.number = 0
         self.gate: threading.Lock | None = None
 
@@ -123,27 +123,27 @@ class Queue(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Seat]: ...
+    def __iter__(self) -> Iterator[ConcurrencySlot]: ...
 
-    def __setitem__(self, seat: Seat, nothing: None, /) -> None: ...
+    def __setitem__(self, seat: ConcurrencySlot, nothing: None, /) -> None: ...
 
-    def pop(self, seat: Seat, nothing: None, /) -> None:
+    def pop(self, seat: ConcurrencySlot, nothing: None, /) -> None:
         """Forget one, who may not be there."""
 
     def clear(self) -> None:
         """Forget all."""
 
 
-class Room:
+class ConcurrencyLimiter:
     """The calls in flight at one vendor or model, and those that wait. Whoever uses it holds the lock of all rooms."""
 
     def __init__(self, capacity: Capacity, queue: Queue | None = None) -> None:
         self.capacity = capacity
-        self.seats: set[Seat] = set()
+        self.seats: set[ConcurrencySlot] = set()
         self.queue: Queue = {} if queue is None else queue
         self._issued = 0
 
-    def enter(self, seat: Seat) -> bool:
+    def enter(self, seat: ConcurrencySlot) -> bool:
         """Give a call a place, unless there is none or others have waited longer."""
         if self.queue:
             self.admit()
@@ -152,7 +152,7 @@ class Room:
         self._give(seat)
         return True
 
-    def leave(self, seat: Seat, hear: Callable[[Capacity, int, int], None]) -> None:
+    def leave(self, seat: ConcurrencySlot, hear: Callable[[Capacity, int, int], None]) -> None:
         """Take the place of a call back, once, and hand it on; ``hear`` tells the capacity how the call ended."""
         if seat in self.seats:
             hear(self.capacity, self._issued, len(self.seats))
@@ -173,7 +173,7 @@ class Room:
         self.seats.clear()
         self.queue.clear()
 
-    def _give(self, seat: Seat) -> None:
+    def _give(self, seat: ConcurrencySlot) -> None:
         seat.number, seat.room = self._issued, self
         self._issued += 1
         self.seats.add(seat)

@@ -21,14 +21,14 @@ from ..catalog import Target
 from ..errors import DispatchError
 from ..runtime import Deadline, new_lock
 from ..types import RateLimitRemaining
-from .concurrency import Capacity, Room, Seat
-from .rate_limit import PATIENCE, WINDOW, Entry, Keys, RateLimit, RateLimitStatus, Receipt, Shared, Window
+from .concurrency import Capacity, ConcurrencyLimiter, ConcurrencySlot
+from .rate_limit import PATIENCE, WINDOW, Keys, RateLimit, RateLimitStatus, Receipt, Shared, Window, WindowEntry
 
 
 class KeyLease:
     """The key of a place in the limits, and where it goes when that is refused; a :class:`~llmdispatcher.runtime.Lease`."""
 
-    def __init__(self, place: Place, move: Callable[[Sequence[int], DispatchError], int | None]) -> None:
+    def __init__(self, place: RateLimitSlot, move: Callable[[Sequence[int], DispatchError], int | None]) -> None:
         self._place = place
         self._move = move
 
@@ -47,7 +47,7 @@ _Way = tuple[int | None, tuple[str, ...]]
 """The number of a key, where those count for themselves, and the name of a count."""
 
 
-class Place(Seat):
+class RateLimitSlot(ConcurrencySlot):
     """What one call has taken of the limits; given back with what it really used. ``until`` is the call's deadline.
 
     ``key`` is the number of the key that it is a place of, ``full`` holds the rooms that had none for it.
@@ -58,14 +58,14 @@ class Place(Seat):
     def __init__(self, until: float = math.inf) -> None:
         super().__init__()
         self.until = until
-        self.count: _Count | None = None
-        self.entry: Entry | None = None
+        self.count: _LimitCount | None = None
+        self.entry: WindowEntry | None = None
         self.receipt: Receipt | None = None
         self.key: int | None = None
-        self.full: list[Room] = []
+        self.full: list[ConcurrencyLimiter] = []
 
 
-class _Count:
+class _LimitCount:
     """All that is counted under one key."""
 
     def __init__(self, key: str, limit: RateLimit, shared: Shared | None) -> None:
@@ -73,7 +73,7 @@ class _Count:
         self.limit = limit
         self.window = Window(limit.requests_per_minute, limit.tokens_per_minute)
         limited = limit.max_in_flight is not None or limit.adaptive is not None
-        self.room = Room(Capacity(limit.max_in_flight, limit.adaptive)) if limited else None
+        self.room = ConcurrencyLimiter(Capacity(limit.max_in_flight, limit.adaptive)) if limited else None
         self.shared = shared
 
 
@@ -88,7 +88,7 @@ class Limits:
         self._limits: dict[str, RateLimit] = {}
         self._keys: dict[str, Keys] = {}
         self._lock = new_lock()
-        self._counts: dict[tuple[str, ...], _Count] = {}
+        self._counts: dict[tuple[str, ...], _LimitCount] = {}
         self._storages: dict[str, Shared] = {}
         self._pid = os.getpid()
         self.in_use = False
@@ -105,7 +105,7 @@ class Limits:
         self._limits[vendor] = limit
         self.in_use = True
 
-    def take(self, target: Target, tokens: int, now: float, place: Place | None = None) -> Place | float | None:
+    def take(self, target: Target, tokens: int, now: float, place: RateLimitSlot | None = None) -> RateLimitSlot | float | None:
         """A place for a call now, or the moment when there may be one, or ``None`` where no limit is known.
 
         The moment is infinite where nobody knows it: too many calls are in flight, and one of them must end (:meth:`wait`).
@@ -114,12 +114,14 @@ class Limits:
         ways, limit = self._ways(target)
         if limit is None and ways[0][1] not in self._counts:
             return None
-        place = Place() if place is None else place
+        place = RateLimitSlot() if place is None else place
         if place.room is not None and ways[0][0] is not None:
             ways = self._ordered(ways, limit, place)
         return self._first(place, ways, limit, tokens, now)
 
-    def _first(self, place: Place, ways: Sequence[_Way], limit: RateLimit | None, tokens: int, now: float) -> Place | float:
+    def _first(
+        self, place: RateLimitSlot, ways: Sequence[_Way], limit: RateLimit | None, tokens: int, now: float
+    ) -> RateLimitSlot | float:
         """A place on the first count that has one, or when there may be one; infinite where only a call's end can tell."""
         place.full, soonest = [], math.inf
         for way in ways:
@@ -129,7 +131,7 @@ class Limits:
             soonest = min(soonest, ready)
         return math.inf if place.full else soonest
 
-    def _put(self, place: Place, way: _Way, limit: RateLimit | None, tokens: int, now: float) -> float | None:
+    def _put(self, place: RateLimitSlot, way: _Way, limit: RateLimit | None, tokens: int, now: float) -> float | None:
         """Take a place on one count; the moment when there may be one, where there is none."""
         number, key = way
         with self._lock:
@@ -151,7 +153,7 @@ class Limits:
         place.receipt = taken
         return None
 
-    def _ordered(self, ways: list[_Way], limit: RateLimit | None, place: Place) -> list[_Way]:
+    def _ordered(self, ways: list[_Way], limit: RateLimit | None, place: RateLimitSlot) -> list[_Way]:
         """The count first whose place in flight the call has waited for."""
         with self._lock:
             entered = [way for way in ways if self._count(way[1], limit).room is place.room]
@@ -159,13 +161,13 @@ class Limits:
                 self._leave(place)  # that of a key which has been laid to rest since
         return entered + [way for way in ways if way not in entered]
 
-    def lease(self, target: Target, place: Place | None, clock: Callable[[], float]) -> KeyLease | None:
+    def lease(self, target: Target, place: RateLimitSlot | None, clock: Callable[[], float]) -> KeyLease | None:
         """What tells a vendor which of its keys to show; ``None`` where that is its own choice."""
         if place is None or place.key is None:
             return None
         return KeyLease(place, lambda awake, error: self.move(place, target, awake, error, clock()))
 
-    def move(self, place: Place, target: Target, numbers: Sequence[int], error: DispatchError, now: float) -> int | None:
+    def move(self, place: RateLimitSlot, target: Target, numbers: Sequence[int], error: DispatchError, now: float) -> int | None:
         """A place with another key, for a call whose key was refused: that used a request, and no tokens."""
         tokens = place.entry.tokens if place.entry is not None else 0
         self.settle(place, 0, now)
@@ -173,16 +175,16 @@ class Limits:
         place.room = None
         key, limit = self._key(target)
         taken = self._first(place, [_numbered(key, number) for number in numbers], limit, tokens, now)
-        return place.key if isinstance(taken, Place) else None
+        return place.key if isinstance(taken, RateLimitSlot) else None
 
-    def wait(self, targets: Sequence[Target], place: Place, deadline: Deadline, until: float) -> Target | None:
+    def wait(self, targets: Sequence[Target], place: RateLimitSlot, deadline: Deadline, until: float) -> Target | None:
         """The first of these targets with a place in flight, which is taken; ``None`` if there was none before that moment.
 
         Raises when the deadline has passed or the call is cancelled; what was taken then is for the caller to give back.
         """
         place.gate = threading.Lock()
         place.gate.acquire()
-        queued: dict[Room, Target] = {}
+        queued: dict[ConcurrencyLimiter, Target] = {}
         ways = [(target, self._ways(target)[0]) for target in targets]
         try:
             with self._lock:
@@ -206,7 +208,9 @@ class Limits:
             raise error.with_facts(vendor=targets[0].vendor, model=targets[0].model) from None
         return queued[place.room] if place.room is not None else None
 
-    def _queue(self, ways: Sequence[tuple[Target, list[_Way]]], place: Place, queued: dict[Room, Target]) -> Target | None:
+    def _queue(
+        self, ways: Sequence[tuple[Target, list[_Way]]], place: RateLimitSlot, queued: dict[ConcurrencyLimiter, Target]
+    ) -> Target | None:
         """Stand in all the queues, unless there is a place: gives the target that has it."""
         for target, counts in ways:
             rooms = [self._count(key, self._limits.get(target.vendor)).room for _, key in counts]
@@ -217,7 +221,7 @@ class Limits:
                 queued.setdefault(room, target)
         return None
 
-    def settle(self, place: Place, used: int | None, now: float = 0.0) -> None:
+    def settle(self, place: RateLimitSlot, used: int | None, now: float = 0.0) -> None:
         """Put what a call really used in the place of its estimate; ``None`` keeps the estimate."""
         if used is None or place.count is None or place.entry is None:
             return
@@ -227,7 +231,7 @@ class Limits:
         if receipt is not None and (shared := _in_time(place, now)) is not None:
             shared.settle(receipt, used, now)
 
-    def give_back(self, place: Place, now: float = 0.0) -> None:
+    def give_back(self, place: RateLimitSlot, now: float = 0.0) -> None:
         """The call was not made after all."""
         with self._lock:
             if place.count is not None and place.entry is not None:
@@ -237,7 +241,7 @@ class Limits:
         if receipt is not None and (shared := _in_time(place, now)) is not None:
             shared.give_back(receipt, now)
 
-    def ended(self, place: Place, error: DispatchError | None) -> None:
+    def ended(self, place: RateLimitSlot, error: DispatchError | None) -> None:
         """The call is not in flight any more: it has ended, and how. Idempotent."""
         if place.room is None:
             return
@@ -245,7 +249,7 @@ class Limits:
             self._here()
             place.room.leave(place, lambda capacity, issued, there: capacity.hear(error, place.number, issued, there))
 
-    def _leave(self, place: Place) -> None:
+    def _leave(self, place: RateLimitSlot) -> None:
         self._here()
         if place.room is not None:
             place.room.leave(place, lambda *_: None)
@@ -317,7 +321,7 @@ class Limits:
         keys = self._keys.get(target.vendor)
         return ([(None, key)] if keys is None else [_numbered(key, number) for number in keys.awake_keys()]), limit
 
-    def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
+    def _count(self, key: tuple[str, ...], limit: RateLimit | None) -> _LimitCount:
         if self._pid != os.getpid():
             self._here()
         count = self._counts.get(key)
@@ -327,11 +331,11 @@ class Limits:
             count = self._counts[key] = self._new(key, limit)
         return count
 
-    def _new(self, key: tuple[str, ...], limit: RateLimit | None) -> _Count:
+    def _new(self, key: tuple[str, ...], limit: RateLimit | None) -> _LimitCount:
         limit = limit or RateLimit()
         counted = limit.requests_per_minute is not None or limit.tokens_per_minute is not None
         address = limit.storage or self._storage
-        return _Count(":".join(key), limit, self._stored_at(address) if counted and address is not None else None)
+        return _LimitCount(":".join(key), limit, self._stored_at(address) if counted and address is not None else None)
 
     def _stored_at(self, address: str) -> Shared:
         """The count on a server; its module is loaded only now, and opens nothing before the first call."""
@@ -356,7 +360,7 @@ def _numbered(key: tuple[str, ...], number: int) -> _Way:
     return number, (*key, f"key{number}")
 
 
-def _in_time(place: Place, now: float) -> Shared | None:
+def _in_time(place: RateLimitSlot, now: float) -> Shared | None:
     """The storage of a place, unless the call's deadline is so near that it could be held up past it."""
     return place.count.shared if place.count is not None and now + PATIENCE <= place.until else None
 

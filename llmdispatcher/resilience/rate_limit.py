@@ -133,7 +133,7 @@ WINDOW = 60.0
 """Seconds."""
 
 
-class Entry:
+class WindowEntry:
     """One call in the window, which it leaves when it is ``past``."""
 
     __slots__ = ("at", "past", "tokens")
@@ -150,7 +150,7 @@ class Window:
     def __init__(self, requests: int | None, tokens: int | None) -> None:
         self.most_requests = requests
         self.most_tokens = tokens
-        self.entries: deque[Entry] = deque()
+        self.entries: deque[WindowEntry] = deque()
         self.tokens = 0
         self.told: dict[str, tuple[int, float]] = {}
 
@@ -184,9 +184,9 @@ class Window:
             over, ready = over - entry.tokens, entry.at + WINDOW
         return ready
 
-    def take(self, tokens: int, now: float) -> Entry:
+    def take(self, tokens: int, now: float) -> WindowEntry:
         """Note a call."""
-        entry = Entry(now, tokens)
+        entry = WindowEntry(now, tokens)
         self.entries.append(entry)
         self.tokens += tokens
         for name, amount in (("requests", 1), ("tokens", tokens)):
@@ -195,13 +195,13 @@ class Window:
                 self.told[name] = (max(0, left - amount), until)
         return entry
 
-    def correct(self, entry: Entry, used: int) -> None:
+    def correct(self, entry: WindowEntry, used: int) -> None:
         """Put what a call really used in the place of its estimate."""
         if not entry.past:  # never look for it: there may be a hundred thousand
             self.tokens += used - entry.tokens
             entry.tokens = used
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: WindowEntry) -> None:
         """The call was not made after all; it is among the latest, so they are looked through first."""
         for place in range(len(self.entries) - 1, -1, -1) if not entry.past else ():
             if self.entries[place] is entry:

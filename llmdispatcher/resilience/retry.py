@@ -50,7 +50,7 @@ def rest_of(error: DispatchError) -> float:
 
 
 @attrs.frozen
-class _Parked:
+class _Cooldown:
     """Until when (monotonic), until when the target ``asked`` for, and the failure that told so, its text and facts."""
 
     until: float
@@ -70,12 +70,12 @@ class _Parked:
         return self.until if self.asked - now <= LONGEST_WAIT else math.inf
 
 
-class Parking:
+class Cooldowns:
     """Who is parked until when; safe under threads, bounded. Moments are monotonic seconds and handed in."""
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self.parked: dict[tuple[str, str], _Parked] = {}
+        self.parked: dict[tuple[str, str], _Cooldown] = {}
         """All that were ever parked and are not forgotten since; empty as long as all goes well."""
 
     def park(self, target: Target, until: float, error: DispatchError, asked: float = -math.inf) -> None:
@@ -86,7 +86,7 @@ class Parking:
                 return
             if known is None and len(self.parked) >= _MOST:
                 del self.parked[min(self.parked, key=lambda key: self.parked[key].until)]
-            self.parked[target.key] = _Parked(
+            self.parked[target.key] = _Cooldown(
                 until,
                 max(asked, until),
                 type(error),
@@ -97,7 +97,7 @@ class Parking:
                 error.retry_after is not None,
             )
 
-    def held(self, target: Target, now: float) -> _Parked | None:
+    def held(self, target: Target, now: float) -> _Cooldown | None:
         """What is held against asking the target now; ``None`` where nothing is."""
         parked = self.parked.get(target.key)
         return parked if parked is not None and parked.until > now else None
@@ -107,7 +107,7 @@ class Parking:
         parked = self.held(target, now)
         return parked.until if parked is not None else -math.inf
 
-    def take(self, target: Target, now: float) -> _Parked | None:
+    def take(self, target: Target, now: float) -> _Cooldown | None:
         """Ask the target now: what is held against it, ``None`` where nothing is any more. It may be the call that tries it."""
         with self._lock:
             parked = self.parked.get(target.key)
@@ -276,7 +276,7 @@ class _Place:
         self.crowded = False
 
 
-class Turn(NamedTuple):
+class NextAttempt(NamedTuple):
     """Ask ``target``, not before ``ready_at`` (monotonic seconds; minus infinity for at once).
 
     ``retry`` is a return to a target that failed in this call, ``forced`` a turn of one that was put off: nobody else is left.
@@ -290,7 +290,7 @@ class Turn(NamedTuple):
     crowd: tuple[Target, ...] = ()
 
 
-class Schedule:
+class RetrySchedule:
     """Whose turn it is, for one call in one thread; holds no clock, is handed the time.
 
     Only targets that failed or are parked have a place; a call whose first target answers never makes one.
@@ -300,7 +300,7 @@ class Schedule:
         self,
         targets: Sequence[Target],
         policy: RetryPolicy,
-        parking: Parking,
+        cooldowns: Cooldowns,
         now: float,
         *,
         transient_only: bool = False,
@@ -309,7 +309,7 @@ class Schedule:
         self._policy = policy
         self._transient_only = transient_only
         self._on = on
-        self._parking = parking
+        self._cooldowns = cooldowns
         self._retries_left = policy.max_retries
         self._places: list[_Place] = []
         self._asking: tuple[int, _Place | None] = (0, None)
@@ -319,13 +319,13 @@ class Schedule:
         self._anybody_failed = self._resorting = self._stays = False
         self._overflowed = 0
         self._fresh: list[tuple[int, Target]] = list(enumerate(targets))
-        if parking.parked:
+        if cooldowns.parked:
             self._set_parked_aside(now)
 
     def _set_parked_aside(self, now: float) -> None:
         fresh, self._fresh = self._fresh, []
         for rank, target in fresh:
-            parked = self._parking.held(target, now)
+            parked = self._cooldowns.held(target, now)
             if parked is None:
                 self._fresh.append((rank, target))
             else:
@@ -341,17 +341,17 @@ class Schedule:
         rank = 1 + max([rank for rank, _target in self._put_off] + [place.rank for place in self._places] + [self._asking[0]])
         self._fresh += [(rank + index, target) for index, target in enumerate(targets) if self._is_larger(target)]
 
-    def next(self, deadline_at: float) -> Turn | None:
+    def next(self, deadline_at: float) -> NextAttempt | None:
         """The next turn; ``None`` when no target is left whose time comes before the deadline."""
         if self._fresh:
             rank, target = self._fresh.pop(0)
             self._asking = (rank, None)
-            return Turn(target, -math.inf)
+            return NextAttempt(target, -math.inf)
         ready = [place for place in self._places if not place.failures or self._retries_left > 0]
         place = min(ready, key=lambda place: (place.ready_at, place.rank), default=None)
         crowd = tuple([place.target for place in ready if place.crowded])
         if place is None or place.ready_at >= deadline_at:
-            return Turn(crowd[0], math.inf, crowd=crowd) if crowd else self._last_resort()
+            return NextAttempt(crowd[0], math.inf, crowd=crowd) if crowd else self._last_resort()
         return self._turn(place, crowd)
 
     def unasked(self, deadline_at: float) -> list[Target]:
@@ -363,27 +363,27 @@ class Schedule:
         waiting = [place for place in self._places if place is not asking and not place.failures and place.ready_at < deadline_at]
         return fresh + [place.target for place in waiting]
 
-    def _turn(self, place: _Place, crowd: tuple[Target, ...] = ()) -> Turn:
+    def _turn(self, place: _Place, crowd: tuple[Target, ...] = ()) -> NextAttempt:
         place.crowded = False
         if place.failures:
             self._retries_left -= 1
         self._asking = (place.rank, place)
-        return Turn(place.target, place.ready_at, retry=bool(place.failures), crowd=crowd)
+        return NextAttempt(place.target, place.ready_at, retry=bool(place.failures), crowd=crowd)
 
-    def instead(self, turn: Turn, target: Target) -> Turn:
+    def instead(self, turn: NextAttempt, target: Target) -> NextAttempt:
         """The turn of one of the crowd, which has got a place, instead of another's."""
         if turn.retry:
             self._retries_left += 1
         return self._turn(next(place for place in self._places if place.crowded and place.target is target))
 
-    def _last_resort(self) -> Turn | None:
+    def _last_resort(self) -> NextAttempt | None:
         """One of those that were put off, where nobody was asked yet: a bad chance is better than none."""
         if self._anybody_failed or not self._put_off:
             return None
         self._resorting = True
         rank, target = self._put_off.pop(0)
         self._asking = (rank, None)
-        return Turn(target, -math.inf, forced=True)
+        return NextAttempt(target, -math.inf, forced=True)
 
     def put_off(self, target: Target) -> None:
         """Take back the turn of ``target``: it is asked only if there is nobody else, and not again in this call."""
@@ -402,7 +402,7 @@ class Schedule:
 
     def set_aside(self, target: Target, now: float) -> bool:
         """Put off the turn of ``target``, uncounted, if it was parked since it was planned; whether that was so."""
-        parked = self._parking.take(target, now)
+        parked = self._cooldowns.take(target, now)
         if parked is not None:
             self._postpone(target, parked.worth(now), now)
         return parked is not None
@@ -429,7 +429,7 @@ class Schedule:
         self._anybody_failed = True
         rest = rest_of(error)
         if rest > 0 and error.sent is not False:  # what never reached the vendor is no word of it
-            self._parking.park(target, now + min(rest, self._policy.max_cooldown), error, now + rest)
+            self._cooldowns.park(target, now + min(rest, self._policy.max_cooldown), error, now + rest)
         rank, place = self._asking
         again = self._policy.retryable(error)
         if not self._policy.movable(error, transient_only=self._transient_only, on=self._on):
@@ -468,11 +468,11 @@ class Schedule:
                 retry_after=until - now,
                 sent=False,
             )
-        parked = [place.target for place in self._places if self._parking.ready_at(place.target, now) > now]
+        parked = [place.target for place in self._places if self._cooldowns.ready_at(place.target, now) > now]
         if not parked:
             return None
-        first = min(parked, key=lambda target: self._parking.ready_at(target, now))
-        return self._parking.refusal(first, now)
+        first = min(parked, key=lambda target: self._cooldowns.ready_at(target, now))
+        return self._cooldowns.refusal(first, now)
 
 
 _SLICE = 0.05

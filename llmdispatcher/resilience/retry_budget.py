@@ -27,7 +27,7 @@ class RetryBudget:
     window: float = attrs.field(default=10.0, validator=at_least(0.001))
 
 
-class _Counts:
+class _RetryCounts:
     """Calls and retries of one target, by slice of the window."""
 
     __slots__ = ("calls", "number", "retries")
@@ -51,7 +51,7 @@ class Budgets:
     def __init__(self, policy: RetryBudget) -> None:
         self._policy = policy
         self._lock = new_lock()
-        self._counts: dict[tuple[str, ...], _Counts] = {}
+        self._counts: dict[tuple[str, ...], _RetryCounts] = {}
 
     def called(self, target: Target, now: float) -> None:
         """Note a first try."""
@@ -74,8 +74,8 @@ class Budgets:
             counts.retries[place] += 1
             return True
 
-    def _made(self, key: tuple[str, ...]) -> _Counts:
+    def _made(self, key: tuple[str, ...]) -> _RetryCounts:
         if len(self._counts) >= _MOST:
             del self._counts[next(iter(self._counts))]
-        counts = self._counts[key] = _Counts()
+        counts = self._counts[key] = _RetryCounts()
         return counts

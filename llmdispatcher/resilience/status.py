@@ -12,7 +12,7 @@ from .breaker import Breakers
 from .hedge import Hedges
 from .limits import Limits
 from .rate_limit import RateLimitStatus
-from .retry import Parking
+from .retry import Cooldowns
 
 
 @attrs.frozen(kw_only=True)
@@ -63,13 +63,13 @@ class HedgePlan:
         return {"target": str(self.target), "beside": str(self.beside), "after": self.after}
 
 
-def standing(target: Target, breakers: Breakers, parking: Parking, now: float, limits: Limits | None = None) -> TargetStatus:
+def standing(target: Target, breakers: Breakers, cooldowns: Cooldowns, now: float, limits: Limits | None = None) -> TargetStatus:
     """How a target stands now; its limits are looked at where they are given."""
     return TargetStatus(
         target=target,
         circuit=breakers.state(target, now),
         circuit_for=max(0.0, breakers.ready_at(target, now) - now),
-        cooldown=max(0.0, parking.ready_at(target, now) - now),
+        cooldown=max(0.0, cooldowns.ready_at(target, now) - now),
         limits=limits.status(target, now) if limits is not None and limits.in_use else None,
     )
 

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from .requirements import WINDOW as WINDOW
     from .requirements import SkippedTarget as SkippedTarget
     from .route import NO_MODEL as NO_MODEL
-    from .route import Choice as Choice
-    from .route import Moment as Moment
     from .route import Preferences as Preferences
     from .route import Route as Route
+    from .route import RoutingContext as RoutingContext
+    from .route import Selection as Selection
     from .route import Step as Step
     from .route import dead_end as dead_end
     from .route import several as several
@@ -106,9 +106,9 @@ else:
                 "WINDOW",
             ),
             "route": (
-                "Choice",
+                "Selection",
                 "dead_end",
-                "Moment",
+                "RoutingContext",
                 "NO_MODEL",
                 "Preferences",
                 "Route",

@@ -12,8 +12,8 @@ from .balance import Balance, Balancer, among
 from .eligible import Named, Reserve, may_be_asked
 from .modes import Chosen, Placing
 from .optimize import Ranking, ranked
-from .requirements import EMBEDDINGS, OUTPUT, RULE, Ask, SkippedTarget, needs_of
-from .route import Choice, Moment, Preferences, Route, Step
+from .requirements import EMBEDDINGS, OUTPUT, RULE, Requirements, SkippedTarget, needs_of
+from .route import Preferences, Route, RoutingContext, Selection, Step
 from .rules import RoutingRule
 
 MOST_OF_A_VENDOR = 2
@@ -26,8 +26,8 @@ def plan(
     request: Request,
     targets: Iterable[Target],
     preferences: Preferences,
-    moment: Moment,
-    choice: Choice = Choice.VENDORS,
+    moment: RoutingContext,
+    choice: Selection = Selection.VENDORS,
     *,
     reserve: Reserve | None = None,
 ) -> Route:
@@ -41,38 +41,44 @@ def plan(
     way comes after those that have it. ``targets`` holds one target per vendor, in order of registration, but for a pool and where
     the model is left open; a request that pins a vendor comes with the targets of that one alone.
     """
-    case = _Case(request, preferences, moment, choice)
-    case.reserve = reserve = reserve or _NOBODY
+    planner = _Planner(request, preferences, moment, choice)
+    planner.reserve = reserve = reserve or _NOBODY
     skipped: list[SkippedTarget] = []
-    fitting = case.sifted(targets, skipped)
-    if not fitting and not skipped and case.mode is not None and case.mode.own:  # which may choose vendors of any model
-        fitting = case.sifted([target for target, claim in reserve.held if may_be_asked(claim, Named.VENDOR)], skipped)
-    steps = case.by_rules(fitting, skipped) if preferences.rules.rules and not case.pins(fitting) else []
-    later = [target for target in fitting if case.ask.in_words(target)] if case.ask.needs and case.splits else []
+    fitting = planner.sifted(targets, skipped)
+    if not fitting and not skipped and planner.mode is not None and planner.mode.own:  # which may choose vendors of any model
+        fitting = planner.sifted([target for target, claim in reserve.held if may_be_asked(claim, Named.VENDOR)], skipped)
+    steps = planner.by_rules(fitting, skipped) if preferences.rules.rules and not planner.pins(fitting) else []
+    later = (
+        [target for target in fitting if planner.requirements.in_words(target)]
+        if planner.requirements.needs and planner.splits
+        else []
+    )
     if later and len(later) < len(fitting):
-        steps += case.rest([target for target in fitting if target not in later], skipped)
+        steps += planner.rest([target for target in fitting if target not in later], skipped)
         fitting = later
     if fitting:
-        steps += case.rest(fitting, skipped)
+        steps += planner.rest(fitting, skipped)
     if reserve.stand_ins and not moment.vectors:  # vectors of two models cannot be compared
-        steps += case.standing_in(reserve.stand_ins, steps, skipped)
-    if case.ask.needs:
-        steps = [attrs.evolve(step, in_words=case.ask.in_words(step.target)) for step in steps]
-    if case.unmet:
+        steps += planner.standing_in(reserve.stand_ins, steps, skipped)
+    if planner.requirements.needs:
+        steps = [attrs.evolve(step, in_words=planner.requirements.in_words(step.target)) for step in steps]
+    if planner.unmet:
         on_route = {step.target.vendor_key for step in steps}
-        skipped = [skip for skip in skipped if skip not in case.unmet or canonical(skip.vendor) not in on_route]
+        skipped = [skip for skip in skipped if skip not in planner.unmet or canonical(skip.vendor) not in on_route]
     return Route(request.model, tuple(steps), tuple(skipped), choice)
 
 
-class _Case:
+class _Planner:
     """One request on its way to a route: what it asks for, and what orders its targets."""
 
-    __slots__ = ("ask", "choice", "mode", "moment", "pinned", "preferences", "request", "reserve", "unmet")
+    __slots__ = ("choice", "mode", "moment", "pinned", "preferences", "request", "requirements", "reserve", "unmet")
 
-    def __init__(self, request: Request, preferences: Preferences, moment: Moment, choice: Choice) -> None:
+    def __init__(self, request: Request, preferences: Preferences, moment: RoutingContext, choice: Selection) -> None:
         cost = preferences.cost
         needs = _VECTORS if moment.vectors else needs_of(request, streamed=moment.streamed)
-        self.ask = Ask(request, cost if cost is not None and cost.enabled else None, needs, strict_cost=preferences.strict_cost)
+        self.requirements = Requirements(
+            request, cost if cost is not None and cost.enabled else None, needs, strict_cost=preferences.strict_cost
+        )
         self.request = request
         self.preferences = preferences
         self.moment = moment
@@ -81,10 +87,10 @@ class _Case:
         self.unmet: list[SkippedTarget] = []
         """Of the skipped those for whom a rule could not be followed; of no interest where something else has them asked."""
         head, colon, _model = request.model.partition(":")
-        self.pinned = canonical(head) if colon and choice is not Choice.POOL else None
+        self.pinned = canonical(head) if colon and choice is not Selection.POOL else None
         """What may be the name of a vendor in the name of the model."""
-        name = request.mode or (preferences.modes.default if choice is not Choice.POOL else None)
-        name = name or ("auto" if choice is Choice.ANY else None)
+        name = request.mode or (preferences.modes.default if choice is not Selection.POOL else None)
+        name = name or ("auto" if choice is Selection.ANY else None)
         self.mode = preferences.modes.named(name) if name is not None else None
 
     def sifted(self, targets: Iterable[Target], skipped: list[SkippedTarget]) -> list[Target]:
@@ -93,7 +99,7 @@ class _Case:
         short: list[Target] = []
         unable: list[SkippedTarget] = []
         for target in targets:
-            skip = self.ask.objection(target)
+            skip = self.requirements.objection(target)
             if skip is None:
                 fitting.append(target)
                 continue
@@ -109,7 +115,7 @@ class _Case:
     @property
     def splits(self) -> bool:
         """Whether those that are able in a roundabout way come after the others; a pool says itself who comes first."""
-        return self.choice is not Choice.POOL or self.mode is not None
+        return self.choice is not Selection.POOL or self.mode is not None
 
     def pins(self, fitting: Sequence[Target]) -> bool:
         """Whether the request names the vendor, which is stronger than any rule."""
@@ -118,7 +124,7 @@ class _Case:
     def by_rules(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """Take out of ``fitting`` whom the rules name, in their order; a rule that cannot be followed is told among the skipped."""
         steps: dict[tuple[str, str], Step] = {}
-        for rule in self.preferences.rules.matching(self.request, self.ask.needs):
+        for rule in self.preferences.rules.matching(self.request, self.requirements.needs):
             for target in self._named(rule, fitting, skipped):
                 steps.setdefault(target.key, Step(target, f"rule: {rule.label}"))
         if steps:
@@ -162,7 +168,7 @@ class _Case:
         """
         if any(step.target.vendor_key == models[0].vendor_key for step in steps):
             return []
-        lacking = [skip for skip in skipped if skip.code in self.ask.needs]
+        lacking = [skip for skip in skipped if skip.code in self.requirements.needs]
         if lacking and not steps:
             why = f"is for failures, and {lacking[0].vendor} has not failed: the request asks for what its model lacks"
             skipped.append(SkippedTarget(models[0].vendor, f"{models[0].model} {why}", lacking[0].code))
@@ -174,13 +180,13 @@ class _Case:
 
     def rest(self, fitting: list[Target], skipped: list[SkippedTarget]) -> list[Step]:
         """Those whom no rule names, in the order of whatever decides here."""
-        if self.mode is not None and (len(fitting) > 1 or self.choice is Choice.ANY):
+        if self.mode is not None and (len(fitting) > 1 or self.choice is Selection.ANY):
             return self._by_mode(self.mode, fitting, skipped)
-        if self.choice is Choice.POOL:
+        if self.choice is Selection.POOL:
             return [Step(target, "in the order of its pool") for target in fitting]
         if self.pinned is not None and self.pins(fitting):
             return [Step(target, "the request names it") for target in fitting]
-        latency, cost = self.preferences.latency, self.ask.cost
+        latency, cost = self.preferences.latency, self.requirements.cost
         timed, cheap = latency is not None and latency.enabled, cost is not None and cost.prefer_cheap
         if timed or cheap:
             return self._by_figures(fitting, timed=timed, cheap=cheap)
@@ -191,18 +197,20 @@ class _Case:
         """As the mode has them, equals as they are balanced; slower ones than ``max_latency`` last."""
         moment, loads = self.moment, self.preferences.loads or Balancer(Balance(), lambda: 0.0)
         if self.preferences.balancer is not None:
-            targets = self.preferences.balancer.order(self.request, targets, moment.turn, moment.speed, self.ask.dollars)
-        ordered = mode.order(loads.situation(self.request, targets, moment.turn, self._seconds, self.ask.dollars))
+            targets = self.preferences.balancer.order(self.request, targets, moment.turn, moment.speed, self.requirements.dollars)
+        ordered = mode.order(loads.situation(self.request, targets, moment.turn, self._seconds, self.requirements.dollars))
         ordered = sorted(among(list(ordered), targets, mode.label), key=self._is_too_slow)
         skipped += [
             SkippedTarget(target.vendor, f"the {mode.label} leaves {target.model} out")
             for target in targets
             if target not in ordered
         ]
-        if self.choice is Choice.ANY:
+        if self.choice is Selection.ANY:
             ordered = _spread(ordered, skipped)
         return [
-            Step(target, Placing(target=target, mode=mode.label, cost=self.ask.price(target), seconds=self._seconds(target)))
+            Step(
+                target, Placing(target=target, mode=mode.label, cost=self.requirements.price(target), seconds=self._seconds(target))
+            )
             for target in ordered
         ]
 
@@ -218,13 +226,13 @@ class _Case:
 
     def _by_figures(self, fitting: Sequence[Target], *, timed: bool, cheap: bool) -> list[Step]:
         """In the order of the optimizers that are on."""
-        latency, cost = self.preferences.latency, self.ask.cost
+        latency, cost = self.preferences.latency, self.requirements.cost
         by = " and ".join([word for word, counts in (("price", cheap), ("speed", timed)) if counts])
         rankings = [
             Ranking(
                 target=target,
                 by=by,
-                cost=self.ask.price(target) if cost is not None else None,
+                cost=self.requirements.price(target) if cost is not None else None,
                 seconds=self._seconds(target) if timed else None,
                 too_slow=self._is_too_slow(target),
             )
@@ -245,7 +253,7 @@ class _Case:
             else:
                 (last if target.vendor_key == fallback else equals).append(target)
         fitting[:] = last
-        ordered = balancer.order(self.request, equals, moment.turn, moment.speed, self.ask.dollars)
+        ordered = balancer.order(self.request, equals, moment.turn, moment.speed, self.requirements.dollars)
         why = f"balanced, {balancer.label(self.request)}"
         return steps + [Step(target, why) for target in ordered]
 

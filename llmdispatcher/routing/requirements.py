@@ -71,7 +71,7 @@ def needs_of(request: Request, *, streamed: bool) -> frozenset[str]:
     return frozenset([need for need, is_used in used.items() if is_used])
 
 
-class Ask:
+class Requirements:
     """One request as routing sees it: what it uses, how long it is, what it may cost."""
 
     __slots__ = ("_tokens", "cost", "input_tokens", "needs", "request", "strict_cost")

@@ -30,7 +30,7 @@ NO_MODEL = "does not have"
 _SETUP = (MISSING, UNREGISTERED)
 
 
-class Choice(enum.Enum):
+class Selection(enum.Enum):
     """What the targets of a request are to each other."""
 
     VENDORS = "vendors"
@@ -71,7 +71,7 @@ class Route:
     model: str
     steps: tuple[Step, ...]
     skipped: tuple[SkippedTarget, ...] = ()
-    choice: Choice = Choice.VENDORS
+    choice: Selection = Selection.VENDORS
     alias: str | None = None
     profile: str | None = None
     goes_on: frozenset[str] = frozenset()
@@ -92,7 +92,7 @@ class Route:
     @property
     def transient_only(self) -> bool:
         """Whether only a failure that passes leads on to the next target, or one that ``goes_on`` names."""
-        return self.choice is Choice.POOL
+        return self.choice is Selection.POOL
 
     def __str__(self) -> str:
         lines = [self.heading]
@@ -140,7 +140,7 @@ def _itself(_vendor: str, model: str) -> tuple[str, ...]:
 
 @fast_init
 @attrs.frozen(kw_only=True, weakref_slot=False)
-class Moment:
+class RoutingContext:
     """What changes from call to call: observed speeds, the time (monotonic), the kind of call, and its number.
 
     ``streamed`` and ``vectors`` say what is wanted: an answer in pieces, or vectors and no answer. ``models_at`` tells what a

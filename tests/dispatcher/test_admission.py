@@ -90,7 +90,7 @@ def now(made):
 
 
 def free(made):
-    return (0, 0) == now(made) and not made._door._guests and not made._under_way._calls
+    return (0, 0) == now(made) and not made._admission._guests and not made._under_way._calls
 
 
 def asked(made, ends, request=ASK, **settings):
@@ -534,7 +534,7 @@ def test_without_a_limit_there_is_no_door():
     for thread in threads:
         thread.join(PATIENCE)
 
-    assert (None, (3, 0), (0, 0)) == (made._door, during, now(made))
+    assert (None, (3, 0), (0, 0)) == (made._admission, during, now(made))
 
 
 def test_cancelled_before_it_is_let_in():

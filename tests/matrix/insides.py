@@ -33,8 +33,8 @@ def _held(dispatcher: Dispatcher) -> list[str]:
         "places in flight": [len(room.seats) for room in rooms if room.seats],
         "waiting for a place": [len(room.queue) for room in rooms if room.queue],
         "calls under way": len(dispatcher._under_way._calls),
-        "calls that were let in": len(dispatcher._door._guests) if dispatcher._door is not None else 0,
-        "flights": list(cache._flights._flights) if cache is not None else (),
+        "calls that were let in": len(dispatcher._admission._guests) if dispatcher._admission is not None else 0,
+        "flights": list(cache._single_flight._single_flight) if cache is not None else (),
         "watched streams": len(WATCH._live),
         "connections lent": [name for name, vendor in dispatcher._directory.vendors.items() if _lent(vendor)],
     }
@@ -63,7 +63,7 @@ def opened(dispatcher: Dispatcher, vendor: str) -> int:
 
 def parked(dispatcher: Dispatcher) -> set[str]:
     """The vendors that asked to be left alone, and whose time nobody has seen end since."""
-    return {vendor for vendor, _ in dispatcher._conductor.parking.parked}
+    return {vendor for vendor, _ in dispatcher._conductor.cooldowns.parked}
 
 
 def budget_of(dispatcher: Dispatcher, vendor: str) -> tuple[int, int]:

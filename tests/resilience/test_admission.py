@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from llmdispatcher import Admission, Cancelled, ConfigError, Deadline, Overloaded, Request
-from llmdispatcher.resilience import Door
+from llmdispatcher.resilience import AdmissionController
 from llmdispatcher.resilience import admission_of as admission
 from llmdispatcher.resilience.admission import MOST_CALLS
 from llmdispatcher.runtime import SYSTEM_CLOCK
@@ -24,7 +24,7 @@ def of(user):
     return Request("m", "hi", user=user)
 
 
-class Guest(threading.Thread):
+class Waiter(threading.Thread):
     """A call that enters, notes that it is in, and leaves when it is told to."""
 
     def __init__(self, door, request=ANYBODY, seconds=2 * PATIENCE, arrived=None, clock=SYSTEM_CLOCK):
@@ -72,12 +72,12 @@ def refused(door, **settings):
 
 
 def door(clock=None, **settings):
-    return Door(Admission(**settings), clock or SYSTEM_CLOCK)
+    return AdmissionController(Admission(**settings), clock or SYSTEM_CLOCK)
 
 
 def queue(made, *users, arrived, already=0):
     """One call after the other, of these users."""
-    return [Guest(made, of(user), arrived=arrived).begin(1, already + place + 1) for place, user in enumerate(users)]
+    return [Waiter(made, of(user), arrived=arrived).begin(1, already + place + 1) for place, user in enumerate(users)]
 
 
 def served(made, first, guests):
@@ -176,7 +176,7 @@ def test_who_comes_first_is_let_in_first():
     """And nobody who comes later overtakes."""
     made, arrived = door(max_calls=1), []
     first = entered(made)
-    guests = [Guest(made).begin(1, place + 1) for place in range(5)]
+    guests = [Waiter(made).begin(1, place + 1) for place in range(5)]
     for guest in guests:
         guest.arrived, guest.request = arrived, of(str(guests.index(guest)))
     served(made, first, guests)
@@ -218,7 +218,7 @@ def test_whose_a_request_is(tenant, request_of):
     """Its user, a key of its metadata, or what a function says, also where that cannot be a key of a dict."""
     made, lines = door(max_calls=1, tenant=tenant), []
     first = entered(made)
-    guests = [Guest(made, request_of(name)).begin(1, place + 1) for place, name in enumerate(["a", "b", "a"])]
+    guests = [Waiter(made, request_of(name)).begin(1, place + 1) for place, name in enumerate(["a", "b", "a"])]
     lines = [len(line) for line in made._queue._lines.values()]
     served(made, first, guests)
 
@@ -229,7 +229,7 @@ def test_a_tenant_function_that_fails_is_felt_by_nobody(caplog):
     """Such calls stand in one line; the log says it once, without what the function said."""
     made = door(max_calls=1, tenant=lambda request: request.metadata["secret"])
     first = entered(made)
-    guests = [Guest(made).begin(1, place + 1) for place in range(2)]
+    guests = [Waiter(made).begin(1, place + 1) for place in range(2)]
     served(made, first, guests)
 
     assert [None, None] == [guest.error for guest in guests]
@@ -252,7 +252,7 @@ def test_a_cancelled_wait_ends_at_once():
     """With the reason that was given; the line is as if it had never come."""
     made = door(max_calls=1)
     entered(made)
-    guest = Guest(made).begin(1, 1)
+    guest = Waiter(made).begin(1, 1)
     guest.deadline.cancellation.cancel("enough")
     guest.join(PATIENCE)
 
@@ -264,7 +264,7 @@ def test_a_place_that_comes_together_with_the_cancel_goes_on():
     for _ in range(50):
         made = door(max_calls=1)
         first = entered(made)
-        guest, second = Guest(made).begin(1, 1), Guest(made).begin(1, 2)
+        guest, second = Waiter(made).begin(1, 1), Waiter(made).begin(1, 2)
         both = threading.Barrier(2)
         canceller = threading.Thread(target=lambda both=both, guest=guest: (both.wait(), guest.deadline.cancellation.cancel()))
         canceller.start()
@@ -318,7 +318,7 @@ def test_a_line_that_was_lost_on_the_way_is_joined_again(monkeypatch):
     monkeypatch.setattr("llmdispatcher.resilience.admission._GLANCE", 0.02)
     made = door(max_calls=1)
     first = entered(made)
-    guest = Guest(made).begin(1, 1)
+    guest = Waiter(made).begin(1, 1)
     made._queue.clear()
     holds(made, 1, 1)
     served(made, first, [guest])
@@ -331,7 +331,7 @@ def test_a_place_that_nobody_was_told_of_is_found(monkeypatch):
     monkeypatch.setattr("llmdispatcher.resilience.admission._GLANCE", 0.02)
     made = door(max_calls=1)
     entered(made)
-    guest = Guest(made).begin(1, 1)
+    guest = Waiter(made).begin(1, 1)
     made._room.seats.clear()
     holds(made, 1, 0)
     guest.go.set()

@@ -313,7 +313,7 @@ def test_a_wrong_rate_is_told(rate):
 def test_a_vendor_that_was_found_down_is_asked_only_where_nobody_else_is_left():
     """A call that succeeds nevertheless ends it; one that fails changes nothing."""
     made = breakers()
-    made.outages.watched = True
+    made.ejections.watched = True
     made.found_down("openai", 0.0, 60.0)
     states = [made.admit(TARGET, 1.0), made.ready_at(TARGET, 1.0), made.state(TARGET, 1.0)]
     for error in (DOWN, None):

@@ -21,7 +21,7 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.catalog import Target
-from llmdispatcher.resilience import Limits, Place
+from llmdispatcher.resilience import Limits, RateLimitSlot
 from llmdispatcher.resilience.concurrency import SMALLEST_WINDOW
 from llmdispatcher.testing import ManualClock
 
@@ -48,7 +48,7 @@ class Waiter(threading.Thread):
 
     def __init__(self, made, *targets, seconds=30.0):
         super().__init__(daemon=True)
-        self.place = Place()
+        self.place = RateLimitSlot()
         self.cancellation = Cancellation()
         self.entered = self.error = None
         self._deadline = Deadline.after(seconds, cancellation=self.cancellation)
@@ -74,9 +74,9 @@ def test_so_many_calls_and_no_more():
     made = limits(max_in_flight=2)
     first = taken(made)
 
-    assert [Place, FOREVER] == [type(taken(made)), taken(made)]
+    assert [RateLimitSlot, FOREVER] == [type(taken(made)), taken(made)]
     made.ended(first, None)
-    assert isinstance(taken(made), Place)
+    assert isinstance(taken(made), RateLimitSlot)
 
 
 def test_a_place_is_given_back_once():
@@ -88,7 +88,7 @@ def test_a_place_is_given_back_once():
     made.ended(first, None)
     made.give_back(first)
 
-    assert [Place, FOREVER] == [type(taken(made)), taken(made)]
+    assert [RateLimitSlot, FOREVER] == [type(taken(made)), taken(made)]
 
 
 def test_models_share_the_places_unless_told_otherwise():
@@ -97,7 +97,7 @@ def test_models_share_the_places_unless_told_otherwise():
     for made in (shared, apart):
         taken(made)
 
-    assert (FOREVER, Place) == (taken(shared, OTHER), type(taken(apart, OTHER)))
+    assert (FOREVER, RateLimitSlot) == (taken(shared, OTHER), type(taken(apart, OTHER)))
 
 
 def test_a_full_minute_takes_no_place_in_flight():
@@ -135,7 +135,7 @@ def test_who_waits_is_woken_by_a_cancel():
     made.ended(holder, None)
 
     assert isinstance(waiter.error, Cancelled)
-    assert isinstance(taken(made), Place)
+    assert isinstance(taken(made), RateLimitSlot)
 
 
 def test_who_waits_gives_up_at_the_deadline():
@@ -161,14 +161,14 @@ def test_who_waits_for_two_takes_the_first_that_is_free():
     made.ended(holders[0], None)
 
     assert ELSEWHERE is waiter.entered
-    assert [Place, FOREVER] == [type(taken(made)), taken(made, ELSEWHERE)]
+    assert [RateLimitSlot, FOREVER] == [type(taken(made)), taken(made, ELSEWHERE)]
 
 
 def test_a_place_that_is_free_already_is_not_waited_for():
     """It became free between the look and the wait."""
     made = limits(max_in_flight=1)
 
-    assert TARGET is made.wait((TARGET,), Place(), Deadline.after(5.0), FOREVER)
+    assert TARGET is made.wait((TARGET,), RateLimitSlot(), Deadline.after(5.0), FOREVER)
 
 
 def test_waiting_ends_at_the_moment_given():
@@ -177,7 +177,7 @@ def test_waiting_ends_at_the_moment_given():
     made = limits(max_in_flight=1)
     taken(made)
 
-    assert made.wait((TARGET,), Place(), Deadline.after(30.0, clock=clock), clock.monotonic() + 7.0) is None
+    assert made.wait((TARGET,), RateLimitSlot(), Deadline.after(30.0, clock=clock), clock.monotonic() + 7.0) is None
     assert [7.0] == clock.sleeps
 
 
@@ -189,7 +189,7 @@ def test_nobody_starves_and_no_place_is_lost():
     def work():
         nonlocal busy
         for _ in range(100):
-            place = Place()
+            place = RateLimitSlot()
             if made.take(TARGET, 1, 0.0, place) == FOREVER:
                 assert TARGET is made.wait((TARGET,), place, Deadline.after(30.0), FOREVER)
                 made.take(TARGET, 1, 0.0, place)
@@ -216,7 +216,7 @@ def test_no_place_is_lost_when_callers_give_up():
 
     def work():
         for _ in range(50):
-            place = Place()
+            place = RateLimitSlot()
             if made.take(TARGET, 1, 0.0, place) == FOREVER:
                 with suppress(DeadlineExceeded):
                     made.wait((TARGET,), place, Deadline.after(0.001), FOREVER)
@@ -230,7 +230,7 @@ def test_no_place_is_lost_when_callers_give_up():
     status = made.status(TARGET, 0.0)
 
     assert (0, 0) == (status.in_flight, status.waiting)
-    assert [Place, Place, FOREVER] == [type(taken(made)), type(taken(made)), taken(made)]
+    assert [RateLimitSlot, RateLimitSlot, FOREVER] == [type(taken(made)), type(taken(made)), taken(made)]
 
 
 def test_a_forked_child_begins_with_nobody_in_flight():
@@ -240,7 +240,7 @@ def test_a_forked_child_begins_with_nobody_in_flight():
     child = os.fork()
     if child == 0:
         try:
-            fine = isinstance(taken(made), Place)
+            fine = isinstance(taken(made), RateLimitSlot)
             made.ended(inherited, None)
             os._exit(0 if fine and taken(made) == FOREVER else 1)
         finally:
@@ -331,7 +331,7 @@ class HiddenCapacity:
 
     def _fill(self):
         now = self.clock.monotonic()
-        while isinstance(place := self.made.take(TARGET, 1, now), Place):
+        while isinstance(place := self.made.take(TARGET, 1, now), RateLimitSlot):
             full = self.busy >= self.capacity
             self.busy += not full
             error = RateLimitError("too many", status=429) if full else None

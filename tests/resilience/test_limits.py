@@ -6,7 +6,7 @@ import pytest
 
 from llmdispatcher import ConfigError, RateLimit, RateLimitRemaining
 from llmdispatcher.catalog import Target
-from llmdispatcher.resilience import Limits, Place
+from llmdispatcher.resilience import Limits, RateLimitSlot
 
 TARGET = Target(vendor="openai", model="m")
 OTHER = Target(vendor="openai", model="other")
@@ -30,9 +30,9 @@ def test_requests_of_a_minute():
     made = limits(requests_per_minute=2)
     taken = [made.take(TARGET, 1, now) for now in (0.0, 10.0)]
 
-    assert [Place, Place] == [type(place) for place in taken]
+    assert [RateLimitSlot, RateLimitSlot] == [type(place) for place in taken]
     assert 60.0 == made.take(TARGET, 1, 20.0)
-    assert isinstance(made.take(TARGET, 1, 60.0), Place)
+    assert isinstance(made.take(TARGET, 1, 60.0), RateLimitSlot)
 
 
 def test_tokens_of_a_minute():
@@ -42,13 +42,13 @@ def test_tokens_of_a_minute():
     made.take(TARGET, 30, 5.0)
 
     assert [60.0, 65.0] == [made.take(TARGET, tokens, 10.0) for tokens in (20, 80)]
-    assert isinstance(made.take(TARGET, 10, 10.0), Place)
+    assert isinstance(made.take(TARGET, 10, 10.0), RateLimitSlot)
 
 
 def test_a_call_larger_than_the_limit_goes_alone():
     """It could never go otherwise."""
     made = limits(tokens_per_minute=100)
-    assert isinstance(made.take(TARGET, 500, 0.0), Place)
+    assert isinstance(made.take(TARGET, 500, 0.0), RateLimitSlot)
 
     assert 60.0 == made.take(TARGET, 500, 1.0)
 
@@ -57,7 +57,7 @@ def test_what_was_really_used_takes_the_place_of_the_estimate():
     """A dear estimate does not hold others back when the answer was short, nor a cheap one let too much through."""
     made = limits(tokens_per_minute=100)
     made.settle(made.take(TARGET, 90, 0.0), 10)
-    assert isinstance(made.take(TARGET, 90, 1.0), Place)
+    assert isinstance(made.take(TARGET, 90, 1.0), RateLimitSlot)
 
     assert 60.0 == made.take(TARGET, 1, 2.0)
 
@@ -67,7 +67,7 @@ def test_a_call_that_was_not_made_gives_its_place_back():
     made = limits(requests_per_minute=1)
     made.give_back(made.take(TARGET, 1, 0.0))
 
-    assert isinstance(made.take(TARGET, 1, 0.0), Place)
+    assert isinstance(made.take(TARGET, 1, 0.0), RateLimitSlot)
 
 
 def test_a_vendors_models_share_its_limit_unless_told_otherwise():
@@ -77,7 +77,7 @@ def test_a_vendors_models_share_its_limit_unless_told_otherwise():
         made.take(TARGET, 1, 0.0)
 
     assert 60.0 == shared.take(OTHER, 1, 0.0)
-    assert isinstance(apart.take(OTHER, 1, 0.0), Place)
+    assert isinstance(apart.take(OTHER, 1, 0.0), RateLimitSlot)
 
 
 def test_the_vendors_own_word_corrects_the_count():
@@ -86,9 +86,9 @@ def test_the_vendors_own_word_corrects_the_count():
     made.told(TARGET, RateLimitRemaining(requests=1, requests_reset=8.0), 0.0)
 
     assert made.in_use
-    assert isinstance(made.take(TARGET, 1, 0.0), Place)
+    assert isinstance(made.take(TARGET, 1, 0.0), RateLimitSlot)
     assert 8.0 == made.take(TARGET, 1, 1.0)
-    assert isinstance(made.take(TARGET, 1, 8.1), Place)
+    assert isinstance(made.take(TARGET, 1, 8.1), RateLimitSlot)
 
 
 def test_too_few_tokens_left_wait_for_the_reset():
@@ -97,7 +97,7 @@ def test_too_few_tokens_left_wait_for_the_reset():
     made.told(TARGET, RateLimitRemaining(tokens=100, tokens_reset=6.0), 0.0)
 
     assert 6.0 == made.take(TARGET, 101, 0.0)
-    assert isinstance(made.take(TARGET, 100, 0.0), Place)
+    assert isinstance(made.take(TARGET, 100, 0.0), RateLimitSlot)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_threads_never_take_more_than_there_is():
     for thread in threads:
         thread.join()
 
-    assert 30 == sum(isinstance(place, Place) for place in taken)
+    assert 30 == sum(isinstance(place, RateLimitSlot) for place in taken)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "9", True])

@@ -7,7 +7,7 @@ import pytest
 
 from llmdispatcher import ConfigError, Deadline, RateLimit, RateLimitError, RateLimitRemaining
 from llmdispatcher.catalog import Target
-from llmdispatcher.resilience import Limits, Place
+from llmdispatcher.resilience import Limits, RateLimitSlot
 
 from ..conftest import PATIENCE
 
@@ -36,7 +36,7 @@ def limits(keys=None, **settings):
 def numbers(made, times, now=0.0, tokens=1):
     """The keys of so many calls, or when there may be a place."""
     taken = [made.take(TARGET, tokens, now) for _ in range(times)]
-    return [each.key if isinstance(each, Place) else each for each in taken]
+    return [each.key if isinstance(each, RateLimitSlot) else each for each in taken]
 
 
 def test_the_next_key_is_taken_when_one_is_used_up():
@@ -159,7 +159,7 @@ def test_each_model_of_each_key_can_count_for_itself():
 def test_calls_in_flight_are_counted_by_key():
     """Three of two keys: the third waits, and gets the place that is free first."""
     made = limits(max_in_flight=1)
-    first, second, third = made.take(TARGET, 1, 0.0), made.take(TARGET, 1, 0.0), Place()
+    first, second, third = made.take(TARGET, 1, 0.0), made.take(TARGET, 1, 0.0), RateLimitSlot()
     full = made.take(TARGET, 1, 0.0, third)
     waiter = threading.Thread(target=lambda: made.wait((TARGET,), third, Deadline.after(30), math.inf))
     waiter.start()
@@ -177,7 +177,7 @@ def test_calls_in_flight_are_counted_by_key():
 def test_who_waits_for_a_place_in_flight_does_not_stand_before_a_key_that_is_used_up():
     """There is room, but no request left in its minute."""
     made = limits(max_in_flight=1, requests_per_minute=1)
-    first, second, third = made.take(TARGET, 1, 0.0), made.take(TARGET, 1, 30.0), Place()
+    first, second, third = made.take(TARGET, 1, 0.0), made.take(TARGET, 1, 30.0), RateLimitSlot()
     made.ended(second, None)
     waits = [made.take(TARGET, 1, 61.0, third)]  # the first key's minute is over, its call is not
     waiter = threading.Thread(target=lambda: waits.append(made.wait((TARGET,), third, Deadline.after(30), math.inf)))
@@ -194,7 +194,7 @@ def test_who_waits_for_a_place_in_flight_does_not_stand_before_a_key_that_is_use
 def test_a_place_of_a_key_that_was_laid_to_rest_is_given_back():
     """Between the wait and the turn."""
     keys = Keys()
-    made, place = limits(keys, max_in_flight=1), Place()
+    made, place = limits(keys, max_in_flight=1), RateLimitSlot()
     made.wait((TARGET,), place, Deadline.after(5), math.inf)
     keys.resting = {1}
     taken = made.take(TARGET, 1, 0.0, place)
@@ -236,7 +236,7 @@ def test_threads_never_take_more_than_there_is():
         thread.start()
     for thread in threads:
         thread.join()
-    keys = [place.key for place in taken if isinstance(place, Place)]
+    keys = [place.key for place in taken if isinstance(place, RateLimitSlot)]
 
     assert [10, 10, 10] == [keys.count(number) for number in (1, 2, 3)]
 

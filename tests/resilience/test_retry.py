@@ -20,7 +20,7 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.catalog import Target
-from llmdispatcher.resilience import Parking, Schedule
+from llmdispatcher.resilience import Cooldowns, RetrySchedule
 from llmdispatcher.resilience.retry import LASTING
 
 A, B, C = (Target(vendor=name, model="m") for name in "abc")
@@ -115,9 +115,9 @@ def test_errors_decide_and_the_user_may_add(texts, error, again):
     assert again == RetryPolicy(retryable_errors=texts).retryable(error)
 
 
-def schedule(*targets, parking=None, now=100.0, **settings):
+def schedule(*targets, cooldowns=None, now=100.0, **settings):
     settings = {"initial_delay": 1.0, **settings}
-    return Schedule(targets or (A, B, C), RetryPolicy(**settings), parking or Parking(), now)
+    return RetrySchedule(targets or (A, B, C), RetryPolicy(**settings), cooldowns or Cooldowns(), now)
 
 
 def walk(turns, errors, now=100.0, deadline=math.inf):
@@ -201,26 +201,26 @@ def test_a_final_error_on_a_return_ends_all():
 
 
 def parked(target, until):
-    parking = Parking()
-    parking.park(target, until, RateLimitError("", retry_after=1.0))
-    return parking
+    cooldowns = Cooldowns()
+    cooldowns.park(target, until, RateLimitError("", retry_after=1.0))
+    return cooldowns
 
 
 def test_a_parked_target_comes_when_it_is_ready():
     """Others are asked first, even again; its first turn costs no retry."""
-    played = walk(schedule(A, B, parking=parked(A, 102.5)), [DOWN] * 5)
+    played = walk(schedule(A, B, cooldowns=parked(A, 102.5)), [DOWN] * 5)
 
     assert [("b", 100), ("b", 101), ("a", 102.5), ("b", 103), ("a", 103.5)] == played
 
 
 def test_a_call_waits_for_its_only_target():
     """If the wait fits the deadline."""
-    assert [("a", 130)] == walk(schedule(A, parking=parked(A, 130.0)), [DOWN], deadline=131.0)
+    assert [("a", 130)] == walk(schedule(A, cooldowns=parked(A, 130.0)), [DOWN], deadline=131.0)
 
 
 def test_a_call_that_cannot_wait_hears_when_to_come_back():
     """The vendor is not asked; the error is of the class that parked it."""
-    turns = schedule(A, B, parking=parked(A, 130.0), max_retries=0)
+    turns = schedule(A, B, cooldowns=parked(A, 130.0), max_retries=0)
     walk(turns, [AuthenticationError("")])
 
     assert None is turns.next(110.0)
@@ -238,9 +238,9 @@ def test_nobody_parked_is_nobody_blocked():
 
 def test_the_parking_that_ends_first_is_told():
     """A caller comes back as early as anybody may be asked."""
-    parking = parked(A, 190.0)
-    parking.park(B, 180.0, QuotaExceeded("spent"))
-    turns = schedule(A, B, parking=parking)
+    cooldowns = parked(A, 190.0)
+    cooldowns.park(B, 180.0, QuotaExceeded("spent"))
+    turns = schedule(A, B, cooldowns=cooldowns)
 
     assert None is turns.next(math.inf)
     assert ("b", 80.0) == (turns.blocked(100.0).vendor, turns.blocked(100.0).retry_after)
@@ -248,18 +248,18 @@ def test_the_parking_that_ends_first_is_told():
 
 def test_a_hint_is_heard_by_later_calls():
     """What one call learns, the next one knows."""
-    parking = Parking()
-    walk(schedule(A, parking=parking), [RateLimitError("", retry_after=20.0)])
+    cooldowns = Cooldowns()
+    walk(schedule(A, cooldowns=cooldowns), [RateLimitError("", retry_after=20.0)])
 
-    assert 120.0 == schedule(A, parking=parking).next(math.inf).ready_at
+    assert 120.0 == schedule(A, cooldowns=cooldowns).next(math.inf).ready_at
 
 
 def test_a_refusal_of_our_own_parks_nobody():
     """What never reached the vendor is no word of it."""
-    parking = Parking()
-    walk(schedule(A, parking=parking), [RateLimitError("", retry_after=20.0, sent=False)])
+    cooldowns = Cooldowns()
+    walk(schedule(A, cooldowns=cooldowns), [RateLimitError("", retry_after=20.0, sent=False)])
 
-    assert not parking.parked
+    assert not cooldowns.parked
 
 
 ERRORS = st.sampled_from(

@@ -12,7 +12,7 @@ import pytest
 
 from llmdispatcher import Config, ConfigError, Dispatcher, RateLimit, Request
 from llmdispatcher.catalog import Target
-from llmdispatcher.resilience import Limits, Place
+from llmdispatcher.resilience import Limits, RateLimitSlot
 from llmdispatcher.resilience import shared_rate_limit as shared_limits
 from llmdispatcher.resilience.shared_rate_limit import REST, SharedLimits
 from llmdispatcher.testing import FakeVendor
@@ -67,7 +67,7 @@ def take(limits, tokens=1, now=100.0):
 
 def kinds(taken):
     """Places, and the rounded seconds to wait."""
-    return ["place" if isinstance(each, Place) else round(each - 100.0) for each in taken]
+    return ["place" if isinstance(each, RateLimitSlot) else round(each - 100.0) for each in taken]
 
 
 def test_two_share_one_count(server, opened):
@@ -151,7 +151,7 @@ def _worker(address, barrier, results):
 
     def work():
         for _ in range(25):
-            if isinstance(limits.take(TARGET, 1, time.monotonic()), Place):
+            if isinstance(limits.take(TARGET, 1, time.monotonic()), RateLimitSlot):
                 with lock:
                     counted.append(1)
 
@@ -182,11 +182,11 @@ def test_four_processes_together_never_exceed_the_limit(server):
 def test_a_forked_child_has_a_client_of_its_own(server, opened):
     """The parent's is not spoken on, and works on; both count together."""
     limits = opened(server.url, requests_per_minute=2)
-    assert isinstance(take(limits), Place)
+    assert isinstance(take(limits), RateLimitSlot)
     child = os.fork()
     if child == 0:
         try:
-            fine = isinstance(take(limits), Place) and len(shared_limits._inherited) == 1
+            fine = isinstance(take(limits), RateLimitSlot) and len(shared_limits._inherited) == 1
             os._exit(0 if fine else 1)
         finally:
             os._exit(2)
@@ -235,7 +235,7 @@ def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened, mute):
     asked, seconds = [], []
     for now in (100.0, 100.1, 102.0, 100.0 + REST + 0.1):
         begun = time.perf_counter()
-        assert isinstance(take(limits, now=now), Place)
+        assert isinstance(take(limits, now=now), RateLimitSlot)
         seconds.append(time.perf_counter() - begun)
         asked.append(mute.asked())
 
@@ -247,7 +247,7 @@ def test_a_mute_server_costs_a_tenth_of_a_second_once_per_rest(opened, mute):
 def test_a_call_near_its_deadline_is_not_held_up(opened, mute):
     """It goes by its own process's count, and does not wait for a server that may be mute."""
     limits = opened(mute.url, requests_per_minute=2)
-    taken = [limits.take(TARGET, 1, 100.0, Place(until=100.05)) for _ in range(3)]
+    taken = [limits.take(TARGET, 1, 100.0, RateLimitSlot(until=100.05)) for _ in range(3)]
 
     assert (["place", "place", 60], 0) == (kinds(taken), mute.asked())
 
@@ -298,7 +298,7 @@ def test_a_server_that_takes_nothing_is_as_good_as_down(server, opened, admin, t
     again = take(limits, now=100.0 + REST + 1)
     status = limits.status(TARGET, 100.0 + REST + 1)
 
-    assert (Place, False, Place, True) == (type(taken), ill, type(again), status.shared)
+    assert (RateLimitSlot, False, RateLimitSlot, True) == (type(taken), ill, type(again), status.shared)
     assert 3 == status.requests_remaining
 
 
@@ -313,7 +313,7 @@ def test_a_server_that_goes_and_comes_back(server, opened):
         server.start()
     together = [type(take(limits, now=110.0)), limits.status(TARGET, 110.0).shared]
 
-    assert ([Place, False], [Place, True]) == (alone, together)
+    assert ([RateLimitSlot, False], [RateLimitSlot, True]) == (alone, together)
 
 
 def test_callers_wait_for_a_place_that_another_process_has(server, opened, admin):

@@ -18,7 +18,7 @@ from llmdispatcher import (
     Tool,
 )
 from llmdispatcher.catalog import Target, known, model_facts, model_names
-from llmdispatcher.routing import Balancer, Latencies, Modes, Moment, Preferences, own_modes, plan, tokens_of
+from llmdispatcher.routing import Balancer, Latencies, Modes, Preferences, RoutingContext, own_modes, plan, tokens_of
 from llmdispatcher.routing.modes import EVERY, MODES, cost_saving, fast, sophisticated
 
 ASK = Request("m", "Hello")
@@ -139,7 +139,7 @@ def test_a_mode_is_known_in_any_spelling(name):
 
 def reasons(request, default):
     """Why two targets have their places, where the configuration has this mode."""
-    moment = Moment(latencies=Latencies(), now=0.0)
+    moment = RoutingContext(latencies=Latencies(), now=0.0)
     route = plan(request, [target("a", 1), target("b", 2)], Preferences(modes=Modes(default=default)), moment)
     return {step.why if isinstance(step.why, str) else step.why.mode for step in route.steps}
 

@@ -23,12 +23,12 @@ from llmdispatcher import (
 from llmdispatcher.catalog import CAPABILITIES, Target, known
 from llmdispatcher.routing import (
     Balancer,
-    Choice,
     Latencies,
     Modes,
-    Moment,
     Preferences,
+    RoutingContext,
     RuleTable,
+    Selection,
     dead_end,
     own_modes,
     plan,
@@ -52,10 +52,10 @@ WORDS = frozenset({"json_schema"})
 
 
 def route(
-    request=ASK, targets=ALL, *, choice=Choice.VENDORS, latencies=None, vectors=False, rules=(), mode=None, modes=None, **more
+    request=ASK, targets=ALL, *, choice=Selection.VENDORS, latencies=None, vectors=False, rules=(), mode=None, modes=None, **more
 ):
     wishes = Preferences(rules=RuleTable(rules), modes=Modes(own=own_modes(modes), default=mode), **more)
-    moment = Moment(latencies=latencies or Latencies(), now=0.0, vectors=vectors)
+    moment = RoutingContext(latencies=latencies or Latencies(), now=0.0, vectors=vectors)
     return plan(request, targets, wishes, moment, choice)
 
 
@@ -234,7 +234,9 @@ def test_equals_of_a_mode_share_the_calls():
     balancer = Balancer(Balance(), lambda: 0.5)
     chosen = Preferences(modes=Modes(default="cost_saving"), balancer=balancer, loads=balancer)
 
-    firsts = [plan(ASK, twins, chosen, Moment(latencies=Latencies(), now=0.0, turn=turn)).targets[0].vendor for turn in range(4)]
+    firsts = [
+        plan(ASK, twins, chosen, RoutingContext(latencies=Latencies(), now=0.0, turn=turn)).targets[0].vendor for turn in range(4)
+    ]
 
     assert ["a", "b", "a", "b"] == firsts
 
@@ -256,17 +258,17 @@ def test_a_mode_of_ones_own_sees_the_situation():
 def test_a_pool_keeps_its_order():
     """Whatever the configuration prefers; a mode that the request itself names is stronger."""
     wishes = {"cost": CostOptimization(), "default_vendor": "middle", "mode": "cost_saving"}
-    found = route(choice=Choice.POOL, **wishes)
+    found = route(choice=Selection.POOL, **wishes)
 
     assert ["dear", "cheap", "middle"] == [step.target.vendor for step in found.steps]
     assert found.transient_only
-    assert ["cheap", "middle", "dear"] == order(Request("m", "Hello", mode="cost_saving"), choice=Choice.POOL)
+    assert ["cheap", "middle", "dear"] == order(Request("m", "Hello", mode="cost_saving"), choice=Selection.POOL)
 
 
 def test_an_open_model_is_a_few_of_each_vendor():
     """The next after a vendor's second is another vendor's; without a word about the mode it is auto."""
     many = [target("a", number, model=f"m{number}") for number in (3, 1, 2)] + [target("b", 9, model="n")]
-    found = route(Request("auto", "Hello"), many, choice=Choice.ANY)
+    found = route(Request("auto", "Hello"), many, choice=Selection.ANY)
 
     assert ["a:m1", "a:m2", "b:n"] == [str(step.target) for step in found.steps]
     assert (SkippedTarget("a", "1 more of its models come after these"),) == found.skipped
@@ -275,7 +277,7 @@ def test_an_open_model_is_a_few_of_each_vendor():
 def test_a_rule_picks_among_a_vendors_open_models():
     """In the order of the mode."""
     many = [target("a", number, model=f"m{number}") for number in (3, 1)] + [target("b", 0, model="n")]
-    found = route(Request("auto", "Hello"), many, choice=Choice.ANY, rules=[RoutingRule(vendor="a")])
+    found = route(Request("auto", "Hello"), many, choice=Selection.ANY, rules=[RoutingRule(vendor="a")])
 
     assert ["a:m1", "a:m3", "b:n"] == [str(step.target) for step in found.steps]
 

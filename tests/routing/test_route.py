@@ -24,7 +24,7 @@ from llmdispatcher import (
     VendorUnavailable,
 )
 from llmdispatcher.catalog import Target, model_facts
-from llmdispatcher.routing import NO_MODEL, Latencies, Moment, Preferences, RuleTable, Step, dead_end, plan, split_ref
+from llmdispatcher.routing import NO_MODEL, Latencies, Preferences, RoutingContext, RuleTable, Step, dead_end, plan, split_ref
 from llmdispatcher.routing.requirements import needs_of
 
 
@@ -41,7 +41,7 @@ ASK = Request("m", "Hello")
 
 def route(request=ASK, targets=ALL, latencies=None, streamed=False, rules=(), **preferences):
     chosen = Preferences(rules=RuleTable(rules), **preferences)
-    return plan(request, targets, chosen, Moment(latencies=latencies or Latencies(), now=0.0, streamed=streamed))
+    return plan(request, targets, chosen, RoutingContext(latencies=latencies or Latencies(), now=0.0, streamed=streamed))
 
 
 def order(*args, **settings):

@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ..._text import room_logger
-from ...cache import Flights
+from ...cache import SingleFlight
 from ...errors import DispatchError, MalformedReply
 from ...runtime import Clock, Deadline, new_lock
 from .document import MOST_BYTES, Edition, moment
@@ -175,14 +175,14 @@ class Copies:
         self._clock = clock
         self._lock = new_lock()
         self._held: dict[str, Copy[Any]] = {}
-        self._flights: Flights[Copy[Any]] = Flights()
+        self._single_flight: SingleFlight[Copy[Any]] = SingleFlight()
 
     def get(self, document: Document[T], deadline: Deadline, *, force: bool = False) -> Copy[T]:
         """The document; with ``force`` the registry is asked even before it is due. Raises :class:`DispatchError`."""
         held = self.held(document)
         if held is not None and (document.immutable or not (force or self.due(held))):
             return held
-        return self._flights.fly(document.path, deadline, lambda: self._asked(document, deadline, force=force))[0]
+        return self._single_flight.ask_once(document.path, deadline, lambda: self._asked(document, deadline, force=force))[0]
 
     def held(self, document: Document[T]) -> Copy[T] | None:
         """What is in memory, else on the shelf; asks nobody."""
