@@ -382,10 +382,11 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of all text parts, joined."""
+        """The text of all text parts and the transcripts of recordings, joined."""
         if isinstance(self.content, str):
             return self.content
-        return "".join([part.text for part in self.content if isinstance(part, TextPart)])
+        said = [part for part in self.content if isinstance(part, TextPart | AudioPart)]
+        return "".join([part.text if isinstance(part, TextPart) else part.transcript or "" for part in said])
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -7,12 +7,13 @@ Reasoning between ``<think>`` and ``</think>`` at the beginning of a text is sep
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from ..types import AudioPart, Message, Part, Request, StreamChunk, TextPart
+from ..types import AudioPart, Message, Request, StreamChunk, TextPart
 from .decoding import leave_out, only_texts, own, tell_dropped
 from .shaping import SHAPES, without_nothings
 
@@ -66,26 +67,22 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
 
 
 def _in_words(request: Request, codec: str) -> Request:
-    """The request with what was said in sound said in text, but for the format whose vendor knows the sound by its id."""
-    spoken = [message for message in request.messages if message.role == "assistant" and not isinstance(message.content, str)]
-    if not any(_is_speech(part, codec) for message in spoken for part in message.content):
-        return request
-    return attrs.evolve(request, messages=[_transcribed(message, codec) for message in request.messages])
-
-
-def _is_speech(part: Any, codec: str) -> bool:
-    return isinstance(part, AudioPart) and part.transcript is not None and "id" not in own(part, codec)
+    """The request with what an assistant or a tool said in sound said in text."""
+    messages = [_transcribed(message, codec) for message in request.messages]
+    return request if all(map(operator.is_, messages, request.messages)) else attrs.evolve(request, messages=messages)
 
 
 def _transcribed(message: Message, codec: str) -> Message:
-    if message.role != "assistant" or isinstance(message.content, str):
+    """The message with transcripts for its sound; an assistant's stays where its vendor knows it by its id."""
+    if message.role not in ("assistant", "tool") or isinstance(message.content, str):
         return message
-    said = [_as_text(part) if _is_speech(part, codec) else part for part in message.content]
-    return attrs.evolve(message, content=tuple(said))
-
-
-def _as_text(part: Any) -> Part:
-    return TextPart(text=part.transcript)
+    content = [
+        TextPart(text=part.transcript)
+        if isinstance(part, AudioPart) and part.transcript is not None and (message.role == "tool" or "id" not in own(part, codec))
+        else part
+        for part in message.content
+    ]
+    return message if all(map(operator.is_, content, message.content)) else attrs.evolve(message, content=content)
 
 
 def without_effort(request: Request, quirks: frozenset[str]) -> Request:

@@ -7,7 +7,18 @@ import json
 
 import pytest
 
-from llmdispatcher import AudioPart, ImagePart, MalformedReply, Message, ReasoningPart, Request, StreamInterrupted, Usage
+from llmdispatcher import (
+    AudioPart,
+    ImagePart,
+    MalformedReply,
+    Message,
+    ReasoningPart,
+    Request,
+    StreamInterrupted,
+    TextPart,
+    ToolCall,
+    Usage,
+)
 from llmdispatcher.types import fold, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
@@ -319,6 +330,21 @@ def test_a_spoken_answer_is_a_part_with_its_transcript():
     for codec in (RESPONSES, ANTHROPIC, GEMINI, OLLAMA):
         assert b"hello" in codec.encode(again, stream=False)
     assert part == decoded(CHAT, json.loads(CHAT.write_response(answer))).choices[0].parts[0]
+
+
+@pytest.mark.parametrize("known", [{}, {"openai_chat": {"as": "audio", "id": "aud_1"}}], ids=["of a tool", "of a spoken answer"])
+@pytest.mark.parametrize("codec", [CHAT, RESPONSES, ANTHROPIC, GEMINI, OLLAMA], ids=lambda codec: codec.name)
+def test_sound_in_a_tools_result_is_its_transcript(codec, known):
+    """No vendor takes sound there."""
+    sound = AudioPart(data=base64.b64decode(SOUND), format="wav", transcript="hello", extra=known)
+    call = Message("assistant", tool_calls=[ToolCall(name="f", id="c1")])
+    result = Message("tool", [TextPart(text="Heard: "), sound], tool_call_id="c1")
+    sent = codec.encode(Request("m", [Message.user("q"), call, result]), stream=False).decode()
+
+    assert "Heard: hello" == result.text
+    assert "hello" in sent
+    assert SOUND not in sent
+    assert "aud_1" not in sent
 
 
 @pytest.mark.parametrize("end", [[piece({}, "stop"), b"[DONE]"], [b"[DONE]"]])
