@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from ..errors import InvalidRequest, MalformedReply
 from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
-from .decoding import Counter, dump, leave_out_foreign, mapping, parse_object, text_of, written
+from .decoding import Counter, mapping, parse_object, text_of
+from .encoding import dump, leave_out_foreign, written
 from .errors import fault_inside, tells_of_failure
 from .gemini.codec import GEMINI
 from .ollama.request import ollama_usage

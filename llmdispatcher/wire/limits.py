@@ -16,7 +16,7 @@ import attrs
 from ..errors import InvalidRequest
 from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, evolved
 from .base import StreamDecoder
-from .decoding import leave_out, logger, only_texts
+from .encoding import leave_out, logger, only_texts
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")

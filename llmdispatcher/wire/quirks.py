@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from ..types import AudioPart, Message, Request, StreamChunk, TextPart
-from .decoding import leave_out, only_texts, own, tell_dropped
+from .encoding import leave_out, only_texts, own, tell_dropped
 from .shaping import SHAPES, without_nothings
 
 _TUNES: Mapping[str, tuple[str, ...]] = {

@@ -21,8 +21,9 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import EventDecoder, arguments_in, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
+from ..decoding import arguments_in, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
+from ..streams import EventDecoder
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
 
 _THOUGHTS = ("thinking", "redacted_thinking")

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
 from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
-from ..decoding import ADAPTIVE
+from ..encoding import ADAPTIVE
 from ..shaping import cache_of
 from .fields import NAME, WEB
 

@@ -28,7 +28,8 @@ from ...types import (
     VideoPart,
     parse_text,
 )
-from ..decoding import Counter, mapping, own, says, signature_of, text_of
+from ..decoding import Counter, mapping, says, text_of
+from ..encoding import own, signature_of
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
 from ..shaping import inline

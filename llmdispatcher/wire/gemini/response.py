@@ -27,9 +27,10 @@ from ...types import (
     parse_text,
 )
 from ..base import Bounds
-from ..decoding import EventDecoder, counted, lacking, mapping, number_in, parse, says, text_of, words_of
+from ..decoding import counted, lacking, mapping, number_in, parse, says, text_of, words_of
 from ..errors import fault_inside
 from ..finish import broken_off, ends, finish_of
+from ..streams import EventDecoder
 from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")

@@ -9,9 +9,10 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import CALL, LineDecoder, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
+from ..decoding import CALL, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
 from ..errors import fault_inside
 from ..finish import broken_off
+from ..streams import LineDecoder
 from .request import NAME, finish_of, ollama_usage
 
 _LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")

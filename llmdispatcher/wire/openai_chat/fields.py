@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from ...types import Extra, ReasoningPart, Usage
-from ..decoding import Counter, mapping, own, says, text_of
+from ..decoding import Counter, mapping, says, text_of
+from ..encoding import own
 
 _REPORTED = "vendor_reported"
 

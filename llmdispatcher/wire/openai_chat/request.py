@@ -30,7 +30,7 @@ from ...types import (
     VendorTool,
     VideoPart,
 )
-from ..decoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
+from ..encoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
 from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
 from ..schemas import rooted

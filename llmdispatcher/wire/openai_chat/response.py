@@ -30,22 +30,11 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import (
-    EventDecoder,
-    arguments_in,
-    counted,
-    lacking,
-    mapping,
-    number_in,
-    parse_object,
-    raise_told,
-    says,
-    text_of,
-    words_of,
-)
+from ..decoding import arguments_in, counted, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
 from ..errors import fault_inside, read, tells
 from ..finish import broken_off, ends, finish_of
 from ..quirks import TagSplitter
+from ..streams import EventDecoder
 from .fields import (
     AS,
     LEGACY,

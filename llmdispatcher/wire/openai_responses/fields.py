@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from ...types import Citation, Part, TextPart, Usage
-from ..decoding import Counter, mapping, own, says, text_of
+from ..decoding import Counter, mapping, says, text_of
+from ..encoding import own
 from ..finish import finish_of
 from ..openai_chat.fields import READ, WRITTEN, first, openai_chat_usage
 from .request import NAME, noted

@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 
 from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
-from ..decoding import EventDecoder, arguments_in, counted, lacking, mapping, number_in, parse_object, says, text_of, words_of
+from ..decoding import arguments_in, counted, lacking, mapping, number_in, parse_object, says, text_of, words_of
 from ..errors import fault_inside, tells
 from ..finish import broken_off
+from ..streams import EventDecoder
 from .fields import annotated, citations_of, finish, logprobs_of, openai_responses_usage, refusal_of, spoken, with_searches
 from .request import CALLS, read_call, read_item
 

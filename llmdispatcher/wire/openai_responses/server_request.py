@@ -27,7 +27,8 @@ from ...types import (
     data_url,
 )
 from ..base import Inbound, filled, is_hollow, object_in, popped, taken
-from ..decoding import mapping, own
+from ..decoding import mapping
+from ..encoding import own
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
 _ROLES = ("system", "developer", "user", "assistant")

@@ -24,7 +24,8 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id, mapping, own, parse, written
+from ..decoding import CALL, made_id, mapping, parse
+from ..encoding import own, written
 from ..finish import canonical_reason
 from ..openai_chat.fields import openai_logprobs, openai_tier
 from ..server_errors import failure_event
