@@ -25,14 +25,15 @@ from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_besid
 _NONE: Mapping[str, Any] = {}
 
 
-def parse(body: bytes, members: int = MOST_MEMBERS) -> Any:
+def parse(body: bytes, members: int = MOST_MEMBERS, *, halves: bool = False) -> Any:
     """The document in ``body``. Raises :class:`MalformedReply` for anything that is not JSON, with a safe excerpt.
 
-    Also for one that has more members than that, or is nested too deeply, before it is decoded.
+    Also for one that has more members than that, or is nested too deeply, before it is decoded. ``halves`` leaves halves of
+    characters as they are.
     """
     try:
         text = body.decode("utf-8", "replace").removeprefix("\ufeff")
-        return parse_text(text, members, objects=most_objects(members), lenient=True)
+        return parse_text(text, members, objects=most_objects(members), lenient=True, halves=halves)
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
     except ValueError:

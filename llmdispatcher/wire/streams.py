@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from ..errors import DispatchError, MalformedReply, StreamInterrupted, to_raise
 from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, mended, parse_several, parse_text, unfold, weighed
 from .base import ENVELOPE, STREAMED, Bounds
-from .decoding import most_objects, parse
+from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
 from .sse import SseParser
 
@@ -73,6 +73,8 @@ class EventDecoder(ABC):
     """What ends a stream of this format, for the error text."""
     ANSWER: ClassVar[str]
     """The field that only events with a piece of an answer have; in one without, an error is looked for in every shape."""
+    BY_LINES: ClassVar[bool] = False
+    """Whether the format's own streams are JSON lines: then one whole line shows that a body is a stream."""
     ENDS_BY_DONE: ClassVar[bool] = False
     """Whether ``[DONE]`` alone ends an answer; where a format has an end of its own, a gateway may write it behind any stream."""
 
@@ -86,7 +88,7 @@ class EventDecoder(ABC):
         self._is_plain = False
         self._begun = False  # whether such a body begins as an object
         self._one_line = False  # whether its first line is whole
-        self._halves: Halves | None = None
+        self._halves = Halves()
         self._good = 0
         self._size = 0  # bytes of a plain body, or of events without their envelopes
         self._members = 0
@@ -140,9 +142,9 @@ class EventDecoder(ABC):
             line, _, data = b"".join(self._plain).lstrip(_BLANKS).partition(b"\n")
             self._one_line, self._is_plain = True, line.rstrip().endswith(_GOES_ON)
         start = data.lstrip()
-        if self._is_plain or not start:
+        if self._is_plain or not (start or self.BY_LINES):
             return None
-        self._is_plain = not start.startswith((b"{", b"[", b"d"))
+        self._is_plain = not (self.BY_LINES or start.startswith((b"{", b"[", b"d")))
         if self._is_plain:
             return None
         self._size = 0
@@ -170,41 +172,40 @@ class EventDecoder(ABC):
         self._weigh(data)
         try:
             document = parse_text(data, None, lenient=True, halves=True)
+            documents = document if isinstance(document, list) else [document]
         except ValueError:
-            self._take_apart(name, data, chunks)
+            documents = self._apart(name, data, chunks)
+        if not (self._halves.held or "\\ud" in data or "\\uD" in data):
+            for document in documents:
+                self._take_document(name, document, chunks)
             return
-        self._good += 1
-        if self._halves is not None or "\\ud" in data or "\\uD" in data:
-            self._halves = self._halves or Halves()
-            for one in self._halves.join(document):
-                self._take_document(name, one, chunks)
-            if self.done:
-                chunks += self._held()
-            return
-        for piece in document if isinstance(document, list) else (document,):
-            self._take_document(name, piece, chunks)
+        for document in documents:
+            self._take_document(name, self._halves.join(document), chunks)
+        if self.done:
+            chunks += self._held()
 
-    def _take_apart(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
-        """What is no JSON: ``data:`` said twice, or several events that no empty line parts. All else is skipped."""
+    def _apart(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
+        """The documents in what is not one: ``data:`` said twice, or several without an empty line between them."""
         lines = [_AGAIN.sub("", line, count=1) for line in data.split("\n") if line.strip()]
         if "".join(lines) != data and all(line.startswith(_EVENTS) for line in lines):
             for line in lines:
                 if not self.done:
                     self._take(name, line, chunks)
-        elif name == "error":
+            return []
+        if name == "error":
             raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
-        elif (documents := parse_several(data)) is not None:
-            self._good += 1
-            for document in documents:
-                self._take_document(name, document, chunks)
-        else:
+        documents = parse_several(data)
+        if documents is None:
             self.skipped += 1
+        return documents or []
 
     def _take_document(self, name: str, document: Any, chunks: list[StreamChunk]) -> None:
         if not isinstance(document, dict):
             if name == "error":
                 raise fault_inside({"error": document})
+            self.skipped += says(document)
             return
+        self._good += 1
         failure = self.failure_in(name, document)
         if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
             said = self.read_event(document)
@@ -263,7 +264,7 @@ class EventDecoder(ABC):
     def _held(self) -> list[StreamChunk]:
         """What was held back till the end."""
         chunks: list[StreamChunk] = []
-        for document in self._halves.rest() if self._halves is not None else ():
+        for document in self._halves.rest():
             self._take_document("", document, chunks)
         return [*chunks, *self.over()]
 
@@ -273,7 +274,7 @@ class EventDecoder(ABC):
 
     def _raise_if_all_malformed(self) -> None:
         if self.skipped and not self._good:
-            raise MalformedReply(f"none of the stream's {self.skipped} events, from event 1 on, is JSON", sent=True)
+            raise MalformedReply(f"none of the stream's {self.skipped} events, from event 1 on, is a JSON object", sent=True)
 
     def _raise_trailing_error(self, rest: bytes) -> None:
         """Google may append an error as bare JSON lines, which are no event."""
@@ -291,11 +292,18 @@ class EventDecoder(ABC):
         if len(documents) < 2:
             self.ended = self.done = True
             return list(unfold(self.read_whole(body)))
+        chunks = self.taken_from(body, documents)
+        if not self.ended:
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        return chunks
+
+    def taken_from(self, body: bytes, documents: Sequence[Any]) -> list[StreamChunk]:
+        """The chunks of all documents of a body, with what is held back till the end."""
+        if b"\\ud" in body or b"\\uD" in body:
+            documents = [self._halves.join(document) for document in documents]
         chunks: list[StreamChunk] = []
         for document in documents:
             self._take_document("", document, chunks)
-        if not self.ended:
-            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
         return [*chunks, *self._held()]
 
     @abstractmethod
@@ -331,11 +339,8 @@ def _documents(body: bytes, members: int) -> Sequence[Any]:
     """The documents of a body that has several: a list of objects, or one behind another; none of a body that has not."""
     start = body.lstrip(_BLANKS)
     if start.startswith(b"["):
-        listed = parse(body, members)
-        return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else ()
-    if not _BETWEEN.search(body):
-        return ()
-    return parse_several(start.decode("utf-8", "replace"), members) or ()
+        return [one for one in parse(body, members, halves=True) if isinstance(one, dict)]
+    return (parse_several(start.decode("utf-8", "replace"), members) or ()) if _BETWEEN.search(body) else ()
 
 
 _BETWEEN = re.compile(rb"\}\s*\{")
@@ -371,27 +376,27 @@ class Halves:
     no second one follows it becomes the replacement character.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
-        self._held: dict[_Path, tuple[str, _Path]] = {}  # by the text that it ends: the half, and where that stands
+        self.held: dict[_Path, tuple[str, _Path]] = {}  # by the text that it ends: the half, and where that stands
 
-    def join(self, document: Any) -> list[Any]:
-        """The events to read in place of one."""
+    def join(self, document: Any) -> Any:
+        """The document to read in place of one."""
         for path, parent, name in _texts(document, ()):
             known, text = _known(path), parent[name]
-            if text and known in self._held:
-                half, _where = self._held.pop(known)
+            if text and known in self.held:
+                half, _where = self.held.pop(known)
                 text = half + text if _is_second(text[:1]) else _REPLACEMENT + text
             if _is_first(text[-1:]):
-                self._held[known] = (text[-1], path)
+                self.held[known] = (text[-1], path)
                 text = text[:-1]
             parent[name] = text
-        return mended(document) if isinstance(document, list) else [mended(document)]
+        return mended(document)
 
     def rest(self) -> list[Any]:
-        """The events that are owed at the end."""
-        held, self._held = self._held, {}
+        """The documents that are owed at the end."""
+        held, self.held = self.held, {}
         return [_alone(path) for _, path in held.values()]
 
 
@@ -467,42 +472,10 @@ class LineParser:
             raise MalformedReply(f"a line of the stream is longer than {self._most:,} bytes", sent=True)
 
     def last(self) -> list[Line]:
-        """The line that has not ended."""
-        line = self.rest().strip()
+        """The line that nothing ended."""
+        line, self._partial = self.rest().strip(), []
         return [Line(line.decode("utf-8", "replace"))] if line else []
 
     def rest(self) -> bytes:
         """The beginning of a line that has not ended."""
         return b"".join(self._partial)
-
-
-class LineDecoder(EventDecoder):
-    """A stream of JSON lines; one document over several lines is a whole answer, server-sent events are understood too."""
-
-    __slots__ = ()
-
-    def _opened(self, data: bytes) -> tuple[EventParser, bytes] | None:
-        """A stream of lines shows itself by its first one."""
-        if not self._plain:
-            data = data.lstrip(_BLANKS)
-            if not data:
-                return None
-        if self._is_plain or (self._plain or [data])[0][:1] != b"{":
-            return super()._opened(data)
-        self._keep(data)
-        return self._first_line() if b"\n" in data else None
-
-    def _first_line(self) -> tuple[EventParser, bytes] | None:
-        data = b"".join(self._plain)
-        self._is_plain = data.partition(b"\n")[0].rstrip().endswith(_GOES_ON)
-        if self._is_plain:
-            return None
-        self._size = 0
-        return LineParser(self.bounds.size), data
-
-    def finish(self) -> list[StreamChunk]:
-        """What is left at the end of the body; its last line needs no line end."""
-        self.check()
-        is_sse = self._sse is not None and not isinstance(self._sse, LineParser)
-        last = [] if self.done or self._is_plain or is_sse else self.feed(b"\n")
-        return [*last, *super().finish()]

@@ -289,6 +289,30 @@ def test_a_half_waits_for_the_next_piece_of_its_text(between):
     assert "a\ufffdb" == answer.choices[0].content
 
 
+@pytest.mark.parametrize(
+    "body", [b"data: %s%s\n\ndata: %s\n\n", b"data: [%s,%s]\n\ndata: %s\n\n", b"%s%s%s", b"[%s,%s,%s]", b"%s\n%s\n%s"]
+)
+def test_halves_are_joined_however_documents_are_parted(body):
+    """Also where a body, or one event, holds several."""
+    answer = read(CHAT, body % (half(b"a\\ud83d"), half(b"\\ude00b"), STOPS))
+    assert "a\U0001f600b" == answer.choices[0].content
+
+
+def test_a_list_of_pieces_of_gemini_joins_halves():
+    """Of an answer without server-sent events."""
+    pieces = b'[{"candidates":[{"content":{"parts":[{"text":"a\\ud83d"}]}}]},{"candidates":[{"content":{"parts":[{"text":"\\ude00b"}]},"finishReason":"STOP"}]}]'
+    assert "a\U0001f600b" == read(GEMINI, pieces).content == GEMINI.decode(pieces).content
+
+
+@pytest.mark.parametrize(("event", "skipped"), [(b'"quota"', 1), (b"5", 1), (b'["a", 7]', 2), (b"null", 0), (b'""', 0), (b"[]", 0)])
+def test_an_event_that_is_no_object_is_counted(event, skipped):
+    """If it says anything; a stream of nothing else is malformed."""
+    decoder = CHAT.decoder()
+    decoder.feed(sse(event, piece({"content": "x"}, "stop"), b"[DONE]"))
+    assert skipped == decoder.skipped
+    assert (MalformedReply if skipped else StreamInterrupted) is type(failure(CHAT, event, done=False))
+
+
 def test_two_documents_in_one_event_are_two():
     """Braces within texts part nothing."""
     both = json.dumps(piece({"content": "x} {"})) + " " + json.dumps(piece({"content": "y"}))

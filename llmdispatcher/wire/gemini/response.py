@@ -28,7 +28,6 @@ from ...types import (
 )
 from ..base import Bounds
 from ..decoding import counted, lacking, mapping, number_in, parse, says, text_of, words_of
-from ..errors import fault_inside
 from ..finish import broken_off, ends, finish_of
 from ..streams import EventDecoder
 from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
@@ -365,17 +364,15 @@ class GeminiDecoder(EventDecoder):
 
     def read_pieces(self, body: bytes) -> list[StreamChunk]:
         """All pieces of a body that is no event stream; raises what an error in their place stands for."""
-        document = parse(body, self.bounds.members)
-        chunks: list[StreamChunk] = []
-        for piece in document if isinstance(document, list) else [document]:
-            if self.failure_in("", mapping(piece)) is not None:
-                raise fault_inside(piece)
-            chunks += self.read_event(mapping(piece))
-            self.raise_if_broken()
+        document = parse(body, self.bounds.members, halves=True)
+        chunks = self.taken_from(body, document if isinstance(document, list) else [document])
         if not self.answered:
             raise lacking(document, "candidates")
-        left = [(index, fields) for index, answer in self._candidates.items() for fields in answer.over()]
-        return [*chunks, *[StreamChunk(**fields, choice=index) for index, fields in left]]
+        return chunks
+
+    def over(self) -> list[StreamChunk]:
+        """What the answers that have not ended hold back."""
+        return [StreamChunk(**fields, choice=index) for index, answer in self._candidates.items() for fields in answer.over()]
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""

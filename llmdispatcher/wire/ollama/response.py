@@ -10,9 +10,8 @@ from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
 from ..decoding import CALL, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
-from ..errors import fault_inside
 from ..finish import broken_off
-from ..streams import LineDecoder
+from ..streams import EventDecoder
 from .request import NAME, finish_of, ollama_usage
 
 _LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
@@ -32,12 +31,13 @@ def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) 
     return fold(decoder.finish_plain(body))
 
 
-class OllamaDecoder(LineDecoder):
+class OllamaDecoder(EventDecoder):
     """One line for each piece of an answer; the last is ``done``. Calls come whole, mostly without ids, which are made up then."""
 
     __slots__ = ("_answered", "_called", "_calls", "_counts", "_said", "_thinking_said", "_thought")
     END_MARKER = '"done": true'
     ANSWER = "created_at"
+    BY_LINES = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,15 +122,12 @@ class OllamaDecoder(LineDecoder):
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The chunks of an answer in one piece, which must be complete as well."""
         document = parse_object(body, self.bounds.members)
-        if self.failure_in("", document) is not None:
-            raise fault_inside(document)
-        said = self.read_event(document)
-        self.raise_if_broken()
+        chunks = self.taken_from(body, [document])
         if not self._answered:
             raise lacking(document, "message")
         if not self.ended:
             raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
-        return said if isinstance(said, list) else [said] if said is not None else []
+        return chunks
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer."""
