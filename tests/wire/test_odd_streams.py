@@ -298,9 +298,13 @@ def test_halves_are_joined_however_documents_are_parted(body):
     assert "a\U0001f600b" == answer.choices[0].content
 
 
+PIECES = ((b"a\\ud83d", b""), (b"\\ude00b", b',"finishReason":"STOP"'))
+
+
 def test_a_list_of_pieces_of_gemini_joins_halves():
     """Of an answer without server-sent events."""
-    pieces = b'[{"candidates":[{"content":{"parts":[{"text":"a\\ud83d"}]}}]},{"candidates":[{"content":{"parts":[{"text":"\\ude00b"}]},"finishReason":"STOP"}]}]'
+    first, second = (b'{"candidates":[{"content":{"parts":[{"text":"%s"}]}%s}]}' % said for said in PIECES)
+    pieces = b"[%s,%s]" % (first, second)
     assert "a\U0001f600b" == read(GEMINI, pieces).content == GEMINI.decode(pieces).content
 
 
