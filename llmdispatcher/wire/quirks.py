@@ -146,24 +146,27 @@ class _Run:
 
     def __init__(self) -> None:
         self._read = self._before
-        self._held = ""  # what may be the beginning of a tag, and blanks that only count if more follows
+        self._held: list[str] = []  # what may be the beginning of a tag, and blanks that only count if more follows
         self._started = False  # whether anything was thought
         self.is_over = False
 
     def take(self, text: str) -> tuple[str, str]:
         """What is now known to be thought, and what to be text."""
-        text, self._held = self._held + text, ""
+        if text.isspace() and "".join(self._held[-1:]).strip() == "":
+            self._held.append(text)
+            return "", ""
+        text, self._held = "".join([*self._held, text]), []
         return self._read(text)
 
     def end(self) -> tuple[str, str]:
         """What was held back, as what it is if nothing more comes."""
-        held, self._held, self.is_over = self._held, "", True
+        held, self._held, self.is_over = "".join(self._held), [], True
         return (held.rstrip(), "") if self._read == self._inside else ("", held if self._read == self._before else "")
 
     def _before(self, text: str) -> tuple[str, str]:
         begun = text.lstrip()
         if len(begun) < len(OPEN) and OPEN.startswith(begun):
-            self._held = text
+            self._held = [text]
             return "", ""
         if not begun.startswith(OPEN):
             self.is_over = True
@@ -181,7 +184,7 @@ class _Run:
             return thought.rstrip(), self._behind(behind)[1]
         cut = next((size for size in range(len(CLOSE) - 1, 0, -1) if text.endswith(CLOSE[:size])), 0)
         kept = text[: len(text) - cut].rstrip()
-        self._held = text[len(kept) :]
+        self._held = [text[len(kept) :]]
         return kept, ""
 
     def _behind(self, text: str) -> tuple[str, str]:

@@ -8,8 +8,10 @@ import pytest
 
 from llmdispatcher import DispatchError, MalformedReply, QuotaExceeded, RateLimitError, StreamInterrupted
 from llmdispatcher.types import parse_several
+from llmdispatcher.wire import codec_for
 
 from .corpus import decode_stream
+from .test_codecs import seconds
 from .test_odd_answers import ANTHROPIC, CHAT, GEMINI, OLLAMA, RESPONSES, calls, chat, decoded, piece, read, sse, whole
 
 
@@ -325,3 +327,66 @@ def test_two_documents_in_one_event_are_two():
     assert parse_several('{"a": 1} x') is None
     with pytest.raises(MalformedReply):
         decoded(CHAT, [])
+
+
+def choice(delta=None, **fields):
+    """An event of a chat with one choice."""
+    return {"choices": [{"index": 0, **({} if delta is None else {"delta": delta}), **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([{"message": {"content": "He"}}, {"message": {"content": "y"}}, {"message": {"content": " you"}}], "Hey you"),
+        ([{"message": {"content": "He"}}, {"message": {"content": "y"}}, {"message": {"content": "Hey"}}], "Hey"),
+        ([{"message": {"content": "He"}}, {"message": {"content": "Hey"}}, {"message": {"content": "Hey you"}}], "Hey you"),
+        ([{"delta": {"content": " He"}}, {"delta": {"content": "y "}}, {"message": {"content": "Hey"}}], " Hey "),
+        ([{"delta": {"content": "He"}}, {"delta": {"content": "y"}}, {"message": {"content": "other"}}], "Hey"),
+        ([{"text": "He"}, {"text": "y"}, {"text": " you"}], "Hey you"),
+        ([{"text": "He"}, {"text": "y"}, {"text": ""}], "Hey"),
+        ([{"message": None, "text": "He"}, {"message": None, "text": "y"}, {"message": None, "text": ""}], "Hey"),
+        ([{"message": None, "delta": {"content": text}} for text in ("He", "y", "")], "Hey"),
+    ],
+)
+def test_pieces_that_stand_where_a_whole_message_does(said, expected):
+    """A message may be the next piece, all that was said so far, or all of it again."""
+    first, second, last = said
+    assert expected == chat(choice(**first), choice(**second), choice(**last, finish_reason="stop")).content
+
+
+def test_thoughts_and_calls_in_such_pieces():
+    """Nothing is dropped in silence."""
+    said = [{"reasoning_content": "a"}, {"reasoning_content": "b"}]
+    said += [{"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{"}}]}]
+    said += [{"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}]
+    answer = chat(*[choice(message=one) for one in said], choice(message={"content": ""}, finish_reason="tool_calls"))
+    assert ("ab", [("f", "{}")]) == (answer.reasoning, calls(answer))
+
+
+def _call(arguments):
+    return choice({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": arguments}}]})
+
+
+LONG = {
+    "a call that is named in each piece": (CHAT, lambda place: _call("x" * 9 if place else '{"a":"')),
+    "a message that says nothing": (CHAT, lambda _: choice({"content": "hello" * 99}, message={"content": ""})),
+    "blanks in a thought": (
+        codec_for("openai_chat", frozenset({"think_tags"})),
+        lambda place: choice({"content": " " * 99 if place else "<think>x"}),
+    ),
+    "a reason in each piece": (GEMINI, lambda _: {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}]}),
+    "blocks that do not end": (
+        ANTHROPIC,
+        lambda place: {"type": "content_block_start", "index": place, "content_block": {"type": "text"}},
+    ),
+    "many items": (RESPONSES, lambda place: {"type": "response.output_text.delta", "output_index": place, "delta": "x"}),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_stream_takes_linear_time(name):
+    """No event is read by going through all that came before."""
+    codec, event = LONG[name]
+    few, many = ([sse(*map(event, range(count)))] for count in (2_000, 8_000))
+
+    assert seconds(codec, many) < 9 * seconds(codec, few)

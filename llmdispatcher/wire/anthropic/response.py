@@ -51,13 +51,14 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
 class MessagesDecoder(EventDecoder):
     """message_start … message_stop; complete with a stop reason, over at message_stop. Unknown events are skipped."""
 
-    __slots__ = ("_blocks", "_calls", "_length", "_run", "_structured", "_usage")
+    __slots__ = ("_blocks", "_calls", "_length", "_run", "_structured", "_thinking", "_usage")
     END_MARKER = "message_stop or a stop reason"
     ANSWER = "delta"
 
     def __init__(self) -> None:
         super().__init__()
         self._blocks: dict[int, _Block] = {}  # under way, by index
+        self._thinking: int | None = None  # the index of a thought under way
         self._calls = 0
         self._structured = False
         self._run: list[str] = []  # the text since the last finished part or call
@@ -86,18 +87,21 @@ class MessagesDecoder(EventDecoder):
         return {"usage": anthropic_usage(self._usage), "service_tier": tier_of(self._usage)} if self._usage else {}
 
     def _block_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        before = self._unfinished(_index(document)) if self._blocks else []
-        block = self._blocks[_index(document)] = _Block(mapping(document.get("content_block")))
+        index = _index(document)
+        before = self._unfinished(self._thinking, index) if self._blocks else []
+        block = self._blocks[index] = _Block(mapping(document.get("content_block")))
         if block.kind == "tool_use":
             return before + self._call_start(block)
         if block.kind in ("text", ""):
             return before + self._text_start(block)
-        return before + (self._thought_start(block) if block.kind in _THOUGHTS else [])
+        if block.kind in _THOUGHTS:
+            self._thinking = index
+            before += self._thought_start(block)
+        return before
 
-    def _unfinished(self, index: int | None) -> list[StreamChunk]:
-        """The ends of blocks that have none, since another begins in their place, behind a thought, or the answer is over."""
-        left = [place for place, block in self._blocks.items() if index in (None, place) or block.kind in _THOUGHTS]
-        return [chunk for place in left for chunk in self._block_stop({"index": place})]
+    def _unfinished(self, *places: int | None) -> list[StreamChunk]:
+        """The ends of blocks that have none, since another begins in their place or behind a thought, or the answer is over."""
+        return [chunk for place in places for chunk in self._stopped(place)]
 
     def _call_start(self, block: _Block) -> list[StreamChunk]:
         fields = block.fields
@@ -196,9 +200,14 @@ class MessagesDecoder(EventDecoder):
         return []
 
     def _block_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        block = self._blocks.pop(_index(document), None)
+        return self._stopped(_index(document))
+
+    def _stopped(self, place: int | None) -> list[StreamChunk]:
+        block = None if place is None else self._blocks.pop(place, None)
         if block is None:
             return []
+        if place == self._thinking:
+            self._thinking = None
         if block.kind == "tool_use":
             return self._call_stop(block)
         if block.kind in ("text", ""):
@@ -231,7 +240,7 @@ class MessagesDecoder(EventDecoder):
             self._count(delta["usage"])
         if not ends(raw):
             return [StreamChunk(**self._use())]
-        over = self._unfinished(None) if self._blocks else []
+        over = self._unfinished(*self._blocks)
         self.ended, self._broken = True, broken_off(raw)
         answered = self._structured and not self._calls and raw == "tool_use"
         reason = finish_of(raw)
@@ -240,7 +249,7 @@ class MessagesDecoder(EventDecoder):
 
     def _message_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         self.ended = self.done = True
-        over = self._unfinished(None) if self._blocks else []
+        over = self._unfinished(*self._blocks)
         if "usage" not in document:
             return over
         self._count(document["usage"])
@@ -248,7 +257,7 @@ class MessagesDecoder(EventDecoder):
 
     def over(self) -> list[StreamChunk]:
         """The blocks that nothing ended."""
-        return self._unfinished(None)
+        return self._unfinished(*self._blocks)
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""

@@ -138,7 +138,7 @@ class _Candidate:
         """What a piece says of this answer, in order."""
         said: list[_Said] = []
         parts, ended = _parts(candidate.get("content")), ends(candidate.get("finishReason"))
-        for part in self._new(parts) if ended else parts:
+        for part in self._new(parts) if ended and not self.finished else parts:
             said += self._part(part)
         if ended:
             said += self._finish(candidate["finishReason"])
@@ -197,7 +197,8 @@ class _Candidate:
 
     def _whole_thought(self, signature: str | None, extra: Any) -> Part:
         text = "".join(self._thought)
-        self._thoughts, self._thought = [*self._thoughts, *self._thought], []
+        self._thoughts += self._thought
+        self._thought = []
         return ReasoningPart(text=text, signature=signature, origin=NAME, extra=extra)
 
     def _signed(self, part: Part, text: str) -> list[_Said]:

@@ -60,12 +60,13 @@ _EMPTY = "{}"
 class _CallSlot:
     """A call under way."""
 
-    __slots__ = ("arguments", "id", "index", "is_held", "name")
+    __slots__ = ("arguments", "id", "index", "is_held", "name", "size")
 
     def __init__(self, call_id: str, index: int | None) -> None:
         self.id, self.index = call_id, index
         self.name = ""
         self.arguments: list[str] = []
+        self.size = 0  # of all of them
         self.is_held = False  # whether it has no arguments but an empty object, which others may replace
 
     @property
@@ -75,7 +76,11 @@ class _CallSlot:
 
     @property
     def is_complete(self) -> bool:
-        """Whether its arguments are whole."""
+        """Whether its arguments are whole; what only an object's last brace can end is not parsed before one is there."""
+        if self.arguments and self.arguments[0].lstrip()[:1] == "{":
+            last = next((piece for piece in reversed(self.arguments) if not piece.isspace()), "")
+            if not last.rstrip().endswith("}"):
+                return False
         try:
             parse_text(self.said)
         except ValueError:
@@ -90,11 +95,12 @@ class _CallSlot:
         if not self.arguments and arguments.strip() == _EMPTY and not is_text:
             self.is_held = True
             return ""
-        if repeatable and arguments and arguments == self.said and self.is_complete:
+        if repeatable and arguments and len(arguments) == self.size and arguments == self.said and self.is_complete:
             return ""
         if arguments:
             self.is_held = False
             self.arguments.append(arguments)
+            self.size += len(arguments)
         return arguments
 
 
@@ -178,7 +184,7 @@ class CallSlots:
         """The empty objects that nothing replaced."""
         held = [(place, slot) for place, slot in enumerate(self._slots) if slot.is_held]
         for _, slot in held:
-            slot.is_held, slot.arguments = False, [_EMPTY]
+            slot.is_held, slot.arguments, slot.size = False, [_EMPTY], len(_EMPTY)
         return tuple([ToolCallDelta(index=place, arguments=_EMPTY) for place, _ in held])
 
     def _slot(self, call_id: str, index: int | None, name: str, arguments: str, begun: set[int]) -> tuple[_CallSlot, int]:
@@ -227,7 +233,7 @@ _WHOLE = "chat.completion"
 
 def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message of a choice, which may be a bare text."""
-    message = choice.get("message", choice.get("text") if "delta" not in choice else None)
+    message = choice.get("message") or (choice.get("text") if "delta" not in choice else None)
     return {"content": message} if isinstance(message, str) else mapping(message)
 
 
@@ -248,6 +254,7 @@ class ChoiceReader:
 
     __slots__ = (
         "_calls",
+        "_in_messages",
         "_index",
         "_refused",
         "_said",
@@ -272,15 +279,16 @@ class ChoiceReader:
         self._shown: frozenset[str] = frozenset()  # what was said of what a whole message repeats
         self._sound: _Sound | None = None  # under way
         self._usage: Mapping[str, Any] = {}
+        self._in_messages = False  # whether its pieces stand where a whole message does
         self.finished = False
 
     def read(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
         """What one piece says, with the facts of the document around it."""
         delta = choice.get("delta")
-        if type(delta) is not dict or "message" in choice:
-            delta = self._besides(mapping(delta), _message_of(choice))
+        if type(delta) is not dict or choice.get("message"):
+            delta = self._besides(mapping(delta), _message_of(choice), choice)
         elif self._said and choice.get("finish_reason") is not None and document.get("object") == _WHOLE and self._repeats(delta):
-            delta = self._besides({}, delta)
+            delta = self._besides({}, delta, choice)
         content = delta.get("content")
         if content is None:
             content = ""
@@ -320,12 +328,14 @@ class ChoiceReader:
         self._usage = counted(self._usage, usage)
         return openai_chat_usage({"usage": self._usage})
 
-    def _besides(self, delta: Mapping[str, Any], message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a piece and a whole message together say: such a message may repeat all that the pieces said, and may say more."""
-        if self._whole or not (self.has_begun or says(delta)):
+    def _besides(self, delta: Mapping[str, Any], message: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a piece and a message beside it, or in its place, say: a message may repeat all that the pieces said, and more."""
+        if self._whole or self._is_next(delta, message, choice):
             return {**delta, **message}
-        known = "".join(self._said) + words_of(delta.get("content"))
-        content, refusal = words_of(message.get("content")), words_of(message.get("refusal"))
+        piece, content, refusal = (
+            words_of(said) for said in (delta.get("content"), message.get("content"), message.get("refusal"))
+        )
+        known = "".join(self._said) + piece if content else ""
         more = content[len(known) :] if content.startswith(known) else ""
         repeated = (
             *(_THOUGHTS if self._thinks else ()),
@@ -338,8 +348,23 @@ class ChoiceReader:
         return {
             **told,
             **{name: value for name, value in delta.items() if says(value)},
-            "content": words_of(delta.get("content")) + more,
+            "content": piece + more,
         }
+
+    def _is_next(self, delta: Mapping[str, Any], message: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
+        """Whether a message is the next piece itself: the first, or one that does not begin with all that was said."""
+        if not (self.has_begun or says(delta)):
+            return True
+        if choice.get("delta"):
+            return False
+        content, is_last = words_of(message.get("content")), choice.get("finish_reason") is not None
+        if not is_last and (self._in_messages or not content):
+            return True
+        known = "".join(self._said)
+        if content.startswith(known) or content.strip() == known.strip():
+            return False
+        self._in_messages = self._in_messages or not is_last
+        return self._in_messages
 
     def _repeats(self, delta: Mapping[str, Any]) -> bool:
         """Whether a last piece is the whole answer again."""

@@ -95,7 +95,7 @@ class ResponsesDecoder(EventDecoder):
         self._names: dict[str, _Item] = {}
         self._loose: dict[str, _Item] = {}  # of which deltas told neither id nor place, by kind
         self._calls = 0
-        self._run: list[_Item] = []  # whose text is in the run of text that is still open
+        self._run: dict[_Item, None] = {}  # whose text is in the run of text that is still open
         self._usage: Mapping[str, Any] | None = None
         self._length = 0  # of the text of finished messages, which citations are counted from
 
@@ -133,8 +133,7 @@ class ResponsesDecoder(EventDecoder):
             return None
         item.pieces.setdefault((field, place), []).append(text)
         if field == "text":
-            if item not in self._run:
-                self._run.append(item)
+            self._run[item] = None
             return StreamChunk(content=text, item=item.id)
         if field == "thought":
             return StreamChunk(reasoning=text, item=item.id)
@@ -241,7 +240,7 @@ class ResponsesDecoder(EventDecoder):
         texts = annotated(spoken(parts), item.annotations)
         whole = "".join([part.text for part in texts])
         said = self._say(item, "text", None, item.missing("text", whole)) or StreamChunk()
-        fits = self._run == [item] and whole == item.said("text")
+        fits = self._run.keys() == {item} and whole == item.said("text")
         chunk = attrs.evolve(
             said,
             parts=tuple(texts) if fits else (),
