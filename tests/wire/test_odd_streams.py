@@ -6,7 +6,17 @@ import json
 
 import pytest
 
-from llmdispatcher import DispatchError, MalformedReply, QuotaExceeded, RateLimitError, StreamInterrupted
+from llmdispatcher import (
+    AuthenticationError,
+    ContentFiltered,
+    ContextWindowExceeded,
+    DispatchError,
+    MalformedReply,
+    QuotaExceeded,
+    RateLimitError,
+    StreamInterrupted,
+    VendorUnavailable,
+)
 from llmdispatcher.types import parse_several
 
 from .corpus import decode_stream
@@ -187,6 +197,39 @@ def test_a_stream_of_nothing_known_is_no_empty_answer(event, kind):
     assert isinstance(failure(CHAT, event), kind)
 
 
+HELD = [
+    ({"throttlingException": {"message": "x"}}, RateLimitError),
+    ({"validationException": {"message": "Input is too long for requested model."}}, ContextWindowExceeded),
+    ({"Response": {"Error": {"Code": "LimitExceeded", "Message": "x"}, "RequestId": "r"}}, RateLimitError),
+    ({"fault": {"faultstring": "rate limit exceeded", "detail": {"errorcode": "policies"}}}, RateLimitError),
+    ({"header": {"code": 10013, "message": "stopped by the content filter", "sid": "s"}}, ContentFiltered),
+    ({"exception": "OutOfMemoryError", "message": "out of memory"}, VendorUnavailable),
+    ({"err_code": 7, "err_msg": "quota exhausted"}, QuotaExceeded),
+    ({"errcode": 7, "errmsg": "rate limit exceeded"}, RateLimitError),
+    ({"Message": "User is not authorized to access this resource"}, AuthenticationError),
+]
+
+
+@pytest.mark.parametrize(("document", "kind"), HELD)
+@pytest.mark.parametrize("codec", [CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES], ids=lambda codec: codec.name)
+def test_an_error_is_found_by_its_name(codec, document, kind):
+    """In place of an answer, of a stream, and of a piece of one: a success would be cut and nobody else be asked."""
+    with pytest.raises(DispatchError) as caught:
+        decoded(codec, document)
+    assert kind is type(caught.value)
+    frame = json.dumps(document).encode() + b"\n" if codec is OLLAMA else sse(document)
+    _answer, error = decode_stream(codec, [frame])
+    assert kind is type(error)
+    _answer, error = decode_stream(CHAT, [sse(piece({"content": "h"}), document, b"[DONE]")])
+    assert kind is type(error)
+
+
+def test_an_object_that_tells_of_no_error_is_none():
+    """Although it is named for one."""
+    silent = {"lastError": {"code": 0, "message": ""}, "header": {"code": 0, "message": "Success"}}
+    assert "h" == chat(piece({"content": "h"}), silent, piece({}, "stop")).content
+
+
 def test_other_events_beside_an_answer_are_passed_over():
     """A ping, the figures of a gateway."""
     assert "h" == chat({"ping": 1}, piece({"content": "h"}), {"metrics": {"ms": 3}}, piece({}, "stop")).content
@@ -297,3 +340,75 @@ def test_two_documents_in_one_event_are_two():
     assert parse_several('{"a": 1} x') is None
     with pytest.raises(MalformedReply):
         decoded(CHAT, [])
+
+
+TEXTS = [
+    ([{"text": "h"}, {"text": "i"}], "hi"),
+    ([{"text": "ha"}, {"text": "ha"}], "haha"),
+    ([{"delta": "h"}, {"delta": "i"}], "hi"),
+    ([{"message": {"content": "h"}}, {"message": {"content": "i"}}], "hi"),
+    ([{"message": {"role": "assistant", "content": ""}}, {"message": {"content": "h"}}, {"message": {"content": "i"}}], "hi"),
+    ([{"message": {"content": "h"}}, {"message": {"content": "hi"}}, {"message": {"content": "hi!"}}], "hi!"),
+    ([{"delta": {"content": "h"}}, {"delta": {"content": "i"}}, {"message": {"content": " hi "}}], "hi"),
+]
+
+
+@pytest.mark.parametrize(("choices", "text"), TEXTS)
+def test_pieces_in_other_shapes(choices, text):
+    """A text, a message with its piece, a message with all so far; behind deltas a message says all once more."""
+    events = [{"choices": [{"index": 0, **choice}]} for choice in choices]
+    assert text == chat(*events, piece({}, "stop")).content
+
+
+def test_one_choice_alone_is_one():
+    """Without a list around it."""
+    assert "hi" == decoded(CHAT, {"choices": {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}}).content
+    alone = {"choices": {"index": 0, "delta": {"content": "h"}, "finish_reason": None}}
+    assert "hi" == chat(alone, piece({"content": "i"}, "stop")).content
+
+
+@pytest.mark.parametrize("events", [[], [{"choices": []}], [piece({"role": "assistant"})], [piece({"content": ""})], [b"null"]])
+def test_a_stream_that_says_nothing_and_ends_is_no_answer(events):
+    """The mark of the end alone is no reason why an answer ended: another vendor is asked."""
+    assert isinstance(failure(CHAT, *events), StreamInterrupted)
+    assert failure(CHAT, *events, piece({}, "stop")) is None
+
+
+def said_of(*pieces):
+    """Calls of a stream."""
+    return calls(chat(*[piece({"tool_calls": [one]}) for one in pieces], piece({}, "tool_calls")))
+
+
+BEGINS = {"index": 0, "id": "a", "type": "function"}
+IN_PIECES = [
+    ([{**BEGINS, "function": {"name": "f", "arguments": "{ }"}}, {"index": 0, "function": {"arguments": '{"a":1}'}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "arguments": "null"}}, {"index": 0, "function": {"arguments": '{"a":1}'}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "arguments": '""'}}, {"index": 0, "function": {"arguments": '{"a":1}'}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "arguments": "null"}}], "null"),
+    (
+        [{**BEGINS, "function": {"name": "f", "arguments": '{"a":1}'}}, {"index": 0, "function": {"arguments": '{"a":1}'}}],
+        '{"a":1}',
+    ),
+    ([{**BEGINS, "function": {"name": "f", "arguments": '{"a":'}}, {"index": 1, "function": {"arguments": "1}"}}], '{"a":1}'),
+    ([{"id": "a", "function": {"name": "f", "arguments": '{"a":'}}, {"index": 0, "function": {"arguments": "1}"}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "parameters": {"a": 1}}}], '{"a": 1}'),
+]
+
+
+@pytest.mark.parametrize(("pieces", "arguments"), IN_PIECES)
+def test_pieces_of_one_call(pieces, arguments):
+    """Nothing before the arguments, all of them again, an index that counts pieces or comes late."""
+    assert [("f", arguments)] == said_of(*pieces)
+
+
+def test_numbers_in_pieces_of_arguments_are_no_repeats():
+    """Only a whole object cannot be followed by itself."""
+    pieces = [{**BEGINS, "function": {"name": "f", "arguments": '{"a":'}}]
+    pieces += [{"index": 0, "function": {"arguments": text}} for text in ("1", "1", "}")]
+    assert [("f", '{"a":11}')] == said_of(*pieces)
+
+
+def test_the_id_of_a_call_in_the_words_of_the_responses_api():
+    """The result names it."""
+    call = {"call_id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert "a" == decoded(CHAT, whole({"tool_calls": [call]}, "tool_calls")).tool_calls[0].id

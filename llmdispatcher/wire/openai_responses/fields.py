@@ -23,7 +23,7 @@ def finish(status: str, response: Mapping[str, Any], *, called: bool) -> str | N
         return "tool_calls" if called else "stop"
     if status == "incomplete":
         reason = text_of(mapping(response.get("incomplete_details")).get("reason"))
-        return finish_of(reason) if reason else status
+        return finish_of(reason or status)
     return status.lower() or None
 
 
