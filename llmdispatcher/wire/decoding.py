@@ -529,6 +529,8 @@ class EventDecoder(ABC):
     """What ends a stream of this format, for the error text."""
     ANSWER: ClassVar[str]
     """The field that only events with a piece of an answer have; in one without, an error is looked for in every shape."""
+    TYPED: ClassVar[bool] = False
+    """Whether an event says what it is in its ``type``."""
     ENDS_BY_DONE: ClassVar[bool] = False
     """Whether ``[DONE]`` alone ends an answer; where a format has an end of its own, a gateway may write it behind any stream."""
 
@@ -661,6 +663,8 @@ class EventDecoder(ABC):
             if name == "error":
                 raise fault_inside({"error": document})
             return
+        if self.TYPED and "type" not in document and name != "message":
+            document = {**document, "type": name}  # which some gateways say in the event's name alone
         failure = self.failure_in(name, document)
         if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
             said = self.read_event(document)

@@ -412,3 +412,116 @@ def test_the_id_of_a_call_in_the_words_of_the_responses_api():
     """The result names it."""
     call = {"call_id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     assert "a" == decoded(CHAT, whole({"tool_calls": [call]}, "tool_calls")).tool_calls[0].id
+
+
+def spoke(text, **more):
+    """A piece of a message."""
+    return {"type": "response.output_text.delta", "delta": text, **more}
+
+
+def message(text, **more):
+    """A whole one."""
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}], **more}
+
+
+THOUGHT = {"type": "reasoning", "id": "rs", "summary": []}
+RENAMED = [
+    ([spoke("he", item_id="x", output_index=0), spoke("y", item_id="y", output_index=0)], [message("hey", id="m")]),
+    ([spoke("hey", item_id="x", output_index=0)], [THOUGHT, message("hey", id="m")]),
+    ([spoke("he", item_id="x", output_index=0)], [THOUGHT, message("hey", id="m")]),
+    ([spoke("hey", item_id="x")], [THOUGHT, message("hey", id="x")]),
+    ([{"type": "response.output_item.done", "output_index": 0, "item": message("hey", id="x")}], [THOUGHT, message("hey", id="m")]),
+]
+
+
+@pytest.mark.parametrize(("events", "output"), RENAMED)
+def test_an_item_under_another_name_is_no_further_one(events, output):
+    """Copilot and gateways give the same item an id of its own in every event, and other places at the end."""
+    assert "hey" == read(RESPONSES, sse(CREATED, *events, end(*output))).content
+
+
+def test_messages_that_differ_are_two():
+    """At other places; what only the last frame has is read."""
+    events = [{"type": "response.output_item.done", "output_index": 0, "item": message("a", id="m1")}]
+    assert "ab" == read(RESPONSES, sse(CREATED, *events, end(message("a", id="m1"), message("b", id="m2")))).content
+    assert (
+        "hi!hi"
+        == read(RESPONSES, sse(CREATED, spoke("hi!", item_id="m1"), end(message("hi!", id="m1"), message("hi", id="m2")))).content
+    )
+
+
+def test_a_call_under_another_name_runs_once():
+    """Its own id tells."""
+    whole_call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a":1}'}
+    events = [CREATED, added(0, "c", id="fc"), arguments(0, '{"a":1}', item_id="fc")]
+    events.append({"type": "response.output_item.done", "output_index": 0, "item": {**whole_call, "id": "fc"}})
+    assert [("f", '{"a":1}')] == calls(read(RESPONSES, sse(*events, end(THOUGHT, {**whole_call, "id": "other"}))))
+    assert [("f", '{"a":1}')] == calls(read(RESPONSES, sse(*events[:3], end(THOUGHT, {**whole_call, "id": "other"}))))
+    other = {**whole_call, "id": "fc2", "call_id": "c2"}
+    assert 2 == len(calls(read(RESPONSES, sse(*events, end({**whole_call, "id": "fc"}, other)))))
+
+
+def test_a_call_whose_beginning_is_all_of_it():
+    """Nothing follows it but the end."""
+    assert [("f", '{"a":1}')] == calls(read(RESPONSES, sse(CREATED, added(0, "c", id="fc", arguments='{"a":1}'), end())))
+
+
+def part_over(kind, text, **more):
+    """A part that has ended."""
+    return {
+        "type": "response.content_part.done",
+        "output_index": 0,
+        "content_index": 0,
+        "part": {"type": kind, "text": text},
+        **more,
+    }
+
+
+def test_a_part_that_has_ended_says_what_its_deltas_did_not():
+    """Of a message and of a thought, under the names that gateways have for those."""
+    assert "hey" == read(RESPONSES, sse(CREATED, part_over("output_text", "hey"), end())).content
+    assert "hey" == read(RESPONSES, sse(CREATED, spoke("he", output_index=0), part_over("output_text", "hey"), end())).content
+    summary = {"type": "response.reasoning_summary_part.done", "output_index": 0, "part": {"type": "summary_text", "text": "t"}}
+    assert "t" == read(RESPONSES, sse(CREATED, summary, end())).reasoning
+    assert "t" == read(RESPONSES, sse(CREATED, {"type": "response.reasoning.delta", "delta": "t"}, end())).reasoning
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"type": "response.done", "response": {"status": "completed", "output": []}},
+        {"type": "response.completed", "response": {"status": None, "output": []}},
+        {"type": "response.completed", "response": {}},
+        {"object": "response", "status": "completed", "output": [message("hey")]},
+    ],
+)
+def test_the_end_in_other_forms(last):
+    """With another name, without a status, as a whole answer."""
+    answer = read(RESPONSES, sse(CREATED, spoke("hey"), last))
+    assert ("hey", "stop") == (answer.content, answer.finish_reason)
+
+
+def test_the_text_that_sdks_put_together_is_read_where_it_is_alone():
+    """``output_text`` beside no items; beside them it repeats."""
+    assert "hi" == decoded(RESPONSES, {"status": "completed", "output": [], "output_text": "hi"}).content
+    assert "hi" == decoded(RESPONSES, {"status": "completed", "output_text": "hi"}).content
+    assert "hi" == decoded(RESPONSES, {"status": "completed", "output": [message("hi")], "output_text": "hi"}).content
+
+
+def named(*documents):
+    """Events whose type stands in their name alone."""
+    lines = [(one["type"], {name: value for name, value in one.items() if name != "type"}) for one in documents]
+    return b"".join([b"event: " + kind.encode() + b"\ndata: " + json.dumps(said).encode() + b"\n\n" for kind, said in lines])
+
+
+def test_the_name_of_an_event_is_its_type():
+    """Where it tells none itself."""
+    assert "hey" == read(RESPONSES, named(CREATED, spoke("hey"), end())).content
+    block = {"type": "content_block_delta", "index": 0, "delta": {"text": "hey"}}
+    assert "hey" == read(ANTHROPIC, named(block, {"type": "message_stop"})).content
+
+
+def test_usage_beside_the_last_response():
+    """Some gateways have it there."""
+    answer = read(RESPONSES, sse(CREATED, spoke("hey"), {**end(), "usage": {"input_tokens": 5, "output_tokens": 7}}))
+    assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)

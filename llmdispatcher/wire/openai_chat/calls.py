@@ -1,4 +1,4 @@
-"""Match the pieces of a streamed tool call of OpenAI's chat completions API to their call, whatever a server leaves out or repeats."""
+"""Match the pieces of streamed tool calls of OpenAI's chat API to their calls, whatever a server leaves out or repeats."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class ChoiceReader:
         model, response_id, tier = document.get("model"), document.get("id"), document.get("service_tier")
         logprobs = choice.get("logprobs")
         reasoning = "" if _THOUGHTS.isdisjoint(delta) else self._think(delta)
-        common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None
+        common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None and len(choice) > 0
         if not common and not (usage and says(usage)):
             usage = usage_beside(document, choice) or usage
         before, said = ([], {"content": content}) if common else self._further(choice, delta, content)
