@@ -73,6 +73,8 @@ class EventDecoder(ABC):
     """What ends a stream of this format, for the error text."""
     ANSWER: ClassVar[str]
     """The field that only events with a piece of an answer have; in one without, an error is looked for in every shape."""
+    TYPED: ClassVar[bool] = False
+    """Whether an event says what it is in its ``type``."""
     BY_LINES: ClassVar[bool] = False
     """Whether the format's own streams are JSON lines: then one whole line shows that a body is a stream."""
     ENDS_BY_DONE: ClassVar[bool] = False
@@ -206,6 +208,8 @@ class EventDecoder(ABC):
             self.skipped += says(document)
             return
         self._good += 1
+        if self.TYPED and "type" not in document and name != "message":
+            document = {**document, "type": name}  # which some gateways say in the event's name alone
         failure = self.failure_in(name, document)
         if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
             said = self.read_event(document)

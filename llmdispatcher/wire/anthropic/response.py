@@ -54,6 +54,7 @@ class MessagesDecoder(EventDecoder):
     __slots__ = ("_blocks", "_calls", "_length", "_run", "_structured", "_thinking", "_usage")
     END_MARKER = "message_stop or a stop reason"
     ANSWER = "delta"
+    TYPED = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +68,10 @@ class MessagesDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """What one event says."""
-        reader = _READERS.get(text_of(document.get("type")) or _event_kind(document))
+        kind = text_of(document.get("type")) or _event_kind(document)
+        reader = _READERS.get(kind)
+        if reader is None and kind == "message" and not (self._length or self._calls) and isinstance(document.get("content"), list):
+            return [chunk for event in _events(document, document["content"]) for chunk in self.read_event(event)]  # all at once
         return reader(self, document) if reader is not None else []
 
     def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
@@ -200,7 +204,11 @@ class MessagesDecoder(EventDecoder):
         return []
 
     def _block_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        return self._stopped(_index(document))
+        place = _index(document)
+        block = self._blocks.get(place)
+        if block is not None and "content_block" in document and not block.text:
+            block.fields |= {name: value for name, value in mapping(document["content_block"]).items() if says(value)}
+        return self._stopped(place)
 
     def _stopped(self, place: int | None) -> list[StreamChunk]:
         block = None if place is None else self._blocks.pop(place, None)
@@ -212,7 +220,10 @@ class MessagesDecoder(EventDecoder):
             return self._call_stop(block)
         if block.kind in ("text", ""):
             return self._text_stop(block)
-        return [self._finished(_thought(block) if block.kind in _THOUGHTS else _other(block))]
+        if block.kind in _THOUGHTS:
+            thought = _thought(block)
+            return [self._finished(thought)] if thought.text or thought.signature or thought.encrypted else []
+        return [self._finished(_other(block))]
 
     def _call_stop(self, block: _Block) -> list[StreamChunk]:
         if block.text or (block.slot < 0 and not block.is_answer):
@@ -250,9 +261,10 @@ class MessagesDecoder(EventDecoder):
     def _message_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         self.ended = self.done = True
         over = self._unfinished(*self._blocks)
-        if "usage" not in document:
+        usage = document.get("usage") or (None if self._usage else document.get(_METRICS))
+        if not usage:
             return over
-        self._count(document["usage"])
+        self._count(usage)
         return [*over, StreamChunk(**self._use())]
 
     def over(self) -> list[StreamChunk]:
@@ -265,6 +277,8 @@ class MessagesDecoder(EventDecoder):
 
 
 _CALL = ("type", "id", "name", "input")
+_METRICS = "amazon-bedrock-invocationMetrics"
+"""Where Bedrock counts, also for models that tell no usage."""
 _READERS: Mapping[str, Callable[[MessagesDecoder, Mapping[str, Any]], list[StreamChunk]]] = {
     "message_start": MessagesDecoder._message_start,
     "content_block_start": MessagesDecoder._block_start,

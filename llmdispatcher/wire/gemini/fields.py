@@ -279,7 +279,8 @@ def gemini_usage(raw: Mapping[str, Any]) -> Usage:
     count = counter.count
     thoughts = count(raw.get("thoughtsTokenCount"))
     into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
-    out = count(raw.get("candidatesTokenCount")) + thoughts
+    out = count(raw.get("candidatesTokenCount") or raw.get("responseTokenCount")) + thoughts
+    out = out or (max(0, count(raw.get("totalTokenCount")) - into) if into else 0)  # thoughts that only the total tells
     if not (into or out or counter.status or any(name.endswith("TokensDetails") for name in raw)):  # in another format's words
         return openai_chat_usage({"usage": raw})
     return counter.usage(

@@ -157,7 +157,11 @@ class _Candidate:
         ]
         if again:
             parts = [{**part, "text": ""} if "text" in part and bool(part.get("thought")) in again else part for part in parts]
-        return [part for part in parts if part.get("functionCall") not in self._whole] if again else parts
+        return [part for part in parts if not self._is_again(part.get("functionCall"), beside_text=bool(again))]
+
+    def _is_again(self, call: Any, *, beside_text: bool) -> bool:
+        """Whether a call was told before: the same beside a text that was, or one of the same id."""
+        return type(call) is dict and call in self._whole and (beside_text or says(call.get("id")))
 
     def _beside(self, candidate: Mapping[str, Any]) -> _Said:
         grounding, tokens = candidate.get("groundingMetadata"), candidate.get("logprobsResult")
@@ -170,7 +174,8 @@ class _Candidate:
             part = _said_only(part)
         text = part.get("text")
         if "functionCall" in part:
-            return [*self._thought_over(), *self._called(part)]
+            said = self._part({"text": text}) if text and type(text) is str and not part.get("thought") else []
+            return [*said, *self._thought_over(), *self._called(part)]
         if type(text) is not str:
             return self._other(part_of(part)) if part else []
         if part.get("thought"):
@@ -287,6 +292,8 @@ class GeminiDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """One piece."""
+        if "candidates" not in document and type(document.get("response")) is dict:  # as Google's Code Assist wraps it
+            document = document["response"]
         candidates = document.get("candidates")
         candidates = candidates if type(candidates) is list else listed(candidates)
         word = self._word(candidates[0]) if len(candidates) == 1 else None

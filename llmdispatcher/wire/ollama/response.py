@@ -60,13 +60,13 @@ class OllamaDecoder(EventDecoder):
             self._answered = True
         else:
             message = {}
-        if ("eval_count" in document or "prompt_eval_count" in document) and document.get("done") is not True:
+        if ("eval_count" in document or "prompt_eval_count" in document) and not _is_done(document):
             self._counts = counted(self._counts, document)
         content, calls = message.get("content"), message.get("tool_calls")
         thought = message.get("thinking") or message.get("reasoning_content") or message.get("reasoning")
         if calls:
             calls = [call for call in (calls if isinstance(calls, list) else [calls]) if _is_call(call)]
-        if document.get("done") is True:
+        if _is_done(document):
             self.ended = self.done = True
             content, thought = _more(self._said, content), _more(self._thinking_said, thought)
             calls = None if calls == self._called else calls
@@ -114,7 +114,7 @@ class OllamaDecoder(EventDecoder):
         given = function.get("arguments")
         return ToolCallDelta(
             index=place,
-            id=text_of(call.get("id")) or made_id(CALL),
+            id=words_of(call.get("id") or None) or made_id(CALL),
             name=text_of(function.get("name")) or None,
             arguments=arguments_in(given or {}),
         )
@@ -132,6 +132,11 @@ class OllamaDecoder(EventDecoder):
     def read_whole(self, body: bytes) -> Response:
         """A whole answer."""
         return decode(body, self.bounds.members)
+
+
+def _is_done(document: Mapping[str, Any]) -> bool:
+    """Whether a line is the last; some servers write 1 or a text."""
+    return document.get("done") in (True, "true")
 
 
 def _more(pieces: Sequence[str], text: Any) -> Any:
