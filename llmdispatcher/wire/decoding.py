@@ -41,6 +41,7 @@ from ..types import (
     parse_several,
     parse_text,
     plausible_cost,
+    relaxed,
     unfold,
     weighed,
 )
@@ -100,6 +101,9 @@ def parse(body: bytes, members: int = MOST_MEMBERS) -> Any:
     except TooMuch as much:
         raise MalformedReply(f"the vendor's answer {much}", sent=True) from None
     except ValueError:
+        fixed = relaxed(text) if text.lstrip()[:1] in _EVENTS else None
+        if fixed is not None:
+            return parse_text(fixed, members, objects=_most_objects(members), lenient=True)
         error = MalformedReply(f"the vendor's answer is {_described(body.strip())}", sent=True)
         raise error.shortened(MAX_EXCERPT) from None
 
@@ -655,6 +659,8 @@ class EventDecoder(ABC):
             self._good += 1
             for document in documents:
                 self._take_document(name, document, chunks)
+        elif (fixed := relaxed(data)) is not None:
+            self._take(name, fixed, chunks)
         else:
             self.skipped += 1
 
@@ -738,6 +744,7 @@ class EventDecoder(ABC):
     def _raise_trailing_error(self, rest: bytes) -> None:
         """Google may append an error as bare JSON lines, which are no event."""
         if rest.lstrip()[:1] in (b"{", b"["):
+            self.skipped += 1
             try:
                 document = parse(rest)
             except MalformedReply:
