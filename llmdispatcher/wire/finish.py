@@ -68,7 +68,6 @@ COMMON: Mapping[str, str] = {
             "time_limit",  # watsonx
             "error_limit",  # Cohere
             "truncated",
-            "incomplete",
         ),
         "length",
     ),

@@ -284,7 +284,7 @@ def without_nothings(request: Request) -> Request:
 
 
 def _without_nulls(tool: Tool) -> Tool:
-    schema = without_nulls(tool.parameters)
+    schema = without_nulls(tool.parameters) if tool.has_nulls else tool.parameters
     return tool if schema is tool.parameters else attrs.evolve(tool, parameters=schema)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from ..errors import DispatchError, MalformedReply, StreamInterrupted, to_raise
-from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, mended, parse_several, parse_text, unfold, weighed
+from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, mended, parse_several, parse_text, relaxed, unfold, weighed
 from .base import ENVELOPE, STREAMED, Bounds
 from .decoding import most_objects, parse, says
 from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
@@ -197,9 +197,11 @@ class EventDecoder(ABC):
         if name == "error":
             raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
         documents = parse_several(data)
+        if documents is None and (fixed := relaxed(data)) is not None:
+            documents = parse_several(fixed)
         if documents is None:
             self.skipped += 1
-        return documents or []
+        return [one for document in documents or () for one in (document if isinstance(document, list) else [document])]
 
     def _take_document(self, name: str, document: Any, chunks: list[StreamChunk]) -> None:
         if not isinstance(document, dict):
@@ -283,6 +285,7 @@ class EventDecoder(ABC):
     def _raise_trailing_error(self, rest: bytes) -> None:
         """Google may append an error as bare JSON lines, which are no event."""
         if rest.lstrip()[:1] in (b"{", b"["):
+            self.skipped += 1
             try:
                 document = parse(rest)
             except MalformedReply:

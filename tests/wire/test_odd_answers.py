@@ -19,7 +19,7 @@ from llmdispatcher import (
     ToolCall,
     Usage,
 )
-from llmdispatcher.types import fold, unfold
+from llmdispatcher.types import fold, relaxed, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
 
@@ -1275,13 +1275,6 @@ def test_a_text_and_a_call_in_one_part_of_googles():
     assert ("hi", [("f", '{"a": 1}')]) == (answer.content, calls(answer))
 
 
-def test_googles_call_with_an_id_is_told_once():
-    """A last piece may have it again; without ids two calls are two."""
-    for told, times in (({"id": "x"}, 1), ({}, 2)):
-        part = {"functionCall": {"name": "f", "args": {}, **told}}
-        assert times == len(calls(read(GEMINI, sse(google_said(part), google_said(part, finish="STOP")))))
-
-
 def test_googles_answer_in_an_envelope():
     """Of Code Assist, whole and in pieces."""
     assert "hi" == decoded(GEMINI, {"response": google_said({"text": "hi"}, finish="STOP")}).content
@@ -1329,3 +1322,42 @@ def test_ollamas_last_line_in_other_spellings(done):
     call = {"id": 7, "function": {"name": "f", "arguments": {}}}
     answer = ollama(line(content="hi"), {**line(tool_calls=[call]), "done": done})
     assert ("hi", "7") == (answer.content, answer.tool_calls[0].id)
+
+
+NEARLY = {
+    "None": b'{"content":"b","usage":None}',
+    "nan": b'{"content":"b","logprob":nan}',
+    "-inf": b'{"content":"b","logprobs":[-inf, +Inf]}',
+    "undefined": b'{"content":"b","x":undefined}',
+    "True": b'{"content":"b","x":True,"y":False}',
+    "a comma too many": b'{"content":"b","x":[1,2,],}',
+    "an apostrophe": b'{"content":"b","x":"it\\\'s, None]"}',
+    "an escape of C": b'{"content":"b","x":"\\x41 \\u12"}',
+}
+
+
+@pytest.mark.parametrize("delta", NEARLY.values(), ids=list(NEARLY))
+def test_what_is_nearly_json_does_not_cost_the_text(delta):
+    """In a piece and in a whole answer; what is no JSON even so is counted."""
+    event = b'{"id":"c","choices":[{"index":0,"delta":' + delta + b"}]}"
+    assert "abc" == chat(piece({"content": "a"}), event, piece({"content": "c"}, "stop")).content
+    assert "b" == CHAT.decode(b'{"choices":[{"index":0,"finish_reason":"stop","message":' + delta + b"}]}").content
+    decoder = CHAT.decoder()
+    decoder.feed(sse(piece({"content": "a"}), event + b"}", b"{'content': 'b'}"))
+    assert 2 == decoder.skipped
+
+
+@pytest.mark.parametrize(
+    ("text", "fixed"),
+    [
+        ('{"a": "None, True,]", "b": None}', '{"a": "None, True,]", "b": null}'),
+        (r'{"a": "\\x \x \' \u00e9 \u12"}', r'{"a": "\\x \\x \' \u00e9 \\u12"}'.replace(r"\'", "'")),
+        ('{"a": NoneType}', None),
+        ('{"a": 1', None),
+        ('{"a": "b', None),
+        ('{"a": "' + "b" * (1 << 20) + '", }', None),
+    ],
+)
+def test_text_is_relaxed_outside_of_strings_alone(text, fixed):
+    """Within them only escapes are; what is too long is left."""
+    assert fixed == relaxed(text)

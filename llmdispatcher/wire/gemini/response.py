@@ -157,11 +157,7 @@ class _Candidate:
         ]
         if again:
             parts = [{**part, "text": ""} if "text" in part and bool(part.get("thought")) in again else part for part in parts]
-        return [part for part in parts if not self._is_again(part.get("functionCall"), beside_text=bool(again))]
-
-    def _is_again(self, call: Any, *, beside_text: bool) -> bool:
-        """Whether a call was told before: the same beside a text that was, or one of the same id."""
-        return type(call) is dict and call in self._whole and (beside_text or says(call.get("id")))
+        return [part for part in parts if part.get("functionCall") not in self._whole] if again else parts
 
     def _beside(self, candidate: Mapping[str, Any]) -> _Said:
         grounding, tokens = candidate.get("groundingMetadata"), candidate.get("logprobsResult")

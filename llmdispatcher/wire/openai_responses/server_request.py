@@ -26,7 +26,7 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..base import Inbound, filled, is_hollow, object_in, popped, taken
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, without_null
 from ..decoding import mapping
 from ..encoding import own
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
@@ -52,7 +52,7 @@ def turns_of(fields: dict[str, Any]) -> list[Message]:
     if not isinstance(given, list):
         raise InvalidRequest(f"input: {type(given).__name__} is no conversation; give a text or a list of items")
     turns = _Turns()
-    for item in given:
+    for item in without_null(given):
         turns.add(item)
     return turns.end()
 
@@ -135,7 +135,7 @@ def _message(item: Mapping[str, Any]) -> Message:
         raise InvalidRequest(f"input: {role!r} is not a role; use one of {', '.join(_ROLES)}")
     if not content and isinstance(content, list):
         return _whole({"type": "message", **item})
-    return Message(role, _content(content) or [TextPart(text="")], extra=noted(rest(item, "type", "role", "content")))
+    return Message(role, _content(content) or EMPTY_TURN, extra=noted(rest(item, "type", "role", "content")))
 
 
 def _result(item: Mapping[str, Any], kind: str) -> Message:
@@ -150,6 +150,7 @@ def _result(item: Mapping[str, Any], kind: str) -> Message:
 def _content(content: Any) -> str | list[Part]:
     if isinstance(content, str):
         return content
+    content = without_null(content) if isinstance(content, list) else content
     if not isinstance(content, list):
         raise InvalidRequest(f"input: content is {type(content).__name__}; give a text or a list of parts")
     for entry in content:
