@@ -47,8 +47,8 @@ class EventDecoder(ABC):
     """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
 
     A server that answers a stream request with plain JSON, with JSON lines, or with a list of all events is understood as well.
-    Single events that are no JSON objects are skipped and counted (``skipped``); a stream of nothing but those is malformed, and so is one
-    beyond its ``bounds``, which whoever reads it may set before the first :meth:`feed`.
+    Single events that are no JSON objects are skipped and counted (``skipped``); a stream of nothing but those is malformed, and
+    so is one beyond its ``bounds``, which whoever reads it may set before the first :meth:`feed`.
     """
 
     __slots__ = (
