@@ -433,7 +433,7 @@ def _length(message: Message) -> int:
     documents = [part for part in message.parts if isinstance(part, FilePart) and part.data is not None]
     texts = [_decoded(part.data or b"", part.media_type)[0] or "" for part in documents]
     calls = [call.arguments for call in message.tool_calls]
-    return len(message.text) + sum(map(len, (*texts, *_transcripts(message.parts), *calls)))
+    return len(message.text) + sum(map(len, (*texts, *calls)))
 
 
 def _transcripts(parts: Iterable[Any]) -> list[str]:

@@ -56,10 +56,12 @@ if TYPE_CHECKING:
     from .json_text import MOST_MEMBERS as MOST_MEMBERS
     from .json_text import MOST_OBJECTS as MOST_OBJECTS
     from .json_text import TooMuch as TooMuch
+    from .json_text import has_null as has_null
     from .json_text import json_encoder as json_encoder
     from .json_text import mended as mended
     from .json_text import parse_several as parse_several
     from .json_text import parse_text as parse_text
+    from .json_text import relaxed as relaxed
     from .json_text import weighed as weighed
     from .message import ROLES as ROLES
     from .message import AudioPart as AudioPart
@@ -203,6 +205,8 @@ else:
                 "mended",
                 "MOST_DEPTH",
                 "MOST_MEMBERS",
+                "has_null",
+                "relaxed",
                 "MOST_OBJECTS",
                 "parse_several",
                 "parse_text",

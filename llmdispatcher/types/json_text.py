@@ -7,6 +7,7 @@ thread for seconds. So commas and brackets are counted first.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from json import encoder as standard
 from typing import Any
@@ -160,3 +161,56 @@ def _in_whole_characters(text: str) -> str:
 
 
 _PIECE = 8192
+
+
+def has_null(document: Any) -> bool:
+    """Whether a null is anywhere in a document; of one that goes round in a circle, no."""
+    todo: list[Any] = [document] if type(document) is dict else []
+    for one in todo:
+        for inner in one.values() if type(one) is dict else one:
+            if inner is None:
+                return True
+            if type(inner) is dict or type(inner) is list:
+                todo.append(inner)
+        if len(todo) > MOST_MEMBERS:
+            return False
+    return False
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^"]+', re.DOTALL)
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_WORD = re.compile(r"[-+]?\b(?:nan|inf|infinity|none|undefined|nil|null)\b|\bTrue\b|\bFalse\b|,(?=\s*[}\]])", re.IGNORECASE)
+_PLAIN = frozenset('"\\/bfnrt')
+_MOST_RELAXED = 1 << 20
+
+
+def relaxed(text: str) -> str | None:
+    """What a program wrote as JSON and is none, as JSON; ``None`` where it is none even so.
+
+    Words of other languages for null, true and false, numbers that are none, commas behind the last member, and escapes that JSON
+    does not know.
+    """
+    if len(text) > _MOST_RELAXED:
+        return None
+    fixed = "".join([_quoted(token) if token[0] == '"' else _WORD.sub(_word, token) for token in _TOKEN.findall(text)])
+    try:
+        _lenient.decode(fixed)
+    except (ValueError, RecursionError):
+        return None
+    return fixed
+
+
+def _quoted(token: str) -> str:
+    return _ESCAPE.sub(_escape, token) if "\\" in token else token
+
+
+def _escape(found: re.Match[str]) -> str:
+    sign = found.group(1)
+    if sign == "'":
+        return sign
+    return found.group() if sign in _PLAIN or len(sign) > 1 else "\\" + found.group()
+
+
+def _word(found: re.Match[str]) -> str:
+    word = found.group().lower()
+    return word if word in ("true", "false") else "" if word == "," else "null"

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,7 +19,7 @@ import attrs
 
 from ..errors import InvalidRequest
 from .fast_values import fast_init
-from .json_text import parse_text
+from .json_text import has_null, parse_text
 
 Extra = Mapping[str, Mapping[str, Any]]
 """Further fields, by wire format."""
@@ -275,6 +276,11 @@ class Tool:
     cache: str | None = attrs.field(default=None, validator=cache_time)
     extra: Extra = attrs.field(factory=dict, repr=False)
 
+    @cached_property
+    def has_nulls(self) -> bool:
+        """Whether a null is anywhere in its parameters, as programs in Go write them; looked for once."""
+        return has_null(self.parameters)
+
     @classmethod
     def from_dict(cls, tool: Mapping[str, Any]) -> Tool:
         """Read OpenAI's ``{"type": "function", "function": {...}}`` or the bare function object."""
@@ -382,10 +388,11 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of all text parts, joined."""
+        """The text of all text parts and the transcripts of recordings, joined."""
         if isinstance(self.content, str):
             return self.content
-        return "".join([part.text for part in self.content if isinstance(part, TextPart)])
+        said = [part for part in self.content if isinstance(part, TextPart | AudioPart)]
+        return "".join([part.text if isinstance(part, TextPart) else part.transcript or "" for part in said])
 
     @property
     def parts(self) -> tuple[Part, ...]:

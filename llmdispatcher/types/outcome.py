@@ -33,8 +33,8 @@ class AttemptRecord:
     Of attempts over the library's own transport: the bytes of HTTP in both directions; ``reused``, whether the connection had
     served before; ``resent``, how often the request was sent once more since the vendor had closed such a connection;
     ``key``, which of several keys was used last, counted from 1. ``None`` elsewhere. ``skipped`` counts the events of a stream that
-    were no JSON and are missing in the answer. ``dropped`` names the fields and parts of the request that the vendor was not sent,
-    since its format or model has no place for them.
+    could not be read and are missing in the answer. ``dropped`` names the fields and parts of the request that the vendor was not
+    sent, since its format or model has no place for them.
 
     ``call_id`` and ``number`` (from 1, in the order of asking) name it for ever.
     """

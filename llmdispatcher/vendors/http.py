@@ -160,7 +160,7 @@ class ChunkStream:
         """Give the reply back; what of a stream could not be read is told."""
         skipped = self._decoder.skipped
         if skipped:
-            logger.warning("%d events of a stream were no JSON and are missing in the answer", skipped)
+            logger.warning("%d events of a stream could not be read and are missing in the answer", skipped)
             if self.meter is not None:
                 self.meter.skipped += skipped
         self._reply.close()

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from .codecs import codec_for as codec_for
     from .counting import COUNTING as COUNTING
     from .counting import LISTINGS as LISTINGS
-    from .decoding import telling_dropped as telling_dropped
     from .embeddings import EMBEDDING_CODECS as EMBEDDING_CODECS
     from .embeddings import numbers_in as numbers_in
+    from .encoding import telling_dropped as telling_dropped
     from .error_tables import STATUSES as STATUSES
     from .errors import fault as fault
     from .errors import rate_limit_remaining as rate_limit_remaining
@@ -57,8 +57,8 @@ else:
                 "COUNTING",
                 "LISTINGS",
             ),
-            "decoding": ("telling_dropped",),
             "embeddings": ("EMBEDDING_CODECS", "numbers_in"),
+            "encoding": ("telling_dropped",),
             "errors": (
                 "fault",
                 "rate_limit_remaining",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import DispatchError, InvalidRequest
-from ..types import MOST_MEMBERS, Request, Response, StreamChunk, TooMuch, parse_text
+from ..types import MOST_MEMBERS, Request, Response, StreamChunk, TextPart, TooMuch, parse_text
 
 
 def object_in(body: bytes, wanted: str) -> dict[str, Any]:
@@ -137,7 +137,16 @@ def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     value = fields.pop(name, default)
     if value is not default and not isinstance(value, kind):
         raise InvalidRequest(f"{name}: {type(value).__name__} is not allowed here; give a {kind.__name__}")
-    return value
+    return without_null(value) if isinstance(value, list) else value
+
+
+def without_null(entries: list[Any]) -> list[Any]:
+    """A list without entries that are null; the same one where there are none."""
+    return [entry for entry in entries if entry is not None] if None in entries else entries
+
+
+EMPTY_TURN = (TextPart(text=""),)
+"""What a user's turn says that says nothing: no text, or media alone that hold nothing. The vendor's format judges what to send."""
 
 
 @attrs.frozen(kw_only=True)
@@ -265,6 +274,7 @@ QUIRKS: Mapping[str, str] = {
     "thinking_budget": "takes a budget of tokens for its thoughts, not a level",
     "adaptive_thinking": "thinks by effort alone, a budget of tokens is refused",
     "replay_reasoning": "wants its thoughts back in the messages",
+    "thoughts_beside_tools": "refuses turns of the assistant without thoughts beside tools; a blank stands for unknown ones",
     "think_tags": "writes its thoughts into the text, between <think> and </think>",
     "random_seed": "calls the seed so",
     "no_top_k": "refuses top_k",

@@ -13,11 +13,12 @@ import attrs
 
 from ..types import Response, StreamChunk, Usage, fold
 from .base import StreamDecoder
-from .decoding import Counter, EventDecoder, lacking, mapping, parse_object, raise_told, text_of
+from .decoding import Counter, lacking, mapping, parse_object, raise_told, text_of
 from .embeddings import usage_of
 from .finish import broken_off, ends, finish_of, raise_broken
 from .ollama.response import OllamaDecoder, read_body
 from .openai_chat.codec import OPENAI_CHAT
+from .streams import EventDecoder
 
 
 class TextDecoder(EventDecoder):

@@ -19,7 +19,8 @@ import attrs
 from ..types import MOST_TOKENS, Request, is_model_name, parse_text
 from .anthropic.codec import ANTHROPIC_MESSAGES
 from .base import Codec
-from .decoding import lacking, mapping, parse, parse_object, raise_told, text_of, written
+from .decoding import lacking, mapping, parse, parse_object, raise_told, text_of
+from .encoding import written
 from .gemini.codec import GEMINI
 from .openai_responses.codec import OPENAI_RESPONSES
 

@@ -15,31 +15,39 @@ from typing import Any, Protocol
 
 from ..errors import InvalidRequest, MalformedReply
 from ..types import MOST_MEMBERS, EmbeddingRequest, Embeddings, Usage, parse_text
-from .decoding import Counter, dump, leave_out_foreign, mapping, parse_object, text_of, written
+from .decoding import Counter, mapping, number_in, parse_object, text_of
+from .encoding import dump, leave_out_foreign, written
 from .errors import fault_inside, tells_of_failure
 from .gemini.codec import GEMINI
 from .ollama.request import ollama_usage
+from .openai_chat.fields import openai_chat_usage
 
 BASE64 = "base64"
 _WIDTH = 4
 """Bytes of a number: IEEE 754, little-endian."""
 
 
-def vectors(found: Any) -> list[tuple[float, ...]]:
-    """All vectors of a list."""
-    if not isinstance(found, list):
+def found_in(document: Mapping[str, Any]) -> list[Any]:
+    """What stands for each vector: the entries of ``data`` in the order of their indices, those of ``embeddings``, or one alone."""
+    listed = next((document[name] for name in ("data", "embeddings") if isinstance(document.get(name), list)), None)
+    if listed is None and "embedding" in document:
+        listed = [document["embedding"]]
+    if listed is None:
         raise MalformedReply("the vendor's answer has no embeddings", sent=True)
-    return [vector(each) for each in found]
+    return [_inner(entry) for entry in _in_order(listed)]
 
 
-def in_order(found: Any) -> list[Mapping[str, Any]]:
-    """The entries of a list, in the order of their indices if they have them."""
-    if not isinstance(found, list):
-        raise MalformedReply("the vendor's answer has no embeddings", sent=True)
-    entries = [mapping(each) for each in found]
-    return (
-        sorted(entries, key=lambda entry: entry["index"]) if all(type(entry.get("index")) is int for entry in entries) else entries
-    )
+def _in_order(listed: list[Any]) -> list[Any]:
+    """A zero may be absent where others tell their index; indices that are all the same tell none."""
+    places = [number_in(mapping(entry).get("index", 0)) for entry in listed]
+    if None in places or len({*places}) < len(listed):
+        return listed
+    return [entry for _place, entry in sorted(zip(places, listed, strict=True), key=lambda pair: pair[0] or 0)]
+
+
+def _inner(entry: Any) -> Any:
+    """The numbers of an entry, which may be one itself."""
+    return next((entry[name] for name in ("embedding", "values") if name in entry), None) if isinstance(entry, dict) else entry
 
 
 def vector(found: Any, asked: Any = None, dimensions: int | None = None) -> tuple[float, ...]:
@@ -96,7 +104,8 @@ def usage_of(document: Mapping[str, Any], *, output: str = "") -> Usage:
     if not raw:
         return Usage()
     counter = Counter()
-    into = counter.count(raw.get("prompt_tokens")) or counter.count(raw.get("total_tokens"))
+    into = counter.count(raw.get("prompt_tokens"))
+    into = into or openai_chat_usage({"usage": raw}).input_tokens or counter.count(raw.get("total_tokens"))
     said = counter.count(raw.get(output)) if output else 0
     return counter.usage(input_tokens=into, output_tokens=said, cost=counter.cost(raw.get("cost"), raw), raw=raw)
 
@@ -160,10 +169,9 @@ class OpenAIEmbeddings:
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
         """The vectors, in the order of their indices."""
         document = _answer(body, request)
-        found = in_order(document.get("data"))
         asked = request.extra_params.get("encoding_format")
         return Embeddings(
-            vectors=_one_each([vector(entry.get("embedding"), asked, request.dimensions) for entry in found], request),
+            vectors=_one_each([vector(found, asked, request.dimensions) for found in found_in(document)], request),
             model=text_of(document.get("model")),
             usage=usage_of(document),
         )
@@ -220,12 +228,9 @@ class GeminiEmbeddings:
     def decode(self, body: bytes, request: EmbeddingRequest) -> Embeddings:
         """The vectors of a batch, or the one of a single text."""
         document = _answer(body, request)
-        found = document.get("embeddings", [document["embedding"]] if "embedding" in document else None)
         counted = mapping(document.get("usageMetadata"))
-        if not isinstance(found, list):
-            raise MalformedReply("the vendor's answer has no embeddings", sent=True)
         return Embeddings(
-            vectors=_one_each([vector(mapping(entry).get("values")) for entry in found], request),
+            vectors=_one_each([vector(found) for found in found_in(document)], request),
             model=request.model,
             usage=usage_of({"usage": {"prompt_tokens": counted.get("promptTokenCount"), **counted}} if counted else {}),
         )
@@ -273,7 +278,7 @@ class OllamaEmbeddings:
         """The vectors."""
         document = _answer(body, request)
         return Embeddings(
-            vectors=_one_each(vectors(document.get("embeddings")), request),
+            vectors=_one_each([vector(found) for found in found_in(document)], request),
             model=text_of(document.get("model")),
             usage=ollama_usage(document) or Usage(),
         )

@@ -57,6 +57,8 @@ STATUSES: Mapping[int, type[DispatchError]] = {
     429: RateLimitError,
     434: AuthenticationError,  # Z.ai: no permission for this API
     451: ContentFiltered,
+    420: RateLimitError,
+    446: ContentFiltered,  # guardrails of gateways
     498: VendorUnavailable,  # Groq: no capacity left for flexible processing
 }
 FINAL_STATUSES = frozenset({501, 505})
@@ -94,6 +96,14 @@ CODES: Mapping[str, type[DispatchError]] = {
             "credits_exhausted",
             "insufficient_user_quota",  # new-api
             "pre_consume_token_quota_failed",  # new-api
+            "insufficient_balance",
+            "insufficient_credits",
+            "quota_limit_reached",
+            "monthly_limit_exceeded",
+            "credit_limit_exceeded",
+            "billing_limit_reached",
+            "spend_limit_exceeded",
+            "resourceinsufficient",  # Hunyuan
             "error:1113",  # Z.ai: balance
             "error:1304",  # Z.ai: limit of a day
             "error:1308",  # Z.ai: limit of a plan
@@ -110,7 +120,6 @@ CODES: Mapping[str, type[DispatchError]] = {
     **dict.fromkeys(
         (
             "context_length_exceeded",  # OpenAI, OpenRouter, Groq, Cerebras
-            "string_above_max_length",  # OpenAI
             "string_too_long",  # OpenRouter
             "exceed_context_size_error",  # llama.cpp
             "context_exceeded",  # ds4
@@ -144,6 +153,13 @@ CODES: Mapping[str, type[DispatchError]] = {
             "jailbreak",
             "sensitive_words_detected",  # new-api
             "prompt_blocked",  # new-api
+            "content_policy",
+            "content_blocked",
+            "unsafe_content",
+            "content_moderation_error",
+            "input_moderation_failed",
+            "output_moderation_failed",
+            "cyber_policy_violation",  # OpenAI
             "censorship_blocked",  # StepFun
             "error:1300",  # Z.ai
             "error:1301",  # Z.ai
@@ -160,6 +176,8 @@ CODES: Mapping[str, type[DispatchError]] = {
             "model_deprecated",
             "model_not_available",  # Together
             "model_not_exist",
+            "unsupported_model",
+            "invalid_model",
             "deploymentnotfound",  # Azure
             "modelnotopen",  # Ark
             "invalidendpointormodel.notfound",  # Ark
@@ -182,6 +200,11 @@ CODES: Mapping[str, type[DispatchError]] = {
             "invalidapikey",  # DashScope
             "invalid_token",
             "token_expired",
+            "authfailure",  # Hunyuan
+            "unrecognizedclientexception",  # Bedrock
+            "expiredtokenexception",  # Bedrock
+            "missingauthenticationtokenexception",  # Bedrock
+            "authenticationerror",  # Ark, vLLM
             "api_key_invalid",  # Gemini
             "account_deactivated",  # OpenAI
             "unsupported_country_region_territory",  # OpenAI
@@ -307,6 +330,10 @@ STANDS_FOR: Mapping[str, int] = {
     "internal_server_error": 500,
     "internalservererror": 500,
     "unavailable": 503,
+    "unavailable_error": 503,
+    "serviceunavailableexception": 503,
+    "service_unavailable": 503,
+    "internalserverexception": 500,
     "provider_overloaded": 503,
     "timeout_error": 504,
     "deadline_exceeded": 504,
@@ -357,7 +384,9 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
         (
             r"failed to call a function|failed to generate json|failed_generation|error parsing tool call|output_parse_failed"
             r"|model produced (an )?invalid|failed to parse (the )?(tool|function)[ _]call|tool call validation failed"
-            r"|malformed[ _](function|tool)[ _](call|use)",
+            r"|malformed[ _](function|tool)[ _](call|use)|model generated (an )?invalid"
+            r"|model did not (produce|generate|return) (a )?valid"
+            r"|model('s)? output (could not|cannot) be parsed|failed to parse input at pos",
             _ANY,
             MalformedReply,
         ),
@@ -366,7 +395,8 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
         # Gemini, OpenAI, Anthropic: a country, or an account, that is not served.
         (
             r"location (is )?not supported|country, region,? or territory not supported|not available in your (country|region)"
-            r"|organization has been disabled|account (has been|is|was) (deactivated|disabled|locked|banned)|access terminated",
+            r"|organization has been disabled|account (has been|is|was) (deactivated|disabled|locked|banned)|access terminated"
+            r"|security token included in the request is|(missing|no) authentication|authorization header|not authorized to",
             CLIENT,
             AuthenticationError,
         ),
@@ -388,13 +418,21 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|(reached|hit|exceeded) (your|its|their|the) [a-z0-9() -]{0,40}usage limit|usage limit (has been )?(reached|exceeded)"
             r"|free (tier|trial|quota|allocated quota|allocation)[^.]{0,60}(exhausted|exceeded|used up)"
             r"|used up your [a-z ]{0,20}(free|daily)|quota (has been |is )?(used up|exhausted)"
+            r"|exhausted (your|its|the|all) [a-z ]{0,30}(quota|allowance|balance|credits?|usage)|exhausted balance"
+            r"|(account|wallet|credit) balance (is )?(too low|insufficient|not enough|exhausted|empty)"
+            r"|no (remaining|available) balance"
+            r"|(no|zero) credits? (left|remaining|available)|credits? exhausted|crossed budget"
+            r"|(subscription|trial) (has |is )?(expired|ended|over)\b|please (top[ -]?up|recharge)|top up your"
+            r"|plan [\w -]{0,12}limit (has been )?reached"
             r"|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39|\u65e0\u53ef\u7528\u8d44\u6e90\u5305"
-            r"|[\u989d\u914d][\u5ea6\u989d].{0,3}(\u4e0d\u8db3|\u7528\u5c3d|\u7528\u5b8c|\u8017\u5c3d)",
+            r"|[\u989d\u914d\u5957][\u5ea6\u989d\u9910].{0,3}(\u4e0d\u8db3|\u7528\u5c3d|\u7528\u5b8c|\u8017\u5c3d)",
             CLIENT,
             QuotaExceeded,
         ),
         (
-            r"(incorrect|invalid|expired) api[ _-]?key|api[ _-]?key (is |was |appears to be )?(not valid|invalid|expired)",
+            r"(incorrect|invalid|expired|missing|no|provide an) api[ _-]?key"
+            r"|api[ _-]?key (format )?(is |was |appears to be )?(not valid|invalid|expired|missing|required|incorrect)"
+            r"|invalid (authentication|access token|credentials)|\u65e0\u6548\u7684\u4ee4\u724c",
             CLIENT,
             AuthenticationError,
         ),
@@ -402,15 +440,20 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
         (
             r"\b(rate|[rtqi]p[mdsh]|requests?|concurren(cy|t requests?))[ _-]?limits? ((was|is|has been) )?(exceeded|reached|hit)"
             r"|exceeded (the |your )?(rate|concurrency|request)[ _-]limits?|\brate[ -]limited\b|too many (concurrent )?requests"
-            r"|too many (input )?tokens[^.]{0,40}(\bwait\b|try again|per (minute|day))|\bthrottled\b"
-            r"|\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41|\u9650\u6d41|\u5e76\u53d1.{0,6}(\u8d85|\u9650)",
+            r"|too many (input )?tokens[^.]{0,40}(\bwait\b|try again|per (minute|day))|\bthrottled\b|\bratelimiterror\b"
+            r"|quota exceeded[^.]{0,60}per[ _]minute|requests? (are |is |rate )?[a-z ]{0,20}too (quickly|fast|frequently)"
+            r"|\u8bf7\u6c42\u8fc7\u4e8e\u9891\u7e41|\u9650\u6d41|\u5e76\u53d1.{0,6}(\u8d85|\u9650)"
+            r"|\u9891\u7387.{0,4}(\u8d85|\u9650)|\u901f\u7387\u9650\u5236",
             CLIENT - {401, 402},
             RateLimitError,
         ),
         (
             r"context (length|window|size)|maximum context|exceeds? (the )?(available )?context|context overflow"
             r"|\b(prompt|input|query|messages?|conversation|context)( token length)? (is |are )?too (long|large)\b"
-            r"|max(imum)? context|context_length",
+            r"|'(input|messages|prompt|system)\S{0,40}': string too long"
+            r"|max(imum)? context|context_length|exceeds? (the |this )?model'?s context|\u4e0a\u4e0b\u6587.{0,6}(\u8d85|\u9650)"
+            r"|(\u8f93\u5165|\u63d0\u793a\u8bcd?).{0,4}(\u957f\u5ea6)?.{0,3}(\u8d85\u8fc7|\u8d85\u51fa|\u8d85\u9650)"
+            r"|\u8d85\u51fa\u6700\u5927\u957f\u5ea6",
             _ANY,
             ContextWindowExceeded,
         ),
@@ -425,7 +468,10 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|too many (input )?tokens|reduce (the length of )?(the |your )?(messages|prompt|input|conversation)\b"
             r"|`inputs`( tokens \+|.{0,5}must have less than)|request body too large for .{0,80}max size: \d+ tokens"
             r"|\+ `?max_(new_)?tokens`? must be <=|too large: \d{1,12} tokens|too many total text bytes"
-            r"|\btoken (length|count) exceeds?\b|\btokens [a-z ]{0,40}exceed (the )?(max|model)",
+            r"|\btoken (length|count) exceeds?\b|\btokens[a-z, ]{0,40}exceeds? (the )?(max|model)"
+            r"|\A(?![\s\S]*max_(completion_|output_|new_)?tokens)[\s\S]*exceeds (the )?max(imum)? (allowed )?(number of )?tokens"
+            r"|token limit exceeded|at most [\d,]{1,12} (input|prompt) tokens|prompt contains [\d,]{1,12} tokens"
+            r"|(shorten|reduce) (your|the) (input|prompt|message|conversation)|message you submitted was too long",
             _NO_LIMIT,
             ContextWindowExceeded,
         ),
@@ -436,18 +482,22 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|violat\w{1,4} [^.]{0,60}(polic|guideline)|\b(was|were|been|is) flagged\b|inappropriate content|considered high risk"
             r"|content exists risk"
             r"|sensitive[ _](content|information|words?)|new_sensitive|sensitivecontent|riskdetection|prohibited (content|use)"
-            r"|(blocked|flagged|stopped) by [^.]{0,40}(safety|moderation|guardrail|filter|polic|armor)"
-            r"|\u654f\u611f|\u4e0d\u5b89\u5168|\u8fdd\u89c4",
+            r"|(blocked|flagged|stopped|rejected) by [^.]{0,40}(safety|moderation|guardrail|filter|polic|armor)|guardrails? failed"
+            r"|violat\w{1,4} (our|the) terms|harmful content|prohibited_content|potential recitation"
+            r"|\u654f\u611f|\u4e0d\u5b89\u5168|\u8fdd\u89c4|\u5185\u5bb9\u5b89\u5168|\u5ba1\u6838\u4e0d\u901a\u8fc7",
             CLIENT - {429},
             ContentFiltered,
         ),
         (
             r"not a valid model|unknown model|invalid model|unsupported model|supported api model names|model identifier is invalid"
+            r"|no such model|no model (named|called)|unknown provider for model|\bmodel_not_(found|supported|available)\b"
+            r"|\bmodel \S{1,80} is not (supported|found)\b"
             r"|\bmodels?\b([^.]|\.(?=\S)){0,200}(does not exist|not found)"
             r"|\bmodel (is |was )?not (found|supported|available|exists?)\b"
             r"|\bmodel\b([^.]|\.(?=\S)){0,120}((has been|was|is) (decommissioned|retired|discontinued|removed|sunset|shut ?down)"
-            r"|has been deprecated|reached (its|the) end of life|is no longer (supported|available|served))"
-            r"|\bmodel (?!parameter|field|name|setting)\S{1,80} is deprecated|unable to access model|\u6a21\u578b\u4e0d\u5b58\u5728"
+            r"|has been deprecated|reached (its|the) end of (its )?life|is no longer (supported|available|served))"
+            r"|\bmodel (?!parameter|field|name|setting)\S{1,80} is deprecated|unable to access model"
+            r"|\u6a21\u578b.{0,60}\u4e0d\u5b58\u5728"
             r"|with on-demand throughput isn.t supported",
             frozenset({400, 401, 402, 403, 404, 410}),
             ModelNotFound,
@@ -455,8 +505,11 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
         # Moonshot, Mistral, Azure, SiliconFlow, Hugging Face, Z.ai: no capacity, whoever asks.
         (
             r"\boverloaded\b|(out of|at|over|no|insufficient|lack of) capacity|capacity (is |was )?(temporarily )?exceeded"
-            r"|(experiencing|due to) high (demand|traffic|load)|\btoo busy\b|currently loading"
-            r"|\u8bbf\u95ee\u91cf\u8fc7\u5927|\u7e41\u5fd9",
+            r"|(experiencing|due to) high (demand|traffic|load)|\btoo busy\b|currently loading|model is loading"
+            r"|temporarily unavailable"
+            r"|upstream (connect error|request failed|error|provider timed out)|(engine|model) is not ready"
+            r"|no (available channel|slot available)"
+            r"|\u8bbf\u95ee\u91cf\u8fc7\u5927|\u7e41\u5fd9|\u9971\u548c",
             CLIENT - {429},
             VendorUnavailable,
         ),

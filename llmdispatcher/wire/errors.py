@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,8 +37,9 @@ from .error_tables import AMBIGUOUS, CLIENT, CODES, FINAL_STATUSES, KIND_STATUSE
 
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
-_DRAFT = re.compile(r"\br=0\s*;\s*t=(\d{1,9})\b")
-"""A used-up limit in the IETF draft's ``ratelimit`` header, as Hugging Face sends it."""
+_DRAFT = re.compile(r"\br(?:emaining)?=0\s*[;,]\s*(?:t|reset)=(\d{1,9})\b")
+"""A used-up limit in the IETF drafts' ``ratelimit`` header, as Hugging Face sends it."""
+_RETRY_AFTER = ("retry-after", "x-retry-after", "retry-after-seconds", "x-ratelimit-retry-after")
 _RESETS = (
     "x-ratelimit-reset-requests",
     "x-ratelimit-reset-tokens",
@@ -50,14 +52,20 @@ _RESETS = (
     "x-ratelimit-reset",  # OpenRouter, in milliseconds since 1970; Moonshot
     "x-ratelimit-reset-after",  # in seconds
     "ratelimit-reset",  # earlier drafts of the IETF's header, in seconds
+    "x-rate-limit-reset",
 )
 _WORD_UNITS = (("ms", 1e-3), ("mil", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0))
 _AMOUNT = re.compile(
     r"(\d{1,9}(?:\.\d{1,12})?)\s{0,3}(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
 )
 _WAIT = re.compile(
-    r"(?:try(?:ing)? again|retry(?:ing)?|wait(?:ing)?|resets?|available again)\b[^.0-9]{0,40}"
-    rf"((?:{_AMOUNT.pattern}[\s,]{{0,3}}(?:and\s)?){{1,4}})"
+    r"(?:try(?:ing)? again|retry(?:ing)?|retry[-_ ]?delay|wait(?:ing)?|resets?|available(?: again)?"
+    r"|cool(?:ing)?[- ]?down|back[- ]?off)\b"
+    rf"[^.0-9]{{0,40}}((?:{_AMOUNT.pattern}[\s,]{{0,3}}(?:and\s)?){{1,4}})"
+)
+_WAIT_BEFORE = re.compile(rf"\b(?:in|after) ((?:{_AMOUNT.pattern}\s?){{1,4}})[,;:]? (?:please |and |then )?(?:re)?try\b")
+_NUMBER_OF_SECONDS = re.compile(
+    r"retry[-_ ]?after(?:[-_ ](?:seconds|secs))?[\"' ]{0,2}[:=]\s{0,2}(\d{1,9}(?:\.\d{1,12})?)(?![\d.]*[-:/\w])"
 )
 """A wait in words: "try again in 7m12s" (OpenAI, Groq), "retry after 22 seconds" (Azure), "wait 60 seconds" (GitHub Models)."""
 _CHINESE_UNITS = {"\u6beb\u79d2": 1e-3, "\u79d2": 1.0, "\u5206": 60.0, "\u5c0f\u65f6": 3_600.0, "\u5929": 86_400.0}
@@ -66,25 +74,27 @@ _WAIT_IN_CHINESE = re.compile(
 )
 """The same: "in 20 seconds, try again"."""
 _WAITS = {
-    "retry_after": 1.0,
-    "retryAfter": 1.0,
-    "retry_after_seconds": 1.0,
-    "resets_in_seconds": 1.0,  # OpenAI's subscriptions
-    "estimated_time": 1.0,  # Hugging Face, while a model is loaded
-    "retry_after_ms": 1e-3,
-    "retryAfterMs": 1e-3,
-    "retryAfterSeconds": 1.0,
-    "retry-after": 1.0,
-    "Retry-After": 1.0,
-    "retry_in": 1.0,
-    "retryDelay": 1.0,
-    "reset_after": 1.0,
-    "resets_in": 1.0,
-    "reset_in": 1.0,
-    "wait_seconds": 1.0,
+    "retryafter": 1.0,
+    "retryafterseconds": 1.0,
+    "retryaftersecs": 1.0,
+    "retryafterinseconds": 1.0,
+    "retryafterms": 1e-3,
+    "retryaftermilliseconds": 1e-3,
+    "retryin": 1.0,
+    "retrydelay": 1.0,
+    "resetafter": 1.0,
+    "resetin": 1.0,
+    "resetsin": 1.0,
+    "resetseconds": 1.0,
+    "resetsinseconds": 1.0,  # OpenAI's subscriptions
+    "estimatedtime": 1.0,  # Hugging Face, while a model is loaded
+    "waitseconds": 1.0,
+    "waittime": 1.0,
+    "cooldownseconds": 1.0,
 }
-"""Fields of an error that tell a wait, with the seconds of their unit."""
-_HOLDERS = ("metadata", "details", "detail", "data", "parameters")
+"""Fields of an error that tell a wait, in small letters and without separators, with the seconds of their unit."""
+_SEPARATORS = str.maketrans("", "", "-_ ")
+_HOLDERS = ("metadata", "details", "detail", "data", "headers", "parameters")
 """Where they stand, but in the error and beside it."""
 
 
@@ -99,7 +109,7 @@ def retry_after(headers: Mapping[str, str], body: Any, now: datetime, *, limited
     """
     sources: tuple[Callable[[], float | None], ...] = (
         lambda: _milliseconds(headers.get("retry-after-ms")),
-        lambda: _seconds_or_date(headers.get("retry-after"), headers, now),
+        *[partial(_seconds_or_date, headers.get(name), headers, now) for name in _RETRY_AFTER if name in headers],
         lambda: _retry_info(body),
         lambda: _told_wait(body),
         lambda: _wait_in_words(message),
@@ -151,7 +161,8 @@ def _told_wait(body: Any) -> float | None:
     error = error if isinstance(error, Mapping) else {}
     held = [place.get(name) for place in (document, error) for name in _HOLDERS]
     places = [place for place in (document, error, *held) if isinstance(place, Mapping)]
-    waits = [_span(place[name], unit) for place in places for name, unit in _WAITS.items() if name in place]
+    told = [(str(name).lower().translate(_SEPARATORS), value) for place in places for name, value in place.items()]
+    waits = [_span(value, _WAITS[name]) for name, value in told if name in _WAITS]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -166,9 +177,11 @@ def _span(value: Any, unit: float) -> float | None:
 def _wait_in_words(text: str) -> float | None:
     """Seconds of the wait that a message names."""
     text = text[:MAX_MESSAGE].lower()
-    found = _WAIT.search(text)
+    found = _WAIT.search(text) or _WAIT_BEFORE.search(text)
     if found is None:
-        found = _WAIT_IN_CHINESE.search(text)
+        plain, found = _NUMBER_OF_SECONDS.search(text), _WAIT_IN_CHINESE.search(text)
+        if plain is not None:
+            return float(plain.group(1))
         return None if found is None else float(found.group(1)) * _CHINESE_UNITS[found.group(2)]
     return sum(
         float(amount) * next(unit for name, unit in _WORD_UNITS if word.startswith(name))
@@ -365,7 +378,7 @@ def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], docum
 def _kind(refusal: Refusal, status: int | None, document: Any) -> type[DispatchError]:
     """The class of an error; of one inside a 200 whose status is not known each wording counts."""
     for code in (code.lower() for code in refusal.codes):
-        kind = CODES.get(f"{refusal.shape}:{code}" if code.isdigit() else code)
+        kind = CODES.get(f"{refusal.shape}:{code}" if code.isdigit() else code.rpartition("#")[2])  # behind Amazon's service
         if kind is not None:
             return kind
     # Google words the limits of a minute and of a day alike; its details tell them apart (_quota_spent).
@@ -375,6 +388,9 @@ def _kind(refusal: Refusal, status: int | None, document: Any) -> type[DispatchE
         found = pattern.search(text) if status is None or status in statuses else None
         if found is not None and not (google_limit and found.group().lower() in AMBIGUOUS):
             return kind
+    for family in (code.lower().partition(".")[0] for code in refusal.codes if "." in code):  # AuthFailure.SecretIdNotFound
+        if family in CODES:
+            return CODES[family]
     if status in CLIENT - {401, 402} and any(STANDS_FOR.get(code.lower()) == 429 for code in refusal.codes):
         return RateLimitError
     if refusal.upstream_status is not None and refusal.upstream_status >= 500 and status in CLIENT - {401, 402, 429}:
@@ -432,14 +448,39 @@ _SILENT = frozenset(
     }
 )
 """Words and codes of an error object that tells of no error."""
-_MESSAGES = ("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "error_description", "status_msg", "Message")
-"""What vendors call the text of an error."""
-_NUMBERS = ("status_code", "statusCode", "code", "status", "raw_status_code", "http_code", "http_status")
-_BARE = frozenset({"id", "message", "msg", "detail", "request_id", "requestId"})
+_MESSAGES = (
+    *(
+        "message",
+        "msg",
+        "faultstring",
+        "detail",
+        "error_msg",
+        "error_message",
+        "errorMessage",
+        "error_description",
+        "status_msg",
+        "Message",
+    ),
+    *("err_msg", "errMsg", "errmsg", "ErrorMessage", "description", "title", "reason"),
+)
+"""What vendors call the text of an error; the last three say it only where nothing else does."""
+_NUMBERS = (
+    *("status_code", "statusCode", "code", "status", "raw_status_code", "http_code", "http_status", "http_status_code"),
+    *("httpStatus", "httpStatusCode", "httpCode", "error_code", "errorCode"),
+)
+_BARE = frozenset({"id", "Message", "message", "msg", "detail", "request_id", "requestId"})
 _NAMED = re.compile(r"error|exception|fail", re.IGNORECASE)
+_HOLDS = re.compile(r"(error|exception|fault|failure)$", re.IGNORECASE)
+"""What a member is called that holds an error: ``throttlingException`` (Bedrock), ``Error`` (Hunyuan), ``fault`` (Apigee)."""
+_AROUND = frozenset({"Response", "response", "data", "result"})
+"""What may stand around such a member."""
+_ABOUT = frozenset({"err", "header"})
+"""Members that tell of an error by their code and message (Spark)."""
 _WRAPPED = 2
 """How many wrappings of an error in another are opened."""
 _MOST_WRAPPED = 1 << 16
+_WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
+"""A code in place of a text."""
 
 
 def tells(error: Any) -> bool:
@@ -451,6 +492,25 @@ def tells(error: Any) -> bool:
     if isinstance(error, bool) or error is None:
         return bool(error)
     return str(error).strip(" \t\r\n.!\u3002").lower() not in _SILENT
+
+
+_FAILING = (
+    *(
+        "error",
+        "errors",
+        "base_resp",
+        "detail",
+        "error_code",
+        "error_msg",
+        "errorMessage",
+        "err_code",
+        "err_msg",
+        "errcode",
+        "errmsg",
+    ),
+    *("exception", "fault", "Error"),
+)
+"""Fields that only an error has; :func:`tells` judges what they say."""
 
 
 def tells_beside(document: Mapping[str, Any]) -> bool:
@@ -466,17 +526,29 @@ def tells_of_failure(document: Mapping[str, Any]) -> bool:
     """Whether a document, of which nothing is an answer, is an error in one of the shapes that have no error object."""
     if document.get("object") == "error" or document.get("type") == "error" or document.get("success") is False:
         return True
-    if any(
-        name in document and tells(document[name]) for name in ("error", "errors", "base_resp", "detail", "error_code", "error_msg")
-    ):
+    if any(name in document and tells(document[name]) for name in _FAILING):
         return True
     message = _message(document)
     if not isinstance(message, str):  # an object is a message of a conversation
-        return False
+        return _held(document) is not None
     codes = [document[name] for name in ("code", "__type", "status_code", "statusCode") if name in document]
     words = [word for name in ("type", "status") if isinstance(word := document.get(name), str)]
     named = any(map(_NAMED.search, words)) or _status(document) is not None
     return named or any(map(tells, codes)) or document.keys() <= _BARE
+
+
+def _held(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The error in a member that is named for one, with that name as its type; ``None`` where there is none."""
+    for name, inner in document.items():
+        if not isinstance(inner, Mapping):
+            continue
+        if _HOLDS.search(name) and tells(inner):
+            return inner if "type" in inner else {**inner, "type": name}
+        if name in _AROUND and (held := _held(inner)) is not None:
+            return held
+        if name in _ABOUT and _message(inner) is not None and tells(inner.get("code", True)):
+            return inner
+    return None
 
 
 def read(document: Any, wrapped: int = _WRAPPED) -> Refusal | None:
@@ -516,6 +588,8 @@ def _source(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Any]:
     if isinstance(base, Mapping) and tells(base):
         return "base_resp", base, _message(base)
     message = _message(document)
+    if (message is None or not isinstance(message, str)) and not isinstance(error, str) and (held := _held(document)) is not None:
+        return "error", held, _message(held)
     shape = "object" if document.get("object") == "error" else "error"
     return shape, document, error if isinstance(error, str) and tells(error) and message is None else message
 
@@ -581,8 +655,10 @@ def _codes(source: Mapping[str, Any]) -> tuple[str, ...]:
     inner = [part.get(key) for part in nested for key in ("error_code", "code", "error_type")]
     reasons = [entry.get("reason") for entry in details({"error": source})]
     flagged = ["flagged_input" for part in nested if tells(part.get("flagged_input"))]
-    own = [source.get(name) for name in ("code", "error_code", "status_code", "Code", "__type")]
-    said = [*own, *inner, source.get("type"), source.get("error_type"), source.get("status"), *reasons, *flagged]
+    own = [source.get(name) for name in ("code", "error_code", "status_code", "Code", "__type", "errorCode", "err_code", "errcode")]
+    own += [error for error in (source.get("error"),) if isinstance(error, str) and _WORD.fullmatch(error)]  # OAuth's
+    types = [source.get(name) for name in ("type", "error_type", "errorType", "status")]
+    said = [*own, *inner, *types, *reasons, *flagged]
     words = [_clean(code) for code in said if isinstance(code, str) and code]
     words += [str(code) for code in said if type(code) is int and abs(code) < 1_000_000]
     return tuple(sorted(dict.fromkeys(words), key=str.isdigit))
@@ -590,7 +666,9 @@ def _codes(source: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _status(source: Mapping[str, Any]) -> int | None:
     for value in map(source.get, _NUMBERS):
-        if isinstance(value, str) and re.fullmatch("[45][0-9][0-9]", value):
+        if isinstance(value, str) and re.fullmatch(r"[45]\d\d(\.0|\s.*)?", value, re.DOTALL):
+            value = int(value[:3])
+        if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
             return value

@@ -39,6 +39,8 @@ COMMON: Mapping[str, str] = {
             "finish",  # Bedrock Titan: FINISH
             "finished",
             "done",
+            "end",
+            "success",
         ),
         "stop",
     ),
@@ -65,10 +67,11 @@ COMMON: Mapping[str, str] = {
             "token_limit_reached",  # Azure AI Inference
             "time_limit",  # watsonx
             "error_limit",  # Cohere
+            "truncated",
         ),
         "length",
     ),
-    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "tools", "tool", "function"), "tool_calls"),
     **dict.fromkeys(
         (
             "content_filter",
@@ -126,6 +129,26 @@ FAILURES = frozenset(
 )
 """The words of an answer that a vendor broke off, beside those that end in ``error``, ``exception`` or ``failed``."""
 
+_KINDS = tuple(
+    (re.compile(pattern), common)
+    for pattern, common in (
+        (r"(?:^|_)(?:tools?|functions?)_(?:calls?|use|stop)", "tool_calls"),
+        (r"^eos_", "stop"),
+        (r"token|length|context|budget|(?:^|_)max_|truncat|_limit$", "length"),
+        (
+            r"filter|safety|sensitiv|polic|moderat|violat|guardrail|prohibit|flagged|refus|censor|copyright|toxic|unsafe",
+            "content_filter",
+        ),
+        (r"^(?:end|stop|natural)_|_(?:stop|end|eos|sequences?)$", "stop"),
+    )
+)
+"""What a word in no table says by what it is made of, such as ``max_output_tokens_reached``; the first that is found."""
+_BREACHES = re.compile(
+    r"abort|cancel|crash|disconnect|dropped|evict|insufficient|interrupt|killed|out_of_memory|^oom$|overload|over_capacity|preempt"
+    r"|shutdown|shed$|stalled|terminated|throttl|time(?:d_)?out|deadline|unavailable|connection_|incomplete_stream"
+)
+"""The same of words of failure."""
+
 _LIMITS = frozenset({"rate_limit", "rate_limited", "rate_limit_exceeded"})
 _FAILED = re.compile(r"(?:^|_)(?:errors?|errored|exception|fail(?:ed|ure)?)$")
 """``network_error`` (Z.ai), ``model_error``; plain ``error`` is what OpenRouter, vLLM, Mistral, Cohere and watsonx say."""
@@ -160,6 +183,13 @@ def ends(raw: Any) -> bool:
     return isinstance(raw, str) and plain(raw) not in _SILENT
 
 
+def word_in(raw: Any) -> Any:
+    """The word where it stands in an object or a list, as SGLang's ``{"type": "stop", "matched": 2}``."""
+    if isinstance(raw, dict):
+        return raw.get("type") or raw.get("reason")
+    return raw[0] if isinstance(raw, list) and raw else raw
+
+
 def plain(raw: str) -> str:
     """A vendor's word in the spelling of the tables; what follows a colon, as in ``content_filter: RECITATION``, is left out."""
     if raw in COMMON:
@@ -182,12 +212,18 @@ def finish_of(raw: Any, *, called: bool = False) -> str | None:
         word = plain(raw)
         if _is_failure(word):
             return word if word in UNREADABLE else None
-        common = COMMON.get(word, raw.lower())
+        common = COMMON.get(word) or _made_of(word) or raw.lower()
     return "tool_calls" if called and common == "stop" else common
 
 
+def _made_of(word: str) -> str | None:
+    return next((common for pattern, common in _KINDS if pattern.search(word)), None)
+
+
 def _is_failure(word: str) -> bool:
-    return word not in COMMON and (word in FAILURES or word in UNREADABLE or _FAILED.search(word) is not None)
+    if word in COMMON:
+        return False
+    return word in FAILURES or word in UNREADABLE or _FAILED.search(word) is not None or _BREACHES.search(word) is not None
 
 
 def broken_off(raw: Any) -> DispatchError | None:
@@ -209,4 +245,7 @@ def raise_broken(raw: Any) -> None:
 
 def canonical_reason(reason: str | None) -> str | None:
     """A reason as one of the four common words; ``None`` where it is none of them, such as a pause."""
-    return COMMON.get(plain(reason)) if reason is not None else None
+    if reason is None:
+        return None
+    word = plain(reason)
+    return COMMON.get(word) or (None if _is_failure(word) else _made_of(word))

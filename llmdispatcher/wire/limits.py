@@ -16,7 +16,7 @@ import attrs
 from ..errors import InvalidRequest
 from ..types import Message, Request, Response, StreamChunk, Tool, ToolCall, evolved
 from .base import StreamDecoder
-from .decoding import leave_out, logger, only_texts
+from .encoding import leave_out, logger, only_texts, tell_dropped
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -60,7 +60,10 @@ def within_limits(request: Request, limits: Mapping[str, Any], codec: str) -> Re
         changes["stop"] = request.stop[:most]
     messages = request.messages
     if not only_texts(messages):
-        messages = _named(messages, limits["name"]) if "name" in limits else messages
+        named = _named(messages, limits["name"]) if "name" in limits else messages
+        if any(new.name is None and old.name is not None for old, new in zip(messages, named, strict=True)):
+            tell_dropped(request, codec, "message.name", "is not taken here")
+        messages = named
         messages = identified(messages, re.compile(limits["call_id"])) if "call_id" in limits else messages
     if messages is not request.messages:
         changes["messages"] = messages
@@ -78,7 +81,8 @@ def _named(messages: tuple[Message, ...], pattern: str) -> tuple[Message, ...]:
 def _renamed(message: Message, fits: Callable[[str], Any]) -> Message:
     if message.role == "tool" or message.name is None or fits(message.name):
         return message
-    return attrs.evolve(message, name=_NOT_IN_NAMES.sub("_", message.name)[:_NAME_SIZE] or None)
+    plain = _NOT_IN_NAMES.sub("_", message.name)[:_NAME_SIZE]
+    return attrs.evolve(message, name=plain if fits(plain) else None)
 
 
 def identified(messages: tuple[Message, ...], pattern: re.Pattern[str], *, orphans: bool = True) -> tuple[Message, ...]:

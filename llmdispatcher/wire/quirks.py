@@ -7,13 +7,14 @@ Reasoning between ``<think>`` and ``</think>`` at the beginning of a text is sep
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from ..types import AudioPart, Message, Part, Request, StreamChunk, TextPart
-from .decoding import leave_out, only_texts, own, tell_dropped
+from ..types import AudioPart, Message, Request, StreamChunk, TextPart
+from .encoding import leave_out, only_texts, own, tell_dropped
 from .shaping import SHAPES, without_nothings
 
 _TUNES: Mapping[str, tuple[str, ...]] = {
@@ -66,26 +67,22 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
 
 
 def _in_words(request: Request, codec: str) -> Request:
-    """The request with what was said in sound said in text, but for the format whose vendor knows the sound by its id."""
-    spoken = [message for message in request.messages if message.role == "assistant" and not isinstance(message.content, str)]
-    if not any(_is_speech(part, codec) for message in spoken for part in message.content):
-        return request
-    return attrs.evolve(request, messages=[_transcribed(message, codec) for message in request.messages])
-
-
-def _is_speech(part: Any, codec: str) -> bool:
-    return isinstance(part, AudioPart) and part.transcript is not None and "id" not in own(part, codec)
+    """The request with what an assistant or a tool said in sound said in text."""
+    messages = [_transcribed(message, codec) for message in request.messages]
+    return request if all(map(operator.is_, messages, request.messages)) else attrs.evolve(request, messages=messages)
 
 
 def _transcribed(message: Message, codec: str) -> Message:
-    if message.role != "assistant" or isinstance(message.content, str):
+    """The message with transcripts for its sound; an assistant's stays where its vendor knows it by its id."""
+    if message.role not in ("assistant", "tool") or isinstance(message.content, str):
         return message
-    said = [_as_text(part) if _is_speech(part, codec) else part for part in message.content]
-    return attrs.evolve(message, content=tuple(said))
-
-
-def _as_text(part: Any) -> Part:
-    return TextPart(text=part.transcript)
+    content = [
+        TextPart(text=part.transcript)
+        if isinstance(part, AudioPart) and part.transcript is not None and (message.role == "tool" or "id" not in own(part, codec))
+        else part
+        for part in message.content
+    ]
+    return message if all(map(operator.is_, content, message.content)) else attrs.evolve(message, content=content)
 
 
 def without_effort(request: Request, quirks: frozenset[str]) -> Request:
@@ -149,24 +146,27 @@ class _Run:
 
     def __init__(self) -> None:
         self._read = self._before
-        self._held = ""  # what may be the beginning of a tag, and blanks that only count if more follows
+        self._held: list[str] = []  # what may be the beginning of a tag, and blanks that only count if more follows
         self._started = False  # whether anything was thought
         self.is_over = False
 
     def take(self, text: str) -> tuple[str, str]:
         """What is now known to be thought, and what to be text."""
-        text, self._held = self._held + text, ""
+        if text.isspace() and "".join(self._held[-1:]).strip() == "":
+            self._held.append(text)
+            return "", ""
+        text, self._held = "".join([*self._held, text]), []
         return self._read(text)
 
     def end(self) -> tuple[str, str]:
         """What was held back, as what it is if nothing more comes."""
-        held, self._held, self.is_over = self._held, "", True
+        held, self._held, self.is_over = "".join(self._held), [], True
         return (held.rstrip(), "") if self._read == self._inside else ("", held if self._read == self._before else "")
 
     def _before(self, text: str) -> tuple[str, str]:
         begun = text.lstrip()
         if len(begun) < len(OPEN) and OPEN.startswith(begun):
-            self._held = text
+            self._held = [text]
             return "", ""
         if not begun.startswith(OPEN):
             self.is_over = True
@@ -184,7 +184,7 @@ class _Run:
             return thought.rstrip(), self._behind(behind)[1]
         cut = next((size for size in range(len(CLOSE) - 1, 0, -1) if text.endswith(CLOSE[:size])), 0)
         kept = text[: len(text) - cut].rstrip()
-        self._held = text[len(kept) :]
+        self._held = [text[len(kept) :]]
         return kept, ""
 
     def _behind(self, text: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from ..types import MOST_MEMBERS, SCHEMA_WORDS
+from ..types import SCHEMA_WORDS, has_null
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _SHAPE = frozenset({"type", "enum", "const", "title", "properties", "required", "additionalProperties", "items"})
@@ -160,22 +160,9 @@ _NOT_NULL = SCHEMA_WORDS - {"const", "default"}
 def without_nulls(schema: Any) -> Any:
     """A schema without keywords that are null, as programs in Go write what is not there; the same one where there are none."""
     try:
-        return _without_nulls(schema) if _has_null(schema) else schema
+        return _without_nulls(schema) if has_null(schema) else schema
     except RecursionError:  # which JSON cannot carry either
         return schema
-
-
-def _has_null(schema: Any) -> bool:
-    todo: list[Any] = [schema] if type(schema) is dict else []
-    for one in todo:
-        for inner in one.values() if type(one) is dict else one:
-            if inner is None:
-                return True
-            if type(inner) is dict or type(inner) is list:
-                todo.append(inner)
-        if len(todo) > MOST_MEMBERS:  # round in a circle
-            return False
-    return False
 
 
 def _without_nulls(schema: Any) -> Any:

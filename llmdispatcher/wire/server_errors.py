@@ -22,7 +22,7 @@ from ..errors import (
     QuotaExceeded,
     RateLimitError,
 )
-from .decoding import written
+from .encoding import written
 from .errors import fault, fault_inside
 
 

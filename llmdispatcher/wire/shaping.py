@@ -28,7 +28,8 @@ from ..types import (
     data_url,
     media_type,
 )
-from .decoding import LEADING_ROLES, leave_out, logger, mapping, tell_dropped, written
+from .decoding import mapping
+from .encoding import LEADING_ROLES, leave_out, logger, tell_dropped, written
 from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, typed_schema, with_items, without_nulls
 
 
@@ -283,7 +284,7 @@ def without_nothings(request: Request) -> Request:
 
 
 def _without_nulls(tool: Tool) -> Tool:
-    schema = without_nulls(tool.parameters)
+    schema = without_nulls(tool.parameters) if tool.has_nulls else tool.parameters
     return tool if schema is tool.parameters else attrs.evolve(tool, parameters=schema)
 
 

@@ -88,7 +88,9 @@ def test_events_that_could_not_be_read_are_counted_and_logged(caplog):
 
     assert "one" == "".join([chunk.content for chunk in stream])
     assert 1 == stream.meter.skipped
-    assert ["1 events of a stream were no JSON and are missing in the answer"] == [record.getMessage() for record in caplog.records]
+    assert ["1 events of a stream could not be read and are missing in the answer"] == [
+        record.getMessage() for record in caplog.records
+    ]
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -11,7 +11,7 @@ import pytest
 
 from llmdispatcher import InvalidRequest, Message, Request, TextPart
 from llmdispatcher.wire.codecs import CODECS
-from llmdispatcher.wire.decoding import telling_dropped
+from llmdispatcher.wire.encoding import telling_dropped
 
 from .corpus import CODEC_OF, exchanges, needs_corpus
 

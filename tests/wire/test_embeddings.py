@@ -303,3 +303,37 @@ def test_mistral_has_its_own_word_for_the_dimensions():
     both = EMBEDDING_CODECS["openai_chat"].read_request(b'{"input": "a", "dimensions": 8, "output_dimension": 8}')
 
     assert {} == both.extra_params
+
+
+IN_ORDER = {
+    "texts": [{"index": "1", "embedding": [2.0]}, {"index": "0", "embedding": [1.0]}],
+    "floats": [{"index": 1.0, "embedding": [2.0]}, {"index": 0.0, "embedding": [1.0]}],
+    "a zero that is absent": [{"index": 1, "embedding": [2.0]}, {"embedding": [1.0]}],
+    "none": [{"embedding": [1.0]}, {"embedding": [2.0]}],
+    "all the same": [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [2.0]}],
+    "words": [{"index": "a", "embedding": [1.0]}, {"index": "b", "embedding": [2.0]}],
+}
+
+
+@pytest.mark.parametrize("entries", IN_ORDER.values(), ids=list(IN_ORDER))
+def test_each_text_gets_its_own_vector(entries):
+    """By its index in whatever form; where those tell nothing, in the order of the list."""
+    answer = OPENAI_EMBEDDINGS.decode(json.dumps({"data": entries}).encode(), EmbeddingRequest("m", ["a", "b"]))
+    assert ((1.0,), (2.0,)) == answer.vectors
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"embeddings": [[1.0]]}, {"embedding": [1.0]}, {"embedding": {"values": [1.0]}}, {"data": [{"embedding": [1.0]}]}],
+)
+@pytest.mark.parametrize("codec", EMBEDDING_CODECS.values(), ids=list(EMBEDDING_CODECS))
+def test_vectors_in_the_shape_of_another_format(codec, document):
+    """A gateway, or a server of old."""
+    assert ((1.0,),) == codec.decode(json.dumps(document).encode(), EmbeddingRequest("m", ["a"])).vectors
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": 3}, {"promptTokens": 3}, {"prompt_tokens": "3"}, {"total_tokens": 3}])
+def test_usage_of_embeddings_in_other_words(usage):
+    """As in other answers."""
+    body = json.dumps({"data": [{"embedding": [1.0]}], "usage": usage}).encode()
+    assert 3 == OPENAI_EMBEDDINGS.decode(body, EmbeddingRequest("m", ["a"])).usage.input_tokens

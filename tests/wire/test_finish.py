@@ -77,6 +77,7 @@ WORDS = {
             "STOP_REASON_STOP",
         ),
         *("ALTERNATIVE_STATUS_FINAL", "FinishReason.STOP", "finishReasonStop"),
+        *("stop_sequences", "eos_token_id", "model_stop", "natural_stop", "end", "success"),
     ),
     "length": (
         "length",
@@ -93,6 +94,8 @@ WORDS = {
         "MaxTokens",
         "maximum_tokens",
         "REASON_MAX_LEN",
+        *("token_limit_exceeded", "maxOutputTokensReached", "max_context_length", "context_window_exceeded", "output_limit"),
+        *("token_budget", "truncated", "length_limit"),
     ),
     "content_filter": (
         "content_filter",
@@ -111,6 +114,8 @@ WORDS = {
         "LANGUAGE",
         "ContentFilter",
         "ALTERNATIVE_STATUS_CONTENT_FILTER",
+        *("policy_violation", "input_sensitive", "outputSensitive", "safety_filter", "content_moderation", "flagged", "refused"),
+        *("censored", "guardrail", "copyright"),
     ),
     "something_new": ("something_new", "SOMETHING_NEW"),
 }
@@ -134,6 +139,8 @@ FAILURES = (
     "modelUnloaded",
     "userStopped",
     "finish_reason_error",
+    *("deadline_exceeded", "queue_timeout", "cancelled_by_user", "connection_closed", "throttled", "out_of_memory", "preemption"),
+    *("insufficient_resources", "server_shutdown", "over_capacity", "evicted", "incomplete_stream"),
 )
 UNREADABLE = (
     "MALFORMED_FUNCTION_CALL",
@@ -181,6 +188,36 @@ def test_an_answer_that_was_broken_off_is_none(codec, word):
 
     assert (True, True, plain(word)) == (raised.value.retry_here, raised.value.try_elsewhere, raised.value.code)
     assert (StreamInterrupted, "said", None) == (type(error), said.content, said.finish_reason)
+
+
+@pytest.mark.parametrize("native", ["network_error", "error", "MALFORMED_FUNCTION_CALL"])
+def test_a_gateways_stop_does_not_hide_its_upstreams_failure(native):
+    """OpenRouter says ``stop`` all the same."""
+    choice = {"index": 0, "finish_reason": "stop", "native_finish_reason": native}
+    chat = CODECS["openai_chat"]
+    with pytest.raises(DispatchError):
+        chat.decode(json.dumps({"choices": [{**choice, "message": {"content": ""}}]}).encode())
+    said, error = fed(chat, sse({"choices": [{**choice, "delta": {"content": ""}}]}))
+    assert (True, "") == (isinstance(error, StreamInterrupted | MalformedReply), said.content)
+    whole = chat.decode(json.dumps({"choices": [{**choice, "native_finish_reason": "STOP", "message": {"content": "a"}}]}).encode())
+    assert "stop" == whole.finish_reason
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ({"type": "stop", "matched": 2}, "stop"),
+        ({"type": "length", "length": 9}, "length"),
+        (["length"], "length"),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_a_word_may_stand_in_an_object(raw, reason):
+    """As SGLang has it."""
+    chat = CODECS["openai_chat"]
+    body = json.dumps({"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": raw}]}).encode()
+    assert reason == chat.decode(body).finish_reason
 
 
 @FORMATS

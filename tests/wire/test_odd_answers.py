@@ -7,8 +7,19 @@ import json
 
 import pytest
 
-from llmdispatcher import AudioPart, ImagePart, MalformedReply, Message, ReasoningPart, Request, StreamInterrupted, Usage
-from llmdispatcher.types import fold, unfold
+from llmdispatcher import (
+    AudioPart,
+    ImagePart,
+    MalformedReply,
+    Message,
+    ReasoningPart,
+    Request,
+    StreamInterrupted,
+    TextPart,
+    ToolCall,
+    Usage,
+)
+from llmdispatcher.types import fold, relaxed, unfold
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.decoding import arguments_in, counted, number_in, says, words_of
 
@@ -319,6 +330,21 @@ def test_a_spoken_answer_is_a_part_with_its_transcript():
     for codec in (RESPONSES, ANTHROPIC, GEMINI, OLLAMA):
         assert b"hello" in codec.encode(again, stream=False)
     assert part == decoded(CHAT, json.loads(CHAT.write_response(answer))).choices[0].parts[0]
+
+
+@pytest.mark.parametrize("known", [{}, {"openai_chat": {"as": "audio", "id": "aud_1"}}], ids=["of a tool", "of a spoken answer"])
+@pytest.mark.parametrize("codec", [CHAT, RESPONSES, ANTHROPIC, GEMINI, OLLAMA], ids=lambda codec: codec.name)
+def test_sound_in_a_tools_result_is_its_transcript(codec, known):
+    """No vendor takes sound there."""
+    sound = AudioPart(data=base64.b64decode(SOUND), format="wav", transcript="hello", extra=known)
+    call = Message("assistant", tool_calls=[ToolCall(name="f", id="c1")])
+    result = Message("tool", [TextPart(text="Heard: "), sound], tool_call_id="c1")
+    sent = codec.encode(Request("m", [Message.user("q"), call, result]), stream=False).decode()
+
+    assert "Heard: hello" == result.text
+    assert "hello" in sent
+    assert SOUND not in sent
+    assert "aud_1" not in sent
 
 
 @pytest.mark.parametrize("end", [[piece({}, "stop"), b"[DONE]"], [b"[DONE]"]])
@@ -1165,3 +1191,173 @@ def test_a_cost_in_another_currency_is_none(told, expected):
     ]
 
     assert [expected] * 3 == [None if cost is None else str(cost) for cost in costs]
+
+
+RECORD = {"prompt_tokens": 5, "completion_tokens": 7}
+ELSEWHERE = {
+    "Google's name": {"usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 7}},
+    "Google's name in snake case": {"usage_metadata": {"prompt_token_count": 5, "candidates_token_count": 7}},
+    "LangChain": {"response_metadata": {"token_usage": RECORD}},
+    "a name of its own": {"tokenUsage": {"promptTokens": 5, "completionTokens": 7}},
+    "Bedrock's metrics": {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5, "outputTokenCount": 7}},
+    "Cohere": {"meta": {"billed_units": {"input_tokens": 5, "output_tokens": 7}}},
+    "Cohere, new": {"usage": {"billed_units": {"input_tokens": 5, "output_tokens": 7}}},
+    "an envelope": {"data": {"usage": RECORD}},
+    "the answer itself": {"prompt_eval_count": 5, "eval_count": 7},
+}
+
+
+@pytest.mark.parametrize("beside", ELSEWHERE.values(), ids=list(ELSEWHERE))
+def test_usage_elsewhere_in_an_answer(beside):
+    """Whole, and in the last event of a stream, with a choice or without."""
+    answers = [
+        decoded(CHAT, whole({"content": "hi"}, **beside)),
+        chat(piece({"content": "hi"}), piece({}, "stop", **beside)),
+        chat(piece({"content": "hi"}), piece({}, "stop"), {"choices": [], **beside}),
+    ]
+    assert [(5, 7)] * 3 == [(answer.usage.input_tokens, answer.usage.output_tokens) for answer in answers]
+
+
+DETAILS = {
+    "LangChain": (
+        {"input_token_details": {"cache_read": 3, "cache_creation": 1}, "output_token_details": {"reasoning": 2}},
+        (3, 1, 2),
+    ),
+    "camels": ({"promptTokensDetails": {"cachedTokens": 3}, "completionTokensDetails": {"reasoningTokens": 2}}, (3, 0, 2)),
+    "new-api": ({"prompt_tokens_details": {"cached_tokens": 3, "cached_creation_tokens": 1}}, (3, 1, 0)),
+    "thinking": ({"completion_tokens_details": {"thinking_tokens": 2}}, (0, 0, 2)),
+    "an object where a count belongs": ({"cache_creation": {"ephemeral_1h_input_tokens": 0}}, (0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize(("details", "expected"), DETAILS.values(), ids=list(DETAILS))
+def test_details_of_usage_in_other_words(details, expected):
+    """What was read from and written to the cache, and thought."""
+    usage = decoded(CHAT, whole({"content": "hi"}, usage={"prompt_tokens": 50, "completion_tokens": 7, **details})).usage
+    assert (50, 7, *expected) == counts(usage)
+    assert "implausible_count" != usage.cost_status
+
+
+def test_usage_of_a_gateway_to_anthropic():
+    """What is cached is counted beside the input, as the total shows, or by its kinds alone; Bedrock counts at the very end."""
+    told = {
+        "input_tokens": 5,
+        "output_tokens": 7,
+        "cache_read_input_tokens": 3,
+        "cache_creation_input_tokens": 1,
+        "total_tokens": 16,
+    }
+    assert (9, 7, 3, 1, 0) == counts(decoded(RESPONSES, {"status": "completed", "output": [], "usage": told}).usage)
+    kinds = {
+        "input_tokens": 5,
+        "output_tokens": 7,
+        "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 1},
+    }
+    usage = decoded(ANTHROPIC, {"type": "message", "content": [], "stop_reason": "end_turn", "usage": kinds}).usage
+    assert (8, 3, 1) == (usage.input_tokens, usage.cache_write_tokens, usage.cache_write_long_tokens)
+    metrics = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5, "outputTokenCount": 7}}
+    events = [{"type": "message_start", "message": {"id": "m"}}, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}]
+    assert (5, 7, 0, 0, 0) == counts(read(ANTHROPIC, sse(*events, {"type": "message_stop", **metrics})).usage)
+
+
+@pytest.mark.parametrize(
+    "told", [{"totalTokenCount": 12}, {"responseTokenCount": 7}, {"responseTokenCount": 7, "totalTokenCount": 12}]
+)
+def test_what_google_wrote_is_counted_by_other_names(told):
+    """Or by the total alone, where all of it were thoughts."""
+    answer = decoded(GEMINI, {**google_said({"text": "x"}, finish="STOP"), "usageMetadata": {"promptTokenCount": 5, **told}})
+    assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)
+
+
+def test_a_text_and_a_call_in_one_part_of_googles():
+    """Neither is lost."""
+    answer = gemini({"text": "hi", "functionCall": {"name": "f", "args": {"a": 1}}})
+    assert ("hi", [("f", '{"a": 1}')]) == (answer.content, calls(answer))
+
+
+def test_googles_answer_in_an_envelope():
+    """Of Code Assist, whole and in pieces."""
+    assert "hi" == decoded(GEMINI, {"response": google_said({"text": "hi"}, finish="STOP")}).content
+    pieces = [{"response": google_said({"text": "h"})}, {"response": google_said({"text": "i"}, finish="STOP")}]
+    assert "hi" == read(GEMINI, sse(*pieces)).content
+
+
+@pytest.mark.parametrize(
+    "block",
+    [{"type": "thinking", "thinking": "", "signature": ""}, {"type": "redacted_thinking", "data": ""}, {"type": "thinking"}],
+)
+def test_a_thought_of_anthropics_that_says_nothing_is_none(block):
+    """One with a signature alone is one: it is wanted back."""
+    message = {"type": "message", "stop_reason": "end_turn"}
+    text = {"type": "text", "text": "hi"}
+    assert not [part for part in decoded(ANTHROPIC, {**message, "content": [block, text]}).parts if isinstance(part, ReasoningPart)]
+    signed = decoded(ANTHROPIC, {**message, "content": [{"type": "thinking", "thinking": "", "signature": "s"}, text]})
+    assert ["s"] == [part.signature for part in signed.parts if isinstance(part, ReasoningPart)]
+
+
+def test_anthropics_whole_answer_as_one_event():
+    """Of a gateway that could not stream."""
+    message = {
+        "type": "message",
+        "id": "m",
+        "content": [{"type": "text", "text": "hi"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 3},
+    }
+    answer = read(ANTHROPIC, sse(message))
+    assert ("hi", "stop", 3) == (answer.content, answer.finish_reason, answer.usage.input_tokens)
+
+
+def test_arguments_at_the_end_of_anthropics_block():
+    """Where its deltas had none."""
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    start = {"type": "content_block_start", "index": 0, "content_block": call}
+    stop = {"type": "content_block_stop", "index": 0, "content_block": {**call, "input": {"a": 1}}}
+    assert [("f", '{"a": 1}')] == calls(anthropic(start, stop))
+
+
+@pytest.mark.parametrize("done", [1, "true", True])
+def test_ollamas_last_line_in_other_spellings(done):
+    """And ids of calls that are numbers."""
+    call = {"id": 7, "function": {"name": "f", "arguments": {}}}
+    answer = ollama(line(content="hi"), {**line(tool_calls=[call]), "done": done})
+    assert ("hi", "7") == (answer.content, answer.tool_calls[0].id)
+
+
+NEARLY = {
+    "None": b'{"content":"b","usage":None}',
+    "nan": b'{"content":"b","logprob":nan}',
+    "-inf": b'{"content":"b","logprobs":[-inf, +Inf]}',
+    "undefined": b'{"content":"b","x":undefined}',
+    "True": b'{"content":"b","x":True,"y":False}',
+    "a comma too many": b'{"content":"b","x":[1,2,],}',
+    "an apostrophe": b'{"content":"b","x":"it\\\'s, None]"}',
+    "an escape of C": b'{"content":"b","x":"\\x41 \\u12"}',
+}
+
+
+@pytest.mark.parametrize("delta", NEARLY.values(), ids=list(NEARLY))
+def test_what_is_nearly_json_does_not_cost_the_text(delta):
+    """In a piece and in a whole answer; what is no JSON even so is counted."""
+    event = b'{"id":"c","choices":[{"index":0,"delta":' + delta + b"}]}"
+    assert "abc" == chat(piece({"content": "a"}), event, piece({"content": "c"}, "stop")).content
+    assert "b" == CHAT.decode(b'{"choices":[{"index":0,"finish_reason":"stop","message":' + delta + b"}]}").content
+    decoder = CHAT.decoder()
+    decoder.feed(sse(piece({"content": "a"}), event + b"}", b"{'content': 'b'}"))
+    assert 2 == decoder.skipped
+
+
+@pytest.mark.parametrize(
+    ("text", "fixed"),
+    [
+        ('{"a": "None, True,]", "b": None}', '{"a": "None, True,]", "b": null}'),
+        (r'{"a": "\\x \x \' \u00e9 \u12"}', r'{"a": "\\x \\x \' \u00e9 \\u12"}'.replace(r"\'", "'")),
+        ('{"a": NoneType}', None),
+        ('{"a": 1', None),
+        ('{"a": "b', None),
+        ('{"a": "' + "b" * (1 << 20) + '", }', None),
+    ],
+)
+def test_text_is_relaxed_outside_of_strings_alone(text, fixed):
+    """Within them only escapes are; what is too long is left."""
+    assert fixed == relaxed(text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import attrs
 import pytest
 
-from llmdispatcher import InvalidRequest, Message, Request, TextPart, Tool, ToolCall
-from llmdispatcher.wire import telling_dropped
+from llmdispatcher import InvalidRequest, Message, ReasoningPart, Request, TextPart, Tool, ToolCall
+from llmdispatcher.catalog import traits_of
+from llmdispatcher.wire import telling_dropped, within_limits
 from llmdispatcher.wire.codecs import CODECS
 from llmdispatcher.wire.schemas import object_schema, typed_schema, without_nulls
 
@@ -567,3 +569,125 @@ def test_a_block_of_a_client_without_a_type_is_no_failure_of_ours():
     talk = [*ROUND, Message("tool", "1"), Message("tool", "2"), odd]
 
     assert encoded(ANTHROPIC, *talk)["messages"]
+
+
+NOTHING = [
+    (CHAT, {"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}}]}),
+    (CHAT, {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "", "format": ""}}, None]}),
+    (CHAT, {"role": "user", "content": []}),
+    (
+        ANTHROPIC,
+        {"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}}]},
+    ),
+    (ANTHROPIC, {"role": "user", "content": [{"type": "document", "source": {"type": "url", "url": ""}}]}),
+    (ANTHROPIC, {"role": "user", "content": []}),
+    (ANTHROPIC, {"role": "user", "content": ""}),
+    (OLLAMA, {"role": "user", "content": "", "images": [""]}),
+    (RESPONSES, {"role": "user", "content": [{"type": "input_image", "image_url": ""}]}),
+    (RESPONSES, {"role": "user", "content": ""}),
+    (GEMINI, {"role": "user", "parts": [{"inlineData": {"mimeType": "", "data": ""}}]}),
+]
+
+
+@pytest.mark.parametrize(("source", "turn"), NOTHING, ids=[f"{source}-{place}" for place, (source, _) in enumerate(NOTHING)])
+def test_a_turn_of_empty_media_alone_is_one_of_an_empty_text(source, turn):
+    """Whatever else was said is asked; alone it is sent to whoever takes an empty text, and refused for whoever does not."""
+    assert [{"role": "user", "content": ""}] == sent(source, CHAT, **{TALK[source]: [turn]})["messages"]
+    told = sent(source, ANTHROPIC, **{TALK[source]: [*ASKED[source][TALK[source]], turn]})
+    assert [{"role": "user", "content": "q"}] == told["messages"]
+    with pytest.raises(InvalidRequest, match="at least one message"):
+        sent(source, ANTHROPIC, **{TALK[source]: [turn]})
+
+
+@pytest.mark.parametrize("source", [CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES])
+def test_a_null_in_a_list_of_a_clients_is_absent(source):
+    """Among turns, among tools and within a content."""
+    turns = ASKED[source][TALK[source]]
+    assert sent(source, CHAT) == sent(source, CHAT, **{TALK[source]: [None, *turns, None]})
+    if source in TOOLS:
+        assert sent(source, CHAT, tools=TOOLS[source]) == sent(source, CHAT, tools=[None, *TOOLS[source]])
+    if source in (CHAT, ANTHROPIC):
+        content = [{"type": "text", "text": "q"}]
+        usual = sent(source, CHAT, messages=[{"role": "user", "content": content}])
+        assert usual == sent(source, CHAT, messages=[{"role": "user", "content": [None, *content]}])
+
+
+def test_a_turn_of_the_assistants_without_content_is_empty():
+    """Anthropic's clients in typed languages write null."""
+    turns = [USER, {"role": "assistant", "content": None}, {"role": "user", "content": "r"}]
+    assert ["q", "", "r"] == [turn["content"] for turn in sent(ANTHROPIC, CHAT, messages=turns)["messages"]]
+
+
+def test_a_tools_schema_is_looked_through_for_nulls_once():
+    """What is sent of it again and again costs no further look."""
+    tool = Tool(name="f", parameters={"type": "object", "properties": {"a": {"type": "string", "default": None, "title": None}}})
+    assert [True, False] == [tool.has_nulls, Tool(name="f", parameters={"type": "object"}).has_nulls]
+    told = encoded(CHAT, Message.user("q"), tools=[tool])["tools"][0]["function"]["parameters"]["properties"]["a"]
+    assert {"type": "string", "default": None} == told
+
+
+TALKED = [
+    Message.user("q"),
+    Message("assistant", "I look", tool_calls=[ToolCall(name="f", arguments="{}", id="c")]),
+    Message("tool", "r", tool_call_id="c"),
+    Message("assistant", "done"),
+    Message.user("go on"),
+]
+
+
+def thoughts_sent(*messages, quirks, **fields):
+    """What the turns of the assistant think, as they are sent."""
+    told = encoded(CHAT, *messages, quirks={"replay_reasoning", *quirks}, **fields)["messages"]
+    return [turn.get("reasoning_content") for turn in told if turn["role"] == "assistant"]
+
+
+def test_turns_of_another_model_beside_tools_get_a_blank_thought():
+    """Kimi and DeepSeek refuse those without, and empty ones: a failover within a round of tools would end there."""
+    tool = Tool(name="f")
+    assert [" ", " "] == thoughts_sent(*TALKED, quirks={"thoughts_beside_tools"}, tools=[tool])
+    assert [" ", " "] == thoughts_sent(*TALKED, quirks={"thoughts_beside_tools"})
+    assert [None, None] == thoughts_sent(*TALKED, quirks={"thoughts_beside_tools"}, tools=[tool], reasoning_effort="none")
+    assert [None, None] == thoughts_sent(*TALKED, quirks=(), tools=[tool])
+    assert [None] == thoughts_sent(TALKED[0], TALKED[3], TALKED[4], quirks={"thoughts_beside_tools"})
+
+
+@pytest.mark.parametrize(
+    ("thought", "told"),
+    [
+        (ReasoningPart(text="own", origin=CHAT, extra={CHAT: {"reasoning_content": "own"}}), "own"),
+        (ReasoningPart(text="", origin=CHAT, extra={CHAT: {"reasoning_content": ""}}), " "),
+        (ReasoningPart(text="theirs", signature="s", origin=ANTHROPIC), " "),
+    ],
+)
+def test_a_thought_that_is_there_is_sent_as_it_is(thought, told):
+    """An empty one is refused, another vendor's is its own."""
+    turn = Message("assistant", [thought], tool_calls=TALKED[1].tool_calls)
+    assert [told] == thoughts_sent(TALKED[0], turn, TALKED[2], quirks={"thoughts_beside_tools"})
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model", "wanted"),
+    [
+        ("moonshot", "kimi-k2.6", True),
+        ("moonshot", "kimi-k2-thinking", True),
+        ("moonshot", "moonshot-v1-8k", False),
+        ("deepseek", "deepseek-v4-pro", True),
+        ("deepseek", "deepseek-chat", False),
+        ("openrouter", "moonshotai/kimi-k2.6", True),
+    ],
+)
+def test_who_wants_thoughts_beside_tools(vendor, model, wanted):
+    """By the catalog's rows."""
+    assert wanted is ("thoughts_beside_tools" in traits_of(vendor, model).quirks)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "told"),
+    [("(?!)", "ann", None), ("[a-z_]{1,5}", "ann b", "ann_b"), ("[a-z_]{1,5}", "ANN", None), ("[a-z_]{1,5}", "ann", "ann")],
+)
+def test_a_name_that_a_vendor_does_not_take_is_left_out(pattern, name, told):
+    """Mistral takes none: a client is told so, and the result of a tool keeps its function's."""
+    request = Request("m", [Message("user", "q", name=name), Message("tool", "r", name="f", tool_call_id="c")], drop_params=True)
+    fitted, dropped = telling_dropped(lambda: within_limits(request, {"name": pattern}, CHAT))
+    assert ([told, "f"], () if told else ("message.name",)) == ([message.name for message in fitted.messages], dropped)
+    assert None is re.fullmatch(traits_of("mistral", "mistral-large-latest").limits["name"], "ann")

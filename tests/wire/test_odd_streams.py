@@ -6,10 +6,22 @@ import json
 
 import pytest
 
-from llmdispatcher import DispatchError, MalformedReply, QuotaExceeded, RateLimitError, StreamInterrupted
+from llmdispatcher import (
+    AuthenticationError,
+    ContentFiltered,
+    ContextWindowExceeded,
+    DispatchError,
+    MalformedReply,
+    QuotaExceeded,
+    RateLimitError,
+    StreamInterrupted,
+    VendorUnavailable,
+)
 from llmdispatcher.types import parse_several
+from llmdispatcher.wire import codec_for
 
 from .corpus import decode_stream
+from .test_codecs import seconds
 from .test_odd_answers import ANTHROPIC, CHAT, GEMINI, OLLAMA, RESPONSES, calls, chat, decoded, piece, read, sse, whole
 
 
@@ -187,6 +199,39 @@ def test_a_stream_of_nothing_known_is_no_empty_answer(event, kind):
     assert isinstance(failure(CHAT, event), kind)
 
 
+HELD = [
+    ({"throttlingException": {"message": "x"}}, RateLimitError),
+    ({"validationException": {"message": "Input is too long for requested model."}}, ContextWindowExceeded),
+    ({"Response": {"Error": {"Code": "LimitExceeded", "Message": "x"}, "RequestId": "r"}}, RateLimitError),
+    ({"fault": {"faultstring": "rate limit exceeded", "detail": {"errorcode": "policies"}}}, RateLimitError),
+    ({"header": {"code": 10013, "message": "stopped by the content filter", "sid": "s"}}, ContentFiltered),
+    ({"exception": "OutOfMemoryError", "message": "out of memory"}, VendorUnavailable),
+    ({"err_code": 7, "err_msg": "quota exhausted"}, QuotaExceeded),
+    ({"errcode": 7, "errmsg": "rate limit exceeded"}, RateLimitError),
+    ({"Message": "User is not authorized to access this resource"}, AuthenticationError),
+]
+
+
+@pytest.mark.parametrize(("document", "kind"), HELD)
+@pytest.mark.parametrize("codec", [CHAT, ANTHROPIC, GEMINI, OLLAMA, RESPONSES], ids=lambda codec: codec.name)
+def test_an_error_is_found_by_its_name(codec, document, kind):
+    """In place of an answer, of a stream, and of a piece of one: a success would be cut and nobody else be asked."""
+    with pytest.raises(DispatchError) as caught:
+        decoded(codec, document)
+    assert kind is type(caught.value)
+    frame = json.dumps(document).encode() + b"\n" if codec is OLLAMA else sse(document)
+    _answer, error = decode_stream(codec, [frame])
+    assert kind is type(error)
+    _answer, error = decode_stream(CHAT, [sse(piece({"content": "h"}), document, b"[DONE]")])
+    assert kind is type(error)
+
+
+def test_an_object_that_tells_of_no_error_is_none():
+    """Although it is named for one."""
+    silent = {"lastError": {"code": 0, "message": ""}, "header": {"code": 0, "message": "Success"}}
+    assert "h" == chat(piece({"content": "h"}), silent, piece({}, "stop")).content
+
+
 def test_other_events_beside_an_answer_are_passed_over():
     """A ping, the figures of a gateway."""
     assert "h" == chat({"ping": 1}, piece({"content": "h"}), {"metrics": {"ms": 3}}, piece({}, "stop")).content
@@ -289,6 +334,34 @@ def test_a_half_waits_for_the_next_piece_of_its_text(between):
     assert "a\ufffdb" == answer.choices[0].content
 
 
+@pytest.mark.parametrize(
+    "body", [b"data: %s%s\n\ndata: %s\n\n", b"data: [%s,%s]\n\ndata: %s\n\n", b"%s%s%s", b"[%s,%s,%s]", b"%s\n%s\n%s"]
+)
+def test_halves_are_joined_however_documents_are_parted(body):
+    """Also where a body, or one event, holds several."""
+    answer = read(CHAT, body % (half(b"a\\ud83d"), half(b"\\ude00b"), STOPS))
+    assert "a\U0001f600b" == answer.choices[0].content
+
+
+PIECES = ((b"a\\ud83d", b""), (b"\\ude00b", b',"finishReason":"STOP"'))
+
+
+def test_a_list_of_pieces_of_gemini_joins_halves():
+    """Of an answer without server-sent events."""
+    first, second = (b'{"candidates":[{"content":{"parts":[{"text":"%s"}]}%s}]}' % said for said in PIECES)
+    pieces = b"[%s,%s]" % (first, second)
+    assert "a\U0001f600b" == read(GEMINI, pieces).content == GEMINI.decode(pieces).content
+
+
+@pytest.mark.parametrize(("event", "skipped"), [(b'"quota"', 1), (b"5", 1), (b'["a", 7]', 2), (b"null", 0), (b'""', 0), (b"[]", 0)])
+def test_an_event_that_is_no_object_is_counted(event, skipped):
+    """If it says anything; a stream of nothing else is malformed."""
+    decoder = CHAT.decoder()
+    decoder.feed(sse(event, piece({"content": "x"}, "stop"), b"[DONE]"))
+    assert skipped == decoder.skipped
+    assert (MalformedReply if skipped else StreamInterrupted) is type(failure(CHAT, event, done=False))
+
+
 def test_two_documents_in_one_event_are_two():
     """Braces within texts part nothing."""
     both = json.dumps(piece({"content": "x} {"})) + " " + json.dumps(piece({"content": "y"}))
@@ -297,3 +370,251 @@ def test_two_documents_in_one_event_are_two():
     assert parse_several('{"a": 1} x') is None
     with pytest.raises(MalformedReply):
         decoded(CHAT, [])
+
+
+def choice(delta=None, **fields):
+    """An event of a chat with one choice."""
+    return {"choices": [{"index": 0, **({} if delta is None else {"delta": delta}), **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([{"message": {"content": "He"}}, {"message": {"content": "y"}}, {"message": {"content": " you"}}], "Hey you"),
+        ([{"message": {"content": "He"}}, {"message": {"content": "y"}}, {"message": {"content": "Hey"}}], "Hey"),
+        ([{"message": {"content": "He"}}, {"message": {"content": "Hey"}}, {"message": {"content": "Hey you"}}], "Hey you"),
+        ([{"delta": {"content": " He"}}, {"delta": {"content": "y "}}, {"message": {"content": "Hey"}}], " Hey "),
+        ([{"delta": {"content": "He"}}, {"delta": {"content": "y"}}, {"message": {"content": "other"}}], "Hey"),
+        ([{"text": "He"}, {"text": "y"}, {"text": " you"}], "Hey you"),
+        ([{"text": "He"}, {"text": "y"}, {"text": ""}], "Hey"),
+        ([{"message": None, "text": "He"}, {"message": None, "text": "y"}, {"message": None, "text": ""}], "Hey"),
+        ([{"message": None, "delta": {"content": text}} for text in ("He", "y", "")], "Hey"),
+    ],
+)
+def test_pieces_that_stand_where_a_whole_message_does(said, expected):
+    """A message may be the next piece, all that was said so far, or all of it again."""
+    first, second, last = said
+    assert expected == chat(choice(**first), choice(**second), choice(**last, finish_reason="stop")).content
+
+
+def test_thoughts_and_calls_in_such_pieces():
+    """Nothing is dropped in silence."""
+    said = [{"reasoning_content": "a"}, {"reasoning_content": "b"}]
+    said += [{"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{"}}]}]
+    said += [{"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}]
+    answer = chat(*[choice(message=one) for one in said], choice(message={"content": ""}, finish_reason="tool_calls"))
+    assert ("ab", [("f", "{}")]) == (answer.reasoning, calls(answer))
+
+
+def _call(arguments):
+    return choice({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": arguments}}]})
+
+
+LONG = {
+    "a call that is named in each piece": (CHAT, lambda place: _call("x" * 9 if place else '{"a":"')),
+    "a message that says nothing": (CHAT, lambda _: choice({"content": "hello" * 99}, message={"content": ""})),
+    "blanks in a thought": (
+        codec_for("openai_chat", frozenset({"think_tags"})),
+        lambda place: choice({"content": " " * 99 if place else "<think>x"}),
+    ),
+    "a reason in each piece": (GEMINI, lambda _: {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}]}),
+    "blocks that do not end": (
+        ANTHROPIC,
+        lambda place: {"type": "content_block_start", "index": place, "content_block": {"type": "text"}},
+    ),
+    "many items": (RESPONSES, lambda place: {"type": "response.output_text.delta", "output_index": place, "delta": "x"}),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_stream_takes_linear_time(name):
+    """No event is read by going through all that came before."""
+    codec, event = LONG[name]
+    few, many = ([sse(*map(event, range(count)))] for count in (2_000, 8_000))
+
+    assert seconds(codec, many) < 9 * seconds(codec, few)
+
+
+TEXTS = [
+    ([{"text": "h"}, {"text": "i"}], "hi"),
+    ([{"text": "ha"}, {"text": "ha"}], "haha"),
+    ([{"delta": "h"}, {"delta": "i"}], "hi"),
+    ([{"message": {"content": "h"}}, {"message": {"content": "i"}}], "hi"),
+    ([{"message": {"role": "assistant", "content": ""}}, {"message": {"content": "h"}}, {"message": {"content": "i"}}], "hi"),
+    ([{"message": {"content": "h"}}, {"message": {"content": "hi"}}, {"message": {"content": "hi!"}}], "hi!"),
+    ([{"delta": {"content": "h"}}, {"delta": {"content": "i"}}, {"message": {"content": " hi "}}], "hi"),
+]
+
+
+@pytest.mark.parametrize(("choices", "text"), TEXTS)
+def test_pieces_in_other_shapes(choices, text):
+    """A text, a message with its piece, a message with all so far; behind deltas a message says all once more."""
+    events = [{"choices": [{"index": 0, **choice}]} for choice in choices]
+    assert text == chat(*events, piece({}, "stop")).content
+
+
+def test_one_choice_alone_is_one():
+    """Without a list around it."""
+    assert "hi" == decoded(CHAT, {"choices": {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}}).content
+    alone = {"choices": {"index": 0, "delta": {"content": "h"}, "finish_reason": None}}
+    assert "hi" == chat(alone, piece({"content": "i"}, "stop")).content
+
+
+@pytest.mark.parametrize("events", [[], [{"choices": []}], [piece({"role": "assistant"})], [piece({"content": ""})], [b"null"]])
+def test_a_stream_that_says_nothing_and_ends_is_no_answer(events):
+    """The mark of the end alone is no reason why an answer ended: another vendor is asked."""
+    assert isinstance(failure(CHAT, *events), StreamInterrupted)
+    assert failure(CHAT, *events, piece({}, "stop")) is None
+
+
+def said_of(*pieces):
+    """Calls of a stream."""
+    return calls(chat(*[piece({"tool_calls": [one]}) for one in pieces], piece({}, "tool_calls")))
+
+
+BEGINS = {"index": 0, "id": "a", "type": "function"}
+IN_PIECES = [
+    ([{**BEGINS, "function": {"name": "f", "arguments": "{ }"}}, {"index": 0, "function": {"arguments": '{"a":1}'}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "arguments": "null"}}, {"index": 0, "function": {"arguments": '{"a":1}'}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "arguments": '""'}}, {"index": 0, "function": {"arguments": '{"a":1}'}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "arguments": "null"}}], "null"),
+    (
+        [{**BEGINS, "function": {"name": "f", "arguments": '{"a":1}'}}, {"index": 0, "function": {"arguments": '{"a":1}'}}],
+        '{"a":1}',
+    ),
+    ([{**BEGINS, "function": {"name": "f", "arguments": '{"a":'}}, {"index": 1, "function": {"arguments": "1}"}}], '{"a":1}'),
+    ([{"id": "a", "function": {"name": "f", "arguments": '{"a":'}}, {"index": 0, "function": {"arguments": "1}"}}], '{"a":1}'),
+    ([{**BEGINS, "function": {"name": "f", "parameters": {"a": 1}}}], '{"a": 1}'),
+]
+
+
+@pytest.mark.parametrize(("pieces", "arguments"), IN_PIECES)
+def test_pieces_of_one_call(pieces, arguments):
+    """Nothing before the arguments, all of them again, an index that counts pieces or comes late."""
+    assert [("f", arguments)] == said_of(*pieces)
+
+
+def test_numbers_in_pieces_of_arguments_are_no_repeats():
+    """Only a whole object cannot be followed by itself."""
+    pieces = [{**BEGINS, "function": {"name": "f", "arguments": '{"a":'}}]
+    pieces += [{"index": 0, "function": {"arguments": text}} for text in ("1", "1", "}")]
+    assert [("f", '{"a":11}')] == said_of(*pieces)
+
+
+def test_the_id_of_a_call_in_the_words_of_the_responses_api():
+    """The result names it."""
+    call = {"call_id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert "a" == decoded(CHAT, whole({"tool_calls": [call]}, "tool_calls")).tool_calls[0].id
+
+
+def spoke(text, **more):
+    """A piece of a message."""
+    return {"type": "response.output_text.delta", "delta": text, **more}
+
+
+def message(text, **more):
+    """A whole one."""
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}], **more}
+
+
+THOUGHT = {"type": "reasoning", "id": "rs", "summary": []}
+RENAMED = [
+    ([spoke("he", item_id="x", output_index=0), spoke("y", item_id="y", output_index=0)], [message("hey", id="m")]),
+    ([spoke("hey", item_id="x", output_index=0)], [THOUGHT, message("hey", id="m")]),
+    ([spoke("he", item_id="x", output_index=0)], [THOUGHT, message("hey", id="m")]),
+    ([spoke("hey", item_id="x")], [THOUGHT, message("hey", id="x")]),
+    ([{"type": "response.output_item.done", "output_index": 0, "item": message("hey", id="x")}], [THOUGHT, message("hey", id="m")]),
+]
+
+
+@pytest.mark.parametrize(("events", "output"), RENAMED)
+def test_an_item_under_another_name_is_no_further_one(events, output):
+    """Copilot and gateways give the same item an id of its own in every event, and other places at the end."""
+    assert "hey" == read(RESPONSES, sse(CREATED, *events, end(*output))).content
+
+
+def test_messages_that_differ_are_two():
+    """At other places; what only the last frame has is read."""
+    events = [{"type": "response.output_item.done", "output_index": 0, "item": message("a", id="m1")}]
+    assert "ab" == read(RESPONSES, sse(CREATED, *events, end(message("a", id="m1"), message("b", id="m2")))).content
+    assert (
+        "hi!hi"
+        == read(RESPONSES, sse(CREATED, spoke("hi!", item_id="m1"), end(message("hi!", id="m1"), message("hi", id="m2")))).content
+    )
+
+
+def test_a_call_under_another_name_runs_once():
+    """Its own id tells."""
+    whole_call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a":1}'}
+    events = [CREATED, added(0, "c", id="fc"), arguments(0, '{"a":1}', item_id="fc")]
+    events.append({"type": "response.output_item.done", "output_index": 0, "item": {**whole_call, "id": "fc"}})
+    assert [("f", '{"a":1}')] == calls(read(RESPONSES, sse(*events, end(THOUGHT, {**whole_call, "id": "other"}))))
+    assert [("f", '{"a":1}')] == calls(read(RESPONSES, sse(*events[:3], end(THOUGHT, {**whole_call, "id": "other"}))))
+    other = {**whole_call, "id": "fc2", "call_id": "c2"}
+    assert 2 == len(calls(read(RESPONSES, sse(*events, end({**whole_call, "id": "fc"}, other)))))
+
+
+def test_a_call_whose_beginning_is_all_of_it():
+    """Nothing follows it but the end."""
+    assert [("f", '{"a":1}')] == calls(read(RESPONSES, sse(CREATED, added(0, "c", id="fc", arguments='{"a":1}'), end())))
+
+
+def part_over(kind, text, **more):
+    """A part that has ended."""
+    return {
+        "type": "response.content_part.done",
+        "output_index": 0,
+        "content_index": 0,
+        "part": {"type": kind, "text": text},
+        **more,
+    }
+
+
+def test_a_part_that_has_ended_says_what_its_deltas_did_not():
+    """Of a message and of a thought, under the names that gateways have for those."""
+    assert "hey" == read(RESPONSES, sse(CREATED, part_over("output_text", "hey"), end())).content
+    assert "hey" == read(RESPONSES, sse(CREATED, spoke("he", output_index=0), part_over("output_text", "hey"), end())).content
+    summary = {"type": "response.reasoning_summary_part.done", "output_index": 0, "part": {"type": "summary_text", "text": "t"}}
+    assert "t" == read(RESPONSES, sse(CREATED, summary, end())).reasoning
+    assert "t" == read(RESPONSES, sse(CREATED, {"type": "response.reasoning.delta", "delta": "t"}, end())).reasoning
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"type": "response.done", "response": {"status": "completed", "output": []}},
+        {"type": "response.completed", "response": {"status": None, "output": []}},
+        {"type": "response.completed", "response": {}},
+        {"object": "response", "status": "completed", "output": [message("hey")]},
+    ],
+)
+def test_the_end_in_other_forms(last):
+    """With another name, without a status, as a whole answer."""
+    answer = read(RESPONSES, sse(CREATED, spoke("hey"), last))
+    assert ("hey", "stop") == (answer.content, answer.finish_reason)
+
+
+def test_the_text_that_sdks_put_together_is_read_where_it_is_alone():
+    """``output_text`` beside no items; beside them it repeats."""
+    assert "hi" == decoded(RESPONSES, {"status": "completed", "output": [], "output_text": "hi"}).content
+    assert "hi" == decoded(RESPONSES, {"status": "completed", "output_text": "hi"}).content
+    assert "hi" == decoded(RESPONSES, {"status": "completed", "output": [message("hi")], "output_text": "hi"}).content
+
+
+def named(*documents):
+    """Events whose type stands in their name alone."""
+    lines = [(one["type"], {name: value for name, value in one.items() if name != "type"}) for one in documents]
+    return b"".join([b"event: " + kind.encode() + b"\ndata: " + json.dumps(said).encode() + b"\n\n" for kind, said in lines])
+
+
+def test_the_name_of_an_event_is_its_type():
+    """Where it tells none itself."""
+    assert "hey" == read(RESPONSES, named(CREATED, spoke("hey"), end())).content
+    block = {"type": "content_block_delta", "index": 0, "delta": {"text": "hey"}}
+    assert "hey" == read(ANTHROPIC, named(block, {"type": "message_stop"})).content
+
+
+def test_usage_beside_the_last_response():
+    """Some gateways have it there."""
+    answer = read(RESPONSES, sse(CREATED, spoke("hey"), {**end(), "usage": {"input_tokens": 5, "output_tokens": 7}}))
+    assert (5, 7) == (answer.usage.input_tokens, answer.usage.output_tokens)

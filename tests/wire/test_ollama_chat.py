@@ -25,7 +25,7 @@ from llmdispatcher import (
 )
 from llmdispatcher.types import fold
 from llmdispatcher.wire import OLLAMA_CHAT
-from llmdispatcher.wire.decoding import LineParser
+from llmdispatcher.wire.streams import LineParser
 
 from .corpus import decode_stream, sliced
 from .recordings import lines

@@ -164,7 +164,10 @@ def test_a_part_that_cannot_be_sent_is_refused(part):
 )
 def test_reasoning_is_found_in_every_spelling(spelling, field):
     """Once, whole or streamed."""
-    assert (spelling, spelling) == (answered({"content": "x", **field}).reasoning, streamed(chunk(field)).reasoning)
+    assert (spelling, spelling) == (
+        answered({"content": "x", **field}).reasoning,
+        streamed(chunk(field), chunk({}, "stop")).reasoning,
+    )
 
 
 def test_content_may_be_parts_or_an_object():

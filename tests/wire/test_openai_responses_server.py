@@ -1,6 +1,7 @@
 """OpenAI's responses as a vendor speaks them: requests read, answers, streams and refusals written."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import attrs
@@ -367,15 +368,20 @@ def test_a_vendor_may_keep_the_conversation():
         ({"include": "all", "input": "Hi"}, "include"),
         ({"instructions": ["x"], "input": "Hi"}, "instructions"),
         ({"tools": "f", "input": "Hi"}, "tools"),
-        ({"tools": [{"name": "f"}], "input": "Hi"}, "tools"),
-        ({"tools": [{"type": "function"}], "input": "Hi"}, "tools"),
+        ({"tools": [{"name": "f"}], "input": "Hi"}, "tools[0]"),
+        ({"tools": [{"type": "function"}], "input": "Hi"}, "tools[0]"),
+        ({"tools": [{"type": "code_interpreter"}], "input": "Hi"}, "tools[0].container"),
+        ({"tools": [{"type": "code_interpreter", "container": None}], "input": "Hi"}, "tools[0].container"),
+        ({"tools": [{"type": "web_search"}, {"type": "file_search"}], "input": "Hi"}, "tools[1].vector_store_ids"),
+        ({"tools": [{"type": "mcp", "server_url": "https://a.example"}], "input": "Hi"}, "tools[0].server_label"),
+        ({"tools": [{"type": "custom"}], "input": "Hi"}, "tools[0].name"),
         ({}, "input"),
     ],
     ids=json.dumps,
 )
 def test_what_is_no_request_is_named(fields, name):
     """With the field, and what to give instead."""
-    with pytest.raises(InvalidRequest, match=f"^{name}: .+ give |^{name}: .+ use |^{name}: .+neither"):
+    with pytest.raises(InvalidRequest, match=rf"^{re.escape(name)}: .+( give | use |neither)"):
         OPENAI_RESPONSES.read_request(json.dumps(fields).encode())
 
 

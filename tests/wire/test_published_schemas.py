@@ -110,6 +110,18 @@ def test_an_error_event_is_valid(error):
     assert set() == violations(EVENT["openai_responses"], json.loads(event.data))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["background", "max_tool_calls", "metadata", "parallel_tool_calls", "previous_response_id", "safety_identifier", "tool_choice"],
+)
+def test_a_setting_of_a_wrong_kind_is_not_repeated(name):
+    """An answer of the Responses API has the settings of its request, but none that it cannot have."""
+    codec = CODECS["openai_responses"]
+    asked = codec.read_request(json.dumps({"model": "m", "input": "Hi", name: [5]}).encode())
+
+    assert set() == violations(WHOLE["openai_responses"], json.loads(codec.write_response(ANSWERS["text"], asked)))
+
+
 def test_an_invalid_answer_is_seen():
     """The check can fail."""
     document = json.loads(CODECS["anthropic_messages"].write_response(ANSWERS["text"]))

@@ -45,6 +45,17 @@ def minimax(code, message):
 
 
 OVERFLOW = {
+    "a context of a model": (400, told("Requested 250000 tokens exceeds model's context of 200000")),
+    "tokens of a prompt": (400, told("Your prompt contains 130000 tokens but the limit is 128000")),
+    "a limit of tokens": (400, told("Token limit exceeded: 130000 > 128000")),
+    "allowed tokens": (400, told("Request exceeds the maximum allowed tokens (131072)")),
+    "at most": (400, told("This model supports at most 8192 input tokens")),
+    "messages that have": (400, told("Messages have 130000 tokens, which exceeds the max limit of 128000 tokens.")),
+    "a long message": (400, told("The message you submitted was too long, please reload the conversation.")),
+    "shorten": (400, told("Please shorten your input")),
+    "in Chinese": (400, told("\u8f93\u5165\u957f\u5ea6\u8d85\u8fc7\u6a21\u578b\u6700\u5927\u9650\u5236")),
+    "in Chinese, a context": (400, told("\u4e0a\u4e0b\u6587\u957f\u5ea6\u8d85\u9650")),
+    "OpenAI, a message": (400, told("Invalid 'messages[1].content': string too long.", "string_above_max_length")),
     "bytes": (400, told("too many total text bytes: 10000000 > 9000000")),
     "a message": (400, told("Total message token length exceed model limit")),
     "pictures and text": (400, told("total tokens of image and text exceed max message tokens")),
@@ -107,6 +118,15 @@ OVERFLOW = {
     "a gateway's 500": (500, told("This model's maximum context length is 8192 tokens.")),
 }
 POLICY = {
+    "terms": (403, told("This request violates our Terms of Service")),
+    "harm": (400, told("Request blocked: harmful content detected")),
+    "a reason of Google's": (400, told("Content blocked due to PROHIBITED_CONTENT")),
+    "unsafe": (400, told("x", "unsafe_content")),
+    "a moderation": (400, told("x", "input_moderation_failed")),
+    "OpenAI, cyber": (400, told("x", "cyber_policy_violation")),
+    "guardrails": (446, told("guardrails failed")),
+    "a filter": (400, told("The request was rejected by NSFW filter")),
+    "in Chinese": (400, told("\u5185\u5bb9\u5ba1\u6838\u4e0d\u901a\u8fc7")),
     "Bedrock's guardrail": (400, told("x", "guardrail_intervened")),
     "Model Armor": (400, told("The request was blocked by Model Armor")),
     "Model Armor, code": (400, told("x", "MODEL_ARMOR")),
@@ -147,6 +167,19 @@ POLICY = {
     "Gemini": (400, told("The prompt contains text that violates the Prohibited Use policy")),
 }
 SPENT = {
+    "a low balance": (400, told("Account balance too low")),
+    "a subscription": (403, told("Subscription expired")),
+    "a trial": (403, told("Your free trial has ended")),
+    "no credits": (429, told("No credits left")),
+    "top up": (403, told("Please top up your account")),
+    "credits": (400, told("Credits exhausted")),
+    "an allowance": (429, told("You have exhausted your monthly usage allowance")),
+    "a balance, as a detail": (403, {"detail": "User has exhausted balance"}),
+    "LiteLLM, crossed": (400, told("Crossed budget for Key")),
+    "a plan's hours": (429, told("your current token plan 5-hour limit reached")),
+    "a plan in Chinese": (403, told("\u5957\u9910\u5df2\u7528\u5b8c")),
+    "a limit of billing": (429, told("x", "billing_limit_reached")),
+    "a quota's code": (403, told("x", "quota_limit_reached")),
     "OpenRouter, a key": (403, told("Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys")),
     "Kimi Code, a week": (403, told("You've reached your weekly (7-day) usage limit. Your quota will reset")),
     "LiteLLM": (400, told("Budget has been exceeded! Current cost: 1.2, Max budget: 1.0")),
@@ -209,6 +242,14 @@ SPENT = {
     "Ollama": (429, {"error": "you've reached your hourly usage limit, please upgrade to continue"}),
 }
 CAPACITY = {
+    "a model that loads": (400, told("Model is loading")),
+    "unavailable for now": (400, told("service temporarily unavailable")),
+    "Envoy": (400, told("upstream connect error or disconnect/reset before headers")),
+    "new-api": (400, told("No available channel for model gpt-4o")),
+    "new-api, in Chinese": (400, told("\u5f53\u524d\u5206\u7ec4\u4e0a\u6e38\u8d1f\u8f7d\u5df2\u9971\u548c")),
+    "Bedrock, a stream": (200, {"serviceUnavailableException": {"message": "x"}}),
+    "Bedrock, its server": (200, {"internalServerException": {"message": "x"}}),
+    "Bedrock, the model's stream": (200, {"modelStreamErrorException": {"message": "x", "originalStatusCode": 400}}),
     "Anthropic": (529, told("Overloaded", None, "overloaded_error")),
     "Moonshot": (429, told("The engine is currently overloaded, please try again later", None, "engine_overloaded_error")),
     "Groq": (498, told("no", "capacity_exceeded")),
@@ -223,6 +264,17 @@ CAPACITY = {
     "OpenRouter": (502, told("no", 502, metadata={"error_type": "provider_unavailable"})),
 }
 LIMITED = {
+    "LiteLLM": (400, told("RateLimitError: requests per minute")),
+    "a quota of a minute": (403, told("Quota exceeded: requests per minute")),
+    "too quickly": (403, told("You are sending requests too quickly")),
+    "a rate that grows": (400, told("request rate increased too quickly")),
+    "a frequency": (403, told("\u8bf7\u6c42\u9891\u7387\u8d85\u9650")),
+    "Bedrock, an event": (200, {"throttlingException": {"message": "x"}}),
+    "Bedrock, its service": (400, {"__type": "com.amazon.coral.service#ThrottlingException", "message": "x"}),
+    "Hunyuan, a family": (200, {"Response": {"Error": {"Code": "RequestLimitExceeded.UinLimitExceeded", "Message": "x"}}}),
+    "a status as a float": (200, told("x", 429.0)),
+    "a status in words": (200, told("x", status="429 Too Many Requests")),
+    "a status by another name": (200, told("x", httpStatusCode=429)),
     "SiliconFlow": (403, told("RPM limit exceeded. Please complete identity verification to lift the restriction.")),
     "tokens of a minute": (403, told("TPM limit reached")),
     "a rate": (400, told("rate limit exceeded")),
@@ -259,6 +311,15 @@ LIMITED = {
     "Gemini": (429, google("RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan and billing details.")),
 }
 NO_KEY = {
+    "none": (400, told("No API key provided")),
+    "none, flat": (400, {"error": "Missing API key"}),
+    "OpenAI, none": (400, told("You didn't provide an API key.")),
+    "a header": (400, told("Authorization header is required")),
+    "credentials": (400, told("Invalid authentication credentials")),
+    "Bedrock": (400, {"__type": "UnrecognizedClientException", "message": "x"}),
+    "AWS": (400, {"message": "The security token included in the request is expired"}),
+    "Hunyuan": (200, {"Response": {"Error": {"Code": "AuthFailure.SecretIdNotFound", "Message": "x"}}}),
+    "OAuth": (400, {"error": "invalid_token", "error_description": "The token expired"}),
     "DashScope, code": (400, {"code": "InvalidApiKey", "message": "Invalid API-key provided."}),
     "OpenAI, country": (403, told("Country, region, or territory not supported", "unsupported_country_region_territory")),
     "Gemini, country": (400, google("FAILED_PRECONDITION", "User location is not supported for the API use.")),
@@ -271,6 +332,12 @@ NO_KEY = {
     "MiniMax, key": (200, minimax(2049, "invalid api key")),
 }
 NO_MODEL = {
+    "no such": (400, told("No such model: x")),
+    "LiteLLM": (400, told("unknown provider for model x")),
+    "by its code as words": (400, told("model_not_supported")),
+    "not supported": (400, told("Model x is not supported")),
+    "Bedrock, its life": (404, {"message": "This model version has reached the end of its life."}),
+    "in Chinese": (400, told("\u6a21\u578b x \u4e0d\u5b58\u5728")),
     "DeepSeek, short": (400, told("Model Not Exist", None, "invalid_request_error")),
     "Groq, gone": (400, told("The model `x-3.1` has been decommissioned and is no longer supported.", "model_decommissioned")),
     "gone, without a code": (400, told("The model `llama-3.1-8b` has been decommissioned")),
@@ -288,6 +355,10 @@ NO_MODEL = {
     "SiliconFlow": (400, {"code": 20012, "message": "no words", "data": None}),
 }
 MODELS_FAULT = {
+    "JSON": (400, told("The model did not produce valid JSON")),
+    "an output": (422, told("Model output could not be parsed")),
+    "a call": (400, told("Model generated invalid tool call")),
+    "llama.cpp, new": (500, told("Failed to parse input at pos 0: <tool_call>")),
     "Bedrock": (424, told("Model produced invalid sequence as part of ToolUse. Please refer to the troubleshooting guide.")),
     "llama.cpp": (500, told("Failed to parse tool call arguments as JSON: [json.exception.parse_error.101]")),
     "Groq, a schema": (400, told("tool call validation failed: parameters for tool x did not match schema")),
@@ -297,6 +368,11 @@ MODELS_FAULT = {
     "Ollama": (500, {"error": "error parsing tool call: raw='{', err=unexpected end of JSON input"}),
 }
 BAD = {
+    "OpenAI, a long user": (400, told("Invalid 'user': string too long. Expected maximum length 64.", "string_above_max_length")),
+    "OpenAI, a long name": (400, told("Invalid 'tools[0].function.name': string too long.", "string_above_max_length")),
+    "a limit of the answer": (400, told("max_tokens (40000) exceeds the maximum number of tokens 16384")),
+    "content": (400, told("messages.1.content: null is not allowed")),
+    "no model": (400, told("No model provided")),
     "a thinking budget": (400, told("thinking budget exceeded; budget_tokens must be less than max_tokens")),
     "max_tokens": (400, told("max_tokens must be <= 8192")),
     "a parameter's name": (400, told("The model parameter is deprecated, use engine")),

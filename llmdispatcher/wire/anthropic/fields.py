@@ -43,6 +43,7 @@ def anthropic_usage(raw: Mapping[str, Any]) -> Usage:
     count = counter.count
     read, write = count(raw.get("cache_read_input_tokens")), count(raw.get("cache_creation_input_tokens"))
     by_ttl = mapping(raw.get("cache_creation"))
+    write = write or sum([count(by_ttl.get(name)) for name in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")])
     used = mapping(raw.get("server_tool_use"))
     output = count(raw.get("output_tokens"))
     return counter.usage(

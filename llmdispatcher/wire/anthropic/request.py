@@ -24,7 +24,7 @@ from ...types import (
     data_url,
     media_type,
 )
-from ..decoding import (
+from ..encoding import (
     ADAPTIVE,
     EXTRA_CONTENT,
     LEADING_ROLES,

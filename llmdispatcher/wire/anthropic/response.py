@@ -21,8 +21,9 @@ from ...types import (
     fold,
     parse_text,
 )
-from ..decoding import EventDecoder, arguments_in, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
+from ..decoding import arguments_in, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
+from ..streams import EventDecoder
 from .fields import NAME, STRUCTURE, anthropic_usage, tier_of
 
 _THOUGHTS = ("thinking", "redacted_thinking")
@@ -50,13 +51,15 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
 class MessagesDecoder(EventDecoder):
     """message_start … message_stop; complete with a stop reason, over at message_stop. Unknown events are skipped."""
 
-    __slots__ = ("_blocks", "_calls", "_length", "_run", "_structured", "_usage")
+    __slots__ = ("_blocks", "_calls", "_length", "_run", "_structured", "_thinking", "_usage")
     END_MARKER = "message_stop or a stop reason"
     ANSWER = "delta"
+    TYPED = True
 
     def __init__(self) -> None:
         super().__init__()
         self._blocks: dict[int, _Block] = {}  # under way, by index
+        self._thinking: int | None = None  # the index of a thought under way
         self._calls = 0
         self._structured = False
         self._run: list[str] = []  # the text since the last finished part or call
@@ -65,7 +68,10 @@ class MessagesDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """What one event says."""
-        reader = _READERS.get(text_of(document.get("type")) or _event_kind(document))
+        kind = text_of(document.get("type")) or _event_kind(document)
+        reader = _READERS.get(kind)
+        if reader is None and kind == "message" and not (self._length or self._calls) and isinstance(document.get("content"), list):
+            return [chunk for event in _events(document, document["content"]) for chunk in self.read_event(event)]  # all at once
         return reader(self, document) if reader is not None else []
 
     def _message_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
@@ -85,18 +91,21 @@ class MessagesDecoder(EventDecoder):
         return {"usage": anthropic_usage(self._usage), "service_tier": tier_of(self._usage)} if self._usage else {}
 
     def _block_start(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        before = self._unfinished(_index(document)) if self._blocks else []
-        block = self._blocks[_index(document)] = _Block(mapping(document.get("content_block")))
+        index = _index(document)
+        before = self._unfinished(self._thinking, index) if self._blocks else []
+        block = self._blocks[index] = _Block(mapping(document.get("content_block")))
         if block.kind == "tool_use":
             return before + self._call_start(block)
         if block.kind in ("text", ""):
             return before + self._text_start(block)
-        return before + (self._thought_start(block) if block.kind in _THOUGHTS else [])
+        if block.kind in _THOUGHTS:
+            self._thinking = index
+            before += self._thought_start(block)
+        return before
 
-    def _unfinished(self, index: int | None) -> list[StreamChunk]:
-        """The ends of blocks that have none, since another begins in their place, behind a thought, or the answer is over."""
-        left = [place for place, block in self._blocks.items() if index in (None, place) or block.kind in _THOUGHTS]
-        return [chunk for place in left for chunk in self._block_stop({"index": place})]
+    def _unfinished(self, *places: int | None) -> list[StreamChunk]:
+        """The ends of blocks that have none, since another begins in their place or behind a thought, or the answer is over."""
+        return [chunk for place in places for chunk in self._stopped(place)]
 
     def _call_start(self, block: _Block) -> list[StreamChunk]:
         fields = block.fields
@@ -195,14 +204,26 @@ class MessagesDecoder(EventDecoder):
         return []
 
     def _block_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
-        block = self._blocks.pop(_index(document), None)
+        place = _index(document)
+        block = self._blocks.get(place)
+        if block is not None and "content_block" in document and not block.text:
+            block.fields |= {name: value for name, value in mapping(document["content_block"]).items() if says(value)}
+        return self._stopped(place)
+
+    def _stopped(self, place: int | None) -> list[StreamChunk]:
+        block = None if place is None else self._blocks.pop(place, None)
         if block is None:
             return []
+        if place == self._thinking:
+            self._thinking = None
         if block.kind == "tool_use":
             return self._call_stop(block)
         if block.kind in ("text", ""):
             return self._text_stop(block)
-        return [self._finished(_thought(block) if block.kind in _THOUGHTS else _other(block))]
+        if block.kind in _THOUGHTS:
+            thought = _thought(block)
+            return [self._finished(thought)] if thought.text or thought.signature or thought.encrypted else []
+        return [self._finished(_other(block))]
 
     def _call_stop(self, block: _Block) -> list[StreamChunk]:
         if block.text or (block.slot < 0 and not block.is_answer):
@@ -230,7 +251,7 @@ class MessagesDecoder(EventDecoder):
             self._count(delta["usage"])
         if not ends(raw):
             return [StreamChunk(**self._use())]
-        over = self._unfinished(None) if self._blocks else []
+        over = self._unfinished(*self._blocks)
         self.ended, self._broken = True, broken_off(raw)
         answered = self._structured and not self._calls and raw == "tool_use"
         reason = finish_of(raw)
@@ -239,15 +260,16 @@ class MessagesDecoder(EventDecoder):
 
     def _message_stop(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         self.ended = self.done = True
-        over = self._unfinished(None) if self._blocks else []
-        if "usage" not in document:
+        over = self._unfinished(*self._blocks)
+        usage = document.get("usage") or (None if self._usage else document.get(_METRICS))
+        if not usage:
             return over
-        self._count(document["usage"])
+        self._count(usage)
         return [*over, StreamChunk(**self._use())]
 
     def over(self) -> list[StreamChunk]:
         """The blocks that nothing ended."""
-        return self._unfinished(None)
+        return self._unfinished(*self._blocks)
 
     def read_whole(self, body: bytes) -> Response:
         """A server that ignores ``stream`` answers in one piece."""
@@ -255,6 +277,8 @@ class MessagesDecoder(EventDecoder):
 
 
 _CALL = ("type", "id", "name", "input")
+_METRICS = "amazon-bedrock-invocationMetrics"
+"""Where Bedrock counts, also for models that tell no usage."""
 _READERS: Mapping[str, Callable[[MessagesDecoder, Mapping[str, Any]], list[StreamChunk]]] = {
     "message_start": MessagesDecoder._message_start,
     "content_block_start": MessagesDecoder._block_start,

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
-from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
-from ..decoding import ADAPTIVE
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, without_null, words_in
+from ..encoding import ADAPTIVE
 from ..shaping import cache_of
 from .fields import NAME, WEB
 
@@ -34,9 +34,11 @@ def _turn(turn: Any, where: str) -> list[Message]:
     if not isinstance(role, str) or role not in _ROLES:
         raise InvalidRequest(f"{where}: this is no message; give {{'role': 'user' or 'assistant', 'content': ...}}")
     content = turn.get("content")
+    content = "" if content is None and role == "assistant" else without_null(content) if isinstance(content, list) else content
     extra = {name: value for name, value in turn.items() if name not in ("role", "content") and value is not None}
     if isinstance(content, str):
-        return [Message(role, content, extra={NAME: extra} if extra else {})]
+        said = content if content or role == "assistant" else EMPTY_TURN
+        return [Message(role, said, extra={NAME: extra} if extra else {})]
     if role != "user":
         return [Message(role, parts_of(content, where), extra={NAME: extra} if extra else {})]
     messages = []
@@ -45,7 +47,7 @@ def _turn(turn: Any, where: str) -> list[Message]:
             messages += [_result(block, where) for block in blocks]
         else:
             messages.append(Message("user", tuple([_part(block, where) for block in blocks])))
-    return messages or [Message("user", "")]
+    return messages or [Message("user", EMPTY_TURN)]
 
 
 def _listed(content: Any, where: str) -> list[dict[str, Any]]:

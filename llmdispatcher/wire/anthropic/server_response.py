@@ -24,7 +24,8 @@ from ...types import (
     parse_text,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id, own, with_signature, written
+from ..decoding import CALL, made_id
+from ..encoding import own, with_signature, written
 from ..limits import plain_id
 from ..server_errors import refused
 from .fields import DIRECT, NAME, raw_usage, stop_reason, web_citation

@@ -28,7 +28,8 @@ from ...types import (
     VideoPart,
     parse_text,
 )
-from ..decoding import Counter, mapping, own, says, signature_of, text_of
+from ..decoding import Counter, mapping, says, text_of
+from ..encoding import own, signature_of
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
 from ..shaping import inline
@@ -278,7 +279,8 @@ def gemini_usage(raw: Mapping[str, Any]) -> Usage:
     count = counter.count
     thoughts = count(raw.get("thoughtsTokenCount"))
     into = count(raw.get("promptTokenCount")) + count(raw.get("toolUsePromptTokenCount"))
-    out = count(raw.get("candidatesTokenCount")) + thoughts
+    out = count(raw.get("candidatesTokenCount") or raw.get("responseTokenCount")) + thoughts
+    out = out or (max(0, count(raw.get("totalTokenCount")) - into) if into else 0)  # thoughts that only the total tells
     if not (into or out or counter.status or any(name.endswith("TokensDetails") for name in raw)):  # in another format's words
         return openai_chat_usage({"usage": raw})
     return counter.usage(

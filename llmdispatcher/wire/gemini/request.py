@@ -12,7 +12,7 @@ import attrs
 
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, parse_text
-from ..decoding import LEADING_ROLES, NO_CHOICE, arguments_of, dump, in_text, leave_out, own, part_kind, tell_thought
+from ..encoding import LEADING_ROLES, NO_CHOICE, arguments_of, dump, in_text, leave_out, own, part_kind, tell_thought
 from ..limits import with_names
 from ..quirks import adapted, without_effort
 from ..schemas import GEMINI, fitted_schema, rooted

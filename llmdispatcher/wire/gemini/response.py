@@ -27,9 +27,9 @@ from ...types import (
     parse_text,
 )
 from ..base import Bounds
-from ..decoding import EventDecoder, counted, lacking, mapping, number_in, parse, says, text_of, words_of
-from ..errors import fault_inside
+from ..decoding import counted, lacking, mapping, number_in, parse, says, text_of, words_of
 from ..finish import broken_off, ends, finish_of
+from ..streams import EventDecoder
 from .fields import NAME, as_written, citations_of, gemini_usage, listed, logprobs_of, part_of, tier_of
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
@@ -138,7 +138,7 @@ class _Candidate:
         """What a piece says of this answer, in order."""
         said: list[_Said] = []
         parts, ended = _parts(candidate.get("content")), ends(candidate.get("finishReason"))
-        for part in self._new(parts) if ended else parts:
+        for part in self._new(parts) if ended and not self.finished else parts:
             said += self._part(part)
         if ended:
             said += self._finish(candidate["finishReason"])
@@ -170,7 +170,8 @@ class _Candidate:
             part = _said_only(part)
         text = part.get("text")
         if "functionCall" in part:
-            return [*self._thought_over(), *self._called(part)]
+            said = self._part({"text": text}) if text and type(text) is str and not part.get("thought") else []
+            return [*said, *self._thought_over(), *self._called(part)]
         if type(text) is not str:
             return self._other(part_of(part)) if part else []
         if part.get("thought"):
@@ -197,7 +198,8 @@ class _Candidate:
 
     def _whole_thought(self, signature: str | None, extra: Any) -> Part:
         text = "".join(self._thought)
-        self._thoughts, self._thought = [*self._thoughts, *self._thought], []
+        self._thoughts += self._thought
+        self._thought = []
         return ReasoningPart(text=text, signature=signature, origin=NAME, extra=extra)
 
     def _signed(self, part: Part, text: str) -> list[_Said]:
@@ -286,6 +288,8 @@ class GeminiDecoder(EventDecoder):
 
     def read_event(self, document: Mapping[str, Any]) -> list[StreamChunk]:
         """One piece."""
+        if "candidates" not in document and type(document.get("response")) is dict:  # as Google's Code Assist wraps it
+            document = document["response"]
         candidates = document.get("candidates")
         candidates = candidates if type(candidates) is list else listed(candidates)
         word = self._word(candidates[0]) if len(candidates) == 1 else None
@@ -364,17 +368,15 @@ class GeminiDecoder(EventDecoder):
 
     def read_pieces(self, body: bytes) -> list[StreamChunk]:
         """All pieces of a body that is no event stream; raises what an error in their place stands for."""
-        document = parse(body, self.bounds.members)
-        chunks: list[StreamChunk] = []
-        for piece in document if isinstance(document, list) else [document]:
-            if self.failure_in("", mapping(piece)) is not None:
-                raise fault_inside(piece)
-            chunks += self.read_event(mapping(piece))
-            self.raise_if_broken()
+        document = parse(body, self.bounds.members, halves=True)
+        chunks = self.taken_from(body, document if isinstance(document, list) else [document])
         if not self.answered:
             raise lacking(document, "candidates")
-        left = [(index, fields) for index, answer in self._candidates.items() for fields in answer.over()]
-        return [*chunks, *[StreamChunk(**fields, choice=index) for index, fields in left]]
+        return chunks
+
+    def over(self) -> list[StreamChunk]:
+        """What the answers that have not ended hold back."""
+        return [StreamChunk(**fields, choice=index) for index, answer in self._candidates.items() for fields in answer.over()]
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer, or the array of pieces that a stream without ``alt=sse`` is."""

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import Message, OtherPart, Part, Request, TextPart, Tool, VendorTool, parse_text
-from ..base import Inbound, filled, is_hollow, words_in
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, without_null, words_in
 from ..decoding import says
 from .fields import LEVELS, NAME, RESPONSE_SCHEMA, SETTINGS, THINKING_BUDGET, camel, extra_of, listed, part_of
 from .request import json_schema, object_of
@@ -45,14 +45,15 @@ def _content(parts: list[Part]) -> str | tuple[Part, ...]:
 
 def turns_of(said: list[Any]) -> list[Message]:
     """All turns; results of functions become messages of their own."""
-    return [message for place, turn in enumerate(said) for message in _turn(turn, f"contents.{place}")]
+    turns = [message for place, turn in enumerate(without_null(said)) for message in _turn(turn, f"contents.{place}")]
+    return turns or [Message("user", EMPTY_TURN)]
 
 
 def _turn(turn: Any, where: str) -> Iterator[Message]:
     role = turn.get("role") or "user" if isinstance(turn, dict) else None
     if not isinstance(role, str) or role not in _ROLES:
         raise InvalidRequest(f"{where}: this is no turn; give {{'role': 'user' or 'model', 'parts': [...]}}")
-    blocks = listed(turn.get("parts"))
+    blocks = without_null(listed(turn.get("parts")))
     if not all(isinstance(block, dict) for block in blocks) or not (blocks or role == "model"):
         raise InvalidRequest(f"{where}.parts: this is no list of parts; give at least one {{'text': ...}}")
     told = [block for block in blocks if not _is_empty(block)]

@@ -22,7 +22,7 @@ from ...types import (
     unfold,
 )
 from ..base import Inbound
-from ..decoding import own, written
+from ..encoding import own, written
 from ..server_errors import refused
 from .fields import NAME, encoded_part, finish_word, given_of, grounding_of, logprobs_result, raw_usage
 

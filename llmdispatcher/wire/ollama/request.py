@@ -20,7 +20,8 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..decoding import Counter, arguments_of, dump, leave_out, own, part_kind, says, tell_thought
+from ..decoding import Counter, says
+from ..encoding import arguments_of, dump, leave_out, own, part_kind, tell_thought
 from ..finish import canonical_reason, ends
 from ..finish import finish_of as canonical_finish
 from ..limits import with_names

@@ -9,9 +9,9 @@ from typing import Any
 from ...errors import StreamInterrupted
 from ...types import MOST_MEMBERS, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
 from ..base import Bounds
-from ..decoding import CALL, LineDecoder, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
-from ..errors import fault_inside
+from ..decoding import CALL, arguments_in, counted, lacking, made_id, mapping, parse_object, says, text_of, words_of
 from ..finish import broken_off
+from ..streams import EventDecoder
 from .request import NAME, finish_of, ollama_usage
 
 _LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
@@ -31,12 +31,13 @@ def read_body(body: bytes, decoder: OllamaDecoder, members: int = MOST_MEMBERS) 
     return fold(decoder.finish_plain(body))
 
 
-class OllamaDecoder(LineDecoder):
+class OllamaDecoder(EventDecoder):
     """One line for each piece of an answer; the last is ``done``. Calls come whole, mostly without ids, which are made up then."""
 
     __slots__ = ("_answered", "_called", "_calls", "_counts", "_said", "_thinking_said", "_thought")
     END_MARKER = '"done": true'
     ANSWER = "created_at"
+    BY_LINES = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,13 +60,13 @@ class OllamaDecoder(LineDecoder):
             self._answered = True
         else:
             message = {}
-        if ("eval_count" in document or "prompt_eval_count" in document) and document.get("done") is not True:
+        if ("eval_count" in document or "prompt_eval_count" in document) and not _is_done(document):
             self._counts = counted(self._counts, document)
         content, calls = message.get("content"), message.get("tool_calls")
         thought = message.get("thinking") or message.get("reasoning_content") or message.get("reasoning")
         if calls:
             calls = [call for call in (calls if isinstance(calls, list) else [calls]) if _is_call(call)]
-        if document.get("done") is True:
+        if _is_done(document):
             self.ended = self.done = True
             content, thought = _more(self._said, content), _more(self._thinking_said, thought)
             calls = None if calls == self._called else calls
@@ -113,7 +114,7 @@ class OllamaDecoder(LineDecoder):
         given = function.get("arguments")
         return ToolCallDelta(
             index=place,
-            id=text_of(call.get("id")) or made_id(CALL),
+            id=words_of(call.get("id") or None) or made_id(CALL),
             name=text_of(function.get("name")) or None,
             arguments=arguments_in(given or {}),
         )
@@ -121,19 +122,21 @@ class OllamaDecoder(LineDecoder):
     def finish_plain(self, body: bytes) -> list[StreamChunk]:
         """The chunks of an answer in one piece, which must be complete as well."""
         document = parse_object(body, self.bounds.members)
-        if self.failure_in("", document) is not None:
-            raise fault_inside(document)
-        said = self.read_event(document)
-        self.raise_if_broken()
+        chunks = self.taken_from(body, [document])
         if not self._answered:
             raise lacking(document, "message")
         if not self.ended:
             raise StreamInterrupted(f"the answer ended without {self.END_MARKER}", sent=True)
-        return said if isinstance(said, list) else [said] if said is not None else []
+        return chunks
 
     def read_whole(self, body: bytes) -> Response:
         """A whole answer."""
         return decode(body, self.bounds.members)
+
+
+def _is_done(document: Mapping[str, Any]) -> bool:
+    """Whether a line is the last; some servers write 1 or a text."""
+    return document.get("done") in (True, "true")
 
 
 def _more(pieces: Sequence[str], text: Any) -> Any:

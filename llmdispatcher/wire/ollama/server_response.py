@@ -16,7 +16,8 @@ from ...types import (
     unfold,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id, written
+from ..decoding import CALL, made_id
+from ..encoding import written
 from ..server_errors import refused
 from .request import done_reason, raw_usage
 

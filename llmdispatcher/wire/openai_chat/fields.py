@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from ...types import Extra, ReasoningPart, Usage
-from ..decoding import Counter, mapping, own, says, text_of
+from ..decoding import Counter, mapping, says, text_of
+from ..encoding import own
 
 _REPORTED = "vendor_reported"
 
@@ -26,28 +27,49 @@ _ALL = (*_INTO, *_OUT, *_TOTAL)
 READ = (
     *("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens", "cacheReadInputTokens"),
     *("cacheReadInputTokenCount", "cachedContentTokenCount", "cached_content_token_count", "num_cached_tokens"),
-    *("cached_input_tokens", "cached_prompt_tokens", "cacheReadTokens", "cachedInputTokens"),
+    *("cached_input_tokens", "cached_prompt_tokens", "cacheReadTokens", "cachedInputTokens", "cachedTokens", "cache_read"),
 )
 WRITTEN = (
     *("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens", "cacheWriteInputTokens"),
-    *("cacheWriteInputTokenCount", "cacheWriteTokens", "cache_write_input_tokens"),
+    *("cacheWriteInputTokenCount", "cacheWriteTokens", "cache_write_input_tokens", "cached_creation_tokens", "cache_creation"),
 )
-_THOUGHTS = ("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount", "thoughts_token_count", "thinking_tokens")
+_THOUGHTS = ("reasoning_tokens", "reasoningTokens", "thoughtsTokenCount", "thoughts_token_count", "thinking_tokens", "reasoning")
 """What vendors, servers and gateways call the same count, in the record or in its details; the first that says something counts."""
 
 
 _USUAL = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"})
 _USUAL_INTO = frozenset({"cached_tokens", "audio_tokens"})
-"""All that most records have, and their details of the prompt."""
+_USUAL_OUT = frozenset({"reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"})
+"""All that most records have, and their details of the prompt and of the answer."""
+_DETAILS_INTO = ("input_tokens_details", "input_token_details", "promptTokensDetails", "inputTokensDetails", "inputTokenDetails")
+_DETAILS_OUT = (
+    "output_tokens_details",
+    "output_token_details",
+    "completionTokensDetails",
+    "outputTokensDetails",
+    "outputTokenDetails",
+)
+_RECORDS = (
+    *("usageMetadata", "usage_metadata", "token_usage", "tokenUsage", "amazon-bedrock-invocationMetrics"),
+    *("billed_units", "tokens"),
+)
+"""What a record of usage is called that is not called so: by Google, LangChain, Bedrock and Cohere."""
+_HOLDERS = ("x_groq", "meta", "data", "response_metadata", "usage")
+"""Where it stands beside an answer."""
 
 
 def usage_beside(document: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
     """The usage where it does not stand in the document, or says nothing there.
 
-    It is in Groq's own field, in the choice, as Moonshot has it, in the message or a piece of it, or in llama.cpp's timings.
+    It is in Groq's own field, in the choice, as Moonshot has it, in the message or a piece of it, under the name of another
+    vendor's record, in the document itself, or in llama.cpp's timings.
     """
-    holders = (mapping(document.get("x_groq")), choice, *[mapping(choice.get(name)) for name in ("message", "delta")])
+    beside = [mapping(document.get(name)) for name in _HOLDERS if name in document]
+    holders = (*beside, choice, *[mapping(choice.get(name)) for name in ("message", "delta")])
     found = next((usage for holder in holders if says(usage := holder.get("usage"))), None)
+    found = found or next((one[name] for one in (document, *holders) for name in _RECORDS if says(mapping(one.get(name)))), None)
+    if found is None and (first(_INTO, document) or first(_OUT, document)):
+        found = {name: document[name] for name in (*_ALL, *READ, *WRITTEN) if name in document}
     timings = mapping(document.get("timings"))
     if found is not None or not says([timings.get(name) for name in ("prompt_n", "predicted_n")]):
         return found
@@ -73,12 +95,15 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
         count(raw.get("completion_tokens") or first(_OUT, raw)),
     )
     reasoning, read, write = count(out.get("reasoning_tokens")), count(into.get("cached_tokens")), 0
-    if not (raw.keys() <= _USUAL and into.keys() <= _USUAL_INTO):
-        into = into if says(into) else mapping(raw.get("input_tokens_details"))
-        out = out if says(out) else mapping(raw.get("output_tokens_details"))
+    if not (raw.keys() <= _USUAL and into.keys() <= _USUAL_INTO and out.keys() <= _USUAL_OUT):
+        into = into if says(into) else next((raw[name] for name in _DETAILS_INTO if says(mapping(raw.get(name)))), {})
+        out = out if says(out) else next((raw[name] for name in _DETAILS_OUT if says(mapping(raw.get(name)))), {})
         reasoning = count(first(_THOUGHTS, out, raw))
         read, write = count(first(READ, into, raw)), count(first(WRITTEN, into, raw))
         prompt = prompt or count(raw.get("prompt_cache_hit_tokens")) + count(raw.get("prompt_cache_miss_tokens"))
+        inner = next((raw[name] for name in _RECORDS if not (prompt or completion) and says(mapping(raw.get(name)))), None)
+        if inner is not None:  # Cohere's
+            return openai_chat_usage({"usage": inner})
     beyond = count(raw.get("total_tokens") or first(_TOTAL, raw)) - prompt - completion
     if beyond > 0 and beyond == read + write:  # a gateway to Anthropic, which counts what is cached beside the prompt
         prompt += beyond
@@ -100,7 +125,8 @@ def openai_chat_usage(document: Mapping[str, Any]) -> Usage:
 
 def first(names: tuple[str, ...], *records: Mapping[str, Any]) -> Any:
     """The first count that is there and not zero."""
-    return next((record[name] for record in records for name in names if record.get(name)), None)
+    found = (record[name] for record in records for name in names if record.get(name))
+    return next((value for value in found if not isinstance(value, dict | list)), None)
 
 
 def _kept_long(raw: Mapping[str, Any], into: Mapping[str, Any]) -> Any:

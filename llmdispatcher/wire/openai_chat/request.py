@@ -30,12 +30,13 @@ from ...types import (
     VendorTool,
     VideoPart,
 )
-from ..decoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
+from ..decoding import says
+from ..encoding import NO_CHOICE, dump, leave_out, only_texts, own, part_kind, tell_dropped, tell_thought
 from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
 from ..schemas import rooted
 from ..shaping import cache_control, form_in_words, inline_url, named_form, results_of_text
-from .fields import AS, BARE, FIELD, LEGACY, NAME, SOUND, how, with_own
+from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SOUND, how, with_own
 
 REFUSAL = "refusal"
 Thing = TypeVar("Thing")
@@ -56,14 +57,17 @@ class Turns:
         self._blocks = self._replays or "thinking_blocks" in quirks
         self._marks = open_minded or "cache_marks" in quirks
         self._null_content = "no_null_content" not in quirks
+        self._always_thinks = "thoughts_beside_tools" in quirks and _thinks_beside_tools(request)
         self._roles = {"developer": "system"} if "system_role" in quirks else {}
 
     def written(self, message: Message) -> dict[str, Any]:
         """One turn. Raises :class:`InvalidRequest` for a part that the format has no place for."""
         fields: dict[str, Any] = {"role": self._roles.get(message.role, message.role), "content": message.content}
+        unthought = {REASONING[0]: _UNKNOWN_THOUGHT} if self._always_thinks and message.role == "assistant" else {}
         if _is_text(message):
-            return fields
-        fields |= self._thoughts(message)
+            return {**fields, **unthought} if unthought else fields
+        thoughts = self._thoughts(message)
+        fields |= thoughts if says(thoughts) or not unthought else unthought
         fields["content"] = self._content(message)
         refusals = [part.text for part in message.parts if isinstance(part, TextPart) and how(part) == FIELD]
         if refusals:
@@ -133,6 +137,15 @@ class Turns:
             return written_part(part, marks=self._marks)
         leave_out(self._request, NAME, f"message.content: {part_kind(part)!r}")
         return None
+
+
+_UNKNOWN_THOUGHT = " "
+"""A thought that another model had, or nobody kept; an empty text is refused. https://github.com/theopenco/llmgateway/pull/2093"""
+
+
+def _thinks_beside_tools(request: Request) -> bool:
+    """Whether tools are in play and thoughts are not turned off."""
+    return request.reasoning_effort != "none" and (bool(request.tools) or any(message.tool_calls for message in request.messages))
 
 
 def written_call(call: ToolCall) -> dict[str, Any]:

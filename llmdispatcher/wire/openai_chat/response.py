@@ -1,7 +1,4 @@
-"""Decode the choices of OpenAI's chat completions API and their tool calls, chunk by chunk.
-
-Pieces of a streamed tool call are matched to their call, whatever a compatible server leaves out or repeats.
-"""
+"""Decode the choices of OpenAI's chat completions API, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -23,32 +20,19 @@ from ...types import (
     ReasoningPart,
     Response,
     StreamChunk,
-    ToolCallDelta,
     Usage,
     begins_as,
     data_url,
     fold,
-    parse_text,
 )
-from ..decoding import (
-    EventDecoder,
-    arguments_in,
-    counted,
-    lacking,
-    mapping,
-    number_in,
-    parse_object,
-    raise_told,
-    says,
-    text_of,
-    words_of,
-)
-from ..errors import fault_inside, read, tells
-from ..finish import broken_off, ends, finish_of
+from ..decoding import counted, lacking, mapping, number_in, parse_object, raise_told, says, text_of, words_of
+from ..errors import fault_inside, tells
+from ..finish import broken_off, ends, finish_of, word_in
 from ..quirks import TagSplitter
+from ..streams import EventDecoder
+from .calls import CallSlots
 from .fields import (
     AS,
-    LEGACY,
     NAME,
     REASONING,
     SOUND,
@@ -56,189 +40,24 @@ from .fields import (
     details_in,
     noted,
     openai_chat_usage,
-    rest,
     text_within,
     thought_of,
     thought_text,
     usage_beside,
 )
 
-_CALL = frozenset({"id", "type", "function", "index"})
-_FUNCTION = frozenset({"name", "arguments", "input"})
-_EMPTY = "{}"
-
-
-class _CallSlot:
-    """A call under way."""
-
-    __slots__ = ("arguments", "id", "index", "is_held", "name")
-
-    def __init__(self, call_id: str, index: int | None) -> None:
-        self.id, self.index = call_id, index
-        self.name = ""
-        self.arguments: list[str] = []
-        self.is_held = False  # whether it has no arguments but an empty object, which others may replace
-
-    @property
-    def said(self) -> str:
-        """Its arguments so far."""
-        return "".join(self.arguments)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether its arguments are whole."""
-        try:
-            parse_text(self.said)
-        except ValueError:
-            return False
-        return True
-
-    def grown(self, arguments: str, *, repeatable: bool, is_text: bool) -> str:
-        """What a piece adds to the arguments; an empty object at their beginning is held back, all of them again add nothing.
-
-        Where they are a text, an empty object is as good as any other.
-        """
-        if not self.arguments and arguments.strip() == _EMPTY and not is_text:
-            self.is_held = True
-            return ""
-        if repeatable and arguments and arguments == self.said and self.is_complete:
-            return ""
-        if arguments:
-            self.is_held = False
-            self.arguments.append(arguments)
-        return arguments
-
-
-class CallSlots:
-    """Gives each piece of a streamed tool call the place of its call, whatever the server leaves out or repeats.
-
-    Servers omit ``index`` or write it as text, give every call index 0, give two calls one id, or a call a new id with each piece;
-    they repeat ids or omit them after the first piece, send whole calls, or an empty object before the arguments. Of a ``whole``
-    answer each entry is a call. One that says nothing is none.
-    """
-
-    __slots__ = ("_by_id", "_by_index", "_ids", "_last", "_slots", "_whole")
-
-    def __init__(self, *, whole: bool = False) -> None:
-        self._slots: list[_CallSlot] = []
-        self._by_id: dict[str, int] = {}
-        self._by_index: dict[int, int] = {}
-        self._ids: dict[int | None, str] = {}  # told before anything else of a call, by index
-        self._last = -1
-        self._whole = whole
-
-    @property
-    def any(self) -> bool:
-        """Whether a call was seen."""
-        return self._last >= 0
-
-    def deltas(self, delta: Mapping[str, Any]) -> tuple[ToolCallDelta, ...]:
-        """The pieces in one delta."""
-        listed = delta.get("tool_calls")
-        pieces = [listed] if isinstance(listed, dict) else listed if isinstance(listed, list) else ()
-        begun: set[int] = set()
-        found = [said for piece in pieces if isinstance(piece, dict) and (said := self._piece(piece, begun)) is not None]
-        if not found and isinstance(legacy := delta.get("function_call"), dict):
-            said = self._piece({"index": 0, "function": legacy, AS: LEGACY}, begun)
-            return (said,) if said is not None else ()
-        return tuple(found)
-
-    def _piece(self, piece: Mapping[str, Any], begun: set[int]) -> ToolCallDelta | None:
-        """What one piece says; ``begun`` are the calls that this delta named already."""
-        custom = "custom" in piece and bool(says(piece["custom"]) or mapping(piece["custom"]).get("input"))
-        custom = custom or (piece.get("type") == "custom" and not says(piece.get("function")))
-        function = mapping(piece.get("custom") if custom else piece.get("function"))
-        if not function and isinstance(piece.get("name"), str):  # a call without an object for its function
-            function, piece = piece, {name: value for name, value in piece.items() if name not in _FUNCTION}
-        name, arguments = text_of(function.get("name")), arguments_in(function.get("input" if custom else "arguments"))
-        call_id, index = words_of(piece.get("id") or None), number_in(piece.get("index"))
-        further = None if piece.keys() <= _CALL else rest(piece, "custom", *_CALL) or None
-        if not (name or says({**(further or {}), AS: None})) and self._is_nothing(call_id, index, arguments, is_text=custom):
-            return None
-        call_id = call_id or self._ids.pop(index, "")
-        slot, place = self._slot(call_id, index, name, arguments, begun)
-        if name:
-            begun.add(place)
-        return ToolCallDelta(
-            index=place,
-            id=call_id or None,
-            name=name or None,
-            arguments=arguments if self._whole else slot.grown(arguments, repeatable=bool(call_id and name), is_text=custom),
-            kind="custom" if custom else None,
-            extra=noted(further) if further else None,
-        )
-
-    def _is_nothing(self, call_id: str, index: int | None, arguments: str, *, is_text: bool) -> bool:
-        """Whether a piece without a name says nothing; an id alone is kept for the call that it may be of.
-
-        A blank is a piece like any other of a call whose arguments have begun, or are a text.
-        """
-        place = None if self._whole else self._known(call_id, index)
-        said = arguments.strip()
-        if said and (said != _EMPTY or place is not None):
-            return False
-        if arguments and place is not None and (is_text or self._slots[place].arguments):
-            return False
-        if not call_id or self._whole:
-            return True
-        if place is None:
-            self._ids[index] = call_id
-        return place is None or self._slots[place].id != ""
-
-    def rest(self) -> tuple[ToolCallDelta, ...]:
-        """The empty objects that nothing replaced."""
-        held = [(place, slot) for place, slot in enumerate(self._slots) if slot.is_held]
-        for _, slot in held:
-            slot.is_held, slot.arguments = False, [_EMPTY]
-        return tuple([ToolCallDelta(index=place, arguments=_EMPTY) for place, _ in held])
-
-    def _slot(self, call_id: str, index: int | None, name: str, arguments: str, begun: set[int]) -> tuple[_CallSlot, int]:
-        place = None if self._whole else self._known(call_id, index)
-        if place is None or (
-            name and self._is_other(self._slots[place], call_id, index, name, arguments=arguments, is_begun=place in begun)
-        ):
-            place = len(self._slots)
-            self._slots.append(_CallSlot(call_id, index))
-        slot = self._slots[place]
-        slot.id, slot.name = slot.id or call_id, slot.name or name
-        self._last = place
-        if call_id:
-            self._by_id[call_id] = place
-        if index is not None:
-            self._by_index[index] = place
-        return slot, place
-
-    def _known(self, call_id: str, index: int | None) -> int | None:
-        if call_id and call_id in self._by_id:
-            place = self._by_id[call_id]
-            at_index = self._by_index.get(index, place) if index is not None else place
-            return at_index if at_index != place and self._slots[at_index].id == call_id else place
-        if index is not None:
-            return self._by_index.get(index)
-        return self._last if self.any else None
-
-    @staticmethod
-    def _is_other(slot: _CallSlot, call_id: str, index: int | None, name: str, *, arguments: str, is_begun: bool) -> bool:
-        """Whether a piece with a name begins another call than the one that its id or index lead to."""
-        if not slot.name:
-            return False
-        if slot.id == call_id != "":
-            elsewhere = None not in (slot.index, index) and slot.index != index
-            return is_begun or elsewhere or bool(arguments.strip() and slot.is_complete and arguments != slot.said)
-        if is_begun or (slot.is_complete and not slot.is_held):
-            return True
-        if call_id:
-            return name != slot.name or slot.is_held
-        return name != slot.name and not slot.said
-
-
 _WHOLE = "chat.completion"
 """What a document calls itself that holds a whole answer; some servers write one at the end of a stream."""
 
 
+def _listed_in(choices: Any) -> list[Any]:
+    """The choices; one alone stands for a list of it."""
+    return choices if isinstance(choices, list) else [choices] if isinstance(choices, dict) and choices else []
+
+
 def _message_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message of a choice, which may be a bare text."""
-    message = choice.get("message", choice.get("text") if "delta" not in choice else None)
+    message = choice.get("message") or (choice.get("text") if "delta" not in choice else None)
     return {"content": message} if isinstance(message, str) else mapping(message)
 
 
@@ -258,11 +77,13 @@ class ChoiceReader:
     """Reads one choice; of a ``whole`` answer all at once."""
 
     __slots__ = (
+        "_by_messages",
         "_calls",
         "_index",
         "_refused",
         "_said",
         "_shown",
+        "_shows",
         "_sound",
         "_thinks",
         "_thought",
@@ -278,8 +99,10 @@ class ChoiceReader:
         self._thought: _Thought | None = None  # under way
         self.broken: DispatchError | None = None
         self._thinks = False  # whether any thought was told
+        self._by_messages = False  # whether the pieces come as messages, each of its own text or of all so far
         self._said: list[str] = []
         self._refused = ""
+        self._shows = False  # whether anything but text stood among the content
         self._shown: frozenset[str] = frozenset()  # what was said of what a whole message repeats
         self._sound: _Sound | None = None  # under way
         self._usage: Mapping[str, Any] = {}
@@ -288,8 +111,8 @@ class ChoiceReader:
     def read(self, choice: Mapping[str, Any], document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk]:
         """What one piece says, with the facts of the document around it."""
         delta = choice.get("delta")
-        if type(delta) is not dict or "message" in choice:
-            delta = self._besides(mapping(delta), _message_of(choice))
+        if type(delta) is not dict or choice.get("message"):
+            delta = self._unusual(choice)
         elif self._said and choice.get("finish_reason") is not None and document.get("object") == _WHOLE and self._repeats(delta):
             delta = self._besides({}, delta)
         content = delta.get("content")
@@ -299,12 +122,15 @@ class ChoiceReader:
         model, response_id, tier = document.get("model"), document.get("id"), document.get("service_tier")
         logprobs = choice.get("logprobs")
         reasoning = "" if _THOUGHTS.isdisjoint(delta) else self._think(delta)
-        common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None
+        common = delta.keys() <= _COMMON and type(content) is str and choice.get("finish_reason") is None and len(choice) > 0
         if not common and not (usage and says(usage)):
             usage = usage_beside(document, choice) or usage
         before, said = ([], {"content": content}) if common else self._further(choice, delta, content)
         if said["content"]:
             self._said.append(said["content"])
+        for one in before:
+            self._said += [one.content] if one.content else []
+            self._shows = self._shows or bool(one.reasoning or one.parts or one.refusal)
         chunk = StreamChunk(
             reasoning=reasoning,
             usage=self._counted(usage) if usage else None,
@@ -322,7 +148,7 @@ class ChoiceReader:
     @property
     def has_begun(self) -> bool:
         """Whether it said anything."""
-        return self._thinks or self._calls.any or bool(self._said or self._refused or self._shown)
+        return self._thinks or self._shows or self._calls.any or bool(self._said or self._refused or self._shown)
 
     def _counted(self, usage: Any) -> Usage | None:
         """The usage so far."""
@@ -331,13 +157,27 @@ class ChoiceReader:
         self._usage = counted(self._usage, usage)
         return openai_chat_usage({"usage": self._usage})
 
+    def _unusual(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a piece says that is no ``delta`` alone: a text, as servers that complete texts write it, or a message."""
+        message = choice.get("message")
+        delta = choice.get("delta") or (None if message else choice.get("text"))
+        if isinstance(delta, str):
+            return {"content": delta}
+        self._by_messages = self._by_messages or not (self.has_begun or delta)
+        message = {"content": message} if isinstance(message, str) else mapping(message)
+        if self._by_messages and not message.get("content") and choice.get("finish_reason") is None:
+            return message
+        return self._besides(mapping(delta), message)
+
     def _besides(self, delta: Mapping[str, Any], message: Mapping[str, Any]) -> Mapping[str, Any]:
         """What a piece and a whole message together say: such a message may repeat all that the pieces said, and may say more."""
         if self._whole or not (self.has_begun or says(delta)):
             return {**delta, **message}
-        known = "".join(self._said) + words_of(delta.get("content"))
-        content, refusal = words_of(message.get("content")), words_of(message.get("refusal"))
-        more = content[len(known) :] if content.startswith(known) else ""
+        piece, content, refusal = (
+            words_of(said) for said in (delta.get("content"), message.get("content"), message.get("refusal"))
+        )
+        known = "".join(self._said) + piece if content else ""
+        more = content[len(known) :] if content.startswith(known) else content if self._by_messages else ""
         repeated = (
             *(_THOUGHTS if self._thinks else ()),
             *(("tool_calls", "function_call") if self._calls.any else ()),
@@ -349,7 +189,7 @@ class ChoiceReader:
         return {
             **told,
             **{name: value for name, value in delta.items() if says(value)},
-            "content": words_of(delta.get("content")) + more,
+            "content": piece + more,
         }
 
     def _repeats(self, delta: Mapping[str, Any]) -> bool:
@@ -361,7 +201,7 @@ class ChoiceReader:
     ) -> tuple[list[StreamChunk], dict[str, Any]]:
         """What comes before a piece that says more than text and thoughts, and the fields of all that it says."""
         failed(delta)
-        raw = choice.get("finish_reason")
+        raw = word_in(choice.get("finish_reason"))
         text, before = (content, []) if type(content) is str else self._listed(content)
         calls = self._calls.deltas(delta) if "tool_calls" in delta or "function_call" in delta else ()
         if "audio" in delta and says(delta["audio"]):
@@ -375,17 +215,17 @@ class ChoiceReader:
             "refusal": refusal or None,
             "parts": _pictures(delta["images"]) if "images" in delta else (),
             "tool_calls": (*calls, *self._calls.rest()) if raw else calls,
-            "finish_reason": self._finish(raw),
+            "finish_reason": self._finish(raw, choice),
             "finish_reason_raw": raw if isinstance(raw, str) else None,
             "citations": _annotated(delta["annotations"]) if delta.get("annotations") else (),
         }
 
-    def _finish(self, raw: Any) -> str | None:
+    def _finish(self, raw: Any, choice: Mapping[str, Any]) -> str | None:
         if not ends(raw):
             return None
         self.finished = True
         reason = finish_of(raw, called=self._calls.any)
-        self.broken = broken_off(raw)
+        self.broken = broken_off(raw) or broken_off(choice.get("native_finish_reason"))  # OpenRouter's: its upstream failed
         return reason
 
     def rest(self) -> list[StreamChunk]:
@@ -650,8 +490,8 @@ def decode_tagged(body: bytes, members: int = MOST_MEMBERS) -> Response:
 
 def _chunks(body: bytes, members: int) -> list[StreamChunk]:
     document = parse_object(body, members)
-    choices = document.get("choices")
-    if not isinstance(choices, list) or not choices:
+    choices = _listed_in(document.get("choices"))
+    if not choices:
         raise lacking(document, "choices")
     raise_told(document)
     if all(_is_piece(mapping(choice)) for choice in choices):
@@ -719,7 +559,7 @@ class ChatDecoder(EventDecoder):
         chunks: list[StreamChunk] = []
         if "choices" not in document and not says(document.get("usage")):
             self._odd = self._odd or document
-        listed = [mapping(choice) for choice in choices] if isinstance(choices, list) else []
+        listed = [mapping(choice) for choice in _listed_in(choices)]
         for choice in listed or [{}]:
             failed(choice)
             index = number_in(choice.get("index"))
@@ -736,8 +576,12 @@ class ChatDecoder(EventDecoder):
 
     def over(self) -> list[StreamChunk]:
         """Calls, thoughts and sound that no finish reason ended. Raises what an answer of nothing known says instead."""
-        if self._odd is not None and not any(reader.has_begun for reader in self._choices.values()):
-            raise fault_inside(next((one for one in (self._odd, *self._odd.values()) if read(one) is not None), self._odd))
+        if not any(reader.has_begun or reader.finished for reader in self._choices.values()):
+            raise (
+                fault_inside(self._odd)
+                if self._odd is not None
+                else StreamInterrupted("the stream ended and had said nothing", sent=True)
+            )
         return [chunk for reader in self._choices.values() for chunk in reader.over()]
 
     def _sources(self, document: Mapping[str, Any] | None) -> list[StreamChunk]:

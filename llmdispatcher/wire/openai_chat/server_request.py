@@ -27,7 +27,7 @@ from ...types import (
     VideoPart,
     data_url,
 )
-from ..base import Inbound, filled, is_hollow, object_in, popped, taken, words_in
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, without_null, words_in
 from ..decoding import arguments_in, mapping, says
 from ..shaping import cache_of
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
@@ -50,7 +50,7 @@ def turn_of(message: Any, where: str) -> Message:
         raise InvalidRequest(f"{where}.role: {role!r} is not a role; use one of {', '.join(ROLES)}")
     refused, calls = message.get(REFUSAL), _calls(message, where)
     content, empty = message.get("content"), None if calls or refused else ""
-    if not content and content != empty:
+    if not content and content != empty and content != []:
         extra["content"] = content
     return Message(
         role,
@@ -77,8 +77,10 @@ def _said(message: Mapping[str, Any], content: Any, refused: Any, where: str) ->
     before: list[Part] = [thought_of(thoughts)] if thoughts else []
     after: list[Part] = [TextPart(text=refused, extra={NAME: {AS: FIELD}})] if isinstance(refused, str) and refused else []
     if isinstance(content, list):
-        parts = [part_of(part, f"{where}.content.{place}") for place, part in enumerate(content) if not _is_empty_medium(part)]
-        return [*before, *parts, *after]
+        listed = enumerate(without_null(content))
+        parts = [part_of(part, f"{where}.content.{place}") for place, part in listed if not _is_empty_medium(part)]
+        said = [*before, *parts, *after]
+        return said if said or message["role"] in ("assistant", "tool", "function") else list(EMPTY_TURN)
     if not isinstance(content, str | None):
         raise InvalidRequest(f"{where}.content: {type(content).__name__} is not text; give a string or a list of parts")
     empty = not content and message["role"] not in ("assistant", "tool", "function")

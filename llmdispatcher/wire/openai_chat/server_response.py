@@ -25,7 +25,8 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id, mapping, own, parse, with_signature, written
+from ..decoding import CALL, made_id, mapping, parse
+from ..encoding import own, with_signature, written
 from ..finish import canonical_reason, finish_of
 from ..server_errors import openai_refusal
 from .fields import AS, LEGACY, NAME, details_in, how, is_legacy, openai_logprobs, openai_tier, written_usage

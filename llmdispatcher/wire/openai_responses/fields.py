@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from ...types import Citation, Part, TextPart, Usage
-from ..decoding import Counter, mapping, own, says, text_of
+from ..decoding import Counter, mapping, says, text_of
+from ..encoding import own
 from ..finish import finish_of
 from ..openai_chat.fields import READ, WRITTEN, first, openai_chat_usage
 from .request import NAME, noted
@@ -43,8 +44,11 @@ def openai_responses_usage(raw: Mapping[str, Any]) -> Usage:
     write = max(count(into.get("cache_write_tokens")), short + long)
     if not raw.keys() <= _USUAL:
         read, write = read or count(first(READ, into, raw)), write or count(first(WRITTEN, into, raw))
+    into_all = count(raw.get("input_tokens"))
+    if read + write and count(raw.get("total_tokens")) == into_all + output + read + write:  # a gateway to Anthropic
+        into_all += read + write
     return counter.usage(
-        input_tokens=max(count(raw.get("input_tokens")), read + write),
+        input_tokens=max(into_all, read + write),
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=write,

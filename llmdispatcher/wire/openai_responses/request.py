@@ -29,20 +29,8 @@ from ...types import (
     ToolCall,
     VendorTool,
 )
-from ..decoding import (
-    EXTRA_CONTENT,
-    arguments_in,
-    dump,
-    leave_out,
-    mapping,
-    own,
-    part_kind,
-    says,
-    tell_thought,
-    text_of,
-    with_signature,
-    words_of,
-)
+from ..decoding import arguments_in, mapping, says, text_of, words_of
+from ..encoding import EXTRA_CONTENT, dump, leave_out, own, part_kind, tell_thought, with_signature
 from ..limits import identified, with_ids
 from ..quirks import adapted, without_effort
 from ..schemas import rooted

@@ -7,14 +7,15 @@ from typing import Any
 
 import attrs
 
-from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, ToolCallDelta, fold
-from ..decoding import EventDecoder, arguments_in, counted, lacking, mapping, number_in, parse_object, says, text_of, words_of
+from ...types import MOST_MEMBERS, OtherPart, ReasoningPart, Response, StreamChunk, TextPart, ToolCallDelta, fold
+from ..decoding import arguments_in, counted, lacking, mapping, number_in, parse_object, says, text_of, words_of
 from ..errors import fault_inside, tells
 from ..finish import broken_off
+from ..streams import EventDecoder
 from .fields import annotated, citations_of, finish, logprobs_of, openai_responses_usage, refusal_of, spoken, with_searches
 from .request import CALLS, read_call, read_item
 
-ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"})
 _DELTAS = {
     "response.output_text.delta": ("message", "text"),
     "response.audio.transcript.delta": ("message", "text"),
@@ -22,6 +23,8 @@ _DELTAS = {
     "response.refusal.delta": ("message", "refusal"),
     "response.reasoning_summary_text.delta": ("reasoning", "thought"),
     "response.reasoning_text.delta": ("reasoning", "thought"),
+    "response.reasoning.delta": ("reasoning", "thought"),
+    "response.reasoning_summary.delta": ("reasoning", "thought"),
     "response.function_call_arguments.delta": ("function_call", "arguments"),
     "response.custom_tool_call_input.delta": ("custom_tool_call", "arguments"),
 }
@@ -31,9 +34,21 @@ _DONES = {
     "response.refusal.done": ("message", "refusal", "refusal"),
     "response.reasoning_summary_text.done": ("reasoning", "thought", "text"),
     "response.reasoning_text.done": ("reasoning", "thought", "text"),
+    "response.reasoning.done": ("reasoning", "thought", "text"),
+    "response.reasoning_summary.done": ("reasoning", "thought", "text"),
     "response.function_call_arguments.done": ("function_call", "arguments", "arguments"),
     "response.custom_tool_call_input.done": ("custom_tool_call", "arguments", "input"),
 }
+
+
+_PARTS = {
+    "output_text": ("message", "text", "text"),
+    "text": ("message", "text", "text"),
+    "refusal": ("message", "refusal", "refusal"),
+    "reasoning_text": ("reasoning", "thought", "text"),
+    "summary_text": ("reasoning", "thought", "text"),
+}
+"""What a part that has ended says, by its type."""
 
 
 def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
@@ -41,7 +56,7 @@ def decode(body: bytes, members: int = MOST_MEMBERS) -> Response:
     document = parse_object(body, members)
     if document.get("status") == "failed" or tells(document.get("error")):
         raise fault_inside(document)
-    if not isinstance(document.get("output"), list):
+    if not (isinstance(document.get("output"), list) or text_of(document.get("output_text"))):
         raise lacking(document, "output")
     decoder = ResponsesDecoder()
     chunks = decoder.outcome(document)
@@ -58,9 +73,11 @@ class _Item:
     pieces: dict[tuple[str, int | None], list[str]] = attrs.field(factory=dict)
     place: int | None = None  # in the output
     slot: int | None = None  # its place among the calls
+    call_id: str | None = None
     named: bool = False  # whether the call's id and name were told
     annotations: list[Any] = attrs.field(factory=list)
     logprobs: list[Any] = attrs.field(factory=list)
+    begun_as: Mapping[str, Any] = attrs.field(factory=dict)  # what was told of a call when it was added
     done: bool = False
 
     def is_elsewhere(self, place: int | None) -> bool:
@@ -84,9 +101,10 @@ class ResponsesDecoder(EventDecoder):
     alone. Items are known by id, else by their place in the output.
     """
 
-    __slots__ = ("_calls", "_length", "_loose", "_names", "_places", "_run", "_usage")
+    __slots__ = ("_calls", "_length", "_loose", "_names", "_places", "_run", "_streamed", "_usage")
     END_MARKER = "response.completed, response.incomplete or response.failed"
     ANSWER = "delta"
+    TYPED = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +112,8 @@ class ResponsesDecoder(EventDecoder):
         self._names: dict[str, _Item] = {}
         self._loose: dict[str, _Item] = {}  # of which deltas told neither id nor place, by kind
         self._calls = 0
-        self._run: list[_Item] = []  # whose text is in the run of text that is still open
+        self._streamed: list[_Item] = []  # what the whole response has not named yet
+        self._run: dict[_Item, None] = {}  # whose text is in the run of text that is still open
         self._usage: Mapping[str, Any] | None = None
         self._length = 0  # of the text of finished messages, which citations are counted from
 
@@ -115,7 +134,19 @@ class ResponsesDecoder(EventDecoder):
             item, place = self._item(document, of), _place(document)
             return self._say(item, field, place, item.missing(field, _text(field, document.get(key)), place))
         reader = _READERS.get(kind)
+        if reader is None and document.get("object") == "response" and isinstance(document.get("output"), list):
+            return self._end({"response": document})  # a whole answer in place of a stream
         return reader(self, document) if reader is not None else None
+
+    def _part_done(self, document: Mapping[str, Any]) -> StreamChunk | None:
+        """What a part that has ended says beyond its deltas."""
+        part = mapping(document.get("part"))
+        found = _PARTS.get(text_of(part.get("type")))
+        if found is None:
+            return None
+        of, field, key = found
+        item, place = self._item(document, of), _place(document)
+        return self._say(item, field, place, item.missing(field, words_of(part.get(key)), place))
 
     def _delta(self, document: Mapping[str, Any], kind: str, field: str) -> StreamChunk | None:
         item = self._item(document, kind)
@@ -132,8 +163,7 @@ class ResponsesDecoder(EventDecoder):
             return None
         item.pieces.setdefault((field, place), []).append(text)
         if field == "text":
-            if item not in self._run:
-                self._run.append(item)
+            self._run[item] = None
             return StreamChunk(content=text, item=item.id)
         if field == "thought":
             return StreamChunk(reasoning=text, item=item.id)
@@ -172,9 +202,32 @@ class ResponsesDecoder(EventDecoder):
         return item
 
     def _one_of(self, raw: Mapping[str, Any], place: Any) -> _Item:
-        """The item that a whole one is: a known one, one that only loose deltas told of, or a new one."""
+        """The item that a whole one is: a known one, one that only loose deltas told of, one by other names, or a new one."""
         kind, name = _kind(raw), raw.get("id")
-        return self._known(name, place, kind) or self._loose.pop(kind, None) or self._added(name, place, kind)
+        known = self._known(name, place, kind) or self._loose.pop(kind, None) or self._renamed(raw, kind)
+        if known in self._streamed:
+            self._streamed.remove(known)
+        return known or self._added(name, place, kind)
+
+    def _renamed(self, raw: Mapping[str, Any], kind: str) -> _Item | None:
+        """The item that a whole one is, where a server gives it another id and place than its pieces had."""
+        if kind in CALLS:
+            call = read_call(raw)
+            field, whole, told = "arguments", call.arguments, call.id
+        elif kind in ("message", "reasoning"):
+            field, told = "text" if kind == "message" else "thought", None
+            whole = "".join([part.text for part in read_item(raw) if isinstance(part, TextPart | ReasoningPart)])
+        else:
+            return None
+        for item in self._streamed or [item for item in self._items() if not item.done]:
+            said = item.said(field)
+            repeats = said == whole if item.done else whole.startswith(said)
+            if item.kind == kind and item.call_id == told and repeats and (said or told):
+                return item
+        return None
+
+    def _items(self) -> list[_Item]:
+        return list(dict.fromkeys((*self._places.values(), *self._names.values())))
 
     def _facts(self, document: Mapping[str, Any]) -> StreamChunk:
         response = mapping(document.get("response"))
@@ -191,11 +244,15 @@ class ResponsesDecoder(EventDecoder):
         item = self._known(raw.get("id"), place, kind)
         if item is None or item.done or (kind in CALLS and item.is_elsewhere(number_in(place))):
             item = self._added(raw.get("id"), place, kind)
-        return self._call(item, raw, whole=False) if kind in CALLS and text_of(raw.get("name")) else None
+        if kind not in CALLS or not text_of(raw.get("name")):
+            return None
+        item.begun_as = raw
+        return self._call(item, raw, whole=False)
 
     def _call(self, item: _Item, raw: Mapping[str, Any], *, whole: bool) -> StreamChunk:
         call = read_call(raw)
         slot, first = self._slot(item), not item.named
+        item.call_id = item.call_id or call.id
         item.named = item.named or bool(call.name)
         delta = ToolCallDelta(
             index=slot,
@@ -239,8 +296,9 @@ class ResponsesDecoder(EventDecoder):
         parts = read_item(raw)
         texts = annotated(spoken(parts), item.annotations)
         whole = "".join([part.text for part in texts])
+        is_open = self._run.keys() == {item} or not item.said("text")  # nothing else stands between its pieces
         said = self._say(item, "text", None, item.missing("text", whole)) or StreamChunk()
-        fits = self._run == [item] and whole == item.said("text")
+        fits = is_open and self._run.keys() == {item} and whole == item.said("text")
         chunk = attrs.evolve(
             said,
             parts=tuple(texts) if fits else (),
@@ -260,16 +318,23 @@ class ResponsesDecoder(EventDecoder):
         self.ended = True
         self.done = self.failure_in("", document) is None
         status = text_of(document.get("type")).removeprefix("response.")
+        status = "completed" if status in ("", "done") else status
+        self._count(document.get("usage"))
         return self.outcome(response if says(response.get("status")) else {**response, "status": status})
 
     def outcome(self, response: Mapping[str, Any]) -> list[StreamChunk]:
         """What a whole response says beyond what was told of it already."""
         chunks: list[StreamChunk] = []
-        output = response.get("output")
+        output, self._streamed = response.get("output"), self._items()
         for place, raw in enumerate(output if isinstance(output, list) else ()):
             if isinstance(raw, dict):
                 chunks += self._finished(self._one_of(raw, place), raw)
-        status = text_of(response.get("status"))
+        for item in self._items():
+            if item.begun_as and not item.done:  # a call whose beginning told all of it
+                chunks += self._finished(item, item.begun_as)
+        if not chunks and not self._length and not self._run and (text := words_of(response.get("output_text"))):
+            chunks.append(StreamChunk(content=text))  # as SDKs put it together, and some gateways write it
+        status = text_of(response.get("status")) or "completed"
         self._count(response.get("usage"))
         reason = mapping(response.get("incomplete_details")).get("reason") if status == "incomplete" else None
         self._broken = broken_off("cancelled" if status == "cancelled" else reason)
@@ -294,6 +359,8 @@ _READERS = {
     **dict.fromkeys(("response.created", "response.in_progress", "response.queued"), ResponsesDecoder._facts),
     "response.output_item.added": ResponsesDecoder._item_added,
     "response.output_item.done": ResponsesDecoder._item_done,
+    "response.content_part.done": ResponsesDecoder._part_done,
+    "response.reasoning_summary_part.done": ResponsesDecoder._part_done,
     "response.output_text.annotation.added": ResponsesDecoder._annotation,
     **dict.fromkeys(ENDS, ResponsesDecoder._end),
 }

@@ -26,8 +26,9 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..base import Inbound, filled, is_hollow, object_in, popped, taken
-from ..decoding import mapping, own
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, without_null
+from ..decoding import mapping
+from ..encoding import own
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
 
 _ROLES = ("system", "developer", "user", "assistant")
@@ -51,7 +52,7 @@ def turns_of(fields: dict[str, Any]) -> list[Message]:
     if not isinstance(given, list):
         raise InvalidRequest(f"input: {type(given).__name__} is no conversation; give a text or a list of items")
     turns = _Turns()
-    for item in given:
+    for item in without_null(given):
         turns.add(item)
     return turns.end()
 
@@ -134,7 +135,7 @@ def _message(item: Mapping[str, Any]) -> Message:
         raise InvalidRequest(f"input: {role!r} is not a role; use one of {', '.join(_ROLES)}")
     if not content and isinstance(content, list):
         return _whole({"type": "message", **item})
-    return Message(role, _content(content) or [TextPart(text="")], extra=noted(rest(item, "type", "role", "content")))
+    return Message(role, _content(content) or EMPTY_TURN, extra=noted(rest(item, "type", "role", "content")))
 
 
 def _result(item: Mapping[str, Any], kind: str) -> Message:
@@ -149,6 +150,7 @@ def _result(item: Mapping[str, Any], kind: str) -> Message:
 def _content(content: Any) -> str | list[Part]:
     if isinstance(content, str):
         return content
+    content = without_null(content) if isinstance(content, list) else content
     if not isinstance(content, list):
         raise InvalidRequest(f"input: content is {type(content).__name__}; give a text or a list of parts")
     for entry in content:
@@ -315,7 +317,7 @@ def _known_format(value: Any) -> bool:
 
 
 def _tools(fields: dict[str, Any]) -> dict[str, Any]:
-    tools = [_tool(tool) for tool in popped(fields, "tools", list, [])]
+    tools = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(popped(fields, "tools", list, []))]
     choice = fields.get("tool_choice")
     if isinstance(choice, str) and choice in _WORDS:
         return {"tools": tools, "tool_choice": fields.pop("tool_choice")}
@@ -325,16 +327,31 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     return {"tools": tools}
 
 
-def _tool(tool: Any) -> Tool | VendorTool:
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "code_interpreter": ("container",),
+    "computer_use_preview": ("environment", "display_width", "display_height"),
+    "custom": ("name",),
+    "file_search": ("vector_store_ids",),
+    "mcp": ("server_label",),
+    "namespace": ("name",),
+}
+"""What OpenAI requires of its tools, beside their type. https://platform.openai.com/docs/api-reference/responses/create"""
+
+
+def _tool(tool: Any, where: str) -> Tool | VendorTool:
     if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
-        raise InvalidRequest("tools: a tool has no type; give {'type': 'function', 'name': ..., 'parameters': {...}}")
+        raise InvalidRequest(f"{where}: a tool has no type; give {{'type': 'function', 'name': ..., 'parameters': {{...}}}}")
     if tool["type"] not in ("", "function"):
+        lacking = next((name for name in _REQUIRED.get(tool["type"], ()) if tool.get(name) is None), None)
+        if lacking is not None:
+            raise InvalidRequest(f"{where}.{lacking}: this is missing; a tool of type {tool['type']!r} must give it")
         return VendorTool(origin=NAME, data=tool)
     name, parameters = tool.get("name"), tool.get("parameters") or {}
     described = isinstance(tool.get("description"), str | None) and isinstance(tool.get("strict"), bool | None)
     if not isinstance(name, str) or not name or not isinstance(parameters, dict) or not described:
         raise InvalidRequest(
-            "tools: a function has no name or a field of a wrong kind; give {'type': 'function', 'name': ..., 'parameters': {...}}"
+            f"{where}: a function has no name or a field of a wrong kind;"
+            " give {'type': 'function', 'name': ..., 'parameters': {...}}"
         )
     return Tool(
         name=name,

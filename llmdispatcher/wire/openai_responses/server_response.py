@@ -24,7 +24,8 @@ from ...types import (
     Usage,
 )
 from ..base import Inbound
-from ..decoding import CALL, made_id, mapping, own, parse, written
+from ..decoding import CALL, made_id, mapping, parse
+from ..encoding import own, written
 from ..finish import canonical_reason
 from ..openai_chat.fields import openai_logprobs, openai_tier
 from ..server_errors import failure_event
@@ -52,7 +53,7 @@ def settings_of(asked: Inbound | None) -> dict[str, Any]:
     if asked is None or asked.request.wire_format != NAME:
         return {}
     fields = mapping(parse(encode(asked.request, stream=False)))
-    settings = {name: fields[name] for name in _REPEATED if fields.get(name) is not None}
+    settings = {name: fields[name] for name, kind in _REPEATED.items() if isinstance(fields.get(name), kind)}
     if "tools" in settings:
         tools = [mapping(tool) for tool in fields["tools"]]
         settings["tools"] = [{**_TOOL, **tool} if tool.get("type") == "function" else tool for tool in tools]
@@ -63,26 +64,27 @@ def settings_of(asked: Inbound | None) -> dict[str, Any]:
     return settings
 
 
-_REPEATED = (
-    "background",
-    "instructions",
-    "max_output_tokens",
-    "max_tool_calls",
-    "metadata",
-    "parallel_tool_calls",
-    "previous_response_id",
-    "prompt_cache_key",
-    "reasoning",
-    "safety_identifier",
-    "store",
-    "temperature",
-    "text",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "truncation",
-)
+_REPEATED: Mapping[str, Any] = {
+    "background": bool,
+    "instructions": str,
+    "max_output_tokens": int,
+    "max_tool_calls": int,
+    "metadata": Mapping,
+    "parallel_tool_calls": bool,
+    "previous_response_id": str,
+    "prompt_cache_key": str,
+    "reasoning": Mapping,
+    "safety_identifier": str,
+    "store": bool,
+    "temperature": int | float,
+    "text": Mapping,
+    "tool_choice": str | Mapping,
+    "tools": list,
+    "top_logprobs": int,
+    "top_p": int | float,
+    "truncation": str,
+}
+"""With their kinds: one of another kind is not repeated, since the answer would be none of this format."""
 _TOOL: Mapping[str, Any] = {"description": None, "parameters": None, "strict": True}
 
 

@@ -1,0 +1,273 @@
+"""What encoders share: JSON out, and what happens to that which a format has no place for: it is refused, or dropped and told."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+from .._text import room_logger
+from ..errors import InvalidRequest, MalformedReply
+from ..types import (
+    Message,
+    OtherPart,
+    ReasoningPart,
+    Request,
+    TextPart,
+    ToolCall,
+    VendorTool,
+    check_written,
+    json_encoder,
+)
+from .decoding import mapping, text_of
+
+T = TypeVar("T")
+LEADING_ROLES = ("system", "developer")
+EXTRA_CONTENT = "extra_content"
+"""Where Google's chat endpoint keeps a call's thought signature, and our servers of other formats than Google's.
+
+https://ai.google.dev/gemini-api/docs/thought-signatures#openai
+"""
+NO_CHOICE = "is not a choice; use auto, none, required or a function's name"
+_DROPPED: ContextVar[dict[str, None] | None] = ContextVar("dropped", default=None)
+ADAPTIVE: Mapping[str, str] = {"thinking": "adaptive"}
+"""The mark in ``request.metadata`` of one that was read from Anthropic's format: it is to think as the model sees fit."""
+_UNSENT: Mapping[str, tuple[str, ...]] = {
+    "anthropic_messages": ("prompt_cache_key",),
+    "gemini": ("user", "prompt_cache", "prompt_cache_key"),
+    "ollama_chat": ("user", "service_tier", "prompt_cache", "prompt_cache_key", "reasoning_summary"),
+    "openai_chat": ("prompt_cache", "reasoning_summary"),
+    "openai_responses": ("prompt_cache",),
+}
+"""What changes no answer, and has no place in a format: nobody is refused for it, and clients are told."""
+_MARKING = ("anthropic_messages", "openai_chat")
+"""Formats that have marks of what to remember; whether a server takes them is seen where they are written."""
+_THEIR_WORDS: Mapping[tuple[str | None, str], str] = {
+    ("anthropic_messages", "reasoning_tokens"): "thinking",
+    ("anthropic_messages", "stop"): "stop_sequences",
+    ("gemini", "reasoning_tokens"): "thinkingConfig",
+    ("gemini", "stop"): "stopSequences",
+    ("openai_responses", "reasoning_effort"): "reasoning",
+}
+"""What the sender of a request calls what we call otherwise."""
+_NONE: Mapping[str, Any] = {}
+logger = room_logger("wire")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+_encode = json_encoder(_plain, ensure_ascii=False, allow_nan=False)
+
+
+class Asked(Protocol):
+    """What every kind of request has."""
+
+    @property
+    def model(self) -> str:
+        """Who is asked."""
+
+    @property
+    def extra_params(self) -> Mapping[str, Any]:
+        """What is merged into the body."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What is not sent."""
+
+    @property
+    def drop_params(self) -> bool:
+        """Whether what has no place is left out."""
+
+    @property
+    def wire_format(self) -> str | None:
+        """The format that it was read from."""
+
+
+def dump(payload: Mapping[str, Any], request: Asked, codec: str) -> bytes:
+    """The body of a call; the request's ``extra_params`` are merged last, mappings one level deep.
+
+    Those of a request that was read from another format are dropped.
+    """
+    merged = dict(payload)
+    foreign = request.wire_format not in (None, codec)
+    if foreign:
+        _tell_foreign(request, codec)
+    if request.extra_params and not foreign:
+        check_written(request.extra_params, merged)
+    for name, value in () if foreign else request.extra_params.items():
+        known = merged.get(name)
+        merged[name] = {**known, **value} if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    try:
+        try:
+            return _encode(merged).encode("utf-8", "replace")
+        except ValueError:  # a model wrote NaN or 1e999 into a call, or a tool into a result
+            said = {name: _in_words(merged[name]) for name in _CONVERSATION if name in merged}
+            return _encode({**merged, **said}).encode("utf-8", "replace")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the request cannot be written as JSON: {error}; use plain values in it") from None
+
+
+_CONVERSATION = ("messages", "contents", "input")
+"""Where the formats have what was said."""
+
+
+def _in_words(value: Any) -> Any:
+    """The same with numbers that JSON cannot carry as text."""
+    if isinstance(value, dict):
+        return {name: _in_words(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_words(inner) for inner in value]
+    return json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def arguments_of(request: Asked, call: ToolCall, vendor: str) -> dict[str, Any]:
+    """A call's arguments as an object, for formats that want one; what is none goes into it as ``input``.
+
+    Raises :class:`InvalidRequest` for a text that is no object, unless the request was read from a wire format: a client cannot
+    take back what a model wrote.
+    """
+    if call.kind == "custom":
+        return {"input": call.arguments}
+    try:
+        arguments = call.parsed
+    except (ValueError, RecursionError):
+        fault, arguments = "not JSON", call.arguments
+    else:
+        fault = "no object"
+    if isinstance(arguments, dict | None):
+        return arguments or {}
+    if request.wire_format is None:
+        raise InvalidRequest(f"message.tool_calls: the arguments of {call.name!r} are {fault}, as {vendor} wants them")
+    return {"input": arguments}
+
+
+def written(document: Any) -> bytes:
+    """An answer as JSON. Raises :class:`MalformedReply` where a vendor's values are none, such as an infinite number."""
+    try:
+        return _encode(document).encode("utf-8", "replace")
+    except (TypeError, ValueError, RecursionError):
+        raise MalformedReply("the vendor's answer has values that JSON cannot carry", sent=True) from None
+
+
+def leave_out(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
+    """Refuse what a format cannot express, or drop it and tell so where the request allows that.
+
+    It does with ``drop_params``, and where it was read from a wire format: its sender does not know who is asked.
+    """
+    if not request.drop_params and request.wire_format is None:
+        raise InvalidRequest(f"{field}: {why} ({codec}); leave it out, ask another vendor, or set drop_params=True")
+    tell_dropped(request, codec, field, why)
+
+
+def tell_dropped(request: Asked, codec: str, field: str, why: str = "has no place in this format") -> None:
+    """Note for :func:`telling_dropped` that something is not sent; no library call is refused for it, or told."""
+    if request.wire_format is None and not request.drop_params:
+        return
+    dropped, word = _DROPPED.get(), _THEIR_WORDS.get((request.wire_format, field), field)
+    if dropped is None or word not in dropped:
+        logger.info("%s is not sent to %s: it %s (%s)", word, request.model, why, codec)
+    if dropped is not None:
+        dropped[word] = None
+
+
+def tell_thought(request: Asked, codec: str, part: ReasoningPart) -> None:
+    """Note that a thought is not sent, which another vendor made."""
+    kind = "encrypted reasoning" if part.encrypted is not None else "reasoning"
+    tell_dropped(request, codec, f"message.content: {kind}", f"is known to {part.origin} alone")
+
+
+def leave_out_foreign(request: Asked, codec: str) -> None:
+    """Leave out the ``extra_params``, which another format knows. Raises :class:`InvalidRequest` where nothing else is said."""
+    why = f"is known to {request.wire_format} alone"
+    if request.extra_params and not (getattr(request, "messages", ()) or getattr(request, "texts", ())):
+        raise InvalidRequest(f"{', '.join(request.extra_params)}: {why} ({codec}), and nothing else is asked; ask another vendor")
+    for name in request.extra_params:
+        leave_out(request, codec, name, why)
+
+
+def _tell_foreign(request: Asked, codec: str) -> None:
+    """Tell what a request that was read from another format says that this one has no place for, whatever the codec does."""
+    why = f"is known to {request.wire_format} alone"
+    leave_out_foreign(request, codec)
+    for name in _UNSENT.get(codec, ()):
+        if getattr(request, name, None) is not None:
+            tell_dropped(request, codec, name)
+    if isinstance(request, Request):
+        if request.metadata.get(str(request.wire_format)) == ADAPTIVE and request.reasoning_effort is None:
+            tell_dropped(request, codec, "thinking", why)
+        if codec not in _MARKING and _has_marks(request):
+            tell_dropped(request, codec, "cache_control")
+
+
+def _has_marks(request: Request) -> bool:
+    parts = [part for message in request.messages if not isinstance(message.content, str) for part in message.content]
+    return any(getattr(part, "cache", None) is not None for part in (*parts, *request.tools))
+
+
+def telling_dropped(encode: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
+    """What ``encode`` gives, and what it left out of the request, each name once."""
+    dropped: dict[str, None] = {}
+    token = _DROPPED.set(dropped)
+    try:
+        return encode(), tuple(dropped)
+    finally:
+        _DROPPED.reset(token)
+
+
+def only_texts(messages: Iterable[Message]) -> bool:
+    """Whether a conversation is texts alone, without parts, calls, results, names and further fields: most are."""
+    for message in messages:
+        if type(message.content) is not str or message.tool_calls or message.role == "tool" or message.name is not None:
+            return False
+        if message.extra:
+            return False
+    return True
+
+
+def own(part: Any, codec: str) -> Mapping[str, Any]:
+    """The further fields of a part, call, tool or message that are of this format."""
+    return part.extra.get(codec, _NONE) if part.extra else _NONE
+
+
+def with_signature(signature: str | None) -> dict[str, Any]:
+    """The further fields of a call that carry its thought signature through a client of another format."""
+    return {EXTRA_CONTENT: {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def signature_of(call: Any) -> str | None:
+    """A call's thought signature, its own or one that it carried through a client of another format."""
+    if call.signature is not None:
+        return str(call.signature)
+    for further in call.extra.values() if call.extra else ():
+        if EXTRA_CONTENT in further:
+            return text_of(mapping(mapping(further[EXTRA_CONTENT]).get("google")).get("thought_signature")) or None
+    return None
+
+
+def in_text(request: Request, codec: str, messages: list[Message]) -> list[Message]:
+    """System messages for formats that want them as text; other parts are left out, or refused."""
+    return [message if isinstance(message.content, str) else _texts_of(request, codec, message) for message in messages]
+
+
+def _texts_of(request: Request, codec: str, message: Message) -> Message:
+    kept = tuple([part for part in message.content if isinstance(part, TextPart)])
+    for part in message.content if len(kept) < len(message.content) else ():
+        if not isinstance(part, TextPart):
+            what = f"message.content: {part_kind(part)!r}"
+            leave_out(request, codec, what, f"has no place in a {message.role} message, which must be text here")
+    return message if len(kept) == len(message.content) else attrs.evolve(message, content=kept or " ")
+
+
+def part_kind(part: Any) -> str:
+    """What a part is, in its sender's word where it has one."""
+    if isinstance(part, OtherPart | VendorTool):
+        return str(part.data.get("type") or next(iter(part.data), "a part"))
+    return type(part).__name__

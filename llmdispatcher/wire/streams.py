@@ -1,0 +1,488 @@
+"""The decoders of streams: how bytes become events, events become documents, and what a stream may be.
+
+A format's own decoder (its ``response.py``) says what a document means. https://github.com/ndjson/ndjson-spec
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from ..errors import DispatchError, MalformedReply, StreamInterrupted, to_raise
+from ..types import MOST_DEPTH, Response, StreamChunk, TooMuch, mended, parse_several, parse_text, relaxed, unfold, weighed
+from .base import ENVELOPE, STREAMED, Bounds
+from .decoding import most_objects, parse, says
+from .errors import MAX_EXCERPT, excerpt, fault_inside, read, tells, tells_beside, tells_of_failure
+from .sse import SseParser
+
+
+class Event(Protocol):
+    """One event of a stream."""
+
+    @property
+    def event(self) -> str:
+        """Its name."""
+
+    @property
+    def data(self) -> str:
+        """What it says."""
+
+
+class EventParser(Protocol):
+    """Finds the events in the bytes of a stream, such as :class:`~llmdispatcher.wire.sse.SseParser`."""
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """The events that ``data`` completes."""
+
+    def last(self) -> Sequence[Event]:
+        """The event that came in and that nothing ended; none where there is nothing of one."""
+
+    def rest(self) -> bytes:
+        """What came in and was no event."""
+
+
+class EventDecoder(ABC):
+    """A stream of JSON events; a format says what each means (:meth:`read_event`) and reads a whole answer (:meth:`read_whole`).
+
+    A server that answers a stream request with plain JSON, with JSON lines, or with a list of all events is understood as well.
+    Single events that are no JSON objects are skipped and counted (``skipped``); a stream of nothing but those is malformed, and
+    so is one beyond its ``bounds``, which whoever reads it may set before the first :meth:`feed`.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_broken",
+        "_failure",
+        "_good",
+        "_halves",
+        "_is_plain",
+        "_members",
+        "_one_line",
+        "_plain",
+        "_size",
+        "_sse",
+        "bounds",
+        "done",
+        "ended",
+        "skipped",
+    )
+
+    END_MARKER: ClassVar[str]
+    """What ends a stream of this format, for the error text."""
+    ANSWER: ClassVar[str]
+    """The field that only events with a piece of an answer have; in one without, an error is looked for in every shape."""
+    TYPED: ClassVar[bool] = False
+    """Whether an event says what it is in its ``type``."""
+    BY_LINES: ClassVar[bool] = False
+    """Whether the format's own streams are JSON lines: then one whole line shows that a body is a stream."""
+    ENDS_BY_DONE: ClassVar[bool] = False
+    """Whether ``[DONE]`` alone ends an answer; where a format has an end of its own, a gateway may write it behind any stream."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.ended = False
+        self._failure: DispatchError | None = None
+        self._broken: DispatchError | None = None  # what a finish reason told that is a failure
+        self._sse: EventParser | None = None
+        self._plain: list[bytes] = []  # a body that has not shown yet what it is, or is no event stream
+        self._is_plain = False
+        self._begun = False  # whether such a body begins as an object
+        self._one_line = False  # whether its first line is whole
+        self._halves = Halves()
+        self._good = 0
+        self._size = 0  # bytes of a plain body, or of events without their envelopes
+        self._members = 0
+        self.bounds = Bounds()
+        self.skipped = 0
+
+    def feed(self, data: bytes) -> list[StreamChunk]:
+        """The chunks that ``data`` completes."""
+        parser = self._sse
+        if parser is None:
+            opened = self._opened(data)
+            if opened is None:
+                return []
+            parser, data = opened
+            self._sse, self._plain = parser, []
+        if self._failure is not None:
+            raise to_raise(self._failure)
+        chunks: list[StreamChunk] = []
+        try:
+            for event in parser.feed(data):
+                if self.done:
+                    break
+                self._take(event.event, event.data, chunks)
+        except DispatchError as failure:
+            if not chunks:
+                raise
+            self._failure = failure
+        return chunks
+
+    def _opened(self, data: bytes) -> tuple[EventParser, bytes] | None:
+        """The parser for a stream and its first bytes, as soon as it shows itself to be one; till then all is kept."""
+        self._keep(data)
+        if self._is_plain:
+            return None
+        if not self._begun:  # all that came so far is blank
+            start = data.lstrip(_BLANKS)[:1]
+            self._begun = start == b"{"
+            self._is_plain = start in (b"[", b"<")
+            if self._is_plain or not start:
+                return None
+            if not self._begun:
+                self._size = 0
+                return SseParser(self.bounds.size), b"".join(self._plain)
+        return self._second_line(data)
+
+    def _second_line(self, data: bytes) -> tuple[EventParser, bytes] | None:
+        """The parser for lines, once a second document begins behind the line of the first."""
+        if not self._one_line:
+            if b"\n" not in data:
+                return None
+            line, _, data = b"".join(self._plain).lstrip(_BLANKS).partition(b"\n")
+            self._one_line, self._is_plain = True, line.rstrip().endswith(_GOES_ON)
+        start = data.lstrip()
+        if self._is_plain or not (start or self.BY_LINES):
+            return None
+        self._is_plain = not (self.BY_LINES or start.startswith((b"{", b"[", b"d")))
+        if self._is_plain:
+            return None
+        self._size = 0
+        return LineParser(self.bounds.size), b"".join(self._plain).lstrip(_BLANKS)
+
+    def _keep(self, data: bytes) -> None:
+        self._plain.append(data)
+        self._size += len(data)
+        if self._size > self.bounds.size:
+            raise _too_long(self.bounds)
+
+    def check(self) -> None:
+        """Raise the error that came right behind the chunks of the last :meth:`feed`, if one did."""
+        if self._failure is not None:
+            raise to_raise(self._failure)
+
+    def _take(self, name: str, data: str, chunks: list[StreamChunk]) -> None:
+        if data.startswith("[DONE]"):
+            self._raise_if_all_malformed()
+            chunks += self._held()
+            if not (self.ended or self.ENDS_BY_DONE):
+                raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+            self.ended = self.done = True
+            return
+        self._weigh(data)
+        try:
+            document = parse_text(data, None, lenient=True, halves=True)
+            documents = document if isinstance(document, list) else [document]
+        except ValueError:
+            documents = self._apart(name, data, chunks)
+        if not (self._halves.held or "\\ud" in data or "\\uD" in data):
+            for document in documents:
+                self._take_document(name, document, chunks)
+            return
+        for document in documents:
+            self._take_document(name, self._halves.join(document), chunks)
+        if self.done:
+            chunks += self._held()
+
+    def _apart(self, name: str, data: str, chunks: list[StreamChunk]) -> list[Any]:
+        """The documents in what is not one: ``data:`` said twice, or several without an empty line between them."""
+        lines = [_AGAIN.sub("", line, count=1) for line in data.split("\n") if line.strip()]
+        if "".join(lines) != data and all(line.startswith(_EVENTS) for line in lines):
+            for line in lines:
+                if not self.done:
+                    self._take(name, line, chunks)
+            return []
+        if name == "error":
+            raise fault_inside({"error": excerpt(data.encode("utf-8", "replace"))}).shortened(MAX_EXCERPT) from None
+        documents = parse_several(data)
+        if documents is None and (fixed := relaxed(data)) is not None:
+            documents = parse_several(fixed)
+        if documents is None:
+            self.skipped += 1
+        return [one for document in documents or () for one in (document if isinstance(document, list) else [document])]
+
+    def _take_document(self, name: str, document: Any, chunks: list[StreamChunk]) -> None:
+        if not isinstance(document, dict):
+            if name == "error":
+                raise fault_inside({"error": document})
+            self.skipped += says(document)
+            return
+        self._good += 1
+        if self.TYPED and "type" not in document and name != "message":
+            document = {**document, "type": name}  # which some gateways say in the event's name alone
+        failure = self.failure_in(name, document)
+        if failure is None or failure.get("usage"):  # some servers bill in the same event what they then refuse
+            said = self.read_event(document)
+            if isinstance(said, list):
+                chunks += said
+            elif said is not None:
+                chunks.append(said)
+        if failure is not None:
+            raise fault_inside(failure)
+        if self._broken is not None:
+            raise self._broken
+
+    def raise_if_broken(self) -> None:
+        """Raise the failure that a finish reason told."""
+        if self._broken is not None:
+            raise self._broken
+
+    def _weigh(self, data: str) -> None:
+        """Refuse an event that makes the stream too much, before it is decoded; of a small one only its brackets are counted."""
+        bounds, members = self.bounds, data.count("{") + data.count("[")
+        if members > MOST_DEPTH or len(data) > ENVELOPE:
+            try:
+                members = weighed(data, bounds.members, most_objects(bounds.members))
+            except TooMuch as much:
+                raise MalformedReply(f"an event of the stream {much}", sent=True) from None
+            self._size += max(0, len(data) - ENVELOPE)
+            if self._size > bounds.size:
+                raise _too_long(bounds)
+        self._members += members
+        if self._members > STREAMED * bounds.members:
+            raise MalformedReply(f"the events of the stream have more than {STREAMED * bounds.members:,} members", sent=True)
+
+    def failure_in(self, name: str, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What tells of a failure in an event, if something does."""
+        if name == "error" or ("error" in document and tells(document["error"])):
+            return document
+        if document.get(self.ANSWER):
+            return document if tells_beside(document) else None
+        return document if tells_of_failure(document) else None
+
+    def finish(self) -> list[StreamChunk]:
+        """What is left at the end of the body. Raises :class:`StreamInterrupted` where the end marker is missing."""
+        self.check()
+        if self._sse is None:
+            return self.finish_plain(b"".join(self._plain))
+        chunks: list[StreamChunk] = []
+        for event in self._sse.last():
+            if not self.done and _is_whole(event.data):
+                self._take(event.event, event.data, chunks)
+        self._raise_trailing_error(self._sse.rest())
+        if not self.ended:
+            self._raise_if_all_malformed()
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        return chunks if self.done else [*chunks, *self._held()]
+
+    def _held(self) -> list[StreamChunk]:
+        """What was held back till the end."""
+        chunks: list[StreamChunk] = []
+        for document in self._halves.rest():
+            self._take_document("", document, chunks)
+        return [*chunks, *self.over()]
+
+    def over(self) -> list[StreamChunk]:
+        """What a format held back till the end of the stream."""
+        return []
+
+    def _raise_if_all_malformed(self) -> None:
+        if self.skipped and not self._good:
+            raise MalformedReply(f"none of the stream's {self.skipped} events, from event 1 on, is a JSON object", sent=True)
+
+    def _raise_trailing_error(self, rest: bytes) -> None:
+        """Google may append an error as bare JSON lines, which are no event."""
+        if rest.lstrip()[:1] in (b"{", b"["):
+            self.skipped += 1
+            try:
+                document = parse(rest)
+            except MalformedReply:
+                return
+            if read(document) is not None:
+                raise fault_inside(document)
+
+    def finish_plain(self, body: bytes) -> list[StreamChunk]:
+        """The chunks of a body that is no event stream: a whole answer, or all events at once."""
+        documents = _documents(body, self.bounds.members)
+        if len(documents) < 2:
+            self.ended = self.done = True
+            return list(unfold(self.read_whole(body)))
+        chunks = self.taken_from(body, documents)
+        if not self.ended:
+            raise StreamInterrupted(f"the stream ended without {self.END_MARKER}", sent=True)
+        return chunks
+
+    def taken_from(self, body: bytes, documents: Sequence[Any]) -> list[StreamChunk]:
+        """The chunks of all documents of a body, with what is held back till the end."""
+        if b"\\ud" in body or b"\\uD" in body:
+            documents = [self._halves.join(document) for document in documents]
+        chunks: list[StreamChunk] = []
+        for document in documents:
+            self._take_document("", document, chunks)
+        return [*chunks, *self._held()]
+
+    @abstractmethod
+    def read_event(self, document: Mapping[str, Any]) -> StreamChunk | list[StreamChunk] | None:
+        """What one event says; sets ``ended`` (complete as it stands) and ``done`` (nothing more is to come)."""
+
+    @abstractmethod
+    def read_whole(self, body: bytes) -> Response:
+        """A whole answer."""
+
+
+def _too_long(bounds: Bounds) -> MalformedReply:
+    return MalformedReply(f"the stream is longer than {bounds.size:,} bytes; ask for less, or raise max_body", sent=True)
+
+
+_AGAIN = re.compile(r"\s*(?:data:\s*)*")
+_EVENTS = ("{", "[")
+_BLANKS = b"\xef\xbb\xbf \t\r\n"
+_GOES_ON = (b"{", b"[", b",", b":")
+"""What a line of one document over several lines ends with."""
+
+
+def _is_whole(data: str) -> bool:
+    """Whether an event that nothing ended was not cut short."""
+    text = _AGAIN.sub("", data, count=1)
+    try:
+        return text.startswith("[DONE]") or isinstance(parse_text(text, lenient=True), dict)
+    except ValueError:
+        return "\n" in text and all(map(_is_whole, text.split("\n")))
+
+
+def _documents(body: bytes, members: int) -> Sequence[Any]:
+    """The documents of a body that has several: a list of objects, or one behind another; none of a body that has not."""
+    start = body.lstrip(_BLANKS)
+    if start.startswith(b"["):
+        return [one for one in parse(body, members, halves=True) if isinstance(one, dict)]
+    return (parse_several(start.decode("utf-8", "replace"), members) or ()) if _BETWEEN.search(body) else ()
+
+
+_BETWEEN = re.compile(rb"\}\s*\{")
+
+
+_GROWING = frozenset(
+    {
+        "arguments",
+        "content",
+        "delta",
+        "input",
+        "partial_json",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "response",
+        "text",
+        "thinking",
+        "transcript",
+    }
+)
+"""The fields whose texts grow from event to event."""
+_PLACES = frozenset({"content_index", "index", "item_id", "output_index", "summary_index", "thought", "type"})
+"""What tells of an event, or of a member of a list in it, which text it is about."""
+_Path = tuple[Any, ...]
+_REPLACEMENT = "\ufffd"
+
+
+class Halves:
+    """Joins the halves of characters that a server named in two events, since it cuts text by UTF-16 units.
+
+    The first half is taken out of the text that it ends, and waits for the next piece of that text, whatever comes between. Where
+    no second one follows it becomes the replacement character.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held: dict[_Path, tuple[str, _Path]] = {}  # by the text that it ends: the half, and where that stands
+
+    def join(self, document: Any) -> Any:
+        """The document to read in place of one."""
+        for path, parent, name in _texts(document, ()):
+            known, text = _known(path), parent[name]
+            if text and known in self.held:
+                half, _where = self.held.pop(known)
+                text = half + text if _is_second(text[:1]) else _REPLACEMENT + text
+            if _is_first(text[-1:]):
+                self.held[known] = (text[-1], path)
+                text = text[:-1]
+            parent[name] = text
+        return mended(document)
+
+    def rest(self) -> list[Any]:
+        """The documents that are owed at the end."""
+        held, self.held = self.held, {}
+        return [_alone(path) for _, path in held.values()]
+
+
+def _known(path: _Path) -> _Path:
+    """By what a text is known: not by a type or a first place, which may be said once."""
+    return tuple([tuple([at for at in step if at[0] != "type" and at[1]]) if isinstance(step, tuple) else step for step in path])
+
+
+def _is_first(text: str) -> bool:
+    return "\ud800" <= text <= "\udbff"
+
+
+def _is_second(text: str) -> bool:
+    return "\udc00" <= text <= "\udfff"
+
+
+def _texts(value: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
+    """Every text in an event that may grow: by what it is known, and where it stands."""
+    if isinstance(value, dict):
+        about = tuple([(name, place) for name, place in value.items() if name in _PLACES and not isinstance(place, dict | list)])
+        for name, inner in value.items():
+            if isinstance(inner, str) and name in _GROWING:
+                yield (*path, about, name), value, name
+            elif isinstance(inner, dict | list) and name != "logprobs":
+                yield from _texts(inner, (*path, about, name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _texts(inner, (*path, place))
+
+
+def _alone(path: _Path) -> Any:
+    """The event that a text stands in, with half a character for a text and nothing else."""
+    if not path:
+        return _REPLACEMENT
+    if isinstance(path[0], int):
+        return [{}] * path[0] + [_alone(path[1:])]
+    return {**dict(path[0]), path[1]: _alone(path[2:])}
+
+
+class Line(NamedTuple):
+    """One line, as an event of a stream."""
+
+    data: str
+    event: str = "message"
+
+
+class LineParser:
+    """Bytes in, lines of at most ``most`` bytes out, whatever the cuts between them."""
+
+    __slots__ = ("_most", "_partial", "_size")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._partial: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[Line]:
+        """The lines that ``data`` completes, without the empty ones. Raises :class:`MalformedReply` for one that is too long."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._hold(data)
+            return []
+        whole = b"".join([*self._partial, data[:end]]) if self._partial else data[:end]
+        self._partial, self._size = [], 0
+        if end < len(data):
+            self._hold(data[end:])
+        return [Line(line.decode("utf-8", "replace")) for line in map(bytes.strip, whole.split(b"\n")) if line]
+
+    def _hold(self, piece: bytes) -> None:
+        self._partial.append(piece)
+        self._size += len(piece)
+        if self._size > self._most:
+            raise MalformedReply(f"a line of the stream is longer than {self._most:,} bytes", sent=True)
+
+    def last(self) -> list[Line]:
+        """The line that nothing ended."""
+        line, self._partial = self.rest().strip(), []
+        return [Line(line.decode("utf-8", "replace"))] if line else []
+
+    def rest(self) -> bytes:
+        """The beginning of a line that has not ended."""
+        return b"".join(self._partial)
