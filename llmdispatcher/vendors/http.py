@@ -283,7 +283,8 @@ _NO_SAMPLING = frozenset({"no_sampling"})
 
 def fitted(request: Request, traits: Traits) -> Request:
     """The request as this model takes it; the same one where there is nothing to change."""
-    request = without_idle_choice(request, request.model)
+    if request.tool_choice is not None or request.parallel_tool_calls is not None:
+        request = without_idle_choice(request, request.model)
     if traits.limits:
         request = within_limits(request, traits.limits, request.model)
     effort = request.reasoning_effort

@@ -53,17 +53,19 @@ def without_refused(request: Request, quirks: frozenset[str], codec: str) -> Req
         request = _in_words(request, codec)
     if _REFUSING.isdisjoint(quirks):
         return request
-    left_out = [name for quirk in quirks for name in _TUNES.get(quirk, ()) if getattr(request, name) is not None]
-    for name in left_out:
-        tell_dropped(request, codec, name, _REFUSED)
-    for quirk in quirks:
+    left_out: list[str] = []
+    for quirk in _REFUSING.intersection(quirks):
+        for name in _TUNES.get(quirk, ()):
+            if getattr(request, name) is not None:
+                tell_dropped(request, codec, name, _REFUSED)
+                left_out.append(name)
         for name in _DECIDES.get(quirk, ()):
             value = getattr(request, name)
             if value:
                 leave_out(request, codec, name, _REFUSED)
             if value not in (None, ()):  # no and 0 ask for nothing, and their field is refused all the same
                 left_out.append(name)
-    return _without(request, left_out)
+    return _without(request, left_out) if left_out else request
 
 
 def _in_words(request: Request, codec: str) -> Request:

@@ -35,9 +35,10 @@ from .schemas import NOT_STRICT, OPENAI_STRICT, fitted_schema, object_schema, ty
 
 def results_of_text(request: Request) -> Request:
     """Results of tools as text; what else is in them follows in a user's message after all results of the round."""
-    if not any(message.role == "tool" and _media_in(message) for message in request.messages):
-        return request
-    return attrs.evolve(request, messages=list(_of_text(request.messages)))
+    for message in request.messages:
+        if message.role == "tool" and _media_in(message):
+            return attrs.evolve(request, messages=list(_of_text(request.messages)))
+    return request
 
 
 def _media_in(message: Message) -> list[Part]:
@@ -275,12 +276,13 @@ def without_nothings(request: Request) -> Request:
         and (form := _form_without_nulls(request.response_format)) is not request.response_format
     ):
         changes["response_format"] = form
-    if any(message.name == "" or message.tool_call_id == "" for message in request.messages):
-        changes["messages"] = [
-            attrs.evolve(message, name=message.name or None, tool_call_id=message.tool_call_id or None)
-            for message in request.messages
-        ]
+    if [message for message in request.messages if message.name == "" or message.tool_call_id == ""]:
+        changes["messages"] = list(map(_without_blanks, request.messages))
     return attrs.evolve(request, **changes) if changes else request
+
+
+def _without_blanks(message: Message) -> Message:
+    return attrs.evolve(message, name=message.name or None, tool_call_id=message.tool_call_id or None)
 
 
 def _without_nulls(tool: Tool) -> Tool:

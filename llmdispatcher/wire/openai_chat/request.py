@@ -9,6 +9,7 @@ import base64
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
@@ -293,9 +294,11 @@ def encode(request: Request, *, stream: bool, quirks: frozenset[str] = frozenset
 
 def _encoded(request: Request, *, stream: bool, quirks: frozenset[str]) -> dict[str, Any]:
     """All fields; the names of some are those that the request had when it was read in this format, if the quirks name none."""
-    request = without_effort(_prepared(request, quirks), quirks)
-    spelt = request.metadata.get(NAME, {})
-    names = {**spelt, **_renamed(quirks)}
+    request = _prepared(request, quirks)
+    if "no_effort" in quirks:
+        request = without_effort(request, quirks)
+    spelt, names = request.metadata.get(NAME, {}), _renamed(quirks)
+    names = {**spelt, **names} if spelt else names
     payload: dict[str, Any] = {"model": request.model} if request.model else {}
     if request.messages:
         turns = Turns(request, quirks)
@@ -321,7 +324,7 @@ def _prepared(request: Request, quirks: frozenset[str]) -> Request:
         request = form_in_words(request, instead={"type": "json_object"})
     request = adapted(request, quirks, NAME)
     if only_texts(request.messages) and not request.tools:
-        return named_form(request) if request.wire_format != NAME else request
+        return named_form(request) if request.response_format is not None and request.wire_format != NAME else request
     if request.wire_format != NAME:
         request = named_form(results_of_text(request))
         messages = identified(request.messages, _IDS)
@@ -402,7 +405,8 @@ def _inner(value: Any) -> Any:
     return {name: inner for name, inner in value.items() if name in STANDARD} if isinstance(value, Mapping) else value
 
 
-def _renamed(quirks: frozenset[str]) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def _renamed(quirks: frozenset[str]) -> Mapping[str, str]:
     names = {"max_tokens": "max_completion_tokens"} if "max_completion_tokens" in quirks else {}
     names |= {"max_tokens": "max_tokens"} if "no_max_completion_tokens" in quirks else {}
     return {**names, "seed": "random_seed"} if "random_seed" in quirks else names
