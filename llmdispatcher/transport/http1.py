@@ -397,7 +397,7 @@ class Inflater:
 def inflater_for(encoding: str) -> Inflater | None:
     """What unpacks a Content-Encoding, ``None`` for nothing to unpack; refuses all that was not asked for."""
     encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
+    if encoding in ("", "identity", "none", "utf-8"):  # servers that mean a charset, or nothing
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
         return Inflater(encoding)

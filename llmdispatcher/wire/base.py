@@ -140,6 +140,11 @@ def popped(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
     return without_null(value) if isinstance(value, list) else value
 
 
+def whole_number(value: Any) -> Any:
+    """A whole number that came as a float, as programs in languages without integers write it; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def without_null(entries: list[Any]) -> list[Any]:
     """A list without entries that are null; the same one where there are none."""
     return [entry for entry in entries if entry is not None] if None in entries else entries

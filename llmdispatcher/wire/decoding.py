@@ -195,6 +195,16 @@ def counted(known: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, A
     return {**told, **merged} if merged else told
 
 
+_LEAST_LOGPROB = -9999.0
+"""What OpenAI writes for a token that is not among the likely ones; JSON has no infinity."""
+
+
+def log_probability(value: Any) -> float:
+    """A logarithm of a probability as JSON carries it."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if is_number else _LEAST_LOGPROB
+
+
 def made_id(kind: str) -> str:
     """An id for what came without one, such as ``call_…``. No two are the same: a conversation holds what many answers said."""
     return f"{kind}{new_id(SYSTEM_CLOCK)}"

@@ -423,7 +423,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
             r"|no (remaining|available) balance"
             r"|(no|zero) credits? (left|remaining|available)|credits? exhausted|crossed budget"
             r"|(subscription|trial) (has |is )?(expired|ended|over)\b|please (top[ -]?up|recharge)|top up your"
-            r"|plan [\w -]{0,12}limit (has been )?reached"
+            r"|plan (?!rate|request|concurren)[\w -]{0,12}limit (has been )?reached"
             r"|\u4f59\u989d\u4e0d\u8db3|\u6b20\u8d39|\u65e0\u53ef\u7528\u8d44\u6e90\u5305"
             r"|[\u989d\u914d\u5957][\u5ea6\u989d\u9910].{0,3}(\u4e0d\u8db3|\u7528\u5c3d|\u7528\u5b8c|\u8017\u5c3d)",
             CLIENT,
@@ -491,7 +491,7 @@ WORDINGS: tuple[tuple[re.Pattern[str], frozenset[int], type[DispatchError]], ...
         (
             r"not a valid model|unknown model|invalid model|unsupported model|supported api model names|model identifier is invalid"
             r"|no such model|no model (named|called)|unknown provider for model|\bmodel_not_(found|supported|available)\b"
-            r"|\bmodel \S{1,80} is not (supported|found)\b"
+            r"|\bmodel (?=\S{0,80}[-/:.\d])\S{1,80} is not (supported|found)\b"
             r"|\bmodels?\b([^.]|\.(?=\S)){0,200}(does not exist|not found)"
             r"|\bmodel (is |was )?not (found|supported|available|exists?)\b"
             r"|\bmodel\b([^.]|\.(?=\S)){0,120}((has been|was|is) (decommissioned|retired|discontinued|removed|sunset|shut ?down)"

@@ -440,7 +440,8 @@ _SILENT = frozenset(
             "nil",
             "no error",
             "no_error",
-            "0",
+            "n/a",
+            "undefined",
             "200",
             "20000",
         ),
@@ -486,12 +487,13 @@ _WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
 def tells(error: Any) -> bool:
     """Whether an error tells of a failure. Null, an empty object, and one of zeros, blanks and words of success do not."""
     if isinstance(error, Mapping):
-        return any(map(tells, error.values()))
+        return any(tells(value) for name, value in error.items() if not (value is True and name in ("success", "ok")))
     if isinstance(error, list | tuple):
         return any(map(tells, error))
     if isinstance(error, bool) or error is None:
         return bool(error)
-    return str(error).strip(" \t\r\n.!\u3002").lower() not in _SILENT
+    word = str(error).strip(" \t\r\n.!\u3002").lower()
+    return word not in _SILENT and word.strip("0") != ""
 
 
 _FAILING = (

@@ -71,7 +71,7 @@ def test_a_bomb_goes_off_in_small_pieces():
     assert PIECE >= len(inflater.piece())
 
 
-@pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
+@pytest.mark.parametrize("encoding", ["", "identity", " Identity ", "none", "UTF-8"])
 def test_nothing_to_unpack(encoding):
     """An answer as it is needs no inflater."""
     assert inflater_for(encoding) is None

@@ -323,8 +323,7 @@ def test_each_text_gets_its_own_vector(entries):
 
 
 @pytest.mark.parametrize(
-    "document",
-    [{"embeddings": [[1.0]]}, {"embedding": [1.0]}, {"embedding": {"values": [1.0]}}, {"data": [{"embedding": [1.0]}]}],
+    "document", [{"embeddings": [[1.0]]}, {"embedding": [1.0]}, {"embedding": {"values": [1.0]}}, {"data": [{"embedding": [1.0]}]}]
 )
 @pytest.mark.parametrize("codec", EMBEDDING_CODECS.values(), ids=list(EMBEDDING_CODECS))
 def test_vectors_in_the_shape_of_another_format(codec, document):

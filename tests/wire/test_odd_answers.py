@@ -1361,3 +1361,14 @@ def test_what_is_nearly_json_does_not_cost_the_text(delta):
 def test_text_is_relaxed_outside_of_strings_alone(text, fixed):
     """Within them only escapes are; what is too long is left."""
     assert fixed == relaxed(text)
+
+
+@pytest.mark.parametrize("codec", [CHAT, RESPONSES, GEMINI, OLLAMA], ids=lambda codec: codec.name)
+def test_an_infinite_log_probability_costs_no_answer(codec):
+    """Servers write it for tokens that cannot be; it goes out as OpenAI's least one."""
+    document = whole({"content": "hi"})
+    document["choices"][0]["logprobs"] = {"content": [{"token": "hi", "logprob": float("-inf")}]}
+    answer = decoded(CHAT, document)
+    again = codec.decode(codec.write_response(answer))
+    assert "hi" == again.content
+    assert "-9999" in str(again.logprobs)

@@ -691,3 +691,65 @@ def test_a_name_that_a_vendor_does_not_take_is_left_out(pattern, name, told):
     fitted, dropped = telling_dropped(lambda: within_limits(request, {"name": pattern}, CHAT))
     assert ([told, "f"], () if told else ("message.name",)) == ([message.name for message in fitted.messages], dropped)
     assert None is re.fullmatch(traits_of("mistral", "mistral-large-latest").limits["name"], "ann")
+
+
+WHOLE = [
+    (CHAT, {"max_tokens": 100.0}, "max_tokens"),
+    (CHAT, {"max_completion_tokens": 100.0}, "max_tokens"),
+    (ANTHROPIC, {"max_tokens": 100.0}, "max_tokens"),
+    (RESPONSES, {"max_output_tokens": 100.0}, "max_tokens"),
+    (OLLAMA, {"options": {"num_predict": 100.0}}, "max_tokens"),
+    (GEMINI, {"generationConfig": {"maxOutputTokens": 100.0}}, "max_tokens"),
+    (CHAT, {"seed": 100.0}, "seed"),
+    (OLLAMA, {"options": {"seed": 100.0}}, "seed"),
+]
+
+
+@pytest.mark.parametrize(("source", "fields", "name"), WHOLE)
+def test_a_whole_number_may_come_as_a_float(source, fields, name):
+    """A limit that is dropped lets an answer be forty times as long."""
+    value = getattr(read(source, **fields), name)
+    assert (100, int) == (value, type(value))
+    assert getattr(read(source, **json.loads(json.dumps(fields).replace("100.0", "0.5"))), name) is None
+
+
+FLAT = {
+    "type": "function",
+    "name": "f",
+    "description": "d",
+    "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
+}
+NESTED = {"type": "function", "function": {name: value for name, value in FLAT.items() if name != "type"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "tool"),
+    [
+        (CHAT, FLAT),
+        (CHAT, {name: value for name, value in FLAT.items() if name != "type"}),
+        (CHAT, {"name": "f", "description": "d", "input_schema": FLAT["parameters"]}),
+        (RESPONSES, NESTED),
+    ],
+)
+def test_a_function_in_the_words_of_another_format_is_one(source, tool):
+    """Editors send the tools of one of OpenAI's formats to the other."""
+    usual = NESTED if source == CHAT else FLAT
+    for target in (source, ANTHROPIC):
+        assert sent(source, target, tools=[usual])["tools"] == sent(source, target, tools=[tool])["tools"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "usual"),
+    [
+        ({"type": "auto"}, "auto"),
+        ({"type": "any"}, "any"),
+        ({"type": "none"}, "none"),
+        ({"type": "required"}, "required"),
+        ({"type": "function", "name": "f"}, {"type": "function", "function": {"name": "f"}}),
+        ({"type": "tool", "name": "f"}, {"type": "function", "function": {"name": "f"}}),
+    ],
+)
+def test_a_choice_in_the_words_of_another_format_is_one(choice, usual):
+    """A forced call is forced."""
+    for target in (CHAT, ANTHROPIC):
+        assert sent(CHAT, target, tools=TOOLS[CHAT], tool_choice=usual) == sent(CHAT, target, tools=TOOLS[CHAT], tool_choice=choice)

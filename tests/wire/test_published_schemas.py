@@ -57,6 +57,33 @@ ANSWERS = {
     ),
     "logprobs": Response(content="Hi", model="m", logprobs=(LOGPROB,), finish_reason="stop"),
     "Google's logprobs": Response(content="Hi", model="m", logprobs=(GOOGLES,), finish_reason="stop"),
+    "bare logprobs": Response(
+        content="Hi", model="m", logprobs=({"token": "Hi", "logprob": -0.1}, None, "x"), finish_reason="stop"
+    ),
+    "logprobs that JSON lacks": Response(
+        content="Hi",
+        model="m",
+        logprobs=({**LOGPROB, "logprob": float("-inf"), "top_logprobs": [{"token": "a", "logprob": float("nan"), "bytes": None}]},),
+        finish_reason="stop",
+    ),
+    "counts as text": Response(
+        content="Hi",
+        model="m",
+        usage=Usage(input_tokens=5, output_tokens=7, raw={"prompt_tokens": "5", "completion_tokens": "7", "total_tokens": "12"}),
+        finish_reason="stop",
+    ),
+    "counts that cannot be": Response(
+        content="Hi",
+        model="m",
+        usage=Usage(output_tokens=7, raw={"prompt_tokens": -5, "completion_tokens": 7.0}),
+        finish_reason="stop",
+    ),
+    "Google's counts as text": Response(
+        content="Hi",
+        model="m",
+        usage=Usage(input_tokens=5, output_tokens=7, raw={"promptTokenCount": "5", "candidatesTokenCount": 7.0}),
+        finish_reason="stop",
+    ),
     "foreign part": Response(
         content="Hi", model="m", parts=(TextPart(text="Hi"), OtherPart(origin="ollama_chat", data={"x": 1})), finish_reason="stop"
     ),

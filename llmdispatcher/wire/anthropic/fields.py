@@ -64,7 +64,9 @@ def raw_usage(usage: Usage, tier: str | None = None) -> dict[str, Any]:
     raw = usage.raw
     same = anthropic_usage(raw).counts == usage.counts
     if "output_tokens" in raw and same and "total_tokens" not in raw:
-        return dict(raw)
+        into = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+        counts = {"input_tokens": into, "output_tokens": usage.output_tokens}
+        return {**raw, **{name: count for name, count in counts.items() if type(raw.get(name)) is not int}}
     read, write, long = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_long_tokens
     made: dict[str, Any] = {
         **_USAGE,

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from ...errors import InvalidRequest
 from ...types import FilePart, ImagePart, Message, OtherPart, Part, ReasoningPart, Request, TextPart, Tool, ToolCall, VendorTool
-from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, without_null, words_in
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, whole_number, without_null, words_in
 from ..encoding import ADAPTIVE
 from ..shaping import cache_of
 from .fields import NAME, WEB
@@ -247,12 +247,12 @@ def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
     """Sampling and limits; a number that is out of our bounds is the vendor's to judge."""
     found: dict[str, Any] = {}
     for name in (*_BOUNDS, *_COUNTS):
-        value = fields.get(name, 0)
+        value = whole_number(fields.get(name, 0)) if name in _COUNTS else fields.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidRequest(f"{name}: {type(value).__name__} is not a number; give one, or leave it out")
         fits = 0 <= value <= _BOUNDS[name] if name in _BOUNDS else type(value) is int and value >= 0
         if fits and name in fields:
-            found[name] = fields.pop(name)
+            found[name], _said = value, fields.pop(name)
     return found
 
 

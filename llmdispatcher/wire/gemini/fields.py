@@ -28,7 +28,7 @@ from ...types import (
     VideoPart,
     parse_text,
 )
-from ..decoding import Counter, mapping, says, text_of
+from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
 from ..encoding import own, signature_of
 from ..finish import canonical_reason, finish_of
 from ..openai_chat.fields import openai_chat_usage
@@ -138,7 +138,7 @@ def logprobs_of(result: Any) -> tuple[Any, ...]:
 
 def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
     """The record that those entries are read from again; OpenAI's words become Google's."""
-    known = [_token(entry) for entry in entries]
+    known = [_token(entry) for entry in entries if isinstance(entry, Mapping)]
     chosen = [{name: value for name, value in entry.items() if name != "topCandidates"} for entry in known]
     if not any("topCandidates" in entry for entry in known):
         return {"chosenCandidates": chosen}
@@ -148,8 +148,8 @@ def logprobs_result(entries: Sequence[Any]) -> dict[str, Any]:
 def _token(entry: Any) -> dict[str, Any]:
     told = dict(mapping(entry))
     if "logprob" not in told:
-        return told
-    token: dict[str, Any] = {"token": told.get("token"), "logProbability": told["logprob"]}
+        return {**told, "logProbability": log_probability(told["logProbability"])} if "logProbability" in told else told
+    token: dict[str, Any] = {"token": words_of(told.get("token")), "logProbability": log_probability(told["logprob"])}
     rivals = told.get("top_logprobs")
     return {**token, "topCandidates": [_token(rival) for rival in rivals]} if isinstance(rivals, list) else token
 
@@ -308,7 +308,7 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     raw = usage.raw
     known = any(name.endswith("TokenCount") or name in ("trafficType", "serviceTier") for name in raw)
     if known and gemini_usage(raw).counts == usage.counts:
-        return dict(raw)
+        return {name: _written_count(name, value) for name, value in raw.items()}
     if not usage.total_tokens:
         return {}
     answer = max(0, usage.output_tokens - usage.reasoning_tokens)
@@ -324,6 +324,11 @@ def raw_usage(usage: Usage, tier: str | None) -> dict[str, Any]:
     made |= {name: told for name, audio, images in _DETAILS if (told := _details(getattr(usage, audio), getattr(usage, images)))}
     word = {"default": "standard", "auto": "standard"}.get(tier or "", tier)
     return {**made, "serviceTier": word} if word in ("standard", "flex", "priority") else made
+
+
+def _written_count(name: str, value: Any) -> Any:
+    """A count as a number, whatever it came as."""
+    return Counter().count(value) if name.endswith("TokenCount") and type(value) is not int else value
 
 
 _DETAILS = (

@@ -23,7 +23,7 @@ from ...types import (
     begins_as,
     data_url,
 )
-from ..base import Inbound, filled, object_in, popped, words_in
+from ..base import Inbound, filled, object_in, popped, whole_number, words_in
 from ..decoding import mapping, says
 from .request import NAME, SETTINGS, THINKS
 
@@ -52,8 +52,9 @@ def _options(fields: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in popped(fields, "options", dict, {}).items() if value is not None}
     found: dict[str, Any] = {}
     for name, theirs in SETTINGS:
-        if theirs in options and _fits(name, options[theirs], theirs):
-            found[name] = options.pop(theirs)
+        value = whole_number(options.get(theirs)) if name in _WHOLE else options.get(theirs)
+        if theirs in options and _fits(name, value, theirs):
+            found[name], _said = value, options.pop(theirs)
     stop = words_in(options.pop("stop", []))
     if not isinstance(stop, str | list) or not all(isinstance(item, str) for item in stop):
         raise InvalidRequest("options.stop: this is not a list of strings; give one, or leave it out")

@@ -18,6 +18,7 @@ from ...types import (
 from ..base import Inbound
 from ..decoding import CALL, made_id
 from ..encoding import written
+from ..openai_chat.fields import openai_logprobs
 from ..server_errors import refused
 from .request import done_reason, raw_usage
 
@@ -117,7 +118,7 @@ class ChatWriter:
             self._model, self._head = chunk.model, _head(chunk.model)
         self._content += [text for text in (chunk.content, chunk.refusal) if text]
         self._thinking += [chunk.reasoning] if chunk.reasoning else []
-        self._logprobs += chunk.logprobs
+        self._logprobs += openai_logprobs(chunk.logprobs) if chunk.logprobs else ()
         for delta in chunk.tool_calls:
             if delta.index not in self._calls:
                 self._calls[delta.index] = _Call()

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from ...types import Extra, ReasoningPart, Usage
-from ..decoding import Counter, mapping, says, text_of
+from ..decoding import Counter, log_probability, mapping, says, text_of, words_of
 from ..encoding import own
 
 _REPORTED = "vendor_reported"
@@ -143,7 +143,8 @@ def written_usage(usage: Usage) -> Mapping[str, Any] | None:
     if not usage.raw and not usage.total_tokens:
         return None
     known = openai_chat_usage({"usage": dict(usage.raw)}) if "prompt_tokens" in usage.raw else None
-    if known is not None and all(getattr(known, name) == getattr(usage, name) for name in _COUNTS):
+    same = known is not None and all(getattr(known, name) == getattr(usage, name) for name in _COUNTS)
+    if same and _is_valid(usage.raw):
         return usage.raw
     into: dict[str, Any] = {"cached_tokens": usage.cache_read_tokens}
     if usage.cache_write_tokens:
@@ -158,7 +159,15 @@ def written_usage(usage: Usage) -> Mapping[str, Any] | None:
         "prompt_tokens_details": {**into, "audio_tokens": usage.audio_input_tokens},
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_output_tokens},
     }
+    told = {**{name: value for name, value in usage.raw.items() if same and name not in told}, **told}
     return {**told, "cost": float(usage.cost)} if usage.cost is not None and usage.cost_status == _REPORTED else told
+
+
+def _is_valid(raw: Mapping[str, Any]) -> bool:
+    """Whether what a record counts are whole numbers; what it leaves out, or says to be null, clients know."""
+    return all(
+        type(raw.get(name, 0)) is int and raw.get(name, 0) >= 0 for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+    )
 
 
 NAME = "openai_chat"
@@ -268,7 +277,33 @@ def openai_tier(tier: str | None) -> str | None:
 
 def openai_logprobs(entries: Sequence[Any]) -> list[Any]:
     """What models held for likely, token by token, in OpenAI's words; Google names the same things otherwise."""
-    return [_logprob(entry) if isinstance(entry, Mapping) and "logProbability" in entry else entry for entry in entries]
+    return [_openai_entry(entry) for entry in entries if isinstance(entry, Mapping)]
+
+
+def _openai_entry(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "logProbability" in entry:
+        return _logprob(entry)
+    rivals = entry.get("top_logprobs")
+    rivals = [mapping(rival) for rival in rivals] if isinstance(rivals, list) else []
+    if _is_entry(entry) and "top_logprobs" in entry and all(map(_is_entry, rivals)):
+        return entry
+    return {**_written_entry(entry), "top_logprobs": list(map(_written_entry, rivals))}
+
+
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    logprob = entry.get("logprob")
+    return (
+        type(entry.get("token")) is str
+        and "bytes" in entry
+        and type(logprob) in (int, float)
+        and logprob == log_probability(logprob)
+    )
+
+
+def _written_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    token, octets = words_of(entry.get("token")), entry.get("bytes")
+    octets = octets if isinstance(octets, list) else list(token.encode("utf-8", "replace"))
+    return {**entry, "token": token, "logprob": log_probability(entry.get("logprob")), "bytes": octets}
 
 
 def _logprob(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,4 +313,8 @@ def _logprob(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _token(entry: Mapping[str, Any]) -> dict[str, Any]:
     token = text_of(entry.get("token"))
-    return {"token": token, "logprob": entry.get("logProbability"), "bytes": list(token.encode("utf-8", "replace"))}
+    return {
+        "token": token,
+        "logprob": log_probability(entry.get("logProbability")),
+        "bytes": list(token.encode("utf-8", "replace")),
+    }

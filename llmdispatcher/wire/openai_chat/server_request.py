@@ -27,7 +27,7 @@ from ...types import (
     VideoPart,
     data_url,
 )
-from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, without_null, words_in
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, whole_number, without_null, words_in
 from ..decoding import arguments_in, mapping, says
 from ..shaping import cache_of
 from .fields import AS, BARE, FIELD, LEGACY, NAME, REASONING, SPELLINGS, block_of, noted, rest, thought_of, thoughts_in
@@ -287,9 +287,9 @@ def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
     spelt: dict[str, Any] = {}
     for name in _COUNTS:
         said = next((spelling for spelling in SPELLINGS.get(name, (name,)) if spelling in fields), name)
-        value: Any = _number(fields, said) if said in fields else None
+        value: Any = whole_number(_number(fields, said)) if said in fields else None
         if type(value) is int and (value >= 0 or name == "seed"):
-            found[name] = fields.pop(said)
+            found[name], _said = value, fields.pop(said)
             spelt |= {name: said} if said != name else {}
     return {**found, "metadata": spelt}
 
@@ -341,6 +341,8 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
     if not older and not tools and "function_call" in fields:  # which is refused without functions
         fields.setdefault("tool_choice", _modern_choice(fields.pop("function_call")))
     field = "function_call" if older else "tool_choice"
+    if field in fields:
+        fields[field] = _plain_choice(fields[field])
     choice = fields.get(field)
     if choice in _CHOICES if isinstance(choice, str) else False:
         return {"tools": [*tools, *older], "tool_choice": fields.pop(field)}
@@ -349,6 +351,16 @@ def _tools(fields: dict[str, Any]) -> dict[str, Any]:
         return {"tools": [*tools, *older]}
     del fields[field]
     return {"tools": [*tools, *older], "tool_choice": {"type": "function", "function": {"name": name}}}
+
+
+def _plain_choice(choice: Any) -> Any:
+    """A choice in the words of other formats, in this one's: a word in an object, a name beside the type."""
+    if not isinstance(choice, dict) or not choice.keys() <= {"type", "name"}:
+        return choice
+    kind, name = choice.get("type"), choice.get("name")
+    if kind in _CHOICES and name is None:
+        return kind
+    return {"type": "function", "function": {"name": name}} if kind in ("function", "tool") and isinstance(name, str) else choice
 
 
 def _modern_choice(choice: Any) -> Any:
@@ -368,6 +380,11 @@ def _tool(tool: Any, where: str) -> Tool | VendorTool:
         raise InvalidRequest(f"{where}: {type(tool).__name__} is not a tool; give {{'type': 'function', 'function': {{...}}}}")
     if tool.get("type") not in (None, "", "function"):
         return VendorTool(origin=NAME, data=tool)
+    if isinstance(tool.get("name"), str) and "function" not in tool:  # as the Responses API and Anthropic's have it
+        told = {"parameters": tool.get("input_schema"), **tool}
+        inner = {name: told[name] for name in ("name", "description", "parameters", "strict") if told.get(name) is not None}
+        further = {name: value for name, value in tool.items() if name not in inner and name != "input_schema"}
+        tool = {**further, "function": inner}
     return _function(tool, where, filled(rest(tool, "type", "function")))
 
 

@@ -26,7 +26,7 @@ from ...types import (
     VendorTool,
     data_url,
 )
-from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, without_null
+from ..base import EMPTY_TURN, Inbound, filled, is_hollow, object_in, popped, taken, whole_number, without_null
 from ..decoding import mapping
 from ..encoding import own
 from .request import CALLS, LOGPROBS, NAME, SAID, THEIRS, noted, read_item, rest
@@ -270,9 +270,9 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
         if 0 <= _number(fields, name, -1) <= bound:
             found[name] = fields.pop(name)
     for name, ours in _COUNTS.items():
-        value = _number(fields, name, -1)
+        value = whole_number(_number(fields, name, -1))
         if isinstance(value, int) and value >= 0:
-            found[ours] = fields.pop(name)
+            found[ours], _said = value, fields.pop(name)
     for name, ours in _TEXTS.items():
         if isinstance(fields.get(name), str):
             found[ours] = fields.pop(name)
@@ -346,6 +346,8 @@ def _tool(tool: Any, where: str) -> Tool | VendorTool:
         if lacking is not None:
             raise InvalidRequest(f"{where}.{lacking}: this is missing; a tool of type {tool['type']!r} must give it")
         return VendorTool(origin=NAME, data=tool)
+    if isinstance(tool.get("function"), dict) and "name" not in tool:  # as OpenAI's chat API has it
+        tool = {**{name: value for name, value in tool.items() if name != "function"}, **tool["function"]}
     name, parameters = tool.get("name"), tool.get("parameters") or {}
     described = isinstance(tool.get("description"), str | None) and isinstance(tool.get("strict"), bool | None)
     if not isinstance(name, str) or not name or not isinstance(parameters, dict) or not described:
