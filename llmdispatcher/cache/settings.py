@@ -25,6 +25,7 @@ from ..types import (
     shown_store,
     stored_param,
     string_tuple,
+    suggesting,
 )
 
 
@@ -114,6 +115,7 @@ def _reasons(value: Any) -> tuple[str, ...]:
     return string_tuple("finish_reasons", value)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class ResponseCache:
     """How answers are remembered. ``ttl`` is seconds; ``store`` is ``"memory"``, the path of an SQLite file, or ``"redis://…"``.

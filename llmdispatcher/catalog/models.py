@@ -20,7 +20,7 @@ import attrs
 
 from ..errors import ConfigError, ModelNotFound
 from ..runtime import SYSTEM_CLOCK, new_lock
-from ..types import Price, Request, Said
+from ..types import Price, Request, Said, choices
 from .facts import (
     ABILITIES,
     FREE_PRICE,
@@ -470,7 +470,7 @@ def _known(vendor: str) -> str:
 def _wanted(capabilities: Iterable[str]) -> frozenset[str]:
     words = frozenset((capabilities,) if isinstance(capabilities, str) else capabilities)
     for word in sorted(words - {*ABILITIES}):
-        raise ConfigError(f"capabilities: {word!r} is not one that is known of models; there are {', '.join(ABILITIES)}")
+        raise ConfigError(f"capabilities: {word!r} is not one that is known of models; {choices(word, ABILITIES, 'there are {}')}")
     return words
 
 

@@ -168,6 +168,8 @@ class Directory:
 
     def known(self, name: str) -> Vendor:
         """The vendor of that name, in any spelling. Raises :class:`ConfigError` that says which may be meant."""
+        if not isinstance(name, str):
+            raise ConfigError(f"vendor: {type(name).__name__} is not a vendor's name; give a name such as 'openai'")
         vendor = self.find(name)
         if vendor is None:
             raise ConfigError(f"vendor: {name!r} is not registered; {self._instead_of(name)}")

@@ -8,7 +8,7 @@ import attrs
 
 from ..catalog import Target
 from ..runtime import new_lock
-from ..types import at_least
+from ..types import at_least, suggesting
 from .retry import Wakes
 from .retry_budget import Budgets, RetryBudget
 
@@ -17,6 +17,7 @@ _ENOUGH = 20
 _MOST = 10_000
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Hedge:
     """Ask one more target when the first has said nothing for unusually long; whoever has content first, wins.

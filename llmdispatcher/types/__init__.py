@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from .json_text import parse_several as parse_several
     from .json_text import parse_text as parse_text
     from .json_text import weighed as weighed
+    from .keywords import choices as choices
+    from .keywords import meant as meant
+    from .keywords import suggesting as suggesting
     from .message import ROLES as ROLES
     from .message import AudioPart as AudioPart
     from .message import Content as Content
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
     from .request import CacheWish as CacheWish
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
+    from .request import check_request as check_request
     from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
     from .request_fields import checked_reference as checked_reference
@@ -209,6 +213,11 @@ else:
                 "TooMuch",
                 "weighed",
             ),
+            "keywords": (
+                "choices",
+                "meant",
+                "suggesting",
+            ),
             "message": (
                 "AudioPart",
                 "Content",
@@ -248,6 +257,7 @@ else:
                 "RemoteFetch",
             ),
             "request": (
+                "check_request",
                 "CacheWish",
                 "EFFORTS",
                 "form_check",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from operator import attrgetter
@@ -51,6 +50,7 @@ from ..types import (
     Request,
     Response,
     StreamChunk,
+    choices,
     evolved,
     is_private_url,
     itself,
@@ -347,9 +347,7 @@ class HttpVendor:
         row = vendor_row(kind or self.default_kind)
         if row is None:
             names = [row.name for row in vendor_rows()]
-            near = get_close_matches(str(kind).lower(), names, 1)
-            told = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-            raise ConfigError(f"vendor: the catalog has no {kind!r}; {told}")
+            raise ConfigError(f"vendor: the catalog has no {kind!r}; {choices(kind, names, 'it has {}')}")
         self._row = row
         self._config = VendorConfig.merge(config, settings)
         if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:

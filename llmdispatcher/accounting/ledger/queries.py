@@ -37,6 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...catalog import canonical
 from ...errors import InvalidRequest, LedgerError
 from ...runtime import Clock
+from ...types import choices
 from ..units import DAY, STATUSES, micros, moment
 from .address import Address
 from .call import LedgerAttempt, LedgerCall, PruneReport, clean
@@ -81,7 +82,7 @@ class Selection:
             if value is not None and not isinstance(value, str):
                 raise InvalidRequest(f"{name}: {value!r} is no text; give the text that the calls have, or None for any")
         if self.status is not None and self.status not in STATUSES:
-            raise InvalidRequest(f"status: {self.status!r} is none; give one of {', '.join(STATUSES)}")
+            raise InvalidRequest(f"status: {self.status!r} is none; {choices(self.status, STATUSES, 'give one of {}')}")
 
     @property
     def beyond_days(self) -> bool:

@@ -1,0 +1,177 @@
+"""A wrong keyword, or key of a mapping, is told together with the name that was meant, or with where it belongs."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import llmdispatcher
+from llmdispatcher import (
+    Config,
+    ConfigError,
+    Dispatcher,
+    InvalidRequest,
+    Message,
+    OpenAIVendor,
+    Request,
+    open_ledger,
+    run_tools,
+    testing,
+)
+from llmdispatcher.testing import FakeVendor
+from llmdispatcher.types import meant
+
+MADE_BY_HAND = [
+    "AdaptiveConcurrency", "Admission", "AudioPart", "Balance", "Budget", "Capabilities", "Choice", "CircuitBreaker", "Citation",
+    "Config", "Continuation", "CostOptimization", "Dispatcher", "EmbeddingRequest", "Embeddings", "FilePart", "Hedge", "ImagePart",
+    "LatencyOptimization", "Ledger", "MaxLengthGuard", "Message", "OtherPart", "PatternGuard", "PersonalDataGuard", "RateLimit",
+    "RateLimitRemaining", "Registry", "RemoteFetch", "Request", "Response", "ResponseCache", "RetryBudget", "RetryPolicy",
+    "RoutingCondition", "RoutingRule", "SchemaGuard", "StreamChunk", "TextPart", "Tool", "ToolCall", "Usage", "VendorConfig",
+    "VendorTool", "VideoPart",
+]  # fmt: skip
+"""Public classes whose objects users make."""
+
+
+def _misspelt(kind: Any) -> tuple[str, str]:
+    parameters = inspect.signature(kind).parameters.values()
+    name = next(one.name for one in parameters if len(one.name) >= 4 and one.kind is not one.VAR_POSITIONAL)
+    return name, f"{name[:-1]}x{name[-1]}"
+
+
+@pytest.mark.parametrize("kind", [getattr(llmdispatcher, name) for name in MADE_BY_HAND] + [FakeVendor, testing.VendorSimulator])
+def test_constructor_suggests_the_keyword_that_was_meant(kind: type[Any]) -> None:
+    """Every class that users make objects of names the right keyword for a misspelt one."""
+    name, wrong = _misspelt(kind)
+    with pytest.raises(
+        TypeError, match=rf"^{kind.__name__}\(\) got an unexpected keyword argument '{wrong}'; did you mean '{name}'\?$"
+    ):
+        kind(**{wrong: 1})
+
+
+def _dispatcher() -> Dispatcher:
+    dispatcher = Dispatcher()
+    dispatcher.register_vendor(FakeVendor("yes", name="openai"))
+    return dispatcher
+
+
+REQUEST = Request("m", "Hello")
+CALLS: dict[str, tuple[Callable[..., Any], str, str]] = {
+    "send": (lambda **given: _dispatcher().send(REQUEST, **given), "timout", "timeout"),
+    "send_streaming": (lambda **given: _dispatcher().send_streaming(REQUEST, **given), "cancle", "cancel"),
+    "send_to_vendor": (lambda **given: _dispatcher().send_to_vendor("openai", REQUEST, **given), "timout", "timeout"),
+    "send_streaming_to_vendor": (
+        lambda **given: _dispatcher().send_streaming_to_vendor("openai", REQUEST, **given),
+        "timout",
+        "timeout",
+    ),
+    "map": (lambda **given: _dispatcher().map([REQUEST], **given), "max_worker", "max_workers"),
+    "count_tokens": (lambda **given: _dispatcher().count_tokens(REQUEST, **given), "timout", "timeout"),
+    "explain": (lambda **given: _dispatcher().explain(REQUEST, **given), "stream", "streaming"),
+    "run_tools": (lambda **given: _dispatcher().run_tools(REQUEST, [], **given), "max_round", "max_rounds"),
+    "EmbeddingRequest": (lambda **given: _dispatcher().embed("m", "x", **given), "dimension", "dimensions"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_call_suggests_the_keyword_that_was_meant(name: str) -> None:
+    """The methods that ask name the right keyword for a misspelt one."""
+    call, wrong, right = CALLS[name]
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument '{wrong}'; did you mean '{right}'\?$"):
+        call(**{wrong: 1})
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: Dispatcher(timeout=3), "give Dispatcher(Config(timeout=...))"),  # type: ignore[call-arg]  # the mistake
+        (lambda: Dispatcher.from_env(timeout=3), "give Dispatcher(Config(timeout=...))"),
+        (lambda: Request("m", "x", timeout=3), "dispatcher.send(request, timeout=...)"),  # type: ignore[call-arg]  # the mistake
+        (lambda: Request("m", "x", stream=True), "send_streaming"),  # type: ignore[call-arg]  # the mistake
+        (lambda: Request("m", system="x"), "Message.system(...)"),  # type: ignore[call-arg]  # the mistake
+        (lambda: Request("m", prompt="x"), "did you mean 'messages'?"),  # type: ignore[call-arg]  # the mistake
+        (lambda: _dispatcher().send(REQUEST, max_tokens=5), "Request(..., max_tokens=...)"),  # type: ignore[call-arg]  # the mistake
+    ],
+)
+def test_setting_of_another_call_is_told_where_it_belongs(call: Callable[[], Any], told: str) -> None:
+    """A setting that exists elsewhere, or under another library's name, is told with its place."""
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert told in str(caught.value)
+
+
+def test_keys_of_mappings_and_settings_of_vendors_suggest_too() -> None:
+    """A configuration given as a dict, and a vendor's settings, name what was meant."""
+    with pytest.raises(ConfigError, match=r"config\.retry_policy: unknown key 'max_retry'; did you mean 'max_retries'\?"):
+        Dispatcher({"retry_policy": {"max_retry": 3}})
+    with pytest.raises(ConfigError, match=r"unknown setting 'apikey'; did you mean 'api_key'\?"):
+        OpenAIVendor(apikey="sk-" + "a" * 20)
+    with pytest.raises(ConfigError, match=r"unknown setting 'api_base'; did you mean 'base_url'\?"):
+        OpenAIVendor(api_base="http://localhost/v1")
+
+
+def test_a_missing_argument_is_told_as_before() -> None:
+    """What lacks an argument, and has no wrong one, is told by the name of the missing one."""
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'messages'"):
+        Request("m")  # type: ignore[call-arg]  # the mistake
+    with pytest.raises(TypeError, match="missing 2 required positional arguments: 'model' and 'messages'"):
+        Request()  # type: ignore[call-arg]  # the mistake
+    with pytest.raises(TypeError, match=r"Message\(\) got an unexpected keyword argument 'rol'; did you mean 'role'\?"):
+        Message(rol="user", content="x")  # type: ignore[call-arg]  # the mistake
+
+
+def test_signatures_are_those_of_the_definitions() -> None:
+    """The wrapped constructors and calls show their own parameters to help() and editors."""
+    assert list(inspect.signature(Dispatcher.send).parameters) == ["self", "request", "timeout", "cancel"]
+    assert "given" not in str(inspect.signature(Config))
+    assert "_other" not in str(inspect.signature(Request))
+
+
+def test_ledger_suggests_its_keywords(tmp_path: Any) -> None:
+    """Questions to a ledger name what was meant, their own parameters among it."""
+    with open_ledger(tmp_path / "calls.db") as ledger:
+        with pytest.raises(TypeError, match=r"no argument 'origins'; did you mean 'origin'\?"):
+            ledger.list_recent_calls(origins="x")  # type: ignore[call-arg]  # the mistake
+        with pytest.raises(TypeError, match=r"no argument 'input_token'; did you mean 'input_tokens'\?"):
+            ledger.record("openai", "m", input_token=3)  # type: ignore[call-arg]  # the mistake
+
+
+def test_what_is_no_request_is_told_by_every_method() -> None:
+    """A bare prompt in place of a request is an InvalidRequest that says what to give, of each method that takes one."""
+    dispatcher: Any = _dispatcher()
+    for method in ("send", "send_streaming", "explain", "count_tokens", "run_tools"):
+        with pytest.raises(InvalidRequest, match=r"request: str is not a Request; use Request\(model=\.\.\., messages=\.\.\.\)"):
+            getattr(dispatcher, method)("Hello")
+    with pytest.raises(ConfigError, match="vendor: Request is not a vendor's name"):
+        dispatcher.send_to_vendor(REQUEST, "openai")
+
+
+def test_a_bare_function_is_no_list_of_functions() -> None:
+    """run_tools says that it takes a list, and shows it."""
+
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    functions: Any = add
+    with pytest.raises(InvalidRequest, match=r"functions: function is not a list of functions; give \[add\]"):
+        run_tools(_dispatcher(), REQUEST, functions)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "name"),
+    [
+        ("maxTokens", ["max_tokens", "model"], "max_tokens"),
+        ("Max-Tokens", ["max_tokens"], "max_tokens"),
+        ("rpm", ["requests_per_minute"], "requests_per_minute"),
+        ("rpm", ["model"], None),
+        ("modle", ["mode", "model"], "model"),
+        ("modle", ["model_pattern", "max_tokens"], "model_pattern"),
+        ("max", ["max_calls", "max_wait"], None),
+        ("zebra", ["model", "messages"], None),
+        ("", ["model"], None),
+    ],
+)
+def test_meant(word: str, known: list[str], name: str | None) -> None:
+    """Case, hyphens and underscores make no difference; another library's word is known; what is like nothing has no suggestion."""
+    assert meant(word, known) == name
