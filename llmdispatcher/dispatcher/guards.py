@@ -586,6 +586,8 @@ def check_guards(value: Any) -> tuple[Any, ...]:
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
         raise ConfigError(f"guards: {type(value).__name__} is not a list of guards; give [MaxLengthGuard(...), ...]")
     for number, guard in enumerate(value):
+        if isinstance(guard, type):
+            raise ConfigError(f"guards[{number}]: {guard.__name__} is a class; give an object of it: {guard.__name__}(...)")
         if not (callable(getattr(guard, "before", None)) or callable(getattr(guard, "after", None))):
             raise ConfigError(f"guards[{number}]: {type(guard).__name__} has neither before(request) nor after(request, response)")
     return tuple(value)

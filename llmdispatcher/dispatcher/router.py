@@ -137,6 +137,10 @@ class Directory:
 
     def register(self, vendor: Vendor) -> None:
         """Add a vendor; its name must be new. Raises :class:`ConfigError` that names a member it lacks."""
+        if isinstance(vendor, str):
+            raise ConfigError(f"register_vendor: {vendor!r} is a name; give the vendor itself: vendor({vendor!r})")
+        if isinstance(vendor, type):
+            raise ConfigError(f"register_vendor: {vendor.__name__} is a class; give an object of it: {vendor.__name__}(...)")
         for member in _MEMBERS:
             if not hasattr(vendor, member):
                 raise ConfigError(f"register_vendor: {type(vendor).__name__} has no {member!r}; a vendor has {', '.join(_MEMBERS)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import attrs
 
 from ..catalog import Target
+from ..errors import ConfigError
 from ..runtime import new_lock
 from ..types import at_least, suggesting
 from .retry import Wakes
@@ -30,6 +32,11 @@ class Hedge:
     after: float | None = attrs.field(default=None, validator=at_least(0))
     min_delay: float = attrs.field(default=1.0, validator=at_least(0))
     share: float = attrs.field(default=0.05, validator=at_least(0))
+
+    @share.validator
+    def _part(self, _attribute: Any, value: float) -> None:
+        if value > 1:
+            raise ConfigError(f"share: {value!r} is more than all calls; give a part of them, such as 0.05 for one in twenty")
 
 
 class Hedges:

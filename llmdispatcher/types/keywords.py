@@ -29,6 +29,7 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "human": ("user",),
     "input": ("messages", "texts"),
     "key": ("api_key",),
+    "inputschema": ("parameters",),
     "maxattempts": ("max_retries",),
     "maxcompletiontokens": ("max_tokens",),
     "maxnewtokens": ("max_tokens",),

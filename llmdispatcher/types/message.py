@@ -269,6 +269,10 @@ def _decoded(value: Any, field: str) -> bytes:
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
+_FUNCTION_KEYS = ("name", "description", "parameters", "strict", "type")
+"""The last is what OpenAI's responses have in the function's own object."""
+
+
 @suggesting
 @attrs.frozen(kw_only=True)
 class Tool:
@@ -292,6 +296,10 @@ class Tool:
             raise InvalidRequest(
                 "tools: a tool has no name; give {'name': ..., 'parameters': {...}} or OpenAI's {'type': 'function', ...}"
             )
+        unknown = next((key for key in function if key not in _FUNCTION_KEYS), None)
+        if unknown is not None:
+            hint = choices(unknown, _FUNCTION_KEYS[:-1], "a tool has {}")
+            raise InvalidRequest(f"tools: unknown key {unknown!r} of {function['name']!r}; {hint}")
         return cls(
             name=function["name"],
             description=function.get("description"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from ..errors import ConfigError
 from .cost import EXACT, CostDetails, exact_sum
 from .fast_values import evolved, fast_init
 from .keywords import suggesting
@@ -275,6 +276,8 @@ _CHOSEN = tuple([field.name for field in attrs.fields(Choice) if field.name != "
 
 
 def _names(value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ConfigError(f"models: {value!r} is not a list; give a list of names, such as [{value!r}]")
     return tuple(value)
 
 

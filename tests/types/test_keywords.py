@@ -8,13 +8,18 @@ import pytest
 
 import llmdispatcher
 from llmdispatcher import (
+    Capabilities,
     Config,
     ConfigError,
     Dispatcher,
+    Hedge,
     InvalidRequest,
     Message,
+    Observer,
     OpenAIVendor,
+    PersonalDataGuard,
     Request,
+    VendorUnavailable,
     open_ledger,
     run_tools,
     testing,
@@ -175,3 +180,88 @@ def test_a_bare_function_is_no_list_of_functions() -> None:
 def test_meant(word: str, known: list[str], name: str | None) -> None:
     """Case, hyphens and underscores make no difference; another library's word is known; what is like nothing has no suggestion."""
     assert meant(word, known) == name
+
+
+class _Own:
+    """A vendor of a user's own."""
+
+    name = "own"
+    capabilities = Capabilities()
+
+    def send(self, request: Any) -> Any:
+        """Lacks a parameter."""
+
+    def stream(self, request: Any) -> Any:
+        """Lacks a parameter."""
+
+    def is_available(self) -> bool:
+        """Always."""
+        return True
+
+
+MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "text as a list of models": (
+        lambda: Capabilities(models="echo-*"),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "models: 'echo-*' is not a list; give a list of names, such as ['echo-*']",
+    ),
+    "class as a guard": (
+        lambda: Config(guards=[PersonalDataGuard]),
+        ConfigError,
+        "guards[0]: PersonalDataGuard is a class; give an object of it: PersonalDataGuard(...)",
+    ),
+    "class as an observer": (
+        lambda: Dispatcher(observers=[Observer]),  # type: ignore[list-item]  # the mistake
+        ConfigError,
+        "observers[0]: Observer is a class; give an object of it: Observer()",
+    ),
+    "one observer": (
+        lambda: Dispatcher(observers=Observer()),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "observers: Observer is not a list of observers; give [observer, ...]",
+    ),
+    "name as a vendor": (
+        lambda: Dispatcher().register_vendor("groq"),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "register_vendor: 'groq' is a name; give the vendor itself: vendor('groq')",
+    ),
+    "class as a vendor": (
+        lambda: Dispatcher().register_vendor(OpenAIVendor),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "register_vendor: OpenAIVendor is a class; give an object of it: OpenAIVendor(...)",
+    ),
+    "misspelt schema of a tool": (
+        lambda: Request("m", "x", tools=[{"type": "function", "function": {"name": "f", "paramters": {}}}]),
+        InvalidRequest,
+        "tools: unknown key 'paramters' of 'f'; did you mean 'parameters'?",
+    ),
+    "schema of a tool in another vendor's words": (
+        lambda: Request("m", "x", tools=[{"name": "f", "input_schema": {}}]),
+        InvalidRequest,
+        "tools: unknown key 'input_schema' of 'f'; did you mean 'parameters'?",
+    ),
+    "per cent as a share": (
+        lambda: Hedge(after=8, share=5),
+        ConfigError,
+        "share: 5 is more than all calls; give a part of them, such as 0.05 for one in twenty",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_value_that_would_be_taken_for_another_is_refused(name: str) -> None:
+    """What would be obeyed in another sense than the user's, or fail later, is refused where it is given."""
+    make, kind, text = MISTAKES[name]
+    with pytest.raises(kind) as caught:
+        make()
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_method_of_a_vendor_with_other_parameters_is_named(streamed: bool) -> None:
+    """A vendor whose methods lack a parameter is told what they are called with, not a line of this library."""
+    vendor: Any = _Own()
+    dispatcher = Dispatcher()
+    dispatcher.register_vendor(vendor)
+    with pytest.raises(VendorUnavailable, match=r"cannot be called as send\(request, deadline\) and stream\(request, deadline\)"):
+        dispatcher.send_streaming(REQUEST).response() if streamed else dispatcher.send(REQUEST)
