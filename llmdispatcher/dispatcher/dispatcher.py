@@ -41,7 +41,7 @@ from ..types import (
     suggesting,
     tell,
 )
-from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
+from ..vendors import HttpVendor, Vendor, from_environment, misspelt_variables, nothing_found
 from . import guards, streaming, structured, tools
 from .attempts import Conductor, Memory
 from .call import Answers, Call, CallLog, Certain, UnderWay
@@ -227,8 +227,10 @@ class Dispatcher:
         """Which vendors that the configuration names cannot be asked, and why: they are not registered, or have no key.
 
         Each sentence names the field and the variable of the key. Each is also logged, once; asks nobody. ``from_env`` and the
-        first call do this too.
+        first call do this too. Logged, too, is each variable of the environment that is not read and differs from the name of one
+        that would be by underscores and case alone, such as ``OPENAI_APIKEY``.
         """
+        self._directory.warn(misspelt_variables(certainly=True))
         return self._directory.check()
 
     @_asking

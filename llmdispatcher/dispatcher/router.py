@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -158,11 +158,15 @@ class Directory:
         """Which vendors that the configuration names cannot be asked, and why; each is logged once."""
         self._is_checked = True
         told = tuple(map(str, unready(self._config, dict(self.vendors))))
-        for text in told:
+        self.warn(told)
+        return told
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """Log each text as a warning, once."""
+        for text in texts:
             if text not in self._warned:
                 self._warned.add(text)
                 logger.warning("%s", text)
-        return told
 
     def find(self, name: str) -> Vendor | None:
         """The vendor of that name, in any spelling."""

@@ -19,13 +19,16 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "ai": ("assistant",),
     "apibase": ("base_url",),
     "apiurl": ("base_url",),
+    "azureapikey": ("AZURE_OPENAI_API_KEY",),
     "azureendpoint": ("base_url",),
     "bot": ("assistant",),
     "chatgpt": ("openai",),
     "claude": ("anthropic",),
+    "claudeapikey": ("ANTHROPIC_API_KEY",),
     "endpoint": ("base_url",),
     "gpt": ("openai",),
     "grok": ("xai",),
+    "grokapikey": ("XAI_API_KEY",),
     "human": ("user",),
     "input": ("messages", "texts"),
     "key": ("api_key",),
@@ -60,8 +63,11 @@ REQUEST_REMEDIES: Mapping[str, str] = {
 """Where a setting of a call belongs that is no field of a request."""
 
 
-def meant(word: Any, known: Iterable[str]) -> str | None:
-    """The one of some names that a word was meant to be: a typing error, another spelling, or another library's word for it."""
+def meant(word: Any, known: Iterable[str], alike: float = _ALIKE) -> str | None:
+    """The one of some names that a word was meant to be: a typing error, another spelling, or another library's word for it.
+
+    ``alike``, from 0 to 1, is how much like a name the word must be.
+    """
     names = {_plain(name): name for name in known}
     wanted = _plain(str(word))
     if wanted in names:
@@ -69,11 +75,11 @@ def meant(word: Any, known: Iterable[str]) -> str | None:
     for name in _ELSEWHERE.get(wanted, ()):
         if name in names.values():
             return name
-    near = [name for name in names if sorted(name) == sorted(wanted)] or get_close_matches(wanted, names, 1, _ALIKE)
+    near = [name for name in names if sorted(name) == sorted(wanted)] or get_close_matches(wanted, names, 1, alike)
     if near:
         return names[near[0]]
     parts = _parts(names.values())
-    close = get_close_matches(wanted, parts, 1, _ALIKE)
+    close = get_close_matches(wanted, parts, 1, alike)
     return parts[close[0]] if close else None
 
 
