@@ -691,13 +691,19 @@ class Directory:
 
         return Registered(name, kind, _is_local(vendor), names, takes)
 
-    def meant(self, target: Target, deadline: Deadline) -> str:
-        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists."""
+    def meant(self, target: Target, deadline: Deadline, sure: bool) -> str:
+        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists.
+
+        Nothing for a model that the vendor is known to have, unless it is ``sure`` that the refusal is about the model.
+        """
         name, vendor = target.vendor, self.vendors[target.vendor]
         if self._local([name]):
             with contextlib.suppress(DeadlineExceeded):
                 self._asked((name,), deadline)
-        if near := near_names(target.model, self._registered(name).models):
+        known = self._registered(name).models
+        if not sure and target.model in known:
+            return ""
+        if near := near_names(target.model, known):
             return f"did you mean {' or '.join(map(repr, near))}?"
         listed = self._lists.names(name) if _is_local(vendor) else ()
         return f"its list has {several(listed)}" if listed else ""

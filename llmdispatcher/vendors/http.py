@@ -66,6 +66,7 @@ from ..wire import (
     ToolNames,
     codec_for,
     fault,
+    is_about_model,
     raise_broken,
     rate_limit_remaining,
     request_id,
@@ -304,6 +305,7 @@ def nearest(effort: str, known: tuple[str, ...]) -> str:
 T = TypeVar("T")
 _MOST_PAGES = 100
 _VERSION = re.compile(r"/v\d")
+_NO_PATH = (404, 405)
 _ANY_MESSAGES = (Message.user("-"),)
 _MOST_REMEMBERED = 1_000
 
@@ -663,7 +665,10 @@ class HttpVendor:
     def _refusal(self, reply: HttpReply) -> DispatchError:
         error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
         if isinstance(error, ModelNotFound) and self._lacks_version():
-            error.remedy = "check the model's name; if that is right: does base_url lack /v1?"
+            hint = "check the model's name; if that is right: " if is_about_model(error) else "nothing is at this path: "
+            error.remedy = f"{hint}does base_url lack /v1?"
+        elif reply.status in _NO_PATH and self._credentials.url() != self._row.base_url and not is_about_model(error):
+            error.remedy = "nothing that can be asked is at this path; check base_url"
         return self._explained(error, reply)
 
     def _lacks_version(self) -> bool:

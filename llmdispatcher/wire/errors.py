@@ -644,3 +644,11 @@ def _redirected(status: int, headers: Mapping[str, str]) -> DispatchError:
         host = "an address that is none"
     text = f"the vendor redirects (status {status}) to {host}; redirects are not followed: set base_url to where it should go"
     return MalformedReply(text, status=status, retry_here=False, sent=True).shortened(MAX_MESSAGE)
+
+
+_OF_A_MODEL = re.compile(r"model|deployment|engine", re.IGNORECASE)
+
+
+def is_about_model(error: DispatchError) -> bool:
+    """Whether a refusal speaks of a model; a bare "Not Found" may be about the address instead."""
+    return _OF_A_MODEL.search(f"{error.code} {error.message}") is not None

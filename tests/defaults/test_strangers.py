@@ -820,3 +820,20 @@ class TestWhatMayHaveBeenMeant:
         for model in ("auto", "llama3"):
             with made(at("ollama", "http://127.0.0.1:9")) as dispatcher, pytest.raises(VendorUnavailable):
                 dispatcher.send(asked(model))
+
+    @pytest.mark.parametrize(
+        ("path", "status", "words", "told", "not_told"),
+        [
+            ("", 404, "404 page not found", "nothing is at this path: does base_url lack /v1?", "did you mean"),
+            ("/v2", 404, "404 page not found", "nothing that can be asked is at this path; check base_url", "did you mean"),
+            ("/v2", 405, "Method Not Allowed", "nothing that can be asked is at this path; check base_url", "did you mean"),
+            ("/v1", 404, "The model `gpt-4o-mini` does not exist", "did you mean", "at this path"),
+        ],
+    )
+    def test_a_path_that_is_not_there_is_no_model_that_is_not_there(self, serve, path, status, words, told, not_told):
+        """A refusal that speaks of no model, at an address of one's own, is told by the address; the known model is not doubted."""
+        there = vendor("openai", api_key=KEY, base_url=serve(status=status, words=words).url + path, trust_env=False)
+        with made(there) as dispatcher, pytest.raises(DispatchError) as caught:
+            dispatcher.send(asked("gpt-4o-mini"))
+        assert told in str(caught.value)
+        assert not_told not in str(caught.value)
