@@ -221,7 +221,7 @@ def test_a_refused_connection_names_the_port_and_the_proxy():
 
 def test_a_server_without_tls_is_told_by_its_scheme(serve):
     """An https:// address of a server that speaks plain HTTP is told what to change."""
-    address = serve(ok).server.url.replace("http://", "https://")
+    address = serve(ok, greet=lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")).server.url.replace("http://", "https://")
     with pytest.raises(VendorUnavailable, match="if it speaks plain HTTP, begin base_url with http://"):
         Transport(address).open(call(address), Deadline.after(5))
 
