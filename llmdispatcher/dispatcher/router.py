@@ -691,10 +691,11 @@ class Directory:
 
         return Registered(name, kind, _is_local(vendor), names, takes)
 
-    def meant(self, target: Target, deadline: Deadline, sure: bool) -> str:
+    def meant(self, target: Target, deadline: Deadline, sure: bool, profile: str | None) -> str:
         """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists.
 
-        Nothing for a model that the vendor is known to have, unless it is ``sure`` that the refusal is about the model.
+        Nothing for a model that the vendor is known to have, unless it is ``sure`` that the refusal is about the model. A name that
+        is an alias of another profile, or like one of the lockfile, is told as that.
         """
         name, vendor = target.vendor, self.vendors[target.vendor]
         if self._local([name]):
@@ -703,6 +704,9 @@ class Directory:
         known = self._registered(name).models
         if not sure and target.model in known:
             return ""
+        lack = self._aliases.missing(target.model, profile) if self._aliases is not None else None
+        if lack is not None and lack[1].endswith(")"):  # there is a hint
+            return f"{lack[0]} lacks {lack[1]}."
         if near := near_names(target.model, known):
             return f"did you mean {' or '.join(map(repr, near))}?"
         listed = self._lists.names(name) if _is_local(vendor) else ()

@@ -11,6 +11,7 @@ from llmdispatcher import (
     ConfigError,
     DispatchError,
     InvalidRequest,
+    Lockfile,
     ModelNotFound,
     OpenAIVendor,
     RoutingCondition,
@@ -814,6 +815,19 @@ class TestWhatMayHaveBeenMeant:
             with made(there) as dispatcher, pytest.raises(ModelNotFound) as told:
                 dispatcher.send(asked("gpt-9-unheard"))
             assert is_asked is ("does base_url lack /v1?" in str(told.value))
+
+    def test_an_alias_of_another_profile_is_told_where_the_only_vendor_lacks_the_model(self, serve, tmp_path):
+        """The name went to the only vendor as a model; its 404 is told with the profile that has the alias, and one like it."""
+        lock = Lockfile.create_default(tmp_path / "llmdispatcher.lock")
+        lock.bind("titles", ["openai:gpt-4o-mini"], profile="prod")
+        lock.bind("drafts", ["openai:gpt-4o-mini"])
+        lock.save()
+        there = vendor("openai", api_key=KEY, base_url=serve(status=404, words="no such model").url + "/v1", trust_env=False)
+        with made(there, lockfile=str(lock.path)) as dispatcher:
+            for name, hint in (("titles", "'titles' is bound in 'prod'"), ("draft", "did you mean 'drafts'?")):
+                with pytest.raises(ModelNotFound) as caught:
+                    dispatcher.send(asked(name))
+                assert f"lacks an alias {name!r} in the profile 'default' ({hint})" in str(caught.value)
 
     def test_a_local_server_that_is_down_is_unavailable(self):
         """Whether its model is named or not."""
