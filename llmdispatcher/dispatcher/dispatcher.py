@@ -164,6 +164,8 @@ class Dispatcher:
         ledger: CallLog | str | os.PathLike[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        if isinstance(config, HttpVendor | list | tuple):
+            raise ConfigError(f"config: {type(config).__name__} is not a Config; give each vendor to register_vendor(vendor)")
         self.config = build(Config, {} if config is None else config, "config")
         self._clock = clock
         self._auto_timeout = isinstance(self.config.timeout, str)
@@ -391,7 +393,11 @@ class Dispatcher:
         listed = getattr(asked, "list_models", None)
         if listed is None:
             return asked.capabilities.models
-        names = tuple(listed(self._deadline(timeout)))
+        try:
+            names = tuple(listed(self._deadline(timeout)))
+        except DispatchError as error:
+            error.with_facts(vendor=asked.name)
+            raise
         self._directory.keep_list(asked.name, names, self._clock.monotonic())
         return names
 
@@ -408,6 +414,8 @@ class Dispatcher:
 
         It is still asked where nobody else is left, unless the configuration's circuit breaker is ``strict``.
         """
+        if not seconds >= 0:
+            raise ConfigError(f"seconds: {seconds!r} is not a number ≥ 0")
         until = self._clock.monotonic() + seconds
         self._conductor.breakers.leave_alone(self._directory.known(vendor).name, model, until)
 

@@ -105,6 +105,13 @@ def form_of(value: Any) -> Any:
         return ResponseFormat.of_schema(value) if _is_bare_schema(value) else value
     if has_fields(value):
         return ResponseFormat.of_class(value)
+    if isinstance(value, type) and hasattr(value, "model_json_schema"):
+        raise InvalidRequest(
+            f"response_format: {value.__name__} is a class of Pydantic; give its schema, {value.__name__}.model_json_schema(), and"
+            " validate response.content"
+        )
+    if has_fields(type(value)):
+        raise InvalidRequest(f"response_format: it is an object of {type(value).__name__}; give the class itself")
     raise InvalidRequest(
         f"response_format: {getattr(value, '__name__', type(value).__name__)} is no form of an answer; give a class made with"
         " attrs, dataclasses or TypedDict, a JSON schema, or {'type': 'json_object'}"

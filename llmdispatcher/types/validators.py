@@ -112,7 +112,12 @@ def build(kind: type[T], value: Any, path: str) -> T:
     if isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: {type(value).__name__} is not a {kind.__name__}; give one, or a dict of its fields")
+        flag = (
+            "; leave it out for the default, or give enabled=False in it"
+            if isinstance(value, bool) and "enabled" in attrs.fields_dict(kind)
+            else ""
+        )
+        raise ConfigError(f"{path}: {type(value).__name__} is not a {kind.__name__}; give one, or a dict of its fields{flag}")
     fields = {field.name: field for field in attrs.fields(kind) if field.init}
     for key in value:
         if key not in fields:

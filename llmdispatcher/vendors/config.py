@@ -155,6 +155,8 @@ class VendorConfig:
     @classmethod
     def merge(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:
         """``config`` with ``settings`` over it; an unknown setting is named."""
+        if isinstance(config, str):
+            raise ConfigError("vendor: a text is not a VendorConfig; give a key as api_key=..., an address as base_url=...")
         base = build(cls, {} if config is None else config, "vendor")
         known = [field.name for field in attrs.fields(cls)]
         for key in settings:

@@ -33,6 +33,8 @@ _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 def checked_key(key: str, field: str) -> str:
     """The key, if a header can carry it; the error shows no more than its last four characters."""
     if not isinstance(key, str) or not _CARRIED.fullmatch(key):
+        if isinstance(key, str) and key.lower().startswith("bearer "):
+            raise ConfigError(f"{field}: the key begins with 'Bearer'; leave that out, it is added")
         tail = key[-4:] if isinstance(key, str) and len(key) >= 12 and key[-4:].isprintable() else ""
         shown = repr(tail) if tail else "****"  # the end of a short key would be too much of it
         raise ConfigError(

@@ -816,6 +816,12 @@ class TestWhatMayHaveBeenMeant:
                 dispatcher.send(asked("gpt-9-unheard"))
             assert is_asked is ("does base_url lack /v1?" in str(told.value))
 
+    def test_a_list_that_is_not_there_names_its_vendor(self, serve):
+        """The error of list_models says whose list it was."""
+        there = vendor("openai", api_key=KEY, base_url=serve(list_status=404).url + "/v1", trust_env=False)
+        with made(there) as dispatcher, pytest.raises(DispatchError, match=r"^openai: "):
+            dispatcher.list_models("openai")
+
     def test_an_alias_of_another_profile_is_told_where_the_only_vendor_lacks_the_model(self, serve, tmp_path):
         """The name went to the only vendor as a model; its 404 is told with the profile that has the alias, and one like it."""
         lock = Lockfile.create_default(tmp_path / "llmdispatcher.lock")

@@ -14,6 +14,7 @@ from llmdispatcher import (
     Dispatcher,
     Hedge,
     InvalidRequest,
+    Lockfile,
     Message,
     Observer,
     OpenAIVendor,
@@ -137,6 +138,8 @@ def test_ledger_suggests_its_keywords(tmp_path: Any) -> None:
     with open_ledger(tmp_path / "calls.db") as ledger:
         with pytest.raises(TypeError, match=r"no argument 'origins'; did you mean 'origin'\?"):
             ledger.list_recent_calls(origins="x")  # type: ignore[call-arg]  # the mistake
+        with pytest.raises(InvalidRequest, match=r"older_than: 90 is not an age; give one like timedelta\(days=90\), or a day"):
+            ledger.prune(older_than=90)  # type: ignore[arg-type]  # the mistake
         with pytest.raises(TypeError, match=r"no argument 'input_token'; did you mean 'input_tokens'\?"):
             ledger.record("openai", "m", input_token=3)  # type: ignore[call-arg]  # the mistake
 
@@ -239,6 +242,78 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: Request("m", "x", tools=[{"name": "f", "input_schema": {}}]),
         InvalidRequest,
         "tools: unknown key 'input_schema' of 'f'; did you mean 'parameters'?",
+    ),
+    "message without a list": (
+        lambda: Request("m", Message.user("x")),  # type: ignore[arg-type]  # the mistake
+        InvalidRequest,
+        "messages: Message is no conversation; put it into a list: [message]",
+    ),
+    "nothing as messages": (
+        lambda: Request("m", None),  # type: ignore[arg-type]  # the mistake
+        InvalidRequest,
+        "messages: NoneType is no conversation; give a text, or a list of messages",
+    ),
+    "flag as a number": (
+        lambda: Request("m", "x", reask=True),
+        InvalidRequest,
+        "reask: True is not a whole number ≥ 0; omit it for 0",
+    ),
+    "object as a form": (
+        lambda: Request("m", "x", response_format=Hedge()),
+        InvalidRequest,
+        "response_format: it is an object of Hedge; give the class itself",
+    ),
+    "class of Pydantic as a form": (
+        lambda: Request("m", "x", response_format=type("Weather", (), {"model_json_schema": None})),
+        InvalidRequest,
+        "response_format: Weather is a class of Pydantic; give its schema, Weather.model_json_schema(), and"
+        " validate response.content",
+    ),
+    "method without its object": (
+        lambda: Request("m", "x", tools=[_Own.is_available]),  # type: ignore[list-item]  # the mistake
+        InvalidRequest,
+        "tools: is_available is a method without its object; give that of an object, as in 'thing.is_available'",
+    ),
+    "flag as a circuit breaker": (
+        lambda: Config(circuit_breaker=False),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "circuit_breaker: bool is not a CircuitBreaker; give one, or a dict of its fields; leave it out for the default,"
+        " or give enabled=False in it",
+    ),
+    "vendors as a configuration": (
+        lambda: Dispatcher([OpenAIVendor(api_key="sk-" + "a" * 20)]),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "config: list is not a Config; give each vendor to register_vendor(vendor)",
+    ),
+    "time that is over": (
+        lambda: _dispatcher().leave_alone("openai", seconds=-1),
+        ConfigError,
+        "seconds: -1 is not a number ≥ 0",
+    ),
+    "number as models": (
+        lambda: Lockfile.create_default("x.lock").bind("a", 5),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "bind: int is not a list of models; give 'vendor:model', or a list of them",
+    ),
+    "key as a configuration": (
+        lambda: OpenAIVendor("sk-" + "a" * 20),  # type: ignore[arg-type]  # the mistake
+        ConfigError,
+        "vendor: a text is not a VendorConfig; give a key as api_key=..., an address as base_url=...",
+    ),
+    "key with its scheme": (
+        lambda: OpenAIVendor(api_key="Bearer sk-" + "a" * 20),
+        ConfigError,
+        "api_key: the key begins with 'Bearer'; leave that out, it is added",
+    ),
+    "address without its scheme": (
+        lambda: OpenAIVendor(base_url="127.0.0.1:8000/v1"),
+        ConfigError,
+        "base_url: the value is not an address; it lacks http:// or https:// at its beginning",
+    ),
+    "address with a port that cannot be": (
+        lambda: OpenAIVendor(base_url="http://127.0.0.1:99999/v1"),
+        ConfigError,
+        "base_url: the value is not an address; write http:// or https://, a host, and a port up to 65535 if it has one",
     ),
     "per cent as a share": (
         lambda: Hedge(after=8, share=5),

@@ -284,6 +284,8 @@ def give_way(clock: Clock, seconds: float) -> None:
 
 def _midnight(now: datetime, older_than: timedelta | When) -> int:
     """The midnight of UTC before the moment that is meant, since sums are of whole days."""
+    if isinstance(older_than, int | float):
+        raise InvalidRequest(f"older_than: {older_than!r} is not an age; give one like timedelta(days={older_than!r}), or a day")
     meant = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
     if not 0 <= micros(meant) <= micros(now):
         raise InvalidRequest(f"older_than: {meant.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")
