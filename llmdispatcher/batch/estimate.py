@@ -106,8 +106,9 @@ class RunningTotal:
 class Tally:
     """One run in numbers; ``seconds`` is wall time, ``before`` those of the answered that an earlier run had sent.
 
-    ``left_out`` has a sentence for each vendor that was asked no more, since it refused key or account, ``stopped`` one for each
-    reason why prompts were not sent, but for signals. ``simulated``: no vendor was real.
+    ``invalid`` of the failed are lines that cannot be read and were not asked. ``left_out`` has a sentence for each vendor that was
+    asked no more, since it refused key or account, ``stopped`` one for each reason why prompts were not sent, but for signals.
+    ``simulated``: no vendor was real.
     """
 
     stats: Stats
@@ -116,6 +117,7 @@ class Tally:
     answered: int
     before: int = 0
     failed: int
+    invalid: int = 0
     seconds: float
     answers: Path
     simulated: bool = False
@@ -129,8 +131,8 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Prompts that this run answered, or that failed, a second."""
-        return (self.answered - self.before + self.failed) / self.seconds if self.seconds else 0.0
+        """Prompts that this run asked, a second."""
+        return (self.answered - self.before + self.failed - self.invalid) / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON."""

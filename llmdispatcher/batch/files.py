@@ -37,12 +37,14 @@ class AnswersFile:
 
         With ``resume`` a file that has a journal may be written anew, since the journal holds what is in it, and one that has only
         simulated answers; of a file without one a journal is made, where each answer tells which line it belongs to. Without
-        ``output`` it is the one begun last. ``prompts`` is the file of prompts, if they are in a file;
+        ``output`` it is the one begun last, if that is unfinished. ``prompts`` is the file of prompts, if they are in a file;
         it is never overwritten.
         Raises :class:`~llmdispatcher.ConfigError`, whose ``remedy`` speaks of these parameters.
         """
         if resume:
             output = output or _latest_unfinished()
+            if output is None and DEFAULT_OUTPUT.exists() and not _loses_nothing(DEFAULT_OUTPUT):
+                raise ConfigError(f"no batch with answers in {DEFAULT_OUTPUT} is unfinished", remedy="name its answers by output")
             force = force or (output is not None and (_loses_nothing(output) or _has_journal_again(output)))
         if output is None:
             return cls._create_default()

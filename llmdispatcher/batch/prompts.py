@@ -20,7 +20,7 @@ from typing import IO, Any
 import attrs
 
 from ..errors import ConfigError, DispatchError, InvalidRequest
-from ..types import ANY_MODEL, EmbeddingRequest, Request
+from ..types import ANY_MODEL, EmbeddingRequest, Request, choices
 from ..wire import CODECS, EMBEDDING_CODECS
 
 STDIN = "standard input"
@@ -188,7 +188,7 @@ def _request_of(value: dict[str, Any], model: str | None) -> tuple[Request | Emb
         added = _with_model(value, model)
     for field in value:
         if field not in _FIELDS:
-            raise InvalidRequest(f"{field}: unknown field; a prompt has id, {', '.join(_FIELDS)}")
+            raise InvalidRequest(f"{field}: unknown field; {choices(field, ['id', *_FIELDS], 'a prompt has {}')}")
     for field in ("model", "messages"):
         if field not in value:
             hint = "; name it in the line, or for all lines with the option --model" if field == "model" else ""
@@ -240,7 +240,8 @@ _OPENAI_FIELDS = ("method", "url", "body")
 def _openai_line(value: dict[str, Any], model: str | None) -> tuple[Request | EmbeddingRequest, str | None]:
     for field in value:
         if field not in _OPENAI_FIELDS:
-            raise InvalidRequest(f"{field}: unknown field; a line of OpenAI's batch format has custom_id, method, url, body")
+            hint = choices(field, ("custom_id", *_OPENAI_FIELDS), "a line of OpenAI's batch format has {}")
+            raise InvalidRequest(f"{field}: unknown field; {hint}")
     method, url, body = value.get("method", "POST"), value.get("url"), value.get("body")
     if method != "POST":
         raise InvalidRequest(f"method: {method!r} cannot be asked; give POST")

@@ -205,6 +205,7 @@ class BatchRunner:
             answered=count.answered,
             before=count.before,
             failed=count.failed,
+            invalid=min(count.failed, sum(isinstance(line, InvalidLine) for line in lines)),
             seconds=SYSTEM_CLOCK.monotonic() - began,
             answers=answers.path,
             simulated=self.simulated,

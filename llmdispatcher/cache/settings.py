@@ -25,6 +25,7 @@ from ..types import (
     shown_store,
     stored_param,
     string_tuple,
+    suggesting,
 )
 
 
@@ -119,6 +120,7 @@ def attempts_in(response: Response) -> Sequence[Any]:
     return getattr(response.trace, "attempts", response.trace) or ()
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class ResponseCache:
     """How answers are remembered. ``ttl`` is seconds; ``store`` is ``"memory"``, the path of an SQLite file, or ``"redis://…"``.

@@ -8,6 +8,7 @@ from typing import SupportsBytes, TypeVar
 
 from .._text import room_logger
 from ..runtime import Clock, new_lock
+from ..types import shown_store
 from .entry import Hit, load_hit
 from .settings import MEMORY, REDIS, CacheCounts, ResponseCache
 from .store import MemoryStore, Store, StoreBroken
@@ -29,7 +30,9 @@ class SafeStore:
         self._make = _maker(settings, clock)
         self._most = settings.max_entry_bytes
         is_file = settings.store != MEMORY and not settings.store.startswith(REDIS)
+        is_server = settings.store.startswith(REDIS)
         self._remedy = f"; see that {settings.store} is a cache in a folder that is there and can be written" if is_file else ""
+        self._remedy = f"; see that a Redis server answers at {shown_store(settings.store)}" if is_server else self._remedy
         self._store: Store | None = None
         self._off = False
         self._quiet_until = 0.0

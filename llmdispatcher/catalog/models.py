@@ -20,7 +20,7 @@ import attrs
 
 from ..errors import ConfigError, ModelNotFound
 from ..runtime import SYSTEM_CLOCK, new_lock
-from ..types import Price, Request, Said
+from ..types import Price, Request, Said, choices, meant
 from .facts import (
     ABILITIES,
     FREE_PRICE,
@@ -461,23 +461,24 @@ def _vendors() -> list[str]:
 def _known(vendor: str) -> str:
     name = canonical(vendor) if isinstance(vendor, str) else ""
     if vendor_row(name) is None and name not in edition().vendors():
-        near = difflib.get_close_matches(name, _vendors(), _NEAR, _ALIKE)
-        hint = f"did you mean {' or '.join(map(repr, near))}" if near else f"there are {', '.join(_vendors())}"
-        raise ConfigError(f"vendor: {vendor!r} is not in the catalog; {hint}")
+        raise ConfigError(f"vendor: {vendor!r} is not in the catalog; {choices(vendor, _vendors(), 'there are {}')}")
     return name
 
 
 def _wanted(capabilities: Iterable[str]) -> frozenset[str]:
     words = frozenset((capabilities,) if isinstance(capabilities, str) else capabilities)
     for word in sorted(words - {*ABILITIES}):
-        raise ConfigError(f"capabilities: {word!r} is not one that is known of models; there are {', '.join(ABILITIES)}")
+        raise ConfigError(f"capabilities: {word!r} is not one that is known of models; {choices(word, ABILITIES, 'there are {}')}")
     return words
 
 
 def _not_found(ref: str, vendors: Iterable[str], name: str) -> ModelNotFound:
     there = {each.casefold(): each for each in sorted({*_names(vendors)})}
     near = [there[each] for each in difflib.get_close_matches(name.casefold(), there, _NEAR, _ALIKE)]
-    hint = f"did you mean {' or '.join(map(repr, near))}" if near else "list_models() tells those that are known"
+    head, colon, tail = ref.partition(":")
+    vendor = meant(head, _vendors()) if colon and vendor_row(head) is None else None
+    near = [f"{vendor}:{tail}"] if vendor is not None else near
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_models() tells those that are known"
     return ModelNotFound(f"ref: the catalog has no model {ref!r}; {hint}", try_elsewhere=False)
 
 

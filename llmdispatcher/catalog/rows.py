@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from ..errors import ConfigError
-from ..types import Price, usd_amount
+from ..types import Price, choices, usd_amount
 from .facts import ABILITIES, canonical, vendor_row, vendor_rows
 
 _Check = Callable[[str, Any], Any]
@@ -81,14 +81,9 @@ def _row(path: str, row: Any) -> dict[str, Any]:
 def _fields(path: str, row: Any, known: Collection[str]) -> Mapping[str, Any]:
     for name in _mapping(path, row, "fields"):
         if name not in known:
-            raise ConfigError(f"{path}: unknown field {name!r}; {_meant(name, known)}")
+            raise ConfigError(f"{path}: unknown field {name!r}; {choices(name, known, 'use {}')}")
     fields: Mapping[str, Any] = row
     return fields
-
-
-def _meant(word: Any, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(str(word), [*known], 1, _ALIKE)
-    return f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
 
 
 def _price(path: str, price: Any) -> dict[str, Any]:
@@ -196,7 +191,7 @@ def _flag(path: str, value: Any) -> bool:
 def _one_of(words: Sequence[str]) -> Callable[[str, Any], str]:
     def check(path: str, value: Any) -> str:
         if value not in words:
-            raise ConfigError(f"{path}: {value!r} is not known; {_meant(value, words)}")
+            raise ConfigError(f"{path}: {value!r} is not known; {choices(value, words, 'use {}')}")
         return str(value)
 
     return check

@@ -15,7 +15,7 @@ import attrs
 from ..catalog import vendor_row, vendor_rows
 from ..dispatcher import Config
 from ..errors import ConfigError
-from ..types import build
+from ..types import build, choices
 from ..vendors import HttpVendor, vendor
 from .terminal import UsageError
 
@@ -72,6 +72,8 @@ def read(path: Path | None) -> ConfigFile:
         raise UsageError(f"{path}: not {'JSON' if path.suffix.lower() == '.json' else 'TOML'}: {error}") from None
     if not isinstance(found, dict):
         raise UsageError(f"{path}: {type(found).__name__} is not a configuration; give a table of the fields of Config")
+    if isinstance(found.get("vendor"), dict):
+        raise UsageError(f"{path}: vendor: unknown table; write [vendors.NAME]")
     vendors = found.pop("vendors", {})
     if not isinstance(vendors, dict):
         raise UsageError(f"{path}: vendors: {type(vendors).__name__} is not a table; write [vendors.NAME]")
@@ -84,8 +86,8 @@ def _vendor(name: str, table: Any) -> HttpVendor:
     fields = dict(table)
     kind = fields.pop("kind", name)
     if not isinstance(kind, str) or vendor_row(kind) is None:
-        known = ", ".join(row.name for row in vendor_rows())
-        raise ConfigError(f"vendors.{name}.kind: {kind!r} is not in the catalog; use {known}")
+        hint = choices(kind, [row.name for row in vendor_rows()], "use {}")
+        raise ConfigError(f"vendors.{name}.kind: {kind!r} is not in the catalog; {hint}")
     try:
         return vendor(kind, {"name": name, **fields})
     except ConfigError as error:

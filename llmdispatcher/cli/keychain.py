@@ -9,6 +9,7 @@ from typing import Any
 
 from ..catalog import vendor_row, vendor_rows
 from ..runtime import made_folder, own_file, write_file
+from ..types import choices
 from ..vendors import checked_key
 from .terminal import Failed, UsageError
 
@@ -51,8 +52,8 @@ def known_vendor(name: str) -> str:
     """The catalog's name of a vendor. Raises :class:`UsageError`."""
     row = vendor_row(name)
     if row is None:
-        known = ", ".join(row.name for row in vendor_rows())
-        raise UsageError(f"{name}: no vendor of the catalog has this name; there are {known}")
+        hint = choices(name, [row.name for row in vendor_rows()], "there are {}")
+        raise UsageError(f"{name}: no vendor of the catalog has this name; {hint}")
     return row.name
 
 

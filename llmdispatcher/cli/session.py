@@ -12,7 +12,7 @@ from ..catalog import owner, vendor_row
 from ..dispatcher import Dispatcher
 from ..resilience import RateLimit, RetryBudget, RetryPolicy
 from ..routing import RoutingCondition, RoutingRule
-from ..vendors import HttpVendor, from_environment, incomplete, vendor
+from ..vendors import HttpVendor, from_environment, incomplete, misspelt_variables, vendor
 from . import config_file, keychain, records
 from .settings import Settings
 from .terminal import Failed, UsageError, complain, say
@@ -206,8 +206,9 @@ def _nobody() -> str:
     halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
     if halves:
         return f"nobody can be asked: {halves}"
+    misspelt = "".join([f"{text}; " for text in misspelt_variables()])
     return (
-        "nobody can be asked: no vendor has a key; set one such as OPENAI_API_KEY, put one into the keychain with"
+        f"nobody can be asked: no vendor has a key; {misspelt}set one such as OPENAI_API_KEY, put one into the keychain with"
         " `llmdispatcher keys set openai`, or try it out with --simulate"
     )
 

@@ -63,6 +63,7 @@ from ..routing import (
 from ..runtime import Deadline, Lease
 from ..types import ChunkSource, EmbeddingRequest, Embeddings, RateLimitRemaining, Request, Response, Usage
 from ..vendors import Vendor
+from ..wire import is_about_model
 from . import guards, structured
 from .call import Attempt, Call, certain
 from .config import Continuation, wanted
@@ -100,7 +101,7 @@ class Conductor:
     cost: CostOptimization | None = None
     strict_cost: bool = False
     spending: Spending | None = None
-    meant: Callable[[Target, Deadline], str] = lambda _target, _deadline: ""
+    meant: Callable[[Target, Deadline, bool, str | None], str] = lambda _target, _deadline, _sure, _profile: ""
     """What to do where a target says that it does not have its model."""
     _lasting: set[str] = attrs.field(factory=set, init=False)
     """The vendors of which it was logged that they refuse the key or have no credit."""
@@ -252,7 +253,7 @@ class Conductor:
 
     def _note(self, call: Call, route: Route, target: Target, error: DispatchError) -> None:
         """Say which name may have been meant, and once in the log that others answer for a vendor which is not set up any more."""
-        if type(error) is ModelNotFound and (near := self.meant(target, call.deadline)):
+        if type(error) is ModelNotFound and (near := self._instead(call, target, error)):
             error.remedy = f"{near} If not: {error.remedy}" if error.remedy else near
         is_lasting = isinstance(error, AuthenticationError | QuotaExceeded)
         if is_lasting and len(route.steps) > 1 and target.vendor not in self._lasting:
@@ -261,6 +262,9 @@ class Conductor:
             logger.warning(
                 "%s %s (status %s); other targets are asked in its place until that is mended", target, what, error.status
             )
+
+    def _instead(self, call: Call, target: Target, error: DispatchError) -> str:
+        return self.meant(target, call.deadline, is_about_model(error), call.request.profile)
 
     def _within(self, call: Call, attempt: Attempt, others: Sequence[Target], asking: Callable[[], T]) -> T:
         """Ask within the attempt's share of the deadline, since ``others`` could be asked after it.

@@ -18,7 +18,7 @@ from .._text import room_logger
 from ..accounting import BudgetStatus, spending_of
 from ..cache import AnswerCache, ResponseCache
 from ..catalog import Target
-from ..errors import ConfigError, DispatchError, InvalidRequest
+from ..errors import ConfigError, DispatchError
 from ..resilience import SHORTEST_TIMEOUT, AdmissionController, Breakers, Budgets, Hedges, Limits, RateLimit, RateLimitStatus
 from ..routing import Balance, Balancer, Route, RoutingContext, dead_end, plan
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, fan_out, new_lock
@@ -33,13 +33,15 @@ from ..types import (
     Response,
     Usage,
     build,
+    check_request,
     checked_reference,
     heard_by,
     itself,
     not_pickled,
+    suggesting,
     tell,
 )
-from ..vendors import HttpVendor, Vendor, from_environment, nothing_found
+from ..vendors import HttpVendor, Vendor, from_environment, misspelt_variables, nothing_found
 from . import guards, streaming, structured, tools
 from .attempts import Conductor, ResponseCacheLayer
 from .call import Answers, Call, CallLog, Certain, UnderWay
@@ -131,6 +133,14 @@ def _ledger_at(place: Any) -> Ledger:
     return Ledger(place)
 
 
+_OF_CONFIG = {field.name: f"give Dispatcher(Config({field.name}=...))" for field in attrs.fields(Config)} | {
+    "vendors": "give each to dispatcher.register_vendor(vendor)"
+}
+_OF_REQUEST = {field.name: f"give it to the request: Request(..., {field.name}=...)" for field in attrs.fields(Request)}
+_asking = partial(suggesting, remedies=_OF_REQUEST)
+
+
+@partial(suggesting, remedies=_OF_CONFIG)
 class Dispatcher:
     """Sends requests to whichever registered vendor fits; safe to share between threads and after a fork.
 
@@ -150,6 +160,8 @@ class Dispatcher:
         ledger: CallLog | str | os.PathLike[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        if isinstance(config, HttpVendor | list | tuple):
+            raise ConfigError(f"config: {type(config).__name__} is not a Config; give each vendor to register_vendor(vendor)")
         self.config = build(Config, {} if config is None else config, "config")
         self._clock = clock
         self._auto_timeout = isinstance(self.config.timeout, str)
@@ -213,10 +225,13 @@ class Dispatcher:
         """Which vendors that the configuration names cannot be asked, and why: they are not registered, or have no key.
 
         Each sentence names the field and the variable of the key. Each is also logged, once; asks nobody. ``from_env`` and the
-        first call do this too.
+        first call do this too. Logged, too, is each variable of the environment that is not read and differs from the name of one
+        that would be by underscores and case alone, such as ``OPENAI_APIKEY``.
         """
+        self._directory.warn(misspelt_variables(certainly=True))
         return self._directory.check()
 
+    @_asking
     def send(self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None) -> Response:
         """Answer a request; blocks for at most ``timeout`` seconds (the configuration's, where not given).
 
@@ -225,6 +240,7 @@ class Dispatcher:
         """
         return self._answer(self._routed, request, timeout, cancel)
 
+    @_asking
     def send_streaming(
         self, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
@@ -234,6 +250,7 @@ class Dispatcher:
         """
         return self._stream(self._routed, request, timeout, cancel)
 
+    @_asking
     def send_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> Response:
@@ -241,6 +258,7 @@ class Dispatcher:
         name = self._directory.known(vendor).name
         return self._answer(partial(self._pinned, name=name), request, timeout, cancel)
 
+    @_asking
     def send_streaming_to_vendor(
         self, vendor: str, request: Request, *, timeout: float | None = None, cancel: Cancellation | None = None
     ) -> StreamingResponse:
@@ -263,6 +281,7 @@ class Dispatcher:
         self, requests: Iterable[Request], *, max_workers: int = ..., timeout: float | None = ..., return_errors: Literal[True]
     ) -> Iterator[Response | DispatchError]: ...
 
+    @_asking
     def map(
         self, requests: Iterable[Request], *, max_workers: int = 8, timeout: float | None = None, return_errors: bool = False
     ) -> Iterator[Response | DispatchError]:
@@ -302,11 +321,13 @@ class Dispatcher:
             call.abandon(error)
             raise
 
+    @_asking
     def count_tokens(self, request: Request, *, timeout: float | None = None) -> TokenCount:
         """How many input tokens a request has: by the vendor that would be asked first, else a labelled estimate.
 
         The vendor is sent what the guards make of the request, as by :meth:`send`.
         """
+        check_request(request)
         request = guards.before(self.config.guards, request)
         deadline = self._deadline(timeout)
         for target in self._route(request, streamed=False, deadline=deadline).targets[:1]:
@@ -316,11 +337,13 @@ class Dispatcher:
                 return TokenCount(tokens=tokens, source="vendor", vendor=target.vendor, model=target.model)
         return estimated(request)
 
+    @_asking
     def explain(self, request: Request, *, streaming: bool = False) -> Plan:
         """Which targets would be asked, in which order, how they stand now, and why the others would not; sends nothing.
 
         ``str()`` is for people, ``as_dict()`` for machines.
         """
+        check_request(request)
         plan = self._conductor.plan(self._route(request, streamed=streaming), self._clock.monotonic(), whole=True)
         spending = self._conductor.spending
         return plan if spending is None else attrs.evolve(plan, budgets=spending.forecast(request, plan.targets))
@@ -366,7 +389,11 @@ class Dispatcher:
         listed = getattr(asked, "list_models", None)
         if listed is None:
             return asked.capabilities.models
-        names = tuple(listed(self._deadline(timeout)))
+        try:
+            names = tuple(listed(self._deadline(timeout)))
+        except DispatchError as error:
+            error.with_facts(vendor=asked.name)
+            raise
         self._directory.keep_list(asked.name, names, self._clock.monotonic())
         return names
 
@@ -383,6 +410,8 @@ class Dispatcher:
 
         It is still asked where nobody else is left, unless the configuration's circuit breaker is ``strict``.
         """
+        if not seconds >= 0:
+            raise ConfigError(f"seconds: {seconds!r} is not a number ≥ 0")
         until = self._clock.monotonic() + seconds
         self._conductor.breakers.leave_alone(self._directory.known(vendor).name, model, until)
 
@@ -466,8 +495,7 @@ class Dispatcher:
     def _begin(
         self, request: Request, timeout: float | None, cancel: Cancellation | None, *, streamed: bool, guarded: bool = False
     ) -> Call:
-        if not isinstance(request, Request):
-            raise InvalidRequest(f"request: {type(request).__name__} is not a Request; use Request(model=..., messages=...)")
+        check_request(request)
         if self.config.guards and not guarded:
             request = guards.before(self.config.guards, request)
         cancellation = Cancellation()

@@ -40,6 +40,7 @@ from ..types import (
     ToolCall,
     VendorTool,
     begins_as,
+    choices,
     data_url,
     mapping,
     media_type_of,
@@ -47,6 +48,7 @@ from ..types import (
     parse_text,
     schema_check,
     string_tuple,
+    suggesting,
 )
 from .structured import late_by
 
@@ -131,7 +133,7 @@ def _places(kind: str, text: str) -> list[tuple[int, int]]:
 def _one_of(words: Sequence[str]) -> Any:
     def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in words:
-            raise ConfigError(f"{attribute.name}: {value!r} is not known; use {', '.join(words)}")
+            raise ConfigError(f"{attribute.name}: {value!r} is not known; {choices(value, words, 'use {}')}")
 
     return check
 
@@ -440,6 +442,7 @@ def _transcripts(parts: Iterable[Any]) -> list[str]:
     return [part.transcript for part in parts if isinstance(part, AudioPart) and part.transcript]
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class MaxLengthGuard:
     """Refuses a conversation, or an answer, of more than so many characters; documents and arguments of tool calls count."""
@@ -473,6 +476,7 @@ def _pattern(value: Any) -> re.Pattern[str]:
         raise ConfigError(f"pattern: {value!r} is not a regular expression: {error}") from None
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class PatternGuard:
     """Refuses, or masks with ``replacement``, what a regular expression finds in requests, responses or both; ``name`` is told."""
@@ -504,10 +508,11 @@ def _kinds(value: Iterable[str]) -> tuple[str, ...]:
     kinds = string_tuple("kinds", value)
     for kind in kinds:
         if kind not in PERSONAL:
-            raise ConfigError(f"kinds: {kind!r} is not a kind of personal data; use {', '.join(PERSONAL)}")
+            raise ConfigError(f"kinds: {kind!r} is not a kind of personal data; {choices(kind, PERSONAL, 'use {}')}")
     return kinds
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class PersonalDataGuard:
     """Masks (``[email]``, ``[iban]`` …) or refuses personal data of some ``kinds``: patterns with check digits, no guesses.
@@ -549,6 +554,7 @@ def _checkable(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
         raise ConfigError(error.message) from None
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class SchemaGuard:
     """Refuses an answer with a choice that is not JSON of a schema, whatever was asked for; choices that call tools pass.
@@ -580,6 +586,8 @@ def check_guards(value: Any) -> tuple[Any, ...]:
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
         raise ConfigError(f"guards: {type(value).__name__} is not a list of guards; give [MaxLengthGuard(...), ...]")
     for number, guard in enumerate(value):
+        if isinstance(guard, type):
+            raise ConfigError(f"guards[{number}]: {guard.__name__} is a class; give an object of it: {guard.__name__}(...)")
         if not (callable(getattr(guard, "before", None)) or callable(getattr(guard, "after", None))):
             raise ConfigError(f"guards[{number}]: {type(guard).__name__} has neither before(request) nor after(request, response)")
     return tuple(value)

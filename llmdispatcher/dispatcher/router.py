@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -137,6 +137,10 @@ class Directory:
 
     def register(self, vendor: Vendor) -> None:
         """Add a vendor; its name must be new. Raises :class:`ConfigError` that names a member it lacks."""
+        if isinstance(vendor, str):
+            raise ConfigError(f"register_vendor: {vendor!r} is a name; give the vendor itself: vendor({vendor!r})")
+        if isinstance(vendor, type):
+            raise ConfigError(f"register_vendor: {vendor.__name__} is a class; give an object of it: {vendor.__name__}(...)")
         for member in _MEMBERS:
             if not hasattr(vendor, member):
                 raise ConfigError(f"register_vendor: {type(vendor).__name__} has no {member!r}; a vendor has {', '.join(_MEMBERS)}")
@@ -154,11 +158,15 @@ class Directory:
         """Which vendors that the configuration names cannot be asked, and why; each is logged once."""
         self._is_checked = True
         told = tuple(map(str, unready(self._config, dict(self.vendors))))
-        for text in told:
+        self.warn(told)
+        return told
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """Log each text as a warning, once."""
+        for text in texts:
             if text not in self._warned:
                 self._warned.add(text)
                 logger.warning("%s", text)
-        return told
 
     def find(self, name: str) -> Vendor | None:
         """The vendor of that name, in any spelling."""
@@ -168,6 +176,8 @@ class Directory:
 
     def known(self, name: str) -> Vendor:
         """The vendor of that name, in any spelling. Raises :class:`ConfigError` that says which may be meant."""
+        if not isinstance(name, str):
+            raise ConfigError(f"vendor: {type(name).__name__} is not a vendor's name; give a name such as 'openai'")
         vendor = self.find(name)
         if vendor is None:
             raise ConfigError(f"vendor: {name!r} is not registered; {self._instead_of(name)}")
@@ -681,13 +691,23 @@ class Directory:
 
         return Registered(name, kind, _is_local(vendor), names, takes)
 
-    def meant(self, target: Target, deadline: Deadline) -> str:
-        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists."""
+    def meant(self, target: Target, deadline: Deadline, sure: bool, profile: str | None) -> str:
+        """What to do where a target says that it lacks its model: names of its vendor that are like it, or what it lists.
+
+        Nothing for a model that the vendor is known to have, unless it is ``sure`` that the refusal is about the model. A name that
+        is an alias of another profile, or like one of the lockfile, is told as that.
+        """
         name, vendor = target.vendor, self.vendors[target.vendor]
         if self._local([name]):
             with contextlib.suppress(DeadlineExceeded):
                 self._asked((name,), deadline)
-        if near := near_names(target.model, self._registered(name).models):
+        known = self._registered(name).models
+        if not sure and target.model in known:
+            return ""
+        lack = self._aliases.missing(target.model, profile) if self._aliases is not None else None
+        if lack is not None and lack[1].endswith(")"):  # there is a hint
+            return f"{lack[0]} lacks {lack[1]}."
+        if near := near_names(target.model, known):
             return f"did you mean {' or '.join(map(repr, near))}?"
         listed = self._lists.names(name) if _is_local(vendor) else ()
         return f"its list has {several(listed)}" if listed else ""

@@ -364,6 +364,7 @@ def interrupted(error: BaseException, partial: Response) -> DispatchError:
         return error
     if isinstance(error, StreamInterrupted):
         error.partial = partial
+        error.remedy = error.remedy or f"after {len(partial.content)} characters; error.partial holds them"
         return error
     facts = {name: getattr(error, name) for name in ("vendor", "model", "status", "code", "request_id", "phase")}
     text = f"the answer broke off after {len(partial.content)} characters: {error.message}; error.partial holds them"

@@ -70,7 +70,12 @@ def read(request: Request, response: Response, deadline: Deadline | None = None)
     try:
         return _with_parsed(request, response, deadline)
     except Unfit as error:
-        raise MalformedReply(f"{error}; ask again (Request(reask=1)), error.text holds it", text=response.content) from None
+        again = (
+            "give Request(reask=1) to ask again"
+            if not request.reask
+            else f"asked {request.reask + 1} times; raise reask, or say in the prompt what is wanted"
+        )
+        raise MalformedReply(f"{error}; {again}, error.text holds it", text=response.content) from None
 
 
 def _with_parsed(request: Request, response: Response, deadline: Deadline | None) -> Response:

@@ -16,9 +16,24 @@ from typing import Any, Protocol, TypedDict
 
 import attrs
 
-from ..errors import ConfigError, ToolRoundsExceeded
+from ..errors import ConfigError, InvalidRequest, ToolRoundsExceeded
 from ..runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline
-from ..types import Content, FunctionTool, Late, Message, Part, Request, Response, Tool, ToolCall, Usage, mismatch, tool
+from ..types import (
+    Content,
+    FunctionTool,
+    Late,
+    Message,
+    Part,
+    Request,
+    Response,
+    Tool,
+    ToolCall,
+    Usage,
+    check_request,
+    mismatch,
+    suggesting,
+    tool,
+)
 from ..vendors import Vendor
 from .structured import Unfit, built, late_by, plain, read, read_json
 
@@ -81,6 +96,7 @@ class RunSettings(TypedDict, total=False):
     max_workers: int
 
 
+@suggesting
 def run_tools(  # noqa: PLR0913 - a run's settings, all by keyword
     who: Sender | Vendor,
     request: Request,
@@ -102,6 +118,7 @@ def run_tools(  # noqa: PLR0913 - a run's settings, all by keyword
 
     Raises what ``who`` raises, :class:`DeadlineExceeded`, :class:`Cancelled`, or :class:`ToolRoundsExceeded` with the run so far.
     """
+    check_request(request)
     _check_count("max_rounds", max_rounds)
     _check_count("max_workers", max_workers)
     known, tools = _settled(request, functions)
@@ -129,10 +146,17 @@ def _check_count(name: str, value: Any) -> None:
         raise ConfigError(f"{name}: {value!r} is not a whole number ≥ 1")
 
 
+def _check_functions(value: Any) -> None:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        name = getattr(value, "__name__", None)
+        raise InvalidRequest(f"functions: {type(value).__name__} is not a list of functions; give [{name or 'function, ...'}]")
+
+
 def _settled(request: Request, functions: Functions) -> tuple[dict[str, FunctionTool], tuple[Any, ...]]:
     """What can be called, by name, and the tools to tell the model: the request's, and the functions that are not among them."""
     told = {entry.name: entry for entry in request.tools if isinstance(entry, Tool)}
     known = {name: entry for name, entry in told.items() if isinstance(entry, FunctionTool)}
+    _check_functions(functions)
     named = functions.items() if isinstance(functions, Mapping) else [(None, function) for function in functions]
     for name, function in named:
         own = told.get(name) if name is not None else None

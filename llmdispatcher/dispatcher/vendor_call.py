@@ -137,6 +137,11 @@ def _translated(vendor: Vendor, foreign: Exception) -> Exception:
     if isinstance(vendor, HttpVendor):
         return foreign
     place = traceback.extract_tb(foreign.__traceback__)[-1]
+    if isinstance(foreign, TypeError) and place.filename == __file__:  # it was raised by the call itself
+        text = (
+            f"vendor {vendor.name!r} cannot be called as send(request, deadline) and stream(request, deadline); correct its methods"
+        )
+        return VendorUnavailable(text, vendor=vendor.name, retry_here=False)
     where = f"{Path(place.filename).name}:{place.lineno}"
     text = f"vendor {vendor.name!r} raised {type(foreign).__name__} at {where}; a vendor should raise a DispatchError"
     return VendorUnavailable(text, vendor=vendor.name, retry_here=False)

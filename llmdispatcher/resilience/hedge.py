@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import attrs
 
 from ..catalog import Target
+from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import at_least
+from ..types import at_least, suggesting
 from .retry import Wakes
 from .retry_budget import Budgets, RetryBudget
 
@@ -17,6 +19,7 @@ _ENOUGH = 20
 _MOST = 10_000
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Hedge:
     """Ask one more target when the first has said nothing for unusually long; whoever has content first, wins.
@@ -29,6 +32,11 @@ class Hedge:
     after: float | None = attrs.field(default=None, validator=at_least(0))
     min_delay: float = attrs.field(default=1.0, validator=at_least(0))
     share: float = attrs.field(default=0.05, validator=at_least(0))
+
+    @share.validator
+    def _part(self, _attribute: Any, value: float) -> None:
+        if value > 1:
+            raise ConfigError(f"share: {value!r} is more than all calls; give a part of them, such as 0.05 for one in twenty")
 
 
 class Hedges:

@@ -16,7 +16,7 @@ import attrs
 from ..catalog import Target, canonical
 from ..errors import ConfigError
 from ..runtime import new_lock
-from ..types import Request, fast_init, optional_non_blank
+from ..types import Request, choices, fast_init, optional_non_blank, suggesting
 
 
 @fast_init
@@ -103,7 +103,9 @@ def _strategy(value: Any) -> Strategy:
         return value  # type: ignore[no-any-return]  # whatever it gives is checked where it is called
     found = STRATEGIES.get(str(value).strip().lower())
     if found is None:
-        raise ConfigError(f"strategy: {value!r} is not a strategy; use {', '.join(STRATEGIES)}, or a function of a BalanceContext")
+        raise ConfigError(
+            f"strategy: {value!r} is not a strategy; {choices(value, STRATEGIES, 'use {}, or a function of a BalanceContext')}"
+        )
     return found
 
 
@@ -124,6 +126,7 @@ def _by_vendor(field: str, value: Any) -> dict[str, float]:
     return {canonical(vendor): float(number) for vendor, number in value.items()}
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Balance:
     """How equal targets share the calls.

@@ -16,7 +16,7 @@ import attrs
 
 from ..catalog import Target, goes_on, newer_first
 from ..errors import ConfigError, InvalidRequest
-from ..types import ANY_MODEL, build, has_both_parts
+from ..types import ANY_MODEL, build, choices, has_both_parts
 from .balance import BalanceContext, Strategy
 from .optimize import shown, speed_told
 
@@ -88,7 +88,7 @@ def own_modes(value: Any) -> dict[str, Strategy]:
 def known_mode(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A mode's name, one of the configuration's own included, or ``None``."""
     if value is not None and not (isinstance(value, str) and _key(value) in {**MODES, **instance.modes}):
-        raise ConfigError(f"{attribute.name}: {value!r} is not a mode; use {', '.join({**MODES, **instance.modes})}")
+        raise ConfigError(f"{attribute.name}: {value!r} is not a mode; {choices(value, {**MODES, **instance.modes}, 'use {}')}")
 
 
 @attrs.frozen
@@ -112,7 +112,7 @@ class Modes:
         key = _key(name)
         order = self.own.get(key) or MODES.get(key)
         if order is None:
-            raise InvalidRequest(f"mode: {name!r} is not a mode; use {', '.join({**MODES, **self.own})}")
+            raise InvalidRequest(f"mode: {name!r} is not a mode; {choices(name, {**MODES, **self.own}, 'use {}')}")
         return Chosen(f"mode {key}", order, own=key in self.own)
 
 

@@ -118,7 +118,8 @@ class Requirements:
         if self.strict_cost and target.price is None and not target.reports_cost:
             return SkippedTarget(
                 target.vendor,
-                f"the catalog knows no price of {target.model}, and the vendor does not tell its costs; give one by overlay",
+                f"the catalog knows no price of {target.model}, and the vendor does not tell its costs; give one with"
+                " llmdispatcher.catalog.overlay",
                 UNPRICED,
             )
         too_dear = self._too_dear(target, self.cost) if self.cost is not None and self.cost.max_cost is not None else None

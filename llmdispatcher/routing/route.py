@@ -182,8 +182,8 @@ def dead_end(route: Route) -> DispatchError:
     asked = [skip for skip in skipped if skip.code != RULE]
     if not asked:
         told = f" ({_told(skipped)})" if skipped else ""
-        hint = f": {route.hint}" if route.hint else ""
-        return ConfigError(f"no vendor is registered{hint}; call dispatcher.register_vendor(OpenAIVendor(...)) first{told}")
+        hint = f": {route.hint}" if route.hint else "; call dispatcher.register_vendor(OpenAIVendor(...)) first"
+        return ConfigError(f"no vendor is registered{hint}{told}")
     reasons = _told(skipped)
     having = [skip for skip in asked if not _lacks_model(skip)]
     if having and all(skip.code in _SETUP for skip in having):

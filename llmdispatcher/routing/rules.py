@@ -17,6 +17,7 @@ from ..types import (
     at_least,
     boolean,
     build,
+    choices,
     integer,
     mapping,
     non_blank,
@@ -24,6 +25,7 @@ from ..types import (
     optional_model,
     optional_non_blank,
     string_tuple,
+    suggesting,
 )
 
 _REMEMBERED = 4096
@@ -34,7 +36,7 @@ _ABSENT = object()
 def _capabilities(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
     for name in value:
         if name not in CAPABILITIES:
-            raise ConfigError(f"requires: {name!r} is not a capability; use {', '.join(CAPABILITIES)}")
+            raise ConfigError(f"requires: {name!r} is not a capability; {choices(name, CAPABILITIES, 'use {}')}")
 
 
 def _comparable(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -54,6 +56,7 @@ def _condition(value: Any) -> RoutingCondition:
     return RoutingCondition() if value is None else build(RoutingCondition, value, "condition")
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class RoutingCondition:
     """What a request must be like; an absent field asks for nothing, an empty condition matches everything.
@@ -83,6 +86,7 @@ class RoutingCondition:
         return all(key in request.metadata and request.metadata[key] == value for key, value in self.metadata.items())
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class RoutingRule:
     """Requests like ``condition`` go to ``vendor`` first; a higher ``priority`` is looked at earlier, ties in the order given.

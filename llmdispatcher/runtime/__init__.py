@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .environment import own_file as own_file
     from .environment import state_folder as state_folder
     from .environment import user_path as user_path
+    from .environment import variables as variables
     from .files import delete_file as delete_file
     from .files import lock as lock
     from .files import make_file as make_file
@@ -56,6 +57,7 @@ else:
                 "own_file",
                 "state_folder",
                 "user_path",
+                "variables",
             ),
             "files": (
                 "delete_file",

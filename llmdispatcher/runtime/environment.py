@@ -130,3 +130,8 @@ def cache_folder(environ: Mapping[str, str] | None = None, platform: str = sys.p
 def from_environment(names: tuple[str, ...]) -> str | None:
     """The first of some variables that is set and not empty; a line end that came from a file is left out."""
     return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
+
+
+def variables() -> list[str]:
+    """The names of the variables that are set and not blank."""
+    return [name for name, value in os.environ.items() if value.strip()]

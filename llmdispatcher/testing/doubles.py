@@ -15,7 +15,7 @@ import attrs
 from ..catalog import NameClaim
 from ..errors import to_raise
 from ..runtime import Deadline
-from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold
+from ..types import Capabilities, Request, Response, StreamChunk, ToolCallDelta, Usage, fold, suggesting
 from .answers import count_tokens, pieces
 
 # How often a blocked wait looks whether another thread has moved the clock: a gate can only be waited for, not the two of them.
@@ -108,6 +108,7 @@ class ManualClock:
 DEFAULT_ANSWER = "This is a fake vendor speaking."
 
 
+@suggesting
 class FakeVendor:
     """Answers each request with the next of ``responses``; after the last one the last is repeated, or with ``cycle`` the first.
 

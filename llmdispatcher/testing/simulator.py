@@ -14,7 +14,7 @@ from typing import Any, Self
 import attrs
 
 from ..runtime import SYSTEM_CLOCK
-from ..types import Response
+from ..types import Response, suggesting
 from .answers import SimulatedResponse, draw, obedient, plausible
 from .faults.base import Fault, FaultContext, last_chunk, send_all
 from .faults.refusals import status
@@ -33,6 +33,7 @@ OK = Fault("ok", lambda _peer, _scene: None)
 _TICK = 0.002
 
 
+@suggesting
 @attrs.define(eq=False, kw_only=True)
 class VendorSimulator:
     """OpenAI (chat and responses), Azure, Anthropic, Gemini and Ollama behind one port; the path of a request tells which.

@@ -336,7 +336,13 @@ def _tls(cause: ssl.SSLError, scope: Scope) -> DispatchError:
     if scope.phase != "tls" or isinstance(cause, HANG_UPS):
         return _broken("the TLS connection broke", scope)
     reason = getattr(cause, "verify_message", None) or (cause.reason or "no TLS spoken").replace("_", " ").lower()
-    text = f"{scope.host}: TLS failed: {reason}; check base_url, or give the CA that signed its certificate as ca_bundle"
+    is_plain = cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")  # what a server says that speaks HTTP without TLS
+    todo = (
+        "if it speaks plain HTTP, begin base_url with http://"
+        if is_plain
+        else "check base_url, or give the CA that signed its certificate as ca_bundle"
+    )
+    text = f"{scope.host}: TLS failed: {reason}; {todo}"
     return VendorUnavailable(text, retry_here=False, phase="tls", sent=False)
 
 

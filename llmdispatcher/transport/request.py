@@ -142,6 +142,14 @@ def checked_proxy(proxy: str | None) -> str | None:
     return url
 
 
+def by_proxy(proxy: str | None) -> str:
+    """What an error says of the proxy, without its login; nothing where there is none."""
+    if proxy is None:
+        return ""
+    parts = urlsplit(proxy)
+    return f" by the proxy {parts.hostname}:{parts.port or 80}"
+
+
 def _is_latin(text: str) -> bool:
     """Whether a header can carry it: https://www.rfc-editor.org/rfc/rfc7617 leaves the encoding open, requests takes latin-1."""
     return text.isascii() or all(sign < "\u0100" for sign in text)

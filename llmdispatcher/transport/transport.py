@@ -17,7 +17,7 @@ from .body import Body, words_of
 from .connection import NO_TIMEOUT, OriginAdapter, WireResponse
 from .context import FOREIGN, Admit, Limits, Scope, Stale, clean, make_current, translated
 from .http1 import inflater_for
-from .request import Origin, Outgoing, Prepared, checked_proxy, environment_proxy, proxy_login
+from .request import Origin, Outgoing, Prepared, by_proxy, checked_proxy, environment_proxy, proxy_login
 from .sockets import Governed
 
 logger = room_logger("transport")
@@ -59,6 +59,7 @@ class Transport:
         self._outgoing = Outgoing(self._origin)
         self._pool_size = pool_size
         self._proxy = checked_proxy(proxy or environment[0])
+        self._place = f"{self._origin.authority}{by_proxy(self._proxy)}"
         self._ca_bundle = ca_bundle or environment[1]
         self._admit = admit
         self._adapter: OriginAdapter | None = None
@@ -74,7 +75,7 @@ class Transport:
         request = self._outgoing.prepare(call)
         adapter = self._adapter if self._pid == os.getpid() else None
         adapter = adapter or self._start()
-        scope = Scope(deadline, limits or self.limits, self._origin.host, self._admit)
+        scope = Scope(deadline, limits or self.limits, self._place, self._admit)
         before = make_current(scope)
         try:
             scope.left()

@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from .json_text import parse_text as parse_text
     from .json_text import relaxed as relaxed
     from .json_text import weighed as weighed
+    from .keywords import choices as choices
+    from .keywords import meant as meant
+    from .keywords import suggesting as suggesting
     from .message import ROLES as ROLES
     from .message import AudioPart as AudioPart
     from .message import Content as Content
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
     from .request import CacheWish as CacheWish
     from .request import Request as Request
     from .request import ResponseFormat as ResponseFormat
+    from .request import check_request as check_request
     from .request import form_check as form_check
     from .request_fields import ANY_MODEL as ANY_MODEL
     from .request_fields import checked_reference as checked_reference
@@ -213,6 +217,11 @@ else:
                 "TooMuch",
                 "weighed",
             ),
+            "keywords": (
+                "choices",
+                "meant",
+                "suggesting",
+            ),
             "message": (
                 "AudioPart",
                 "Content",
@@ -252,6 +261,7 @@ else:
                 "RemoteFetch",
             ),
             "request": (
+                "check_request",
                 "CacheWish",
                 "EFFORTS",
                 "form_check",

@@ -139,7 +139,13 @@ def base_url(value: str, field: str = "base_url") -> str:
         named = False
     if not named or scheme.lower() not in ("http", "https"):
         told = repr(text) if _HARMLESS.fullmatch(text) else "the value"
-        raise ConfigError(f"{field}: {told} is not an address; it begins with https:// (or http://) and a host")
+        lacks_scheme = "://" not in text and ":/" not in text
+        todo = (
+            "it lacks http:// or https:// at its beginning"
+            if text and lacks_scheme
+            else "write http:// or https://, a host, and a port up to 65535 if it has one"
+        )
+        raise ConfigError(f"{field}: {told} is not an address; {todo}")
     if "@" in parts.netloc or not parts.netloc.isascii():
         raise ConfigError(f"{field}: user, password and unusual letters do not belong into the host; use api_key= or headers=")
     if "?" in rest or "#" in rest:

@@ -10,6 +10,7 @@ import attrs
 from ..errors import InvalidRequest
 from . import request_fields
 from .extra_params import check_agreement
+from .keywords import suggesting
 from .message import Message, TextPart
 from .request import Request
 from .response import Usage
@@ -41,6 +42,7 @@ def _params(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise InvalidRequest(f"{attribute.name}: {type(value).__name__} is not a mapping; give a dict")
 
 
+@suggesting
 @attrs.frozen
 class EmbeddingRequest:
     """Texts to be made vectors of; there may be more than a vendor takes at once (:meth:`batches`).
@@ -79,6 +81,7 @@ class EmbeddingRequest:
         return tuple([attrs.evolve(self, texts=self.texts[start : start + largest]) for start in starts])
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Embeddings:
     """The vectors of a request's texts, in their order."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import linecache
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
+
+from .keywords import keyword_error
 
 Kind = TypeVar("Kind", bound=type[Any])
 Value = TypeVar("Value")
@@ -22,16 +25,19 @@ _STORE = re.compile(r"^( +)_setattr\('(\w+)', (.*)\)$", re.MULTILINE)
 _CHECK = re.compile(r"^( +)(__attr_validator_(\w+)\(.*\))$", re.MULTILINE)
 _INIT = re.compile(r"^def __init__\(self.*?(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 
+_ABSENT = object()
+
 _twins: dict[type, type] = {}
 _copiers: dict[type, Callable[[Any], Any]] = {}
 
 
-def fast_init(kind: Kind) -> Kind:
+def fast_init(kind: Kind, remedies: Mapping[str, str] = MappingProxyType({})) -> Kind:
     """Have a frozen attrs class fill its fields by plain assignment; all else about it stays as it is.
 
     For classes with slots, without a base, and with ``weakref_slot=False``, since CPython lets no object with such a slot change
-    its class. A field that is ``None`` and may be by default is not validated. Where attrs writes its ``__init__`` in another way
-    than is known here, that one stays, and so it does for subclasses.
+    its class. A field that is ``None`` and may be by default is not validated. The error for a wrong keyword suggests the
+    right one, or says by ``remedies`` where it belongs. Where attrs writes its ``__init__`` in another way than is known here, that
+    one stays, and so it does for subclasses.
     """
     slow = kind.__init__
     found = _INIT.search("".join(linecache.getlines(slow.__code__.co_filename)))
@@ -49,7 +55,7 @@ def fast_init(kind: Kind) -> Kind:
 
     source = "".join(
         [
-            head,
+            _refusing(head, names),
             "    if self.__class__ is not _kind:\n",
             f"        return _slow(self, {', '.join([f'{name}={name}' for name in names])})\n",
             "    _set(self, '__class__', _twin)\n",
@@ -59,11 +65,35 @@ def fast_init(kind: Kind) -> Kind:
         ]
     )
     twin = _twins[kind] = type(kind.__name__, (), {"__slots__": kind.__slots__, "__module__": kind.__module__})
-    scope = {**slow.__globals__, "_kind": kind, "_twin": twin, "_slow": slow, "_set": object.__setattr__}
+    told = {"_refusal": keyword_error, "_names": names, "_remedies": remedies, "_absent": _ABSENT, "_given": _given}
+    scope = {**slow.__globals__, **told, "_kind": kind, "_twin": twin, "_slow": slow, "_set": object.__setattr__}
     fast = _compiled("__init__", source, kind, scope)
     fast.__qualname__, fast.__annotations__, fast.__doc__ = slow.__qualname__, slow.__annotations__, slow.__doc__
+    fast.__wrapped__ = slow  # whose signature is the one that holds
     kind.__init__ = fast
     return kind
+
+
+def _refusing(head: str, names: tuple[str, ...]) -> str:
+    """The head of an ``__init__`` that suggests the right keyword for a wrong one, also for one in place of a needed one."""
+    signature, _end, rest = head.partition("):\n")
+    needed = [name for name in signature.split(", ")[1:] if name in names]
+    for name in needed:
+        signature = signature.replace(f", {name}", f", {name}=_absent", 1)
+    lines = [
+        f"{signature}, **_other):\n{rest}",
+        "    if _other:\n",
+        "        raise _refusal(_kind.__name__, _other, _names, _remedies)\n",
+    ]
+    if needed:
+        given = ", ".join([f"{name}={name}" for name in needed])
+        lines.append(f"    if {' or '.join([f'{name} is _absent' for name in needed])}:\n")
+        lines.append(f"        return _slow(self, **_given({given}))\n")  # which raises what attrs raises
+    return "".join(lines)
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not _ABSENT}
 
 
 def evolved(value: Value, **changes: Any) -> Value:

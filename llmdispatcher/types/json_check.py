@@ -113,6 +113,9 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, float) and value.is_integer()
 
 
+_ARTICLES = {kind: f"{'an' if kind[0] in 'aio' else 'a'} {kind}" for kind in _KINDS if kind != "null"}
+
+
 def kind_of(value: Any) -> str:
     """JSON's word for the kind of a value."""
     return next((kind for kind, fits in _KINDS.items() if fits(value)), type(value).__name__)
@@ -299,7 +302,9 @@ def _wrong_kind(value: Any, schema: Mapping[str, Any], at: str | None) -> str | 
     known = [kind for kind in kinds if kind in _KINDS]
     if not known or any(_KINDS[kind](value) for kind in known):
         return None
-    return f"{at} is of kind {kind_of(value)}, not {' or '.join(known)}"
+    wanted = " or ".join([_ARTICLES.get(kind, kind) for kind in known])
+    kind = kind_of(value)
+    return f"{at} must be {wanted}, not {_ARTICLES.get(kind, kind)}"
 
 
 def _limits(value: Any, schema: Mapping[str, Any], at: str | None) -> Iterator[str]:

@@ -20,6 +20,7 @@ import attrs
 from ..errors import InvalidRequest
 from .fast_values import fast_init
 from .json_text import has_null, parse_text
+from .keywords import choices, suggesting
 
 Extra = Mapping[str, Mapping[str, Any]]
 """Further fields, by wire format."""
@@ -34,6 +35,7 @@ def cache_time(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
         raise InvalidRequest(f"{attribute.name}: {value!r} is not a cache time; use '5m', '1h' or None")
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class TextPart:
     """Plain text."""
@@ -43,6 +45,7 @@ class TextPart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class ImagePart:
     """An image, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes, not base64) with its ``media_type``."""
@@ -56,6 +59,7 @@ class ImagePart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class FilePart:
     """A document such as a PDF, by ``url``, by the vendor's ``file_id``, or as ``data`` (raw bytes)."""
@@ -69,6 +73,7 @@ class FilePart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class AudioPart:
     """A recording as ``data`` (raw bytes) in ``format`` ("wav", "mp3", ...); ``transcript`` is what an answer says in it."""
@@ -79,6 +84,7 @@ class AudioPart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class VideoPart:
     """A film, by ``url`` or as ``data`` (raw bytes) with its ``media_type``."""
@@ -105,6 +111,7 @@ class ReasoningPart:
     extra: Extra = attrs.field(factory=dict, repr=False)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class OtherPart:
     """A block that only the wire format ``origin`` knows, such as a vendor's own tool at work; ``data`` is the block as it was."""
@@ -126,6 +133,7 @@ def _arguments(value: str | Mapping[str, Any] | None) -> str:
     raise InvalidRequest(f"tool call: its arguments are {type(value).__name__}; give the text that the model wrote, or a dict")
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class ToolCall:
     """A model's wish to have a function called. ``arguments`` is the raw text that the model wrote; a dict becomes that text.
@@ -262,6 +270,11 @@ def _decoded(value: Any, field: str) -> bytes:
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
+_FUNCTION_KEYS = ("name", "description", "parameters", "strict", "type")
+"""The last is what OpenAI's responses have in the function's own object."""
+
+
+@suggesting
 @attrs.frozen(kw_only=True)
 class Tool:
     """A function that a model may ask for; ``parameters`` is the JSON schema of its arguments.
@@ -289,6 +302,10 @@ class Tool:
             raise InvalidRequest(
                 "tools: a tool has no name; give {'name': ..., 'parameters': {...}} or OpenAI's {'type': 'function', ...}"
             )
+        unknown = next((key for key in function if key not in _FUNCTION_KEYS), None)
+        if unknown is not None:
+            hint = choices(unknown, _FUNCTION_KEYS[:-1], "a tool has {}")
+            raise InvalidRequest(f"tools: unknown key {unknown!r} of {function['name']!r}; {hint}")
         return cls(
             name=function["name"],
             description=function.get("description"),
@@ -297,6 +314,7 @@ class Tool:
         )
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class VendorTool:
     """A tool that the vendor itself runs, such as its web search; ``data`` is its entry in the format ``origin``."""
@@ -347,7 +365,7 @@ def _tool_call(call: Any) -> ToolCall:
 
 def _role(_instance: Any, _attribute: Any, value: str) -> None:
     if value not in ROLES:
-        raise InvalidRequest(f"message.role: {value!r} is not a role; use one of {', '.join(ROLES)}")
+        raise InvalidRequest(f"message.role: {value!r} is not a role; {choices(value, ROLES, 'use one of {}')}")
 
 
 @fast_init
@@ -434,7 +452,8 @@ class Message:
             message = _modern(message)
         unknown = message.keys() - _MESSAGE_KEYS
         if unknown:
-            raise InvalidRequest(f"messages: unknown key {sorted(unknown)[0]!r}; a message has {', '.join(sorted(_MESSAGE_KEYS))}")
+            hint = choices(min(unknown), sorted(_MESSAGE_KEYS), "a message has {}")
+            raise InvalidRequest(f"messages: unknown key {min(unknown)!r}; {hint}")
         if "role" not in message:
             raise InvalidRequest(f"messages: {sorted(message)!s} has no 'role'; use one of {', '.join(ROLES)}")
         return cls(**message)

@@ -181,10 +181,15 @@ def heard_by(observers: Iterable[ObserverLike]) -> tuple[tuple[OnOutcome, ...], 
     """Who hears outcomes, and who hears attempts. Raises :class:`ConfigError` for something that can hear neither."""
     outcomes: list[OnOutcome] = []
     attempts: list[OnAttempt] = []
+    given: Any = observers
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"observers: {type(given).__name__} is not a list of observers; give [observer, ...]")
     for number, observer in enumerate(observers):
         on_outcome, on_attempt = getattr(observer, "on_outcome", None), getattr(observer, "on_attempt", None)
         if on_outcome is None and on_attempt is None and callable(observer):
             on_outcome = observer
+        elif isinstance(observer, type):
+            raise ConfigError(f"observers[{number}]: {observer.__name__} is a class; give an object of it: {observer.__name__}()")
         if not (callable(on_outcome) or callable(on_attempt)):
             kind = type(observer).__name__
             raise ConfigError(

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import ConfigError
+from .keywords import choices, suggesting
 
 _NOT_PUBLIC_V4 = tuple(
     map(
@@ -114,6 +115,7 @@ def _number(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"fetch_remote.{attribute.name}: {value!r} is not a number > 0")
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class RemoteFetch:
     """What may be fetched for a vendor that takes no addresses, as ``VendorConfig(fetch_remote=...)``.
@@ -140,7 +142,7 @@ class RemoteFetch:
             raise ConfigError(f"fetch_remote: {type(value).__name__} is no permission; give True, or a dict of {_FIELDS}")
         unknown = next((key for key in value if key not in _FIELDS), None)
         if unknown is not None:
-            raise ConfigError(f"fetch_remote: unknown key {unknown!r}; it takes {', '.join(_FIELDS)}")
+            raise ConfigError(f"fetch_remote: unknown key {unknown!r}; {choices(unknown, _FIELDS)}")
         return cls(**value)
 
     def allows_host(self, host: str) -> bool:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import attrs
@@ -20,6 +21,7 @@ from . import request_fields
 from .extra_params import check_agreement
 from .fast_values import fast_init
 from .json_check import SCHEMA_WORDS, Check, schema_check
+from .keywords import REQUEST_REMEDIES, choices
 from .message import Message, Tool, VendorTool, cache_time
 from .schema import has_fields, is_strict, schema_of
 
@@ -53,7 +55,7 @@ def checked_wish(_instance: Any, attribute: attrs.Attribute[Any], value: Any) ->
         raise InvalidRequest(f"{attribute.name}: {value!r} is no wish; use True, False or {{'enabled': True, 'ttl_seconds': 60}}")
     for key in value:
         if key not in KEYS:
-            raise InvalidRequest(f"{attribute.name}: unknown key {key!r}; it takes {', '.join(KEYS)}")
+            raise InvalidRequest(f"{attribute.name}: unknown key {key!r}; {choices(key, KEYS)}")
     enabled, seconds = value.get("enabled"), value.get("ttl_seconds")
     if enabled is not None and not isinstance(enabled, bool):
         raise InvalidRequest(f"{attribute.name}.enabled: {enabled!r} is neither True nor False")
@@ -103,6 +105,13 @@ def form_of(value: Any) -> Any:
         return ResponseFormat.of_schema(value) if _is_bare_schema(value) else value
     if has_fields(value):
         return ResponseFormat.of_class(value)
+    if isinstance(value, type) and hasattr(value, "model_json_schema"):
+        raise InvalidRequest(
+            f"response_format: {value.__name__} is a class of Pydantic; give its schema, {value.__name__}.model_json_schema(), and"
+            " validate response.content"
+        )
+    if has_fields(type(value)):
+        raise InvalidRequest(f"response_format: it is an object of {type(value).__name__}; give the class itself")
     raise InvalidRequest(
         f"response_format: {getattr(value, '__name__', type(value).__name__)} is no form of an answer; give a class made with"
         " attrs, dataclasses or TypedDict, a JSON schema, or {'type': 'json_object'}"
@@ -156,7 +165,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TEXT = request_fields.kinds(str, remedy="give a text")
 
 
-@fast_init
+@partial(fast_init, remedies=REQUEST_REMEDIES)
 @attrs.frozen(weakref_slot=False)
 class Request:
     """One question to a model, whoever answers it.
@@ -264,3 +273,9 @@ class Request:
             check_form(self.response_format)
         if self.extra_params and self.wire_format is None:
             check_agreement(self, self.extra_params)
+
+
+def check_request(value: Any) -> None:
+    """Raise :class:`InvalidRequest` for what is not a request, such as a bare prompt."""
+    if not isinstance(value, Request):
+        raise InvalidRequest(f"request: {type(value).__name__} is not a Request; use Request(model=..., messages=...)")

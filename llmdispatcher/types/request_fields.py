@@ -30,7 +30,8 @@ def bounded(low: float, high: float) -> Any:
 def count(_instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
     """A whole number of at least 0, or ``None``."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ 0; omit it for the model's default")
+        todo = "for the model's default" if attribute.default is None else f"for {attribute.default}"
+        raise InvalidRequest(f"{attribute.name}: {value!r} is not a whole number ≥ 0; omit it {todo}")
 
 
 ANY_MODEL = "auto"
@@ -72,7 +73,8 @@ def messages_of(value: Any) -> tuple[Message, ...]:
     if isinstance(value, str):
         return (Message.user(value),)
     if not isinstance(value, (list, tuple, Sequence)):  # the common ones first: an abstract class takes its time
-        raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; give at least one message")
+        todo = "put it into a list: [message]" if isinstance(value, Message | Mapping) else "give a text, or a list of messages"
+        raise InvalidRequest(f"messages: {type(value).__name__} is no conversation; {todo}")
     return tuple([message if isinstance(message, Message) else _message(message) for message in value])
 
 

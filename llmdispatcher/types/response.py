@@ -13,8 +13,10 @@ from typing import Any
 
 import attrs
 
+from ..errors import ConfigError
 from .cost import EXACT, CostDetails, exact_sum
 from .fast_values import evolved, fast_init
+from .keywords import suggesting
 from .message import Message, Part, ReasoningPart, ToolCall
 
 COST_STATUSES = ("priced", "no_usage", "unknown_model", "no_price", "vendor_reported", "implausible_cost", "implausible_count")
@@ -161,6 +163,7 @@ def plausible_cost(told: Any) -> Decimal | None:
     return cost if is_short else cost.quantize(_LEAST, context=EXACT)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Citation:
     """What a piece of the answer rests on: a web page or document, and, where told, which characters of the answer it is for."""
@@ -173,6 +176,7 @@ class Citation:
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class RateLimitRemaining:
     """What a vendor says is left, ``None`` where it does not say; ``*_reset`` are seconds until the count begins anew."""
@@ -183,6 +187,7 @@ class RateLimitRemaining:
     tokens_reset: float | None = None
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Choice:
     """One of several answers to the same request; its fields are those of :class:`Response`."""
@@ -271,9 +276,12 @@ _CHOSEN = tuple([field.name for field in attrs.fields(Choice) if field.name != "
 
 
 def _names(value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ConfigError(f"models: {value!r} is not a list; give a list of names, such as [{value!r}]")
     return tuple(value)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Capabilities:
     """What a vendor can do; zero and empty mean unknown, which excludes nothing.

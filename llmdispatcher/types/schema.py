@@ -348,6 +348,8 @@ def _parameters(function: Callable[..., Any], called: str, lines: Mapping[str, s
             continue
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             raise InvalidRequest(f"tools: {called}: a model names its arguments, which {parameter.name!r} does not allow")
+        if parameter.name == "self" and parameter.name not in hints:
+            raise InvalidRequest(f"tools: {called} is a method without its object; give that of an object, as in 'thing.{called}'")
         if parameter.name not in hints:
             raise InvalidRequest(f"tools: {called}: {parameter.name!r} has no type; annotate it, as in '{parameter.name}: str'")
         given = parameter.default is not parameter.empty

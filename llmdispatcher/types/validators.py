@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import attrs
 
 from ..errors import ConfigError
+from .keywords import choices
 from .request_fields import has_both_parts
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
@@ -111,11 +112,16 @@ def build(kind: type[T], value: Any, path: str) -> T:
     if isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: {type(value).__name__} is not a {kind.__name__}; give one, or a dict of its fields")
+        flag = (
+            "; leave it out for the default, or give enabled=False in it"
+            if isinstance(value, bool) and "enabled" in attrs.fields_dict(kind)
+            else ""
+        )
+        raise ConfigError(f"{path}: {type(value).__name__} is not a {kind.__name__}; give one, or a dict of its fields{flag}")
     fields = {field.name: field for field in attrs.fields(kind) if field.init}
     for key in value:
         if key not in fields:
-            raise ConfigError(f"{path}: unknown key {key!r}; it takes {', '.join(fields)}")
+            raise ConfigError(f"{path}: unknown key {key!r}; {choices(key, fields)}")
     for key, field in fields.items():
         if field.default is attrs.NOTHING and key not in value:
             raise ConfigError(f"{path}: {key!r} is missing; a {kind.__name__} needs it")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .builtin import vendor as vendor
     from .config import VendorConfig as VendorConfig
     from .credentials import checked_key as checked_key
+    from .credentials import misspelt_variables as misspelt_variables
     from .http import ChunkStream as ChunkStream
     from .http import HttpVendor as HttpVendor
 else:
@@ -44,7 +45,10 @@ else:
                 "vendor",
             ),
             "config": ("VendorConfig",),
-            "credentials": ("checked_key",),
+            "credentials": (
+                "checked_key",
+                "misspelt_variables",
+            ),
             "http": (
                 "ChunkStream",
                 "HttpVendor",

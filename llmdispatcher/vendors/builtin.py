@@ -10,6 +10,7 @@ from ..runtime import Deadline
 from ..runtime import from_environment as value_from_environment
 from ..types import Capabilities, Request, Response, StreamChunk
 from .config import VendorConfig
+from .credentials import misspelt_variables
 from .http import HttpVendor
 
 
@@ -104,9 +105,11 @@ _USUAL = "OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST"
 
 def nothing_found() -> str:
     """What to say where :func:`from_environment` has found no vendor: what is missing of one that is there in part, else keys."""
-    halves = "; ".join(f"{name}: {lack}" for name, lack in incomplete().items())
-    todo = halves or f"set {_USUAL} (docs/vendors.md has the variables of all vendors), or call register_vendor(...)"
-    return f"Dispatcher.from_env() found no vendor in the environment; {todo}"
+    halves = [f"{name}: {lack}" for name, lack in incomplete().items()]
+    usual = (
+        f"set {_USUAL} (docs/vendors.md has the variables of all vendors), or call dispatcher.register_vendor(OpenAIVendor(...))"
+    )
+    return f"Dispatcher.from_env() found no vendor in the environment; {'; '.join(halves or [*misspelt_variables(), usual])}"
 
 
 def incomplete() -> dict[str, str]:

@@ -16,6 +16,7 @@ from ..types import (
     base_url,
     boolean,
     build,
+    choices,
     integer,
     mapping,
     optional_non_blank,
@@ -23,6 +24,7 @@ from ..types import (
     seconds_or_auto,
     secret_address,
     string_tuple,
+    suggesting,
 )
 from .secrets import PUBLIC_HEADERS
 
@@ -98,6 +100,7 @@ def _fetch(value: Any) -> RemoteFetch | None:
     return RemoteFetch.of(value)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class VendorConfig:
     """How one vendor is reached. Times are seconds, ``None`` for no limit of its own beside the call's deadline.
@@ -152,9 +155,11 @@ class VendorConfig:
     @classmethod
     def merge(cls, config: VendorConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]) -> VendorConfig:
         """``config`` with ``settings`` over it; an unknown setting is named."""
+        if isinstance(config, str):
+            raise ConfigError("vendor: a text is not a VendorConfig; give a key as api_key=..., an address as base_url=...")
         base = build(cls, {} if config is None else config, "vendor")
         known = [field.name for field in attrs.fields(cls)]
         for key in settings:
             if key not in known:
-                raise ConfigError(f"vendor: unknown setting {key!r}; it takes {', '.join(known)}")
+                raise ConfigError(f"vendor: unknown setting {key!r}; {choices(key, known)}")
         return attrs.evolve(base, **settings) if settings else base

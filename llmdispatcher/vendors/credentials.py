@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
-from ..catalog import VendorRow
+from ..catalog import VendorRow, vendor_rows
 from ..errors import AuthenticationError, ConfigError, DispatchError, QuotaExceeded, RateLimitError
-from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock
-from ..types import Secret, itself, not_pickled
+from ..runtime import SYSTEM_CLOCK, Clock, Lease, from_environment, new_lock, variables
+from ..types import Secret, itself, meant, not_pickled
 from .addresses import root_of
 from .config import VendorConfig, without_ends
 from .secrets import Secrets, of_header
@@ -33,6 +33,8 @@ _CARRIED = re.compile(r"[\x21-\x7e]{1,4096}")
 def checked_key(key: str, field: str) -> str:
     """The key, if a header can carry it; the error shows no more than its last four characters."""
     if not isinstance(key, str) or not _CARRIED.fullmatch(key):
+        if isinstance(key, str) and key.lower().startswith("bearer "):
+            raise ConfigError(f"{field}: the key begins with 'Bearer'; leave that out, it is added")
         tail = key[-4:] if isinstance(key, str) and len(key) >= 12 and key[-4:].isprintable() else ""
         shown = repr(tail) if tail else "****"  # the end of a short key would be too much of it
         raise ConfigError(
@@ -198,7 +200,8 @@ class Credentials:
         """What is still to be told, and where; ``None`` when nothing is."""
         row = self.row
         if not (self.config.api_key or from_environment(row.key_env) or row.keyless):
-            return f"no API key; pass api_key=... or set {' or '.join(row.key_env)}"
+            hint = "".join([f"; {text}" for text in misspelt_variables(certainly=True, of=row.key_env)])
+            return f"no API key; pass api_key=... or set {' or '.join(row.key_env)}{hint}"
         if not self._address():
             return f"no address; pass base_url=... or set {' or '.join((*row.url_env, *_PLACES.findall(row.base_url or '')))}"
         return None
@@ -226,3 +229,28 @@ def _filled(url: str | None) -> str | None:
             return None
         url = (url or "").replace(f"{{{name}}}", value.rstrip("/"))
     return url
+
+
+_OURS = ("CACHE_DIR", "HOME", "LOCKFILE", "MODEL", "PROFILE", "RECEIPTS_KEY", "REGISTRY")
+_ALIKE = 0.85
+
+
+def misspelt_variables(*, certainly: bool = False, of: Collection[str] | None = None) -> list[str]:
+    """A sentence for each variable of the environment that nothing reads and whose name is like that of one which is not set.
+
+    ``certainly``: only for those that differ in underscores and case alone. ``of``: only for those that are meant to be these.
+    """
+    known = {name: _letters(name) for row in vendor_rows() for name in (*row.key_env, *row.url_env)}
+    known |= {f"LLMDISPATCHER_{name}": _letters(f"LLMDISPATCHER{name}") for name in _OURS}
+    there = variables()
+    same = {letters: name for name, letters in known.items()}
+    found = {name: same.get(_letters(name)) if certainly else meant(name, known, _ALIKE) for name in there if name not in known}
+    return [
+        f"{name} is not read (did you mean {right}?)"
+        for name, right in found.items()
+        if right is not None and right not in there and (of is None or right in of)
+    ]
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").casefold()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from operator import attrgetter
@@ -51,6 +50,7 @@ from ..types import (
     Request,
     Response,
     StreamChunk,
+    choices,
     evolved,
     is_private_url,
     itself,
@@ -66,6 +66,7 @@ from ..wire import (
     ToolNames,
     codec_for,
     fault,
+    is_about_model,
     raise_broken,
     rate_limit_remaining,
     request_id,
@@ -305,6 +306,7 @@ def nearest(effort: str, known: tuple[str, ...]) -> str:
 T = TypeVar("T")
 _MOST_PAGES = 100
 _VERSION = re.compile(r"/v\d")
+_NO_PATH = (404, 405)
 _ANY_MESSAGES = (Message.user("-"),)
 _MOST_REMEMBERED = 1_000
 
@@ -348,9 +350,7 @@ class HttpVendor:
         row = vendor_row(kind or self.default_kind)
         if row is None:
             names = [row.name for row in vendor_rows()]
-            near = get_close_matches(str(kind).lower(), names, 1)
-            told = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-            raise ConfigError(f"vendor: the catalog has no {kind!r}; {told}")
+            raise ConfigError(f"vendor: the catalog has no {kind!r}; {choices(kind, names, 'it has {}')}")
         self._row = row
         self._config = VendorConfig.merge(config, settings)
         if self._config.api is not None and row.codec not in OPENAI_COMPATIBLE:
@@ -673,7 +673,10 @@ class HttpVendor:
     def _refusal(self, reply: HttpReply) -> DispatchError:
         error = fault(reply.status, reply.headers, reply.read(), self._clock.now())
         if isinstance(error, ModelNotFound) and self._lacks_version():
-            error.remedy = "check the model's name; if that is right: does base_url lack /v1?"
+            hint = "check the model's name; if that is right: " if is_about_model(error) else "nothing is at this path: "
+            error.remedy = f"{hint}does base_url lack /v1?"
+        elif reply.status in _NO_PATH and self._credentials.url() != self._row.base_url and not is_about_model(error):
+            error.remedy = "nothing that can be asked is at this path; check base_url"
         return self._explained(error, reply)
 
     def _lacks_version(self) -> bool:

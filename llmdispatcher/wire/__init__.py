@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .encoding import telling_dropped as telling_dropped
     from .error_tables import STATUSES as STATUSES
     from .errors import fault as fault
+    from .errors import is_about_model as is_about_model
     from .errors import rate_limit_remaining as rate_limit_remaining
     from .errors import request_id as request_id
     from .finish import raise_broken as raise_broken
@@ -61,6 +62,7 @@ else:
             "encoding": ("telling_dropped",),
             "errors": (
                 "fault",
+                "is_about_model",
                 "rate_limit_remaining",
                 "request_id",
             ),

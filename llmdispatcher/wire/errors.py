@@ -300,6 +300,8 @@ _DAILY = re.compile(
 """Of a limit that is over tomorrow, or later: OpenRouter's free models, GitHub, Bedrock, Moonshot."""
 _ASKED_LIMIT = re.compile(r"\blimit:? (\d{1,12}),? requested:? (\d{1,12})", re.IGNORECASE)
 
+_TWO_DAYS = 172_800.0
+
 REMEDIES: Mapping[type[DispatchError], str] = {
     AuthenticationError: "check the API key and what it is allowed to use",
     QuotaExceeded: "add credit or raise the limit in the vendor's console, or register another vendor",
@@ -362,7 +364,8 @@ def _error(refusal: Refusal, told: int | None, headers: Mapping[str, str], docum
         kind = QuotaExceeded
     remedy = REMEDIES.get(kind)
     if kind is RateLimitError and hint is not None and hint > LONG_HINT:
-        remedy = f"come back in {hint / 3_600:,.1f} hours, or register another vendor to fail over to"
+        wait = f"{hint / 3_600:,.1f} hours" if hint < _TWO_DAYS else f"{hint / 86_400:,.1f} days"
+        remedy = f"come back in {wait}, or register another vendor to fail over to"
     return kind(
         refusal.message,
         status=status,
@@ -724,3 +727,11 @@ def _redirected(status: int, headers: Mapping[str, str]) -> DispatchError:
         host = "an address that is none"
     text = f"the vendor redirects (status {status}) to {host}; redirects are not followed: set base_url to where it should go"
     return MalformedReply(text, status=status, retry_here=False, sent=True).shortened(MAX_MESSAGE)
+
+
+_OF_A_MODEL = re.compile(r"model|deployment|engine", re.IGNORECASE)
+
+
+def is_about_model(error: DispatchError) -> bool:
+    """Whether a refusal speaks of a model; a bare "Not Found" may be about the address instead."""
+    return _OF_A_MODEL.search(f"{error.code} {error.message}") is not None

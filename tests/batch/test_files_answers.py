@@ -176,3 +176,14 @@ def test_a_mistake():
     assert {"id": 7, "line": 7, "error": {"class": "InvalidRequest", "message": "model: missing"}} == result_record(
         InvalidLine(7, 7, "model: missing"), None
     )
+
+
+def test_resume_without_a_name_does_not_begin_anew_beside_a_finished_batch(tmp_path, monkeypatch):
+    """Where nothing is unfinished, the answers have to be named, since all would be paid for once more. At first it begins."""
+    monkeypatch.chdir(tmp_path)
+    with AnswersFile.create(None, prompts=None, resume=True) as answers:
+        assert answers.path == Path("answers.jsonl")
+    Path("answers.jsonl").write_text('{"id": 1, "content": "x"}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"no batch with answers in answers\.jsonl is unfinished \(name its answers by output"):
+        AnswersFile.create(None, prompts=None, resume=True)
+    assert not Path("answers-2.jsonl").exists()

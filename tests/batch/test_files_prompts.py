@@ -48,7 +48,7 @@ MISTAKES = {
     "no object": ("[1]", "a JSON list is not a prompt; give an object with model and messages"),
     "id": ({"id": [1]}, "id: a list is not an id; give a text or a whole number"),
     "long id": ({"id": "x" * 1000}, "id: 1,000 characters are too long for an id; give at most 512"),
-    "unknown field": ({"modle": "m"}, "modle: unknown field; a prompt has id, model, messages, temperature"),
+    "unknown field": ({"modle": "m"}, "modle: unknown field; did you mean 'model'?"),
     "no messages": ('{"model": "m"}', "messages: missing"),
     "no model": ('{"messages": "x"}', "model: missing; name it in the line, or for all lines with the option --model"),
     "nothing": ("{}", "model: missing"),

@@ -150,6 +150,17 @@ def test_a_server_that_says_nothing_holds_up_no_call_for_long(clock, silent):
     assert time.monotonic() - begun < PATIENCE / 2  # nothing else would end it
 
 
+def test_a_server_that_is_not_there_is_named_without_its_password(clock, caplog):
+    """The log says where it was looked for."""
+    pytest.importorskip("redis", reason="the extra 'redis' is not installed")
+    made, vendor = cache(clock, store="redis://:secret-word@127.0.0.1:1/0"), Vendor()
+    made.send(cache_request(), vendor)
+
+    assert "see that a Redis server answers at redis://" in caplog.text
+    assert "127.0.0.1:1" in caplog.text
+    assert "secret-word" not in caplog.text
+
+
 def test_a_server_that_failed_rests(clock):
     """It is not even asked."""
     pytest.importorskip("redis", reason="the extra 'redis' is not installed")

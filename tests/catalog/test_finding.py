@@ -133,3 +133,9 @@ def test_the_catalog_is_wide():
 def test_the_names_are_public():
     """``from llmdispatcher import get_model`` is all it takes."""
     assert llmdispatcher.get_model("gpt-4o") is edition().find("openai", "gpt-4o")
+
+
+def test_a_misspelt_vendor_of_a_reference_is_told_as_that():
+    """The suggestion changes the vendor and leaves the model, as a reference that can be written."""
+    with pytest.raises(ModelNotFound, match=r"the catalog has no model 'opnai:gpt-4o'; did you mean 'openai:gpt-4o'\?$"):
+        get_model("opnai:gpt-4o")

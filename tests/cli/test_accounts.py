@@ -282,6 +282,22 @@ def test_a_folder_without_a_lockfile_has_none_to_check(command, away):
     assert 0 == command("aliases").code
 
 
+def test_bind_and_validate_doubt_what_is_misspelt(command, away):
+    """A vendor or model that is like one of the catalog is told, and bound all the same; tags and new names are no mistakes."""
+    wrong = command("bind", "summarizer", "opnai:gpt-4o-mini,openai:gpt-4o-mni")
+    fine = command("bind", "drafts", "llama3:8b,ollama:llama3:8b,openai:gpt-4o,groq:new-model,house:large")
+
+    assert (0, 0) == (wrong.code, fine.code)
+    texts = [
+        "llmdispatcher: opnai:gpt-4o-mini: no vendor of the catalog is named 'opnai'; did you mean 'openai:gpt-4o-mini'?",
+        "llmdispatcher: the catalog has no model 'openai:gpt-4o-mni'; did you mean 'gpt-4o-mini'",
+    ]
+    assert [line[: len(text)] for line, text in zip(wrong.err.splitlines(), texts, strict=True)] == texts
+    assert "" == fine.err
+    validated = command("lock", "validate")
+    assert (0, 2) == (validated.code, len(validated.err.splitlines()))
+
+
 def test_bind_makes_the_lockfile(command, away):
     """Where there is none."""
     command("bind", "quick", "openai:gpt-4o-mini")

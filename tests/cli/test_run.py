@@ -56,6 +56,16 @@ def test_a_simulated_failure_says_so_too(command, prompts, away):
     assert json.loads(command("batch", prompts(*SIMULATED), "--simulate", "--json").out)["simulated"]
 
 
+def test_lines_that_cannot_be_read_are_to_be_corrected_first(command, prompts, away):
+    """Where nothing else is left, the last line does not offer to ask again what would fail again, and nothing counts as asked."""
+    ended = command("batch", prompts({"temprature": 1}, {}), "--simulate")
+
+    assert 1 == ended.code
+    assert "temprature: unknown field; did you mean 'temperature'?" in ended.err
+    assert "To ask the lines that cannot be read, correct them; then: llmdispatcher batch" in ended.err
+    assert "To ask the rest" not in ended.err
+
+
 @pytest.mark.parametrize("option", ["--confirm", "--resume", "--yes"])
 def test_without_a_key_nothing_is_asked(command, prompts, away, option):
     """Nothing is made up unasked, and no file is written."""

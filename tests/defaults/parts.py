@@ -12,8 +12,8 @@ KEY = "sk-default-0123456789"
 class Server:
     """A server that has some models, lists them as OpenAI and Ollama do, and answers prompts in OpenAI's format."""
 
-    def __init__(self, models=(), *, list_status=200, status=200):
-        self.models, self.list_status, self.status = models, list_status, status
+    def __init__(self, models=(), *, list_status=200, status=200, words="no"):
+        self.models, self.list_status, self.status, self.words = models, list_status, status, words
         self.lists, self.prompts = 0, []
         self._loopback = LoopbackServer(self)
         self.url = self._loopback.url
@@ -27,7 +27,7 @@ class Server:
         asked = json.loads(wire.body)
         self.prompts.append((wire.target, asked["model"]))
         if self.status != 200:
-            peer.reply(self.status, b'{"error": {"message": "no"}}')
+            peer.reply(self.status, json.dumps({"error": {"message": self.words}}).encode())
         elif "embed" in wire.target:
             vectors = [{"index": index, "embedding": [1.0]} for index in range(len(asked["input"]))]
             peer.reply(200, json.dumps({"data": vectors, "usage": {"prompt_tokens": 1, "total_tokens": 1}}).encode())

@@ -132,7 +132,7 @@ def test_an_overflow_goes_to_the_next_larger_window():
             r"pools\['mine'\].on: \['timeout'\] is not a list of context, policy, quota, auth",
         ),
         ({"models": ["a:b"], "on": "auth"}, r"pools\['mine'\].on: 'auth' is not a list"),
-        ({"models": ["a:b"], "onn": ["auth"]}, r"pools\['mine'\]: unknown key 'onn'; it takes models, on"),
+        ({"models": ["a:b"], "onn": ["auth"]}, r"pools\['mine'\]: unknown key 'onn'; did you mean 'on'?"),
         ({"on": ["auth"]}, r"pools\['mine'\]: 'models' is missing"),
         ({"models": "a:b"}, r"pools\['mine'\]: 'a:b' is not a list of models"),
     ],

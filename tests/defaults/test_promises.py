@@ -95,7 +95,7 @@ def test_a_named_vendor_without_a_key_is_told_at_construction(bare, caplog, conf
         assert () == dispatcher.check_vendors()
 
 
-def test_a_registered_vendor_without_a_key_is_told(bare, caplog):
+def test_a_registered_vendor_without_a_key_is_told(bare, monkeypatch, caplog):
     """At the first call, if the configuration names it."""
     with made(FakeVendor("hi"), OpenAIVendor(), default_vendor="openai") as dispatcher:
         dispatcher.send(asked("fake:m"))
@@ -104,3 +104,51 @@ def test_a_registered_vendor_without_a_key_is_told(bare, caplog):
             dispatcher.check_vendors()
         )
     assert 1 == caplog.text.count("'openai' cannot be asked")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+        ("OPEN_AI_API_KEY", "OPENAI_API_KEY"),
+        ("openai_api_key", "OPENAI_API_KEY"),
+        ("OPENAI_KEY", "OPENAI_API_KEY"),
+        ("ANTHROPIC_KEY", "ANTHROPIC_API_KEY"),
+        ("CLAUDE_API_KEY", "ANTHROPIC_API_KEY"),
+        ("GROK_API_KEY", "XAI_API_KEY"),
+        ("AZURE_OPENAI_KEY", "AZURE_OPENAI_API_KEY"),
+    ],
+)
+def test_misspelt_variable_is_named_where_no_vendor_is_found(bare, monkeypatch, wrong, right):
+    """The error of a call names the variable that is set and the one that is read, and never the value."""
+    monkeypatch.setenv(wrong, "sk-" + "a" * 20)
+    dispatcher = Dispatcher.from_env()
+    with pytest.raises(ConfigError, match=rf"{wrong} is not read \(did you mean {right}\?\)") as caught:
+        dispatcher.send(asked("gpt-4o"))
+    assert "aaaa" not in str(caught.value)
+
+
+def test_misspelt_address_is_a_warning(bare, monkeypatch, caplog):
+    """A prompt that is meant for a gateway would go to the vendor itself, so the log tells it, once."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-" + "a" * 20)
+    monkeypatch.setenv("OPENAI_BASEURL", "http://127.0.0.1:9/v1")
+    dispatcher = Dispatcher.from_env()
+    dispatcher.check_vendors()
+    assert [record.getMessage() for record in caplog.records] == ["OPENAI_BASEURL is not read (did you mean OPENAI_BASE_URL?)"]
+
+
+def test_variables_of_others_are_no_typing_errors(bare, monkeypatch, caplog):
+    """A variable that is merely like one, or one beside the right one, is not told in the log."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-" + "a" * 20)
+    for name in ("OPENAI_APIKEY", "OPENAI_API_KEY_OLD", "GITHUB_TOKEN", "NPM_TOKEN", "DATABASE_URL"):
+        monkeypatch.setenv(name, "x")
+    Dispatcher.from_env()
+    assert caplog.records == []
+
+
+def test_vendor_without_a_key_names_the_misspelt_variable(bare, monkeypatch):
+    """Also a vendor that is registered by hand tells which variable was meant."""
+    monkeypatch.setenv("OPENAI_APIKEY", "sk-" + "a" * 20)
+    assert OpenAIVendor().missing() == (
+        "no API key; pass api_key=... or set OPENAI_API_KEY; OPENAI_APIKEY is not read (did you mean OPENAI_API_KEY?)"
+    )

@@ -11,6 +11,7 @@ from llmdispatcher import (
     ConfigError,
     DispatchError,
     InvalidRequest,
+    Lockfile,
     ModelNotFound,
     OpenAIVendor,
     RoutingCondition,
@@ -815,8 +816,44 @@ class TestWhatMayHaveBeenMeant:
                 dispatcher.send(asked("gpt-9-unheard"))
             assert is_asked is ("does base_url lack /v1?" in str(told.value))
 
+    def test_a_list_that_is_not_there_names_its_vendor(self, serve):
+        """The error of list_models says whose list it was."""
+        there = vendor("openai", api_key=KEY, base_url=serve(list_status=404).url + "/v1", trust_env=False)
+        with made(there) as dispatcher, pytest.raises(DispatchError, match=r"^openai: "):
+            dispatcher.list_models("openai")
+
+    def test_an_alias_of_another_profile_is_told_where_the_only_vendor_lacks_the_model(self, serve, tmp_path):
+        """The name went to the only vendor as a model; its 404 is told with the profile that has the alias, and one like it."""
+        lock = Lockfile.create_default(tmp_path / "llmdispatcher.lock")
+        lock.bind("titles", ["openai:gpt-4o-mini"], profile="prod")
+        lock.bind("drafts", ["openai:gpt-4o-mini"])
+        lock.save()
+        there = vendor("openai", api_key=KEY, base_url=serve(status=404, words="no such model").url + "/v1", trust_env=False)
+        with made(there, lockfile=str(lock.path)) as dispatcher:
+            for name, hint in (("titles", "'titles' is bound in 'prod'"), ("draft", "did you mean 'drafts'?")):
+                with pytest.raises(ModelNotFound) as caught:
+                    dispatcher.send(asked(name))
+                assert f"lacks an alias {name!r} in the profile 'default' ({hint})" in str(caught.value)
+
     def test_a_local_server_that_is_down_is_unavailable(self):
         """Whether its model is named or not."""
         for model in ("auto", "llama3"):
             with made(at("ollama", "http://127.0.0.1:9")) as dispatcher, pytest.raises(VendorUnavailable):
                 dispatcher.send(asked(model))
+
+    @pytest.mark.parametrize(
+        ("path", "status", "words", "told", "not_told"),
+        [
+            ("", 404, "404 page not found", "nothing is at this path: does base_url lack /v1?", "did you mean"),
+            ("/v2", 404, "404 page not found", "nothing that can be asked is at this path; check base_url", "did you mean"),
+            ("/v2", 405, "Method Not Allowed", "nothing that can be asked is at this path; check base_url", "did you mean"),
+            ("/v1", 404, "The model `gpt-4o-mini` does not exist", "did you mean", "at this path"),
+        ],
+    )
+    def test_a_path_that_is_not_there_is_no_model_that_is_not_there(self, serve, path, status, words, told, not_told):
+        """A refusal that speaks of no model, at an address of one's own, is told by the address; the known model is not doubted."""
+        there = vendor("openai", api_key=KEY, base_url=serve(status=status, words=words).url + path, trust_env=False)
+        with made(there) as dispatcher, pytest.raises(DispatchError) as caught:
+            dispatcher.send(asked("gpt-4o-mini"))
+        assert told in str(caught.value)
+        assert not_told not in str(caught.value)

@@ -144,6 +144,14 @@ def test_after_the_first_output_nothing_is_asked_again():
     assert (1, 1) == (dispatcher.get_stats().failed_requests, dispatcher.get_stats().vendor_stats["a"].failures)
 
 
+def test_a_stream_that_was_cut_off_tells_where_its_text_is():
+    """Also where the vendor's own error is raised, it says how much there is, and where."""
+    stream = dispatcher_of(FakeVendor(["half ", StreamInterrupted("the stream ended without its mark")])).send_streaming(ASK)
+
+    with pytest.raises(StreamInterrupted, match=r"\(after 5 characters; error\.partial holds them\)$"):
+        list(stream)
+
+
 def test_the_reader_gets_all_that_came_before_the_break():
     """No chunk is lost to an error behind it."""
     stream = dispatcher_of(FakeVendor(["a", "b", VendorUnavailable("cut")])).send_streaming(ASK)

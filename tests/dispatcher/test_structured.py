@@ -191,7 +191,7 @@ def test_a_fence_within_the_answer_is_text():
         (Person, '{"name": NaN}', "the answer is no JSON"),
         (Person, f"```\n{ADA}\n```\n```\n{ADA}\n```", "the answer is no JSON"),
         (Person, '{"age": 36}', "the answer lacks 'name'"),
-        (Person, '{"name": "Ada", "age": "secret"}', "the answer.age is of kind string, not integer"),
+        (Person, '{"name": "Ada", "age": "secret"}', "the answer.age must be an integer, not a string"),
         (Person, '{"name": "Ada", "secret": 1}', "the answer has a key that is not among 'name', 'age'"),
         (SCHEMA, "{}", "city"),
         ({"type": "json_object"}, "[1]", "the answer is no JSON object"),
@@ -348,7 +348,7 @@ def test_forms_that_refer_to_forms_are_checked_in_few_steps(word, extra, monkeyp
     forms = {f"d{n}": {word: [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(40)}
     wrong = schema_check({"$ref": "#/$defs/d0", "$defs": {**forms, "d40": {"type": "string"}}}, "schema")(1, "it")
 
-    assert wrong in ("it fits none of its 2 forms", "it is of kind integer, not string")
+    assert wrong in ("it fits none of its 2 forms", "it must be a string, not an integer")
 
 
 def test_forms_that_only_the_extra_knows_and_that_never_end_are_refused():
@@ -415,7 +415,7 @@ def test_names_of_a_schema_are_escaped(monkeypatch):
     schema = {"type": "object", "properties": {"a\0": {"type": "string"}}}
     assert "it.a\\x00 does not fit" in schema_check(schema, "schema")({"a\0": 1}, "it") if "jsonschema_rs" in sys.modules else True
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    assert "it.a\\x00 is of kind integer, not string" == schema_check(schema, "schema")({"a\0": 1}, "it")
+    assert "it.a\\x00 must be a string, not an integer" == schema_check(schema, "schema")({"a\0": 1}, "it")
     with pytest.raises(InvalidRequest, match=r"schema\.properties\.a\\x00\.if"):
         schema_check({"properties": {"a\0": {"if": {}}}}, "schema")
 
@@ -509,7 +509,9 @@ def test_asking_again_has_an_end():
     """So many times and not more."""
     vendor = FakeVendor("no", "nor", "neither", ADA)
 
-    assert "neither" == refused(vendor, asking(Person, reask=2)).text
+    error = refused(vendor, asking(Person, reask=2))
+    assert error.text == "neither"
+    assert "asked 3 times; raise reask" in str(error)
     assert 3 == vendor.hits
 
 

@@ -256,9 +256,9 @@ def test_no_arguments_are_none(arguments):
     ("arguments", "word"),
     [
         ("{", "The arguments do not fit weather: the text is no JSON"),
-        ("[1]", "the object is of kind array, not object"),
+        ("[1]", "the object must be an object, not an array"),
         ("{}", "the object lacks 'city'"),
-        ('{"city": 7}', "the object.city is of kind integer, not string"),
+        ('{"city": 7}', "the object.city must be a string, not an integer"),
         ('{"city": "Oslo", "unit": "K"}', "the object.unit is not one of 'C', 'F'"),
         ('{"city": "Oslo", "units": "C"}', "the object has a key that is not among 'city', 'unit'"),
     ],

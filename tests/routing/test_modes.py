@@ -153,7 +153,9 @@ def test_the_request_is_stronger_than_the_configuration():
 
 def test_a_mode_that_nobody_knows_is_the_callers_mistake():
     """The error names those there are, one's own included."""
-    with pytest.raises(InvalidRequest, match=r"mode: 'fats' is not a mode; use fast, sophisticated, cost_saving, auto, mine"):
+    with pytest.raises(InvalidRequest, match=r"mode: 'slow' is not a mode; use fast, sophisticated, cost_saving, auto, mine"):
+        Modes(own=own_modes({"mine": fast})).named("slow")
+    with pytest.raises(InvalidRequest, match=r"mode: 'fats' is not a mode; did you mean 'fast'\?"):
         Modes(own=own_modes({"mine": fast})).named("fats")
 
 

@@ -206,6 +206,26 @@ def test_a_refused_connection_is_unsent(overshoot):
     assert time.monotonic() - began < overshoot
 
 
+def test_a_refused_connection_names_the_port_and_the_proxy():
+    """Which server is down can be told from the error; the proxy's login is not shown."""
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(VendorUnavailable, match=f"^{place}: connection refused"):
+            Transport(f"http://{place}/v1").open(call(f"http://{place}/v1"), Deadline.after(5))
+        behind = Transport("http://vendor.test/v1", proxy=f"http://user:secret-word@{place}")
+        with pytest.raises(VendorUnavailable, match=f"^vendor.test by the proxy {place}: connection refused") as caught:
+            behind.open(call("http://vendor.test/v1"), Deadline.after(5))
+    assert "secret-word" not in str(caught.value)
+
+
+def test_a_server_without_tls_is_told_by_its_scheme(serve):
+    """An https:// address of a server that speaks plain HTTP is told what to change."""
+    address = serve(ok, greet=lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")).server.url.replace("http://", "https://")
+    with pytest.raises(VendorUnavailable, match="if it speaks plain HTTP, begin base_url with http://"):
+        Transport(address).open(call(address), Deadline.after(5))
+
+
 def test_a_black_hole_ends_at_the_connect_limit(overshoot):
     """A connection that nobody takes is given up at its limit (N2)."""
     with black_hole() as url:

@@ -32,7 +32,7 @@ def test_a_wish_is_read(value, wish):
     [
         ("yes", "cache: 'yes' is no wish"),
         (1, "cache: 1 is no wish"),
-        ({"ttl": 60}, "cache: unknown key 'ttl'; it takes enabled, ttl_seconds"),
+        ({"ttl": 60}, "cache: unknown key 'ttl'; did you mean 'ttl_seconds'?"),
         ({"enabled": 1}, "cache.enabled: 1 is neither True nor False"),
         ({"ttl_seconds": 0}, "cache.ttl_seconds: 0 is not a number of seconds > 0"),
         ({"ttl_seconds": True}, "cache.ttl_seconds: True"),

@@ -143,6 +143,11 @@ def test_a_rate_limit_of_hours_stays_a_rate_limit(headers, body):
     assert "credit" not in str(error)
 
 
+def test_a_rate_limit_of_days_is_told_in_days():
+    """A wait that no reader would count in hours."""
+    assert "come back in 11.6 days" in str(fault(429, {"retry-after": "999999"}, b"slow down"))
+
+
 def test_googles_delay_of_hours_without_words_of_a_quota_is_a_rate_limit():
     """The delay alone says nothing about money."""
     assert RateLimitError is type(google("Resource has been exhausted.", retryDelay="36999s"))

@@ -19,7 +19,7 @@ import attrs
 from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
-from ...types import boolean, build, non_blank, usd_amount
+from ...types import boolean, build, choices, non_blank, suggesting, usd_amount
 from ..units import EPOCH, MOST, dollars
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
@@ -102,7 +102,7 @@ def _limit(value: Any) -> Decimal:
 def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in words:
-            raise ConfigError(f"{attribute.name}: {value!r} is not known; use {', '.join(words)}")
+            raise ConfigError(f"{attribute.name}: {value!r} is not known; {choices(value, words, 'use {}')}")
 
     return check
 
@@ -121,12 +121,13 @@ def _patterns(value: Any) -> dict[str, str]:
         raise ConfigError(f"match: {type(value).__name__} is not a mapping; give a dict such as {{'vendor': 'openai'}}")
     for fact, pattern in value.items():
         if fact not in FACTS:
-            raise ConfigError(f"match: {fact!r} is nothing to match; use {', '.join(FACTS)}")
+            raise ConfigError(f"match: {fact!r} is nothing to match; {choices(fact, FACTS, 'use {}')}")
         if not isinstance(pattern, str) or not pattern:
             raise ConfigError(f"match[{fact!r}]: {pattern!r} is not a pattern; give a name, or a glob such as 'gpt-*'")
     return dict(value)
 
 
+@suggesting
 @attrs.frozen(kw_only=True)
 class Budget:
     """A limit of US dollars in each ``period`` for each ``per``; the most that a call may cost is reserved before it is sent.

@@ -387,6 +387,8 @@ class _Charge:
     claims: tuple[tuple[Budget, Claim], ...]
     amount: int
     now: datetime
+    limited: bool = False
+    """Whether the request sets ``max_tokens``."""
 
 
 class _Ids:
@@ -566,7 +568,7 @@ class Spending:
             if strict is not None:
                 return _unpriced_error(strict, target)
         claims = [(budget, Claim(self._account(budget, budget.share(facts), now), budget.most)) for budget in concerned]
-        return _Charge(target, tuple(claims), amount, now)
+        return _Charge(target, tuple(claims), amount, now, call.request.max_tokens is not None)
 
     def _account(self, budget: Budget, share: str, now: datetime) -> Account:
         """An account in the present period; a period is computed once."""
@@ -616,7 +618,8 @@ def _exceeded_error(charge: _Charge, balance: AccountBalance) -> BudgetExceeded:
     when = f"; its period ends {status.ends:%Y-%m-%d %H:%M:%S} UTC" if status.ends is not None else ""
     return BudgetExceeded(
         f"budget {budget.name!r}{whose}: {shown(status.spent)} of {shown(budget.limit)} are spent, {shown(status.reserved)} are"
-        f" reserved, and this may cost up to {shown(plain_dollars(charge.amount))}{when}; set max_tokens, or raise limit",
+        f" reserved, and this may cost up to {shown(plain_dollars(charge.amount))}{when};"
+        f" {'shorten the request or its' if charge.limited else 'set'} max_tokens, or raise limit",
         budget=budget.name,
         limit=budget.limit,
         spent=status.spent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 
 from ...errors import ConfigError, LedgerError
 from ...runtime import SYSTEM_CLOCK, Clock, new_lock, user_path
-from ...types import AttemptRecord, Outcome, Usage, itself, not_pickled
+from ...types import AttemptRecord, Outcome, Usage, choices, itself, not_pickled, suggesting
 from .address import Address, address, address_of
 from .call import (
     AttemptView,
@@ -130,6 +130,7 @@ class ExportAsked(Spanned, total=False):
     attempts: bool
 
 
+@suggesting
 class Ledger:
     """Calls and attempts in a database; safe to share between threads, dispatchers and across forks.
 
@@ -285,9 +286,8 @@ class Ledger:
         """
         from .usage import usage_stats
 
-        stats: UsageStats = usage_stats(
-            self, self.clock, {**_asked(asked, StatsAsked), "origin": origin, "id_at_origin": id_at_origin, "days": days}
-        )
+        chosen = {"origin": origin, "id_at_origin": id_at_origin, "days": days}
+        stats: UsageStats = usage_stats(self, self.clock, {**_asked(asked, StatsAsked, chosen), **chosen})
         return stats
 
     def list_recent_calls(
@@ -307,7 +307,7 @@ class Ledger:
         page = {"origin": origin, "id_at_origin": id_at_origin, "limit": limit, "offset": offset}
         from .queries import recent_calls
 
-        found: list[LedgerCall] = recent_calls(self, {**_asked(asked, CallsAsked), **page})
+        found: list[LedgerCall] = recent_calls(self, {**_asked(asked, CallsAsked, page), **page})
         return found
 
     get_recent_calls = list_recent_calls
@@ -334,7 +334,7 @@ class Ledger:
         ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
         Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` where it is not kept.
         """
-        told = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        told = {**_asked(facts, Facts, ("vendor", "model")), "vendor": vendor, "model": model}
         from .external import record
 
         kept: RecordedCall = record(self, self.clock, told)
@@ -361,7 +361,7 @@ class Ledger:
         a ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
         and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
         """
-        chosen = {**_asked(asked, ExportAsked), "format": format}
+        chosen = {**_asked(asked, ExportAsked, ("target", "format", "progress")), "format": format}
         from .exporting import export_logs
 
         done: list[dict[str, Any]] | ExportReport = export_logs(self, target, chosen, progress)
@@ -398,7 +398,7 @@ class Ledger:
         The row is written behind, when the block ends; status and class of an error are those of what leaves the block.
         ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
         """
-        given = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        given = {**_asked(facts, Facts, ("vendor", "model")), "vendor": vendor, "model": model}
         from .external import LoggedCall
 
         call: LoggedCall = LoggedCall(self._record_behind, self.clock, given)
@@ -490,11 +490,12 @@ def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) ->
     return ledger
 
 
-def _asked(given: Mapping[str, Any], known: Any) -> dict[str, Any]:
+def _asked(given: Mapping[str, Any], known: Any, own: Iterable[str]) -> dict[str, Any]:
     """The keywords under their one name each. Raises ``TypeError`` for one that there is not, as a call does."""
     unknown = sorted(given.keys() - known.__annotations__.keys())
     if unknown:
-        raise TypeError(f"there is no argument {unknown[0]!r}; give {', '.join(sorted(known.__annotations__))}")
+        hint = choices(unknown[0], [*own, *sorted(known.__annotations__)])
+        raise TypeError(f"there is no argument {unknown[0]!r}; {hint}")
     asked = dict(given)
     for other, name in (("start_date", "start"), ("end_date", "end")):
         if other in asked:

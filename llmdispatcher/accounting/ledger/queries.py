@@ -37,6 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...catalog import canonical
 from ...errors import InvalidRequest, LedgerError
 from ...runtime import Clock
+from ...types import choices
 from ..units import DAY, STATUSES, micros, moment
 from .address import Address
 from .call import LedgerAttempt, LedgerCall, PruneReport, clean
@@ -81,7 +82,7 @@ class Selection:
             if value is not None and not isinstance(value, str):
                 raise InvalidRequest(f"{name}: {value!r} is no text; give the text that the calls have, or None for any")
         if self.status is not None and self.status not in STATUSES:
-            raise InvalidRequest(f"status: {self.status!r} is none; give one of {', '.join(STATUSES)}")
+            raise InvalidRequest(f"status: {self.status!r} is none; {choices(self.status, STATUSES, 'give one of {}')}")
 
     @property
     def beyond_days(self) -> bool:
@@ -283,6 +284,8 @@ def give_way(clock: Clock, seconds: float) -> None:
 
 def _midnight(now: datetime, older_than: timedelta | When) -> int:
     """The midnight of UTC before the moment that is meant, since sums are of whole days."""
+    if isinstance(older_than, int | float):
+        raise InvalidRequest(f"older_than: {older_than!r} is not an age; give one like timedelta(days={older_than!r}), or a day")
     meant = now - older_than if isinstance(older_than, timedelta) else first_moment(older_than, UTC, "older_than")
     if not 0 <= micros(meant) <= micros(now):
         raise InvalidRequest(f"older_than: {meant.isoformat()} is not in the past; give an age like timedelta(days=90), or a day")

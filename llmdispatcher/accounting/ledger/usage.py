@@ -31,6 +31,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ...errors import InvalidRequest
 from ...runtime import Clock
+from ...types import choices
 from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
@@ -284,7 +285,7 @@ def question(asked: Mapping[str, Any], selection: Selection, now: datetime) -> Q
     """Read span, ``timezone``, ``group_by`` and ``by``. Raises :class:`~llmdispatcher.InvalidRequest`."""
     by, group_by, timezone = asked.get("by"), asked.get("group_by"), asked.get("timezone") or "UTC"
     if by is not None and by not in DIMENSIONS:
-        raise InvalidRequest(f"by: {by!r} is nothing that usage is kept by; give one of {', '.join(DIMENSIONS)}")
+        raise InvalidRequest(f"by: {by!r} is nothing that usage is kept by; {choices(by, DIMENSIONS, 'give one of {}')}")
     zone = zone_of(timezone)
     span = span_of(asked.get("start"), asked.get("end"), asked.get("days", 30), zone, now)
     if group_by is not None:

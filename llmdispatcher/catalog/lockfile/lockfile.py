@@ -278,6 +278,9 @@ class Lockfile:
         self, alias: str, models: str | Sequence[str], *, profile: str | None = None, constraints: Mapping[str, Any] | None = None
     ) -> Binding:
         """Let an alias stand for models: a list, or a text with commas. What it stood for is replaced; a new profile is made."""
+        given: Any = models
+        if not isinstance(given, str | Sequence):
+            raise ConfigError(f"bind: {type(given).__name__} is not a list of models; give 'vendor:model', or a list of them")
         listed = [model.strip() for model in models.split(",")] if isinstance(models, str) else list(models)
         for problem in (reading.alias_problem(alias), *map(reading.model_problem, listed)):
             if problem is not None:

@@ -21,6 +21,7 @@ from typing import Protocol
 from ..._text import room_logger
 from ...errors import Cancelled, DispatchError, RegistryStale, VendorUnavailable
 from ...runtime import SYSTEM_CLOCK, Cancellation, Clock, Deadline, new_lock
+from ...types import suggesting
 from ..models import apply_registry
 from .document import Edition, checksum_holds, read_edition, read_json
 from .source import (
@@ -282,6 +283,7 @@ _SPREAD = 0.1
 _DAY = 86400.0
 
 
+@suggesting
 class Registry:
     """Models and prices that somebody publishes for each vendor; share one between threads and dispatchers.
 

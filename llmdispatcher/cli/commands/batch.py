@@ -449,7 +449,8 @@ def _print_tally(tally: Tally, settings: Settings) -> None:
             complain(f"{reason}; no further prompts were sent; a higher --max-failures allows more failures")
     if tally.answered < tally.prompts and not settings.quiet and tally.answers.is_file():
         command, from_stdin = _resuming(tally.answers)
-        say(f"To ask the rest{', with the same prompts on standard input' if from_stdin else ''}: {command}")
+        rest = "the rest" if tally.answered + tally.invalid < tally.prompts else "the lines that cannot be read, correct them; then"
+        say(f"To ask {rest}{', with the same prompts on standard input' if from_stdin else ''}: {command}")
 
 
 def _resuming(answers: Path) -> tuple[str, bool]:

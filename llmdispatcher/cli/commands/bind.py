@@ -9,9 +9,9 @@ import click
 from ...catalog import Lockfile
 from ..options import a_command
 from ..settings import Settings
-from ..terminal import OK, UsageError, tell
+from ..terminal import OK, UsageError, complain, tell
 from . import lock
-from .lock import LOCKFILE
+from .lock import LOCKFILE, doubt
 
 
 @a_command(
@@ -39,7 +39,10 @@ def command(settings: Settings, alias: str, models: str | None, remove: bool, lo
             raise UsageError(f"{alias}: there is no such alias in the profile {found.profile_in_use(settings.profile)!r}")
         told = "is gone"
     else:
-        told = f"→ {', '.join(found.bind(alias, models or '', profile=settings.profile).models)}"
+        bound = found.bind(alias, models or "", profile=settings.profile).models
+        told = f"→ {', '.join(bound)}"
+        for text in filter(None, map(doubt, bound)):
+            complain(text)
     path = found.save()
     if not settings.quiet:
         tell(f"{path}: {alias} {told} ({found.profile_in_use(settings.profile)})")

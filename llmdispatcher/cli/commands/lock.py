@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...catalog import BUNDLED, Lockfile
-from ...errors import ConfigError, DispatchError, LockfileNotFound
+from ...catalog import BUNDLED, Lockfile, claim_on, get_model, vendor_row, vendor_rows
+from ...errors import ConfigError, DispatchError, LockfileNotFound, ModelNotFound
+from ...types import meant
 from .. import config_file
 from ..options import FILE, Suite, a_command
 from ..settings import Settings
@@ -115,6 +116,9 @@ def validate(settings: Settings, lockfile: Path | None) -> int:
     if settings.json:
         _told(settings, [])
     elif not settings.quiet:
+        bindings = [binding for profile in found.contents.profiles.values() for binding in profile.bindings.values()]
+        for text in dict.fromkeys(filter(None, [doubt(model) for binding in bindings for model in binding.models])):
+            complain(text)
         profiles = {name: len(profile.bindings) for name, profile in found.contents.profiles.items()}
         tell(f"{told(found)}: nothing is wrong ({', '.join(f'{name}: {count}' for name, count in profiles.items())})")
     return OK
@@ -192,3 +196,20 @@ def _vendors(profile: Any) -> list[str]:
     """The vendors that a profile's models name, and those it has pinned."""
     named = {model.partition(":")[0] for binding in profile.bindings.values() for model in binding.models if ":" in model}
     return sorted(named | set(profile.registry_versions))
+
+
+def doubt(model: str) -> str | None:
+    """What speaks against a model's reference being right: a vendor that is like one of the catalog, or a model like one of it."""
+    head, colon, tail = model.partition(":")
+    row = vendor_row(head) if colon else None
+    if row is None:
+        vendor = meant(head, [one.name for one in vendor_rows()]) if colon else None
+        if vendor is None or not claim_on(vendor, tail).has_it:  # it may be the tag of a local model, as in llama3:8b
+            return None
+        return f"{model}: no vendor of the catalog is named {head!r}; did you mean '{vendor}:{tail}'?"
+    try:
+        if not row.any_model:
+            get_model(model)
+    except ModelNotFound as error:
+        return error.message.removeprefix("ref: ") if "did you mean" in error.message else None
+    return None

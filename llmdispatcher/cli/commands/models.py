@@ -13,6 +13,7 @@ import click
 
 from ...catalog import ABILITIES, ModelFacts, all_models, canonical, vendor_row, vendor_rows
 from ...runtime import SYSTEM_CLOCK
+from ...types import choices
 from .. import config_file, session
 from ..keychain import known_vendor
 from ..options import Positive, a_command
@@ -55,7 +56,7 @@ def command(settings: Settings, **given: Any) -> int:
     vendor = known_vendor(given["vendor"]) if given["vendor"] else None
     unknown = sorted(set(given["capabilities"]) - set(ABILITIES))
     if unknown:
-        raise UsageError(f"--capability {unknown[0]}: no such capability; use {', '.join(ABILITIES)}")
+        raise UsageError(f"--capability {unknown[0]}: no such capability; {choices(unknown[0], ABILITIES, 'use {}')}")
     found = list(_chosen(vendor, given))
     if settings.json:
         tell_json([_as_json(facts) for facts in found])

@@ -50,6 +50,10 @@ def test_a_call_without_money_is_refused_before_it_is_sent(simulator, bound):
     with dispatcher(simulator, budgets=[Budget(limit=bound / 2, name="tiny", period="month")]) as made:
         with pytest.raises(BudgetExceeded, match=r"budget 'tiny': .* are spent") as raised:
             made.send(ASK)
+        with pytest.raises(BudgetExceeded, match=r"; set max_tokens, or raise limit$"):
+            made.send(attrs.evolve(ASK, max_tokens=None))
+        with pytest.raises(BudgetExceeded, match=r"; shorten the request or its max_tokens, or raise limit$"):
+            made.send(attrs.evolve(ASK, max_tokens=200))
         status = made.get_budgets()[0]
 
     error = raised.value

@@ -267,7 +267,7 @@ def test_what_cannot_be_meant(asked, told, tmp_path):
 
 def test_an_argument_that_there_is_not(tmp_path):
     """A slip in a name is told as for any function."""
-    with pytest.raises(TypeError, match=r"there is no argument 'modle'; give .*model"):
+    with pytest.raises(TypeError, match=r"there is no argument 'modle'; did you mean 'model'\?"):
         Ledger(tmp_path / "never.db").get_usage_stats(modle="gpt-4o")
 
 
