@@ -384,8 +384,8 @@ def _cost(outcome: Outcome) -> int | None:
     return picodollars(own) if own is not None else None
 
 
-def folded(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """The last word of each call and of each attempt: of several rows with one key, the one that is not open."""
+def fold(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Keep one row for each call and each attempt: of several with one key, the one that is not open."""
     ends: dict[str, Row] = {}
     for row in calls:
         if row[STATUS] != "open" or row[0] not in ends:

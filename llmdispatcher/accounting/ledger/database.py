@@ -55,15 +55,14 @@ from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import Clock, lock, open_file
 from ..units import MOST_SUM, TOKENS, day_of, micros
-from .call import ATTEMPT, CALL, STATUS, Row, folded
+from .call import ATTEMPT, CALL, STATUS, Row, fold
 from .connections import Connections, may_only_be_read, unusable
 from .process import LOADING, Identity, is_dead, this
 from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, added, attempts, calls, daily, metadata, writers
-from .spool import Rows
-from .writer import Away
+from .spool import DatabaseUnavailable, Rows
 
 APPLICATION = 0x6C6C6D64
-"""What says in the head of an SQLite file that it is a ledger."""
+"""The ``application_id`` of an SQLite file that is a ledger."""
 
 _PLACE = Path(__file__).with_name("migrations")
 _LOCK = 5_463_789_210_007
@@ -71,7 +70,7 @@ _LOCK = 5_463_789_210_007
 
 
 def newest() -> str:
-    """The version that this code knows."""
+    """The newest version that this code knows."""
     return known()[-1]
 
 
@@ -81,10 +80,10 @@ def known() -> list[str]:
 
 
 def migrate(connections: Connections) -> str:
-    """Make or bring up to date the tables; gives their version. Idempotent, and one at a time over all processes.
+    """Create or update the tables, and return their version. Idempotent; one process at a time.
 
-    Tables of an older version that may only be read stay as they are. Raises :class:`LedgerError` where the database is newer than
-    this code, or cannot be reached or written.
+    Read-only tables of an older version stay as they are. Raises :class:`LedgerError` if the database is newer than this code, or
+    cannot be reached or written.
     """
     found = None
     try:
@@ -123,7 +122,7 @@ def _bring_up(connection: Connection, schema: str | None) -> None:
 
 
 def is_there(connections: Connections) -> bool:
-    """Whether a database is a ledger; makes and changes nothing. Raises :class:`LedgerError` where it cannot be asked."""
+    """Whether a database is a ledger; changes nothing. Raises :class:`LedgerError` if it cannot be read."""
     path = connections.address.path
     if path is not None and not path.is_file():
         return False
@@ -132,7 +131,7 @@ def is_there(connections: Connections) -> bool:
 
 
 def foreign_tables(connections: Connections) -> list[str]:
-    """The names of the tables in a database that are not the ledger's, in all schemas; makes and changes nothing."""
+    """The names of the tables in a database, in all schemas, that are not the ledger's; changes nothing."""
     path = connections.address.path
     if path is not None and (not path.is_file() or not path.stat().st_size):
         return []
@@ -159,7 +158,7 @@ _FOREIGN = {
 
 
 def _foreign(connection: Connection) -> list[str]:
-    """What is not ours; the names that the ledger's tables had up to version 0004 are ours where there is one of that version."""
+    """The tables that are not the ledger's; in a database of up to version 0004 its tables have names without a prefix."""
     names = set(connection.scalars(text(_FOREIGN[connection.dialect.name])))
     ours = {VERSION_TABLE, *metadata.tables}
     if VERSION_TABLE in names and calls.name not in names:
@@ -168,7 +167,7 @@ def _foreign(connection: Connection) -> list[str]:
 
 
 def _current(connection: Connection) -> str | None:
-    """The version that the database has; refuses one that is newer."""
+    """The version of the database, ``None`` without tables. Raises :class:`LedgerError` for a newer one than this code's."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
@@ -180,7 +179,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _make(connection: Connection) -> None:
-    """Today's tables, which none may be there of, as the migrations would have made them."""
+    """Create the present tables, as the migrations would have made them; none of them may exist."""
     metadata.create_all(connection, checkfirst=False)
     version = Column("version_num", String(32), nullable=False)
     versions = Table(VERSION_TABLE, MetaData(), version, PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
@@ -189,7 +188,7 @@ def _make(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """What the versions that are missing say; all of them in an empty database."""
+    """Run the migrations that are missing; all of them in an empty database."""
     with LOADING:
         command, config = import_module("alembic.command"), import_module("alembic.config")
     settings = config.Config()
@@ -209,9 +208,9 @@ _daily = table(daily.name, *[column(name) for name in (*DAILY_KEY, *DAILY_SUMS)]
 
 @attrs.frozen
 class Many:
-    """A statement for many rows, as the driver takes it: ``places`` are those in a row that it wants.
+    """A statement for many rows, as the driver takes it. ``places`` are the indexes in a row of its parameters.
 
-    ``names`` are what columns are called in JSON, which leaves out what is null.
+    ``names`` are the names of the columns in JSON, which leaves out nulls.
     """
 
     sql: str
@@ -220,12 +219,12 @@ class Many:
 
     @classmethod
     def of(cls, statement: Any, names: Sequence[str], kind: str) -> Many:
-        """Of a statement whose parameters are named as the columns of a row."""
+        """Compile a statement whose parameters are named like the columns of a row."""
         made = statement.compile(dialect=_dialect(kind))
         return cls(made.string, tuple([names.index(name) for name in made.positiontup]))
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Say it for each row."""
+        """Execute the statement for each row."""
         if not rows:
             return
         if self.names:
@@ -236,21 +235,21 @@ class Many:
 
 
 def _from_json(into: Table, names: Sequence[str], rest: str = "") -> Many:
-    """Insert rows, in PostgreSQL, out of one JSON text."""
+    """Insert rows from one JSON text, in PostgreSQL."""
     listed = ", ".join(map(_quoted, names))
     picked = ", ".join([_picked(into, names, name) for name in names])
     return Many(f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {_rows(into, names)} {rest}", (), _brief(names))  # noqa: S608 - names of ours
 
 
 def _ends_from_json() -> Many:
-    """Update rows of calls out of one JSON text."""
+    """Update rows of calls from one JSON text, in PostgreSQL."""
     changed = ", ".join([f"{_quoted(name)} = {_picked(calls, CALL, name)}" for name in CALL if name not in ("id", "begun_at")])
     where = f"{calls.name}.id = {_picked(calls, CALL, 'id')}"
     return Many(f"UPDATE {calls.name} SET {changed} FROM {_rows(calls, CALL)} WHERE {where}", (), _brief(CALL))  # noqa: S608 - names of ours
 
 
 def _brief(names: Sequence[str]) -> tuple[str, ...]:
-    """What columns are called in the JSON, where each row repeats their names."""
+    """Short names for columns in JSON, since each row repeats them."""
     return tuple([f"c{place}" for place in range(len(names))])
 
 
@@ -280,7 +279,7 @@ def _quoted(name: str) -> str:
 
 
 class Statements:
-    """All that is said to one kind of database."""
+    """The statements for one kind of database."""
 
     _made: dict[str, Statements] = {}
 
@@ -314,26 +313,26 @@ class Statements:
 
     @classmethod
     def of(cls, connection: Connection) -> Statements:
-        """Those for the database of a connection."""
+        """The statements for the database of a connection."""
         kind = connection.dialect.name
         if kind not in cls._made:
             cls._made[kind] = cls(kind)
         return cls._made[kind]
 
     def locked(self, connection: Connection, ids: list[str]) -> dict[str, Row]:
-        """The rows of calls that are there, locked until the end of the transaction; without their metadata."""
+        """Lock calls until the end of the transaction, and return the rows that exist, without their metadata."""
         asked = json.dumps(ids) if self._kind == "sqlite" else ids
         return {row[0]: tuple(row) for row in connection.execute(self.look, {"ids": asked})}
 
 
 def _end() -> Any:
-    """Put a call's end in its row."""
+    """Update a call's row with its end."""
     changed: Any = {name: bindparam(f"new_{name}") for name in CALL if name not in ("id", "begun_at")}
     return update(_calls).where(_calls.c.id == bindparam("new_id")).values(changed)
 
 
 def _upsert(insert: Any) -> Any:
-    """Insert an attempt, or put its end in the place of what is not sure."""
+    """Insert an attempt, or replace one that is open or unknown by its end."""
     new = insert(_attempts)
     changed = {name: new.excluded[name] for name in ATTEMPT if name not in ("call_id", "number")}
     unsure = or_(*[_attempts.c.status == text(f"'{status}'") for status in UNSURE])
@@ -342,7 +341,7 @@ def _upsert(insert: Any) -> Any:
 
 
 Days = dict[tuple[Any, ...], list[int]]
-"""The sums, in their order, by day and key."""
+"""Totals in the order of :data:`DAILY_SUMS`, by day and key."""
 
 _PLACES = {name: place for place, name in enumerate(CALL)}
 _NUMBER = {name: place for place, name in enumerate(DAILY_SUMS)}
@@ -359,7 +358,7 @@ _CALLS, _UNPRICED, _FIRSTS = _NUMBER["calls"], _NUMBER["unpriced"], _NUMBER["fir
 
 
 def add(days: Days, row: Row, sign: int = 1) -> None:
-    """Add what a row counts, or take it out again."""
+    """Add a row to the daily totals, or with ``sign=-1`` subtract it."""
     key = (day_of(row[_BEGUN]), *[row[place] or "" for place in _KEY])
     sums = days.get(key)
     if sums is None:
@@ -377,12 +376,12 @@ def add(days: Days, row: Row, sign: int = 1) -> None:
 
 
 def changes(days: Days) -> list[tuple[Any, ...]]:
-    """What is to be added to the table; in one order for all, so that no two transactions wait for each other."""
+    """The rows to add to the table, in one order for all, so that no two transactions wait for each other."""
     return [(*key, *[min(MOST_SUM, count) for count in days[key]]) for key in sorted(days) if any(days[key])]
 
 
 LEASE = timedelta(seconds=60)
-"""After this long without a sign of life a process of another machine counts as dead."""
+"""A process of another machine counts as dead after this long without a sign of life."""
 _TRIES = 4
 _CHUNK = 500
 # A writer is known before its first row; rows without one came late, out of the spool of a process that was dead already.
@@ -398,7 +397,7 @@ _LOST = text(
 
 
 class Store:
-    """Writes for one process, under the name ``writer``; used by one thread at a time."""
+    """The transactions of one process, under the name ``writer``; used by one thread at a time."""
 
     def __init__(self, connections: Connections, clock: Clock, writer: str, identity: Identity) -> None:
         self.writer = writer
@@ -407,9 +406,9 @@ class Store:
         self._identity = identity
 
     def write(self, calls: Sequence[Row], attempts: Sequence[Row], writer: str | None = None) -> None:
-        """Write rows, of another writer where it is named. Raises SQLAlchemy's errors; then nothing has been written."""
+        """Write rows, in the name of another writer if given. Raises SQLAlchemy's errors; then nothing is written."""
         name = writer or self.writer
-        calls, attempts = folded(calls, attempts)
+        calls, attempts = fold(calls, attempts)
         for left in reversed(range(_TRIES)):
             try:
                 with self._connections.transaction() as connection:
@@ -439,7 +438,7 @@ class Store:
         statements.daily.run(connection, changes(days))
 
     def beat(self) -> None:
-        """Say that this process lives."""
+        """Record that this process lives."""
         now = micros(self._clock.now())
         who = self._identity
         row = {"id": self.writer, "place": who.place, "pid": who.pid, "started": who.started, "begun_at": now, "seen_at": now}
@@ -447,23 +446,23 @@ class Store:
             connection.execute(Statements.of(connection).beat, row)
 
     def leave(self) -> None:
-        """Say that this process has no open calls any more."""
+        """Record that this process has no open calls any more."""
         with self._connections.transaction() as connection:
             connection.execute(_GONE, {"id": self.writer})
 
     def reconcile(self) -> int:
-        """Mark what dead processes left open as unknown; gives how many calls that were."""
+        """Mark open calls of dead processes as unknown, and return how many."""
         with self._connections.reading() as connection:
             known = list(connection.execute(select(writers).where(writers.c.id != self.writer)))
             dead = {entry.id for entry in known if self._is_dead(entry)}
             dead |= set(connection.scalars(_ORPHANED))
-        return sum([self._bury(writer) for writer in dead])
+        return sum([self._mark_unknown(writer) for writer in dead])
 
     def _is_dead(self, entry: Any) -> bool:
         dead = is_dead(Identity(entry.place, entry.pid, entry.started), self._identity)
         return dead if dead is not None else self._clock.now() - entry.seen_at > LEASE
 
-    def _bury(self, writer: str) -> int:
+    def _mark_unknown(self, writer: str) -> int:
         count = 0
         while True:
             with self._connections.transaction() as connection:
@@ -488,8 +487,11 @@ _RUINED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/r
 _COMPANIONS = ("", "-wal", "-shm")
 
 
-class Database:
-    """A :class:`~llmdispatcher.accounting.ledger.writer.Desk` at a real database."""
+class RowWriter:
+    """Writes the rows of one process, by one thread. All methods but :meth:`leave` raise :class:`DatabaseUnavailable`.
+
+    ``aside`` counts broken files that were put aside.
+    """
 
     def __init__(self, connections: Connections, clock: Clock, writer: str, refused: Path) -> None:
         self.aside = 0
@@ -499,36 +501,36 @@ class Database:
         self._store = Store(connections, clock, writer, this())
 
     def open(self) -> None:
-        """Connect, make the tables, and say that this process lives."""
-        self._done(lambda: migrate(self._connections))
+        """Connect, make the tables, and record that this process lives."""
+        self._run(lambda: migrate(self._connections))
         self.beat()
 
     def write(self, rows: Rows, writer: str | None = None) -> tuple[int, int]:
-        """Write rows, of another writer where it is named; gives how many were written and how many refused."""
+        """Write rows, in the name of another writer if given. Return how many were written and how many refused."""
         calls, attempts = rows
         try:
-            self._done(lambda: self._store.write(calls, attempts, writer))
+            self._run(lambda: self._store.write(calls, attempts, writer))
         except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError):
-            return self._one_by_one(rows, writer)
+            return self._write_singly(rows, writer)
         return len(calls) + len(attempts), 0
 
     def beat(self) -> None:
-        """Say again that this process lives."""
-        self._done(self._store.beat)
+        """Record again that this process lives."""
+        self._run(self._store.beat)
 
     def reconcile(self) -> int:
-        """Mark what dead processes left open as unknown."""
-        return self._done(self._store.reconcile)
+        """Mark open calls of dead processes as unknown, and return how many."""
+        return self._run(self._store.reconcile)
 
     def leave(self, *, idle: bool) -> None:
-        """Close."""
+        """Close; an ``idle`` process leaves no open calls behind. Never raises."""
         with contextlib.suppress(SQLAlchemyError, LedgerError, OSError):
             if idle:
                 self._store.leave()
         self._connections.close()
 
-    def _done(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives; a second time, where the file had to be put aside or another had done that."""
+    def _run(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns; try again if a broken file was put aside, or the server had cut the connection."""
         for again in (True, False):
             try:
                 if not self._connections.same_file():
@@ -538,42 +540,42 @@ class Database:
             except (DataError, IntegrityError):
                 raise
             except (DatabaseError, LedgerError) as error:
-                if not (again and (_was_cut_off(error) or (_is_ruined(error) and self._put_aside()))):
-                    raise Away(_name(error)) from None
+                if not (again and (_was_cut_off(error) or (_is_corrupt(error) and self._rename_broken()))):
+                    raise DatabaseUnavailable(_class_of(error)) from None
             except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
                 if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
                     raise
-                raise Away(_name(error)) from None
-        raise Away("it was put aside")
+                raise DatabaseUnavailable(_class_of(error)) from None
+        raise DatabaseUnavailable("it was put aside")
 
-    def _one_by_one(self, rows: Rows, writer: str | None) -> tuple[int, int]:
+    def _write_singly(self, rows: Rows, writer: str | None) -> tuple[int, int]:
         written = refused = 0
         single: list[Rows] = [([row], []) for row in rows[0]]
         single += [([], [row]) for row in rows[1]]
         for one in single:
             try:
-                self._done(partial(self._store.write, *one, writer))
+                self._run(partial(self._store.write, *one, writer))
                 written += 1
             except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError) as error:
-                self._keep((*one[0], *one[1])[0], error)
+                self._refuse((*one[0], *one[1])[0], error)
                 refused += 1
         return written, refused
 
-    def _keep(self, row: Row, error: Exception) -> None:
-        """A row that no database takes must not stop the others; people can look at it."""
-        logger.error("the ledger's database refuses a row (%s); it is kept in %s", _name(error), self._refused)
+    def _refuse(self, row: Row, error: Exception) -> None:
+        """Keep a row that no database takes in a file, where people can look at it; it must not stop the others."""
+        logger.error("the ledger's database refuses a row (%s); it is kept in %s", _class_of(error), self._refused)
         with contextlib.suppress(OSError):
             self._refused.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = open_file(self._refused, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             with os.fdopen(file, "w") as lines:
-                lines.write(json.dumps({"why": _name(error), "row": row}, default=str) + "\n")
+                lines.write(json.dumps({"why": _class_of(error), "row": row}, default=str) + "\n")
 
-    def _put_aside(self) -> bool:
-        """Give the broken file another name, unless another process has; False for a file that was never a ledger's alone."""
+    def _rename_broken(self) -> bool:
+        """Rename the broken file, unless another process has; ``False`` for a file that was never a ledger's alone."""
         path = self._connections.address.path
         if path is None or not self._connections.owned:
             return False
-        with _only_one(path):
+        with _exclusive(path):
             if self._connections.same_file():
                 if not self._connections.was_ledger and not _was_ledger(path):
                     return False
@@ -591,8 +593,8 @@ class Database:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Let one process at a time decide about a file."""
+def _exclusive(path: Path) -> Iterator[None]:
+    """Lock a file against other processes while its fate is decided."""
     file = open_file(f"{path}.aside", os.O_CREAT | os.O_RDWR)
     try:
         lock(file, wait=True)
@@ -602,7 +604,7 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 def _was_ledger(path: Path) -> bool:
-    """Whether the file's head says so, or its definitions where the head is broken: another's file must not be moved."""
+    """Whether a file was a ledger, by its header, or by its tables if the header is broken; another's file must not be moved."""
     with path.open("rb") as file:
         beginning = file.read(1 << 20)
     if beginning.startswith(b"SQLite format 3\0"):
@@ -610,19 +612,19 @@ def _was_ledger(path: Path) -> bool:
     return VERSION_TABLE.encode() in beginning
 
 
-def _is_ruined(error: Exception) -> bool:
+def _is_corrupt(error: Exception) -> bool:
     cause = getattr(error, "orig", None) or error.__cause__ or error.__context__
     cause = getattr(cause, "orig", None) or cause
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _RUINED
 
 
 def _was_cut_off(error: Exception) -> bool:
-    """Whether the server had ended the connection, as it does with idle ones; the next one is new."""
+    """Whether the server had closed the connection, as it does with idle ones; the next one is new."""
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
-def _name(error: Exception) -> str:
-    """The kind of an error; its text may hold an address, a password or a row."""
+def _class_of(error: Exception) -> str:
+    """The class or code of an error; its text may hold an address, a password or a row."""
     known = error.__cause__ if isinstance(error, LedgerError) and error.__cause__ is not None else error
     cause = getattr(known, "orig", None) or known
     return str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or type(cause).__name__)

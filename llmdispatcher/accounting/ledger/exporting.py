@@ -195,7 +195,7 @@ _EVER = range(4_000_000)  # days
 
 def export_logs(
     database: Connectable, target: Any, asked: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
-) -> Any:
+) -> list[Record] | ExportReport:
     """What :meth:`~llmdispatcher.Ledger.export_usage_logs` gives."""
     if target is None:
         return [record for page in exported(database, asked) for record in page]

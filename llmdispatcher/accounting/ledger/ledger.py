@@ -32,12 +32,13 @@ from .call import (
 )
 from .process import LOADING, this
 from .spool import Spool
-from .writer import Desk, LedgerStats, Writer
+from .writer import LedgerStats, Writer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from .connections import Connections
+    from .database import RowWriter
     from .external import LoggedCall
     from .figures import UsageStats
     from .periods import When
@@ -165,10 +166,10 @@ class Ledger:
         self.address.check_folder()
         self.strict_accounting = strict_accounting
         self._timeout = timeout
-        _installed(self.address, driver=engine is None)
+        _require_packages(self.address, driver=engine is None)
         folder = user_path(spool, "spool") if spool is not None else self.address.spool
-        self._way = _Way(self.address, timeout, durable=strict_accounting, engine=engine)
-        self._writer = Writer(partial(self._way.desk, folder / "refused.json"), Spool(folder, max_spool_bytes))
+        self._database = _LedgerDatabase(self.address, timeout, durable=strict_accounting, engine=engine)
+        self._writer = Writer(partial(self._database.row_writer, folder / "refused.json"), Spool(folder, max_spool_bytes))
         weakref.finalize(self, self._writer.retire).atexit = False
 
     @property
@@ -192,8 +193,7 @@ class Ledger:
         """
         from .database import migrate
 
-        version: str = migrate(self._connected())
-        return version
+        return migrate(self._connected())
 
     def is_there(self) -> bool:
         """Whether the tables are there, of whatever version; makes and changes nothing.
@@ -202,8 +202,7 @@ class Ledger:
         """
         from .database import is_there
 
-        there: bool = is_there(self._connected())
-        return there
+        return is_there(self._connected())
 
     def foreign_tables(self) -> list[str]:
         """The names of the tables in the database, in all its schemas, that are not the ledger's; makes and changes nothing.
@@ -212,8 +211,7 @@ class Ledger:
         """
         from .database import foreign_tables
 
-        names: list[str] = foreign_tables(self._connected())
-        return names
+        return foreign_tables(self._connected())
 
     def began(self, call: CallView, attempt: AttemptView) -> None:
         """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
@@ -238,7 +236,7 @@ class Ledger:
             raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Whether all that was told so far came into the database within so many seconds."""
+        """Whether all rows so far came into the database within ``timeout`` seconds."""
         return self._writer.flush(timeout)
 
     def stats(self) -> LedgerStats:
@@ -255,7 +253,7 @@ class Ledger:
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left, for so many seconds at most (the rest is spooled), and close; idempotent. Opens again when used."""
         self._writer.close(timeout)
-        self._way.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -267,7 +265,7 @@ class Ledger:
         return f"Ledger({self.address.shown!r})"
 
     def _connected(self) -> Connections:
-        return self._way.connections()
+        return self._database.connections()
 
     def get_usage_stats(
         self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsAsked]
@@ -279,16 +277,15 @@ class Ledger:
         calls are meant; ``""`` are those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
         ("model", "vendor", "origin", "alias", "user") one of each value, both together one of each value in each period.
 
-        Whole days of UTC come from sums that are kept by day, so that a month of ten million calls is told within a second; other
+        Whole days of UTC come from sums that are kept by day, so that a month of ten million calls takes less than a second; other
         pieces, and what is asked by ``id_at_origin`` or ``profile``, are summed from their rows. Raises
         :class:`~llmdispatcher.InvalidRequest` for what cannot be meant.
         """
         from .usage import usage_stats
 
-        stats: UsageStats = usage_stats(
-            self, self.clock, {**_asked(asked, StatsAsked), "origin": origin, "id_at_origin": id_at_origin, "days": days}
+        return usage_stats(
+            self, self.clock, {**_keywords(asked, StatsAsked), "origin": origin, "id_at_origin": id_at_origin, "days": days}
         )
-        return stats
 
     def list_recent_calls(
         self,
@@ -307,8 +304,7 @@ class Ledger:
         page = {"origin": origin, "id_at_origin": id_at_origin, "limit": limit, "offset": offset}
         from .queries import recent_calls
 
-        found: list[LedgerCall] = recent_calls(self, {**_asked(asked, CallsAsked), **page})
-        return found
+        return recent_calls(self, {**_keywords(asked, CallsAsked), **page})
 
     get_recent_calls = list_recent_calls
 
@@ -316,15 +312,13 @@ class Ledger:
         """The call with that id, or ``None``."""
         from .queries import one_call
 
-        found: LedgerCall | None = one_call(self, call_id)
-        return found
+        return one_call(self, call_id)
 
     def get_attempts(self, call_id: str) -> list[LedgerAttempt]:
         """Whom a call asked, in the order of asking; nobody for an id that there is not."""
         from .queries import attempts_of
 
-        found: list[LedgerAttempt] = attempts_of(self, call_id)
-        return found
+        return attempts_of(self, call_id)
 
     def record(self, vendor: str | None, model: str, **facts: Unpack[Facts]) -> RecordedCall:
         """Write down a call that was made elsewhere, and that has ended; at once, not behind.
@@ -334,11 +328,10 @@ class Ledger:
         ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
         Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` where it is not kept.
         """
-        told = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        fields = {**_keywords(facts, Facts), "vendor": vendor, "model": model}
         from .external import record
 
-        kept: RecordedCall = record(self, self.clock, told)
-        return kept
+        return record(self, self.clock, fields)
 
     @overload
     def export_usage_logs(
@@ -361,11 +354,10 @@ class Ledger:
         a ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
         and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
         """
-        chosen = {**_asked(asked, ExportAsked), "format": format}
+        asked_for = {**_keywords(asked, ExportAsked), "format": format}
         from .exporting import export_logs
 
-        done: list[dict[str, Any]] | ExportReport = export_logs(self, target, chosen, progress)
-        return done
+        return export_logs(self, target, asked_for, progress)
 
     def import_usage_logs(self, source: Any, format: str | None = None, progress: Progress | None = None) -> ImportReport:
         """Take in calls that an export has written, or llmring has logged: a path, an open file, or a list of mappings.
@@ -376,8 +368,7 @@ class Ledger:
         """
         from .importing import import_logs
 
-        report: ImportReport = import_logs(self, source, format, progress)
-        return report
+        return import_logs(self, source, format, progress)
 
     def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
         """Delete the calls, and their attempts, of all days (UTC) before that age or day; statistics by day stay exact.
@@ -388,8 +379,7 @@ class Ledger:
         """
         from .queries import prune
 
-        report: PruneReport = prune(self, self.clock, older_than, progress)
-        return report
+        return prune(self, self.clock, older_than, progress)
 
     def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]) -> LoggedCall:
         """A call that is about to be made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
@@ -398,11 +388,10 @@ class Ledger:
         The row is written behind, when the block ends; status and class of an error are those of what leaves the block.
         ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
         """
-        given = {**_asked(facts, Facts), "vendor": vendor, "model": model}
+        given = {**_keywords(facts, Facts), "vendor": vendor, "model": model}
         from .external import LoggedCall
 
-        call: LoggedCall = LoggedCall(self._record_behind, self.clock, given)
-        return call
+        return LoggedCall(self._record_behind, self.clock, given)
 
     def log_llm_call(
         self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]
@@ -415,14 +404,13 @@ class Ledger:
         begin = partial(self.log_call, vendor, model, **facts)
         from .external import logging_calls
 
-        decorate: Callable[[Callable[P, T]], Callable[P, T]] = logging_calls(begin)
-        return decorate
+        return logging_calls(begin)
 
-    def _record_behind(self, told: Mapping[str, Any]) -> None:
+    def _record_behind(self, fields: Mapping[str, Any]) -> None:
         """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
         from .external import rows_of
 
-        rows = rows_of(told)  # here, so that what is wrong with them is logged with the call
+        rows = rows_of(fields)  # here, so that what is wrong with them is logged with the call
         self._writer.put(lambda: rows)
 
     def rebuild_rollups(self, progress: Progress | None = None) -> int:
@@ -433,18 +421,16 @@ class Ledger:
         """
         from .usage import rebuild
 
-        days: int = rebuild(self, self.clock, progress)
-        return days
+        return rebuild(self, self.clock, progress)
 
     def check_rollups(self, progress: Progress | None = None) -> RollupCheck:
         """Count every row and compare with the sums by day, all at one moment; changes nothing."""
         from .usage import check
 
-        found: RollupCheck = check(self, progress)
-        return found
+        return check(self, progress)
 
 
-def _installed(place: Address, *, driver: bool) -> None:
+def _require_packages(place: Address, *, driver: bool) -> None:
     """See that what a ledger needs is there, without loading it."""
     for name in ("sqlalchemy", "alembic", *(("psycopg",) if driver and place.path is None else ())):
         if find_spec(name) is None:
@@ -452,35 +438,34 @@ def _installed(place: Address, *, driver: bool) -> None:
             raise ConfigError(f"ledger: {name} is not installed; pip install 'llmdispatcher[{extra}]'")
 
 
-class _Way:
+class _LedgerDatabase:
     """The one way to the database, made when it is first needed; the ledger and its writer share it."""
 
     def __init__(self, place: Address, timeout: float, *, durable: bool, engine: Engine | None) -> None:
-        self._asked: dict[str, Any] = {"timeout": timeout, "durable": durable, "engine": engine}
-        self._place = place
+        self._keywords: dict[str, Any] = {"timeout": timeout, "durable": durable, "engine": engine}
+        self._address = place
         self._lock = new_lock()
-        self._made: Connections | None = None
+        self._connections: Connections | None = None
 
     def connections(self) -> Connections:
         """Made once."""
         with self._lock:
-            if self._made is None:
+            if self._connections is None:
                 with LOADING:
                     from .connections import Connections
-                self._made = Connections(self._place, SYSTEM_CLOCK, **self._asked)
-            return self._made
+                self._connections = Connections(self._address, SYSTEM_CLOCK, **self._keywords)
+            return self._connections
 
-    def desk(self, refused: Path, writer: str) -> Desk:
-        """Where a writer of that name writes."""
+    def row_writer(self, refused: Path, writer: str) -> RowWriter:
+        """What writes rows in the name of ``writer``."""
         with LOADING:
-            from .database import Database
-        desk: Desk = Database(self.connections(), SYSTEM_CLOCK, writer, refused)
-        return desk
+            from .database import RowWriter
+        return RowWriter(self.connections(), SYSTEM_CLOCK, writer, refused)
 
     def close(self) -> None:
         """Close what is open."""
-        if self._made is not None:
-            self._made.close()
+        if self._connections is not None:
+            self._connections.close()
 
 
 def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) -> Ledger:
@@ -490,7 +475,7 @@ def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) ->
     return ledger
 
 
-def _asked(given: Mapping[str, Any], known: Any) -> dict[str, Any]:
+def _keywords(given: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """The keywords under their one name each. Raises ``TypeError`` for one that there is not, as a call does."""
     unknown = sorted(given.keys() - known.__annotations__.keys())
     if unknown:
