@@ -20,7 +20,7 @@ from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
 from ...types import boolean, build, non_blank, usd_amount
-from ..units import EPOCH, MOST, dollars
+from ..units import EPOCH, MOST
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
 """One call; the present hour, day, week (from Monday) or month; all time."""
@@ -32,10 +32,6 @@ class Period:
 
     begins: datetime
     ends: datetime | None = None
-
-    def covers(self, moment: datetime) -> bool:
-        """Whether a moment lies in the period."""
-        return self.begins <= moment and (self.ends is None or moment < self.ends)
 
 
 FOR_EVER = Period(EPOCH)
@@ -91,7 +87,7 @@ def picodollars_up(amount: Decimal) -> int:
 
 def plain_dollars(amount: int) -> Decimal:
     """Picodollars as US dollars, without trailing zeros."""
-    money = dollars(amount).normalize()
+    money = Decimal(amount).scaleb(-12).normalize()
     return money if money.as_tuple().exponent in range(-12, 1) else Decimal(int(money))
 
 
