@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -22,7 +23,7 @@ from ..units import TOKENS, picodollars
 if TYPE_CHECKING:
     from ...catalog import Target
     from ...runtime import Deadline
-    from ...types import Request, Usage, Whose
+    from ...types import Request, Whose
 
 
 @attrs.frozen(kw_only=True)
@@ -167,54 +168,17 @@ def _written(value: Any) -> Any:
 
 
 Row = tuple[Any, ...]
-CALL = (
-    "id",
-    "begun_at",
-    "ended_at",
-    "origin",
-    "id_at_origin",
-    "user",
-    "alias",
-    "profile",
-    "vendor",
-    "model",
-    "status",
-    "error_class",
-    *TOKENS,
-    "cost",
-    "cost_status",
-    "price_version",
-    "latency_us",
-    "first_token_us",
-    "streamed",
-    "cached",
-    "hedged",
-    "attempts",
-    "metadata",
-)
+
+
+def _columns(record: type) -> tuple[str, ...]:
+    names = [field.name for field in attrs.fields(record)]
+    return tuple([f"{name}_us" if name in ("latency", "first_token") else name for name in names])
+
+
+CALL = _columns(LedgerCall)
 """The columns of a call's row, in their order; the writer's id is put behind them when they are written."""
 
-ATTEMPT = (
-    "call_id",
-    "number",
-    "begun_at",
-    "vendor",
-    "model",
-    "status",
-    "error_class",
-    "http_status",
-    "retry",
-    "failover",
-    "hedge",
-    "continuation",
-    "sent",
-    "possibly_billed",
-    "cost",
-    "latency_us",
-    "first_token_us",
-    "bytes_sent",
-    "bytes_received",
-)
+ATTEMPT = _columns(LedgerAttempt)
 """The columns of an attempt's row."""
 
 STATUS = CALL.index("status")
@@ -229,8 +193,8 @@ MOST_DEPTH = 4
 _MOST_WHOLE = 10**100
 MOST_ITEMS = 64
 
-_SUBSTANCE = len(TOKENS)
-_NOTHING = (None,) * _SUBSTANCE
+_NO_TOKENS = (None,) * len(TOKENS)
+_tokens = attrgetter(*TOKENS)
 _STATUS_OF = {
     "DeadlineExceeded": "timeout",
     "RateLimitError": "rate_limited",
@@ -273,37 +237,28 @@ def begun_at(call_id: str) -> int:
 def began(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
     """The rows of a call and of an attempt that is about to be made."""
     at = begun_at(call.id)
-    target = attempt.target
-    vendor, model = clean(target.vendor), clean(target.model)
-    whose = (at, None, *_whose(call.whose()), vendor, model, "open", None)
-    of_call = (
-        call.id,
-        *whose,
-        *_NOTHING,
-        *(None, None, None, None, None),
-        *(call.streamed, False, call.hedge, attempt.number, bounded(call.request.metadata)),
-    )
+    whose, target = call.whose(), attempt.target
+    texts = _clean_all(whose.origin, whose.id_at_origin, whose.user, whose.alias, whose.profile, target.vendor, target.model)
+    metadata = bounded(call.request.metadata) if call.request.metadata else None
+    flags = (call.streamed, False, call.hedge, attempt.number)
+    of_call = (call.id, at, None, *texts, "open", None, *_NO_TOKENS, None, None, None, None, None, *flags, metadata)
     begins = at + int((attempt.started - call.started) * 1_000_000)
-    marks = (attempt.retry, attempt.failover, call.hedge, attempt.continuation)
-    return of_call, (attempt.of, attempt.number, begins, vendor, model, "open", None, None, *marks, None, False, *_NO_FIGURES)
-
-
-_NO_FIGURES = (None, None, None, None, None)
+    reasons = (attempt.retry, attempt.failover, call.hedge, attempt.continuation)
+    start = (attempt.of, attempt.number, begins, *texts[-2:], "open", None, None, *reasons)
+    return of_call, (*start, None, False, None, None, None, None, None)
 
 
 def settled(record: AttemptRecord) -> tuple[None, Row]:
     """The row of an attempt that is over."""
-    at = begun_at(record.call_id) + int(record.started * 1_000_000)
-    error = record.error
+    error, status = record.error, record.status
     return None, (
         record.call_id,
         record.number,
-        at,
-        clean(record.vendor),
-        clean(record.model),
+        begun_at(record.call_id) + int(record.started * 1_000_000),
+        *_clean_all(record.vendor, record.model),
         "success" if error is None else _STATUS_OF.get(error, "error"),
         error,
-        record.status if type(record.status) is int and 0 <= record.status <= MOST_STATUS else None,
+        status if type(status) is int and 0 <= status <= MOST_STATUS else None,
         record.retry,
         record.failover,
         record.hedge,
@@ -326,46 +281,26 @@ def ended(outcome: Outcome) -> tuple[Row, None]:
     vendor, model = outcome.vendor, outcome.model
     if vendor is None and attempts:
         vendor, model = attempts[-1].vendor, attempts[-1].model
+    priced = (usage.cost_status, usage.price_version) if usage is not None else (None, None)
     row = (
         outcome.call_id,
         at,
         at + took,
-        *_whose(outcome),
-        clean(vendor),
-        clean(model),
-        status_of(error),
+        *_clean_all(outcome.origin, outcome.id_at_origin, outcome.user, outcome.alias, outcome.profile, vendor, model),
+        status_of(error) if error is not None else "success",
         type(error).__name__ if error is not None else None,
-        *(_tokens(usage) if usage is not None else _NOTHING),
+        *(_tokens(usage) if usage is not None else _NO_TOKENS),
         _cost(outcome),
-        clean(usage.cost_status) if usage is not None else None,
-        clean(usage.price_version) if usage is not None else None,
+        *_clean_all(*priced),
         took,
         int(outcome.first_token * 1_000_000) if outcome.first_token is not None else None,
         outcome.streamed,
         outcome.cached,
         len(attempts) > 1 and any(attempt.hedge for attempt in attempts),
         len(attempts),
-        bounded(outcome.metadata),
+        bounded(outcome.metadata) if outcome.metadata else None,
     )
     return row, None
-
-
-def _whose(of: Any) -> Row:
-    """Whose call it is, of a call or of its outcome."""
-    return (clean(of.origin), clean(of.id_at_origin), clean(of.user), clean(of.alias), clean(of.profile))
-
-
-def _tokens(usage: Usage) -> Row:
-    return (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.cache_write_long_tokens,
-        usage.reasoning_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-    )
 
 
 def _cost(outcome: Outcome) -> int | None:
@@ -397,25 +332,32 @@ def fold(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list
     return list(ends.values()), list(settled.values())
 
 
-def status_of(error: BaseException | None) -> str:
-    """How a call stands that ended so; of several failures that are alike it is theirs."""
-    if error is None:
-        return "success"
+def status_of(error: BaseException) -> str:
+    """The status of a call that ended with this error; of several failures with one status, that one."""
     several = {status_of(failure) for failure in getattr(error, "failures", ())}
     return several.pop() if len(several) == 1 else _STATUS_OF.get(type(error).__name__, "error")
 
 
 def clean(text: str | None) -> str | None:
     """A text that any database takes: without NUL, in whole characters, of :data:`MOST_BYTES` at most."""
-    if text is None or (len(text) <= MOST_BYTES and text.isascii() and "\0" not in text):
-        return text
-    return str(text).replace("\0", "").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+    return _clean_all(text)[0]
+
+
+def _clean_all(*texts: str | None) -> tuple[str | None, ...]:
+    return tuple(
+        [
+            text
+            if text is None or (len(text) <= MOST_BYTES and text.isascii() and "\0" not in text)
+            else str(text).replace("\0", "").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+            for text in texts
+        ]
+    )
 
 
 def bounded(metadata: Mapping[str, Any]) -> str | None:
     """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named.
 
-    ``None`` where it cannot be read at all: it must not cost the call its row.
+    ``None`` if it is empty or cannot be read at all: it must not cost the call its row.
     """
     if not metadata:
         return None

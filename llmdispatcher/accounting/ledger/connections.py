@@ -120,11 +120,7 @@ class Connections:
         ``untouched`` is for a file that may be somebody else's: it is not even turned to WAL.
         """
         options = self._options(writes=False)
-        with (
-            self._at_work(),
-            self._to_read(untouched=untouched) as connection,
-            connection.execution_options(**options).begin(),
-        ):
+        with self._at_work(), self._to_read(untouched=untouched) as connection, connection.execution_options(**options).begin():
             self._begun(connection, writes=False)
             self._named(connection)
             yield connection

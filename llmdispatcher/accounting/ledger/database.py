@@ -27,25 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import (
-    JSON,
-    Column,
-    Connection,
-    MetaData,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    TypeDecorator,
-    bindparam,
-    column,
-    inspect,
-    null,
-    or_,
-    select,
-    table,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
@@ -100,16 +82,16 @@ def migrate(connections: Connections) -> str:
         raise LedgerError(unusable(error, connections.address.shown)) from error
 
 
-def _bring_up(connection: Connection, schema: str | None) -> None:
+def _bring_up(connection: sa.Connection, schema: str | None) -> None:
     file = connection.dialect.name == "sqlite"
     if not file:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     found = _current(connection)
     if found == newest():
         return
     alone = file and not _foreign(connection)
     if found is None:
-        if schema is not None and connection.scalar(text("SELECT current_schema()")) is None:
+        if schema is not None and connection.scalar(sa.text("SELECT current_schema()")) is None:
             connection.execute(CreateSchema(schema, if_not_exists=True))
         others = [] if file else connection.scalars(_LEDGERS, {"name": VERSION_TABLE}).all()
         if others:  # options in an address had no effect up to 0.1.0
@@ -118,7 +100,7 @@ def _bring_up(connection: Connection, schema: str | None) -> None:
     else:
         upgrade(connection)
     if alone:  # else it is an application's file
-        connection.execute(text(f"PRAGMA application_id = {APPLICATION}"))
+        connection.execute(sa.text(f"PRAGMA application_id = {APPLICATION}"))
 
 
 def is_there(connections: Connections) -> bool:
@@ -127,7 +109,7 @@ def is_there(connections: Connections) -> bool:
     if path is not None and not path.is_file():
         return False
     with _asked(connections) as connection:
-        return inspect(connection).has_table(VERSION_TABLE)
+        return sa.inspect(connection).has_table(VERSION_TABLE)
 
 
 def foreign_tables(connections: Connections) -> list[str]:
@@ -140,7 +122,7 @@ def foreign_tables(connections: Connections) -> list[str]:
 
 
 @contextlib.contextmanager
-def _asked(connections: Connections) -> Iterator[Connection]:
+def _asked(connections: Connections) -> Iterator[sa.Connection]:
     try:
         with connections.reading(untouched=True) as connection:
             yield connection
@@ -148,7 +130,7 @@ def _asked(connections: Connections) -> Iterator[Connection]:
         raise LedgerError(unusable(error, connections.address.shown)) from error
 
 
-_LEDGERS = text("SELECT nspname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relname = :name")
+_LEDGERS = sa.text("SELECT nspname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relname = :name")
 _FOREIGN = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
     "postgresql": "SELECT relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace"
@@ -157,20 +139,20 @@ _FOREIGN = {
 }
 
 
-def _foreign(connection: Connection) -> list[str]:
+def _foreign(connection: sa.Connection) -> list[str]:
     """The tables that are not the ledger's; in a database of up to version 0004 its tables have names without a prefix."""
-    names = set(connection.scalars(text(_FOREIGN[connection.dialect.name])))
+    names = set(connection.scalars(sa.text(_FOREIGN[connection.dialect.name])))
     ours = {VERSION_TABLE, *metadata.tables}
     if VERSION_TABLE in names and calls.name not in names:
         ours |= {name.removeprefix(PREFIX) for name in metadata.tables}
     return sorted(names - ours)
 
 
-def _current(connection: Connection) -> str | None:
+def _current(connection: sa.Connection) -> str | None:
     """The version of the database, ``None`` without tables. Raises :class:`LedgerError` for a newer one than this code's."""
-    if not inspect(connection).has_table(VERSION_TABLE):
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
+    version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
     if version is not None and version not in known():
         raise LedgerError(
             f"ledger: its schema {version} is newer than {newest()}, which this llmdispatcher knows; upgrade llmdispatcher"
@@ -178,16 +160,16 @@ def _current(connection: Connection) -> str | None:
     return version
 
 
-def _make(connection: Connection) -> None:
+def _make(connection: sa.Connection) -> None:
     """Create the present tables, as the migrations would have made them; none of them may exist."""
     metadata.create_all(connection, checkfirst=False)
-    version = Column("version_num", String(32), nullable=False)
-    versions = Table(VERSION_TABLE, MetaData(), version, PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
+    version = sa.Column("version_num", sa.String(32), nullable=False)
+    versions = sa.Table(VERSION_TABLE, sa.MetaData(), version, sa.PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
     versions.create(connection)
     connection.execute(versions.insert().values(version_num=newest()))
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: sa.Connection) -> None:
     """Run the migrations that are missing; all of them in an empty database."""
     with LOADING:
         command, config = import_module("alembic.command"), import_module("alembic.config")
@@ -201,9 +183,9 @@ UNSURE = ("open", "unknown")
 _CALL = (*CALL, "writer")
 _ATTEMPT = (*ATTEMPT, "writer")
 # Without types: the rows are made of what the databases take.
-_calls = table(calls.name, *[column(name) for name in _CALL])
-_attempts = table(attempts.name, *[column(name) for name in _ATTEMPT])
-_daily = table(daily.name, *[column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
+_calls = sa.table(calls.name, *[sa.column(name) for name in _CALL])
+_attempts = sa.table(attempts.name, *[sa.column(name) for name in _ATTEMPT])
+_daily = sa.table(daily.name, *[sa.column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
 
 
 @attrs.frozen
@@ -223,7 +205,7 @@ class Many:
         made = statement.compile(dialect=_dialect(kind))
         return cls(made.string, tuple([names.index(name) for name in made.positiontup]))
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def run(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
         """Execute the statement for each row."""
         if not rows:
             return
@@ -234,7 +216,7 @@ class Many:
             connection.exec_driver_sql(self.sql, [tuple([row[place] for place in self.places]) for row in rows])
 
 
-def _from_json(into: Table, names: Sequence[str], rest: str = "") -> Many:
+def _from_json(into: sa.Table, names: Sequence[str], rest: str = "") -> Many:
     """Insert rows from one JSON text, in PostgreSQL."""
     listed = ", ".join(map(_quoted, names))
     picked = ", ".join([_picked(into, names, name) for name in names])
@@ -253,20 +235,20 @@ def _brief(names: Sequence[str]) -> tuple[str, ...]:
     return tuple([f"c{place}" for place in range(len(names))])
 
 
-def _rows(of: Table, names: Sequence[str]) -> str:
+def _rows(of: sa.Table, names: Sequence[str]) -> str:
     typed = ", ".join([f"{brief} {_type(of.c[name])}" for brief, name in zip(_brief(names), names, strict=True)])
     return f"json_to_recordset(%s::json) AS r ({typed})"
 
 
-def _picked(of: Table, names: Sequence[str], name: str) -> str:
+def _picked(of: sa.Table, names: Sequence[str], name: str) -> str:
     brief = f"r.{_brief(names)[names.index(name)]}"
-    return f"{brief}::json" if isinstance(of.c[name].type, JSON) else brief
+    return f"{brief}::json" if isinstance(of.c[name].type, sa.JSON) else brief
 
 
-def _type(column: Column[Any]) -> str:
+def _type(column: sa.Column[Any]) -> str:
     """The name that PostgreSQL has for a column's type."""
-    kind = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
-    return "text" if isinstance(kind, JSON) else str(kind.compile(dialect=_dialect("postgresql")))
+    kind = column.type.impl_instance if isinstance(column.type, sa.TypeDecorator) else column.type
+    return "text" if isinstance(kind, sa.JSON) else str(kind.compile(dialect=_dialect("postgresql")))
 
 
 def _dialect(kind: str) -> Any:
@@ -285,14 +267,14 @@ class Statements:
 
     def __init__(self, kind: str) -> None:
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[kind]
-        row = select(*[_calls.c[name] if name != "metadata" else null().label(name) for name in CALL])
+        row = sa.select(*[_calls.c[name] if name != "metadata" else sa.null().label(name) for name in CALL])
         if kind == "sqlite":
-            self.look = row.where(_calls.c.id.in_(text("SELECT value FROM json_each(:ids)")))  # one text for however many ids
+            self.look = row.where(_calls.c.id.in_(sa.text("SELECT value FROM json_each(:ids)")))  # one text for however many ids
         else:
-            self.look = row.where(text("id = ANY(CAST(:ids AS char(32)[]))")).order_by(_calls.c.id).with_for_update()
-        of_writer = row.where(_calls.c.writer == bindparam("writer"), text("status = 'open'")).order_by(_calls.c.id)
-        self.left_open = of_writer.limit(bindparam("most")).with_for_update()
-        lost = update(_calls).where(_calls.c.id == bindparam("of")).values(status=text("'unknown'"))
+            self.look = row.where(sa.text("id = ANY(CAST(:ids AS char(32)[]))")).order_by(_calls.c.id).with_for_update()
+        of_writer = row.where(_calls.c.writer == sa.bindparam("writer"), sa.text("status = 'open'")).order_by(_calls.c.id)
+        self.left_open = of_writer.limit(sa.bindparam("most")).with_for_update()
+        lost = sa.update(_calls).where(_calls.c.id == sa.bindparam("of")).values(status=sa.text("'unknown'"))
         late = insert(_daily)
         sums = {name: added(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
         late = late.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=sums)
@@ -307,19 +289,19 @@ class Statements:
             self.attempt = _from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
         self.lose = Many.of(lost, ["of"], kind)
         self.daily = Many.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
-        beat = insert(table(writers.name, *[column(item.name) for item in writers.c]))
+        beat = insert(sa.table(writers.name, *[sa.column(item.name) for item in writers.c]))
         self.beat = beat.on_conflict_do_update(index_elements=["id"], set_={"seen_at": beat.excluded.seen_at})
         self._kind = kind
 
     @classmethod
-    def of(cls, connection: Connection) -> Statements:
+    def of(cls, connection: sa.Connection) -> Statements:
         """The statements for the database of a connection."""
         kind = connection.dialect.name
         if kind not in cls._made:
             cls._made[kind] = cls(kind)
         return cls._made[kind]
 
-    def locked(self, connection: Connection, ids: list[str]) -> dict[str, Row]:
+    def locked(self, connection: sa.Connection, ids: list[str]) -> dict[str, Row]:
         """Lock calls until the end of the transaction, and return the rows that exist, without their metadata."""
         asked = json.dumps(ids) if self._kind == "sqlite" else ids
         return {row[0]: tuple(row) for row in connection.execute(self.look, {"ids": asked})}
@@ -327,16 +309,16 @@ class Statements:
 
 def _end() -> Any:
     """Update a call's row with its end."""
-    changed: Any = {name: bindparam(f"new_{name}") for name in CALL if name not in ("id", "begun_at")}
-    return update(_calls).where(_calls.c.id == bindparam("new_id")).values(changed)
+    changed: Any = {name: sa.bindparam(f"new_{name}") for name in CALL if name not in ("id", "begun_at")}
+    return sa.update(_calls).where(_calls.c.id == sa.bindparam("new_id")).values(changed)
 
 
 def _upsert(insert: Any) -> Any:
     """Insert an attempt, or replace one that is open or unknown by its end."""
     new = insert(_attempts)
     changed = {name: new.excluded[name] for name in ATTEMPT if name not in ("call_id", "number")}
-    unsure = or_(*[_attempts.c.status == text(f"'{status}'") for status in UNSURE])
-    where = unsure & (new.excluded.status != text("'open'"))
+    unsure = sa.or_(*[_attempts.c.status == sa.text(f"'{status}'") for status in UNSURE])
+    where = unsure & (new.excluded.status != sa.text("'open'"))
     return new.on_conflict_do_update(index_elements=["call_id", "number"], set_=changed, where=where)
 
 
@@ -385,13 +367,13 @@ LEASE = timedelta(seconds=60)
 _TRIES = 4
 _CHUNK = 500
 # A writer is known before its first row; rows without one came late, out of the spool of a process that was dead already.
-_ORPHANED = text(
+_ORPHANED = sa.text(
     "SELECT writer FROM llmdispatcher_calls WHERE status = 'open' AND writer NOT IN (SELECT id FROM llmdispatcher_writers) "
     "UNION SELECT writer FROM llmdispatcher_attempts WHERE status = 'open' AND writer NOT IN (SELECT id FROM llmdispatcher_writers)"
 )
 
-_GONE = text("DELETE FROM llmdispatcher_writers WHERE id = :id")
-_LOST = text(
+_GONE = sa.text("DELETE FROM llmdispatcher_writers WHERE id = :id")
+_LOST = sa.text(
     "UPDATE llmdispatcher_attempts SET status = 'unknown', possibly_billed = :yes WHERE writer = :writer AND status = 'open'"
 )
 
@@ -420,7 +402,7 @@ class Store:
                 if not left:
                     raise
 
-    def _write_calls(self, connection: Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
+    def _write_calls(self, connection: sa.Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
         if not rows:
             return
         there = statements.locked(connection, [row[0] for row in rows])
@@ -453,8 +435,8 @@ class Store:
     def reconcile(self) -> int:
         """Mark open calls of dead processes as unknown, and return how many."""
         with self._connections.reading() as connection:
-            known = list(connection.execute(select(writers).where(writers.c.id != self.writer)))
-            dead = {entry.id for entry in known if self._is_dead(entry)}
+            others = list(connection.execute(sa.select(writers).where(writers.c.id != self.writer)))
+            dead = {entry.id for entry in others if self._is_dead(entry)}
             dead |= set(connection.scalars(_ORPHANED))
         return sum([self._mark_unknown(writer) for writer in dead])
 
@@ -625,6 +607,7 @@ def _was_cut_off(error: Exception) -> bool:
 
 def _class_of(error: Exception) -> str:
     """The class or code of an error; its text may hold an address, a password or a row."""
-    known = error.__cause__ if isinstance(error, LedgerError) and error.__cause__ is not None else error
-    cause = getattr(known, "orig", None) or known
+    if isinstance(error, LedgerError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    cause = getattr(error, "orig", None) or error
     return str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or type(cause).__name__)

@@ -20,14 +20,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, literal, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
 
 from ...errors import InvalidRequest
-from ..units import TOKENS, dollars, moment
+from ..units import TOKENS
 from .call import ATTEMPT, CALL, ExportReport
 from .importing import FORMATS, format_of, guarded, parquet_room
 from .queries import Connectable, reading, selection_of, spanned
-from .schema import attempts, calls
+from .schema import Moment, attempts, calls
 from .usage import from_days
 
 Record = dict[str, Any]
@@ -189,7 +189,6 @@ def _cell(value: Any) -> Any:
 PAGE = 5000
 """Calls that are read at once."""
 
-_IN_UNITS = ("begun_at", "ended_at", "cost")
 _EVER = range(4_000_000)  # days
 
 
@@ -212,43 +211,29 @@ def export_logs(
 
 def exported(database: Connectable, asked: Mapping[str, Any]) -> Iterator[list[Record]]:
     """Pages of calls that have ended, by when they began and by id; with their attempts where ``attempts`` says so."""
-    begun = type_coerce(calls.c.begun_at, BigInteger)
+    key = (calls.c.begun_at, calls.c.id)
     within: list[ColumnElement[bool]] = [*selection_of(asked).of_calls(), *spanned(asked), calls.c.status != "open"]
-    query = select(*[_in_units(calls.c[name]) for name in CALL]).order_by(begun, calls.c.id).limit(PAGE)
-    last: tuple[int, str] | None = None
+    query = select(*[calls.c[name] for name in CALL]).order_by(*key).limit(PAGE)
+    behind: list[ColumnElement[bool]] = []
     while True:
-        behind = [tuple_(begun, calls.c.id) > tuple_(literal(last[0]), literal(last[1]))] if last is not None else []
         with reading(database) as connection:
             rows = connection.execute(query.where(*within, *behind)).all()
             tried = _attempts(connection, [row.id for row in rows]) if asked.get("attempts") and rows else None
         if not rows:
             return
-        last = (rows[-1].begun_at, rows[-1].id)
-        yield [_record(CALL, row, tried) for row in rows]
-
-
-def _in_units(column: Any) -> Any:
-    return type_coerce(column, BigInteger).label(column.name) if column.name in _IN_UNITS else column
-
-
-def _record(names: Sequence[str], row: Sequence[Any], tried: Mapping[str, list[Record]] | None = None) -> Record:
-    record = dict(zip(names, row, strict=True))
-    record["begun_at"] = moment(record["begun_at"])
-    if record.get("ended_at") is not None:
-        record["ended_at"] = moment(record["ended_at"])
-    if record["cost"] is not None:
-        record["cost"] = dollars(record["cost"])
-    if tried is not None:
-        record["attempt_records"] = tried.get(record["id"], [])
-    return record
+        behind = [tuple_(*key) > tuple_(literal(rows[-1].begun_at, Moment), literal(rows[-1].id))]
+        page: list[Record] = [dict(zip(CALL, row, strict=True)) for row in rows]
+        if tried is not None:
+            for record in page:
+                record["attempt_records"] = tried.get(record["id"], [])
+        yield page
 
 
 def _attempts(connection: Connection, ids: Sequence[str]) -> dict[str, list[Record]]:
-    query = select(*[_in_units(attempts.c[name]) for name in ATTEMPT]).order_by(attempts.c.call_id, attempts.c.number)
+    query = select(*[attempts.c[name] for name in ATTEMPT]).order_by(attempts.c.call_id, attempts.c.number)
     found: dict[str, list[Record]] = {}
     for row in connection.execute(query.where(attempts.c.call_id.in_(ids))):
-        record = _record(ATTEMPT, row)
-        found.setdefault(record.pop("call_id"), []).append(record)
+        found.setdefault(row[0], []).append(dict(zip(ATTEMPT[1:], row[1:], strict=True)))
     return found
 
 

@@ -26,7 +26,7 @@ from operator import itemgetter
 from types import GeneratorType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy import JSON, Connection, Table, TableClause, column, table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..._text import room_logger
@@ -330,24 +330,10 @@ def _wrong(name: str, value: Any, remedy: str) -> InvalidRequest:
     return InvalidRequest(f"{name}: {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'} cannot be; {remedy}")
 
 
-_PLAIN = {
-    JSON: JSON(none_as_null=True),
-    Boolean: Boolean(),
-    Integer: Integer(),
-    SmallInteger: SmallInteger(),
-    BigInteger: BigInteger(),
-}
-
-
-def _in_units(table: Table) -> Table:
+def _in_units(of: Table) -> TableClause:
     """The same table for rows that are in the units of the database already."""
-    columns = [Column(column.name, _column_type(column), primary_key=column.primary_key) for column in table.columns]
-    return Table(table.name, MetaData(), *columns)
-
-
-def _column_type(column: Column[Any]) -> Any:
-    kind = getattr(column.type, "impl", column.type)  # what a TypeDecorator is made of
-    return _PLAIN.get(type(kind) if not isinstance(kind, type) else kind, Text())
+    kinds = {"metadata": JSON(none_as_null=True)}
+    return table(of.name, *[column(one.name, kinds.get(one.name)) for one in of.columns])
 
 
 PLAIN_CALLS, PLAIN_ATTEMPTS = _in_units(calls), _in_units(attempts_table)

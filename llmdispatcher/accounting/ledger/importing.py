@@ -329,11 +329,7 @@ class Import:
             if self._progress is not None:
                 self._progress(self._rows, None)
         return ImportReport(
-            rows=self._rows,
-            imported=self._imported,
-            known=self._known,
-            failed=self._failed,
-            problems=tuple(self._problems),
+            rows=self._rows, imported=self._imported, known=self._known, failed=self._failed, problems=tuple(self._problems)
         )
 
     def _read(self, found: Found) -> _Call | None:

@@ -59,28 +59,37 @@ class Spanned(TypedDict, total=False):
     timezone: str | tzinfo
 
 
-class StatsAsked(Spanned, total=False):
-    """What else :meth:`Ledger.get_usage_stats` takes."""
+class Selected(Spanned, total=False):
+    """The calls that are meant; ``""`` means those without one."""
 
     user: str | None
     alias: str | None
     profile: str | None
     vendor: str | None
     model: str | None
+
+
+class StatsAsked(Selected, total=False):
+    """What else :meth:`Ledger.get_usage_stats` takes."""
+
     group_by: str | None
     by: str | None
 
 
-class CallsAsked(Spanned, total=False):
+class CallsAsked(Selected, total=False):
     """What else :meth:`Ledger.list_recent_calls` takes."""
 
     before: LedgerCall | str | None
-    user: str | None
-    alias: str | None
-    profile: str | None
-    vendor: str | None
-    model: str | None
     status: str | None
+
+
+class ExportAsked(Selected, total=False):
+    """What else :meth:`Ledger.export_usage_logs` takes."""
+
+    origin: str | None
+    id_at_origin: str | None
+    status: str | None
+    attempts: bool
 
 
 class Facts(TypedDict, total=False):
@@ -115,20 +124,6 @@ class Facts(TypedDict, total=False):
     hedged: bool
     attempts: int
     metadata: Mapping[str, Any] | None
-
-
-class ExportAsked(Spanned, total=False):
-    """What else :meth:`Ledger.export_usage_logs` takes."""
-
-    origin: str | None
-    id_at_origin: str | None
-    user: str | None
-    alias: str | None
-    profile: str | None
-    vendor: str | None
-    model: str | None
-    status: str | None
-    attempts: bool
 
 
 class Ledger:

@@ -11,26 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
 import attrs
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Table,
-    and_,
-    delete,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    text,
-    tuple_,
-    type_coerce,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,20 +28,7 @@ from .connections import may_only_be_read
 from .periods import When, first_moment, last_moment, zone_of
 from .schema import DAILY_KEY, Moment, attempts, calls, daily, marks
 
-_NONE: ColumnElement[str] = literal_column("''")  # no parameter: PostgreSQL takes two of them for two expressions to group by
-
-
-class Filters(TypedDict, total=False):
-    """The fields of a :class:`Selection`, as keywords."""
-
-    origin: str | None
-    id_at_origin: str | None
-    user: str | None
-    alias: str | None
-    profile: str | None
-    vendor: str | None
-    model: str | None
-    status: str | None
+_NONE: sa.ColumnElement[str] = sa.literal_column("''")  # no parameter: PostgreSQL takes two of them for two expressions to group by
 
 
 @attrs.frozen(kw_only=True)
@@ -88,11 +59,11 @@ class Selection:
         """Whether the sums by day cannot tell these calls from others."""
         return any(getattr(self, name) is not None for name in ("id_at_origin", "profile", "status"))
 
-    def of_calls(self) -> list[ColumnElement[bool]]:
+    def of_calls(self) -> list[sa.ColumnElement[bool]]:
         """As conditions on the rows of ``calls``."""
         return [_matches(calls.c, name, value) for name, value in attrs.asdict(self).items() if value is not None]
 
-    def of_days(self) -> list[ColumnElement[bool]]:
+    def of_days(self) -> list[sa.ColumnElement[bool]]:
         """As conditions on the rows of ``daily``; only for what is not :attr:`beyond_days`."""
         asked = {name: getattr(self, name) for name in DAILY_KEY[1:]}
         return [_matches(daily.c, name, value) for name, value in asked.items() if value is not None]
@@ -100,15 +71,15 @@ class Selection:
 
 def selection_of(asked: Mapping[str, Any]) -> Selection:
     """The part of a question that says which calls are meant."""
-    return Selection(**{name: asked[name] for name in Filters.__annotations__ if name in asked})
+    return Selection(**{field.name: asked[field.name] for field in attrs.fields(Selection) if field.name in asked})
 
 
-def told(column: Column[Any]) -> ColumnElement[str]:
+def told(column: sa.Column[Any]) -> sa.ColumnElement[str]:
     """A text of a call as the sums by day write it: '' for none."""
-    return func.coalesce(column, _NONE)
+    return sa.func.coalesce(column, _NONE)
 
 
-def _matches(columns: Any, name: str, value: str) -> ColumnElement[bool]:
+def _matches(columns: Any, name: str, value: str) -> sa.ColumnElement[bool]:
     column = columns[name]
     value = clean(value) or ""  # as it was written
     if value == "":
@@ -118,7 +89,7 @@ def _matches(columns: Any, name: str, value: str) -> ColumnElement[bool]:
         return column.in_(sorted({value, canonical(value)}))  # type: ignore[no-any-return]  # a column of a table that is looked up by name
     if name != "model" or not model:
         return column == value  # type: ignore[no-any-return]  # as above
-    return or_(column == value, and_(columns.vendor.in_(sorted({vendor, canonical(vendor)})), column == model))
+    return sa.or_(column == value, sa.and_(columns.vendor.in_(sorted({vendor, canonical(vendor)})), column == model))
 
 
 PRUNED = "pruned"
@@ -132,30 +103,30 @@ class Connectable(Protocol):
     def address(self) -> Address:
         """Where it is."""
 
-    def reading(self) -> AbstractContextManager[Connection]:
+    def reading(self) -> AbstractContextManager[sa.Connection]:
         """A view of one moment, in a transaction that does not write."""
 
-    def transaction(self) -> AbstractContextManager[Connection]:
+    def transaction(self) -> AbstractContextManager[sa.Connection]:
         """A transaction that may write."""
 
 
 @contextmanager
-def reading(database: Connectable) -> Iterator[Connection]:
+def reading(database: Connectable) -> Iterator[sa.Connection]:
     """A view of one moment, whatever others write meanwhile. Raises :class:`~llmdispatcher.LedgerError`."""
     with _translated(database, "read"), database.reading() as connection:
         yield connection
 
 
 @contextmanager
-def writing(database: Connectable) -> Iterator[Connection]:
+def writing(database: Connectable) -> Iterator[sa.Connection]:
     """A transaction that may write. Raises :class:`~llmdispatcher.LedgerError`."""
     with _translated(database, "written"), database.transaction() as connection:
         yield connection
 
 
-def pruned_before(connection: Connection) -> int:
+def pruned_before(connection: sa.Connection) -> int:
     """The microsecond before which rows have been deleted; 0 where none have."""
-    return connection.scalar(select(marks.c.value).where(marks.c.name == PRUNED)) or 0
+    return connection.scalar(sa.select(marks.c.value).where(marks.c.name == PRUNED)) or 0
 
 
 @contextmanager
@@ -183,7 +154,7 @@ def recent_calls(database: Connectable, asked: Mapping[str, Any]) -> list[Ledger
     within = [*selection_of(asked).of_calls(), *spanned(asked)]
     if asked.get("before") is not None:
         begun, call = place(asked["before"])
-        within.append(tuple_(calls.c.begun_at, calls.c.id) < tuple_(literal(begun, Moment), literal(call)))
+        within.append(sa.tuple_(calls.c.begun_at, calls.c.id) < sa.tuple_(sa.literal(begun, Moment), sa.literal(call)))
     order = (calls.c.begun_at.desc(), calls.c.id.desc())
     with reading(database) as connection:
         rows = connection.execute(_all(calls, LedgerCall).where(*within).order_by(*order).limit(limit).offset(offset))
@@ -204,7 +175,7 @@ def attempts_of(database: Connectable, call_id: str) -> list[LedgerAttempt]:
         return [_record(LedgerAttempt, row._mapping) for row in connection.execute(asked)]
 
 
-def spanned(asked: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+def spanned(asked: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
     """The conditions of ``start``, ``end`` and ``timezone``; none where nothing is said."""
     zone, start, end = zone_of(asked.get("timezone") or "UTC"), asked.get("start"), asked.get("end")
     within = [calls.c.begun_at >= first_moment(start, zone)] if start is not None else []
@@ -233,9 +204,9 @@ def _count(asked: Mapping[str, Any], name: str, least: int, most: int | None) ->
     return count
 
 
-def _all(table: Table, kind: Any) -> Any:
+def _all(table: sa.Table, kind: Any) -> Any:
     names = [field.name for field in attrs.fields(kind)]
-    return select(*[table.c[f"{name}_us" if name in _TIMES else name] for name in names])
+    return sa.select(*[table.c[f"{name}_us" if name in _TIMES else name] for name in names])
 
 
 def _record(kind: Any, row: Any) -> Any:
@@ -289,21 +260,21 @@ def _midnight(now: datetime, older_than: timedelta | When) -> int:
     return micros(meant) // DAY * DAY
 
 
-def _mark(connection: Connection, before: int) -> None:
+def _mark(connection: sa.Connection, before: int) -> None:
     """Say so first: what is imported from now on cannot be of a time whose ids are forgotten."""
     if connection.dialect.name == "postgresql":  # waits for the imports that have not heard of it
-        connection.execute(text(f"LOCK TABLE {calls.name} IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(sa.text(f"LOCK TABLE {calls.name} IN SHARE ROW EXCLUSIVE MODE"))
     if before > pruned_before(connection):
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
         mark = insert(marks).values(name=PRUNED, value=before)
         connection.execute(mark.on_conflict_do_update(index_elements=["name"], set_={"value": before}))
 
 
-def _delete(connection: Connection, before: int) -> tuple[int, int]:
-    begun = type_coerce(calls.c.begun_at, BigInteger)
-    old = select(calls.c.id).where(begun < before, calls.c.status != "open").order_by(begun).limit(BATCH)
+def _delete(connection: sa.Connection, before: int) -> tuple[int, int]:
+    begun = sa.type_coerce(calls.c.begun_at, sa.BigInteger)
+    old = sa.select(calls.c.id).where(begun < before, calls.c.status != "open").order_by(begun).limit(BATCH)
     ids = list(connection.scalars(old))
     if not ids:
         return 0, 0
-    of_attempts = connection.execute(delete(attempts).where(attempts.c.call_id.in_(ids))).rowcount
-    return connection.execute(delete(calls).where(calls.c.id.in_(ids))).rowcount, of_attempts
+    of_attempts = connection.execute(sa.delete(attempts).where(attempts.c.call_id.in_(ids))).rowcount
+    return connection.execute(sa.delete(calls).where(calls.c.id.in_(ids))).rowcount, of_attempts

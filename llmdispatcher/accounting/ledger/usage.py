@@ -11,21 +11,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 import attrs
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Integer,
-    and_,
-    case,
-    delete,
-    func,
-    literal,
-    literal_column,
-    select,
-    text,
-    type_coerce,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import KeyedColumnElement
 
@@ -58,9 +44,9 @@ def add(total: Sums, more: Sums) -> None:
         total[name] += count
 
 
-def of_rows() -> dict[str, ColumnElement[int]]:
+def of_rows() -> dict[str, sa.ColumnElement[int]]:
     """What each row of ``calls`` adds to a day."""
-    columns: dict[str, ColumnElement[int]] = dict.fromkeys(DAILY_COUNTS, literal(1, Integer))
+    columns: dict[str, sa.ColumnElement[int]] = dict.fromkeys(DAILY_COUNTS, sa.literal(1, sa.Integer))
     columns |= {status: _one(calls.c.status == status) for status in STATUSES[1:]}
     columns |= {name: _one(calls.c[name]) for name in ("cached", "streamed", "hedged")}
     columns |= {
@@ -71,21 +57,21 @@ def of_rows() -> dict[str, ColumnElement[int]]:
     return columns | {name: _number(calls.c[name]) for name in (*TOKENS, "cost", "latency_us", "first_token_us")}
 
 
-def _one(fact: ColumnElement[bool]) -> ColumnElement[int]:
-    return case((fact, 1), else_=0)
+def _one(fact: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.case((fact, 1), else_=0)
 
 
-def _number(column: KeyedColumnElement[Any]) -> ColumnElement[int]:
-    return func.coalesce(type_coerce(column, BigInteger), 0)
+def _number(column: KeyedColumnElement[Any]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.type_coerce(column, sa.BigInteger), 0)
 
 
-def settled(since: int, until: int) -> ColumnElement[bool]:
+def settled(since: int, until: int) -> sa.ColumnElement[bool]:
     """The rows of calls that have ended, begun from one microsecond up to another."""
-    begun = type_coerce(calls.c.begun_at, BigInteger)
-    return and_(begun >= since, begun < until, calls.c.status != "open")
+    begun = sa.type_coerce(calls.c.begun_at, sa.BigInteger)
+    return sa.and_(begun >= since, begun < until, calls.c.status != "open")
 
 
-def tally(connection: Connection, span: Span, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def tally(connection: sa.Connection, span: Span, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of a span by the values of ``keys``: whole days from ``daily``, what is left of the first and last from the rows."""
     days, pieces = parts(span, selection)
     found: dict[Key, Sums] = {}
@@ -105,27 +91,27 @@ def parts(span: Span, selection: Selection) -> tuple[range, list[Piece]]:
     return days, [(begin, end) for begin, end in pieces if begin < end]
 
 
-def from_days(connection: Connection, days: range, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def from_days(connection: sa.Connection, days: range, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of whole days; ``day`` may be one of the ``keys``."""
-    columns = {name: type_coerce(daily.c[name], BigInteger) for name in DAILY_SUMS}
-    within = and_(daily.c.day >= days.start, daily.c.day < days.stop, *selection.of_days())
+    columns = {name: sa.type_coerce(daily.c[name], sa.BigInteger) for name in DAILY_SUMS}
+    within = sa.and_(daily.c.day >= days.start, daily.c.day < days.stop, *selection.of_days())
     return _summed(connection, columns, within, [daily.c[name] for name in keys])
 
 
-def from_rows(connection: Connection, piece: Piece, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def from_rows(connection: sa.Connection, piece: Piece, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of the calls that began in a piece of time."""
-    within = and_(settled(*piece), *selection.of_calls())
+    within = sa.and_(settled(*piece), *selection.of_calls())
     return _summed(connection, of_rows(), within, [told(calls.c[name]) for name in keys])
 
 
 def _summed(
-    connection: Connection, columns: Mapping[str, Any], within: ColumnElement[bool], keys: Sequence[Any]
+    connection: sa.Connection, columns: Mapping[str, Any], within: sa.ColumnElement[bool], keys: Sequence[Any]
 ) -> dict[Key, Sums]:
-    named = [func.sum(column).label(name) for name, column in columns.items() if name != "cost"]
+    named = [sa.func.sum(column).label(name) for name, column in columns.items() if name != "cost"]
     cost = columns["cost"]
-    split = [func.sum(cost // _SPLIT).label("cost_high"), func.sum(cost % _SPLIT).label("cost_low")]
+    split = [sa.func.sum(cost // _SPLIT).label("cost_high"), sa.func.sum(cost % _SPLIT).label("cost_low")]
     keyed = [key.label(f"key_{place}") for place, key in enumerate(keys)]
-    asked = select(*keyed, *named, *split).where(within).group_by(*keyed)
+    asked = sa.select(*keyed, *named, *split).where(within).group_by(*keyed)
     return {tuple(row[: len(keys)]): _whole(row._mapping) for row in connection.execute(asked) if row._mapping["calls"]}
 
 
@@ -166,12 +152,12 @@ class RollupCheck:
         return not self.differences
 
 
-def add_rows(connection: Connection, within: ColumnElement[bool]) -> None:
+def add_rows(connection: sa.Connection, within: sa.ColumnElement[bool]) -> None:
     """Add the rows of ``calls`` that a condition selects to their days; in the transaction that wrote them, and once."""
-    day: ColumnElement[int] = type_coerce(calls.c.begun_at, BigInteger) // literal_column(str(DAY), BigInteger)
-    keys: list[Any] = [day.cast(Integer).label("day"), *[told(calls.c[name]).label(name) for name in DAILY_KEY[1:]]]
-    sums = [(_full_sum(column) if name == "cost" else func.sum(column)).label(name) for name, column in of_rows().items()]
-    rows = select(*keys, *sums).where(within).group_by(*keys)
+    day: sa.ColumnElement[int] = sa.type_coerce(calls.c.begun_at, sa.BigInteger) // sa.literal_column(str(DAY), sa.BigInteger)
+    keys: list[Any] = [day.cast(sa.Integer).label("day"), *[told(calls.c[name]).label(name) for name in DAILY_KEY[1:]]]
+    sums = [(_full_sum(column) if name == "cost" else sa.func.sum(column)).label(name) for name, column in of_rows().items()]
+    rows = sa.select(*keys, *sums).where(within).group_by(*keys)
     if connection.dialect.name == "postgresql":  # in the writer's order of keys, so that no two transactions wait for each other
         rows = rows.order_by(keys[0], *[key.collate("C") for key in keys[1:]])
     kind: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
@@ -180,10 +166,10 @@ def add_rows(connection: Connection, within: ColumnElement[bool]) -> None:
     connection.execute(new.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=more))
 
 
-def _full_sum(column: ColumnElement[int]) -> ColumnElement[int]:
+def _full_sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
     """A sum of money in one number, which ends where a column is full."""
-    high, low = func.sum(column // _SPLIT), func.sum(column % _SPLIT)
-    return case((high >= MOST_SUM // _SPLIT, literal_column(str(MOST_SUM), BigInteger)), else_=high * _SPLIT + low)
+    high, low = sa.func.sum(column // _SPLIT), sa.func.sum(column % _SPLIT)
+    return sa.case((high >= MOST_SUM // _SPLIT, sa.literal_column(str(MOST_SUM), sa.BigInteger)), else_=high * _SPLIT + low)
 
 
 def rebuild(database: Connectable, clock: Clock, progress: Progress | None = None) -> int:
@@ -194,9 +180,9 @@ def rebuild(database: Connectable, clock: Clock, progress: Progress | None = Non
         began = clock.monotonic()
         with writing(database) as connection:
             if connection.dialect.name == "postgresql":  # waits for who has added already, and makes others wait with adding
-                connection.execute(text(f"LOCK TABLE {daily.name} IN SHARE ROW EXCLUSIVE MODE"))
+                connection.execute(sa.text(f"LOCK TABLE {daily.name} IN SHARE ROW EXCLUSIVE MODE"))
             if day * DAY >= pruned_before(connection):
-                connection.execute(delete(daily).where(daily.c.day == day))
+                connection.execute(sa.delete(daily).where(daily.c.day == day))
                 add_rows(connection, settled(day * DAY, (day + 1) * DAY))
         give_way(clock, max(clock.monotonic() - began, _LEAST_PAUSE))
         if progress is not None:
@@ -237,13 +223,13 @@ def _differences(day: int, kept: dict[Key, Sums], counted: dict[Key, Sums]) -> I
             )
 
 
-def _days(connection: Connection) -> list[int]:
+def _days(connection: sa.Connection) -> list[int]:
     """The days that have rows or sums, without those whose rows retention has deleted."""
     since = pruned_before(connection)
-    days = set(connection.scalars(select(daily.c.day).where(daily.c.day >= since // DAY).distinct()))
-    begun = type_coerce(calls.c.begun_at, BigInteger)
+    days = set(connection.scalars(sa.select(daily.c.day).where(daily.c.day >= since // DAY).distinct()))
+    begun = sa.type_coerce(calls.c.begun_at, sa.BigInteger)
     while True:
-        first = connection.scalar(select(func.min(begun)).where(begun >= since))
+        first = connection.scalar(sa.select(sa.func.min(begun)).where(begun >= since))
         if first is None:
             return sorted(days)
         days.add(first // DAY)
@@ -273,26 +259,26 @@ class Question:
         return (self.by,) if self.by is not None else ()
 
 
-def usage_stats(database: Connectable, clock: Clock, asked: Mapping[str, Any]) -> UsageStats:
+def usage_stats(database: Connectable, clock: Clock, options: Mapping[str, Any]) -> UsageStats:
     """What :meth:`~llmdispatcher.Ledger.get_usage_stats` gives, all of it of one moment."""
-    chosen = question(asked, selection_of(asked), clock.now())
+    query = question(options, clock.now())
     with reading(database) as connection:
-        return answer(connection, chosen, pruned_before(connection))
+        return answer(connection, query, pruned_before(connection))
 
 
-def question(asked: Mapping[str, Any], selection: Selection, now: datetime) -> Question:
+def question(options: Mapping[str, Any], now: datetime) -> Question:
     """Read span, ``timezone``, ``group_by`` and ``by``. Raises :class:`~llmdispatcher.InvalidRequest`."""
-    by, group_by, timezone = asked.get("by"), asked.get("group_by"), asked.get("timezone") or "UTC"
+    by, group_by, timezone = options.get("by"), options.get("group_by"), options.get("timezone") or "UTC"
     if by is not None and by not in DIMENSIONS:
         raise InvalidRequest(f"by: {by!r} is nothing that usage is kept by; give one of {', '.join(DIMENSIONS)}")
     zone = zone_of(timezone)
-    span = span_of(asked.get("start"), asked.get("end"), asked.get("days", 30), zone, now)
+    span = span_of(options.get("start"), options.get("end"), options.get("days", 30), zone, now)
     if group_by is not None:
         buckets(span, group_by, zone)  # raises what is wrong with it before anything is asked
-    return Question(span=span, zone=zone, timezone=str(timezone), selection=selection, group_by=group_by, by=by)
+    return Question(span=span, zone=zone, timezone=str(timezone), selection=selection_of(options), group_by=group_by, by=by)
 
 
-def answer(connection: Connection, asked: Question, pruned: int) -> UsageStats:
+def answer(connection: sa.Connection, asked: Question, pruned: int) -> UsageStats:
     """The statistics; ``pruned`` is the microsecond before which there may be no rows. The connection's view must hold still."""
     whole = tally(connection, asked.span, asked.selection).get((), nothing())
     middle, most = _percentiles(connection, asked, whole["calls"])
@@ -328,7 +314,7 @@ def _average(total: int, count: int) -> float | None:
     return total / count / _SECOND if count else None
 
 
-def _buckets(connection: Connection, asked: Question) -> Iterator[UsageBucket]:
+def _buckets(connection: sa.Connection, asked: Question) -> Iterator[UsageBucket]:
     if asked.group_by is None:
         if asked.by is not None:
             only = Bucket(asked.span.start, asked.span.end, "")
@@ -338,7 +324,7 @@ def _buckets(connection: Connection, asked: Question) -> Iterator[UsageBucket]:
         yield from _filled(asked, bucket, bucket.name, sums)
 
 
-def _by_period(connection: Connection, asked: Question) -> list[tuple[Bucket, dict[Any, Sums]]]:
+def _by_period(connection: sa.Connection, asked: Question) -> list[tuple[Bucket, dict[Any, Sums]]]:
     """Each period with its sums by the other key; days of UTC are asked for all at once."""
     periods = buckets(asked.span, asked.group_by or "day", asked.zone)
     days, _pieces = parts(asked.span, asked.selection)
@@ -370,43 +356,43 @@ def _filled(asked: Question, bucket: Bucket, period: str | None, sums: Mapping[K
         yield UsageBucket(**shared, value=value, **_figures(of_value))
 
 
-def _values(connection: Connection, asked: Question, name: str) -> set[str]:
+def _values(connection: sa.Connection, asked: Question, name: str) -> set[str]:
     """The different values that the calls have, '' left out."""
     days, pieces = parts(asked.span, asked.selection)
     found: set[str] = set()
     if days:
         within = (daily.c.day >= days.start, daily.c.day < days.stop, daily.c.calls > 0, *asked.selection.of_days())
-        found.update(connection.scalars(select(daily.c[name]).where(*within).distinct()))
+        found.update(connection.scalars(sa.select(daily.c[name]).where(*within).distinct()))
     for piece in pieces:
         within = (settled(*piece), *asked.selection.of_calls())
-        found.update(connection.scalars(select(told(calls.c[name])).where(*within).distinct()))
+        found.update(connection.scalars(sa.select(told(calls.c[name])).where(*within).distinct()))
     return found - {""}
 
 
-def _percentiles(connection: Connection, asked: Question, count: int) -> tuple[float | None, float | None]:
+def _percentiles(connection: sa.Connection, asked: Question, count: int) -> tuple[float | None, float | None]:
     """The median and the 95th percentile, each the latency of a call; ``None`` for too many calls, or where rows are gone."""
     span: Piece = (micros(asked.span.start), micros(asked.span.end))
     if not 0 < count <= MOST_RANKED or _to_look_at(connection, asked) > MOST_RANKED:
         return None, None
     within = (settled(*span), *asked.selection.of_calls())
-    rows, timed = connection.execute(select(func.count(), func.count(calls.c.latency_us)).where(*within)).one()
+    rows, timed = connection.execute(sa.select(sa.func.count(), sa.func.count(calls.c.latency_us)).where(*within)).one()
     if rows != count or not timed:
         return None, None
-    ranked = select(calls.c.latency_us).where(*within, calls.c.latency_us.is_not(None)).order_by(calls.c.latency_us)
+    ranked = sa.select(calls.c.latency_us).where(*within, calls.c.latency_us.is_not(None)).order_by(calls.c.latency_us)
     middle, most = (connection.scalars(ranked.offset(-(-timed * share // 100) - 1).limit(1)).one() for share in (50, 95))
     return middle / _SECOND, most / _SECOND
 
 
-def _to_look_at(connection: Connection, asked: Question) -> int:
+def _to_look_at(connection: sa.Connection, asked: Question) -> int:
     """How many rows the database has to walk through to find the calls; few where an index leads to them."""
     if asked.selection.id_at_origin:
         return 0
     first, last = micros(asked.span.start) // DAY, micros(asked.span.end) // DAY
     within = daily.c.day >= first, daily.c.day <= last
-    return int(connection.scalar(select(func.sum(daily.c.calls)).where(*within)) or 0)
+    return int(connection.scalar(sa.select(sa.func.sum(daily.c.calls)).where(*within)) or 0)
 
 
-def _complete(connection: Connection, asked: Question, pruned: int) -> bool:
+def _complete(connection: sa.Connection, asked: Question, pruned: int) -> bool:
     """Whether every row that was asked for is still there."""
     _days, pieces = parts(asked.span, asked.selection)
     gone = [range(since // DAY, -(-min(until, pruned) // DAY)) for since, until in pieces if since < pruned]

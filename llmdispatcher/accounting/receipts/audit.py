@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain as joined
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -44,7 +44,7 @@ def audit(connection: Connection, trusted: PublicKeys, source: Source | None, an
         found = read(source)
         if not found.chain and anchor:
             raise InvalidRequest("anchor: one receipt by itself is no chain; leave source out to verify the ledger's chain")
-        check = ChainCheck(vouched(trusted, joined(rotations, [item.document for item in found.items])))
+        check = ChainCheck(vouched(trusted, chain(rotations, [item.document for item in found.items])))
         problems = list(_given(connection, check, found, anchor))
     return check.verification(problems)
 

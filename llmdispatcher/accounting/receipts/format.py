@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import attrs
 
 from ...errors import ConfigError, InvalidRequest
+from ..units import TOKENS
 
 RFC8785: Any = import_module("rfc8785") if find_spec("rfc8785") is not None else None
 """The package, ``None`` without the extra."""
@@ -294,16 +295,6 @@ KEY: Mapping[str, Form] = {
     "algorithm": _one_of("Ed25519"),
     "format": _one_of("base64url"),
 }
-TOKENS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_long_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-)
 CALL: Mapping[str, Form] = {
     "id": TEXT,
     "begun_at": MOMENT,

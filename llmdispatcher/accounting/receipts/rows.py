@@ -12,34 +12,11 @@ from typing import Any
 import attrs
 
 from ...errors import InvalidRequest
+from ..ledger.call import CALL as CALL_COLUMNS
 from ..units import moment
-from .format import CALL, TOKENS, canonical, digest, moment_text, money_text
+from .format import CALL, canonical, digest, moment_text, money_text
 
-ROW_FIELDS = (
-    "id",
-    "begun_at",
-    "ended_at",
-    "origin",
-    "id_at_origin",
-    "user",
-    "alias",
-    "profile",
-    "vendor",
-    "model",
-    "status",
-    "error_class",
-    *TOKENS,
-    "cost",
-    "cost_status",
-    "price_version",
-    "latency_us",
-    "first_token_us",
-    "streamed",
-    "cached",
-    "hedged",
-    "attempts",
-    "metadata",
-)
+ROW_FIELDS = CALL_COLUMNS
 """The columns of a call that its digest covers; those that say which process reports it are not among them.
 
 Signed digests rest upon this list: a column that comes later needs another version of receipts to be in it.
@@ -62,11 +39,8 @@ def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
     Times may come as microseconds, costs as picodollars, metadata as JSON, as the database keeps them; what somebody has put there
     that cannot be read so is taken as it is, so that it has another digest.
     """
-    return {name: _FACTS.get(name, _as_it_is)(row[name]) if row[name] is not None else None for name in ROW_FIELDS}
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    facts = {name: row[name] for name in ROW_FIELDS}
+    return facts | {name: convert(facts[name]) for name, convert in _FACTS.items() if facts[name] is not None}
 
 
 def _moment(value: Any) -> Any:

@@ -285,26 +285,20 @@ def at(value: Any, path: str) -> str:
 
 @attrs.frozen
 class Link:
-    """What the chain needs to remember of a receipt."""
+    """What the chain needs to remember of a receipt: its place, and the fields that a problem of it names."""
 
     position: int
-    sequence: int
-    receipt_id: str
-    ledger: str
-    previous: str | None
+    fields: Mapping[str, Any]
     hash: str
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any], position: int) -> Link:
-        """That of a well-formed receipt."""
-        hashed = digest(canonical(document))
-        return cls(position, document["sequence"], document["receipt_id"], document["ledger"], document["previous"], hashed)
+    @property
+    def sequence(self) -> int:
+        """The number of the receipt in its chain."""
+        return int(self.fields["sequence"])
 
     def problem(self, code: str, text: str, field: str) -> Problem:
         """A problem of this receipt."""
-        return Problem(
-            code=code, text=text, position=self.position, sequence=self.sequence, receipt_id=self.receipt_id, field=field
-        )
+        return problem(self.fields, self.position, code, text, field=field)
 
 
 def vouched(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKeys:
@@ -348,7 +342,8 @@ class ChainCheck:
         if any(one.code == "form" for one in faulty):
             self._malformed |= {one.sequence for one in faulty if one.sequence is not None}
             return
-        self._links.append(Link.of(document, position))
+        fields = {name: document[name] for name in ("sequence", "receipt_id", "ledger", "previous")}
+        self._links.append(Link(position, fields, digest(canonical(document))))
         yield from self._signed(document, position)
         self._look_at_clock(document, position)
         if calls is not None and "calls_digest" in document:
@@ -395,32 +390,32 @@ class ChainCheck:
 
     def _places(self, seen: dict[int, str]) -> Iterator[Problem]:
         """Twice, out of order, of another ledger."""
-        ledger = self._after.ledger if self._after is not None else self._links[0].ledger if self._links else None
+        ledger = self._after.ledger if self._after is not None else self._links[0].fields["ledger"] if self._links else None
         ids: set[str] = set()
         highest = min(seen, default=0)
         for link in self._links:
-            if link.ledger != ledger:
-                yield link.problem("ledger", f"it belongs to {link.ledger}, the chain to {ledger}", "ledger")
+            if link.fields["ledger"] != ledger:
+                yield link.problem("ledger", f"it belongs to {link.fields['ledger']}, the chain to {ledger}", "ledger")
             if link.sequence in seen:
                 same = "the same" if seen[link.sequence] == link.hash else "another"
                 yield link.problem("duplicate", f"{same} receipt of this number stands before it", "sequence")
-            elif link.receipt_id in ids:
+            elif link.fields["receipt_id"] in ids:
                 yield link.problem("duplicate", "its id is that of another receipt", "receipt_id")
             elif link.sequence < highest:
                 yield link.problem("order", f"it stands behind sequence {highest}", "sequence")
             seen.setdefault(link.sequence, link.hash)
-            ids.add(link.receipt_id)
+            ids.add(link.fields["receipt_id"])
             highest = max(highest, link.sequence)
 
     def _follow(self, seen: Mapping[int, str]) -> Iterator[Problem]:
         for link in self._links:
             before = seen.get(link.sequence - 1)
-            if before is not None and link.previous != before:
+            if before is not None and link.fields["previous"] != before:
                 text = f"it was signed to follow another receipt {link.sequence - 1} than the one that is here"
                 yield link.problem("previous", text, "previous")
 
     def _noted(self, seen: Mapping[int, str], anchor: ReceiptAnchor) -> Iterator[Problem]:
-        if self._links and self._links[0].ledger != anchor.ledger:
+        if self._links and self._links[0].fields["ledger"] != anchor.ledger:
             text = f"the anchor was noted for another ledger, {anchor.ledger}"
         elif anchor.sequence not in seen:
             text = f"the anchor has noted it, the chain ends with {max(seen, default=0)}: its end was cut off"
@@ -433,7 +428,7 @@ class ChainCheck:
     def verification(self, problems: Iterable[Problem]) -> ReceiptVerification:
         """The end."""
         last = max(self._links, key=lambda link: link.sequence, default=None)
-        head = ReceiptAnchor(last.ledger, last.sequence, last.hash) if last is not None else self._after
+        head = ReceiptAnchor(last.fields["ledger"], last.sequence, last.hash) if last is not None else self._after
         return ReceiptVerification(
             problems=tuple(problems), warnings=tuple(self.warnings), receipts=self._read, calls=self._calls, head=head
         )
