@@ -88,13 +88,13 @@ def address(value: Any, schema: str | None = None) -> Address:
     kind, colon, rest = value.strip().partition("://")
     kind = kind.lower()
     if colon and kind in SERVERS:
-        return _in_schema(_server(rest), schema)
+        return _with_schema(_parse_server(rest), schema)
     if colon and kind == "sqlite":
-        return _in_schema(_file(rest.removeprefix("/")), schema)
+        return _with_schema(_parse_file(rest.removeprefix("/")), schema)
     if (colon and _KIND.fullmatch(kind)) or kind.startswith("file:"):
         kind = kind.partition(":")[0]
         raise ConfigError(f"ledger: {kind!r} is no kind of database that it knows; give a path, or postgresql://user@host/name")
-    return _in_schema(_file(value), schema)
+    return _with_schema(_parse_file(value), schema)
 
 
 def address_of(engine: Any, schema: str | None = None) -> Address:
@@ -105,17 +105,17 @@ def address_of(engine: Any, schema: str | None = None) -> Address:
     if dialect.is_async:
         raise ConfigError(f"engine: {dialect.driver} is a driver for asyncio; give an engine of postgresql+psycopg or sqlite")
     if dialect.name == "sqlite":
-        return _in_schema(_file((engine.url.database or "").partition("?")[0].removeprefix("file:")), schema)
+        return _with_schema(_parse_file((engine.url.database or "").partition("?")[0].removeprefix("file:")), schema)
     if dialect.name != "postgresql":
         raise ConfigError(f"engine: {dialect.name!r} is no kind of database that a ledger knows; use SQLite or PostgreSQL")
     url = engine.url
     host = f"{url.host or ''}:{url.port}" if url.port else url.host or ""
     given = {name: ",".join(told) if isinstance(told, tuple) else told for name, told in url.query.items()}
-    shown = _shown(quote(url.username or ""), host, quote(url.database or ""), given)
-    return _in_schema(Address(shown=shown if shown != "postgresql:///" else _NOWHERE), schema)
+    shown = _describe(quote(url.username or ""), host, quote(url.database or ""), given)
+    return _with_schema(Address(shown=shown if shown != "postgresql:///" else _NOWHERE), schema)
 
 
-def _in_schema(found: Address, schema: str | None) -> Address:
+def _with_schema(found: Address, schema: str | None) -> Address:
     if schema is None:
         return found
     if not isinstance(schema, str) or not schema.strip() or "\0" in schema:
@@ -126,7 +126,7 @@ def _in_schema(found: Address, schema: str | None) -> Address:
     return attrs.evolve(found, schema=schema, settings={**found.settings, "search_path": f'"{quoted}"'})
 
 
-def _file(path: str) -> Address:
+def _parse_file(path: str) -> Address:
     if path in ("", ":memory:"):
         raise ConfigError("ledger: a database in memory cannot be shared or kept; give the path of a file")
     if is_server(path):  # a file of that name would show the password
@@ -135,28 +135,28 @@ def _file(path: str) -> Address:
     return Address(shown=str(found), path=found)
 
 
-def _server(rest: str) -> Address:
+def _parse_server(rest: str) -> Address:
     parts = re.fullmatch(r"([^/?#]*)(?:/([^?#@=:;&\s]*))?(?:\?([^#]*))?", rest)
-    asked = _query(parts[3]) if parts is not None else None
+    asked = _parse_query(parts[3]) if parts is not None else None
     if parts is None or asked is None:
-        raise _unreadable()
+        raise _unreadable_error()
     login, _, place = parts[1].rpartition("@")
     user, _, password = login.partition(":")
     name, query = parts[2] or "", dict(asked)
     others = [value for key, value in asked if key == "host"]
-    hosts, ports = _hosts(others or [place])
+    hosts, ports = _parse_hosts(others or [place])
     query |= {"host": ",".join(others)} if others else {}
     told = {"user": unquote(user), "password": unquote(password), "dbname": unquote(name), **query, "host": hosts}
     told["port"] = ports if ports.strip(",") else query.get("port", "")
-    odd = any("=" in told.get(key, "") for key in _SHOWN) or "://" in told["dbname"] or not re.fullmatch(r"[\d,]*", told["port"])
-    if odd or not all(map(_is_text, told.values())):  # libpq's keyword form within an address, and what libpq cannot take
-        raise _unreadable()
-    settings, told["options"] = _settings(query.get("options", ""))
+    is_odd = any("=" in told.get(key, "") for key in _SHOWN) or "://" in told["dbname"] or not re.fullmatch(r"[\d,]*", told["port"])
+    if is_odd or not all(map(_is_text, told.values())):  # libpq's keyword form within an address, and what libpq cannot take
+        raise _unreadable_error()
+    settings, told["options"] = _parse_options(query.get("options", ""))
     server = {key: value if key in _SHOWN else Secret(value) for key, value in told.items() if value}
-    return Address(shown=_shown(user, place, parts[2], query), server=server, settings=settings)
+    return Address(shown=_describe(user, place, parts[2], query), server=server, settings=settings)
 
 
-def _unreadable() -> ConfigError:
+def _unreadable_error() -> ConfigError:
     """Without the address, which may have a password."""
     return ConfigError("ledger: the address cannot be read; write / ? # @ in its user or password as %2F %3F %23 %40")
 
@@ -166,7 +166,7 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and not re.search("[\ud800-\udfff]", value)
 
 
-def _query(text: str | None) -> list[tuple[str, str]] | None:
+def _parse_query(text: str | None) -> list[tuple[str, str]] | None:
     """What stands behind the ``?``; ``None`` where that is the rest of a password."""
     try:
         asked = parse_qsl(text or "", keep_blank_values=True, strict_parsing=bool(text))
@@ -175,13 +175,13 @@ def _query(text: str | None) -> list[tuple[str, str]] | None:
     return None if any("@" in value and name not in ("host", "user", "password") for name, value in asked) else asked
 
 
-def _hosts(places: list[str]) -> tuple[str, str]:
+def _parse_hosts(places: list[str]) -> tuple[str, str]:
     """libpq's lists of hosts and ports: ``a:1,b`` is ``a,b`` and ``1,``."""
-    pairs = [_host(place) for place in ",".join(places).split(",")]
+    pairs = [_parse_host(place) for place in ",".join(places).split(",")]
     return ",".join([unquote(host) for host, _ in pairs]), ",".join([port for _, port in pairs])
 
 
-def _host(place: str) -> tuple[str, str]:
+def _parse_host(place: str) -> tuple[str, str]:
     """A host and its port. One that begins with a slash is the folder of a socket, and may have colons."""
     if re.fullmatch(r"[/@][^@]*", place) or (place.count(":") > 1 and _IPV6.fullmatch(place)):
         return place, ""
@@ -193,7 +193,7 @@ def _host(place: str) -> tuple[str, str]:
     return found[1] or found[2] or "", found[3] or ""
 
 
-def _settings(options: str) -> tuple[dict[str, str], str]:
+def _parse_options(options: str) -> tuple[dict[str, str], str]:
     """What ``options`` set (``-c name=value``, ``--name=value``), and the rest, which only the start of a connection can take."""
     words = re.findall(r"(?:\\.|[^\s\\])+", options)
     settings: dict[str, str] = {}
@@ -210,7 +210,7 @@ def _settings(options: str) -> tuple[dict[str, str], str]:
     return settings, " ".join(rest)
 
 
-def _shown(user: str, place: str, name: str | None, query: Mapping[str, str]) -> str:
+def _describe(user: str, place: str, name: str | None, query: Mapping[str, str]) -> str:
     """An address without its password, and with what tells it from another."""
     query = {**query, "user": query.get("user", "").partition(":")[0]}
     told = "&".join([f"{key}={quote(query[key], safe='/:,')}" for key in _SHOWN if query.get(key)])

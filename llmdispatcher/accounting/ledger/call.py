@@ -76,7 +76,7 @@ class LedgerCall:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it; US dollars and times are texts."""
-        return _plain_record(self)
+        return _json_record(self)
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +105,7 @@ class LedgerAttempt:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it; US dollars and times are texts."""
-        return _plain_record(self)
+        return _json_record(self)
 
 
 @attrs.frozen(kw_only=True)
@@ -157,11 +157,11 @@ class PruneReport:
     attempts: int = 0
 
 
-def _plain_record(record: Any) -> dict[str, Any]:
-    return {field.name: _written(getattr(record, field.name)) for field in attrs.fields(type(record))}
+def _json_record(record: Any) -> dict[str, Any]:
+    return {field.name: _json_value(getattr(record, field.name)) for field in attrs.fields(type(record))}
 
 
-def _written(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     return value.isoformat() if isinstance(value, datetime) else value
@@ -234,12 +234,12 @@ def begun_at(call_id: str) -> int:
     return int(call_id[:16], 16)
 
 
-def began(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
+def start_rows(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
     """The rows of a call and of an attempt that is about to be made."""
     at = begun_at(call.id)
     whose, target = call.whose(), attempt.target
-    texts = _clean_all(whose.origin, whose.id_at_origin, whose.user, whose.alias, whose.profile, target.vendor, target.model)
-    metadata = bounded(call.request.metadata) if call.request.metadata else None
+    texts = clean_all(whose.origin, whose.id_at_origin, whose.user, whose.alias, whose.profile, target.vendor, target.model)
+    metadata = metadata_json(call.request.metadata) if call.request.metadata else None
     flags = (call.streamed, False, call.hedge, attempt.number)
     of_call = (call.id, at, None, *texts, "open", None, *_NO_TOKENS, None, None, None, None, None, *flags, metadata)
     begins = at + int((attempt.started - call.started) * 1_000_000)
@@ -248,14 +248,14 @@ def began(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
     return of_call, (*start, None, False, None, None, None, None, None)
 
 
-def settled(record: AttemptRecord) -> tuple[None, Row]:
+def attempt_row(record: AttemptRecord) -> tuple[None, Row]:
     """The row of an attempt that is over."""
     error, status = record.error, record.status
     return None, (
         record.call_id,
         record.number,
         begun_at(record.call_id) + int(record.started * 1_000_000),
-        *_clean_all(record.vendor, record.model),
+        *clean_all(record.vendor, record.model),
         "success" if error is None else _STATUS_OF.get(error, "error"),
         error,
         status if type(status) is int and 0 <= status <= MOST_STATUS else None,
@@ -273,7 +273,7 @@ def settled(record: AttemptRecord) -> tuple[None, Row]:
     )
 
 
-def ended(outcome: Outcome) -> tuple[Row, None]:
+def call_row(outcome: Outcome) -> tuple[Row, None]:
     """The row of a call that is over."""
     at = begun_at(outcome.call_id)
     took = int(outcome.latency * 1_000_000)
@@ -286,19 +286,19 @@ def ended(outcome: Outcome) -> tuple[Row, None]:
         outcome.call_id,
         at,
         at + took,
-        *_clean_all(outcome.origin, outcome.id_at_origin, outcome.user, outcome.alias, outcome.profile, vendor, model),
+        *clean_all(outcome.origin, outcome.id_at_origin, outcome.user, outcome.alias, outcome.profile, vendor, model),
         status_of(error) if error is not None else "success",
         type(error).__name__ if error is not None else None,
         *(_tokens(usage) if usage is not None else _NO_TOKENS),
         _cost(outcome),
-        *_clean_all(*priced),
+        *clean_all(*priced),
         took,
         int(outcome.first_token * 1_000_000) if outcome.first_token is not None else None,
         outcome.streamed,
         outcome.cached,
         len(attempts) > 1 and any(attempt.hedge for attempt in attempts),
         len(attempts),
-        bounded(outcome.metadata) if outcome.metadata else None,
+        metadata_json(outcome.metadata) if outcome.metadata else None,
     )
     return row, None
 
@@ -325,11 +325,11 @@ def fold(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list
     for row in calls:
         if row[STATUS] != "open" or row[0] not in ends:
             ends[row[0]] = row
-    settled: dict[tuple[str, int], Row] = {}
+    attempt_row: dict[tuple[str, int], Row] = {}
     for row in attempts:
-        if row[ATTEMPT_STATUS] != "open" or row[:2] not in settled:
-            settled[row[0], row[1]] = row
-    return list(ends.values()), list(settled.values())
+        if row[ATTEMPT_STATUS] != "open" or row[:2] not in attempt_row:
+            attempt_row[row[0], row[1]] = row
+    return list(ends.values()), list(attempt_row.values())
 
 
 def status_of(error: BaseException) -> str:
@@ -340,10 +340,10 @@ def status_of(error: BaseException) -> str:
 
 def clean(text: str | None) -> str | None:
     """A text that any database takes: without NUL, in whole characters, of :data:`MOST_BYTES` at most."""
-    return _clean_all(text)[0]
+    return clean_all(text)[0]
 
 
-def _clean_all(*texts: str | None) -> tuple[str | None, ...]:
+def clean_all(*texts: str | None) -> tuple[str | None, ...]:
     return tuple(
         [
             text
@@ -354,7 +354,7 @@ def _clean_all(*texts: str | None) -> tuple[str | None, ...]:
     )
 
 
-def bounded(metadata: Mapping[str, Any]) -> str | None:
+def metadata_json(metadata: Mapping[str, Any]) -> str | None:
     """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named.
 
     ``None`` if it is empty or cannot be read at all: it must not cost the call its row.

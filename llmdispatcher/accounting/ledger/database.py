@@ -38,9 +38,9 @@ from ...errors import LedgerError
 from ...runtime import Clock, lock, open_file
 from ..units import MOST_SUM, TOKENS, day_of, micros
 from .call import ATTEMPT, CALL, STATUS, Row, fold
-from .connections import Connections, may_only_be_read, unusable
-from .process import LOADING, Identity, is_dead, this
-from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, added, attempts, calls, daily, metadata, writers
+from .connections import Connections, is_read_only, unusable_text
+from .process import LOADING, Identity, is_dead, this_process
+from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, attempts, calls, capped_sum, daily, metadata, writers
 from .spool import DatabaseUnavailable, Rows
 
 APPLICATION = 0x6C6C6D64
@@ -51,12 +51,12 @@ _LOCK = 5_463_789_210_007
 """The key of PostgreSQL's advisory lock; any number that nobody else uses."""
 
 
-def newest() -> str:
+def newest_version() -> str:
     """The newest version that this code knows."""
-    return known()[-1]
+    return known_versions()[-1]
 
 
-def known() -> list[str]:
+def known_versions() -> list[str]:
     """All versions in order, by the names of their files."""
     return sorted(file.stem[1:5] for file in (_PLACE / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
 
@@ -70,33 +70,33 @@ def migrate(connections: Connections) -> str:
     found = None
     try:
         with connections.reading() as connection:
-            found = _current(connection)
-        if found != newest():
+            found = _version_of(connection)
+        if found != newest_version():
             with connections.transaction() as connection:
-                _bring_up(connection, connections.address.schema)
+                _create_or_upgrade(connection, connections.address.schema)
         connections.was_ledger = True
-        return newest()
+        return newest_version()
     except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
-        if found is not None and may_only_be_read(error):
+        if found is not None and is_read_only(error):
             return found
-        raise LedgerError(unusable(error, connections.address.shown)) from error
+        raise LedgerError(unusable_text(error, connections.address.shown)) from error
 
 
-def _bring_up(connection: sa.Connection, schema: str | None) -> None:
+def _create_or_upgrade(connection: sa.Connection, schema: str | None) -> None:
     file = connection.dialect.name == "sqlite"
     if not file:
         connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-    found = _current(connection)
-    if found == newest():
+    found = _version_of(connection)
+    if found == newest_version():
         return
-    alone = file and not _foreign(connection)
+    alone = file and not _foreign_tables(connection)
     if found is None:
         if schema is not None and connection.scalar(sa.text("SELECT current_schema()")) is None:
             connection.execute(CreateSchema(schema, if_not_exists=True))
         others = [] if file else connection.scalars(_LEDGERS, {"name": VERSION_TABLE}).all()
         if others:  # options in an address had no effect up to 0.1.0
             logger.warning("a new ledger is made; its database has another in the schema %s", ", ".join(others))
-        _make(connection)
+        _create_tables(connection)
     else:
         upgrade(connection)
     if alone:  # else it is an application's file
@@ -108,7 +108,7 @@ def is_there(connections: Connections) -> bool:
     path = connections.address.path
     if path is not None and not path.is_file():
         return False
-    with _asked(connections) as connection:
+    with _reading_untouched(connections) as connection:
         return sa.inspect(connection).has_table(VERSION_TABLE)
 
 
@@ -117,17 +117,17 @@ def foreign_tables(connections: Connections) -> list[str]:
     path = connections.address.path
     if path is not None and (not path.is_file() or not path.stat().st_size):
         return []
-    with _asked(connections) as connection:
-        return _foreign(connection)
+    with _reading_untouched(connections) as connection:
+        return _foreign_tables(connection)
 
 
 @contextlib.contextmanager
-def _asked(connections: Connections) -> Iterator[sa.Connection]:
+def _reading_untouched(connections: Connections) -> Iterator[sa.Connection]:
     try:
         with connections.reading(untouched=True) as connection:
             yield connection
     except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
-        raise LedgerError(unusable(error, connections.address.shown)) from error
+        raise LedgerError(unusable_text(error, connections.address.shown)) from error
 
 
 _LEDGERS = sa.text("SELECT nspname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relname = :name")
@@ -139,7 +139,7 @@ _FOREIGN = {
 }
 
 
-def _foreign(connection: sa.Connection) -> list[str]:
+def _foreign_tables(connection: sa.Connection) -> list[str]:
     """The tables that are not the ledger's; in a database of up to version 0004 its tables have names without a prefix."""
     names = set(connection.scalars(sa.text(_FOREIGN[connection.dialect.name])))
     ours = {VERSION_TABLE, *metadata.tables}
@@ -148,25 +148,25 @@ def _foreign(connection: sa.Connection) -> list[str]:
     return sorted(names - ours)
 
 
-def _current(connection: sa.Connection) -> str | None:
+def _version_of(connection: sa.Connection) -> str | None:
     """The version of the database, ``None`` without tables. Raises :class:`LedgerError` for a newer one than this code's."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
-    if version is not None and version not in known():
+    if version is not None and version not in known_versions():
         raise LedgerError(
-            f"ledger: its schema {version} is newer than {newest()}, which this llmdispatcher knows; upgrade llmdispatcher"
+            f"ledger: its schema {version} is newer than {newest_version()}, which this llmdispatcher knows; upgrade llmdispatcher"
         )
     return version
 
 
-def _make(connection: sa.Connection) -> None:
+def _create_tables(connection: sa.Connection) -> None:
     """Create the present tables, as the migrations would have made them; none of them may exist."""
     metadata.create_all(connection, checkfirst=False)
     version = sa.Column("version_num", sa.String(32), nullable=False)
     versions = sa.Table(VERSION_TABLE, sa.MetaData(), version, sa.PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
     versions.create(connection)
-    connection.execute(versions.insert().values(version_num=newest()))
+    connection.execute(versions.insert().values(version_num=newest_version()))
 
 
 def upgrade(connection: sa.Connection) -> None:
@@ -189,7 +189,7 @@ _daily = sa.table(daily.name, *[sa.column(name) for name in (*DAILY_KEY, *DAILY_
 
 
 @attrs.frozen
-class Many:
+class BatchStatement:
     """A statement for many rows, as the driver takes it. ``places`` are the indexes in a row of its parameters.
 
     ``names`` are the names of the columns in JSON, which leaves out nulls.
@@ -200,9 +200,9 @@ class Many:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, statement: Any, names: Sequence[str], kind: str) -> Many:
+    def of(cls, statement: Any, names: Sequence[str], kind: str) -> BatchStatement:
         """Compile a statement whose parameters are named like the columns of a row."""
-        made = statement.compile(dialect=_dialect(kind))
+        made = statement.compile(dialect=_dialect_of(kind))
         return cls(made.string, tuple([names.index(name) for name in made.positiontup]))
 
     def run(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
@@ -216,47 +216,45 @@ class Many:
             connection.exec_driver_sql(self.sql, [tuple([row[place] for place in self.places]) for row in rows])
 
 
-def _from_json(into: sa.Table, names: Sequence[str], rest: str = "") -> Many:
+def _insert_from_json(into: sa.Table, names: Sequence[str], rest: str = "") -> BatchStatement:
     """Insert rows from one JSON text, in PostgreSQL."""
-    listed = ", ".join(map(_quoted, names))
-    picked = ", ".join([_picked(into, names, name) for name in names])
-    return Many(f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {_rows(into, names)} {rest}", (), _brief(names))  # noqa: S608 - names of ours
+    recordset, values = _recordset(into, names)
+    listed, picked = ", ".join(map(_quote, names)), ", ".join(values.values())
+    sql = f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {recordset} {rest}"  # noqa: S608 - names of ours
+    return BatchStatement(sql, (), _short_names(names))
 
 
-def _ends_from_json() -> Many:
+def _update_from_json() -> BatchStatement:
     """Update rows of calls from one JSON text, in PostgreSQL."""
-    changed = ", ".join([f"{_quoted(name)} = {_picked(calls, CALL, name)}" for name in CALL if name not in ("id", "begun_at")])
-    where = f"{calls.name}.id = {_picked(calls, CALL, 'id')}"
-    return Many(f"UPDATE {calls.name} SET {changed} FROM {_rows(calls, CALL)} WHERE {where}", (), _brief(CALL))  # noqa: S608 - names of ours
+    recordset, values = _recordset(calls, CALL)
+    changed = ", ".join([f"{_quote(name)} = {value}" for name, value in values.items() if name not in ("id", "begun_at")])
+    sql = f"UPDATE {calls.name} SET {changed} FROM {recordset} WHERE {calls.name}.id = {values['id']}"  # noqa: S608 - as above
+    return BatchStatement(sql, (), _short_names(CALL))
 
 
-def _brief(names: Sequence[str]) -> tuple[str, ...]:
+def _short_names(names: Sequence[str]) -> tuple[str, ...]:
     """Short names for columns in JSON, since each row repeats them."""
     return tuple([f"c{place}" for place in range(len(names))])
 
 
-def _rows(of: sa.Table, names: Sequence[str]) -> str:
-    typed = ", ".join([f"{brief} {_type(of.c[name])}" for brief, name in zip(_brief(names), names, strict=True)])
-    return f"json_to_recordset(%s::json) AS r ({typed})"
+def _recordset(of: sa.Table, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What makes rows of one JSON text, and the value of each column in such a row."""
+    typed, values, dialect = [], {}, _dialect_of("postgresql")
+    for short, name in zip(_short_names(names), names, strict=True):
+        kind = of.c[name].type
+        kind = kind.impl_instance if isinstance(kind, sa.TypeDecorator) else kind
+        is_json = isinstance(kind, sa.JSON)
+        typed.append(f"{short} {'text' if is_json else kind.compile(dialect=dialect)}")
+        values[name] = f"r.{short}::json" if is_json else f"r.{short}"
+    return f"json_to_recordset(%s::json) AS r ({', '.join(typed)})", values
 
 
-def _picked(of: sa.Table, names: Sequence[str], name: str) -> str:
-    brief = f"r.{_brief(names)[names.index(name)]}"
-    return f"{brief}::json" if isinstance(of.c[name].type, sa.JSON) else brief
-
-
-def _type(column: sa.Column[Any]) -> str:
-    """The name that PostgreSQL has for a column's type."""
-    kind = column.type.impl_instance if isinstance(column.type, sa.TypeDecorator) else column.type
-    return "text" if isinstance(kind, sa.JSON) else str(kind.compile(dialect=_dialect("postgresql")))
-
-
-def _dialect(kind: str) -> Any:
+def _dialect_of(kind: str) -> Any:
     made: Any = sqlite.dialect if kind == "sqlite" else PGDialect_psycopg
     return made(paramstyle="qmark" if kind == "sqlite" else "format")
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f'"{name}"'
 
 
@@ -269,26 +267,28 @@ class Statements:
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[kind]
         row = sa.select(*[_calls.c[name] if name != "metadata" else sa.null().label(name) for name in CALL])
         if kind == "sqlite":
-            self.look = row.where(_calls.c.id.in_(sa.text("SELECT value FROM json_each(:ids)")))  # one text for however many ids
+            self.select_locked = row.where(
+                _calls.c.id.in_(sa.text("SELECT value FROM json_each(:ids)"))
+            )  # one text for however many ids
         else:
-            self.look = row.where(sa.text("id = ANY(CAST(:ids AS char(32)[]))")).order_by(_calls.c.id).with_for_update()
+            self.select_locked = row.where(sa.text("id = ANY(CAST(:ids AS char(32)[]))")).order_by(_calls.c.id).with_for_update()
         of_writer = row.where(_calls.c.writer == sa.bindparam("writer"), sa.text("status = 'open'")).order_by(_calls.c.id)
         self.left_open = of_writer.limit(sa.bindparam("most")).with_for_update()
         lost = sa.update(_calls).where(_calls.c.id == sa.bindparam("of")).values(status=sa.text("'unknown'"))
         late = insert(_daily)
-        sums = {name: added(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
+        sums = {name: capped_sum(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
         late = late.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=sums)
-        upsert = _upsert(insert)
+        upsert = _upsert_of_attempt(insert)
         if kind == "sqlite":
-            self.begin = Many.of(insert(_calls), _CALL, kind)
-            self.end = Many.of(_end(), [f"new_{name}" for name in CALL], kind)
-            self.attempt = Many.of(upsert, _ATTEMPT, kind)
+            self.begin = BatchStatement.of(insert(_calls), _CALL, kind)
+            self.end = BatchStatement.of(_update_of_end(), [f"new_{name}" for name in CALL], kind)
+            self.attempt = BatchStatement.of(upsert, _ATTEMPT, kind)
         else:
-            upserted = Many.of(upsert, _ATTEMPT, kind).sql
-            self.begin, self.end = _from_json(calls, _CALL), _ends_from_json()
-            self.attempt = _from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
-        self.lose = Many.of(lost, ["of"], kind)
-        self.daily = Many.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
+            upserted = BatchStatement.of(upsert, _ATTEMPT, kind).sql
+            self.begin, self.end = _insert_from_json(calls, _CALL), _update_from_json()
+            self.attempt = _insert_from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
+        self.mark_unknown = BatchStatement.of(lost, ["of"], kind)
+        self.daily = BatchStatement.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
         beat = insert(sa.table(writers.name, *[sa.column(item.name) for item in writers.c]))
         self.beat = beat.on_conflict_do_update(index_elements=["id"], set_={"seen_at": beat.excluded.seen_at})
         self._kind = kind
@@ -301,19 +301,19 @@ class Statements:
             cls._made[kind] = cls(kind)
         return cls._made[kind]
 
-    def locked(self, connection: sa.Connection, ids: list[str]) -> dict[str, Row]:
+    def lock_calls(self, connection: sa.Connection, ids: list[str]) -> dict[str, Row]:
         """Lock calls until the end of the transaction, and return the rows that exist, without their metadata."""
         asked = json.dumps(ids) if self._kind == "sqlite" else ids
-        return {row[0]: tuple(row) for row in connection.execute(self.look, {"ids": asked})}
+        return {row[0]: tuple(row) for row in connection.execute(self.select_locked, {"ids": asked})}
 
 
-def _end() -> Any:
+def _update_of_end() -> Any:
     """Update a call's row with its end."""
     changed: Any = {name: sa.bindparam(f"new_{name}") for name in CALL if name not in ("id", "begun_at")}
     return sa.update(_calls).where(_calls.c.id == sa.bindparam("new_id")).values(changed)
 
 
-def _upsert(insert: Any) -> Any:
+def _upsert_of_attempt(insert: Any) -> Any:
     """Insert an attempt, or replace one that is open or unknown by its end."""
     new = insert(_attempts)
     changed = {name: new.excluded[name] for name in ATTEMPT if name not in ("call_id", "number")}
@@ -339,7 +339,7 @@ _SUMMED = tuple(
 _CALLS, _UNPRICED, _FIRSTS = _NUMBER["calls"], _NUMBER["unpriced"], _NUMBER["first_tokens"]
 
 
-def add(days: Days, row: Row, sign: int = 1) -> None:
+def add_row(days: Days, row: Row, sign: int = 1) -> None:
     """Add a row to the daily totals, or with ``sign=-1`` subtract it."""
     key = (day_of(row[_BEGUN]), *[row[place] or "" for place in _KEY])
     sums = days.get(key)
@@ -357,7 +357,7 @@ def add(days: Days, row: Row, sign: int = 1) -> None:
         sums[_FIRSTS] += sign
 
 
-def changes(days: Days) -> list[tuple[Any, ...]]:
+def daily_rows(days: Days) -> list[tuple[Any, ...]]:
     """The rows to add to the table, in one order for all, so that no two transactions wait for each other."""
     return [(*key, *[min(MOST_SUM, count) for count in days[key]]) for key in sorted(days) if any(days[key])]
 
@@ -405,19 +405,19 @@ class Store:
     def _write_calls(self, connection: sa.Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
         if not rows:
             return
-        there = statements.locked(connection, [row[0] for row in rows])
-        new = [row for row in rows if row[0] not in there]
-        ends = [row for row in rows if row[STATUS] != "open" and row[0] in there and there[row[0]][STATUS] in UNSURE]
+        stored = statements.lock_calls(connection, [row[0] for row in rows])
+        new = [row for row in rows if row[0] not in stored]
+        ends = [row for row in rows if row[STATUS] != "open" and row[0] in stored and stored[row[0]][STATUS] in UNSURE]
         statements.begin.run(connection, [(*row, writer) for row in new])
         statements.end.run(connection, ends)
         days: Days = {}
         for row in (*new, *ends):
             if row[STATUS] != "open":
-                add(days, row)
+                add_row(days, row)
         for row in ends:
-            if there[row[0]][STATUS] != "open":
-                add(days, there[row[0]], -1)
-        statements.daily.run(connection, changes(days))
+            if stored[row[0]][STATUS] != "open":
+                add_row(days, stored[row[0]], -1)
+        statements.daily.run(connection, daily_rows(days))
 
     def beat(self) -> None:
         """Record that this process lives."""
@@ -455,11 +455,11 @@ class Store:
                     connection.execute(_GONE, {"id": writer})
                     return count
                 unknown = [(*row[:STATUS], "unknown", *row[STATUS + 1 :]) for row in rows]
-                statements.lose.run(connection, [row[:1] for row in rows])
+                statements.mark_unknown.run(connection, [row[:1] for row in rows])
                 days: Days = {}
                 for row in unknown:
-                    add(days, row)
-                statements.daily.run(connection, changes(days))
+                    add_row(days, row)
+                statements.daily.run(connection, daily_rows(days))
                 count += len(rows)
 
 
@@ -480,7 +480,7 @@ class RowWriter:
         self._connections = connections
         self._clock = clock
         self._refused = refused
-        self._store = Store(connections, clock, writer, this())
+        self._store = Store(connections, clock, writer, this_process())
 
     def open(self) -> None:
         """Connect, make the tables, and record that this process lives."""
@@ -557,9 +557,9 @@ class RowWriter:
         path = self._connections.address.path
         if path is None or not self._connections.owned:
             return False
-        with _exclusive(path):
+        with _lock_file(path):
             if self._connections.same_file():
-                if not self._connections.was_ledger and not _was_ledger(path):
+                if not self._connections.was_ledger and not _is_ledger_file(path):
                     return False
                 self._connections.close()
                 name = f"{path}.broken-{self._clock.now():%Y%m%dT%H%M%S%f}"
@@ -575,7 +575,7 @@ class RowWriter:
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
+def _lock_file(path: Path) -> Iterator[None]:
     """Lock a file against other processes while its fate is decided."""
     file = open_file(f"{path}.aside", os.O_CREAT | os.O_RDWR)
     try:
@@ -585,7 +585,7 @@ def _exclusive(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _was_ledger(path: Path) -> bool:
+def _is_ledger_file(path: Path) -> bool:
     """Whether a file was a ledger, by its header, or by its tables if the header is broken; another's file must not be moved."""
     with path.open("rb") as file:
         beginning = file.read(1 << 20)

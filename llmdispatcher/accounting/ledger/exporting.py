@@ -25,10 +25,10 @@ from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
 from ...errors import InvalidRequest
 from ..units import TOKENS
 from .call import ATTEMPT, CALL, ExportReport
-from .importing import FORMATS, format_of, guarded, parquet_room
-from .queries import Connectable, reading, selection_of, spanned
+from .importing import FORMATS, format_of, guard, parquet_module
+from .queries import Connectable, reading, selection_of, span_conditions
 from .schema import Moment, attempts, calls
-from .usage import from_days
+from .usage import sums_from_daily
 
 Record = dict[str, Any]
 """A call as an export has it: by the names of the columns, times as aware datetimes, money as ``Decimal`` dollars."""
@@ -52,15 +52,15 @@ def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
     if attempts and chosen not in ("json", "jsonl"):
         raise InvalidRequest(f"attempts: {chosen} has no room for them; write jsonl or json")
     if chosen == "parquet":
-        parquet_room()  # before a file is begun
+        parquet_module()  # before a file is begun
     return {"jsonl": _json_lines, "json": _json_array, "csv": _csv, "parquet": _parquet}[chosen]
 
 
 @contextmanager
-def opened(target: Any) -> Iterator[Any]:
+def open_target(target: Any) -> Iterator[Any]:
     """A stream of bytes into a path or an open file. A path gets the whole file at the end, or, if anything fails, nothing."""
     if hasattr(target, "write"):
-        yield _Encoded(target) if isinstance(target, io.TextIOBase) else target
+        yield _TextTarget(target) if isinstance(target, io.TextIOBase) else target
         return
     if not isinstance(target, str | os.PathLike):
         raise InvalidRequest(f"target: {type(target).__name__} is no place to write to; give a path or an open file")
@@ -69,20 +69,20 @@ def opened(target: Any) -> Iterator[Any]:
         with path.open("wb") as stream:
             yield stream
         return
-    handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(made).replace(path)
+        Path(temporary).replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
-            Path(made).unlink()
+            Path(temporary).unlink()
         raise
 
 
-class _Encoded:
+class _TextTarget:
     """A stream of text that takes the bytes of one."""
 
     def __init__(self, target: io.TextIOBase) -> None:
@@ -137,7 +137,7 @@ def _csv(stream: Any) -> Iterator[Write]:
 def _parquet(stream: Any) -> Iterator[Write]:
     arrow = import_module("pyarrow")
     schema = arrow.schema([(name, _kind(arrow, name)) for name in CALL])
-    with parquet_room().ParquetWriter(stream, schema, compression="zstd") as writer:
+    with parquet_module().ParquetWriter(stream, schema, compression="zstd") as writer:
 
         def write(page: Sequence[Record]) -> None:
             columns = {name: [record[name] for record in page] for name in CALL}
@@ -162,28 +162,28 @@ _dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 
 def _json(record: Record) -> str:
     """An object in one line; money is a number with all its digits, which ``json`` itself cannot write."""
-    cost, tried = record["cost"], record.get("attempt_records")
-    told = _dumps({name: _plain(value) for name, value in record.items() if name not in ("cost", "attempt_records")})
-    told = f'{told[:-1]},"cost":{"null" if cost is None else f"{cost:f}"}'
-    return f'{told},"attempt_records":[{",".join(map(_json, tried))}]}}' if tried is not None else f"{told}}}"
+    cost, attempts = record["cost"], record.get("attempt_records")
+    text = _dumps({name: _json_value(value) for name, value in record.items() if name not in ("cost", "attempt_records")})
+    text = f'{text[:-1]},"cost":{"null" if cost is None else f"{cost:f}"}'
+    return f'{text},"attempt_records":[{",".join(map(_json, attempts))}]}}' if attempts is not None else f"{text}}}"
 
 
-def _plain(value: Any) -> Any:
-    return _written(value) if isinstance(value, datetime) else value
+def _json_value(value: Any) -> Any:
+    return _time_text(value) if isinstance(value, datetime) else value
 
 
-def _written(moment: datetime) -> str:
+def _time_text(moment: datetime) -> str:
     return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
-        return _written(value)
+        return _time_text(value)
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return guarded(_dumps(value) if isinstance(value, dict) else value) if isinstance(value, str | dict) else value
+    return guard(_dumps(value) if isinstance(value, dict) else value) if isinstance(value, str | dict) else value
 
 
 PAGE = 5000
@@ -193,15 +193,15 @@ _EVER = range(4_000_000)  # days
 
 
 def export_logs(
-    database: Connectable, target: Any, asked: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
+    database: Connectable, target: Any, options: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
 ) -> list[Record] | ExportReport:
     """What :meth:`~llmdispatcher.Ledger.export_usage_logs` gives."""
     if target is None:
-        return [record for page in exported(database, asked) for record in page]
-    sink = sink_of(target, asked.get("format"), attempts=bool(asked.get("attempts")))
-    total, done = _total(database, asked) if progress is not None else None, 0
-    with opened(target) as stream, sink(stream) as write:
-        for page in exported(database, asked):
+        return [record for page in export_pages(database, options) for record in page]
+    sink = sink_of(target, options.get("format"), attempts=bool(options.get("attempts")))
+    total, done = _total(database, options) if progress is not None else None, 0
+    with open_target(target) as stream, sink(stream) as write:
+        for page in export_pages(database, options):
             write(page)
             done += len(page)
             if progress is not None:
@@ -209,23 +209,27 @@ def export_logs(
     return ExportReport(rows=done)
 
 
-def exported(database: Connectable, asked: Mapping[str, Any]) -> Iterator[list[Record]]:
+def export_pages(database: Connectable, options: Mapping[str, Any]) -> Iterator[list[Record]]:
     """Pages of calls that have ended, by when they began and by id; with their attempts where ``attempts`` says so."""
     key = (calls.c.begun_at, calls.c.id)
-    within: list[ColumnElement[bool]] = [*selection_of(asked).of_calls(), *spanned(asked), calls.c.status != "open"]
+    within: list[ColumnElement[bool]] = [
+        *selection_of(options).call_conditions(),
+        *span_conditions(options),
+        calls.c.status != "open",
+    ]
     query = select(*[calls.c[name] for name in CALL]).order_by(*key).limit(PAGE)
-    behind: list[ColumnElement[bool]] = []
+    after: list[ColumnElement[bool]] = []
     while True:
         with reading(database) as connection:
-            rows = connection.execute(query.where(*within, *behind)).all()
-            tried = _attempts(connection, [row.id for row in rows]) if asked.get("attempts") and rows else None
+            rows = connection.execute(query.where(*within, *after)).all()
+            attempts_by_call = _attempts(connection, [row.id for row in rows]) if options.get("attempts") and rows else None
         if not rows:
             return
-        behind = [tuple_(*key) > tuple_(literal(rows[-1].begun_at, Moment), literal(rows[-1].id))]
+        after = [tuple_(*key) > tuple_(literal(rows[-1].begun_at, Moment), literal(rows[-1].id))]
         page: list[Record] = [dict(zip(CALL, row, strict=True)) for row in rows]
-        if tried is not None:
+        if attempts_by_call is not None:
             for record in page:
-                record["attempt_records"] = tried.get(record["id"], [])
+                record["attempt_records"] = attempts_by_call.get(record["id"], [])
         yield page
 
 
@@ -237,11 +241,11 @@ def _attempts(connection: Connection, ids: Sequence[str]) -> dict[str, list[Reco
     return found
 
 
-def _total(database: Connectable, asked: Mapping[str, Any]) -> int | None:
+def _total(database: Connectable, options: Mapping[str, Any]) -> int | None:
     """How many calls there will be, where the sums by day can tell that."""
-    selection = selection_of(asked)
-    if selection.beyond_days or asked.get("start") is not None or asked.get("end") is not None:
+    selection = selection_of(options)
+    if selection.needs_rows or options.get("start") is not None or options.get("end") is not None:
         return None
     with reading(database) as connection:
-        sums = from_days(connection, _EVER, selection)
-    return sums.get((), {}).get("calls", 0)
+        sums = sums_from_daily(connection, _EVER, selection)
+    return sum(one["calls"] for one in sums.values())

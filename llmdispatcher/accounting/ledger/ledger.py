@@ -26,11 +26,11 @@ from .call import (
     LedgerCall,
     PruneReport,
     RecordedCall,
-    began,
-    ended,
-    settled,
+    attempt_row,
+    call_row,
+    start_rows,
 )
-from .process import LOADING, this
+from .process import LOADING, this_process
 from .spool import Spool
 from .writer import LedgerStats, Writer
 
@@ -49,7 +49,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Spanned(TypedDict, total=False):
+class SpanOptions(TypedDict, total=False):
     """The time that is meant; ``start_date`` and ``end_date`` are other words for ``start`` and ``end``."""
 
     start: When | None
@@ -59,7 +59,7 @@ class Spanned(TypedDict, total=False):
     timezone: str | tzinfo
 
 
-class Selected(Spanned, total=False):
+class CallOptions(SpanOptions, total=False):
     """The calls that are meant; ``""`` means those without one."""
 
     user: str | None
@@ -69,21 +69,21 @@ class Selected(Spanned, total=False):
     model: str | None
 
 
-class StatsAsked(Selected, total=False):
+class StatsOptions(CallOptions, total=False):
     """What else :meth:`Ledger.get_usage_stats` takes."""
 
     group_by: str | None
     by: str | None
 
 
-class CallsAsked(Selected, total=False):
+class ListOptions(CallOptions, total=False):
     """What else :meth:`Ledger.list_recent_calls` takes."""
 
     before: LedgerCall | str | None
     status: str | None
 
 
-class ExportAsked(Selected, total=False):
+class ExportOptions(CallOptions, total=False):
     """What else :meth:`Ledger.export_usage_logs` takes."""
 
     origin: str | None
@@ -92,7 +92,7 @@ class ExportAsked(Selected, total=False):
     attempts: bool
 
 
-class Facts(TypedDict, total=False):
+class CallFields(TypedDict, total=False):
     """What else :meth:`Ledger.record` takes; for what they are see :class:`~llmdispatcher.LedgerCall`."""
 
     id: str | int | None
@@ -211,22 +211,22 @@ class Ledger:
     def began(self, call: CallView, attempt: AttemptView) -> None:
         """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
         if not self.strict_accounting:
-            self._writer.put(began, call, attempt)
+            self._writer.put(start_rows, call, attempt)
             return
-        why = self._writer.commit(min(self._timeout, call.deadline.remaining()), began, call, attempt)
+        why = self._writer.commit(min(self._timeout, call.deadline.remaining()), start_rows, call, attempt)
         if why is not None:
             raise LedgerError(f"the ledger cannot be written ({why}), so nothing was sent (strict_accounting)", sent=False)
 
     def settled(self, record: AttemptRecord) -> None:
         """Write down how asking a vendor went."""
-        self._writer.put(settled, record)
+        self._writer.put(attempt_row, record)
 
     def ended(self, outcome: Outcome) -> None:
         """Write down how a call ended. Raises :class:`LedgerError` where it is strict and cannot, and there is an answer."""
         if not self.strict_accounting:
-            self._writer.put(ended, outcome)
+            self._writer.put(call_row, outcome)
             return
-        why = self._writer.commit(self._timeout, ended, outcome)
+        why = self._writer.commit(self._timeout, call_row, outcome)
         if why is not None and outcome.error is None:
             raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
 
@@ -243,7 +243,7 @@ class Ledger:
         self.migrate()
         from .database import Store
 
-        return Store(self._connected(), SYSTEM_CLOCK, "", this()).reconcile()
+        return Store(self._connected(), SYSTEM_CLOCK, "", this_process()).reconcile()
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left, for so many seconds at most (the rest is spooled), and close; idempotent. Opens again when used."""
@@ -263,7 +263,7 @@ class Ledger:
         return self._database.connections()
 
     def get_usage_stats(
-        self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsAsked]
+        self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **options: Unpack[StatsOptions]
     ) -> UsageStats:
         """What was used from ``start`` to ``end``, in all and in buckets; without them in the last ``days``, today among them.
 
@@ -279,7 +279,7 @@ class Ledger:
         from .usage import usage_stats
 
         return usage_stats(
-            self, self.clock, {**_keywords(asked, StatsAsked), "origin": origin, "id_at_origin": id_at_origin, "days": days}
+            self, self.clock, {**_keywords(options, StatsOptions), "origin": origin, "id_at_origin": id_at_origin, "days": days}
         )
 
     def list_recent_calls(
@@ -288,7 +288,7 @@ class Ledger:
         id_at_origin: str | None = None,
         limit: int = 100,
         offset: int = 0,
-        **asked: Unpack[CallsAsked],
+        **options: Unpack[ListOptions],
     ) -> list[LedgerCall]:
         """The latest calls that have these facts, the latest first; at most ``limit``, up to 10,000.
 
@@ -299,15 +299,15 @@ class Ledger:
         page = {"origin": origin, "id_at_origin": id_at_origin, "limit": limit, "offset": offset}
         from .queries import recent_calls
 
-        return recent_calls(self, {**_keywords(asked, CallsAsked), **page})
+        return recent_calls(self, {**_keywords(options, ListOptions), **page})
 
     get_recent_calls = list_recent_calls
 
     def get_call(self, call_id: str) -> LedgerCall | None:
         """The call with that id, or ``None``."""
-        from .queries import one_call
+        from .queries import call_of
 
-        return one_call(self, call_id)
+        return call_of(self, call_id)
 
     def get_attempts(self, call_id: str) -> list[LedgerAttempt]:
         """Whom a call asked, in the order of asking; nobody for an id that there is not."""
@@ -315,7 +315,7 @@ class Ledger:
 
         return attempts_of(self, call_id)
 
-    def record(self, vendor: str | None, model: str, **facts: Unpack[Facts]) -> RecordedCall:
+    def record(self, vendor: str | None, model: str, **fields_: Unpack[CallFields]) -> RecordedCall:
         """Write down a call that was made elsewhere, and that has ended; at once, not behind.
 
         With an ``id`` of the caller's own the same call can be reported again, and is kept once. ``usage`` or the counts of tokens
@@ -323,23 +323,23 @@ class Ledger:
         ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
         Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` where it is not kept.
         """
-        fields = {**_keywords(facts, Facts), "vendor": vendor, "model": model}
+        fields = {**_keywords(fields_, CallFields), "vendor": vendor, "model": model}
         from .external import record
 
         return record(self, self.clock, fields)
 
     @overload
     def export_usage_logs(
-        self, target: None = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+        self, target: None = None, format: str | None = None, progress: Progress | None = None, **options: Unpack[ExportOptions]
     ) -> list[dict[str, Any]]: ...
 
     @overload
     def export_usage_logs(
-        self, target: Any, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+        self, target: Any, format: str | None = None, progress: Progress | None = None, **options: Unpack[ExportOptions]
     ) -> ExportReport: ...
 
     def export_usage_logs(
-        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **options: Unpack[ExportOptions]
     ) -> list[dict[str, Any]] | ExportReport:
         """Write the calls that have ended, oldest first, to a path or an open file, in the memory of a page of them.
 
@@ -349,7 +349,7 @@ class Ledger:
         a ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
         and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
         """
-        asked_for = {**_keywords(asked, ExportAsked), "format": format}
+        asked_for = {**_keywords(options, ExportOptions), "format": format}
         from .exporting import export_logs
 
         return export_logs(self, target, asked_for, progress)
@@ -376,36 +376,36 @@ class Ledger:
 
         return prune(self, self.clock, older_than, progress)
 
-    def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]) -> LoggedCall:
+    def log_call(self, vendor: str | None, model: str | None = None, **fields_: Unpack[CallFields]) -> LoggedCall:
         """A call that is about to be made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
 
         Inside say ``call.usage(answer)``: the answers, events and usages of the vendors' SDKs are understood, and plain mappings.
         The row is written behind, when the block ends; status and class of an error are those of what leaves the block.
         ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
         """
-        given = {**_keywords(facts, Facts), "vendor": vendor, "model": model}
+        fields = {**_keywords(fields_, CallFields), "vendor": vendor, "model": model}
         from .external import LoggedCall
 
-        return LoggedCall(self._record_behind, self.clock, given)
+        return LoggedCall(self._record_behind, self.clock, fields)
 
     def log_llm_call(
-        self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]
+        self, vendor: str | None, model: str | None = None, **fields_: Unpack[CallFields]
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """A decorator that logs each call of a function that asks a model, by what it returns, or yields, or raises.
 
         Returns and raises are untouched; a stream comes back behind one that is heard as it is read and is in all else the same.
         Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
         """
-        begin = partial(self.log_call, vendor, model, **facts)
-        from .external import logging_calls
+        begin = partial(self.log_call, vendor, model, **fields_)
+        from .external import log_calls
 
-        return logging_calls(begin)
+        return log_calls(begin)
 
     def _record_behind(self, fields: Mapping[str, Any]) -> None:
         """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
-        from .external import rows_of
+        from .external import logged_rows
 
-        rows = rows_of(fields)  # here, so that what is wrong with them is logged with the call
+        rows = logged_rows(fields)  # here, so that what is wrong with them is logged with the call
         self._writer.put(lambda: rows)
 
     def rebuild_rollups(self, progress: Progress | None = None) -> int:
@@ -470,13 +470,13 @@ def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) ->
     return ledger
 
 
-def _keywords(given: Mapping[str, Any], known: Any) -> dict[str, Any]:
+def _keywords(fields: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """The keywords under their one name each. Raises ``TypeError`` for one that there is not, as a call does."""
-    unknown = sorted(given.keys() - known.__annotations__.keys())
+    unknown = sorted(fields.keys() - known.__annotations__.keys())
     if unknown:
         raise TypeError(f"there is no argument {unknown[0]!r}; give {', '.join(sorted(known.__annotations__))}")
-    asked = dict(given)
+    options = dict(fields)
     for other, name in (("start_date", "start"), ("end_date", "end")):
-        if other in asked:
-            asked[name] = asked.pop(other)
-    return asked
+        if other in options:
+            options[name] = options.pop(other)
+    return options

@@ -49,10 +49,10 @@ class Moment(sa.TypeDecorator[datetime]):
 
 
 PREFIX = "llmdispatcher_"
-"""What the names of all tables begin with. Up to version 0004 they had none."""
+"""The prefix of all tables' names. Up to version 0004 there was none."""
 
 VERSION_TABLE = f"{PREFIX}schema"
-"""Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
+"""The table of the version; not Alembic's usual name, which an application may use in the same database."""
 
 _OPEN = sa.text("status = 'open'")
 
@@ -157,8 +157,8 @@ those with a ``first_token_us``; ``latency_us`` and ``first_token_us`` are sums,
 _FULL = sa.literal_column(str(MOST_SUM), sa.BigInteger)
 
 
-def added(kept: Any, more: Any) -> sa.ColumnElement[int]:
-    """A sum by day and what is to be added to it; one that is full stays so, and does not overflow."""
+def capped_sum(kept: Any, more: Any) -> sa.ColumnElement[int]:
+    """The sum of a daily total and an addition, capped at what a column holds."""
     before, new = sa.type_coerce(kept, sa.BigInteger), sa.type_coerce(more, sa.BigInteger)
     return sa.case((sa.cast(before, sa.Numeric) + new > _FULL, _FULL), else_=before + new)
 
@@ -174,7 +174,7 @@ writers = sa.Table(
     sa.Column("seen_at", Moment, nullable=False),
     sqlite_with_rowid=False,
 )
-"""The processes that report calls now; one that is gone leaves its open calls to be marked as unknown."""
+"""The processes that write calls now; the open calls of a process that is gone are marked as unknown."""
 
 marks = sa.Table(
     f"{PREFIX}marks",
@@ -183,7 +183,7 @@ marks = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Single numbers that all processes share: ``pruned``, the microsecond before which retention has deleted calls."""
+"""Numbers that all processes share: ``pruned`` is the microsecond before which calls have been deleted."""
 
 receipts = sa.Table(
     f"{PREFIX}receipts",

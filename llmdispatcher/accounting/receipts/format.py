@@ -62,7 +62,7 @@ def _reason(foreign: Exception) -> str:
     return "it is nested too deeply" if isinstance(foreign, RecursionError) else str(foreign)
 
 
-def parsed(text: str | bytes, what: str = "receipt") -> Any:
+def parse_json(text: str | bytes, what: str = "receipt") -> Any:
     """What a JSON text stands for, where all readers agree upon it.
 
     Raises :class:`InvalidRequest` that begins with ``what`` for bytes that are not UTF-8, a text that is not JSON, a name that an
@@ -71,13 +71,13 @@ def parsed(text: str | bytes, what: str = "receipt") -> Any:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole)
+        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=_refuse_constant, parse_int=_parse_integer)
     except (ValueError, RecursionError) as foreign:
         reason = "it is nested too deeply" if isinstance(foreign, RecursionError) else str(foreign)
         raise InvalidRequest(f"{what}: {reason}; give JSON as it was exported") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -86,11 +86,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _whole(digits: str) -> int:
+def _parse_integer(digits: str) -> int:
     if len(digits) > 17 or abs(int(digits)) > MOST:
         raise ValueError(f"the number {digits[:20]} is beyond 2**53 - 1")
     return int(digits)
@@ -108,7 +108,7 @@ def moment_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-def moment_of(text: str) -> datetime:
+def parse_moment(text: str) -> datetime:
     """The other way; raises :class:`ValueError` for any other form."""
     if not _MOMENT.fullmatch(text):
         raise ValueError(f"{text!r} is not like 2026-11-21T16:00:00.000000Z")
@@ -124,7 +124,7 @@ def money_text(dollars: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def money_of(text: str) -> Decimal:
+def parse_money(text: str) -> Decimal:
     """The other way, down to picodollars; raises :class:`ValueError` for any other form."""
     if not _MONEY.fullmatch(text):
         raise ValueError(f"{text!r} is not an amount such as 0.000125")
@@ -174,33 +174,33 @@ def faults(value: Any, form: Form, path: str = "") -> Iterator[tuple[str, str]]:
     match form:
         case Leaf():
             if not form.fits(value):
-                yield path, f"{shown(value)} is not {form.should_be}"
+                yield path, f"{shorten(value)} is not {form.should_be}"
         case Maybe():
             if value is not None:
                 yield from faults(value, form.form, path)
         case Each() | Many():
-            yield from _of_many(value, form, path)
+            yield from _faults_of_many(value, form, path)
         case _:
-            yield from _of_object(value, form, path)
+            yield from _faults_of_object(value, form, path)
 
 
-def _of_many(value: Any, form: Each | Many, path: str) -> Iterator[tuple[str, str]]:
+def _faults_of_many(value: Any, form: Each | Many, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(form, Many):
         if not isinstance(value, list):
-            yield path, f"{shown(value)} is not a list"
+            yield path, f"{shorten(value)} is not a list"
             return
         for number, item in enumerate(value):
             yield from faults(item, form.form, f"{path}[{number}]")
     elif not isinstance(value, dict):
-        yield path, f"{shown(value)} is not an object"
+        yield path, f"{shorten(value)} is not an object"
     else:
         for name, item in value.items():
             yield from faults(item, form.form, f"{path}[{name!r}]")
 
 
-def _of_object(value: Any, form: Mapping[str, Form], path: str) -> Iterator[tuple[str, str]]:
+def _faults_of_object(value: Any, form: Mapping[str, Form], path: str) -> Iterator[tuple[str, str]]:
     if not isinstance(value, dict):
-        yield path, f"{shown(value)} is not an object"
+        yield path, f"{shorten(value)} is not an object"
         return
     for name in [name for name in form if name not in value]:
         yield _below(path, name), "it is missing"
@@ -215,13 +215,13 @@ def _below(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def shown(value: Any) -> str:
+def shorten(value: Any) -> str:
     """A value in few characters, for a message."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def unpadded(text: str, size: int) -> bytes:
+def decode_base64url(text: str, size: int) -> bytes:
     """The bytes of base64url without padding, in the one way to write them; raises :class:`ValueError` for another length or way.
 
     The last letter holds bits that a decoder ignores: without this check it could be altered and nobody would see.
@@ -230,26 +230,26 @@ def unpadded(text: str, size: int) -> bytes:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         raise ValueError("it is not base64url") from None
-    if len(raw) != size or base64url(raw) != text:
+    if len(raw) != size or encode_base64url(raw) != text:
         raise ValueError(f"it is not {size} bytes in base64url without padding")
     return raw
 
 
-def base64url(raw: bytes) -> str:
+def encode_base64url(raw: bytes) -> str:
     """Bytes in base64url without padding."""
     return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
 
-def signature_of(text: str) -> bytes:
+def parse_signature(text: str) -> bytes:
     """The 64 bytes of a signature's text; raises :class:`ValueError` for another algorithm or form."""
     if not text.startswith(SIGNATURE):
         raise ValueError("it is not a signature by Ed25519")
-    return unpadded(text.removeprefix(SIGNATURE), 64)
+    return decode_base64url(text.removeprefix(SIGNATURE), 64)
 
 
 def signature_text(raw: bytes) -> str:
     """``"ed25519:"`` and the signature in base64url without padding."""
-    return SIGNATURE + base64url(raw)
+    return SIGNATURE + encode_base64url(raw)
 
 
 def _text(value: Any) -> bool:
@@ -260,12 +260,12 @@ def _count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST
 
 
-def _like(pattern: str) -> Callable[[Any], bool]:
+def _matches(pattern: str) -> Callable[[Any], bool]:
     compiled = re.compile(pattern, re.ASCII)
     return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
 
 
-def _read_by(read: Callable[[str], object]) -> Callable[[Any], bool]:
+def _parses(read: Callable[[str], object]) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
         try:
             return isinstance(value, str) and read(value) is not None
@@ -283,15 +283,15 @@ def _one_of(*choices: object) -> Leaf:
 TEXT = Leaf(_text, "a text")
 COUNT = Leaf(_count, "a whole number from 0 to 2**53 - 1")
 NUMBER = Leaf(lambda value: _count(value) and value > 0, "a whole number from 1 to 2**53 - 1")
-MONEY = Leaf(_read_by(money_of), "US dollars as a text such as '0.000125'")
-MOMENT = Leaf(_read_by(moment_of), "a time like '2026-11-21T16:00:00.000000Z'")
-HASH = Leaf(_like(r"sha256:[0-9a-f]{64}"), "'sha256:' and 64 hexadecimal digits")
-KEY_ID = Leaf(_like(r"key_[0-9a-f]{16}"), "'key_' and 16 hexadecimal digits")
-SIGNED = Leaf(_read_by(signature_of), "'ed25519:' and 64 bytes in base64url without padding")
+MONEY = Leaf(_parses(parse_money), "US dollars as a text such as '0.000125'")
+MOMENT = Leaf(_parses(parse_moment), "a time like '2026-11-21T16:00:00.000000Z'")
+HASH = Leaf(_matches(r"sha256:[0-9a-f]{64}"), "'sha256:' and 64 hexadecimal digits")
+KEY_ID = Leaf(_matches(r"key_[0-9a-f]{16}"), "'key_' and 16 hexadecimal digits")
+SIGNED = Leaf(_parses(parse_signature), "'ed25519:' and 64 bytes in base64url without padding")
 
 KEY: Mapping[str, Form] = {
     "key_id": KEY_ID,
-    "public_key": Leaf(_read_by(lambda value: unpadded(value, 32)), "32 bytes in base64url without padding"),
+    "public_key": Leaf(_parses(lambda value: decode_base64url(value, 32)), "32 bytes in base64url without padding"),
     "algorithm": _one_of("Ed25519"),
     "format": _one_of("base64url"),
 }
@@ -343,8 +343,8 @@ SELECTION: Mapping[str, Form] = {
 _EVERY: Mapping[str, Form] = {
     "version": _one_of(VERSION),
     "receipt_type": _one_of("single", "batch", "rotation"),
-    "receipt_id": Leaf(_like(r"rcpt_[0-9a-f]{32}"), "'rcpt_' and 32 hexadecimal digits"),
-    "ledger": Leaf(_like(r"ledger_[0-9a-f]{32}"), "'ledger_' and 32 hexadecimal digits"),
+    "receipt_id": Leaf(_matches(r"rcpt_[0-9a-f]{32}"), "'rcpt_' and 32 hexadecimal digits"),
+    "ledger": Leaf(_matches(r"ledger_[0-9a-f]{32}"), "'ledger_' and 32 hexadecimal digits"),
     "sequence": NUMBER,
     "previous": Maybe(HASH),
     "timestamp": MOMENT,

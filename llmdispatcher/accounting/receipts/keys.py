@@ -25,7 +25,7 @@ import attrs
 
 from ...errors import ConfigError
 from ...runtime import from_environment, write_file
-from .format import KEY, base64url, faults, parsed, require_extra, unpadded
+from .format import KEY, decode_base64url, encode_base64url, faults, parse_json, require_extra
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -39,7 +39,7 @@ _HEAD = "# llmdispatcher: private key for receipts. Whoever has it signs in your
 
 def key_text(key_id: str, raw: bytes) -> str:
     """What is in the file."""
-    return f"{_HEAD}\nkey_id = {key_id}\nprivate_key = {base64url(raw)}\n"
+    return f"{_HEAD}\nkey_id = {key_id}\nprivate_key = {encode_base64url(raw)}\n"
 
 
 def private_bytes(text: str) -> bytes | None:
@@ -115,14 +115,14 @@ class PublicKey:
 
     def as_dict(self) -> dict[str, Any]:
         """``key_id``, ``public_key`` (base64url without padding), ``algorithm`` and ``format``, as JSON has it."""
-        return {"key_id": self.key_id, "public_key": base64url(self.raw), "algorithm": "Ed25519", "format": "base64url"}
+        return {"key_id": self.key_id, "public_key": encode_base64url(self.raw), "algorithm": "Ed25519", "format": "base64url"}
 
     @classmethod
     def from_dict(cls, entry: Any) -> PublicKey:
         """The other way; raises :class:`ConfigError` for another form, or an id that is not the key's."""
         for path, text in faults(entry, KEY):
             raise ConfigError(f"public key: {path or 'it'}: {text}; give it as `receipts public-key` wrote it")
-        key = cls(unpadded(entry["public_key"], 32))
+        key = cls(decode_base64url(entry["public_key"], 32))
         if key.key_id != entry["key_id"]:
             raise ConfigError(
                 f"public key: key_id: {entry['key_id']} is not the id of this key, which is {key.key_id}; get it anew"
@@ -163,7 +163,7 @@ class PublicKeys:
 
     @classmethod
     def _from_json(cls, text: str) -> PublicKeys:
-        found = parsed(text, "public keys")
+        found = parse_json(text, "public keys")
         if "keys" not in found and "public_key" in found:
             return cls((PublicKey.from_dict(found),))
         if not isinstance(found.get("keys"), list) or not isinstance(found.get("current_key_id"), str | None):

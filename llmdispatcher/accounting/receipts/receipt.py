@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import attrs
 
 from ...errors import InvalidRequest
-from .format import canonical, digest, faults, form_of, moment_of, money_of, parsed, signature_text
+from .format import canonical, digest, faults, form_of, parse_json, parse_moment, parse_money, signature_text
 from .keys import PublicKey, SigningKey
 
 
@@ -55,9 +55,9 @@ class Summary:
     def of(cls, fields: Mapping[str, Any]) -> Summary:
         """Out of the field ``summary`` of a batch receipt."""
         read = {
-            "total_cost": money_of(fields["total_cost"]),
-            "start": moment_of(fields["start"]),
-            "end": moment_of(fields["end"]),
+            "total_cost": parse_money(fields["total_cost"]),
+            "start": parse_moment(fields["start"]),
+            "end": parse_moment(fields["end"]),
             "by_model": _shares(fields["by_model"]),
             "by_alias": _shares(fields["by_alias"]),
         }
@@ -65,7 +65,7 @@ class Summary:
 
 
 def _shares(fields: Mapping[str, Any]) -> dict[str, Share]:
-    return {name: Share(share["calls"], share["tokens"], money_of(share["cost"])) for name, share in fields.items()}
+    return {name: Share(share["calls"], share["tokens"], parse_money(share["cost"])) for name, share in fields.items()}
 
 
 @attrs.frozen
@@ -114,14 +114,14 @@ class Receipt:
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt:
         """The same out of JSON, where no name comes twice."""
-        document = parsed(text)
+        document = parse_json(text)
         if not isinstance(document, dict):
             raise InvalidRequest("receipt: it is no JSON object; give one receipt")
         return cls.of(document)
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, a copy."""
-        document: dict[str, Any] = parsed(self.text)
+        document: dict[str, Any] = parse_json(self.text)
         return document
 
     @property
@@ -144,7 +144,7 @@ class Receipt:
     @property
     def timestamp(self) -> datetime:
         """When it was signed, by the signer's clock; aware."""
-        return moment_of(self._field("timestamp"))
+        return parse_moment(self._field("timestamp"))
 
     @property
     def key_id(self) -> str:
@@ -202,12 +202,12 @@ class Receipt:
         return f"Receipt({self.receipt_id}, {self.receipt_type}, sequence {self.sequence}, signed with {self.key_id})"
 
 
-def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def omit_fields(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """The document without some fields; without ``signature`` it is what is signed."""
     return {name: value for name, value in document.items() if name not in names}
 
 
-def signed(document: Mapping[str, Any], key: SigningKey) -> Receipt:
+def sign_document(document: Mapping[str, Any], key: SigningKey) -> Receipt:
     """The receipt, signed over all fields of ``document``, which says the key's id."""
     body = {**document, "key_id": key.key_id}
     return Receipt.of({**body, "signature": signature_text(key.sign(canonical(body)))})

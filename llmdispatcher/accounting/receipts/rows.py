@@ -28,7 +28,7 @@ _EXACT = Context(prec=100)
 _SHOWN = tuple([name for name in CALL if name != "total_tokens"])
 
 
-def total_of(amounts: Iterable[Decimal]) -> Decimal:
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
     """Their exact sum."""
     return reduce(_EXACT.add, amounts, Decimal(0))
 
@@ -82,7 +82,7 @@ def row_digest(facts: Mapping[str, Any]) -> str:
     return digest(canonical(facts))
 
 
-def shown_call(facts: Mapping[str, Any]) -> dict[str, Any]:
+def call_fields(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What a single receipt shows of its call; user, metadata and the like are in the digest only."""
     return {**{name: facts[name] for name in _SHOWN}, "total_tokens": _tokens(facts)}
 
@@ -108,13 +108,13 @@ class _Sum:
     def add(self, facts: Mapping[str, Any], cost: Decimal) -> None:
         self.calls += 1
         self.tokens += _tokens(facts)
-        self.cost = total_of((self.cost, cost))
+        self.cost = exact_sum((self.cost, cost))
 
     def as_dict(self) -> dict[str, Any]:
         return {"calls": self.calls, "tokens": self.tokens, "cost": money_text(self.cost)}
 
 
-class Tally:
+class CallTotals:
     """What calls come to, one after the other."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class Tally:
         self._start = min(self._start or begun, begun)
         self._end = max(self._end, begun)
         self._all.add(facts, cost)
-        self._models.setdefault(_ref(facts), _Sum()).add(facts, cost)
+        self._models.setdefault(_model_name(facts), _Sum()).add(facts, cost)
         if facts["alias"]:
             self._aliases.setdefault(facts["alias"], _Sum()).add(facts, cost)
 
@@ -156,5 +156,5 @@ class Tally:
         }
 
 
-def _ref(facts: Mapping[str, Any]) -> str:
+def _model_name(facts: Mapping[str, Any]) -> str:
     return f"{facts['vendor']}:{facts['model']}" if facts["vendor"] else str(facts["model"])

@@ -46,7 +46,7 @@ class StoredReceipt:
 
 
 @contextmanager
-def appending(ledger: Ledger) -> Iterator[sa.Connection]:
+def chain_transaction(ledger: Ledger) -> Iterator[sa.Connection]:
     """A transaction that has the chain to itself, among all threads and processes. Raises :class:`LedgerError`."""
     with writing(ledger) as connection:
         if connection.dialect.name == "postgresql":
@@ -80,7 +80,7 @@ def rows_by_id(connection: sa.Connection, ids: Sequence[str]) -> Iterator[tuple[
 
 def uncertified_rows(connection: sa.Connection, wanted: Range) -> Iterator[dict[str, Any]]:
     """The facts of all settled calls in a range that have no receipt, in the order of their ids."""
-    for facts, _ in _rows(connection, *_within(wanted), _settled(), receipt_calls.c.call_id.is_(None)):
+    for facts, _ in _rows(connection, *_range_conditions(wanted), _is_settled(), receipt_calls.c.call_id.is_(None)):
         yield facts
 
 
@@ -99,17 +99,19 @@ def certified_since(connection: sa.Connection, sequence: int) -> Iterator[str]:
 
 def count_certified(connection: sa.Connection, wanted: Range) -> int:
     """How many calls in a range have a receipt already."""
-    query = sa.select(sa.func.count()).select_from(calls).where(*_within(wanted), _has_receipt())
+    query = sa.select(sa.func.count()).select_from(calls).where(*_range_conditions(wanted), _has_receipt())
     return connection.execute(query).scalar() or 0
 
 
 def uncertified_ids(connection: sa.Connection, wanted: Range, limit: int) -> tuple[str, ...]:
     """The ids of the oldest settled calls in a range that have no receipt."""
-    query = sa.select(calls.c.id).where(*_within(wanted), _settled(), ~_has_receipt()).order_by(calls.c.id).limit(limit)
+    query = (
+        sa.select(calls.c.id).where(*_range_conditions(wanted), _is_settled(), ~_has_receipt()).order_by(calls.c.id).limit(limit)
+    )
     return tuple(connection.execute(query).scalars())
 
 
-def _settled() -> sa.ColumnElement[bool]:
+def _is_settled() -> sa.ColumnElement[bool]:
     return calls.c.status.not_in(UNSETTLED)
 
 
@@ -117,14 +119,14 @@ def _has_receipt() -> sa.ColumnElement[bool]:
     return sa.exists().where(receipt_calls.c.call_id == calls.c.id)
 
 
-def _within(wanted: Range) -> list[sa.ColumnElement[bool]]:
+def _range_conditions(wanted: Range) -> list[sa.ColumnElement[bool]]:
     since, until = wanted.get("since"), wanted.get("until")
     found = [calls.c[name] == wanted[name] for name in ("origin", "id_at_origin") if wanted.get(name) is not None]
     found += [calls.c.begun_at >= since] if since is not None else []
     return found + ([calls.c.begun_at < until] if until is not None else [])
 
 
-def stored(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Iterator[StoredReceipt]:
+def stored_receipts(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Iterator[StoredReceipt]:
     """The rows of receipts, in the order of the chain."""
     names = [column.name for column in attrs.fields(StoredReceipt)]
     query = sa.select(*[receipts.c[name] for name in names]).where(*where).order_by(receipts.c.sequence)
@@ -133,7 +135,7 @@ def stored(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Iterato
             yield StoredReceipt(*row)
 
 
-def listed(connection: sa.Connection, limit: int, before: int | None, receipt_type: str | None) -> tuple[Receipt, ...]:
+def list_receipts(connection: sa.Connection, limit: int, before: int | None, receipt_type: str | None) -> tuple[Receipt, ...]:
     """Receipts, the newest first."""
     query: sa.Select[Any] = sa.select(receipts.c.document).order_by(receipts.c.sequence.desc()).limit(limit)
     if before is not None:
@@ -153,10 +155,10 @@ def certified_calls(
     query = query.order_by(receipt_calls.c.sequence, receipt_calls.c.call_id)
     with connection.execute(query.execution_options(yield_per=_PAGE)) as found:
         for sequence, rows in groupby(found.mappings(), key=lambda row: row["sequence"]):
-            yield sequence, map(_certified, rows)
+            yield sequence, map(_certified_call, rows)
 
 
-class Merged:
+class CallsByReceipt:
     """Calls that come in the order of the chain, handed out receipt by receipt."""
 
     def __init__(self, groups: Iterator[tuple[int, Iterable[CertifiedCall]]]) -> None:
@@ -174,5 +176,5 @@ class Merged:
         return calls
 
 
-def _certified(row: sa.RowMapping) -> CertifiedCall:
+def _certified_call(row: sa.RowMapping) -> CertifiedCall:
     return CertifiedCall(row["call_id"], row["noted"], None if row["id"] is None else facts_of(dict(row)))

@@ -25,19 +25,19 @@ from ...errors import ConfigError, InvalidRequest
 from .format import (
     CERTIFIED,
     canonical,
+    decode_base64url,
     digest,
     faults,
     form_of,
-    money_of,
     money_text,
-    parsed,
+    parse_json,
+    parse_money,
+    parse_signature,
     require_extra,
-    signature_of,
-    unpadded,
 )
 from .keys import Keys, PublicKey, PublicKeys
-from .receipt import Receipt, ReceiptAnchor, differences, without
-from .rows import Tally, calls_digest, row_digest, shown_call, total_of
+from .receipt import Receipt, ReceiptAnchor, differences, omit_fields
+from .rows import CallTotals, call_fields, calls_digest, exact_sum, row_digest
 
 PROBLEMS = {
     "form": "a field is missing, unknown or malformed",
@@ -142,8 +142,8 @@ class CertifiedCall:
 
 def problem(document: Any, position: int, code: str, text: str, **where: Any) -> Problem:
     """A problem of a receipt, with the number and the id that it says it has, where it says them."""
-    said = document if isinstance(document, dict) else {}
-    sequence, receipt_id = said.get("sequence"), said.get("receipt_id")
+    receipt_says = document if isinstance(document, dict) else {}
+    sequence, receipt_id = receipt_says.get("sequence"), receipt_says.get("receipt_id")
     return Problem(
         code=code,
         text=text,
@@ -167,44 +167,44 @@ def form_problems(document: Any, position: int) -> Iterator[Problem]:
     for path, reason in found:
         yield problem(document, position, "form", reason, field=path or None)
     if not found:
-        for path, reason in _broken_sums(document):
+        for path, reason in _sum_faults(document):
             yield problem(document, position, "sum", reason, field=path)
 
 
-def _broken_sums(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _sum_faults(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the fields of a well-formed receipt must come to."""
     if (document["sequence"] == 1) != (document["previous"] is None):
         yield "previous", "only the first receipt of a ledger has none before it"
     if "new_key" in document:
-        yield from _broken_rotation(document)
+        yield from _rotation_faults(document)
     if "call" in document:
         call = document["call"]
         if call["total_tokens"] != (call["input_tokens"] or 0) + (call["output_tokens"] or 0):
             yield "call.total_tokens", "it is not input and output together"
     if "summary" in document:
-        yield from _broken_summary(document["summary"])
+        yield from _summary_faults(document["summary"])
 
 
-def _broken_rotation(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _rotation_faults(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("old_key", "new_key"):
         entry = document[name]
-        if entry is not None and PublicKey(unpadded(entry["public_key"], 32)).key_id != entry["key_id"]:
+        if entry is not None and PublicKey(decode_base64url(entry["public_key"], 32)).key_id != entry["key_id"]:
             yield f"{name}.key_id", "it is not the id of this key"
     old = document["old_key"]
     signer = document["new_key"] if old is None else old
     if signer["key_id"] != document["key_id"]:
         yield "key_id", "a rotation is signed by the old key, or where that is lost by the new one"
-    if (old is None) != (document["acceptance"] is None) or not (old is None or accepted(document)):
+    if (old is None) != (document["acceptance"] is None) or not (old is None or is_accepted(document)):
         yield "acceptance", "it is not the new key's signature over this rotation"
 
 
-def accepted(rotation: Mapping[str, Any]) -> bool:
+def is_accepted(rotation: Mapping[str, Any]) -> bool:
     """Whether the new key has signed a rotation too, so that each of the two keys vouches for the other."""
-    new = PublicKey(unpadded(rotation["new_key"]["public_key"], 32))
-    return new.verifies(signature_of(rotation["acceptance"]), canonical(without(rotation, "acceptance", "signature")))
+    new = PublicKey(decode_base64url(rotation["new_key"]["public_key"], 32))
+    return new.verifies(parse_signature(rotation["acceptance"]), canonical(omit_fields(rotation, "acceptance", "signature")))
 
 
-def _broken_summary(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _summary_faults(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if summary["total_tokens"] != summary["input_tokens"] + summary["output_tokens"]:
         yield "summary.total_tokens", "it is not input and output together"
     if summary["start"] > summary["end"]:
@@ -213,40 +213,40 @@ def _broken_summary(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, total in (("calls", "total_calls"), ("tokens", "total_tokens")):
         if sum(share[name] for share in shares) != summary[total]:
             yield f"summary.{total}", "the models' shares come to something else"
-    if money_text(total_of(money_of(share["cost"]) for share in shares)) != summary["total_cost"]:
+    if money_text(exact_sum(parse_money(share["cost"]) for share in shares)) != summary["total_cost"]:
         yield "summary.total_cost", "the models' shares come to something else"
 
 
 def signature_problem(document: dict[str, Any], key: PublicKey, position: int) -> Iterator[Problem]:
     """Whether the key's owner signed all the other fields; the document has its form."""
-    if not key.verifies(signature_of(document["signature"]), canonical(without(document, "signature"))):
+    if not key.verifies(parse_signature(document["signature"]), canonical(omit_fields(document, "signature"))):
         text = "it is not what this key signed over these fields: at least one of them was altered"
         yield problem(document, position, "signature", text, field="signature")
 
 
 def call_problems(document: dict[str, Any], calls: Iterable[CertifiedCall], position: int) -> Iterator[Problem]:
     """What is wrong with the rows that a single or batch receipt stands for; what intact rows come to is compared too."""
-    tally, noted, intact = Tally(), [], True
+    totals, noted, intact = CallTotals(), [], True
     shown: dict[str, Any] | None = None
     for call in calls:
         noted.append((call.call_id, call.digest))
         if call.facts is None:
             intact = False
             yield problem(document, position, "call_missing", "its row is gone", call_id=call.call_id)
-        elif call.facts["id"] != call.call_id or not _digested(call):
+        elif call.facts["id"] != call.call_id or not _is_intact(call):
             intact = False
-            yield _altered(document, position, call)
+            yield _altered_problem(document, position, call)
         else:
-            tally.add(call.facts)
-            shown = shown_call(call.facts)
+            totals.add(call.facts)
+            shown = call_fields(call.facts)
     if calls_digest(noted) != document["calls_digest"]:
         text = f"the {len(noted)} certified calls that are noted are not those that were signed"
         yield problem(document, position, "calls_digest", text, field="calls_digest")
     if intact and noted:
-        yield from _summary_problems(document, tally, shown, position)
+        yield from _summary_problems(document, totals, shown, position)
 
 
-def _digested(call: CertifiedCall) -> bool:
+def _is_intact(call: CertifiedCall) -> bool:
     """Whether the row has its digest; one with values that no receipt can hold has none."""
     try:
         return row_digest(call.facts or {}) == call.digest
@@ -254,26 +254,26 @@ def _digested(call: CertifiedCall) -> bool:
         return False
 
 
-def _altered(document: dict[str, Any], position: int, call: CertifiedCall) -> Problem:
+def _altered_problem(document: dict[str, Any], position: int, call: CertifiedCall) -> Problem:
     """What of the row differs, where the receipt shows the call itself."""
-    said, facts = document.get("call", {}), call.facts or {}
-    if said.get("id") != call.call_id:
+    receipt_says, facts = document.get("call", {}), call.facts or {}
+    if receipt_says.get("id") != call.call_id:
         text = "its row has been altered since it was certified"
         return problem(document, position, "call_altered", text, call_id=call.call_id)
-    found = [name for name in said if name in facts and list(differences(said[name], facts[name]))]
+    found = [name for name in receipt_says if name in facts and list(differences(receipt_says[name], facts[name]))]
     text = f"its row has been altered: {', '.join(found) or 'a column that the receipt does not show'}"
     return problem(document, position, "call_altered", text, call_id=call.call_id, field=f"call.{found[0]}" if found else None)
 
 
-def _summary_problems(document: dict[str, Any], tally: Tally, shown: Any, position: int) -> Iterator[Problem]:
-    said, is_now = (document["summary"], tally.summary()) if "summary" in document else (document["call"], shown)
+def _summary_problems(document: dict[str, Any], totals: CallTotals, shown: Any, position: int) -> Iterator[Problem]:
+    receipt_says, is_now = (document["summary"], totals.summary()) if "summary" in document else (document["call"], shown)
     name = "summary" if "summary" in document else "call"
-    for path in differences(said, is_now):
-        text = f"the receipt says {at(said, path)}, the rows come to {at(is_now, path)}"
+    for path in differences(receipt_says, is_now):
+        text = f"the receipt says {value_at(receipt_says, path)}, the rows come to {value_at(is_now, path)}"
         yield problem(document, position, "summary", text, field=f"{name}.{path}")
 
 
-def at(value: Any, path: str) -> str:
+def value_at(value: Any, path: str) -> str:
     """What is found there, as text; names that hold dots are taken whole."""
     while path and isinstance(value, dict):
         name = max((name for name in value if path == name or path.startswith(f"{name}.")), key=len, default="")
@@ -301,7 +301,7 @@ class Link:
         return problem(self.fields, self.position, code, text, field=field)
 
 
-def vouched(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKeys:
+def extend_trust(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKeys:
     """The keys, and those to which rotations among the documents lead from them, forwards and backwards."""
     pairs = []
     for document in documents:
@@ -326,7 +326,7 @@ class ChainCheck:
     def __init__(self, public_keys: PublicKeys, after: ReceiptAnchor | None = None) -> None:
         self._keys = public_keys
         self._after = after
-        self._turn: str | None = None
+        self._signer: str | None = None
         self._clock = ""
         self._links: list[Link] = []
         self._malformed: set[int] = set()
@@ -344,18 +344,18 @@ class ChainCheck:
             return
         fields = {name: document[name] for name in ("sequence", "receipt_id", "ledger", "previous")}
         self._links.append(Link(position, fields, digest(canonical(document))))
-        yield from self._signed(document, position)
-        self._look_at_clock(document, position)
+        yield from self._check_signature(document, position)
+        self._check_clock(document, position)
         if calls is not None and "calls_digest" in document:
-            yield from call_problems(document, self.counted(calls), position)
+            yield from call_problems(document, self.count_calls(calls), position)
 
-    def counted(self, calls: Iterable[CertifiedCall]) -> Iterator[CertifiedCall]:
+    def count_calls(self, calls: Iterable[CertifiedCall]) -> Iterator[CertifiedCall]:
         """The same calls, counted as they are looked at."""
         for call in calls:
             self._calls += 1
             yield call
 
-    def _signed(self, document: dict[str, Any], position: int) -> Iterator[Problem]:
+    def _check_signature(self, document: dict[str, Any], position: int) -> Iterator[Problem]:
         """The key, its turn, the signature."""
         key_id = document["key_id"]
         key = self._keys.get(key_id)
@@ -363,32 +363,32 @@ class ChainCheck:
         if takes_over:
             text = f"{key_id} took over by itself, without a word of the key before it"
             self.warnings.append(problem(document, position, "took_over", text, field="new_key"))
-        elif self._turn not in (None, key_id):
-            yield problem(document, position, "wrong_key", f"{key_id} signed it, where {self._turn} has its turn", field="key_id")
-        self._turn = document["new_key"]["key_id"] if "new_key" in document else self._turn or key_id
+        elif self._signer not in (None, key_id):
+            yield problem(document, position, "wrong_key", f"{key_id} signed it, where {self._signer} has its turn", field="key_id")
+        self._signer = document["new_key"]["key_id"] if "new_key" in document else self._signer or key_id
         if key is None:
             text = f"nobody vouches for {key_id}: it is not among the public keys, and no rotation leads from them to it"
             yield problem(document, position, "unknown_key", text, field="key_id")
         else:
             yield from signature_problem(document, key, position)
 
-    def _look_at_clock(self, document: dict[str, Any], position: int) -> None:
+    def _check_clock(self, document: dict[str, Any], position: int) -> None:
         if document["timestamp"] < self._clock:
             text = f"the clock went back: the receipt before it is of {self._clock}"
             self.warnings.append(problem(document, position, "clock_back", text, field="timestamp"))
         self._clock = document["timestamp"]
 
-    def together(self, anchor: ReceiptAnchor | None = None) -> Iterator[Problem]:
+    def check_chain(self, anchor: ReceiptAnchor | None = None) -> Iterator[Problem]:
         """What is wrong with all of them as one chain, which begins at 1 or behind ``after``, and has ``anchor`` in it."""
         first = self._after.sequence if self._after is not None else 0
         seen = {first: self._after.hash} if self._after is not None else {}
-        yield from self._places(seen)
-        yield from self._follow(seen)
+        yield from self._check_order(seen)
+        yield from self._check_links(seen)
         yield from _gaps({*seen, *self._malformed}, first)
         if anchor is not None:
-            yield from self._noted(seen, anchor)
+            yield from self._check_anchor(seen, anchor)
 
-    def _places(self, seen: dict[int, str]) -> Iterator[Problem]:
+    def _check_order(self, seen: dict[int, str]) -> Iterator[Problem]:
         """Twice, out of order, of another ledger."""
         ledger = self._after.ledger if self._after is not None else self._links[0].fields["ledger"] if self._links else None
         ids: set[str] = set()
@@ -407,14 +407,14 @@ class ChainCheck:
             ids.add(link.fields["receipt_id"])
             highest = max(highest, link.sequence)
 
-    def _follow(self, seen: Mapping[int, str]) -> Iterator[Problem]:
+    def _check_links(self, seen: Mapping[int, str]) -> Iterator[Problem]:
         for link in self._links:
             before = seen.get(link.sequence - 1)
             if before is not None and link.fields["previous"] != before:
                 text = f"it was signed to follow another receipt {link.sequence - 1} than the one that is here"
                 yield link.problem("previous", text, "previous")
 
-    def _noted(self, seen: Mapping[int, str], anchor: ReceiptAnchor) -> Iterator[Problem]:
+    def _check_anchor(self, seen: Mapping[int, str], anchor: ReceiptAnchor) -> Iterator[Problem]:
         if self._links and self._links[0].fields["ledger"] != anchor.ledger:
             text = f"the anchor was noted for another ledger, {anchor.ledger}"
         elif anchor.sequence not in seen:
@@ -449,7 +449,7 @@ Source = Receipt | Mapping[str, Any] | Path | str | Iterable[Receipt | Mapping[s
 
 
 @attrs.frozen
-class Item:
+class SourceReceipt:
     """A receipt's fields, as they are; the rows of its calls where they came along; what was wrong with reading them."""
 
     document: Any
@@ -458,77 +458,79 @@ class Item:
 
 
 @attrs.frozen
-class Read:
+class SourceReceipts:
     """What a source held: one receipt, or several as a chain."""
 
-    items: tuple[Item, ...]
+    items: tuple[SourceReceipt, ...]
     chain: bool
 
 
-def read(source: Source) -> Read:
+def read_source(source: Source) -> SourceReceipts:
     """Everything in a source; what is no receipt becomes an item that says so.
 
     Raises :class:`InvalidRequest` for a text that is not JSON, :class:`ConfigError` for a file that cannot be read.
     """
     if isinstance(source, Path):
-        return _of_file(source)
+        return _read_file(source)
     if isinstance(source, str):
-        return _of_value(parsed(source, "receipts"))
+        return _read_value(parse_json(source, "receipts"))
     if isinstance(source, Receipt | Mapping):
-        return Read((_item(source),), chain=False)
-    return Read(tuple(map(_item, source)), chain=True)
+        return SourceReceipts((_read_item(source),), chain=False)
+    return SourceReceipts(tuple(map(_read_item, source)), chain=True)
 
 
-def _of_file(path: Path) -> Read:
+def _read_file(path: Path) -> SourceReceipts:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"receipts: {path} cannot be read ({error.strerror}); give a file of JSON or JSON Lines") from None
     if path.suffix != ".jsonl":
-        return _of_value(parsed(content, str(path)))
-    return Read(tuple([_line(line, number) for number, line in enumerate(content.splitlines(), 1) if line.strip()]), chain=True)
+        return _read_value(parse_json(content, str(path)))
+    return SourceReceipts(
+        tuple([_read_line(line, number) for number, line in enumerate(content.splitlines(), 1) if line.strip()]), chain=True
+    )
 
 
-def _line(line: bytes, number: int) -> Item:
+def _read_line(line: bytes, number: int) -> SourceReceipt:
     try:
-        return _item(parsed(line, f"line {number}"))
+        return _read_item(parse_json(line, f"line {number}"))
     except InvalidRequest as error:
-        return Item(None, None, (("", error.message),))
+        return SourceReceipt(None, None, (("", error.message),))
 
 
-def _of_value(value: Any) -> Read:
+def _read_value(value: Any) -> SourceReceipts:
     if isinstance(value, list):
-        return Read(tuple(map(_item, value)), chain=True)
-    return Read((_item(value),), chain=False)
+        return SourceReceipts(tuple(map(_read_item, value)), chain=True)
+    return SourceReceipts((_read_item(value),), chain=False)
 
 
-def _item(given: Any) -> Item:
+def _read_item(given: Any) -> SourceReceipt:
     if isinstance(given, Receipt):
-        return Item(given.as_dict())
+        return SourceReceipt(given.as_dict())
     if not isinstance(given, Mapping) or "receipt" not in given:
-        return Item(dict(given) if isinstance(given, Mapping) else given)
+        return SourceReceipt(dict(given) if isinstance(given, Mapping) else given)
     entries = given.get("calls")
     if not isinstance(entries, list):
-        return Item(given["receipt"], None, (("calls", "it is not a list"),))
+        return SourceReceipt(given["receipt"], None, (("calls", "it is not a list"),))
     found = tuple(
         [(path, text) for number, entry in enumerate(entries) for path, text in faults(entry, CERTIFIED, f"calls[{number}]")]
     )
     calls = None if found else tuple([CertifiedCall(entry["call_id"], entry["digest"], entry["row"]) for entry in entries])
-    return Item(given["receipt"], calls, found)
+    return SourceReceipt(given["receipt"], calls, found)
 
 
-def written(items: Iterable[tuple[Receipt, Iterable[CertifiedCall] | None]], file: TextIO, *, lines: bool) -> int:
+def write_receipts(items: Iterable[tuple[Receipt, Iterable[CertifiedCall] | None]], file: TextIO, *, lines: bool) -> int:
     """Write JSON Lines, or a list in JSON; each receipt alone, or with the rows of its calls. Tells how many receipts."""
     count = 0
     for count, (receipt, calls) in enumerate(items, 1):
         file.write("" if lines else "[\n" if count == 1 else ",\n")
-        file.write(receipt.text if calls is None else _bundle(receipt, calls))
+        file.write(receipt.text if calls is None else _bundle_text(receipt, calls))
         file.write("\n" if lines else "")
     file.write("" if lines else "\n]\n" if count else "[]\n")
     return count
 
 
-def _bundle(receipt: Receipt, calls: Iterable[CertifiedCall]) -> str:
+def _bundle_text(receipt: Receipt, calls: Iterable[CertifiedCall]) -> str:
     entries = [json.dumps({"call_id": call.call_id, "digest": call.digest, "row": call.facts}) for call in calls]
     return f'{{"receipt":{receipt.text},"calls":[{",".join(entries)}]}}'
 
@@ -547,24 +549,24 @@ def verify_receipts(
     JSON, or an anchor beside a single receipt; :class:`~llmdispatcher.ConfigError` for keys or files that cannot be read.
     """
     require_extra()
-    found = read(source)
+    found = read_source(source)
     if not found.chain and (anchor or after):
         raise InvalidRequest("anchor: one receipt by itself is no chain; give the whole chain as a list or a file")
-    trusted = vouched(PublicKeys.of(public_keys), [item.document for item in found.items])
+    trusted = extend_trust(PublicKeys.of(public_keys), [item.document for item in found.items])
     check = ChainCheck(trusted, after)
     return check.verification(list(_problems(found, check, anchor)))
 
 
-def _problems(found: Read, check: ChainCheck, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
+def _problems(found: SourceReceipts, check: ChainCheck, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
     for position, item in enumerate(found.items, 1):
         yield from item_problems(item, check, position)
     if found.chain:
-        yield from check.together(anchor)
+        yield from check.check_chain(anchor)
         if not found.items:
             yield Problem(code="missing", text="there is no receipt at all")
 
 
-def item_problems(item: Item, check: ChainCheck, position: int) -> Iterator[Problem]:
+def item_problems(item: SourceReceipt, check: ChainCheck, position: int) -> Iterator[Problem]:
     """What was wrong with reading a receipt, and with the receipt."""
     for path, text in item.faults:
         yield problem(item.document, position, "form", text, field=path or None)

@@ -201,7 +201,7 @@ class Flaky:
 
 @pytest.fixture
 def flaky(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "AGAIN", 0.01)
+    monkeypatch.setattr(worker, "RETRY_AFTER", 0.01)
     with open_ledger(str(tmp_path / "budgets.db")) as ledger:
         yield Flaky(ledger)
 
