@@ -1,8 +1,8 @@
-"""Where a ledger is: a path of an SQLite file, the address of a PostgreSQL database, or an engine of SQLAlchemy's that exists.
+"""The address of a ledger: a path of an SQLite file, a URL of a PostgreSQL database, or an application's SQLAlchemy engine.
 
 A password is never shown. An address of PostgreSQL means what it means to libpq, several hosts and sockets included
-(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). What its ``options`` set is said in each transaction:
-a pooler such as PgBouncer takes no options when a connection starts, and gives each transaction another one.
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). Its ``options`` are set in each transaction: a pooler
+such as PgBouncer takes no options when a connection starts, and gives each transaction another connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...types import Secret, is_server
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
 
 _NOWHERE = "postgresql (connected by the application)"
-"""What is shown of an engine whose URL names no database, since a function of the application's connects it."""
+"""Shown for an engine whose URL names no database, since the application connects it by a function."""
 
 _NO_FILE = (
     "ledger: this is the address of a server in a form that is not read here (it is not shown, it may hold a password); write"
@@ -33,15 +33,15 @@ _NO_FILE = (
 _KIND = re.compile(r"[a-z][a-z0-9+]{1,30}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+(?:%\w+)?")
 _SHOWN = ("host", "port", "user", "dbname", "service")
-"""What an address may say behind its ``?`` and is no secret, but tells one database from another."""
+"""Parameters behind the ``?`` that are no secrets, and tell one database from another."""
 
 
 @attrs.frozen(kw_only=True)
 class Address:
-    """``path`` is the file where there is one, ``shown`` what may be shown to people.
+    """``path`` is the file, if it is one; ``shown`` is safe to show.
 
     ``server`` are libpq's parameters, ``settings`` what each transaction sets in PostgreSQL, by name. ``schema`` is where the
-    tables are to be, made where it is not there; else they are where ``search_path`` leads.
+    tables are, created if it is missing; without it they are where ``search_path`` leads.
     """
 
     shown: str
@@ -52,9 +52,9 @@ class Address:
 
     @property
     def spool(self) -> Path:
-        """The folder where rows wait while the database is away: beside the file, in the user's state folder, or a temporary one.
+        """The folder where rows wait while the database is unavailable: beside the file, in the user's state folder, or temporary.
 
-        Raises :class:`ConfigError`, which names ``spool=``, where there is none, or nothing tells one database from another.
+        Raises :class:`ConfigError`, which names ``spool=``, if there is none, or if nothing tells one database from another.
         """
         if self.path is not None:
             return self.path.with_name(self.path.name + ".spool")
@@ -68,7 +68,7 @@ class Address:
         return state_folder("spool") / "ledger" / name
 
     def check_folder(self) -> None:
-        """Raise :class:`ConfigError` for a file whose folder is not there: a misspelt path would begin another ledger."""
+        """Raise :class:`ConfigError` if the file's folder is missing: a misspelt path would begin another ledger."""
         folder = self.path.parent if self.path is not None else None
         try:
             if folder is not None:
@@ -98,7 +98,7 @@ def address(value: Any, schema: str | None = None) -> Address:
 
 
 def address_of(engine: Any, schema: str | None = None) -> Address:
-    """Where an engine of SQLAlchemy's leads to. Raises :class:`ConfigError` for one that a ledger cannot use."""
+    """The address of a SQLAlchemy engine. Raises :class:`ConfigError` for one that a ledger cannot use."""
     dialect = getattr(engine, "dialect", None)
     if dialect is None or not hasattr(engine, "pool"):
         raise ConfigError(f"engine: {type(engine).__name__} is no Engine; give what sqlalchemy.create_engine() returns")
@@ -157,17 +157,17 @@ def _parse_server(rest: str) -> Address:
 
 
 def _unreadable_error() -> ConfigError:
-    """Without the address, which may have a password."""
+    """The error for a malformed address, without the address, which may have a password."""
     return ConfigError("ledger: the address cannot be read; write / ? # @ in its user or password as %2F %3F %23 %40")
 
 
 def _is_text(value: str) -> bool:
-    """Whether libpq can take it: it has neither NUL nor half a character."""
+    """Whether libpq takes the text: without NUL and lone surrogates."""
     return "\0" not in value and not re.search("[\ud800-\udfff]", value)
 
 
 def _parse_query(text: str | None) -> list[tuple[str, str]] | None:
-    """What stands behind the ``?``; ``None`` where that is the rest of a password."""
+    """The parameters behind the ``?``; ``None`` if that is the rest of a password."""
     try:
         asked = parse_qsl(text or "", keep_blank_values=True, strict_parsing=bool(text))
     except ValueError:
@@ -176,13 +176,13 @@ def _parse_query(text: str | None) -> list[tuple[str, str]] | None:
 
 
 def _parse_hosts(places: list[str]) -> tuple[str, str]:
-    """libpq's lists of hosts and ports: ``a:1,b`` is ``a,b`` and ``1,``."""
+    """Hosts and ports as libpq lists them: ``a:1,b`` is ``a,b`` and ``1,``."""
     pairs = [_parse_host(place) for place in ",".join(places).split(",")]
     return ",".join([unquote(host) for host, _ in pairs]), ",".join([port for _, port in pairs])
 
 
 def _parse_host(place: str) -> tuple[str, str]:
-    """A host and its port. One that begins with a slash is the folder of a socket, and may have colons."""
+    """A host and its port. A leading slash means the folder of a socket, which may have colons."""
     if re.fullmatch(r"[/@][^@]*", place) or (place.count(":") > 1 and _IPV6.fullmatch(place)):
         return place, ""
     found = re.fullmatch(r"(?:\[([^\]@]*)\]|([^:@]*))(?::(\d*))?", place)
@@ -194,7 +194,7 @@ def _parse_host(place: str) -> tuple[str, str]:
 
 
 def _parse_options(options: str) -> tuple[dict[str, str], str]:
-    """What ``options`` set (``-c name=value``, ``--name=value``), and the rest, which only the start of a connection can take."""
+    """The settings in ``options`` (``-c name=value``, ``--name=value``), and the rest, which only a new connection can take."""
     words = re.findall(r"(?:\\.|[^\s\\])+", options)
     settings: dict[str, str] = {}
     rest: list[str] = []
@@ -211,7 +211,7 @@ def _parse_options(options: str) -> tuple[dict[str, str], str]:
 
 
 def _describe(user: str, place: str, name: str | None, query: Mapping[str, str]) -> str:
-    """An address without its password, and with what tells it from another."""
+    """An address without its password, with what tells it from another."""
     query = {**query, "user": query.get("user", "").partition(":")[0]}
     told = "&".join([f"{key}={quote(query[key], safe='/:,')}" for key in _SHOWN if query.get(key)])
     user = quote(unquote(user).partition(":")[0])

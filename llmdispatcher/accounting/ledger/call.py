@@ -66,22 +66,22 @@ class LedgerCall:
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together, as far as they are known."""
+        """Input and output tokens together, as far as they are known."""
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
     @property
     def cursor(self) -> str:
-        """Its place in the list, for ``list_recent_calls(before=...)``."""
+        """The call's place in the list, for ``list_recent_calls(before=...)``."""
         return f"{self.begun_at.isoformat()}/{self.id}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars and times are texts."""
+        """The fields as JSON can hold them; US dollars and times are texts."""
         return _json_record(self)
 
 
 @attrs.frozen(kw_only=True)
 class LedgerAttempt:
-    """One vendor asked once; see :class:`~llmdispatcher.AttemptRecord`. ``number`` counts from 1 in the order of asking."""
+    """One attempt at one vendor; see :class:`~llmdispatcher.AttemptRecord`. ``number`` counts from 1 in the order of asking."""
 
     call_id: str
     number: int
@@ -104,13 +104,13 @@ class LedgerAttempt:
     bytes_received: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars and times are texts."""
+        """The fields as JSON can hold them; US dollars and times are texts."""
         return _json_record(self)
 
 
 @attrs.frozen(kw_only=True)
 class RecordedCall:
-    """A call that was reported by hand. ``new`` is False where its id was there already, and nothing was changed."""
+    """A call that was recorded by hand. ``new`` is False if its id was known already, and nothing was changed."""
 
     id: str
     new: bool
@@ -129,9 +129,9 @@ class ImportProblem:
 
 @attrs.frozen(kw_only=True)
 class ImportReport:
-    """What became of the rows of an import: ``rows == imported + known + failed``; ``known`` were there already.
+    """What became of the rows of an import: ``rows == imported + known + failed``; ``known`` calls were recorded before.
 
-    ``problems`` tells of those that failed, of the first thousand of them.
+    ``problems`` describes the first thousand rows that failed.
     """
 
     rows: int = 0
@@ -150,7 +150,7 @@ class ExportReport:
 
 @attrs.frozen(kw_only=True)
 class PruneReport:
-    """What retention has deleted, all from before ``before``; the sums by day stay."""
+    """How many rows retention has deleted, all from before ``before``; the daily totals stay."""
 
     before: datetime
     calls: int = 0
@@ -185,9 +185,9 @@ STATUS = CALL.index("status")
 ATTEMPT_STATUS = ATTEMPT.index("status")
 
 MOST_BYTES = 500
-"""Of one text; five of them are the key of a day's sums, and PostgreSQL's keys have 2,704 at most."""
+"""Bytes of one text. Five of them are the key of a daily total, and a key of PostgreSQL has at most 2,704 bytes."""
 MOST_STATUS = 32_767
-"""What the column of HTTP statuses holds; a vendor of a user's own may say anything."""
+"""The largest HTTP status that the column holds; a user's own vendor may report anything."""
 MOST_METADATA = 4096
 MOST_DEPTH = 4
 _MOST_WHOLE = 10**100
@@ -204,7 +204,7 @@ _STATUS_OF = {
 
 
 class CallView(Protocol):
-    """What a ledger reads of a call whose attempt is about to be made; the dispatcher's own calls live in a higher room."""
+    """What a ledger reads of a call before an attempt; the dispatcher's own class is in a higher room."""
 
     id: str
     request: Request
@@ -214,11 +214,11 @@ class CallView(Protocol):
     hedge: bool
 
     def whose(self) -> Whose:
-        """For whom it is made."""
+        """The origin, user, alias and profile of the call."""
 
 
 class AttemptView(Protocol):
-    """What a ledger reads of an attempt that is about to be made; ``of`` is its call's id."""
+    """What a ledger reads of an attempt before it is made; ``of`` is its call's id."""
 
     of: str
     number: int
@@ -249,7 +249,7 @@ def start_rows(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
 
 
 def attempt_row(record: AttemptRecord) -> tuple[None, Row]:
-    """The row of an attempt that is over."""
+    """The row of an attempt that has ended."""
     error, status = record.error, record.status
     return None, (
         record.call_id,
@@ -274,7 +274,7 @@ def attempt_row(record: AttemptRecord) -> tuple[None, Row]:
 
 
 def call_row(outcome: Outcome) -> tuple[Row, None]:
-    """The row of a call that is over."""
+    """The row of a call that has ended."""
     at = begun_at(outcome.call_id)
     took = int(outcome.latency * 1_000_000)
     attempts, usage, error = outcome.attempts, outcome.usage, outcome.error
@@ -304,9 +304,9 @@ def call_row(outcome: Outcome) -> tuple[Row, None]:
 
 
 def _cost(outcome: Outcome) -> int | None:
-    """Picodollars of all attempts, of the failed ones too, as far as they are known; ``None`` where the answer's own is not.
+    """Picodollars of all attempts, failed ones included, as far as they are known; ``None`` if the response's own cost is not.
 
-    A call of which nothing was sent has cost nothing.
+    A call of which nothing was sent costs nothing.
     """
     own = outcome.cost
     if own is None and outcome.error is None:
@@ -355,9 +355,9 @@ def clean_all(*texts: str | None) -> tuple[str | None, ...]:
 
 
 def metadata_json(metadata: Mapping[str, Any]) -> str | None:
-    """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named.
+    """Metadata as JSON of at most :data:`MOST_METADATA` bytes; what is too deep or too much is left out, no JSON becomes its type.
 
-    ``None`` if it is empty or cannot be read at all: it must not cost the call its row.
+    ``None`` if it is empty or cannot be read at all: a call must not lose its row by it.
     """
     if not metadata:
         return None

@@ -3,8 +3,8 @@
 PostgreSQL may stand behind a pooler that gives each transaction another connection (PgBouncer, pool_mode = transaction). So nothing
 outlives a transaction: settings are made in each, locks are the transaction's, and no statement is prepared.
 
-A file of SQLite that may only be read is opened so, by a second engine that keeps no connection. An engine that was handed in is
-used as it is, and never closed; what is listened to on it concerns the ledger's own connections only.
+A read-only file of SQLite is opened as such, by a second engine that keeps no connection. An application's own engine is used as it
+is, and never closed; event listeners on it concern the ledger's own connections only.
 
 SQLite keeps the locks of an open file for the process (https://www.sqlite.org/howtocorrupt.html, 2.6), and two processes must not
 use one connection to a server. So a fork waits for running statements and closes idle connections. If a statement still runs after
@@ -33,10 +33,10 @@ from .process import LOADING, at_fork
 from .schema import PREFIX, VERSION_TABLE, calls, metadata
 
 PATIENCE = 5.0
-"""Seconds that a fork waits for what is under way."""
+"""Seconds that a fork waits for running statements."""
 
 _NAP = 0.005
-"""Seconds between two tries to get the whole of a file."""
+"""Seconds between two tries to lock the whole file."""
 _WRITES = "llmdispatcher_writes"
 _OLD_NAMES = "llmdispatcher_old_names"
 _PREFIXED = re.compile(rf"\b({'|'.join(metadata.tables)})\b")
@@ -45,11 +45,11 @@ _READ_ONLY_STATES = ("42501", "25006")
 """insufficient_privilege and read_only_sql_transaction: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()
 _inherited: list[Any] = []
-"""What a parent was using when it forked; not even closed here, since closing speaks to the server or drops the file's locks."""
+"""What a parent was using when it forked. It is never closed: that would speak to the server, or drop the file's locks."""
 
 
 class _Pool(QueuePool):
-    """Where a connection is asked for by way of its owner; one that comes back when all is ``over`` is closed, and not kept."""
+    """A pool that calls ``announce`` around each connect; once ``closing``, a connection that comes back is closed."""
 
     closing = False
     announce: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
@@ -68,7 +68,7 @@ class _Pool(QueuePool):
 class Connections:
     """Makes the engine at its first use, once for each process. ``timeout`` is seconds to connect and to wait for a lock.
 
-    With ``durable`` a commit in SQLite outlives a loss of power too. ``engine`` is one of somebody else's, to be used instead.
+    With ``durable`` a commit in SQLite survives a loss of power, too. ``engine`` is an application's own, to be used instead.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class Connections:
         self._reader: Engine | None = None
         self._prefixed = False
         self.owned = engine is None
-        """Whether the engine is the ledger's own, and with it the file, which may be put aside where it is broken."""
+        """Whether the engine is the ledger's own, and with it the file, which may be renamed if it is broken."""
         self.was_ledger = False
-        """Whether a ledger was found, or made, in a file, which may break later."""
+        """Whether the file is known to be a ledger; it may break later."""
         self._connecting: set[int] = set()
         self._used: dict[int, Any] = {}
         self._alive: dict[int, Any] = {}
@@ -107,7 +107,7 @@ class Connections:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction that may write; in SQLite it has the only pen from its beginning, so that it cannot fail half-way."""
+        """A transaction that may write; in SQLite it is the only writer from its beginning, so that it cannot fail half-way."""
         options = self._options(writes=True)
         with self._announce_work(), self.engine.connect() as connection, connection.execution_options(**options).begin():
             self._begin_transaction(connection, writes=True)
@@ -115,9 +115,9 @@ class Connections:
 
     @contextmanager
     def reading(self, *, untouched: bool = False) -> Iterator[Connection]:
-        """A view of one moment. The tables of an older version that could not be migrated have today's names in it.
+        """One snapshot. Tables of an older version that could not be migrated are found in it by today's names.
 
-        ``untouched`` is for a file that may be somebody else's: it is not even turned to WAL.
+        With ``untouched`` the file, which may be another application's, is not even switched to WAL.
         """
         options = self._options(writes=False)
         with (
@@ -130,7 +130,7 @@ class Connections:
             yield connection
 
     def _options(self, *, writes: bool) -> dict[str, Any]:
-        """How a transaction begins. An engine that was handed in may have a mode of its own in PostgreSQL, even none."""
+        """How a transaction begins. An application's engine may have its own isolation level in PostgreSQL, or autocommit."""
         own = {} if self.owned or self.address.path is not None else {"isolation_level": "READ COMMITTED"}
         return {**own, _WRITES: writes}
 
@@ -146,7 +146,7 @@ class Connections:
         return self._reading_engine().connect()
 
     def _begin_transaction(self, connection: Connection, *, writes: bool) -> None:
-        """An engine of SQLite that was handed in begins by itself or not, and in its own way."""
+        """Begin in an application's engine of SQLite, which may have begun by itself already."""
         if self._given_engine is None or self.address.path is None:
             return
         driver: Any = connection.connection.dbapi_connection
@@ -163,7 +163,7 @@ class Connections:
                 connection.execution_options(**{_OLD_NAMES: True})
 
     def same_file(self) -> bool:
-        """Whether the file that is open is the one that is there; another process may have put a broken one aside."""
+        """Whether the open file is the one at the path; another process may have renamed a broken one."""
         if self.address.path is None or self._inode is None:
             return True
         with contextlib.suppress(OSError):
@@ -171,7 +171,7 @@ class Connections:
         return False
 
     def close(self) -> None:
-        """Close what is idle; what is in use closes when it is given back."""
+        """Close idle connections; the others close when they are given back."""
         with self._lock:
             engine, self._engine, self._reader, self._inode = self._engine, None, None, None
         if engine is not None and self._given_engine is None:
@@ -179,7 +179,7 @@ class Connections:
             engine.dispose()
 
     def before_fork(self) -> None:
-        """Let nobody begin, wait for those at work, close the rest."""
+        """Let no connection begin, wait for those in use, and close the rest."""
         self._fork_lock.__enter__()
         gate = threading.Lock()
         gate.acquire()
@@ -188,18 +188,18 @@ class Connections:
             gate.acquire(timeout=0.002)
 
     def _close_idle(self) -> bool:
-        """Whether no connection is left, after closing those that are idle; one that is just given back is seen the next time."""
+        """Close idle connections, and return whether none is left; one that is just given back counts the next time."""
         if not (self._connecting or self._used) and self._engine is not None and self._given_engine is None:
             with contextlib.suppress(SQLAlchemyError):
                 self._engine.pool.dispose()
         return not (self._connecting or self._alive)
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Let connections begin again."""
         self._fork_lock.__exit__(None, None, None)
 
     def after_fork_in_child(self) -> None:
-        """Begin anew; the turn has opened by itself."""
+        """Start without connections; the lock has released itself."""
         if (self._connecting or self._alive) and self.address.path is not None:
             self._unusable = "the process was forked in the middle of a write"
         if self._given_engine is not None:  # its connections are the parent's
@@ -239,7 +239,7 @@ class Connections:
         return engine
 
     def _track(self, engine: Engine) -> None:
-        """Know of each connection, for the next fork."""
+        """Keep account of each connection, for the next fork."""
         engine.pool.announce = self._announce  # type: ignore[attr-defined]  # it is a _Pool
         event.listen(engine, "connect", self._add_alive)
         event.listen(engine, "close", self._remove_alive)
@@ -247,7 +247,7 @@ class Connections:
         event.listen(engine, "checkin", self._remove_used)
 
     def _reading_engine(self) -> Engine:
-        """For a file that is not to be written; no connection is kept, so that each sees what others have written since."""
+        """The engine for a read-only file; it keeps no connection, so that each sees what others have written since."""
         with self._lock:
             if self._reader is None:
                 with LOADING:
@@ -261,7 +261,7 @@ class Connections:
             return self._reader
 
     def _connect_read_only(self) -> Any:
-        """The file, with the log beside it; without where SQLite can make no -shm and the log holds nothing.
+        """Open the file with its log; if SQLite can make no -shm and the log is empty, without.
 
         https://www.sqlite.org/wal.html#read_only_databases
         """
@@ -291,7 +291,7 @@ class Connections:
         return connection
 
     def _server_arguments(self) -> dict[str, Any]:
-        """How to connect; what the address says comes before. The name is one that a pooler may take from anybody."""
+        """How to connect; the address comes first. The application name is one that a pooler accepts from anybody."""
         seconds = max(1, round(self._timeout))
         own = {
             "connect_timeout": max(2, seconds),
@@ -302,7 +302,7 @@ class Connections:
         return {**own, **self.address.server, "prepare_threshold": None}
 
     def _apply_settings(self, connection: Connection) -> None:
-        """Make the settings of a transaction, which end with it; what the address says comes before."""
+        """Make the settings of a transaction, which end with it; the address comes first."""
         seconds = max(1, round(self._timeout))
         limits = {
             "statement_timeout": seconds * 6000,
@@ -317,12 +317,12 @@ class Connections:
         connection.exec_driver_sql(f"SELECT {settings_sql}", tuple([str(part) for pair in settings.items() for part in pair]))
 
     def _announce_work(self) -> AbstractContextManager[None]:
-        """With an engine that was handed in a fork waits for the whole of what is done, since its connections are not known."""
+        """With an application's engine, whose connections are unknown, a fork waits for the whole transaction."""
         return self._announce() if self._given_engine is not None else contextlib.nullcontext()
 
     @contextmanager
     def _announce(self) -> Iterator[None]:
-        """A thread is about to take a connection, or to open one; while a process forks it waits here."""
+        """Note that this thread takes or opens a connection; during a fork it waits here."""
         thread = threading.get_ident()
         with self._fork_lock:
             self._connecting.add(thread)
@@ -344,7 +344,7 @@ class Connections:
         self._used.pop(id(record), None)
 
     def _create_file(self, *_: Any) -> None:
-        """Make the file, which only its owner may read; SQLite gives its companions the same mode."""
+        """Create the file, readable by its owner only; SQLite gives its companions the same mode."""
         path = self.address.path
         if path is None:
             return
@@ -362,7 +362,7 @@ class Connections:
             connection.execute("PRAGMA journal_size_limit = 67108864")
 
     def _enable_wal(self, connection: Any) -> None:
-        """Turn the file to WAL. Of several that do so with a new one SQLite sends all but one away, whatever their time-out."""
+        """Switch the file to WAL. If several do so with a new file, SQLite refuses all but one at once, whatever their time-out."""
         for left in range(int(self._timeout / _NAP), -1, -1):
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -375,7 +375,7 @@ class Connections:
 
 
 def _connect_server(dialect: Any, _record: Any, arguments: Any, settings: Any) -> Any:
-    """A connection to a server. An error of the driver holds the password, in its frames and in what it says of the connection."""
+    """Connect to a server. The driver's error holds the password, in its frames and in the connection's description."""
     try:
         return dialect.connect(*arguments, **settings)
     except dialect.loaded_dbapi.Error as error:
@@ -389,14 +389,14 @@ def _begin(connection: Connection) -> None:
 
 
 def _use_old_names(connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
-    """Say a statement to tables that have no prefix yet."""
+    """Rewrite a statement for tables that have no prefix yet."""
     if connection.get_execution_options().get(_OLD_NAMES):
         statement = _PREFIXED.sub(lambda found: found[1].removeprefix(PREFIX), statement)
     return statement, parameters
 
 
 def _corrupt_error() -> sqlite3.DatabaseError:
-    """What SQLite says of a broken file; the driver cannot, where a text in the file is none."""
+    """SQLite's error for a broken file, where the driver raises another since the text in the file is not UTF-8."""
     error = sqlite3.DatabaseError("its bytes are no text")
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
     return error
@@ -411,21 +411,21 @@ def _translate_text_errors() -> Iterator[None]:
 
 
 def _translate_corrupt(context: ExceptionContext) -> DatabaseError | None:
-    """A broken file where the driver can decode neither a column nor SQLite's own message about it."""
+    """The error for a broken file of which the driver can decode neither a column nor SQLite's own message."""
     error = context.original_exception
     column = isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
     return DatabaseError(None, None, _corrupt_error()) if column or isinstance(error, UnicodeDecodeError) else None
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Whether a database is there, and only refuses to be written."""
+    """Whether a database is there and only refuses writes."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _READ_ONLY or state in _READ_ONLY_STATES
 
 
 def unusable_text(error: BaseException, shown: str) -> str:
-    """What to tell of a database that fails, without its SQL and values."""
+    """The text of an error for a database that fails, without its SQL and values."""
     cause = getattr(error, "orig", None) or error
     return f"ledger: {shown} cannot be used ({type(cause).__name__}); see that it exists, is a ledger, and may be written"
 

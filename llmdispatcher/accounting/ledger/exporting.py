@@ -31,7 +31,7 @@ from .schema import Moment, attempts, calls
 from .usage import sums_from_daily
 
 Record = dict[str, Any]
-"""A call as an export has it: by the names of the columns, times as aware datetimes, money as ``Decimal`` dollars."""
+"""A call in an export: by column, times as aware datetimes, money as ``Decimal`` dollars."""
 
 Write = Callable[[Sequence[Record]], None]
 Sink = Callable[[Any], AbstractContextManager[Write]]
@@ -42,9 +42,9 @@ _COUNTS = (*TOKENS, "latency_us", "first_token_us", "attempts")
 
 
 def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
-    """What writes records in a format, by default that of the path's end, or JSON lines.
+    """What writes records in a format; by default that of the path's suffix, or JSON Lines.
 
-    Raises :class:`~llmdispatcher.InvalidRequest` for a format that is none, or that has no room for attempts.
+    Raises :class:`~llmdispatcher.InvalidRequest` for an unknown format, or one that cannot hold attempts.
     """
     chosen = format or format_of(target) or "jsonl"
     if chosen not in FORMATS:
@@ -58,7 +58,7 @@ def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
 
 @contextmanager
 def open_target(target: Any) -> Iterator[Any]:
-    """A stream of bytes into a path or an open file. A path gets the whole file at the end, or, if anything fails, nothing."""
+    """A stream of bytes into a path or an open file. A path gets the whole file at the end; if anything fails, nothing."""
     if hasattr(target, "write"):
         yield _TextTarget(target) if isinstance(target, io.TextIOBase) else target
         return
@@ -83,13 +83,13 @@ def open_target(target: Any) -> Iterator[Any]:
 
 
 class _TextTarget:
-    """A stream of text that takes the bytes of one."""
+    """A stream of text that takes UTF-8 bytes."""
 
     def __init__(self, target: io.TextIOBase) -> None:
         self._target = target
 
     def write(self, raw: bytes) -> None:
-        """Write them as the text that they are."""
+        """Write the bytes as text."""
         self._target.write(raw.decode("utf-8"))
 
 
@@ -195,7 +195,7 @@ _EVER = range(4_000_000)  # days
 def export_logs(
     database: Connectable, target: Any, options: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
 ) -> list[Record] | ExportReport:
-    """What :meth:`~llmdispatcher.Ledger.export_usage_logs` gives."""
+    """Export calls, for :meth:`~llmdispatcher.Ledger.export_usage_logs`."""
     if target is None:
         return [record for page in export_pages(database, options) for record in page]
     sink = sink_of(target, options.get("format"), attempts=bool(options.get("attempts")))
@@ -210,7 +210,7 @@ def export_logs(
 
 
 def export_pages(database: Connectable, options: Mapping[str, Any]) -> Iterator[list[Record]]:
-    """Pages of calls that have ended, by when they began and by id; with their attempts where ``attempts`` says so."""
+    """Pages of calls that have ended, in the order of beginning and id; with their attempts if ``attempts`` is set."""
     key = (calls.c.begun_at, calls.c.id)
     within: list[ColumnElement[bool]] = [
         *selection_of(options).call_conditions(),
@@ -242,7 +242,7 @@ def _attempts(connection: Connection, ids: Sequence[str]) -> dict[str, list[Reco
 
 
 def _total(database: Connectable, options: Mapping[str, Any]) -> int | None:
-    """How many calls there will be, where the sums by day can tell that."""
+    """The number of calls, if the daily totals can tell it."""
     selection = selection_of(options)
     if selection.needs_rows or options.get("start") is not None or options.get("end") is not None:
         return None

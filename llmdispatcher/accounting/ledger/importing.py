@@ -32,7 +32,7 @@ MOST_ROW = 1 << 20
 """Bytes of one row; a call has a few hundred."""
 
 GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
-"""What a spreadsheet takes for a formula, and the mark that keeps it from doing so."""
+"""What a spreadsheet takes for a formula, and the mark that prevents it."""
 
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 _CHUNK = 1 << 16
@@ -41,7 +41,7 @@ _BLANK = " \t\r\n"
 
 @attrs.frozen
 class SourceRow:
-    """One row of a source: what it tells, or what is wrong with it. ``line`` counts from 1."""
+    """One row of a source: its fields, or what is wrong with it. ``line`` counts from 1."""
 
     line: int
     fields: Mapping[str, Any] | None = None
@@ -49,9 +49,9 @@ class SourceRow:
 
 
 def read_rows(source: Any, format: str | None = None) -> Iterator[SourceRow]:
-    """The rows of a path, a file that is open for reading, or an iterable of mappings.
+    """The rows of a path, an open file, or an iterable of mappings.
 
-    Raises :class:`~llmdispatcher.InvalidRequest` for a source or format that is none, ``OSError`` where it cannot be read.
+    Raises :class:`~llmdispatcher.InvalidRequest` for an unusable source or an unknown format, ``OSError`` if it cannot be read.
     """
     if format is not None and format not in FORMATS:
         raise InvalidRequest(f"format: {format!r} is not known; give one of {', '.join(FORMATS)}")
@@ -61,7 +61,7 @@ def read_rows(source: Any, format: str | None = None) -> Iterator[SourceRow]:
 
 
 def format_of(place: Any) -> str | None:
-    """What the end of a path says of the format; ``None`` for other places and other ends."""
+    """The format that a path's suffix names; ``None`` for other sources and suffixes."""
     return _SUFFIXES.get(Path(place).suffix.lower()) if isinstance(place, str | os.PathLike) else None
 
 
@@ -91,17 +91,17 @@ def _format_by(beginning: bytes) -> str:
 
 
 class _Raw(io.RawIOBase):
-    """A stream of bytes or text that is open elsewhere, and stays so, as a raw stream of bytes."""
+    """A stream of bytes or text that is open elsewhere, and stays open, as a raw stream of bytes."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def readable(self) -> bool:
-        """That is what it is for."""
+        """Return True; buffered readers ask."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read on; a character of text may be four bytes."""
+        """Read the next bytes; a character of text may be four of them."""
         piece = self._stream.read(max(1, len(buffer) // 4))
         raw = piece.encode("utf-8", "replace") if isinstance(piece, str) else piece
         buffer[: len(raw)] = raw
@@ -109,13 +109,13 @@ class _Raw(io.RawIOBase):
 
 
 class _Lines:
-    """The lines of a stream, as text; of one that is too long or no text only that it is."""
+    """The lines of a stream as text, and what is wrong with a line that is too long or not UTF-8."""
 
     def __init__(self, stream: io.BufferedReader[Any]) -> None:
         self._stream = stream
         self.number = 0
         self.problem: str | None = None
-        """What is wrong with the line that was read last."""
+        """What is wrong with the last line."""
 
     def read(self) -> str:
         """The next line with its end; empty after the last."""
@@ -157,7 +157,7 @@ def _refuse_constant(constant: str) -> Any:
 
 
 def _parse_integer(digits: str) -> int | Decimal:
-    """A whole number; one of more digits than Python converts is infinite, so that its row is refused, and not the file."""
+    """An integer; with more digits than Python converts it is infinite, so that its row is refused, and not the file."""
     return int(digits) if len(digits) < _MOST_DIGITS else Decimal("Infinity")
 
 
@@ -166,7 +166,7 @@ _DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=_parse_integer, parse
 
 
 def _json_array(stream: io.BufferedReader[Any]) -> Iterator[SourceRow]:
-    """The objects of one array, with or without line ends in it; what follows a piece that is no JSON cannot be told apart."""
+    """The objects of one array, with or without line breaks; reading ends at the first piece that is not JSON."""
     text = _JsonText(stream)
     try:
         line = text.skip(_BLANK + "\ufeff")
@@ -187,7 +187,7 @@ def _json_array(stream: io.BufferedReader[Any]) -> Iterator[SourceRow]:
 
 
 class _JsonText:
-    """What is left of a stream, of which no more is held than the value that is being read."""
+    """The rest of a stream, of which only the value that is being read is held."""
 
     def __init__(self, stream: io.BufferedReader[Any]) -> None:
         self._stream = stream
@@ -200,19 +200,19 @@ class _JsonText:
         return self._left[:1]
 
     def take(self, count: int) -> None:
-        """Pass over so many characters."""
+        """Skip so many characters."""
         self.line += self._left.count("\n", 0, count)
         self._left = self._left[count:]
 
     def skip(self, blanks: str) -> int:
-        """Pass over blanks; gives the line where they end."""
+        """Skip blanks, and return the line where they end."""
         while True:
             self.take(len(self._left) - len(self._left.lstrip(blanks)))
             if self._left or not self._more():
                 return self.line
 
     def value(self) -> tuple[Any] | None:
-        """The next value, in a tuple; ``None`` where there is none."""
+        """The next value, in a tuple; ``None`` if there is none."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._left)
@@ -224,7 +224,7 @@ class _JsonText:
             return (value,)
 
     def _more(self) -> bool:
-        """Read on, as much again as there is, so that a long value is looked at a few times only."""
+        """Read as much again as is held, so that a long value is parsed only a few times."""
         raw = self._stream.read(max(_CHUNK, len(self._left)))
         self._left += self._decoder.decode(raw, final=not raw)
         return bool(raw)
@@ -265,12 +265,12 @@ def _csv_row(line: int, names: list[str], cells: list[str]) -> SourceRow:
 
 
 def guard(text: str) -> str:
-    """A text that no spreadsheet takes for a formula, and that :func:`unguarded` makes the same again."""
+    """A text that no spreadsheet takes for a formula; :func:`unguard` restores it."""
     return f"'{text}" if text.startswith(GUARDED) else text
 
 
 def unguard(text: str) -> str:
-    """What was guarded."""
+    """The text before :func:`guard`."""
     return text[1:] if text.startswith("'") and text[1:].startswith(GUARDED) else text
 
 
@@ -286,7 +286,7 @@ def _parquet(stream: Any) -> Iterator[SourceRow]:
 
 
 def parquet_module() -> Any:
-    """pyarrow's room of Parquet. Raises :class:`~llmdispatcher.ConfigError` where it is not installed."""
+    """``pyarrow.parquet``. Raises :class:`~llmdispatcher.ConfigError` if it is not installed."""
     try:
         return import_module("pyarrow.parquet")
     except ModuleNotFoundError:
@@ -297,7 +297,7 @@ BATCH = 1000
 """Rows of one transaction."""
 
 MOST_PROBLEMS = 1000
-"""That are told one by one; the rest are counted."""
+"""Problems that are described one by one; the rest are counted."""
 
 _REMEMBERED = 100_000  # rows without an id; the same row told twice is told close by
 _MOST_ATTEMPTS = 1000
@@ -311,7 +311,7 @@ class _ParsedCall:
 
 
 class Import:
-    """One import under way: reads rows, writes those that are calls, and remembers what was wrong with the others."""
+    """One import in progress: reads rows, writes those that are calls, and notes what was wrong with the others."""
 
     def __init__(self, database: Connectable, progress: Callable[[int, int | None], None] | None) -> None:
         self._database = database
@@ -355,7 +355,7 @@ class Import:
         return content_id(row, again)
 
     def _write(self, batch: Sequence[_ParsedCall]) -> None:
-        """One transaction; of an id that is told twice, the first counts."""
+        """Write a batch in one transaction; if an id occurs twice, its first row counts."""
         with writing(self._database) as connection:
             pruned = lock_pruned_mark(connection)
             late = [call for call in batch if call.row["begun_at"] < pruned]
@@ -386,5 +386,5 @@ def _attempts(call: Row, fields: Any) -> tuple[Row, ...]:
 def import_logs(
     database: Connectable, source: Any, format: str | None, progress: Callable[[int, int | None], None] | None
 ) -> ImportReport:
-    """What :meth:`~llmdispatcher.Ledger.import_usage_logs` gives."""
+    """Import calls, for :meth:`~llmdispatcher.Ledger.import_usage_logs`."""
     return Import(database, progress).run(source, format)

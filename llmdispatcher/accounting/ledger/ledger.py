@@ -1,4 +1,4 @@
-"""The ledger as a user holds it. The database is opened, and SQLAlchemy loaded, with the first row or query, not before."""
+"""The ledger as users hold it. The database is opened, and SQLAlchemy loaded, with the first row or query, not before."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class SpanOptions(TypedDict, total=False):
-    """The time that is meant; ``start_date`` and ``end_date`` are other words for ``start`` and ``end``."""
+    """The span of a query; ``start_date`` and ``end_date`` are other names of ``start`` and ``end``."""
 
     start: When | None
     end: When | None
@@ -60,7 +60,7 @@ class SpanOptions(TypedDict, total=False):
 
 
 class CallOptions(SpanOptions, total=False):
-    """The calls that are meant; ``""`` means those without one."""
+    """The calls that a query selects; ``""`` selects those without the fact."""
 
     user: str | None
     alias: str | None
@@ -70,21 +70,21 @@ class CallOptions(SpanOptions, total=False):
 
 
 class StatsOptions(CallOptions, total=False):
-    """What else :meth:`Ledger.get_usage_stats` takes."""
+    """The other arguments of :meth:`Ledger.get_usage_stats`."""
 
     group_by: str | None
     by: str | None
 
 
 class ListOptions(CallOptions, total=False):
-    """What else :meth:`Ledger.list_recent_calls` takes."""
+    """The other arguments of :meth:`Ledger.list_recent_calls`."""
 
     before: LedgerCall | str | None
     status: str | None
 
 
 class ExportOptions(CallOptions, total=False):
-    """What else :meth:`Ledger.export_usage_logs` takes."""
+    """The other arguments of :meth:`Ledger.export_usage_logs`."""
 
     origin: str | None
     id_at_origin: str | None
@@ -93,7 +93,7 @@ class ExportOptions(CallOptions, total=False):
 
 
 class CallFields(TypedDict, total=False):
-    """What else :meth:`Ledger.record` takes; for what they are see :class:`~llmdispatcher.LedgerCall`."""
+    """The other arguments of :meth:`Ledger.record`; for their meaning see :class:`~llmdispatcher.LedgerCall`."""
 
     id: str | int | None
     usage: Usage | None
@@ -130,19 +130,19 @@ class Ledger:
     """Calls and attempts in a database; safe to share between threads, dispatchers and across forks.
 
     ``place`` is the path of an SQLite file, or ``postgresql://user@host/name``; instead of it ``engine`` is an application's own
-    engine of SQLAlchemy, which is used and never closed. In PostgreSQL ``schema`` is where the tables are, made where it is not
-    there. Rows are written behind the calls by one thread; while the database is away they wait in ``spool``, a folder of at most
-    ``max_spool_bytes`` (beside the file; for a server below ``~/.local/state``, or in the temporary folder where there is no home
-    that can be written to). With ``strict_accounting`` nothing is sent before its row is safe in the database, and no answer is
-    handed on before its own is; a call fails with :class:`~llmdispatcher.LedgerError` where that takes longer than ``timeout``
-    seconds, which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for a place
-    that is none, or no place for a spool.
+    SQLAlchemy engine, which is used and never closed. In PostgreSQL ``schema`` is where the tables are, created if it is missing.
+    One thread writes the rows, so that calls do not wait. While the database is unavailable, rows wait in ``spool``, a folder of at
+    most ``max_spool_bytes`` (beside the file; for a server below ``~/.local/state``, or in the temporary folder if there is no
+    writable home). With ``strict_accounting`` nothing is sent before its row is in the database, and no response is returned
+    before its row is; a call fails with :class:`~llmdispatcher.LedgerError` if that takes longer than ``timeout`` seconds,
+    which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for an unusable
+    place, and if there is no folder for a spool.
     """
 
     __copy__, __reduce__ = itself, not_pickled
 
     clock: Clock = SYSTEM_CLOCK
-    """What tells which day is today; a test sets another."""
+    """The clock that tells which day is today; tests set another."""
 
     def __init__(  # noqa: PLR0913 - a ledger's settings, all but the place by keyword
         self,
@@ -169,47 +169,47 @@ class Ledger:
 
     @property
     def engine(self) -> Engine:
-        """SQLAlchemy's engine of this process, for questions; ``transaction()`` is for changes. Does not make the tables."""
+        """The SQLAlchemy engine of this process, for queries; ``transaction()`` is for changes. Does not create the tables."""
         return self._connected().engine
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite it is the only writer at once."""
+        """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite there is one writer at a time."""
         return self._connected().transaction()
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A view of one moment, for questions: ``with ledger.reading() as connection``; of a read-only ledger, too."""
+        """One snapshot, for queries: ``with ledger.reading() as connection``; also of a read-only ledger."""
         return self._connected().reading()
 
     def migrate(self) -> str:
-        """Make the tables, or bring them up to date; gives their version. Idempotent, safe from many processes at once.
+        """Create the tables, or update them; return their version. Idempotent, safe from many processes at once.
 
-        Tables that may only be read stay as they are, and can be asked. Raises :class:`LedgerError` where the database is newer
-        than this code, or cannot be reached or written.
+        Read-only tables of an older version stay as they are, and can be queried. Raises :class:`LedgerError` if the database is
+        newer than this code, or cannot be reached or written.
         """
         from .database import migrate
 
         return migrate(self._connected())
 
     def is_there(self) -> bool:
-        """Whether the tables are there, of whatever version; makes and changes nothing.
+        """Whether the tables exist, of whatever version; changes nothing.
 
-        Raises :class:`LedgerError` where the database cannot be asked.
+        Raises :class:`LedgerError` if the database cannot be queried.
         """
         from .database import is_there
 
         return is_there(self._connected())
 
     def foreign_tables(self) -> list[str]:
-        """The names of the tables in the database, in all its schemas, that are not the ledger's; makes and changes nothing.
+        """The names of the tables in the database, in all schemas, that are not the ledger's; changes nothing.
 
-        Raises :class:`LedgerError` where the database cannot be asked.
+        Raises :class:`LedgerError` if the database cannot be queried.
         """
         from .database import foreign_tables
 
         return foreign_tables(self._connected())
 
     def began(self, call: CallView, attempt: AttemptView) -> None:
-        """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
+        """Record that a vendor is about to be asked. Raises :class:`LedgerError` if accounting is strict and this fails."""
         if not self.strict_accounting:
             self._writer.put(start_rows, call, attempt)
             return
@@ -218,11 +218,11 @@ class Ledger:
             raise LedgerError(f"the ledger cannot be written ({why}), so nothing was sent (strict_accounting)", sent=False)
 
     def settled(self, record: AttemptRecord) -> None:
-        """Write down how asking a vendor went."""
+        """Record how an attempt ended."""
         self._writer.put(attempt_row, record)
 
     def ended(self, outcome: Outcome) -> None:
-        """Write down how a call ended. Raises :class:`LedgerError` where it is strict and cannot, and there is an answer."""
+        """Record how a call ended. Raises :class:`LedgerError` if accounting is strict, this fails, and there is a response."""
         if not self.strict_accounting:
             self._writer.put(call_row, outcome)
             return
@@ -231,7 +231,7 @@ class Ledger:
             raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Whether all rows so far came into the database within ``timeout`` seconds."""
+        """Whether all rows so far are in the database within ``timeout`` seconds."""
         return self._writer.flush(timeout)
 
     def stats(self) -> LedgerStats:
@@ -239,14 +239,14 @@ class Ledger:
         return self._writer.stats()
 
     def reconcile(self) -> int:
-        """Mark the open calls of dead processes as unknown; gives how many. The writer does so at its start and now and then."""
+        """Mark the open calls of dead processes as unknown; return how many. The writer does so at its start, and regularly."""
         self.migrate()
         from .database import Store
 
         return Store(self._connected(), SYSTEM_CLOCK, "", this_process()).reconcile()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Write what is left, for so many seconds at most (the rest is spooled), and close; idempotent. Opens again when used."""
+        """Write what is left, for at most ``timeout`` seconds (the rest is spooled), and close; idempotent. Reopens when used."""
         self._writer.close(timeout)
         self._database.close()
 
@@ -265,16 +265,16 @@ class Ledger:
     def get_usage_stats(
         self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **options: Unpack[StatsOptions]
     ) -> UsageStats:
-        """What was used from ``start`` to ``end``, in all and in buckets; without them in the last ``days``, today among them.
+        """The usage from ``start`` to ``end``, in total and in buckets; without them of the last ``days``, today included.
 
-        A day as ``end`` ("2026-11-21") belongs to the span as a whole, a moment does not. Days, weeks and months are those of
-        ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor`` and ``model`` say which
-        calls are meant; ``""`` are those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
+        A day as ``end`` ("2026-11-21") is included as a whole, a moment is not. Days, weeks and months are those of
+        ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor`` and ``model`` select
+        calls; ``""`` selects those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
         ("model", "vendor", "origin", "alias", "user") one of each value, both together one of each value in each period.
 
-        Whole days of UTC come from sums that are kept by day, so that a month of ten million calls takes less than a second; other
-        pieces, and what is asked by ``id_at_origin`` or ``profile``, are summed from their rows. Raises
-        :class:`~llmdispatcher.InvalidRequest` for what cannot be meant.
+        Whole days in UTC come from daily totals, so that a month of ten million calls takes less than a second; the rest, and
+        queries by ``id_at_origin`` or ``profile``, are summed from the rows. Raises :class:`~llmdispatcher.InvalidRequest` for
+        arguments that mean nothing.
         """
         from .usage import usage_stats
 
@@ -290,11 +290,11 @@ class Ledger:
         offset: int = 0,
         **options: Unpack[ListOptions],
     ) -> list[LedgerCall]:
-        """The latest calls that have these facts, the latest first; at most ``limit``, up to 10,000.
+        """The selected calls, the latest first; at most ``limit``, up to 10,000.
 
-        ``before`` goes on where a page ended: its last call, or that one's ``cursor``. Unlike an ``offset`` it neither skips nor
+        ``before`` continues after a page: its last call, or that call's ``cursor``. Unlike an ``offset`` it neither skips nor
         repeats a call when others begin meanwhile. ``start``, ``end`` and ``""`` mean what they mean to :meth:`get_usage_stats`.
-        Raises :class:`~llmdispatcher.InvalidRequest` for what cannot be meant.
+        Raises :class:`~llmdispatcher.InvalidRequest` for arguments that mean nothing.
         """
         page = {"origin": origin, "id_at_origin": id_at_origin, "limit": limit, "offset": offset}
         from .queries import recent_calls
@@ -310,18 +310,18 @@ class Ledger:
         return call_of(self, call_id)
 
     def get_attempts(self, call_id: str) -> list[LedgerAttempt]:
-        """Whom a call asked, in the order of asking; nobody for an id that there is not."""
+        """The attempts of a call, in their order; none for an unknown id."""
         from .queries import attempts_of
 
         return attempts_of(self, call_id)
 
     def record(self, vendor: str | None, model: str, **fields_: Unpack[CallFields]) -> RecordedCall:
-        """Write down a call that was made elsewhere, and that has ended; at once, not behind.
+        """Record a call that was made elsewhere, and has ended. The row is written at once.
 
-        With an ``id`` of the caller's own the same call can be reported again, and is kept once. ``usage`` or the counts of tokens
-        say what was consumed; ``input_tokens`` includes what a cache had. A ``cost`` that is not given is the catalog's.
-        ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
-        Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` where it is not kept.
+        With an ``id`` of your own the same call can be recorded again, and is kept once. ``usage`` or the token counts
+        say what was consumed; ``input_tokens`` includes cached ones. A missing ``cost`` is computed from the catalog.
+        Without ``begun_at`` the call began ``latency`` (seconds) ago. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
+        Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` if the row is not written.
         """
         fields = {**_keywords(fields_, CallFields), "vendor": vendor, "model": model}
         from .external import record
@@ -341,13 +341,13 @@ class Ledger:
     def export_usage_logs(
         self, target: Any = None, format: str | None = None, progress: Progress | None = None, **options: Unpack[ExportOptions]
     ) -> list[dict[str, Any]] | ExportReport:
-        """Write the calls that have ended, oldest first, to a path or an open file, in the memory of a page of them.
+        """Write the calls that have ended, oldest first, to a path or an open file, a page at a time.
 
-        ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); without it the path's end says, else it
-        is "jsonl". A file is there when it is whole, readable by its owner alone. In CSV what a spreadsheet would take for a
-        formula has a ``'`` before it, which :meth:`import_usage_logs` takes off. ``attempts`` adds them to the JSON forms. Without
-        a ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
-        and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
+        ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); by default the path's suffix names it,
+        or it is "jsonl". A file appears when it is complete, readable by its owner only. In CSV a cell that a spreadsheet would
+        take for a formula begins with a ``'``, which :meth:`import_usage_logs` removes. ``attempts`` adds them to the JSON formats.
+        Without a ``target`` the calls are returned as a list. ``progress`` is called with the calls done and, if it is known, their
+        total. Calls and span are selected as in :meth:`get_usage_stats`, without ``start`` from the first call.
         """
         asked_for = {**_keywords(options, ExportOptions), "format": format}
         from .exporting import export_logs
@@ -355,33 +355,34 @@ class Ledger:
         return export_logs(self, target, asked_for, progress)
 
     def import_usage_logs(self, source: Any, format: str | None = None, progress: Progress | None = None) -> ImportReport:
-        """Take in calls that an export has written, or llmring has logged: a path, an open file, or a list of mappings.
+        """Import calls that an export has written, or llmring has logged: a path, an open file, or a list of mappings.
 
-        A call is kept once, by its ``id``; a row without one is known by its content, and by the how-manieth it is that looks so. A
-        row that is no call is reported with its line and the reason, and the rest is imported; a thousand at a time, so that an
-        import that was cut off is simply run again. Without ``format`` the path's end says, else how the file begins.
+        A call is kept once, by its ``id``; rows without one are identified by their content, and by their number among equal rows.
+        A row that is no call is reported with its line and the reason, and the rest is imported. A thousand rows are one
+        transaction, so an interrupted import is simply run again. Without ``format`` the path's suffix names it, or the beginning
+        of the file.
         """
         from .importing import import_logs
 
         return import_logs(self, source, format, progress)
 
     def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
-        """Delete the calls, and their attempts, of all days (UTC) before that age or day; statistics by day stay exact.
+        """Delete the calls, and their attempts, of all days (UTC) before that age or day; daily totals stay exact.
 
-        In batches of a thousand, so that others write in between. Calls that are under way stay, and no call of those days can be
-        imported or recorded any more, since nobody could tell whether it was one of them. The file of SQLite does not shrink, but
-        is used again.
+        Deletes batches of a thousand, so that others can write in between. Calls in progress stay, and no call of those days can be
+        imported or recorded any more, since it may be one that was deleted. An SQLite file does not shrink, but its space is used
+        again.
         """
         from .queries import prune
 
         return prune(self, self.clock, older_than, progress)
 
     def log_call(self, vendor: str | None, model: str | None = None, **fields_: Unpack[CallFields]) -> LoggedCall:
-        """A call that is about to be made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
+        """Log a call that is made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
 
-        Inside say ``call.usage(answer)``: the answers, events and usages of the vendors' SDKs are understood, and plain mappings.
-        The row is written behind, when the block ends; status and class of an error are those of what leaves the block.
-        ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
+        Inside call ``call.usage(response)``; it understands the responses, events and usages of the vendors' SDKs, and mappings.
+        The row is written after the block; its status and error class are those of an exception that leaves the block.
+        Without ``model`` the response names it; ``facts`` are those of :meth:`record`.
         """
         fields = {**_keywords(fields_, CallFields), "vendor": vendor, "model": model}
         from .external import LoggedCall
@@ -391,10 +392,10 @@ class Ledger:
     def log_llm_call(
         self, vendor: str | None, model: str | None = None, **fields_: Unpack[CallFields]
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-        """A decorator that logs each call of a function that asks a model, by what it returns, or yields, or raises.
+        """A decorator that logs each call of a function that asks a model, by what it returns, yields or raises.
 
-        Returns and raises are untouched; a stream comes back behind one that is heard as it is read and is in all else the same.
-        Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
+        The result and exceptions are untouched; a stream is wrapped by one that is logged while it is read, and is otherwise the
+        same. Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
         """
         begin = partial(self.log_call, vendor, model, **fields_)
         from .external import log_calls
@@ -402,31 +403,31 @@ class Ledger:
         return log_calls(begin)
 
     def _record_behind(self, fields: Mapping[str, Any]) -> None:
-        """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
+        """Queue the rows of a call and of its only attempt, like those of the dispatcher's own calls."""
         from .external import logged_rows
 
         rows = logged_rows(fields)  # here, so that what is wrong with them is logged with the call
         self._writer.put(lambda: rows)
 
     def rebuild_rollups(self, progress: Progress | None = None) -> int:
-        """Make the sums by day anew from the rows, day by day, while calls go on; gives how many days that were.
+        """Compute the daily totals anew from the rows, day by day, while calls go on; return the number of days.
 
-        For a database that others have written to; the ledger itself keeps them exact. Days whose rows retention has deleted stay
-        as they are. ``progress`` is called with the days done and all days.
+        For a database that others have written to; the ledger itself keeps them exact. Days whose rows were deleted stay as they
+        are. ``progress`` is called with the days done and all days.
         """
         from .usage import rebuild
 
         return rebuild(self, self.clock, progress)
 
     def check_rollups(self, progress: Progress | None = None) -> RollupCheck:
-        """Count every row and compare with the sums by day, all at one moment; changes nothing."""
+        """Compare the daily totals with all rows, in one snapshot; changes nothing."""
         from .usage import check
 
         return check(self, progress)
 
 
 def _require_packages(place: Address, *, driver: bool) -> None:
-    """See that what a ledger needs is there, without loading it."""
+    """Raise :class:`ConfigError` if a package is not installed; loads none."""
     for name in ("sqlalchemy", "alembic", *(("psycopg",) if driver and place.path is None else ())):
         if find_spec(name) is None:
             extra = "postgres" if name == "psycopg" else "ledger"
@@ -434,7 +435,7 @@ def _require_packages(place: Address, *, driver: bool) -> None:
 
 
 class _LedgerDatabase:
-    """The one way to the database, made when it is first needed; the ledger and its writer share it."""
+    """The connections to the database, made at their first use; the ledger and its writer share them."""
 
     def __init__(self, place: Address, timeout: float, *, durable: bool, engine: Engine | None) -> None:
         self._keywords: dict[str, Any] = {"timeout": timeout, "durable": durable, "engine": engine}
@@ -443,7 +444,7 @@ class _LedgerDatabase:
         self._connections: Connections | None = None
 
     def connections(self) -> Connections:
-        """Made once."""
+        """Return the connections; they are made once."""
         with self._lock:
             if self._connections is None:
                 with LOADING:
@@ -452,26 +453,26 @@ class _LedgerDatabase:
             return self._connections
 
     def row_writer(self, refused: Path, writer: str) -> RowWriter:
-        """What writes rows in the name of ``writer``."""
+        """Make what writes rows under the name ``writer``."""
         with LOADING:
             from .database import RowWriter
         return RowWriter(self.connections(), SYSTEM_CLOCK, writer, refused)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the connections."""
         if self._connections is not None:
             self._connections.close()
 
 
 def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) -> Ledger:
-    """A :class:`Ledger` at a path or an URL, or at ``engine=``, whose tables are there and up to date."""
+    """A :class:`Ledger` at a path, a URL or ``engine=``, with its tables created or updated."""
     ledger = Ledger(place, **settings)
     ledger.migrate()
     return ledger
 
 
 def _keywords(fields: Mapping[str, Any], known: Any) -> dict[str, Any]:
-    """The keywords under their one name each. Raises ``TypeError`` for one that there is not, as a call does."""
+    """The keywords by their first names. Raises ``TypeError`` for an unknown one, as a call does."""
     unknown = sorted(fields.keys() - known.__annotations__.keys())
     if unknown:
         raise TypeError(f"there is no argument {unknown[0]!r}; give {', '.join(sorted(known.__annotations__))}")

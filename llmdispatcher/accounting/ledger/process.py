@@ -25,7 +25,7 @@ PATIENCE = 5.0
 """Seconds that a fork waits for an import; a thread that imports what the forking thread itself is importing never ends."""
 
 LOADING = threading.RLock()
-"""Held while a library is imported, and while a process forks."""
+"""Held while a library is imported, and while the process forks."""
 
 _hooks: list[Callable[[], Callable[[bool], None]]] = []
 _resumes: list[Callable[[bool], None]] = []
@@ -35,7 +35,7 @@ logging.getLogger("llmdispatcher.accounting")
 
 
 def at_fork(before: Callable[[], Callable[[bool], None]]) -> None:
-    """Have a function called before each fork; what it gives is called after it, and told whether it is the child."""
+    """Call ``before`` ahead of each fork, and what it returns after the fork, with whether this is the child."""
     _hooks.append(before)
 
 
@@ -65,7 +65,7 @@ _PROC = Path("/proc")
 
 @attrs.frozen
 class Identity:
-    """``place`` is where the pid means something: host, boot and namespace; ``started`` is the process's start in clock ticks."""
+    """``place`` is where the pid is valid: host, boot and namespace; ``started`` is the process's start in clock ticks."""
 
     place: str
     pid: int
@@ -73,13 +73,13 @@ class Identity:
 
 
 def this_process() -> Identity:
-    """The present process."""
+    """The identity of this process."""
     pid = os.getpid()
     return Identity(_place_of_pids(), pid, _start_of(pid) or 0)
 
 
 def is_dead(other: Identity, here: Identity) -> bool | None:
-    """Whether another process is certainly dead; ``None`` where that cannot be seen from here."""
+    """Whether another process is certainly dead; ``None`` if that cannot be seen from here."""
     if not other.started or not here.started or other.place != here.place:
         return None
     return _start_of(other.pid) != other.started
@@ -95,7 +95,7 @@ def _place_of_pids() -> str:
 
 
 def _start_of(pid: int) -> int | None:
-    """The start of a process that lives; ``None`` for one that does not, or is only waiting to be buried."""
+    """The start of a living process; ``None`` for a dead one, or a zombie."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return int(fields[19]) if fields[0] not in "ZX" else None

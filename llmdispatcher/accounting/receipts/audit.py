@@ -84,7 +84,7 @@ def _check_source(
 
 
 def _document_of(row: StoredReceipt) -> Any:
-    """The fields in a row; ``None`` for a text that is no JSON."""
+    """The fields in a row; ``None`` if its text is not JSON."""
     try:
         return parse_json(row.document)
     except InvalidRequest:
@@ -101,7 +101,7 @@ def _find_row(connection: Connection, document: Any) -> StoredReceipt | None:
 
 
 def _row_faults(row: StoredReceipt, document: Any) -> Iterator[tuple[str, str]]:
-    """Columns that say something else than the document, and a document that is not in its one form."""
+    """Columns that differ from the document, and a document that is not in canonical form."""
     if not isinstance(document, dict):
         yield "document", f"the row of sequence {row.sequence} has no JSON"
         return
@@ -124,7 +124,7 @@ def _uncertified_problems(document: Any, position: int, calls: list[CertifiedCal
 
 
 def _stray_problems(connection: Connection) -> Iterator[Problem]:
-    """Calls noted as certified by receipts that are not there."""
+    """Calls that are certified by receipts that do not exist."""
     known = select(receipts.c.sequence)
     query = select(receipt_calls.c.sequence, func.count()).where(receipt_calls.c.sequence.not_in(known))
     for sequence, count in connection.execute(query.group_by(receipt_calls.c.sequence)):
@@ -133,14 +133,14 @@ def _stray_problems(connection: Connection) -> Iterator[Problem]:
 
 
 class _RetentionFilter:
-    """Rows that retention has deleted are no problem but a warning: what is gone cannot be compared any more."""
+    """Turns missing rows into one warning if retention may have deleted them: they cannot be compared any more."""
 
     def __init__(self, connection: Connection, check: ChainCheck) -> None:
         self._before = pruned_before(connection)
         self._check = check
 
     def filter(self, problems: Iterable[Problem], document: Any, position: int) -> Iterator[Problem]:
-        """The problems without those of deleted rows, which become one warning."""
+        """The problems without those of deleted rows."""
         gone = 0
         for one in problems:
             if one.code == "call_missing" and self._is_pruned(document, one.call_id or ""):
@@ -152,7 +152,7 @@ class _RetentionFilter:
             self._check.warnings.append(problem(document, position, "calls_pruned", text))
 
     def _is_pruned(self, document: dict[str, Any], call_id: str) -> bool:
-        """Whether the call began before the mark: as the receipt tells, else as the first half of its id does."""
+        """Whether the call may have begun before the mark, by the first half of its id, within the receipt's span."""
         receipt_says = (
             document["summary"] if "summary" in document else dict.fromkeys(("start", "end"), document["call"]["begun_at"])
         )

@@ -25,7 +25,7 @@ from ...errors import ConfigError, InvalidRequest
 from ..units import TOKENS
 
 RFC8785: Any = import_module("rfc8785") if find_spec("rfc8785") is not None else None
-"""The package, ``None`` without the extra."""
+"""The package; ``None`` without the extra."""
 
 MOST = 2**53 - 1
 """The largest whole number that all readers of JSON agree upon (RFC 7493, 2.2)."""
@@ -63,10 +63,10 @@ def _reason(foreign: Exception) -> str:
 
 
 def parse_json(text: str | bytes, what: str = "receipt") -> Any:
-    """What a JSON text stands for, where all readers agree upon it.
+    """Parse a JSON text that all readers understand alike.
 
-    Raises :class:`InvalidRequest` that begins with ``what`` for bytes that are not UTF-8, a text that is not JSON, a name that an
-    object has twice, NaN and Infinity, a whole number beyond :data:`MOST`.
+    Raises :class:`InvalidRequest` that begins with ``what`` for bytes that are not UTF-8, a text that is not JSON, a name that
+    occurs twice in an object, NaN and Infinity, and an integer beyond :data:`MOST`.
     """
     try:
         if isinstance(text, bytes):
@@ -102,14 +102,14 @@ def digest(content: bytes) -> str:
 
 
 def moment_text(moment: datetime) -> str:
-    """``"2026-11-21T16:00:00.000000Z"``, the one form that is stored and signed; raises :class:`InvalidRequest` for a naive one."""
+    """``"2026-11-21T16:00:00.000000Z"``, the only form that is signed; raises :class:`InvalidRequest` for a naive datetime."""
     if moment.tzinfo is None:
         raise InvalidRequest(f"time: {moment.isoformat()} has no time zone; give an aware datetime")
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def parse_moment(text: str) -> datetime:
-    """The other way; raises :class:`ValueError` for any other form."""
+    """The moment of :func:`moment_text`; raises :class:`ValueError` for any other form."""
     if not _MOMENT.fullmatch(text):
         raise ValueError(f"{text!r} is not like 2026-11-21T16:00:00.000000Z")
     return datetime.fromisoformat(text)
@@ -125,14 +125,14 @@ def money_text(dollars: Decimal) -> str:
 
 
 def parse_money(text: str) -> Decimal:
-    """The other way, down to picodollars; raises :class:`ValueError` for any other form."""
+    """The amount of :func:`money_text`, down to picodollars; raises :class:`ValueError` for any other form."""
     if not _MONEY.fullmatch(text):
         raise ValueError(f"{text!r} is not an amount such as 0.000125")
     return Decimal(text)
 
 
 VERSION = 1
-"""Of the form of receipts that is written; a receipt of another one is refused, not guessed at."""
+"""The version of receipts that is written; any other is refused."""
 
 SIGNATURE = "ed25519:"
 
@@ -147,21 +147,21 @@ class Leaf:
 
 @attrs.frozen
 class Maybe:
-    """That, or null."""
+    """The form, or null."""
 
     form: Form
 
 
 @attrs.frozen
 class Each:
-    """An object with any names, all of whose values are like that."""
+    """An object with any names, all of whose values have the form."""
 
     form: Form
 
 
 @attrs.frozen
 class Many:
-    """A list of such."""
+    """A list of values of the form."""
 
     form: Form
 
@@ -170,7 +170,7 @@ Form = Leaf | Maybe | Each | Many | Mapping[str, "Form"]
 
 
 def faults(value: Any, form: Form, path: str = "") -> Iterator[tuple[str, str]]:
-    """Path and reason of each thing in ``value`` that does not have the form; an empty path is the whole."""
+    """Path and reason of each part of ``value`` that does not have the form; an empty path is the whole."""
     match form:
         case Leaf():
             if not form.fits(value):
@@ -222,9 +222,9 @@ def shorten(value: Any) -> str:
 
 
 def decode_base64url(text: str, size: int) -> bytes:
-    """The bytes of base64url without padding, in the one way to write them; raises :class:`ValueError` for another length or way.
+    """Decode base64url without padding; raises :class:`ValueError` for another length or spelling.
 
-    The last letter holds bits that a decoder ignores: without this check it could be altered and nobody would see.
+    The last letter has bits that a decoder ignores. Without this check it could be altered unnoticed.
     """
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -316,9 +316,9 @@ ROW: Mapping[str, Form] = {
     "attempts": COUNT,
     "metadata": Maybe(HASH),
 }
-"""What is certified of a call's row; ``metadata`` is the digest of its JSON."""
+"""The certified fields of a call's row; ``metadata`` is the digest of its JSON."""
 CERTIFIED: Mapping[str, Form] = {"call_id": TEXT, "digest": HASH, "row": Maybe(ROW)}
-"""A call in an export: its row, and the digest noted when it was certified."""
+"""A call in an export: its row, and the digest that was certified."""
 SHARE: Mapping[str, Form] = {"calls": COUNT, "tokens": COUNT, "cost": MONEY}
 SUMMARY: Mapping[str, Form] = {
     "total_calls": NUMBER,
@@ -362,6 +362,6 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
 
 
 def form_of(document: Mapping[str, Any]) -> Mapping[str, Form]:
-    """The form that a receipt says it has; that which all have where it says none."""
+    """The form for the receipt's type; without a known type the fields that all receipts have."""
     kind = document.get("receipt_type")
     return FORMS.get(kind, _EVERY) if isinstance(kind, str) else _EVERY

@@ -38,14 +38,14 @@ except ModuleNotFoundError as missing:  # `require_extra` says so
 
 @attrs.frozen
 class Label:
-    """What the signer says of a receipt; any text and any number of tags."""
+    """The signer's description and tags of a receipt."""
 
     description: str = ""
     tags: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, description: str, tags: Iterable[str]) -> Label:
-        """Raises :class:`InvalidRequest` for what is no text, or none that JSON can carry."""
+        """Check the texts. Raises :class:`InvalidRequest` for what is no text, or none that JSON can hold."""
         found = cls(description, (tags,) if isinstance(tags, str) else tuple(tags))
         if not all(isinstance(word, str) for word in (description, *found.tags)):
             raise InvalidRequest("description: it and the tags are texts; give a text, and a list of texts")
@@ -53,26 +53,26 @@ class Label:
         return found
 
     def fields(self) -> dict[str, Any]:
-        """As a receipt has them."""
+        """The fields of a receipt."""
         return {"description": self.description, "tags": list(self.tags)}
 
 
 @attrs.frozen
 class Draft:
-    """What a receipt is about to say of calls, and which rows it certifies, by id and digest."""
+    """What a receipt will say of calls, and the rows that it certifies, by id and digest."""
 
     fields: Mapping[str, Any]
     certified: tuple[tuple[str, str], ...] = ()
 
 
 def draft_single(facts: Mapping[str, Any]) -> Draft:
-    """Of one call."""
+    """The draft for one call."""
     certified = ((facts["id"], row_digest(facts)),)
     return Draft({"receipt_type": "single", "call": call_fields(facts), "calls_digest": calls_digest(certified)}, certified)
 
 
 def draft_batch(rows: Iterable[Mapping[str, Any]], selection_fields: Mapping[str, Any]) -> Draft:
-    """Of several; ``selection`` says how they were chosen."""
+    """The draft for several calls; ``selection_fields`` says how they were chosen."""
     totals, certified = CallTotals(), []
     for facts in rows:
         totals.add(facts)
@@ -85,7 +85,7 @@ def draft_batch(rows: Iterable[Mapping[str, Any]], selection_fields: Mapping[str
 
 
 def selection_fields(by: str, selected: Mapping[str, Any], certified_before: int) -> dict[str, Any]:
-    """How calls were chosen, and how many such calls were left out since they have receipts of their own."""
+    """How calls were chosen, and how many such calls were left out since they have receipts already."""
     moments = {name: selected.get(name) for name in ("since", "until")}
     texts = {name: selected.get(name) for name in ("origin", "id_at_origin")}
     return {
@@ -97,7 +97,7 @@ def selection_fields(by: str, selected: Mapping[str, Any], certified_before: int
 
 
 def next_place(last: Receipt | None, now: datetime) -> dict[str, Any]:
-    """The fields of the next receipt that say where it is in the chain; the first one names the ledger by chance."""
+    """The fields that place the next receipt in the chain; the first one gets a random id for the ledger."""
     anchor = last.anchor if last is not None else None
     return {
         "version": VERSION,
@@ -110,7 +110,7 @@ def next_place(last: Receipt | None, now: datetime) -> dict[str, Any]:
 
 
 def rotation(place: Mapping[str, Any], label: Label, old: SigningKey, new: SigningKey) -> Receipt:
-    """The record that another key signs from here on; both keys sign it."""
+    """A receipt by which another key signs the following ones; both keys sign it."""
     body = {
         **place,
         **label.fields(),
@@ -123,13 +123,13 @@ def rotation(place: Mapping[str, Any], label: Label, old: SigningKey, new: Signi
 
 
 def takeover(place: Mapping[str, Any], label: Label, new: SigningKey) -> Receipt:
-    """The record that a key signs from here on since the one before is lost; who verifies must know it from elsewhere."""
+    """A receipt by which a key signs the following ones since the old key is lost; verifiers must know the new key."""
     fields = {"receipt_type": "rotation", "old_key": None, "new_key": new.public.as_dict(), "acceptance": None}
     return sign_document({**place, **label.fields(), **fields}, new)
 
 
 Calls = str | Iterable[str] | None
-"""One id, several, or none for all that a range selects."""
+"""One id, several, or ``None`` for all calls in a range."""
 
 _NAMES = Range.__annotations__.keys()
 
@@ -149,7 +149,7 @@ def draft_receipt(connection: Connection, calls: Calls, chosen: Range) -> Draft:
 
 
 def check_range(chosen: Range) -> Range:
-    """What of a range was given; raises :class:`InvalidRequest` for another name, and for what is no aware time or no text."""
+    """The given part of a range; raises :class:`InvalidRequest` for an unknown name, a naive datetime or no text."""
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     for name, value in given.items():
         if name not in _NAMES:
@@ -162,7 +162,7 @@ def check_range(chosen: Range) -> Range:
 
 
 def _facts_by_id(connection: Connection, ids: list[str]) -> Iterator[dict[str, Any]]:
-    """The facts of just these calls; raises :class:`InvalidRequest` for the first that cannot be certified."""
+    """The facts of exactly these calls; raises :class:`InvalidRequest` for the first that cannot be certified."""
     missing = set(ids)
     for facts, sequence in store.rows_by_id(connection, ids):
         if sequence is not None:
@@ -185,10 +185,10 @@ def _check_ids(ids: Iterable[str]) -> list[str]:
 
 
 class Receipts:
-    """The receipts of a ledger, in one chain; safe to share between threads and processes. Making one does no I/O.
+    """The receipts of a ledger, in one chain; safe to share between threads and processes. The constructor does no I/O.
 
     ``key`` signs; without one receipts can be read and verified. A call has at most one receipt, so that receipts can be added up.
-    Methods raise :class:`~llmdispatcher.LedgerError` where the database is away.
+    Methods raise :class:`~llmdispatcher.LedgerError` if the database is unavailable.
     """
 
     def __init__(self, ledger: Ledger, key: SigningKey | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -198,11 +198,11 @@ class Receipts:
         self._clock = clock
 
     def create(self, calls: Calls = None, *, description: str = "", tags: Iterable[str] = (), **chosen: Unpack[Range]) -> Receipt:
-        """Sign a receipt: of one call by its id, of several by their ids, or of all settled calls that have none yet.
+        """Sign a receipt: for one call by its id, for several by their ids, or for all settled calls that have none yet.
 
-        The last can be narrowed by ``since`` and ``until`` (when the call began; aware), ``origin`` and ``id_at_origin``. Calls
-        under way, and those of a process that died, are left for later. Raises :class:`InvalidRequest` where there is no such call,
-        and for an id that has a receipt, is not settled or not known; :class:`ConfigError` without the key whose turn it is.
+        The last can be narrowed by ``since`` and ``until`` (when the call began; aware), ``origin`` and ``id_at_origin``. Calls in
+        progress, and those of a process that died, are left for later. Raises :class:`InvalidRequest` if there is no such call,
+        and for an id that has a receipt, is not settled or is unknown; :class:`ConfigError` without the key that signs next.
         """
         key, label = self._own_key(), Label.of(description, tags)
         with reading(self._ledger) as connection:  # outside of the chain's lock, since there may be a million
@@ -217,7 +217,7 @@ class Receipts:
         return receipt
 
     def preview(self, calls: Calls = None, **chosen: Unpack[Range]) -> Summary:
-        """What a batch receipt of these calls would say that they come to; signs and writes nothing."""
+        """The summary that a batch receipt of these calls would have; signs and writes nothing."""
         with reading(self._ledger) as connection:
             draft = draft_receipt(connection, [calls] if isinstance(calls, str) else calls, chosen)
         return Summary.of(draft.fields["summary"])
@@ -227,13 +227,13 @@ class Receipts:
     ) -> Receipt:
         """Record a call that was made elsewhere, and sign a receipt for it: ``.id`` and ``.signature``.
 
-        ``model`` may pin its vendor, ``"openai:gpt-4o"``; a ``cost`` in US dollars that is not given is the catalog's.
+        ``model`` may pin its vendor, ``"openai:gpt-4o"``; a missing ``cost`` (US dollars) is computed from the catalog.
         """
         recorded = self._ledger.record(None, model, input_tokens=input_tokens, output_tokens=output_tokens, cost=cost)
         return self.create(recorded.id)
 
     def rotate(self, new_key: SigningKey, *, description: str = "") -> Receipt:
-        """Let another key sign from here on, by a record in the chain that both keys sign; this object signs with it then.
+        """Let another key sign from now on, by a receipt that both keys sign; this object then signs with the new key.
 
         Save the new key before. Older receipts are verified with the old public key, which :meth:`public_keys` keeps.
         """
@@ -247,9 +247,9 @@ class Receipts:
         return receipt
 
     def take_over(self, *, description: str = "") -> Receipt:
-        """Go on with this key where the one before is lost.
+        """Continue with this key if the one before is lost.
 
-        Who verifies must know both public keys from elsewhere, since neither vouches for the other; there it is a warning.
+        Verifiers must know both public keys from elsewhere, since neither vouches for the other; verification reports a warning.
         """
         key, label = self._own_key(), Label.of(description, ())
         with store.chain_transaction(self._ledger) as connection:
@@ -261,18 +261,18 @@ class Receipts:
         return receipt
 
     def get(self, receipt_id: str) -> Receipt | None:
-        """The receipt of this id."""
+        """The receipt with this id, or ``None``."""
         with reading(self._ledger) as connection:
             found = next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_id), None)
         return Receipt(found.document) if found is not None else None
 
     def list(self, *, limit: int = 100, before: int | None = None, receipt_type: str | None = None) -> tuple[Receipt, ...]:
-        """Receipts, the newest first; ``before`` is the sequence to go on from."""
+        """Receipts, the newest first; ``before`` is the sequence to continue from."""
         with reading(self._ledger) as connection:
             return store.list_receipts(connection, limit, before, receipt_type)
 
     def certified_calls(self, receipt_id: str) -> tuple[str, ...]:
-        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an id that no receipt has."""
+        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an unknown id."""
         receipt = self.get(receipt_id)
         if receipt is None:
             raise InvalidRequest(f"receipt_id: {receipt_id!r} is none of this ledger; list() tells which there are")
@@ -286,7 +286,7 @@ class Receipts:
             return store.uncertified_ids(connection, check_range(chosen), limit)
 
     def anchor(self) -> ReceiptAnchor | None:
-        """The head of the chain, to be noted where nobody can alter it; ``None`` before the first receipt."""
+        """The end of the chain, to be kept where nobody can alter it; ``None`` before the first receipt."""
         with reading(self._ledger) as connection:
             last = store.head(connection)
         return last.anchor if last is not None else None
@@ -301,10 +301,10 @@ class Receipts:
         return extend_trust(PublicKeys((key,), key.key_id), rotations)
 
     def export(self, path: str | os.PathLike[str], *, rows: bool = False) -> int:
-        """Write the whole chain to a file, JSON Lines where its name ends so, else JSON; tells how many receipts.
+        """Write the whole chain to a file: JSON Lines if its name ends in ``.jsonl``, else JSON. Return the number of receipts.
 
-        With ``rows`` the certified rows of the calls go along, who the user was too, so that they can be verified elsewhere.
-        Raises :class:`ConfigError` where the file cannot be written.
+        With ``rows`` the certified rows of the calls are included, users too, so that they can be verified elsewhere.
+        Raises :class:`ConfigError` if the file cannot be written.
         """
         target = Path(path)
         try:
@@ -318,8 +318,8 @@ class Receipts:
     ) -> ReceiptVerification:
         """Compare receipts with this ledger: the chain, each signature, each certified row of a call.
 
-        Without ``source`` the whole chain; with one the receipts in it, which the ledger must have just so. ``anchor`` is a head
-        that was noted before. ``public_keys`` are trusted instead of this object's own key. Whatever is wrong is in the result.
+        Without ``source`` the whole chain; with it these receipts, which must equal the ledger's. ``anchor`` is one that was kept
+        before. ``public_keys`` are trusted instead of this object's own key. The result holds all problems.
         """
         trusted = PublicKeys.of(public_keys if public_keys is not None else self._own_key().public)
         with reading(self._ledger) as connection:
@@ -331,7 +331,7 @@ class Receipts:
         return self._key
 
     def _place(self, connection: Connection, key: SigningKey) -> dict[str, Any]:
-        """The next place in the chain; raises :class:`ConfigError` where another key has its turn."""
+        """The next place in the chain; raises :class:`ConfigError` if another key signs next."""
         last = store.head(connection)
         if last is not None and last.next_key_id != key.key_id:
             raise ConfigError(

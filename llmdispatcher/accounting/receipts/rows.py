@@ -17,27 +17,27 @@ from ..units import moment
 from .format import CALL, canonical, digest, moment_text, money_text
 
 ROW_FIELDS = CALL_COLUMNS
-"""The columns of a call that its digest covers; those that say which process reports it are not among them.
+"""The columns of a call that its digest covers; the writer's id is not one of them.
 
-Signed digests rest upon this list: a column that comes later needs another version of receipts to be in it.
+Signed digests depend on this list: a new column needs another version of receipts.
 """
 
 _EXACT = Context(prec=100)
-"""Sums do not depend on what a program has set as its precision."""
+"""Sums must not depend on a program's own decimal precision."""
 
 _SHOWN = tuple([name for name in CALL if name != "total_tokens"])
 
 
 def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
-    """Their exact sum."""
+    """The exact sum of amounts."""
     return reduce(_EXACT.add, amounts, Decimal(0))
 
 
 def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON can hold it, exactly: times and costs as texts, metadata as the digest of its own JSON.
+    """A row as JSON can hold it, exactly: times and costs as texts, metadata as the digest of its JSON.
 
-    Times may come as microseconds, costs as picodollars, metadata as JSON, as the database keeps them; what somebody has put there
-    that cannot be read so is taken as it is, so that it has another digest.
+    Times may be microseconds, costs picodollars, metadata a JSON text, as in the database. A value that cannot be read stays
+    as it is, so that the digest differs.
     """
     facts = {name: row[name] for name in ROW_FIELDS}
     return facts | {name: convert(facts[name]) for name, convert in _FACTS.items() if facts[name] is not None}
@@ -61,7 +61,7 @@ def _flag(value: Any) -> Any:
 
 
 def _metadata(value: Any) -> Any:
-    """The digest of what the JSON says, which may hold numbers that have no canonical form."""
+    """The digest of the JSON value, which may hold numbers without a canonical form."""
     try:
         value = json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -83,7 +83,7 @@ def row_digest(facts: Mapping[str, Any]) -> str:
 
 
 def call_fields(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a single receipt shows of its call; user, metadata and the like are in the digest only."""
+    """The fields that a single receipt shows of its call; the digest covers the others, such as the user."""
     return {**{name: facts[name] for name in _SHOWN}, "total_tokens": _tokens(facts)}
 
 
@@ -92,7 +92,7 @@ def _tokens(facts: Mapping[str, Any]) -> int:
 
 
 def calls_digest(rows: Iterable[tuple[str, str]]) -> str:
-    """The digest of ids and digests of rows, however they come: one line for each, sorted by id."""
+    """The digest of ids and row digests in any order: one line for each, sorted by id."""
     total = hashlib.sha256()
     for call_id, one in sorted(rows):
         total.update(f"{call_id} {one}\n".encode())
@@ -115,7 +115,7 @@ class _Sum:
 
 
 class CallTotals:
-    """What calls come to, one after the other."""
+    """Sums up calls, one after the other."""
 
     def __init__(self) -> None:
         self._all = _Sum()
@@ -125,7 +125,7 @@ class CallTotals:
         self._aliases: dict[str, _Sum] = {}
 
     def add(self, facts: Mapping[str, Any]) -> None:
-        """Count one row's facts."""
+        """Add one row."""
         cost = Decimal(facts["cost"] or 0)
         self._input += facts["input_tokens"] or 0
         self._output += facts["output_tokens"] or 0

@@ -28,9 +28,9 @@ _ROW: list[sa.ColumnElement[Any]] = [
     else sa.cast(calls.c.metadata, sa.Text).label(name)
     for name in ROW_FIELDS
 ]
-"""The columns as the database keeps them, so that a value that nobody could read is found too, instead of stopping the search."""
+"""The columns as the database keeps them, so that a value that cannot be read is found, and does not end the search."""
 UNSETTLED = ("open", "unknown")
-"""Calls that may still change: one under way, and one whose process died and whose end may still come out of a spool."""
+"""Calls that may still change: in progress, or of a process that died and whose last row may be in a spool."""
 
 
 @attrs.frozen
@@ -62,7 +62,7 @@ def head(connection: sa.Connection) -> Receipt | None:
 
 
 def append(connection: sa.Connection, receipt: Receipt, certified: Sequence[tuple[str, str]]) -> None:
-    """Write a receipt down, and which rows it certifies, by id and digest."""
+    """Write a receipt, and the rows that it certifies, by id and digest."""
     columns = {"sequence": receipt.sequence, "receipt_id": receipt.receipt_id, "receipt_type": receipt.receipt_type}
     columns |= {"key_id": receipt.key_id, "created_at": receipt.timestamp, "document": receipt.text}
     connection.execute(sa.insert(receipts).values(columns))
@@ -72,7 +72,7 @@ def append(connection: sa.Connection, receipt: Receipt, certified: Sequence[tupl
 
 
 def rows_by_id(connection: sa.Connection, ids: Sequence[str]) -> Iterator[tuple[dict[str, Any], int | None]]:
-    """The facts of calls, and the sequence of the receipt that each has already."""
+    """The facts of calls, each with the sequence of the receipt that it has already."""
     wanted = sorted(set(ids))
     for start in range(0, len(wanted), _PAGE):
         yield from _rows(connection, calls.c.id.in_(wanted[start : start + _PAGE]))
@@ -93,7 +93,7 @@ def _rows(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Iterator
 
 
 def certified_since(connection: sa.Connection, sequence: int) -> Iterator[str]:
-    """The ids of calls that receipts behind a sequence certify."""
+    """The ids of calls that receipts after a sequence certify."""
     yield from connection.execute(sa.select(receipt_calls.c.call_id).where(receipt_calls.c.sequence > sequence)).scalars()
 
 
@@ -148,7 +148,7 @@ def list_receipts(connection: sa.Connection, limit: int, before: int | None, rec
 def certified_calls(
     connection: sa.Connection, first: int = 1, last: int | None = None
 ) -> Iterator[tuple[int, Iterable[CertifiedCall]]]:
-    """The calls that receipts certify with their rows as they are now, by the receipt's sequence, in its order."""
+    """The calls that receipts certify, with their present rows, by the receipt's sequence, in order."""
     noted = [receipt_calls.c.sequence, receipt_calls.c.call_id, receipt_calls.c.digest.label("noted")]
     query = sa.select(*noted, *_ROW).outerjoin(calls, calls.c.id == receipt_calls.c.call_id)
     query = query.where(receipt_calls.c.sequence >= first, *([] if last is None else [receipt_calls.c.sequence <= last]))
@@ -159,14 +159,14 @@ def certified_calls(
 
 
 class CallsByReceipt:
-    """Calls that come in the order of the chain, handed out receipt by receipt."""
+    """Hands out certified calls receipt by receipt, in the order of the chain."""
 
     def __init__(self, groups: Iterator[tuple[int, Iterable[CertifiedCall]]]) -> None:
         self._groups = groups
         self._next = next(groups, None)
 
     def of(self, sequence: int) -> list[CertifiedCall]:
-        """Those of a receipt; those of numbers before it, that no receipt has, are passed over."""
+        """The calls of a receipt; those of missing receipts before it are skipped."""
         while self._next is not None and self._next[0] < sequence:
             self._next = next(self._groups, None)
         if self._next is None or self._next[0] != sequence:

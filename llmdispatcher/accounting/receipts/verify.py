@@ -69,9 +69,9 @@ WARNINGS = {
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """One thing that is wrong. ``code`` is one of :data:`PROBLEMS` or :data:`WARNINGS`; where it is: whichever of the others apply.
+    """One problem. ``code`` is one of :data:`PROBLEMS` or :data:`WARNINGS`; the other fields say where, as far as they apply.
 
-    ``sequence`` and ``receipt_id`` are as the receipt says them, ``position`` counts receipts as they came, from 1; ``field`` is a
+    ``sequence`` and ``receipt_id`` are those in the receipt, ``position`` counts the given receipts from 1; ``field`` is a
     path such as ``"summary.total_cost"``, ``call_id`` a row.
     """
 
@@ -91,10 +91,10 @@ class Problem:
 
 @attrs.frozen(kw_only=True)
 class ReceiptVerification:
-    """The end of a verification: it is ``valid``, and true as a boolean, where there is no problem.
+    """The result of a verification: ``valid``, and true as a boolean, if there is no problem.
 
-    ``receipts`` and ``calls`` count what was looked at; ``calls`` is 0 where only receipts were given. ``warnings`` are what may be
-    in order: a clock that went back, a key that took over. ``head`` is the last receipt's anchor, to be noted outside.
+    ``receipts`` and ``calls`` count what was checked; ``calls`` is 0 if only receipts were given. ``warnings`` may be
+    in order: a clock that went back, a key that took over. ``head`` is the last receipt's anchor, to be kept elsewhere.
     """
 
     problems: tuple[Problem, ...]
@@ -105,7 +105,7 @@ class ReceiptVerification:
 
     @property
     def valid(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
     def __bool__(self) -> bool:
@@ -119,7 +119,7 @@ class ReceiptVerification:
         return "\n".join([f"{counts}: NOT valid ({codes})", *map(str, self.problems)])
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "valid": self.valid,
             "algorithm": "Ed25519",
@@ -133,7 +133,7 @@ class ReceiptVerification:
 
 @attrs.frozen
 class CertifiedCall:
-    """A call's row beside the digest that was noted when it was certified; ``facts`` is ``None`` where the row is gone."""
+    """A call's row with the digest that was certified; ``facts`` is ``None`` if the row is gone."""
 
     call_id: str
     digest: str
@@ -141,7 +141,7 @@ class CertifiedCall:
 
 
 def problem(document: Any, position: int, code: str, text: str, **where: Any) -> Problem:
-    """A problem of a receipt, with the number and the id that it says it has, where it says them."""
+    """A problem of a receipt, with the sequence and the id that the receipt has."""
     receipt_says = document if isinstance(document, dict) else {}
     sequence, receipt_id = receipt_says.get("sequence"), receipt_says.get("receipt_id")
     return Problem(
@@ -155,7 +155,7 @@ def problem(document: Any, position: int, code: str, text: str, **where: Any) ->
 
 
 def form_problems(document: Any, position: int) -> Iterator[Problem]:
-    """Fields without their form; where there are none, fields that do not follow from others."""
+    """Malformed fields; without any, fields that do not follow from others."""
     if not isinstance(document, dict):
         yield problem(document, position, "form", "it is no object of JSON")
         return
@@ -172,7 +172,7 @@ def form_problems(document: Any, position: int) -> Iterator[Problem]:
 
 
 def _sum_faults(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the fields of a well-formed receipt must come to."""
+    """Fields of a well-formed receipt that contradict others."""
     if (document["sequence"] == 1) != (document["previous"] is None):
         yield "previous", "only the first receipt of a ledger has none before it"
     if "new_key" in document:
@@ -199,7 +199,7 @@ def _rotation_faults(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def is_accepted(rotation: Mapping[str, Any]) -> bool:
-    """Whether the new key has signed a rotation too, so that each of the two keys vouches for the other."""
+    """Whether the new key has signed a rotation too, so that each key vouches for the other."""
     new = PublicKey(decode_base64url(rotation["new_key"]["public_key"], 32))
     return new.verifies(parse_signature(rotation["acceptance"]), canonical(omit_fields(rotation, "acceptance", "signature")))
 
@@ -218,14 +218,14 @@ def _summary_faults(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def signature_problem(document: dict[str, Any], key: PublicKey, position: int) -> Iterator[Problem]:
-    """Whether the key's owner signed all the other fields; the document has its form."""
+    """A problem if the key's owner did not sign the other fields; the document is well-formed."""
     if not key.verifies(parse_signature(document["signature"]), canonical(omit_fields(document, "signature"))):
         text = "it is not what this key signed over these fields: at least one of them was altered"
         yield problem(document, position, "signature", text, field="signature")
 
 
 def call_problems(document: dict[str, Any], calls: Iterable[CertifiedCall], position: int) -> Iterator[Problem]:
-    """What is wrong with the rows that a single or batch receipt stands for; what intact rows come to is compared too."""
+    """What is wrong with the rows of a single or batch receipt; the sums of intact rows are compared, too."""
     totals, noted, intact = CallTotals(), [], True
     shown: dict[str, Any] | None = None
     for call in calls:
@@ -247,7 +247,7 @@ def call_problems(document: dict[str, Any], calls: Iterable[CertifiedCall], posi
 
 
 def _is_intact(call: CertifiedCall) -> bool:
-    """Whether the row has its digest; one with values that no receipt can hold has none."""
+    """Whether the row has its digest; a row with values that no receipt can hold has none."""
     try:
         return row_digest(call.facts or {}) == call.digest
     except InvalidRequest:
@@ -255,7 +255,7 @@ def _is_intact(call: CertifiedCall) -> bool:
 
 
 def _altered_problem(document: dict[str, Any], position: int, call: CertifiedCall) -> Problem:
-    """What of the row differs, where the receipt shows the call itself."""
+    """Which fields of the row differ, if the receipt shows the call itself."""
     receipt_says, facts = document.get("call", {}), call.facts or {}
     if receipt_says.get("id") != call.call_id:
         text = "its row has been altered since it was certified"
@@ -274,7 +274,7 @@ def _summary_problems(document: dict[str, Any], totals: CallTotals, shown: Any, 
 
 
 def value_at(value: Any, path: str) -> str:
-    """What is found there, as text; names that hold dots are taken whole."""
+    """The value at a path, as text; names may contain dots."""
     while path and isinstance(value, dict):
         name = max((name for name in value if path == name or path.startswith(f"{name}.")), key=len, default="")
         if not name:
@@ -302,7 +302,7 @@ class Link:
 
 
 def extend_trust(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKeys:
-    """The keys, and those to which rotations among the documents lead from them, forwards and backwards."""
+    """The keys, and those that rotations in the documents connect with them, in both directions."""
     pairs = []
     for document in documents:
         if not isinstance(document, dict) or document.get("receipt_type") != "rotation":
@@ -321,7 +321,7 @@ def extend_trust(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKey
 
 
 class ChainCheck:
-    """Reads receipts one after the other, as they come, and tells at the end what is wrong with them together."""
+    """Checks receipts one after the other, and at the end their chain."""
 
     def __init__(self, public_keys: PublicKeys, after: ReceiptAnchor | None = None) -> None:
         self._keys = public_keys
@@ -334,7 +334,7 @@ class ChainCheck:
         self.warnings: list[Problem] = []
 
     def read(self, document: Any, calls: Iterable[CertifiedCall] | None = None) -> Iterator[Problem]:
-        """What is wrong with this receipt by itself, and with the rows of its calls where they are given."""
+        """What is wrong with this receipt by itself, and with the rows of its calls if they are given."""
         self._read += 1
         position = self._read
         faulty = list(form_problems(document, position))
@@ -350,13 +350,13 @@ class ChainCheck:
             yield from call_problems(document, self.count_calls(calls), position)
 
     def count_calls(self, calls: Iterable[CertifiedCall]) -> Iterator[CertifiedCall]:
-        """The same calls, counted as they are looked at."""
+        """The same calls, counted as they pass."""
         for call in calls:
             self._calls += 1
             yield call
 
     def _check_signature(self, document: dict[str, Any], position: int) -> Iterator[Problem]:
-        """The key, its turn, the signature."""
+        """Check the key, its turn and the signature."""
         key_id = document["key_id"]
         key = self._keys.get(key_id)
         takes_over = "new_key" in document and document["old_key"] is None
@@ -379,7 +379,7 @@ class ChainCheck:
         self._clock = document["timestamp"]
 
     def check_chain(self, anchor: ReceiptAnchor | None = None) -> Iterator[Problem]:
-        """What is wrong with all of them as one chain, which begins at 1 or behind ``after``, and has ``anchor`` in it."""
+        """What is wrong with the chain, which begins at 1 or after ``after``, and must contain ``anchor``."""
         first = self._after.sequence if self._after is not None else 0
         seen = {first: self._after.hash} if self._after is not None else {}
         yield from self._check_order(seen)
@@ -389,7 +389,7 @@ class ChainCheck:
             yield from self._check_anchor(seen, anchor)
 
     def _check_order(self, seen: dict[int, str]) -> Iterator[Problem]:
-        """Twice, out of order, of another ledger."""
+        """Duplicates, receipts out of order, and those of another ledger."""
         ledger = self._after.ledger if self._after is not None else self._links[0].fields["ledger"] if self._links else None
         ids: set[str] = set()
         highest = min(seen, default=0)
@@ -426,7 +426,7 @@ class ChainCheck:
         yield Problem(code="anchor", text=text, sequence=anchor.sequence)
 
     def verification(self, problems: Iterable[Problem]) -> ReceiptVerification:
-        """The end."""
+        """The result."""
         last = max(self._links, key=lambda link: link.sequence, default=None)
         head = ReceiptAnchor(last.fields["ledger"], last.sequence, last.hash) if last is not None else self._after
         return ReceiptVerification(
@@ -435,7 +435,7 @@ class ChainCheck:
 
 
 def _gaps(seen: Iterable[int], first: int) -> Iterator[Problem]:
-    """Numbers that are not there, each run of them as one."""
+    """Missing sequence numbers, each run of them as one problem."""
     expected = first + 1
     for sequence in sorted(seen):
         if sequence > expected:
@@ -445,12 +445,12 @@ def _gaps(seen: Iterable[int], first: int) -> Iterator[Problem]:
 
 
 Source = Receipt | Mapping[str, Any] | Path | str | Iterable[Receipt | Mapping[str, Any]]
-"""A receipt, its fields, JSON of one or of a list, several receipts in their order, or the path of a file of JSON or JSON Lines."""
+"""A receipt, its fields, JSON of one or of a list, several receipts in order, or the path of a file of JSON or JSON Lines."""
 
 
 @attrs.frozen
 class SourceReceipt:
-    """A receipt's fields, as they are; the rows of its calls where they came along; what was wrong with reading them."""
+    """A receipt's fields as they are, the rows of its calls if they were given, and what was wrong with reading them."""
 
     document: Any
     calls: tuple[CertifiedCall, ...] | None = None
@@ -466,7 +466,7 @@ class SourceReceipts:
 
 
 def read_source(source: Source) -> SourceReceipts:
-    """Everything in a source; what is no receipt becomes an item that says so.
+    """Read a source; what is no receipt becomes an item with a problem.
 
     Raises :class:`InvalidRequest` for a text that is not JSON, :class:`ConfigError` for a file that cannot be read.
     """
@@ -520,7 +520,7 @@ def _read_item(given: Any) -> SourceReceipt:
 
 
 def write_receipts(items: Iterable[tuple[Receipt, Iterable[CertifiedCall] | None]], file: TextIO, *, lines: bool) -> int:
-    """Write JSON Lines, or a list in JSON; each receipt alone, or with the rows of its calls. Tells how many receipts."""
+    """Write JSON Lines, or a JSON list; each receipt alone, or with the rows of its calls. Return the number of receipts."""
     count = 0
     for count, (receipt, calls) in enumerate(items, 1):
         file.write("" if lines else "[\n" if count == 1 else ",\n")
@@ -538,15 +538,15 @@ def _bundle_text(receipt: Receipt, calls: Iterable[CertifiedCall]) -> str:
 def verify_receipts(
     source: Source, public_keys: Keys, *, anchor: ReceiptAnchor | None = None, after: ReceiptAnchor | None = None
 ) -> ReceiptVerification:
-    """Whether a receipt, or a chain of them, is what the owner of a key has signed.
+    """Verify a receipt, or a chain of them, with public keys alone.
 
-    A single receipt, or JSON of one, is verified by itself. Several are verified as a chain too: it begins with sequence 1, or
-    right behind ``after``, and must have the receipt that ``anchor`` has noted. Where the rows of calls came along, they are
-    compared with what was certified. ``public_keys`` are what you trust: keys, or their JSON or PEM as a text or a ``Path``;
-    keys that rotations in the chain lead to are trusted as well.
+    A single receipt, or JSON of one, is verified by itself. Several are verified as a chain, too: it begins with sequence 1, or
+    right after ``after``, and must contain the receipt of ``anchor``. Rows of calls in the source are compared with what was
+    certified. ``public_keys`` are those that you trust: keys, or their JSON or PEM as text or ``Path``; keys that
+    rotations in the chain lead to are trusted as well.
 
-    Whatever is wrong with receipts is in the result. Raises :class:`~llmdispatcher.InvalidRequest` for a source that is not
-    JSON, or an anchor beside a single receipt; :class:`~llmdispatcher.ConfigError` for keys or files that cannot be read.
+    The result holds all problems. Raises :class:`~llmdispatcher.InvalidRequest` for a source that is not JSON, or an anchor with a
+    single receipt; :class:`~llmdispatcher.ConfigError` for keys or files that cannot be read.
     """
     require_extra()
     found = read_source(source)
@@ -567,7 +567,7 @@ def _problems(found: SourceReceipts, check: ChainCheck, anchor: ReceiptAnchor | 
 
 
 def item_problems(item: SourceReceipt, check: ChainCheck, position: int) -> Iterator[Problem]:
-    """What was wrong with reading a receipt, and with the receipt."""
+    """What was wrong with reading a receipt, and what is wrong with the receipt."""
     for path, text in item.faults:
         yield problem(item.document, position, "form", text, field=path or None)
     if item.document is not None or not item.faults:
