@@ -241,10 +241,10 @@ class Connections:
     def _track(self, engine: Engine) -> None:
         """Keep account of each connection, for the next fork."""
         engine.pool.announce = self._announce  # type: ignore[attr-defined]  # it is a _Pool
-        event.listen(engine, "connect", self._add_alive)
-        event.listen(engine, "close", self._remove_alive)
-        event.listen(engine, "checkout", self._add_used)
-        event.listen(engine, "checkin", self._remove_used)
+        event.listen(engine, "connect", lambda connection, record: self._alive.update({id(record): connection}))
+        event.listen(engine, "close", lambda _, record: self._alive.pop(id(record), None))
+        event.listen(engine, "checkout", lambda connection, record, _: self._used.update({id(record): connection}))
+        event.listen(engine, "checkin", lambda _, record: self._used.pop(id(record), None))
 
     def _reading_engine(self) -> Engine:
         """The engine for a read-only file; it keeps no connection, so that each sees what others have written since."""
@@ -330,18 +330,6 @@ class Connections:
             yield
         finally:
             self._connecting.discard(thread)
-
-    def _add_alive(self, connection: Any, record: Any) -> None:
-        self._alive[id(record)] = connection
-
-    def _remove_alive(self, _connection: Any, record: Any) -> None:
-        self._alive.pop(id(record), None)
-
-    def _add_used(self, connection: Any, record: Any, _proxy: Any) -> None:
-        self._used[id(record)] = connection
-
-    def _remove_used(self, _connection: Any, record: Any) -> None:
-        self._used.pop(id(record), None)
 
     def _create_file(self, *_: Any) -> None:
         """Create the file, readable by its owner only; SQLite gives its companions the same mode."""

@@ -20,14 +20,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Integer, literal, select, tuple_
 
 from ...errors import InvalidRequest
-from ..units import TOKENS
 from .call import ATTEMPT, CALL, ExportReport
 from .importing import FORMATS, format_of, guard, parquet_module
 from .queries import Connectable, reading, selection_of, span_conditions
-from .schema import Moment, attempts, calls
+from .schema import Moment, Money, attempts, calls
 from .usage import sums_from_daily
 
 Record = dict[str, Any]
@@ -35,10 +34,6 @@ Record = dict[str, Any]
 
 Write = Callable[[Sequence[Record]], None]
 Sink = Callable[[Any], AbstractContextManager[Write]]
-
-_TIMES = ("begun_at", "ended_at")
-_FLAGS = ("streamed", "cached", "hedged")
-_COUNTS = (*TOKENS, "latency_us", "first_token_us", "attempts")
 
 
 def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
@@ -136,7 +131,9 @@ def _csv(stream: Any) -> Iterator[Write]:
 @contextmanager
 def _parquet(stream: Any) -> Iterator[Write]:
     arrow = import_module("pyarrow")
-    schema = arrow.schema([(name, _kind(arrow, name)) for name in CALL])
+    kinds = {Moment: arrow.timestamp("us", tz="UTC"), Money: arrow.decimal128(24, 12), Boolean: arrow.bool_()}
+    kinds |= dict.fromkeys((BigInteger, Integer), arrow.int64())
+    schema = arrow.schema([(name, kinds.get(type(calls.c[name].type), arrow.string())) for name in CALL])
     with parquet_module().ParquetWriter(stream, schema, compression="zstd") as writer:
 
         def write(page: Sequence[Record]) -> None:
@@ -145,16 +142,6 @@ def _parquet(stream: Any) -> Iterator[Write]:
             writer.write_table(arrow.table(columns, schema=schema))
 
         yield write
-
-
-def _kind(arrow: Any, name: str) -> Any:
-    if name in _TIMES:
-        return arrow.timestamp("us", tz="UTC")
-    if name in _COUNTS:
-        return arrow.int64()
-    if name in _FLAGS:
-        return arrow.bool_()
-    return arrow.decimal128(24, 12) if name == "cost" else arrow.string()
 
 
 _dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))

@@ -263,7 +263,7 @@ class Ledger:
         return self._database.connections()
 
     def get_usage_stats(
-        self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **options: Unpack[StatsOptions]
+        self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsOptions]
     ) -> UsageStats:
         """The usage from ``start`` to ``end``, in total and in buckets; without them of the last ``days``, today included.
 
@@ -279,7 +279,7 @@ class Ledger:
         from .usage import usage_stats
 
         return usage_stats(
-            self, self.clock, {**_keywords(options, StatsOptions), "origin": origin, "id_at_origin": id_at_origin, "days": days}
+            self, self.clock, {**_keywords(asked, StatsOptions), "origin": origin, "id_at_origin": id_at_origin, "days": days}
         )
 
     def list_recent_calls(
@@ -288,7 +288,7 @@ class Ledger:
         id_at_origin: str | None = None,
         limit: int = 100,
         offset: int = 0,
-        **options: Unpack[ListOptions],
+        **asked: Unpack[ListOptions],
     ) -> list[LedgerCall]:
         """The selected calls, the latest first; at most ``limit``, up to 10,000.
 
@@ -299,7 +299,7 @@ class Ledger:
         page = {"origin": origin, "id_at_origin": id_at_origin, "limit": limit, "offset": offset}
         from .queries import recent_calls
 
-        return recent_calls(self, {**_keywords(options, ListOptions), **page})
+        return recent_calls(self, {**_keywords(asked, ListOptions), **page})
 
     get_recent_calls = list_recent_calls
 
@@ -315,7 +315,7 @@ class Ledger:
 
         return attempts_of(self, call_id)
 
-    def record(self, vendor: str | None, model: str, **fields_: Unpack[CallFields]) -> RecordedCall:
+    def record(self, vendor: str | None, model: str, **facts: Unpack[CallFields]) -> RecordedCall:
         """Record a call that was made elsewhere, and has ended. The row is written at once.
 
         With an ``id`` of your own the same call can be recorded again, and is kept once. ``usage`` or the token counts
@@ -323,23 +323,23 @@ class Ledger:
         Without ``begun_at`` the call began ``latency`` (seconds) ago. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
         Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` if the row is not written.
         """
-        fields = {**_keywords(fields_, CallFields), "vendor": vendor, "model": model}
+        fields = {**_keywords(facts, CallFields), "vendor": vendor, "model": model}
         from .external import record
 
         return record(self, self.clock, fields)
 
     @overload
     def export_usage_logs(
-        self, target: None = None, format: str | None = None, progress: Progress | None = None, **options: Unpack[ExportOptions]
+        self, target: None = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportOptions]
     ) -> list[dict[str, Any]]: ...
 
     @overload
     def export_usage_logs(
-        self, target: Any, format: str | None = None, progress: Progress | None = None, **options: Unpack[ExportOptions]
+        self, target: Any, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportOptions]
     ) -> ExportReport: ...
 
     def export_usage_logs(
-        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **options: Unpack[ExportOptions]
+        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportOptions]
     ) -> list[dict[str, Any]] | ExportReport:
         """Write the calls that have ended, oldest first, to a path or an open file, a page at a time.
 
@@ -349,7 +349,7 @@ class Ledger:
         Without a ``target`` the calls are returned as a list. ``progress`` is called with the calls done and, if it is known, their
         total. Calls and span are selected as in :meth:`get_usage_stats`, without ``start`` from the first call.
         """
-        asked_for = {**_keywords(options, ExportOptions), "format": format}
+        asked_for = {**_keywords(asked, ExportOptions), "format": format}
         from .exporting import export_logs
 
         return export_logs(self, target, asked_for, progress)
@@ -377,27 +377,27 @@ class Ledger:
 
         return prune(self, self.clock, older_than, progress)
 
-    def log_call(self, vendor: str | None, model: str | None = None, **fields_: Unpack[CallFields]) -> LoggedCall:
+    def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]) -> LoggedCall:
         """Log a call that is made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
 
         Inside call ``call.usage(response)``; it understands the responses, events and usages of the vendors' SDKs, and mappings.
         The row is written after the block; its status and error class are those of an exception that leaves the block.
         Without ``model`` the response names it; ``facts`` are those of :meth:`record`.
         """
-        fields = {**_keywords(fields_, CallFields), "vendor": vendor, "model": model}
+        fields = {**_keywords(facts, CallFields), "vendor": vendor, "model": model}
         from .external import LoggedCall
 
         return LoggedCall(self._record_behind, self.clock, fields)
 
     def log_llm_call(
-        self, vendor: str | None, model: str | None = None, **fields_: Unpack[CallFields]
+        self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """A decorator that logs each call of a function that asks a model, by what it returns, yields or raises.
 
         The result and exceptions are untouched; a stream is wrapped by one that is logged while it is read, and is otherwise the
         same. Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
         """
-        begin = partial(self.log_call, vendor, model, **fields_)
+        begin = partial(self.log_call, vendor, model, **facts)
         from .external import log_calls
 
         return log_calls(begin)
@@ -471,13 +471,13 @@ def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) ->
     return ledger
 
 
-def _keywords(fields: Mapping[str, Any], known: Any) -> dict[str, Any]:
+def _keywords(given: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """The keywords by their first names. Raises ``TypeError`` for an unknown one, as a call does."""
-    unknown = sorted(fields.keys() - known.__annotations__.keys())
+    unknown = sorted(given.keys() - known.__annotations__.keys())
     if unknown:
         raise TypeError(f"there is no argument {unknown[0]!r}; give {', '.join(sorted(known.__annotations__))}")
-    options = dict(fields)
+    keywords = dict(given)
     for other, name in (("start_date", "start"), ("end_date", "end")):
-        if other in options:
-            options[name] = options.pop(other)
-    return options
+        if other in keywords:
+            keywords[name] = keywords.pop(other)
+    return keywords

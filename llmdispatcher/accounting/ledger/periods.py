@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from ...errors import InvalidRequest
+from ..units import MOST_DAYS, first_day
 
 MOST_BUCKETS = 10_000
 """More days, weeks or months than anybody draws; rather a mistake in a year."""
@@ -19,13 +20,6 @@ _NAMES: dict[str, Callable[[date], str]] = {
     "week": lambda day: f"{day:%G-W%V}",
     "month": lambda day: f"{day:%Y-%m}",
 }
-_FIRST: dict[str, Callable[[date], date]] = {
-    "day": lambda day: day,
-    "week": lambda day: day - timedelta(days=day.weekday()),
-    "month": lambda day: day.replace(day=1),
-}
-_LENGTH = {"day": 1, "week": 7, "month": 31}
-
 When = datetime | date | str
 """A moment, a day, or either in ISO 8601; days, and moments without a zone, are in the zone of the query."""
 
@@ -91,16 +85,16 @@ def buckets(span: Span, group_by: str, zone: tzinfo) -> tuple[Bucket, ...]:
     """The days, weeks or months of the zone that the span touches, in order, without a gap; none for an empty span."""
     if group_by not in _NAMES:
         raise InvalidRequest(f"group_by: {group_by!r} is no period; give {', '.join(map(repr, _NAMES))}")
-    if (span.end - span.start).days // _LENGTH[group_by] > MOST_BUCKETS:
+    if (span.end - span.start).days // MOST_DAYS[group_by] > MOST_BUCKETS:
         raise InvalidRequest(f"group_by: there are more than {MOST_BUCKETS:,} {group_by}s; give a later start, or a longer period")
     return tuple(_buckets(span, group_by, zone))
 
 
 def _buckets(span: Span, group_by: str, zone: tzinfo) -> Iterator[Bucket]:
     begin = span.start
-    first = _FIRST[group_by](begin.astimezone(zone).date())
+    first = first_day(group_by, begin.astimezone(zone).date())
     while begin < span.end:
-        following = _FIRST[group_by](_add_days(first, _LENGTH[group_by], "end"))
+        following = first_day(group_by, _add_days(first, MOST_DAYS[group_by], "end"))
         end = min(_to_utc(following, zone, "end"), span.end)
         if end > begin:  # a day that a zone left out, as Samoa did
             yield Bucket(begin, end, _NAMES[group_by](first))

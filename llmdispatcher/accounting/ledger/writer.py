@@ -76,14 +76,6 @@ Event = tuple[RowMaker, tuple[Any, ...], Done | None]
 """A maker of rows with its arguments, and the future of a caller that waits for them."""
 
 
-def _no_rows() -> tuple[None, None]:
-    return None, None
-
-
-def _same_rows(call: Row | None, attempt: Row | None) -> tuple[Row | None, Row | None]:
-    return call, attempt
-
-
 class Writer:
     """The queue and thread of one ledger; the first row starts the thread, also in a forked child and after a close."""
 
@@ -121,7 +113,7 @@ class Writer:
         if self._asleep or self._thread is None:
             self._wake()
 
-    def commit(self, seconds: float, make: RowMaker = _no_rows, *arguments: Any) -> str | None:
+    def commit(self, seconds: float, make: RowMaker = lambda: (None, None), *arguments: Any) -> str | None:
         """Write rows now, and wait for it at most so many seconds. Return ``None``, or why they are not written."""
         done = Done()
         self._queue.append((make, arguments, done))
@@ -148,8 +140,7 @@ class Writer:
         """Write what is there, spool what cannot be written in time, and end the thread. Return whether all is in the database."""
         flushed = self.flush(seconds, patient=False)
         thread = self._thread
-        self._stopping = True
-        self._wake(start=False)
+        self.retire()
         if thread is not None and thread is not threading.current_thread():
             thread.join(0.5 if not flushed else seconds)
         left = [*self._in_hand, *self._take()] if thread is not None and thread.is_alive() else self._take()
@@ -282,7 +273,9 @@ class Writer:
             self._mark_unavailable(str(unavailable))
             self._spool_rows(*rows, hold=True)
             return str(unavailable)
-        self._mark_available()
+        if self._unavailable is not None:
+            logger.warning("the ledger's database is back")
+            self._unavailable = None
         return None
 
     def _empty_spool(self) -> str | None:
@@ -330,11 +323,6 @@ class Writer:
         self._retry_at = SYSTEM_CLOCK.monotonic() + self._backoff
         self._backoff = min(RETRY[1], self._backoff * 2)
 
-    def _mark_available(self) -> None:
-        if self._unavailable is not None:
-            logger.warning("the ledger's database is back")
-            self._unavailable = None
-
     def _spool_events(self, events: Sequence[Event]) -> None:
         """Spool events that no thread will write."""
         self._spool_rows(*self._make_rows(events))
@@ -352,8 +340,8 @@ class Writer:
             self._counts["spooled"] += count
         except OSError as error:
             if hold and not self._stopping and len(self._queue) + count <= MOST_QUEUE:
-                self._queue.extendleft([(_same_rows, (None, row), None) for row in attempts])
-                self._queue.extendleft([(_same_rows, (row, None), None) for row in calls])
+                pairs = [*[(row, None) for row in calls], *[(None, row) for row in attempts]]
+                self._queue.extendleft([(lambda call, attempt: (call, attempt), pair, None) for pair in reversed(pairs)])
                 self._stuck = True
                 return
             if not self._counts["dropped"]:

@@ -37,11 +37,6 @@ except ImportError:  # `require_extra` says so
 _HEAD = "# llmdispatcher: private key for receipts. Whoever has it signs in your name."
 
 
-def key_text(key_id: str, raw: bytes) -> str:
-    """The text of a key file."""
-    return f"{_HEAD}\nkey_id = {key_id}\nprivate_key = {encode_base64url(raw)}\n"
-
-
 def private_bytes(text: str) -> bytes | None:
     """The 32 bytes in a key file's text or in base64 of either alphabet; else ``None``."""
     lines = dict(line.partition("=")[::2] for line in text.splitlines() if line.startswith("private_key"))
@@ -51,31 +46,6 @@ def private_bytes(text: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return raw if len(raw) == 32 else None
-
-
-def write_key(path: Path, text: str) -> None:
-    """Create the file with mode 0600; raises :class:`ConfigError` if it exists or cannot be created."""
-    try:
-        write_file(path, text.encode("ascii"), replace=False)
-    except FileExistsError:
-        raise ConfigError(f"key: {path} exists, and a key is never overwritten; take another name") from None
-    except OSError as error:
-        raise ConfigError(f"key: {path} cannot be written ({error.strerror}); choose a directory of your own") from None
-
-
-def read_key(path: Path) -> str:
-    """The text of a key file; raises :class:`ConfigError` if it cannot be read, or others than its owner can read it."""
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(65_536)
-    except OSError as error:
-        raise ConfigError(f"key: {path} cannot be read ({error.strerror}); give the path of a key file") from None
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise ConfigError(
-            f"key: others than its owner may read {path} (mode {stat.S_IMODE(mode):04o}); chmod 600 it, or take a new key"
-        )
-    return text
 
 
 ENVIRONMENT = ("LLMDISPATCHER_RECEIPTS_KEY", "LLMRING_RECEIPTS_PRIVATE_KEY_B64")
@@ -242,7 +212,14 @@ class SigningKey:
 
     def save(self, path: str | Path) -> None:
         """Write a key file with mode 0600, completely or not at all; raises :class:`ConfigError` if the file exists."""
-        write_key(Path(path), key_text(self.key_id, self._key.private_bytes_raw()))
+        path = Path(path)
+        text = f"{_HEAD}\nkey_id = {self.key_id}\nprivate_key = {encode_base64url(self._key.private_bytes_raw())}\n"
+        try:
+            write_file(path, text.encode("ascii"), replace=False)
+        except FileExistsError:
+            raise ConfigError(f"key: {path} exists, and a key is never overwritten; take another name") from None
+        except OSError as error:
+            raise ConfigError(f"key: {path} cannot be written ({error.strerror}); choose a directory of your own") from None
 
     @classmethod
     def load(cls, path: str | Path) -> SigningKey:
@@ -250,7 +227,16 @@ class SigningKey:
 
         Raises :class:`ConfigError` if it cannot be read, if others than its owner can read it, or if it holds no key.
         """
-        return cls._of_text(read_key(Path(path)), str(path))
+        path = Path(path)
+        try:
+            with path.open(encoding="ascii", errors="replace") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                text = file.read(65_536)
+        except OSError as error:
+            raise ConfigError(f"key: {path} cannot be read ({error.strerror}); give the path of a key file") from None
+        if os.name == "posix" and mode & 0o077:
+            raise ConfigError(f"key: others than its owner may read {path} (mode {mode:04o}); chmod 600 it, or take a new key")
+        return cls._of_text(text, str(path))
 
     @classmethod
     def from_environment(cls) -> SigningKey:

@@ -36,25 +36,13 @@ except ModuleNotFoundError as missing:  # `require_extra` says so
         raise
 
 
-@attrs.frozen
-class Label:
-    """The signer's description and tags of a receipt."""
-
-    description: str = ""
-    tags: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, description: str, tags: Iterable[str]) -> Label:
-        """Check the texts. Raises :class:`InvalidRequest` for what is no text, or none that JSON can hold."""
-        found = cls(description, (tags,) if isinstance(tags, str) else tuple(tags))
-        if not all(isinstance(word, str) for word in (description, *found.tags)):
-            raise InvalidRequest("description: it and the tags are texts; give a text, and a list of texts")
-        canonical([description, *found.tags])
-        return found
-
-    def fields(self) -> dict[str, Any]:
-        """The fields of a receipt."""
-        return {"description": self.description, "tags": list(self.tags)}
+def label_fields(description: str = "", tags: Iterable[str] = ()) -> dict[str, Any]:
+    """The signer's description and tags. Raises :class:`InvalidRequest` for what is no text, or none that JSON can hold."""
+    listed = [tags] if isinstance(tags, str) else list(tags)
+    if not all(isinstance(word, str) for word in (description, *listed)):
+        raise InvalidRequest("description: it and the tags are texts; give a text, and a list of texts")
+    canonical([description, *listed])
+    return {"description": description, "tags": listed}
 
 
 @attrs.frozen
@@ -109,11 +97,11 @@ def next_place(last: Receipt | None, now: datetime) -> dict[str, Any]:
     }
 
 
-def rotation(place: Mapping[str, Any], label: Label, old: SigningKey, new: SigningKey) -> Receipt:
+def rotation(place: Mapping[str, Any], label: Mapping[str, Any], old: SigningKey, new: SigningKey) -> Receipt:
     """A receipt by which another key signs the following ones; both keys sign it."""
     body = {
         **place,
-        **label.fields(),
+        **label,
         "receipt_type": "rotation",
         "key_id": old.key_id,
         "old_key": old.public.as_dict(),
@@ -122,10 +110,10 @@ def rotation(place: Mapping[str, Any], label: Label, old: SigningKey, new: Signi
     return sign_document({**body, "acceptance": signature_text(new.sign(canonical(body)))}, old)
 
 
-def takeover(place: Mapping[str, Any], label: Label, new: SigningKey) -> Receipt:
+def takeover(place: Mapping[str, Any], label: Mapping[str, Any], new: SigningKey) -> Receipt:
     """A receipt by which a key signs the following ones since the old key is lost; verifiers must know the new key."""
     fields = {"receipt_type": "rotation", "old_key": None, "new_key": new.public.as_dict(), "acceptance": None}
-    return sign_document({**place, **label.fields(), **fields}, new)
+    return sign_document({**place, **label, **fields}, new)
 
 
 Calls = str | Iterable[str] | None
@@ -204,7 +192,7 @@ class Receipts:
         progress, and those of a process that died, are left for later. Raises :class:`InvalidRequest` if there is no such call,
         and for an id that has a receipt, is not settled or is unknown; :class:`ConfigError` without the key that signs next.
         """
-        key, label = self._own_key(), Label.of(description, tags)
+        key, label = self._own_key(), label_fields(description, tags)
         with reading(self._ledger) as connection:  # outside of the chain's lock, since there may be a million
             seen = store.head(connection)
             draft = draft_receipt(connection, calls, chosen)
@@ -212,7 +200,7 @@ class Receipts:
             newer = store.certified_since(connection, seen.sequence if seen is not None else 0)
             if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now nobody can be
                 draft = draft_receipt(connection, calls, chosen)
-            receipt = sign_document({**self._place(connection, key), **label.fields(), **draft.fields}, key)
+            receipt = sign_document({**self._place(connection, key), **label, **draft.fields}, key)
             store.append(connection, receipt, draft.certified)
         return receipt
 
@@ -237,7 +225,7 @@ class Receipts:
 
         Save the new key before. Older receipts are verified with the old public key, which :meth:`public_keys` keeps.
         """
-        old, label = self._own_key(), Label.of(description, ())
+        old, label = self._own_key(), label_fields(description)
         if new_key.key_id == old.key_id:
             raise ConfigError(f"new_key: {old.key_id} is the key that signs already; generate another")
         with store.chain_transaction(self._ledger) as connection:
@@ -251,7 +239,7 @@ class Receipts:
 
         Verifiers must know both public keys from elsewhere, since neither vouches for the other; verification reports a warning.
         """
-        key, label = self._own_key(), Label.of(description, ())
+        key, label = self._own_key(), label_fields(description)
         with store.chain_transaction(self._ledger) as connection:
             last = store.head(connection)
             if last is None or last.next_key_id == key.key_id:

@@ -245,13 +245,6 @@ def test_an_inline_file_counts_by_its_bytes_not_by_its_base64():
     assert len(data) <= tokens_in(inline) - tokens_in(REQUEST) + 10 < len(base64.b64encode(data))
 
 
-def test_a_request_without_a_limit_may_use_the_whole_output():
-    """Which is why one should be set."""
-    unlimited = Request("gpt-4o", "hi")
-
-    assert micro(unlimited, max_output=16_384) > 30 * micro(REQUEST, max_output=16_384)
-
-
 @pytest.mark.parametrize(
     ("model", "priced", "free"), [("openrouter/auto", False, False), ("openrouter/free", True, True), ("x", False, False)]
 )

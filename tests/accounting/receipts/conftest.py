@@ -15,7 +15,7 @@ from llmdispatcher import Ledger, Receipt, Receipts, SigningKey, open_ledger
 from llmdispatcher.accounting.ledger.schema import calls
 from llmdispatcher.accounting.receipts import receipts as making
 from llmdispatcher.accounting.receipts.receipt import sign_document
-from llmdispatcher.accounting.receipts.receipts import Label
+from llmdispatcher.accounting.receipts.receipts import label_fields
 from llmdispatcher.accounting.receipts.rows import facts_of, row_digest
 from llmdispatcher.accounting.receipts.verify import CertifiedCall
 
@@ -99,7 +99,7 @@ class Chain:
 
     def rotate(self, new: SigningKey) -> Receipt:
         """A rotation to another key."""
-        receipt = making.rotation(self.place(), Label.of("yearly", ["keys"]), self.key, new)
+        receipt = making.rotation(self.place(), label_fields("yearly", ["keys"]), self.key, new)
         self.key = new
         return self._kept(receipt, [])
 
@@ -113,8 +113,8 @@ class Chain:
         return [facts_of(call_row(number, **facts)) for number in range(self._number - count, self._number)]
 
     def _signed(self, fields: Any, rows: list[dict[str, Any]]) -> Receipt:
-        words = Label.of("November", ["shop", "audit"])
-        return self._kept(sign_document({**self.place(), **words.fields(), **fields}, self.key), rows)
+        words = label_fields("November", ["shop", "audit"])
+        return self._kept(sign_document({**self.place(), **words, **fields}, self.key), rows)
 
     def _kept(self, receipt: Receipt, rows: list[dict[str, Any]]) -> Receipt:
         self.receipts.append(receipt)
