@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Price, Request, Tool, ToolCall, Usage, VendorTool
+from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Price, Tool, ToolCall, Usage, VendorTool
 from llmdispatcher.accounting.budgets import reservation as bounds
 from llmdispatcher.accounting.budgets.reservation import bound, costs_nothing, has_price, is_free, measure, text_tokens
 from llmdispatcher.catalog import known
