@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from llmdispatcher import Budget, Deadline, Request
-from llmdispatcher.accounting import Spending
+from llmdispatcher.accounting import Reservation, Spending
 from llmdispatcher.catalog import Target, known
 from llmdispatcher.runtime import SYSTEM_CLOCK
 
@@ -35,7 +35,7 @@ def _passes(spending: Spending) -> Callable[[], None]:
     def repeated() -> None:
         deadline = Deadline.after(60.0)
         for _ in range(TIMES):
-            reservation = spending.new_reservation(spending.new_call_budget(_ASK))
+            reservation = Reservation(spending.new_call_budget(_ASK), spending)
             if spending.reserve(reservation, _TARGET, (), deadline) is None:
                 reservation.settle(None, _COST)
 

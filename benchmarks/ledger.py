@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmdispatcher import Dispatcher, Ledger, Request, Response, Usage, open_ledger
 from llmdispatcher.accounting.ledger.call import ATTEMPT, CALL, Row
-from llmdispatcher.accounting.ledger.database import Database
+from llmdispatcher.accounting.ledger.database import RowWriter
 from llmdispatcher.runtime import SYSTEM_CLOCK, new_id
 from llmdispatcher.testing import FakeVendor
 
@@ -58,7 +58,7 @@ def _cost(dispatcher: Dispatcher, calls: int) -> tuple[float, float]:
 
 def written(ledger: Ledger, batches: int = 20, size: int = 2000) -> tuple[float, float]:
     """Rows a second over whole transactions, calls and attempts by halves, and microseconds of CPU for each here."""
-    desk = Database(ledger._connected(), SYSTEM_CLOCK, new_id(SYSTEM_CLOCK), Path(tempfile.mkdtemp()) / "refused")
+    desk = RowWriter(ledger._connected(), SYSTEM_CLOCK, new_id(SYSTEM_CLOCK), Path(tempfile.mkdtemp()) / "refused")
     desk.open()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(batches):

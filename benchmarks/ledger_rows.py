@@ -17,11 +17,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, Table, text
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, text
 
 from llmdispatcher import Ledger, open_ledger
 from llmdispatcher.accounting.ledger.call import CALL
-from llmdispatcher.accounting.ledger.external import PLAIN_CALLS
 from llmdispatcher.accounting.ledger.schema import calls
 from llmdispatcher.accounting.units import TOKENS, micros, picodollars
 
@@ -92,7 +91,7 @@ def likes() -> Iterator[dict[str, Any]]:
 def fill(ledger: Ledger, count: int) -> None:
     """Calls, evenly over the month, made by the database itself; of an order there are one or two."""
     names = [name for name in CALL if name not in ("id", "begun_at", "ended_at", "id_at_origin")]
-    columns = [Column(name, PLAIN_CALLS.c[name].type) for name in names]
+    columns = [Column(name, BigInteger() if name == "cost" else calls.c[name].type) for name in names]  # in picodollars
     like = Table("likes", MetaData(), Column("place", Integer, primary_key=True), *columns, prefixes=["TEMPORARY"])
     told = {"start": micros(MONTH[0]), "step": (micros(MONTH[1]) - micros(MONTH[0])) // count}
     show = bar_of("rows")

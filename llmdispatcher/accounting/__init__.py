@@ -35,45 +35,15 @@ else:
     __getattr__, __dir__ = door(
         __name__,
         {
-            "budgets.budget": (
-                "Budget",
-                "BudgetForecast",
-                "budgets_of",
-                "BudgetStatus",
-            ),
-            "budgets.reservation": (
-                "Reservation",
-                "CallBudget",
-                "Spending",
-                "spending_of",
-            ),
-            "ledger.call": (
-                "LedgerAttempt",
-                "LedgerCall",
-            ),
-            "ledger.figures": (
-                "UsageBucket",
-                "UsageStats",
-            ),
-            "ledger.ledger": (
-                "Ledger",
-                "open_ledger",
-            ),
+            "budgets.budget": ("Budget", "BudgetForecast", "budgets_of", "BudgetStatus"),
+            "budgets.reservation": ("Reservation", "CallBudget", "Spending", "spending_of"),
+            "ledger.call": ("LedgerAttempt", "LedgerCall"),
+            "ledger.figures": ("UsageBucket", "UsageStats"),
+            "ledger.ledger": ("Ledger", "open_ledger"),
             "ledger.writer": ("LedgerStats",),
-            "receipts.keys": (
-                "ENVIRONMENT",
-                "PublicKey",
-                "PublicKeys",
-                "SigningKey",
-            ),
-            "receipts.receipt": (
-                "Receipt",
-                "ReceiptAnchor",
-            ),
+            "receipts.keys": ("ENVIRONMENT", "PublicKey", "PublicKeys", "SigningKey"),
+            "receipts.receipt": ("Receipt", "ReceiptAnchor"),
             "receipts.receipts": ("Receipts",),
-            "receipts.verify": (
-                "ReceiptVerification",
-                "verify_receipts",
-            ),
+            "receipts.verify": ("ReceiptVerification", "verify_receipts"),
         },
     )

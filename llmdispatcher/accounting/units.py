@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,6 +44,17 @@ def moment(micros: int) -> datetime:
 def day_of(micros: int) -> int:
     """Days since 1970-01-01, UTC."""
     return micros // DAY
+
+
+MOST_DAYS = {"day": 1, "week": 7, "month": 31}
+"""The periods of whole days, with the most days that one has."""
+
+
+def first_day(period: str, day: date) -> date:
+    """The first day of the day, week (from Monday) or month that ``day`` is in."""
+    if period == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if period == "month" else day
 
 
 def picodollars(money: Decimal) -> int:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import attrs
 
 from .._text import room_logger
-from ..accounting import Spending
+from ..accounting import Reservation, Spending
 from ..cache import AnswerCache, CacheRequest, place
 from ..catalog import CAPABILITIES, Target
 from ..errors import (
@@ -350,7 +350,7 @@ class Conductor:
         """Reserve what asking may cost; raises where a budget is to end the call."""
         if call.purse is None:
             return True
-        call.hold = spending.new_reservation(call.purse)
+        call.hold = Reservation(call.purse, spending)
         keys: Sequence[int] = ()
         if spending.by_key:
             own = call.place.key if call.place is not None else None

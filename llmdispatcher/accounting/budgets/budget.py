@@ -20,7 +20,7 @@ from ...catalog import canonical
 from ...errors import ConfigError
 from ...routing import shown
 from ...types import boolean, build, choices, non_blank, suggesting, usd_amount
-from ..units import EPOCH, MOST, dollars
+from ..units import EPOCH, MOST, MOST_DAYS, first_day
 
 PERIODS = ("call", "hour", "day", "week", "month", "total")
 """One call; the present hour, day, week (from Monday) or month; all time."""
@@ -32,10 +32,6 @@ class Period:
 
     begins: datetime
     ends: datetime | None = None
-
-    def covers(self, moment: datetime) -> bool:
-        """Whether a moment lies in the period."""
-        return self.begins <= moment and (self.ends is None or moment < self.ends)
 
 
 FOR_EVER = Period(EPOCH)
@@ -52,19 +48,9 @@ def period_at(kind: str, zone: ZoneInfo, now: datetime) -> Period:
     if kind == "hour":
         begins = now - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
         return Period(begins.astimezone(UTC), begins.astimezone(UTC) + timedelta(hours=1))
-    first, after = _days(kind, local.date())
+    first = first_day(kind, local.date())
+    after = first_day(kind, first + timedelta(days=MOST_DAYS[kind]))
     return Period(_midnight(first, zone), _midnight(after, zone))
-
-
-def _days(kind: str, today: date) -> tuple[date, date]:
-    """The first day of the period, and the first after it."""
-    if kind == "day":
-        return today, today + timedelta(days=1)
-    if kind == "week":
-        monday = today - timedelta(days=today.weekday())
-        return monday, monday + timedelta(days=7)
-    first = today.replace(day=1)
-    return first, (first + timedelta(days=31)).replace(day=1)
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -91,7 +77,7 @@ def picodollars_up(amount: Decimal) -> int:
 
 def plain_dollars(amount: int) -> Decimal:
     """Picodollars as US dollars, without trailing zeros."""
-    money = dollars(amount).normalize()
+    money = Decimal(amount).scaleb(-12).normalize()
     return money if money.as_tuple().exponent in range(-12, 1) else Decimal(int(money))
 
 

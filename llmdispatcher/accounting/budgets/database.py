@@ -41,11 +41,11 @@ logger = room_logger("accounting")
 
 PATIENCE = 5.0
 """Seconds after which a database that has answered before counts as unavailable; making its tables may take longer."""
-AGAIN = 1.0
+RETRY_AFTER = 1.0
 """Seconds between two tries of a job that failed."""
 MOST_WAITING = 10_000
 """Jobs that are kept while the database is unavailable; of more the oldest are given up, and their reservations expire."""
-_AT_ONCE = 64
+_BATCH = 64
 
 Work = Callable[[Any], Any]
 """What is done with a connection, in a transaction that others share."""
@@ -71,22 +71,22 @@ class BudgetWorker:
         self._prepared = False
         self._failure = ""
         self._lock = new_lock()
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._again: deque[Job] = deque(maxlen=MOST_WAITING)
+        self._retries: deque[Job] = deque(maxlen=MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
-    def ask(self, job: Job, patience: float) -> Any:
+    def run(self, job: Job, patience: float) -> Any:
         """Do a job and return its result.
 
         Raises :class:`BudgetStoreUnavailable` if that takes longer than ``patience``, or :data:`PATIENCE`, seconds.
         """
         if self._prepared:
             patience = min(patience, PATIENCE)
-        self.tell(job)
+        self.submit(job)
         try:
             return job.future.result(max(0.0, patience))
         except TimeoutError:
@@ -94,11 +94,11 @@ class BudgetWorker:
                 raise BudgetStoreUnavailable(f"its database does not answer within {patience:.1f} s") from None
             return job.future.result()  # it was done in this moment
 
-    def tell(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         """Queue a job. Raises :class:`BudgetStoreUnavailable` if no thread can be started for it, unless it is lasting."""
         with self._lock:
             if self._pid != os.getpid():
-                self._begin()
+                self._reset()
             self._queue.put(job)
             if self._thread is None:
                 try:
@@ -126,26 +126,26 @@ class BudgetWorker:
     def _run(self, jobs: queue.SimpleQueue[Job | None]) -> None:
         while True:
             try:
-                first = jobs.get(timeout=AGAIN if self._again else None)
+                first = jobs.get(timeout=RETRY_AFTER if self._retries else None)
             except queue.Empty:
-                self._do([])
+                self._run_jobs([])
                 continue
             batch, last = [first], first is None
-            while not last and len(batch) < _AT_ONCE and not jobs.empty():
+            while not last and len(batch) < _BATCH and not jobs.empty():
                 batch.append(jobs.get())
                 last = batch[-1] is None
-            self._do([job for job in batch if job is not None])
+            self._run_jobs([job for job in batch if job is not None])
             if last:
                 return
 
-    def _do(self, batch: list[Job]) -> None:
+    def _run_jobs(self, batch: list[Job]) -> None:
         """Do a batch, and before it what could not be done before."""
-        waiting = [self._again.popleft() for _ in range(min(_AT_ONCE, len(self._again)))]
+        waiting = [self._retries.popleft() for _ in range(min(_BATCH, len(self._retries)))]
         batch = [*waiting, *[job for job in batch if not job.future.cancelled()]]
         if batch:
-            self._try(batch)
+            self._run_transaction(batch)
 
-    def _try(self, batch: Sequence[Job]) -> None:
+    def _run_transaction(self, batch: Sequence[Job]) -> None:
         """Do jobs in one transaction; if the values of one of them are at fault, each in its own."""
         try:
             if not self._prepared:
@@ -154,15 +154,15 @@ class BudgetWorker:
             with self._writing() as connection:
                 results = [job.work(connection) for job in batch]
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, and the thread must live on
-            if not _is_mistake(error):
-                self._failed(batch, error)
+            if not _is_value_error(error):
+                self._note_failure(batch, error)
             elif len(batch) == 1:
                 # given up, so that it stops nobody else; its reservation will count when it expires
-                logger.error("budgets: their database refuses what it is told (%s); that is given up", _class_of(error))
+                logger.error("budgets: their database refuses what it is told (%s); that is given up", _error_text(error))
                 _fail(batch[0], error)
             else:
                 for job in batch:
-                    self._try([job])
+                    self._run_transaction([job])
             return
         if self._failure:
             self._failure = ""
@@ -172,10 +172,10 @@ class BudgetWorker:
                 job.future.set_result(result)
             except InvalidStateError:  # its caller has given up
                 if job.undo is not None:
-                    self._again.append(Job(job.undo, lasting=True))
+                    self._retries.append(Job(job.undo, lasting=True))
 
-    def _failed(self, batch: Sequence[Job], error: Exception) -> None:
-        why = _class_of(error)
+    def _note_failure(self, batch: Sequence[Job], error: Exception) -> None:
+        why = _error_text(error)
         if why != self._failure:
             self._failure = why
             logger.warning("budgets: their database cannot be used (%s)", why)
@@ -183,26 +183,26 @@ class BudgetWorker:
             if not job.lasting:
                 _fail(job, error)
                 continue
-            if len(self._again) == MOST_WAITING:
+            if len(self._retries) == MOST_WAITING:
                 logger.error("budgets: too many settlements wait; the oldest is given up, and will count at its bound")
-            self._again.append(job)
+            self._retries.append(job)
 
 
 def _fail(job: Job, error: Exception) -> None:
-    away = BudgetStoreUnavailable(f"its database cannot be used ({_class_of(error)})")
+    unavailable = BudgetStoreUnavailable(f"its database cannot be used ({_error_text(error)})")
     cause = error if isinstance(error, LedgerError) else getattr(error, "orig", None) or error
-    away.__cause__ = cause.with_traceback(None)  # whose frames hold the connection's settings
+    unavailable.__cause__ = cause.with_traceback(None)  # whose frames hold the connection's settings
     with contextlib.suppress(InvalidStateError):  # its caller has given up
-        job.future.set_exception(away)
+        job.future.set_exception(unavailable)
 
 
-def _is_mistake(error: Exception) -> bool:
+def _is_value_error(error: Exception) -> bool:
     """Whether the values are at fault, not the database."""
     foreign = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
     return foreign or isinstance(error, DataError | IntegrityError | OverflowError | ValueError | TypeError)
 
 
-def _class_of(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """The class of an error, or the text of a :class:`LedgerError`; the text of a driver's may hold what was to be written."""
     return str(error) if isinstance(error, LedgerError) else type(getattr(error, "orig", None) or error).__name__
 
@@ -214,36 +214,36 @@ KEPT = 400 * 86_400_000_000
 _LOCK = 5_463_789_210_011
 _CLOSING = 2.0
 
-_OF = "name = :name AND share = :share AND begins = :begins"
-_ONE = text("SELECT pg_advisory_xact_lock(:key)")
-_OPEN = text(
+_WHERE = "name = :name AND share = :share AND begins = :begins"
+_LOCK_SQL = text("SELECT pg_advisory_xact_lock(:key)")
+_OPEN_ACCOUNT = text(
     "INSERT INTO llmdispatcher_budgets (name, share, begins, ends, spent, reserved) VALUES (:name, :share, :begins, :ends, 0, 0)"
     " ON CONFLICT DO NOTHING"
 )
 # Sums are made in NUMERIC: an account that is full must refuse, and not overflow.
-_TAKE = text(
-    f"UPDATE llmdispatcher_budgets SET reserved = reserved + :amount WHERE {_OF}"  # noqa: S608 - constants of ours
+_RESERVE = text(
+    f"UPDATE llmdispatcher_budgets SET reserved = reserved + :amount WHERE {_WHERE}"  # noqa: S608 - constants of ours
     " AND CAST(spent AS NUMERIC) + reserved + :amount <= :most"
 )
-_CHANGE = text(
+_UPDATE_ACCOUNT = text(
     f"UPDATE llmdispatcher_budgets SET spent = CASE WHEN CAST(spent AS NUMERIC) + :spent > {MOST_SUM} THEN {MOST_SUM}"  # noqa: S608 - as above
-    f" ELSE spent + :spent END, reserved = reserved - :amount WHERE {_OF}"
+    f" ELSE spent + :spent END, reserved = reserved - :amount WHERE {_WHERE}"
 )
-_LOOK = text(f"SELECT spent, reserved FROM llmdispatcher_budgets WHERE {_OF}")  # noqa: S608 - as above
-_HOLD = text(
+_SELECT_BALANCE = text(f"SELECT spent, reserved FROM llmdispatcher_budgets WHERE {_WHERE}")  # noqa: S608 - as above
+_INSERT_RESERVATION = text(
     "INSERT INTO llmdispatcher_reservations (id, name, share, begins, amount, expires_at, expired)"
     " VALUES (:id, :name, :share, :begins, :amount, :until, :no)"
 )
-_DROP = text(f"DELETE FROM llmdispatcher_reservations WHERE id = :id AND {_OF} RETURNING amount, expired")  # noqa: S608 - as above
-_LATE = text(
+_DELETE_RESERVATION = text(f"DELETE FROM llmdispatcher_reservations WHERE id = :id AND {_WHERE} RETURNING amount, expired")  # noqa: S608 - as above
+_EXPIRE = text(
     "UPDATE llmdispatcher_reservations SET expired = :yes WHERE expired = :no AND expires_at < :now"
     " RETURNING name, share, begins, amount"
 )
-_PAST = (
+_DELETE_PAST = (
     text("DELETE FROM llmdispatcher_budgets WHERE ends > 0 AND ends < :old AND reserved = 0"),
     text("DELETE FROM llmdispatcher_reservations WHERE expired = :yes AND expires_at < :old"),
 )
-_RUNNING = text(
+_SELECT_RUNNING = text(
     "SELECT name, share, begins, ends, spent, reserved FROM llmdispatcher_budgets"
     " WHERE name IN :names AND (ends = 0 OR ends > :now)"
 ).bindparams(bindparam("names", expanding=True))
@@ -263,16 +263,16 @@ class DatabaseBudgetStore:
     def reserve(self, wanted: Booking, now: int, patience: float) -> AccountBalance | None:
         """Take the money, or return the account that has too little."""
         job = Job(partial(self._reserve, wanted, now), partial(_settle, wanted, 0, True))
-        short: AccountBalance | None = self._worker.ask(job, patience)
+        short: AccountBalance | None = self._worker.run(job, patience)
         return short
 
     def settle(self, held: Booking, spent: int, *, booked: bool = True) -> None:
         """Replace a reservation by what was spent, soon."""
-        self._worker.tell(Job(partial(_settle, held, spent, booked), lasting=True))
+        self._worker.submit(Job(partial(_settle, held, spent, booked), lasting=True))
 
     def balances(self, budgets: Sequence[str], now: int, patience: float) -> list[AccountBalance]:
         """Return the accounts of these budgets whose period has not ended."""
-        found: list[AccountBalance] = self._worker.ask(Job(partial(self._balances, list(budgets), now)), patience)
+        found: list[AccountBalance] = self._worker.run(Job(partial(self._balances, list(budgets), now)), patience)
         return found
 
     def close(self) -> None:
@@ -280,71 +280,71 @@ class DatabaseBudgetStore:
         self._worker.close(_CLOSING)
 
     def _reserve(self, wanted: Booking, now: int, connection: Connection) -> AccountBalance | None:
-        _alone(connection)
+        _lock_store(connection)
         if now - self._swept_at >= SWEEP:
             self._sweep(now, connection)
         taken: list[Claim] = []
         for claim in wanted.claims:
             if not _take(claim, wanted.amount, connection):
                 for other in taken:
-                    connection.execute(_CHANGE, {**_names(other.account), "spent": 0, "amount": wanted.amount})
-                return AccountBalance(claim.account, *_look(claim.account, connection))
+                    connection.execute(_UPDATE_ACCOUNT, {**_key_of(other.account), "spent": 0, "amount": wanted.amount})
+                return AccountBalance(claim.account, *_balance_of(claim.account, connection))
             taken.append(claim)
         for claim in taken:
             row = {"id": wanted.id, "amount": wanted.amount, "until": wanted.until, "no": False}
-            connection.execute(_HOLD, {**_names(claim.account), **row})
+            connection.execute(_INSERT_RESERVATION, {**_key_of(claim.account), **row})
         return None
 
     def _balances(self, budgets: list[str], now: int, connection: Connection) -> list[AccountBalance]:
-        _alone(connection)
+        _lock_store(connection)
         self._sweep(now, connection)
-        rows = connection.execute(_RUNNING, {"names": budgets, "now": now}).all()
+        rows = connection.execute(_SELECT_RUNNING, {"names": budgets, "now": now}).all()
         return [AccountBalance(Account(name, share, begins, ends), spent, held) for name, share, begins, ends, spent, held in rows]
 
     def _sweep(self, now: int, connection: Connection) -> None:
         """Count expired reservations as spent, and delete what is long past."""
         self._swept_at = now
-        for name, share, begins, amount in connection.execute(_LATE, {"yes": True, "no": False, "now": now}).all():
-            connection.execute(_CHANGE, {"name": name, "share": share, "begins": begins, "spent": amount, "amount": amount})
-        connection.execute(_PAST[0], {"old": now - KEPT})
-        connection.execute(_PAST[1], {"old": now - KEPT, "yes": True})
+        for name, share, begins, amount in connection.execute(_EXPIRE, {"yes": True, "no": False, "now": now}).all():
+            connection.execute(_UPDATE_ACCOUNT, {"name": name, "share": share, "begins": begins, "spent": amount, "amount": amount})
+        connection.execute(_DELETE_PAST[0], {"old": now - KEPT})
+        connection.execute(_DELETE_PAST[1], {"old": now - KEPT, "yes": True})
 
 
-def _alone(connection: Connection) -> None:
+def _lock_store(connection: Connection) -> None:
     """Lock the store until the transaction ends; in SQLite a write transaction does so from its beginning."""
     if connection.dialect.name == "postgresql":
-        connection.execute(_ONE, {"key": _LOCK})
+        connection.execute(_LOCK_SQL, {"key": _LOCK})
 
 
-def _names(account: Account) -> dict[str, Any]:
+def _key_of(account: Account) -> dict[str, Any]:
     return {"name": account.budget, "share": account.share, "begins": account.begins}
 
 
 def _take(claim: Claim, amount: int, connection: Connection) -> bool:
     """Reserve if there is room; open an account that is not there. Return whether there was room."""
-    wanted = {**_names(claim.account), "amount": amount, "most": claim.limit}
-    if connection.execute(_TAKE, wanted).rowcount:
+    wanted = {**_key_of(claim.account), "amount": amount, "most": claim.limit}
+    if connection.execute(_RESERVE, wanted).rowcount:
         return True
-    opened = connection.execute(_OPEN, {**_names(claim.account), "ends": claim.account.ends}).rowcount
-    return bool(opened > 0 and connection.execute(_TAKE, wanted).rowcount)
+    opened = connection.execute(_OPEN_ACCOUNT, {**_key_of(claim.account), "ends": claim.account.ends}).rowcount
+    return bool(opened > 0 and connection.execute(_RESERVE, wanted).rowcount)
 
 
-def _look(account: Account, connection: Connection) -> tuple[int, int]:
-    found = connection.execute(_LOOK, _names(account)).one_or_none()
+def _balance_of(account: Account, connection: Connection) -> tuple[int, int]:
+    found = connection.execute(_SELECT_BALANCE, _key_of(account)).one_or_none()
     return (found[0], found[1]) if found is not None else (0, 0)
 
 
 def _settle(held: Booking, spent: int, booked: bool, connection: Connection) -> None:
     """Settle each claim that is still held; an expired one counts as spent already."""
-    _alone(connection)
+    _lock_store(connection)
     for claim in held.claims:
-        names = _names(claim.account)
-        row = connection.execute(_DROP, {"id": held.id, **names}).one_or_none()
+        names = _key_of(claim.account)
+        row = connection.execute(_DELETE_RESERVATION, {"id": held.id, **names}).one_or_none()
         if row is not None:
             before, expired = row
             connection.execute(
-                _CHANGE, {**names, "spent": spent - before if expired else spent, "amount": 0 if expired else before}
+                _UPDATE_ACCOUNT, {**names, "spent": spent - before if expired else spent, "amount": 0 if expired else before}
             )
         elif not booked:
-            connection.execute(_OPEN, {**names, "ends": claim.account.ends})
-            connection.execute(_CHANGE, {**names, "spent": spent, "amount": 0})
+            connection.execute(_OPEN_ACCOUNT, {**names, "ends": claim.account.ends})
+            connection.execute(_UPDATE_ACCOUNT, {**names, "spent": spent, "amount": 0})

@@ -13,11 +13,10 @@ rate that such tokens can have: cache writes, audio, and every band and tier tha
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -42,7 +41,6 @@ from ...types import (
     Request,
     Said,
     TextPart,
-    Tool,
     ToolCall,
     VendorTool,
     VideoPart,
@@ -51,7 +49,7 @@ from ...types import (
     unseen_model,
 )
 from ..units import micros, moment
-from .budget import Budget, BudgetForecast, BudgetStatus, Period, period_at, picodollars_up, plain_dollars
+from .budget import Budget, BudgetForecast, BudgetStatus, period_at, picodollars_up, plain_dollars
 from .store import Account, AccountBalance, Booking, BudgetStore, BudgetStoreUnavailable, Claim, MemoryBudgetStore
 
 PER_REQUEST = 768
@@ -104,22 +102,25 @@ class Measure:
 
 def measure(request: Request) -> Measure:
     """Measure a request, in one pass over its text."""
-    extra = request.extra_params
-    vendor_tools = [tool for tool in request.tools if isinstance(tool, VendorTool)]
+    extra, format, tools = request.extra_params, request.response_format, request.tools
+    vendor_tools = [tool for tool in tools if isinstance(tool, VendorTool)]
     searching = bool(vendor_tools) or not _SEARCHING.isdisjoint(extra)
-    text, images, unbounded = PER_REQUEST + _tools_tokens(request.tools) + _json_tokens(request.response_format), 0, searching
+    text, images, unbounded = PER_REQUEST, 0, searching
+    if extra:
+        text += WITH_SETTINGS + _json_tokens(extra)
+    if format:
+        text += _json_tokens(format)
+    if tools:
+        text += WITH_TOOLS + sum([PER_TOOL + _json_tokens(attrs.asdict(tool)) for tool in tools])
     for message in request.messages:
         text += _message_tokens(message)
-        if isinstance(message.content, str):
-            text += text_tokens(message.content)
-            continue
-        for part in message.content:
+        for part in () if isinstance(message.content, str) else message.content:
             text += _part_tokens(part)
             images += isinstance(part, ImagePart)
             unbounded = unbounded or _unbounded(part)
     said = Said.of(extra)
     return Measure(
-        text=text + _json_tokens(extra) + (WITH_SETTINGS if extra else 0),
+        text=text,
         images=images,
         unbounded=unbounded or stored_param(extra) is not None,
         searches=sum([_max_uses(tool) for tool in vendor_tools]) or (SEARCHES if searching else 0),
@@ -220,9 +221,15 @@ def _output_rate(price: Price) -> Decimal:
 
 
 def _message_tokens(message: Message) -> int:
-    calls = sum([_part_tokens(call) for call in message.tool_calls]) if message.tool_calls else 0
-    names = text_tokens(message.name or "") + len(message.tool_call_id or "")
-    return PER_MESSAGE + calls + names + (_json_tokens(message.extra) if message.extra else 0)
+    """Tokens of a message without the parts of its content."""
+    count = PER_MESSAGE + len(message.tool_call_id or "")
+    if isinstance(message.content, str):
+        count += text_tokens(message.content)
+    if message.tool_calls:
+        count += sum([_part_tokens(call) for call in message.tool_calls])
+    if message.name:
+        count += text_tokens(message.name)
+    return count + _json_tokens(message.extra) if message.extra else count
 
 
 def _part_tokens(part: Any) -> int:
@@ -238,10 +245,6 @@ def _part_tokens(part: Any) -> int:
     if isinstance(part, FilePart):
         return len(part.data or b"") + text_tokens(part.name or "") if _is_text(part) else text_tokens(part.name or "")
     return 0
-
-
-def _tools_tokens(tools: Sequence[Tool | VendorTool]) -> int:
-    return WITH_TOOLS + sum([PER_TOOL + _json_tokens(attrs.asdict(tool)) for tool in tools]) if tools else 0
 
 
 def _json_tokens(value: Any) -> int:
@@ -281,7 +284,7 @@ class CallBudget:
 
     @property
     def measure(self) -> Measure:
-        """What the request holds, with the text that :meth:`continue_with` added."""
+        """The measure of the request, with the text that :meth:`continue_with` added."""
         if self._measure is None:
             self._measure = measure(self.request)
         return attrs.evolve(self._measure, text=self._measure.text + self._more) if self._more else self._measure
@@ -291,27 +294,6 @@ class CallBudget:
         self._more = text_tokens(text) + text_tokens(around)
 
 
-class PaidLease:
-    """The key of a reservation, which moves to another key when this one is refused; a :class:`~llmdispatcher.runtime.Lease`."""
-
-    def __init__(self, reservation: Reservation, move: Callable[[Sequence[int]], int | None], other: Lease | None) -> None:
-        self._reservation = reservation
-        self._move = move
-        self._other = other
-
-    @property
-    def key(self) -> int | None:
-        """The number of the key."""
-        return self._reservation.key
-
-    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
-        """Reserve for another of these keys, after a refusal; ``None`` if none has both a place and money."""
-        if self._other is None:
-            return self._move(awake)
-        number = self._other.move(awake, error)
-        return None if number is None else self._move([number])
-
-
 class Reservation:
     """What one attempt has reserved. It is settled once; later settlements change nothing.
 
@@ -319,25 +301,42 @@ class Reservation:
     price; the whole bound if neither is known. A request that certainly never reached the vendor, or that the vendor refused: a
     cost that is known, otherwise nothing. Anything else (broken off, cancelled, timed out, overtaken) may be billed for an unknown
     sum: the whole bound.
+
+    If a budget counts by key, it is also the attempt's :class:`~llmdispatcher.runtime.Lease`: ``key`` is the number of the key
+    with the reserved money, and after a refusal the reservation moves to another key.
     """
 
-    __slots__ = ("_store", "booked", "call", "key", "move", "of_call", "shared")
+    __slots__ = ("_limits", "_spending", "asked", "booked", "call", "key", "of_call", "shared")
 
-    def __init__(self, call: CallBudget, store: BudgetStore) -> None:
-        self._store = store
+    def __init__(self, call: CallBudget, spending: Spending) -> None:
         self.call = call
         self.of_call: Booking | None = None
         self.shared: Booking | None = None
         self.booked = True
         self.key: int | None = None
-        self.move: Callable[[Sequence[int]], int | None] | None = None
+        self.asked: tuple[Target, Deadline] | None = None
+        self._spending = spending
+        self._limits: Lease | None = None
 
-    def lease(self, other: Lease | None) -> Lease | None:
-        """The key to show: the one with the reserved money, and after a refusal another with money.
+    def lease(self, limits: Lease | None) -> Lease | None:
+        """Return what chooses the key to show; ``limits`` is the lease of the rate limits, which comes first."""
+        if self.key is None:
+            return limits
+        self._limits = limits
+        return self
 
-        ``other`` is the lease of the rate limits, which comes first.
-        """
-        return other if self.key is None or self.move is None else PaidLease(self, self.move, other)
+    def move(self, awake: Sequence[int], error: DispatchError) -> int | None:
+        """Reserve for another of these keys, after a refusal, which costs nothing; ``None`` if none has both a place and money."""
+        if self._limits is not None:
+            number = self._limits.move(awake, error)
+            if number is None:
+                return None
+            awake = [number]
+        self.give_back()
+        self.key = None
+        if self.asked is not None:
+            self._spending.reserve(self, self.asked[0], awake, self.asked[1])
+        return self.key
 
     @property
     def amount(self) -> Decimal | None:
@@ -360,12 +359,11 @@ class Reservation:
         self._spend(spent)
 
     def _spend(self, spent: int) -> None:
-        of_call, shared, booked = self.of_call, self.shared, self.booked
-        if of_call is not None and self.call.store is not None:
-            self.call.store.settle(of_call, spent)
+        if self.of_call is not None and self.call.store is not None:
+            self.call.store.settle(self.of_call, spent)
             self.of_call = None
-        if shared is not None:
-            self._store.settle(shared, spent, booked=booked)
+        if self.shared is not None:
+            self._spending.store.settle(self.shared, spent, booked=self.booked)
             self.shared = None
 
 
@@ -381,27 +379,14 @@ WITHOUT_DEADLINE = 86_400.0
 
 @attrs.frozen
 class _Charge:
-    """What asking a target may cost, in picodollars, and the budgets that this concerns."""
+    """What asking a target may cost, in picodollars, and the budgets that this concerns; ``at`` is now, in microseconds."""
 
     target: Target
-    claims: tuple[tuple[Budget, Claim], ...]
+    claims: list[tuple[Budget, Claim]]
     amount: int
-    now: datetime
+    at: int
     limited: bool = False
     """Whether the request sets ``max_tokens``."""
-
-
-class _Ids:
-    """Ids that no process gives twice: 16 random hex digits, drawn again in a forked child, and a counter."""
-
-    def __init__(self) -> None:
-        self._pid, self._prefix, self._count = 0, "", itertools.count()
-
-    def next(self) -> str:
-        """The next id, of 32 hex digits."""
-        if self._pid != os.getpid():
-            self._prefix, self._pid = os.urandom(8).hex(), os.getpid()
-        return f"{self._prefix}{next(self._count):016x}"
 
 
 class Spending:
@@ -410,20 +395,16 @@ class Spending:
     def __init__(self, budgets: Sequence[Budget], clock: Clock, store: BudgetStore | None = None) -> None:
         self.budgets = tuple(budgets)
         self.store = store if store is not None else MemoryBudgetStore()
-        self._clock = clock
-        self._ids = _Ids()
-        self._by_call = any(budget.period == "call" for budget in self.budgets)
         self.by_key = any(budget.per == "key" or "key" in budget.match for budget in self.budgets)
         """Whether any budget depends on which of a vendor's keys is shown."""
-        self._periods: dict[str, Period] = {}
+        self._by_call = any(budget.period == "call" for budget in self.budgets)
+        self._most = {budget.name: budget.most for budget in self.budgets}
+        self._clock = clock
+        self._periods: dict[str, tuple[int, int]] = {}
 
     def new_call_budget(self, request: Request, origin: str | None = None) -> CallBudget:
         """What a call carries from its beginning; ``origin`` is for a request that names none."""
         return CallBudget(request, origin, MemoryBudgetStore() if self._by_call else None)
-
-    def new_reservation(self, call: CallBudget) -> Reservation:
-        """An empty reservation for one attempt of a call."""
-        return Reservation(call, self.store)
 
     def reserve(self, reservation: Reservation, target: Target, keys: Sequence[int], deadline: Deadline) -> BudgetExceeded | None:
         """Reserve what asking ``target`` may cost. If it must not be asked, reserve nothing and return the error that says why.
@@ -434,7 +415,7 @@ class Spending:
         """
         if not (self.by_key and keys):
             return self._reserve(reservation, target, None, deadline)
-        reservation.move = lambda numbers: self._move(reservation, target, numbers, deadline)
+        reservation.asked = (target, deadline)
         refusals = []
         for key in keys:
             refusal = self._reserve(reservation, target, key, deadline)
@@ -444,79 +425,59 @@ class Spending:
             refusals.append(refusal)
         return refusals[0]
 
-    def _move(self, reservation: Reservation, target: Target, keys: Sequence[int], deadline: Deadline) -> int | None:
-        """Reserve for another key with money, after one was refused, which costs nothing."""
-        reservation.give_back()
-        reservation.key = None
-        self.reserve(reservation, target, keys, deadline)
-        return reservation.key
-
     def _reserve(self, reservation: Reservation, target: Target, key: int | None, deadline: Deadline) -> BudgetExceeded | None:
-        call = reservation.call
-        charge = self._charge(call, target, key)
-        if isinstance(charge, BudgetExceeded) or charge is None:
+        charge = self._charge(reservation.call, target, key)
+        if not isinstance(charge, _Charge):
             return charge
-        until = micros(charge.now) + int(1e6 * (min(deadline.remaining(), WITHOUT_DEADLINE) + LEASE))
-        own = tuple([claim for budget, claim in charge.claims if budget.period == "call"])
-        if own and call.store is not None:
-            reservation.of_call = Booking(self._ids.next(), own, charge.amount, until)
-            short = call.store.reserve(reservation.of_call)
-            if short is not None:
-                reservation.of_call = None
-                return _exceeded_error(charge, short)
+        left = deadline.remaining()
+        until = charge.at + int(1e6 * (min(left, WITHOUT_DEADLINE) + LEASE))
+        refusal = self._reserve_of_call(reservation, charge, until) if self._by_call else None
         shared = tuple([claim for budget, claim in charge.claims if budget.period != "call"])
-        refusal = (
-            self._reserve_shared(reservation, charge, Booking(self._ids.next(), shared, charge.amount, until), deadline)
-            if shared
-            else None
-        )
-        if refusal is not None:
-            reservation.give_back()
-        return refusal
-
-    def _reserve_shared(
-        self, reservation: Reservation, charge: _Charge, wanted: Booking, deadline: Deadline
-    ) -> BudgetExceeded | None:
-        is_strict = any(budget.strict for budget, _ in charge.claims)
-        left = deadline.remaining()  # a call that goes on without the store needs time for itself
-        patience = min(PATIENCE, left if is_strict else left / 2)
-        reservation.shared = wanted
+        if refusal is not None or not shared:
+            return refusal
+        if not any(budget.strict for budget, _ in charge.claims):
+            left /= 2  # a call that goes on without the store needs time for itself
+        wanted = reservation.shared = Booking(os.urandom(16).hex(), shared, charge.amount, until)
         try:
-            short = self.store.reserve(wanted, micros(charge.now), patience)
-        except BudgetStoreUnavailable as away:
+            short = self.store.reserve(wanted, charge.at, min(PATIENCE, left))
+            if short is None:
+                return None
+            refusal = _exceeded_error(charge, short)
+        except BudgetStoreUnavailable as unavailable:
             reservation.shared = None
             deadline.check()
-            return self._continue_unbooked(reservation, charge, wanted, away)
+            refusal = _unavailable_error(charge, unavailable)
+            if refusal is None:
+                logger.warning("budgets: %s; %s is asked nevertheless, and booked later", unavailable, target)
+                reservation.shared, reservation.booked = wanted, False
+                return None
+        reservation.shared = None
+        reservation.give_back()
+        return refusal
+
+    def _reserve_of_call(self, reservation: Reservation, charge: _Charge, until: int) -> BudgetExceeded | None:
+        """Reserve of the budgets that count by call, which are kept in memory."""
+        own, store = tuple([claim for budget, claim in charge.claims if budget.period == "call"]), reservation.call.store
+        if not own or store is None:
+            return None
+        reservation.of_call = Booking(os.urandom(16).hex(), own, charge.amount, until)
+        short = store.reserve(reservation.of_call)
         if short is None:
             return None
-        reservation.shared = None
+        reservation.of_call = None
         return _exceeded_error(charge, short)
-
-    def _continue_unbooked(
-        self, reservation: Reservation, charge: _Charge, wanted: Booking, away: BudgetStoreUnavailable
-    ) -> BudgetExceeded | None:
-        """The store is unavailable: a strict budget refuses; else the call goes on, and is booked later."""
-        strict = next((budget for budget, _ in charge.claims if budget.strict), None)
-        if strict is None:
-            logger.warning("budgets: %s; %s is asked nevertheless, and booked later", away, charge.target)
-            reservation.shared, reservation.booked = wanted, False
-            return None
-        text = f"budget {strict.name!r} cannot be looked at: {away}; bring it back, or let calls go on without it by strict=False"
-        refusal = BudgetExceeded(text, budget=strict.name, limit=strict.limit, sent=False, **_target_fields(charge.target))
-        refusal.__cause__ = away
-        return refusal
 
     def statuses(self) -> tuple[BudgetStatus, ...]:
         """Every account in its present period; budgets that count by call have none.
 
         Raises :class:`BudgetExceeded` if the store is unavailable.
         """
-        now = self._clock.now()
+        now = micros(self._clock.now())
         lasting = {budget.name: budget for budget in self.budgets if budget.period != "call"}
         try:
-            found = self.store.balances(list(lasting), micros(now), PATIENCE) if lasting else []
-        except BudgetStoreUnavailable as away:
-            raise BudgetExceeded(f"budgets cannot be looked at: {away}", sent=False) from away
+            found = self.store.balances(list(lasting), now, PATIENCE) if lasting else []
+        except BudgetStoreUnavailable as unavailable:
+            raise BudgetExceeded(f"budgets cannot be looked at: {unavailable}", sent=False) from unavailable
         present = {name: self._account(budget, "", now) for name, budget in lasting.items()}
         found = [one for one in found if one.account.begins == present[one.account.budget].begins]
         seen = {one.account.key for one in found}
@@ -544,7 +505,7 @@ class Spending:
     def _refusal(self, charge: _Charge) -> BudgetExceeded | None:
         """The error that the charge would meet as things stand, or ``None``."""
         try:
-            known = self.store.balances([budget.name for budget, _ in charge.claims], micros(charge.now), PATIENCE)
+            known = self.store.balances([budget.name for budget, _ in charge.claims], charge.at, PATIENCE)
         except BudgetStoreUnavailable:
             known = []
         held = {one.account.key: one for one in known}
@@ -557,25 +518,25 @@ class Spending:
     def _charge(self, call: CallBudget, target: Target, key: int | None) -> _Charge | BudgetExceeded | None:
         """What to reserve; ``None`` if no budget is concerned or the target is free."""
         facts = {**call.facts, "vendor": target.vendor, "model": str(target), "key": f"{target.vendor}#{key or 1}"}
-        concerned = [budget for budget in self.budgets if budget.concerns(facts)]
+        concerned = [budget for budget in self.budgets if not budget.match or budget.concerns(facts)]
         if not concerned or costs_nothing(target):
             return None
-        now, amount = self._clock.now(), 0
-        if has_price(target):
-            amount = picodollars_up(bound(call.measure, call.request, target, now))
-        if not has_price(target) or unseen_model(call.request.extra_params) is not None:
-            strict = next((budget for budget in concerned if budget.unpriced == "refuse"), None)
-            if strict is not None:
-                return _unpriced_error(strict, target)
-        claims = [(budget, Claim(self._account(budget, budget.share(facts), now), budget.most)) for budget in concerned]
-        return _Charge(target, tuple(claims), amount, now, call.request.max_tokens is not None)
+        priced, extra, now = has_price(target), call.request.extra_params, self._clock.now()
+        if not priced or (extra and unseen_model(extra) is not None):
+            refusing = next((budget for budget in concerned if budget.unpriced == "refuse"), None)
+            if refusing is not None:
+                return _unpriced_error(refusing, target)
+        amount, at = picodollars_up(bound(call.measure, call.request, target, now)) if priced else 0, micros(now)
+        claims = [(budget, Claim(self._account(budget, budget.share(facts), at), self._most[budget.name])) for budget in concerned]
+        return _Charge(target, claims, amount, at, call.request.max_tokens is not None)
 
-    def _account(self, budget: Budget, share: str, now: datetime) -> Account:
+    def _account(self, budget: Budget, share: str, now: int) -> Account:
         """An account in the present period; a period is computed once."""
         period = self._periods.get(budget.name)
-        if period is None or not period.covers(now):
-            period = self._periods[budget.name] = period_at(budget.period, budget.clocks, now)
-        return Account(budget.name, share, micros(period.begins), micros(period.ends) if period.ends is not None else 0)
+        if period is None or now < period[0] or 0 < period[1] <= now:
+            found = period_at(budget.period, budget.clocks, moment(now))
+            period = self._periods[budget.name] = (micros(found.begins), micros(found.ends) if found.ends is not None else 0)
+        return Account(budget.name, share, *period)
 
     def close(self) -> None:
         """Close the store's connections."""
@@ -606,10 +567,6 @@ def _status(budget: Budget, balance: AccountBalance) -> BudgetStatus:
     )
 
 
-def _target_fields(target: Target) -> dict[str, Any]:
-    return {"vendor": target.vendor, "model": target.model}
-
-
 def _exceeded_error(charge: _Charge, balance: AccountBalance) -> BudgetExceeded:
     """The error for a charge that an account cannot pay."""
     budget = next(budget for budget, claim in charge.claims if claim.account.key == balance.account.key)
@@ -626,11 +583,24 @@ def _exceeded_error(charge: _Charge, balance: AccountBalance) -> BudgetExceeded:
         reserved=status.reserved,
         needed=plain_dollars(charge.amount),
         ends=status.ends,
-        retry_after=max(0.0, (status.ends - charge.now).total_seconds()) if status.ends is not None else None,
+        retry_after=max(0, balance.account.ends - charge.at) / 1e6 if balance.account.ends else None,
         try_elsewhere=budget.on_exceed == "next_target",
         sent=False,
-        **_target_fields(charge.target),
+        vendor=charge.target.vendor,
+        model=charge.target.model,
     )
+
+
+def _unavailable_error(charge: _Charge, cause: BudgetStoreUnavailable) -> BudgetExceeded | None:
+    """The error for a strict budget whose store is unavailable; ``None`` if no budget is strict."""
+    budget = next((budget for budget, _ in charge.claims if budget.strict), None)
+    if budget is None:
+        return None
+    text = f"budget {budget.name!r} cannot be looked at: {cause}; bring it back, or let calls go on without it by strict=False"
+    limit, target = budget.limit, charge.target
+    error = BudgetExceeded(text, budget=budget.name, limit=limit, sent=False, vendor=target.vendor, model=target.model)
+    error.__cause__ = cause
+    return error
 
 
 def _unpriced_error(budget: Budget, target: Target) -> BudgetExceeded:
@@ -642,5 +612,6 @@ def _unpriced_error(budget: Budget, target: Target) -> BudgetExceeded:
         limit=budget.limit,
         try_elsewhere=budget.on_exceed == "next_target",
         sent=False,
-        **_target_fields(target),
+        vendor=target.vendor,
+        model=target.model,
     )

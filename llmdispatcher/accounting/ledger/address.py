@@ -1,8 +1,8 @@
-"""Where a ledger is: a path of an SQLite file, the address of a PostgreSQL database, or an engine of SQLAlchemy's that exists.
+"""The address of a ledger: a path of an SQLite file, a URL of a PostgreSQL database, or an application's SQLAlchemy engine.
 
 A password is never shown. An address of PostgreSQL means what it means to libpq, several hosts and sockets included
-(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). What its ``options`` set is said in each transaction:
-a pooler such as PgBouncer takes no options when a connection starts, and gives each transaction another one.
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). Its ``options`` are set in each transaction: a pooler
+such as PgBouncer takes no options when a connection starts, and gives each transaction another connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...types import Secret, is_server
 SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
 
 _NOWHERE = "postgresql (connected by the application)"
-"""What is shown of an engine whose URL names no database, since a function of the application's connects it."""
+"""Shown for an engine whose URL names no database, since the application connects it by a function."""
 
 _NO_FILE = (
     "ledger: this is the address of a server in a form that is not read here (it is not shown, it may hold a password); write"
@@ -33,15 +33,15 @@ _NO_FILE = (
 _KIND = re.compile(r"[a-z][a-z0-9+]{1,30}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+(?:%\w+)?")
 _SHOWN = ("host", "port", "user", "dbname", "service")
-"""What an address may say behind its ``?`` and is no secret, but tells one database from another."""
+"""Parameters behind the ``?`` that are no secrets, and tell one database from another."""
 
 
 @attrs.frozen(kw_only=True)
 class Address:
-    """``path`` is the file where there is one, ``shown`` what may be shown to people.
+    """``path`` is the file, if it is one; ``shown`` is safe to show.
 
     ``server`` are libpq's parameters, ``settings`` what each transaction sets in PostgreSQL, by name. ``schema`` is where the
-    tables are to be, made where it is not there; else they are where ``search_path`` leads.
+    tables are, created if it is missing; without it they are where ``search_path`` leads.
     """
 
     shown: str
@@ -52,9 +52,9 @@ class Address:
 
     @property
     def spool(self) -> Path:
-        """The folder where rows wait while the database is away: beside the file, in the user's state folder, or a temporary one.
+        """The folder where rows wait while the database is unavailable: beside the file, in the user's state folder, or temporary.
 
-        Raises :class:`ConfigError`, which names ``spool=``, where there is none, or nothing tells one database from another.
+        Raises :class:`ConfigError`, which names ``spool=``, if there is none, or if nothing tells one database from another.
         """
         if self.path is not None:
             return self.path.with_name(self.path.name + ".spool")
@@ -68,7 +68,7 @@ class Address:
         return state_folder("spool") / "ledger" / name
 
     def check_folder(self) -> None:
-        """Raise :class:`ConfigError` for a file whose folder is not there: a misspelt path would begin another ledger."""
+        """Raise :class:`ConfigError` if the file's folder is missing: a misspelt path would begin another ledger."""
         folder = self.path.parent if self.path is not None else None
         try:
             if folder is not None:
@@ -88,34 +88,34 @@ def address(value: Any, schema: str | None = None) -> Address:
     kind, colon, rest = value.strip().partition("://")
     kind = kind.lower()
     if colon and kind in SERVERS:
-        return _in_schema(_server(rest), schema)
+        return _with_schema(_parse_server(rest), schema)
     if colon and kind == "sqlite":
-        return _in_schema(_file(rest.removeprefix("/")), schema)
+        return _with_schema(_parse_file(rest.removeprefix("/")), schema)
     if (colon and _KIND.fullmatch(kind)) or kind.startswith("file:"):
         kind = kind.partition(":")[0]
         raise ConfigError(f"ledger: {kind!r} is no kind of database that it knows; give a path, or postgresql://user@host/name")
-    return _in_schema(_file(value), schema)
+    return _with_schema(_parse_file(value), schema)
 
 
 def address_of(engine: Any, schema: str | None = None) -> Address:
-    """Where an engine of SQLAlchemy's leads to. Raises :class:`ConfigError` for one that a ledger cannot use."""
+    """The address of a SQLAlchemy engine. Raises :class:`ConfigError` for one that a ledger cannot use."""
     dialect = getattr(engine, "dialect", None)
     if dialect is None or not hasattr(engine, "pool"):
         raise ConfigError(f"engine: {type(engine).__name__} is no Engine; give what sqlalchemy.create_engine() returns")
     if dialect.is_async:
         raise ConfigError(f"engine: {dialect.driver} is a driver for asyncio; give an engine of postgresql+psycopg or sqlite")
     if dialect.name == "sqlite":
-        return _in_schema(_file((engine.url.database or "").partition("?")[0].removeprefix("file:")), schema)
+        return _with_schema(_parse_file((engine.url.database or "").partition("?")[0].removeprefix("file:")), schema)
     if dialect.name != "postgresql":
         raise ConfigError(f"engine: {dialect.name!r} is no kind of database that a ledger knows; use SQLite or PostgreSQL")
     url = engine.url
     host = f"{url.host or ''}:{url.port}" if url.port else url.host or ""
     given = {name: ",".join(told) if isinstance(told, tuple) else told for name, told in url.query.items()}
-    shown = _shown(quote(url.username or ""), host, quote(url.database or ""), given)
-    return _in_schema(Address(shown=shown if shown != "postgresql:///" else _NOWHERE), schema)
+    shown = _describe(quote(url.username or ""), host, quote(url.database or ""), given)
+    return _with_schema(Address(shown=shown if shown != "postgresql:///" else _NOWHERE), schema)
 
 
-def _in_schema(found: Address, schema: str | None) -> Address:
+def _with_schema(found: Address, schema: str | None) -> Address:
     if schema is None:
         return found
     if not isinstance(schema, str) or not schema.strip() or "\0" in schema:
@@ -126,7 +126,7 @@ def _in_schema(found: Address, schema: str | None) -> Address:
     return attrs.evolve(found, schema=schema, settings={**found.settings, "search_path": f'"{quoted}"'})
 
 
-def _file(path: str) -> Address:
+def _parse_file(path: str) -> Address:
     if path in ("", ":memory:"):
         raise ConfigError("ledger: a database in memory cannot be shared or kept; give the path of a file")
     if is_server(path):  # a file of that name would show the password
@@ -135,39 +135,39 @@ def _file(path: str) -> Address:
     return Address(shown=str(found), path=found)
 
 
-def _server(rest: str) -> Address:
+def _parse_server(rest: str) -> Address:
     parts = re.fullmatch(r"([^/?#]*)(?:/([^?#@=:;&\s]*))?(?:\?([^#]*))?", rest)
-    asked = _query(parts[3]) if parts is not None else None
+    asked = _parse_query(parts[3]) if parts is not None else None
     if parts is None or asked is None:
-        raise _unreadable()
+        raise _unreadable_error()
     login, _, place = parts[1].rpartition("@")
     user, _, password = login.partition(":")
     name, query = parts[2] or "", dict(asked)
     others = [value for key, value in asked if key == "host"]
-    hosts, ports = _hosts(others or [place])
+    hosts, ports = _parse_hosts(others or [place])
     query |= {"host": ",".join(others)} if others else {}
     told = {"user": unquote(user), "password": unquote(password), "dbname": unquote(name), **query, "host": hosts}
     told["port"] = ports if ports.strip(",") else query.get("port", "")
-    odd = any("=" in told.get(key, "") for key in _SHOWN) or "://" in told["dbname"] or not re.fullmatch(r"[\d,]*", told["port"])
-    if odd or not all(map(_is_text, told.values())):  # libpq's keyword form within an address, and what libpq cannot take
-        raise _unreadable()
-    settings, told["options"] = _settings(query.get("options", ""))
+    is_odd = any("=" in told.get(key, "") for key in _SHOWN) or "://" in told["dbname"] or not re.fullmatch(r"[\d,]*", told["port"])
+    if is_odd or not all(map(_is_text, told.values())):  # libpq's keyword form within an address, and what libpq cannot take
+        raise _unreadable_error()
+    settings, told["options"] = _parse_options(query.get("options", ""))
     server = {key: value if key in _SHOWN else Secret(value) for key, value in told.items() if value}
-    return Address(shown=_shown(user, place, parts[2], query), server=server, settings=settings)
+    return Address(shown=_describe(user, place, parts[2], query), server=server, settings=settings)
 
 
-def _unreadable() -> ConfigError:
-    """Without the address, which may have a password."""
+def _unreadable_error() -> ConfigError:
+    """The error for a malformed address, without the address, which may have a password."""
     return ConfigError("ledger: the address cannot be read; write / ? # @ in its user or password as %2F %3F %23 %40")
 
 
 def _is_text(value: str) -> bool:
-    """Whether libpq can take it: it has neither NUL nor half a character."""
+    """Whether libpq takes the text: without NUL and lone surrogates."""
     return "\0" not in value and not re.search("[\ud800-\udfff]", value)
 
 
-def _query(text: str | None) -> list[tuple[str, str]] | None:
-    """What stands behind the ``?``; ``None`` where that is the rest of a password."""
+def _parse_query(text: str | None) -> list[tuple[str, str]] | None:
+    """The parameters behind the ``?``; ``None`` if that is the rest of a password."""
     try:
         asked = parse_qsl(text or "", keep_blank_values=True, strict_parsing=bool(text))
     except ValueError:
@@ -175,14 +175,14 @@ def _query(text: str | None) -> list[tuple[str, str]] | None:
     return None if any("@" in value and name not in ("host", "user", "password") for name, value in asked) else asked
 
 
-def _hosts(places: list[str]) -> tuple[str, str]:
-    """libpq's lists of hosts and ports: ``a:1,b`` is ``a,b`` and ``1,``."""
-    pairs = [_host(place) for place in ",".join(places).split(",")]
+def _parse_hosts(places: list[str]) -> tuple[str, str]:
+    """Hosts and ports as libpq lists them: ``a:1,b`` is ``a,b`` and ``1,``."""
+    pairs = [_parse_host(place) for place in ",".join(places).split(",")]
     return ",".join([unquote(host) for host, _ in pairs]), ",".join([port for _, port in pairs])
 
 
-def _host(place: str) -> tuple[str, str]:
-    """A host and its port. One that begins with a slash is the folder of a socket, and may have colons."""
+def _parse_host(place: str) -> tuple[str, str]:
+    """A host and its port. A leading slash means the folder of a socket, which may have colons."""
     if re.fullmatch(r"[/@][^@]*", place) or (place.count(":") > 1 and _IPV6.fullmatch(place)):
         return place, ""
     found = re.fullmatch(r"(?:\[([^\]@]*)\]|([^:@]*))(?::(\d*))?", place)
@@ -193,8 +193,8 @@ def _host(place: str) -> tuple[str, str]:
     return found[1] or found[2] or "", found[3] or ""
 
 
-def _settings(options: str) -> tuple[dict[str, str], str]:
-    """What ``options`` set (``-c name=value``, ``--name=value``), and the rest, which only the start of a connection can take."""
+def _parse_options(options: str) -> tuple[dict[str, str], str]:
+    """The settings in ``options`` (``-c name=value``, ``--name=value``), and the rest, which only a new connection can take."""
     words = re.findall(r"(?:\\.|[^\s\\])+", options)
     settings: dict[str, str] = {}
     rest: list[str] = []
@@ -210,8 +210,8 @@ def _settings(options: str) -> tuple[dict[str, str], str]:
     return settings, " ".join(rest)
 
 
-def _shown(user: str, place: str, name: str | None, query: Mapping[str, str]) -> str:
-    """An address without its password, and with what tells it from another."""
+def _describe(user: str, place: str, name: str | None, query: Mapping[str, str]) -> str:
+    """An address without its password, with what tells it from another."""
     query = {**query, "user": query.get("user", "").partition(":")[0]}
     told = "&".join([f"{key}={quote(query[key], safe='/:,')}" for key in _SHOWN if query.get(key)])
     user = quote(unquote(user).partition(":")[0])

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -22,7 +23,7 @@ from ..units import TOKENS, picodollars
 if TYPE_CHECKING:
     from ...catalog import Target
     from ...runtime import Deadline
-    from ...types import Request, Usage, Whose
+    from ...types import Request, Whose
 
 
 @attrs.frozen(kw_only=True)
@@ -65,22 +66,22 @@ class LedgerCall:
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together, as far as they are known."""
+        """Input and output tokens together, as far as they are known."""
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
     @property
     def cursor(self) -> str:
-        """Its place in the list, for ``list_recent_calls(before=...)``."""
+        """The call's place in the list, for ``list_recent_calls(before=...)``."""
         return f"{self.begun_at.isoformat()}/{self.id}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars and times are texts."""
-        return _plain_record(self)
+        """The fields as JSON can hold them; US dollars and times are texts."""
+        return _json_record(self)
 
 
 @attrs.frozen(kw_only=True)
 class LedgerAttempt:
-    """One vendor asked once; see :class:`~llmdispatcher.AttemptRecord`. ``number`` counts from 1 in the order of asking."""
+    """One attempt at one vendor; see :class:`~llmdispatcher.AttemptRecord`. ``number`` counts from 1 in the order of asking."""
 
     call_id: str
     number: int
@@ -103,13 +104,13 @@ class LedgerAttempt:
     bytes_received: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars and times are texts."""
-        return _plain_record(self)
+        """The fields as JSON can hold them; US dollars and times are texts."""
+        return _json_record(self)
 
 
 @attrs.frozen(kw_only=True)
 class RecordedCall:
-    """A call that was reported by hand. ``new`` is False where its id was there already, and nothing was changed."""
+    """A call that was recorded by hand. ``new`` is False if its id was known already, and nothing was changed."""
 
     id: str
     new: bool
@@ -128,9 +129,9 @@ class ImportProblem:
 
 @attrs.frozen(kw_only=True)
 class ImportReport:
-    """What became of the rows of an import: ``rows == imported + known + failed``; ``known`` were there already.
+    """What became of the rows of an import: ``rows == imported + known + failed``; ``known`` calls were recorded before.
 
-    ``problems`` tells of those that failed, of the first thousand of them.
+    ``problems`` describes the first thousand rows that failed.
     """
 
     rows: int = 0
@@ -149,88 +150,51 @@ class ExportReport:
 
 @attrs.frozen(kw_only=True)
 class PruneReport:
-    """What retention has deleted, all from before ``before``; the sums by day stay."""
+    """How many rows retention has deleted, all from before ``before``; the daily totals stay."""
 
     before: datetime
     calls: int = 0
     attempts: int = 0
 
 
-def _plain_record(record: Any) -> dict[str, Any]:
-    return {field.name: _written(getattr(record, field.name)) for field in attrs.fields(type(record))}
+def _json_record(record: Any) -> dict[str, Any]:
+    return {field.name: _json_value(getattr(record, field.name)) for field in attrs.fields(type(record))}
 
 
-def _written(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     return value.isoformat() if isinstance(value, datetime) else value
 
 
 Row = tuple[Any, ...]
-CALL = (
-    "id",
-    "begun_at",
-    "ended_at",
-    "origin",
-    "id_at_origin",
-    "user",
-    "alias",
-    "profile",
-    "vendor",
-    "model",
-    "status",
-    "error_class",
-    *TOKENS,
-    "cost",
-    "cost_status",
-    "price_version",
-    "latency_us",
-    "first_token_us",
-    "streamed",
-    "cached",
-    "hedged",
-    "attempts",
-    "metadata",
-)
+
+
+def _columns(record: type) -> tuple[str, ...]:
+    names = [field.name for field in attrs.fields(record)]
+    return tuple([f"{name}_us" if name in ("latency", "first_token") else name for name in names])
+
+
+CALL = _columns(LedgerCall)
 """The columns of a call's row, in their order; the writer's id is put behind them when they are written."""
 
-ATTEMPT = (
-    "call_id",
-    "number",
-    "begun_at",
-    "vendor",
-    "model",
-    "status",
-    "error_class",
-    "http_status",
-    "retry",
-    "failover",
-    "hedge",
-    "continuation",
-    "sent",
-    "possibly_billed",
-    "cost",
-    "latency_us",
-    "first_token_us",
-    "bytes_sent",
-    "bytes_received",
-)
+ATTEMPT = _columns(LedgerAttempt)
 """The columns of an attempt's row."""
 
 STATUS = CALL.index("status")
 ATTEMPT_STATUS = ATTEMPT.index("status")
 
 MOST_BYTES = 500
-"""Of one text; five of them are the key of a day's sums, and PostgreSQL's keys have 2,704 at most."""
+"""Bytes of one text. Five of them are the key of a daily total, and a key of PostgreSQL has at most 2,704 bytes."""
 MOST_STATUS = 32_767
-"""What the column of HTTP statuses holds; a vendor of a user's own may say anything."""
+"""The largest HTTP status that the column holds; a user's own vendor may report anything."""
 MOST_METADATA = 4096
 MOST_DEPTH = 4
 _MOST_WHOLE = 10**100
 MOST_ITEMS = 64
 
-_SUBSTANCE = len(TOKENS)
-_NOTHING = (None,) * _SUBSTANCE
+_NO_TOKENS = (None,) * len(TOKENS)
+_tokens = attrgetter(*TOKENS)
 _STATUS_OF = {
     "DeadlineExceeded": "timeout",
     "RateLimitError": "rate_limited",
@@ -240,7 +204,7 @@ _STATUS_OF = {
 
 
 class CallView(Protocol):
-    """What a ledger reads of a call whose attempt is about to be made; the dispatcher's own calls live in a higher room."""
+    """What a ledger reads of a call before an attempt; the dispatcher's own class is in a higher room."""
 
     id: str
     request: Request
@@ -250,11 +214,11 @@ class CallView(Protocol):
     hedge: bool
 
     def whose(self) -> Whose:
-        """For whom it is made."""
+        """The origin, user, alias and profile of the call."""
 
 
 class AttemptView(Protocol):
-    """What a ledger reads of an attempt that is about to be made; ``of`` is its call's id."""
+    """What a ledger reads of an attempt before it is made; ``of`` is its call's id."""
 
     of: str
     number: int
@@ -270,40 +234,31 @@ def begun_at(call_id: str) -> int:
     return int(call_id[:16], 16)
 
 
-def began(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
+def start_rows(call: CallView, attempt: AttemptView) -> tuple[Row, Row]:
     """The rows of a call and of an attempt that is about to be made."""
     at = begun_at(call.id)
-    target = attempt.target
-    vendor, model = clean(target.vendor), clean(target.model)
-    whose = (at, None, *_whose(call.whose()), vendor, model, "open", None)
-    of_call = (
-        call.id,
-        *whose,
-        *_NOTHING,
-        *(None, None, None, None, None),
-        *(call.streamed, False, call.hedge, attempt.number, bounded(call.request.metadata)),
-    )
+    whose, target = call.whose(), attempt.target
+    texts = clean_all(whose.origin, whose.id_at_origin, whose.user, whose.alias, whose.profile, target.vendor, target.model)
+    metadata = metadata_json(call.request.metadata) if call.request.metadata else None
+    flags = (call.streamed, False, call.hedge, attempt.number)
+    of_call = (call.id, at, None, *texts, "open", None, *_NO_TOKENS, None, None, None, None, None, *flags, metadata)
     begins = at + int((attempt.started - call.started) * 1_000_000)
-    marks = (attempt.retry, attempt.failover, call.hedge, attempt.continuation)
-    return of_call, (attempt.of, attempt.number, begins, vendor, model, "open", None, None, *marks, None, False, *_NO_FIGURES)
+    reasons = (attempt.retry, attempt.failover, call.hedge, attempt.continuation)
+    start = (attempt.of, attempt.number, begins, *texts[-2:], "open", None, None, *reasons)
+    return of_call, (*start, None, False, None, None, None, None, None)
 
 
-_NO_FIGURES = (None, None, None, None, None)
-
-
-def settled(record: AttemptRecord) -> tuple[None, Row]:
-    """The row of an attempt that is over."""
-    at = begun_at(record.call_id) + int(record.started * 1_000_000)
-    error = record.error
+def attempt_row(record: AttemptRecord) -> tuple[None, Row]:
+    """The row of an attempt that has ended."""
+    error, status = record.error, record.status
     return None, (
         record.call_id,
         record.number,
-        at,
-        clean(record.vendor),
-        clean(record.model),
+        begun_at(record.call_id) + int(record.started * 1_000_000),
+        *clean_all(record.vendor, record.model),
         "success" if error is None else _STATUS_OF.get(error, "error"),
         error,
-        record.status if type(record.status) is int and 0 <= record.status <= MOST_STATUS else None,
+        status if type(status) is int and 0 <= status <= MOST_STATUS else None,
         record.retry,
         record.failover,
         record.hedge,
@@ -318,60 +273,40 @@ def settled(record: AttemptRecord) -> tuple[None, Row]:
     )
 
 
-def ended(outcome: Outcome) -> tuple[Row, None]:
-    """The row of a call that is over."""
+def call_row(outcome: Outcome) -> tuple[Row, None]:
+    """The row of a call that has ended."""
     at = begun_at(outcome.call_id)
     took = int(outcome.latency * 1_000_000)
     attempts, usage, error = outcome.attempts, outcome.usage, outcome.error
     vendor, model = outcome.vendor, outcome.model
     if vendor is None and attempts:
         vendor, model = attempts[-1].vendor, attempts[-1].model
+    priced = (usage.cost_status, usage.price_version) if usage is not None else (None, None)
     row = (
         outcome.call_id,
         at,
         at + took,
-        *_whose(outcome),
-        clean(vendor),
-        clean(model),
-        status_of(error),
+        *clean_all(outcome.origin, outcome.id_at_origin, outcome.user, outcome.alias, outcome.profile, vendor, model),
+        status_of(error) if error is not None else "success",
         type(error).__name__ if error is not None else None,
-        *(_tokens(usage) if usage is not None else _NOTHING),
+        *(_tokens(usage) if usage is not None else _NO_TOKENS),
         _cost(outcome),
-        clean(usage.cost_status) if usage is not None else None,
-        clean(usage.price_version) if usage is not None else None,
+        *clean_all(*priced),
         took,
         int(outcome.first_token * 1_000_000) if outcome.first_token is not None else None,
         outcome.streamed,
         outcome.cached,
         len(attempts) > 1 and any(attempt.hedge for attempt in attempts),
         len(attempts),
-        bounded(outcome.metadata),
+        metadata_json(outcome.metadata) if outcome.metadata else None,
     )
     return row, None
 
 
-def _whose(of: Any) -> Row:
-    """Whose call it is, of a call or of its outcome."""
-    return (clean(of.origin), clean(of.id_at_origin), clean(of.user), clean(of.alias), clean(of.profile))
-
-
-def _tokens(usage: Usage) -> Row:
-    return (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.cache_write_long_tokens,
-        usage.reasoning_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-    )
-
-
 def _cost(outcome: Outcome) -> int | None:
-    """Picodollars of all attempts, of the failed ones too, as far as they are known; ``None`` where the answer's own is not.
+    """Picodollars of all attempts, failed ones included, as far as they are known; ``None`` if the response's own cost is not.
 
-    A call of which nothing was sent has cost nothing.
+    A call of which nothing was sent costs nothing.
     """
     own = outcome.cost
     if own is None and outcome.error is None:
@@ -384,38 +319,45 @@ def _cost(outcome: Outcome) -> int | None:
     return picodollars(own) if own is not None else None
 
 
-def folded(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """The last word of each call and of each attempt: of several rows with one key, the one that is not open."""
+def fold(calls: Iterable[Row], attempts: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Keep one row for each call and each attempt: of several with one key, the one that is not open."""
     ends: dict[str, Row] = {}
     for row in calls:
         if row[STATUS] != "open" or row[0] not in ends:
             ends[row[0]] = row
-    settled: dict[tuple[str, int], Row] = {}
+    attempt_row: dict[tuple[str, int], Row] = {}
     for row in attempts:
-        if row[ATTEMPT_STATUS] != "open" or row[:2] not in settled:
-            settled[row[0], row[1]] = row
-    return list(ends.values()), list(settled.values())
+        if row[ATTEMPT_STATUS] != "open" or row[:2] not in attempt_row:
+            attempt_row[row[0], row[1]] = row
+    return list(ends.values()), list(attempt_row.values())
 
 
-def status_of(error: BaseException | None) -> str:
-    """How a call stands that ended so; of several failures that are alike it is theirs."""
-    if error is None:
-        return "success"
+def status_of(error: BaseException) -> str:
+    """The status of a call that ended with this error; of several failures with one status, that one."""
     several = {status_of(failure) for failure in getattr(error, "failures", ())}
     return several.pop() if len(several) == 1 else _STATUS_OF.get(type(error).__name__, "error")
 
 
 def clean(text: str | None) -> str | None:
     """A text that any database takes: without NUL, in whole characters, of :data:`MOST_BYTES` at most."""
-    if text is None or (len(text) <= MOST_BYTES and text.isascii() and "\0" not in text):
-        return text
-    return str(text).replace("\0", "").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+    return clean_all(text)[0]
 
 
-def bounded(metadata: Mapping[str, Any]) -> str | None:
-    """Metadata as JSON of :data:`MOST_METADATA` bytes at most; what is too deep, too much or no JSON is left out or only named.
+def clean_all(*texts: str | None) -> tuple[str | None, ...]:
+    return tuple(
+        [
+            text
+            if text is None or (len(text) <= MOST_BYTES and text.isascii() and "\0" not in text)
+            else str(text).replace("\0", "").encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore")
+            for text in texts
+        ]
+    )
 
-    ``None`` where it cannot be read at all: it must not cost the call its row.
+
+def metadata_json(metadata: Mapping[str, Any]) -> str | None:
+    """Metadata as JSON of at most :data:`MOST_METADATA` bytes; what is too deep or too much is left out, no JSON becomes its type.
+
+    ``None`` if it is empty or cannot be read at all: a call must not lose its row by it.
     """
     if not metadata:
         return None

@@ -3,8 +3,8 @@
 PostgreSQL may stand behind a pooler that gives each transaction another connection (PgBouncer, pool_mode = transaction). So nothing
 outlives a transaction: settings are made in each, locks are the transaction's, and no statement is prepared.
 
-A file of SQLite that may only be read is opened so, by a second engine that keeps no connection. An engine that was handed in is
-used as it is, and never closed; what is listened to on it concerns the ledger's own connections only.
+A read-only file of SQLite is opened as such, by a second engine that keeps no connection. An application's own engine is used as it
+is, and never closed; event listeners on it concern the ledger's own connections only.
 
 SQLite keeps the locks of an open file for the process (https://www.sqlite.org/howtocorrupt.html, 2.6), and two processes must not
 use one connection to a server. So a fork waits for running statements and closes idle connections. If a statement still runs after
@@ -33,33 +33,33 @@ from .process import LOADING, at_fork
 from .schema import PREFIX, VERSION_TABLE, calls, metadata
 
 PATIENCE = 5.0
-"""Seconds that a fork waits for what is under way."""
+"""Seconds that a fork waits for running statements."""
 
 _NAP = 0.005
-"""Seconds between two tries to get the whole of a file."""
+"""Seconds between two tries to lock the whole file."""
 _WRITES = "llmdispatcher_writes"
 _OLD_NAMES = "llmdispatcher_old_names"
 _PREFIXED = re.compile(rf"\b({'|'.join(metadata.tables)})\b")
 _READ_ONLY = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _READ_ONLY_STATES = ("42501", "25006")
 """insufficient_privilege and read_only_sql_transaction: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-_opened: weakref.WeakSet[Connections] = weakref.WeakSet()
+_all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()
 _inherited: list[Any] = []
-"""What a parent was using when it forked; not even closed here, since closing speaks to the server or drops the file's locks."""
+"""What a parent was using when it forked. It is never closed: that would speak to the server, or drop the file's locks."""
 
 
 class _Pool(QueuePool):
-    """Where a connection is asked for by way of its owner; one that comes back when all is ``over`` is closed, and not kept."""
+    """A pool that calls ``announce`` around each connect; once ``closing``, a connection that comes back is closed."""
 
-    over = False
-    passing: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    closing = False
+    announce: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
     def connect(self) -> PoolProxiedConnection:
-        with self.passing():
+        with self.announce():
             return super().connect()
 
     def _do_return_conn(self, record: Any) -> None:
-        if self.over:
+        if self.closing:
             record.close()
         else:
             super()._do_return_conn(record)
@@ -68,86 +68,86 @@ class _Pool(QueuePool):
 class Connections:
     """Makes the engine at its first use, once for each process. ``timeout`` is seconds to connect and to wait for a lock.
 
-    With ``durable`` a commit in SQLite outlives a loss of power too. ``engine`` is one of somebody else's, to be used instead.
+    With ``durable`` a commit in SQLite survives a loss of power, too. ``engine`` is an application's own, to be used instead.
     """
 
     def __init__(
         self, address: Address, clock: Clock, *, timeout: float = 5.0, durable: bool = False, engine: Engine | None = None
     ) -> None:
         self.address = address
-        self._given = engine
+        self._given_engine = engine
         self._clock = clock
         self._timeout = timeout
         self._durable = durable
         self._lock = new_lock()
-        self._turn = new_lock()
+        self._fork_lock = new_lock()
         self._engine: Engine | None = None
         self._reader: Engine | None = None
         self._prefixed = False
         self.owned = engine is None
-        """Whether the engine is the ledger's own, and with it the file, which may be put aside where it is broken."""
+        """Whether the engine is the ledger's own, and with it the file, which may be renamed if it is broken."""
         self.was_ledger = False
-        """Whether a ledger was found, or made, in a file, which may break later."""
-        self._beginning: set[int] = set()
-        self._out: dict[int, Any] = {}
+        """Whether the file is known to be a ledger; it may break later."""
+        self._connecting: set[int] = set()
+        self._used: dict[int, Any] = {}
         self._alive: dict[int, Any] = {}
         self._inode: int | None = None
-        self._broken = ""
-        _opened.add(self)
+        self._unusable = ""
+        _all_connections.add(self)
 
     @property
     def engine(self) -> Engine:
         """SQLAlchemy's engine; raises :class:`LedgerError` in a child that was forked in the middle of a write to SQLite."""
         with self._lock:
-            if self._broken:
-                raise LedgerError(f"ledger: {self._broken}; open the ledger after the fork")
+            if self._unusable:
+                raise LedgerError(f"ledger: {self._unusable}; open the ledger after the fork")
             if self._engine is None:
-                self._engine = self._made()
+                self._engine = self._make_engine()
             return self._engine
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction that may write; in SQLite it has the only pen from its beginning, so that it cannot fail half-way."""
+        """A transaction that may write; in SQLite it is the only writer from its beginning, so that it cannot fail half-way."""
         options = self._options(writes=True)
-        with self._at_work(), self.engine.connect() as connection, connection.execution_options(**options).begin():
-            self._begun(connection, writes=True)
+        with self._announce_work(), self.engine.connect() as connection, connection.execution_options(**options).begin():
+            self._begin_transaction(connection, writes=True)
             yield connection
 
     @contextmanager
     def reading(self, *, untouched: bool = False) -> Iterator[Connection]:
-        """A view of one moment. The tables of an older version that could not be migrated have today's names in it.
+        """One snapshot. Tables of an older version that could not be migrated are found in it by today's names.
 
-        ``untouched`` is for a file that may be somebody else's: it is not even turned to WAL.
+        With ``untouched`` the file, which may be another application's, is not even switched to WAL.
         """
         options = self._options(writes=False)
         with (
-            self._at_work(),
-            self._to_read(untouched=untouched) as connection,
+            self._announce_work(),
+            self._connect_to_read(untouched=untouched) as connection,
             connection.execution_options(**options).begin(),
         ):
-            self._begun(connection, writes=False)
-            self._named(connection)
+            self._begin_transaction(connection, writes=False)
+            self._find_old_names(connection)
             yield connection
 
     def _options(self, *, writes: bool) -> dict[str, Any]:
-        """How a transaction begins. An engine that was handed in may have a mode of its own in PostgreSQL, even none."""
+        """How a transaction begins. An application's engine may have its own isolation level in PostgreSQL, or autocommit."""
         own = {} if self.owned or self.address.path is not None else {"isolation_level": "READ COMMITTED"}
         return {**own, _WRITES: writes}
 
-    def _to_read(self, *, untouched: bool) -> Connection:
-        path = self.address.path if self._given is None else None
+    def _connect_to_read(self, *, untouched: bool) -> Connection:
+        path = self.address.path if self._given_engine is None else None
         if untouched and path is not None:
             return self._reading_engine().connect()
         try:
             return self.engine.connect()
         except DatabaseError as error:
-            if path is None or not path.is_file() or not may_only_be_read(error):
+            if path is None or not path.is_file() or not is_read_only(error):
                 raise
         return self._reading_engine().connect()
 
-    def _begun(self, connection: Connection, *, writes: bool) -> None:
-        """An engine of SQLite that was handed in begins by itself or not, and in its own way."""
-        if self._given is None or self.address.path is None:
+    def _begin_transaction(self, connection: Connection, *, writes: bool) -> None:
+        """Begin in an application's engine of SQLite, which may have begun by itself already."""
+        if self._given_engine is None or self.address.path is None:
             return
         driver: Any = connection.connection.dbapi_connection
         if writes and driver.in_transaction:
@@ -155,7 +155,7 @@ class Connections:
         if writes or not driver.in_transaction:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    def _named(self, connection: Connection) -> None:
+    def _find_old_names(self, connection: Connection) -> None:
         if not self._prefixed:
             there = inspect(connection)
             self._prefixed = there.has_table(calls.name)
@@ -163,7 +163,7 @@ class Connections:
                 connection.execution_options(**{_OLD_NAMES: True})
 
     def same_file(self) -> bool:
-        """Whether the file that is open is the one that is there; another process may have put a broken one aside."""
+        """Whether the open file is the one at the path; another process may have renamed a broken one."""
         if self.address.path is None or self._inode is None:
             return True
         with contextlib.suppress(OSError):
@@ -171,102 +171,104 @@ class Connections:
         return False
 
     def close(self) -> None:
-        """Close what is idle; what is in use closes when it is given back."""
+        """Close idle connections; the others close when they are given back."""
         with self._lock:
             engine, self._engine, self._reader, self._inode = self._engine, None, None, None
-        if engine is not None and self._given is None:
-            engine.pool.over = True  # type: ignore[attr-defined]  # it is a _Pool
+        if engine is not None and self._given_engine is None:
+            engine.pool.closing = True  # type: ignore[attr-defined]  # it is a _Pool
             engine.dispose()
 
     def before_fork(self) -> None:
-        """Let nobody begin, wait for those at work, close the rest."""
-        self._turn.__enter__()
+        """Let no connection begin, wait for those in use, and close the rest."""
+        self._fork_lock.__enter__()
         gate = threading.Lock()
         gate.acquire()
         end = self._clock.monotonic() + PATIENCE
-        while not self._closed() and self._clock.monotonic() < end:
+        while not self._close_idle() and self._clock.monotonic() < end:
             gate.acquire(timeout=0.002)
 
-    def _closed(self) -> bool:
-        """Whether no connection is left, after closing those that are idle; one that is just given back is seen the next time."""
-        if not (self._beginning or self._out) and self._engine is not None and self._given is None:
+    def _close_idle(self) -> bool:
+        """Close idle connections, and return whether none is left; one that is just given back counts the next time."""
+        if not (self._connecting or self._used) and self._engine is not None and self._given_engine is None:
             with contextlib.suppress(SQLAlchemyError):
                 self._engine.pool.dispose()
-        return not (self._beginning or self._alive)
+        return not (self._connecting or self._alive)
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
-        self._turn.__exit__(None, None, None)
+        """Let connections begin again."""
+        self._fork_lock.__exit__(None, None, None)
 
     def after_fork_in_child(self) -> None:
-        """Begin anew; the turn has opened by itself."""
-        if (self._beginning or self._alive) and self.address.path is not None:
-            self._broken = "the process was forked in the middle of a write"
-        if self._given is not None:  # its connections are the parent's
-            _inherited.append(self._given.pool)
-            self._given.dispose(close=False)
-        elif self._beginning or self._alive:
+        """Start without connections; the lock has released itself."""
+        if (self._connecting or self._alive) and self.address.path is not None:
+            self._unusable = "the process was forked in the middle of a write"
+        if self._given_engine is not None:  # its connections are the parent's
+            _inherited.append(self._given_engine.pool)
+            self._given_engine.dispose(close=False)
+        elif self._connecting or self._alive:
             _inherited.extend([*self._alive.values(), self._engine])
             if self.address.path is None and self._engine is not None:
                 self._engine.dispose(close=False)
         self._engine, self._reader, self._inode = None, None, None
-        self._beginning, self._out, self._alive = set(), {}, {}
+        self._connecting, self._used, self._alive = set(), {}, {}
 
-    def _made(self) -> Engine:
+    def _make_engine(self) -> Engine:
         # beside an engine that was handed in, with the same pool; what the application calls its schemas is not for these tables
-        engine = self._own() if self._given is None else self._given.execution_options(schema_translate_map={})
-        event.listen(engine, "before_cursor_execute", _with_old_names, retval=True)
+        engine = (
+            self._create_engine() if self._given_engine is None else self._given_engine.execution_options(schema_translate_map={})
+        )
+        event.listen(engine, "before_cursor_execute", _use_old_names, retval=True)
         if self.address.path is None:
-            event.listen(engine, "begin", self._set)
+            event.listen(engine, "begin", self._apply_settings)
         return engine
 
-    def _own(self) -> Engine:
+    def _create_engine(self) -> Engine:
         path = self.address.path
-        asked = self._server() if path is None else {"timeout": self._timeout, "check_same_thread": False}
+        asked = self._server_arguments() if path is None else {"timeout": self._timeout, "check_same_thread": False}
         url = URL.create("postgresql+psycopg") if path is None else URL.create("sqlite+pysqlite", database=str(path))
         with LOADING:  # of the driver
             engine = create_engine(url, poolclass=_Pool, pool_size=4, max_overflow=16, connect_args=asked)
-        self._watch(engine)
+        self._track(engine)
         if path is None:
-            event.listen(engine, "do_connect", _connected)
+            event.listen(engine, "do_connect", _connect_server)
         else:
-            event.listen(engine, "handle_error", _no_text)
-            event.listen(engine, "do_connect", self._prepare)
-            event.listen(engine, "connect", self._introduce)
+            event.listen(engine, "handle_error", _translate_corrupt)
+            event.listen(engine, "do_connect", self._create_file)
+            event.listen(engine, "connect", self._configure_file)
             event.listen(engine, "begin", _begin)
         return engine
 
-    def _watch(self, engine: Engine) -> None:
-        """Know of each connection, for the next fork."""
-        engine.pool.passing = self._passing  # type: ignore[attr-defined]  # it is a _Pool
-        event.listen(engine, "connect", self._lives)
-        event.listen(engine, "close", self._ends)
-        event.listen(engine, "checkout", self._taken)
-        event.listen(engine, "checkin", self._given_back)
+    def _track(self, engine: Engine) -> None:
+        """Keep account of each connection, for the next fork."""
+        engine.pool.announce = self._announce  # type: ignore[attr-defined]  # it is a _Pool
+        event.listen(engine, "connect", lambda connection, record: self._alive.update({id(record): connection}))
+        event.listen(engine, "close", lambda _, record: self._alive.pop(id(record), None))
+        event.listen(engine, "checkout", lambda connection, record, _: self._used.update({id(record): connection}))
+        event.listen(engine, "checkin", lambda _, record: self._used.pop(id(record), None))
 
     def _reading_engine(self) -> Engine:
-        """For a file that is not to be written; no connection is kept, so that each sees what others have written since."""
+        """The engine for a read-only file; it keeps no connection, so that each sees what others have written since."""
         with self._lock:
             if self._reader is None:
                 with LOADING:
-                    engine = create_engine("sqlite+pysqlite://", poolclass=_Pool, creator=self._opened_to_read)
-                engine.pool.over = True  # type: ignore[attr-defined]  # it is a _Pool
-                self._watch(engine)
-                event.listen(engine, "handle_error", _no_text)
-                event.listen(engine, "before_cursor_execute", _with_old_names, retval=True)
+                    engine = create_engine("sqlite+pysqlite://", poolclass=_Pool, creator=self._connect_read_only)
+                engine.pool.closing = True  # type: ignore[attr-defined]  # it is a _Pool
+                self._track(engine)
+                event.listen(engine, "handle_error", _translate_corrupt)
+                event.listen(engine, "before_cursor_execute", _use_old_names, retval=True)
                 event.listen(engine, "begin", _begin)
                 self._reader = engine
             return self._reader
 
-    def _opened_to_read(self) -> Any:
-        """The file, with the log beside it; without where SQLite can make no -shm and the log holds nothing.
+    def _connect_read_only(self) -> Any:
+        """Open the file with its log; if SQLite can make no -shm and the log is empty, without.
 
         https://www.sqlite.org/wal.html#read_only_databases
         """
         path = self.address.path
         assert path is not None  # nothing else is opened so
         try:
-            return self._readable(f"{path.as_uri()}?mode=ro")
+            return self._connect_by_uri(f"{path.as_uri()}?mode=ro")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in _READ_ONLY:
                 raise
@@ -276,20 +278,20 @@ class Connections:
                 f"ledger: {path} cannot be read where it is, since {log.name} holds calls that are not in it;"
                 " copy both to a folder that may be written"
             )
-        return self._readable(f"{path.as_uri()}?mode=ro&immutable=1")
+        return self._connect_by_uri(f"{path.as_uri()}?mode=ro&immutable=1")
 
-    def _readable(self, uri: str) -> Any:
+    def _connect_by_uri(self, uri: str) -> Any:
         connection = sqlite3.connect(uri, uri=True, timeout=self._timeout, check_same_thread=False, isolation_level=None)
         try:
-            with _text_or_ruined():
+            with _translate_text_errors():
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _server(self) -> dict[str, Any]:
-        """How to connect; what the address says comes before. The name is one that a pooler may take from anybody."""
+    def _server_arguments(self) -> dict[str, Any]:
+        """How to connect; the address comes first. The application name is one that a pooler accepts from anybody."""
         seconds = max(1, round(self._timeout))
         own = {
             "connect_timeout": max(2, seconds),
@@ -299,8 +301,8 @@ class Connections:
         }
         return {**own, **self.address.server, "prepare_threshold": None}
 
-    def _set(self, connection: Connection) -> None:
-        """Make the settings of a transaction, which end with it; what the address says comes before."""
+    def _apply_settings(self, connection: Connection) -> None:
+        """Make the settings of a transaction, which end with it; the address comes first."""
         seconds = max(1, round(self._timeout))
         limits = {
             "statement_timeout": seconds * 6000,
@@ -311,38 +313,26 @@ class Connections:
         # Said here, since SQLAlchemy's option would leave READ WRITE behind.
         if connection.get_execution_options().get(_WRITES) is False:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        said = ", ".join(["set_config(%s, %s, true)"] * len(settings))
-        connection.exec_driver_sql(f"SELECT {said}", tuple([str(part) for pair in settings.items() for part in pair]))
+        settings_sql = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        connection.exec_driver_sql(f"SELECT {settings_sql}", tuple([str(part) for pair in settings.items() for part in pair]))
 
-    def _at_work(self) -> AbstractContextManager[None]:
-        """With an engine that was handed in a fork waits for the whole of what is done, since its connections are not known."""
-        return self._passing() if self._given is not None else contextlib.nullcontext()
+    def _announce_work(self) -> AbstractContextManager[None]:
+        """With an application's engine, whose connections are unknown, a fork waits for the whole transaction."""
+        return self._announce() if self._given_engine is not None else contextlib.nullcontext()
 
     @contextmanager
-    def _passing(self) -> Iterator[None]:
-        """A thread is about to take a connection, or to open one; while a process forks it waits here."""
+    def _announce(self) -> Iterator[None]:
+        """Note that this thread takes or opens a connection; during a fork it waits here."""
         thread = threading.get_ident()
-        with self._turn:
-            self._beginning.add(thread)
+        with self._fork_lock:
+            self._connecting.add(thread)
         try:
             yield
         finally:
-            self._beginning.discard(thread)
+            self._connecting.discard(thread)
 
-    def _lives(self, connection: Any, record: Any) -> None:
-        self._alive[id(record)] = connection
-
-    def _ends(self, _connection: Any, record: Any) -> None:
-        self._alive.pop(id(record), None)
-
-    def _taken(self, connection: Any, record: Any, _proxy: Any) -> None:
-        self._out[id(record)] = connection
-
-    def _given_back(self, _connection: Any, record: Any) -> None:
-        self._out.pop(id(record), None)
-
-    def _prepare(self, *_: Any) -> None:
-        """Make the file, which only its owner may read; SQLite gives its companions the same mode."""
+    def _create_file(self, *_: Any) -> None:
+        """Create the file, readable by its owner only; SQLite gives its companions the same mode."""
         path = self.address.path
         if path is None:
             return
@@ -350,17 +340,17 @@ class Connections:
             make_file(path)
             self._inode = path.stat().st_ino
         except OSError as error:
-            raise LedgerError(unusable(error, self.address.shown)) from error
+            raise LedgerError(unusable_text(error, self.address.shown)) from error
 
-    def _introduce(self, connection: Any, _record: Any) -> None:
+    def _configure_file(self, connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        with _text_or_ruined():
-            self._keep_a_log(connection)
+        with _translate_text_errors():
+            self._enable_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA journal_size_limit = 67108864")
 
-    def _keep_a_log(self, connection: Any) -> None:
-        """Turn the file to WAL. Of several that do so with a new one SQLite sends all but one away, whatever their time-out."""
+    def _enable_wal(self, connection: Any) -> None:
+        """Switch the file to WAL. If several do so with a new file, SQLite refuses all but one at once, whatever their time-out."""
         for left in range(int(self._timeout / _NAP), -1, -1):
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -372,8 +362,8 @@ class Connections:
                 return
 
 
-def _connected(dialect: Any, _record: Any, arguments: Any, settings: Any) -> Any:
-    """A connection to a server. An error of the driver holds the password, in its frames and in what it says of the connection."""
+def _connect_server(dialect: Any, _record: Any, arguments: Any, settings: Any) -> Any:
+    """Connect to a server. The driver's error holds the password, in its frames and in the connection's description."""
     try:
         return dialect.connect(*arguments, **settings)
     except dialect.loaded_dbapi.Error as error:
@@ -386,58 +376,58 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _with_old_names(connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
-    """Say a statement to tables that have no prefix yet."""
+def _use_old_names(connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+    """Rewrite a statement for tables that have no prefix yet."""
     if connection.get_execution_options().get(_OLD_NAMES):
         statement = _PREFIXED.sub(lambda found: found[1].removeprefix(PREFIX), statement)
     return statement, parameters
 
 
-def _ruined() -> sqlite3.DatabaseError:
-    """What SQLite says of a broken file; the driver cannot, where a text in the file is none."""
+def _corrupt_error() -> sqlite3.DatabaseError:
+    """SQLite's error for a broken file, where the driver raises another since the text in the file is not UTF-8."""
     error = sqlite3.DatabaseError("its bytes are no text")
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
     return error
 
 
 @contextmanager
-def _text_or_ruined() -> Iterator[None]:
+def _translate_text_errors() -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:  # of the message in which SQLite names what is broken
-        raise _ruined() from None
+        raise _corrupt_error() from None
 
 
-def _no_text(context: ExceptionContext) -> DatabaseError | None:
-    """A broken file where the driver can decode neither a column nor SQLite's own message about it."""
+def _translate_corrupt(context: ExceptionContext) -> DatabaseError | None:
+    """The error for a broken file of which the driver can decode neither a column nor SQLite's own message."""
     error = context.original_exception
     column = isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
-    return DatabaseError(None, None, _ruined()) if column or isinstance(error, UnicodeDecodeError) else None
+    return DatabaseError(None, None, _corrupt_error()) if column or isinstance(error, UnicodeDecodeError) else None
 
 
-def may_only_be_read(error: BaseException) -> bool:
-    """Whether a database is there, and only refuses to be written."""
+def is_read_only(error: BaseException) -> bool:
+    """Whether a database is there and only refuses writes."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _READ_ONLY or state in _READ_ONLY_STATES
 
 
-def unusable(error: BaseException, shown: str) -> str:
-    """What to tell of a database that fails, without its SQL and values."""
+def unusable_text(error: BaseException, shown: str) -> str:
+    """The text of an error for a database that fails, without its SQL and values."""
     cause = getattr(error, "orig", None) or error
     return f"ledger: {shown} cannot be used ({type(cause).__name__}); see that it exists, is a ledger, and may be written"
 
 
-def _halt() -> Callable[[bool], None]:
-    halted = list(_opened)
-    for connections in halted:
+def _before_fork() -> Callable[[bool], None]:
+    stopped = list(_all_connections)
+    for connections in stopped:
         connections.before_fork()
 
-    def go_on(child: bool) -> None:
-        for connections in halted:
+    def after_fork(child: bool) -> None:
+        for connections in stopped:
             (connections.after_fork_in_child if child else connections.after_fork_in_parent)()
 
-    return go_on
+    return after_fork
 
 
-at_fork(_halt)
+at_fork(_before_fork)

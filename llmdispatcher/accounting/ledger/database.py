@@ -27,25 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import (
-    JSON,
-    Column,
-    Connection,
-    MetaData,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    TypeDecorator,
-    bindparam,
-    column,
-    inspect,
-    null,
-    or_,
-    select,
-    table,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
@@ -55,101 +37,100 @@ from ..._text import room_logger
 from ...errors import LedgerError
 from ...runtime import Clock, lock, open_file
 from ..units import MOST_SUM, TOKENS, day_of, micros
-from .call import ATTEMPT, CALL, STATUS, Row, folded
-from .connections import Connections, may_only_be_read, unusable
-from .process import LOADING, Identity, is_dead, this
-from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, added, attempts, calls, daily, metadata, writers
-from .spool import Rows
-from .writer import Away
+from .call import ATTEMPT, CALL, STATUS, Row, fold
+from .connections import Connections, is_read_only, unusable_text
+from .process import LOADING, Identity, is_dead, this_process
+from .schema import DAILY_KEY, DAILY_SUMS, PREFIX, VERSION_TABLE, attempts, calls, capped_sum, daily, metadata, writers
+from .spool import DatabaseUnavailable, Rows
 
 APPLICATION = 0x6C6C6D64
-"""What says in the head of an SQLite file that it is a ledger."""
+"""The ``application_id`` of an SQLite file that is a ledger."""
 
 _PLACE = Path(__file__).with_name("migrations")
 _LOCK = 5_463_789_210_007
 """The key of PostgreSQL's advisory lock; any number that nobody else uses."""
 
 
-def newest() -> str:
-    """The version that this code knows."""
-    return known()[-1]
+def newest_version() -> str:
+    """The newest version that this code knows."""
+    return known_versions()[-1]
 
 
-def known() -> list[str]:
+def known_versions() -> list[str]:
     """All versions in order, by the names of their files."""
     return sorted(file.stem[1:5] for file in (_PLACE / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py"))
 
 
 def migrate(connections: Connections) -> str:
-    """Make or bring up to date the tables; gives their version. Idempotent, and one at a time over all processes.
+    """Create or update the tables, and return their version. Idempotent; one process at a time.
 
-    Tables of an older version that may only be read stay as they are. Raises :class:`LedgerError` where the database is newer than
-    this code, or cannot be reached or written.
+    Read-only tables of an older version stay as they are. Raises :class:`LedgerError` if the database is newer than this code, or
+    cannot be reached or written.
     """
     found = None
     try:
         with connections.reading() as connection:
-            found = _current(connection)
-        if found != newest():
+            found = _version_of(connection)
+        if found != newest_version():
             with connections.transaction() as connection:
-                _bring_up(connection, connections.address.schema)
+                _create_or_upgrade(connection, connections.address.schema)
         connections.was_ledger = True
-        return newest()
+        return newest_version()
     except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
-        if found is not None and may_only_be_read(error):
+        if found is not None and is_read_only(error):
             return found
-        raise LedgerError(unusable(error, connections.address.shown)) from error
+        raise LedgerError(unusable_text(error, connections.address.shown)) from error
 
 
-def _bring_up(connection: Connection, schema: str | None) -> None:
+def _create_or_upgrade(connection: sa.Connection, schema: str | None) -> None:
     file = connection.dialect.name == "sqlite"
     if not file:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-    found = _current(connection)
-    if found == newest():
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    found = _version_of(connection)
+    if found == newest_version():
         return
-    alone = file and not _foreign(connection)
+    alone = file and not _foreign_tables(connection)
     if found is None:
-        if schema is not None and connection.scalar(text("SELECT current_schema()")) is None:
+        if schema is not None and connection.scalar(sa.text("SELECT current_schema()")) is None:
             connection.execute(CreateSchema(schema, if_not_exists=True))
         others = [] if file else connection.scalars(_LEDGERS, {"name": VERSION_TABLE}).all()
         if others:  # options in an address had no effect up to 0.1.0
             logger.warning("a new ledger is made; its database has another in the schema %s", ", ".join(others))
-        _make(connection)
+        _create_tables(connection)
     else:
         upgrade(connection)
     if alone:  # else it is an application's file
-        connection.execute(text(f"PRAGMA application_id = {APPLICATION}"))
+        connection.execute(sa.text(f"PRAGMA application_id = {APPLICATION}"))
 
 
 def is_there(connections: Connections) -> bool:
-    """Whether a database is a ledger; makes and changes nothing. Raises :class:`LedgerError` where it cannot be asked."""
+    """Whether a database is a ledger; changes nothing. Raises :class:`LedgerError` if it cannot be read."""
     path = connections.address.path
     if path is not None and not path.is_file():
         return False
-    with _asked(connections) as connection:
-        return inspect(connection).has_table(VERSION_TABLE)
+    with _reading_untouched(connections) as connection:
+        return sa.inspect(connection).has_table(VERSION_TABLE)
 
 
 def foreign_tables(connections: Connections) -> list[str]:
-    """The names of the tables in a database that are not the ledger's, in all schemas; makes and changes nothing."""
+    """The names of the tables in a database, in all schemas, that are not the ledger's; changes nothing."""
     path = connections.address.path
     if path is not None and (not path.is_file() or not path.stat().st_size):
         return []
-    with _asked(connections) as connection:
-        return _foreign(connection)
+    with _reading_untouched(connections) as connection:
+        return _foreign_tables(connection)
 
 
 @contextlib.contextmanager
-def _asked(connections: Connections) -> Iterator[Connection]:
+def _reading_untouched(connections: Connections) -> Iterator[sa.Connection]:
     try:
         with connections.reading(untouched=True) as connection:
             yield connection
     except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
-        raise LedgerError(unusable(error, connections.address.shown)) from error
+        raise LedgerError(unusable_text(error, connections.address.shown)) from error
 
 
-_LEDGERS = text("SELECT nspname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relname = :name")
+_LEDGERS = sa.text("SELECT nspname FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relname = :name")
 _FOREIGN = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
     "postgresql": "SELECT relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace"
@@ -158,38 +139,38 @@ _FOREIGN = {
 }
 
 
-def _foreign(connection: Connection) -> list[str]:
-    """What is not ours; the names that the ledger's tables had up to version 0004 are ours where there is one of that version."""
-    names = set(connection.scalars(text(_FOREIGN[connection.dialect.name])))
+def _foreign_tables(connection: sa.Connection) -> list[str]:
+    """The tables that are not the ledger's; in a database of up to version 0004 its tables have names without a prefix."""
+    names = set(connection.scalars(sa.text(_FOREIGN[connection.dialect.name])))
     ours = {VERSION_TABLE, *metadata.tables}
     if VERSION_TABLE in names and calls.name not in names:
         ours |= {name.removeprefix(PREFIX) for name in metadata.tables}
     return sorted(names - ours)
 
 
-def _current(connection: Connection) -> str | None:
-    """The version that the database has; refuses one that is newer."""
-    if not inspect(connection).has_table(VERSION_TABLE):
+def _version_of(connection: sa.Connection) -> str | None:
+    """The version of the database, ``None`` without tables. Raises :class:`LedgerError` for a newer one than this code's."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
-    if version is not None and version not in known():
+    version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - our own constant
+    if version is not None and version not in known_versions():
         raise LedgerError(
-            f"ledger: its schema {version} is newer than {newest()}, which this llmdispatcher knows; upgrade llmdispatcher"
+            f"ledger: its schema {version} is newer than {newest_version()}, which this llmdispatcher knows; upgrade llmdispatcher"
         )
     return version
 
 
-def _make(connection: Connection) -> None:
-    """Today's tables, which none may be there of, as the migrations would have made them."""
+def _create_tables(connection: sa.Connection) -> None:
+    """Create the present tables, as the migrations would have made them; none of them may exist."""
     metadata.create_all(connection, checkfirst=False)
-    version = Column("version_num", String(32), nullable=False)
-    versions = Table(VERSION_TABLE, MetaData(), version, PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
+    version = sa.Column("version_num", sa.String(32), nullable=False)
+    versions = sa.Table(VERSION_TABLE, sa.MetaData(), version, sa.PrimaryKeyConstraint(version, name=f"{VERSION_TABLE}_pkc"))
     versions.create(connection)
-    connection.execute(versions.insert().values(version_num=newest()))
+    connection.execute(versions.insert().values(version_num=newest_version()))
 
 
-def upgrade(connection: Connection) -> None:
-    """What the versions that are missing say; all of them in an empty database."""
+def upgrade(connection: sa.Connection) -> None:
+    """Run the migrations that are missing; all of them in an empty database."""
     with LOADING:
         command, config = import_module("alembic.command"), import_module("alembic.config")
     settings = config.Config()
@@ -202,16 +183,16 @@ UNSURE = ("open", "unknown")
 _CALL = (*CALL, "writer")
 _ATTEMPT = (*ATTEMPT, "writer")
 # Without types: the rows are made of what the databases take.
-_calls = table(calls.name, *[column(name) for name in _CALL])
-_attempts = table(attempts.name, *[column(name) for name in _ATTEMPT])
-_daily = table(daily.name, *[column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
+_calls = sa.table(calls.name, *[sa.column(name) for name in _CALL])
+_attempts = sa.table(attempts.name, *[sa.column(name) for name in _ATTEMPT])
+_daily = sa.table(daily.name, *[sa.column(name) for name in (*DAILY_KEY, *DAILY_SUMS)])
 
 
 @attrs.frozen
-class Many:
-    """A statement for many rows, as the driver takes it: ``places`` are those in a row that it wants.
+class BatchStatement:
+    """A statement for many rows, as the driver takes it. ``places`` are the indexes in a row of its parameters.
 
-    ``names`` are what columns are called in JSON, which leaves out what is null.
+    ``names`` are the names of the columns in JSON, which leaves out nulls.
     """
 
     sql: str
@@ -219,13 +200,13 @@ class Many:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, statement: Any, names: Sequence[str], kind: str) -> Many:
-        """Of a statement whose parameters are named as the columns of a row."""
-        made = statement.compile(dialect=_dialect(kind))
+    def of(cls, statement: Any, names: Sequence[str], kind: str) -> BatchStatement:
+        """Compile a statement whose parameters are named like the columns of a row."""
+        made = statement.compile(dialect=_dialect_of(kind))
         return cls(made.string, tuple([names.index(name) for name in made.positiontup]))
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Say it for each row."""
+    def run(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
+        """Execute the statement for each row."""
         if not rows:
             return
         if self.names:
@@ -235,114 +216,114 @@ class Many:
             connection.exec_driver_sql(self.sql, [tuple([row[place] for place in self.places]) for row in rows])
 
 
-def _from_json(into: Table, names: Sequence[str], rest: str = "") -> Many:
-    """Insert rows, in PostgreSQL, out of one JSON text."""
-    listed = ", ".join(map(_quoted, names))
-    picked = ", ".join([_picked(into, names, name) for name in names])
-    return Many(f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {_rows(into, names)} {rest}", (), _brief(names))  # noqa: S608 - names of ours
+def _insert_from_json(into: sa.Table, names: Sequence[str], rest: str = "") -> BatchStatement:
+    """Insert rows from one JSON text, in PostgreSQL."""
+    recordset, values = _recordset(into, names)
+    listed, picked = ", ".join(map(_quote, names)), ", ".join(values.values())
+    sql = f"INSERT INTO {into.name} ({listed}) SELECT {picked} FROM {recordset} {rest}"  # noqa: S608 - names of ours
+    return BatchStatement(sql, (), _short_names(names))
 
 
-def _ends_from_json() -> Many:
-    """Update rows of calls out of one JSON text."""
-    changed = ", ".join([f"{_quoted(name)} = {_picked(calls, CALL, name)}" for name in CALL if name not in ("id", "begun_at")])
-    where = f"{calls.name}.id = {_picked(calls, CALL, 'id')}"
-    return Many(f"UPDATE {calls.name} SET {changed} FROM {_rows(calls, CALL)} WHERE {where}", (), _brief(CALL))  # noqa: S608 - names of ours
+def _update_from_json() -> BatchStatement:
+    """Update rows of calls from one JSON text, in PostgreSQL."""
+    recordset, values = _recordset(calls, CALL)
+    changed = ", ".join([f"{_quote(name)} = {value}" for name, value in values.items() if name not in ("id", "begun_at")])
+    sql = f"UPDATE {calls.name} SET {changed} FROM {recordset} WHERE {calls.name}.id = {values['id']}"  # noqa: S608 - as above
+    return BatchStatement(sql, (), _short_names(CALL))
 
 
-def _brief(names: Sequence[str]) -> tuple[str, ...]:
-    """What columns are called in the JSON, where each row repeats their names."""
+def _short_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Short names for columns in JSON, since each row repeats them."""
     return tuple([f"c{place}" for place in range(len(names))])
 
 
-def _rows(of: Table, names: Sequence[str]) -> str:
-    typed = ", ".join([f"{brief} {_type(of.c[name])}" for brief, name in zip(_brief(names), names, strict=True)])
-    return f"json_to_recordset(%s::json) AS r ({typed})"
+def _recordset(of: sa.Table, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What makes rows of one JSON text, and the value of each column in such a row."""
+    typed, values, dialect = [], {}, _dialect_of("postgresql")
+    for short, name in zip(_short_names(names), names, strict=True):
+        kind = of.c[name].type
+        kind = kind.impl_instance if isinstance(kind, sa.TypeDecorator) else kind
+        is_json = isinstance(kind, sa.JSON)
+        typed.append(f"{short} {'text' if is_json else kind.compile(dialect=dialect)}")
+        values[name] = f"r.{short}::json" if is_json else f"r.{short}"
+    return f"json_to_recordset(%s::json) AS r ({', '.join(typed)})", values
 
 
-def _picked(of: Table, names: Sequence[str], name: str) -> str:
-    brief = f"r.{_brief(names)[names.index(name)]}"
-    return f"{brief}::json" if isinstance(of.c[name].type, JSON) else brief
-
-
-def _type(column: Column[Any]) -> str:
-    """The name that PostgreSQL has for a column's type."""
-    kind = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
-    return "text" if isinstance(kind, JSON) else str(kind.compile(dialect=_dialect("postgresql")))
-
-
-def _dialect(kind: str) -> Any:
+def _dialect_of(kind: str) -> Any:
     made: Any = sqlite.dialect if kind == "sqlite" else PGDialect_psycopg
     return made(paramstyle="qmark" if kind == "sqlite" else "format")
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f'"{name}"'
 
 
 class Statements:
-    """All that is said to one kind of database."""
+    """The statements for one kind of database."""
 
     _made: dict[str, Statements] = {}
 
     def __init__(self, kind: str) -> None:
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[kind]
-        row = select(*[_calls.c[name] if name != "metadata" else null().label(name) for name in CALL])
+        row = sa.select(*[_calls.c[name] if name != "metadata" else sa.null().label(name) for name in CALL])
         if kind == "sqlite":
-            self.look = row.where(_calls.c.id.in_(text("SELECT value FROM json_each(:ids)")))  # one text for however many ids
+            self.select_locked = row.where(
+                _calls.c.id.in_(sa.text("SELECT value FROM json_each(:ids)"))
+            )  # one text for however many ids
         else:
-            self.look = row.where(text("id = ANY(CAST(:ids AS char(32)[]))")).order_by(_calls.c.id).with_for_update()
-        of_writer = row.where(_calls.c.writer == bindparam("writer"), text("status = 'open'")).order_by(_calls.c.id)
-        self.left_open = of_writer.limit(bindparam("most")).with_for_update()
-        lost = update(_calls).where(_calls.c.id == bindparam("of")).values(status=text("'unknown'"))
+            self.select_locked = row.where(sa.text("id = ANY(CAST(:ids AS char(32)[]))")).order_by(_calls.c.id).with_for_update()
+        of_writer = row.where(_calls.c.writer == sa.bindparam("writer"), sa.text("status = 'open'")).order_by(_calls.c.id)
+        self.left_open = of_writer.limit(sa.bindparam("most")).with_for_update()
+        lost = sa.update(_calls).where(_calls.c.id == sa.bindparam("of")).values(status=sa.text("'unknown'"))
         late = insert(_daily)
-        sums = {name: added(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
+        sums = {name: capped_sum(_daily.c[name], late.excluded[name]) for name in DAILY_SUMS}
         late = late.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=sums)
-        upsert = _upsert(insert)
+        upsert = _upsert_of_attempt(insert)
         if kind == "sqlite":
-            self.begin = Many.of(insert(_calls), _CALL, kind)
-            self.end = Many.of(_end(), [f"new_{name}" for name in CALL], kind)
-            self.attempt = Many.of(upsert, _ATTEMPT, kind)
+            self.begin = BatchStatement.of(insert(_calls), _CALL, kind)
+            self.end = BatchStatement.of(_update_of_end(), [f"new_{name}" for name in CALL], kind)
+            self.attempt = BatchStatement.of(upsert, _ATTEMPT, kind)
         else:
-            upserted = Many.of(upsert, _ATTEMPT, kind).sql
-            self.begin, self.end = _from_json(calls, _CALL), _ends_from_json()
-            self.attempt = _from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
-        self.lose = Many.of(lost, ["of"], kind)
-        self.daily = Many.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
-        beat = insert(table(writers.name, *[column(item.name) for item in writers.c]))
+            upserted = BatchStatement.of(upsert, _ATTEMPT, kind).sql
+            self.begin, self.end = _insert_from_json(calls, _CALL), _update_from_json()
+            self.attempt = _insert_from_json(attempts, _ATTEMPT, upserted[upserted.index("ON CONFLICT") :])
+        self.mark_unknown = BatchStatement.of(lost, ["of"], kind)
+        self.daily = BatchStatement.of(late, (*DAILY_KEY, *DAILY_SUMS), kind)
+        beat = insert(sa.table(writers.name, *[sa.column(item.name) for item in writers.c]))
         self.beat = beat.on_conflict_do_update(index_elements=["id"], set_={"seen_at": beat.excluded.seen_at})
         self._kind = kind
 
     @classmethod
-    def of(cls, connection: Connection) -> Statements:
-        """Those for the database of a connection."""
+    def of(cls, connection: sa.Connection) -> Statements:
+        """The statements for the database of a connection."""
         kind = connection.dialect.name
         if kind not in cls._made:
             cls._made[kind] = cls(kind)
         return cls._made[kind]
 
-    def locked(self, connection: Connection, ids: list[str]) -> dict[str, Row]:
-        """The rows of calls that are there, locked until the end of the transaction; without their metadata."""
+    def lock_calls(self, connection: sa.Connection, ids: list[str]) -> dict[str, Row]:
+        """Lock calls until the end of the transaction, and return the rows that exist, without their metadata."""
         asked = json.dumps(ids) if self._kind == "sqlite" else ids
-        return {row[0]: tuple(row) for row in connection.execute(self.look, {"ids": asked})}
+        return {row[0]: tuple(row) for row in connection.execute(self.select_locked, {"ids": asked})}
 
 
-def _end() -> Any:
-    """Put a call's end in its row."""
-    changed: Any = {name: bindparam(f"new_{name}") for name in CALL if name not in ("id", "begun_at")}
-    return update(_calls).where(_calls.c.id == bindparam("new_id")).values(changed)
+def _update_of_end() -> Any:
+    """Update a call's row with its end."""
+    changed: Any = {name: sa.bindparam(f"new_{name}") for name in CALL if name not in ("id", "begun_at")}
+    return sa.update(_calls).where(_calls.c.id == sa.bindparam("new_id")).values(changed)
 
 
-def _upsert(insert: Any) -> Any:
-    """Insert an attempt, or put its end in the place of what is not sure."""
+def _upsert_of_attempt(insert: Any) -> Any:
+    """Insert an attempt, or replace one that is open or unknown by its end."""
     new = insert(_attempts)
     changed = {name: new.excluded[name] for name in ATTEMPT if name not in ("call_id", "number")}
-    unsure = or_(*[_attempts.c.status == text(f"'{status}'") for status in UNSURE])
-    where = unsure & (new.excluded.status != text("'open'"))
+    unsure = sa.or_(*[_attempts.c.status == sa.text(f"'{status}'") for status in UNSURE])
+    where = unsure & (new.excluded.status != sa.text("'open'"))
     return new.on_conflict_do_update(index_elements=["call_id", "number"], set_=changed, where=where)
 
 
 Days = dict[tuple[Any, ...], list[int]]
-"""The sums, in their order, by day and key."""
+"""Totals in the order of :data:`DAILY_SUMS`, by day and key."""
 
 _PLACES = {name: place for place, name in enumerate(CALL)}
 _NUMBER = {name: place for place, name in enumerate(DAILY_SUMS)}
@@ -358,8 +339,8 @@ _SUMMED = tuple(
 _CALLS, _UNPRICED, _FIRSTS = _NUMBER["calls"], _NUMBER["unpriced"], _NUMBER["first_tokens"]
 
 
-def add(days: Days, row: Row, sign: int = 1) -> None:
-    """Add what a row counts, or take it out again."""
+def add_row(days: Days, row: Row, sign: int = 1) -> None:
+    """Add a row to the daily totals, or with ``sign=-1`` subtract it."""
     key = (day_of(row[_BEGUN]), *[row[place] or "" for place in _KEY])
     sums = days.get(key)
     if sums is None:
@@ -376,29 +357,29 @@ def add(days: Days, row: Row, sign: int = 1) -> None:
         sums[_FIRSTS] += sign
 
 
-def changes(days: Days) -> list[tuple[Any, ...]]:
-    """What is to be added to the table; in one order for all, so that no two transactions wait for each other."""
+def daily_rows(days: Days) -> list[tuple[Any, ...]]:
+    """The rows to add to the table, in one order for all, so that no two transactions wait for each other."""
     return [(*key, *[min(MOST_SUM, count) for count in days[key]]) for key in sorted(days) if any(days[key])]
 
 
 LEASE = timedelta(seconds=60)
-"""After this long without a sign of life a process of another machine counts as dead."""
+"""A process of another machine counts as dead after this long without a sign of life."""
 _TRIES = 4
 _CHUNK = 500
 # A writer is known before its first row; rows without one came late, out of the spool of a process that was dead already.
-_ORPHANED = text(
+_ORPHANED = sa.text(
     "SELECT writer FROM llmdispatcher_calls WHERE status = 'open' AND writer NOT IN (SELECT id FROM llmdispatcher_writers) "
     "UNION SELECT writer FROM llmdispatcher_attempts WHERE status = 'open' AND writer NOT IN (SELECT id FROM llmdispatcher_writers)"
 )
 
-_GONE = text("DELETE FROM llmdispatcher_writers WHERE id = :id")
-_LOST = text(
+_GONE = sa.text("DELETE FROM llmdispatcher_writers WHERE id = :id")
+_LOST = sa.text(
     "UPDATE llmdispatcher_attempts SET status = 'unknown', possibly_billed = :yes WHERE writer = :writer AND status = 'open'"
 )
 
 
 class Store:
-    """Writes for one process, under the name ``writer``; used by one thread at a time."""
+    """The transactions of one process, under the name ``writer``; used by one thread at a time."""
 
     def __init__(self, connections: Connections, clock: Clock, writer: str, identity: Identity) -> None:
         self.writer = writer
@@ -407,9 +388,9 @@ class Store:
         self._identity = identity
 
     def write(self, calls: Sequence[Row], attempts: Sequence[Row], writer: str | None = None) -> None:
-        """Write rows, of another writer where it is named. Raises SQLAlchemy's errors; then nothing has been written."""
+        """Write rows, in the name of another writer if given. Raises SQLAlchemy's errors; then nothing is written."""
         name = writer or self.writer
-        calls, attempts = folded(calls, attempts)
+        calls, attempts = fold(calls, attempts)
         for left in reversed(range(_TRIES)):
             try:
                 with self._connections.transaction() as connection:
@@ -421,25 +402,25 @@ class Store:
                 if not left:
                     raise
 
-    def _write_calls(self, connection: Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
+    def _write_calls(self, connection: sa.Connection, statements: Statements, rows: Sequence[Row], writer: str) -> None:
         if not rows:
             return
-        there = statements.locked(connection, [row[0] for row in rows])
-        new = [row for row in rows if row[0] not in there]
-        ends = [row for row in rows if row[STATUS] != "open" and row[0] in there and there[row[0]][STATUS] in UNSURE]
+        stored = statements.lock_calls(connection, [row[0] for row in rows])
+        new = [row for row in rows if row[0] not in stored]
+        ends = [row for row in rows if row[STATUS] != "open" and row[0] in stored and stored[row[0]][STATUS] in UNSURE]
         statements.begin.run(connection, [(*row, writer) for row in new])
         statements.end.run(connection, ends)
         days: Days = {}
         for row in (*new, *ends):
             if row[STATUS] != "open":
-                add(days, row)
+                add_row(days, row)
         for row in ends:
-            if there[row[0]][STATUS] != "open":
-                add(days, there[row[0]], -1)
-        statements.daily.run(connection, changes(days))
+            if stored[row[0]][STATUS] != "open":
+                add_row(days, stored[row[0]], -1)
+        statements.daily.run(connection, daily_rows(days))
 
     def beat(self) -> None:
-        """Say that this process lives."""
+        """Record that this process lives."""
         now = micros(self._clock.now())
         who = self._identity
         row = {"id": self.writer, "place": who.place, "pid": who.pid, "started": who.started, "begun_at": now, "seen_at": now}
@@ -447,23 +428,23 @@ class Store:
             connection.execute(Statements.of(connection).beat, row)
 
     def leave(self) -> None:
-        """Say that this process has no open calls any more."""
+        """Record that this process has no open calls any more."""
         with self._connections.transaction() as connection:
             connection.execute(_GONE, {"id": self.writer})
 
     def reconcile(self) -> int:
-        """Mark what dead processes left open as unknown; gives how many calls that were."""
+        """Mark open calls of dead processes as unknown, and return how many."""
         with self._connections.reading() as connection:
-            known = list(connection.execute(select(writers).where(writers.c.id != self.writer)))
-            dead = {entry.id for entry in known if self._is_dead(entry)}
+            others = list(connection.execute(sa.select(writers).where(writers.c.id != self.writer)))
+            dead = {entry.id for entry in others if self._is_dead(entry)}
             dead |= set(connection.scalars(_ORPHANED))
-        return sum([self._bury(writer) for writer in dead])
+        return sum([self._mark_unknown(writer) for writer in dead])
 
     def _is_dead(self, entry: Any) -> bool:
         dead = is_dead(Identity(entry.place, entry.pid, entry.started), self._identity)
         return dead if dead is not None else self._clock.now() - entry.seen_at > LEASE
 
-    def _bury(self, writer: str) -> int:
+    def _mark_unknown(self, writer: str) -> int:
         count = 0
         while True:
             with self._connections.transaction() as connection:
@@ -474,11 +455,11 @@ class Store:
                     connection.execute(_GONE, {"id": writer})
                     return count
                 unknown = [(*row[:STATUS], "unknown", *row[STATUS + 1 :]) for row in rows]
-                statements.lose.run(connection, [row[:1] for row in rows])
+                statements.mark_unknown.run(connection, [row[:1] for row in rows])
                 days: Days = {}
                 for row in unknown:
-                    add(days, row)
-                statements.daily.run(connection, changes(days))
+                    add_row(days, row)
+                statements.daily.run(connection, daily_rows(days))
                 count += len(rows)
 
 
@@ -488,47 +469,50 @@ _RUINED = (11, 26)  # SQLITE_CORRUPT and SQLITE_NOTADB: https://www.sqlite.org/r
 _COMPANIONS = ("", "-wal", "-shm")
 
 
-class Database:
-    """A :class:`~llmdispatcher.accounting.ledger.writer.Desk` at a real database."""
+class RowWriter:
+    """Writes the rows of one process, by one thread. All methods but :meth:`leave` raise :class:`DatabaseUnavailable`.
+
+    ``aside`` counts broken files that were put aside.
+    """
 
     def __init__(self, connections: Connections, clock: Clock, writer: str, refused: Path) -> None:
         self.aside = 0
         self._connections = connections
         self._clock = clock
         self._refused = refused
-        self._store = Store(connections, clock, writer, this())
+        self._store = Store(connections, clock, writer, this_process())
 
     def open(self) -> None:
-        """Connect, make the tables, and say that this process lives."""
-        self._done(lambda: migrate(self._connections))
+        """Connect, make the tables, and record that this process lives."""
+        self._run(lambda: migrate(self._connections))
         self.beat()
 
     def write(self, rows: Rows, writer: str | None = None) -> tuple[int, int]:
-        """Write rows, of another writer where it is named; gives how many were written and how many refused."""
+        """Write rows, in the name of another writer if given. Return how many were written and how many refused."""
         calls, attempts = rows
         try:
-            self._done(lambda: self._store.write(calls, attempts, writer))
+            self._run(lambda: self._store.write(calls, attempts, writer))
         except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError):
-            return self._one_by_one(rows, writer)
+            return self._write_singly(rows, writer)
         return len(calls) + len(attempts), 0
 
     def beat(self) -> None:
-        """Say again that this process lives."""
-        self._done(self._store.beat)
+        """Record again that this process lives."""
+        self._run(self._store.beat)
 
     def reconcile(self) -> int:
-        """Mark what dead processes left open as unknown."""
-        return self._done(self._store.reconcile)
+        """Mark open calls of dead processes as unknown, and return how many."""
+        return self._run(self._store.reconcile)
 
     def leave(self, *, idle: bool) -> None:
-        """Close."""
+        """Close; an ``idle`` process leaves no open calls behind. Never raises."""
         with contextlib.suppress(SQLAlchemyError, LedgerError, OSError):
             if idle:
                 self._store.leave()
         self._connections.close()
 
-    def _done(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives; a second time, where the file had to be put aside or another had done that."""
+    def _run(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns; try again if a broken file was put aside, or the server had cut the connection."""
         for again in (True, False):
             try:
                 if not self._connections.same_file():
@@ -538,44 +522,44 @@ class Database:
             except (DataError, IntegrityError):
                 raise
             except (DatabaseError, LedgerError) as error:
-                if not (again and (_was_cut_off(error) or (_is_ruined(error) and self._put_aside()))):
-                    raise Away(_name(error)) from None
+                if not (again and (_was_cut_off(error) or (_is_corrupt(error) and self._rename_broken()))):
+                    raise DatabaseUnavailable(_class_of(error)) from None
             except (SQLAlchemyError, OSError, UnicodeDecodeError) as error:
                 if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
                     raise
-                raise Away(_name(error)) from None
-        raise Away("it was put aside")
+                raise DatabaseUnavailable(_class_of(error)) from None
+        raise DatabaseUnavailable("it was put aside")
 
-    def _one_by_one(self, rows: Rows, writer: str | None) -> tuple[int, int]:
+    def _write_singly(self, rows: Rows, writer: str | None) -> tuple[int, int]:
         written = refused = 0
         single: list[Rows] = [([row], []) for row in rows[0]]
         single += [([], [row]) for row in rows[1]]
         for one in single:
             try:
-                self._done(partial(self._store.write, *one, writer))
+                self._run(partial(self._store.write, *one, writer))
                 written += 1
             except (DataError, IntegrityError, StatementError, OverflowError, ValueError, TypeError) as error:
-                self._keep((*one[0], *one[1])[0], error)
+                self._refuse((*one[0], *one[1])[0], error)
                 refused += 1
         return written, refused
 
-    def _keep(self, row: Row, error: Exception) -> None:
-        """A row that no database takes must not stop the others; people can look at it."""
-        logger.error("the ledger's database refuses a row (%s); it is kept in %s", _name(error), self._refused)
+    def _refuse(self, row: Row, error: Exception) -> None:
+        """Keep a row that no database takes in a file, where people can look at it; it must not stop the others."""
+        logger.error("the ledger's database refuses a row (%s); it is kept in %s", _class_of(error), self._refused)
         with contextlib.suppress(OSError):
             self._refused.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = open_file(self._refused, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             with os.fdopen(file, "w") as lines:
-                lines.write(json.dumps({"why": _name(error), "row": row}, default=str) + "\n")
+                lines.write(json.dumps({"why": _class_of(error), "row": row}, default=str) + "\n")
 
-    def _put_aside(self) -> bool:
-        """Give the broken file another name, unless another process has; False for a file that was never a ledger's alone."""
+    def _rename_broken(self) -> bool:
+        """Rename the broken file, unless another process has; ``False`` for a file that was never a ledger's alone."""
         path = self._connections.address.path
         if path is None or not self._connections.owned:
             return False
-        with _only_one(path):
+        with _lock_file(path):
             if self._connections.same_file():
-                if not self._connections.was_ledger and not _was_ledger(path):
+                if not self._connections.was_ledger and not _is_ledger_file(path):
                     return False
                 self._connections.close()
                 name = f"{path}.broken-{self._clock.now():%Y%m%dT%H%M%S%f}"
@@ -591,8 +575,8 @@ class Database:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Let one process at a time decide about a file."""
+def _lock_file(path: Path) -> Iterator[None]:
+    """Lock a file against other processes while its fate is decided."""
     file = open_file(f"{path}.aside", os.O_CREAT | os.O_RDWR)
     try:
         lock(file, wait=True)
@@ -601,8 +585,8 @@ def _only_one(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _was_ledger(path: Path) -> bool:
-    """Whether the file's head says so, or its definitions where the head is broken: another's file must not be moved."""
+def _is_ledger_file(path: Path) -> bool:
+    """Whether a file was a ledger, by its header, or by its tables if the header is broken; another's file must not be moved."""
     with path.open("rb") as file:
         beginning = file.read(1 << 20)
     if beginning.startswith(b"SQLite format 3\0"):
@@ -610,19 +594,20 @@ def _was_ledger(path: Path) -> bool:
     return VERSION_TABLE.encode() in beginning
 
 
-def _is_ruined(error: Exception) -> bool:
+def _is_corrupt(error: Exception) -> bool:
     cause = getattr(error, "orig", None) or error.__cause__ or error.__context__
     cause = getattr(cause, "orig", None) or cause
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _RUINED
 
 
 def _was_cut_off(error: Exception) -> bool:
-    """Whether the server had ended the connection, as it does with idle ones; the next one is new."""
+    """Whether the server had closed the connection, as it does with idle ones; the next one is new."""
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
-def _name(error: Exception) -> str:
-    """The kind of an error; its text may hold an address, a password or a row."""
-    known = error.__cause__ if isinstance(error, LedgerError) and error.__cause__ is not None else error
-    cause = getattr(known, "orig", None) or known
+def _class_of(error: Exception) -> str:
+    """The class or code of an error; its text may hold an address, a password or a row."""
+    if isinstance(error, LedgerError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    cause = getattr(error, "orig", None) or error
     return str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or type(cause).__name__)

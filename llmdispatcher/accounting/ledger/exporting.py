@@ -20,31 +20,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, literal, select, tuple_, type_coerce
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Integer, literal, select, tuple_
 
 from ...errors import InvalidRequest
-from ..units import TOKENS, dollars, moment
 from .call import ATTEMPT, CALL, ExportReport
-from .importing import FORMATS, format_of, guarded, parquet_room
-from .queries import Connectable, reading, selection_of, spanned
-from .schema import attempts, calls
-from .usage import from_days
+from .importing import FORMATS, format_of, guard, parquet_module
+from .queries import Connectable, reading, selection_of, span_conditions
+from .schema import Moment, Money, attempts, calls
+from .usage import sums_from_daily
 
 Record = dict[str, Any]
-"""A call as an export has it: by the names of the columns, times as aware datetimes, money as ``Decimal`` dollars."""
+"""A call in an export: by column, times as aware datetimes, money as ``Decimal`` dollars."""
 
 Write = Callable[[Sequence[Record]], None]
 Sink = Callable[[Any], AbstractContextManager[Write]]
 
-_TIMES = ("begun_at", "ended_at")
-_FLAGS = ("streamed", "cached", "hedged")
-_COUNTS = (*TOKENS, "latency_us", "first_token_us", "attempts")
-
 
 def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
-    """What writes records in a format, by default that of the path's end, or JSON lines.
+    """What writes records in a format; by default that of the path's suffix, or JSON Lines.
 
-    Raises :class:`~llmdispatcher.InvalidRequest` for a format that is none, or that has no room for attempts.
+    Raises :class:`~llmdispatcher.InvalidRequest` for an unknown format, or one that cannot hold attempts.
     """
     chosen = format or format_of(target) or "jsonl"
     if chosen not in FORMATS:
@@ -52,15 +47,15 @@ def sink_of(target: Any, format: str | None, *, attempts: bool = False) -> Sink:
     if attempts and chosen not in ("json", "jsonl"):
         raise InvalidRequest(f"attempts: {chosen} has no room for them; write jsonl or json")
     if chosen == "parquet":
-        parquet_room()  # before a file is begun
+        parquet_module()  # before a file is begun
     return {"jsonl": _json_lines, "json": _json_array, "csv": _csv, "parquet": _parquet}[chosen]
 
 
 @contextmanager
-def opened(target: Any) -> Iterator[Any]:
-    """A stream of bytes into a path or an open file. A path gets the whole file at the end, or, if anything fails, nothing."""
+def open_target(target: Any) -> Iterator[Any]:
+    """A stream of bytes into a path or an open file. A path gets the whole file at the end; if anything fails, nothing."""
     if hasattr(target, "write"):
-        yield _Encoded(target) if isinstance(target, io.TextIOBase) else target
+        yield _TextTarget(target) if isinstance(target, io.TextIOBase) else target
         return
     if not isinstance(target, str | os.PathLike):
         raise InvalidRequest(f"target: {type(target).__name__} is no place to write to; give a path or an open file")
@@ -69,27 +64,27 @@ def opened(target: Any) -> Iterator[Any]:
         with path.open("wb") as stream:
             yield stream
         return
-    handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(made).replace(path)
+        Path(temporary).replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
-            Path(made).unlink()
+            Path(temporary).unlink()
         raise
 
 
-class _Encoded:
-    """A stream of text that takes the bytes of one."""
+class _TextTarget:
+    """A stream of text that takes UTF-8 bytes."""
 
     def __init__(self, target: io.TextIOBase) -> None:
         self._target = target
 
     def write(self, raw: bytes) -> None:
-        """Write them as the text that they are."""
+        """Write the bytes as text."""
         self._target.write(raw.decode("utf-8"))
 
 
@@ -136,8 +131,10 @@ def _csv(stream: Any) -> Iterator[Write]:
 @contextmanager
 def _parquet(stream: Any) -> Iterator[Write]:
     arrow = import_module("pyarrow")
-    schema = arrow.schema([(name, _kind(arrow, name)) for name in CALL])
-    with parquet_room().ParquetWriter(stream, schema, compression="zstd") as writer:
+    kinds = {Moment: arrow.timestamp("us", tz="UTC"), Money: arrow.decimal128(24, 12), Boolean: arrow.bool_()}
+    kinds |= dict.fromkeys((BigInteger, Integer), arrow.int64())
+    schema = arrow.schema([(name, kinds.get(type(calls.c[name].type), arrow.string())) for name in CALL])
+    with parquet_module().ParquetWriter(stream, schema, compression="zstd") as writer:
 
         def write(page: Sequence[Record]) -> None:
             columns = {name: [record[name] for record in page] for name in CALL}
@@ -147,62 +144,51 @@ def _parquet(stream: Any) -> Iterator[Write]:
         yield write
 
 
-def _kind(arrow: Any, name: str) -> Any:
-    if name in _TIMES:
-        return arrow.timestamp("us", tz="UTC")
-    if name in _COUNTS:
-        return arrow.int64()
-    if name in _FLAGS:
-        return arrow.bool_()
-    return arrow.decimal128(24, 12) if name == "cost" else arrow.string()
-
-
 _dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 
 
 def _json(record: Record) -> str:
     """An object in one line; money is a number with all its digits, which ``json`` itself cannot write."""
-    cost, tried = record["cost"], record.get("attempt_records")
-    told = _dumps({name: _plain(value) for name, value in record.items() if name not in ("cost", "attempt_records")})
-    told = f'{told[:-1]},"cost":{"null" if cost is None else f"{cost:f}"}'
-    return f'{told},"attempt_records":[{",".join(map(_json, tried))}]}}' if tried is not None else f"{told}}}"
+    cost, attempts = record["cost"], record.get("attempt_records")
+    text = _dumps({name: _json_value(value) for name, value in record.items() if name not in ("cost", "attempt_records")})
+    text = f'{text[:-1]},"cost":{"null" if cost is None else f"{cost:f}"}'
+    return f'{text},"attempt_records":[{",".join(map(_json, attempts))}]}}' if attempts is not None else f"{text}}}"
 
 
-def _plain(value: Any) -> Any:
-    return _written(value) if isinstance(value, datetime) else value
+def _json_value(value: Any) -> Any:
+    return _time_text(value) if isinstance(value, datetime) else value
 
 
-def _written(moment: datetime) -> str:
+def _time_text(moment: datetime) -> str:
     return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
-        return _written(value)
+        return _time_text(value)
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return guarded(_dumps(value) if isinstance(value, dict) else value) if isinstance(value, str | dict) else value
+    return guard(_dumps(value) if isinstance(value, dict) else value) if isinstance(value, str | dict) else value
 
 
 PAGE = 5000
 """Calls that are read at once."""
 
-_IN_UNITS = ("begun_at", "ended_at", "cost")
 _EVER = range(4_000_000)  # days
 
 
 def export_logs(
-    database: Connectable, target: Any, asked: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
-) -> Any:
-    """What :meth:`~llmdispatcher.Ledger.export_usage_logs` gives."""
+    database: Connectable, target: Any, options: Mapping[str, Any], progress: Callable[[int, int | None], None] | None
+) -> list[Record] | ExportReport:
+    """Export calls, for :meth:`~llmdispatcher.Ledger.export_usage_logs`."""
     if target is None:
-        return [record for page in exported(database, asked) for record in page]
-    sink = sink_of(target, asked.get("format"), attempts=bool(asked.get("attempts")))
-    total, done = _total(database, asked) if progress is not None else None, 0
-    with opened(target) as stream, sink(stream) as write:
-        for page in exported(database, asked):
+        return [record for page in export_pages(database, options) for record in page]
+    sink = sink_of(target, options.get("format"), attempts=bool(options.get("attempts")))
+    total, done = _total(database, options) if progress is not None else None, 0
+    with open_target(target) as stream, sink(stream) as write:
+        for page in export_pages(database, options):
             write(page)
             done += len(page)
             if progress is not None:
@@ -210,53 +196,43 @@ def export_logs(
     return ExportReport(rows=done)
 
 
-def exported(database: Connectable, asked: Mapping[str, Any]) -> Iterator[list[Record]]:
-    """Pages of calls that have ended, by when they began and by id; with their attempts where ``attempts`` says so."""
-    begun = type_coerce(calls.c.begun_at, BigInteger)
-    within: list[ColumnElement[bool]] = [*selection_of(asked).of_calls(), *spanned(asked), calls.c.status != "open"]
-    query = select(*[_in_units(calls.c[name]) for name in CALL]).order_by(begun, calls.c.id).limit(PAGE)
-    last: tuple[int, str] | None = None
+def export_pages(database: Connectable, options: Mapping[str, Any]) -> Iterator[list[Record]]:
+    """Pages of calls that have ended, in the order of beginning and id; with their attempts if ``attempts`` is set."""
+    key = (calls.c.begun_at, calls.c.id)
+    within: list[ColumnElement[bool]] = [
+        *selection_of(options).call_conditions(),
+        *span_conditions(options),
+        calls.c.status != "open",
+    ]
+    query = select(*[calls.c[name] for name in CALL]).order_by(*key).limit(PAGE)
+    after: list[ColumnElement[bool]] = []
     while True:
-        behind = [tuple_(begun, calls.c.id) > tuple_(literal(last[0]), literal(last[1]))] if last is not None else []
         with reading(database) as connection:
-            rows = connection.execute(query.where(*within, *behind)).all()
-            tried = _attempts(connection, [row.id for row in rows]) if asked.get("attempts") and rows else None
+            rows = connection.execute(query.where(*within, *after)).all()
+            attempts_by_call = _attempts(connection, [row.id for row in rows]) if options.get("attempts") and rows else None
         if not rows:
             return
-        last = (rows[-1].begun_at, rows[-1].id)
-        yield [_record(CALL, row, tried) for row in rows]
-
-
-def _in_units(column: Any) -> Any:
-    return type_coerce(column, BigInteger).label(column.name) if column.name in _IN_UNITS else column
-
-
-def _record(names: Sequence[str], row: Sequence[Any], tried: Mapping[str, list[Record]] | None = None) -> Record:
-    record = dict(zip(names, row, strict=True))
-    record["begun_at"] = moment(record["begun_at"])
-    if record.get("ended_at") is not None:
-        record["ended_at"] = moment(record["ended_at"])
-    if record["cost"] is not None:
-        record["cost"] = dollars(record["cost"])
-    if tried is not None:
-        record["attempt_records"] = tried.get(record["id"], [])
-    return record
+        after = [tuple_(*key) > tuple_(literal(rows[-1].begun_at, Moment), literal(rows[-1].id))]
+        page: list[Record] = [dict(zip(CALL, row, strict=True)) for row in rows]
+        if attempts_by_call is not None:
+            for record in page:
+                record["attempt_records"] = attempts_by_call.get(record["id"], [])
+        yield page
 
 
 def _attempts(connection: Connection, ids: Sequence[str]) -> dict[str, list[Record]]:
-    query = select(*[_in_units(attempts.c[name]) for name in ATTEMPT]).order_by(attempts.c.call_id, attempts.c.number)
+    query = select(*[attempts.c[name] for name in ATTEMPT]).order_by(attempts.c.call_id, attempts.c.number)
     found: dict[str, list[Record]] = {}
     for row in connection.execute(query.where(attempts.c.call_id.in_(ids))):
-        record = _record(ATTEMPT, row)
-        found.setdefault(record.pop("call_id"), []).append(record)
+        found.setdefault(row[0], []).append(dict(zip(ATTEMPT[1:], row[1:], strict=True)))
     return found
 
 
-def _total(database: Connectable, asked: Mapping[str, Any]) -> int | None:
-    """How many calls there will be, where the sums by day can tell that."""
-    selection = selection_of(asked)
-    if selection.beyond_days or asked.get("start") is not None or asked.get("end") is not None:
+def _total(database: Connectable, options: Mapping[str, Any]) -> int | None:
+    """The number of calls, if the daily totals can tell it."""
+    selection = selection_of(options)
+    if selection.needs_rows or options.get("start") is not None or options.get("end") is not None:
         return None
     with reading(database) as connection:
-        sums = from_days(connection, _EVER, selection)
-    return sums.get((), {}).get("calls", 0)
+        sums = sums_from_daily(connection, _EVER, selection)
+    return sum(one["calls"] for one in sums.values())

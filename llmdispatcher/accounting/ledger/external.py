@@ -1,11 +1,11 @@
 """Calls that were made outside the dispatcher: check their fields, record them, and log them while they happen.
 
-- :func:`row_of` checks the fields of a call, given as keywords or as a line of a file, and makes its row. The field names of
+- :func:`parse_call` checks the fields of a call, given as keywords or as a line of a file, and makes its row. The field names of
   llmring's logs are accepted too. Unknown fields, a prompt above all, are not kept.
-- :func:`record` and :func:`put` write such calls: each id once, with its part of the daily totals, in one transaction.
+- :func:`record` and :func:`insert_calls` write such calls: each id once, with its part of the daily totals, in one transaction.
 - :func:`usage_of` reads the usage from whatever a vendor's SDK returned, an object or a mapping, whole or a chunk. It goes by field
   names alone, so that no SDK is imported; the wire formats do the counting.
-- :func:`logging_calls` and :class:`LoggedCall` log calls to a vendor's SDK as they happen. An error of the logging itself is logged
+- :func:`log_calls` and :class:`LoggedCall` log calls to a vendor's SDK as they happen. An error of the logging itself is logged
   and never reaches the caller: the wrapped function returns and raises what it would without it.
 """
 
@@ -26,7 +26,7 @@ from operator import itemgetter
 from types import GeneratorType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy import JSON, Connection, Table, TableClause, column, table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..._text import room_logger
@@ -36,7 +36,7 @@ from ...runtime import Clock
 from ...types import MOST_COST, Usage, cost_of, plausible
 from ...wire import anthropic_usage, gemini_usage, ollama_usage, openai_chat_usage, openai_responses_usage
 from ..units import DAY, STATUSES, TOKENS, dollars, micros, moment, picodollars
-from .call import ATTEMPT, CALL, RecordedCall, bounded, clean
+from .call import ATTEMPT, CALL, RecordedCall, clean, metadata_json
 from .queries import Connectable, pruned_before, writing
 from .schema import attempts as attempts_table
 from .schema import calls
@@ -47,13 +47,13 @@ Row = dict[str, Any]
 
 MOST_TOKENS = 10**12
 MOST_DOLLARS = 10**6
-"""Of one call; what is more is a slip, and sums of it would overflow."""
+"""Of one call; more is a mistake, and sums of it would overflow."""
 
 _MOST_MICROSECONDS = 10**15
 _SHOWN = 40
 _TEXTS = ("origin", "id_at_origin", "user", "alias", "profile", "vendor", "model", "error_class", "cost_status", "price_version")
 _FLAGS = ("streamed", "cached", "hedged")
-_WORDS = {
+_OTHER_NAMES = {
     "provider": "vendor",
     "model_name": "model",
     "prompt_tokens": "input_tokens",
@@ -72,16 +72,16 @@ _WORDS = {
 }
 _SCALES = {"latency": ("latency_us", 10**6), "latency_ms": ("latency_us", 1000), "response_time_ms": ("latency_us", 1000)}
 _SCALES |= {"first_token": ("first_token_us", 10**6), "first_token_ms": ("first_token_us", 1000)}
-_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
 
-def row_of(told: Mapping[str, Any], now: datetime | None = None, aside: str | None = None) -> Row:
-    """The row of a call that has ended; without an id. Raises :class:`~llmdispatcher.InvalidRequest` with field and remedy.
+def parse_call(fields: Mapping[str, Any], now: datetime | None = None, usage_status: str | None = None) -> Row:
+    """The row, without an id, of a call that has ended. Raises :class:`~llmdispatcher.InvalidRequest` with field and remedy.
 
-    ``now`` is when it ended, where nothing says when it began. A cost that is missing is that of the catalog. ``aside`` is the
-    status of a usage of which a number was set aside, since it cannot be.
+    ``now`` is when the call ended if no field says when it began. A missing cost is computed from the catalog.
+    ``usage_status`` is the cost status of a usage of which an impossible number was dropped.
     """
-    facts = _in_our_words(told)
+    facts = _normalize_names(fields)
     row: Row = dict.fromkeys(CALL)
     row |= {name: _text(name, facts.get(name)) for name in _TEXTS}
     row |= {name: _count(name, facts.get(name), MOST_TOKENS) for name in TOKENS}
@@ -90,57 +90,57 @@ def row_of(told: Mapping[str, Any], now: datetime | None = None, aside: str | No
     row["metadata"] = _metadata(facts.get("metadata"))
     row["attempts"] = _count("attempts", facts.get("attempts"), 10**6)
     row["cost"] = _money(facts.get("cost"))
-    _say_when(row, facts, now)
-    _say_who(row)
-    _say_how(row, facts.get("status"))
+    _fill_times(row, facts, now)
+    _fill_vendor(row)
+    _fill_status(row, facts.get("status"))
     if "cost_status" not in facts:  # none of ours, which add up and say why they cost nothing
-        _add_up(row)
-        _price(row, aside)
+        _include_cached_tokens(row)
+        _fill_cost(row, usage_status)
     if row["attempts"] is None:
         row["attempts"] = 0 if row["cached"] else 1
     return row
 
 
-def attempt_of(told: Mapping[str, Any]) -> Row:
+def parse_attempt(fields: Mapping[str, Any]) -> Row:
     """The row of an attempt. Raises :class:`~llmdispatcher.InvalidRequest` with field and remedy."""
     row: Row = dict.fromkeys(ATTEMPT)
-    row |= {name: _text(name, told.get(name)) or "" for name in ("vendor", "model", "status")}
-    row["error_class"] = _text("error_class", told.get("error_class"))
-    row["number"] = _count("number", told.get("number"), 32767)
-    row["http_status"] = _count("http_status", told.get("http_status"), 999)
-    row |= {name: _flag(name, told.get(name)) for name in ("retry", "failover", "hedge", "continuation", "possibly_billed")}
-    row |= {"sent": None if told.get("sent") is None else _flag("sent", told["sent"]), "cost": _money(told.get("cost"))}
-    row |= {name: _count(name, told.get(name), _MOST_MICROSECONDS) for name in ATTEMPT[-4:]}
-    row["begun_at"] = _moment("begun_at", told.get("begun_at"))
+    row |= {name: _text(name, fields.get(name)) or "" for name in ("vendor", "model", "status")}
+    row["error_class"] = _text("error_class", fields.get("error_class"))
+    row["number"] = _count("number", fields.get("number"), 32767)
+    row["http_status"] = _count("http_status", fields.get("http_status"), 999)
+    row |= {name: _flag(name, fields.get(name)) for name in ("retry", "failover", "hedge", "continuation", "possibly_billed")}
+    row |= {"sent": None if fields.get("sent") is None else _flag("sent", fields["sent"]), "cost": _money(fields.get("cost"))}
+    row |= {name: _count(name, fields.get(name), _MOST_MICROSECONDS) for name in ATTEMPT[-4:]}
+    row["begun_at"] = _moment("begun_at", fields.get("begun_at"))
     if not row["number"] or row["begun_at"] is None or row["status"] not in STATUSES:
-        raise _wrong("attempt_records", told, "an attempt has a number, a status and the moment at which it began")
+        raise _invalid("attempt_records", fields, "an attempt has a number, a status and the moment at which it began")
     return row
 
 
-def id_of(given: Any) -> str:
-    """The id of a row for an id that somebody else gave: 32 hex digits or a UUID as they are, of anything else the digest."""
-    text = clean(_digits(given).strip()) if isinstance(given, str | int) and not isinstance(given, bool) else ""
+def parse_id(given: Any) -> str:
+    """The row's id for a foreign id: 32 hex digits or a UUID as they are; of anything else the digest."""
+    text = clean(_as_text(given).strip()) if isinstance(given, str | int) and not isinstance(given, bool) else ""
     if not text:
-        raise _wrong("id", given, "give a text or a number that no other call has")
+        raise _invalid("id", given, "give a text or a number that no other call has")
     digits = text.replace("-", "").lower()
     if len(digits) == 32 and not set(digits) - set("0123456789abcdef"):
         return digits
     return hashlib.sha256(f"id:{text}".encode()).hexdigest()[:32]
 
 
-def id_by_content(row: Row, again: int) -> str:
-    """An id for a row that has none: the same whenever the same row is read, for the first, second... one that looks so."""
+def content_id(row: Row, again: int) -> str:
+    """An id for a row without one: the same whenever the row is read. ``again`` counts the equal rows before it."""
     ours = {"id", "cost_status", "price_version", *(["cost"] if row["cost_status"] == "priced" else [])}  # prices change
     content = json.dumps([row[name] for name in CALL if name not in ours], sort_keys=True, default=str)
     return f"{row['begun_at']:016x}{hashlib.sha256(f'{again}:{content}'.encode()).hexdigest()[:16]}"
 
 
-def _in_our_words(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts by our names; of two words for one fact ours counts, and what is empty is nothing."""
-    facts = {name: value for name, value in told.items() if value is not None and not (value == "" and name != "cost_status")}
-    if "cost_status" in told:
-        facts["cost_status"] = told["cost_status"]
-    for word, name in _WORDS.items():
+def _normalize_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields by our names. If a fact has two names, ours counts; empty values are left out."""
+    facts = {name: value for name, value in fields.items() if value is not None and not (value == "" and name != "cost_status")}
+    if "cost_status" in fields:
+        facts["cost_status"] = fields["cost_status"]
+    for word, name in _OTHER_NAMES.items():
         if word in facts and name not in facts:
             facts[name] = facts[word]
     for word, (name, scale) in _SCALES.items():
@@ -151,7 +151,7 @@ def _in_our_words(told: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _say_when(row: Row, facts: Mapping[str, Any], now: datetime | None) -> None:
+def _fill_times(row: Row, facts: Mapping[str, Any], now: datetime | None) -> None:
     begun, ended, took = _moment("begun_at", facts.get("begun_at")), _moment("ended_at", facts.get("ended_at")), row["latency_us"]
     if begun is None and ended is None and now is not None:
         ended = micros(now)
@@ -164,7 +164,7 @@ def _say_when(row: Row, facts: Mapping[str, Any], now: datetime | None) -> None:
     row.update(begun_at=begun, ended_at=ended)
 
 
-def _say_who(row: Row) -> None:
+def _fill_vendor(row: Row) -> None:
     if row["model"] is None:
         raise InvalidRequest("model: nothing says which model was asked; give its name")
     if row["vendor"] is None and ":" in row["model"]:
@@ -175,25 +175,25 @@ def _say_who(row: Row) -> None:
         row["vendor"] = canonical(row["vendor"])
 
 
-def _say_how(row: Row, status: Any) -> None:
+def _fill_status(row: Row, status: Any) -> None:
     if status is None:
         status = "success" if row["error_class"] is None else "error"
     if status not in STATUSES[1:]:
-        raise _wrong("status", status, f"give one of {', '.join(STATUSES[1:])}")
+        raise _invalid("status", status, f"give one of {', '.join(STATUSES[1:])}")
     row["status"] = status
 
 
-def _add_up(row: Row) -> None:
-    """Have the input include what was read from and written to a cache, as it does here; of a vendor whose words leave it out."""
+def _include_cached_tokens(row: Row) -> None:
+    """Raise the input to what was read from and written to a cache, for vendors whose input excludes it."""
     cached = (row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0)
     if cached > (row["input_tokens"] or 0):
         row["input_tokens"] = (row["input_tokens"] or 0) + cached
 
 
-def _price(row: Row, aside: str | None) -> None:
-    """Say what the call cost by the catalog, or why that is not known."""
-    if aside == "implausible_count":
-        row["cost_status"] = aside
+def _fill_cost(row: Row, usage_status: str | None) -> None:
+    """Compute the cost from the catalog, or note why it is unknown."""
+    if usage_status == "implausible_count":
+        row["cost_status"] = usage_status
         return
     if row["cost"] is not None:
         row["cost_status"] = "vendor_reported"
@@ -204,11 +204,11 @@ def _price(row: Row, aside: str | None) -> None:
         return
     price, version = price_at(row["vendor"], row["model"]) if row["vendor"] else (None, None)
     if price is None:
-        row["cost_status"] = aside or ("unknown_model" if version is None else "no_price")
+        row["cost_status"] = usage_status or ("unknown_model" if version is None else "no_price")
         return
     cost = cost_of(Usage(**tokens), price, at=datetime.fromtimestamp(row["begun_at"] // 10**6, UTC))
     known = cost <= MOST_COST
-    row.update(cost=picodollars(cost) if known else None, cost_status=(aside or "priced") if known else "implausible_count")
+    row.update(cost=picodollars(cost) if known else None, cost_status=(usage_status or "priced") if known else "implausible_count")
     row["price_version"] = version
 
 
@@ -217,15 +217,15 @@ def _text(name: str, value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         if isinstance(value, bool) or not isinstance(value, int):
-            raise _wrong(name, value, "give a text")
-        value = _digits(value)
+            raise _invalid(name, value, "give a text")
+        value = _as_text(value)
         if not value:
-            raise _wrong(name, value, "give a text")
+            raise _invalid(name, value, "give a text")
     return clean(value) or None
 
 
-def _digits(value: str | int) -> str:
-    """A text, or a number as one; nothing for a number of more digits than Python writes."""
+def _as_text(value: str | int) -> str:
+    """A text, or a number as one; empty for a number with more digits than Python writes."""
     try:
         return str(value)
     except ValueError:
@@ -237,14 +237,14 @@ def _count(name: str, value: Any, most: int) -> int | None:
         return None
     amount = _decimal(value)
     if amount is None or not 0 <= amount <= most or amount != amount.to_integral_value():
-        raise _wrong(name, value, f"give a whole number from 0 to {most:,}")
+        raise _invalid(name, value, f"give a whole number from 0 to {most:,}")
     return int(amount)
 
 
 def _scaled(name: str, value: Any, scale: int) -> int:
     amount = _decimal(value)
     if amount is None or not 0 <= amount <= _MOST_MICROSECONDS // scale:
-        raise _wrong(name, value, "give a number that is not negative")
+        raise _invalid(name, value, "give a number that is not negative")
     return int((amount * scale).to_integral_value())
 
 
@@ -253,12 +253,12 @@ def _money(value: Any) -> int | None:
         return None
     amount = _decimal(value)
     if amount is None or not 0 <= amount <= MOST_DOLLARS:
-        raise _wrong("cost", value, f"give US dollars from 0 to {MOST_DOLLARS:,}")
+        raise _invalid("cost", value, f"give US dollars from 0 to {MOST_DOLLARS:,}")
     return picodollars(amount)
 
 
 def _decimal(value: Any) -> Decimal | None:
-    """A number that is one, however it is written."""
+    """The number that a value stands for; ``None`` if it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
@@ -274,14 +274,14 @@ def _decimal(value: Any) -> Decimal | None:
 def _flag(name: str, value: Any) -> bool:
     if isinstance(value, bool) or value is None:
         return bool(value)
-    truth = _TRUTHS.get(str(value).lower()) if isinstance(value, str | int) else None
+    truth = _BOOLEANS.get(str(value).lower()) if isinstance(value, str | int) else None
     if truth is None:
-        raise _wrong(name, value, "give true or false")
+        raise _invalid(name, value, "give true or false")
     return truth
 
 
 def _moment(name: str, value: Any) -> int | None:
-    """Microseconds since the epoch; a moment without a zone is of UTC."""
+    """Microseconds since the epoch; a moment without a zone is in UTC."""
     if value is None or value == "":
         return None
     moment = value
@@ -289,28 +289,28 @@ def _moment(name: str, value: Any) -> int | None:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         count = micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
     except (ValueError, AttributeError, OverflowError):
-        raise _wrong(name, value, "write it as 2026-11-21T09:30:00Z") from None
+        raise _invalid(name, value, "write it as 2026-11-21T09:30:00Z") from None
     if count < 0:
-        raise _wrong(name, value, "give a moment after 1970")
+        raise _invalid(name, value, "give a moment after 1970")
     return count
 
 
 def _metadata(value: Any) -> Mapping[str, Any] | None:
     if isinstance(value, str) and len(value) <= 10**6:
         try:
-            value = json.loads(value, parse_constant=_no_number) if value else None
+            value = json.loads(value, parse_constant=_refuse_constant) if value else None
         except (ValueError, RecursionError):
-            raise _wrong("metadata", value, "give a JSON object") from None
+            raise _invalid("metadata", value, "give a JSON object") from None
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise _wrong("metadata", value, "give a mapping of names to values")
-    kept = bounded({name: _float(inner) for name, inner in value.items()})
+        raise _invalid("metadata", value, "give a mapping of names to values")
+    kept = metadata_json({name: _float(inner) for name, inner in value.items()})
     return dict(json.loads(kept)) if kept is not None else None
 
 
 def _float(value: Any) -> Any:
-    """JSON's numbers, which are read as ``Decimal`` for the sake of money, as JSON has them."""
+    """Replace each ``Decimal``, which money is read as, by the float that JSON has."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, list):
@@ -318,11 +318,11 @@ def _float(value: Any) -> Any:
     return {name: _float(inner) for name, inner in value.items()} if isinstance(value, Mapping) else value
 
 
-def _no_number(constant: str) -> Any:
+def _refuse_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _wrong(name: str, value: Any, remedy: str) -> InvalidRequest:
+def _invalid(name: str, value: Any, remedy: str) -> InvalidRequest:
     try:
         shown = repr(value)
     except ValueError:
@@ -330,65 +330,51 @@ def _wrong(name: str, value: Any, remedy: str) -> InvalidRequest:
     return InvalidRequest(f"{name}: {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'} cannot be; {remedy}")
 
 
-_PLAIN = {
-    JSON: JSON(none_as_null=True),
-    Boolean: Boolean(),
-    Integer: Integer(),
-    SmallInteger: SmallInteger(),
-    BigInteger: BigInteger(),
-}
-
-
-def _in_units(table: Table) -> Table:
+def _in_units(of: Table) -> TableClause:
     """The same table for rows that are in the units of the database already."""
-    columns = [Column(column.name, _column_type(column), primary_key=column.primary_key) for column in table.columns]
-    return Table(table.name, MetaData(), *columns)
-
-
-def _column_type(column: Column[Any]) -> Any:
-    kind = getattr(column.type, "impl", column.type)  # what a TypeDecorator is made of
-    return _PLAIN.get(type(kind) if not isinstance(kind, type) else kind, Text())
+    kinds = {"metadata": JSON(none_as_null=True)}
+    return table(of.name, *[column(one.name, kinds.get(one.name)) for one in of.columns])
 
 
 PLAIN_CALLS, PLAIN_ATTEMPTS = _in_units(calls), _in_units(attempts_table)
 
 
-def record(database: Connectable, clock: Clock, told: Mapping[str, Any]) -> RecordedCall:
-    """What :meth:`~llmdispatcher.Ledger.record` gives."""
-    given = told.get("id")
-    facts, aside = _with_usage(told)
-    row = row_of(facts, clock.now(), aside)
-    row["id"] = id_of(given) if given is not None else new_id(row["begun_at"])
+def record(database: Connectable, clock: Clock, fields: Mapping[str, Any]) -> RecordedCall:
+    """Record one call now, for :meth:`~llmdispatcher.Ledger.record`."""
+    given = fields.get("id")
+    facts, usage_status = _merge_usage(fields)
+    row = parse_call(facts, clock.now(), usage_status)
+    row["id"] = parse_id(given) if given is not None else new_id(row["begun_at"])
     with writing(database) as connection:
-        gone = held_mark(connection)
-        if row["begun_at"] < gone:
-            raise InvalidRequest(f"begun_at: {moment(row['begun_at']).isoformat()} is {too_old(gone)}")
-        new = put(connection, [row])
+        pruned = lock_pruned_mark(connection)
+        if row["begun_at"] < pruned:
+            raise InvalidRequest(f"begun_at: {moment(row['begun_at']).isoformat()} is {pruned_reason(pruned)}")
+        new = insert_calls(connection, [row])
     cost = dollars(row["cost"]) if row["cost"] is not None else None
     return RecordedCall(id=row["id"], new=bool(new), begun_at=moment(row["begun_at"]), cost=cost, cost_status=row["cost_status"])
 
 
-def rows_of(told: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The row of a call, and of its one attempt, as the writer takes them."""
-    facts, aside = _with_usage(told)
-    aside = _set_aside(facts) or aside
+def logged_rows(fields: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The rows of a call and of its only attempt, as the writer takes them."""
+    facts, usage_status = _merge_usage(fields)
+    usage_status = _drop_implausible(facts) or usage_status
     status = facts.pop("http_status", None)
-    row = row_of(facts, aside=aside)
-    row["id"] = id_of(facts["id"]) if facts.get("id") is not None else new_id(row["begun_at"])
+    row = parse_call(facts, usage_status=usage_status)
+    row["id"] = parse_id(facts["id"]) if facts.get("id") is not None else new_id(row["begun_at"])
     tried = dict.fromkeys(ATTEMPT, False) | {name: row[name] for name in ATTEMPT if name in row}
     tried |= {"call_id": row["id"], "number": 1, "vendor": row["vendor"] or "", "http_status": status, "sent": None}
     tried |= {"bytes_sent": None, "bytes_received": None}
-    row["metadata"] = bounded(row["metadata"]) if row["metadata"] else None
+    row["metadata"] = metadata_json(row["metadata"]) if row["metadata"] else None
     return tuple([row[name] for name in CALL]), tuple([tried[name] for name in ATTEMPT])
 
 
 def new_id(begun_at: int) -> str:
-    """An id that sorts by time and that no other process gives."""
+    """An id that sorts by time and is unique among processes."""
     return f"{begun_at:016x}{os.urandom(8).hex()}"
 
 
-def put(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = ()) -> set[str]:
-    """Write the rows whose ids are not there, and the attempts of those; gives the ids that are new."""
+def insert_calls(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = ()) -> set[str]:
+    """Write the rows whose ids are new, and their attempts. Return the new ids."""
     insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
     fresh = insert(PLAIN_CALLS).on_conflict_do_nothing(index_elements=["id"]).returning(PLAIN_CALLS.c.id)
     # in one order for all, since who writes the same id waits for the other
@@ -401,41 +387,41 @@ def put(connection: Connection, rows: Sequence[Row], attempts: Sequence[Row] = (
     return new
 
 
-def held_mark(connection: Connection) -> int:
-    """Before which microsecond calls have been deleted, and will not be until this transaction ends."""
+def lock_pruned_mark(connection: Connection) -> int:
+    """The microsecond before which calls have been deleted; it stays so until this transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"LOCK TABLE {calls.name} IN ROW EXCLUSIVE MODE"))
     return pruned_before(connection)
 
 
-def too_old(gone: int) -> str:
-    """Why a call of a time whose calls were deleted is not written: nobody can tell whether it was one of them."""
-    day = datetime.fromtimestamp(gone // 10**6, UTC).date() if gone % DAY == 0 else moment(gone)
+def pruned_reason(pruned: int) -> str:
+    """Why a call from before ``pruned`` is not written: it may be one of those that were deleted."""
+    day = datetime.fromtimestamp(pruned // 10**6, UTC).date() if pruned % DAY == 0 else moment(pruned)
     return f"before {day}, up to where calls have been deleted and only their sums are kept; leave it out"
 
 
-def _with_usage(told: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """The facts with those of a usage among them; and its status, where a number of it was set aside."""
-    facts = dict(told)
+def _merge_usage(fields: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The fields with those of their ``usage``, and its cost status if an impossible number was dropped from it."""
+    facts = dict(fields)
     usage = facts.pop("usage", None)
     if usage is None:
         return facts, None
     if not isinstance(usage, Usage):
         raise InvalidRequest(f"usage: {type(usage).__name__} is none; give a Usage, or the counts by their names")
     usage = plausible(usage)
-    aside = usage.cost_status if usage.cost is None and usage.cost_status.startswith("implausible") else None
+    usage_status = usage.cost_status if usage.cost is None and usage.cost_status.startswith("implausible") else None
     of_usage: dict[str, Any] = {name: getattr(usage, name) for name in TOKENS}
-    if aside is None and (usage.cost is not None or usage.price_version is not None):
+    if usage_status is None and (usage.cost is not None or usage.price_version is not None):
         of_usage |= {"cost": usage.cost, "cost_status": usage.cost_status, "price_version": usage.price_version}
-    return {**of_usage, **facts}, aside
+    return {**of_usage, **facts}, usage_status
 
 
-_COUNTED = (*TOKENS, *[word for word, name in _WORDS.items() if name in TOKENS])
-_COSTS = ("cost", *[word for word, name in _WORDS.items() if name == "cost"])
+_COUNTED = (*TOKENS, *[word for word, name in _OTHER_NAMES.items() if name in TOKENS])
+_COSTS = ("cost", *[word for word, name in _OTHER_NAMES.items() if name == "cost"])
 
 
-def _set_aside(facts: dict[str, Any]) -> str | None:
-    """Take out the numbers that cannot be, which whoever logs a call has mostly from a vendor; gives the status that says so."""
+def _drop_implausible(facts: dict[str, Any]) -> str | None:
+    """Delete impossible numbers, which mostly come from a vendor. Return the cost status that says so."""
     counts = [name for name in _COUNTED if _is_beyond(facts.get(name), MOST_TOKENS)]
     costs = [name for name in _COSTS if _is_beyond(facts.get(name), MOST_DOLLARS)]
     for name in (*counts, *costs):
@@ -481,7 +467,7 @@ Raw = dict[str, Any]
 
 
 def raw_usage(answer: Any) -> Raw:
-    """The counts that an answer, an event or a usage has, by the names they have there; empty where there are none."""
+    """The counts of a response, an event or a usage, by the names they have there; empty if there are none."""
     if isinstance(answer, Usage):
         return {"usage": answer}
     for holder in (answer, *[_get(answer, name) for name in _INSIDE]):
@@ -496,15 +482,15 @@ def raw_usage(answer: Any) -> Raw:
 
 
 def usage_of(raw: Raw) -> Usage | None:
-    """What the counts mean; ``None`` where nothing is counted."""
+    """The usage that the counts stand for; ``None`` without counts."""
     if not raw:
         return None
     own = raw.get("usage")
-    return own if isinstance(own, Usage) else _reader(raw)(raw)
+    return own if isinstance(own, Usage) else _usage_reader(raw)(raw)
 
 
 def model_of(answer: Any) -> str | None:
-    """The model that an answer or an event names."""
+    """The model that a response or an event names."""
     for holder in (answer, *[_get(answer, name) for name in _INSIDE]):
         for name in ("model", "model_version", "modelVersion"):
             model = _get(holder, name)
@@ -513,7 +499,7 @@ def model_of(answer: Any) -> str | None:
     return None
 
 
-def _reader(raw: Raw) -> Callable[[Raw], Usage]:
+def _usage_reader(raw: Raw) -> Callable[[Raw], Usage]:
     if raw.keys() & _ANTHROPIC:
         return anthropic_usage
     if "prompt_tokens" in raw or "completion_tokens" in raw:
@@ -526,18 +512,18 @@ def _reader(raw: Raw) -> Callable[[Raw], Usage]:
 
 
 def _own_usage(raw: Raw) -> Usage:
-    """Our own names, and llmring's."""
+    """Read our own names, and llmring's."""
     named = {**raw, "cache_read_tokens": raw.get("cache_read_tokens", raw.get("cached_input_tokens", 0))}
-    counts: dict[str, Any] = {name: _as_whole(named.get(name, 0)) for name in TOKENS}
+    counts: dict[str, Any] = {name: _to_integer(named.get(name, 0)) for name in TOKENS}
     return plausible(Usage(**counts))
 
 
-def _as_whole(number: float) -> int | float:
+def _to_integer(number: float) -> int | float:
     return int(number) if math.isfinite(number) else number
 
 
 def _counts(held: Any, depth: int = 2) -> Raw:
-    """Numbers and groups of numbers, whatever else there is left out; an object may have no end."""
+    """Numbers and groups of numbers, and nothing else; the depth is bounded, since objects may refer to themselves."""
     found: Raw = {}
     for name in _COUNTS:
         value = _get(held, name)
@@ -558,7 +544,7 @@ def _get(holder: Any, name: str) -> Any:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Keep = Callable[[Mapping[str, Any]], None]
+Write = Callable[[Mapping[str, Any]], None]
 
 logger = room_logger("accounting")
 
@@ -566,25 +552,25 @@ _ENDED_BY = {"GeneratorExit": "cancelled", "KeyboardInterrupt": "cancelled", "Sy
 
 
 class LoggedCall:
-    """One call under way: a context manager that is told what it consumed, and writes its row when it ends.
+    """One call in progress: a context manager that is given the usage, and writes the call's row when it ends.
 
-    ``facts`` are those of :meth:`~llmdispatcher.Ledger.record`; a call ends once, whoever says so first.
+    ``facts`` are those of :meth:`~llmdispatcher.Ledger.record`. A call ends once; later calls of :meth:`end` change nothing.
     """
 
-    def __init__(self, keep: Keep, clock: Clock, facts: Mapping[str, Any]) -> None:
-        self._keep = keep
+    def __init__(self, write: Write, clock: Clock, facts: Mapping[str, Any]) -> None:
+        self._write = write
         self._clock = clock
         self._facts = dict(facts)
         self._raw: Raw = {}
         self._begun_at = clock.now()
         self._started = clock.monotonic()
         self._first: float | None = None
-        self._over = False
+        self._ended = False
 
     def usage(self, response: Any = None, **facts: Any) -> None:
-        """Say what was consumed: an SDK's answer, an event of a stream, a usage, or facts by their names (``input_tokens=12``).
+        """Report the usage: an SDK's response, an event of a stream, a usage, or facts by name (``input_tokens=12``).
 
-        May be said again; of pieces of a stream each adds what it knows. ``cost`` (US dollars) that is not said is the catalog's.
+        May be called again; each event of a stream adds what it knows. A missing ``cost`` (US dollars) is that of the catalog.
         """
         try:
             self._facts.update(facts)
@@ -595,19 +581,19 @@ class LoggedCall:
             logger.exception("the usage of a logged call cannot be read; the call is not affected")
 
     def chunk(self, piece: Any) -> None:
-        """Say that a piece of a stream has come; the first one's time is kept."""
+        """Report an event of a stream; the time of the first one is kept."""
         if self._first is None:
             self._first = self._clock.monotonic() - self._started
         self._facts["streamed"] = True
         self.usage(piece)
 
     def end(self, status: str = "success", error: BaseException | None = None) -> None:
-        """Say that it is over; what is said after that is not heard."""
-        if self._over:
+        """Write the row. Later reports are ignored."""
+        if self._ended:
             return
-        self._over = True
+        self._ended = True
         try:
-            self._keep(self._told(status, error))
+            self._write(self._fields(status, error))
         except Exception:
             logger.exception("a logged call was not kept; the call is not affected")
 
@@ -617,8 +603,8 @@ class LoggedCall:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.end("success" if error is None else status_of(error), error)
 
-    def _told(self, status: str, error: BaseException | None) -> dict[str, Any]:
-        told: dict[str, Any] = {
+    def _fields(self, status: str, error: BaseException | None) -> dict[str, Any]:
+        fields: dict[str, Any] = {
             "begun_at": self._begun_at,
             "latency": self._clock.monotonic() - self._started,
             "first_token": self._first,
@@ -627,11 +613,11 @@ class LoggedCall:
             "http_status": http_status(error),
         }
         usage = usage_of(self._raw)
-        return {**told, **({"usage": usage} if usage is not None else {}), **self._facts}
+        return {**fields, **({"usage": usage} if usage is not None else {}), **self._facts}
 
 
 def status_of(error: BaseException) -> str:
-    """How a call stands that raised this, whoever's class it is."""
+    """The status of a call that raised this error, of any library."""
     name = type(error).__name__
     if isinstance(error, TimeoutError) or "Timeout" in name or "DeadlineExceeded" in name:
         return "timeout"
@@ -641,7 +627,7 @@ def status_of(error: BaseException) -> str:
 
 
 def http_status(error: BaseException | None) -> int | None:
-    """The status that an error carries, by the names that SDKs have for it."""
+    """The HTTP status that an error carries, by the names that SDKs use."""
     for name in ("status_code", "status", "code"):
         status = getattr(error, name, None)
         if isinstance(status, int) and 100 <= status <= 599:
@@ -649,14 +635,14 @@ def http_status(error: BaseException | None) -> int | None:
     return None
 
 
-def logging_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """A decorator that has each call of a function logged. Raises :class:`ConfigError` for a coroutine."""
+def log_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator that logs each call of a function. Raises :class:`ConfigError` for a coroutine."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(f"log_llm_call: {function.__qualname__} is a coroutine; write `with ledger.log_call(...)` inside it")
         if inspect.isgeneratorfunction(function):
-            return functools.wraps(function)(_generator(begin, function))  # type: ignore[return-value]  # it yields what that yields
+            return functools.wraps(function)(_wrap_generator(begin, function))  # type: ignore[return-value]  # it yields what that yields
 
         @functools.wraps(function)
         def logged(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -666,41 +652,41 @@ def logging_calls(begin: Callable[[], LoggedCall]) -> Callable[[Callable[P, T]],
             except BaseException as error:
                 call.end(status_of(error), error)
                 raise
-            watched: T = _watched(call, answer)
-            return watched
+            result: T = _log_result(call, answer)
+            return result
 
         return logged
 
     return decorate
 
 
-def _generator(begin: Callable[[], LoggedCall], function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
+def _wrap_generator(begin: Callable[[], LoggedCall], function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
     def logged(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        return (yield from _drained(begin(), function(*args, **kwargs)))
+        return (yield from _log_generator(begin(), function(*args, **kwargs)))
 
     return logged
 
 
-def _watched(call: LoggedCall, answer: Any) -> Any:
-    """The answer itself, or where it is still to come, one that is heard while it does."""
+def _log_result(call: LoggedCall, answer: Any) -> Any:
+    """The result itself; for a stream, one that is logged while it is read."""
     if isinstance(answer, GeneratorType):
-        drained = _drained(call, answer)
+        drained = _log_generator(call, answer)
         weakref.finalize(drained, call.end, "cancelled").atexit = False  # one that nobody begins never runs
         return drained
     if hasattr(type(answer), "__next__"):
-        return _Stream(call, answer)
+        return _LoggedStream(call, answer)
     call.usage(answer)
     call.end()
     return answer
 
 
-def _drained(call: LoggedCall, inner: Any) -> Generator[Any, Any, Any]:
+def _log_generator(call: LoggedCall, inner: Any) -> Generator[Any, Any, Any]:
     with call:
-        return (yield from _Heard(call, inner))
+        return (yield from _LoggedGenerator(call, inner))
 
 
-class _Heard:
-    """A generator's own protocol, with each piece told; ``yield from`` passes on what is sent and thrown."""
+class _LoggedGenerator:
+    """The protocol of a generator, with each item logged; ``yield from`` passes on what is sent and thrown."""
 
     def __init__(self, call: LoggedCall, inner: Any) -> None:
         self._call = call
@@ -710,27 +696,27 @@ class _Heard:
         return self
 
     def __next__(self) -> Any:
-        return self._hear(next(self._inner))
+        return self._log(next(self._inner))
 
     def send(self, value: Any) -> Any:
-        """Pass it on."""
-        return self._hear(self._inner.send(value))
+        """Send a value to the generator."""
+        return self._log(self._inner.send(value))
 
     def throw(self, error: BaseException) -> Any:
-        """Pass it on."""
-        return self._hear(self._inner.throw(error))
+        """Raise an error in the generator."""
+        return self._log(self._inner.throw(error))
 
     def close(self) -> None:
-        """Pass it on."""
+        """Close the generator."""
         self._inner.close()
 
-    def _hear(self, piece: Any) -> Any:
+    def _log(self, piece: Any) -> Any:
         self._call.chunk(piece)
         return piece
 
 
-class _Stream:
-    """An SDK's stream that is heard as it is read; in all else it is the other, its class included."""
+class _LoggedStream:
+    """An SDK's stream, logged while it is read. It behaves like the stream in all else, its class included."""
 
     def __init__(self, call: LoggedCall, inner: Any) -> None:
         self.__dict__.update(_call=call, _inner=inner)
@@ -773,17 +759,17 @@ class _Stream:
         try:
             return self._inner.__exit__(*raised)
         finally:
-            self._stopped(raised[1])
+            self._finish(raised[1])
 
     def close(self) -> Any:
-        """Close the stream; what was not read of it is not waited for."""
+        """Close the stream; the usage of what was not read is not waited for."""
         try:
             return self._inner.close()
         finally:
-            self._stopped(None)
+            self._finish(None)
 
-    def _stopped(self, error: BaseException | None) -> None:
-        """Read through one of the SDK's own ways, it knows at its end what it was."""
+    def _finish(self, error: BaseException | None) -> None:
+        """End the call. If it was read in one of the SDK's own ways, the SDK holds the whole message."""
         with contextlib.suppress(Exception):
             self._call.usage(getattr(self._inner, "current_message_snapshot", None))
         self._call.end("cancelled" if error is None else status_of(error), error)

@@ -11,16 +11,16 @@ import attrs
 from ...types import EXACT
 
 MOST_RANKED = 100_000
-"""Percentiles are of at most so many calls; of more they would cost a look at every row."""
+"""Percentiles are computed of at most this many calls; for more they would read every row."""
 
 
 @attrs.frozen(kw_only=True)
 class UsageFigures:
-    """What a number of calls comes to. Costs are US dollars; calls without a known cost count as zero and as ``unpriced_calls``.
+    """The sums of a number of calls. Costs are US dollars; calls without a known cost count as zero and as ``unpriced_calls``.
 
     ``successful_calls`` and those that ended as ``errors``, ``timeouts``, ``rate_limited``, ``cancelled`` or ``unknown`` add up
-    to ``total_calls``; calls that are under way are not among them. ``cached_calls`` were answered from memory. ``attempts`` is how
-    often a vendor was asked. Latencies are seconds, ``None`` where there are none.
+    to ``total_calls``; calls in progress are not counted. ``cached_calls`` were answered from the cache. ``attempts`` is how
+    often a vendor was asked. Latencies are seconds, ``None`` without calls.
     """
 
     total_calls: int = 0
@@ -49,7 +49,7 @@ class UsageFigures:
 
     @property
     def total_requests(self) -> int:
-        """Another word for ``total_calls``."""
+        """The same as ``total_calls``."""
         return self.total_calls
 
     @property
@@ -59,16 +59,16 @@ class UsageFigures:
 
     @property
     def avg_cost_per_call(self) -> Decimal:
-        """US dollars, 0 where there are no calls."""
+        """US dollars; 0 without calls."""
         return EXACT.divide(self.total_cost, self.total_calls) if self.total_calls else Decimal(0)
 
     @property
     def success_rate(self) -> Decimal | None:
-        """Answered calls as a fraction of all, 0 to 1; ``None`` where there are no calls."""
+        """Successful calls as a fraction of all, 0 to 1; ``None`` without calls."""
         return EXACT.divide(self.successful_calls, self.total_calls) if self.total_calls else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it; US dollars are texts."""
+        """The figures as JSON can hold them; US dollars are texts."""
         shown = {field.name: getattr(self, field.name) for field in attrs.fields(UsageFigures)}
         rate = self.success_rate
         return shown | {
@@ -82,9 +82,9 @@ class UsageFigures:
 
 @attrs.frozen(kw_only=True)
 class UsageBucket(UsageFigures):
-    """The figures of one ``period``, of one ``value`` of what they are told apart by, or of both; ``None`` where not asked for.
+    """The figures of one ``period``, of one ``value`` of the dimension ``by``, or of both; ``None`` if not asked for.
 
-    ``value`` is ``""`` for calls that have none.
+    ``value`` is ``""`` for calls without one.
     """
 
     start: datetime
@@ -93,17 +93,17 @@ class UsageBucket(UsageFigures):
     value: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
+        """The bucket as JSON can hold it; moments and US dollars are texts."""
         own = {"period": self.period, "value": self.value, "start": self.start.isoformat(), "end": self.end.isoformat()}
         return own | super().as_dict()
 
 
 @attrs.frozen(kw_only=True)
 class UsageStats(UsageFigures):
-    """The figures of a span as a whole, and its ``buckets``. ``end`` no longer belongs to it; moments are in the zone asked for.
+    """The figures of a span, and its ``buckets``. The span ends before ``end``; moments are in the zone of the query.
 
-    ``p50_latency`` and ``p95_latency`` (seconds) are ``None`` for more than :data:`MOST_RANKED` calls. ``complete`` is False where
-    rows were needed that retention has deleted: then what they would have added is missing.
+    ``p50_latency`` and ``p95_latency`` (seconds) are ``None`` for more than :data:`MOST_RANKED` calls. ``complete`` is False if
+    rows were needed that retention has deleted; their calls are then missing from the figures.
     """
 
     start: datetime
@@ -124,7 +124,7 @@ class UsageStats(UsageFigures):
         return attrs.evolve(self, buckets=())
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it: ``summary``, and a list of ``buckets``."""
+        """The statistics as JSON can hold them: a ``summary`` and a list of ``buckets``."""
         names = ("timezone", "group_by", "by", "unique_models", "unique_origins", "p50_latency", "p95_latency", "complete")
         own = {"start": self.start.isoformat(), "end": self.end.isoformat()} | {name: getattr(self, name) for name in names}
         return {"summary": own | super().as_dict(), "buckets": [bucket.as_dict() for bucket in self.buckets]}

@@ -24,7 +24,7 @@ import attrs
 
 from ...errors import ConfigError, InvalidRequest
 from .call import ImportProblem, ImportReport
-from .external import Row, attempt_of, held_mark, id_by_content, id_of, put, row_of, too_old
+from .external import Row, content_id, insert_calls, lock_pruned_mark, parse_attempt, parse_call, parse_id, pruned_reason
 from .queries import Connectable, writing
 
 FORMATS = ("jsonl", "json", "csv", "parquet")
@@ -32,7 +32,7 @@ MOST_ROW = 1 << 20
 """Bytes of one row; a call has a few hundred."""
 
 GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
-"""What a spreadsheet takes for a formula, and the mark that keeps it from doing so."""
+"""What a spreadsheet takes for a formula, and the mark that prevents it."""
 
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 _CHUNK = 1 << 16
@@ -40,42 +40,42 @@ _BLANK = " \t\r\n"
 
 
 @attrs.frozen
-class Found:
-    """One row of a source: what it tells, or what is wrong with it. ``line`` counts from 1."""
+class SourceRow:
+    """One row of a source: its fields, or what is wrong with it. ``line`` counts from 1."""
 
     line: int
-    told: Mapping[str, Any] | None = None
+    fields: Mapping[str, Any] | None = None
     problem: str | None = None
 
 
-def found_in(source: Any, format: str | None = None) -> Iterator[Found]:
-    """The rows of a path, a file that is open for reading, or an iterable of mappings.
+def read_rows(source: Any, format: str | None = None) -> Iterator[SourceRow]:
+    """The rows of a path, an open file, or an iterable of mappings.
 
-    Raises :class:`~llmdispatcher.InvalidRequest` for a source or format that is none, ``OSError`` where it cannot be read.
+    Raises :class:`~llmdispatcher.InvalidRequest` for an unusable source or an unknown format, ``OSError`` if it cannot be read.
     """
     if format is not None and format not in FORMATS:
         raise InvalidRequest(f"format: {format!r} is not known; give one of {', '.join(FORMATS)}")
     if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
-        return _values(source)
-    return _read(source, format or format_of(source))
+        return _rows_of_values(source)
+    return _rows_of_file(source, format or format_of(source))
 
 
 def format_of(place: Any) -> str | None:
-    """What the end of a path says of the format; ``None`` for other places and other ends."""
+    """The format that a path's suffix names; ``None`` for other sources and suffixes."""
     return _SUFFIXES.get(Path(place).suffix.lower()) if isinstance(place, str | os.PathLike) else None
 
 
-def _values(source: Any) -> Iterator[Found]:
+def _rows_of_values(source: Any) -> Iterator[SourceRow]:
     if isinstance(source, Mapping) or not isinstance(source, Iterable):
         raise InvalidRequest(f"source: {type(source).__name__} has no rows; give a path, an open file, or a list of mappings")
     return (_row(number, value) for number, value in enumerate(source, 1))
 
 
-def _row(line: int, value: Any) -> Found:
-    return Found(line, value) if isinstance(value, Mapping) else Found(line, problem=f"{type(value).__name__} is no object")
+def _row(line: int, value: Any) -> SourceRow:
+    return SourceRow(line, value) if isinstance(value, Mapping) else SourceRow(line, problem=f"{type(value).__name__} is no object")
 
 
-def _read(source: Any, format: str | None) -> Iterator[Found]:
+def _rows_of_file(source: Any, format: str | None) -> Iterator[SourceRow]:
     with ExitStack() as stack:
         stream = source if hasattr(source, "read") else stack.enter_context(Path(source).open("rb"))
         if format == "parquet":
@@ -91,17 +91,17 @@ def _format_by(beginning: bytes) -> str:
 
 
 class _Raw(io.RawIOBase):
-    """A stream of bytes or text that is open elsewhere, and stays so, as a raw stream of bytes."""
+    """A stream of bytes or text that is open elsewhere, and stays open, as a raw stream of bytes."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def readable(self) -> bool:
-        """That is what it is for."""
+        """Return True; buffered readers ask."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read on; a character of text may be four bytes."""
+        """Read the next bytes; a character of text may be four of them."""
         piece = self._stream.read(max(1, len(buffer) // 4))
         raw = piece.encode("utf-8", "replace") if isinstance(piece, str) else piece
         buffer[: len(raw)] = raw
@@ -109,13 +109,13 @@ class _Raw(io.RawIOBase):
 
 
 class _Lines:
-    """The lines of a stream, as text; of one that is too long or no text only that it is."""
+    """The lines of a stream as text, and what is wrong with a line that is too long or not UTF-8."""
 
     def __init__(self, stream: io.BufferedReader[Any]) -> None:
         self._stream = stream
         self.number = 0
         self.problem: str | None = None
-        """What is wrong with the line that was read last."""
+        """What is wrong with the last line."""
 
     def read(self) -> str:
         """The next line with its end; empty after the last."""
@@ -137,57 +137,57 @@ class _Lines:
         return line.removeprefix("\ufeff") if self.number == 1 else line
 
 
-def _json_lines(lines: _Lines) -> Iterator[Found]:
+def _json_lines(lines: _Lines) -> Iterator[SourceRow]:
     while line := lines.read():
         if lines.problem is not None:
-            yield Found(lines.number, problem=lines.problem)
+            yield SourceRow(lines.number, problem=lines.problem)
         elif line.strip():
             yield _json(lines.number, line)
 
 
-def _json(line: int, text: str) -> Found:
+def _json(line: int, text: str) -> SourceRow:
     try:
         return _row(line, _DECODER.decode(text))
     except (ValueError, RecursionError):
-        return Found(line, problem="it is not JSON")
+        return SourceRow(line, problem="it is not JSON")
 
 
-def _refuse(constant: str) -> Any:
+def _refuse_constant(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _whole(digits: str) -> int | Decimal:
-    """A whole number; one of more digits than Python converts is infinite, so that its row is refused, and not the file."""
+def _parse_integer(digits: str) -> int | Decimal:
+    """An integer; with more digits than Python converts it is infinite, so that its row is refused, and not the file."""
     return int(digits) if len(digits) < _MOST_DIGITS else Decimal("Infinity")
 
 
 _MOST_DIGITS = 4000
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=_whole, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=_parse_integer, parse_constant=_refuse_constant)
 
 
-def _json_array(stream: io.BufferedReader[Any]) -> Iterator[Found]:
-    """The objects of one array, with or without line ends in it; what follows a piece that is no JSON cannot be told apart."""
-    text = _Text(stream)
+def _json_array(stream: io.BufferedReader[Any]) -> Iterator[SourceRow]:
+    """The objects of one array, with or without line breaks; reading ends at the first piece that is not JSON."""
+    text = _JsonText(stream)
     try:
         line = text.skip(_BLANK + "\ufeff")
         if text.head() != "[":
-            yield Found(line, problem="it is no JSON array")
+            yield SourceRow(line, problem="it is no JSON array")
             return
         text.take(1)
         while (line := text.skip(_BLANK + ",")) and text.head() not in ("", "]"):
             value = text.value()
             if value is None:
-                yield Found(line, problem="it is not JSON; nothing behind it was read")
+                yield SourceRow(line, problem="it is not JSON; nothing behind it was read")
                 return
             yield _row(line, value[0])
         if not text.head():
-            yield Found(line, problem="the array has no end")
+            yield SourceRow(line, problem="the array has no end")
     except UnicodeDecodeError:
-        yield Found(text.line, problem="it is not UTF-8; nothing behind it was read")
+        yield SourceRow(text.line, problem="it is not UTF-8; nothing behind it was read")
 
 
-class _Text:
-    """What is left of a stream, of which no more is held than the value that is being read."""
+class _JsonText:
+    """The rest of a stream, of which only the value that is being read is held."""
 
     def __init__(self, stream: io.BufferedReader[Any]) -> None:
         self._stream = stream
@@ -200,19 +200,19 @@ class _Text:
         return self._left[:1]
 
     def take(self, count: int) -> None:
-        """Pass over so many characters."""
+        """Skip so many characters."""
         self.line += self._left.count("\n", 0, count)
         self._left = self._left[count:]
 
     def skip(self, blanks: str) -> int:
-        """Pass over blanks; gives the line where they end."""
+        """Skip blanks, and return the line where they end."""
         while True:
             self.take(len(self._left) - len(self._left.lstrip(blanks)))
             if self._left or not self._more():
                 return self.line
 
     def value(self) -> tuple[Any] | None:
-        """The next value, in a tuple; ``None`` where there is none."""
+        """The next value, in a tuple; ``None`` if there is none."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._left)
@@ -224,15 +224,15 @@ class _Text:
             return (value,)
 
     def _more(self) -> bool:
-        """Read on, as much again as there is, so that a long value is looked at a few times only."""
+        """Read as much again as is held, so that a long value is parsed only a few times."""
         raw = self._stream.read(max(_CHUNK, len(self._left)))
         self._left += self._decoder.decode(raw, final=not raw)
         return bool(raw)
 
 
-def _csv(lines: _Lines) -> Iterator[Found]:
+def _csv(lines: _Lines) -> Iterator[SourceRow]:
     flaws: list[str] = []
-    rows = csv.reader(_texts(lines, flaws), strict=True)
+    rows = csv.reader(_csv_lines(lines, flaws), strict=True)
     names: list[str] | None = None
     while True:
         begins = lines.number + 1
@@ -241,52 +241,52 @@ def _csv(lines: _Lines) -> Iterator[Found]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Found(begins, problem=f"it is not CSV: {error}")
+            yield SourceRow(begins, problem=f"it is not CSV: {error}")
             continue
         if flaws:
-            yield Found(begins, problem=flaws.pop())
+            yield SourceRow(begins, problem=flaws.pop())
             flaws.clear()
         elif cells and names is None:
             names = [cell.strip() for cell in cells]
         elif cells:
-            yield _named(begins, names or [], cells)
+            yield _csv_row(begins, names or [], cells)
 
 
-def _texts(lines: _Lines, flaws: list[str]) -> Iterator[str]:
+def _csv_lines(lines: _Lines, flaws: list[str]) -> Iterator[str]:
     while line := lines.read():
         flaws.extend([lines.problem] if lines.problem else [])
         yield line
 
 
-def _named(line: int, names: list[str], cells: list[str]) -> Found:
+def _csv_row(line: int, names: list[str], cells: list[str]) -> SourceRow:
     if len(cells) != len(names):
-        return Found(line, problem=f"it has {len(cells)} cells, and the head {len(names)}")
-    return Found(line, {name: unguarded(cell) for name, cell in zip(names, cells, strict=True)})
+        return SourceRow(line, problem=f"it has {len(cells)} cells, and the head {len(names)}")
+    return SourceRow(line, {name: unguard(cell) for name, cell in zip(names, cells, strict=True)})
 
 
-def guarded(text: str) -> str:
-    """A text that no spreadsheet takes for a formula, and that :func:`unguarded` makes the same again."""
+def guard(text: str) -> str:
+    """A text that no spreadsheet takes for a formula; :func:`unguard` restores it."""
     return f"'{text}" if text.startswith(GUARDED) else text
 
 
-def unguarded(text: str) -> str:
-    """What was guarded."""
+def unguard(text: str) -> str:
+    """The text before :func:`guard`."""
     return text[1:] if text.startswith("'") and text[1:].startswith(GUARDED) else text
 
 
 _LINES = {"jsonl": _json_lines, "csv": _csv}
 
 
-def _parquet(stream: Any) -> Iterator[Found]:
+def _parquet(stream: Any) -> Iterator[SourceRow]:
     number = 0
-    for batch in parquet_room().ParquetFile(stream).iter_batches(batch_size=1000):
+    for batch in parquet_module().ParquetFile(stream).iter_batches(batch_size=1000):
         for row in batch.to_pylist():
             number += 1
             yield _row(number, row)
 
 
-def parquet_room() -> Any:
-    """pyarrow's room of Parquet. Raises :class:`~llmdispatcher.ConfigError` where it is not installed."""
+def parquet_module() -> Any:
+    """``pyarrow.parquet``. Raises :class:`~llmdispatcher.ConfigError` if it is not installed."""
     try:
         return import_module("pyarrow.parquet")
     except ModuleNotFoundError:
@@ -297,21 +297,21 @@ BATCH = 1000
 """Rows of one transaction."""
 
 MOST_PROBLEMS = 1000
-"""That are told one by one; the rest are counted."""
+"""Problems that are described one by one; the rest are counted."""
 
 _REMEMBERED = 100_000  # rows without an id; the same row told twice is told close by
 _MOST_ATTEMPTS = 1000
 
 
 @attrs.frozen
-class _Call:
+class _ParsedCall:
     line: int
     row: Row
     attempts: tuple[Row, ...] = ()
 
 
 class Import:
-    """One import under way: reads rows, writes those that are calls, and remembers what was wrong with the others."""
+    """One import in progress: reads rows, writes those that are calls, and notes what was wrong with the others."""
 
     def __init__(self, database: Connectable, progress: Callable[[int, int | None], None] | None) -> None:
         self._database = database
@@ -322,52 +322,50 @@ class Import:
 
     def run(self, source: Any, format: str | None) -> ImportReport:
         """Read the source to its end."""
-        rows = found_in(source, format)
+        rows = read_rows(source, format)
         while batch := list(islice(rows, BATCH)):
             self._rows += len(batch)
             self._write([call for call in map(self._read, batch) if call is not None])
             if self._progress is not None:
                 self._progress(self._rows, None)
         return ImportReport(
-            rows=self._rows,
-            imported=self._imported,
-            known=self._known,
-            failed=self._failed,
-            problems=tuple(self._problems),
+            rows=self._rows, imported=self._imported, known=self._known, failed=self._failed, problems=tuple(self._problems)
         )
 
-    def _read(self, found: Found) -> _Call | None:
+    def _read(self, found: SourceRow) -> _ParsedCall | None:
         try:
-            if found.told is None:
+            if found.fields is None:
                 raise InvalidRequest(found.problem or "it is no call")
-            row = row_of(found.told)
-            row["id"] = self._id(row, found.told)
-            return _Call(found.line, row, _attempts(row, found.told.get("attempt_records")))
+            row = parse_call(found.fields)
+            row["id"] = self._id(row, found.fields)
+            return _ParsedCall(found.line, row, _attempts(row, found.fields.get("attempt_records")))
         except InvalidRequest as error:
             self._failed_at(found.line, error.message)
             return None
 
-    def _id(self, row: Row, told: Mapping[str, Any]) -> str:
+    def _id(self, row: Row, fields: Mapping[str, Any]) -> str:
         for word in ("id", "log_id"):
-            if told.get(word) not in (None, ""):
-                return id_of(told[word])
-        looks = id_by_content(row, 0)
-        again = self._seen.pop(looks, 0)
-        self._seen[looks] = again + 1
+            if fields.get(word) not in (None, ""):
+                return parse_id(fields[word])
+        digest = content_id(row, 0)
+        again = self._seen.pop(digest, 0)
+        self._seen[digest] = again + 1
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        return id_by_content(row, again)
+        return content_id(row, again)
 
-    def _write(self, batch: Sequence[_Call]) -> None:
-        """One transaction; of an id that is told twice, the first counts."""
+    def _write(self, batch: Sequence[_ParsedCall]) -> None:
+        """Write a batch in one transaction; if an id occurs twice, its first row counts."""
         with writing(self._database) as connection:
-            gone = held_mark(connection)
-            late = [call for call in batch if call.row["begun_at"] < gone]
-            calls = {call.row["id"]: call for call in reversed(batch) if call.row["begun_at"] >= gone}
+            pruned = lock_pruned_mark(connection)
+            late = [call for call in batch if call.row["begun_at"] < pruned]
+            calls = {call.row["id"]: call for call in reversed(batch) if call.row["begun_at"] >= pruned}
             rows = [call.row for call in calls.values()]
-            new = put(connection, rows, [attempt for call in calls.values() for attempt in call.attempts]) if rows else set()
+            new = (
+                insert_calls(connection, rows, [attempt for call in calls.values() for attempt in call.attempts]) if rows else set()
+            )
         for call in late:
-            self._failed_at(call.line, f"begun_at: it is {too_old(gone)}")
+            self._failed_at(call.line, f"begun_at: it is {pruned_reason(pruned)}")
         self._imported += len(new)
         self._known += len(batch) - len(late) - len(new)
 
@@ -377,16 +375,16 @@ class Import:
             self._problems.append(ImportProblem(line=line, reason=reason))
 
 
-def _attempts(call: Row, told: Any) -> tuple[Row, ...]:
-    if not isinstance(told or [], list) or len(told or []) > _MOST_ATTEMPTS:
+def _attempts(call: Row, fields: Any) -> tuple[Row, ...]:
+    if not isinstance(fields or [], list) or len(fields or []) > _MOST_ATTEMPTS:
         raise InvalidRequest(f"attempt_records: it is no list of at most {_MOST_ATTEMPTS:,} attempts; leave it out")
-    if not all(isinstance(one, Mapping) for one in told or []):
+    if not all(isinstance(one, Mapping) for one in fields or []):
         raise InvalidRequest("attempt_records: not all of them are objects; leave it out")
-    return tuple([attempt_of(one) | {"call_id": call["id"]} for one in told or []])
+    return tuple([parse_attempt(one) | {"call_id": call["id"]} for one in fields or []])
 
 
 def import_logs(
     database: Connectable, source: Any, format: str | None, progress: Callable[[int, int | None], None] | None
 ) -> ImportReport:
-    """What :meth:`~llmdispatcher.Ledger.import_usage_logs` gives."""
+    """Import calls, for :meth:`~llmdispatcher.Ledger.import_usage_logs`."""
     return Import(database, progress).run(source, format)

@@ -1,4 +1,4 @@
-"""The ledger as a user holds it. The database is opened, and SQLAlchemy loaded, with the first row or query, not before."""
+"""The ledger as users hold it. The database is opened, and SQLAlchemy loaded, with the first row or query, not before."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from .call import (
     LedgerCall,
     PruneReport,
     RecordedCall,
-    began,
-    ended,
-    settled,
+    attempt_row,
+    call_row,
+    start_rows,
 )
-from .process import LOADING, this
+from .process import LOADING, this_process
 from .spool import Spool
-from .writer import Desk, LedgerStats, Writer
+from .writer import LedgerStats, Writer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from .connections import Connections
+    from .database import RowWriter
     from .external import LoggedCall
     from .figures import UsageStats
     from .periods import When
@@ -48,8 +49,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Spanned(TypedDict, total=False):
-    """The time that is meant; ``start_date`` and ``end_date`` are other words for ``start`` and ``end``."""
+class SpanOptions(TypedDict, total=False):
+    """The span of a query; ``start_date`` and ``end_date`` are other names of ``start`` and ``end``."""
 
     start: When | None
     end: When | None
@@ -58,32 +59,41 @@ class Spanned(TypedDict, total=False):
     timezone: str | tzinfo
 
 
-class StatsAsked(Spanned, total=False):
-    """What else :meth:`Ledger.get_usage_stats` takes."""
+class CallOptions(SpanOptions, total=False):
+    """The calls that a query selects; ``""`` selects those without the fact."""
 
     user: str | None
     alias: str | None
     profile: str | None
     vendor: str | None
     model: str | None
+
+
+class StatsOptions(CallOptions, total=False):
+    """The other arguments of :meth:`Ledger.get_usage_stats`."""
+
     group_by: str | None
     by: str | None
 
 
-class CallsAsked(Spanned, total=False):
-    """What else :meth:`Ledger.list_recent_calls` takes."""
+class ListOptions(CallOptions, total=False):
+    """The other arguments of :meth:`Ledger.list_recent_calls`."""
 
     before: LedgerCall | str | None
-    user: str | None
-    alias: str | None
-    profile: str | None
-    vendor: str | None
-    model: str | None
     status: str | None
 
 
-class Facts(TypedDict, total=False):
-    """What else :meth:`Ledger.record` takes; for what they are see :class:`~llmdispatcher.LedgerCall`."""
+class ExportOptions(CallOptions, total=False):
+    """The other arguments of :meth:`Ledger.export_usage_logs`."""
+
+    origin: str | None
+    id_at_origin: str | None
+    status: str | None
+    attempts: bool
+
+
+class CallFields(TypedDict, total=False):
+    """The other arguments of :meth:`Ledger.record`; for their meaning see :class:`~llmdispatcher.LedgerCall`."""
 
     id: str | int | None
     usage: Usage | None
@@ -116,38 +126,24 @@ class Facts(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
 
 
-class ExportAsked(Spanned, total=False):
-    """What else :meth:`Ledger.export_usage_logs` takes."""
-
-    origin: str | None
-    id_at_origin: str | None
-    user: str | None
-    alias: str | None
-    profile: str | None
-    vendor: str | None
-    model: str | None
-    status: str | None
-    attempts: bool
-
-
 @suggesting
 class Ledger:
     """Calls and attempts in a database; safe to share between threads, dispatchers and across forks.
 
     ``place`` is the path of an SQLite file, or ``postgresql://user@host/name``; instead of it ``engine`` is an application's own
-    engine of SQLAlchemy, which is used and never closed. In PostgreSQL ``schema`` is where the tables are, made where it is not
-    there. Rows are written behind the calls by one thread; while the database is away they wait in ``spool``, a folder of at most
-    ``max_spool_bytes`` (beside the file; for a server below ``~/.local/state``, or in the temporary folder where there is no home
-    that can be written to). With ``strict_accounting`` nothing is sent before its row is safe in the database, and no answer is
-    handed on before its own is; a call fails with :class:`~llmdispatcher.LedgerError` where that takes longer than ``timeout``
-    seconds, which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for a place
-    that is none, or no place for a spool.
+    SQLAlchemy engine, which is used and never closed. In PostgreSQL ``schema`` is where the tables are, created if it is missing.
+    One thread writes the rows, so that calls do not wait. While the database is unavailable, rows wait in ``spool``, a folder of at
+    most ``max_spool_bytes`` (beside the file; for a server below ``~/.local/state``, or in the temporary folder if there is no
+    writable home). With ``strict_accounting`` nothing is sent before its row is in the database, and no response is returned
+    before its row is; a call fails with :class:`~llmdispatcher.LedgerError` if that takes longer than ``timeout`` seconds,
+    which is otherwise the time to connect and to wait for a lock. Raises :class:`~llmdispatcher.ConfigError` for an unusable
+    place, and if there is no folder for a spool.
     """
 
     __copy__, __reduce__ = itself, not_pickled
 
     clock: Clock = SYSTEM_CLOCK
-    """What tells which day is today; a test sets another."""
+    """The clock that tells which day is today; tests set another."""
 
     def __init__(  # noqa: PLR0913 - a ledger's settings, all but the place by keyword
         self,
@@ -166,80 +162,77 @@ class Ledger:
         self.address.check_folder()
         self.strict_accounting = strict_accounting
         self._timeout = timeout
-        _installed(self.address, driver=engine is None)
+        _require_packages(self.address, driver=engine is None)
         folder = user_path(spool, "spool") if spool is not None else self.address.spool
-        self._way = _Way(self.address, timeout, durable=strict_accounting, engine=engine)
-        self._writer = Writer(partial(self._way.desk, folder / "refused.json"), Spool(folder, max_spool_bytes))
+        self._database = _LedgerDatabase(self.address, timeout, durable=strict_accounting, engine=engine)
+        self._writer = Writer(partial(self._database.row_writer, folder / "refused.json"), Spool(folder, max_spool_bytes))
         weakref.finalize(self, self._writer.retire).atexit = False
 
     @property
     def engine(self) -> Engine:
-        """SQLAlchemy's engine of this process, for questions; ``transaction()`` is for changes. Does not make the tables."""
+        """The SQLAlchemy engine of this process, for queries; ``transaction()`` is for changes. Does not create the tables."""
         return self._connected().engine
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite it is the only writer at once."""
+        """A transaction that may write: ``with ledger.transaction() as connection``. In SQLite there is one writer at a time."""
         return self._connected().transaction()
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A view of one moment, for questions: ``with ledger.reading() as connection``; of a read-only ledger, too."""
+        """One snapshot, for queries: ``with ledger.reading() as connection``; also of a read-only ledger."""
         return self._connected().reading()
 
     def migrate(self) -> str:
-        """Make the tables, or bring them up to date; gives their version. Idempotent, safe from many processes at once.
+        """Create the tables, or update them; return their version. Idempotent, safe from many processes at once.
 
-        Tables that may only be read stay as they are, and can be asked. Raises :class:`LedgerError` where the database is newer
-        than this code, or cannot be reached or written.
+        Read-only tables of an older version stay as they are, and can be queried. Raises :class:`LedgerError` if the database is
+        newer than this code, or cannot be reached or written.
         """
         from .database import migrate
 
-        version: str = migrate(self._connected())
-        return version
+        return migrate(self._connected())
 
     def is_there(self) -> bool:
-        """Whether the tables are there, of whatever version; makes and changes nothing.
+        """Whether the tables exist, of whatever version; changes nothing.
 
-        Raises :class:`LedgerError` where the database cannot be asked.
+        Raises :class:`LedgerError` if the database cannot be queried.
         """
         from .database import is_there
 
-        there: bool = is_there(self._connected())
-        return there
+        return is_there(self._connected())
 
     def foreign_tables(self) -> list[str]:
-        """The names of the tables in the database, in all its schemas, that are not the ledger's; makes and changes nothing.
+        """The names of the tables in the database, in all schemas, that are not the ledger's; changes nothing.
 
-        Raises :class:`LedgerError` where the database cannot be asked.
+        Raises :class:`LedgerError` if the database cannot be queried.
         """
         from .database import foreign_tables
 
-        names: list[str] = foreign_tables(self._connected())
-        return names
+        return foreign_tables(self._connected())
 
     def began(self, call: CallView, attempt: AttemptView) -> None:
-        """Write down that a vendor is about to be asked. Raises :class:`LedgerError` where it is strict and cannot."""
+        """Record that a vendor is about to be asked. Raises :class:`LedgerError` if accounting is strict and this fails."""
         if not self.strict_accounting:
-            self._writer.put(began, call, attempt)
+            self._writer.put(start_rows, call, attempt)
             return
-        why = self._writer.commit(min(self._timeout, call.deadline.remaining()), began, call, attempt)
+        why = self._writer.commit(min(self._timeout, call.deadline.remaining()), start_rows, call, attempt)
         if why is not None:
             raise LedgerError(f"the ledger cannot be written ({why}), so nothing was sent (strict_accounting)", sent=False)
 
     def settled(self, record: AttemptRecord) -> None:
-        """Write down how asking a vendor went."""
-        self._writer.put(settled, record)
+        """Record how an attempt ended."""
+        self._writer.put(attempt_row, record)
 
     def ended(self, outcome: Outcome) -> None:
-        """Write down how a call ended. Raises :class:`LedgerError` where it is strict and cannot, and there is an answer."""
+        """Record how a call ended. Raises :class:`LedgerError` if accounting is strict, this fails, and there is a response."""
         if not self.strict_accounting:
-            self._writer.put(ended, outcome)
+            self._writer.put(call_row, outcome)
             return
-        why = self._writer.commit(self._timeout, ended, outcome)
+        why = self._writer.commit(self._timeout, call_row, outcome)
         if why is not None and outcome.error is None:
             raise LedgerError(f"the ledger cannot be written ({why}), so the answer is held back (strict_accounting)")
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Whether all that was told so far came into the database within so many seconds."""
+        """Whether all rows so far are in the database within ``timeout`` seconds."""
         return self._writer.flush(timeout)
 
     def stats(self) -> LedgerStats:
@@ -247,16 +240,16 @@ class Ledger:
         return self._writer.stats()
 
     def reconcile(self) -> int:
-        """Mark the open calls of dead processes as unknown; gives how many. The writer does so at its start and now and then."""
+        """Mark the open calls of dead processes as unknown; return how many. The writer does so at its start, and regularly."""
         self.migrate()
         from .database import Store
 
-        return Store(self._connected(), SYSTEM_CLOCK, "", this()).reconcile()
+        return Store(self._connected(), SYSTEM_CLOCK, "", this_process()).reconcile()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Write what is left, for so many seconds at most (the rest is spooled), and close; idempotent. Opens again when used."""
+        """Write what is left, for at most ``timeout`` seconds (the rest is spooled), and close; idempotent. Reopens when used."""
         self._writer.close(timeout)
-        self._way.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -268,27 +261,26 @@ class Ledger:
         return f"Ledger({self.address.shown!r})"
 
     def _connected(self) -> Connections:
-        return self._way.connections()
+        return self._database.connections()
 
     def get_usage_stats(
-        self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsAsked]
+        self, origin: str | None = None, id_at_origin: str | None = None, days: int = 30, **asked: Unpack[StatsOptions]
     ) -> UsageStats:
-        """What was used from ``start`` to ``end``, in all and in buckets; without them in the last ``days``, today among them.
+        """The usage from ``start`` to ``end``, in total and in buckets; without them of the last ``days``, today included.
 
-        A day as ``end`` ("2026-11-21") belongs to the span as a whole, a moment does not. Days, weeks and months are those of
-        ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor`` and ``model`` say which
-        calls are meant; ``""`` are those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
+        A day as ``end`` ("2026-11-21") is included as a whole, a moment is not. Days, weeks and months are those of
+        ``timezone`` (UTC). ``origin``, ``id_at_origin``, ``user``, ``alias``, ``profile``, ``vendor`` and ``model`` select
+        calls; ``""`` selects those without one. ``group_by`` ("day", "week", "month") makes a bucket of each period, ``by``
         ("model", "vendor", "origin", "alias", "user") one of each value, both together one of each value in each period.
 
-        Whole days of UTC come from sums that are kept by day, so that a month of ten million calls is told within a second; other
-        pieces, and what is asked by ``id_at_origin`` or ``profile``, are summed from their rows. Raises
-        :class:`~llmdispatcher.InvalidRequest` for what cannot be meant.
+        Whole days in UTC come from daily totals, so that a month of ten million calls takes less than a second; the rest, and
+        queries by ``id_at_origin`` or ``profile``, are summed from the rows. Raises :class:`~llmdispatcher.InvalidRequest` for
+        arguments that mean nothing.
         """
         from .usage import usage_stats
 
         chosen = {"origin": origin, "id_at_origin": id_at_origin, "days": days}
-        stats: UsageStats = usage_stats(self, self.clock, {**_asked(asked, StatsAsked, chosen), **chosen})
-        return stats
+        return usage_stats(self, self.clock, {**_keywords(asked, StatsOptions, chosen), **chosen})
 
     def list_recent_calls(
         self,
@@ -296,208 +288,197 @@ class Ledger:
         id_at_origin: str | None = None,
         limit: int = 100,
         offset: int = 0,
-        **asked: Unpack[CallsAsked],
+        **asked: Unpack[ListOptions],
     ) -> list[LedgerCall]:
-        """The latest calls that have these facts, the latest first; at most ``limit``, up to 10,000.
+        """The selected calls, the latest first; at most ``limit``, up to 10,000.
 
-        ``before`` goes on where a page ended: its last call, or that one's ``cursor``. Unlike an ``offset`` it neither skips nor
+        ``before`` continues after a page: its last call, or that call's ``cursor``. Unlike an ``offset`` it neither skips nor
         repeats a call when others begin meanwhile. ``start``, ``end`` and ``""`` mean what they mean to :meth:`get_usage_stats`.
-        Raises :class:`~llmdispatcher.InvalidRequest` for what cannot be meant.
+        Raises :class:`~llmdispatcher.InvalidRequest` for arguments that mean nothing.
         """
         page = {"origin": origin, "id_at_origin": id_at_origin, "limit": limit, "offset": offset}
         from .queries import recent_calls
 
-        found: list[LedgerCall] = recent_calls(self, {**_asked(asked, CallsAsked, page), **page})
-        return found
+        return recent_calls(self, {**_keywords(asked, ListOptions, page), **page})
 
     get_recent_calls = list_recent_calls
 
     def get_call(self, call_id: str) -> LedgerCall | None:
         """The call with that id, or ``None``."""
-        from .queries import one_call
+        from .queries import call_of
 
-        found: LedgerCall | None = one_call(self, call_id)
-        return found
+        return call_of(self, call_id)
 
     def get_attempts(self, call_id: str) -> list[LedgerAttempt]:
-        """Whom a call asked, in the order of asking; nobody for an id that there is not."""
+        """The attempts of a call, in their order; none for an unknown id."""
         from .queries import attempts_of
 
-        found: list[LedgerAttempt] = attempts_of(self, call_id)
-        return found
+        return attempts_of(self, call_id)
 
-    def record(self, vendor: str | None, model: str, **facts: Unpack[Facts]) -> RecordedCall:
-        """Write down a call that was made elsewhere, and that has ended; at once, not behind.
+    def record(self, vendor: str | None, model: str, **facts: Unpack[CallFields]) -> RecordedCall:
+        """Record a call that was made elsewhere, and has ended. The row is written at once.
 
-        With an ``id`` of the caller's own the same call can be reported again, and is kept once. ``usage`` or the counts of tokens
-        say what was consumed; ``input_tokens`` includes what a cache had. A ``cost`` that is not given is the catalog's.
-        ``begun_at`` is now less ``latency`` (seconds) where it is not said. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
-        Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` where it is not kept.
+        With an ``id`` of your own the same call can be recorded again, and is kept once. ``usage`` or the token counts
+        say what was consumed; ``input_tokens`` includes cached ones. A missing ``cost`` is computed from the catalog.
+        Without ``begun_at`` the call began ``latency`` (seconds) ago. Texts are cut at 500 bytes, ``metadata`` at 4 KiB.
+        Raises :class:`~llmdispatcher.InvalidRequest`, and :class:`~llmdispatcher.LedgerError` if the row is not written.
         """
-        told = {**_asked(facts, Facts, ("vendor", "model")), "vendor": vendor, "model": model}
+        fields = {**_keywords(facts, CallFields, ("vendor", "model")), "vendor": vendor, "model": model}
         from .external import record
 
-        kept: RecordedCall = record(self, self.clock, told)
-        return kept
+        return record(self, self.clock, fields)
 
     @overload
     def export_usage_logs(
-        self, target: None = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+        self, target: None = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportOptions]
     ) -> list[dict[str, Any]]: ...
 
     @overload
     def export_usage_logs(
-        self, target: Any, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+        self, target: Any, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportOptions]
     ) -> ExportReport: ...
 
     def export_usage_logs(
-        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportAsked]
+        self, target: Any = None, format: str | None = None, progress: Progress | None = None, **asked: Unpack[ExportOptions]
     ) -> list[dict[str, Any]] | ExportReport:
-        """Write the calls that have ended, oldest first, to a path or an open file, in the memory of a page of them.
+        """Write the calls that have ended, oldest first, to a path or an open file, a page at a time.
 
-        ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); without it the path's end says, else it
-        is "jsonl". A file is there when it is whole, readable by its owner alone. In CSV what a spreadsheet would take for a
-        formula has a ``'`` before it, which :meth:`import_usage_logs` takes off. ``attempts`` adds them to the JSON forms. Without
-        a ``target`` the calls are a list. ``progress`` is called with the calls done and all calls, if that is known. Which calls,
-        and from when, is said as to :meth:`get_usage_stats`, without ``start`` from the first.
+        ``format`` is "jsonl", "json", "csv" or "parquet" (with ``llmdispatcher[parquet]``); by default the path's suffix names it,
+        or it is "jsonl". A file appears when it is complete, readable by its owner only. In CSV a cell that a spreadsheet would
+        take for a formula begins with a ``'``, which :meth:`import_usage_logs` removes. ``attempts`` adds them to the JSON formats.
+        Without a ``target`` the calls are returned as a list. ``progress`` is called with the calls done and, if it is known, their
+        total. Calls and span are selected as in :meth:`get_usage_stats`, without ``start`` from the first call.
         """
-        chosen = {**_asked(asked, ExportAsked, ("target", "format", "progress")), "format": format}
+        asked_for = {**_keywords(asked, ExportOptions, ("target", "format", "progress")), "format": format}
         from .exporting import export_logs
 
-        done: list[dict[str, Any]] | ExportReport = export_logs(self, target, chosen, progress)
-        return done
+        return export_logs(self, target, asked_for, progress)
 
     def import_usage_logs(self, source: Any, format: str | None = None, progress: Progress | None = None) -> ImportReport:
-        """Take in calls that an export has written, or llmring has logged: a path, an open file, or a list of mappings.
+        """Import calls that an export has written, or llmring has logged: a path, an open file, or a list of mappings.
 
-        A call is kept once, by its ``id``; a row without one is known by its content, and by the how-manieth it is that looks so. A
-        row that is no call is reported with its line and the reason, and the rest is imported; a thousand at a time, so that an
-        import that was cut off is simply run again. Without ``format`` the path's end says, else how the file begins.
+        A call is kept once, by its ``id``; rows without one are identified by their content, and by their number among equal rows.
+        A row that is no call is reported with its line and the reason, and the rest is imported. A thousand rows are one
+        transaction, so an interrupted import is simply run again. Without ``format`` the path's suffix names it, or the beginning
+        of the file.
         """
         from .importing import import_logs
 
-        report: ImportReport = import_logs(self, source, format, progress)
-        return report
+        return import_logs(self, source, format, progress)
 
     def prune(self, older_than: timedelta | When, progress: Progress | None = None) -> PruneReport:
-        """Delete the calls, and their attempts, of all days (UTC) before that age or day; statistics by day stay exact.
+        """Delete the calls, and their attempts, of all days (UTC) before that age or day; daily totals stay exact.
 
-        In batches of a thousand, so that others write in between. Calls that are under way stay, and no call of those days can be
-        imported or recorded any more, since nobody could tell whether it was one of them. The file of SQLite does not shrink, but
-        is used again.
+        Deletes batches of a thousand, so that others can write in between. Calls in progress stay, and no call of those days can be
+        imported or recorded any more, since it may be one that was deleted. An SQLite file does not shrink, but its space is used
+        again.
         """
         from .queries import prune
 
-        report: PruneReport = prune(self, self.clock, older_than, progress)
-        return report
+        return prune(self, self.clock, older_than, progress)
 
-    def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]) -> LoggedCall:
-        """A call that is about to be made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
+    def log_call(self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]) -> LoggedCall:
+        """Log a call that is made without the dispatcher: ``with ledger.log_call("openai") as call: ...``.
 
-        Inside say ``call.usage(answer)``: the answers, events and usages of the vendors' SDKs are understood, and plain mappings.
-        The row is written behind, when the block ends; status and class of an error are those of what leaves the block.
-        ``model`` is the answer's where it is not said, ``facts`` are those of :meth:`record`.
+        Inside call ``call.usage(response)``; it understands the responses, events and usages of the vendors' SDKs, and mappings.
+        The row is written after the block; its status and error class are those of an exception that leaves the block.
+        Without ``model`` the response names it; ``facts`` are those of :meth:`record`.
         """
-        given = {**_asked(facts, Facts, ("vendor", "model")), "vendor": vendor, "model": model}
+        fields = {**_keywords(facts, CallFields, ("vendor", "model")), "vendor": vendor, "model": model}
         from .external import LoggedCall
 
-        call: LoggedCall = LoggedCall(self._record_behind, self.clock, given)
-        return call
+        return LoggedCall(self._record_behind, self.clock, fields)
 
     def log_llm_call(
-        self, vendor: str | None, model: str | None = None, **facts: Unpack[Facts]
+        self, vendor: str | None, model: str | None = None, **facts: Unpack[CallFields]
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-        """A decorator that logs each call of a function that asks a model, by what it returns, or yields, or raises.
+        """A decorator that logs each call of a function that asks a model, by what it returns, yields or raises.
 
-        Returns and raises are untouched; a stream comes back behind one that is heard as it is read and is in all else the same.
-        Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
+        The result and exceptions are untouched; a stream is wrapped by one that is logged while it is read, and is otherwise the
+        same. Raises :class:`~llmdispatcher.ConfigError` for a coroutine.
         """
         begin = partial(self.log_call, vendor, model, **facts)
-        from .external import logging_calls
+        from .external import log_calls
 
-        decorate: Callable[[Callable[P, T]], Callable[P, T]] = logging_calls(begin)
-        return decorate
+        return log_calls(begin)
 
-    def _record_behind(self, told: Mapping[str, Any]) -> None:
-        """Have the row of a call, and of its one attempt, written behind like those of the dispatcher's own calls."""
-        from .external import rows_of
+    def _record_behind(self, fields: Mapping[str, Any]) -> None:
+        """Queue the rows of a call and of its only attempt, like those of the dispatcher's own calls."""
+        from .external import logged_rows
 
-        rows = rows_of(told)  # here, so that what is wrong with them is logged with the call
+        rows = logged_rows(fields)  # here, so that what is wrong with them is logged with the call
         self._writer.put(lambda: rows)
 
     def rebuild_rollups(self, progress: Progress | None = None) -> int:
-        """Make the sums by day anew from the rows, day by day, while calls go on; gives how many days that were.
+        """Compute the daily totals anew from the rows, day by day, while calls go on; return the number of days.
 
-        For a database that others have written to; the ledger itself keeps them exact. Days whose rows retention has deleted stay
-        as they are. ``progress`` is called with the days done and all days.
+        For a database that others have written to; the ledger itself keeps them exact. Days whose rows were deleted stay as they
+        are. ``progress`` is called with the days done and all days.
         """
         from .usage import rebuild
 
-        days: int = rebuild(self, self.clock, progress)
-        return days
+        return rebuild(self, self.clock, progress)
 
     def check_rollups(self, progress: Progress | None = None) -> RollupCheck:
-        """Count every row and compare with the sums by day, all at one moment; changes nothing."""
+        """Compare the daily totals with all rows, in one snapshot; changes nothing."""
         from .usage import check
 
-        found: RollupCheck = check(self, progress)
-        return found
+        return check(self, progress)
 
 
-def _installed(place: Address, *, driver: bool) -> None:
-    """See that what a ledger needs is there, without loading it."""
+def _require_packages(place: Address, *, driver: bool) -> None:
+    """Raise :class:`ConfigError` if a package is not installed; loads none."""
     for name in ("sqlalchemy", "alembic", *(("psycopg",) if driver and place.path is None else ())):
         if find_spec(name) is None:
             extra = "postgres" if name == "psycopg" else "ledger"
             raise ConfigError(f"ledger: {name} is not installed; pip install 'llmdispatcher[{extra}]'")
 
 
-class _Way:
-    """The one way to the database, made when it is first needed; the ledger and its writer share it."""
+class _LedgerDatabase:
+    """The connections to the database, made at their first use; the ledger and its writer share them."""
 
     def __init__(self, place: Address, timeout: float, *, durable: bool, engine: Engine | None) -> None:
-        self._asked: dict[str, Any] = {"timeout": timeout, "durable": durable, "engine": engine}
-        self._place = place
+        self._keywords: dict[str, Any] = {"timeout": timeout, "durable": durable, "engine": engine}
+        self._address = place
         self._lock = new_lock()
-        self._made: Connections | None = None
+        self._connections: Connections | None = None
 
     def connections(self) -> Connections:
-        """Made once."""
+        """Return the connections; they are made once."""
         with self._lock:
-            if self._made is None:
+            if self._connections is None:
                 with LOADING:
                     from .connections import Connections
-                self._made = Connections(self._place, SYSTEM_CLOCK, **self._asked)
-            return self._made
+                self._connections = Connections(self._address, SYSTEM_CLOCK, **self._keywords)
+            return self._connections
 
-    def desk(self, refused: Path, writer: str) -> Desk:
-        """Where a writer of that name writes."""
+    def row_writer(self, refused: Path, writer: str) -> RowWriter:
+        """Make what writes rows under the name ``writer``."""
         with LOADING:
-            from .database import Database
-        desk: Desk = Database(self.connections(), SYSTEM_CLOCK, writer, refused)
-        return desk
+            from .database import RowWriter
+        return RowWriter(self.connections(), SYSTEM_CLOCK, writer, refused)
 
     def close(self) -> None:
-        """Close what is open."""
-        if self._made is not None:
-            self._made.close()
+        """Close the connections."""
+        if self._connections is not None:
+            self._connections.close()
 
 
 def open_ledger(place: str | os.PathLike[str] | None = None, **settings: Any) -> Ledger:
-    """A :class:`Ledger` at a path or an URL, or at ``engine=``, whose tables are there and up to date."""
+    """A :class:`Ledger` at a path, a URL or ``engine=``, with its tables created or updated."""
     ledger = Ledger(place, **settings)
     ledger.migrate()
     return ledger
 
 
-def _asked(given: Mapping[str, Any], known: Any, own: Iterable[str]) -> dict[str, Any]:
-    """The keywords under their one name each. Raises ``TypeError`` for one that there is not, as a call does."""
+def _keywords(given: Mapping[str, Any], known: Any, own: Iterable[str]) -> dict[str, Any]:
+    """The keywords by their first names. Raises ``TypeError`` for an unknown one, as a call does."""
     unknown = sorted(given.keys() - known.__annotations__.keys())
     if unknown:
         hint = choices(unknown[0], [*own, *sorted(known.__annotations__)])
         raise TypeError(f"there is no argument {unknown[0]!r}; {hint}")
-    asked = dict(given)
+    keywords = dict(given)
     for other, name in (("start_date", "start"), ("end_date", "end")):
-        if other in asked:
-            asked[name] = asked.pop(other)
-    return asked
+        if other in keywords:
+            keywords[name] = keywords.pop(other)
+    return keywords

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from ...errors import InvalidRequest
+from ..units import MOST_DAYS, first_day
 
 MOST_BUCKETS = 10_000
-"""More days, weeks or months than anybody draws; a slip in a year, rather."""
+"""More days, weeks or months than anybody draws; rather a mistake in a year."""
 
 _MICROSECOND = timedelta(microseconds=1)
 _NAMES: dict[str, Callable[[date], str]] = {
@@ -19,20 +20,13 @@ _NAMES: dict[str, Callable[[date], str]] = {
     "week": lambda day: f"{day:%G-W%V}",
     "month": lambda day: f"{day:%Y-%m}",
 }
-_FIRST: dict[str, Callable[[date], date]] = {
-    "day": lambda day: day,
-    "week": lambda day: day - timedelta(days=day.weekday()),
-    "month": lambda day: day.replace(day=1),
-}
-_LENGTH = {"day": 1, "week": 7, "month": 31}
-
 When = datetime | date | str
-"""A moment, a day, or either as ISO 8601 writes it; days, and moments without a zone, are meant in the zone that is asked for."""
+"""A moment, a day, or either in ISO 8601; days, and moments without a zone, are in the zone of the query."""
 
 
 @attrs.frozen
 class Span:
-    """From a moment up to another, which no longer belongs to it; both aware."""
+    """From ``start`` until before ``end``; both aware."""
 
     start: datetime
     end: datetime
@@ -40,13 +34,13 @@ class Span:
 
 @attrs.frozen
 class Bucket(Span):
-    """A day, an ISO week or a month of a zone, cut to the span that was asked for: ``2026-11-21``, ``2026-W47``, ``2026-11``."""
+    """A day, an ISO week or a month of a zone, cut to the span: ``2026-11-21``, ``2026-W47``, ``2026-11``."""
 
     name: str
 
 
 def zone_of(timezone: str | tzinfo) -> tzinfo:
-    """The zone of that name. Raises :class:`~llmdispatcher.InvalidRequest` for a name that nobody knows."""
+    """The zone of this name. Raises :class:`~llmdispatcher.InvalidRequest` for an unknown name."""
     if isinstance(timezone, tzinfo):
         return timezone
     if timezone.upper() in ("UTC", "Z"):
@@ -58,21 +52,21 @@ def zone_of(timezone: str | tzinfo) -> tzinfo:
 
 
 def first_moment(value: When, zone: tzinfo, field: str = "start") -> datetime:
-    """The moment that is meant, or with which the day begins."""
-    meant = _meant(value, field)
-    return meant if isinstance(meant, datetime) and meant.tzinfo else _local(meant, zone, field)
+    """The moment itself, or the beginning of the day."""
+    parsed = _parse(value, field)
+    return parsed if isinstance(parsed, datetime) and parsed.tzinfo else _to_utc(parsed, zone, field)
 
 
 def last_moment(value: When, zone: tzinfo, field: str = "end") -> datetime:
-    """The moment that is meant; for a day the first of the next, so that the whole of it belongs."""
-    meant = _meant(value, field)
-    if isinstance(meant, datetime):
-        return first_moment(meant, zone, field)
-    return _local(_days_on(meant, 1, field), zone, field)
+    """The moment itself; for a day the beginning of the next, so that the whole day is included."""
+    parsed = _parse(value, field)
+    if isinstance(parsed, datetime):
+        return first_moment(parsed, zone, field)
+    return _to_utc(_add_days(parsed, 1, field), zone, field)
 
 
 def span_of(start: When | None, end: When | None, days: int, zone: tzinfo, now: datetime) -> Span:
-    """The time that is asked about: without ``end`` the rest of this day, without ``start`` so many days, the last included."""
+    """The span of a query: without ``end`` until the end of today, without ``start`` the last ``days``, the last day included."""
     if isinstance(days, bool) or not isinstance(days, int) or days < 1:
         raise InvalidRequest(f"days: {days!r} is no number of days; give at least 1")
     today = now.astimezone(zone).date()
@@ -81,7 +75,7 @@ def span_of(start: When | None, end: When | None, days: int, zone: tzinfo, now: 
         since = first_moment(start, zone)
     else:
         last = (until - _MICROSECOND).astimezone(zone).date()
-        since = _local(_days_on(last, 1 - days, "days"), zone, "days")
+        since = _to_utc(_add_days(last, 1 - days, "days"), zone, "days")
     if since > until:
         raise InvalidRequest(f"start: {since.isoformat()} is after the end, {until.isoformat()}; give an earlier one")
     return Span(since, until)
@@ -91,23 +85,23 @@ def buckets(span: Span, group_by: str, zone: tzinfo) -> tuple[Bucket, ...]:
     """The days, weeks or months of the zone that the span touches, in order, without a gap; none for an empty span."""
     if group_by not in _NAMES:
         raise InvalidRequest(f"group_by: {group_by!r} is no period; give {', '.join(map(repr, _NAMES))}")
-    if (span.end - span.start).days // _LENGTH[group_by] > MOST_BUCKETS:
+    if (span.end - span.start).days // MOST_DAYS[group_by] > MOST_BUCKETS:
         raise InvalidRequest(f"group_by: there are more than {MOST_BUCKETS:,} {group_by}s; give a later start, or a longer period")
     return tuple(_buckets(span, group_by, zone))
 
 
 def _buckets(span: Span, group_by: str, zone: tzinfo) -> Iterator[Bucket]:
     begin = span.start
-    first = _FIRST[group_by](begin.astimezone(zone).date())
+    first = first_day(group_by, begin.astimezone(zone).date())
     while begin < span.end:
-        following = _FIRST[group_by](_days_on(first, _LENGTH[group_by], "end"))
-        end = min(_local(following, zone, "end"), span.end)
+        following = first_day(group_by, _add_days(first, MOST_DAYS[group_by], "end"))
+        end = min(_to_utc(following, zone, "end"), span.end)
         if end > begin:  # a day that a zone left out, as Samoa did
             yield Bucket(begin, end, _NAMES[group_by](first))
         begin, first = end, following
 
 
-def _meant(value: When, field: str) -> datetime | date:
+def _parse(value: When, field: str) -> datetime | date:
     if not isinstance(value, str):
         return value
     try:
@@ -120,8 +114,8 @@ def _meant(value: When, field: str) -> datetime | date:
         raise InvalidRequest(f"{field}: {value!r} is no day and no moment; write it as 2026-11-21 or 2026-11-21T09:30Z") from None
 
 
-def _local(value: date, zone: tzinfo, field: str) -> datetime:
-    """The moment at which a clock of the zone shows this, the first time it does; in UTC, for arithmetic that has no gaps."""
+def _to_utc(value: date, zone: tzinfo, field: str) -> datetime:
+    """The first moment at which clocks of the zone show this; in UTC, since arithmetic has no gaps there."""
     try:
         shown = value if isinstance(value, datetime) else datetime.combine(value, time())
         return shown.replace(tzinfo=zone, fold=0).astimezone(UTC)
@@ -129,7 +123,7 @@ def _local(value: date, zone: tzinfo, field: str) -> datetime:
         raise InvalidRequest(f"{field}: {value} is out of the calendar; give a day between the years 2 and 9998") from None
 
 
-def _days_on(day: date, count: int, field: str) -> date:
+def _add_days(day: date, count: int, field: str) -> date:
     try:
         return day + timedelta(days=count)
     except OverflowError:

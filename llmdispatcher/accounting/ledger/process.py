@@ -25,39 +25,39 @@ PATIENCE = 5.0
 """Seconds that a fork waits for an import; a thread that imports what the forking thread itself is importing never ends."""
 
 LOADING = threading.RLock()
-"""Held while a library is imported, and while a process forks."""
+"""Held while a library is imported, and while the process forks."""
 
-_halts: list[Callable[[], Callable[[bool], None]]] = []
-_halted: list[Callable[[bool], None]] = []
+_hooks: list[Callable[[], Callable[[bool], None]]] = []
+_resumes: list[Callable[[bool], None]] = []
 
 # The logging module's own hook must be there before ours: the last one runs first, and its lock is taken by who imports.
 logging.getLogger("llmdispatcher.accounting")
 
 
-def at_fork(halt: Callable[[], Callable[[bool], None]]) -> None:
-    """Have a function called before each fork; what it gives is called after it, and told whether it is the child."""
-    _halts.append(halt)
+def at_fork(before: Callable[[], Callable[[bool], None]]) -> None:
+    """Call ``before`` ahead of each fork, and what it returns after the fork, with whether this is the child."""
+    _hooks.append(before)
 
 
-def _before() -> None:
+def _before_fork() -> None:
     LOADING.acquire(timeout=PATIENCE)
-    _halted[:] = [halt() for halt in _halts]
+    _resumes[:] = [before() for before in _hooks]
 
 
-def _in_parent() -> None:
-    for go_on in _halted:
-        go_on(False)
+def _after_fork_in_parent() -> None:
+    for resume in _resumes:
+        resume(False)
     with contextlib.suppress(RuntimeError):  # it was not waited for any longer
         LOADING.release()
 
 
-def _in_child() -> None:
+def _after_fork_in_child() -> None:
     LOADING._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does it for its own; typeshed omits it
-    for go_on in _halted:
-        go_on(True)
+    for resume in _resumes:
+        resume(True)
 
 
-on_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+on_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 _PROC = Path("/proc")
@@ -65,27 +65,27 @@ _PROC = Path("/proc")
 
 @attrs.frozen
 class Identity:
-    """``place`` is where the pid means something: host, boot and namespace; ``started`` is the process's start in clock ticks."""
+    """``place`` is where the pid is valid: host, boot and namespace; ``started`` is the process's start in clock ticks."""
 
     place: str
     pid: int
     started: int
 
 
-def this() -> Identity:
-    """The present process."""
+def this_process() -> Identity:
+    """The identity of this process."""
     pid = os.getpid()
-    return Identity(_place(), pid, _started(pid) or 0)
+    return Identity(_place_of_pids(), pid, _start_of(pid) or 0)
 
 
 def is_dead(other: Identity, here: Identity) -> bool | None:
-    """Whether another process is certainly dead; ``None`` where that cannot be seen from here."""
+    """Whether another process is certainly dead; ``None`` if that cannot be seen from here."""
     if not other.started or not here.started or other.place != here.place:
         return None
-    return _started(other.pid) != other.started
+    return _start_of(other.pid) != other.started
 
 
-def _place() -> str:
+def _place_of_pids() -> str:
     boot = namespace = ""
     with contextlib.suppress(OSError):
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -94,8 +94,8 @@ def _place() -> str:
     return f"{platform.node()} {boot} {namespace}"
 
 
-def _started(pid: int) -> int | None:
-    """The start of a process that lives; ``None`` for one that does not, or is only waiting to be buried."""
+def _start_of(pid: int) -> int | None:
+    """The start of a living process; ``None`` for a dead one, or a zombie."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return int(fields[19]) if fields[0] not in "ZX" else None

@@ -12,36 +12,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    CHAR,
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    MetaData,
-    Numeric,
-    SmallInteger,
-    Table,
-    Text,
-    TypeDecorator,
-    case,
-    cast,
-    literal_column,
-    text,
-    type_coerce,
-)
+import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
 from ..units import MOST_SUM, STATUSES, TOKENS, dollars, micros, moment, picodollars
 
 
-class Money(TypeDecorator[Decimal]):
+class Money(sa.TypeDecorator[Decimal]):
     """``Decimal`` US dollars, kept as whole picodollars."""
 
-    impl = BigInteger
+    impl = sa.BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
@@ -53,10 +33,10 @@ class Money(TypeDecorator[Decimal]):
         return None if value is None else dollars(int(value))
 
 
-class Moment(TypeDecorator[datetime]):
+class Moment(sa.TypeDecorator[datetime]):
     """An aware datetime, kept as microseconds since the epoch."""
 
-    impl = BigInteger
+    impl = sa.BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
@@ -69,14 +49,14 @@ class Moment(TypeDecorator[datetime]):
 
 
 PREFIX = "llmdispatcher_"
-"""What the names of all tables begin with. Up to version 0004 they had none."""
+"""The prefix of all tables' names. Up to version 0004 there was none."""
 
 VERSION_TABLE = f"{PREFIX}schema"
-"""Where the version stands; not Alembic's usual name, since an application may keep its own tables in the same database."""
+"""The table of the version; not Alembic's usual name, which an application may use in the same database."""
 
-_OPEN = text("status = 'open'")
+_OPEN = sa.text("status = 'open'")
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -84,90 +64,88 @@ metadata = MetaData(
     }
 )
 
-calls = Table(
+calls = sa.Table(
     f"{PREFIX}calls",
     metadata,
-    Column("id", CHAR(32), primary_key=True),  # time-ordered: 16 hex digits of microseconds, 16 of chance
-    Column("begun_at", Moment, nullable=False),
-    Column("ended_at", Moment),
-    Column("origin", Text),
-    Column("id_at_origin", Text),
-    Column("user", Text),
-    Column("alias", Text),
-    Column("profile", Text),
-    Column("vendor", Text),
-    Column("model", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("error_class", Text),
-    *[Column(name, BigInteger) for name in TOKENS],
-    Column("cost", Money),
-    Column("cost_status", Text),
-    Column("price_version", Text),
-    Column("latency_us", BigInteger),
-    Column("first_token_us", BigInteger),
-    Column("streamed", Boolean, nullable=False, default=False),
-    Column("cached", Boolean, nullable=False, default=False),
-    Column("hedged", Boolean, nullable=False, default=False),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("metadata", JSON(none_as_null=True)),
-    Column("writer", CHAR(32)),  # the process that reports it; see writers
+    sa.Column("id", sa.CHAR(32), primary_key=True),  # time-ordered: 16 hex digits of microseconds, 16 of chance
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("ended_at", Moment),
+    sa.Column("origin", sa.Text),
+    sa.Column("id_at_origin", sa.Text),
+    sa.Column("user", sa.Text),
+    sa.Column("alias", sa.Text),
+    sa.Column("profile", sa.Text),
+    sa.Column("vendor", sa.Text),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("error_class", sa.Text),
+    *[sa.Column(name, sa.BigInteger) for name in TOKENS],
+    sa.Column("cost", Money),
+    sa.Column("cost_status", sa.Text),
+    sa.Column("price_version", sa.Text),
+    sa.Column("latency_us", sa.BigInteger),
+    sa.Column("first_token_us", sa.BigInteger),
+    sa.Column("streamed", sa.Boolean, nullable=False, default=False),
+    sa.Column("cached", sa.Boolean, nullable=False, default=False),
+    sa.Column("hedged", sa.Boolean, nullable=False, default=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("metadata", sa.JSON(none_as_null=True)),
+    sa.Column("writer", sa.CHAR(32)),  # the process that reports it; see writers
     sqlite_with_rowid=False,
 )
 """One row for each call; a call that ended without any attempt has one too. Tokens and cost are NULL where they are not known."""
 
-Index(f"ix_{PREFIX}calls_begun_at", calls.c.begun_at)
-Index(
+sa.Index(f"ix_{PREFIX}calls_begun_at", calls.c.begun_at)
+sa.Index(
     f"ix_{PREFIX}calls_id_at_origin",
     calls.c.id_at_origin,
     calls.c.begun_at,
-    sqlite_where=text("id_at_origin IS NOT NULL"),
-    postgresql_where=text("id_at_origin IS NOT NULL"),
+    sqlite_where=sa.text("id_at_origin IS NOT NULL"),
+    postgresql_where=sa.text("id_at_origin IS NOT NULL"),
 )
-Index(f"ix_{PREFIX}calls_open", calls.c.writer, sqlite_where=_OPEN, postgresql_where=_OPEN)
+sa.Index(f"ix_{PREFIX}calls_open", calls.c.writer, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
-attempts = Table(
+attempts = sa.Table(
     f"{PREFIX}attempts",
     metadata,
-    Column("call_id", CHAR(32), primary_key=True),
-    Column("number", SmallInteger, primary_key=True, autoincrement=False),  # from 1, in the order of asking
-    Column("begun_at", Moment, nullable=False),
-    Column("vendor", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("error_class", Text),
-    Column("http_status", SmallInteger),
-    Column("retry", Boolean, nullable=False, default=False),
-    Column("failover", Boolean, nullable=False, default=False),
-    Column("hedge", Boolean, nullable=False, default=False),
-    Column("continuation", Boolean, nullable=False, default=False),
-    Column("sent", Boolean),  # NULL where nobody knows
-    Column("possibly_billed", Boolean, nullable=False, default=False),
-    Column("cost", Money),
-    Column("latency_us", BigInteger),
-    Column("first_token_us", BigInteger),
-    Column("bytes_sent", BigInteger),
-    Column("bytes_received", BigInteger),
-    Column("writer", CHAR(32)),
+    sa.Column("call_id", sa.CHAR(32), primary_key=True),
+    sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),  # from 1, in the order of asking
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("vendor", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("error_class", sa.Text),
+    sa.Column("http_status", sa.SmallInteger),
+    sa.Column("retry", sa.Boolean, nullable=False, default=False),
+    sa.Column("failover", sa.Boolean, nullable=False, default=False),
+    sa.Column("hedge", sa.Boolean, nullable=False, default=False),
+    sa.Column("continuation", sa.Boolean, nullable=False, default=False),
+    sa.Column("sent", sa.Boolean),  # NULL where nobody knows
+    sa.Column("possibly_billed", sa.Boolean, nullable=False, default=False),
+    sa.Column("cost", Money),
+    sa.Column("latency_us", sa.BigInteger),
+    sa.Column("first_token_us", sa.BigInteger),
+    sa.Column("bytes_sent", sa.BigInteger),
+    sa.Column("bytes_received", sa.BigInteger),
+    sa.Column("writer", sa.CHAR(32)),
     sqlite_with_rowid=False,
 )
 """One row for each vendor asked. ``call_id`` is the call on whose behalf it was asked first."""
 
-Index(
-    f"ix_{PREFIX}attempts_open", attempts.c.writer, sqlite_where=text("status = 'open'"), postgresql_where=text("status = 'open'")
-)
+sa.Index(f"ix_{PREFIX}attempts_open", attempts.c.writer, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 DAILY_KEY = ("day", "origin", "user", "alias", "vendor", "model")
 DAILY_COUNTS = ("calls", *STATUSES[1:], "cached", "streamed", "hedged", "attempts", "unpriced", "first_tokens")
 DAILY_SUMS = (*DAILY_COUNTS, *TOKENS, "cost", "latency_us", "first_token_us")
-daily = Table(
+daily = sa.Table(
     f"{PREFIX}daily",
     metadata,
-    Column("day", Integer, primary_key=True, autoincrement=False),  # days since 1970-01-01, UTC, of begun_at
-    *[Column(name, Text, primary_key=True) for name in DAILY_KEY[1:]],
-    *[Column(name, BigInteger, nullable=False, default=0) for name in (*DAILY_COUNTS, *TOKENS)],
-    Column("cost", Money, nullable=False, default=0),
-    Column("latency_us", BigInteger, nullable=False, default=0),
-    Column("first_token_us", BigInteger, nullable=False, default=0),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),  # days since 1970-01-01, UTC, of begun_at
+    *[sa.Column(name, sa.Text, primary_key=True) for name in DAILY_KEY[1:]],
+    *[sa.Column(name, sa.BigInteger, nullable=False, default=0) for name in (*DAILY_COUNTS, *TOKENS)],
+    sa.Column("cost", Money, nullable=False, default=0),
+    sa.Column("latency_us", sa.BigInteger, nullable=False, default=0),
+    sa.Column("first_token_us", sa.BigInteger, nullable=False, default=0),
     sqlite_with_rowid=False,
 )
 """The exact sums of all rows of ``calls`` that are not open, by day (UTC) and who and what; kept in their transactions.
@@ -176,58 +154,58 @@ NULL is '' in a key here. ``success`` to ``unknown`` count calls by status, ``un
 those with a ``first_token_us``; ``latency_us`` and ``first_token_us`` are sums, to be divided by ``calls`` and ``first_tokens``.
 """
 
-_FULL = literal_column(str(MOST_SUM), BigInteger)
+_FULL = sa.literal_column(str(MOST_SUM), sa.BigInteger)
 
 
-def added(kept: Any, more: Any) -> ColumnElement[int]:
-    """A sum by day and what is to be added to it; one that is full stays so, and does not overflow."""
-    before, new = type_coerce(kept, BigInteger), type_coerce(more, BigInteger)
-    return case((cast(before, Numeric) + new > _FULL, _FULL), else_=before + new)
+def capped_sum(kept: Any, more: Any) -> sa.ColumnElement[int]:
+    """The sum of a daily total and an addition, capped at what a column holds."""
+    before, new = sa.type_coerce(kept, sa.BigInteger), sa.type_coerce(more, sa.BigInteger)
+    return sa.case((sa.cast(before, sa.Numeric) + new > _FULL, _FULL), else_=before + new)
 
 
-writers = Table(
+writers = sa.Table(
     f"{PREFIX}writers",
     metadata,
-    Column("id", CHAR(32), primary_key=True),
-    Column("place", Text, nullable=False),  # host, boot and namespace of processes: where the pid means something
-    Column("pid", BigInteger, nullable=False),
-    Column("started", BigInteger, nullable=False),  # the process's own start, since pids come again
-    Column("begun_at", Moment, nullable=False),
-    Column("seen_at", Moment, nullable=False),
+    sa.Column("id", sa.CHAR(32), primary_key=True),
+    sa.Column("place", sa.Text, nullable=False),  # host, boot and namespace of processes: where the pid means something
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("started", sa.BigInteger, nullable=False),  # the process's own start, since pids come again
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("seen_at", Moment, nullable=False),
     sqlite_with_rowid=False,
 )
-"""The processes that report calls now; one that is gone leaves its open calls to be marked as unknown."""
+"""The processes that write calls now; the open calls of a process that is gone are marked as unknown."""
 
-marks = Table(
+marks = sa.Table(
     f"{PREFIX}marks",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", BigInteger, nullable=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Single numbers that all processes share: ``pruned``, the microsecond before which retention has deleted calls."""
+"""Numbers that all processes share: ``pruned`` is the microsecond before which calls have been deleted."""
 
-receipts = Table(
+receipts = sa.Table(
     f"{PREFIX}receipts",
     metadata,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("receipt_id", Text, nullable=False, unique=True),
-    Column("receipt_type", Text, nullable=False),
-    Column("key_id", Text, nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("document", Text, nullable=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("receipt_id", sa.Text, nullable=False, unique=True),
+    sa.Column("receipt_type", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
 )
 """Signed receipts, numbered without a gap, each with the hash of the one before.
 
 ``document`` is the canonical JSON of all fields, signed; the other columns are only to find it by.
 """
 
-receipt_calls = Table(
+receipt_calls = sa.Table(
     f"{PREFIX}receipt_calls",
     metadata,
-    Column("call_id", CHAR(32), primary_key=True),
-    Column("sequence", BigInteger, nullable=False),
-    Column("digest", CHAR(71), nullable=False),
+    sa.Column("call_id", sa.CHAR(32), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.CHAR(71), nullable=False),
     sqlite_with_rowid=False,
 )
 """Which calls a receipt certifies, one at most for each; a row here outlives the call's own.
@@ -235,18 +213,18 @@ receipt_calls = Table(
 ``sequence`` is the receipt's, ``digest`` the "sha256:..." of the call's row as it was certified.
 """
 
-Index(f"ix_{PREFIX}receipt_calls_sequence", receipt_calls.c.sequence)
-Index(f"ix_{PREFIX}receipts_receipt_type", receipts.c.receipt_type)
+sa.Index(f"ix_{PREFIX}receipt_calls_sequence", receipt_calls.c.sequence)
+sa.Index(f"ix_{PREFIX}receipts_receipt_type", receipts.c.receipt_type)
 
-budgets = Table(
+budgets = sa.Table(
     f"{PREFIX}budgets",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("share", Text, primary_key=True),
-    Column("begins", Moment, primary_key=True, autoincrement=False),
-    Column("ends", Moment, nullable=False),
-    Column("spent", Money, nullable=False),
-    Column("reserved", Money, nullable=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("share", sa.Text, primary_key=True),
+    sa.Column("begins", Moment, primary_key=True, autoincrement=False),
+    sa.Column("ends", Moment, nullable=False),
+    sa.Column("spent", Money, nullable=False),
+    sa.Column("reserved", Money, nullable=False),
     sqlite_with_rowid=False,
 )
 """The accounts of budgets, one for each share and period; the epoch stands for a beginning or an end that there is not.
@@ -254,18 +232,18 @@ budgets = Table(
 ``share`` is whose it is (a user, a vendor), '' for all together. ``reserved`` is the sum of the reservations that have not expired.
 """
 
-reservations = Table(
+reservations = sa.Table(
     f"{PREFIX}reservations",
     metadata,
-    Column("id", CHAR(32), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("share", Text, primary_key=True),
-    Column("begins", Moment, primary_key=True, autoincrement=False),
-    Column("amount", Money, nullable=False),
-    Column("expires_at", Moment, nullable=False),
-    Column("expired", Boolean, nullable=False),
+    sa.Column("id", sa.CHAR(32), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("share", sa.Text, primary_key=True),
+    sa.Column("begins", Moment, primary_key=True, autoincrement=False),
+    sa.Column("amount", Money, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("expired", sa.Boolean, nullable=False),
     sqlite_with_rowid=False,
 )
 """What attempts that are under way may cost, by account; one that has ``expired`` is of a process that is gone, and is spent."""
 
-Index(f"ix_{PREFIX}reservations_expires_at", reservations.c.expires_at)
+sa.Index(f"ix_{PREFIX}reservations_expires_at", reservations.c.expires_at)

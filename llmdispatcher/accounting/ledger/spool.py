@@ -19,10 +19,14 @@ from .call import ATTEMPT, CALL, Row
 
 MOST_SEGMENT = 8 << 20
 CHUNK = 1000
-"""Rows that are handed on at once when a segment is emptied."""
+"""Rows that are written at once when a segment is emptied."""
 
 Rows = tuple[list[Row], list[Row]]
 """Rows of calls and of attempts."""
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be written to now, and nothing was written. The text says why, and holds no secret."""
 
 
 class SpoolFull(OSError):
@@ -44,7 +48,7 @@ class Spool:
         """Lines that could not be read."""
 
     def append(self, calls: Sequence[Row], attempts: Sequence[Row], writer: str) -> None:
-        """Keep rows. Raises ``OSError`` where the disk or the spool is full."""
+        """Append rows. Raises ``OSError`` if the disk or the spool is full."""
         lines = [*(["c", *row] for row in calls), *(["a", *row] for row in attempts)]
         data = "".join([json.dumps(line, separators=(",", ":")) + "\n" for line in lines]).encode()
         with self._lock:
@@ -55,9 +59,9 @@ class Spool:
             self._write(data)
 
     def empty(self, write: Callable[[Rows, str], None]) -> int:
-        """Hand on what all segments hold that nobody else is at, oldest first, and delete each; gives how many rows.
+        """Pass the rows of all segments that no other process holds to ``write``, oldest first, and delete each; return how many.
 
-        Whatever ``write`` raises is raised, and its segment stays.
+        If ``write`` raises, the segment stays.
         """
         self.close()
         count = 0
@@ -76,11 +80,11 @@ class Spool:
         return count
 
     def waits(self) -> bool:
-        """Whether there is any segment, of whomever."""
+        """Whether there is any segment, of this process or another."""
         return bool(self._segments())
 
     def close(self) -> None:
-        """Let others empty what is there."""
+        """Close the segment, so that others may empty it."""
         with self._lock:
             own, self._own = self._own, None
             if own is not None:
@@ -89,7 +93,7 @@ class Spool:
                 os.close(own)
 
     def forget(self) -> None:
-        """Leave the parent's segment to the parent, in a forked child; its lock is not this process's to give back."""
+        """Leave the segment to the parent, in a forked child, which must not release its lock."""
         if self._own is not None:
             os.close(self._own)
         self._own, self._size = None, 0
@@ -113,7 +117,7 @@ class Spool:
         self.close()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._others = sum([_size(path) for path in self._segments()])
-        path, self._own = self._begun()
+        path, self._own = self._create()
         self._size, self._torn_before = 0, False
         try:
             self._write(json.dumps({"writer": writer, "calls": CALL, "attempts": ATTEMPT}).encode() + b"\n")
@@ -122,8 +126,8 @@ class Spool:
             delete_file(path)
             raise
 
-    def _begun(self) -> tuple[Path, int]:
-        """A new segment, locked; another one where a process that empties the spool was faster to lock or delete it."""
+    def _create(self) -> tuple[Path, int]:
+        """Create a segment and lock it; another one if a process that empties the spool was faster to lock or delete it."""
         while True:
             path = self._folder / f"{new_id(SYSTEM_CLOCK)}.jsonl"
             file = open_file(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
@@ -142,7 +146,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _locked(self, path: Path) -> Iterator[int | None]:
-        """The segment with its lock, or ``None`` where another has it or has just deleted it."""
+        """Open a segment with its lock; ``None`` if another process has it or has just deleted it."""
         try:
             file = open_file(path, os.O_RDWR)
         except OSError:
@@ -154,18 +158,21 @@ class Spool:
             os.close(file)
 
     def _chunks(self, file: int) -> Iterator[tuple[Rows, str]]:
-        """The rows of a segment with their writer, fitted to the columns of today."""
+        """The rows of a segment with their writer, in the present columns."""
         with os.fdopen(os.dup(file), "rb") as lines:
             first = next(lines, b"")
-            head = _parsed(first)
+            head = _parse(first)
             if not isinstance(head, dict):
                 self.torn += bool(first.strip())  # an empty one was begun, or emptied, by a process that was killed then
                 return
-            fit_call, fit_attempt = _fitting(head.get("calls", CALL), CALL), _fitting(head.get("attempts", ATTEMPT), ATTEMPT)
+            fit_call, fit_attempt = (
+                _column_mapper(head.get("calls", CALL), CALL),
+                _column_mapper(head.get("attempts", ATTEMPT), ATTEMPT),
+            )
             calls: list[Row] = []
             attempts: list[Row] = []
             for line in lines:
-                row = _parsed(line)
+                row = _parse(line)
                 if not isinstance(row, list) or len(row) < 2:
                     self.torn += bool(line.strip())
                     continue
@@ -177,7 +184,7 @@ class Spool:
                 yield (calls, attempts), str(head.get("writer"))
 
 
-def _parsed(line: bytes) -> object:
+def _parse(line: bytes) -> object:
     try:
         value: object = json.loads(line)
     except ValueError:
@@ -185,8 +192,8 @@ def _parsed(line: bytes) -> object:
     return value
 
 
-def _fitting(had: Sequence[str], wanted: Sequence[str]) -> Callable[[Sequence[object]], Row]:
-    """How a row of other columns, of an older or newer version, becomes one of these."""
+def _column_mapper(had: Sequence[str], wanted: Sequence[str]) -> Callable[[Sequence[object]], Row]:
+    """A function that puts a row of other columns, of an older or newer version, into these."""
     places = [had.index(name) if name in had else None for name in wanted]
     return lambda row: tuple([row[place] if place is not None and place < len(row) else None for place in places])
 

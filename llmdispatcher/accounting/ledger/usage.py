@@ -6,26 +6,13 @@ rebuilt from them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 import attrs
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Integer,
-    and_,
-    case,
-    delete,
-    func,
-    literal,
-    literal_column,
-    select,
-    text,
-    type_coerce,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import KeyedColumnElement
 
@@ -35,126 +22,114 @@ from ...types import choices
 from ..units import DAY, MOST_SUM, STATUSES, TOKENS, dollars, micros
 from .figures import MOST_RANKED, UsageBucket, UsageStats
 from .periods import Bucket, Span, buckets, span_of, zone_of
-from .queries import Connectable, Selection, give_way, pruned_before, reading, selection_of, told, writing
-from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, added, calls, daily
+from .queries import Connectable, Selection, give_way, or_empty, pruned_before, reading, selection_of, writing
+from .schema import DAILY_COUNTS, DAILY_KEY, DAILY_SUMS, calls, capped_sum, daily
 
-Sums = dict[str, int]
-"""By the names of :data:`~llmdispatcher.accounting.ledger.schema.DAILY_SUMS`; money in picodollars, time in microseconds."""
+Sums = Counter[str]
+""":data:`~llmdispatcher.accounting.ledger.schema.DAILY_SUMS` by name; money in picodollars, time in microseconds."""
 
 Key = tuple[Any, ...]
 Piece = tuple[int, int]
-"""From one microsecond since the epoch up to another."""
+"""From one microsecond since the epoch until before another."""
 
 _SPLIT = 10**6  # a sum of BIGINT overflows in SQLite, where a year of a large house passes 9.2 million dollars
 
 
-def nothing() -> Sums:
-    """The sums of no calls."""
-    return dict.fromkeys(DAILY_SUMS, 0)
-
-
-def add(total: Sums, more: Sums) -> None:
-    """Add one to the other."""
-    for name, count in more.items():
-        total[name] += count
-
-
-def of_rows() -> dict[str, ColumnElement[int]]:
+def row_columns() -> dict[str, sa.ColumnElement[int]]:
     """What each row of ``calls`` adds to a day."""
-    columns: dict[str, ColumnElement[int]] = dict.fromkeys(DAILY_COUNTS, literal(1, Integer))
-    columns |= {status: _one(calls.c.status == status) for status in STATUSES[1:]}
-    columns |= {name: _one(calls.c[name]) for name in ("cached", "streamed", "hedged")}
+    columns: dict[str, sa.ColumnElement[int]] = dict.fromkeys(DAILY_COUNTS, sa.literal(1, sa.Integer))
+    columns |= {status: _count_if(calls.c.status == status) for status in STATUSES[1:]}
+    columns |= {name: _count_if(calls.c[name]) for name in ("cached", "streamed", "hedged")}
     columns |= {
         "attempts": calls.c.attempts,
-        "unpriced": _one(calls.c.cost.is_(None)),
-        "first_tokens": _one(calls.c.first_token_us.is_not(None)),
+        "unpriced": _count_if(calls.c.cost.is_(None)),
+        "first_tokens": _count_if(calls.c.first_token_us.is_not(None)),
     }
-    return columns | {name: _number(calls.c[name]) for name in (*TOKENS, "cost", "latency_us", "first_token_us")}
+    return columns | {name: _or_zero(calls.c[name]) for name in (*TOKENS, "cost", "latency_us", "first_token_us")}
 
 
-def _one(fact: ColumnElement[bool]) -> ColumnElement[int]:
-    return case((fact, 1), else_=0)
+def _count_if(fact: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.case((fact, 1), else_=0)
 
 
-def _number(column: KeyedColumnElement[Any]) -> ColumnElement[int]:
-    return func.coalesce(type_coerce(column, BigInteger), 0)
+def _or_zero(column: KeyedColumnElement[Any]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.type_coerce(column, sa.BigInteger), 0)
 
 
-def settled(since: int, until: int) -> ColumnElement[bool]:
-    """The rows of calls that have ended, begun from one microsecond up to another."""
-    begun = type_coerce(calls.c.begun_at, BigInteger)
-    return and_(begun >= since, begun < until, calls.c.status != "open")
+def ended_between(since: int, until: int) -> sa.ColumnElement[bool]:
+    """The condition for calls that have ended, and that began in these microseconds."""
+    begun = sa.type_coerce(calls.c.begun_at, sa.BigInteger)
+    return sa.and_(begun >= since, begun < until, calls.c.status != "open")
 
 
-def tally(connection: Connection, span: Span, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
-    """The sums of a span by the values of ``keys``: whole days from ``daily``, what is left of the first and last from the rows."""
-    days, pieces = parts(span, selection)
-    found: dict[Key, Sums] = {}
-    if days:
-        found = from_days(connection, days, selection, keys)
+def sums_of_span(connection: sa.Connection, span: Span, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+    """The sums of a span by the values of ``keys``: whole days from ``daily``, the rest of the first and last day from the rows."""
+    days, pieces = split_span(span, selection)
+    found = sums_from_daily(connection, days, selection, keys) if days else {}
     for piece in pieces:
-        for key, sums in from_rows(connection, piece, selection, keys).items():
-            add(found.setdefault(key, nothing()), sums)
+        for key, sums in sums_from_calls(connection, piece, selection, keys).items():
+            found.setdefault(key, Sums()).update(sums)
     return found
 
 
-def parts(span: Span, selection: Selection) -> tuple[range, list[Piece]]:
-    """What of a span the sums by day answer, and the pieces for which the rows are asked."""
+def split_span(span: Span, selection: Selection) -> tuple[range, list[Piece]]:
+    """The whole days that ``daily`` can answer, and the pieces of the span for which rows are needed."""
     since, until = micros(span.start), micros(span.end)
-    days = range(0) if selection.beyond_days else range(-(-since // DAY), until // DAY)
+    days = range(0) if selection.needs_rows else range(-(-since // DAY), until // DAY)
     pieces = [(since, days.start * DAY), (days.stop * DAY, until)] if days else [(since, until)]
     return days, [(begin, end) for begin, end in pieces if begin < end]
 
 
-def from_days(connection: Connection, days: range, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def sums_from_daily(connection: sa.Connection, days: range, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of whole days; ``day`` may be one of the ``keys``."""
-    columns = {name: type_coerce(daily.c[name], BigInteger) for name in DAILY_SUMS}
-    within = and_(daily.c.day >= days.start, daily.c.day < days.stop, *selection.of_days())
-    return _summed(connection, columns, within, [daily.c[name] for name in keys])
+    columns = {name: sa.type_coerce(daily.c[name], sa.BigInteger) for name in DAILY_SUMS}
+    within = sa.and_(daily.c.day >= days.start, daily.c.day < days.stop, *selection.daily_conditions())
+    return _query_sums(connection, columns, within, [daily.c[name] for name in keys])
 
 
-def from_rows(connection: Connection, piece: Piece, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
+def sums_from_calls(connection: sa.Connection, piece: Piece, selection: Selection, keys: Sequence[str] = ()) -> dict[Key, Sums]:
     """The sums of the calls that began in a piece of time."""
-    within = and_(settled(*piece), *selection.of_calls())
-    return _summed(connection, of_rows(), within, [told(calls.c[name]) for name in keys])
+    within = sa.and_(ended_between(*piece), *selection.call_conditions())
+    return _query_sums(connection, row_columns(), within, [or_empty(calls.c[name]) for name in keys])
 
 
-def _summed(
-    connection: Connection, columns: Mapping[str, Any], within: ColumnElement[bool], keys: Sequence[Any]
+def _query_sums(
+    connection: sa.Connection, columns: Mapping[str, Any], within: sa.ColumnElement[bool], keys: Sequence[Any]
 ) -> dict[Key, Sums]:
-    named = [func.sum(column).label(name) for name, column in columns.items() if name != "cost"]
+    named = [sa.func.sum(column).label(name) for name, column in columns.items() if name != "cost"]
     cost = columns["cost"]
-    split = [func.sum(cost // _SPLIT).label("cost_high"), func.sum(cost % _SPLIT).label("cost_low")]
+    split = [sa.func.sum(cost // _SPLIT).label("cost_high"), sa.func.sum(cost % _SPLIT).label("cost_low")]
     keyed = [key.label(f"key_{place}") for place, key in enumerate(keys)]
-    asked = select(*keyed, *named, *split).where(within).group_by(*keyed)
-    return {tuple(row[: len(keys)]): _whole(row._mapping) for row in connection.execute(asked) if row._mapping["calls"]}
+    query = sa.select(*keyed, *named, *split).where(within).group_by(*keyed)
+    return {tuple(row[: len(keys)]): _to_integers(row._mapping) for row in connection.execute(query) if row._mapping["calls"]}
 
 
-def _whole(row: Any) -> Sums:
-    """A row in whole numbers; PostgreSQL sums in NUMERIC."""
-    sums = {name: int(row[name]) for name in DAILY_SUMS if name != "cost"}
-    return {**sums, "cost": int(row["cost_high"]) * _SPLIT + int(row["cost_low"])}
+def _to_integers(row: Any) -> Sums:
+    """A row as integers; PostgreSQL sums in NUMERIC."""
+    sums = Sums({name: int(row[name]) for name in DAILY_SUMS if name != "cost"})
+    sums["cost"] = int(row["cost_high"]) * _SPLIT + int(row["cost_low"])
+    return sums
 
 
 Progress = Callable[[int, int | None], None]
-"""Is told how much is done, and how much there is, if that is known."""
+"""Called with how much is done, and with the total if it is known."""
 
 _EPOCH = date(1970, 1, 1)
 
 
 @attrs.frozen(kw_only=True)
 class RollupDifference:
-    """A day and key at which the kept sums are not those of the rows; each names only the sums that differ."""
+    """A day and key whose daily totals differ from the rows; only the sums that differ are given."""
 
     day: date
     key: tuple[str, ...]
-    kept: Sums
-    counted: Sums
+    kept: dict[str, int]
+    counted: dict[str, int]
 
 
 @attrs.frozen(kw_only=True)
 class RollupCheck:
-    """What a check of the sums by day found. Days before ``since`` have no rows any more to compare with."""
+    """The result of a check of the daily totals. Days before ``since`` have no rows to compare with."""
 
     days: int
     calls: int
@@ -167,38 +142,38 @@ class RollupCheck:
         return not self.differences
 
 
-def add_rows(connection: Connection, within: ColumnElement[bool]) -> None:
-    """Add the rows of ``calls`` that a condition selects to their days; in the transaction that wrote them, and once."""
-    day: ColumnElement[int] = type_coerce(calls.c.begun_at, BigInteger) // literal_column(str(DAY), BigInteger)
-    keys: list[Any] = [day.cast(Integer).label("day"), *[told(calls.c[name]).label(name) for name in DAILY_KEY[1:]]]
-    sums = [(_full_sum(column) if name == "cost" else func.sum(column)).label(name) for name, column in of_rows().items()]
-    rows = select(*keys, *sums).where(within).group_by(*keys)
+def add_rows(connection: sa.Connection, within: sa.ColumnElement[bool]) -> None:
+    """Add the rows of ``calls`` that a condition selects to their days; once, in the transaction that wrote them."""
+    day: sa.ColumnElement[int] = sa.type_coerce(calls.c.begun_at, sa.BigInteger) // sa.literal_column(str(DAY), sa.BigInteger)
+    keys: list[Any] = [day.cast(sa.Integer).label("day"), *[or_empty(calls.c[name]).label(name) for name in DAILY_KEY[1:]]]
+    sums = [(_full_sum(column) if name == "cost" else sa.func.sum(column)).label(name) for name, column in row_columns().items()]
+    rows = sa.select(*keys, *sums).where(within).group_by(*keys)
     if connection.dialect.name == "postgresql":  # in the writer's order of keys, so that no two transactions wait for each other
         rows = rows.order_by(keys[0], *[key.collate("C") for key in keys[1:]])
     kind: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-    new = kind(daily).from_select([*DAILY_KEY, *of_rows()], rows)
-    more = {name: added(daily.c[name], new.excluded[name]) for name in DAILY_SUMS}
+    new = kind(daily).from_select([*DAILY_KEY, *row_columns()], rows)
+    more = {name: capped_sum(daily.c[name], new.excluded[name]) for name in DAILY_SUMS}
     connection.execute(new.on_conflict_do_update(index_elements=list(DAILY_KEY), set_=more))
 
 
-def _full_sum(column: ColumnElement[int]) -> ColumnElement[int]:
-    """A sum of money in one number, which ends where a column is full."""
-    high, low = func.sum(column // _SPLIT), func.sum(column % _SPLIT)
-    return case((high >= MOST_SUM // _SPLIT, literal_column(str(MOST_SUM), BigInteger)), else_=high * _SPLIT + low)
+def _full_sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """A sum of money in one number, capped at what a column holds."""
+    high, low = sa.func.sum(column // _SPLIT), sa.func.sum(column % _SPLIT)
+    return sa.case((high >= MOST_SUM // _SPLIT, sa.literal_column(str(MOST_SUM), sa.BigInteger)), else_=high * _SPLIT + low)
 
 
 def rebuild(database: Connectable, clock: Clock, progress: Progress | None = None) -> int:
-    """What :meth:`~llmdispatcher.Ledger.rebuild_rollups` gives."""
+    """Compute the daily totals anew, for :meth:`~llmdispatcher.Ledger.rebuild_rollups`."""
     with reading(database) as connection:
         days = _days(connection)
     for done, day in enumerate(days, 1):
         began = clock.monotonic()
         with writing(database) as connection:
             if connection.dialect.name == "postgresql":  # waits for who has added already, and makes others wait with adding
-                connection.execute(text(f"LOCK TABLE {daily.name} IN SHARE ROW EXCLUSIVE MODE"))
+                connection.execute(sa.text(f"LOCK TABLE {daily.name} IN SHARE ROW EXCLUSIVE MODE"))
             if day * DAY >= pruned_before(connection):
-                connection.execute(delete(daily).where(daily.c.day == day))
-                add_rows(connection, settled(day * DAY, (day + 1) * DAY))
+                connection.execute(sa.delete(daily).where(daily.c.day == day))
+                add_rows(connection, ended_between(day * DAY, (day + 1) * DAY))
         give_way(clock, max(clock.monotonic() - began, _LEAST_PAUSE))
         if progress is not None:
             progress(done, len(days))
@@ -206,16 +181,16 @@ def rebuild(database: Connectable, clock: Clock, progress: Progress | None = Non
 
 
 _LEAST_PAUSE = 0.001
-"""Seconds; others have as long as a day took."""
+"""Seconds that others have to write; after a long day they have as long as that day took."""
 
 
 def check(database: Connectable, progress: Progress | None = None) -> RollupCheck:
-    """What :meth:`~llmdispatcher.Ledger.check_rollups` gives."""
+    """Compare the daily totals with the rows, for :meth:`~llmdispatcher.Ledger.check_rollups`."""
     with reading(database) as connection:
         days, count, found = _days(connection), 0, list[RollupDifference]()
         for done, day in enumerate(days, 1):
-            kept = from_days(connection, range(day, day + 1), Selection(), DAILY_KEY[1:])
-            counted = from_rows(connection, (day * DAY, (day + 1) * DAY), Selection(), DAILY_KEY[1:])
+            kept = sums_from_daily(connection, range(day, day + 1), Selection(), DAILY_KEY[1:])
+            counted = sums_from_calls(connection, (day * DAY, (day + 1) * DAY), Selection(), DAILY_KEY[1:])
             count += sum(sums["calls"] for sums in counted.values())
             found += _differences(day, kept, counted)
             if progress is not None:
@@ -227,24 +202,24 @@ def check(database: Connectable, progress: Progress | None = None) -> RollupChec
 
 def _differences(day: int, kept: dict[Key, Sums], counted: dict[Key, Sums]) -> Iterator[RollupDifference]:
     for key in sorted(kept.keys() | counted.keys()):
-        mine, theirs = kept.get(key, {}), counted.get(key, {})
-        names = [name for name in DAILY_SUMS if mine.get(name, 0) != min(MOST_SUM, theirs.get(name, 0))]
+        kept_sums, counted_sums = kept.get(key, Sums()), counted.get(key, Sums())
+        names = [name for name in DAILY_SUMS if kept_sums[name] != min(MOST_SUM, counted_sums[name])]
         if names:
             yield RollupDifference(
                 day=_EPOCH + timedelta(days=day),
                 key=key,
-                kept={name: mine.get(name, 0) for name in names},
-                counted={name: theirs.get(name, 0) for name in names},
+                kept={name: kept_sums[name] for name in names},
+                counted={name: counted_sums[name] for name in names},
             )
 
 
-def _days(connection: Connection) -> list[int]:
-    """The days that have rows or sums, without those whose rows retention has deleted."""
+def _days(connection: sa.Connection) -> list[int]:
+    """The days that have rows or totals, except those whose rows were deleted."""
     since = pruned_before(connection)
-    days = set(connection.scalars(select(daily.c.day).where(daily.c.day >= since // DAY).distinct()))
-    begun = type_coerce(calls.c.begun_at, BigInteger)
+    days = set(connection.scalars(sa.select(daily.c.day).where(daily.c.day >= since // DAY).distinct()))
+    begun = sa.type_coerce(calls.c.begun_at, sa.BigInteger)
     while True:
-        first = connection.scalar(select(func.min(begun)).where(begun >= since))
+        first = connection.scalar(sa.select(sa.func.min(begun)).where(begun >= since))
         if first is None:
             return sorted(days)
         days.add(first // DAY)
@@ -252,14 +227,14 @@ def _days(connection: Connection) -> list[int]:
 
 
 DIMENSIONS = ("model", "vendor", "origin", "alias", "user")
-"""By what usage can be told apart."""
+"""What usage can be broken down by."""
 
 _SECOND = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
-class Question:
-    """What is asked of the statistics, checked."""
+class UsageQuery:
+    """The checked arguments of a query for statistics."""
 
     span: Span
     zone: tzinfo
@@ -270,46 +245,46 @@ class Question:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The columns that buckets are told apart by, besides their period."""
+        """The columns that buckets are grouped by, besides their period."""
         return (self.by,) if self.by is not None else ()
 
 
-def usage_stats(database: Connectable, clock: Clock, asked: Mapping[str, Any]) -> UsageStats:
-    """What :meth:`~llmdispatcher.Ledger.get_usage_stats` gives, all of it of one moment."""
-    chosen = question(asked, selection_of(asked), clock.now())
+def usage_stats(database: Connectable, clock: Clock, options: Mapping[str, Any]) -> UsageStats:
+    """Compute :meth:`~llmdispatcher.Ledger.get_usage_stats` from one snapshot."""
+    query = parse_query(options, clock.now())
     with reading(database) as connection:
-        return answer(connection, chosen, pruned_before(connection))
+        return compute_stats(connection, query, pruned_before(connection))
 
 
-def question(asked: Mapping[str, Any], selection: Selection, now: datetime) -> Question:
-    """Read span, ``timezone``, ``group_by`` and ``by``. Raises :class:`~llmdispatcher.InvalidRequest`."""
-    by, group_by, timezone = asked.get("by"), asked.get("group_by"), asked.get("timezone") or "UTC"
+def parse_query(options: Mapping[str, Any], now: datetime) -> UsageQuery:
+    """Check span, ``timezone``, ``group_by`` and ``by``. Raises :class:`~llmdispatcher.InvalidRequest`."""
+    by, group_by, timezone = options.get("by"), options.get("group_by"), options.get("timezone") or "UTC"
     if by is not None and by not in DIMENSIONS:
         raise InvalidRequest(f"by: {by!r} is nothing that usage is kept by; {choices(by, DIMENSIONS, 'give one of {}')}")
     zone = zone_of(timezone)
-    span = span_of(asked.get("start"), asked.get("end"), asked.get("days", 30), zone, now)
+    span = span_of(options.get("start"), options.get("end"), options.get("days", 30), zone, now)
     if group_by is not None:
         buckets(span, group_by, zone)  # raises what is wrong with it before anything is asked
-    return Question(span=span, zone=zone, timezone=str(timezone), selection=selection, group_by=group_by, by=by)
+    return UsageQuery(span=span, zone=zone, timezone=str(timezone), selection=selection_of(options), group_by=group_by, by=by)
 
 
-def answer(connection: Connection, asked: Question, pruned: int) -> UsageStats:
-    """The statistics; ``pruned`` is the microsecond before which there may be no rows. The connection's view must hold still."""
-    whole = tally(connection, asked.span, asked.selection).get((), nothing())
-    middle, most = _percentiles(connection, asked, whole["calls"])
+def compute_stats(connection: sa.Connection, query: UsageQuery, pruned: int) -> UsageStats:
+    """Compute the statistics. Rows from before the microsecond ``pruned`` may be missing. The connection reads one snapshot."""
+    whole = sums_of_span(connection, query.span, query.selection).get((), Sums())
+    middle, most = _percentiles(connection, query, whole["calls"])
     return UsageStats(
         **_figures(whole),
-        start=asked.span.start.astimezone(asked.zone),
-        end=asked.span.end.astimezone(asked.zone),
-        timezone=asked.timezone,
-        group_by=asked.group_by,
-        by=asked.by,
-        unique_models=len(_values(connection, asked, "model")),
-        unique_origins=len(_values(connection, asked, "origin")),
+        start=query.span.start.astimezone(query.zone),
+        end=query.span.end.astimezone(query.zone),
+        timezone=query.timezone,
+        group_by=query.group_by,
+        by=query.by,
+        unique_models=len(_values(connection, query, "model")),
+        unique_origins=len(_values(connection, query, "origin")),
         p50_latency=middle,
         p95_latency=most,
-        complete=_complete(connection, asked, pruned),
-        buckets=tuple(_buckets(connection, asked)),
+        complete=_is_complete(connection, query, pruned),
+        buckets=tuple(_buckets(connection, query)),
     )
 
 
@@ -329,86 +304,84 @@ def _average(total: int, count: int) -> float | None:
     return total / count / _SECOND if count else None
 
 
-def _buckets(connection: Connection, asked: Question) -> Iterator[UsageBucket]:
-    if asked.group_by is None:
-        if asked.by is not None:
-            only = Bucket(asked.span.start, asked.span.end, "")
-            yield from _filled(asked, only, None, tally(connection, asked.span, asked.selection, asked.keys))
-        return
-    for bucket, sums in _by_period(connection, asked):
-        yield from _filled(asked, bucket, bucket.name, sums)
+def _buckets(connection: sa.Connection, query: UsageQuery) -> Iterator[UsageBucket]:
+    if query.group_by is not None:
+        for bucket, sums in _by_period(connection, query):
+            yield from _buckets_of_period(query, bucket, bucket.name, sums)
+    elif query.by is not None:
+        yield from _buckets_of_period(query, query.span, None, sums_of_span(connection, query.span, query.selection, query.keys))
 
 
-def _by_period(connection: Connection, asked: Question) -> list[tuple[Bucket, dict[Any, Sums]]]:
-    """Each period with its sums by the other key; days of UTC are asked for all at once."""
-    periods = buckets(asked.span, asked.group_by or "day", asked.zone)
-    days, _pieces = parts(asked.span, asked.selection)
+def _by_period(connection: sa.Connection, query: UsageQuery) -> list[tuple[Bucket, dict[Any, Sums]]]:
+    """Each period with its sums by the other key; whole days in UTC take one query together."""
+    periods = buckets(query.span, query.group_by or "day", query.zone)
+    days, _pieces = split_span(query.span, query.selection)
     together: dict[int, dict[Any, Sums]] = {}
-    if asked.group_by == "day" and days:
-        for (day, *key), sums in from_days(connection, days, asked.selection, ("day", *asked.keys)).items():
+    if query.group_by == "day" and days:
+        for (day, *key), sums in sums_from_daily(connection, days, query.selection, ("day", *query.keys)).items():
             together.setdefault(day, {})[tuple(key)] = sums
     found = []
     for bucket in periods:
         day, rest = divmod(micros(bucket.start), DAY)
-        if day in days and not rest and micros(bucket.end) == (day + 1) * DAY and asked.group_by == "day":
+        if day in days and not rest and micros(bucket.end) == (day + 1) * DAY and query.group_by == "day":
             found.append((bucket, together.get(day, {})))
         else:
-            found.append((bucket, tally(connection, bucket, asked.selection, asked.keys)))
+            found.append((bucket, sums_of_span(connection, bucket, query.selection, query.keys)))
     return found
 
 
-def _filled(asked: Question, bucket: Bucket, period: str | None, sums: Mapping[Key, Sums]) -> Iterator[UsageBucket]:
-    """The buckets of one period: one for each key that has calls, or the one, with or without calls, where there is no key."""
+def _buckets_of_period(query: UsageQuery, span: Span, period: str | None, sums: Mapping[Key, Sums]) -> Iterator[UsageBucket]:
+    """The buckets of one period: one for each key that has calls; without a key exactly one."""
     shared: dict[str, Any] = {
-        "start": bucket.start.astimezone(asked.zone),
-        "end": bucket.end.astimezone(asked.zone),
+        "start": span.start.astimezone(query.zone),
+        "end": span.end.astimezone(query.zone),
         "period": period,
     }
-    if asked.by is None:
-        yield UsageBucket(**shared, **_figures(sums.get((), nothing())))
+    if query.by is None:
+        yield UsageBucket(**shared, **_figures(sums.get((), Sums())))
         return
-    for (value,), of_value in sorted(sums.items(), key=lambda entry: (-entry[1]["calls"], entry[0])):
-        yield UsageBucket(**shared, value=value, **_figures(of_value))
+    for (value,), value_sums in sorted(sums.items(), key=lambda entry: (-entry[1]["calls"], entry[0])):
+        yield UsageBucket(**shared, value=value, **_figures(value_sums))
 
 
-def _values(connection: Connection, asked: Question, name: str) -> set[str]:
-    """The different values that the calls have, '' left out."""
-    days, pieces = parts(asked.span, asked.selection)
+def _values(connection: sa.Connection, query: UsageQuery, name: str) -> set[str]:
+    """The distinct values that the calls have, without ''."""
+    days, pieces = split_span(query.span, query.selection)
     found: set[str] = set()
     if days:
-        within = (daily.c.day >= days.start, daily.c.day < days.stop, daily.c.calls > 0, *asked.selection.of_days())
-        found.update(connection.scalars(select(daily.c[name]).where(*within).distinct()))
+        within = (daily.c.day >= days.start, daily.c.day < days.stop, daily.c.calls > 0, *query.selection.daily_conditions())
+        found.update(connection.scalars(sa.select(daily.c[name]).where(*within).distinct()))
     for piece in pieces:
-        within = (settled(*piece), *asked.selection.of_calls())
-        found.update(connection.scalars(select(told(calls.c[name])).where(*within).distinct()))
+        within = (ended_between(*piece), *query.selection.call_conditions())
+        found.update(connection.scalars(sa.select(or_empty(calls.c[name])).where(*within).distinct()))
     return found - {""}
 
 
-def _percentiles(connection: Connection, asked: Question, count: int) -> tuple[float | None, float | None]:
-    """The median and the 95th percentile, each the latency of a call; ``None`` for too many calls, or where rows are gone."""
-    span: Piece = (micros(asked.span.start), micros(asked.span.end))
-    if not 0 < count <= MOST_RANKED or _to_look_at(connection, asked) > MOST_RANKED:
+def _percentiles(connection: sa.Connection, query: UsageQuery, count: int) -> tuple[float | None, float | None]:
+    """The median and the 95th percentile, each the latency of a call; ``None`` for too many calls, or if rows are missing."""
+    span: Piece = (micros(query.span.start), micros(query.span.end))
+    if not 0 < count <= MOST_RANKED or _rows_to_scan(connection, query) > MOST_RANKED:
         return None, None
-    within = (settled(*span), *asked.selection.of_calls())
-    rows, timed = connection.execute(select(func.count(), func.count(calls.c.latency_us)).where(*within)).one()
+    within = (ended_between(*span), *query.selection.call_conditions())
+    rows, timed = connection.execute(sa.select(sa.func.count(), sa.func.count(calls.c.latency_us)).where(*within)).one()
     if rows != count or not timed:
         return None, None
-    ranked = select(calls.c.latency_us).where(*within, calls.c.latency_us.is_not(None)).order_by(calls.c.latency_us)
+    ranked = sa.select(calls.c.latency_us).where(*within, calls.c.latency_us.is_not(None)).order_by(calls.c.latency_us)
     middle, most = (connection.scalars(ranked.offset(-(-timed * share // 100) - 1).limit(1)).one() for share in (50, 95))
     return middle / _SECOND, most / _SECOND
 
 
-def _to_look_at(connection: Connection, asked: Question) -> int:
-    """How many rows the database has to walk through to find the calls; few where an index leads to them."""
-    if asked.selection.id_at_origin:
+def _rows_to_scan(connection: sa.Connection, query: UsageQuery) -> int:
+    """How many rows the database reads to find the calls; few if an index finds them."""
+    if query.selection.id_at_origin:
         return 0
-    first, last = micros(asked.span.start) // DAY, micros(asked.span.end) // DAY
+    first, last = micros(query.span.start) // DAY, micros(query.span.end) // DAY
     within = daily.c.day >= first, daily.c.day <= last
-    return int(connection.scalar(select(func.sum(daily.c.calls)).where(*within)) or 0)
+    return int(connection.scalar(sa.select(sa.func.sum(daily.c.calls)).where(*within)) or 0)
 
 
-def _complete(connection: Connection, asked: Question, pruned: int) -> bool:
-    """Whether every row that was asked for is still there."""
-    _days, pieces = parts(asked.span, asked.selection)
+def _is_complete(connection: sa.Connection, query: UsageQuery, pruned: int) -> bool:
+    """Whether every row that the query needs is still there."""
+    _days, pieces = split_span(query.span, query.selection)
     gone = [range(since // DAY, -(-min(until, pruned) // DAY)) for since, until in pieces if since < pruned]
-    return not any(from_days(connection, days, Selection()) for days in gone)
+    return not any(sums_from_daily(connection, days, Selection()) for days in gone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain as joined
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -14,7 +14,7 @@ from ..ledger.queries import pruned_before
 from ..ledger.schema import receipt_calls, receipts
 from ..units import micros
 from . import store
-from .format import canonical, moment_of, moment_text, parsed
+from .format import canonical, moment_text, parse_json, parse_moment
 from .keys import PublicKeys
 from .receipt import ReceiptAnchor, differences
 from .store import StoredReceipt
@@ -22,80 +22,86 @@ from .verify import (
     CertifiedCall,
     ChainCheck,
     Problem,
-    Read,
     ReceiptVerification,
     Source,
+    SourceReceipts,
     call_problems,
+    extend_trust,
     form_problems,
     item_problems,
     problem,
-    read,
-    vouched,
+    read_source,
 )
 
 
 def audit(connection: Connection, trusted: PublicKeys, source: Source | None, anchor: ReceiptAnchor | None) -> ReceiptVerification:
     """Verify the whole chain of a ledger, or the receipts of a source, against what the ledger has."""
-    rotations = [_document(row) for row in store.stored(connection, receipts.c.receipt_type == "rotation")]
+    rotations = [_document_of(row) for row in store.stored_receipts(connection, receipts.c.receipt_type == "rotation")]
     if source is None:
-        check = ChainCheck(vouched(trusted, rotations))
-        problems = list(_whole(connection, check, anchor))
+        check = ChainCheck(extend_trust(trusted, rotations))
+        problems = list(_check_ledger(connection, check, anchor))
     else:
-        found = read(source)
+        found = read_source(source)
         if not found.chain and anchor:
             raise InvalidRequest("anchor: one receipt by itself is no chain; leave source out to verify the ledger's chain")
-        check = ChainCheck(vouched(trusted, joined(rotations, [item.document for item in found.items])))
-        problems = list(_given(connection, check, found, anchor))
+        check = ChainCheck(extend_trust(trusted, chain(rotations, [item.document for item in found.items])))
+        problems = list(_check_source(connection, check, found, anchor))
     return check.verification(problems)
 
 
-def _whole(connection: Connection, check: ChainCheck, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
-    retention = _Retention(connection, check)
-    certified = store.Merged(store.certified_calls(connection))
-    for position, row in enumerate(store.stored(connection), 1):
-        document = _document(row)
+def _check_ledger(connection: Connection, check: ChainCheck, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
+    retention = _RetentionFilter(connection, check)
+    certified = store.CallsByReceipt(store.certified_calls(connection))
+    for position, row in enumerate(store.stored_receipts(connection), 1):
+        document = _document_of(row)
         yield from (problem(document, position, "stored", text, field=field) for field, text in _row_faults(row, document))
         calls = certified.of(row.sequence)
-        yield from retention.sifted(check.read(document, calls), document, position)
-        yield from _of_none(document, position, calls)
-    yield from check.together(anchor)
-    yield from _strays(connection)
+        yield from retention.filter(check.read(document, calls), document, position)
+        yield from _uncertified_problems(document, position, calls)
+    yield from check.check_chain(anchor)
+    yield from _stray_problems(connection)
 
 
-def _given(connection: Connection, check: ChainCheck, found: Read, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
-    retention = _Retention(connection, check)
+def _check_source(
+    connection: Connection, check: ChainCheck, found: SourceReceipts, anchor: ReceiptAnchor | None
+) -> Iterator[Problem]:
+    retention = _RetentionFilter(connection, check)
     for position, item in enumerate(found.items, 1):
         yield from item_problems(item, check, position)
         document = item.document
-        row = _row_of(connection, document)
+        row = _find_row(connection, document)
         if row is None:
             yield problem(document, position, "stored", "the ledger has no receipt of this id", field="receipt_id")
             continue
-        theirs = _document(row)
+        theirs = _document_of(row)
         for path in differences(theirs, document):
             yield problem(document, position, "stored", "the ledger's receipt has another value there", field=path or None)
         if not any(form_problems(theirs, position)) and "calls_digest" in theirs:
             calls = [call for _, group in store.certified_calls(connection, row.sequence, row.sequence) for call in group]
-            yield from retention.sifted(call_problems(theirs, check.counted(calls), position), theirs, position)
+            yield from retention.filter(call_problems(theirs, check.count_calls(calls), position), theirs, position)
     if found.chain:
-        yield from check.together(anchor)
+        yield from check.check_chain(anchor)
 
 
-def _document(row: StoredReceipt) -> Any:
-    """The fields in a row; ``None`` for a text that is no JSON."""
+def _document_of(row: StoredReceipt) -> Any:
+    """The fields in a row; ``None`` if its text is not JSON."""
     try:
-        return parsed(row.document)
+        return parse_json(row.document)
     except InvalidRequest:
         return None
 
 
-def _row_of(connection: Connection, document: Any) -> StoredReceipt | None:
-    said = document.get("receipt_id") if isinstance(document, dict) else None
-    return next(store.stored(connection, receipts.c.receipt_id == said), None) if isinstance(said, str) else None
+def _find_row(connection: Connection, document: Any) -> StoredReceipt | None:
+    receipt_says = document.get("receipt_id") if isinstance(document, dict) else None
+    return (
+        next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_says), None)
+        if isinstance(receipt_says, str)
+        else None
+    )
 
 
 def _row_faults(row: StoredReceipt, document: Any) -> Iterator[tuple[str, str]]:
-    """Columns that say something else than the document, and a document that is not in its one form."""
+    """Columns that differ from the document, and a document that is not in canonical form."""
     if not isinstance(document, dict):
         yield "document", f"the row of sequence {row.sequence} has no JSON"
         return
@@ -111,14 +117,14 @@ def _row_faults(row: StoredReceipt, document: Any) -> Iterator[tuple[str, str]]:
         return
 
 
-def _of_none(document: Any, position: int, calls: list[CertifiedCall]) -> Iterator[Problem]:
+def _uncertified_problems(document: Any, position: int, calls: list[CertifiedCall]) -> Iterator[Problem]:
     if calls and isinstance(document, dict) and "calls_digest" not in document:
         text = f"{len(calls)} calls are noted as certified by it, which certifies none"
         yield problem(document, position, "calls_digest", text)
 
 
-def _strays(connection: Connection) -> Iterator[Problem]:
-    """Calls noted as certified by receipts that are not there."""
+def _stray_problems(connection: Connection) -> Iterator[Problem]:
+    """Calls that are certified by receipts that do not exist."""
     known = select(receipts.c.sequence)
     query = select(receipt_calls.c.sequence, func.count()).where(receipt_calls.c.sequence.not_in(known))
     for sequence, count in connection.execute(query.group_by(receipt_calls.c.sequence)):
@@ -126,18 +132,18 @@ def _strays(connection: Connection) -> Iterator[Problem]:
         yield Problem(code="stored", text=text, sequence=sequence)
 
 
-class _Retention:
-    """Rows that retention has deleted are no problem but a warning: what is gone cannot be compared any more."""
+class _RetentionFilter:
+    """Turns missing rows into one warning if retention may have deleted them: they cannot be compared any more."""
 
     def __init__(self, connection: Connection, check: ChainCheck) -> None:
         self._before = pruned_before(connection)
         self._check = check
 
-    def sifted(self, problems: Iterable[Problem], document: Any, position: int) -> Iterator[Problem]:
-        """The problems without those of deleted rows, which become one warning."""
+    def filter(self, problems: Iterable[Problem], document: Any, position: int) -> Iterator[Problem]:
+        """The problems without those of deleted rows."""
         gone = 0
         for one in problems:
-            if one.code == "call_missing" and self._may_be_gone(document, one.call_id or ""):
+            if one.code == "call_missing" and self._is_pruned(document, one.call_id or ""):
                 gone += 1
             else:
                 yield one
@@ -145,10 +151,12 @@ class _Retention:
             text = f"{gone} rows of its calls were deleted by retention"
             self._check.warnings.append(problem(document, position, "calls_pruned", text))
 
-    def _may_be_gone(self, document: dict[str, Any], call_id: str) -> bool:
-        """Whether the call began before the mark: as the receipt tells, else as the first half of its id does."""
-        said = document["summary"] if "summary" in document else dict.fromkeys(("start", "end"), document["call"]["begun_at"])
-        start, end = (micros(moment_of(said[name])) for name in ("start", "end"))
+    def _is_pruned(self, document: dict[str, Any], call_id: str) -> bool:
+        """Whether the call may have begun before the mark, by the first half of its id, within the receipt's span."""
+        receipt_says = (
+            document["summary"] if "summary" in document else dict.fromkeys(("start", "end"), document["call"]["begun_at"])
+        )
+        start, end = (micros(parse_moment(receipt_says[name])) for name in ("start", "end"))
         try:
             begun = int(call_id[:16], 16)
         except ValueError:

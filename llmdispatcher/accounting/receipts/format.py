@@ -22,9 +22,10 @@ from typing import Any, NoReturn
 import attrs
 
 from ...errors import ConfigError, InvalidRequest
+from ..units import TOKENS
 
 RFC8785: Any = import_module("rfc8785") if find_spec("rfc8785") is not None else None
-"""The package, ``None`` without the extra."""
+"""The package; ``None`` without the extra."""
 
 MOST = 2**53 - 1
 """The largest whole number that all readers of JSON agree upon (RFC 7493, 2.2)."""
@@ -61,22 +62,22 @@ def _reason(foreign: Exception) -> str:
     return "it is nested too deeply" if isinstance(foreign, RecursionError) else str(foreign)
 
 
-def parsed(text: str | bytes, what: str = "receipt") -> Any:
-    """What a JSON text stands for, where all readers agree upon it.
+def parse_json(text: str | bytes, what: str = "receipt") -> Any:
+    """Parse a JSON text that all readers understand alike.
 
-    Raises :class:`InvalidRequest` that begins with ``what`` for bytes that are not UTF-8, a text that is not JSON, a name that an
-    object has twice, NaN and Infinity, a whole number beyond :data:`MOST`.
+    Raises :class:`InvalidRequest` that begins with ``what`` for bytes that are not UTF-8, a text that is not JSON, a name that
+    occurs twice in an object, NaN and Infinity, and an integer beyond :data:`MOST`.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole)
+        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=_refuse_constant, parse_int=_parse_integer)
     except (ValueError, RecursionError) as foreign:
         reason = "it is nested too deeply" if isinstance(foreign, RecursionError) else str(foreign)
         raise InvalidRequest(f"{what}: {reason}; give JSON as it was exported") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -85,11 +86,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _whole(digits: str) -> int:
+def _parse_integer(digits: str) -> int:
     if len(digits) > 17 or abs(int(digits)) > MOST:
         raise ValueError(f"the number {digits[:20]} is beyond 2**53 - 1")
     return int(digits)
@@ -101,14 +102,14 @@ def digest(content: bytes) -> str:
 
 
 def moment_text(moment: datetime) -> str:
-    """``"2026-11-21T16:00:00.000000Z"``, the one form that is stored and signed; raises :class:`InvalidRequest` for a naive one."""
+    """``"2026-11-21T16:00:00.000000Z"``, the only form that is signed; raises :class:`InvalidRequest` for a naive datetime."""
     if moment.tzinfo is None:
         raise InvalidRequest(f"time: {moment.isoformat()} has no time zone; give an aware datetime")
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-def moment_of(text: str) -> datetime:
-    """The other way; raises :class:`ValueError` for any other form."""
+def parse_moment(text: str) -> datetime:
+    """The moment of :func:`moment_text`; raises :class:`ValueError` for any other form."""
     if not _MOMENT.fullmatch(text):
         raise ValueError(f"{text!r} is not like 2026-11-21T16:00:00.000000Z")
     return datetime.fromisoformat(text)
@@ -123,15 +124,15 @@ def money_text(dollars: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def money_of(text: str) -> Decimal:
-    """The other way, down to picodollars; raises :class:`ValueError` for any other form."""
+def parse_money(text: str) -> Decimal:
+    """The amount of :func:`money_text`, down to picodollars; raises :class:`ValueError` for any other form."""
     if not _MONEY.fullmatch(text):
         raise ValueError(f"{text!r} is not an amount such as 0.000125")
     return Decimal(text)
 
 
 VERSION = 1
-"""Of the form of receipts that is written; a receipt of another one is refused, not guessed at."""
+"""The version of receipts that is written; any other is refused."""
 
 SIGNATURE = "ed25519:"
 
@@ -146,21 +147,21 @@ class Leaf:
 
 @attrs.frozen
 class Maybe:
-    """That, or null."""
+    """The form, or null."""
 
     form: Form
 
 
 @attrs.frozen
 class Each:
-    """An object with any names, all of whose values are like that."""
+    """An object with any names, all of whose values have the form."""
 
     form: Form
 
 
 @attrs.frozen
 class Many:
-    """A list of such."""
+    """A list of values of the form."""
 
     form: Form
 
@@ -169,37 +170,37 @@ Form = Leaf | Maybe | Each | Many | Mapping[str, "Form"]
 
 
 def faults(value: Any, form: Form, path: str = "") -> Iterator[tuple[str, str]]:
-    """Path and reason of each thing in ``value`` that does not have the form; an empty path is the whole."""
+    """Path and reason of each part of ``value`` that does not have the form; an empty path is the whole."""
     match form:
         case Leaf():
             if not form.fits(value):
-                yield path, f"{shown(value)} is not {form.should_be}"
+                yield path, f"{shorten(value)} is not {form.should_be}"
         case Maybe():
             if value is not None:
                 yield from faults(value, form.form, path)
         case Each() | Many():
-            yield from _of_many(value, form, path)
+            yield from _faults_of_many(value, form, path)
         case _:
-            yield from _of_object(value, form, path)
+            yield from _faults_of_object(value, form, path)
 
 
-def _of_many(value: Any, form: Each | Many, path: str) -> Iterator[tuple[str, str]]:
+def _faults_of_many(value: Any, form: Each | Many, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(form, Many):
         if not isinstance(value, list):
-            yield path, f"{shown(value)} is not a list"
+            yield path, f"{shorten(value)} is not a list"
             return
         for number, item in enumerate(value):
             yield from faults(item, form.form, f"{path}[{number}]")
     elif not isinstance(value, dict):
-        yield path, f"{shown(value)} is not an object"
+        yield path, f"{shorten(value)} is not an object"
     else:
         for name, item in value.items():
             yield from faults(item, form.form, f"{path}[{name!r}]")
 
 
-def _of_object(value: Any, form: Mapping[str, Form], path: str) -> Iterator[tuple[str, str]]:
+def _faults_of_object(value: Any, form: Mapping[str, Form], path: str) -> Iterator[tuple[str, str]]:
     if not isinstance(value, dict):
-        yield path, f"{shown(value)} is not an object"
+        yield path, f"{shorten(value)} is not an object"
         return
     for name in [name for name in form if name not in value]:
         yield _below(path, name), "it is missing"
@@ -214,41 +215,41 @@ def _below(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def shown(value: Any) -> str:
+def shorten(value: Any) -> str:
     """A value in few characters, for a message."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def unpadded(text: str, size: int) -> bytes:
-    """The bytes of base64url without padding, in the one way to write them; raises :class:`ValueError` for another length or way.
+def decode_base64url(text: str, size: int) -> bytes:
+    """Decode base64url without padding; raises :class:`ValueError` for another length or spelling.
 
-    The last letter holds bits that a decoder ignores: without this check it could be altered and nobody would see.
+    The last letter has bits that a decoder ignores. Without this check it could be altered unnoticed.
     """
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         raise ValueError("it is not base64url") from None
-    if len(raw) != size or base64url(raw) != text:
+    if len(raw) != size or encode_base64url(raw) != text:
         raise ValueError(f"it is not {size} bytes in base64url without padding")
     return raw
 
 
-def base64url(raw: bytes) -> str:
+def encode_base64url(raw: bytes) -> str:
     """Bytes in base64url without padding."""
     return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
 
-def signature_of(text: str) -> bytes:
+def parse_signature(text: str) -> bytes:
     """The 64 bytes of a signature's text; raises :class:`ValueError` for another algorithm or form."""
     if not text.startswith(SIGNATURE):
         raise ValueError("it is not a signature by Ed25519")
-    return unpadded(text.removeprefix(SIGNATURE), 64)
+    return decode_base64url(text.removeprefix(SIGNATURE), 64)
 
 
 def signature_text(raw: bytes) -> str:
     """``"ed25519:"`` and the signature in base64url without padding."""
-    return SIGNATURE + base64url(raw)
+    return SIGNATURE + encode_base64url(raw)
 
 
 def _text(value: Any) -> bool:
@@ -259,12 +260,12 @@ def _count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST
 
 
-def _like(pattern: str) -> Callable[[Any], bool]:
+def _matches(pattern: str) -> Callable[[Any], bool]:
     compiled = re.compile(pattern, re.ASCII)
     return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
 
 
-def _read_by(read: Callable[[str], object]) -> Callable[[Any], bool]:
+def _parses(read: Callable[[str], object]) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
         try:
             return isinstance(value, str) and read(value) is not None
@@ -282,28 +283,18 @@ def _one_of(*choices: object) -> Leaf:
 TEXT = Leaf(_text, "a text")
 COUNT = Leaf(_count, "a whole number from 0 to 2**53 - 1")
 NUMBER = Leaf(lambda value: _count(value) and value > 0, "a whole number from 1 to 2**53 - 1")
-MONEY = Leaf(_read_by(money_of), "US dollars as a text such as '0.000125'")
-MOMENT = Leaf(_read_by(moment_of), "a time like '2026-11-21T16:00:00.000000Z'")
-HASH = Leaf(_like(r"sha256:[0-9a-f]{64}"), "'sha256:' and 64 hexadecimal digits")
-KEY_ID = Leaf(_like(r"key_[0-9a-f]{16}"), "'key_' and 16 hexadecimal digits")
-SIGNED = Leaf(_read_by(signature_of), "'ed25519:' and 64 bytes in base64url without padding")
+MONEY = Leaf(_parses(parse_money), "US dollars as a text such as '0.000125'")
+MOMENT = Leaf(_parses(parse_moment), "a time like '2026-11-21T16:00:00.000000Z'")
+HASH = Leaf(_matches(r"sha256:[0-9a-f]{64}"), "'sha256:' and 64 hexadecimal digits")
+KEY_ID = Leaf(_matches(r"key_[0-9a-f]{16}"), "'key_' and 16 hexadecimal digits")
+SIGNED = Leaf(_parses(parse_signature), "'ed25519:' and 64 bytes in base64url without padding")
 
 KEY: Mapping[str, Form] = {
     "key_id": KEY_ID,
-    "public_key": Leaf(_read_by(lambda value: unpadded(value, 32)), "32 bytes in base64url without padding"),
+    "public_key": Leaf(_parses(lambda value: decode_base64url(value, 32)), "32 bytes in base64url without padding"),
     "algorithm": _one_of("Ed25519"),
     "format": _one_of("base64url"),
 }
-TOKENS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_long_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-)
 CALL: Mapping[str, Form] = {
     "id": TEXT,
     "begun_at": MOMENT,
@@ -325,9 +316,9 @@ ROW: Mapping[str, Form] = {
     "attempts": COUNT,
     "metadata": Maybe(HASH),
 }
-"""What is certified of a call's row; ``metadata`` is the digest of its JSON."""
+"""The certified fields of a call's row; ``metadata`` is the digest of its JSON."""
 CERTIFIED: Mapping[str, Form] = {"call_id": TEXT, "digest": HASH, "row": Maybe(ROW)}
-"""A call in an export: its row, and the digest noted when it was certified."""
+"""A call in an export: its row, and the digest that was certified."""
 SHARE: Mapping[str, Form] = {"calls": COUNT, "tokens": COUNT, "cost": MONEY}
 SUMMARY: Mapping[str, Form] = {
     "total_calls": NUMBER,
@@ -352,8 +343,8 @@ SELECTION: Mapping[str, Form] = {
 _EVERY: Mapping[str, Form] = {
     "version": _one_of(VERSION),
     "receipt_type": _one_of("single", "batch", "rotation"),
-    "receipt_id": Leaf(_like(r"rcpt_[0-9a-f]{32}"), "'rcpt_' and 32 hexadecimal digits"),
-    "ledger": Leaf(_like(r"ledger_[0-9a-f]{32}"), "'ledger_' and 32 hexadecimal digits"),
+    "receipt_id": Leaf(_matches(r"rcpt_[0-9a-f]{32}"), "'rcpt_' and 32 hexadecimal digits"),
+    "ledger": Leaf(_matches(r"ledger_[0-9a-f]{32}"), "'ledger_' and 32 hexadecimal digits"),
     "sequence": NUMBER,
     "previous": Maybe(HASH),
     "timestamp": MOMENT,
@@ -371,6 +362,6 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
 
 
 def form_of(document: Mapping[str, Any]) -> Mapping[str, Form]:
-    """The form that a receipt says it has; that which all have where it says none."""
+    """The form for the receipt's type; without a known type the fields that all receipts have."""
     kind = document.get("receipt_type")
     return FORMS.get(kind, _EVERY) if isinstance(kind, str) else _EVERY

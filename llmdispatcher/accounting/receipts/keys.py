@@ -25,7 +25,7 @@ import attrs
 
 from ...errors import ConfigError
 from ...runtime import from_environment, write_file
-from .format import KEY, base64url, faults, parsed, require_extra, unpadded
+from .format import KEY, decode_base64url, encode_base64url, faults, parse_json, require_extra
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -37,13 +37,8 @@ except ImportError:  # `require_extra` says so
 _HEAD = "# llmdispatcher: private key for receipts. Whoever has it signs in your name."
 
 
-def key_text(key_id: str, raw: bytes) -> str:
-    """What is in the file."""
-    return f"{_HEAD}\nkey_id = {key_id}\nprivate_key = {base64url(raw)}\n"
-
-
 def private_bytes(text: str) -> bytes | None:
-    """The 32 bytes that a key file's text or bare base64 of either alphabet stands for, else ``None``."""
+    """The 32 bytes in a key file's text or in base64 of either alphabet; else ``None``."""
     lines = dict(line.partition("=")[::2] for line in text.splitlines() if line.startswith("private_key"))
     written = next(iter(lines.values()), text).strip().rstrip("=").replace("+", "-").replace("/", "_")
     try:
@@ -53,40 +48,15 @@ def private_bytes(text: str) -> bytes | None:
     return raw if len(raw) == 32 else None
 
 
-def write_key(path: Path, text: str) -> None:
-    """Make the file with mode 0600; raises :class:`ConfigError` where there is one, or where none can be made."""
-    try:
-        write_file(path, text.encode("ascii"), replace=False)
-    except FileExistsError:
-        raise ConfigError(f"key: {path} exists, and a key is never overwritten; take another name") from None
-    except OSError as error:
-        raise ConfigError(f"key: {path} cannot be written ({error.strerror}); choose a directory of your own") from None
-
-
-def read_key(path: Path) -> str:
-    """The text of the file; raises :class:`ConfigError` where it cannot be read, or others than its owner may."""
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(65_536)
-    except OSError as error:
-        raise ConfigError(f"key: {path} cannot be read ({error.strerror}); give the path of a key file") from None
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise ConfigError(
-            f"key: others than its owner may read {path} (mode {stat.S_IMODE(mode):04o}); chmod 600 it, or take a new key"
-        )
-    return text
-
-
 ENVIRONMENT = ("LLMDISPATCHER_RECEIPTS_KEY", "LLMRING_RECEIPTS_PRIVATE_KEY_B64")
-"""Variables that hold the private key in base64, or the path of its file; the first that is set counts."""
+"""Variables that hold the private key in base64, or the path of its file; the first one that is set counts."""
 
 _PEM_END = "-----END PUBLIC KEY-----"
 
 
 @attrs.frozen
 class PublicKey:
-    """What a receipt is verified with: 32 bytes, to be given to anybody."""
+    """The 32 bytes that verify receipts; anybody may have them."""
 
     raw: bytes = attrs.field(repr=False)
 
@@ -115,14 +85,14 @@ class PublicKey:
 
     def as_dict(self) -> dict[str, Any]:
         """``key_id``, ``public_key`` (base64url without padding), ``algorithm`` and ``format``, as JSON has it."""
-        return {"key_id": self.key_id, "public_key": base64url(self.raw), "algorithm": "Ed25519", "format": "base64url"}
+        return {"key_id": self.key_id, "public_key": encode_base64url(self.raw), "algorithm": "Ed25519", "format": "base64url"}
 
     @classmethod
     def from_dict(cls, entry: Any) -> PublicKey:
-        """The other way; raises :class:`ConfigError` for another form, or an id that is not the key's."""
+        """The key of :meth:`as_dict`; raises :class:`ConfigError` for another form, or an id that is not the key's."""
         for path, text in faults(entry, KEY):
             raise ConfigError(f"public key: {path or 'it'}: {text}; give it as `receipts public-key` wrote it")
-        key = cls(unpadded(entry["public_key"], 32))
+        key = cls(decode_base64url(entry["public_key"], 32))
         if key.key_id != entry["key_id"]:
             raise ConfigError(
                 f"public key: key_id: {entry['key_id']} is not the id of this key, which is {key.key_id}; get it anew"
@@ -135,13 +105,13 @@ class PublicKey:
 
 @attrs.frozen
 class PublicKeys:
-    """All public keys of one signer, the old ones too, and which of them signs now (``None`` where nobody says)."""
+    """All public keys of one signer, old ones included, and the id of the present one (``None`` if unknown)."""
 
     keys: tuple[PublicKey, ...]
     current_key_id: str | None = None
 
     def get(self, key_id: str) -> PublicKey | None:
-        """The key of this id."""
+        """The key with this id, or ``None``."""
         return next((key for key in self.keys if key.key_id == key_id), None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -149,21 +119,21 @@ class PublicKeys:
         return {"keys": [key.as_dict() for key in self.keys], "current_key_id": self.current_key_id}
 
     def to_json(self) -> str:
-        """The same as a text, to be published."""
+        """The dict as JSON, to be published."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
 
     def pem(self) -> str:
-        """All keys in PEM, one after the other; a PEM says no ids, but they follow from the keys."""
+        """All keys in PEM, one after the other; their ids follow from the keys."""
         return "".join(key.pem() for key in self.keys)
 
     @classmethod
     def from_text(cls, text: str) -> PublicKeys:
-        """Out of the JSON of :meth:`to_json`, or PEM with one key or several; raises :class:`ConfigError` for anything else."""
+        """Read the JSON of :meth:`to_json`, or PEM with one key or more; raises :class:`ConfigError` for anything else."""
         return cls._from_json(text) if text.lstrip().startswith("{") else cls(_from_pem(text))
 
     @classmethod
     def _from_json(cls, text: str) -> PublicKeys:
-        found = parsed(text, "public keys")
+        found = parse_json(text, "public keys")
         if "keys" not in found and "public_key" in found:
             return cls((PublicKey.from_dict(found),))
         if not isinstance(found.get("keys"), list) or not isinstance(found.get("current_key_id"), str | None):
@@ -172,7 +142,7 @@ class PublicKeys:
 
     @classmethod
     def of(cls, given: Keys) -> PublicKeys:
-        """Whatever holds public keys: a key, several, their JSON or PEM as a text, or the path of a file with that."""
+        """Read public keys: a key, several, their JSON or PEM as text, or the path of a file with that."""
         if isinstance(given, PublicKeys):
             return given
         if isinstance(given, PublicKey):
@@ -216,7 +186,7 @@ def _from_pem(text: str) -> tuple[PublicKey, ...]:
 
 
 class SigningKey:
-    """The private key that signs receipts. It is never shown: not by ``repr``, not in an error, and it cannot be pickled."""
+    """The private key that signs receipts. It is never shown, not in ``repr`` nor in an error, and it cannot be pickled."""
 
     __slots__ = ("_key", "public")
 
@@ -230,9 +200,9 @@ class SigningKey:
 
     @classmethod
     def generate(cls, path: str | Path | None = None) -> SigningKey:
-        """A new key; with ``path`` kept in a file there, which only its owner may read.
+        """A new key; with ``path`` it is written to a file there, which only its owner can read.
 
-        Raises :class:`ConfigError` where the file exists, since nothing is ever overwritten, or cannot be written.
+        Raises :class:`ConfigError` if the file exists, since a key is never overwritten, or cannot be written.
         """
         require_extra()
         key = cls(Ed25519PrivateKey.generate().private_bytes_raw())
@@ -241,22 +211,38 @@ class SigningKey:
         return key
 
     def save(self, path: str | Path) -> None:
-        """Write a key file with mode 0600, whole or not at all; raises :class:`ConfigError` where there is a file already."""
-        write_key(Path(path), key_text(self.key_id, self._key.private_bytes_raw()))
+        """Write a key file with mode 0600, completely or not at all; raises :class:`ConfigError` if the file exists."""
+        path = Path(path)
+        text = f"{_HEAD}\nkey_id = {self.key_id}\nprivate_key = {encode_base64url(self._key.private_bytes_raw())}\n"
+        try:
+            write_file(path, text.encode("ascii"), replace=False)
+        except FileExistsError:
+            raise ConfigError(f"key: {path} exists, and a key is never overwritten; take another name") from None
+        except OSError as error:
+            raise ConfigError(f"key: {path} cannot be written ({error.strerror}); choose a directory of your own") from None
 
     @classmethod
     def load(cls, path: str | Path) -> SigningKey:
-        """A key out of a file: as :meth:`save` writes it, PKCS #8 in PEM, or bare base64.
+        """Read a key file: as :meth:`save` writes it, PKCS #8 in PEM, or base64.
 
-        Raises :class:`ConfigError` where it cannot be read, others than its owner may read it, or no key is in it.
+        Raises :class:`ConfigError` if it cannot be read, if others than its owner can read it, or if it holds no key.
         """
-        return cls._of_text(read_key(Path(path)), str(path))
+        path = Path(path)
+        try:
+            with path.open(encoding="ascii", errors="replace") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                text = file.read(65_536)
+        except OSError as error:
+            raise ConfigError(f"key: {path} cannot be read ({error.strerror}); give the path of a key file") from None
+        if os.name == "posix" and mode & 0o077:
+            raise ConfigError(f"key: others than its owner may read {path} (mode {mode:04o}); chmod 600 it, or take a new key")
+        return cls._of_text(text, str(path))
 
     @classmethod
     def from_environment(cls) -> SigningKey:
-        """The key that ``LLMDISPATCHER_RECEIPTS_KEY`` holds in base64, or the path of whose file it is.
+        """The key in ``LLMDISPATCHER_RECEIPTS_KEY``, as base64 or as the path of its file.
 
-        ``LLMRING_RECEIPTS_PRIVATE_KEY_B64`` is asked next. Raises :class:`ConfigError` where neither is set or fits.
+        ``LLMRING_RECEIPTS_PRIVATE_KEY_B64`` is read next. Raises :class:`ConfigError` if neither is set, or its value is no key.
         """
         value = from_environment(ENVIRONMENT)
         if value is None:
@@ -274,11 +260,11 @@ class SigningKey:
 
     @property
     def key_id(self) -> str:
-        """That of the public key."""
+        """The id of the public key."""
         return self.public.key_id
 
     def sign(self, content: bytes) -> bytes:
-        """64 bytes; the same content has the same signature."""
+        """A signature of 64 bytes; the same content has the same signature."""
         return self._key.sign(content)
 
     def __repr__(self) -> str:

@@ -10,12 +10,12 @@ from typing import Any, TypedDict
 import attrs
 
 from ...errors import InvalidRequest
-from .format import canonical, digest, faults, form_of, moment_of, money_of, parsed, signature_text
+from .format import canonical, digest, faults, form_of, parse_json, parse_moment, parse_money, signature_text
 from .keys import PublicKey, SigningKey
 
 
 class Range(TypedDict, total=False):
-    """Which calls: begun from ``since`` up to ``until`` (aware; ``until`` no longer belongs), of an origin, for its own purpose."""
+    """The calls that began from ``since`` until before ``until`` (aware), of an origin and an ``id_at_origin``."""
 
     since: datetime | None
     until: datetime | None
@@ -25,7 +25,7 @@ class Range(TypedDict, total=False):
 
 @attrs.frozen
 class Share:
-    """What one model or one alias has of a batch; ``cost`` in US dollars."""
+    """The part of one model or one alias in a batch; ``cost`` in US dollars."""
 
     calls: int
     tokens: int
@@ -34,10 +34,10 @@ class Share:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """What the calls of a batch come to. ``start`` and ``end`` are when its first and its last call began.
+    """The sums of a batch. ``start`` and ``end`` are when its first and its last call began.
 
-    ``total_cost`` is in US dollars, exact, of the calls whose cost is known; ``unpriced_calls`` are the others. ``by_model`` is by
-    ``"vendor:model"``; calls without an alias are not in ``by_alias``. ``total_tokens`` is input and output together.
+    ``total_cost`` is in US dollars, exact, of the calls whose cost is known; ``unpriced_calls`` are the others. ``by_model`` has
+    keys ``"vendor:model"``; calls without an alias are not in ``by_alias``. ``total_tokens`` is input and output together.
     """
 
     total_calls: int
@@ -53,11 +53,11 @@ class Summary:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Summary:
-        """Out of the field ``summary`` of a batch receipt."""
+        """Read the field ``summary`` of a batch receipt."""
         read = {
-            "total_cost": money_of(fields["total_cost"]),
-            "start": moment_of(fields["start"]),
-            "end": moment_of(fields["end"]),
+            "total_cost": parse_money(fields["total_cost"]),
+            "start": parse_moment(fields["start"]),
+            "end": parse_moment(fields["end"]),
             "by_model": _shares(fields["by_model"]),
             "by_alias": _shares(fields["by_alias"]),
         }
@@ -65,12 +65,12 @@ class Summary:
 
 
 def _shares(fields: Mapping[str, Any]) -> dict[str, Share]:
-    return {name: Share(share["calls"], share["tokens"], money_of(share["cost"])) for name, share in fields.items()}
+    return {name: Share(share["calls"], share["tokens"], parse_money(share["cost"])) for name, share in fields.items()}
 
 
 @attrs.frozen
 class ReceiptAnchor:
-    """Where a chain ended when somebody looked: kept elsewhere, it shows later whether receipts were cut off or replaced.
+    """The end of a chain at some time: kept elsewhere, it shows later whether receipts were cut off or replaced.
 
     ``str()`` writes it in one line, ``parse`` reads that.
     """
@@ -84,7 +84,7 @@ class ReceiptAnchor:
 
     @classmethod
     def parse(cls, text: str) -> ReceiptAnchor:
-        """The other way; raises :class:`InvalidRequest`."""
+        """Read an anchor from its text; raises :class:`InvalidRequest`."""
         ledger, _, rest = text.strip().partition("/")
         sequence, _, noted = rest.partition("/")
         number = int(sequence) if sequence.isascii() and sequence.isdigit() and len(sequence) < 17 else 0
@@ -96,16 +96,16 @@ class ReceiptAnchor:
 
 @attrs.frozen(repr=False)
 class Receipt:
-    """One signed receipt. ``text`` is its canonical JSON, the signature included; the rest is read out of that.
+    """One signed receipt. ``text`` is its canonical JSON, the signature included; the properties are read from it.
 
-    ``receipt_type`` is "single", "batch" or "rotation". To know whether it is true, verify it.
+    ``receipt_type`` is "single", "batch" or "rotation". Verify a receipt before you trust it.
     """
 
     text: str
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Receipt:
-        """A receipt out of its fields; raises :class:`InvalidRequest` that names the first field without its form."""
+        """A receipt from its fields; raises :class:`InvalidRequest` that names the first malformed field."""
         document = dict(document)
         for path, reason in faults(document, form_of(document)):
             raise InvalidRequest(f"receipt: {path}: {reason}; give a receipt as it was exported")
@@ -113,15 +113,15 @@ class Receipt:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt:
-        """The same out of JSON, where no name comes twice."""
-        document = parsed(text)
+        """A receipt from JSON, in which no name occurs twice."""
+        document = parse_json(text)
         if not isinstance(document, dict):
             raise InvalidRequest("receipt: it is no JSON object; give one receipt")
         return cls.of(document)
 
     def as_dict(self) -> dict[str, Any]:
-        """All fields, a copy."""
-        document: dict[str, Any] = parsed(self.text)
+        """A copy of all fields."""
+        document: dict[str, Any] = parse_json(self.text)
         return document
 
     @property
@@ -138,17 +138,17 @@ class Receipt:
 
     @property
     def sequence(self) -> int:
-        """Its place in the chain, from 1."""
+        """The number of the receipt in the chain, from 1."""
         return int(self._field("sequence"))
 
     @property
     def timestamp(self) -> datetime:
         """When it was signed, by the signer's clock; aware."""
-        return moment_of(self._field("timestamp"))
+        return parse_moment(self._field("timestamp"))
 
     @property
     def key_id(self) -> str:
-        """Of the key that signed it."""
+        """The id of the key that signed it."""
         return str(self._field("key_id"))
 
     @property
@@ -158,41 +158,41 @@ class Receipt:
 
     @property
     def description(self) -> str:
-        """What it is for, in the signer's words."""
+        """The signer's text about it."""
         return str(self._field("description"))
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Words to find it by."""
+        """The signer's words to find it by."""
         return tuple(self._field("tags"))
 
     @property
     def call(self) -> dict[str, Any] | None:
-        """The call of a single receipt, as the receipt has it: times and costs are texts."""
+        """The call of a single receipt; times and costs are texts."""
         found: dict[str, Any] | None = self._field("call")
         return found
 
     @property
     def summary(self) -> Summary | None:
-        """What the calls of a batch come to."""
+        """The sums of a batch receipt."""
         fields = self._field("summary")
         return None if fields is None else Summary.of(fields)
 
     @property
     def new_key(self) -> PublicKey | None:
-        """The key that signs from here on, of a rotation."""
+        """The key that signs the following receipts, in a rotation."""
         entry = self._field("new_key")
         return None if entry is None else PublicKey.from_dict(entry)
 
     @property
     def next_key_id(self) -> str:
-        """Of the key that signs the receipt behind this one."""
+        """The id of the key that signs the next receipt."""
         entry = self._field("new_key")
         return self.key_id if entry is None else str(entry["key_id"])
 
     @property
     def anchor(self) -> ReceiptAnchor:
-        """The head of a chain that ends with it."""
+        """The anchor of a chain that ends with this receipt."""
         return ReceiptAnchor(str(self._field("ledger")), self.sequence, digest(self.text.encode()))
 
     def _field(self, name: str) -> Any:
@@ -202,13 +202,13 @@ class Receipt:
         return f"Receipt({self.receipt_id}, {self.receipt_type}, sequence {self.sequence}, signed with {self.key_id})"
 
 
-def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def omit_fields(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """The document without some fields; without ``signature`` it is what is signed."""
     return {name: value for name, value in document.items() if name not in names}
 
 
-def signed(document: Mapping[str, Any], key: SigningKey) -> Receipt:
-    """The receipt, signed over all fields of ``document``, which says the key's id."""
+def sign_document(document: Mapping[str, Any], key: SigningKey) -> Receipt:
+    """Sign all fields of ``document``, with the key's id."""
     body = {**document, "key_id": key.key_id}
     return Receipt.of({**body, "signature": signature_text(key.sign(canonical(body)))})
 

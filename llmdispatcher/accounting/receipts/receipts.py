@@ -20,9 +20,9 @@ from ...runtime import SYSTEM_CLOCK, Clock
 from ..ledger.ledger import Ledger
 from .format import MOST, VERSION, canonical, moment_text, require_extra, signature_text
 from .keys import Keys, PublicKeys, SigningKey
-from .receipt import Range, Receipt, ReceiptAnchor, Summary, signed
-from .rows import Tally, calls_digest, row_digest, shown_call
-from .verify import CertifiedCall, ReceiptVerification, Source, vouched, written
+from .receipt import Range, Receipt, ReceiptAnchor, Summary, sign_document
+from .rows import CallTotals, call_fields, calls_digest, row_digest
+from .verify import CertifiedCall, ReceiptVerification, Source, extend_trust, write_receipts
 
 try:
     from sqlalchemy import Connection
@@ -36,58 +36,46 @@ except ModuleNotFoundError as missing:  # `require_extra` says so
         raise
 
 
-@attrs.frozen
-class Words:
-    """What the signer says of a receipt; any text and any number of tags."""
-
-    description: str = ""
-    tags: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, description: str, tags: Iterable[str]) -> Words:
-        """Raises :class:`InvalidRequest` for what is no text, or none that JSON can carry."""
-        found = cls(description, (tags,) if isinstance(tags, str) else tuple(tags))
-        if not all(isinstance(word, str) for word in (description, *found.tags)):
-            raise InvalidRequest("description: it and the tags are texts; give a text, and a list of texts")
-        canonical([description, *found.tags])
-        return found
-
-    def fields(self) -> dict[str, Any]:
-        """As a receipt has them."""
-        return {"description": self.description, "tags": list(self.tags)}
+def label_fields(description: str = "", tags: Iterable[str] = ()) -> dict[str, Any]:
+    """The signer's description and tags. Raises :class:`InvalidRequest` for what is no text, or none that JSON can hold."""
+    listed = [tags] if isinstance(tags, str) else list(tags)
+    if not all(isinstance(word, str) for word in (description, *listed)):
+        raise InvalidRequest("description: it and the tags are texts; give a text, and a list of texts")
+    canonical([description, *listed])
+    return {"description": description, "tags": listed}
 
 
 @attrs.frozen
 class Draft:
-    """What a receipt is about to say of calls, and which rows it certifies, by id and digest."""
+    """What a receipt will say of calls, and the rows that it certifies, by id and digest."""
 
     fields: Mapping[str, Any]
     certified: tuple[tuple[str, str], ...] = ()
 
 
-def single(facts: Mapping[str, Any]) -> Draft:
-    """Of one call."""
+def draft_single(facts: Mapping[str, Any]) -> Draft:
+    """The draft for one call."""
     certified = ((facts["id"], row_digest(facts)),)
-    return Draft({"receipt_type": "single", "call": shown_call(facts), "calls_digest": calls_digest(certified)}, certified)
+    return Draft({"receipt_type": "single", "call": call_fields(facts), "calls_digest": calls_digest(certified)}, certified)
 
 
-def batch(rows: Iterable[Mapping[str, Any]], selection: Mapping[str, Any]) -> Draft:
-    """Of several; ``selection`` says how they were chosen."""
-    tally, certified = Tally(), []
+def draft_batch(rows: Iterable[Mapping[str, Any]], selection_fields: Mapping[str, Any]) -> Draft:
+    """The draft for several calls; ``selection_fields`` says how they were chosen."""
+    totals, certified = CallTotals(), []
     for facts in rows:
-        tally.add(facts)
+        totals.add(facts)
         certified.append((facts["id"], row_digest(facts)))
-    summary = tally.summary()
+    summary = totals.summary()
     if summary["total_tokens"] > MOST:
         raise InvalidRequest("calls: their tokens are beyond 2**53 - 1; certify fewer at once")
-    fields = {"selection": dict(selection), "summary": summary, "calls_digest": calls_digest(certified)}
+    fields = {"selection": dict(selection_fields), "summary": summary, "calls_digest": calls_digest(certified)}
     return Draft({"receipt_type": "batch", **fields}, tuple(certified))
 
 
-def selection(by: str, wanted: Mapping[str, Any], certified_before: int) -> dict[str, Any]:
-    """How calls were chosen, and how many such calls were left out since they have receipts of their own."""
-    moments = {name: wanted.get(name) for name in ("since", "until")}
-    texts = {name: wanted.get(name) for name in ("origin", "id_at_origin")}
+def selection_fields(by: str, selected: Mapping[str, Any], certified_before: int) -> dict[str, Any]:
+    """How calls were chosen, and how many such calls were left out since they have receipts already."""
+    moments = {name: selected.get(name) for name in ("since", "until")}
+    texts = {name: selected.get(name) for name in ("origin", "id_at_origin")}
     return {
         "by": by,
         **{name: None if moment is None else moment_text(moment) for name, moment in moments.items()},
@@ -96,8 +84,8 @@ def selection(by: str, wanted: Mapping[str, Any], certified_before: int) -> dict
     }
 
 
-def following(last: Receipt | None, now: datetime) -> dict[str, Any]:
-    """The fields of the next receipt that say where it is in the chain; the first one names the ledger by chance."""
+def next_place(last: Receipt | None, now: datetime) -> dict[str, Any]:
+    """The fields that place the next receipt in the chain; the first one gets a random id for the ledger."""
     anchor = last.anchor if last is not None else None
     return {
         "version": VERSION,
@@ -109,47 +97,47 @@ def following(last: Receipt | None, now: datetime) -> dict[str, Any]:
     }
 
 
-def rotation(place: Mapping[str, Any], words: Words, old: SigningKey, new: SigningKey) -> Receipt:
-    """The record that another key signs from here on; both keys sign it."""
+def rotation(place: Mapping[str, Any], label: Mapping[str, Any], old: SigningKey, new: SigningKey) -> Receipt:
+    """A receipt by which another key signs the following ones; both keys sign it."""
     body = {
         **place,
-        **words.fields(),
+        **label,
         "receipt_type": "rotation",
         "key_id": old.key_id,
         "old_key": old.public.as_dict(),
         "new_key": new.public.as_dict(),
     }
-    return signed({**body, "acceptance": signature_text(new.sign(canonical(body)))}, old)
+    return sign_document({**body, "acceptance": signature_text(new.sign(canonical(body)))}, old)
 
 
-def takeover(place: Mapping[str, Any], words: Words, new: SigningKey) -> Receipt:
-    """The record that a key signs from here on since the one before is lost; who verifies must know it from elsewhere."""
+def takeover(place: Mapping[str, Any], label: Mapping[str, Any], new: SigningKey) -> Receipt:
+    """A receipt by which a key signs the following ones since the old key is lost; verifiers must know the new key."""
     fields = {"receipt_type": "rotation", "old_key": None, "new_key": new.public.as_dict(), "acceptance": None}
-    return signed({**place, **words.fields(), **fields}, new)
+    return sign_document({**place, **label, **fields}, new)
 
 
 Calls = str | Iterable[str] | None
-"""One id, several, or none for all that a range selects."""
+"""One id, several, or ``None`` for all calls in a range."""
 
 _NAMES = Range.__annotations__.keys()
 
 
-def drafted(connection: Connection, calls: Calls, chosen: Range) -> Draft:
+def draft_receipt(connection: Connection, calls: Calls, chosen: Range) -> Draft:
     """The draft of a single receipt for one id, of a batch for anything else; raises :class:`InvalidRequest`."""
-    wanted = checked_range(chosen)
+    selected = check_range(chosen)
     if calls is None:
-        rows = store.uncertified_rows(connection, wanted)
-        before = store.count_certified(connection, wanted) if wanted else 0
-        return batch(rows, selection("range" if wanted else "uncertified", wanted, before))
-    if wanted:
-        raise InvalidRequest(f"calls: ids and {', '.join(wanted)} do not go together; give one of them")
+        rows = store.uncertified_rows(connection, selected)
+        before = store.count_certified(connection, selected) if selected else 0
+        return draft_batch(rows, selection_fields("range" if selected else "uncertified", selected, before))
+    if selected:
+        raise InvalidRequest(f"calls: ids and {', '.join(selected)} do not go together; give one of them")
     if isinstance(calls, str):
-        return single(next(_by_id(connection, [calls])))
-    return batch(_by_id(connection, _checked_ids(calls)), selection("ids", {}, 0))
+        return draft_single(next(_facts_by_id(connection, [calls])))
+    return draft_batch(_facts_by_id(connection, _check_ids(calls)), selection_fields("ids", {}, 0))
 
 
-def checked_range(chosen: Range) -> Range:
-    """What of a range was given; raises :class:`InvalidRequest` for another name, and for what is no aware time or no text."""
+def check_range(chosen: Range) -> Range:
+    """The given part of a range; raises :class:`InvalidRequest` for an unknown name, a naive datetime or no text."""
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     for name, value in given.items():
         if name not in _NAMES:
@@ -161,8 +149,8 @@ def checked_range(chosen: Range) -> Range:
     return cast(Range, given)
 
 
-def _by_id(connection: Connection, ids: list[str]) -> Iterator[dict[str, Any]]:
-    """The facts of just these calls; raises :class:`InvalidRequest` for the first that cannot be certified."""
+def _facts_by_id(connection: Connection, ids: list[str]) -> Iterator[dict[str, Any]]:
+    """The facts of exactly these calls; raises :class:`InvalidRequest` for the first that cannot be certified."""
     missing = set(ids)
     for facts, sequence in store.rows_by_id(connection, ids):
         if sequence is not None:
@@ -177,7 +165,7 @@ def _by_id(connection: Connection, ids: list[str]) -> Iterator[dict[str, Any]]:
         raise InvalidRequest(f"calls: the ledger has no {min(missing)}; flush() it first, or give another id")
 
 
-def _checked_ids(ids: Iterable[str]) -> list[str]:
+def _check_ids(ids: Iterable[str]) -> list[str]:
     found = list(ids)
     if not found or not all(isinstance(one, str) for one in found):
         raise InvalidRequest("calls: it names none; give ids of the ledger, or leave it out for all that have no receipt")
@@ -185,10 +173,10 @@ def _checked_ids(ids: Iterable[str]) -> list[str]:
 
 
 class Receipts:
-    """The receipts of a ledger, in one chain; safe to share between threads and processes. Making one does no I/O.
+    """The receipts of a ledger, in one chain; safe to share between threads and processes. The constructor does no I/O.
 
     ``key`` signs; without one receipts can be read and verified. A call has at most one receipt, so that receipts can be added up.
-    Methods raise :class:`~llmdispatcher.LedgerError` where the database is away.
+    Methods raise :class:`~llmdispatcher.LedgerError` if the database is unavailable.
     """
 
     def __init__(self, ledger: Ledger, key: SigningKey | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -198,28 +186,28 @@ class Receipts:
         self._clock = clock
 
     def create(self, calls: Calls = None, *, description: str = "", tags: Iterable[str] = (), **chosen: Unpack[Range]) -> Receipt:
-        """Sign a receipt: of one call by its id, of several by their ids, or of all settled calls that have none yet.
+        """Sign a receipt: for one call by its id, for several by their ids, or for all settled calls that have none yet.
 
-        The last can be narrowed by ``since`` and ``until`` (when the call began; aware), ``origin`` and ``id_at_origin``. Calls
-        under way, and those of a process that died, are left for later. Raises :class:`InvalidRequest` where there is no such call,
-        and for an id that has a receipt, is not settled or not known; :class:`ConfigError` without the key whose turn it is.
+        The last can be narrowed by ``since`` and ``until`` (when the call began; aware), ``origin`` and ``id_at_origin``. Calls in
+        progress, and those of a process that died, are left for later. Raises :class:`InvalidRequest` if there is no such call,
+        and for an id that has a receipt, is not settled or is unknown; :class:`ConfigError` without the key that signs next.
         """
-        key, words = self._own_key(), Words.of(description, tags)
+        key, label = self._own_key(), label_fields(description, tags)
         with reading(self._ledger) as connection:  # outside of the chain's lock, since there may be a million
             seen = store.head(connection)
-            draft = drafted(connection, calls, chosen)
-        with store.appending(self._ledger) as connection:
+            draft = draft_receipt(connection, calls, chosen)
+        with store.chain_transaction(self._ledger) as connection:
             newer = store.certified_since(connection, seen.sequence if seen is not None else 0)
             if not {call_id for call_id, _ in draft.certified}.isdisjoint(newer):  # another was faster; now nobody can be
-                draft = drafted(connection, calls, chosen)
-            receipt = signed({**self._place(connection, key), **words.fields(), **draft.fields}, key)
+                draft = draft_receipt(connection, calls, chosen)
+            receipt = sign_document({**self._place(connection, key), **label, **draft.fields}, key)
             store.append(connection, receipt, draft.certified)
         return receipt
 
     def preview(self, calls: Calls = None, **chosen: Unpack[Range]) -> Summary:
-        """What a batch receipt of these calls would say that they come to; signs and writes nothing."""
+        """The summary that a batch receipt of these calls would have; signs and writes nothing."""
         with reading(self._ledger) as connection:
-            draft = drafted(connection, [calls] if isinstance(calls, str) else calls, chosen)
+            draft = draft_receipt(connection, [calls] if isinstance(calls, str) else calls, chosen)
         return Summary.of(draft.fields["summary"])
 
     def create_receipt(
@@ -227,52 +215,52 @@ class Receipts:
     ) -> Receipt:
         """Record a call that was made elsewhere, and sign a receipt for it: ``.id`` and ``.signature``.
 
-        ``model`` may pin its vendor, ``"openai:gpt-4o"``; a ``cost`` in US dollars that is not given is the catalog's.
+        ``model`` may pin its vendor, ``"openai:gpt-4o"``; a missing ``cost`` (US dollars) is computed from the catalog.
         """
         recorded = self._ledger.record(None, model, input_tokens=input_tokens, output_tokens=output_tokens, cost=cost)
         return self.create(recorded.id)
 
     def rotate(self, new_key: SigningKey, *, description: str = "") -> Receipt:
-        """Let another key sign from here on, by a record in the chain that both keys sign; this object signs with it then.
+        """Let another key sign from now on, by a receipt that both keys sign; this object then signs with the new key.
 
         Save the new key before. Older receipts are verified with the old public key, which :meth:`public_keys` keeps.
         """
-        old, words = self._own_key(), Words.of(description, ())
+        old, label = self._own_key(), label_fields(description)
         if new_key.key_id == old.key_id:
             raise ConfigError(f"new_key: {old.key_id} is the key that signs already; generate another")
-        with store.appending(self._ledger) as connection:
-            receipt = rotation(self._place(connection, old), words, old, new_key)
+        with store.chain_transaction(self._ledger) as connection:
+            receipt = rotation(self._place(connection, old), label, old, new_key)
             store.append(connection, receipt, ())
         self._key = new_key
         return receipt
 
     def take_over(self, *, description: str = "") -> Receipt:
-        """Go on with this key where the one before is lost.
+        """Continue with this key if the one before is lost.
 
-        Who verifies must know both public keys from elsewhere, since neither vouches for the other; there it is a warning.
+        Verifiers must know both public keys from elsewhere, since neither vouches for the other; verification reports a warning.
         """
-        key, words = self._own_key(), Words.of(description, ())
-        with store.appending(self._ledger) as connection:
+        key, label = self._own_key(), label_fields(description)
+        with store.chain_transaction(self._ledger) as connection:
             last = store.head(connection)
             if last is None or last.next_key_id == key.key_id:
                 raise ConfigError(f"key: there is nothing to take over, {key.key_id} may sign already; create receipts with it")
-            receipt = takeover(following(last, self._clock.now()), words, key)
+            receipt = takeover(next_place(last, self._clock.now()), label, key)
             store.append(connection, receipt, ())
         return receipt
 
     def get(self, receipt_id: str) -> Receipt | None:
-        """The receipt of this id."""
+        """The receipt with this id, or ``None``."""
         with reading(self._ledger) as connection:
-            found = next(store.stored(connection, receipts.c.receipt_id == receipt_id), None)
+            found = next(store.stored_receipts(connection, receipts.c.receipt_id == receipt_id), None)
         return Receipt(found.document) if found is not None else None
 
     def list(self, *, limit: int = 100, before: int | None = None, receipt_type: str | None = None) -> tuple[Receipt, ...]:
-        """Receipts, the newest first; ``before`` is the sequence to go on from."""
+        """Receipts, the newest first; ``before`` is the sequence to continue from."""
         with reading(self._ledger) as connection:
-            return store.listed(connection, limit, before, receipt_type)
+            return store.list_receipts(connection, limit, before, receipt_type)
 
     def certified_calls(self, receipt_id: str) -> tuple[str, ...]:
-        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an id that no receipt has."""
+        """The ids of the calls that a receipt certifies; raises :class:`InvalidRequest` for an unknown id."""
         receipt = self.get(receipt_id)
         if receipt is None:
             raise InvalidRequest(f"receipt_id: {receipt_id!r} is none of this ledger; list() tells which there are")
@@ -283,10 +271,10 @@ class Receipts:
     def uncertified_calls(self, *, limit: int = 1000, **chosen: Unpack[Range]) -> tuple[str, ...]:
         """The ids of settled calls that have no receipt, the oldest first."""
         with reading(self._ledger) as connection:
-            return store.uncertified_ids(connection, checked_range(chosen), limit)
+            return store.uncertified_ids(connection, check_range(chosen), limit)
 
     def anchor(self) -> ReceiptAnchor | None:
-        """The head of the chain, to be noted where nobody can alter it; ``None`` before the first receipt."""
+        """The end of the chain, to be kept where nobody can alter it; ``None`` before the first receipt."""
         with reading(self._ledger) as connection:
             last = store.head(connection)
         return last.anchor if last is not None else None
@@ -295,19 +283,21 @@ class Receipts:
         """The public key of this object, and the older ones that rotations lead back to; to be published."""
         key = self._own_key().public
         with reading(self._ledger) as connection:
-            rotations = [Receipt(row.document).as_dict() for row in store.stored(connection, receipts.c.receipt_type == "rotation")]
-        return vouched(PublicKeys((key,), key.key_id), rotations)
+            rotations = [
+                Receipt(row.document).as_dict() for row in store.stored_receipts(connection, receipts.c.receipt_type == "rotation")
+            ]
+        return extend_trust(PublicKeys((key,), key.key_id), rotations)
 
     def export(self, path: str | os.PathLike[str], *, rows: bool = False) -> int:
-        """Write the whole chain to a file, JSON Lines where its name ends so, else JSON; tells how many receipts.
+        """Write the whole chain to a file: JSON Lines if its name ends in ``.jsonl``, else JSON. Return the number of receipts.
 
-        With ``rows`` the certified rows of the calls go along, who the user was too, so that they can be verified elsewhere.
-        Raises :class:`ConfigError` where the file cannot be written.
+        With ``rows`` the certified rows of the calls are included, users too, so that they can be verified elsewhere.
+        Raises :class:`ConfigError` if the file cannot be written.
         """
         target = Path(path)
         try:
             with reading(self._ledger) as connection, target.open("w", encoding="utf-8", newline="\n") as file:
-                return written(_chain(connection, rows), file, lines=target.suffix == ".jsonl")
+                return write_receipts(_chain(connection, rows), file, lines=target.suffix == ".jsonl")
         except OSError as error:
             raise ConfigError(f"path: {target} cannot be written ({error.strerror}); choose another place") from None
 
@@ -316,8 +306,8 @@ class Receipts:
     ) -> ReceiptVerification:
         """Compare receipts with this ledger: the chain, each signature, each certified row of a call.
 
-        Without ``source`` the whole chain; with one the receipts in it, which the ledger must have just so. ``anchor`` is a head
-        that was noted before. ``public_keys`` are trusted instead of this object's own key. Whatever is wrong is in the result.
+        Without ``source`` the whole chain; with it these receipts, which must equal the ledger's. ``anchor`` is one that was kept
+        before. ``public_keys`` are trusted instead of this object's own key. The result holds all problems.
         """
         trusted = PublicKeys.of(public_keys if public_keys is not None else self._own_key().public)
         with reading(self._ledger) as connection:
@@ -329,17 +319,17 @@ class Receipts:
         return self._key
 
     def _place(self, connection: Connection, key: SigningKey) -> dict[str, Any]:
-        """The next place in the chain; raises :class:`ConfigError` where another key has its turn."""
+        """The next place in the chain; raises :class:`ConfigError` if another key signs next."""
         last = store.head(connection)
         if last is not None and last.next_key_id != key.key_id:
             raise ConfigError(
                 f"key: {last.next_key_id} signs this ledger's receipts, not {key.key_id}; load that key, rotate() with it,"
                 " or where it is lost take_over() with this one"
             )
-        return following(last, self._clock.now())
+        return next_place(last, self._clock.now())
 
 
 def _chain(connection: Connection, rows: bool) -> Iterator[tuple[Receipt, Iterable[CertifiedCall] | None]]:
-    certified = store.Merged(store.certified_calls(connection)) if rows else None
-    for row in store.stored(connection):
+    certified = store.CallsByReceipt(store.certified_calls(connection)) if rows else None
+    for row in store.stored_receipts(connection):
         yield Receipt(row.document), None if certified is None else certified.of(row.sequence)

@@ -12,61 +12,35 @@ from typing import Any
 import attrs
 
 from ...errors import InvalidRequest
+from ..ledger.call import CALL as CALL_COLUMNS
 from ..units import moment
-from .format import CALL, TOKENS, canonical, digest, moment_text, money_text
+from .format import CALL, canonical, digest, moment_text, money_text
 
-ROW_FIELDS = (
-    "id",
-    "begun_at",
-    "ended_at",
-    "origin",
-    "id_at_origin",
-    "user",
-    "alias",
-    "profile",
-    "vendor",
-    "model",
-    "status",
-    "error_class",
-    *TOKENS,
-    "cost",
-    "cost_status",
-    "price_version",
-    "latency_us",
-    "first_token_us",
-    "streamed",
-    "cached",
-    "hedged",
-    "attempts",
-    "metadata",
-)
-"""The columns of a call that its digest covers; those that say which process reports it are not among them.
+ROW_FIELDS = CALL_COLUMNS
+"""The columns of a call that its digest covers; the writer's id is not one of them.
 
-Signed digests rest upon this list: a column that comes later needs another version of receipts to be in it.
+Signed digests depend on this list: a new column needs another version of receipts.
 """
 
 _EXACT = Context(prec=100)
-"""Sums do not depend on what a program has set as its precision."""
+"""Sums must not depend on a program's own decimal precision."""
 
 _SHOWN = tuple([name for name in CALL if name != "total_tokens"])
 
 
-def total_of(amounts: Iterable[Decimal]) -> Decimal:
-    """Their exact sum."""
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum of amounts."""
     return reduce(_EXACT.add, amounts, Decimal(0))
 
 
 def facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON can hold it, exactly: times and costs as texts, metadata as the digest of its own JSON.
+    """A row as JSON can hold it, exactly: times and costs as texts, metadata as the digest of its JSON.
 
-    Times may come as microseconds, costs as picodollars, metadata as JSON, as the database keeps them; what somebody has put there
-    that cannot be read so is taken as it is, so that it has another digest.
+    Times may be microseconds, costs picodollars, metadata a JSON text, as in the database. A value that cannot be read stays
+    as it is, so that the digest differs.
     """
-    return {name: _FACTS.get(name, _as_it_is)(row[name]) if row[name] is not None else None for name in ROW_FIELDS}
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    facts = {name: row[name] for name in ROW_FIELDS}
+    return facts | {name: convert(facts[name]) for name, convert in _FACTS.items() if facts[name] is not None}
 
 
 def _moment(value: Any) -> Any:
@@ -87,7 +61,7 @@ def _flag(value: Any) -> Any:
 
 
 def _metadata(value: Any) -> Any:
-    """The digest of what the JSON says, which may hold numbers that have no canonical form."""
+    """The digest of the JSON value, which may hold numbers without a canonical form."""
     try:
         value = json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -108,8 +82,8 @@ def row_digest(facts: Mapping[str, Any]) -> str:
     return digest(canonical(facts))
 
 
-def shown_call(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a single receipt shows of its call; user, metadata and the like are in the digest only."""
+def call_fields(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a single receipt shows of its call; the digest covers the others, such as the user."""
     return {**{name: facts[name] for name in _SHOWN}, "total_tokens": _tokens(facts)}
 
 
@@ -118,7 +92,7 @@ def _tokens(facts: Mapping[str, Any]) -> int:
 
 
 def calls_digest(rows: Iterable[tuple[str, str]]) -> str:
-    """The digest of ids and digests of rows, however they come: one line for each, sorted by id."""
+    """The digest of ids and row digests in any order: one line for each, sorted by id."""
     total = hashlib.sha256()
     for call_id, one in sorted(rows):
         total.update(f"{call_id} {one}\n".encode())
@@ -134,14 +108,14 @@ class _Sum:
     def add(self, facts: Mapping[str, Any], cost: Decimal) -> None:
         self.calls += 1
         self.tokens += _tokens(facts)
-        self.cost = total_of((self.cost, cost))
+        self.cost = exact_sum((self.cost, cost))
 
     def as_dict(self) -> dict[str, Any]:
         return {"calls": self.calls, "tokens": self.tokens, "cost": money_text(self.cost)}
 
 
-class Tally:
-    """What calls come to, one after the other."""
+class CallTotals:
+    """Sums up calls, one after the other."""
 
     def __init__(self) -> None:
         self._all = _Sum()
@@ -151,7 +125,7 @@ class Tally:
         self._aliases: dict[str, _Sum] = {}
 
     def add(self, facts: Mapping[str, Any]) -> None:
-        """Count one row's facts."""
+        """Add one row."""
         cost = Decimal(facts["cost"] or 0)
         self._input += facts["input_tokens"] or 0
         self._output += facts["output_tokens"] or 0
@@ -160,7 +134,7 @@ class Tally:
         self._start = min(self._start or begun, begun)
         self._end = max(self._end, begun)
         self._all.add(facts, cost)
-        self._models.setdefault(_ref(facts), _Sum()).add(facts, cost)
+        self._models.setdefault(_model_name(facts), _Sum()).add(facts, cost)
         if facts["alias"]:
             self._aliases.setdefault(facts["alias"], _Sum()).add(facts, cost)
 
@@ -182,5 +156,5 @@ class Tally:
         }
 
 
-def _ref(facts: Mapping[str, Any]) -> str:
+def _model_name(facts: Mapping[str, Any]) -> str:
     return f"{facts['vendor']}:{facts['model']}" if facts["vendor"] else str(facts["model"])

@@ -25,19 +25,19 @@ from ...errors import ConfigError, InvalidRequest
 from .format import (
     CERTIFIED,
     canonical,
+    decode_base64url,
     digest,
     faults,
     form_of,
-    money_of,
     money_text,
-    parsed,
+    parse_json,
+    parse_money,
+    parse_signature,
     require_extra,
-    signature_of,
-    unpadded,
 )
 from .keys import Keys, PublicKey, PublicKeys
-from .receipt import Receipt, ReceiptAnchor, differences, without
-from .rows import Tally, calls_digest, row_digest, shown_call, total_of
+from .receipt import Receipt, ReceiptAnchor, differences, omit_fields
+from .rows import CallTotals, call_fields, calls_digest, exact_sum, row_digest
 
 PROBLEMS = {
     "form": "a field is missing, unknown or malformed",
@@ -69,9 +69,9 @@ WARNINGS = {
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """One thing that is wrong. ``code`` is one of :data:`PROBLEMS` or :data:`WARNINGS`; where it is: whichever of the others apply.
+    """One problem. ``code`` is one of :data:`PROBLEMS` or :data:`WARNINGS`; the other fields say where, as far as they apply.
 
-    ``sequence`` and ``receipt_id`` are as the receipt says them, ``position`` counts receipts as they came, from 1; ``field`` is a
+    ``sequence`` and ``receipt_id`` are those in the receipt, ``position`` counts the given receipts from 1; ``field`` is a
     path such as ``"summary.total_cost"``, ``call_id`` a row.
     """
 
@@ -91,10 +91,10 @@ class Problem:
 
 @attrs.frozen(kw_only=True)
 class ReceiptVerification:
-    """The end of a verification: it is ``valid``, and true as a boolean, where there is no problem.
+    """The result of a verification: ``valid``, and true as a boolean, if there is no problem.
 
-    ``receipts`` and ``calls`` count what was looked at; ``calls`` is 0 where only receipts were given. ``warnings`` are what may be
-    in order: a clock that went back, a key that took over. ``head`` is the last receipt's anchor, to be noted outside.
+    ``receipts`` and ``calls`` count what was checked; ``calls`` is 0 if only receipts were given. ``warnings`` may be
+    in order: a clock that went back, a key that took over. ``head`` is the last receipt's anchor, to be kept elsewhere.
     """
 
     problems: tuple[Problem, ...]
@@ -105,7 +105,7 @@ class ReceiptVerification:
 
     @property
     def valid(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
     def __bool__(self) -> bool:
@@ -119,7 +119,7 @@ class ReceiptVerification:
         return "\n".join([f"{counts}: NOT valid ({codes})", *map(str, self.problems)])
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
+        """The result as JSON can hold it."""
         return {
             "valid": self.valid,
             "algorithm": "Ed25519",
@@ -133,7 +133,7 @@ class ReceiptVerification:
 
 @attrs.frozen
 class CertifiedCall:
-    """A call's row beside the digest that was noted when it was certified; ``facts`` is ``None`` where the row is gone."""
+    """A call's row with the digest that was certified; ``facts`` is ``None`` if the row is gone."""
 
     call_id: str
     digest: str
@@ -141,9 +141,9 @@ class CertifiedCall:
 
 
 def problem(document: Any, position: int, code: str, text: str, **where: Any) -> Problem:
-    """A problem of a receipt, with the number and the id that it says it has, where it says them."""
-    said = document if isinstance(document, dict) else {}
-    sequence, receipt_id = said.get("sequence"), said.get("receipt_id")
+    """A problem of a receipt, with the sequence and the id that the receipt has."""
+    receipt_says = document if isinstance(document, dict) else {}
+    sequence, receipt_id = receipt_says.get("sequence"), receipt_says.get("receipt_id")
     return Problem(
         code=code,
         text=text,
@@ -155,7 +155,7 @@ def problem(document: Any, position: int, code: str, text: str, **where: Any) ->
 
 
 def form_problems(document: Any, position: int) -> Iterator[Problem]:
-    """Fields without their form; where there are none, fields that do not follow from others."""
+    """Malformed fields; without any, fields that do not follow from others."""
     if not isinstance(document, dict):
         yield problem(document, position, "form", "it is no object of JSON")
         return
@@ -167,44 +167,44 @@ def form_problems(document: Any, position: int) -> Iterator[Problem]:
     for path, reason in found:
         yield problem(document, position, "form", reason, field=path or None)
     if not found:
-        for path, reason in _broken_sums(document):
+        for path, reason in _sum_faults(document):
             yield problem(document, position, "sum", reason, field=path)
 
 
-def _broken_sums(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the fields of a well-formed receipt must come to."""
+def _sum_faults(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Fields of a well-formed receipt that contradict others."""
     if (document["sequence"] == 1) != (document["previous"] is None):
         yield "previous", "only the first receipt of a ledger has none before it"
     if "new_key" in document:
-        yield from _broken_rotation(document)
+        yield from _rotation_faults(document)
     if "call" in document:
         call = document["call"]
         if call["total_tokens"] != (call["input_tokens"] or 0) + (call["output_tokens"] or 0):
             yield "call.total_tokens", "it is not input and output together"
     if "summary" in document:
-        yield from _broken_summary(document["summary"])
+        yield from _summary_faults(document["summary"])
 
 
-def _broken_rotation(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _rotation_faults(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("old_key", "new_key"):
         entry = document[name]
-        if entry is not None and PublicKey(unpadded(entry["public_key"], 32)).key_id != entry["key_id"]:
+        if entry is not None and PublicKey(decode_base64url(entry["public_key"], 32)).key_id != entry["key_id"]:
             yield f"{name}.key_id", "it is not the id of this key"
     old = document["old_key"]
     signer = document["new_key"] if old is None else old
     if signer["key_id"] != document["key_id"]:
         yield "key_id", "a rotation is signed by the old key, or where that is lost by the new one"
-    if (old is None) != (document["acceptance"] is None) or not (old is None or accepted(document)):
+    if (old is None) != (document["acceptance"] is None) or not (old is None or is_accepted(document)):
         yield "acceptance", "it is not the new key's signature over this rotation"
 
 
-def accepted(rotation: Mapping[str, Any]) -> bool:
-    """Whether the new key has signed a rotation too, so that each of the two keys vouches for the other."""
-    new = PublicKey(unpadded(rotation["new_key"]["public_key"], 32))
-    return new.verifies(signature_of(rotation["acceptance"]), canonical(without(rotation, "acceptance", "signature")))
+def is_accepted(rotation: Mapping[str, Any]) -> bool:
+    """Whether the new key has signed a rotation too, so that each key vouches for the other."""
+    new = PublicKey(decode_base64url(rotation["new_key"]["public_key"], 32))
+    return new.verifies(parse_signature(rotation["acceptance"]), canonical(omit_fields(rotation, "acceptance", "signature")))
 
 
-def _broken_summary(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _summary_faults(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if summary["total_tokens"] != summary["input_tokens"] + summary["output_tokens"]:
         yield "summary.total_tokens", "it is not input and output together"
     if summary["start"] > summary["end"]:
@@ -213,68 +213,68 @@ def _broken_summary(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, total in (("calls", "total_calls"), ("tokens", "total_tokens")):
         if sum(share[name] for share in shares) != summary[total]:
             yield f"summary.{total}", "the models' shares come to something else"
-    if money_text(total_of(money_of(share["cost"]) for share in shares)) != summary["total_cost"]:
+    if money_text(exact_sum(parse_money(share["cost"]) for share in shares)) != summary["total_cost"]:
         yield "summary.total_cost", "the models' shares come to something else"
 
 
 def signature_problem(document: dict[str, Any], key: PublicKey, position: int) -> Iterator[Problem]:
-    """Whether the key's owner signed all the other fields; the document has its form."""
-    if not key.verifies(signature_of(document["signature"]), canonical(without(document, "signature"))):
+    """A problem if the key's owner did not sign the other fields; the document is well-formed."""
+    if not key.verifies(parse_signature(document["signature"]), canonical(omit_fields(document, "signature"))):
         text = "it is not what this key signed over these fields: at least one of them was altered"
         yield problem(document, position, "signature", text, field="signature")
 
 
 def call_problems(document: dict[str, Any], calls: Iterable[CertifiedCall], position: int) -> Iterator[Problem]:
-    """What is wrong with the rows that a single or batch receipt stands for; what intact rows come to is compared too."""
-    tally, noted, intact = Tally(), [], True
+    """What is wrong with the rows of a single or batch receipt; the sums of intact rows are compared, too."""
+    totals, noted, intact = CallTotals(), [], True
     shown: dict[str, Any] | None = None
     for call in calls:
         noted.append((call.call_id, call.digest))
         if call.facts is None:
             intact = False
             yield problem(document, position, "call_missing", "its row is gone", call_id=call.call_id)
-        elif call.facts["id"] != call.call_id or not _digested(call):
+        elif call.facts["id"] != call.call_id or not _is_intact(call):
             intact = False
-            yield _altered(document, position, call)
+            yield _altered_problem(document, position, call)
         else:
-            tally.add(call.facts)
-            shown = shown_call(call.facts)
+            totals.add(call.facts)
+            shown = call_fields(call.facts)
     if calls_digest(noted) != document["calls_digest"]:
         text = f"the {len(noted)} certified calls that are noted are not those that were signed"
         yield problem(document, position, "calls_digest", text, field="calls_digest")
     if intact and noted:
-        yield from _summary_problems(document, tally, shown, position)
+        yield from _summary_problems(document, totals, shown, position)
 
 
-def _digested(call: CertifiedCall) -> bool:
-    """Whether the row has its digest; one with values that no receipt can hold has none."""
+def _is_intact(call: CertifiedCall) -> bool:
+    """Whether the row has its digest; a row with values that no receipt can hold has none."""
     try:
         return row_digest(call.facts or {}) == call.digest
     except InvalidRequest:
         return False
 
 
-def _altered(document: dict[str, Any], position: int, call: CertifiedCall) -> Problem:
-    """What of the row differs, where the receipt shows the call itself."""
-    said, facts = document.get("call", {}), call.facts or {}
-    if said.get("id") != call.call_id:
+def _altered_problem(document: dict[str, Any], position: int, call: CertifiedCall) -> Problem:
+    """Which fields of the row differ, if the receipt shows the call itself."""
+    receipt_says, facts = document.get("call", {}), call.facts or {}
+    if receipt_says.get("id") != call.call_id:
         text = "its row has been altered since it was certified"
         return problem(document, position, "call_altered", text, call_id=call.call_id)
-    found = [name for name in said if name in facts and list(differences(said[name], facts[name]))]
+    found = [name for name in receipt_says if name in facts and list(differences(receipt_says[name], facts[name]))]
     text = f"its row has been altered: {', '.join(found) or 'a column that the receipt does not show'}"
     return problem(document, position, "call_altered", text, call_id=call.call_id, field=f"call.{found[0]}" if found else None)
 
 
-def _summary_problems(document: dict[str, Any], tally: Tally, shown: Any, position: int) -> Iterator[Problem]:
-    said, is_now = (document["summary"], tally.summary()) if "summary" in document else (document["call"], shown)
+def _summary_problems(document: dict[str, Any], totals: CallTotals, shown: Any, position: int) -> Iterator[Problem]:
+    receipt_says, is_now = (document["summary"], totals.summary()) if "summary" in document else (document["call"], shown)
     name = "summary" if "summary" in document else "call"
-    for path in differences(said, is_now):
-        text = f"the receipt says {at(said, path)}, the rows come to {at(is_now, path)}"
+    for path in differences(receipt_says, is_now):
+        text = f"the receipt says {value_at(receipt_says, path)}, the rows come to {value_at(is_now, path)}"
         yield problem(document, position, "summary", text, field=f"{name}.{path}")
 
 
-def at(value: Any, path: str) -> str:
-    """What is found there, as text; names that hold dots are taken whole."""
+def value_at(value: Any, path: str) -> str:
+    """The value at a path, as text; names may contain dots."""
     while path and isinstance(value, dict):
         name = max((name for name in value if path == name or path.startswith(f"{name}.")), key=len, default="")
         if not name:
@@ -285,30 +285,24 @@ def at(value: Any, path: str) -> str:
 
 @attrs.frozen
 class Link:
-    """What the chain needs to remember of a receipt."""
+    """What the chain needs to remember of a receipt: its place, and the fields that a problem of it names."""
 
     position: int
-    sequence: int
-    receipt_id: str
-    ledger: str
-    previous: str | None
+    fields: Mapping[str, Any]
     hash: str
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any], position: int) -> Link:
-        """That of a well-formed receipt."""
-        hashed = digest(canonical(document))
-        return cls(position, document["sequence"], document["receipt_id"], document["ledger"], document["previous"], hashed)
+    @property
+    def sequence(self) -> int:
+        """The number of the receipt in its chain."""
+        return int(self.fields["sequence"])
 
     def problem(self, code: str, text: str, field: str) -> Problem:
         """A problem of this receipt."""
-        return Problem(
-            code=code, text=text, position=self.position, sequence=self.sequence, receipt_id=self.receipt_id, field=field
-        )
+        return problem(self.fields, self.position, code, text, field=field)
 
 
-def vouched(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKeys:
-    """The keys, and those to which rotations among the documents lead from them, forwards and backwards."""
+def extend_trust(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKeys:
+    """The keys, and those that rotations in the documents connect with them, in both directions."""
     pairs = []
     for document in documents:
         if not isinstance(document, dict) or document.get("receipt_type") != "rotation":
@@ -327,12 +321,12 @@ def vouched(public_keys: PublicKeys, documents: Iterable[Any]) -> PublicKeys:
 
 
 class ChainCheck:
-    """Reads receipts one after the other, as they come, and tells at the end what is wrong with them together."""
+    """Checks receipts one after the other, and at the end their chain."""
 
     def __init__(self, public_keys: PublicKeys, after: ReceiptAnchor | None = None) -> None:
         self._keys = public_keys
         self._after = after
-        self._turn: str | None = None
+        self._signer: str | None = None
         self._clock = ""
         self._links: list[Link] = []
         self._malformed: set[int] = set()
@@ -340,7 +334,7 @@ class ChainCheck:
         self.warnings: list[Problem] = []
 
     def read(self, document: Any, calls: Iterable[CertifiedCall] | None = None) -> Iterator[Problem]:
-        """What is wrong with this receipt by itself, and with the rows of its calls where they are given."""
+        """What is wrong with this receipt by itself, and with the rows of its calls if they are given."""
         self._read += 1
         position = self._read
         faulty = list(form_problems(document, position))
@@ -348,79 +342,80 @@ class ChainCheck:
         if any(one.code == "form" for one in faulty):
             self._malformed |= {one.sequence for one in faulty if one.sequence is not None}
             return
-        self._links.append(Link.of(document, position))
-        yield from self._signed(document, position)
-        self._look_at_clock(document, position)
+        fields = {name: document[name] for name in ("sequence", "receipt_id", "ledger", "previous")}
+        self._links.append(Link(position, fields, digest(canonical(document))))
+        yield from self._check_signature(document, position)
+        self._check_clock(document, position)
         if calls is not None and "calls_digest" in document:
-            yield from call_problems(document, self.counted(calls), position)
+            yield from call_problems(document, self.count_calls(calls), position)
 
-    def counted(self, calls: Iterable[CertifiedCall]) -> Iterator[CertifiedCall]:
-        """The same calls, counted as they are looked at."""
+    def count_calls(self, calls: Iterable[CertifiedCall]) -> Iterator[CertifiedCall]:
+        """The same calls, counted as they pass."""
         for call in calls:
             self._calls += 1
             yield call
 
-    def _signed(self, document: dict[str, Any], position: int) -> Iterator[Problem]:
-        """The key, its turn, the signature."""
+    def _check_signature(self, document: dict[str, Any], position: int) -> Iterator[Problem]:
+        """Check the key, its turn and the signature."""
         key_id = document["key_id"]
         key = self._keys.get(key_id)
         takes_over = "new_key" in document and document["old_key"] is None
         if takes_over:
             text = f"{key_id} took over by itself, without a word of the key before it"
             self.warnings.append(problem(document, position, "took_over", text, field="new_key"))
-        elif self._turn not in (None, key_id):
-            yield problem(document, position, "wrong_key", f"{key_id} signed it, where {self._turn} has its turn", field="key_id")
-        self._turn = document["new_key"]["key_id"] if "new_key" in document else self._turn or key_id
+        elif self._signer not in (None, key_id):
+            yield problem(document, position, "wrong_key", f"{key_id} signed it, where {self._signer} has its turn", field="key_id")
+        self._signer = document["new_key"]["key_id"] if "new_key" in document else self._signer or key_id
         if key is None:
             text = f"nobody vouches for {key_id}: it is not among the public keys, and no rotation leads from them to it"
             yield problem(document, position, "unknown_key", text, field="key_id")
         else:
             yield from signature_problem(document, key, position)
 
-    def _look_at_clock(self, document: dict[str, Any], position: int) -> None:
+    def _check_clock(self, document: dict[str, Any], position: int) -> None:
         if document["timestamp"] < self._clock:
             text = f"the clock went back: the receipt before it is of {self._clock}"
             self.warnings.append(problem(document, position, "clock_back", text, field="timestamp"))
         self._clock = document["timestamp"]
 
-    def together(self, anchor: ReceiptAnchor | None = None) -> Iterator[Problem]:
-        """What is wrong with all of them as one chain, which begins at 1 or behind ``after``, and has ``anchor`` in it."""
+    def check_chain(self, anchor: ReceiptAnchor | None = None) -> Iterator[Problem]:
+        """What is wrong with the chain, which begins at 1 or after ``after``, and must contain ``anchor``."""
         first = self._after.sequence if self._after is not None else 0
         seen = {first: self._after.hash} if self._after is not None else {}
-        yield from self._places(seen)
-        yield from self._follow(seen)
+        yield from self._check_order(seen)
+        yield from self._check_links(seen)
         yield from _gaps({*seen, *self._malformed}, first)
         if anchor is not None:
-            yield from self._noted(seen, anchor)
+            yield from self._check_anchor(seen, anchor)
 
-    def _places(self, seen: dict[int, str]) -> Iterator[Problem]:
-        """Twice, out of order, of another ledger."""
-        ledger = self._after.ledger if self._after is not None else self._links[0].ledger if self._links else None
+    def _check_order(self, seen: dict[int, str]) -> Iterator[Problem]:
+        """Duplicates, receipts out of order, and those of another ledger."""
+        ledger = self._after.ledger if self._after is not None else self._links[0].fields["ledger"] if self._links else None
         ids: set[str] = set()
         highest = min(seen, default=0)
         for link in self._links:
-            if link.ledger != ledger:
-                yield link.problem("ledger", f"it belongs to {link.ledger}, the chain to {ledger}", "ledger")
+            if link.fields["ledger"] != ledger:
+                yield link.problem("ledger", f"it belongs to {link.fields['ledger']}, the chain to {ledger}", "ledger")
             if link.sequence in seen:
                 same = "the same" if seen[link.sequence] == link.hash else "another"
                 yield link.problem("duplicate", f"{same} receipt of this number stands before it", "sequence")
-            elif link.receipt_id in ids:
+            elif link.fields["receipt_id"] in ids:
                 yield link.problem("duplicate", "its id is that of another receipt", "receipt_id")
             elif link.sequence < highest:
                 yield link.problem("order", f"it stands behind sequence {highest}", "sequence")
             seen.setdefault(link.sequence, link.hash)
-            ids.add(link.receipt_id)
+            ids.add(link.fields["receipt_id"])
             highest = max(highest, link.sequence)
 
-    def _follow(self, seen: Mapping[int, str]) -> Iterator[Problem]:
+    def _check_links(self, seen: Mapping[int, str]) -> Iterator[Problem]:
         for link in self._links:
             before = seen.get(link.sequence - 1)
-            if before is not None and link.previous != before:
+            if before is not None and link.fields["previous"] != before:
                 text = f"it was signed to follow another receipt {link.sequence - 1} than the one that is here"
                 yield link.problem("previous", text, "previous")
 
-    def _noted(self, seen: Mapping[int, str], anchor: ReceiptAnchor) -> Iterator[Problem]:
-        if self._links and self._links[0].ledger != anchor.ledger:
+    def _check_anchor(self, seen: Mapping[int, str], anchor: ReceiptAnchor) -> Iterator[Problem]:
+        if self._links and self._links[0].fields["ledger"] != anchor.ledger:
             text = f"the anchor was noted for another ledger, {anchor.ledger}"
         elif anchor.sequence not in seen:
             text = f"the anchor has noted it, the chain ends with {max(seen, default=0)}: its end was cut off"
@@ -431,16 +426,16 @@ class ChainCheck:
         yield Problem(code="anchor", text=text, sequence=anchor.sequence)
 
     def verification(self, problems: Iterable[Problem]) -> ReceiptVerification:
-        """The end."""
+        """The result."""
         last = max(self._links, key=lambda link: link.sequence, default=None)
-        head = ReceiptAnchor(last.ledger, last.sequence, last.hash) if last is not None else self._after
+        head = ReceiptAnchor(last.fields["ledger"], last.sequence, last.hash) if last is not None else self._after
         return ReceiptVerification(
             problems=tuple(problems), warnings=tuple(self.warnings), receipts=self._read, calls=self._calls, head=head
         )
 
 
 def _gaps(seen: Iterable[int], first: int) -> Iterator[Problem]:
-    """Numbers that are not there, each run of them as one."""
+    """Missing sequence numbers, each run of them as one problem."""
     expected = first + 1
     for sequence in sorted(seen):
         if sequence > expected:
@@ -450,12 +445,12 @@ def _gaps(seen: Iterable[int], first: int) -> Iterator[Problem]:
 
 
 Source = Receipt | Mapping[str, Any] | Path | str | Iterable[Receipt | Mapping[str, Any]]
-"""A receipt, its fields, JSON of one or of a list, several receipts in their order, or the path of a file of JSON or JSON Lines."""
+"""A receipt, its fields, JSON of one or of a list, several receipts in order, or the path of a file of JSON or JSON Lines."""
 
 
 @attrs.frozen
-class Item:
-    """A receipt's fields, as they are; the rows of its calls where they came along; what was wrong with reading them."""
+class SourceReceipt:
+    """A receipt's fields as they are, the rows of its calls if they were given, and what was wrong with reading them."""
 
     document: Any
     calls: tuple[CertifiedCall, ...] | None = None
@@ -463,77 +458,79 @@ class Item:
 
 
 @attrs.frozen
-class Read:
+class SourceReceipts:
     """What a source held: one receipt, or several as a chain."""
 
-    items: tuple[Item, ...]
+    items: tuple[SourceReceipt, ...]
     chain: bool
 
 
-def read(source: Source) -> Read:
-    """Everything in a source; what is no receipt becomes an item that says so.
+def read_source(source: Source) -> SourceReceipts:
+    """Read a source; what is no receipt becomes an item with a problem.
 
     Raises :class:`InvalidRequest` for a text that is not JSON, :class:`ConfigError` for a file that cannot be read.
     """
     if isinstance(source, Path):
-        return _of_file(source)
+        return _read_file(source)
     if isinstance(source, str):
-        return _of_value(parsed(source, "receipts"))
+        return _read_value(parse_json(source, "receipts"))
     if isinstance(source, Receipt | Mapping):
-        return Read((_item(source),), chain=False)
-    return Read(tuple(map(_item, source)), chain=True)
+        return SourceReceipts((_read_item(source),), chain=False)
+    return SourceReceipts(tuple(map(_read_item, source)), chain=True)
 
 
-def _of_file(path: Path) -> Read:
+def _read_file(path: Path) -> SourceReceipts:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"receipts: {path} cannot be read ({error.strerror}); give a file of JSON or JSON Lines") from None
     if path.suffix != ".jsonl":
-        return _of_value(parsed(content, str(path)))
-    return Read(tuple([_line(line, number) for number, line in enumerate(content.splitlines(), 1) if line.strip()]), chain=True)
+        return _read_value(parse_json(content, str(path)))
+    return SourceReceipts(
+        tuple([_read_line(line, number) for number, line in enumerate(content.splitlines(), 1) if line.strip()]), chain=True
+    )
 
 
-def _line(line: bytes, number: int) -> Item:
+def _read_line(line: bytes, number: int) -> SourceReceipt:
     try:
-        return _item(parsed(line, f"line {number}"))
+        return _read_item(parse_json(line, f"line {number}"))
     except InvalidRequest as error:
-        return Item(None, None, (("", error.message),))
+        return SourceReceipt(None, None, (("", error.message),))
 
 
-def _of_value(value: Any) -> Read:
+def _read_value(value: Any) -> SourceReceipts:
     if isinstance(value, list):
-        return Read(tuple(map(_item, value)), chain=True)
-    return Read((_item(value),), chain=False)
+        return SourceReceipts(tuple(map(_read_item, value)), chain=True)
+    return SourceReceipts((_read_item(value),), chain=False)
 
 
-def _item(given: Any) -> Item:
+def _read_item(given: Any) -> SourceReceipt:
     if isinstance(given, Receipt):
-        return Item(given.as_dict())
+        return SourceReceipt(given.as_dict())
     if not isinstance(given, Mapping) or "receipt" not in given:
-        return Item(dict(given) if isinstance(given, Mapping) else given)
+        return SourceReceipt(dict(given) if isinstance(given, Mapping) else given)
     entries = given.get("calls")
     if not isinstance(entries, list):
-        return Item(given["receipt"], None, (("calls", "it is not a list"),))
+        return SourceReceipt(given["receipt"], None, (("calls", "it is not a list"),))
     found = tuple(
         [(path, text) for number, entry in enumerate(entries) for path, text in faults(entry, CERTIFIED, f"calls[{number}]")]
     )
     calls = None if found else tuple([CertifiedCall(entry["call_id"], entry["digest"], entry["row"]) for entry in entries])
-    return Item(given["receipt"], calls, found)
+    return SourceReceipt(given["receipt"], calls, found)
 
 
-def written(items: Iterable[tuple[Receipt, Iterable[CertifiedCall] | None]], file: TextIO, *, lines: bool) -> int:
-    """Write JSON Lines, or a list in JSON; each receipt alone, or with the rows of its calls. Tells how many receipts."""
+def write_receipts(items: Iterable[tuple[Receipt, Iterable[CertifiedCall] | None]], file: TextIO, *, lines: bool) -> int:
+    """Write JSON Lines, or a JSON list; each receipt alone, or with the rows of its calls. Return the number of receipts."""
     count = 0
     for count, (receipt, calls) in enumerate(items, 1):
         file.write("" if lines else "[\n" if count == 1 else ",\n")
-        file.write(receipt.text if calls is None else _bundle(receipt, calls))
+        file.write(receipt.text if calls is None else _bundle_text(receipt, calls))
         file.write("\n" if lines else "")
     file.write("" if lines else "\n]\n" if count else "[]\n")
     return count
 
 
-def _bundle(receipt: Receipt, calls: Iterable[CertifiedCall]) -> str:
+def _bundle_text(receipt: Receipt, calls: Iterable[CertifiedCall]) -> str:
     entries = [json.dumps({"call_id": call.call_id, "digest": call.digest, "row": call.facts}) for call in calls]
     return f'{{"receipt":{receipt.text},"calls":[{",".join(entries)}]}}'
 
@@ -541,36 +538,36 @@ def _bundle(receipt: Receipt, calls: Iterable[CertifiedCall]) -> str:
 def verify_receipts(
     source: Source, public_keys: Keys, *, anchor: ReceiptAnchor | None = None, after: ReceiptAnchor | None = None
 ) -> ReceiptVerification:
-    """Whether a receipt, or a chain of them, is what the owner of a key has signed.
+    """Verify a receipt, or a chain of them, with public keys alone.
 
-    A single receipt, or JSON of one, is verified by itself. Several are verified as a chain too: it begins with sequence 1, or
-    right behind ``after``, and must have the receipt that ``anchor`` has noted. Where the rows of calls came along, they are
-    compared with what was certified. ``public_keys`` are what you trust: keys, or their JSON or PEM as a text or a ``Path``;
-    keys that rotations in the chain lead to are trusted as well.
+    A single receipt, or JSON of one, is verified by itself. Several are verified as a chain, too: it begins with sequence 1, or
+    right after ``after``, and must contain the receipt of ``anchor``. Rows of calls in the source are compared with what was
+    certified. ``public_keys`` are those that you trust: keys, or their JSON or PEM as text or ``Path``; keys that
+    rotations in the chain lead to are trusted as well.
 
-    Whatever is wrong with receipts is in the result. Raises :class:`~llmdispatcher.InvalidRequest` for a source that is not
-    JSON, or an anchor beside a single receipt; :class:`~llmdispatcher.ConfigError` for keys or files that cannot be read.
+    The result holds all problems. Raises :class:`~llmdispatcher.InvalidRequest` for a source that is not JSON, or an anchor with a
+    single receipt; :class:`~llmdispatcher.ConfigError` for keys or files that cannot be read.
     """
     require_extra()
-    found = read(source)
+    found = read_source(source)
     if not found.chain and (anchor or after):
         raise InvalidRequest("anchor: one receipt by itself is no chain; give the whole chain as a list or a file")
-    trusted = vouched(PublicKeys.of(public_keys), [item.document for item in found.items])
+    trusted = extend_trust(PublicKeys.of(public_keys), [item.document for item in found.items])
     check = ChainCheck(trusted, after)
     return check.verification(list(_problems(found, check, anchor)))
 
 
-def _problems(found: Read, check: ChainCheck, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
+def _problems(found: SourceReceipts, check: ChainCheck, anchor: ReceiptAnchor | None) -> Iterator[Problem]:
     for position, item in enumerate(found.items, 1):
         yield from item_problems(item, check, position)
     if found.chain:
-        yield from check.together(anchor)
+        yield from check.check_chain(anchor)
         if not found.items:
             yield Problem(code="missing", text="there is no receipt at all")
 
 
-def item_problems(item: Item, check: ChainCheck, position: int) -> Iterator[Problem]:
-    """What was wrong with reading a receipt, and with the receipt."""
+def item_problems(item: SourceReceipt, check: ChainCheck, position: int) -> Iterator[Problem]:
+    """What was wrong with reading a receipt, and what is wrong with the receipt."""
     for path, text in item.faults:
         yield problem(item.document, position, "form", text, field=path or None)
     if item.document is not None or not item.faults:

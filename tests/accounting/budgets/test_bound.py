@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Price, Request, Tool, ToolCall, Usage, VendorTool
+from llmdispatcher import AudioPart, FilePart, ImagePart, Message, Price, Tool, ToolCall, Usage, VendorTool
 from llmdispatcher.accounting.budgets import reservation as bounds
 from llmdispatcher.accounting.budgets.reservation import bound, costs_nothing, has_price, is_free, measure, text_tokens
 from llmdispatcher.catalog import known
@@ -243,13 +243,6 @@ def test_an_inline_file_counts_by_its_bytes_not_by_its_base64():
     inline = attrs.evolve(REQUEST, messages=[Message.user(FilePart(data=data, media_type="text/plain"))])
 
     assert len(data) <= tokens_in(inline) - tokens_in(REQUEST) + 10 < len(base64.b64encode(data))
-
-
-def test_a_request_without_a_limit_may_use_the_whole_output():
-    """Which is why one should be set."""
-    unlimited = Request("gpt-4o", "hi")
-
-    assert micro(unlimited, max_output=16_384) > 30 * micro(REQUEST, max_output=16_384)
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,8 @@ def test_a_call_is_settled_in_the_day_in_which_it_began(simulator):
     ]
 
 
-class Away:
-    """A store that is away."""
+class Unavailable:
+    """A store that does not answer."""
 
     def __init__(self):
         self.settled = []
@@ -222,10 +222,10 @@ class Away:
         """Nothing."""
 
 
-def test_a_book_that_is_away_lets_calls_go(simulator, caplog):
+def test_a_store_that_is_unavailable_lets_calls_go(simulator, caplog):
     """With a warning; each is booked later, by what it did cost. Whoever looks at the accounts is told why."""
     with dispatcher(simulator, budgets=[Budget(limit=1)]) as made:
-        made._conductor.spending.store = store = Away()
+        made._conductor.spending.store = store = Unavailable()
         response = made.send(ASK)
         with pytest.raises(BudgetExceeded, match="cannot be looked at: its database is asleep") as raised:
             made.get_budgets()
@@ -235,10 +235,10 @@ def test_a_book_that_is_away_lets_calls_go(simulator, caplog):
     assert isinstance(raised.value.__cause__, BudgetStoreUnavailable)
 
 
-def test_a_strict_budget_refuses_while_its_book_is_away(simulator):
+def test_a_strict_budget_refuses_while_its_store_is_unavailable(simulator):
     """One of several is enough; the error has the reason as its cause, and nothing is sent."""
     with dispatcher(simulator, budgets=[Budget(limit=1), Budget(limit=1, strict=True, name="hard")]) as made:
-        made._conductor.spending.store = store = Away()
+        made._conductor.spending.store = store = Unavailable()
         with pytest.raises(BudgetExceeded, match="budget 'hard' cannot be looked at: its database is asleep") as raised:
             made.send(ASK)
 
@@ -250,24 +250,24 @@ def test_a_strict_budget_lets_others_be(simulator):
     """A call that it does not concern goes on."""
     other = Budget(limit=1, strict=True, match={"user": "nobody"}, name="hard")
     with dispatcher(simulator, budgets=[Budget(limit=1), other]) as made:
-        made._conductor.spending.store = Away()
+        made._conductor.spending.store = Unavailable()
         made.send(ASK)
 
     assert 1 == simulator.hits
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_a_book_that_is_away_for_longer_than_the_call_has_time(simulator, strict):
+def test_a_store_that_is_unavailable_for_longer_than_the_call_has_time(simulator, strict):
     """Of a strict budget the deadline is what the caller hears of; of another one the call goes on with half of its time."""
     clock = ManualClock()
 
-    class Asleep(Away):
+    class Slow(Unavailable):
         def reserve(self, wanted, now, patience):
             clock.advance(patience)
             raise BudgetStoreUnavailable("its database is asleep")
 
     with clocked(simulator, clock, Budget(limit=1, strict=strict)) as made:
-        made._conductor.spending.store = Asleep()
+        made._conductor.spending.store = Slow()
         if strict:
             with pytest.raises(DeadlineExceeded):
                 made.send(ASK, timeout=2.0)

@@ -1,4 +1,4 @@
-"""Where budgets are kept: nothing overshoots, each is settled once, what is nobody's expires, and a database may be away."""
+"""Stores of budgets: nothing overshoots, each reservation is settled once, and a database may be unavailable."""
 
 import os
 import threading
@@ -16,18 +16,8 @@ from .conftest import NOW, PATIENCE, account, opened, reservation, totals
 KEY = ("b", "", 0)
 
 
-def test_what_is_reserved_is_taken_from_the_account(store):
-    """And is spent by what it really was."""
-    held = reservation(1, 700)
-
-    assert store.reserve(held, NOW, PATIENCE) is None
-    assert {KEY: (0, 700)} == totals(store)
-    store.settle(held, 250)
-    assert {KEY: (250, 0)} == totals(store)
-
-
-def test_who_has_not_so_much_left_is_told(store):
-    """With what is spent and reserved, and nothing is taken."""
+def test_an_account_with_too_little_is_returned(store):
+    """With what is spent and reserved; nothing is taken."""
     store.reserve(reservation(1, 700), NOW, PATIENCE)
     short = store.reserve(reservation(2, 301), NOW, PATIENCE)
 
@@ -47,10 +37,11 @@ def test_several_accounts_are_taken_together_or_not_at_all(store):
     assert {KEY: (0, 10), ("c", "", 0): (0, 10)} == totals(store)
 
 
-def test_a_reservation_is_settled_once(store):
-    """Whoever comes later is not heard; nor is who never reserved."""
+def test_a_reservation_is_taken_and_settled_once(store):
+    """By what was really spent; later settlements, and those of nothing reserved, change nothing."""
     held = reservation(1, 700)
-    store.reserve(held, NOW, PATIENCE)
+    assert store.reserve(held, NOW, PATIENCE) is None
+    assert {KEY: (0, 700)} == totals(store)
     for spent in (250, 700, 0):
         store.settle(held, spent)
     store.settle(reservation(9, 5), 5)
@@ -59,7 +50,7 @@ def test_a_reservation_is_settled_once(store):
 
 
 def test_more_may_be_spent_than_was_reserved(store):
-    """What a vendor has billed is true, and the next one is refused."""
+    """A vendor may bill more than was reserved; the next call is refused."""
     held = reservation(1, 10)
     store.reserve(held, NOW, PATIENCE)
     store.settle(held, 1500)
@@ -180,28 +171,28 @@ def test_processes_share_what_is_spent(store, place):
 
 
 class Flaky:
-    """A place that is away while it is told so, and that can be slow."""
+    """A database that can be made unavailable, or slow."""
 
     def __init__(self, ledger):
         self.ledger = ledger
-        self.away = False
+        self.unavailable = False
         self.slow = threading.Lock()
 
     def transaction(self):
-        if self.away:
+        if self.unavailable:
             raise ConnectionError("gone")
         with self.slow:
             return self.ledger.transaction()
 
     def migrate(self):
-        if self.away:
+        if self.unavailable:
             raise ConnectionError("gone")
         return self.ledger.migrate()
 
 
 @pytest.fixture
 def flaky(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "AGAIN", 0.01)
+    monkeypatch.setattr(worker, "RETRY_AFTER", 0.01)
     with open_ledger(str(tmp_path / "budgets.db")) as ledger:
         yield Flaky(ledger)
 
@@ -209,10 +200,10 @@ def flaky(tmp_path, monkeypatch):
 def test_a_database_that_is_away_is_told_at_once(flaky):
     """And used again when it is back."""
     store = DatabaseBudgetStore(flaky)
-    flaky.away = True
+    flaky.unavailable = True
     with pytest.raises(BudgetStoreUnavailable, match="ConnectionError"):
         store.reserve(reservation(1, 7), NOW, PATIENCE)
-    flaky.away = False
+    flaky.unavailable = False
 
     assert store.reserve(reservation(2, 7), NOW, PATIENCE) is None
     assert {KEY: (0, 7)} == totals(store)
@@ -223,14 +214,14 @@ def test_what_cannot_be_settled_now_is_settled_when_the_database_is_back(flaky):
     """Nobody waits for that, and nothing is lost; what was never booked is added."""
     store, held, unbooked = DatabaseBudgetStore(flaky), reservation(1, 700), reservation(2, 50)
     store.reserve(held, NOW, PATIENCE)
-    flaky.away = True
+    flaky.unavailable = True
     began = time.monotonic()
     store.settle(held, 250)
     store.settle(unbooked, 30, booked=False)
     assert time.monotonic() - began < 15
     with pytest.raises(BudgetStoreUnavailable):
         totals(store)
-    flaky.away = False
+    flaky.unavailable = False
 
     assert {KEY: (280, 0)} == totals(store)
     store.close()
@@ -253,7 +244,7 @@ def test_a_database_that_does_not_answer_is_not_waited_for(flaky):
     store.close()
 
 
-def test_a_closed_book_opens_again(store):
+def test_a_closed_store_opens_again(store):
     """As the vendors' connections do."""
     store.reserve(reservation(1, 7), NOW, PATIENCE)
     store.close()

@@ -37,7 +37,7 @@ from llmdispatcher import (
     Usage,
     VendorUnavailable,
 )
-from llmdispatcher.accounting.ledger.call import MOST_METADATA, bounded
+from llmdispatcher.accounting.ledger.call import MOST_METADATA, metadata_json
 from llmdispatcher.accounting.ledger.schema import attempts, calls, daily
 from llmdispatcher.runtime import SYSTEM_CLOCK, Clock
 from llmdispatcher.testing import FakeVendor, ManualClock
@@ -371,7 +371,7 @@ def test_not_strict_and_away_answers(tmp_path):
 )
 def test_metadata_is_bounded_json(given, kept):
     """What is no JSON is named by its class, and no more."""
-    assert kept == bounded(given)
+    assert kept == metadata_json(given)
 
 
 def test_a_call_of_which_nothing_was_sent_has_cost_nothing(ledger):
@@ -386,7 +386,7 @@ def test_a_call_of_which_nothing_was_sent_has_cost_nothing(ledger):
 
 def test_metadata_is_never_large():
     """However much is given, a row has so many bytes of it at most."""
-    assert len((bounded({str(number): "x" * 1000 for number in range(1000)}) or "").encode()) <= MOST_METADATA
+    assert len((metadata_json({str(number): "x" * 1000 for number in range(1000)}) or "").encode()) <= MOST_METADATA
 
 
 def test_texts_are_bounded(ledger):

@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from llmdispatcher import InvalidRequest, open_ledger
 from llmdispatcher.accounting.ledger.call import ATTEMPT, CALL
-from llmdispatcher.accounting.ledger.importing import FORMATS, found_in, guarded, unguarded
+from llmdispatcher.accounting.ledger.importing import FORMATS, guard, read_rows, unguard
 from llmdispatcher.accounting.ledger.schema import attempts, calls
 
 from .made_calls import at, between, made, made_attempt, put
@@ -386,7 +386,7 @@ def test_csv_is_no_spreadsheet_program(tmp_path):
 @given(st.text())
 def test_the_mark_comes_off_again(text):
     """Whatever the text."""
-    assert text == unguarded(guarded(text))
+    assert text == unguard(guard(text))
 
 
 def test_hostile_csv(store, tmp_path):
@@ -410,9 +410,9 @@ def test_hostile_csv(store, tmp_path):
 )
 def test_any_bytes_end(format, raw):
     """Reading any bytes ends, in rows or in problems."""
-    rows = list(found_in(io.BytesIO(raw), format))
+    rows = list(read_rows(io.BytesIO(raw), format))
 
-    assert all((row.told is None) != (row.problem is None) for row in rows)
+    assert all((row.fields is None) != (row.problem is None) for row in rows)
 
 
 def test_any_values_are_kept_or_told(tmp_path):

@@ -129,7 +129,7 @@ def test_no_write_begins_with_a_read(opened):
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Makes the disk full for the next connections to SQLite, as far as SQLite can tell."""
-    real = Connections._introduce
+    real = Connections._configure_file
     state = {"full": False}
 
     def introduce(self: Connections, connection: Any, record: Any) -> None:
@@ -138,7 +138,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    monkeypatch.setattr(Connections, "_introduce", introduce)
+    monkeypatch.setattr(Connections, "_configure_file", introduce)
     return lambda yes: state.update(full=yes)
 
 

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from llmdispatcher import ConfigError, Ledger, LedgerError, open_ledger
-from llmdispatcher.accounting.ledger.database import known, newest, upgrade
+from llmdispatcher.accounting.ledger.database import known_versions, newest_version, upgrade
 from llmdispatcher.accounting.ledger.schema import PREFIX, VERSION_TABLE, metadata
 from tests.stored.samples import SAMPLES
 
@@ -81,7 +81,7 @@ def test_an_older_ledger_is_brought_up_to_date(store, version):
     with Ledger(store) as ledger:
         before = [call.model for call in ledger.list_recent_calls()]
 
-        assert newest() == ledger.migrate()
+        assert newest_version() == ledger.migrate()
         assert ["gpt-4o"] == before == [call.model for call in ledger.list_recent_calls()]
         with ledger.engine.connect() as connection:
             assert 0 == connection.scalar(text("SELECT count(*) FROM llmdispatcher_budgets"))
@@ -111,12 +111,12 @@ def test_old_names_are_changed_where_the_version_stands(postgres):
 def test_migrating_again_does_nothing(store):
     """A second time gives the same version."""
     with Ledger(store) as ledger:
-        assert [newest(), newest()] == [ledger.migrate(), ledger.migrate()]
+        assert [newest_version(), newest_version()] == [ledger.migrate(), ledger.migrate()]
 
 
 def test_the_versions_are_one_line():
     """Each version has a number of its own and follows the one before."""
-    assert [f"{number:04d}" for number in range(1, len(known()) + 1)] == known()
+    assert [f"{number:04d}" for number in range(1, len(known_versions()) + 1)] == known_versions()
 
 
 @pytest.mark.timeout(240)
@@ -132,7 +132,7 @@ def test_many_processes_that_start_together_migrate_once(store, older):
 
     assert [""] * 4 == errors
     with Ledger(store) as ledger, ledger.engine.connect() as connection:
-        assert [newest()] == list(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars())
+        assert [newest_version()] == list(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars())
 
 
 def test_many_threads_migrate_once(store):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmdispatcher import Dispatcher, DispatchError, InvalidRequest, Ledger, Request, Response, Usage, open_ledger
-from llmdispatcher.accounting.ledger.call import bounded
+from llmdispatcher.accounting.ledger.call import metadata_json
 from llmdispatcher.accounting.units import MOST_SUM, dollars
 from llmdispatcher.testing import FakeVendor
 
@@ -85,7 +85,7 @@ def test_odd_metadata(ledger, metadata):
         made.send(Request("m", "hi", metadata=metadata))
 
     is_whole(ledger, 1)
-    bounded(metadata)
+    metadata_json(metadata)
 
 
 @pytest.mark.parametrize("text", ["half \ud800", "nul \0 here", "é" * 5_000, "\ud83d"])

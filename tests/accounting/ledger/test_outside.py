@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from llmdispatcher import ConfigError, RateLimitError, Response, Usage, open_ledger
-from llmdispatcher.accounting.ledger.external import LoggedCall, logging_calls, model_of, raw_usage, usage_of
+from llmdispatcher.accounting.ledger.external import LoggedCall, log_calls, model_of, raw_usage, usage_of
 from llmdispatcher.testing import ManualClock
 
 CHAT = Object(
@@ -52,7 +52,7 @@ def kept():
 @pytest.fixture
 def logged(kept):
     """A decorator that tells them."""
-    return logging_calls(lambda: LoggedCall(kept.append, ManualClock(), {"vendor": "openai"}))
+    return log_calls(lambda: LoggedCall(kept.append, ManualClock(), {"vendor": "openai"}))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_ledger_that_fails_is_felt_by_nobody(caplog):
         raise OSError("disk full")
 
     odd = Odd()
-    assert odd is logging_calls(lambda: LoggedCall(keep, ManualClock(), {}))(lambda: odd)()
+    assert odd is log_calls(lambda: LoggedCall(keep, ManualClock(), {}))(lambda: odd)()
     assert 2 == len([record for record in caplog.records if "the call is not affected" in record.message])
 
 

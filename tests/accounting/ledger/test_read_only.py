@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from llmdispatcher import Ledger, LedgerError, Receipts, SigningKey, open_ledger
-from llmdispatcher.accounting.ledger.database import newest
+from llmdispatcher.accounting.ledger.database import newest_version
 from tests.stored.samples import SAMPLES
 
 NOBODY = 65534
@@ -77,7 +77,7 @@ def test_a_file(folder, journal, file, inside):
     with without_rights():
         found = asked(path)
 
-    assert (newest(), 1, 1) == found
+    assert (newest_version(), 1, 1) == found
     if (file, inside) == (0o444, 0o555):
         assert before == path.read_bytes()
         assert [path] == list(folder.iterdir())
@@ -173,4 +173,4 @@ def test_an_account_with_select_and_an_older_version(postgres, reader_of):
     with open_ledger(reader_of(url)) as ledger:
         assert ("0004", count) == (ledger.migrate(), len(ledger.export_usage_logs()))
     with open_ledger(url) as ledger:
-        assert (newest(), count) == (ledger.migrate(), len(ledger.export_usage_logs()))
+        assert (newest_version(), count) == (ledger.migrate(), len(ledger.export_usage_logs()))

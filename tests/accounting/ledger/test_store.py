@@ -13,7 +13,7 @@ from sqlalchemy import text
 from llmdispatcher import Ledger, open_ledger
 from llmdispatcher.accounting.ledger.call import ATTEMPT, CALL, Row
 from llmdispatcher.accounting.ledger.database import Store
-from llmdispatcher.accounting.ledger.process import Identity, this
+from llmdispatcher.accounting.ledger.process import Identity, this_process
 from llmdispatcher.runtime import SYSTEM_CLOCK, new_id
 from llmdispatcher.testing import ManualClock
 
@@ -27,7 +27,7 @@ def ledger(store: str) -> Iterator[Ledger]:
 
 def store_of(ledger: Ledger, writer: str = "a" * 32, identity: Identity | None = None, clock: Any = SYSTEM_CLOCK) -> Store:
     """Where a process of that name writes."""
-    store = Store(ledger._connected(), clock, writer, identity or this())
+    store = Store(ledger._connected(), clock, writer, identity or this_process())
     store.beat()
     return store
 
@@ -116,7 +116,7 @@ def test_a_failed_batch_leaves_nothing(ledger):
 
 def test_what_a_dead_process_left_is_unknown(ledger):
     """Its open calls and attempts are marked, counted, and may have been billed; what had ended stays."""
-    gone = attrs.evolve(this(), pid=2**22 + 1)
+    gone = attrs.evolve(this_process(), pid=2**22 + 1)
     theirs = store_of(ledger, "b" * 32, gone)
     left, over = call("open"), call()
     theirs.write([left, over], [attempt(left, "open"), attempt(over)])
@@ -154,7 +154,7 @@ def test_a_process_elsewhere_is_dead_when_its_lease_is_over(ledger):
 def test_who_was_thought_dead_may_still_tell(ledger):
     """An end that comes after all takes the place of "unknown", in the sums too."""
     intent = call("open")
-    theirs = store_of(ledger, "b" * 32, attrs.evolve(this(), pid=2**22 + 1))
+    theirs = store_of(ledger, "b" * 32, attrs.evolve(this_process(), pid=2**22 + 1))
     theirs.write([intent], [attempt(intent, "open")])
     assert 1 == store_of(ledger).reconcile()
     theirs.write([ended(intent, cost=5)], [attempt(intent, cost=5)])

@@ -14,8 +14,8 @@ from sqlalchemy import insert
 from llmdispatcher import Ledger, Receipt, Receipts, SigningKey, open_ledger
 from llmdispatcher.accounting.ledger.schema import calls
 from llmdispatcher.accounting.receipts import receipts as making
-from llmdispatcher.accounting.receipts.receipt import signed
-from llmdispatcher.accounting.receipts.receipts import Words
+from llmdispatcher.accounting.receipts.receipt import sign_document
+from llmdispatcher.accounting.receipts.receipts import label_fields
 from llmdispatcher.accounting.receipts.rows import facts_of, row_digest
 from llmdispatcher.accounting.receipts.verify import CertifiedCall
 
@@ -87,34 +87,34 @@ class Chain:
     def single(self, **facts: Any) -> Receipt:
         """A receipt of one call."""
         rows = self._rows(1, facts)
-        return self._signed(making.single(rows[0]).fields, rows)
+        return self._signed(making.draft_single(rows[0]).fields, rows)
 
     def batch(self, count: int = 3, **facts: Any) -> Receipt:
         """A receipt of several."""
         rows = self._rows(count, facts)
-        chosen = making.selection(
+        chosen = making.selection_fields(
             "range", {"since": NOON, "until": NOON + timedelta(days=1), "origin": "shop", "id_at_origin": "x"}, 2
         )
-        return self._signed(making.batch(rows, chosen).fields, rows)
+        return self._signed(making.draft_batch(rows, chosen).fields, rows)
 
     def rotate(self, new: SigningKey) -> Receipt:
         """A rotation to another key."""
-        receipt = making.rotation(self.place(), Words.of("yearly", ["keys"]), self.key, new)
+        receipt = making.rotation(self.place(), label_fields("yearly", ["keys"]), self.key, new)
         self.key = new
         return self._kept(receipt, [])
 
     def place(self) -> dict[str, Any]:
         """The place of the next receipt."""
         self.now += timedelta(minutes=1)
-        return making.following(self.receipts[-1] if self.receipts else None, self.now)
+        return making.next_place(self.receipts[-1] if self.receipts else None, self.now)
 
     def _rows(self, count: int, facts: dict[str, Any]) -> list[dict[str, Any]]:
         self._number += count
         return [facts_of(call_row(number, **facts)) for number in range(self._number - count, self._number)]
 
     def _signed(self, fields: Any, rows: list[dict[str, Any]]) -> Receipt:
-        words = Words.of("November", ["shop", "audit"])
-        return self._kept(signed({**self.place(), **words.fields(), **fields}, self.key), rows)
+        words = label_fields("November", ["shop", "audit"])
+        return self._kept(sign_document({**self.place(), **words, **fields}, self.key), rows)
 
     def _kept(self, receipt: Receipt, rows: list[dict[str, Any]]) -> Receipt:
         self.receipts.append(receipt)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmdispatcher import InvalidRequest
-from llmdispatcher.accounting.receipts.format import MOST, canonical, moment_of, moment_text, money_of, money_text, parsed
+from llmdispatcher.accounting.receipts.format import MOST, canonical, moment_text, money_text, parse_json, parse_moment, parse_money
 
 NUMBERS = {
     "0000000000000000": "0",
@@ -56,7 +56,7 @@ def test_texts_are_escaped_as_little_as_can_be():
 def test_unicode_is_not_normalised():
     """A letter with its accent beside it stays two characters, and is another text."""
     assert canonical("\u00e9") != canonical("e\u0301")
-    assert "e\u0301" == parsed(canonical("e\u0301"))
+    assert "e\u0301" == parse_json(canonical("e\u0301"))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_too_deep_is_refused_both_ways():
     with pytest.raises(InvalidRequest, match="nested too deeply"):
         canonical(deep)
     with pytest.raises(InvalidRequest, match="nested too deeply"):
-        parsed("[" * 100_000 + "]" * 100_000)
+        parse_json("[" * 100_000 + "]" * 100_000)
     while deep:  # taken apart by hand: the interpreter would go as deep
         deep = deep.pop()
 
@@ -100,7 +100,7 @@ def test_too_deep_is_refused_both_ways():
 def test_ambiguous_json_is_refused(text, reason):
     """What one reader would read so and another otherwise."""
     with pytest.raises(InvalidRequest, match=f"receipts: .*{reason}"):
-        parsed(text, "receipts")
+        parse_json(text, "receipts")
 
 
 _LEAVES = st.none() | st.booleans() | st.integers(-MOST, MOST) | st.floats(allow_nan=False, allow_infinity=False)
@@ -125,7 +125,7 @@ def test_moments_have_one_form(moment):
     except OverflowError:
         return
     assert 27 == len(text)
-    assert moment == moment_of(text)
+    assert moment == parse_moment(text)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_moments_have_one_form(moment):
 def test_other_forms_of_a_moment_are_refused(text):
     """One form is stored and signed."""
     with pytest.raises(ValueError):
-        moment_of(text)
+        parse_moment(text)
 
 
 def test_a_moment_without_a_zone_is_refused():
@@ -158,13 +158,13 @@ def test_money_has_one_form(money):
     """Exact, without exponent and without zeros at the end."""
     text = money_text(money)
 
-    assert money == money_of(text)
+    assert money == parse_money(text)
     assert "E" not in text
-    assert text == money_text(money_of(text))
+    assert text == money_text(parse_money(text))
 
 
 @pytest.mark.parametrize("text", ["", "1.0", "01", "-0", "1e3", "+1", ".5", "5.", "1,5", "NaN", "0.0000000000001", "٣"])
 def test_other_forms_of_money_are_refused(text):
     """Two texts for one amount would be two receipts of one fact."""
     with pytest.raises(ValueError):
-        money_of(text)
+        parse_money(text)

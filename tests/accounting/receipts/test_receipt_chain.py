@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llmdispatcher import InvalidRequest, PublicKeys, Receipt, ReceiptAnchor, SigningKey, verify_receipts
 from llmdispatcher.accounting.receipts import receipts as making
-from llmdispatcher.accounting.receipts.receipt import signed
-from llmdispatcher.accounting.receipts.receipts import Words
+from llmdispatcher.accounting.receipts.receipt import sign_document
+from llmdispatcher.accounting.receipts.receipts import label_fields
 from llmdispatcher.accounting.receipts.rows import ROW_FIELDS
 
 from .conftest import Chain
@@ -103,7 +103,7 @@ def test_a_receipt_replaced_by_the_signer_shows(number):
     """Who has the key can sign another receipt for a place, but not one that the next follows."""
     chain = filled()
     fields = {name: value for name, value in chain.receipts[number].as_dict().items() if name not in ("signature", "key_id")}
-    replaced = signed({**fields, "description": "rewritten"}, KEY)
+    replaced = sign_document({**fields, "description": "rewritten"}, KEY)
     receipts = [*chain.receipts[:number], replaced, *chain.receipts[number + 1 :]]
     expected = [("previous", number + 2)] if number < 5 else []
 
@@ -235,19 +235,21 @@ def test_a_rotation_needs_both_keys():
     """Neither can the new key appoint itself, nor the old one a key whose owner knows nothing."""
     chain = filled(count=1)
     place = chain.place()
-    forged = making.rotation(place, Words(), OTHER, OTHER).as_dict()
+    forged = making.rotation(place, label_fields(), OTHER, OTHER).as_dict()
     forged |= {"old_key": KEY.public.as_dict(), "key_id": KEY.key_id}
-    unasked = {name: value for name, value in making.rotation(place, Words(), KEY, OTHER).as_dict().items() if name != "signature"}
+    unasked = {
+        name: value for name, value in making.rotation(place, label_fields(), KEY, OTHER).as_dict().items() if name != "signature"
+    }
     unasked["new_key"] = THIRD.public.as_dict()
 
     assert {"sum", "signature"} == {code for code, _ in told(verify_receipts([*chain.receipts, forged], KEY.public))}
-    assert [("sum", 2)] == told(verify_receipts([*chain.receipts, signed(unasked, KEY)], KEY.public))
+    assert [("sum", 2)] == told(verify_receipts([*chain.receipts, sign_document(unasked, KEY)], KEY.public))
 
 
 def test_a_takeover_is_a_warning_to_who_knows_the_key():
     """Where the old key is lost, the new one must be known from elsewhere."""
     chain = filled(count=2)
-    chain.receipts.append(making.takeover(chain.place(), Words("the old key is lost"), OTHER))
+    chain.receipts.append(making.takeover(chain.place(), label_fields("the old key is lost"), OTHER))
     chain.key = OTHER
     chain.single()
     verified = verify_receipts(chain.receipts, [KEY.public, OTHER.public])
@@ -349,9 +351,9 @@ def test_round_trip(description, tags, tokens, cost, model, alias):
     chain = Chain(KEY)
     single = chain.single(input_tokens=tokens, cost=cost, model=model, alias=alias)
     batch = chain.batch(3, input_tokens=tokens, cost=cost, model=model, alias=alias)
-    words = Words.of(description, tags)
+    words = label_fields(description, tags)
     fields = {name: value for name, value in single.as_dict().items() if name not in ("signature", "key_id")}
-    worded = signed({**fields, **words.fields()}, KEY)
+    worded = sign_document({**fields, **words}, KEY)
 
     for receipt in (single, batch, worded):
         assert receipt == Receipt.from_json(receipt.text) == Receipt.of(receipt.as_dict())

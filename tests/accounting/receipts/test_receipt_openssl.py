@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from llmdispatcher import SigningKey
-from llmdispatcher.accounting.receipts.format import canonical, signature_of
+from llmdispatcher.accounting.receipts.format import canonical, parse_signature
 
 OPENSSL = shutil.which("openssl")
 pytestmark = pytest.mark.skipif(OPENSSL is None, reason="there is no openssl on this machine")
@@ -28,7 +28,7 @@ def parts(chain, tmp_path):
     body = {name: value for name, value in document.items() if name != "signature"}
     (tmp_path / "key.pem").write_text(chain.key.public.pem())
     (tmp_path / "body").write_bytes(canonical(body))
-    (tmp_path / "signature").write_bytes(signature_of(document["signature"]))
+    (tmp_path / "signature").write_bytes(parse_signature(document["signature"]))
     return tmp_path
 
 

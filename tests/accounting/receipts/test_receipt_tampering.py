@@ -20,10 +20,10 @@ from llmdispatcher.accounting.receipts.format import (
     Many,
     Maybe,
     canonical,
-    moment_of,
     moment_text,
-    money_of,
     money_text,
+    parse_moment,
+    parse_money,
     signature_text,
 )
 
@@ -90,14 +90,14 @@ def others(value: Any) -> list[Any]:
 def like(text: str) -> list[str]:
     """Texts of the same form: another time, another amount, another hash, another id."""
     if re.fullmatch(r"\d{4}-.*Z", text):
-        moment = moment_of(text)
+        moment = parse_moment(text)
         return [
             moment_text(moment + timedelta(microseconds=1)),
             moment_text(moment - timedelta(days=1)),
             text.replace("Z", "+00:00"),
         ]
     if re.fullmatch(r"-?[\d.]+", text):
-        money = money_of(text)
+        money = parse_money(text)
         return [money_text(money + Decimal("1e-12")), f"-{text}", f"{text}0", f"0{text}", f"{text}E0"]
     digits = [f"{text[:-1]}{'1' if text[-1] == '0' else '0'}"] if re.search(r"[0-9a-f]$", text) else []
     return [*digits, text.replace("e", "é"), text[::-1] if text[::-1] != text else ""]
